@@ -1,0 +1,9 @@
+//! The control plane: ordinary threads and one async runtime, never on a worker's core where there are two.
+//!
+//! It may read the data plane's types; the data plane knows nothing of it.
+
+pub mod alert;
+pub mod hosts;
+pub mod http;
+pub mod store;
+pub mod supervisor;

@@ -1,0 +1,210 @@
+//! Detectors: one file each. Every detector has two halves with nothing but mergeable counts between them.
+//!
+//! The *observer* half runs on the worker: it turns flow signals into [`WindowEntry`] counts per entity and window of
+//! capture time, in a table of fixed size. The *decider* half is run by one stage of the control plane over the counts of
+//! all workers, merged behind a capture-time watermark: so a scan that lands on every queue is one scan, and the verdict
+//! does not depend on how many workers there were. Both halves are pure: no clock, no I/O.
+
+use crate::dataplane::decode::FlowKey;
+use crate::dataplane::features::FeatureRow;
+use crate::dataplane::flow::{Ended, FlowRecord, Signals};
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Length of a counting window, nanoseconds of capture time, aligned to the epoch.
+pub const WINDOW_NS: u64 = SECOND;
+
+/// Who found it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// Port scans and sweeps.
+    Scan,
+    /// Password guessing and spraying.
+    BruteForce,
+    /// SYN, UDP and ICMP floods.
+    Flood,
+    /// The ONNX model.
+    Model,
+}
+
+impl Detector {
+    /// Every detector.
+    pub const ALL: [Detector; 4] = [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model];
+
+    /// Name in JSON, EVE and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Detector::Scan => "scan",
+            Detector::BruteForce => "brute_force",
+            Detector::Flood => "flood",
+            Detector::Model => "model",
+        }
+    }
+}
+
+/// What a window counts for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Entity {
+    /// A host as the originator of contacts. Addresses as in [`crate::dataplane::decode::Endpoint`].
+    Source(u128),
+    /// A client and a service on one server (service: coarse class chosen by the detector).
+    Session {
+        /// Originator.
+        client: u128,
+        /// Responder.
+        server: u128,
+        /// Responder's port.
+        port: u16,
+    },
+    /// A host as the target of contacts and packets.
+    Target(u128),
+}
+
+/// Mergeable counts of one entity in one window: sums add, bitmaps are or-ed. What each cell means is the detector's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Additive cells.
+    pub sums: [u32; 8],
+    /// Linear-counting bitmaps (256 bits each) for distinct values.
+    pub distinct: [[u64; 4]; 2],
+}
+
+impl Counts {
+    /// Adds what another worker, or an earlier part of the window, saw.
+    pub fn merge(&mut self, other: &Counts) {
+        for (mine, theirs) in self.sums.iter_mut().zip(other.sums) {
+            *mine = mine.saturating_add(theirs);
+        }
+        for (mine, theirs) in self.distinct.iter_mut().flatten().zip(other.distinct.iter().flatten()) {
+            *mine |= theirs;
+        }
+    }
+}
+
+/// One entity's counts in one window, on their way up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WindowEntry {
+    /// Start of the window (a multiple of [`WINDOW_NS`]).
+    pub start: Timestamp,
+    /// Whose.
+    pub entity: Entity,
+    /// How many.
+    pub counts: Counts,
+}
+
+/// A flow whose score reached the model's threshold.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ScoredFlow {
+    /// When the row was due (packet or end of flow).
+    pub time: Timestamp,
+    /// The flow.
+    pub key: FlowKey,
+    /// Which way of the key the originator sends.
+    pub originator: crate::dataplane::decode::Direction,
+    /// Model output, 0..=1.
+    pub score: f32,
+    /// Threshold then in force.
+    pub threshold: f32,
+    /// Packets so far, both ways.
+    pub packets: u32,
+    /// The row that was scored.
+    pub row: FeatureRow,
+}
+
+/// One reason in an alert: what was measured, and the threshold it met.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Term {
+    /// What it is, with its unit last (`distinct_ports`, `syn_per_second`).
+    pub name: String,
+    /// What was measured.
+    pub value: f64,
+    /// The threshold then in force, where the term has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold: Option<f64>,
+    /// What is usual for it (baseline, training median), where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub usual: Option<f64>,
+}
+
+/// What a decider found: the input of the alert stage.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Who found it.
+    pub detector: Detector,
+    /// Shape of it within the detector (`vertical`, `horizontal`, `ssh`, `syn`, ...).
+    pub kind: String,
+    /// Capture time at which the evidence was complete.
+    pub time: Timestamp,
+    /// 1 (high) to 4 (low), as in EVE.
+    pub severity: u8,
+    /// 0..=1.
+    pub confidence: f64,
+    /// Who did it; absent for floods from everywhere.
+    pub source: Option<std::net::IpAddr>,
+    /// To whom; absent for sweeps.
+    pub target: Option<std::net::IpAddr>,
+    /// Service port, where there is one.
+    pub port: Option<u16>,
+    /// IP protocol number, where there is one.
+    pub protocol: Option<u8>,
+    /// One sentence for people.
+    pub summary: String,
+    /// Why: measured values with the thresholds in force.
+    pub terms: Vec<Term>,
+    /// The flow that completed it, where there is one (source port and destination port included).
+    pub flow: Option<FlowRef>,
+}
+
+/// A flow as evidence names it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FlowRef {
+    /// Originator.
+    pub source: std::net::IpAddr,
+    /// Originator's port.
+    pub source_port: u16,
+    /// Responder.
+    pub destination: std::net::IpAddr,
+    /// Responder's port.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Community ID v1.
+    pub community_id: String,
+}
+
+/// Worker half of all detectors: fixed-size window table fed by flow signals.
+pub struct Observer {}
+
+impl Observer {
+    /// Takes all memory here: `capacity` entries of some 160 bytes. `secret` keys the hash.
+    pub fn new(capacity: usize, secret: [u64; 4]) -> Observer {
+        let _ = (capacity, secret);
+        unimplemented!("detect")
+    }
+
+    /// A packet raised signals on a flow. Entries that must leave early (table full) go to `out`.
+    pub fn on_signals(
+        &mut self,
+        record: &FlowRecord,
+        signals: Signals,
+        now: Timestamp,
+        out: &mut dyn FnMut(WindowEntry),
+    ) {
+        let _ = (record, signals, now, out);
+        unimplemented!("detect")
+    }
+
+    /// A flow ended (by FIN, RST, time-out or eviction).
+    pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(WindowEntry)) {
+        let _ = (ended, out);
+        unimplemented!("detect")
+    }
+
+    /// Gives out entries of windows that end at or before `watermark`, at most `budget` of them. Returns the moment up to
+    /// which every entry has been given out.
+    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+        let _ = (watermark, budget, out);
+        unimplemented!("detect")
+    }
+}

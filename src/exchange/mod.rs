@@ -1,0 +1,198 @@
+//! The three doors between the planes, and nothing else: findings up, metrics up, commands and settings down.
+//!
+//! All are bounded single-producer single-consumer rings (`rtrb`). Nothing on the control side can make a worker wait:
+//! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
+//! there is room, because a capture file can wait and its alerts must not depend on the machine.
+
+use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::detect::{ScoredFlow, WindowEntry};
+use crate::dataplane::flow::EndReason;
+use crate::metrics::StageHistograms;
+use crate::units::{QueueId, Timestamp};
+
+/// One thing a queue tells the control plane. Order is kept within a queue.
+#[derive(Clone, Copy, Debug)]
+pub enum Up {
+    /// Counts of one entity in one window.
+    Window(WindowEntry),
+    /// A score that reached the threshold.
+    Score(ScoredFlow),
+    /// A flow ended; sent only while someone exports flows.
+    Flow(FlowSummary),
+    /// Everything of this queue up to this moment of capture time has been sent.
+    Watermark(QueueId, Timestamp),
+    /// The queue's source has ended and everything has been sent.
+    Ended(QueueId),
+}
+
+/// What a flow came to, for EVE and `/v1/flows/top`.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowSummary {
+    /// Canonical 5-tuple.
+    pub key: FlowKey,
+    /// Which way of the key the originator sends.
+    pub originator: Direction,
+    /// First packet.
+    pub first_seen: Timestamp,
+    /// Latest packet.
+    pub last_seen: Timestamp,
+    /// Packets from originator and responder.
+    pub packets: [u64; 2],
+    /// Layer-2 bytes from originator and responder.
+    pub bytes: [u64; 2],
+    /// Or of all TCP flags from originator and responder.
+    pub tcp_flags: [u8; 2],
+    /// Latest model score; negative if it was never scored.
+    pub score: f32,
+    /// Why it ended; `None` while it lives.
+    pub ended: Option<EndReason>,
+}
+
+/// What to do when a ring up is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Full {
+    /// Live: count the loss and go on.
+    Count,
+    /// Offline: yield until there is room.
+    Wait,
+}
+
+/// Sending end of a queue's ring up.
+pub struct UpSender {
+    ring: rtrb::Producer<Up>,
+    full: Full,
+    lost: u64,
+}
+
+impl UpSender {
+    /// Sends or counts, never waits unless the queue is offline.
+    #[inline]
+    pub fn send(&mut self, item: Up) {
+        let mut item = item;
+        while let Err(rtrb::PushError::Full(back)) = self.ring.push(item) {
+            if self.full == Full::Count || self.ring.is_abandoned() {
+                self.lost += 1;
+                return;
+            }
+            item = back;
+            std::thread::yield_now();
+        }
+    }
+
+    /// Items lost since the last call.
+    #[inline]
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+/// Receiving end of a queue's ring up.
+pub struct UpReceiver {
+    ring: rtrb::Consumer<Up>,
+}
+
+impl UpReceiver {
+    /// The next item, if there is one.
+    pub fn receive(&mut self) -> Option<Up> {
+        self.ring.pop().ok()
+    }
+
+    /// The sender is gone; what is still in the ring can be received.
+    pub fn is_abandoned(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+
+    /// Items waiting.
+    pub fn waiting(&self) -> usize {
+        self.ring.slots()
+    }
+}
+
+/// Ring for findings: `capacity` items of some 250 bytes.
+pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
+    let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+    (UpSender { ring: producer, full, lost: 0 }, UpReceiver { ring: consumer })
+}
+
+/// Histograms up, empty ones back: the worker swaps boxes and never allocates or frees.
+pub struct HistogramSender {
+    up: rtrb::Producer<Box<StageHistograms>>,
+    back: rtrb::Consumer<Box<StageHistograms>>,
+}
+
+impl HistogramSender {
+    /// Gives `current` up and leaves an empty one in its place; does nothing if the reader has not returned one yet.
+    pub fn swap(&mut self, current: &mut Box<StageHistograms>) {
+        if self.up.is_full() {
+            return;
+        }
+        if let Ok(empty) = self.back.pop() {
+            let full = std::mem::replace(current, empty);
+            // Cannot fail: room was seen above and we are the only producer. If it did, the box would come back.
+            if let Err(rtrb::PushError::Full(full)) = self.up.push(full) {
+                *current = full;
+            }
+        }
+    }
+}
+
+/// Reading end: drains, merges, resets and returns.
+pub struct HistogramReceiver {
+    up: rtrb::Consumer<Box<StageHistograms>>,
+    back: rtrb::Producer<Box<StageHistograms>>,
+}
+
+impl HistogramReceiver {
+    /// Adds everything that arrived to `total`.
+    pub fn drain_into(&mut self, total: &mut StageHistograms) {
+        while let Ok(mut full) = self.up.pop() {
+            total.merge(&full);
+            full.reset();
+            if self.back.push(full).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A pair of ends with one spare set of histograms on its way.
+pub fn histogram_ring() -> (HistogramSender, HistogramReceiver) {
+    let (up_producer, up_consumer) = rtrb::RingBuffer::new(2);
+    let (mut back_producer, back_consumer) = rtrb::RingBuffer::new(2);
+    back_producer.push(Box::new(StageHistograms::new())).expect("an empty ring of two has room for one");
+    (
+        HistogramSender { up: up_producer, back: back_consumer },
+        HistogramReceiver { up: up_consumer, back: back_producer },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Stage;
+
+    #[test]
+    fn a_full_ring_counts_live_and_keeps_order() {
+        let (mut up, mut down) = up_ring(2, Full::Count);
+        for time in 0..5 {
+            up.send(Up::Watermark(QueueId(0), Timestamp(time)));
+        }
+        assert_eq!(up.take_lost(), 3);
+        assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(0)))));
+        assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(1)))));
+        assert!(down.receive().is_none());
+    }
+
+    #[test]
+    fn histograms_travel_and_come_back_empty() {
+        let (mut up, mut down) = histogram_ring();
+        let mut current = Box::new(StageHistograms::new());
+        let mut total = StageHistograms::new();
+        for round in 1..=3 {
+            current.record(Stage::Burst, 100, 1);
+            up.swap(&mut current);
+            down.drain_into(&mut total);
+            assert_eq!(total.stage(Stage::Burst).len(), round);
+        }
+    }
+}

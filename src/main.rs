@@ -1,0 +1,2 @@
+//! Shrike binary.
+fn main() {}

@@ -1,0 +1,210 @@
+//! Per-queue counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $role:ident;)+) => {
+        /// One per-queue counter. The discriminant is its place in [`CounterMemory`] and stays put within a version.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
+
+        /// Every counter in the order of its discriminant.
+        pub const COUNTERS: &[Counter] = &[$(Counter::$variant,)+];
+
+        impl Counter {
+            /// Name in JSON and (with `shrike_` before and `_total` behind) in Prometheus.
+            pub const fn name(self) -> &'static str { match self { $(Counter::$variant => $name,)+ } }
+            /// What part the counter plays in the loss equation.
+            pub const fn role(self) -> Role { match self { $(Counter::$variant => Role::$role,)+ } }
+            /// One sentence for people, the HELP line of Prometheus.
+            pub const fn help(self) -> &'static str { match self { $(Counter::$variant => concat!($($doc,)+).trim_ascii(),)+ } }
+        }
+    };
+}
+
+/// Part a counter plays in `received = processed + each drop` of one queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Left side: a frame the source gave to the worker.
+    Received,
+    /// Right side: the frame went the whole way that its kind has.
+    Processed,
+    /// Right side: the frame was refused or lost at a named place.
+    Drop,
+    /// Not a term of the equation.
+    Detail,
+}
+
+counters! {
+    /// Frames taken from the source.
+    FramesReceived = "frames_received", Received;
+    /// Frames that other queues handed to this one as the owner of their flow.
+    HandoverReceived = "handover_received", Received;
+    /// Frames that updated a flow.
+    ProcessedFlow = "processed_flow", Processed;
+    /// ARP frames, looked at and counted.
+    ProcessedArp = "processed_arp", Processed;
+    /// Frames of an EtherType that carries no IP (LLDP, STP, PPPoE discovery, ...), counted.
+    ProcessedOther = "processed_other", Processed;
+    /// Frames handed to the queue that owns their flow.
+    HandedOver = "handed_over", Processed;
+    /// Frames for another queue whose handover ring was full.
+    DropHandoverFull = "handover_full", Drop;
+    /// Frames shorter than the link header they begin with.
+    DropTruncatedLink = "truncated_link", Drop;
+    /// More VLAN tags than the decoder follows.
+    DropVlanDepth = "vlan_depth", Drop;
+    /// Capture too short for the IP header it announces.
+    DropTruncatedIp = "truncated_ip", Drop;
+    /// IP version other than 4 or 6, or not the one the EtherType announces.
+    DropIpVersion = "ip_version", Drop;
+    /// IPv4 header length below 5 words or beyond the packet.
+    DropIpHeaderLength = "ip_header_length", Drop;
+    /// IP total or payload length shorter than the headers or longer than the frame.
+    DropIpTotalLength = "ip_total_length", Drop;
+    /// IPv6 extension header chain longer than the decoder follows, or cut short.
+    DropIpv6Extension = "ipv6_extension", Drop;
+    /// Frame too short for the transport header it announces.
+    DropTruncatedTransport = "truncated_transport", Drop;
+    /// TCP data offset below 5 words or beyond the segment.
+    DropTcpOffset = "tcp_offset", Drop;
+    /// UDP length field shorter than its header or longer than the packet.
+    DropUdpLength = "udp_length", Drop;
+    /// Later fragment whose first fragment is not known (lost, late, or evicted from the fragment table).
+    DropFragmentUnknown = "fragment_unknown", Drop;
+    /// Link type of the capture that the decoder does not know.
+    DropLinkType = "link_type", Drop;
+    /// New flow refused: the table had no slot to give in its probe window.
+    DropFlowTableFull = "flow_table_full", Drop;
+    /// Bytes of the frames taken from the source, as on the wire without FCS.
+    BytesReceived = "bytes_received", Detail;
+    /// Non-empty bursts read.
+    Bursts = "bursts", Detail;
+    /// Reads that found nothing.
+    EmptyPolls = "empty_polls", Detail;
+    /// Flows begun.
+    FlowsCreated = "flows_created", Detail;
+    /// Flows ended by FIN, RST or time.
+    FlowsEnded = "flows_ended", Detail;
+    /// Half-open flows given up for a new one.
+    FlowsEvictedHalfOpen = "flows_evicted_half_open", Detail;
+    /// Established flows given up for a new one.
+    FlowsEvictedEstablished = "flows_evicted_established", Detail;
+    /// IP fragments seen (first and later ones).
+    Fragments = "fragments", Detail;
+    /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...) and counted by their outer flow.
+    Tunnelled = "tunnelled", Detail;
+    /// Feature rows handed to the model.
+    RowsScored = "rows_scored", Detail;
+    /// Feature rows given up because the scoring queue was full or the model absent.
+    RowsShed = "rows_shed", Detail;
+    /// Calls of the model.
+    Microbatches = "microbatches", Detail;
+    /// Calls of the model that failed; their rows count as shed.
+    ScoreErrors = "score_errors", Detail;
+    /// Items for the control plane given up because the queue up was full.
+    ExchangeFull = "exchange_full", Detail;
+    /// Window entries given out early because the per-worker window table was full.
+    WindowsEvicted = "windows_evicted", Detail;
+    /// Frames that the source held truncated (snap length) and that were decoded as far as they go.
+    FramesSnapped = "frames_snapped", Detail;
+}
+
+/// Where the counters of one queue live: plain memory, or a map shared with the kernel that outlives the process.
+pub trait CounterMemory: Send + Sync {
+    /// One cell per [`Counter`], in the order of the discriminants; at least `COUNTERS.len()` long.
+    fn cells(&self) -> &[AtomicU64];
+}
+
+impl CounterMemory for Vec<AtomicU64> {
+    fn cells(&self) -> &[AtomicU64] {
+        self
+    }
+}
+
+/// The writing end of one queue's counters. Adds are gathered in plain memory and published once a burst.
+pub struct CounterBlock {
+    pending: [u64; COUNTERS.len()],
+    dirty: u64,
+    memory: Arc<dyn CounterMemory>,
+}
+
+const _: () = assert!(COUNTERS.len() <= 64, "the dirty mask is one u64");
+
+impl CounterBlock {
+    /// Counters in ordinary memory, starting at zero.
+    pub fn in_memory() -> CounterBlock {
+        CounterBlock::on(Arc::new((0..COUNTERS.len()).map(|_| AtomicU64::new(0)).collect::<Vec<_>>()))
+    }
+
+    /// Counters on memory made elsewhere; what is there already is added to.
+    ///
+    /// # Panics
+    /// At start-up only, if the memory has fewer cells than there are counters.
+    pub fn on(memory: Arc<dyn CounterMemory>) -> CounterBlock {
+        assert!(memory.cells().len() >= COUNTERS.len(), "counter memory is too small");
+        CounterBlock { pending: [0; COUNTERS.len()], dirty: 0, memory }
+    }
+
+    /// A handle for readers.
+    pub fn memory(&self) -> Arc<dyn CounterMemory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// Adds to one counter; seen by readers after the next [`CounterBlock::publish`].
+    #[inline(always)]
+    pub fn add(&mut self, counter: Counter, count: u64) {
+        // The discriminants are dense and below COUNTERS.len(), so `get_mut` always hits; the check is free of panics.
+        if let Some(cell) = self.pending.get_mut(counter as usize) {
+            *cell = cell.wrapping_add(count);
+            self.dirty |= 1 << (counter as u32);
+        }
+    }
+
+    /// Makes everything added so far visible to readers: one load and one store for each counter that moved.
+    #[inline]
+    pub fn publish(&mut self) {
+        let cells = self.memory.cells();
+        while self.dirty != 0 {
+            let index = self.dirty.trailing_zeros() as usize;
+            self.dirty &= self.dirty - 1;
+            if let (Some(cell), Some(pending)) = (cells.get(index), self.pending.get_mut(index)) {
+                // Single writer: load + store needs no atomic read-modify-write.
+                cell.store(cell.load(Relaxed).wrapping_add(*pending), Relaxed);
+                *pending = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_visible_before_publish_and_everything_after() {
+        let mut block = CounterBlock::in_memory();
+        let reader = block.memory();
+        for (index, counter) in COUNTERS.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
+            block.add(*counter, index as u64 + 1);
+        }
+        assert!(reader.cells().iter().all(|cell| cell.load(Relaxed) == 0));
+        block.publish();
+        block.publish();
+        for (index, cell) in reader.cells().iter().enumerate() {
+            assert_eq!(cell.load(Relaxed), index as u64 + 1);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_every_counter_has_help() {
+        let mut names: Vec<_> = COUNTERS.iter().map(|counter| counter.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), COUNTERS.len());
+        assert!(COUNTERS.iter().all(|counter| counter.help().ends_with('.')));
+    }
+}

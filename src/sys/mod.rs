@@ -1,0 +1,5 @@
+//! Our own calls into libc and the CPU: the one place outside `capture/xdp` where `unsafe` may stand.
+#![allow(unsafe_code)]
+
+pub mod affinity;
+pub mod prefetch;

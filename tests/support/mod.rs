@@ -1,0 +1,35 @@
+//! What several integration tests share: where real captures lie, and skipping aloud.
+#![allow(dead_code)] // each test binary uses its own part
+
+use std::path::{Path, PathBuf};
+
+/// The labelled captures beside the project (`../shared/data`), or `None` after saying aloud that the test is skipped.
+/// Where `SHRIKE_REQUIRE` names `shared` (as CI does), their absence is a failure.
+pub fn shared_data(test: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("shared/data");
+    if path.join("MANIFEST.tsv").exists() {
+        return Some(path);
+    }
+    skip(test, "shared", "no captures at ../shared/data");
+    None
+}
+
+/// Says aloud that `test` is skipped because of `why`; fails instead where `SHRIKE_REQUIRE` names `need`.
+pub fn skip(test: &str, need: &str, why: &str) {
+    let required = std::env::var("SHRIKE_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|word| word == need), "{test}: SHRIKE_REQUIRE names {need}, but {why}");
+    eprintln!("SKIPPED {test}: {why}");
+}
+
+/// Root with network administration rights, or `false` after saying aloud that the test is skipped.
+pub fn privileged(test: &str) -> bool {
+    let root = std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("CapEff:\t").map(str::to_owned)))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << 12) != 0 && mask & (1 << 21) != 0);
+    if !root {
+        skip(test, "root", "needs root with CAP_NET_ADMIN and CAP_SYS_ADMIN");
+    }
+    root
+}
