@@ -19,6 +19,12 @@ pub fn skip(test: &str, need: &str, why: &str) {
     let required = std::env::var("SHRIKE_REQUIRE").unwrap_or_default();
     assert!(!required.split(',').any(|word| word == need), "{test}: SHRIKE_REQUIRE names {need}, but {why}");
     eprintln!("SKIPPED {test}: {why}");
+    // The runner hides what a passing test prints; `ci/test.sh` shows this file at the end instead.
+    if let Some(path) = std::env::var_os("SHRIKE_SKIP_LOG") {
+        let line = format!("{test}: {why}\n");
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, line.as_bytes())).expect("SHRIKE_SKIP_LOG");
+    }
 }
 
 /// Root with network administration rights, or `false` after saying aloud that the test is skipped.

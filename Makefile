@@ -1,0 +1,31 @@
+# Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench zero-copy lint fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: ## install what is missing, build, and watch real attackers raise their alerts (DEMO_SECONDS=N ends it)
+	@ci/demo.sh
+
+test: ## install what is missing and run every test
+	@ci/install-packages.sh test
+	@[ ! -x ci/get-onnxruntime.sh ] || ci/get-onnxruntime.sh
+	@ci/python.sh
+	@ci/test.sh
+
+bench: ## the engine's table: time, instructions and allocations a packet; writes target/bench/engine.json
+	@ci/install-packages.sh test
+	@[ ! -x ci/get-onnxruntime.sh ] || ci/get-onnxruntime.sh
+	@ci/bench.sh
+
+zero-copy: ## boot an emulated NIC and prove true zero-copy on it; writes target/zero-copy/summary.json
+	@ci/zero-copy.sh
+
+lint: ## formatting, clippy and documentation, warnings denied
+	@ci/fmt.sh
+	@ci/clippy.sh
+	@ci/docs.sh
+
+fuzz: ## run every fuzz target for a while (FUZZ_SECONDS=N each)
+	@ci/fuzz.sh

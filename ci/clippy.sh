@@ -1,0 +1,4 @@
+#!/bin/bash
+# Every target, warnings denied.
+. "$(dirname "$0")/lib.sh"
+cargo clippy --locked --all-targets --quiet -- -D warnings
