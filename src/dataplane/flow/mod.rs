@@ -7,5 +7,5 @@ mod record;
 mod table;
 mod wheel;
 
-pub use record::{EndReason, FlowRecord, Signals, TcpState, Transition};
+pub use record::{EndReason, FlowRecord, Side, Signals, TcpState, Transition};
 pub use table::{Ended, FlowIndex, FlowTable, Insert, Settings, TableStats};

@@ -16,7 +16,7 @@ impl Signals {
     pub const REFUSED: Signals = Signals(1 << 2);
     /// TCP ended with this packet (RST, or the second FIN).
     pub const CLOSED: Signals = Signals(1 << 3);
-    /// The packet count met the next milestone at which a feature row is due (4, 8, 16, 64, 256, 1024, ... x4).
+    /// The packet count met the next milestone at which a feature row is due (4, 16, 64, 256, 1024, ... x4).
     pub const MILESTONE: Signals = Signals(1 << 4);
     /// Another [`FlowRecord::REPORT_EVERY`] packets since the last report: volume detectors take the difference.
     pub const REPORT: Signals = Signals(1 << 5);
@@ -74,6 +74,16 @@ pub enum EndReason {
     Shutdown,
 }
 
+/// One side of a biflow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Side {
+    /// Who began.
+    Originator = 0,
+    /// Who was spoken to.
+    Responder = 1,
+}
+
 /// What `FlowRecord::update` reports.
 pub type Transition = Signals;
 
@@ -103,6 +113,67 @@ impl FlowRecord {
     /// Which way of the key the originator sends.
     #[inline(always)]
     pub fn originator(&self) -> Direction {
+        unimplemented!("flow")
+    }
+
+    /// Time of the first packet.
+    pub fn first_seen(&self) -> Timestamp {
+        unimplemented!("flow")
+    }
+
+    /// Life of the flow.
+    #[inline(always)]
+    pub fn state(&self) -> TcpState {
+        unimplemented!("flow")
+    }
+
+    /// Not yet established: unanswered, or answered by a SYN/ACK that nobody acknowledged.
+    #[inline(always)]
+    pub fn is_half_open(&self) -> bool {
+        unimplemented!("flow")
+    }
+
+    /// Packets of one side; saturates some 2^28 below 2^32.
+    #[inline(always)]
+    pub fn packets(&self, side: Side) -> u32 {
+        let _ = side;
+        unimplemented!("flow")
+    }
+
+    /// Bytes on the wire of one side (48 bits).
+    #[inline(always)]
+    pub fn bytes(&self, side: Side) -> u64 {
+        let _ = side;
+        unimplemented!("flow")
+    }
+
+    /// Transport payload of one side (48 bits).
+    #[inline(always)]
+    pub fn payload_bytes(&self, side: Side) -> u64 {
+        let _ = side;
+        unimplemented!("flow")
+    }
+
+    /// TCP flags of one side's packets, or-ed.
+    #[inline(always)]
+    pub fn tcp_flags(&self, side: Side) -> u8 {
+        let _ = side;
+        unimplemented!("flow")
+    }
+
+    /// From the first packet to the responder's first one, nanoseconds (8 bits of precision); `None` if not answered.
+    pub fn response_ns(&self) -> Option<u64> {
+        unimplemented!("flow")
+    }
+
+    /// Latest score of the model, 0..=1 in steps of 1/65535; 0 if never scored.
+    pub fn score(&self) -> f32 {
+        unimplemented!("flow")
+    }
+
+    /// Keeps the model's score.
+    pub fn set_score(&mut self, score: f32) {
+        let _ = score;
         unimplemented!("flow")
     }
 }

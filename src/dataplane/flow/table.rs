@@ -1,7 +1,7 @@
 //! The table: 64-byte buckets of 16-bit tags and 32-bit indices, two candidate buckets a key, records in a slab.
 
-use super::record::{EndReason, FlowRecord};
-use crate::dataplane::decode::FlowKey;
+use super::record::{EndReason, FlowRecord, Signals};
+use crate::dataplane::decode::{FlowKey, Packet};
 use crate::units::Timestamp;
 
 /// Limits and time-outs of one queue's flow table.
@@ -125,7 +125,38 @@ impl FlowTable {
         unimplemented!("flow")
     }
 
+    /// The worker's one call a packet (`packet.hash` and `packet.time` set, `hint` from [`FlowTable::probe`]): finds the
+    /// flow or inserts it, accounts the packet and keeps the timer wheel true when the flow changes its state. A bare SYN
+    /// on a closing or closed flow ends that one through `ended` and begins a new one (port reuse). `None`: the table is
+    /// full of flows younger than this burst.
+    ///
+    /// Use this and not `get_mut(..).update(..)`: a record cannot tell the wheel that its time-out became shorter.
+    #[inline(always)]
+    pub fn account(
+        &mut self,
+        packet: &Packet,
+        hint: u32,
+        ended: impl FnMut(Ended<'_>),
+    ) -> Option<(FlowIndex, &FlowRecord, Signals)> {
+        let _ = (packet, hint, &ended);
+        unimplemented!("flow")
+    }
+
+    /// An ICMP error at `now` quoted the flow: an unanswered flow becomes closed and [`Signals::REFUSED`] is reported.
+    #[cold]
+    pub fn refuse(&mut self, index: FlowIndex, now: Timestamp) -> Option<(&FlowRecord, Signals)> {
+        let _ = (index, now);
+        unimplemented!("flow")
+    }
+
     /// The record behind a handle, if it is still the same flow.
+    #[inline(always)]
+    pub fn get(&self, index: FlowIndex) -> Option<&FlowRecord> {
+        let _ = index;
+        unimplemented!("flow")
+    }
+
+    /// The record behind a handle, if it is still the same flow; to write its score.
     #[inline(always)]
     pub fn get_mut(&mut self, index: FlowIndex) -> Option<&mut FlowRecord> {
         let _ = index;
