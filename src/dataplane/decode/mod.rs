@@ -3,10 +3,29 @@
 //! Untrusted input starts here. Owns nothing between frames but the bounded [`FragmentTable`]; never allocates, never
 //! panics, reads no clock. What it does not understand it names ([`Decoded::Reject`] with a counter) and never guesses.
 
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `packet` | the result, and the short way of the common packet |
+//! | `link` | link headers and VLAN tags |
+//! | `ip` | IPv4, IPv6 with extension headers, transport headers |
+//! | `quote` | the packet inside an ICMP error |
+//! | `fragment` | which ports the later fragments of a datagram have |
+//! | `key` | the canonical 5-tuple |
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod bytes;
 mod fragment;
+mod ip;
 mod key;
+mod link;
 mod packet;
+mod quote;
 
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};
-pub use packet::{Decoded, Packet, Tunnel, decode, quoted_flow, tcp_flags};
+pub use packet::{Decoded, Packet, Tunnel, decode, tcp_flags};
+pub use quote::quoted_flow;
+
+#[cfg(test)]
+mod tests;

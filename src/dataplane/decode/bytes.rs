@@ -1,0 +1,30 @@
+//! Big-endian reads at offsets that the compiler checks.
+
+/// Two bytes at `AT` of a block whose length is known, as a number.
+#[inline(always)]
+#[allow(clippy::indexing_slicing)] // in range by the assertion, which fails to compile otherwise
+pub(super) fn be16<const AT: usize, const N: usize>(block: &[u8; N]) -> u16 {
+    const { assert!(AT + 2 <= N) };
+    u16::from_be_bytes([block[AT], block[AT + 1]])
+}
+
+/// Four bytes at `AT`.
+#[inline(always)]
+#[allow(clippy::indexing_slicing)] // as above
+pub(super) fn be32<const AT: usize, const N: usize>(block: &[u8; N]) -> u32 {
+    const { assert!(AT + 4 <= N) };
+    u32::from_be_bytes([block[AT], block[AT + 1], block[AT + 2], block[AT + 3]])
+}
+
+/// Sixteen bytes at `AT`.
+#[inline(always)]
+pub(super) fn be128<const AT: usize, const N: usize>(block: &[u8; N]) -> u128 {
+    const { assert!(AT + 16 <= N) };
+    block.get(AT..).and_then(|rest| rest.first_chunk::<16>()).map_or(0, |chunk| u128::from_be_bytes(*chunk))
+}
+
+/// `N` bytes of a frame from `at` on, if it holds them.
+#[inline(always)]
+pub(super) fn block<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
+    bytes.get(at..)?.first_chunk::<N>()
+}

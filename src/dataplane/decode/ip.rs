@@ -1,0 +1,315 @@
+//! IPv4, IPv6 and its extension headers, and what the transport headers under them say.
+//!
+//! Two lengths are told apart throughout: what the headers announce, checked against the frame's length on the wire, and
+//! what the capture holds, which may be less (snap length). A header that is needed must be captured whole; payload need
+//! not be.
+
+use super::bytes::{be16, be32, be128, block};
+use super::key::FlowKey;
+use super::packet::{Decoded, Packet, Tunnel, protocol};
+use crate::metrics::Counter;
+
+/// Most extension headers followed. RFC 8200 section 4.1 lists seven in the recommended order; more is an attack on
+/// whoever follows them.
+const EXTENSIONS_MAX: usize = 8;
+/// UDP ports that name a tunnel; the receiver's port is fixed, the sender's is chosen by hash.
+const VXLAN_PORT: u16 = 4789;
+const GENEVE_PORT: u16 = 6081;
+
+/// Addresses of either version, in the packet's order.
+#[derive(Clone, Copy)]
+pub(super) enum Addresses {
+    V4(u32, u32),
+    V6(u128, u128),
+}
+
+impl Addresses {
+    pub(super) fn v4(head: &[u8; 20]) -> Addresses {
+        Addresses::V4(be32::<12, 20>(head), be32::<16, 20>(head))
+    }
+
+    pub(super) fn v6(head: &[u8; 40]) -> Addresses {
+        Addresses::V6(be128::<8, 40>(head), be128::<24, 40>(head))
+    }
+
+    /// Canonical key of a packet between them.
+    pub(super) fn key(self, ports: (u16, u16), protocol: u8, vlans: u32) -> (FlowKey, super::Direction) {
+        match self {
+            Addresses::V4(from, to) => FlowKey::v4(from, ports.0, to, ports.1, protocol, vlans),
+            Addresses::V6(from, to) => FlowKey::v6(from, ports.0, to, ports.1, protocol, vlans),
+        }
+    }
+}
+
+/// Which part of its datagram a packet carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece {
+    Whole,
+    First,
+    Later,
+}
+
+/// What lies above the network header.
+#[derive(Clone, Copy)]
+pub(super) struct Upper {
+    pub(super) protocol: u8,
+    /// Where it begins in the frame.
+    pub(super) at: usize,
+    /// How long it is by the headers before it.
+    pub(super) length: usize,
+    pub(super) piece: Piece,
+    /// Identification of the fragment, 0 for a whole packet.
+    pub(super) fragment_id: u32,
+}
+
+/// Decodes an IPv4 packet (RFC 791) that begins at `at`.
+pub(super) fn v4(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Result<Decoded, Counter> {
+    let head = block::<20>(bytes, at).ok_or(Counter::DropTruncatedIp)?;
+    if head[0] >> 4 != 4 {
+        return Err(Counter::DropIpVersion);
+    }
+    let header = usize::from(head[0] & 0x0f) * 4;
+    if header < 20 {
+        return Err(Counter::DropIpHeaderLength);
+    }
+    let on_wire = on_wire(packet, at);
+    // A total length of 0 is what a capture on the sending host shows for a segment that the NIC is to cut (TSO, and always
+    // above 64 KiB: BIG TCP). No packet on a wire has it, so there is nothing to confuse it with: take the frame.
+    let total = match usize::from(be16::<2, 20>(head)) {
+        0 => on_wire,
+        total => total,
+    };
+    if total < 20 || total > on_wire {
+        return Err(Counter::DropIpTotalLength);
+    }
+    if header > total {
+        return Err(Counter::DropIpHeaderLength);
+    }
+    if bytes.len() < at + header {
+        return Err(Counter::DropTruncatedIp);
+    }
+    let field = be16::<6, 20>(head);
+    let (offset, more) = (field & 0x1fff, field & 0x2000 != 0);
+    let mut upper = Upper {
+        protocol: head[9],
+        at: at + header,
+        length: total - header,
+        piece: piece(offset, more),
+        fragment_id: 0,
+    };
+    if upper.piece != Piece::Whole {
+        upper.fragment_id = u32::from(be16::<4, 20>(head));
+    }
+    // Not in fragments: the later ones name the authentication header, and all must agree on what they are part of.
+    if upper.protocol == protocol::AUTHENTICATION && upper.piece == Piece::Whole {
+        let length = authentication_bytes(bytes, &upper).ok_or(Counter::DropTruncatedTransport)?;
+        upper.skip(bytes, length).ok_or(Counter::DropTruncatedTransport)?;
+    }
+    packet.hop_limit = head[8];
+    finish(bytes, Addresses::v4(head), upper, vlans, packet)
+}
+
+/// Decodes an IPv6 packet (RFC 8200) that begins at `at`.
+pub(super) fn v6(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Result<Decoded, Counter> {
+    let head = block::<40>(bytes, at).ok_or(Counter::DropTruncatedIp)?;
+    if head[0] >> 4 != 6 {
+        return Err(Counter::DropIpVersion);
+    }
+    let left = on_wire(packet, at).checked_sub(40).ok_or(Counter::DropTruncatedIp)?;
+    // Jumbograms (RFC 2675) and BIG TCP announce 0 because the field cannot hold more than 65535. Below that 0 means 0:
+    // padding of a short frame must not become payload.
+    let length = match usize::from(be16::<4, 40>(head)) {
+        0 if left > usize::from(u16::MAX) => left,
+        length => length,
+    };
+    if length > left {
+        return Err(Counter::DropIpTotalLength);
+    }
+    let upper = Upper { protocol: head[6], at: at + 40, length, piece: Piece::Whole, fragment_id: 0 };
+    let upper = extensions(bytes, upper).ok_or(Counter::DropIpv6Extension)?;
+    packet.hop_limit = head[7];
+    finish(bytes, Addresses::v6(head), upper, vlans, packet)
+}
+
+/// Bytes of the frame on the wire from `at` on.
+fn on_wire(packet: &Packet, at: usize) -> usize {
+    (packet.wire_bytes as usize).saturating_sub(at)
+}
+
+fn piece(offset: u16, more: bool) -> Piece {
+    match (offset, more) {
+        (0, false) => Piece::Whole,
+        (0, true) => Piece::First,
+        _ => Piece::Later,
+    }
+}
+
+impl Upper {
+    /// Steps over a header of `length` bytes whose first byte names the next one; `None` if it does not fit.
+    fn skip(&mut self, bytes: &[u8], length: usize) -> Option<()> {
+        let next = *bytes.get(self.at)?;
+        self.length = self.length.checked_sub(length)?;
+        self.at += length;
+        // The header itself is not read beyond its first bytes, but one that the capture cut off has no successor.
+        (self.at <= bytes.len()).then_some(())?;
+        self.protocol = next;
+        Some(())
+    }
+}
+
+/// Length of an authentication header (RFC 4302 section 2.2: in words, less 2); one without a sequence number is none.
+fn authentication_bytes(bytes: &[u8], upper: &Upper) -> Option<usize> {
+    let words = usize::from(*bytes.get(upper.at + 1)?);
+    (words >= 1).then_some((words + 2) * 4)
+}
+
+/// Follows IPv6 extension headers; `None` if the chain is too long, out of order or cut short.
+pub(super) fn extensions(bytes: &[u8], mut upper: Upper) -> Option<Upper> {
+    for index in 0..=EXTENSIONS_MAX {
+        let length = match upper.protocol {
+            // Only right behind the fixed header (RFC 8200 section 4.1).
+            protocol::HOP_BY_HOP if index > 0 => return None,
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION => {
+                (usize::from(*bytes.get(upper.at + 1)?) + 1) * 8
+            }
+            protocol::AUTHENTICATION => authentication_bytes(bytes, &upper)?,
+            protocol::FRAGMENT => {
+                let head = block::<8>(bytes, upper.at)?;
+                let field = be16::<2, 8>(head);
+                // One that is the whole datagram ("atomic", RFC 6946) is no fragment.
+                let piece = piece(field >> 3, field & 1 != 0);
+                if piece != Piece::Whole {
+                    if upper.piece != Piece::Whole {
+                        return None;
+                    }
+                    upper.piece = piece;
+                    upper.fragment_id = be32::<4, 8>(head);
+                }
+                8
+            }
+            _ => return Some(upper),
+        };
+        if index == EXTENSIONS_MAX {
+            return None;
+        }
+        upper.skip(bytes, length)?;
+        if upper.piece == Piece::Later {
+            return Some(upper);
+        }
+    }
+    None
+}
+
+/// Reads the transport header and completes the packet.
+fn finish(
+    bytes: &[u8],
+    addresses: Addresses,
+    upper: Upper,
+    vlans: u32,
+    packet: &mut Packet,
+) -> Result<Decoded, Counter> {
+    let ports = if upper.piece == Piece::Later {
+        packet.payload_offset = offset(upper.at);
+        packet.payload_bytes = size(upper.length);
+        (0, 0)
+    } else {
+        transport(bytes, &upper, packet)?
+    };
+    packet.tunnel = tunnel_of(upper.protocol, ports.1);
+    packet.fragment = upper.piece != Piece::Whole;
+    packet.fragment_id = upper.fragment_id;
+    (packet.key, packet.direction) = addresses.key(ports, upper.protocol, vlans);
+    Ok(match upper.piece {
+        Piece::Whole => Decoded::Flow,
+        Piece::First => Decoded::FirstFragment,
+        Piece::Later => Decoded::LaterFragment,
+    })
+}
+
+/// Sets the transport fields of `packet` and gives the ports.
+fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet) -> Result<(u16, u16), Counter> {
+    let (ports, header, length) = match upper.protocol {
+        protocol::TCP => {
+            let head = header::<20>(bytes, upper)?;
+            let header = usize::from(head[12] >> 4) * 4;
+            if header < 20 || header > upper.length {
+                return Err(Counter::DropTcpOffset);
+            }
+            packet.tcp_sequence = be32::<4, 20>(head);
+            packet.tcp_acknowledgement = be32::<8, 20>(head);
+            packet.tcp_flags = head[13];
+            packet.tcp_window = be16::<14, 20>(head);
+            ((be16::<0, 20>(head), be16::<2, 20>(head)), header, upper.length)
+        }
+        protocol::UDP => {
+            let head = header::<8>(bytes, upper)?;
+            let length = usize::from(be16::<4, 8>(head));
+            let length = match length {
+                // Too long for the field (RFC 2675 section 4).
+                0 if upper.length > usize::from(u16::MAX) => upper.length,
+                // The field speaks of the whole datagram; this is its first piece.
+                8.. if upper.piece == Piece::First => length.min(upper.length),
+                8.. if length <= upper.length => length,
+                _ => return Err(Counter::DropUdpLength),
+            };
+            ((be16::<0, 8>(head), be16::<2, 8>(head)), 8, length)
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            let head = header::<8>(bytes, upper)?;
+            packet.icmp_type = head[0];
+            packet.icmp_code = head[1];
+            let port = icmp_port(upper.protocol, head);
+            ((port, port), 8, upper.length)
+        }
+        protocol::SCTP => {
+            let head = header::<12>(bytes, upper)?;
+            ((be16::<0, 12>(head), be16::<2, 12>(head)), 12, upper.length)
+        }
+        _ => ((0, 0), 0, upper.length),
+    };
+    packet.payload_offset = offset(upper.at + header);
+    packet.payload_bytes = size(length - header);
+    Ok(ports)
+}
+
+/// The transport header, if it is both announced and captured.
+fn header<'a, const N: usize>(bytes: &'a [u8], upper: &Upper) -> Result<&'a [u8; N], Counter> {
+    if upper.length < N {
+        return Err(Counter::DropTruncatedTransport);
+    }
+    block::<N>(bytes, upper.at).ok_or(Counter::DropTruncatedTransport)
+}
+
+/// What stands for both ports of an ICMP message: the identifier of those that ask and answer (so that a request, its
+/// repeats and its answers are one flow), type and code of all others.
+pub(super) fn icmp_port(protocol: u8, head: &[u8; 8]) -> u16 {
+    let asks = match (protocol, head[0]) {
+        // Echo, timestamp, information and address mask (RFC 792, RFC 950), extended echo (RFC 8335).
+        (protocol::ICMP, 0 | 8 | 13..=18 | 42 | 43) => true,
+        (protocol::ICMPV6, 128 | 129 | 160 | 161) => true,
+        _ => false,
+    };
+    if asks { be16::<4, 8>(head) } else { be16::<0, 8>(head) }
+}
+
+/// The tunnel that a protocol and the receiver's port name.
+#[inline(always)]
+pub(super) fn tunnel_of(protocol: u8, destination_port: u16) -> Tunnel {
+    match protocol {
+        protocol::UDP if destination_port == VXLAN_PORT => Tunnel::Vxlan,
+        protocol::UDP if destination_port == GENEVE_PORT => Tunnel::Geneve,
+        protocol::GRE => Tunnel::Gre,
+        protocol::IPV4 | protocol::IPV6 => Tunnel::IpInIp,
+        _ => Tunnel::None,
+    }
+}
+
+/// Headers end far below 64 KiB: 34 bytes of link and tags, 8 extensions of at most 2 KiB, 60 bytes of TCP.
+fn offset(at: usize) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
+}
+
+/// At most a frame's length on the wire, which is a `u32`.
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
