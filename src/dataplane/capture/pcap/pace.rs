@@ -1,0 +1,43 @@
+//! Replay at the capture's own speed.
+
+use std::time::{Duration, Instant};
+
+/// How fast a capture is given out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Speed {
+    /// As fast as it is taken.
+    #[default]
+    Max,
+    /// As fast as it was captured.
+    Original,
+}
+
+/// Maps capture time to the monotonic clock, from the first frame on.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    speed: Speed,
+    origin: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    /// Starts with the first frame asked about.
+    pub fn new(speed: Speed) -> Pace {
+        Pace { speed, origin: None }
+    }
+
+    /// How long until a frame of capture time `time` is due; `None` if it is due now. Frames that step back are due.
+    #[inline(always)]
+    pub fn until(&mut self, time: u64) -> Option<Duration> {
+        if self.speed == Speed::Max {
+            return None;
+        }
+        self.until_paced(time)
+    }
+
+    fn until_paced(&mut self, time: u64) -> Option<Duration> {
+        let now = Instant::now();
+        let (start, first) = *self.origin.get_or_insert((now, time));
+        let due = Duration::from_nanos(time.saturating_sub(first));
+        due.checked_sub(now.duration_since(start)).filter(|rest| !rest.is_zero())
+    }
+}

@@ -1,0 +1,63 @@
+//! The reader's own side of the account: counted where frames leave the file, not where they arrive.
+
+use super::finding::{Finding, FindingKind, Findings};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+/// Counts and findings of one sequence of captures; shared between the reading thread and those who report.
+#[derive(Debug, Default)]
+pub struct Report {
+    files: AtomicU64,
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    steps_back: AtomicU64,
+    findings: Mutex<Findings>,
+}
+
+impl Report {
+    /// Captures begun.
+    pub fn files(&self) -> u64 {
+        self.files.load(Relaxed)
+    }
+
+    /// Frames given out.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Relaxed)
+    }
+
+    /// Their bytes on the wire.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Frames whose capture time lies before that of the frame before them.
+    pub fn steps_back(&self) -> u64 {
+        self.steps_back.load(Relaxed)
+    }
+
+    /// What was wrong with the files: those kept in words, and how many more there were.
+    pub fn findings(&self) -> (Vec<Finding>, u64) {
+        let findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        (findings.kept().to_vec(), findings.beyond())
+    }
+
+    pub(super) fn begin_file(&self) {
+        self.files.fetch_add(1, Relaxed);
+    }
+
+    /// Adds a burst: three adds whatever its size.
+    #[inline]
+    pub(super) fn add(&self, packets: u64, bytes: u64, steps_back: u64) {
+        self.packets.fetch_add(packets, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        if steps_back > 0 {
+            self.steps_back.fetch_add(steps_back, Relaxed);
+        }
+    }
+
+    #[cold]
+    pub(super) fn find(&self, file: &Path, offset: u64, kind: FindingKind, detail: String) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).add(file, offset, kind, detail);
+    }
+}
