@@ -7,7 +7,6 @@
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
 use crate::dataplane::flow::EndReason;
-use crate::metrics::StageHistograms;
 use crate::units::{QueueId, Timestamp};
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
@@ -114,39 +113,48 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     (UpSender { ring: producer, full, lost: 0 }, UpReceiver { ring: consumer })
 }
 
-/// Histograms up, empty ones back: the worker swaps boxes and never allocates or frees.
-pub struct HistogramSender {
-    up: rtrb::Producer<Box<StageHistograms>>,
-    back: rtrb::Consumer<Box<StageHistograms>>,
+/// Something that can be emptied in place, so that its memory goes round and round.
+pub trait Reset {
+    /// Forgets the content and keeps the memory.
+    fn reset(&mut self);
 }
 
-impl HistogramSender {
-    /// Gives `current` up and leaves an empty one in its place; does nothing if the reader has not returned one yet.
-    pub fn swap(&mut self, current: &mut Box<StageHistograms>) {
+/// Worker's end of a snapshot ring: full boxes up, empty ones back; the worker neither allocates nor frees.
+pub struct SnapshotSender<T> {
+    up: rtrb::Producer<Box<T>>,
+    back: rtrb::Consumer<Box<T>>,
+}
+
+impl<T> SnapshotSender<T> {
+    /// Gives `current` up and leaves an empty one in its place; `false` if the reader has not returned one yet.
+    pub fn swap(&mut self, current: &mut Box<T>) -> bool {
         if self.up.is_full() {
-            return;
+            return false;
         }
-        if let Ok(empty) = self.back.pop() {
-            let full = std::mem::replace(current, empty);
-            // Cannot fail: room was seen above and we are the only producer. If it did, the box would come back.
-            if let Err(rtrb::PushError::Full(full)) = self.up.push(full) {
+        let Ok(empty) = self.back.pop() else { return false };
+        let full = std::mem::replace(current, empty);
+        match self.up.push(full) {
+            Ok(()) => true,
+            // Cannot happen: room was seen above and we are the only producer. The box is kept all the same.
+            Err(rtrb::PushError::Full(full)) => {
                 *current = full;
+                false
             }
         }
     }
 }
 
-/// Reading end: drains, merges, resets and returns.
-pub struct HistogramReceiver {
-    up: rtrb::Consumer<Box<StageHistograms>>,
-    back: rtrb::Producer<Box<StageHistograms>>,
+/// Reader's end: looks at what came, empties it and sends it back.
+pub struct SnapshotReceiver<T> {
+    up: rtrb::Consumer<Box<T>>,
+    back: rtrb::Producer<Box<T>>,
 }
 
-impl HistogramReceiver {
-    /// Adds everything that arrived to `total`.
-    pub fn drain_into(&mut self, total: &mut StageHistograms) {
+impl<T: Reset> SnapshotReceiver<T> {
+    /// Shows every snapshot that arrived to `each`, oldest first.
+    pub fn drain(&mut self, mut each: impl FnMut(&T)) {
         while let Ok(mut full) = self.up.pop() {
-            total.merge(&full);
+            each(&full);
             full.reset();
             if self.back.push(full).is_err() {
                 return;
@@ -155,21 +163,18 @@ impl HistogramReceiver {
     }
 }
 
-/// A pair of ends with one spare set of histograms on its way.
-pub fn histogram_ring() -> (HistogramSender, HistogramReceiver) {
+/// A pair of ends with `spare` on its way as the one to swap in.
+pub fn snapshot_ring<T>(spare: Box<T>) -> (SnapshotSender<T>, SnapshotReceiver<T>) {
     let (up_producer, up_consumer) = rtrb::RingBuffer::new(2);
     let (mut back_producer, back_consumer) = rtrb::RingBuffer::new(2);
-    back_producer.push(Box::new(StageHistograms::new())).expect("an empty ring of two has room for one");
-    (
-        HistogramSender { up: up_producer, back: back_consumer },
-        HistogramReceiver { up: up_consumer, back: back_producer },
-    )
+    // An empty ring of two has room for one; were it not so, the ring would just never swap.
+    let _ = back_producer.push(spare);
+    (SnapshotSender { up: up_producer, back: back_consumer }, SnapshotReceiver { up: up_consumer, back: back_producer })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Stage;
 
     #[test]
     fn a_full_ring_counts_live_and_keeps_order() {
@@ -184,15 +189,25 @@ mod tests {
     }
 
     #[test]
-    fn histograms_travel_and_come_back_empty() {
-        let (mut up, mut down) = histogram_ring();
-        let mut current = Box::new(StageHistograms::new());
-        let mut total = StageHistograms::new();
-        for round in 1..=3 {
-            current.record(Stage::Burst, 100, 1);
-            up.swap(&mut current);
-            down.drain_into(&mut total);
-            assert_eq!(total.stage(Stage::Burst).len(), round);
+    fn snapshots_travel_and_come_back_empty() {
+        struct Count(u64);
+        impl Reset for Count {
+            fn reset(&mut self) {
+                self.0 = 0;
+            }
         }
+        let (mut up, mut down) = snapshot_ring(Box::new(Count(0)));
+        let mut current = Box::new(Count(0));
+        let mut total = 0;
+        for round in 1..=3 {
+            current.0 += 1;
+            assert!(up.swap(&mut current));
+            assert_eq!(current.0, 0);
+            down.drain(|snapshot| total += snapshot.0);
+            assert_eq!(total, round);
+        }
+        current.0 = 5;
+        assert!(up.swap(&mut current));
+        assert!(!up.swap(&mut current), "without a returned box nothing moves");
     }
 }

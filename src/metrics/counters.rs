@@ -1,7 +1,7 @@
 //! Per-queue counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::Release, fence};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $role:ident;)+) => {
@@ -112,10 +112,37 @@ counters! {
     FramesSnapped = "frames_snapped", Detail;
 }
 
+/// Cells that [`CounterMemory`] needs: one per counter, and a sequence number behind them.
+pub const COUNTER_CELLS: usize = COUNTERS.len() + 1;
+
 /// Where the counters of one queue live: plain memory, or a map shared with the kernel that outlives the process.
 pub trait CounterMemory: Send + Sync {
-    /// One cell per [`Counter`], in the order of the discriminants; at least `COUNTERS.len()` long.
+    /// One cell per [`Counter`], in the order of the discriminants, then the sequence number: odd while the writer is at
+    /// it. At least [`COUNTER_CELLS`] long.
     fn cells(&self) -> &[AtomicU64];
+}
+
+/// All counters of one moment between two bursts, so that the terms of the loss equation belong together.
+///
+/// Retries while the writer publishes; a writer that died in the middle leaves the sequence odd, so after some thousand
+/// tries what is there is taken as it stands.
+pub fn read_counters(memory: &dyn CounterMemory) -> [u64; COUNTERS.len()] {
+    use std::sync::atomic::Ordering::Acquire;
+    let cells = memory.cells();
+    let mut values = [0; COUNTERS.len()];
+    let Some(sequence) = cells.get(COUNTERS.len()) else { return values };
+    for _ in 0..10_000 {
+        let before = sequence.load(Acquire);
+        for (value, cell) in values.iter_mut().zip(cells) {
+            *value = cell.load(Relaxed);
+        }
+        fence(Acquire);
+        if before.is_multiple_of(2) && sequence.load(Relaxed) == before {
+            break;
+        }
+        std::hint::spin_loop();
+    }
+    values
 }
 
 impl CounterMemory for Vec<AtomicU64> {
@@ -136,7 +163,7 @@ const _: () = assert!(COUNTERS.len() <= 64, "the dirty mask is one u64");
 impl CounterBlock {
     /// Counters in ordinary memory, starting at zero.
     pub fn in_memory() -> CounterBlock {
-        CounterBlock::on(Arc::new((0..COUNTERS.len()).map(|_| AtomicU64::new(0)).collect::<Vec<_>>()))
+        CounterBlock::on(Arc::new((0..COUNTER_CELLS).map(|_| AtomicU64::new(0)).collect::<Vec<_>>()))
     }
 
     /// Counters on memory made elsewhere; what is there already is added to.
@@ -144,7 +171,11 @@ impl CounterBlock {
     /// # Panics
     /// At start-up only, if the memory has fewer cells than there are counters.
     pub fn on(memory: Arc<dyn CounterMemory>) -> CounterBlock {
-        assert!(memory.cells().len() >= COUNTERS.len(), "counter memory is too small");
+        assert!(memory.cells().len() >= COUNTER_CELLS, "counter memory is too small");
+        if let Some(sequence) = memory.cells().get(COUNTERS.len()) {
+            // A writer that died while publishing left it odd.
+            sequence.store(sequence.load(Relaxed).next_multiple_of(2), Relaxed);
+        }
         CounterBlock { pending: [0; COUNTERS.len()], dirty: 0, memory }
     }
 
@@ -166,7 +197,14 @@ impl CounterBlock {
     /// Makes everything added so far visible to readers: one load and one store for each counter that moved.
     #[inline]
     pub fn publish(&mut self) {
+        if self.dirty == 0 {
+            return;
+        }
         let cells = self.memory.cells();
+        let Some(sequence) = cells.get(COUNTERS.len()) else { return };
+        let before = sequence.load(Relaxed);
+        sequence.store(before.wrapping_add(1), Relaxed);
+        fence(Release);
         while self.dirty != 0 {
             let index = self.dirty.trailing_zeros() as usize;
             self.dirty &= self.dirty - 1;
@@ -176,6 +214,7 @@ impl CounterBlock {
                 *pending = 0;
             }
         }
+        sequence.store(before.wrapping_add(2), Release);
     }
 }
 
@@ -194,9 +233,29 @@ mod tests {
         assert!(reader.cells().iter().all(|cell| cell.load(Relaxed) == 0));
         block.publish();
         block.publish();
-        for (index, cell) in reader.cells().iter().enumerate() {
-            assert_eq!(cell.load(Relaxed), index as u64 + 1);
+        for (index, value) in read_counters(&*reader).into_iter().enumerate() {
+            assert_eq!(value, index as u64 + 1);
         }
+    }
+
+    /// A reader never sees one counter of a burst without the other.
+    #[test]
+    fn readers_see_whole_bursts() {
+        let mut block = CounterBlock::in_memory();
+        let reader = block.memory();
+        let writer = std::thread::spawn(move || {
+            for _ in 0..200_000 {
+                block.add(Counter::FramesReceived, 3);
+                block.add(Counter::ProcessedFlow, 3);
+                block.publish();
+            }
+        });
+        while !writer.is_finished() {
+            let values = read_counters(&*reader);
+            assert_eq!(values[Counter::FramesReceived as usize], values[Counter::ProcessedFlow as usize]);
+        }
+        writer.join().unwrap();
+        assert_eq!(read_counters(&*reader)[Counter::FramesReceived as usize], 600_000);
     }
 
     #[test]

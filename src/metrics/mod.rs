@@ -6,5 +6,5 @@
 mod counters;
 mod stages;
 
-pub use counters::{COUNTERS, Counter, CounterBlock, CounterMemory, Role};
+pub use counters::{COUNTER_CELLS, COUNTERS, Counter, CounterBlock, CounterMemory, Role, read_counters};
 pub use stages::{STAGES, Stage, StageHistograms};
