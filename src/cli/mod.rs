@@ -1,1 +1,3 @@
-//! ...
+//! Arguments, one file per subcommand, exit codes.
+
+pub mod demo;
