@@ -2,7 +2,8 @@
 //!
 //! Untrusted input: every length in a file is checked, no record is believed above [`FRAME_MAX`], what is wrong is a
 //! [`Finding`] with file, offset and remedy, and what is whole is delivered. Owns the read buffer; frames are views
-//! into it. Deliberately does not look into frames: that is `decode`'s.
+//! into it. Deliberately does not look into frames: that is `decode`'s;
+//! [`split()`] asks its caller which queue a frame belongs to.
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
@@ -15,6 +16,7 @@ mod pace;
 mod reader;
 mod report;
 mod source;
+mod split;
 
 pub use finding::{CaptureError, Finding, FindingKind};
 pub use format::{FRAME_MAX, link_type};
@@ -23,6 +25,7 @@ pub use pace::Speed;
 pub use reader::{Next, Reader};
 pub use report::Report;
 pub use source::PcapSource;
+pub use split::{SplitCounts, SplitSource, Splitter, TICK_NS, split};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -34,6 +34,12 @@ impl Pace {
         self.until_paced(time)
     }
 
+    /// Capture time that the clock has reached; `None` at full speed and before the first frame.
+    pub fn reached(&self) -> Option<u64> {
+        let (start, first) = self.origin?;
+        Some(first.saturating_add(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     fn until_paced(&mut self, time: u64) -> Option<Duration> {
         let now = Instant::now();
         let (start, first) = *self.origin.get_or_insert((now, time));

@@ -128,8 +128,12 @@ impl Source for PcapSource {
         }
     }
 
-    /// Time of the last frame given back.
+    /// Time of the last frame given back; at the capture's own speed, what the clock has reached before the next one.
     fn time_floor(&self) -> Option<Timestamp> {
-        (self.latest > 0).then_some(Timestamp(self.latest))
+        let floor = match (&self.early, self.pace.reached()) {
+            (Some(next), Some(reached)) => reached.min(next.time),
+            _ => self.latest,
+        };
+        (floor > 0).then_some(Timestamp(floor))
     }
 }
