@@ -2,4 +2,6 @@
 #![allow(unsafe_code)]
 
 pub mod affinity;
+pub mod hash;
+pub mod memory;
 pub mod prefetch;

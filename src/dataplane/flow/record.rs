@@ -1,6 +1,8 @@
 //! The hot state of one flow.
 
-use crate::dataplane::decode::{Direction, FlowKey, Packet};
+use super::table::Settings;
+use super::tcp;
+use crate::dataplane::decode::{Direction, FlowKey, Packet, tcp_flags};
 use crate::units::Timestamp;
 
 /// Things that happened to a flow with this packet; 0 for the common packet.
@@ -18,10 +20,13 @@ impl Signals {
     pub const CLOSED: Signals = Signals(1 << 3);
     /// The packet count met the next milestone at which a feature row is due (4, 16, 64, 256, 1024, ... x4).
     pub const MILESTONE: Signals = Signals(1 << 4);
-    /// Another [`FlowRecord::REPORT_EVERY`] packets since the last report: volume detectors take the difference.
+    /// Another [`FlowRecord::REPORT_EVERY`] packets since the last report, both ways together: a volume detector adds that
+    /// many, and at the end of the flow the rest ([`FlowRecord::unreported`]).
     pub const REPORT: Signals = Signals(1 << 5);
     /// A SYN without ACK (the first one or a repeat).
     pub const SYN: Signals = Signals(1 << 6);
+    /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
+    pub(super) const MOVED: Signals = Signals(1 << 7);
 
     /// Any of `other`'s bits set?
     #[inline(always)]
@@ -40,29 +45,48 @@ impl Signals {
     pub fn with(self, other: Signals) -> Signals {
         Signals(self.0 | other.0)
     }
+
+    /// This set without `other`'s bits.
+    #[inline(always)]
+    pub(super) fn without(self, other: Signals) -> Signals {
+        Signals(self.0 & !other.0)
+    }
 }
 
 /// TCP life of a biflow, as a tap sees it; for other protocols `New` until answered, then `Established`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(u8)]
 pub enum TcpState {
-    /// Seen once, not answered (TCP: a SYN).
+    /// Not answered (TCP: a SYN, or what looks like the middle of a connection that nobody has confirmed yet).
     #[default]
     New,
     /// TCP: SYN/ACK seen.
     Answered,
-    /// TCP: the handshake's ACK, or data both ways, or picked up in mid-stream; others: answered.
+    /// TCP: the handshake's ACK, or data both ways, or the originator's third packet with ACK where the answers go another
+    /// way; others: answered.
     Established,
     /// TCP: one FIN seen.
     Closing,
-    /// TCP: both FINs, or an RST.
+    /// TCP: both FINs, or an RST; any protocol: refused by an ICMP error.
     Closed,
 }
 
+impl TcpState {
+    /// States of one class share their time-out.
+    #[inline]
+    fn time_class(self) -> u8 {
+        match self {
+            TcpState::New | TcpState::Answered => 0,
+            TcpState::Established | TcpState::Closing => 1,
+            TcpState::Closed => 2,
+        }
+    }
+}
+
 /// Why a flow left the table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum EndReason {
-    /// FIN both ways or RST, and the linger time passed.
+    /// FIN both ways or RST, and the linger time passed, or the same ports began anew.
     Closed,
     /// No packet for the idle time of its state.
     Idle,
@@ -87,93 +111,486 @@ pub enum Side {
 /// What `FlowRecord::update` reports.
 pub type Transition = Signals;
 
-/// Hot state of one biflow, two cache lines: the first is touched by every packet, the second too but written without
-/// being waited for. Counts are `[originator, responder]`; the originator is who sent the first packet seen, except that a
-/// SYN/ACK seen first makes its receiver the originator.
+/// Counts of one side. The upper 16 bits of two words carry small things, so that a side is 24 bytes: 2^47 bytes are three
+/// hours of 100 Gb/s in one flow, and then the count stands.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+struct SideCounts {
+    /// Wire bytes (48 bits), longest packet in units of 16 bytes (8 bits), TCP flags or-ed (8 bits).
+    bytes: u64,
+    /// Payload bytes (48 bits), first TCP window (8-bit float), half of the score (8 bits).
+    payload: u64,
+    packets: u32,
+    /// Sum of squared wire lengths, bytes squared.
+    length_squares: f32,
+}
+
+const COUNT_BITS: u32 = 48;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const LONGEST_MASK: u64 = 0xff << COUNT_BITS;
+const FLAGS_SHIFT: u32 = 56;
+
+/// Something about the flow is not settled: the packet takes the thorough path.
+mod unsettled {
+    /// Neither established nor over.
+    pub const STATE: u8 = 1;
+    /// The first payload sizes are still being collected.
+    pub const EARLY: u8 = 1 << 1;
+    /// No packet accounted yet.
+    pub const FRESH: u8 = 1 << 2;
+    /// Counted as half open by the table; set with `STATE` and taken back by the table soon after it.
+    pub const COUNTED: u8 = 1 << 7;
+}
+
+/// Packets after which the first payload sizes are no longer collected, full or not.
+const EARLY_PACKETS: u32 = 32;
+
+/// Total packet counts, modulo 64, at which something may be due: 4 and 16 for the first milestones, 0 for the rest.
+const EVENTS: u64 = 1 | 1 << 4 | 1 << 16;
+
+/// Where a side's packet count is held from growing further: a multiple of [`FlowRecord::REPORT_EVERY`] below 2^32, with
+/// room for the packets between two reports.
+const PACKETS_LIMIT: u32 = 0xf000_0000;
+
+/// Hot state of one biflow, two adjacent cache lines. Counts are kept for originator and responder; the originator is who
+/// sent the first packet seen, except that a SYN/ACK seen first makes its receiver the originator.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub struct FlowRecord {
     /// Canonical 5-tuple.
     pub key: FlowKey,
-    /// Time of the latest packet.
+    /// Time of the latest packet; never steps back.
     pub last_seen: Timestamp,
+    first_seen: Timestamp,
+    /// Odd while a flow lives here; moves on when one comes and when it goes, so that handles and hints go stale.
+    pub(super) generation: u32,
+    state: TcpState,
+    unsettled: u8,
+    originator: Direction,
+    syn_count: u8,
+    sides: [SideCounts; 2],
+    /// Sum of squared gaps between packets, nanoseconds squared. (Their plain sum is the duration.)
+    gap_squares: f32,
+    /// Longest gap: upper half of the `f32` in nanoseconds.
+    gap_max: u16,
+    /// First packet to first answer: upper half of the `f32` in nanoseconds; 0 until answered.
+    response: u16,
+    /// First payload sizes, the latest in the lowest byte: bit 7 responder, bits 0-6 size in units of 16 bytes.
+    first_sizes: u64,
+}
+
+const _: () = assert!(size_of::<FlowRecord>() == 128);
+
+/// Upper half of an `f32`: 8 bits of precision, order preserved for numbers from 0 up.
+#[inline(always)]
+fn to_half(value: f32) -> u16 {
+    (value.to_bits() >> 16) as u16
+}
+
+fn from_half(half: u16) -> f32 {
+    f32::from_bits(u32::from(half) << 16)
+}
+
+/// Keeps a 48-bit count from running into the bits above it: held at 2^47 from there on. The 64 packets until the next
+/// look cannot carry it further than 2^38, whatever lengths they claim.
+#[inline(always)]
+fn hold(word: &mut u64) {
+    const LIMIT: u64 = 1 << (COUNT_BITS - 1);
+    if *word & LIMIT != 0 {
+        *word = (*word & !COUNT_MASK) | LIMIT;
+    }
+}
+
+/// A TCP window as 5 bits of exponent and 3 of mantissa; exact for powers of two, within an eighth otherwise.
+fn window_code(window: u16) -> u8 {
+    let exponent = 16 - window.leading_zeros();
+    if exponent <= 3 {
+        return window as u8;
+    }
+    let mantissa = (window >> (exponent - 4)) & 7;
+    ((exponent - 3) << 3) as u8 | mantissa as u8
+}
+
+fn window_of(code: u8) -> u16 {
+    let exponent = u32::from(code >> 3);
+    if exponent == 0 { u16::from(code) } else { (8 | u16::from(code & 7)) << (exponent - 1).min(12) }
 }
 
 impl FlowRecord {
     /// Packets between two [`Signals::REPORT`].
     pub const REPORT_EVERY: u32 = 64;
 
-    /// Accounts one packet. Constant time, no branch on the common path but the two that find nothing to report.
+    /// A flow at its first packet, before that packet is accounted. The table makes its own; this one is for records that
+    /// live outside a table.
+    pub fn new(key: FlowKey, now: Timestamp) -> FlowRecord {
+        let mut record = FlowRecord::vacant();
+        record.begin(&key, now);
+        record
+    }
+
+    /// A record that is no flow.
+    pub(super) fn vacant() -> FlowRecord {
+        FlowRecord {
+            key: FlowKey::default(),
+            last_seen: Timestamp::default(),
+            first_seen: Timestamp::default(),
+            generation: 0,
+            state: TcpState::New,
+            unsettled: 0,
+            originator: Direction::Forward,
+            syn_count: 0,
+            sides: [SideCounts::default(); 2],
+            gap_squares: 0.0,
+            gap_max: 0,
+            response: 0,
+            first_sizes: 0,
+        }
+    }
+
+    /// Makes this record a new flow under the next generation.
+    #[inline]
+    pub(super) fn begin(&mut self, key: &FlowKey, now: Timestamp) {
+        *self = FlowRecord {
+            key: *key,
+            last_seen: now,
+            first_seen: now,
+            generation: self.generation.wrapping_add(1),
+            unsettled: unsettled::STATE | unsettled::EARLY | unsettled::FRESH | unsettled::COUNTED,
+            ..FlowRecord::vacant()
+        };
+    }
+
+    /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
+    /// through [`super::FlowTable::account`].
     #[inline(always)]
     pub fn update(&mut self, packet: &Packet) -> Signals {
-        let _ = packet;
-        unimplemented!("flow")
+        self.observe(packet).without(Signals::MOVED)
+    }
+
+    /// [`FlowRecord::update`] with the sign for the wheel.
+    #[inline(always)]
+    pub(super) fn observe(&mut self, packet: &Packet) -> Signals {
+        const CONTROL: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
+        if (packet.tcp_flags & CONTROL) | self.unsettled != 0 {
+            return self.observe_thoroughly(packet);
+        }
+        self.count(packet)
+    }
+
+    /// What every packet adds; the events that its number brings.
+    #[inline(always)]
+    fn count(&mut self, packet: &Packet) -> Signals {
+        let now = packet.time.max(self.last_seen);
+        let gap = (now.0 - self.last_seen.0) as i64 as f32;
+        self.last_seen = now;
+        self.gap_squares = square_sum(gap, self.gap_squares);
+        self.gap_max = self.gap_max.max(to_half(gap));
+
+        let [originator, responder] = &mut self.sides;
+        let other = responder.packets;
+        let (side, other) = if packet.direction == self.originator {
+            (originator, other)
+        } else {
+            let other = originator.packets;
+            (responder, other)
+        };
+        let length = packet.wire_bytes;
+        side.length_squares = square_sum(length as f32, side.length_squares);
+        let longest = u64::from(length.div_ceil(16).min(255)) << COUNT_BITS;
+        let old = side.bytes;
+        let new = if longest > old & LONGEST_MASK { (old & !LONGEST_MASK) | longest } else { old };
+        side.bytes = new.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
+        side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
+        side.packets = side.packets.wrapping_add(1);
+
+        let total = side.packets.wrapping_add(other);
+        if EVENTS >> (total % Self::REPORT_EVERY) & 1 != 0 {
+            return self.events(total);
+        }
+        Signals::default()
+    }
+
+    /// Milestones and reports; holds the packet counts below their limit. Reached by one packet in twenty.
+    #[inline(never)]
+    fn events(&mut self, total: u32) -> Signals {
+        let mut signals = Signals::default();
+        if total.is_power_of_two() && total.trailing_zeros() % 2 == 0 {
+            signals = signals.with(Signals::MILESTONE);
+        }
+        if total % Self::REPORT_EVERY == 0 {
+            signals = signals.with(Signals::REPORT);
+            for side in &mut self.sides {
+                if side.packets >= PACKETS_LIMIT + Self::REPORT_EVERY {
+                    side.packets -= Self::REPORT_EVERY;
+                }
+                hold(&mut side.bytes);
+                hold(&mut side.payload);
+            }
+        }
+        signals
+    }
+
+    /// A packet of a young or ending flow, or with SYN, FIN or RST.
+    #[inline(never)]
+    fn observe_thoroughly(&mut self, packet: &Packet) -> Signals {
+        let mut signals = Signals::default();
+        if self.unsettled & unsettled::FRESH != 0 {
+            let syn_ack = tcp_flags::SYN | tcp_flags::ACK;
+            let answer = self.key.protocol() == tcp::PROTOCOL && packet.tcp_flags & syn_ack == syn_ack;
+            self.originator = if answer { packet.direction.flip() } else { packet.direction };
+            self.unsettled &= !unsettled::FRESH;
+            signals = Signals::NEW;
+        }
+        let before = self.state;
+        signals = signals.with(self.count(packet));
+        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+        let is_tcp = self.key.protocol() == tcp::PROTOCOL;
+        if self.packets(side) == 1 {
+            if is_tcp {
+                self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
+            }
+            if side == Side::Responder && self.packets(Side::Originator) != 0 {
+                self.response = to_half(self.last_seen.since(self.first_seen) as f32).max(1);
+            }
+        }
+        self.collect_size(side, packet.payload_bytes);
+
+        let step = if is_tcp {
+            let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
+            tcp::step(before, side, packet.tcp_flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
+        } else {
+            tcp::step_datagram(before, side)
+        };
+        if step.signals.has(Signals::SYN) {
+            self.syn_count = self.syn_count.saturating_add(1);
+        }
+        signals = signals.with(step.signals);
+        if step.state != before {
+            self.state = step.state;
+            self.settle();
+            if before.time_class() != step.state.time_class() {
+                signals = signals.with(Signals::MOVED);
+            }
+        }
+        signals
+    }
+
+    /// Collects the sizes of the first eight packets with payload.
+    #[inline]
+    fn collect_size(&mut self, side: Side, payload: u32) {
+        if self.unsettled & unsettled::EARLY == 0 {
+            return;
+        }
+        if payload != 0 {
+            let size = payload.div_ceil(16).min(127) | (side as u32) << 7;
+            self.first_sizes = self.first_sizes << 8 | u64::from(size);
+        }
+        if self.first_sizes >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
+            self.unsettled &= !unsettled::EARLY;
+        }
+    }
+
+    /// An ICMP error at `now` quoted this flow. Only an unanswered flow believes it (RFC 1122 section 4.2.3.9 calls such
+    /// errors soft, and anybody can forge one); the error counts as a sign of life, so that the end lies ahead.
+    pub fn refuse(&mut self, now: Timestamp) -> Signals {
+        if self.state != TcpState::New {
+            return Signals::default();
+        }
+        self.last_seen = self.last_seen.max(now);
+        self.state = TcpState::Closed;
+        self.settle();
+        Signals::REFUSED.with(Signals::MOVED)
+    }
+
+    /// Established and closed flows take the short path, if nothing else is unsettled.
+    fn settle(&mut self) {
+        if self.is_half_open() {
+            self.unsettled |= unsettled::STATE;
+        } else {
+            self.unsettled &= !unsettled::STATE;
+        }
+    }
+
+    /// Takes back the table's mark that it counts this flow as half open; was it set?
+    pub(super) fn take_counted(&mut self) -> bool {
+        let counted = self.unsettled & unsettled::COUNTED != 0;
+        self.unsettled &= !unsettled::COUNTED;
+        counted
+    }
+
+    /// Idle time after which the flow ends in its present state, nanoseconds.
+    #[inline]
+    pub(super) fn timeout_ns(&self, settings: &Settings) -> u64 {
+        match self.state {
+            TcpState::New | TcpState::Answered => settings.unanswered_ns,
+            TcpState::Closed => settings.closed_ns,
+            TcpState::Established | TcpState::Closing if self.key.protocol() == tcp::PROTOCOL => {
+                settings.established_ns
+            }
+            TcpState::Established | TcpState::Closing => settings.datagram_ns,
+        }
+    }
+
+    /// Is this a flow now, or only a place for one?
+    #[inline(always)]
+    pub(super) fn is_live(&self) -> bool {
+        self.generation % 2 == 1
     }
 
     /// Which way of the key the originator sends.
     #[inline(always)]
     pub fn originator(&self) -> Direction {
-        unimplemented!("flow")
+        self.originator
     }
 
     /// Time of the first packet.
+    #[inline(always)]
     pub fn first_seen(&self) -> Timestamp {
-        unimplemented!("flow")
+        self.first_seen
+    }
+
+    /// From the first packet to the latest, nanoseconds.
+    #[inline(always)]
+    pub fn duration_ns(&self) -> u64 {
+        self.last_seen.since(self.first_seen)
     }
 
     /// Life of the flow.
     #[inline(always)]
     pub fn state(&self) -> TcpState {
-        unimplemented!("flow")
+        self.state
     }
 
     /// Not yet established: unanswered, or answered by a SYN/ACK that nobody acknowledged.
     #[inline(always)]
     pub fn is_half_open(&self) -> bool {
-        unimplemented!("flow")
+        self.state < TcpState::Established
     }
 
-    /// Packets of one side; saturates some 2^28 below 2^32.
+    /// Packets of one side; held near 4 026 531 840 from there on.
     #[inline(always)]
     pub fn packets(&self, side: Side) -> u32 {
-        let _ = side;
-        unimplemented!("flow")
+        self.side(side).packets
+    }
+
+    /// Packets of both sides; saturates.
+    #[inline(always)]
+    pub fn total_packets(&self) -> u32 {
+        self.packets(Side::Originator).saturating_add(self.packets(Side::Responder))
+    }
+
+    /// Packets since the last [`Signals::REPORT`], both sides together.
+    #[inline(always)]
+    pub fn unreported(&self) -> u32 {
+        self.packets(Side::Originator).wrapping_add(self.packets(Side::Responder)) % Self::REPORT_EVERY
     }
 
     /// Bytes on the wire of one side (48 bits).
     #[inline(always)]
     pub fn bytes(&self, side: Side) -> u64 {
-        let _ = side;
-        unimplemented!("flow")
+        self.side(side).bytes & COUNT_MASK
     }
 
     /// Transport payload of one side (48 bits).
     #[inline(always)]
     pub fn payload_bytes(&self, side: Side) -> u64 {
-        let _ = side;
-        unimplemented!("flow")
+        self.side(side).payload & COUNT_MASK
     }
 
     /// TCP flags of one side's packets, or-ed.
     #[inline(always)]
     pub fn tcp_flags(&self, side: Side) -> u8 {
-        let _ = side;
-        unimplemented!("flow")
+        (self.side(side).bytes >> FLAGS_SHIFT) as u8
+    }
+
+    /// SYNs without ACK; saturates at 255.
+    #[inline(always)]
+    pub fn syn_count(&self) -> u8 {
+        self.syn_count
+    }
+
+    /// Longest packet of one side, bytes on the wire, rounded up to 16, at most 4080.
+    #[inline(always)]
+    pub fn longest(&self, side: Side) -> u32 {
+        (self.side(side).bytes >> COUNT_BITS & 0xff) as u32 * 16
+    }
+
+    /// Sum of squared wire lengths of one side.
+    #[inline(always)]
+    pub fn length_squares(&self, side: Side) -> f32 {
+        self.side(side).length_squares
+    }
+
+    /// First TCP window of one side, unscaled, within an eighth; 0 if none was seen.
+    #[inline(always)]
+    pub fn first_window(&self, side: Side) -> u16 {
+        window_of((self.side(side).payload >> COUNT_BITS & 0xff) as u8)
+    }
+
+    /// Sum of squared gaps between packets of either side, nanoseconds squared. Their plain sum is the duration.
+    #[inline(always)]
+    pub fn gap_squares(&self) -> f32 {
+        self.gap_squares
+    }
+
+    /// Longest gap between two packets of either side, nanoseconds, 8 bits of precision.
+    #[inline(always)]
+    pub fn gap_max_ns(&self) -> f32 {
+        from_half(self.gap_max)
     }
 
     /// From the first packet to the responder's first one, nanoseconds (8 bits of precision); `None` if not answered.
     pub fn response_ns(&self) -> Option<u64> {
-        unimplemented!("flow")
+        // A float of at most 1.8e19 that is not negative: the conversion saturates.
+        (self.response != 0).then(|| from_half(self.response) as u64)
+    }
+
+    /// Sizes of the first packets with payload, oldest first, at most eight: who sent it, and the size rounded up to 16
+    /// bytes (at most 2032).
+    pub fn first_sizes(&self) -> impl Iterator<Item = (Side, u32)> {
+        self.first_sizes.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
+            let side = if byte & 0x80 == 0 { Side::Originator } else { Side::Responder };
+            (side, u32::from(byte & 0x7f) * 16)
+        })
     }
 
     /// Latest score of the model, 0..=1 in steps of 1/65535; 0 if never scored.
     pub fn score(&self) -> f32 {
-        unimplemented!("flow")
+        let [originator, responder] = &self.sides;
+        let steps = originator.payload >> 56 << 8 | responder.payload >> 56;
+        steps as f32 / 65535.0
     }
 
     /// Keeps the model's score.
     pub fn set_score(&mut self, score: f32) {
-        let _ = score;
-        unimplemented!("flow")
+        // Rounded, within 0..=65535; NaN becomes 0.
+        let steps = (score.clamp(0.0, 1.0) * 65535.0).round() as u64;
+        let [originator, responder] = &mut self.sides;
+        originator.payload = originator.payload << 8 >> 8 | steps >> 8 << 56;
+        responder.payload = responder.payload << 8 >> 8 | (steps & 0xff) << 56;
     }
+
+    #[inline(always)]
+    fn side(&self, side: Side) -> &SideCounts {
+        let [originator, responder] = &self.sides;
+        match side {
+            Side::Originator => originator,
+            Side::Responder => responder,
+        }
+    }
+
+    #[inline(always)]
+    fn side_mut(&mut self, side: Side) -> &mut SideCounts {
+        let [originator, responder] = &mut self.sides;
+        match side {
+            Side::Originator => originator,
+            Side::Responder => responder,
+        }
+    }
+}
+
+/// `sum + value * value`, fused where the CPU was compiled for it (elsewhere the fused form is a slow library call).
+#[inline(always)]
+fn square_sum(value: f32, sum: f32) -> f32 {
+    if cfg!(target_feature = "fma") { value.mul_add(value, sum) } else { sum + value * value }
 }

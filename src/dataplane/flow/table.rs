@@ -1,21 +1,26 @@
-//! The table: 64-byte buckets of 16-bit tags and 32-bit indices, two candidate buckets a key, records in a slab.
+//! The table: 64-byte buckets of 16-bit tags and 32-bit slots, two candidate buckets a key, records in a slab.
 
-use super::record::{EndReason, FlowRecord, Signals};
-use crate::dataplane::decode::{FlowKey, Packet};
+use super::bucket::{Bucket, WAYS};
+use super::record::{EndReason, FlowRecord, Signals, TcpState};
+use super::wheel::{Lane, NONE, Wheel};
+use crate::dataplane::decode::{FlowKey, Packet, tcp_flags};
+use crate::sys::hash::KeyedHash;
+use crate::sys::{memory, prefetch};
 use crate::units::Timestamp;
 
 /// Limits and time-outs of one queue's flow table.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Flows at most. Memory is `TableStats::bytes`, taken at start.
+    /// Flows at most, at least 16. Memory is `TableStats::bytes`, taken at start: some 152 bytes a flow.
     pub capacity: u32,
-    /// TCP established and answered UDP: idle time before the flow ends, nanoseconds.
+    /// TCP from established to the second FIN: idle time before the flow ends, nanoseconds.
     pub established_ns: u64,
-    /// Unanswered flow: how long an answer may take before the contact counts as failed, nanoseconds.
+    /// Unanswered flow, or a handshake that was not finished: how long after its last packet the contact counts as failed,
+    /// nanoseconds.
     pub unanswered_ns: u64,
-    /// After both FINs or an RST: how long late packets still find the flow, nanoseconds.
+    /// After both FINs, an RST or a refusal: how long late packets still find the flow, nanoseconds.
     pub closed_ns: u64,
-    /// UDP, ICMP and others: idle time, nanoseconds.
+    /// Answered UDP, ICMP and others: idle time, nanoseconds.
     pub datagram_ns: u64,
 }
 
@@ -46,15 +51,17 @@ pub struct Ended<'a> {
     pub record: &'a FlowRecord,
     /// Why it ended.
     pub reason: EndReason,
-    /// When it ended in the sense of the rules (last packet plus time-out), however late that was noticed.
+    /// When it ended in the sense of the rules (last packet plus time-out), however late that was noticed. Never below
+    /// what [`FlowTable::expired_until`] said before.
     pub at: Timestamp,
 }
 
 /// Outcome of an insert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Insert {
     /// A fresh record stands at the index.
     New(FlowIndex),
-    /// No slot could be given (every candidate holds an established flow younger than this burst).
+    /// No slot could be given (every candidate holds a flow with a packet of this very moment).
     Full,
 }
 
@@ -63,7 +70,7 @@ pub enum Insert {
 pub struct TableStats {
     /// Flows now.
     pub flows: u32,
-    /// Of them not yet answered.
+    /// Of them not established.
     pub half_open: u32,
     /// Most flows the table takes.
     pub capacity: u32,
@@ -73,35 +80,115 @@ pub struct TableStats {
     pub bytes: u64,
 }
 
+/// Length of a tick of the wheel: 2^26 ns, 67 ms. Ends are exact whatever the tick; it only bounds how far
+/// `expired_until` lags behind. Smaller: more lists to walk; larger: the detectors' watermark comes later.
+const TICK_BITS: u32 = 26;
+
+/// Flows for which there is one bucket: at 4 of 8 entries in use the two candidate buckets of a key are both full once in
+/// tens of millions of inserts. 8 bytes less a flow (6) would make that one in thousands.
+const FLOWS_PER_BUCKET: u32 = 4;
+
+/// A key goes to its first bucket up to this many entries, then to the emptier of the two: most lookups need one line.
+const FIRST_CHOICE: u32 = 6;
+
+/// Half-open flows looked at when one has to be given up, before an established one is considered.
+const EVICT_TRIES: u32 = 8;
+
+/// Smallest table; below it the limits of the emergency mean nothing.
+const LEAST_CAPACITY: u32 = 16;
+
+const _: () = assert!(
+    size_of::<FlowRecord>() + Wheel::BYTES_PER_SLOT + size_of::<Bucket>() / FLOWS_PER_BUCKET as usize <= 160,
+    "hot state of a flow"
+);
+
 /// Fixed-capacity biflow table.
-pub struct FlowTable {}
+///
+/// Times given to it should not step back (a source monotonises its own time stamps, before frames are split between
+/// workers): then what ended when does not depend on who noticed it. If they do, everything stays bounded, and ends are
+/// reported not earlier than [`FlowTable::expired_until`].
+pub struct FlowTable {
+    hasher: KeyedHash,
+    buckets: Vec<Bucket>,
+    records: Vec<FlowRecord>,
+    wheel: Wheel,
+    settings: Settings,
+    /// Shortest of the time-outs, nanoseconds.
+    shortest_ns: u64,
+    flows: u32,
+    half_open: u32,
+    emergency: bool,
+}
+
+/// Where a key may stand.
+#[derive(Clone, Copy)]
+struct Home {
+    first: u32,
+    second: u32,
+    tag: u16,
+}
 
 impl FlowTable {
     /// Takes all memory and touches it on the calling thread. `secret` keys the hash: per boot and queue, from the
     /// kernel's random source; fixed in tests.
     pub fn new(settings: Settings, secret: [u64; 4]) -> FlowTable {
-        let _ = (settings, secret);
-        unimplemented!("flow")
+        let capacity = settings.capacity.clamp(LEAST_CAPACITY, 1 << 30);
+        let buckets = capacity.div_ceil(FLOWS_PER_BUCKET);
+        FlowTable {
+            hasher: KeyedHash::new(secret),
+            buckets: memory::filled(buckets as usize, &Bucket::EMPTY),
+            records: memory::filled(capacity as usize, &FlowRecord::vacant()),
+            wheel: Wheel::new(capacity),
+            shortest_ns: settings
+                .established_ns
+                .min(settings.unanswered_ns)
+                .min(settings.closed_ns)
+                .min(settings.datagram_ns),
+            settings: Settings { capacity, ..settings },
+            flows: 0,
+            half_open: 0,
+            emergency: false,
+        }
     }
 
     /// Keyed hash of a key.
     #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        let _ = key;
-        unimplemented!("flow")
+        self.hasher.hash(key.words())
     }
 
     /// Stage 1: asks for the candidate bucket's cache line.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: u64) {
-        let _ = hash;
+        if let Some(bucket) = self.buckets.get(self.home(hash).first as usize) {
+            prefetch::line(bucket);
+        }
     }
 
     /// Stage 2: compares tags only and asks for the record's cache lines; returns the likely slot (`u32::MAX`: none).
     #[inline(always)]
     pub fn probe(&self, hash: u64) -> u32 {
-        let _ = hash;
-        unimplemented!("flow")
+        let home = self.home(hash);
+        let Some(bucket) = self.buckets.get(home.first as usize) else { return NONE };
+        let matches = bucket.matches(home.tag);
+        let slot = if matches != 0 {
+            bucket.slot(matches.trailing_zeros())
+        } else if bucket.has_overflowed() {
+            self.probe_second(home)
+        } else {
+            NONE
+        };
+        if let Some(record) = self.records.get(slot as usize) {
+            prefetch::pair(record);
+        }
+        slot
+    }
+
+    #[cold]
+    fn probe_second(&self, home: Home) -> u32 {
+        let Some(bucket) = self.buckets.get(home.second as usize) else { return NONE };
+        let matches = bucket.matches(home.tag);
+        if matches == 0 { NONE } else { bucket.slot(matches.trailing_zeros()) }
     }
 
     /// Stage 3: the record of `key`, trying `hint` (from [`FlowTable::probe`]) first. A flow whose time-out has passed at
@@ -115,14 +202,51 @@ impl FlowTable {
         now: Timestamp,
         ended: impl FnMut(Ended<'_>),
     ) -> Option<FlowIndex> {
-        let _ = (hash, key, hint, now, &ended);
-        unimplemented!("flow")
+        let slot = self.locate(hash, key, hint)?;
+        let record = self.records.get(slot as usize)?;
+        // Within the shortest of the time-outs nothing can be overdue; most packets stop here.
+        if now.since(record.last_seen) >= self.shortest_ns {
+            if let Some(at) = self.overdue(record, now) {
+                self.end(slot, end_reason(record), at, ended);
+                return None;
+            }
+        }
+        let record = self.records.get(slot as usize)?;
+        Some(FlowIndex { slot, generation: record.generation })
     }
 
     /// Adds a flow that `find` did not find. May give up another one, half-open first, through `ended`.
-    pub fn insert(&mut self, hash: u64, key: &FlowKey, now: Timestamp, ended: impl FnMut(Ended<'_>)) -> Insert {
-        let _ = (hash, key, now, &ended);
-        unimplemented!("flow")
+    pub fn insert(&mut self, hash: u64, key: &FlowKey, now: Timestamp, mut ended: impl FnMut(Ended<'_>)) -> Insert {
+        let home = self.home(hash);
+        let mut bucket = self.choose_bucket(home);
+        if bucket.is_none() {
+            // Both candidates full: by chance almost never, by intent never without the hash key.
+            self.evict_from(home, now, &mut ended);
+            bucket = self.choose_bucket(home);
+        }
+        let Some(chosen) = bucket else { return Insert::Full };
+        if self.wheel.is_full() && !self.evict(home, now, &mut ended) {
+            return Insert::Full;
+        }
+        let Some(slot) = self.wheel.take_free() else { return Insert::Full };
+        let Some(record) = self.records.get_mut(slot as usize) else { return Insert::Full };
+        record.begin(key, now);
+        let index = FlowIndex { slot, generation: record.generation };
+        if let Some(bucket) = self.buckets.get_mut(chosen as usize) {
+            bucket.put(home.tag, slot);
+        }
+        if chosen != home.first {
+            if let Some(first) = self.buckets.get_mut(home.first as usize) {
+                first.note_overflow(1);
+            }
+        }
+        self.wheel.schedule(Lane::HalfOpen, slot, tick(now.after(self.settings.unanswered_ns)));
+        self.flows += 1;
+        self.half_open += 1;
+        if self.flows > self.emergency_above() {
+            self.emergency = true;
+        }
+        Insert::New(index)
     }
 
     /// The worker's one call a packet (`packet.hash` and `packet.time` set, `hint` from [`FlowTable::probe`]): finds the
@@ -136,52 +260,334 @@ impl FlowTable {
         &mut self,
         packet: &Packet,
         hint: u32,
-        ended: impl FnMut(Ended<'_>),
+        mut ended: impl FnMut(Ended<'_>),
     ) -> Option<(FlowIndex, &FlowRecord, Signals)> {
-        let _ = (packet, hint, &ended);
-        unimplemented!("flow")
+        const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
+        let mut found = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended);
+        if packet.tcp_flags & SYN_KIND == tcp_flags::SYN {
+            found = self.unless_reused(found, packet.time, &mut ended);
+        }
+        let index = match found {
+            Some(index) => index,
+            None => match self.insert(packet.hash, &packet.key, packet.time, ended) {
+                Insert::New(index) => index,
+                Insert::Full => return None,
+            },
+        };
+        let signals = self.records.get_mut(index.slot as usize)?.observe(packet);
+        if signals.has(Signals::MOVED) {
+            self.moved(index.slot);
+        }
+        let record = self.records.get(index.slot as usize)?;
+        Some((index, record, signals.without(Signals::MOVED)))
     }
 
     /// An ICMP error at `now` quoted the flow: an unanswered flow becomes closed and [`Signals::REFUSED`] is reported.
     #[cold]
     pub fn refuse(&mut self, index: FlowIndex, now: Timestamp) -> Option<(&FlowRecord, Signals)> {
-        let _ = (index, now);
-        unimplemented!("flow")
+        let signals = self.get_mut(index)?.refuse(now);
+        if signals.has(Signals::MOVED) {
+            self.moved(index.slot);
+        }
+        Some((self.get(index)?, signals.without(Signals::MOVED)))
     }
 
     /// The record behind a handle, if it is still the same flow.
     #[inline(always)]
     pub fn get(&self, index: FlowIndex) -> Option<&FlowRecord> {
-        let _ = index;
-        unimplemented!("flow")
+        self.records.get(index.slot as usize).filter(|record| record.generation == index.generation)
     }
 
     /// The record behind a handle, if it is still the same flow; to write its score.
     #[inline(always)]
     pub fn get_mut(&mut self, index: FlowIndex) -> Option<&mut FlowRecord> {
-        let _ = index;
-        unimplemented!("flow")
+        self.records.get_mut(index.slot as usize).filter(|record| record.generation == index.generation)
     }
 
-    /// Ends flows that are due, looking at no more than `budget` wheel entries.
-    pub fn expire(&mut self, now: Timestamp, budget: usize, ended: impl FnMut(Ended<'_>)) {
-        let _ = (now, budget, &ended);
-        unimplemented!("flow")
+    /// Ends flows that are due, looking at no more than `budget` wheel entries. Called once a burst with some two entries a
+    /// packet it keeps up with any traffic, floods of new flows included.
+    pub fn expire(&mut self, now: Timestamp, budget: usize, mut ended: impl FnMut(Ended<'_>)) {
+        let limit = tick(now);
+        let mut left = budget;
+        for lane in [Lane::HalfOpen, Lane::Settled] {
+            while left > 0 {
+                let Some(slot) = self.wheel.pop_before(lane, limit) else { break };
+                left -= 1;
+                self.end_or_put_back(slot, now, &mut ended);
+            }
+        }
+        if self.emergency {
+            self.relieve(now, left, &mut ended);
+        }
     }
 
     /// Every flow whose end lies before this moment has been reported.
     pub fn expired_until(&self) -> Timestamp {
-        unimplemented!("flow")
+        Timestamp(self.wheel.done_until() << TICK_BITS)
     }
 
     /// Ends every flow (`EndReason::Shutdown`, or by its time-out if that lies before `now`); O(n), for shutdown only.
-    pub fn drain(&mut self, now: Timestamp, ended: impl FnMut(Ended<'_>)) {
-        let _ = (now, &ended);
-        unimplemented!("flow")
+    pub fn drain(&mut self, now: Timestamp, mut ended: impl FnMut(Ended<'_>)) {
+        for slot in 0..self.settings.capacity {
+            let Some(record) = self.records.get(slot as usize).filter(|record| record.is_live()) else { continue };
+            let (reason, at) = match self.overdue(record, now) {
+                Some(at) => (end_reason(record), at),
+                None => (EndReason::Shutdown, now),
+            };
+            self.wheel.unlink(slot);
+            self.end_unlinked(slot, reason, at, &mut ended);
+        }
     }
 
     /// Occupancy and health.
     pub fn stats(&self) -> TableStats {
-        unimplemented!("flow")
+        let bytes = size_of_val(self.buckets.as_slice()) + size_of_val(self.records.as_slice()) + self.wheel.bytes();
+        TableStats {
+            flows: self.flows,
+            half_open: self.half_open,
+            capacity: self.settings.capacity,
+            emergency: self.emergency,
+            bytes: bytes as u64,
+        }
+    }
+
+    /// The slot of `key`, if it has one.
+    #[inline(always)]
+    fn locate(&self, hash: u64, key: &FlowKey, hint: u32) -> Option<u32> {
+        match self.records.get(hint as usize) {
+            // A vacant record keeps its last key; the generation tells it from a live one.
+            Some(record) if record.key == *key && record.is_live() => Some(hint),
+            _ => self.locate_by_probing(hash, key),
+        }
+    }
+
+    /// All entries of both buckets, tags first: at most sixteen keys are compared.
+    #[inline(never)]
+    fn locate_by_probing(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        let home = self.home(hash);
+        let first = self.buckets.get(home.first as usize)?;
+        if let Some(slot) = self.locate_in(first, home.tag, key) {
+            return Some(slot);
+        }
+        if !first.has_overflowed() {
+            return None;
+        }
+        self.locate_in(self.buckets.get(home.second as usize)?, home.tag, key)
+    }
+
+    #[inline(always)]
+    fn locate_in(&self, bucket: &Bucket, tag: u16, key: &FlowKey) -> Option<u32> {
+        let mut matches = bucket.matches(tag);
+        while matches != 0 {
+            let slot = bucket.slot(matches.trailing_zeros());
+            if self.records.get(slot as usize).is_some_and(|record| record.key == *key) {
+                return Some(slot);
+            }
+            matches &= matches - 1;
+        }
+        None
+    }
+
+    /// A bare SYN on a closing or closed flow: the same ports begin anew, and the old flow ends at this moment.
+    #[inline(never)]
+    fn unless_reused(
+        &mut self,
+        found: Option<FlowIndex>,
+        now: Timestamp,
+        ended: &mut impl FnMut(Ended<'_>),
+    ) -> Option<FlowIndex> {
+        let index = found?;
+        if self.get(index)?.state() < TcpState::Closing {
+            return found;
+        }
+        self.end(index.slot, EndReason::Closed, now, ended);
+        None
+    }
+
+    /// The moment at which the flow ended by its time-out, if `now` is not before it.
+    #[inline]
+    fn overdue(&self, record: &FlowRecord, now: Timestamp) -> Option<Timestamp> {
+        let deadline = record.last_seen.after(record.timeout_ns(&self.settings));
+        (deadline <= now).then_some(deadline)
+    }
+
+    /// After a change of state: the right lane, the right moment, the right count.
+    #[inline(never)]
+    fn moved(&mut self, slot: u32) {
+        let Some(record) = self.records.get_mut(slot as usize) else { return };
+        let lane = lane_of(record);
+        if lane == Lane::Settled && record.take_counted() {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+        let deadline = record.last_seen.after(record.timeout_ns(&self.settings));
+        self.wheel.unlink(slot);
+        self.wheel.schedule(lane, slot, tick(deadline));
+    }
+
+    /// What becomes of an entry that the wheel gave out.
+    fn end_or_put_back(&mut self, slot: u32, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) {
+        let Some(record) = self.records.get(slot as usize) else { return };
+        let deadline = record.last_seen.after(record.timeout_ns(&self.settings));
+        if deadline <= now {
+            self.end_unlinked(slot, end_reason(record), deadline, ended);
+        } else {
+            self.wheel.schedule(lane_of(record), slot, tick(deadline));
+        }
+    }
+
+    /// Reports the end of a flow and frees its place.
+    #[inline(never)]
+    fn end(&mut self, slot: u32, reason: EndReason, at: Timestamp, ended: impl FnMut(Ended<'_>)) {
+        self.wheel.unlink(slot);
+        self.end_unlinked(slot, reason, at, ended);
+    }
+
+    /// [`FlowTable::end`] of a flow that is no longer on the wheel.
+    fn end_unlinked(&mut self, slot: u32, reason: EndReason, at: Timestamp, mut ended: impl FnMut(Ended<'_>)) {
+        let at = at.max(self.expired_until());
+        let Some(record) = self.records.get_mut(slot as usize) else { return };
+        ended(Ended { record, reason, at });
+        if record.take_counted() {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+        record.generation = record.generation.wrapping_add(1);
+        let home = {
+            let key = record.key;
+            self.home(self.hash(&key))
+        };
+        if let Some(bucket) = self.buckets.get_mut(home.first as usize) {
+            if !bucket.take(slot) {
+                bucket.note_overflow(-1);
+                if let Some(second) = self.buckets.get_mut(home.second as usize) {
+                    second.take(slot);
+                }
+            }
+        }
+        self.wheel.give_free(slot);
+        self.flows = self.flows.saturating_sub(1);
+        if self.emergency && self.flows < self.emergency_below() {
+            self.emergency = false;
+        }
+    }
+
+    /// Makes room in the slab: the oldest half-open flow goes; if none is left, the longest idle of the flows in the
+    /// key's candidate buckets. `false`: nothing could be given up.
+    #[inline(never)]
+    fn evict(&mut self, home: Home, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) -> bool {
+        self.emergency = true;
+        for _ in 0..EVICT_TRIES {
+            let Some((slot, end)) = self.wheel.peek(Lane::HalfOpen) else { break };
+            if self.give_up_or_put_back(slot, end, now, ended) {
+                return true;
+            }
+        }
+        self.evict_from(home, now, ended)
+    }
+
+    /// Ends a half-open flow that the wheel holds on a list up to tick `end`, unless packets came since: then it goes to
+    /// its right place.
+    #[inline]
+    fn give_up_or_put_back(&mut self, slot: u32, end: u64, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) -> bool {
+        let Some(record) = self.records.get(slot as usize) else { return false };
+        let deadline = record.last_seen.after(record.timeout_ns(&self.settings));
+        if tick(deadline) >= end {
+            self.wheel.unlink(slot);
+            self.wheel.schedule(Lane::HalfOpen, slot, tick(deadline));
+            return false;
+        }
+        let (reason, at) =
+            if deadline <= now { (EndReason::Idle, deadline) } else { (EndReason::EvictedHalfOpen, now) };
+        self.end(slot, reason, at, ended);
+        true
+    }
+
+    /// Gives up one of the at most sixteen flows in the key's buckets: half-open before established, then the longest
+    /// idle. Flows with a packet of this very moment are left alone.
+    #[cold]
+    fn evict_from(&mut self, home: Home, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) -> bool {
+        let mut victim: Option<(bool, Timestamp, u32)> = None;
+        for bucket in [home.first, home.second] {
+            let Some(bucket) = self.buckets.get(bucket as usize) else { continue };
+            for slot in bucket.occupied() {
+                let Some(record) = self.records.get(slot as usize) else { continue };
+                let rank = (!record.is_half_open(), record.last_seen, slot);
+                if record.last_seen < now && victim.is_none_or(|best| rank < best) {
+                    victim = Some(rank);
+                }
+            }
+        }
+        let Some((_, _, slot)) = victim else { return false };
+        let Some(record) = self.records.get(slot as usize) else { return false };
+        let (reason, at) = match self.overdue(record, now) {
+            Some(at) => (end_reason(record), at),
+            None if record.is_half_open() => (EndReason::EvictedHalfOpen, now),
+            None => (EndReason::EvictedEstablished, now),
+        };
+        self.end(slot, reason, at, ended);
+        true
+    }
+
+    /// Emergency: half-open flows that have had a fifth of their time are given up, oldest first.
+    #[cold]
+    fn relieve(&mut self, now: Timestamp, budget: usize, ended: &mut impl FnMut(Ended<'_>)) {
+        let horizon = tick(now.after(self.settings.unanswered_ns / 5 * 4));
+        for _ in 0..budget {
+            match self.wheel.peek(Lane::HalfOpen) {
+                Some((slot, end)) if end <= horizon => {
+                    self.give_up_or_put_back(slot, end, now, ended);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    fn emergency_above(&self) -> u32 {
+        self.settings.capacity - self.settings.capacity / 16
+    }
+
+    fn emergency_below(&self) -> u32 {
+        self.settings.capacity - self.settings.capacity / 4
+    }
+
+    /// The bucket that takes a new key; `None` if both are full.
+    #[inline]
+    fn choose_bucket(&self, home: Home) -> Option<u32> {
+        let first = self.buckets.get(home.first as usize)?.len();
+        if first < FIRST_CHOICE {
+            return Some(home.first);
+        }
+        let second = self.buckets.get(home.second as usize)?.len();
+        let (chosen, length) = if first <= second { (home.first, first) } else { (home.second, second) };
+        (length < WAYS as u32).then_some(chosen)
+    }
+
+    /// Splits a hash: its halves choose the buckets by multiply-shift (no division, any number of buckets), which looks at
+    /// their upper bits; the lowest 16 are the tag, one of them always set.
+    #[inline(always)]
+    fn home(&self, hash: u64) -> Home {
+        let buckets = self.buckets.len() as u64;
+        // Beyond 2^16 buckets tag and first bucket share some bits; 10 M flows leave 11 of 15, one false tag in 500.
+        let first = ((hash & 0xffff_ffff) * buckets >> 32) as u32;
+        let second = ((hash >> 32) * buckets >> 32) as u32;
+        Home { first, second, tag: hash as u16 | 1 }
     }
 }
+
+#[inline(always)]
+fn tick(moment: Timestamp) -> u64 {
+    moment.0 >> TICK_BITS
+}
+
+#[inline(always)]
+fn lane_of(record: &FlowRecord) -> Lane {
+    if record.is_half_open() { Lane::HalfOpen } else { Lane::Settled }
+}
+
+/// Reason of an end by time-out.
+#[inline(always)]
+fn end_reason(record: &FlowRecord) -> EndReason {
+    if record.state() == TcpState::Closed { EndReason::Closed } else { EndReason::Idle }
+}
+
+#[cfg(test)]
+mod tests;
