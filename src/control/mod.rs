@@ -7,3 +7,4 @@ pub mod hosts;
 pub mod http;
 pub mod store;
 pub mod supervisor;
+pub mod view;
