@@ -1,0 +1,332 @@
+//! The route table: warp filters from path and method to handler, and every rejection to a problem.
+
+use super::problem::{KINDS, Kind, Problem};
+use super::{App, alerts, latency, page, prometheus, stream};
+use crate::control::store::StoreStatus;
+use crate::control::view::{CommandError, Degraded, Status};
+use crate::units::{QueueId, WorkerId};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+/// Largest body taken.
+const BODY_BYTES: u64 = 1024 * 1024;
+
+/// Parameters after the `?`, in their order.
+pub(super) type Query = Vec<(String, String)>;
+
+/// Every path pattern with the methods it takes (`*` stands for one segment). For the Allow header, and for tests.
+pub(super) const TABLE: &[(&str, &str)] = &[
+    ("/", "GET, HEAD"),
+    ("/app.js", "GET, HEAD"),
+    ("/charts.js", "GET, HEAD"),
+    ("/style.css", "GET, HEAD"),
+    ("/favicon.svg", "GET, HEAD"),
+    ("/problems/*", "GET, HEAD"),
+    ("/v1/alerts", "GET, HEAD"),
+    ("/v1/alerts/stream", "GET, HEAD"),
+    ("/v1/alerts/*", "GET, HEAD"),
+    ("/v1/latency", "GET, HEAD"),
+    ("/v1/latency.hlog", "GET, HEAD"),
+    ("/v1/status", "GET, HEAD"),
+    ("/v1/workers", "GET, HEAD, POST"),
+    ("/v1/workers/*", "DELETE"),
+    ("/v1/queues/*/move", "POST"),
+    ("/v1/flows/top", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/health/live", "GET, HEAD"),
+    ("/health/ready", "GET, HEAD"),
+];
+
+/// The methods of the route that `path` meets.
+pub(super) fn allowed(path: &str) -> Option<&'static str> {
+    let meets = |pattern: &str| {
+        let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+        loop {
+            match (pattern.next(), path.next()) {
+                (None, None) => return true,
+                (Some("*"), Some(segment)) if !segment.is_empty() => {}
+                (Some(wanted), Some(segment)) if wanted == segment => {}
+                _ => return false,
+            }
+        }
+    };
+    TABLE.iter().find(|(pattern, _)| meets(pattern)).map(|(_, methods)| *methods)
+}
+
+/// All routes; rejections are answered too.
+pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + use<> {
+    let with = |app: &Arc<App>| {
+        let app = Arc::clone(app);
+        warp::any().map(move || Arc::clone(&app))
+    };
+    let query = warp::query::<Query>;
+    let header = |name: &'static str| warp::header::optional::<String>(name);
+    let list = warp::path!("v1" / "alerts")
+        .and(warp::get())
+        .and(with(app))
+        .and(query())
+        .and(header("if-none-match"))
+        .then(|app, query, etag| answer(alerts::list(app, query, etag)));
+    let streamed = warp::path!("v1" / "alerts" / "stream")
+        .and(warp::get())
+        .and(with(app))
+        .and(query())
+        .and(header("last-event-id"))
+        .then(|app, query, last| answer(stream::open(app, query, last)));
+    let one = warp::path!("v1" / "alerts" / String)
+        .and(warp::get())
+        .and(with(app))
+        .then(|id, app| answer(alerts::one(app, id)));
+    let flows = warp::path!("v1" / "flows" / "top")
+        .and(warp::get())
+        .and(with(app))
+        .and(query())
+        .then(|app, query| answer(top_flows(app, query)));
+    let problems = warp::path!("problems" / String).and(warp::get()).then(|slug| answer(async move { explain(slug) }));
+    let moved = warp::path!("v1" / "queues" / String / "move")
+        .and(warp::post())
+        .and(with(app))
+        .and(warp::body::content_length_limit(BODY_BYTES))
+        .and(warp::body::bytes())
+        .then(|queue, app, body| answer(move_queue(app, queue, body)));
+    let added = warp::path!("v1" / "workers").and(warp::post()).and(with(app)).then(|app| answer(add_worker(app)));
+    let removed = warp::path!("v1" / "workers" / String)
+        .and(warp::delete())
+        .and(with(app))
+        .then(|worker, app| answer(remove_worker(app, worker)));
+    [
+        page::routes(),
+        list.boxed(),
+        streamed.boxed(),
+        one.boxed(),
+        read(warp::path!("v1" / "latency").boxed(), app, latency::json),
+        read(warp::path!("v1" / "latency.hlog").boxed(), app, latency::log),
+        read(warp::path!("v1" / "status").boxed(), app, status),
+        read(warp::path!("v1" / "workers").boxed(), app, workers),
+        flows.boxed(),
+        read(warp::path!("metrics").boxed(), app, prometheus::answer),
+        read(warp::path!("health" / "live").boxed(), app, live),
+        read(warp::path!("health" / "ready").boxed(), app, ready),
+        problems.boxed(),
+        moved.boxed(),
+        added.boxed(),
+        removed.boxed(),
+    ]
+    .into_iter()
+    .reduce(|routes, next| routes.or(next).unify().boxed())
+    .unwrap_or_else(page::routes)
+    .recover(rejected)
+    .unify()
+}
+
+/// A route that reads what is at hand and takes no parameter.
+fn read(
+    path: BoxedFilter<()>,
+    app: &Arc<App>,
+    handler: fn(&App) -> Result<Response, Problem>,
+) -> BoxedFilter<(Response,)> {
+    let app = Arc::clone(app);
+    path.and(warp::get()).map(move || handler(&app).unwrap_or_else(Problem::into_response)).boxed()
+}
+
+/// A handler's outcome as an answer.
+async fn answer(outcome: impl Future<Output = Result<Response, Problem>>) -> Response {
+    outcome.await.unwrap_or_else(Problem::into_response)
+}
+
+/// What warp itself refuses.
+async fn rejected(rejection: Rejection) -> Result<Response, Infallible> {
+    use warp::reject;
+    let kind = if rejection.find::<reject::PayloadTooLarge>().is_some() {
+        Kind::PayloadTooLarge
+    } else if rejection.find::<reject::LengthRequired>().is_some() {
+        Kind::LengthRequired
+    } else if rejection.find::<reject::UnsupportedMediaType>().is_some() {
+        Kind::UnsupportedMediaType
+    } else if rejection.find::<reject::InvalidQuery>().is_some()
+        || rejection.find::<reject::InvalidHeader>().is_some()
+        || rejection.find::<reject::MissingHeader>().is_some()
+    {
+        Kind::BadRequest
+    } else if rejection.find::<reject::MethodNotAllowed>().is_some() {
+        Kind::MethodNotAllowed
+    } else if rejection.is_not_found() {
+        Kind::NotFound
+    } else {
+        Kind::Internal
+    };
+    Ok(Problem::new(kind, kind.help()).into_response())
+}
+
+/// A JSON answer.
+pub(super) fn json(value: &impl Serialize) -> Result<Response, Problem> {
+    match serde_json::to_string(value) {
+        Ok(body) => Ok(text(body, "application/json")),
+        Err(cause) => Err(Problem::new(Kind::Internal, format!("write the answer: {cause}"))),
+    }
+}
+
+/// An answer of some text type.
+pub(super) fn text(body: impl Into<String>, content_type: &'static str) -> Response {
+    let mut response = Response::new(body.into().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Runs what may wait for a disk or a lock off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::new(Kind::Internal, "a read panicked"))
+}
+
+/// One number of a query or path, in its range.
+pub(super) fn number<T>(name: &str, text: &str, range: std::ops::RangeInclusive<T>) -> Result<T, Problem>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let detail = format!("{name} must be a whole number from {} to {}", range.start(), range.end());
+        Problem::new(Kind::BadRequest, detail)
+    })
+}
+
+#[derive(Serialize)]
+struct List<T> {
+    items: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    reasons: Vec<Degraded>,
+}
+
+/// `/v1/status`: the system's picture with the store's beside it.
+#[derive(Serialize)]
+struct FullStatus {
+    #[serde(flatten)]
+    status: Status,
+    store: StoreStatus,
+}
+
+fn full_status(app: &App) -> FullStatus {
+    let (mut status, store) = (app.system.status(), app.store.status());
+    status.degraded.extend(store.degraded.iter().cloned());
+    FullStatus { status, store }
+}
+
+fn status(app: &App) -> Result<Response, Problem> {
+    json(&full_status(app))
+}
+
+fn workers(app: &App) -> Result<Response, Problem> {
+    json(&List { items: app.system.workers() })
+}
+
+fn live(_: &App) -> Result<Response, Problem> {
+    json(&Health { status: "live", reasons: Vec::new() })
+}
+
+fn ready(app: &App) -> Result<Response, Problem> {
+    let FullStatus { status, .. } = full_status(app);
+    if !status.ready {
+        let errors = status.degraded.iter().map(|degraded| format!("{}: {}", degraded.part, degraded.reason));
+        return Err(Problem::new(Kind::NotReady, "not every part has come up").with_errors(errors.collect()));
+    }
+    let state = if status.degraded.is_empty() { "ready" } else { "degraded" };
+    json(&Health { status: state, reasons: status.degraded })
+}
+
+async fn top_flows(app: Arc<App>, query: Query) -> Result<Response, Problem> {
+    let mut limit = 20;
+    for (name, value) in query {
+        match name.as_str() {
+            "limit" => limit = number("limit", &value, 1..=100)?,
+            _ => return Err(unknown_parameter(&name, "limit")),
+        }
+    }
+    let mut items = app.system.top_flows(limit);
+    items.truncate(limit);
+    json(&List { items })
+}
+
+/// A parameter that the route does not know is an error: a filter with a typing mistake must not answer everything.
+pub(super) fn unknown_parameter(name: &str, known: &str) -> Problem {
+    let name: String = name.chars().take(40).collect();
+    Problem::new(Kind::BadRequest, format!("unknown parameter {name:?}; known here: {known}"))
+}
+
+fn explain(slug: String) -> Result<Response, Problem> {
+    let kind = KINDS.iter().find(|kind| kind.slug() == slug);
+    let kind = kind.ok_or_else(|| Problem::new(Kind::NotFound, "no problem type has this name"))?;
+    let body = format!("{}\n{}\n\nStatus {}.\n", kind.title(), kind.help(), kind.status());
+    Ok(text(body, "text/plain; charset=utf-8"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    worker: WorkerId,
+}
+
+#[derive(Serialize)]
+struct Ordered {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueId>,
+    worker: WorkerId,
+}
+
+async fn move_queue(app: Arc<App>, queue: String, body: impl AsRef<[u8]> + Send) -> Result<Response, Problem> {
+    let queue = QueueId(number("queue", &queue, 0..=u16::MAX)?);
+    let Move { worker } = serde_json::from_slice(body.as_ref())
+        .map_err(|cause| Problem::new(Kind::BadRequest, format!("the body must be {{\"worker\": NUMBER}}: {cause}")))?;
+    blocking(move || app.system.move_queue(queue, worker)).await?.map_err(refused)?;
+    ordered(StatusCode::ACCEPTED, Ordered { queue: Some(queue), worker })
+}
+
+async fn add_worker(app: Arc<App>) -> Result<Response, Problem> {
+    let worker = blocking(move || app.system.add_worker()).await?.map_err(refused)?;
+    ordered(StatusCode::CREATED, Ordered { queue: None, worker })
+}
+
+async fn remove_worker(app: Arc<App>, worker: String) -> Result<Response, Problem> {
+    let worker = WorkerId(number("worker", &worker, 0..=u16::MAX)?);
+    blocking(move || app.system.remove_worker(worker)).await?.map_err(refused)?;
+    ordered(StatusCode::ACCEPTED, Ordered { queue: None, worker })
+}
+
+fn ordered(status: StatusCode, order: Ordered) -> Result<Response, Problem> {
+    let mut response = json(&order)?;
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn refused(cause: CommandError) -> Problem {
+    let kind = match cause {
+        CommandError::NotFound(_) => Kind::NotFound,
+        CommandError::Conflict(_) => Kind::Conflict,
+        CommandError::Busy(_) => Kind::Busy,
+    };
+    Problem::new(kind, cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_meet_their_pattern_and_nothing_else() {
+        assert_eq!(allowed("/v1/queues/3/move"), Some("POST"));
+        assert_eq!(allowed("/v1/alerts/stream"), Some("GET, HEAD"));
+        assert_eq!(allowed("/v1/workers"), Some("GET, HEAD, POST"));
+        for path in ["//v1/alerts", "/v1/alerts/", "/v1//alerts", "/v1/queues//move", "", "/V1/alerts"] {
+            assert_eq!(allowed(path), None, "{path}");
+        }
+    }
+}
