@@ -1,1 +1,2 @@
+//! Builds what Cargo cannot.
 fn main() {}

@@ -5,3 +5,4 @@ pub mod affinity;
 pub mod hash;
 pub mod memory;
 pub mod prefetch;
+pub mod signals;

@@ -328,15 +328,33 @@ impl FlowTable {
 
     /// Ends every flow (`EndReason::Shutdown`, or by its time-out if that lies before `now`); O(n), for shutdown only.
     pub fn drain(&mut self, now: Timestamp, mut ended: impl FnMut(Ended<'_>)) {
-        for slot in 0..self.settings.capacity {
+        let mut place = 0;
+        while self.drain_some(now, &mut place, usize::MAX, &mut ended) {}
+    }
+
+    /// As [`FlowTable::drain`], at most `budget` flows a call, so that the caller can score what it was told in between.
+    /// `place` is 0 at first and then as the call before left it; `false` when all slots have been looked at.
+    pub fn drain_some(
+        &mut self,
+        now: Timestamp,
+        place: &mut u32,
+        budget: usize,
+        ended: &mut impl FnMut(Ended<'_>),
+    ) -> bool {
+        let mut left = budget;
+        while *place < self.settings.capacity && left > 0 {
+            let slot = *place;
+            *place += 1;
             let Some(record) = self.records.get(slot as usize).filter(|record| record.is_live()) else { continue };
             let (reason, at) = match self.overdue(record, now) {
                 Some(at) => (end_reason(record), at),
                 None => (EndReason::Shutdown, now),
             };
             self.wheel.unlink(slot);
-            self.end_unlinked(slot, reason, at, &mut ended);
+            self.end_unlinked(slot, reason, at, &mut *ended);
+            left -= 1;
         }
+        *place < self.settings.capacity
     }
 
     /// Occupancy and health.

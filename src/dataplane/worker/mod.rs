@@ -1,1 +1,27 @@
-//! Not yet.
+//! The worker: the one place that sees the whole way of a packet.
+//!
+//! A [`Queue`] is everything that belongs to one source of frames (socket, flow table, detectors, model session) as one
+//! value. A worker is a pinned thread that runs one or more of them to completion, a burst at a time, and takes and gives
+//! whole queues on command: so queues move between workers under load without losing a flow.
+//!
+//! ```text
+//! receive -> decode all -> hash, touch buckets -> probe, touch records -> update, detect -> release
+//!         -> expire a little -> score if due -> flush windows -> tell the controllers -> publish counters
+//! ```
+//!
+//! It never allocates, waits, locks or logs between two bursts. It knows nothing of the control plane.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod batch;
+mod elephants;
+mod engine;
+mod handover;
+mod sinks;
+mod snapshot;
+mod thread;
+
+pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};
+pub use engine::{Engine, EngineParts, EngineSettings, Queue, Turn};
+pub use handover::{HandoverInbox, HandoverSender, handover_ring};
+pub use snapshot::QueueSnapshot;
+pub use thread::{Command, WorkerHandle, WorkerLoad, WorkerSettings};

@@ -1,0 +1,571 @@
+//! One queue with everything that belongs to it, and one turn over it.
+
+use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
+use super::handover::{HandoverInbox, HandoverSender};
+use super::sinks::Sinks;
+use super::snapshot::QueueSnapshot;
+use crate::clock::Clock;
+use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
+use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::detect::{Observer, WINDOW_NS};
+use crate::dataplane::flow::{self, Ended, FlowTable, Signals};
+use crate::dataplane::score::{BATCH_MAX, Microbatch, Scorer};
+use crate::exchange::{SnapshotSender, Up, UpSender};
+use crate::metrics::{Counter, CounterBlock, Stage};
+use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
+use std::time::Duration;
+
+/// Settings of one queue's engine.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// Flow table limits and time-outs.
+    pub flow: flow::Settings,
+    /// Fragment table limits.
+    pub fragments: FragmentSettings,
+    /// Entities counted at once by the detectors' observer, per queue; a power of two.
+    pub windows: usize,
+    /// RX batch controller.
+    pub rx: RxSettings,
+    /// Scoring batch controller.
+    pub score: ScoreSettings,
+    /// Score from which a flow is reported; from the model's manifest or the operator.
+    pub threshold: f32,
+    /// Wheel entries looked at in one turn. Too small: ended flows are reported late; too large: a longer burst.
+    pub expire_budget: usize,
+    /// Window entries given out in one turn.
+    pub flush_budget: usize,
+    /// How far the watermark stays behind, nanoseconds of capture time: room for frames on their way between queues.
+    pub watermark_lag_ns: u64,
+    /// Send a summary of every ended flow up.
+    pub export_flows: bool,
+}
+
+impl Default for EngineSettings {
+    fn default() -> EngineSettings {
+        EngineSettings {
+            flow: flow::Settings::default(),
+            fragments: FragmentSettings::default(),
+            windows: 1 << 16,
+            rx: RxSettings::default(),
+            score: ScoreSettings::default(),
+            threshold: 0.5,
+            expire_budget: 64,
+            flush_budget: 64,
+            watermark_lag_ns: 0,
+            export_flows: false,
+        }
+    }
+}
+
+/// What an engine is made of besides its source; each part has one owner from here on.
+pub struct EngineParts {
+    /// The queue's number.
+    pub id: QueueId,
+    /// Its counters, in memory that may outlive the process.
+    pub counters: CounterBlock,
+    /// Ring up.
+    pub up: UpSender,
+    /// Snapshots up.
+    pub snapshots: SnapshotSender<QueueSnapshot>,
+    /// The model's session of this queue; `None`: run without, visibly.
+    pub scorer: Option<Box<dyn Scorer>>,
+    /// One sender per queue of the same traffic, `None` at this queue's own place; empty where RSS is symmetric.
+    pub peers: Vec<Option<HandoverSender>>,
+    /// This queue's place among `peers`.
+    pub place: usize,
+    /// Frames that peers hand to this queue.
+    pub inbox: HandoverInbox,
+    /// Keys of the hashes: from the kernel's random source, fixed in tests.
+    pub secret: [u64; 4],
+    /// Clock for latencies, and for the time of frames that bring none.
+    pub clock: Clock,
+}
+
+/// What one turn did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// Frames taken, handed over ones included.
+    pub frames: usize,
+    /// Clock time at the start of the turn.
+    pub started: Timestamp,
+    /// The source has ended and everything has been sent up.
+    pub ended: bool,
+}
+
+/// A queue as a worker sees it: one virtual call a burst.
+pub trait Queue: Send {
+    /// Which one.
+    fn id(&self) -> QueueId;
+    /// Takes one burst all the way.
+    fn turn(&mut self) -> Turn;
+    /// Waits for frames after turns that found nothing.
+    fn wait(&mut self, limit: Duration);
+    /// Ends every flow, scores and sends what is left; the queue is then done. O(flows), on shutdown only.
+    fn finish(&mut self);
+}
+
+/// A source and the state that belongs to it.
+pub struct Engine<S: Source> {
+    source: S,
+    core: Core,
+}
+
+/// Everything but the source, so that frames can be borrowed from the source while this changes.
+struct Core {
+    id: QueueId,
+    settings: EngineSettings,
+    clock: Clock,
+    table: FlowTable,
+    fragments: FragmentTable,
+    sinks: Sinks,
+    scorer: Option<Box<dyn Scorer>>,
+    peers: Vec<Option<HandoverSender>>,
+    place: usize,
+    inbox: HandoverInbox,
+    snapshots: SnapshotSender<QueueSnapshot>,
+    snapshot: Box<QueueSnapshot>,
+    rx: RxState,
+    score: ScoreState,
+    /// Latest capture time seen; never steps back.
+    time: Timestamp,
+    watermark_sent: Timestamp,
+    next_snapshot: Timestamp,
+    next_maintain: Timestamp,
+    turns: u64,
+    finished: bool,
+    packets: Vec<Packet>,
+    frames: Vec<u16>,
+    hints: Vec<u32>,
+}
+
+impl<S: Source> Engine<S> {
+    /// Takes all the memory the queue will ever have, on the calling thread.
+    pub fn new(source: S, settings: EngineSettings, parts: EngineParts) -> Engine<S> {
+        let [a, b, c, d] = parts.secret;
+        let scoring = parts.scorer.is_some();
+        let core = Core {
+            id: parts.id,
+            clock: parts.clock,
+            table: FlowTable::new(settings.flow, parts.secret),
+            fragments: FragmentTable::new(settings.fragments, a ^ b.rotate_left(32)),
+            sinks: Sinks {
+                observer: Observer::new(settings.windows, [d, c, b, a]),
+                batch: Microbatch::new(),
+                oldest_due: Timestamp(u64::MAX),
+                up: parts.up,
+                counters: parts.counters,
+                elephants: Default::default(),
+                export_flows: settings.export_flows,
+                scoring,
+                burst_time: Timestamp(0),
+            },
+            scorer: parts.scorer,
+            peers: parts.peers,
+            place: parts.place,
+            inbox: parts.inbox,
+            snapshots: parts.snapshots,
+            snapshot: Box::default(),
+            rx: RxState::new(&settings.rx),
+            score: ScoreState::new(&settings.score),
+            time: Timestamp(0),
+            watermark_sent: Timestamp(0),
+            next_snapshot: Timestamp(0),
+            next_maintain: Timestamp(0),
+            turns: 0,
+            finished: false,
+            packets: vec![Packet::default(); BURST_MAX],
+            frames: vec![0; BURST_MAX],
+            hints: vec![0; BURST_MAX],
+            settings,
+        };
+        Engine { source, core }
+    }
+
+    /// The source, for its own statistics.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+}
+
+impl<S: Source> Queue for Engine<S> {
+    fn id(&self) -> QueueId {
+        self.core.id
+    }
+
+    fn turn(&mut self) -> Turn {
+        let core = &mut self.core;
+        let started = core.clock.now();
+        let received = self.source.receive(core.rx.cap());
+        let after_receive = core.stage_time(started);
+        core.sinks.burst_time = started;
+        let mut frames = received.count;
+        if frames > 0 {
+            core.sinks.counters.add(Counter::Bursts, 1);
+            core.sinks.counters.add(Counter::FramesReceived, frames as u64);
+            core.process(&self.source, frames, started, true);
+            core.stage(Stage::Receive, started, after_receive, frames);
+        } else {
+            core.sinks.counters.add(Counter::EmptyPolls, 1);
+        }
+        self.source.release();
+        if core.inbox.is_waiting() {
+            frames += core.take_handed_over(started);
+        }
+        core.time =
+            core.time.max(self.source.time_floor().unwrap_or(if received.ended { core.time } else { Timestamp(0) }));
+        core.rx = core.rx.step(&core.settings.rx, received.waiting, received.capacity);
+        core.snapshot.ring_waiting = received.waiting;
+        core.snapshot.ring_capacity = received.capacity;
+        core.after_burst(frames, received.ended);
+        if started >= core.next_maintain {
+            core.next_maintain = started.after(10 * MILLISECOND);
+            self.source.maintain(started);
+        }
+        let ended = received.ended && frames == 0;
+        if ended {
+            core.finish(true);
+        }
+        core.sinks.counters.publish();
+        Turn { frames, started, ended }
+    }
+
+    fn wait(&mut self, limit: Duration) {
+        if !self.core.inbox.is_waiting() {
+            self.source.wait(limit);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.core.finish(false);
+        self.core.sinks.counters.publish();
+    }
+}
+
+/// Frames of one burst, wherever they lie.
+trait Frames {
+    fn frame(&self, index: usize) -> FrameView<'_>;
+    fn prefetch(&self, index: usize);
+}
+
+impl<S: Source> Frames for S {
+    #[inline(always)]
+    fn frame(&self, index: usize) -> FrameView<'_> {
+        Source::frame(self, index)
+    }
+    #[inline(always)]
+    fn prefetch(&self, index: usize) {
+        Source::prefetch(self, index);
+    }
+}
+
+/// How many frames ahead the first bytes are asked for.
+const FRAMES_AHEAD: usize = 8;
+
+impl Core {
+    /// Frames that other queues handed to us as the owner.
+    fn take_handed_over(&mut self, now: Timestamp) -> usize {
+        struct Borrowed(HandoverInbox);
+        impl Borrowed {
+            fn frame(&self, index: usize) -> FrameView<'_> {
+                self.0.frame(index)
+            }
+        }
+        let mut inbox = Borrowed(std::mem::replace(&mut self.inbox, HandoverInbox::new(Vec::new())));
+        let count = inbox.0.receive(BURST_MAX);
+        self.sinks.counters.add(Counter::HandoverReceived, count as u64);
+        self.process_with(|index| inbox.frame(index), |_| (), count, now, false);
+        self.inbox = inbox.0;
+        count
+    }
+
+    fn process<F: Frames>(&mut self, source: &F, count: usize, now: Timestamp, hand_over: bool) {
+        self.process_with(|index| source.frame(index), |index| source.prefetch(index), count, now, hand_over);
+    }
+
+    /// Decode all, probe all, update all.
+    #[inline]
+    fn process_with<'a>(
+        &mut self,
+        frame: impl Fn(usize) -> FrameView<'a>,
+        prefetch: impl Fn(usize),
+        count: usize,
+        now: Timestamp,
+        hand_over: bool,
+    ) {
+        let begin = self.stage_time(now);
+        let flows = self.decode_all(&frame, &prefetch, count, now, hand_over && !self.peers.is_empty());
+        let decoded = self.stage_time(now);
+        self.stage(Stage::Decode, begin, decoded, count);
+        self.update_all(&frame, flows);
+        let updated = self.stage_time(now);
+        self.stage(Stage::Flow, decoded, updated, count);
+    }
+
+    /// Returns how many of `packets` are to update flows.
+    #[inline(always)]
+    fn decode_all<'a>(
+        &mut self,
+        frame: &impl Fn(usize) -> FrameView<'a>,
+        prefetch: &impl Fn(usize),
+        count: usize,
+        now: Timestamp,
+        hand_over: bool,
+    ) -> usize {
+        let mut flows = 0;
+        let mut bytes = 0_u64;
+        let mut tunnelled = 0_u64;
+        for index in 0..FRAMES_AHEAD.min(count) {
+            prefetch(index);
+        }
+        for index in 0..count {
+            prefetch(index + FRAMES_AHEAD);
+            let view = frame(index);
+            bytes += u64::from(view.wire_bytes);
+            let (Some(packet), Some(place)) = (self.packets.get_mut(flows), self.frames.get_mut(flows)) else { break };
+            let outcome = decode(view, packet);
+            let time = view.time.unwrap_or(now).max(self.time);
+            self.time = time;
+            if outcome != Decoded::Flow {
+                match outcome {
+                    Decoded::Flow => {}
+                    Decoded::FirstFragment | Decoded::LaterFragment => {
+                        self.sinks.counters.add(Counter::Fragments, 1);
+                        if let Err(reason) = self.fragments.resolve(outcome, packet, time) {
+                            self.sinks.counters.add(reason, 1);
+                            continue;
+                        }
+                    }
+                    Decoded::Arp => {
+                        self.sinks.counters.add(Counter::ProcessedArp, 1);
+                        continue;
+                    }
+                    Decoded::Other => {
+                        self.sinks.counters.add(Counter::ProcessedOther, 1);
+                        continue;
+                    }
+                    Decoded::Reject(reason) => {
+                        self.sinks.counters.add(reason, 1);
+                        continue;
+                    }
+                }
+            }
+            if hand_over {
+                let owner = packet.key.owner(self.peers.len());
+                if owner != self.place {
+                    let sent =
+                        self.peers.get_mut(owner).and_then(Option::as_mut).is_some_and(|peer| peer.send(view, time));
+                    self.sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
+                    continue;
+                }
+            }
+            tunnelled += u64::from(packet.tunnel != Default::default());
+            packet.time = time;
+            packet.hash = self.table.hash(&packet.key);
+            self.table.prefetch_bucket(packet.hash);
+            *place = index as u16; // below BURST_MAX
+            flows += 1;
+        }
+        self.sinks.counters.add(Counter::BytesReceived, bytes);
+        if tunnelled > 0 {
+            self.sinks.counters.add(Counter::Tunnelled, tunnelled);
+        }
+        flows
+    }
+
+    #[inline(always)]
+    fn update_all<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize) {
+        let Core { table, sinks, packets, hints, frames, .. } = self;
+        let (Some(packets), Some(hints), Some(frames)) =
+            (packets.get(..flows), hints.get_mut(..flows), frames.get(..flows))
+        else {
+            return;
+        };
+        for (packet, hint) in packets.iter().zip(hints.iter_mut()) {
+            *hint = table.probe(packet.hash);
+        }
+        let mut full = 0;
+        for ((packet, hint), place) in packets.iter().zip(hints.iter()).zip(frames) {
+            let Some((index, record, signals)) = table.account(packet, *hint, |ended| sinks.on_end(&ended)) else {
+                full += 1;
+                continue;
+            };
+            if !signals.is_empty() {
+                sinks.on_signals(record, index, signals, packet.time);
+            }
+            if is_icmp_error(packet) {
+                refuse_quoted(table, sinks, frame(usize::from(*place)), packet);
+            }
+        }
+        sinks.counters.add(Counter::ProcessedFlow, (flows - full) as u64);
+        if full > 0 {
+            sinks.counters.add(Counter::DropFlowTableFull, full as u64);
+        }
+    }
+
+    /// Expiry, scoring, windows, watermark, snapshot.
+    fn after_burst(&mut self, frames: usize, ended: bool) {
+        let now = self.sinks.burst_time;
+        let begin = self.stage_time(now);
+        let (table, sinks) = (&mut self.table, &mut self.sinks);
+        table.expire(self.time, self.settings.expire_budget, |ended| sinks.on_end(&ended));
+        let expired = self.stage_time(now);
+        self.stage(Stage::Expire, begin, expired, frames.max(1));
+        self.score_if_due(now, ended);
+        self.flush_windows();
+        if frames > 0 && self.is_sampled() {
+            let end = self.clock.now();
+            self.snapshot.histograms.record(Stage::Burst, end.since(now), frames as u32);
+        }
+        self.turns = self.turns.wrapping_add(1);
+        if now >= self.next_snapshot {
+            self.next_snapshot = now.after(SECOND / 4);
+            self.send_snapshot();
+        }
+    }
+
+    /// Calls the model when the controller says so, and as often as the backlog asks.
+    fn score_if_due(&mut self, now: Timestamp, all: bool) {
+        while !self.sinks.batch.is_empty() {
+            let waiting = self.sinks.batch.len();
+            if !all && !self.score.is_due(&self.settings.score, waiting, now.since(self.sinks.batch.oldest())) {
+                return;
+            }
+            let Some(scorer) = self.scorer.as_mut() else { return };
+            let begin = self.clock.now();
+            let (up, table, histograms) = (&mut self.sinks.up, &mut self.table, &mut self.snapshot.histograms);
+            let threshold = self.settings.threshold;
+            let outcome = self.sinks.batch.flush(scorer.as_mut(), |tag, row, score| {
+                histograms.record(Stage::ScoreQueue, begin.since(tag.queued_at), 1);
+                if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
+                    record.set_score(score);
+                }
+                Sinks::on_score(up, &tag, row, score, threshold);
+            });
+            let service_ns = self.clock.now().since(begin);
+            self.sinks.counters.add(Counter::Microbatches, 1);
+            match outcome {
+                Ok(rows) => {
+                    self.sinks.scoring = true;
+                    self.sinks.counters.add(Counter::RowsScored, rows as u64);
+                    self.snapshot.histograms.record(Stage::Score, service_ns, 1);
+                    self.score = self.score.step(&self.settings.score, rows, service_ns);
+                }
+                Err(error) => {
+                    self.snapshot.score_failed = true;
+                    self.sinks.counters.add(Counter::ScoreErrors, 1);
+                    self.sinks.counters.add(Counter::RowsShed, error.rows as u64);
+                }
+            }
+            if self.sinks.batch.is_empty() {
+                self.sinks.oldest_due = Timestamp(u64::MAX);
+            }
+        }
+    }
+
+    /// Sends windows that are complete, then says up to when.
+    fn flush_windows(&mut self) {
+        let reached = self
+            .time
+            .min(self.table.expired_until())
+            .min(self.sinks.oldest_due)
+            .0
+            .saturating_sub(self.settings.watermark_lag_ns);
+        let up = &mut self.sinks.up;
+        let flushed = self.sinks.observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
+            up.send(Up::Window(entry));
+        });
+        // A watermark is worth sending when it crosses a window's end: nothing is decided in between.
+        if flushed.0 / WINDOW_NS != self.watermark_sent.0 / WINDOW_NS && flushed > self.watermark_sent {
+            self.watermark_sent = flushed;
+            up.send(Up::Watermark(self.id, flushed));
+        }
+        let lost = up.take_lost();
+        if lost > 0 {
+            self.sinks.counters.add(Counter::ExchangeFull, lost);
+        }
+    }
+
+    fn send_snapshot(&mut self) {
+        let snapshot = &mut self.snapshot;
+        snapshot.queue = self.id;
+        snapshot.time = self.time;
+        snapshot.table = self.table.stats();
+        snapshot.elephants.clone_from(&self.sinks.elephants);
+        snapshot.rx = self.rx;
+        snapshot.score = self.score;
+        snapshot.scoring = self.scorer.is_some() && !snapshot.score_failed;
+        self.snapshots.swap(&mut self.snapshot);
+    }
+
+    /// Ends every flow and sends what is left. A source that has ended lets time run on until every flow has ended by its
+    /// own time-out: an unanswered contact at the end of a capture is a failed one. A queue that is stopped does not: what
+    /// was still under way is ended as it stands.
+    fn finish(&mut self, ended: bool) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        let flow = self.settings.flow;
+        let longest = flow.established_ns.max(flow.unanswered_ns).max(flow.closed_ns).max(flow.datagram_ns);
+        let end = self.time.after(longest + SECOND);
+        while ended && self.table.stats().flows > 0 && self.table.expired_until() < end {
+            let (table, sinks) = (&mut self.table, &mut self.sinks);
+            table.expire(end, BURST_MAX, |ended| sinks.on_end(&ended));
+            self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
+        }
+        let (mut place, mut more) = (0, true);
+        while more {
+            let (table, sinks) = (&mut self.table, &mut self.sinks);
+            more = table.drain_some(self.time, &mut place, BURST_MAX, &mut |ended: Ended<'_>| sinks.on_end(&ended));
+            self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
+        }
+        self.score_if_due(self.sinks.burst_time, true);
+        let up = &mut self.sinks.up;
+        self.sinks.observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| up.send(Up::Window(entry)));
+        up.send(Up::Ended(self.id));
+        let lost = up.take_lost();
+        self.sinks.counters.add(Counter::ExchangeFull, lost);
+        self.send_snapshot();
+    }
+
+    /// Stage times are taken in one turn of 16: five clock reads would cost a burst of eight frames 10 ns a frame.
+    #[inline(always)]
+    fn is_sampled(&self) -> bool {
+        self.turns & 15 == 0
+    }
+
+    #[inline(always)]
+    fn stage_time(&self, fallback: Timestamp) -> Timestamp {
+        if self.is_sampled() { self.clock.now() } else { fallback }
+    }
+
+    #[inline(always)]
+    fn stage(&mut self, stage: Stage, from: Timestamp, to: Timestamp, frames: usize) {
+        if self.is_sampled() {
+            self.snapshot.histograms.record(stage, to.since(from), frames as u32);
+        }
+    }
+}
+
+/// Destination unreachable, time exceeded, parameter problem (RFC 792), and their ICMPv6 kin (RFC 4443).
+#[inline(always)]
+fn is_icmp_error(packet: &Packet) -> bool {
+    match packet.key.protocol() {
+        1 => matches!(packet.icmp_type, 3 | 11 | 12),
+        58 => matches!(packet.icmp_type, 1..=4),
+        _ => false,
+    }
+}
+
+/// Lays an ICMP error at the door of the flow it quotes.
+#[cold]
+fn refuse_quoted(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packet: &Packet) {
+    let Some((key, _)) = quoted_flow(frame, packet) else { return };
+    let hash = table.hash(&key);
+    let hint = table.probe(hash);
+    let Some(index) = table.find(hash, &key, hint, packet.time, |ended| sinks.on_end(&ended)) else { return };
+    let Some((record, signals)) = table.refuse(index, packet.time) else { return };
+    if signals.has(Signals::REFUSED) {
+        sinks.on_signals(record, index, signals, packet.time);
+    }
+}

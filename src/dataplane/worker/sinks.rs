@@ -1,0 +1,165 @@
+//! Where the facts about flows go: the observer, the scoring queue, the ring up.
+//!
+//! Apart from the flow table, so that the table's callbacks can borrow it.
+
+use super::elephants::Elephants;
+use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::detect::{Observer, ScoredFlow};
+use crate::dataplane::features::write_row;
+use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
+use crate::dataplane::score::Microbatch;
+use crate::exchange::{FlowSummary, Up, UpSender};
+use crate::metrics::{Counter, CounterBlock};
+use crate::units::Timestamp;
+
+/// What is needed to act on a score when it comes.
+#[derive(Clone, Copy)]
+pub struct RowTag {
+    /// The flow, if it still lives then.
+    pub index: Option<FlowIndex>,
+    /// Its key.
+    pub key: FlowKey,
+    /// Which way of the key the originator sends.
+    pub originator: Direction,
+    /// When the row was due, capture time.
+    pub due: Timestamp,
+    /// Clock time of the burst that made the row due; the score queue's latency counts from here.
+    pub queued_at: Timestamp,
+    /// Packets so far.
+    pub packets: u32,
+}
+
+/// Receivers of what the flow table reports.
+pub struct Sinks {
+    /// Worker half of the detectors.
+    pub observer: Observer,
+    /// Rows that wait to be scored.
+    pub batch: Microbatch<RowTag>,
+    /// Earliest `due` of the rows that wait; the end of time when none does.
+    pub oldest_due: Timestamp,
+    /// Ring up.
+    pub up: UpSender,
+    /// Counters of the queue.
+    pub counters: CounterBlock,
+    /// Largest flows.
+    pub elephants: Elephants,
+    /// Someone exports ended flows.
+    pub export_flows: bool,
+    /// A model is there to score rows.
+    pub scoring: bool,
+    /// Clock time of the present burst.
+    pub burst_time: Timestamp,
+}
+
+impl Sinks {
+    /// A packet raised signals on a flow; the cold half of the update loop.
+    #[inline(never)]
+    pub fn on_signals(&mut self, record: &FlowRecord, index: FlowIndex, signals: Signals, now: Timestamp) {
+        if signals.has(Signals::NEW) {
+            self.counters.add(Counter::FlowsCreated, 1);
+        }
+        let (up, counters) = (&mut self.up, &mut self.counters);
+        self.observer.on_signals(record, signals, now, &mut |entry| {
+            counters.add(Counter::WindowsEvicted, 1);
+            up.send(Up::Window(entry));
+        });
+        if signals.has(Signals::MILESTONE) {
+            self.queue_row(record, Some(index), now);
+        }
+        if signals.has(Signals::REPORT) && self.elephants.wants(sides(|side| record.bytes(side)).iter().sum()) {
+            self.elephants.offer(summary(record, None));
+        }
+    }
+
+    /// A flow left the table.
+    #[inline(never)]
+    pub fn on_end(&mut self, ended: &Ended<'_>) {
+        self.counters.add(
+            match ended.reason {
+                EndReason::EvictedHalfOpen => Counter::FlowsEvictedHalfOpen,
+                EndReason::EvictedEstablished => Counter::FlowsEvictedEstablished,
+                EndReason::Closed | EndReason::Idle | EndReason::Shutdown => Counter::FlowsEnded,
+            },
+            1,
+        );
+        let (up, counters) = (&mut self.up, &mut self.counters);
+        self.observer.on_end(ended, &mut |entry| {
+            counters.add(Counter::WindowsEvicted, 1);
+            up.send(Up::Window(entry));
+        });
+        if !is_milestone(ended.record.total_packets()) {
+            self.queue_row(ended.record, None, ended.at);
+        }
+        if self.export_flows {
+            self.up.send(Up::Flow(summary(ended.record, Some(ended.reason))));
+        }
+        if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
+            self.elephants.remove(&ended.record.key);
+        }
+    }
+
+    /// A score came back.
+    pub fn on_score(
+        up: &mut UpSender,
+        tag: &RowTag,
+        row: &crate::dataplane::features::FeatureRow,
+        score: f32,
+        threshold: f32,
+    ) {
+        if score >= threshold {
+            up.send(Up::Score(ScoredFlow {
+                time: tag.due,
+                key: tag.key,
+                originator: tag.originator,
+                score,
+                threshold,
+                packets: tag.packets,
+                row: *row,
+            }));
+        }
+    }
+
+    fn queue_row(&mut self, record: &FlowRecord, index: Option<FlowIndex>, due: Timestamp) {
+        if !self.scoring {
+            return;
+        }
+        let tag = RowTag {
+            index,
+            key: record.key,
+            originator: record.originator(),
+            due,
+            queued_at: self.burst_time,
+            packets: record.total_packets(),
+        };
+        if self.batch.push(tag, self.burst_time, |row| write_row(record, due, row)) {
+            self.oldest_due = self.oldest_due.min(due);
+        } else {
+            self.counters.add(Counter::RowsShed, 1);
+        }
+    }
+}
+
+/// A value of each side, originator first.
+fn sides<T>(of: impl Fn(Side) -> T) -> [T; 2] {
+    [of(Side::Originator), of(Side::Responder)]
+}
+
+/// Was a row due at this packet count already? (4, 16, 64, ...; then the end brings nothing new.)
+fn is_milestone(packets: u32) -> bool {
+    packets >= 4 && packets.is_power_of_two() && packets.trailing_zeros().is_multiple_of(2)
+}
+
+/// What a flow came to.
+pub fn summary(record: &FlowRecord, ended: Option<EndReason>) -> FlowSummary {
+    FlowSummary {
+        key: record.key,
+        originator: record.originator(),
+        first_seen: record.first_seen(),
+        last_seen: record.last_seen,
+        packets: sides(|side| u64::from(record.packets(side))),
+        bytes: sides(|side| record.bytes(side)),
+        tcp_flags: sides(|side| record.tcp_flags(side)),
+        score: record.score(),
+        ended,
+    }
+}

@@ -1,0 +1,51 @@
+//! What a queue shows of itself about once a second: one box that goes up full and comes back empty.
+
+use super::batch::{RxState, ScoreState};
+use super::elephants::Elephants;
+use crate::dataplane::flow::TableStats;
+use crate::exchange::{FlowSummary, Reset};
+use crate::metrics::StageHistograms;
+use crate::units::{QueueId, Timestamp};
+
+/// Metrics of one queue since its previous snapshot, with its present state.
+#[derive(Clone, Debug, Default)]
+pub struct QueueSnapshot {
+    /// Which queue.
+    pub queue: QueueId,
+    /// The queue's time when the snapshot was taken.
+    pub time: Timestamp,
+    /// Latency by stage since the snapshot before.
+    pub histograms: StageHistograms,
+    /// Largest flows.
+    pub elephants: Elephants,
+    /// Flow table.
+    pub table: TableStats,
+    /// Frames in the ring when last looked at.
+    pub ring_waiting: u32,
+    /// Frames the ring holds.
+    pub ring_capacity: u32,
+    /// RX controller.
+    pub rx: RxState,
+    /// Scoring controller.
+    pub score: ScoreState,
+    /// A call of the model has failed since the snapshot before.
+    pub score_failed: bool,
+    /// The model is loaded and its latest call worked.
+    pub scoring: bool,
+}
+
+impl QueueSnapshot {
+    /// The elephants, largest first.
+    pub fn largest_flows(&self) -> Vec<FlowSummary> {
+        let mut flows: Vec<FlowSummary> = self.elephants.flows().copied().collect();
+        flows.sort_by_key(|flow| std::cmp::Reverse(flow.bytes.iter().sum::<u64>()));
+        flows
+    }
+}
+
+impl Reset for QueueSnapshot {
+    fn reset(&mut self) {
+        self.histograms.reset();
+        self.score_failed = false;
+    }
+}
