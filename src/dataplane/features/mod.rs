@@ -2,36 +2,188 @@
 //!
 //! Without identities: no address, ports only as a coarse class, no TTL, no absolute time. Version, names and units are
 //! part of the contract with the model's manifest; any change of meaning or order raises [`SCHEMA_VERSION`].
+//!
+//! Counts and times enter as `ln(1 + x)`: a model sees ratios as differences, and no value leaves some -1..25. Training
+//! rows are written by this code too (never a second time in another language), so a fast logarithm with an error of
+//! 1e-5 is as good as an exact one.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
-use crate::dataplane::flow::FlowRecord;
+mod schema;
+
+pub use schema::{COUNT, FEATURES, Feature, SCHEMA_VERSION, schema_json};
+
+use crate::dataplane::decode::{Direction, tcp_flags};
+use crate::dataplane::flow::{FlowRecord, Side, TcpState};
 use crate::units::Timestamp;
-
-/// Version of the schema; a model made for another one is refused at start.
-pub const SCHEMA_VERSION: u32 = 1;
-
-/// Number of features in a row.
-pub const COUNT: usize = 32;
 
 /// One feature row.
 pub type FeatureRow = [f32; COUNT];
 
-/// Name, unit and meaning of one feature.
-#[derive(Clone, Copy, Debug)]
-pub struct Feature {
-    /// Name in the manifest and in explanations.
-    pub name: &'static str,
-    /// Unit after the transformation given in `meaning`.
-    pub unit: &'static str,
-    /// One sentence.
-    pub meaning: &'static str,
-}
+/// Features that are logarithms; they come first in the row.
+const LOGARITHMS: usize = 16;
 
-/// The schema, in row order.
-pub const FEATURES: [Feature; COUNT] = [Feature { name: "", unit: "", meaning: "" }; COUNT];
+/// Every value of a row lies within.
+const LIMIT: f32 = 64.0;
+
+/// Nanoseconds to microseconds.
+const MICRO: f32 = 1e-3;
 
 /// Computes the row of a flow as it stands; finite for every possible record. `now` is the time of the packet or end that
 /// made the row due.
 pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
-    let _ = (record, now, row);
-    unimplemented!("features")
+    use Side::{Originator, Responder};
+    let packets = [record.packets(Originator) as f32, record.packets(Responder) as f32];
+    let bytes = [count(record.bytes(Originator)), count(record.bytes(Responder))];
+    let payload = [count(record.payload_bytes(Originator)), count(record.payload_bytes(Responder))];
+    let squares = [record.length_squares(Originator), record.length_squares(Responder)];
+    let duration = count(record.duration_ns()) * MICRO;
+    let gaps = (packets[0] + packets[1] - 1.0).max(1.0);
+    let gap_mean = duration / gaps;
+    // Squared nanoseconds to squared microseconds; the sum may be infinite after absurd gaps, the row may not.
+    let gap_deviation = deviation(record.gap_squares().min(f32::MAX) * (MICRO * MICRO), gaps, gap_mean);
+    let (first_out, first_in) = record.first_payload();
+    let logarithms = ln_1p([
+        duration,
+        packets[0],
+        packets[1],
+        bytes[0],
+        bytes[1],
+        payload[0],
+        payload[1],
+        deviation(squares[0], packets[0].max(1.0), bytes[0] / packets[0].max(1.0)),
+        deviation(squares[1], packets[1].max(1.0), bytes[1] / packets[1].max(1.0)),
+        gap_mean,
+        gap_deviation,
+        record.gap_max_ns() * MICRO,
+        record.response() * MICRO,
+        count(now.since(record.last_seen)) * MICRO,
+        first_out as f32,
+        first_in as f32,
+    ]);
+    let total = (bytes[0] + bytes[1]).max(1.0);
+    let flags = [record.tcp_flags(Originator), record.tcp_flags(Responder)];
+    let state = record.state();
+    let protocol = record.key.protocol();
+    let port = responder_port(record);
+    let rest: [f32; COUNT - LOGARITHMS] = [
+        window_bits(record.first_window(Originator)),
+        f32::from(record.syn_count().min(8)),
+        record.longest(Originator) as f32 / 256.0,
+        record.longest(Responder) as f32 / 256.0,
+        (payload[0] + payload[1]) / total,
+        (bytes[0] - bytes[1]) / total,
+        flag(flags[0] & tcp_flags::RST != 0),
+        flag(flags[1] & tcp_flags::RST != 0),
+        flag(
+            state == TcpState::New || (state == TcpState::Closed && flags[1] & !tcp_flags::RST & !tcp_flags::ACK == 0),
+        ),
+        flag(state == TcpState::Established || state == TcpState::Closing),
+        flag(protocol == 6),
+        flag(protocol == 17),
+        flag(protocol == 1 || protocol == 58),
+        if protocol == 6 || protocol == 17 { port_class(port) } else { 0.0 },
+        flag(protocol == 6 && is_login(port)),
+        flag(protocol == 6 && is_web(port)),
+    ];
+    for (value, source) in row.iter_mut().zip(logarithms.into_iter().chain(rest)) {
+        // `max` and `min` return the other operand for NaN: whatever a record holds, the row is finite.
+        *value = source.max(-LIMIT).min(LIMIT);
+    }
 }
+
+/// A count or time as float, by way of the signed conversion (one instruction; the unsigned one branches). What would be
+/// negative, 2^63 and more, cannot be met by counts of 48 bits, and makes a time 0.
+#[inline(always)]
+fn count(value: u64) -> f32 {
+    (value as i64).max(0) as f32
+}
+
+#[inline(always)]
+fn flag(set: bool) -> f32 {
+    f32::from(u8::from(set))
+}
+
+/// Standard deviation from the sum of squares and the mean; rounding may make the difference negative.
+#[inline(always)]
+fn deviation(squares: f32, number: f32, mean: f32) -> f32 {
+    (squares / number - mean * mean).max(0.0).sqrt()
+}
+
+/// `ln(1 + x)` of sixteen numbers from 0 up, with an error below 1e-5: exponent, and a polynomial for the mantissa that
+/// is 0 at 1, so that `ln_1p(0)` is 0. Written as a loop without branches for the vector units.
+#[inline(always)]
+fn ln_1p(mut values: [f32; LOGARITHMS]) -> [f32; LOGARITHMS] {
+    // ln(1 + t) / t on 0..=1, interpolated at the Chebyshev nodes of degree 5.
+    const POLYNOMIAL: [f32; 6] = [0.999_990_6, -0.499_314_66, 0.324_849_6, -0.209_079_54, 0.100_139_73, -0.023_443_656];
+    const MANTISSA: u32 = 0x007f_ffff;
+    for value in &mut values {
+        let bits = (*value + 1.0).to_bits();
+        let exponent = (bits >> 23) as i32 - 127;
+        let t = f32::from_bits((bits & MANTISSA) | 0x3f80_0000) - 1.0;
+        let [c0, c1, c2, c3, c4, c5] = POLYNOMIAL;
+        let series = ((((c5 * t + c4) * t + c3) * t + c2) * t + c1) * t + c0;
+        *value = exponent as f32 * std::f32::consts::LN_2 + series * t;
+    }
+    values
+}
+
+/// The number of bits of a window: about its logarithm, 0 for none.
+#[inline(always)]
+fn window_bits(window: u16) -> f32 {
+    (16 - window.leading_zeros()) as f32
+}
+
+#[inline(always)]
+fn responder_port(record: &FlowRecord) -> u16 {
+    match record.originator() {
+        Direction::Forward => record.key.high().port,
+        Direction::Reverse => record.key.low().port,
+    }
+}
+
+/// IANA's ranges, but for the ephemeral one, which Linux begins at 32768.
+#[inline(always)]
+fn port_class(port: u16) -> f32 {
+    1.0 + flag(port >= 1024) + flag(port >= 32_768)
+}
+
+/// Ports of services that ask for a password, by IANA's register.
+#[inline(always)]
+fn is_login(port: u16) -> bool {
+    matches!(
+        port,
+        21 | 22
+            | 23
+            | 25
+            | 110
+            | 139
+            | 143
+            | 389
+            | 445
+            | 465
+            | 587
+            | 636
+            | 990
+            | 993
+            | 995
+            | 1433
+            | 1521
+            | 3306
+            | 3389
+            | 5432
+            | 5900
+            | 6379
+    )
+}
+
+/// Ports of HTTP and its usual alternatives.
+#[inline(always)]
+fn is_web(port: u16) -> bool {
+    matches!(port, 80 | 443 | 591 | 3000 | 5000 | 8000 | 8008 | 8080 | 8081 | 8443 | 8888)
+}
+
+#[cfg(test)]
+mod tests;

@@ -536,13 +536,33 @@ impl FlowRecord {
     /// Longest gap between two packets of either side, nanoseconds, 8 bits of precision.
     #[inline(always)]
     pub fn gap_max_ns(&self) -> f32 {
-        from_half(self.gap_max)
+        from_half(self.gap_max & 0x7fff)
     }
 
     /// From the first packet to the responder's first one, nanoseconds (8 bits of precision); `None` if not answered.
     pub fn response_ns(&self) -> Option<u64> {
         // A float of at most 1.8e19 that is not negative: the conversion saturates.
         (self.response != 0).then(|| from_half(self.response) as u64)
+    }
+
+    /// [`FlowRecord::response_ns`] as a float, 0 if not answered.
+    #[inline(always)]
+    pub fn response(&self) -> f32 {
+        from_half(self.response)
+    }
+
+    /// Size of the first payload of each side (originator, responder) among the first eight, rounded up to 16 bytes; 0 if
+    /// it is not among them.
+    #[inline(always)]
+    pub fn first_payload(&self) -> (u32, u32) {
+        const TOP_BITS: u64 = 0x8080_8080_8080_8080;
+        let sizes = self.first_sizes;
+        let used = u64::MAX.checked_shr(sizes.leading_zeros() & !7).unwrap_or(0);
+        let oldest = |marked: u64| {
+            let shift = (63 - (marked | 1).leading_zeros()) & !7;
+            if marked == 0 { 0 } else { (sizes >> shift & 0x7f) as u32 * 16 }
+        };
+        (oldest(!sizes & TOP_BITS & used), oldest(sizes & TOP_BITS))
     }
 
     /// Sizes of the first packets with payload, oldest first, at most eight: who sent it, and the size rounded up to 16

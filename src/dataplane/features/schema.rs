@@ -1,0 +1,64 @@
+//! Names, units and meanings, in row order.
+
+/// Version of the schema; a model made for another one is refused at start.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Number of features in a row.
+pub const COUNT: usize = 32;
+
+/// Name, unit and meaning of one feature.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Feature {
+    /// Name in the manifest and in explanations.
+    pub name: &'static str,
+    /// Unit after the transformation given in `meaning`.
+    pub unit: &'static str,
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+const fn feature(name: &'static str, unit: &'static str, meaning: &'static str) -> Feature {
+    Feature { name, unit, meaning }
+}
+
+/// The schema, in row order. `ln` units are `ln(1 + x)` of the unit behind them; "out" is from the originator.
+#[rustfmt::skip]
+pub const FEATURES: [Feature; COUNT] = [
+    feature("duration", "ln us", "From the first packet to the latest."),
+    feature("packets_out", "ln packets", "Packets of the originator."),
+    feature("packets_in", "ln packets", "Packets of the responder."),
+    feature("bytes_out", "ln bytes", "Bytes of the originator on the wire."),
+    feature("bytes_in", "ln bytes", "Bytes of the responder on the wire."),
+    feature("payload_out", "ln bytes", "Transport payload of the originator."),
+    feature("payload_in", "ln bytes", "Transport payload of the responder."),
+    feature("length_deviation_out", "ln bytes", "Standard deviation of the originator's packet lengths."),
+    feature("length_deviation_in", "ln bytes", "Standard deviation of the responder's packet lengths."),
+    feature("gap_mean", "ln us", "Mean time between two packets of either side."),
+    feature("gap_deviation", "ln us", "Standard deviation of the time between two packets."),
+    feature("gap_max", "ln us", "Longest time between two packets."),
+    feature("response", "ln us", "From the first packet to the responder's first one; 0 if there was none."),
+    feature("silence", "ln us", "From the latest packet to the moment of this row: 0 unless the flow ended by a time-out."),
+    feature("first_payload_out", "ln bytes", "Size of the originator's first payload, in steps of 16; 0 if it is not among the first eight."),
+    feature("first_payload_in", "ln bytes", "Size of the responder's first payload, in steps of 16; 0 if it is not among the first eight."),
+    feature("window_out", "log2 bytes", "The originator's first TCP window, unscaled; 0 for other protocols."),
+    feature("syn_count", "packets", "SYNs without ACK, at most 8."),
+    feature("longest_out", "256 bytes", "Longest packet of the originator."),
+    feature("longest_in", "256 bytes", "Longest packet of the responder."),
+    feature("payload_share", "ratio", "Payload to wire bytes, both sides together."),
+    feature("byte_balance", "ratio", "(out - in) / (out + in) of the wire bytes: 1 if only the originator spoke."),
+    feature("reset_out", "flag", "The originator sent an RST."),
+    feature("reset_in", "flag", "The responder sent an RST."),
+    feature("unanswered", "flag", "Nothing came back, or only a refusal."),
+    feature("established", "flag", "Established, or closing."),
+    feature("tcp", "flag", "Protocol is TCP."),
+    feature("udp", "flag", "Protocol is UDP."),
+    feature("icmp", "flag", "Protocol is ICMP or ICMPv6."),
+    feature("port_class", "class", "Responder's port: 0 none, 1 well-known (below 1024), 2 registered, 3 ephemeral (from 32768)."),
+    feature("login_service", "flag", "Responder's port is one whose services ask for a password (SSH, FTP, mail, databases, remote desktops)."),
+    feature("web_service", "flag", "Responder's port is one of HTTP's usual ones."),
+];
+
+/// The schema as JSON, for the training code: `{"version": 1, "features": [{"name", "unit", "meaning"}, ...]}`.
+pub fn schema_json() -> String {
+    serde_json::json!({ "version": SCHEMA_VERSION, "features": FEATURES.as_slice() }).to_string()
+}
