@@ -78,6 +78,13 @@ pub trait Source: Send {
     /// Waits up to `limit` for frames after an empty read: wakeup, busy poll or sleep, as the source likes best.
     fn wait(&mut self, limit: Duration);
 
+    /// The burst held is one copy of a frame that another queue owns and counts: an ICMP error, sent here only because
+    /// the flow it quotes lives here. It is no frame received.
+    #[inline(always)]
+    fn is_note(&self) -> bool {
+        false
+    }
+
     /// Capture time that is certain to have been reached even if no frame came (replay's ticks); `None` live.
     fn time_floor(&self) -> Option<Timestamp> {
         None

@@ -12,9 +12,11 @@
 //! | `quote` | the packet inside an ICMP error |
 //! | `fragment` | which ports the later fragments of a datagram have |
 //! | `key` | the canonical 5-tuple |
+//! | `community_id` | the name that other tools give a flow |
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod bytes;
+mod community_id;
 mod fragment;
 mod ip;
 mod key;
@@ -22,6 +24,7 @@ mod link;
 mod packet;
 mod quote;
 
+pub use community_id::{community_id, community_id_of};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};
 pub use packet::{Decoded, Packet, Tunnel, decode, tcp_flags};

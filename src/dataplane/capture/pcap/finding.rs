@@ -58,6 +58,9 @@ pub enum FindingKind {
     Bomb,
     /// The file could not be read further, or its compressed form is damaged; reading stopped there.
     Read,
+    /// Capture time steps back by much, as where a file begins before the one before it ended; its frames were given
+    /// later times, so that time goes on.
+    TimeShift,
     /// A later file of several could not be opened or is no capture; it was skipped.
     Skipped,
 }
@@ -75,6 +78,7 @@ impl FindingKind {
             FindingKind::SectionVersion => "section_version",
             FindingKind::Bomb => "decompression_limit",
             FindingKind::Read => "read",
+            FindingKind::TimeShift => "time_shift",
             FindingKind::Skipped => "file_skipped",
         }
     }
@@ -92,6 +96,7 @@ impl FindingKind {
             FindingKind::SectionVersion => "only pcapng 1.x is known; rewrite the file with `editcap`",
             FindingKind::Bomb => "decompress it by hand if it is genuine",
             FindingKind::Read => "check the disk and the compressed file (`gzip -t`, `zstd -t`)",
+            FindingKind::TimeShift => "name the files in the order of their times, or replay them one by one",
             FindingKind::Skipped => "check the path, the permissions and that it is a capture",
         }
     }

@@ -25,7 +25,7 @@ pub use pace::Speed;
 pub use reader::{Next, Reader};
 pub use report::Report;
 pub use source::PcapSource;
-pub use split::{SplitCounts, SplitSource, Splitter, TICK_NS, split};
+pub use split::{Route, SplitCounts, SplitSource, Splitter, TICK_NS, split};
 
 #[cfg(test)]
 pub(crate) mod testing;

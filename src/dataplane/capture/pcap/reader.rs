@@ -4,6 +4,7 @@ use super::finding::{CaptureError, FindingKind};
 use super::format::{BLOCK_MAX, Record, Step};
 use super::input::{Input, Limits, is_stdin};
 use super::report::Report;
+use crate::units::{SECOND, Timestamp};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +48,48 @@ pub struct Reader {
     /// Bytes to pass over before the next record, beyond what the buffer holds.
     skip: u64,
     at_end: bool,
+    timeline: Timeline,
     report: Arc<Report>,
+}
+
+/// A step back of the capture's time beyond this is no disorder of the writer but another recording, nanoseconds. Merged
+/// and multi-queue captures are disordered by milliseconds; a clock that is set back while capturing steps by seconds.
+const DISORDER_MAX_NS: u64 = 10 * SECOND;
+
+/// Capture time as the one clock of a replay: it never steps back, whatever the files say, and it is made here, before
+/// frames are split between workers, so that every worker goes by the same times.
+#[derive(Clone, Copy, Debug, Default)]
+struct Timeline {
+    latest: u64,
+    shift: u64,
+}
+
+impl Timeline {
+    /// Time of the next frame. Small disorder is levelled; after a large step back time goes on from where it was.
+    #[inline(always)]
+    fn place(&mut self, time: u64) -> Placed {
+        let placed = time.saturating_add(self.shift);
+        if placed >= self.latest {
+            self.latest = placed;
+            return Placed::InOrder(placed);
+        }
+        self.step_back(time, placed)
+    }
+
+    #[cold]
+    fn step_back(&mut self, time: u64, placed: u64) -> Placed {
+        if self.latest - placed <= DISORDER_MAX_NS {
+            return Placed::Levelled(self.latest);
+        }
+        self.shift = self.latest.saturating_sub(time);
+        Placed::Shifted(self.latest)
+    }
+}
+
+enum Placed {
+    InOrder(u64),
+    Levelled(u64),
+    Shifted(u64),
 }
 
 impl Reader {
@@ -96,6 +138,7 @@ impl Reader {
             base: 0,
             skip: 0,
             at_end: false,
+            timeline: Timeline::default(),
             report: Arc::new(Report::default()),
         }
     }
@@ -127,6 +170,10 @@ impl Reader {
                 // A record that the parser sees whole is the common case; everything else is out of line.
                 match input.parser.next(bytes) {
                     Step::Frame(mut record, length) => {
+                        match self.timeline.place(record.time) {
+                            Placed::InOrder(time) => record.time = time,
+                            out_of_order => self.set_back(&mut record, out_of_order),
+                        }
                         record.start += self.start as u32;
                         self.start += length;
                         return Next::Frame(record);
@@ -139,6 +186,24 @@ impl Reader {
                 }
             } else if let Some(next) = self.pass_or_open(may_move) {
                 return next;
+            }
+        }
+    }
+
+    #[cold]
+    fn set_back(&mut self, record: &mut Record, placed: Placed) {
+        let stands = record.time;
+        self.report.step_back();
+        match placed {
+            Placed::InOrder(time) | Placed::Levelled(time) => record.time = time,
+            Placed::Shifted(time) => {
+                record.time = time;
+                let detail = format!(
+                    "capture time steps back to {}; from here on {:.3} s are added to it",
+                    Timestamp(stands).to_rfc3339(),
+                    self.timeline.shift as f64 / SECOND as f64
+                );
+                self.find(FindingKind::TimeShift, detail);
             }
         }
     }

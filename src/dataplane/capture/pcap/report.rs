@@ -31,7 +31,7 @@ impl Report {
         self.bytes.load(Relaxed)
     }
 
-    /// Frames whose capture time lies before that of the frame before them.
+    /// Frames whose capture time lay before that of a frame before them; they were given the later time.
     pub fn steps_back(&self) -> u64 {
         self.steps_back.load(Relaxed)
     }
@@ -46,14 +46,16 @@ impl Report {
         self.files.fetch_add(1, Relaxed);
     }
 
-    /// Adds a burst: three adds whatever its size.
+    /// Adds a burst: two adds whatever its size.
     #[inline]
-    pub(super) fn add(&self, packets: u64, bytes: u64, steps_back: u64) {
+    pub(super) fn add(&self, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
-        if steps_back > 0 {
-            self.steps_back.fetch_add(steps_back, Relaxed);
-        }
+    }
+
+    #[cold]
+    pub(super) fn step_back(&self) {
+        self.steps_back.fetch_add(1, Relaxed);
     }
 
     #[cold]

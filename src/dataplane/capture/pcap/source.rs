@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One worker's view of a sequence of capture files. Capture times are passed on as they stand in the files.
+/// One worker's view of a sequence of capture files. Capture time never steps back; see [`Reader`].
 pub struct PcapSource {
     reader: Reader,
     pace: Pace,
@@ -61,7 +61,7 @@ impl Source for PcapSource {
         if self.count > 0 || self.ended {
             return Received { ended: self.ended, ..Received::default() };
         }
-        let (mut count, mut bytes, mut steps_back, mut previous) = (0, 0_u64, 0_u64, self.latest_held);
+        let (mut count, mut bytes) = (0, 0_u64);
         for place in self.held.iter_mut().take(cap) {
             let record = match self.early.take() {
                 Some(record) => record,
@@ -82,13 +82,11 @@ impl Source for PcapSource {
             *place = record;
             count += 1;
             bytes += u64::from(record.wire);
-            steps_back += u64::from(record.time < previous);
-            previous = record.time;
+            self.latest_held = record.time;
         }
         self.count = count;
         if count > 0 {
-            self.latest_held = previous;
-            self.reader.report_ref().add(count as u64, bytes, steps_back);
+            self.reader.report_ref().add(count as u64, bytes);
         }
         Received { count, waiting: 0, capacity: 0, ended: self.ended }
     }

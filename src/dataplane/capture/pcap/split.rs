@@ -27,10 +27,26 @@ const BLOCKS: usize = 4;
 /// How long a thread sleeps that has found nothing to do.
 const NAP: Duration = Duration::from_micros(50);
 
+/// Where a frame goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Route {
+    /// The queue that owns it and counts it.
+    pub owner: usize,
+    /// Another queue that is sent a copy as a note ([`Source::is_note`]): the owner of the flow that an ICMP error quotes.
+    pub note: Option<usize>,
+}
+
+/// One frame of a block.
+#[derive(Clone, Copy)]
+struct Place {
+    record: Record,
+    note: bool,
+}
+
 /// Frames copied out of the read buffer, and the capture time reached when the block was closed.
 struct Block {
     bytes: Vec<u8>,
-    frames: Vec<Record>,
+    frames: Vec<Place>,
     floor: u64,
 }
 
@@ -66,7 +82,7 @@ pub struct SplitCounts {
     pub undelivered: u64,
 }
 
-/// The reading side. `R` says which queue a frame belongs to; it is asked once for each frame, in capture order.
+/// The reading side. `R` says where a frame goes; it is asked once for each frame, in capture order.
 pub struct Splitter<R> {
     reader: Reader,
     pace: Pace,
@@ -81,14 +97,15 @@ pub struct SplitSource {
     block: Option<Box<Block>>,
     next: usize,
     held: usize,
+    note: bool,
     floor: u64,
 }
 
-/// Splits `reader` into `queues` sources. `route` gives the queue of a frame; what it gives beyond the last queue goes
-/// to queue 0.
+/// Splits `reader` into `queues` sources. `route` says where a frame goes; an owner beyond the last queue means queue 0,
+/// a note to the owner itself or beyond the last queue means none.
 pub fn split<R>(reader: Reader, queues: usize, speed: Speed, route: R) -> (Splitter<R>, Vec<SplitSource>)
 where
-    R: FnMut(FrameView<'_>, Timestamp) -> usize,
+    R: FnMut(FrameView<'_>, Timestamp) -> Route,
 {
     let (lanes, sources) = (0..queues.max(1)).map(|_| lane()).unzip();
     (Splitter { reader, pace: Pace::new(speed), route, lanes }, sources)
@@ -103,13 +120,13 @@ fn lane() -> (Lane, SplitSource) {
     }
     (
         Lane { full: full_in, empty: empty_out, filling: Some(Block::new()), told: 0, frames: 0, undelivered: 0 },
-        SplitSource { full: full_out, empty: empty_in, block: None, next: 0, held: 0, floor: 0 },
+        SplitSource { full: full_out, empty: empty_in, block: None, next: 0, held: 0, note: false, floor: 0 },
     )
 }
 
 impl<R> Splitter<R>
 where
-    R: FnMut(FrameView<'_>, Timestamp) -> usize,
+    R: FnMut(FrameView<'_>, Timestamp) -> Route,
 {
     /// What is counted and found while reading.
     pub fn report(&self) -> Arc<Report> {
@@ -137,14 +154,17 @@ where
             let bytes = self.reader.buffer().get(start..start + record.captured as usize).unwrap_or_default();
             let time = Timestamp(record.time);
             let view = FrameView { bytes, wire_bytes: record.wire, time: Some(time), link: record.link };
-            let owner = (self.route)(view, time);
+            let Route { owner, note } = (self.route)(view, time);
             let owner = if owner < self.lanes.len() { owner } else { 0 };
-            self.reader.report_ref().add(1, u64::from(record.wire), u64::from(record.time < latest));
+            self.reader.report_ref().add(1, u64::from(record.wire));
             latest = record.time;
             if let Some(lane) = self.lanes.get_mut(owner) {
-                lane.push(&record, bytes);
+                lane.push(&record, bytes, false);
             }
-            if latest.abs_diff(ticked) >= TICK_NS {
+            if let Some(lane) = note.filter(|queue| *queue != owner).and_then(|queue| self.lanes.get_mut(queue)) {
+                lane.push(&record, bytes, true);
+            }
+            if latest - ticked >= TICK_NS {
                 self.tell(latest, Tell::Idle);
                 ticked = latest;
                 if self.lanes.iter().all(|lane| lane.full.is_abandoned()) {
@@ -192,8 +212,8 @@ enum Tell {
 
 impl Lane {
     #[inline]
-    fn push(&mut self, record: &Record, bytes: &[u8]) {
-        self.frames += 1;
+    fn push(&mut self, record: &Record, bytes: &[u8], note: bool) {
+        self.frames += u64::from(!note);
         if self.filling.as_ref().is_some_and(|block| !block.fits(record)) {
             self.close(record.time);
         }
@@ -204,9 +224,9 @@ impl Lane {
             Some(block) => {
                 let start = block.bytes.len() as u32;
                 block.bytes.extend_from_slice(bytes);
-                block.frames.push(Record { start, captured: bytes.len() as u32, ..*record });
+                block.frames.push(Place { record: Record { start, captured: bytes.len() as u32, ..*record }, note });
             }
-            None => self.undelivered += 1,
+            None => self.undelivered += u64::from(!note),
         }
     }
 
@@ -231,14 +251,14 @@ impl Lane {
             self.filling = self.empty.pop().ok();
         }
         let Some(mut block) = self.filling.take() else { return };
-        if block.frames.is_empty() && time.abs_diff(self.told) < TICK_NS {
+        if block.frames.is_empty() && time.saturating_sub(self.told) < TICK_NS {
             self.filling = Some(block);
             return;
         }
         block.floor = time;
         self.told = time;
         if self.full.is_abandoned() {
-            self.undelivered += block.frames.len() as u64;
+            self.undelivered += block.frames.iter().filter(|place| !place.note).count() as u64;
             block.frames.clear();
             block.bytes.clear();
             self.filling = Some(block);
@@ -251,7 +271,7 @@ impl Lane {
 }
 
 impl SplitSource {
-    fn frames(&self) -> &[Record] {
+    fn frames(&self) -> &[Place] {
         self.block.as_ref().map(|block| block.frames.as_slice()).unwrap_or_default()
     }
 
@@ -282,8 +302,14 @@ impl Source for SplitSource {
             self.next_block();
             ended = gone && self.block.is_none();
         }
-        self.held = (self.frames().len() - self.next).min(cap).min(BURST_MAX);
-        if self.held == 0
+        let limit = cap.min(BURST_MAX).min(self.frames().len() - self.next);
+        let rest = self.frames().get(self.next..self.next + limit).unwrap_or_default();
+        // A note comes alone.
+        let frames = rest.iter().position(|place| place.note).unwrap_or(limit);
+        let note = frames == 0 && limit > 0;
+        self.held = if note { 1 } else { frames };
+        self.note = note;
+        if self.next >= self.frames().len()
             && let Some(block) = &self.block
         {
             self.floor = block.floor;
@@ -295,7 +321,7 @@ impl Source for SplitSource {
     fn frame(&self, index: usize) -> FrameView<'_> {
         let empty = FrameView { bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
         let Some(block) = self.block.as_ref().filter(|_| index < self.held) else { return empty };
-        let Some(record) = block.frames.get(self.next + index) else { return empty };
+        let Some(Place { record, .. }) = block.frames.get(self.next + index) else { return empty };
         let start = record.start as usize;
         FrameView {
             bytes: block.bytes.get(start..start + record.captured as usize).unwrap_or_default(),
@@ -308,7 +334,8 @@ impl Source for SplitSource {
     #[inline(always)]
     fn prefetch(&self, index: usize) {
         if let Some(block) = &self.block
-            && let Some(byte) = block.frames.get(self.next + index).and_then(|one| block.bytes.get(one.start as usize))
+            && let Some(byte) =
+                block.frames.get(self.next + index).and_then(|one| block.bytes.get(one.record.start as usize))
         {
             prefetch::line(byte);
         }
@@ -322,9 +349,14 @@ impl Source for SplitSource {
         self.held = 0;
         if let Some(block) = &self.block {
             let done = self.next >= block.frames.len();
-            let last = block.frames.get(self.next.wrapping_sub(1)).map_or(block.floor, |record| record.time);
+            let last = block.frames.get(self.next.wrapping_sub(1)).map_or(block.floor, |place| place.record.time);
             self.floor = if done { block.floor } else { last };
         }
+    }
+
+    #[inline(always)]
+    fn is_note(&self) -> bool {
+        self.note
     }
 
     fn wait(&mut self, limit: Duration) {
@@ -347,8 +379,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Routes by the first byte.
-    fn by_first_byte(frame: FrameView<'_>, _: Timestamp) -> usize {
-        frame.bytes.first().map_or(0, |byte| usize::from(*byte))
+    fn by_first_byte(frame: FrameView<'_>, _: Timestamp) -> Route {
+        Route { owner: frame.bytes.first().map_or(0, |byte| usize::from(*byte)), note: None }
     }
 
     fn capture(frames: &[(u8, u64, usize)]) -> Reader {
@@ -434,6 +466,27 @@ mod tests {
         });
         assert_eq!((outcomes[0].0.len(), outcomes[1].0.len()), (49, 0));
         assert_eq!(outcomes[1].1.last(), Some(&(49 * 150 * MILLISECOND)));
+    }
+
+    #[test]
+    fn notes_come_alone_in_their_place_and_are_not_counted() {
+        let frames: Vec<_> = (0..9).map(|number| (number, 1, 60)).collect();
+        let route = |frame: FrameView<'_>, _| {
+            let number = usize::from(frame.bytes[0]);
+            Route { owner: 0, note: (number % 3 == 0).then_some(number / 3 % 2) }
+        };
+        let (splitter, mut sources) = split(capture(&frames), 2, Speed::Max, route);
+        assert_eq!(splitter.run().queues, [9, 0]);
+        let mut noted = sources.pop().unwrap();
+        let owned = drain(&mut sources[0], 4);
+        assert_eq!(owned.len(), 9);
+        let burst = noted.receive(8);
+        assert_eq!((burst.count, noted.is_note(), noted.frame(0).bytes[0]), (1, true, 3));
+        noted.release();
+        while !noted.receive(8).ended {
+            noted.release();
+        }
+        assert!(!noted.is_note());
     }
 
     #[test]

@@ -97,13 +97,13 @@ fn pcapng_with_sections_interfaces_resolutions_and_strange_blocks() {
         file.block(0xbad, |w| {
             w.u32(7);
         });
-        file.enhanced(0, 3_000_001, 60, &[1, 2, 3, 4, 5]);
-        file.enhanced(1, 7, 3, &[1, 2, 3]);
         file.enhanced(2, 1024 + 512, 0, &[4]);
+        file.enhanced(0, 3_000_001, 60, &[1, 2, 3, 4, 5]);
         file.enhanced(3, 5_000_000_001_999, 8, &[1, 2, 3, 4, 5, 6, 7, 8]);
         file.block(3, |w| {
             w.u32(60).bytes.extend([8, 7, 6, 5]);
         });
+        file.enhanced(1, 7, 3, &[1, 2, 3]);
         file.block(2, |w| {
             w.u16(1).u16(0xffff).u32(0).u32(9).u32(2).u32(90).bytes.extend([1, 1]);
         });
@@ -111,16 +111,19 @@ fn pcapng_with_sections_interfaces_resolutions_and_strange_blocks() {
     }
     let mut source = source(&bytes);
     let half = [
-        seen(&[1, 2, 3, 4, 5], 60, 3 * SECONDS + 1000, LinkType::Ethernet),
-        seen(&[1, 2, 3], 3, 100 * SECONDS + 7, LinkType::RawIp),
         seen(&[4], 1, SECONDS + SECONDS / 2, LinkType::LinuxSll),
+        seen(&[1, 2, 3, 4, 5], 60, 3 * SECONDS + 1000, LinkType::Ethernet),
         seen(&[1, 2, 3, 4], 4, 5 * SECONDS + 1, LinkType::LinuxSll2),
         seen(&[8, 7, 6, 5], 60, 5 * SECONDS + 1, LinkType::Ethernet),
+        seen(&[1, 2, 3], 3, 100 * SECONDS + 7, LinkType::RawIp),
         seen(&[1, 1], 90, 100 * SECONDS + 9, LinkType::RawIp),
     ];
-    assert_eq!(drain(&mut source, 5), [half.clone(), half].concat());
-    assert_eq!(kinds(&source), []);
-    assert_eq!(source.report().steps_back(), 3, "interfaces disagree on the time twice, sections once");
+    // The second section begins 98.5 s before the first one ended: it follows on it.
+    let shift = 100 * SECONDS + 9 - (SECONDS + SECONDS / 2);
+    let later = half.clone().map(|frame| Seen { time: frame.time + shift, ..frame });
+    assert_eq!(drain(&mut source, 5), [half, later].concat());
+    assert_eq!(kinds(&source), [FindingKind::TimeShift]);
+    assert_eq!(source.report().steps_back(), 1);
 }
 
 #[test]
@@ -228,10 +231,14 @@ fn compressed_files_and_many_of_them_read_like_one() {
     let mut source = PcapSource::open(&paths, Speed::Max).unwrap();
     let all = drain(&mut source, BURST_CAP);
     assert_eq!(all.len(), 9005);
-    assert_eq!(all[..3000], all[3000..6000]);
-    assert_eq!(all[..3000], all[6000..9000]);
+    let (first, rest) = all.split_at(3000);
+    for (frame, original) in rest.iter().zip(first.iter().chain(first)) {
+        assert_eq!((&frame.bytes, frame.wire), (&original.bytes, original.wire));
+    }
+    assert!(all.is_sorted_by_key(|frame| frame.time));
+    assert_eq!(all[8999].time - all[6000].time, 2999 * SECONDS, "a later file keeps its own pace");
     assert_eq!((source.report().files(), source.report().steps_back()), (4, 3));
-    assert_eq!(kinds(&source), []);
+    assert_eq!(kinds(&source), [FindingKind::TimeShift; 3]);
 }
 
 const BURST_CAP: usize = 256;
@@ -277,6 +284,21 @@ fn a_long_strange_block_is_passed_over() {
     let mut cut = source(&file.bytes[..file.bytes.len() - 1]);
     assert_eq!(drain(&mut cut, 8).len(), 1);
     assert_eq!(kinds(&cut), [FindingKind::TruncatedTail]);
+}
+
+#[test]
+fn disorder_is_levelled_and_a_new_recording_follows_the_old() {
+    let mut file = Writer::new(false);
+    file.classic(0xa1b2_c3d4, (2, 4), 1);
+    for second in [100, 105, 96, 104, 106, 3, 5, 4, 9] {
+        file.record(second, 0, 1, 1, &[0]);
+    }
+    let mut source = source(&file.bytes);
+    let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| frame.time / SECONDS).collect();
+    assert_eq!(times, [100, 105, 105, 105, 106, 106, 108, 108, 112]);
+    assert_eq!((kinds(&source), source.report().steps_back()), (vec![FindingKind::TimeShift], 4));
+    let text = source.report().findings().0[0].to_string();
+    assert!(text.contains("test: byte 109: time_shift: capture time steps back to 1970-01-01T00:00:03"), "{text}");
 }
 
 #[test]
@@ -331,14 +353,16 @@ proptest! {
             file.classic(0xa1b2_c3d4, (2, 4), 1);
         }
         let mut expected = Vec::new();
-        for (data, more, time) in &frames {
+        let mut time = 0_u32;
+        for (data, more, step) in &frames {
+            time += step;
             let wire = data.len() as u32 + more;
             if ng {
-                file.enhanced(0, u64::from(*time) * 1_000_000, wire, data);
+                file.enhanced(0, u64::from(time) * 1_000_000, wire, data);
             } else {
-                file.record(*time, 0, data.len() as u32, wire, data);
+                file.record(time, 0, data.len() as u32, wire, data);
             }
-            expected.push(seen(data, wire, u64::from(*time) * SECONDS, LinkType::Ethernet));
+            expected.push(seen(data, wire, u64::from(time) * SECONDS, LinkType::Ethernet));
         }
         let stream = Pieces { bytes: file.bytes, at: 0, piece };
         let mut source = PcapSource::new(
