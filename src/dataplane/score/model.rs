@@ -1,0 +1,178 @@
+//! Loading a model: everything is checked before the first packet, and nothing that fails here touches capture.
+
+use super::calibration::CostCurve;
+use super::error::{ModelError, ScoreError};
+use super::manifest::{GOLDEN_TOLERANCE, MANIFEST_BYTES_MAX, Manifest, ManifestError};
+use super::session::OrtScorer;
+use super::{BATCH_MAX, Scorer, runtime};
+use crate::dataplane::features::{COUNT, FEATURES, FeatureRow};
+use ort::environment::Environment;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The model that comes with the program, below a `models/` folder.
+pub const DEFAULT_MANIFEST: &str = "flow-v1.json";
+
+/// Which model and which runtime.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Manifest; without one `models/flow-v1.json` beside the working directory or the executable.
+    pub manifest: Option<PathBuf>,
+    /// ONNX Runtime library; without one see [`runtime::candidates`].
+    pub runtime: Option<PathBuf>,
+}
+
+/// A model that has passed every check: hashes, schema, interface, golden rows. Queues get their sessions from it.
+pub struct Model {
+    environment: Environment,
+    manifest_path: PathBuf,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    cost: CostCurve,
+}
+
+/// How much one feature did for a score.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Reason {
+    /// Name in the schema.
+    pub name: &'static str,
+    /// Value in the row.
+    pub value: f32,
+    /// Median of the training data.
+    pub usual: f32,
+    /// How far the score falls when the value is the usual one.
+    pub contribution: f32,
+}
+
+impl Model {
+    /// Loads and checks the model and measures its cost: some 60 ms, of which the runtime's start is the most.
+    ///
+    /// # Errors
+    /// The first check that fails, naming the file, what was found and the remedy.
+    pub fn load(settings: &Settings) -> Result<Model, ModelError> {
+        let environment = runtime::environment(settings.runtime.as_deref())?;
+        let manifest_path = settings.manifest.clone().unwrap_or_else(default_manifest);
+        let text = read_bounded("model manifest", &manifest_path, MANIFEST_BYTES_MAX)?;
+        let manifest = Manifest::parse(&text)
+            .map_err(|cause: ManifestError| ModelError::Manifest { path: manifest_path.clone(), cause })?;
+        let path = manifest_path.with_file_name(&manifest.model.file);
+        let bytes = read_bounded("model", &path, manifest.model.bytes)?;
+        // The bytes that were hashed are the bytes that are loaded: the file may change meanwhile.
+        let found = runtime::hexadecimal(&Sha256::digest(&bytes));
+        if found != manifest.model.sha256 {
+            return Err(ModelError::ModelMismatch {
+                path,
+                expected: manifest.model.sha256,
+                expected_bytes: manifest.model.bytes,
+                found,
+                found_bytes: bytes.len() as u64,
+            });
+        }
+        let mut scorer = OrtScorer::new(&environment, &path, &bytes, &manifest)?;
+        check_golden(&mut scorer, &path, &manifest)?;
+        let cost = CostCurve::measure(&mut scorer, &manifest.golden_rows())
+            .map_err(|error| ModelError::Session { path: path.clone(), cause: error.to_string() })?;
+        Ok(Model { environment, manifest_path, path, bytes, manifest, cost })
+    }
+
+    /// A session of its own for one queue; some 3 ms.
+    ///
+    /// # Errors
+    /// [`ModelError::Session`], as for memory.
+    pub fn scorer(&self) -> Result<OrtScorer, ModelError> {
+        OrtScorer::new(&self.environment, &self.path, &self.bytes, &self.manifest)
+    }
+
+    /// What was checked.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Where the manifest lies.
+    pub fn manifest_path(&self) -> &Path {
+        &self.manifest_path
+    }
+
+    /// Scores from here on are reported.
+    pub fn threshold(&self) -> f32 {
+        self.manifest.threshold
+    }
+
+    /// Service time by rows, measured at load on this machine.
+    pub fn cost(&self) -> &CostCurve {
+        &self.cost
+    }
+
+    /// The `limit` features that did most for the score of `row`, largest first: each is set to its training median in
+    /// turn and the fall of the score is what it contributed. One call of `COUNT + 1` rows; for alerts, not for packets.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn explain(&self, scorer: &mut dyn Scorer, row: &FeatureRow, limit: usize) -> Result<Vec<Reason>, ScoreError> {
+        const { assert!(COUNT < BATCH_MAX, "all variants of a row go into one call") };
+        let mut rows = [*row; COUNT + 1];
+        for (index, statistics) in self.manifest.features.iter().enumerate() {
+            rows[index][index] = statistics.median;
+        }
+        let mut scores = [0.0; COUNT + 1];
+        scorer.score(&rows, &mut scores)?;
+        let mut reasons: Vec<Reason> = (0..COUNT)
+            .map(|index| Reason {
+                name: FEATURES[index].name,
+                value: row[index],
+                usual: self.manifest.features[index].median,
+                contribution: scores[COUNT] - scores[index],
+            })
+            .filter(|reason| reason.contribution > 0.0)
+            .collect();
+        reasons.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
+        reasons.truncate(limit);
+        Ok(reasons)
+    }
+}
+
+/// Scores the golden rows one by one and all together: both ways are used when running.
+fn check_golden(scorer: &mut OrtScorer, path: &Path, manifest: &Manifest) -> Result<(), ModelError> {
+    let rows = manifest.golden_rows();
+    let mut scores = vec![0.0; rows.len()];
+    for size in [1, BATCH_MAX] {
+        for (rows, scores) in rows.chunks(size).zip(scores.chunks_mut(size)) {
+            scorer
+                .score(rows, scores)
+                .map_err(|error| ModelError::Session { path: path.to_owned(), cause: error.to_string() })?;
+        }
+        for (row, (golden, found)) in manifest.golden.iter().zip(&scores).enumerate() {
+            if (golden.score - found).abs() > GOLDEN_TOLERANCE {
+                let (expected, found) = (golden.score, *found);
+                return Err(ModelError::Golden { path: path.to_owned(), row, expected, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_bounded(what: &'static str, path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
+    let fail = |cause| ModelError::Read { what, path: path.to_owned(), cause };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(fail)?;
+    // One byte more than allowed is enough to see that there are too many.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit {
+        let cause = std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes"));
+        return Err(fail(cause));
+    }
+    Ok(bytes)
+}
+
+fn default_manifest() -> PathBuf {
+    let mut folders: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
+    if let Ok(executable) = std::env::current_exe() {
+        folders.extend(executable.ancestors().skip(1).take(4).map(Path::to_owned));
+    }
+    let relative = Path::new("models").join(DEFAULT_MANIFEST);
+    folders.iter().map(|folder| folder.join(&relative)).find(|path| path.is_file()).unwrap_or(relative)
+}
