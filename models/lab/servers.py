@@ -1,0 +1,187 @@
+"""Servers of a recording: nginx, sshd, vsftpd, dnsmasq, iperf3 and two small ones of our own."""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import threading
+
+from network import enter
+
+SIZES = {"tiny": 180, "page": 6_000, "image": 60_000, "big": 1_500_000, "huge": 6_000_000}
+
+
+def ports(rng):
+    """Service ports: usual ones mostly, others at times, so that a port class alone decides nothing."""
+    usual = rng.random() < 0.7
+    return {
+        "http": 80 if usual else rng.choice([8080, 8000, 3000, 9090]),
+        "https": 443 if usual else rng.choice([8443, 9443]),
+        "ssh": 22 if usual or rng.random() < 0.5 else rng.choice([2222, 22022]),
+        "ftp": 21,
+        "dns": 53,
+        "iperf": rng.randrange(5000, 6000),
+        "line": rng.choice([1883, 5222, 6667, 9000]),
+        "echo": rng.choice([123, 514, 5060, 27015]),
+        "sink": rng.choice([1514, 5004, 8125]),
+    }
+
+
+def start(network, host, work, rng):
+    """Starts every server on `host`; `work` is its directory."""
+    host.port = ports(rng)
+    os.makedirs(work, exist_ok=True)
+    os.chmod(work, 0o755)
+    _nginx(network, host, work, rng)
+    _sshd(network, host, work, rng)
+    _vsftpd(network, host, work, rng)
+    zone = [f"--address=/n{index}.lab.test/{network.subnet}.{index}" for index in range(2, 60)]
+    network.start(host, ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+                         f"--listen-address={host.v4},{host.v6}", "--bind-interfaces", f"--pid-file={work}/dns.pid",
+                         "--local=/lab.test/", "--txt-record=long.lab.test," + "t" * 200, *zone])
+    network.start(host, ["iperf3", "-s", "-p", host.port["iperf"]])
+    for serve in (_line_server, _echo_server, _sink_server):
+        threading.Thread(target=serve, args=(host, rng.randrange(1 << 30)), daemon=True).start()
+
+
+def _nginx(network, host, work, rng):
+    root = f"{work}/www"
+    os.makedirs(root, exist_ok=True)
+    for name, size in SIZES.items():
+        with open(f"{root}/{name}", "wb") as out:
+            out.write(os.urandom(int(size * rng.uniform(0.6, 1.6))))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem", "-days", "2", "-subj", "/CN=lab.test"],
+                   check=True, capture_output=True)
+    password = subprocess.run(["openssl", "passwd", "-apr1", "correct-horse"], check=True, capture_output=True,
+                              text=True).stdout.strip()
+    with open(f"{work}/htpasswd", "w") as out:
+        out.write(f"alice:{password}\n")
+    places = f"""
+        root {root};
+        location /api/ {{ default_type application/json; return 200 '{{"ok":true,"pad":"{"x" * rng.randrange(400)}"}}'; }}
+        location /form {{ return 403 'Login failed'; }}
+        location /upload {{ client_max_body_size 20m; return 200 'stored'; }}
+        location /admin/ {{ auth_basic "lab"; auth_basic_user_file {work}/htpasswd; alias {root}/; }}
+        location /slow/ {{ limit_rate {rng.choice([20, 60, 200])}k; alias {root}/; }}
+    """
+    http, https = host.port["http"], host.port["https"]
+    with open(f"{work}/nginx.conf", "w") as out:
+        out.write(f"""
+user root; worker_processes 1; daemon off; pid {work}/nginx.pid; error_log /dev/null crit;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; keepalive_timeout {rng.choice([2, 5, 15, 65])}; client_header_timeout {rng.choice([10, 20, 60])};
+    client_body_temp_path {work}/body; proxy_temp_path {work}/proxy; fastcgi_temp_path {work}/fastcgi;
+    uwsgi_temp_path {work}/uwsgi; scgi_temp_path {work}/scgi;
+    server {{ listen {http}; listen [::]:{http}; {places} }}
+    server {{ listen {https} ssl; listen [::]:{https} ssl;
+              ssl_certificate {work}/cert.pem; ssl_certificate_key {work}/key.pem; {places} }}
+}}
+""")
+    network.start(host, ["nginx", "-p", work, "-c", f"{work}/nginx.conf"])
+
+
+def _sshd(network, host, work, rng):
+    os.makedirs("/run/sshd", exist_ok=True)
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{work}/{name}"], check=True)
+    shutil.copy(f"{work}/user_key.pub", f"{work}/authorized_keys")
+    host.key = f"{work}/user_key"
+    with open(f"{work}/sshd_config", "w") as out:
+        out.write(f"""
+Port {host.port["ssh"]}
+HostKey {work}/host_key
+PidFile {work}/sshd.pid
+AuthorizedKeysFile {work}/authorized_keys
+StrictModes no
+PermitRootLogin yes
+PasswordAuthentication yes
+UsePAM {rng.choice(["yes", "no"])}
+MaxAuthTries {rng.choice([3, 6, 6])}
+MaxStartups {rng.choice(["10:30:100", "30:30:100", "100"])}
+LoginGraceTime {rng.choice([10, 30, 120])}
+UseDNS no
+Subsystem sftp internal-sftp
+""")
+    network.start(host, ["/usr/sbin/sshd", "-D", "-e", "-f", f"{work}/sshd_config"])
+
+
+def _vsftpd(network, host, work, rng):
+    root = f"{work}/ftp"
+    os.makedirs(f"{root}/in", exist_ok=True)
+    for name in ("tiny", "image", "big"):
+        shutil.copy(f"{work}/www/{name}", f"{root}/{name}")
+        os.chmod(f"{root}/{name}", 0o644)
+    os.chmod(f"{root}/in", 0o777)
+    os.chmod(root, 0o555)
+    os.makedirs("/var/run/vsftpd/empty", exist_ok=True)
+    with open(f"{work}/vsftpd.conf", "w") as out:
+        out.write(f"""
+listen=NO
+listen_ipv6=YES
+listen_port={host.port["ftp"]}
+background=NO
+anonymous_enable=YES
+local_enable=YES
+write_enable=YES
+anon_upload_enable=YES
+anon_root={root}
+no_anon_password=YES
+ftp_username=root
+pam_service_name=vsftpd
+secure_chroot_dir=/var/run/vsftpd/empty
+delay_failed_login={rng.choice([0, 1, 3])}
+max_login_fails={rng.choice([1, 3])}
+seccomp_sandbox=NO
+""")
+    network.start(host, ["vsftpd", f"{work}/vsftpd.conf"])
+
+
+def _line_server(host, seed):
+    """Long-lived sessions with small messages both ways, as brokers and chat servers have."""
+    enter(host.namespace)
+    rng = random.Random(seed)
+    server = socket.create_server(("0.0.0.0", host.port["line"]), backlog=64)
+
+    def session(client):
+        with client:
+            client.settimeout(rng.uniform(2, 20))
+            while True:
+                try:
+                    data = client.recv(4096)
+                    if not data:
+                        return
+                    client.sendall(b"+" * rng.randrange(4, 200))
+                except TimeoutError:
+                    try:
+                        client.sendall(b"ping\n")
+                    except OSError:
+                        return
+                except OSError:
+                    return
+
+    while True:
+        client, _ = server.accept()
+        threading.Thread(target=session, args=(client,), daemon=True).start()
+
+
+def _echo_server(host, seed):
+    """Request and response over UDP, as time and game servers have."""
+    enter(host.namespace)
+    rng = random.Random(seed)
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("0.0.0.0", host.port["echo"]))
+    while True:
+        data, peer = server.recvfrom(2048)
+        server.sendto(data[: rng.randrange(20, 400)] or b"ok", peer)
+
+
+def _sink_server(host, _seed):
+    """Takes and never answers, as collectors of logs and metrics do."""
+    enter(host.namespace)
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("0.0.0.0", host.port["sink"]))
+    while True:
+        server.recvfrom(2048)
