@@ -23,10 +23,19 @@ const _: () = assert!(SIZES[SIZES.len() - 1] == BATCH_MAX);
 /// Repetitions of each size, spread over the whole calibration so that one disturbance does not hit one size only.
 const REPETITIONS: usize = 40;
 
-/// Service time S(B): nanoseconds a call takes by its number of rows; never falling with B.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+/// Service time S(B): nanoseconds a call takes by its number of rows; never falling with B. A plain value, so that it
+/// can be part of a queue's settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CostCurve {
-    points: Vec<(usize, u64)>,
+    /// The first `count` are used.
+    points: [(usize, u64); SIZES.len()],
+    count: usize,
+}
+
+impl Serialize for CostCurve {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.points())
+    }
 }
 
 /// Where a model is to be run.
@@ -43,22 +52,38 @@ pub enum Placement {
 }
 
 impl CostCurve {
-    /// A curve through `points` (rows, nanoseconds), ascending in rows; costs are raised so that they never fall.
+    /// A network of 40-64-32-1 on a server core of 2024 (`perf/batch-control`): what is assumed before a model is measured.
+    pub const TYPICAL: CostCurve = CostCurve {
+        points: [
+            (1, 2_200),
+            (8, 2_800),
+            (32, 4_900),
+            (64, 7_300),
+            (128, 12_300),
+            (0, 0),
+            (0, 0),
+            (0, 0),
+            (0, 0),
+            (0, 0),
+        ],
+        count: 5,
+    };
+
+    /// A curve through at most 10 `points` (rows, nanoseconds), ascending in rows; costs are raised so that they never
+    /// fall.
     ///
     /// # Panics
-    /// If there is no point, or rows do not ascend from at least 1.
+    /// If there is no point or too many, or rows do not ascend from at least 1.
     pub fn new(points: &[(usize, u64)]) -> CostCurve {
-        assert!(!points.is_empty() && points[0].0 >= 1, "a cost curve needs a point");
+        assert!((1..=SIZES.len()).contains(&points.len()) && points[0].0 >= 1, "a cost curve has 1 to 10 points");
         assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0), "rows must ascend");
+        let mut curve = CostCurve { points: [(0, 0); SIZES.len()], count: points.len() };
         let mut highest = 1;
-        let points = points
-            .iter()
-            .map(|&(rows, nanoseconds)| {
-                highest = highest.max(nanoseconds);
-                (rows, highest)
-            })
-            .collect();
-        CostCurve { points }
+        for (place, &(rows, nanoseconds)) in curve.points.iter_mut().zip(points) {
+            highest = highest.max(nanoseconds);
+            *place = (rows, highest);
+        }
+        curve
     }
 
     /// Measures `scorer` over `rows` (repeated as needed); some 10 ms for the default model.
@@ -81,22 +106,22 @@ impl CostCurve {
                 }
             }
         }
-        let points: Vec<(usize, u64)> = SIZES.into_iter().zip(best).collect();
-        Ok(CostCurve::new(&points))
+        Ok(CostCurve::new(&std::array::from_fn::<_, { SIZES.len() }, _>(|at| (SIZES[at], best[at]))))
     }
 
     /// The measured points (rows, nanoseconds).
     pub fn points(&self) -> &[(usize, u64)] {
-        &self.points
+        self.points.get(..self.count).unwrap_or(&self.points)
     }
 
     /// S(`rows`) in nanoseconds, linear between points and beyond the last.
     pub fn service_ns(&self, rows: usize) -> u64 {
-        let above = self.points.partition_point(|point| point.0 < rows);
-        let (low, high) = match (above.checked_sub(1).and_then(|at| self.points.get(at)), self.points.get(above)) {
+        let points = self.points();
+        let above = points.partition_point(|point| point.0 < rows);
+        let (low, high) = match (above.checked_sub(1).and_then(|at| points.get(at)), points.get(above)) {
             (Some(low), Some(high)) => (*low, *high),
             (None, Some(first)) => return first.1,
-            (Some(last), None) => match above.checked_sub(2).and_then(|at| self.points.get(at)) {
+            (Some(last), None) => match above.checked_sub(2).and_then(|at| points.get(at)) {
                 Some(before) => (*before, *last),
                 None => return last.1,
             },

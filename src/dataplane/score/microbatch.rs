@@ -1,96 +1,107 @@
-//! Rows that wait for the next call of the model.
+//! Rows that wait for the model.
 
 use super::{BATCH_MAX, ScoreError, Scorer};
 use crate::dataplane::features::{COUNT, FeatureRow};
 use crate::units::Timestamp;
 
-/// Rows that wait for the next call, with what is needed to act on their scores.
+/// Rows that can wait. One turn of a queue makes at most a burst (256) and an expiry budget (64) of them due, on top of
+/// what already waits for company (below [`BATCH_MAX`]): all that fits, so rows are shed only when calls fail to keep up
+/// over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 512 rows of 128
+/// bytes are 64 KiB a queue.
+pub const BACKLOG_MAX: usize = 512;
+
+/// Rows that wait for the next calls, with what is needed to act on their scores. First in, first out.
 pub struct Microbatch<T: Copy> {
     rows: Vec<FeatureRow>,
     tags: Vec<T>,
-    scores: Vec<f32>,
-    oldest: Timestamp,
+    times: Vec<Timestamp>,
+    /// Rows at the front that are scored already.
+    done: usize,
+    scores: [f32; BATCH_MAX],
 }
 
 impl<T: Copy> Microbatch<T> {
-    /// Room for [`BATCH_MAX`] rows, taken here.
+    /// Room for [`BACKLOG_MAX`] rows, taken here.
     pub fn new() -> Microbatch<T> {
         Microbatch {
-            rows: Vec::with_capacity(BATCH_MAX),
-            tags: Vec::with_capacity(BATCH_MAX),
-            scores: vec![0.0; BATCH_MAX],
-            oldest: Timestamp(u64::MAX),
+            rows: Vec::with_capacity(BACKLOG_MAX),
+            tags: Vec::with_capacity(BACKLOG_MAX),
+            times: Vec::with_capacity(BACKLOG_MAX),
+            done: 0,
+            scores: [0.0; BATCH_MAX],
         }
     }
 
-    /// Adds a row written in place by `write`; `false` when full (flush first).
+    /// Adds a row written in place by `write`; `false` when the backlog is full (shed it, and count).
     #[inline]
     pub fn push(&mut self, tag: T, now: Timestamp, write: impl FnOnce(&mut FeatureRow)) -> bool {
-        if self.rows.len() >= BATCH_MAX {
-            return false;
-        }
-        if self.rows.is_empty() {
-            self.oldest = now;
+        if self.rows.len() >= BACKLOG_MAX {
+            if self.done == 0 {
+                return false;
+            }
+            self.close_gap();
         }
         self.rows.push([0.0; COUNT]);
         if let Some(row) = self.rows.last_mut() {
             write(row);
         }
         self.tags.push(tag);
+        self.times.push(now);
         true
     }
 
     /// Rows waiting.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.len() - self.done
     }
 
     /// No row waiting?
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// When the oldest waiting row was pushed; the end of time while none waits.
     #[inline(always)]
     pub fn oldest(&self) -> Timestamp {
-        self.oldest
+        self.times.get(self.done).copied().unwrap_or(Timestamp(u64::MAX))
     }
 
-    /// Scores every waiting row in calls of at most `call_max` rows (B_max of the model's placement) and hands
-    /// (tag, row, score) to `each`; empties the batch in any case. Returns the rows scored.
+    /// Scores the oldest rows, at most `call_max` (B_max of the model's placement), in one call and hands (tag, row, score)
+    /// to `each`. They leave the backlog in any case. Returns how many.
     ///
     /// # Errors
-    /// As [`Scorer::score`]; rows of the failed call and those behind it are given up without `each` being called.
+    /// As [`Scorer::score`]; the rows of the call are given up, `each` is not called.
     pub fn flush(
         &mut self,
         scorer: &mut dyn Scorer,
         call_max: usize,
         mut each: impl FnMut(T, &FeatureRow, f32),
     ) -> Result<usize, ScoreError> {
-        let call_max = call_max.clamp(1, BATCH_MAX);
-        let mut outcome = Ok(0);
-        for ((rows, tags), scores) in
-            self.rows.chunks(call_max).zip(self.tags.chunks(call_max)).zip(self.scores.chunks_mut(call_max))
-        {
-            let Some(scores) = scores.get_mut(..rows.len()) else { break };
-            match (scorer.score(rows, scores), &mut outcome) {
-                (Ok(()), Ok(count)) => *count += rows.len(),
-                (Err(error), _) => {
-                    outcome = Err(error);
-                    break;
-                }
-                (Ok(()), Err(_)) => break,
-            }
+        let count = self.len().min(call_max.clamp(1, BATCH_MAX));
+        let end = self.done + count;
+        let parts = (self.rows.get(self.done..end), self.tags.get(self.done..end), self.scores.get_mut(..count));
+        let (Some(rows), Some(tags), Some(scores)) = parts else { return Ok(0) };
+        let outcome = if count > 0 { scorer.score(rows, scores) } else { Ok(()) };
+        if outcome.is_ok() {
             for ((tag, row), score) in tags.iter().zip(rows).zip(scores) {
                 each(*tag, row, *score);
             }
         }
-        self.rows.clear();
-        self.tags.clear();
-        self.oldest = Timestamp(u64::MAX);
-        outcome
+        self.done = end;
+        if self.is_empty() {
+            self.close_gap();
+        }
+        outcome.map(|()| count)
+    }
+
+    /// Forgets what is scored; what waits moves to the front.
+    fn close_gap(&mut self) {
+        self.rows.drain(..self.done);
+        self.tags.drain(..self.done);
+        self.times.drain(..self.done);
+        self.done = 0;
     }
 }
 
@@ -134,28 +145,64 @@ mod tests {
     #[test]
     fn every_row_meets_its_own_score_whatever_the_call_size() {
         for call_max in [0, 1, 7, 64, 128, 1000] {
-            let mut batch = filled(BATCH_MAX);
+            let mut batch = filled(BACKLOG_MAX);
             assert!(!batch.push(0, Timestamp(0), |_| ()), "it must be full");
-            assert_eq!(batch.oldest(), Timestamp(100));
             let mut scorer = First { calls: Vec::new(), fail_at: 0 };
             let mut seen = Vec::new();
-            let count = batch.flush(&mut scorer, call_max, |tag, _, score| seen.push((tag, score))).unwrap();
-            assert_eq!((count, seen.len()), (BATCH_MAX, BATCH_MAX));
+            while !batch.is_empty() {
+                assert_eq!(batch.oldest(), Timestamp(100 + seen.len() as u64));
+                batch.flush(&mut scorer, call_max, |tag, _, score| seen.push((tag, score))).unwrap();
+            }
+            assert_eq!(seen.len(), BACKLOG_MAX);
             assert!(seen.iter().enumerate().all(|(at, (tag, score))| at == *tag && *score == at as f32));
             assert!(scorer.calls.iter().all(|rows| *rows <= call_max.clamp(1, BATCH_MAX)));
-            assert!(batch.is_empty() && batch.oldest() == Timestamp(u64::MAX));
+            assert_eq!(batch.oldest(), Timestamp(u64::MAX));
+        }
+    }
+
+    /// Against a plain queue, with pushes and calls of changing sizes.
+    #[test]
+    fn it_is_a_bounded_fifo_and_never_grows() {
+        let mut batch = Microbatch::new();
+        let mut model = std::collections::VecDeque::new();
+        let mut scorer = First { calls: Vec::new(), fail_at: 0 };
+        let mut next = 0;
+        for round in 0..2_000_usize {
+            for _ in 0..round * 7919 % 331 {
+                let pushed = batch.push(next, Timestamp(next as u64), |row| row[0] = next as f32);
+                assert_eq!(pushed, model.len() < BACKLOG_MAX);
+                if pushed {
+                    model.push_back(next);
+                }
+                next += 1;
+            }
+            let calls = round % 3;
+            for _ in 0..calls {
+                let call_max = round * 31 % 128 + 1;
+                let expected = model.len().min(call_max);
+                let count = batch
+                    .flush(&mut scorer, call_max, |tag, _, score| {
+                        assert_eq!(Some(tag), model.pop_front());
+                        assert!(score == tag as f32);
+                    })
+                    .unwrap();
+                assert_eq!(count, expected);
+            }
+            assert_eq!(batch.len(), model.len());
+            assert_eq!(batch.rows.capacity(), BACKLOG_MAX);
         }
     }
 
     #[test]
-    fn a_failed_call_gives_up_its_rows_and_leaves_an_empty_batch() {
+    fn a_failed_call_gives_up_its_rows_only() {
         let mut batch = filled(100);
-        let mut seen = 0;
-        let error = batch.flush(&mut First { calls: Vec::new(), fail_at: 3 }, 32, |_, _, _| seen += 1).unwrap_err();
-        assert_eq!((seen, error.rows), (64, 32));
-        assert!(batch.is_empty());
-        assert!(batch.push(0, Timestamp(7), |_| ()));
-        assert_eq!(batch.oldest(), Timestamp(7));
+        let mut scorer = First { calls: Vec::new(), fail_at: 2 };
+        assert_eq!(batch.flush(&mut scorer, 32, |_, _, _| ()).unwrap(), 32);
+        let error = batch.flush(&mut scorer, 32, |_, _, _| panic!("not called")).unwrap_err();
+        assert_eq!((error.rows, batch.len()), (32, 36));
+        let mut first = None;
+        batch.flush(&mut scorer, 32, |tag, _, _| first = first.or(Some(tag))).unwrap();
+        assert_eq!(first, Some(64));
     }
 
     #[test]

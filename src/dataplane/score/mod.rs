@@ -23,7 +23,7 @@ mod tests;
 pub use calibration::{CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Placement};
 pub use error::{ModelError, ScoreError};
 pub use manifest::{FeatureStatistics, GoldenRow, Manifest, ManifestError, ModelFile, Training};
-pub use microbatch::Microbatch;
+pub use microbatch::{BACKLOG_MAX, Microbatch};
 pub use model::{DEFAULT_MANIFEST, Model, Reason, Settings};
 pub use runtime::{LIBRARY_NAME, LIBRARY_VARIABLE, verified_library};
 pub use session::OrtScorer;

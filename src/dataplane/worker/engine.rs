@@ -410,6 +410,9 @@ impl Core {
         table.expire(self.time, self.settings.expire_budget, |ended| sinks.on_end(&ended));
         let expired = self.stage_time(now);
         self.stage(Stage::Expire, begin, expired, frames.max(1));
+        if self.is_sampled() {
+            self.rx = self.rx.timed(frames, expired.since(now));
+        }
         self.score_if_due(now, ended);
         self.flush_windows();
         if frames > 0 && self.is_sampled() {
@@ -434,13 +437,14 @@ impl Core {
             let begin = self.clock.now();
             let (up, table, histograms) = (&mut self.sinks.up, &mut self.table, &mut self.snapshot.histograms);
             let threshold = self.settings.threshold;
-            let outcome = self.sinks.batch.flush(scorer.as_mut(), |tag, row, score| {
-                histograms.record(Stage::ScoreQueue, begin.since(tag.queued_at), 1);
-                if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
-                    record.set_score(score);
-                }
-                Sinks::on_score(up, &tag, row, score, threshold);
-            });
+            let outcome =
+                self.sinks.batch.flush(scorer.as_mut(), self.settings.score.maximum as usize, |tag, row, score| {
+                    histograms.record(Stage::ScoreQueue, begin.since(tag.queued_at), 1);
+                    if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
+                        record.set_score(score);
+                    }
+                    Sinks::on_score(up, &tag, row, score, threshold);
+                });
             let service_ns = self.clock.now().since(begin);
             self.sinks.counters.add(Counter::Microbatches, 1);
             match outcome {
