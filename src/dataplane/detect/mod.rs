@@ -5,9 +5,23 @@
 //! all workers, merged behind a capture-time watermark: so a scan that lands on every queue is one scan, and the verdict
 //! does not depend on how many workers there were. Both halves are pure: no clock, no I/O.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod brute_force;
+pub(crate) mod cold;
+pub mod distinct;
+mod facts;
+pub mod flood;
+pub mod model;
+mod observer;
+pub mod scan;
+mod window;
+
+pub use distinct::Bitmap;
+pub use observer::Observer;
+
 use crate::dataplane::decode::FlowKey;
 use crate::dataplane::features::FeatureRow;
-use crate::dataplane::flow::{Ended, FlowRecord, Signals};
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +62,7 @@ impl Detector {
 pub enum Entity {
     /// A host as the originator of contacts. Addresses as in [`crate::dataplane::decode::Endpoint`].
     Source(u128),
-    /// A client and a service on one server (service: coarse class chosen by the detector).
+    /// A client and a service on one server.
     Session {
         /// Originator.
         client: u128,
@@ -61,24 +75,84 @@ pub enum Entity {
     Target(u128),
 }
 
-/// Mergeable counts of one entity in one window: sums add, bitmaps are or-ed. What each cell means is the detector's.
+/// Someone at the other end, for people to look at: of several the largest is kept, so that merging has one outcome.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Peer {
+    /// Address as in [`crate::dataplane::decode::Endpoint`].
+    pub address: u128,
+    /// Port, 0 where there is none.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+/// Mergeable counts of one entity in one window: sums add, bitmaps are or-ed, of times and peers the largest stays. So the
+/// outcome does not depend on which worker counted what, nor on the order of merging. What each cell means is the
+/// detector's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Additive cells.
-    pub sums: [u32; 8],
-    /// Linear-counting bitmaps (256 bits each) for distinct values.
-    pub distinct: [[u64; 4]; 2],
+    pub sums: [u32; 16],
+    /// Linear-counting bitmaps for distinct values.
+    pub distinct: [Bitmap; 4],
+    /// A peer of the events counted.
+    pub peer: Peer,
+    /// Time of the latest event counted.
+    pub last: Timestamp,
 }
 
 impl Counts {
+    /// Nothing counted.
+    pub const ZERO: Counts = Counts {
+        sums: [0; 16],
+        distinct: [[0; 4]; 4],
+        peer: Peer { address: 0, port: 0, protocol: 0 },
+        last: Timestamp(0),
+    };
+
     /// Adds what another worker, or an earlier part of the window, saw.
     pub fn merge(&mut self, other: &Counts) {
         for (mine, theirs) in self.sums.iter_mut().zip(other.sums) {
             *mine = mine.saturating_add(theirs);
         }
-        for (mine, theirs) in self.distinct.iter_mut().flatten().zip(other.distinct.iter().flatten()) {
-            *mine |= theirs;
+        for (mine, theirs) in self.distinct.iter_mut().zip(&other.distinct) {
+            distinct::union(mine, theirs);
         }
+        self.peer = self.peer.max(other.peer);
+        self.last = self.last.max(other.last);
+    }
+
+    /// Adds to a cell.
+    #[inline(always)]
+    pub fn add(&mut self, cell: usize, count: u32) {
+        if let Some(sum) = self.sums.get_mut(cell) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
+    /// Value of a cell.
+    #[inline]
+    pub fn sum(&self, cell: usize) -> u32 {
+        self.sums.get(cell).copied().unwrap_or(0)
+    }
+
+    /// Adds a hashed value to a bitmap.
+    #[inline(always)]
+    pub fn mark(&mut self, bitmap: usize, hash: u64) {
+        if let Some(bitmap) = self.distinct.get_mut(bitmap) {
+            distinct::insert(bitmap, hash);
+        }
+    }
+
+    /// A bitmap.
+    #[inline]
+    pub fn bitmap(&self, bitmap: usize) -> Bitmap {
+        self.distinct.get(bitmap).copied().unwrap_or_default()
+    }
+
+    /// Events counted, roughly: what tells a cold entry from a hot one.
+    fn activity(&self) -> u64 {
+        self.sums.iter().map(|sum| u64::from(*sum)).sum()
     }
 }
 
@@ -171,40 +245,4 @@ pub struct FlowRef {
     pub protocol: u8,
     /// Community ID v1.
     pub community_id: String,
-}
-
-/// Worker half of all detectors: fixed-size window table fed by flow signals.
-pub struct Observer {}
-
-impl Observer {
-    /// Takes all memory here: `capacity` entries of some 160 bytes. `secret` keys the hash.
-    pub fn new(capacity: usize, secret: [u64; 4]) -> Observer {
-        let _ = (capacity, secret);
-        unimplemented!("detect")
-    }
-
-    /// A packet raised signals on a flow. Entries that must leave early (table full) go to `out`.
-    pub fn on_signals(
-        &mut self,
-        record: &FlowRecord,
-        signals: Signals,
-        now: Timestamp,
-        out: &mut dyn FnMut(WindowEntry),
-    ) {
-        let _ = (record, signals, now, out);
-        unimplemented!("detect")
-    }
-
-    /// A flow ended (by FIN, RST, time-out or eviction).
-    pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(WindowEntry)) {
-        let _ = (ended, out);
-        unimplemented!("detect")
-    }
-
-    /// Gives out entries of windows that end at or before `watermark`, at most `budget` of them. Returns the moment up to
-    /// which every entry has been given out.
-    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
-        let _ = (watermark, budget, out);
-        unimplemented!("detect")
-    }
 }

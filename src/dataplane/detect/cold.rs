@@ -1,0 +1,83 @@
+//! A map of bounded size for the deciders: full, it forgets the quarter that was silent longest.
+
+use crate::units::Timestamp;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
+
+/// State that knows when it was last touched.
+pub(crate) trait Touched {
+    /// Latest window in which it was touched.
+    fn touched(&self) -> Timestamp;
+}
+
+/// See the module. Iteration order is never visible, so the hasher needs no key for determinism; it is fixed so that a
+/// replay takes the same time twice. Keys come from merged windows, of which there are boundedly many a second.
+pub(crate) struct ColdMap<K, V> {
+    map: HashMap<K, V, BuildHasherDefault<DefaultHasher>>,
+    capacity: usize,
+    forgotten: u64,
+}
+
+impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
+    /// Keeps at most `capacity` entries (at least 4).
+    pub fn new(capacity: usize) -> ColdMap<K, V> {
+        ColdMap { map: HashMap::default(), capacity: capacity.max(4), forgotten: 0 }
+    }
+
+    /// The state of `key`, made by `make` if there is none.
+    pub fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        if self.map.len() >= self.capacity && !self.map.contains_key(&key) {
+            self.forget_coldest();
+        }
+        self.map.entry(key).or_insert_with(make)
+    }
+
+    /// The state of `key`, if there is one.
+    pub fn existing(&mut self, key: &K) -> Option<&mut V> {
+        self.map.get_mut(key)
+    }
+
+    /// How many were forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Entries now.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// One pass over all entries pays for a quarter of the capacity in inserts.
+    fn forget_coldest(&mut self) {
+        let mut order: Vec<(Timestamp, K)> = self.map.iter().map(|(key, value)| (value.touched(), *key)).collect();
+        let count = (order.len() / 4).max(1);
+        order.select_nth_unstable(count - 1);
+        for (_, key) in order.iter().take(count) {
+            self.map.remove(key);
+        }
+        self.forgotten += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Touched for Timestamp {
+        fn touched(&self) -> Timestamp {
+            *self
+        }
+    }
+
+    #[test]
+    fn the_coldest_quarter_goes_and_is_counted() {
+        let mut map = ColdMap::new(8);
+        for key in 0..8_u32 {
+            map.entry(key, || Timestamp(u64::from(100 - key)));
+        }
+        map.entry(8, || Timestamp(200));
+        assert_eq!((map.len(), map.forgotten()), (7, 2));
+        assert!(map.existing(&7).is_none() && map.existing(&6).is_none() && map.existing(&5).is_some());
+    }
+}

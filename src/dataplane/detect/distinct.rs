@@ -1,0 +1,129 @@
+//! Linear counting of distinct values in 256 bits, and the keyed hash that feeds it.
+//!
+//! Bitmaps of several workers, and of several windows, are or-ed: the same value sets the same bit everywhere, so every
+//! queue of a process must use the same key. The key is secret because someone who knows it can choose addresses that
+//! share bits and stay uncounted.
+
+use super::Entity;
+
+/// Linear-counting bitmap (Whang, Vander-Zanden, Taylor 1990): good to about 1 % at 20 values, 6 % at 500.
+pub type Bitmap = [u64; 4];
+
+/// Bits in a bitmap.
+const BITS: f64 = 256.0;
+
+/// What a full bitmap stands for; more than this cannot be told (256 ln 256).
+pub const SATURATED: f64 = 1419.0;
+
+/// Sets the bit of a hashed value.
+#[inline(always)]
+pub fn insert(bitmap: &mut Bitmap, hash: u64) {
+    if let Some(word) = bitmap.get_mut((hash >> 62) as usize) {
+        *word |= 1 << (hash >> 56 & 63);
+    }
+}
+
+/// Adds the values of `other`.
+#[inline]
+pub fn union(bitmap: &mut Bitmap, other: &Bitmap) {
+    for (mine, theirs) in bitmap.iter_mut().zip(other) {
+        *mine |= theirs;
+    }
+}
+
+/// Values that `bitmap` has and `other` has not (as far as bits tell them apart).
+#[inline]
+pub fn without(bitmap: &Bitmap, other: &Bitmap) -> Bitmap {
+    let mut rest = *bitmap;
+    for (mine, theirs) in rest.iter_mut().zip(other) {
+        *mine &= !theirs;
+    }
+    rest
+}
+
+/// Bits set.
+#[inline]
+pub fn ones(bitmap: &Bitmap) -> u32 {
+    bitmap.iter().map(|word| word.count_ones()).sum()
+}
+
+/// Estimated number of distinct values; [`SATURATED`] when every bit is set.
+pub fn estimate(bitmap: &Bitmap) -> f64 {
+    let zeros = BITS - f64::from(ones(bitmap));
+    if zeros < 1.0 { SATURATED } else { (-BITS * (zeros / BITS).ln()).round() }
+}
+
+/// Secret of the window table and of the bitmaps, the same for all queues of a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HashKey(pub [u64; 4]);
+
+impl HashKey {
+    /// Folded 64x64 -> 128 bit multiply, the mixing step of wyhash; five of these hash an entity in some 15 cycles.
+    #[inline(always)]
+    fn fold(a: u64, b: u64) -> u64 {
+        let wide = u128::from(a) * u128::from(b);
+        (wide >> 64) as u64 ^ wide as u64
+    }
+
+    /// Hash of an address with two small companions.
+    #[inline(always)]
+    pub fn address(&self, address: u128, first: u64, second: u64) -> u64 {
+        let [a, b, c, d] = self.0;
+        let folded = HashKey::fold((address >> 64) as u64 ^ a, address as u64 ^ b);
+        HashKey::fold(folded ^ first.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ c, d ^ second | 1)
+    }
+
+    /// Hash of a number.
+    #[inline(always)]
+    pub fn number(&self, number: u64) -> u64 {
+        let [a, b, c, _] = self.0;
+        HashKey::fold(HashKey::fold(number ^ a, b | 1) ^ c, 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Hash of an entity in a window.
+    #[inline(always)]
+    pub fn entity(&self, entity: &Entity, window: u64) -> u64 {
+        match *entity {
+            Entity::Source(address) => self.address(address, window, 2),
+            Entity::Target(address) => self.address(address, window, 4),
+            Entity::Session { client, server, port } => {
+                let hash = self.address(client, window, 6);
+                self.address(server ^ u128::from(hash), u64::from(port), 8)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: HashKey =
+        HashKey([0x1234_5678_9abc_def1, 0x0fed_cba9_8765_4321, 0x0f1e_2d3c_4b5a_6978, 0x8796_a5b4_c3d2_e1f0]);
+
+    #[test]
+    fn estimates_are_near_the_truth_up_to_a_thousand() {
+        for (count, tolerance) in [(1, 0.0), (5, 0.21), (20, 0.16), (100, 0.12), (500, 0.12), (1000, 0.2)] {
+            let mut bitmap = Bitmap::default();
+            for value in 0..count {
+                insert(&mut bitmap, KEY.number(value));
+                insert(&mut bitmap, KEY.number(value));
+            }
+            let error = (estimate(&bitmap) - count as f64).abs() / count as f64;
+            assert!(error <= tolerance, "{count}: {}", estimate(&bitmap));
+        }
+        let mut bitmap = Bitmap::default();
+        (0..100_000).for_each(|value| insert(&mut bitmap, KEY.number(value)));
+        assert_eq!(estimate(&bitmap), SATURATED);
+        assert_eq!(ones(&without(&bitmap, &bitmap)), 0);
+    }
+
+    #[test]
+    fn neighbouring_addresses_do_not_share_bits_more_than_chance_has_it() {
+        let mut bitmap = Bitmap::default();
+        for host in 0..100_u128 {
+            insert(&mut bitmap, KEY.address(0xffff_c0a8_0100 + host, 80, 6));
+        }
+        assert!((80.0..120.0).contains(&estimate(&bitmap)), "{}", estimate(&bitmap));
+    }
+}

@@ -1,0 +1,369 @@
+//! Floods of SYN, UDP, ICMP and stray TCP: CUSUM per target.
+//!
+//! *Observer*: per target and second, SYNs against completed handshakes, unanswered UDP, ICMP towards it, and TCP that
+//! belongs to no connection, with bitmaps of sources and ports. Packets inside a flow are counted in steps of
+//! [`FlowRecord::REPORT_EVERY`].
+//!
+//! *Decider*: `S = max(0, S + x - mean - slack)`, alarm when `S > limit`; the mean is an EWMA that stands still while
+//! alarming (Siris and Papagalou, Globecom 2004), so a flood does not become usual. `x` is built so that popularity is no
+//! flood: SYNs less handshakes *completed* (a server with SYN cookies answers every SYN of a flood, so SYN/ACKs alone say
+//! little), UDP less what was answered. A stream of one source in few flows has a slack of its own: video and measurements
+//! are one-way and fast.
+//!
+//! What it cannot see: floods of complete connections or requests (layer 7), floods inside answered UDP flows, volume alone.
+
+use super::cold::{ColdMap, Touched};
+use super::distinct::{self, HashKey};
+use super::facts::{Facts, protocol};
+use super::{Counts, Detector, Entity, Evidence, Peer, Term, WINDOW_NS};
+use crate::dataplane::decode::Endpoint;
+use crate::dataplane::flow::{FlowRecord, Signals, TcpState};
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Cells of a target's counts.
+mod cell {
+    pub const SYN: usize = 0;
+    pub const SYN_ACK: usize = 1;
+    pub const COMPLETED: usize = 2;
+    pub const STRAY_TCP: usize = 3;
+    pub const STRAY_TCP_ANSWERED: usize = 4;
+    pub const UDP_NEW: usize = 5;
+    pub const UDP_ANSWERED: usize = 6;
+    pub const UDP_MORE: usize = 7;
+    pub const ICMP: usize = 8;
+}
+
+/// Bitmaps of a target's counts.
+mod bitmap {
+    pub const SOURCES: usize = 0;
+    pub const PORTS: usize = 1;
+}
+
+/// Packets towards a target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Event {
+    cell: usize,
+    count: u32,
+}
+
+impl Event {
+    #[inline]
+    pub fn of(facts: &Facts, signals: Signals) -> Option<(Entity, Event)> {
+        let event = |cell, count| Some(Event { cell, count });
+        let event = match facts.protocol {
+            protocol::TCP => {
+                if signals.has(Signals::SYN) {
+                    event(cell::SYN, 1)
+                } else if signals.has(Signals::ANSWERED) {
+                    event(if facts.begins_with_syn() { cell::SYN_ACK } else { cell::STRAY_TCP_ANSWERED }, 1)
+                } else if signals.has(Signals::NEW) {
+                    event(cell::STRAY_TCP, 1)
+                } else if signals.has(Signals::MILESTONE)
+                    && facts.total_packets() == 4
+                    && facts.begins_with_syn()
+                    && facts.is_answered()
+                    && facts.state >= TcpState::Established
+                {
+                    event(cell::COMPLETED, 1)
+                } else {
+                    None
+                }
+            }
+            protocol::UDP => {
+                if signals.has(Signals::NEW) {
+                    event(cell::UDP_NEW, 1)
+                } else if signals.has(Signals::ANSWERED) {
+                    event(cell::UDP_ANSWERED, 1)
+                } else if signals.has(Signals::REPORT) && !facts.is_answered() {
+                    event(cell::UDP_MORE, FlowRecord::REPORT_EVERY)
+                } else {
+                    None
+                }
+            }
+            protocol::ICMP | protocol::ICMPV6 => {
+                if signals.has(Signals::NEW) {
+                    event(cell::ICMP, 1)
+                } else if signals.has(Signals::REPORT) {
+                    // Of an answered flow half the packets go the other way.
+                    event(
+                        cell::ICMP,
+                        if facts.is_answered() { FlowRecord::REPORT_EVERY / 2 } else { FlowRecord::REPORT_EVERY },
+                    )
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }?;
+        facts.is_to_one_host().then_some((Entity::Target(facts.destination.address), event))
+    }
+
+    /// Adds the event to the target's counts.
+    #[inline]
+    pub fn count(self, facts: &Facts, key: &HashKey, counts: &mut Counts) {
+        counts.add(self.cell, self.count);
+        if matches!(self.cell, cell::SYN_ACK | cell::COMPLETED | cell::UDP_ANSWERED | cell::STRAY_TCP_ANSWERED) {
+            return;
+        }
+        let port = match facts.protocol {
+            protocol::ICMP | protocol::ICMPV6 => 0,
+            _ => facts.destination.port,
+        };
+        counts.mark(bitmap::SOURCES, key.address(facts.source.address, 0, 14));
+        counts.mark(bitmap::PORTS, key.number(u64::from(port)));
+        counts.peer = counts.peer.max(Peer { address: facts.source.address, port, protocol: facts.protocol });
+    }
+}
+
+/// Slack and limit of one kind of flood.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cusum {
+    /// Packets a second above the mean that are still usual: the floor below which nothing alarms.
+    pub slack: f64,
+    /// Packets beyond mean and slack that add up to an alarm.
+    pub limit: f64,
+}
+
+/// Thresholds of the flood detector.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// SYNs without a completed handshake. (ntopng warns from 256 a second.)
+    pub syn: Cusum,
+    /// UDP packets of unanswered flows.
+    pub udp: Cusum,
+    /// ICMP packets of any kind. (ntopng: 250 a second.)
+    pub icmp: Cusum,
+    /// TCP packets that begin a flow without a SYN (ACK, RST, FIN floods).
+    pub tcp: Cusum,
+    /// Slack instead of `udp.slack` and `icmp.slack` when one source sends in few flows: a stream, not a flood.
+    pub stream_slack: f64,
+    /// New flows a second up to which a single source counts as a stream.
+    pub stream_flows: u32,
+    /// Weight of the newest second in the mean.
+    pub mean_weight: f64,
+    /// Distinct sources up to which many ports make it a scan instead of a SYN flood.
+    pub scan_sources: f64,
+    /// SYNs for each distinct port below which it is a scan instead.
+    pub scan_syns_per_port: f64,
+    /// Distinct sources from which the evidence names none.
+    pub spoofed_sources: f64,
+    /// Times the limit at which a flood is of severity 1.
+    pub high: f64,
+    /// Targets below this rate (packets a second) that are not remembered yet need no memory.
+    pub track_rate: f64,
+    /// Targets remembered; beyond that the coldest quarter is forgotten.
+    pub targets: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            syn: Cusum { slack: 200.0, limit: 1000.0 },
+            udp: Cusum { slack: 2500.0, limit: 5000.0 },
+            icmp: Cusum { slack: 500.0, limit: 2000.0 },
+            tcp: Cusum { slack: 500.0, limit: 2000.0 },
+            stream_slack: 10_000.0,
+            stream_flows: 16,
+            mean_weight: 0.02,
+            scan_sources: 16.0,
+            scan_syns_per_port: 10.0,
+            spoofed_sources: 64.0,
+            high: 10.0,
+            track_rate: 50.0,
+            targets: 1 << 16,
+        }
+    }
+}
+
+/// One running sum.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    level: f64,
+    mean: f64,
+}
+
+/// Levels above this multiple of the limit are cut, so that an alarm ends soon after its flood.
+const LEVEL_CAP: f64 = 4.0;
+
+impl Sum {
+    /// One second with `x` packets, after `quiet` seconds with none. Returns whether it alarms.
+    fn step(&mut self, x: f64, quiet: u64, slack: f64, cusum: &Cusum, weight: f64) -> bool {
+        let quiet = quiet as f64;
+        self.level = (self.level - quiet * (self.mean + slack)).max(0.0);
+        if self.level <= cusum.limit {
+            self.mean *= (1.0 - weight).powf(quiet);
+        }
+        self.level = (self.level + x - self.mean - slack).clamp(0.0, cusum.limit * LEVEL_CAP);
+        let alarming = self.level > cusum.limit;
+        if !alarming {
+            self.mean += weight * (x.max(0.0) - self.mean);
+        }
+        alarming
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    window: Timestamp,
+    sums: [Sum; 4],
+}
+
+impl Touched for State {
+    fn touched(&self) -> Timestamp {
+        self.window
+    }
+}
+
+/// Decides over the merged windows, in time order.
+pub struct Decider {
+    settings: Settings,
+    targets: ColdMap<u128, State>,
+}
+
+const KINDS: [&str; 4] = ["syn", "udp", "icmp", "tcp"];
+
+impl Decider {
+    /// A decider that has seen nothing.
+    pub fn new(settings: Settings) -> Decider {
+        Decider { targets: ColdMap::new(settings.targets), settings }
+    }
+
+    /// Targets forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.targets.forgotten()
+    }
+
+    /// Takes all targets of the window that begins at `start`, sorted.
+    pub fn decide(&mut self, start: Timestamp, targets: &[(u128, Counts)], out: &mut Vec<Evidence>) {
+        let settings = self.settings;
+        for (target, counts) in targets {
+            let rates = rates(counts);
+            if self.targets.existing(target).is_none() && rates.iter().all(|rate| *rate < settings.track_rate) {
+                continue;
+            }
+            let state = self.targets.entry(*target, || State { window: start, ..State::default() });
+            let quiet = (start.since(state.window) / WINDOW_NS).saturating_sub(1);
+            state.window = start;
+            let sources = distinct::estimate(&counts.bitmap(bitmap::SOURCES));
+            let ports = distinct::estimate(&counts.bitmap(bitmap::PORTS));
+            let stream = sources < 1.5 && counts.sum(cell::UDP_NEW) <= settings.stream_flows;
+            let limits = [settings.syn, settings.udp, settings.icmp, settings.tcp];
+            for (index, ((sum, rate), cusum)) in state.sums.iter_mut().zip(rates).zip(limits).enumerate() {
+                let slack = if index == UDP && stream { settings.stream_slack } else { cusum.slack };
+                // A port scan is the scan detector's; its SYNs are not held against the target here.
+                let scan = (index == SYN || index == STRAY)
+                    && sources <= settings.scan_sources
+                    && (ports >= distinct::SATURATED || rate < ports * settings.scan_syns_per_port);
+                let rate = if scan { 0.0 } else { rate };
+                let usual = sum.mean;
+                if sum.step(rate, quiet, slack, &cusum, settings.mean_weight) && rate > slack {
+                    let found =
+                        Found { index, rate, usual, slack, level: sum.level, limit: cusum.limit, sources, ports };
+                    out.push(found.evidence(&settings, *target, counts));
+                }
+            }
+        }
+    }
+}
+
+const SYN: usize = 0;
+const UDP: usize = 1;
+const ICMP: usize = 2;
+const STRAY: usize = 3;
+
+/// Packets a second that count against the target, by kind; windows are one second.
+fn rates(counts: &Counts) -> [f64; 4] {
+    const _: () = assert!(WINDOW_NS == SECOND, "rates are counts of a window");
+    let sum = |cell| f64::from(counts.sum(cell));
+    [
+        sum(cell::SYN) - sum(cell::COMPLETED),
+        sum(cell::UDP_NEW) - sum(cell::UDP_ANSWERED) + sum(cell::UDP_MORE),
+        sum(cell::ICMP),
+        sum(cell::STRAY_TCP) - sum(cell::STRAY_TCP_ANSWERED),
+    ]
+}
+
+struct Found {
+    index: usize,
+    rate: f64,
+    usual: f64,
+    slack: f64,
+    level: f64,
+    limit: f64,
+    sources: f64,
+    ports: f64,
+}
+
+impl Found {
+    fn evidence(&self, settings: &Settings, target: u128, counts: &Counts) -> Evidence {
+        let kind = KINDS.get(self.index).copied().unwrap_or("tcp");
+        let peer = Endpoint { address: counts.peer.address, port: counts.peer.port };
+        let single = distinct::ones(&counts.bitmap(bitmap::SOURCES)) == 1;
+        let source = single.then(|| peer.ip());
+        let port = (self.index != ICMP && distinct::ones(&counts.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
+        let target = Endpoint { address: target, port: 0 }.ip();
+        let from = match source {
+            Some(source) => source.to_string(),
+            None if self.sources >= distinct::SATURATED => format!("{:.0} sources or more", self.sources),
+            None => format!("{:.0} sources", self.sources),
+        };
+        let spoofed = if self.sources >= settings.spoofed_sources { ", most likely spoofed" } else { "" };
+        let at = port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let term = |name: &str, value: f64, threshold: Option<f64>| Term {
+            name: name.to_owned(),
+            value,
+            threshold,
+            usual: None,
+        };
+        let rate = Term {
+            name: format!("excess_{kind}_per_second"),
+            value: self.rate,
+            threshold: Some(self.usual + self.slack),
+            usual: Some(self.usual),
+        };
+        let mut terms = vec![
+            rate,
+            term("cusum_packets", self.level, Some(self.limit)),
+            term("distinct_sources", self.sources, None),
+            term("distinct_ports", self.ports, None),
+        ];
+        let mut one_way = false;
+        if self.index == SYN {
+            terms.push(term("syn_per_second", f64::from(counts.sum(cell::SYN)), None));
+            terms.push(term("syn_ack_per_second", f64::from(counts.sum(cell::SYN_ACK)), None));
+            terms.push(term("completed_per_second", f64::from(counts.sum(cell::COMPLETED)), None));
+            one_way = counts.sum(cell::SYN_ACK) == 0;
+        }
+        let size = self.rate / (self.usual + self.slack).max(1.0);
+        Evidence {
+            detector: Detector::Flood,
+            kind: kind.to_owned(),
+            time: counts.last,
+            severity: if self.rate >= settings.high * self.limit { 1 } else { 2 },
+            confidence: (1.0 - 0.5 / size.max(1.0)).clamp(0.5, if one_way { 0.9 } else { 0.99 }),
+            source,
+            target: Some(target),
+            port,
+            protocol: Some(match self.index {
+                UDP => protocol::UDP,
+                ICMP => counts.peer.protocol,
+                _ => protocol::TCP,
+            }),
+            summary: format!(
+                "{target}{at} is flooded with {:.0} {} a second from {from}{spoofed}",
+                self.rate,
+                match self.index {
+                    SYN => "SYNs that complete no handshake",
+                    UDP => "unanswered UDP packets",
+                    ICMP => "ICMP packets",
+                    _ => "TCP packets of no connection",
+                }
+            ),
+            terms,
+            flow: None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The worker's half: flow signals to counts.
+//!
+//! Each event belongs to one entity and one detector: contacts of a source to [`super::scan`], packets for a target to
+//! [`super::flood`], sessions of a client with a service to [`super::brute_force`]. Events are dated by what they mean (the
+//! packet, or the time-out that passed), not by when the worker got to them, so that burst size, speed and number of
+//! workers leave no trace.
+
+use super::distinct::HashKey;
+use super::facts::{Facts, protocol};
+use super::window::WindowTable;
+use super::{WindowEntry, brute_force, flood, scan};
+use crate::dataplane::flow::{EndReason, Ended, FlowRecord, Signals, TcpState};
+use crate::units::Timestamp;
+
+/// Worker half of all detectors: fixed-size window table fed by flow signals.
+///
+/// Memory is all taken in [`Observer::new`]. A call costs at most two looks at one set of eight entries each; a new,
+/// answered and closed flow makes some six of them in its life.
+pub struct Observer {
+    table: WindowTable,
+    key: HashKey,
+}
+
+impl Observer {
+    /// Takes all memory here: `capacity` entries of some 300 bytes.
+    ///
+    /// `secret` keys the table and the bitmaps. Bitmaps of all queues are merged, so it must be **the same for all queues
+    /// of a process** (another one than the flow tables', which differ by queue), from the kernel's random source; fixed
+    /// in replay and tests.
+    pub fn new(capacity: usize, secret: [u64; 4]) -> Observer {
+        let key = HashKey(secret);
+        Observer { table: WindowTable::new(capacity, key), key }
+    }
+
+    /// A packet of time `now` raised signals on a flow. Entries that must leave early (table full) go to `out`.
+    #[inline]
+    pub fn on_signals(
+        &mut self,
+        record: &FlowRecord,
+        signals: Signals,
+        now: Timestamp,
+        out: &mut dyn FnMut(WindowEntry),
+    ) {
+        self.signalled(&Facts::of(record), signals, now, out);
+    }
+
+    /// A flow ended (by FIN, RST, time-out or eviction).
+    #[inline]
+    pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(WindowEntry)) {
+        self.ended(&Facts::of(ended.record), ended.reason, ended.at, out);
+    }
+
+    /// Gives out entries of windows that end at or before `watermark`, at most `budget` of them, looking at a bounded
+    /// number of places. Returns the moment for which this holds: every entry of a window that ended at or before it has
+    /// been given out. It never steps back, and reaches `watermark` when all are out.
+    ///
+    /// The caller promises that no event older than `watermark` follows. One that does is counted in its own window all
+    /// the same and given out with the next sweep; the merger will find it late.
+    #[inline]
+    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+        self.table.flush(watermark, budget, out)
+    }
+
+    pub(super) fn signalled(
+        &mut self,
+        facts: &Facts,
+        signals: Signals,
+        now: Timestamp,
+        out: &mut dyn FnMut(WindowEntry),
+    ) {
+        if let Some((entity, event)) = flood::Event::of(facts, signals)
+            && let Some(counts) = self.table.counts(entity, now, out)
+        {
+            event.count(facts, &self.key, counts);
+        }
+        if let Some(event) = scan::Event::at_signals(facts, signals) {
+            self.contact(facts, event, now, out);
+        }
+        // A TCP flow that closes is judged now; others when they end.
+        if signals.has(Signals::CLOSED) && facts.protocol == protocol::TCP {
+            if let Some(event) = scan::Event::at_close(facts, signals) {
+                self.contact(facts, event, now, out);
+            }
+            self.session(facts, now, out);
+        }
+    }
+
+    pub(super) fn ended(&mut self, facts: &Facts, reason: EndReason, at: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+        // Closed or refused: judged when that happened.
+        if facts.state == TcpState::Closed {
+            return;
+        }
+        if let Some(event) = scan::Event::at_end(facts, reason) {
+            self.contact(facts, event, at, out);
+        }
+    }
+
+    fn contact(&mut self, facts: &Facts, event: scan::Event, time: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+        if let Some(counts) = self.table.counts(super::Entity::Source(facts.source.address), time, out) {
+            event.count(facts, &self.key, counts);
+        }
+    }
+
+    fn session(&mut self, facts: &Facts, time: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+        if let Some((entity, event)) = brute_force::Event::of(facts, time)
+            && let Some(counts) = self.table.counts(entity, time, out)
+        {
+            event.count(facts, &self.key, counts);
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Port scans and sweeps: threshold random walk over first contacts, with counters of distinct ports and hosts.
+//!
+//! *Observer*: a contact is a flow from its originator to one host and port. It fails when it is refused (RST to the SYN,
+//! ICMP error), when nothing answers until the time-out, when it is opened and dropped without a byte (half-open and
+//! connect scans of open ports), or when it is no contact at all (FIN, NULL, XMAS and ACK probes). It succeeds when data
+//! flows. Outcomes set bits, so that repeats of a contact, and its repeats on other workers, count once: that is what makes
+//! the walk one over *first* contacts without remembering them.
+//!
+//! *Decider*: per source, over two generations of `horizon_s`: `log L = failed * ln((1-theta1)/(1-theta0)) +
+//! ok * ln(theta1/theta0)` (Jung, Paxson, Berger, Balakrishnan, S&P 2004), in log space over the counts, so the order of
+//! contacts has no part in it. TRW alone would call four dead servers a scan; it has to meet a shape as well: many ports,
+//! many hosts, or both. Very many failed contacts of one shape are a scan whatever else the source does (NAT).
+//!
+//! Where nothing on the whole wire is ever answered (one-way tap), every contact looks failed: TRW is off, only packets
+//! that are probes by themselves count (bare SYN, empty UDP, echo), and the evidence says so.
+//!
+//! What it cannot see: scans slower than one contact in some 30 s, scans spread over many sources, ARP scans, probes that
+//! never reach the tap.
+
+use super::cold::{ColdMap, Touched};
+use super::distinct::{self, HashKey};
+use super::facts::{Facts, protocol};
+use super::{Counts, Detector, Evidence, Peer, Term};
+use crate::dataplane::decode::{Endpoint, tcp_flags};
+use crate::dataplane::flow::{EndReason, Signals, TcpState};
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Cells of a source's counts.
+mod cell {
+    pub const SUCCESS: usize = 0;
+    pub const REFUSED_TCP: usize = 1;
+    pub const REFUSED_OTHER: usize = 2;
+    pub const UNANSWERED_TCP: usize = 3;
+    pub const UNANSWERED_UDP: usize = 4;
+    pub const UNANSWERED_UDP_EMPTY: usize = 5;
+    pub const UNANSWERED_ICMP: usize = 6;
+    pub const UNANSWERED_OTHER: usize = 7;
+    pub const HALF_OPEN: usize = 8;
+    pub const STEALTH: usize = 9;
+    pub const ACK_PROBE: usize = 10;
+}
+
+/// Bitmaps of a source's counts.
+mod bitmap {
+    pub const FAILED: usize = 0;
+    pub const OK: usize = 1;
+    pub const PORTS: usize = 2;
+    pub const HOSTS: usize = 3;
+}
+
+/// What became of a contact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    Success,
+    Refused,
+    Unanswered,
+    HalfOpen,
+    Stealth,
+    AckProbe,
+}
+
+impl Event {
+    /// Outcomes known with a packet, apart from the end of a TCP connection.
+    #[inline]
+    pub fn at_signals(facts: &Facts, signals: Signals) -> Option<Event> {
+        if !signals.has(Signals::REFUSED.with(Signals::ANSWERED).with(Signals::MILESTONE)) {
+            return None;
+        }
+        let tcp = facts.protocol == protocol::TCP;
+        let event = if signals.has(Signals::REFUSED) {
+            // An ICMP error that quotes the responder's packets is no refusal of the contact.
+            let contact = if tcp { facts.begins_with_syn() } else { !facts.is_answered() && !facts.is_answer_like() };
+            contact.then_some(Event::Refused)
+        } else if tcp {
+            let talks = facts.state >= TcpState::Established && facts.is_answered() && facts.total_payload() > 0;
+            (talks && signals.has(Signals::MILESTONE)).then_some(Event::Success)
+        } else {
+            signals.has(Signals::ANSWERED).then_some(Event::Success)
+        };
+        event.filter(|_| facts.is_to_one_host())
+    }
+
+    /// A TCP flow closed with this packet.
+    #[inline]
+    pub fn at_close(facts: &Facts, signals: Signals) -> Option<Event> {
+        if signals.has(Signals::REFUSED) || !facts.is_to_one_host() {
+            None
+        } else if !facts.begins_with_syn() {
+            Event::probe(facts)
+        } else if facts.flags[1] & tcp_flags::SYN == 0 {
+            None
+        } else if facts.total_payload() > 0 {
+            Some(Event::Success)
+        } else {
+            Some(Event::HalfOpen)
+        }
+    }
+
+    /// A flow left the table, and was not closed before.
+    #[inline]
+    pub fn at_end(facts: &Facts, reason: EndReason) -> Option<Event> {
+        if !facts.is_to_one_host() || reason == EndReason::EvictedEstablished {
+            return None;
+        }
+        match facts.protocol {
+            protocol::TCP if !facts.begins_with_syn() => Event::probe(facts),
+            protocol::TCP => match facts.state {
+                // An ACK of its own says that the originator was answered, out of our sight.
+                TcpState::New if facts.flags[0] & tcp_flags::ACK == 0 => Some(Event::Unanswered),
+                // While the source ends, a handshake may just be under way.
+                TcpState::Answered if reason != EndReason::Shutdown && facts.total_payload() == 0 => {
+                    Some(Event::HalfOpen)
+                }
+                _ => None,
+            },
+            protocol::ICMP | protocol::ICMPV6 => {
+                (!facts.is_answered() && facts.is_icmp_request()).then_some(Event::Unanswered)
+            }
+            _ => (!facts.is_answered() && !facts.is_answer_like()).then_some(Event::Unanswered),
+        }
+    }
+
+    /// TCP without a SYN that met silence or an RST. FIN|ACK alone is what any late close looks like and is left out.
+    fn probe(facts: &Facts) -> Option<Event> {
+        let [sent, answered] = facts.flags;
+        let rejected = facts.packets[1] == 0 || answered & !tcp_flags::ACK == tcp_flags::RST;
+        if facts.packets[0] > 3 || facts.total_payload() > 0 || sent & tcp_flags::RST != 0 || !rejected {
+            None
+        } else if sent & tcp_flags::ACK == 0 {
+            Some(Event::Stealth)
+        } else if sent == tcp_flags::ACK && facts.packets[0] <= 2 && !facts.is_answer_like() {
+            Some(Event::AckProbe)
+        } else {
+            None
+        }
+    }
+
+    /// Adds the event to the source's counts.
+    #[inline]
+    pub fn count(self, facts: &Facts, key: &HashKey, counts: &mut Counts) {
+        let Endpoint { address, port } = facts.destination;
+        let port = match facts.protocol {
+            // The identifier of an echo says nothing about the target.
+            protocol::ICMP | protocol::ICMPV6 => 0,
+            // traceroute counts its probes in the port (IANA: 33434); it is one contact with one host.
+            protocol::UDP if (33_434..=33_689).contains(&port) => 33_434,
+            _ => port,
+        };
+        let service = u64::from(facts.protocol) << 16 | u64::from(port);
+        let pair = key.address(address, service, 10);
+        if self == Event::Success {
+            counts.add(cell::SUCCESS, 1);
+            counts.mark(bitmap::OK, pair);
+            return;
+        }
+        let udp = facts.protocol == protocol::UDP;
+        counts.add(
+            match (self, facts.protocol) {
+                (Event::Refused, protocol::TCP) => cell::REFUSED_TCP,
+                (Event::Refused, _) => cell::REFUSED_OTHER,
+                (Event::HalfOpen, _) => cell::HALF_OPEN,
+                (Event::Stealth, _) => cell::STEALTH,
+                (Event::AckProbe, _) => cell::ACK_PROBE,
+                (_, protocol::TCP) => cell::UNANSWERED_TCP,
+                (_, protocol::ICMP | protocol::ICMPV6) => cell::UNANSWERED_ICMP,
+                _ if udp && facts.payload[0] == 0 => cell::UNANSWERED_UDP_EMPTY,
+                _ if udp => cell::UNANSWERED_UDP,
+                _ => cell::UNANSWERED_OTHER,
+            },
+            1,
+        );
+        counts.mark(bitmap::FAILED, pair);
+        counts.mark(bitmap::PORTS, key.number(service));
+        counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
+        counts.peer = counts.peer.max(Peer { address, port, protocol: facts.protocol });
+    }
+}
+
+/// Thresholds of the scan detector.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Length of a generation, seconds; contacts are remembered for one to two of them. Too short: slow scans pass; too
+    /// long: a day's dead servers add up.
+    pub horizon_s: u64,
+    /// TRW: chance that a first contact of a benign source succeeds.
+    pub theta0: f64,
+    /// TRW: chance that a first contact of a scanner succeeds.
+    pub theta1: f64,
+    /// TRW: false alarms accepted.
+    pub alpha: f64,
+    /// TRW: detection asked for.
+    pub beta: f64,
+    /// Distinct failed ports that make a port scan, when TRW agrees (Snort: 15 at medium level, CrowdSec: 15).
+    pub ports: f64,
+    /// Distinct failed hosts that make a sweep, when TRW agrees (Snort: 10 to 25).
+    pub hosts: f64,
+    /// Distinct failed (host, port) contacts that make a scan without a clear shape, when TRW agrees. Higher, because
+    /// peer-to-peer clients and a lost uplink look like this.
+    pub contacts: f64,
+    /// Distinct failed ports or hosts of a clear shape that make a scan whatever else the source does.
+    pub sure: f64,
+    /// The larger of ports and hosts over the smaller from which a scan has a clear shape.
+    pub shape_ratio: f64,
+    /// One-way visibility: distinct failed ports or hosts asked for instead, without TRW.
+    pub one_way: f64,
+    /// Failed contacts on the whole wire without a single answer from which visibility counts as one-way.
+    pub one_way_contacts: u64,
+    /// Distinct failed ports or hosts from which a scan is of severity 2 instead of 3.
+    pub medium: f64,
+    /// Sources remembered; beyond that the coldest quarter is forgotten.
+    pub sources: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            horizon_s: 300,
+            theta0: 0.8,
+            theta1: 0.2,
+            alpha: 0.01,
+            beta: 0.99,
+            ports: 15.0,
+            hosts: 15.0,
+            contacts: 100.0,
+            sure: 100.0,
+            shape_ratio: 4.0,
+            one_way: 30.0,
+            one_way_contacts: 20,
+            medium: 100.0,
+            sources: 1 << 16,
+        }
+    }
+}
+
+impl Settings {
+    /// What one failed first contact adds to the walk.
+    fn failed_step(&self) -> f64 {
+        ((1.0 - self.theta1) / (1.0 - self.theta0)).ln()
+    }
+
+    /// What one successful first contact adds to the walk (negative).
+    fn ok_step(&self) -> f64 {
+        (self.theta1 / self.theta0).ln()
+    }
+
+    /// Where the walk raises an alarm.
+    fn alarm(&self) -> f64 {
+        (self.beta / self.alpha).ln()
+    }
+}
+
+/// Counts of the present generation and the one before it.
+#[derive(Clone, Default)]
+pub(super) struct Generations {
+    start: Timestamp,
+    touched: Timestamp,
+    current: Counts,
+    previous: Counts,
+}
+
+impl Touched for Generations {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+impl Generations {
+    /// Adds a window's counts and returns the sum of both generations, with the time it covers in seconds.
+    pub fn add(&mut self, start: Timestamp, length_ns: u64, counts: &Counts) -> (Counts, f64) {
+        let age = start.since(self.start);
+        if self.start == Timestamp(0) || age >= 2 * length_ns {
+            *self = Generations { start, ..Generations::default() };
+        } else if age >= length_ns {
+            self.previous = std::mem::take(&mut self.current);
+            self.start = self.start.after(length_ns);
+        }
+        self.touched = start;
+        self.current.merge(counts);
+        let mut total = self.current;
+        total.merge(&self.previous);
+        (total, self.current.last.since(self.start) as f64 / SECOND as f64)
+    }
+}
+
+/// Decides over the merged windows, in time order.
+pub struct Decider {
+    settings: Settings,
+    sources: ColdMap<u128, Generations>,
+    /// Of the whole wire: contacts that failed in silence, and answers of any kind.
+    silence: [u64; 2],
+    answers: [u64; 2],
+    wire_start: Timestamp,
+}
+
+impl Decider {
+    /// A decider that has seen nothing.
+    pub fn new(settings: Settings) -> Decider {
+        Decider {
+            sources: ColdMap::new(settings.sources),
+            settings,
+            silence: [0; 2],
+            answers: [0; 2],
+            wire_start: Timestamp(0),
+        }
+    }
+
+    /// Sources forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.sources.forgotten()
+    }
+
+    /// Takes all sources of the window that begins at `start`, sorted.
+    pub fn decide(&mut self, start: Timestamp, sources: &[(u128, Counts)], out: &mut Vec<Evidence>) {
+        self.watch_wire(start, sources);
+        let one_way = self.answers == [0; 2] && self.silence.iter().sum::<u64>() >= self.settings.one_way_contacts;
+        for (source, counts) in sources {
+            let known = self.sources.existing(source).is_some();
+            // Most sources never fail: they need no memory, except that success is remembered with what failed.
+            if failures(counts) == 0 && !known {
+                continue;
+            }
+            let state = self.sources.entry(*source, Generations::default);
+            let (total, _) = state.add(start, self.settings.horizon_s * SECOND, counts);
+            if failures(counts) > 0 {
+                out.extend(judge(&self.settings, *source, &total, counts.last, one_way));
+            }
+        }
+    }
+
+    fn watch_wire(&mut self, start: Timestamp, sources: &[(u128, Counts)]) {
+        let length = self.settings.horizon_s * SECOND;
+        let age = start.since(self.wire_start);
+        if self.wire_start == Timestamp(0) || age >= 2 * length {
+            (self.silence, self.answers, self.wire_start) = ([0; 2], [0; 2], start);
+        } else if age >= length {
+            (self.silence, self.answers) = ([0, self.silence[0]], [0, self.answers[0]]);
+            self.wire_start = self.wire_start.after(length);
+        }
+        for (_, counts) in sources {
+            let answers: u64 = [cell::SUCCESS, cell::REFUSED_TCP, cell::REFUSED_OTHER, cell::HALF_OPEN]
+                .iter()
+                .map(|cell| u64::from(counts.sum(*cell)))
+                .sum();
+            let [silence_now, _] = &mut self.silence;
+            let [answers_now, _] = &mut self.answers;
+            *answers_now += answers;
+            *silence_now += failures(counts);
+        }
+    }
+}
+
+/// Failed contacts, repeats included.
+fn failures(counts: &Counts) -> u64 {
+    counts.sums.iter().skip(cell::SUCCESS + 1).map(|sum| u64::from(*sum)).sum()
+}
+
+/// Shape of a set of failed contacts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    Vertical,
+    Horizontal,
+    Block,
+    Random,
+}
+
+fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one_way: bool) -> Option<Evidence> {
+    let failed = distinct::estimate(&distinct::without(&total.bitmap(bitmap::FAILED), &total.bitmap(bitmap::OK)));
+    let ok = distinct::estimate(&total.bitmap(bitmap::OK));
+    let ports = distinct::estimate(&total.bitmap(bitmap::PORTS));
+    let hosts = distinct::estimate(&total.bitmap(bitmap::HOSTS));
+    let events = failures(total);
+    let share =
+        |cells: &[usize]| cells.iter().map(|cell| f64::from(total.sum(*cell))).sum::<f64>() / (events as f64).max(1.0);
+    let walk = failed * settings.failed_step() + ok * settings.ok_step();
+
+    let (shape, extent, needed) = if ports >= hosts * settings.shape_ratio {
+        (Shape::Vertical, ports.min(failed), settings.ports)
+    } else if hosts >= ports * settings.shape_ratio {
+        (Shape::Horizontal, hosts.min(failed), settings.hosts)
+    } else if failed >= 2.0 * ports.max(hosts) && ports >= 5.0 && hosts >= 5.0 {
+        (Shape::Block, failed, settings.ports * 3.0)
+    } else {
+        (Shape::Random, failed, settings.contacts)
+    };
+    let probes = [
+        cell::UNANSWERED_TCP,
+        cell::UNANSWERED_UDP_EMPTY,
+        cell::UNANSWERED_ICMP,
+        cell::STEALTH,
+        cell::ACK_PROBE,
+        cell::UNANSWERED_OTHER,
+    ];
+    // A lone ACK is also what a host sends that wakes up with old connections: only many of them count.
+    let mostly_acks = share(&[cell::ACK_PROBE]) > 0.5;
+    let walked = !one_way && walk >= settings.alarm() && !mostly_acks;
+    let needed = match (one_way, shape) {
+        (true, Shape::Random) => settings.contacts.max(settings.one_way),
+        (true, _) => settings.one_way,
+        (false, Shape::Random) => settings.contacts,
+        (false, _) if walked => needed,
+        (false, _) => settings.sure,
+    };
+    let allowed = match (one_way, shape) {
+        (true, _) => share(&probes) >= 0.8,
+        (false, Shape::Random) => walked,
+        (false, _) => true,
+    };
+    if !allowed || extent < needed {
+        return None;
+    }
+
+    let icmp = share(&[cell::UNANSWERED_ICMP]) > 0.5;
+    let kind = match shape {
+        Shape::Vertical => "vertical",
+        Shape::Horizontal if icmp => "ping_sweep",
+        Shape::Horizontal => "horizontal",
+        Shape::Block => "block",
+        Shape::Random => "random",
+    };
+    let peer = Endpoint { address: total.peer.address, port: total.peer.port };
+    let target = (distinct::ones(&total.bitmap(bitmap::HOSTS)) == 1).then(|| peer.ip());
+    let port =
+        (shape == Shape::Horizontal && !icmp && distinct::ones(&total.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
+    let source = Endpoint { address: source, port: 0 }.ip();
+    let at_least = if extent >= distinct::SATURATED { "at least " } else { "" };
+    let what = match (kind, target, port) {
+        ("vertical", Some(target), _) => format!("{at_least}{ports:.0} ports of {target}"),
+        ("vertical", None, _) => format!("{at_least}{ports:.0} ports on {hosts:.0} hosts"),
+        (_, _, Some(port)) => format!("port {port} on {at_least}{hosts:.0} hosts"),
+        ("ping_sweep", ..) => format!("{at_least}{hosts:.0} hosts by ping"),
+        ("horizontal", ..) => format!("{at_least}{hosts:.0} hosts on {ports:.0} ports"),
+        _ => format!("{at_least}{failed:.0} combinations of {hosts:.0} hosts and {ports:.0} ports"),
+    };
+    let technique = technique(total, share(&[cell::STEALTH]), mostly_acks);
+    let mut terms = vec![
+        term("distinct_failed_contacts", failed, None),
+        term("distinct_failed_ports", ports, (shape == Shape::Vertical).then_some(needed)),
+        term("distinct_failed_hosts", hosts, (shape == Shape::Horizontal).then_some(needed)),
+        term("distinct_answered_contacts", ok, None),
+        term("refused_contacts", share(&[cell::REFUSED_TCP, cell::REFUSED_OTHER]) * events as f64, None),
+    ];
+    if matches!(shape, Shape::Block | Shape::Random)
+        && let Some(first) = terms.first_mut()
+    {
+        first.threshold = Some(needed);
+    }
+    if one_way {
+        terms.push(term("one_way_visibility", 1.0, None));
+    } else {
+        terms.push(term("trw_log_likelihood", walk, Some(settings.alarm())));
+    }
+    let certainty = 1.0 / (1.0 + (-(walk - settings.alarm()) / 4.0).exp());
+    Some(Evidence {
+        detector: Detector::Scan,
+        kind: kind.to_owned(),
+        time,
+        severity: if extent >= settings.medium { 2 } else { 3 },
+        confidence: if one_way { 0.6 } else { certainty.max(0.7) },
+        source: Some(source),
+        target,
+        port,
+        protocol: (total.peer.protocol != 0).then_some(total.peer.protocol),
+        summary: format!(
+            "{source} tried {what} ({technique}); {failed:.0} first contacts failed, {ok:.0} were answered"
+        ),
+        terms,
+        flow: None,
+    })
+}
+
+/// How the contacts were made, in words.
+fn technique(total: &Counts, stealth: f64, mostly_acks: bool) -> &'static str {
+    let udp: u32 = [cell::UNANSWERED_UDP, cell::UNANSWERED_UDP_EMPTY, cell::REFUSED_OTHER]
+        .iter()
+        .map(|cell| total.sum(*cell))
+        .fold(0, u32::saturating_add);
+    if stealth > 0.5 {
+        "FIN, NULL or XMAS probes"
+    } else if mostly_acks {
+        "ACK probes"
+    } else if u64::from(total.sum(cell::UNANSWERED_ICMP)) * 2 > failures(total) {
+        "ICMP"
+    } else if u64::from(udp) * 2 > failures(total) {
+        "UDP"
+    } else if u64::from(total.sum(cell::UNANSWERED_OTHER)) * 2 > failures(total) {
+        "IP protocols"
+    } else {
+        "TCP SYN"
+    }
+}
+
+fn term(name: &str, value: f64, threshold: Option<f64>) -> Term {
+    Term { name: name.to_owned(), value, threshold, usual: None }
+}

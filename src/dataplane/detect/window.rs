@@ -1,0 +1,213 @@
+//! The observer's table: (entity, window) to counts, of fixed size, in sets of eight ways like a cache.
+//!
+//! A lookup looks at eight tags of one set and no further. A full set gives its coldest entry out early: entries can be
+//! merged, so that loses nothing but costs the control plane one more merge.
+
+use super::distinct::HashKey;
+use super::{Counts, Entity, WINDOW_NS, WindowEntry};
+use crate::units::Timestamp;
+
+/// Ways of a set.
+const WAYS: usize = 8;
+
+/// Sets looked at for each entry of the flush budget: bounds a step when most of the table is empty.
+const SETS_PER_ENTRY: usize = 4;
+
+const VACANT: WindowEntry = WindowEntry { start: Timestamp(0), entity: Entity::Source(0), counts: Counts::ZERO };
+
+/// See the module.
+pub(super) struct WindowTable {
+    /// One tag per way, 0 where the way is free.
+    tags: Vec<[u32; WAYS]>,
+    entries: Vec<[WindowEntry; WAYS]>,
+    mask: u64,
+    key: HashKey,
+    /// Where the running sweep goes on; `None` when no sweep runs.
+    cursor: Option<usize>,
+    /// What the running sweep gives out: windows that end at or before this.
+    sweeping: Timestamp,
+    /// Windows that end at or before this have been given out.
+    done: Timestamp,
+    /// Largest moment returned so far: what was said is not taken back while a sweep runs.
+    reached: Timestamp,
+    /// Earliest start of an entry since the last full sweep: lets a sweep be skipped when nothing is due.
+    earliest: Timestamp,
+}
+
+impl WindowTable {
+    pub fn new(capacity: usize, key: HashKey) -> WindowTable {
+        let sets = capacity.div_ceil(WAYS).next_power_of_two();
+        WindowTable {
+            tags: vec![[0; WAYS]; sets],
+            entries: vec![[VACANT; WAYS]; sets],
+            mask: sets as u64 - 1,
+            key,
+            cursor: None,
+            sweeping: Timestamp(0),
+            done: Timestamp(0),
+            reached: Timestamp(0),
+            earliest: Timestamp(u64::MAX),
+        }
+    }
+
+    /// Counts of `entity` in the window that `time` lies in; `None` cannot happen but costs nothing to allow.
+    #[inline]
+    pub fn counts(&mut self, entity: Entity, time: Timestamp, out: &mut dyn FnMut(WindowEntry)) -> Option<&mut Counts> {
+        let start = Timestamp(time.0 - time.0 % WINDOW_NS);
+        let hash = self.key.entity(&entity, start.0);
+        let set = (hash & self.mask) as usize;
+        let tag = (hash >> 32) as u32 | 1;
+        let (tags, entries) = (self.tags.get_mut(set)?, self.entries.get_mut(set)?);
+        let hit = tags
+            .iter()
+            .zip(entries.iter())
+            .position(|(other, entry)| *other == tag && entry.start == start && entry.entity == entity);
+        let way = match hit {
+            Some(way) => way,
+            None => {
+                self.earliest = self.earliest.min(start);
+                let way = match tags.iter().position(|other| *other == 0) {
+                    Some(way) => way,
+                    None => make_room(entries, out),
+                };
+                *tags.get_mut(way)? = tag;
+                *entries.get_mut(way)? = WindowEntry { start, entity, counts: Counts::ZERO };
+                way
+            }
+        };
+        let counts = &mut entries.get_mut(way)?.counts;
+        counts.last = counts.last.max(time);
+        Some(counts)
+    }
+
+    /// See [`super::Observer::flush`].
+    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+        let reached = self.sweep(watermark, budget, out);
+        self.reached = self.reached.max(reached);
+        self.reached
+    }
+
+    fn sweep(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+        let complete = Timestamp(watermark.0 - watermark.0 % WINDOW_NS);
+        let mut budget = budget.max(1);
+        let mut steps = budget.saturating_mul(SETS_PER_ENTRY);
+        loop {
+            let mut set = match self.cursor {
+                Some(set) => set,
+                // No window can have become complete since the last sweep, or nothing is here that one could find.
+                None if complete <= self.done => return watermark.max(self.done),
+                None if self.earliest.after(WINDOW_NS) > complete => {
+                    self.done = complete;
+                    return watermark;
+                }
+                None => {
+                    self.sweeping = complete;
+                    self.earliest = Timestamp(u64::MAX);
+                    0
+                }
+            };
+            while let (Some(tags), Some(entries)) = (self.tags.get_mut(set), self.entries.get(set)) {
+                if budget == 0 || steps == 0 {
+                    self.cursor = Some(set);
+                    return self.done;
+                }
+                for (tag, entry) in tags.iter_mut().zip(entries).filter(|(tag, _)| **tag != 0) {
+                    if entry.start.after(WINDOW_NS) > self.sweeping {
+                        self.earliest = self.earliest.min(entry.start);
+                    } else if budget == 0 {
+                        // The rest of this set waits for the next step, which begins with it.
+                        self.earliest = self.earliest.min(entry.start);
+                    } else {
+                        *tag = 0;
+                        budget -= 1;
+                        out(*entry);
+                    }
+                }
+                if budget > 0 || !holds_due(tags, entries, self.sweeping) {
+                    set += 1;
+                }
+                steps -= 1;
+            }
+            self.cursor = None;
+            self.done = self.sweeping;
+        }
+    }
+}
+
+/// Is there an entry left that the sweep is to give out?
+fn holds_due(tags: &[u32; WAYS], entries: &[WindowEntry; WAYS], sweeping: Timestamp) -> bool {
+    tags.iter().zip(entries).any(|(tag, entry)| *tag != 0 && entry.start.after(WINDOW_NS) <= sweeping)
+}
+
+/// Gives out the entry of a full set that is the oldest, and among those the one that was counted least.
+#[cold]
+#[inline(never)]
+fn make_room(entries: &[WindowEntry; WAYS], out: &mut dyn FnMut(WindowEntry)) -> usize {
+    let coldest = entries.iter().enumerate().min_by_key(|(_, entry)| (entry.start, entry.counts.activity()));
+    coldest.map_or(0, |(way, entry)| {
+        out(*entry);
+        way
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::SECOND;
+    use std::collections::BTreeMap;
+
+    const KEY: HashKey = HashKey([1, 2, 3, 4]);
+
+    #[test]
+    fn nothing_is_lost_whatever_the_capacity_and_budget() {
+        for (capacity, budget) in [(8, 1), (8, 3), (64, 2), (64, usize::MAX), (4096, 7)] {
+            let mut table = WindowTable::new(capacity, KEY);
+            let mut seen: BTreeMap<(u64, Entity), u64> = BTreeMap::new();
+            let mut expected: BTreeMap<(u64, Entity), u64> = BTreeMap::new();
+            let mut collect = |entry: WindowEntry| {
+                *seen.entry((entry.start.0, entry.entity)).or_default() += u64::from(entry.counts.sums[0]);
+            };
+            let mut reached = Timestamp(0);
+            for step in 0..3000_u64 {
+                let time = Timestamp(step * SECOND / 300);
+                let entity = Entity::Source(u128::from(step * 7919 % 97));
+                *expected.entry((time.0 - time.0 % WINDOW_NS, entity)).or_default() += 1;
+                table.counts(entity, time, &mut collect).unwrap().add(0, 1);
+                let now = table.flush(time, budget, &mut collect);
+                assert!(now >= reached && now <= time, "{now:?} {reached:?}");
+                reached = now;
+            }
+            while table.flush(Timestamp(u64::MAX), budget, &mut collect) < Timestamp(u64::MAX - WINDOW_NS) {}
+            assert_eq!(seen, expected, "{capacity} {budget}");
+        }
+    }
+
+    #[test]
+    fn what_flush_returns_is_honest() {
+        let mut table = WindowTable::new(1024, KEY);
+        for host in 0..500_u128 {
+            table.counts(Entity::Target(host), Timestamp(host as u64 * 10), &mut |_| ()).unwrap().add(0, 1);
+        }
+        let mut out = 0;
+        let watermark = Timestamp(3 * SECOND / 2);
+        let mut calls = 0;
+        while table.flush(watermark, 10, &mut |_| out += 1) < watermark {
+            calls += 1;
+            assert!(out <= calls * 10);
+        }
+        assert_eq!(out, 500);
+        // The window that is open keeps its entries, and the moment reached is the watermark itself.
+        table.counts(Entity::Target(1), watermark, &mut |_| ()).unwrap().add(0, 1);
+        assert_eq!(table.flush(watermark.after(5), 10, &mut |_| panic!("open window")), watermark.after(5));
+    }
+
+    #[test]
+    fn an_event_behind_the_watermark_is_given_out_by_the_next_sweep() {
+        let mut table = WindowTable::new(64, KEY);
+        assert_eq!(table.flush(Timestamp(10 * SECOND), 10, &mut |_| ()), Timestamp(10 * SECOND));
+        table.counts(Entity::Source(1), Timestamp(SECOND), &mut |_| ()).unwrap().add(0, 1);
+        let mut out = 0;
+        table.flush(Timestamp(11 * SECOND), 10, &mut |_| out += 1);
+        assert_eq!(out, 1);
+    }
+}
