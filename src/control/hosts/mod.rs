@@ -1,1 +1,261 @@
-//! Not yet.
+//! One view of every host: the counts of all queues, merged behind the watermark, and the deciders over them.
+//!
+//! Owns windows that are not complete yet and the deciders' memory, both bounded. A window is decided when every live queue
+//! has said that it has sent everything up to the window's end; so a scan spread over all queues is one scan, and the
+//! outcome does not depend on how many queues there were or how their messages interleaved. Knows neither rings nor
+//! threads: whoever receives feeds it. Decides nothing early inside an open window; the price is a latency of up to one
+//! window plus the watermark's lag.
+
+use crate::dataplane::detect::{
+    Counts, Entity, Evidence, ScoredFlow, WINDOW_NS, WindowEntry, brute_force, flood, model, scan,
+};
+use crate::exchange::Up;
+use crate::units::{QueueId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// Thresholds of all deciders, and limits of the merge.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Port scans and sweeps.
+    pub scan: scan::Settings,
+    /// Password guessing.
+    pub brute_force: brute_force::Settings,
+    /// Floods.
+    pub flood: flood::Settings,
+    /// Scores of the model.
+    pub model: model::Settings,
+    /// (entity, window) pairs that wait for their watermark at most, some 300 bytes each; more are lost and counted. Too
+    /// small: a flood of spoofed sources pushes a scanner out; too large: memory.
+    pub pending_entries: usize,
+    /// Scores that wait for their watermark at most.
+    pub pending_scores: usize,
+    /// Scores leave with the window they lie in, so that the order of all evidence is one and the same in every run. Off,
+    /// they leave as soon as the watermark has passed them: up to a second earlier, in an order of their own.
+    pub hold_scores: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            scan: scan::Settings::default(),
+            brute_force: brute_force::Settings::default(),
+            flood: flood::Settings::default(),
+            model: model::Settings::default(),
+            pending_entries: 1 << 19,
+            pending_scores: 1 << 16,
+            hold_scores: true,
+        }
+    }
+}
+
+/// What the merge met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Stats {
+    /// Windows decided.
+    pub windows: u64,
+    /// (entity, window) pairs decided.
+    pub entries: u64,
+    /// Entries that came behind the watermark of their own queue; not part of any decision.
+    pub late: u64,
+    /// Entries and scores given up because too many waited.
+    pub lost: u64,
+    /// Entities forgotten by the deciders for want of room.
+    pub forgotten: u64,
+    /// Capture time up to which everything has been decided.
+    pub watermark: Timestamp,
+}
+
+/// How far one queue has come.
+#[derive(Clone, Copy)]
+struct QueueProgress {
+    live: bool,
+    watermark: Timestamp,
+}
+
+/// Merges the findings of all queues and decides.
+pub struct Merger {
+    settings: Settings,
+    queues: Vec<QueueProgress>,
+    /// By start of the window.
+    windows: BTreeMap<u64, HashMap<Entity, Counts>>,
+    waiting: usize,
+    scores: Vec<ScoredFlow>,
+    scan: scan::Decider,
+    brute_force: brute_force::Decider,
+    flood: flood::Decider,
+    model: model::Decider,
+    stats: Stats,
+}
+
+impl Merger {
+    /// A merge of the queues 0 to `queues` - 1, all of them live.
+    pub fn new(queues: usize, settings: Settings) -> Merger {
+        Merger {
+            queues: vec![QueueProgress { live: true, watermark: Timestamp(0) }; queues],
+            windows: BTreeMap::new(),
+            waiting: 0,
+            scores: Vec::new(),
+            scan: scan::Decider::new(settings.scan),
+            brute_force: brute_force::Decider::new(settings.brute_force),
+            flood: flood::Decider::new(settings.flood),
+            model: model::Decider::new(settings.model, None),
+            stats: Stats::default(),
+            settings,
+        }
+    }
+
+    /// Lets the model's evidence say what is usual for the features it names.
+    pub fn with_usual(mut self, usual: model::Usual) -> Merger {
+        self.model = model::Decider::new(self.settings.model, Some(usual));
+        self
+    }
+
+    /// Takes one message of `queue` and returns what can be decided now, in order of (time, detector, entity).
+    pub fn push(&mut self, queue: QueueId, item: Up) -> Vec<Evidence> {
+        match item {
+            Up::Window(entry) => self.add(&entry),
+            Up::Score(scored) => self.add_score(scored),
+            Up::Flow(_) => {}
+            Up::Watermark(_, watermark) => {
+                let progress = self.progress(queue);
+                progress.watermark = progress.watermark.max(watermark);
+                progress.live = true;
+                return self.decide();
+            }
+            Up::Ended(_) => return self.end(queue),
+        }
+        Vec::new()
+    }
+
+    /// A queue is gone and will send no more; the others no longer wait for it. A later watermark brings it back.
+    pub fn end(&mut self, queue: QueueId) -> Vec<Evidence> {
+        self.progress(queue).live = false;
+        // Without a live queue nothing more can come, except from one that comes back; the windows wait for `finish`.
+        if self.queues.iter().any(|queue| queue.live) { self.decide() } else { self.finish() }
+    }
+
+    /// Decides everything that waits: the end of a capture.
+    pub fn finish(&mut self) -> Vec<Evidence> {
+        let mut out = Vec::new();
+        self.decide_until(Timestamp(u64::MAX), &mut out);
+        out
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        Stats { forgotten: self.scan.forgotten() + self.brute_force.forgotten() + self.flood.forgotten(), ..self.stats }
+    }
+
+    fn progress(&mut self, queue: QueueId) -> &mut QueueProgress {
+        let index = usize::from(queue.0);
+        if index >= self.queues.len() {
+            // Queues that were added while running; nobody waits for them before they speak.
+            let silent = QueueProgress { live: false, watermark: self.stats.watermark };
+            self.queues.resize(index + 1, silent);
+        }
+        &mut self.queues[index]
+    }
+
+    fn add(&mut self, entry: &WindowEntry) {
+        if entry.start.after(WINDOW_NS) <= self.stats.watermark {
+            self.stats.late += 1;
+            return;
+        }
+        let window = self.windows.entry(entry.start.0).or_default();
+        if let Some(counts) = window.get_mut(&entry.entity) {
+            counts.merge(&entry.counts);
+        } else if self.waiting < self.settings.pending_entries {
+            window.insert(entry.entity, entry.counts);
+            self.waiting += 1;
+        } else {
+            self.stats.lost += 1;
+        }
+    }
+
+    fn add_score(&mut self, scored: ScoredFlow) {
+        if self.scores.len() < self.settings.pending_scores {
+            self.scores.push(scored);
+        } else {
+            self.stats.lost += 1;
+        }
+    }
+
+    fn decide(&mut self) -> Vec<Evidence> {
+        let mut out = Vec::new();
+        let reached = self.queues.iter().filter(|queue| queue.live).map(|queue| queue.watermark).min();
+        if let Some(reached) = reached
+            && reached > self.stats.watermark
+        {
+            self.decide_until(reached, &mut out);
+        }
+        out
+    }
+
+    fn decide_until(&mut self, reached: Timestamp, out: &mut Vec<Evidence>) {
+        self.scores.sort_by(score_order);
+        if !self.settings.hold_scores {
+            let due = self.scores.partition_point(|scored| scored.time <= reached);
+            out.extend(self.scores.drain(..due).map(|scored| self.model.decide(&scored)));
+        }
+        loop {
+            let by_count = self.windows.first_key_value().map(|(start, _)| *start);
+            let by_score = self.scores.first().map(|scored| scored.time.0 - scored.time.0 % WINDOW_NS);
+            let Some(start) = by_count.into_iter().chain(by_score).min() else { break };
+            if Timestamp(start).after(WINDOW_NS) > reached {
+                break;
+            }
+            self.decide_window(Timestamp(start), out);
+        }
+        // The end of a capture is no moment: what a queue sends after it is not late.
+        if reached.0 != u64::MAX {
+            self.stats.watermark = reached;
+        }
+    }
+
+    fn decide_window(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
+        let first = out.len();
+        let (mut sources, mut sessions, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        let window = self.windows.remove(&start.0).unwrap_or_default();
+        self.waiting -= window.len();
+        self.stats.windows += 1;
+        self.stats.entries += window.len() as u64;
+        for (entity, counts) in window {
+            match entity {
+                Entity::Source(address) => sources.push((address, counts)),
+                Entity::Session { client, server, port } => sessions.push(((client, server, port), counts)),
+                Entity::Target(address) => targets.push((address, counts)),
+            }
+        }
+        sources.sort_unstable_by_key(|(key, _)| *key);
+        sessions.sort_unstable_by_key(|(key, _)| *key);
+        targets.sort_unstable_by_key(|(key, _)| *key);
+        self.scan.decide(start, &sources, out);
+        self.brute_force.decide(start, &sessions, out);
+        self.flood.decide(start, &targets, out);
+        let end = start.after(WINDOW_NS);
+        let due = self.scores.partition_point(|scored| scored.time < end || end.0 == u64::MAX);
+        out.extend(self.scores.drain(..due).map(|scored| self.model.decide(&scored)));
+        if let Some(found) = out.get_mut(first..) {
+            // Stable: what one decider says of one entity at one moment keeps its order.
+            found.sort_by(|left, right| evidence_order(left).cmp(&evidence_order(right)));
+        }
+    }
+}
+
+fn score_order(left: &ScoredFlow, right: &ScoredFlow) -> std::cmp::Ordering {
+    let order = |scored: &ScoredFlow| (scored.time, *scored.key.words(), scored.packets, scored.score.to_bits());
+    order(left).cmp(&order(right))
+}
+
+type Order = (Timestamp, u8, Option<std::net::IpAddr>, Option<std::net::IpAddr>, Option<u16>);
+
+fn evidence_order(evidence: &Evidence) -> Order {
+    (evidence.time, evidence.detector as u8, evidence.source, evidence.target, evidence.port)
+}
+
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod tests;
