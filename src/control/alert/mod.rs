@@ -1,21 +1,238 @@
 //! Evidence to alerts: deduplication with log-spaced repeats.
 //!
-//! Owns what has been alerted so far (bounded); knows neither the store nor HTTP.
+//! Owns what has been alerted so far (bounded); knows neither the store nor HTTP. Time is capture time, so that a capture
+//! gives the same alerts at any speed.
 
-use crate::dataplane::detect::Evidence;
-use crate::units::Timestamp;
+use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::{Detector, Evidence};
+use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 
 /// One alert as it is stored and served. Append-only: a repeat is a new alert that names the first one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alert {
-    /// Stable over restarts, made from what the alert is about (detector, kind, source, target, port) and its first time.
+    /// Stable over restarts, made from what the alert is about (detector, kind, source, target, port) and its first time;
+    /// repeats share it and differ in `occurrences`.
     pub id: String,
-    /// How many pieces of evidence of this kind there were so far, this one included: 1, then log-spaced (10, 100, ...).
+    /// How many pieces of evidence of this kind there were so far, this one included: 1, then log-spaced (10, 100, ...),
+    /// and in between where the severity rose.
     pub occurrences: u64,
     /// Capture time of the first evidence.
     pub first_seen: Timestamp,
     /// What was found, with its terms and thresholds.
     #[serde(flatten)]
     pub evidence: Evidence,
+}
+
+/// Limits of the deduplication.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Silence after which the same thing is a new alert, seconds of capture time. Too short: the same attack comes anew
+    /// all the time; too long: a second attack of the same source hides among the repeats of the first.
+    pub quiet_s: u64,
+    /// Repeats let through: each this many times the one before.
+    pub repeat_factor: u64,
+    /// Affairs remembered; beyond that the quarter that was quiet longest is forgotten, and would alert anew.
+    pub remembered: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { quiet_s: 3600, repeat_factor: 10, remembered: 1 << 16 }
+    }
+}
+
+/// What makes two pieces of evidence one affair.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+struct Affair {
+    detector: Detector,
+    /// Kinds are few and theirs is a closed list, but they are strings: the first 128 bits of their hash will do.
+    kind: u128,
+    source: Option<IpAddr>,
+    target: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+struct Known {
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    occurrences: u64,
+    next: u64,
+    severity: u8,
+}
+
+impl Touched for Known {
+    fn touched(&self) -> Timestamp {
+        self.last_seen
+    }
+}
+
+/// Turns evidence into alerts.
+pub struct Deduplicator {
+    settings: Settings,
+    known: ColdMap<Affair, Known>,
+    suppressed: u64,
+}
+
+impl Deduplicator {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings) -> Deduplicator {
+        Deduplicator { known: ColdMap::new(settings.remembered), settings, suppressed: 0 }
+    }
+
+    /// The alert that this evidence makes, if it is the first of its affair, the 10th, 100th, ..., or more severe than all
+    /// before. Another kind is another affair and passes at once.
+    pub fn push(&mut self, evidence: Evidence) -> Option<Alert> {
+        let affair = Affair {
+            detector: evidence.detector,
+            kind: first_128(&Sha256::digest(evidence.kind.as_bytes())),
+            source: evidence.source,
+            target: evidence.target,
+            port: evidence.port,
+        };
+        let fresh = || Known {
+            first_seen: evidence.time,
+            last_seen: evidence.time,
+            occurrences: 0,
+            next: 1,
+            severity: evidence.severity,
+        };
+        let known = self.known.entry(affair, fresh);
+        if evidence.time.since(known.last_seen) > self.settings.quiet_s.saturating_mul(SECOND) {
+            *known = fresh();
+        }
+        known.last_seen = known.last_seen.max(evidence.time);
+        known.occurrences += 1;
+        let due = known.occurrences >= known.next;
+        let worse = evidence.severity < known.severity;
+        if due {
+            known.next = known.next.saturating_mul(self.settings.repeat_factor.max(2));
+        }
+        known.severity = known.severity.min(evidence.severity);
+        if !due && !worse {
+            self.suppressed += 1;
+            return None;
+        }
+        Some(Alert {
+            id: id(&affair, known.first_seen),
+            occurrences: known.occurrences,
+            first_seen: known.first_seen,
+            evidence,
+        })
+    }
+
+    /// Evidence that made no alert because it repeated one.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+
+    /// Affairs forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.known.forgotten()
+    }
+}
+
+fn first_128(digest: &[u8]) -> u128 {
+    digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// 128 bits of SHA-256 over everything that makes the affair, each part told from the next by its length or a mark.
+fn id(affair: &Affair, first_seen: Timestamp) -> String {
+    let mut hash = Sha256::new();
+    hash.update(affair.detector.name());
+    hash.update([0]);
+    hash.update(affair.kind.to_be_bytes());
+    for address in [affair.source, affair.target] {
+        match address {
+            None => hash.update([0]),
+            Some(IpAddr::V4(address)) => {
+                hash.update([4]);
+                hash.update(address.octets());
+            }
+            Some(IpAddr::V6(address)) => {
+                hash.update([6]);
+                hash.update(address.octets());
+            }
+        }
+    }
+    match affair.port {
+        None => hash.update([0]),
+        Some(port) => {
+            hash.update([1]);
+            hash.update(port.to_be_bytes());
+        }
+    }
+    hash.update(first_seen.0.to_be_bytes());
+    format!("{:032x}", first_128(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(second: u64, kind: &str, severity: u8, last_octet: u8) -> Evidence {
+        Evidence {
+            detector: Detector::Scan,
+            kind: kind.to_owned(),
+            time: Timestamp(second * SECOND),
+            severity,
+            confidence: 1.0,
+            source: Some(IpAddr::from([10, 0, 0, last_octet])),
+            target: None,
+            port: None,
+            protocol: None,
+            summary: String::new(),
+            terms: Vec::new(),
+            flow: None,
+        }
+    }
+
+    #[test]
+    fn repeats_are_log_spaced_and_share_an_id() {
+        let mut alerts = Deduplicator::new(Settings::default());
+        let passed: Vec<_> = (0..1500).filter_map(|second| alerts.push(evidence(second, "vertical", 3, 1))).collect();
+        assert_eq!(passed.iter().map(|alert| alert.occurrences).collect::<Vec<_>>(), [1, 10, 100, 1000]);
+        assert!(passed.iter().all(|alert| alert.id == passed[0].id && alert.first_seen == Timestamp(0)));
+        assert_eq!((alerts.suppressed(), passed[0].id.len()), (1496, 32));
+    }
+
+    #[test]
+    fn worse_and_other_things_pass_at_once() {
+        let mut alerts = Deduplicator::new(Settings::default());
+        let first = alerts.push(evidence(0, "vertical", 3, 1)).unwrap();
+        assert!(alerts.push(evidence(1, "vertical", 3, 1)).is_none());
+        let worse = alerts.push(evidence(2, "vertical", 2, 1)).unwrap();
+        assert_eq!((worse.id.as_str(), worse.occurrences), (first.id.as_str(), 3));
+        assert!(alerts.push(evidence(3, "vertical", 3, 1)).is_none());
+        assert_ne!(alerts.push(evidence(4, "horizontal", 3, 1)).unwrap().id, first.id);
+        assert_ne!(alerts.push(evidence(5, "vertical", 3, 2)).unwrap().id, first.id);
+    }
+
+    #[test]
+    fn after_a_quiet_time_it_is_a_new_alert() {
+        let mut alerts = Deduplicator::new(Settings { quiet_s: 60, ..Settings::default() });
+        let first = alerts.push(evidence(0, "vertical", 3, 1)).unwrap();
+        assert!(alerts.push(evidence(60, "vertical", 3, 1)).is_none());
+        let second = alerts.push(evidence(121, "vertical", 3, 1)).unwrap();
+        assert_eq!((second.occurrences, second.first_seen), (1, Timestamp(121 * SECOND)));
+        assert_ne!(second.id, first.id);
+    }
+
+    #[test]
+    fn ids_do_not_depend_on_the_process() {
+        let id = |_| Deduplicator::new(Settings::default()).push(evidence(7, "vertical", 3, 1)).unwrap().id;
+        assert_eq!(id(0), id(1));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut alerts = Deduplicator::new(Settings { remembered: 16, ..Settings::default() });
+        for number in 0..200 {
+            assert!(alerts.push(evidence(u64::from(number), "vertical", 3, number)).is_some());
+        }
+        assert!(alerts.forgotten() >= 180);
+    }
 }
