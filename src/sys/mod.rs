@@ -2,7 +2,13 @@
 #![allow(unsafe_code)]
 
 pub mod affinity;
+pub mod bpffs;
+pub mod ethtool;
 pub mod hash;
+pub mod mapping;
 pub mod memory;
+pub mod netlink;
+pub mod netns;
 pub mod prefetch;
 pub mod signals;
+pub mod socket;

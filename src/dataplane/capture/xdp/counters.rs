@@ -1,0 +1,337 @@
+//! The counters that outlive the process, and the loss equation over them.
+//!
+//! Two BPF arrays, mapped into our memory and pinned beside the program:
+//! * `shrike_xdp`: what the program did with each frame, a row per queue, a slot per CPU ([`XDP_COUNTS`] values each);
+//! * `shrike_worker`: what our side did, [`WORKER_CELLS`] per queue: the worker's [`crate::metrics::Counter`]s first,
+//!   then what the source counts itself and the socket's statistics, copied at each `maintain`.
+//!
+//! ```text
+//!   seen       = redirected + passed_arp + passed_neighbour + passed_management + passed_no_socket
+//!   passed_arp + passed_neighbour + passed_management = copied + copy_lost
+//!   redirected + copied = frames_received + refused_{ring_full, no_frame, too_long, unbound, other}
+//!                         + abandoned + lost_at_death + in flight
+//! ```
+//!
+//! `frames_received` is the worker's own count. No term is computed from another but `lost_at_death`, which is taken
+//! once, when a queue is opened after a process that did not close it: what was redirected and neither refused nor
+//! received by then (copies still unread are not lost: their ring is pinned too).
+
+use crate::metrics::{COUNTERS, Counter, CounterMemory};
+use crate::sys::mapping::SharedCells;
+use libbpf_rs::{MapCore, MapHandle};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Values in one slot of `shrike_xdp`: `struct counts` of `src/bpf/shrike.bpf.c`.
+pub(super) const XDP_COUNTS: usize = 16;
+/// Cells of one queue in `shrike_worker`: `struct worker_cells` there.
+pub(super) const WORKER_CELLS: usize = 128;
+/// Where the cells after the worker's own counters begin.
+const SOURCE_CELLS: usize = 64;
+
+const _: () = assert!(COUNTERS.len() <= SOURCE_CELLS, "the worker's counters must fit before the source's own");
+
+/// Cells that the source writes, after the worker's counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub(super) enum Cell {
+    RingFrames = SOURCE_CELLS,
+    MirrorFrames,
+    RxDropped,
+    RxInvalidDescs,
+    TxInvalidDescs,
+    RxRingFull,
+    RxFillRingEmptyDescs,
+    TxRingEmptyDescs,
+    Openings,
+    Deaths,
+    LostAtDeath,
+    Open,
+    Waiting,
+    InvalidDescriptors,
+    Abandoned,
+}
+
+/// Every field of `XDP_STATISTICS` (include/uapi/linux/if_xdp.h), summed over all sockets the queue has had.
+///
+/// What each means in copy mode, read in net/xdp/xsk.c and confirmed on veth in native and generic mode (Linux 6.18,
+/// `tests/live_xdp.rs`): a frame lost for want of a fill entry is counted in `rx_dropped` *and* in
+/// `rx_fill_ring_empty_descs`; one lost to a full RX ring in `rx_ring_full` only; one longer than a frame in
+/// `rx_dropped` only. So the frames lost at the socket are `rx_dropped + rx_ring_full`, and
+/// `rx_fill_ring_empty_descs` is a reason, not a term. In zero-copy mode the driver takes fill entries in bulk, so
+/// `rx_fill_ring_empty_descs` counts attempts, and frames lost that way show only in the NIC's counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct SocketStatistics {
+    /// Frames dropped for want of a fill entry or because they were too long.
+    pub rx_dropped: u64,
+    /// Fill entries the kernel refused.
+    pub rx_invalid_descs: u64,
+    /// TX entries the kernel refused.
+    pub tx_invalid_descs: u64,
+    /// Frames dropped because the RX ring was full.
+    pub rx_ring_full: u64,
+    /// Times the fill ring was found empty.
+    pub rx_fill_ring_empty_descs: u64,
+    /// Times the TX ring was found empty.
+    pub tx_ring_empty_descs: u64,
+}
+
+/// The books of one queue at one moment; see the module's documentation for how the terms add up.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct QueueAccount {
+    /// Queue number on its interface. The last row of an interface stands for all queues beyond the program's range.
+    pub queue: u32,
+    /// Frames the XDP program saw.
+    pub seen: u64,
+    /// Bytes of them.
+    pub bytes_seen: u64,
+    /// Given to the socket.
+    pub redirected: u64,
+    /// ARP left to the kernel.
+    pub passed_arp: u64,
+    /// IPv6 neighbour and router discovery left to the kernel.
+    pub passed_neighbour: u64,
+    /// Management frames left to the kernel.
+    pub passed_management: u64,
+    /// Left to the kernel because no socket was there.
+    pub passed_no_socket: u64,
+    /// Passed frames copied for the worker.
+    pub copied: u64,
+    /// Passed frames for whose copy there was no room.
+    pub copy_lost: u64,
+    /// Redirects refused because the RX ring was full.
+    pub refused_ring_full: u64,
+    /// Redirects refused because the fill ring was empty.
+    pub refused_no_frame: u64,
+    /// Redirects refused because the frame was too long.
+    pub refused_too_long: u64,
+    /// Redirects refused because the socket was going.
+    pub refused_unbound: u64,
+    /// Redirects refused for another reason.
+    pub refused_other: u64,
+    /// Frames the worker counted as received (its own counter of that name).
+    pub frames_received: u64,
+    /// Frames the source took from RX rings, counted at the ring.
+    pub ring_frames: u64,
+    /// Copies the source took, counted at their ring.
+    pub mirror_frames: u64,
+    /// Frames that waited in the ring at the last `maintain`.
+    pub waiting: u64,
+    /// Descriptors outside the UMEM, shown as empty frames.
+    pub invalid_descriptors: u64,
+    /// Frames still in the RX ring when the socket was closed without draining it first.
+    pub abandoned: u64,
+    /// Sockets opened.
+    pub openings: u64,
+    /// Sockets that died with their process.
+    pub deaths: u64,
+    /// Frames that died with them.
+    pub lost_at_death: u64,
+    /// The sockets' own statistics.
+    pub socket: SocketStatistics,
+    /// The worker's counters, by name.
+    pub worker: Vec<(&'static str, u64)>,
+}
+
+impl QueueAccount {
+    /// Redirects the socket refused.
+    pub fn refused(&self) -> u64 {
+        self.refused_ring_full
+            + self.refused_no_frame
+            + self.refused_too_long
+            + self.refused_unbound
+            + self.refused_other
+    }
+
+    /// Frames the kernel kept for itself while the socket was there.
+    pub fn kept(&self) -> u64 {
+        self.passed_arp + self.passed_neighbour + self.passed_management
+    }
+
+    /// Frames on their way to the worker: in the RX ring, in the ring of copies, or in a burst not yet published. Zero
+    /// when all is quiet; never below zero nor above what those rings hold, or the equation does not close.
+    pub fn in_flight(&self) -> i128 {
+        i128::from(self.redirected) + i128::from(self.copied)
+            - i128::from(self.frames_received)
+            - i128::from(self.refused())
+            - i128::from(self.abandoned)
+            - i128::from(self.lost_at_death)
+    }
+
+    /// Whether what the program saw is what it did. Exact when quiet; while frames run, the terms are read one after
+    /// the other and may be a few apart.
+    pub fn program_closes(&self) -> bool {
+        self.seen == self.redirected + self.kept() + self.passed_no_socket
+            && self.kept() == self.copied + self.copy_lost
+    }
+
+    /// The worker's counter of that name.
+    pub fn worker(&self, name: &str) -> u64 {
+        self.worker.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
+    }
+}
+
+/// Both arrays of one interface, mapped.
+#[derive(Debug)]
+pub(super) struct CounterMaps {
+    xdp: SharedCells,
+    worker: SharedCells,
+    queues: usize,
+    cpus: usize,
+}
+
+impl CounterMaps {
+    pub(super) fn map(xdp: &MapHandle, worker: &MapHandle, queues: u32) -> io::Result<CounterMaps> {
+        let queues = queues.max(1) as usize;
+        let slots = xdp.max_entries() as usize;
+        if worker.max_entries() as usize != queues
+            || xdp.value_size() as usize != XDP_COUNTS * 8
+            || worker.value_size() as usize != WORKER_CELLS * 8
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "counter maps of another version of shrike"));
+        }
+        use std::os::fd::AsFd;
+        Ok(CounterMaps {
+            xdp: SharedCells::map(xdp.as_fd(), slots * XDP_COUNTS)?,
+            worker: SharedCells::map(worker.as_fd(), queues * WORKER_CELLS)?,
+            queues,
+            cpus: slots / (queues + 1),
+        })
+    }
+
+    /// The cells of one queue in `shrike_worker`; empty for a queue beyond the map.
+    #[inline]
+    pub(super) fn worker_cells(&self, queue: u32) -> &[AtomicU64] {
+        let from = (queue as usize).saturating_mul(WORKER_CELLS);
+        self.worker.cells().get(from..from + WORKER_CELLS).unwrap_or_default()
+    }
+
+    /// Reads one of the source's cells.
+    #[inline]
+    pub(super) fn cell(&self, queue: u32, cell: Cell) -> u64 {
+        self.worker_cells(queue).get(cell as usize).map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    /// Writes one of the source's cells; the queue's source is their only writer.
+    #[inline]
+    pub(super) fn set_cell(&self, queue: u32, cell: Cell, value: u64) {
+        if let Some(place) = self.worker_cells(queue).get(cell as usize) {
+            place.store(value, Relaxed);
+        }
+    }
+
+    /// Adds to one of the source's cells.
+    #[inline]
+    pub(super) fn add_cell(&self, queue: u32, cell: Cell, count: u64) {
+        self.set_cell(queue, cell, self.cell(queue, cell).wrapping_add(count));
+    }
+
+    fn program_sum(&self, row: usize, field: usize) -> u64 {
+        (0..self.cpus)
+            .filter_map(|cpu| self.xdp.cells().get((row * self.cpus + cpu) * XDP_COUNTS + field))
+            .map(|cell| cell.load(Relaxed))
+            .fold(0, u64::wrapping_add)
+    }
+
+    /// The books of one queue. `queue == queues` is the row of frames beyond the program's range.
+    pub(super) fn account(&self, queue: u32) -> QueueAccount {
+        let row = (queue as usize).min(self.queues);
+        // Later stages are read first, so that a frame on its way is missing on the right side rather than on the left.
+        let cells = self.worker_cells(queue);
+        let cell = |cell: Cell| cells.get(cell as usize).map_or(0, |cell| cell.load(Relaxed));
+        let worker = COUNTERS
+            .iter()
+            .map(|counter| (counter.name(), cells.get(*counter as usize).map_or(0, |cell| cell.load(Relaxed))))
+            .collect();
+        let mut account = QueueAccount {
+            queue,
+            worker,
+            frames_received: cells.get(Counter::FramesReceived as usize).map_or(0, |cell| cell.load(Relaxed)),
+            ring_frames: cell(Cell::RingFrames),
+            mirror_frames: cell(Cell::MirrorFrames),
+            waiting: cell(Cell::Waiting),
+            invalid_descriptors: cell(Cell::InvalidDescriptors),
+            abandoned: cell(Cell::Abandoned),
+            openings: cell(Cell::Openings),
+            deaths: cell(Cell::Deaths),
+            lost_at_death: cell(Cell::LostAtDeath),
+            socket: SocketStatistics {
+                rx_dropped: cell(Cell::RxDropped),
+                rx_invalid_descs: cell(Cell::RxInvalidDescs),
+                tx_invalid_descs: cell(Cell::TxInvalidDescs),
+                rx_ring_full: cell(Cell::RxRingFull),
+                rx_fill_ring_empty_descs: cell(Cell::RxFillRingEmptyDescs),
+                tx_ring_empty_descs: cell(Cell::TxRingEmptyDescs),
+            },
+            ..QueueAccount::default()
+        };
+        let fields = [
+            (8, &mut account.refused_ring_full),
+            (9, &mut account.refused_no_frame),
+            (10, &mut account.refused_too_long),
+            (11, &mut account.refused_unbound),
+            (12, &mut account.refused_other),
+            (7, &mut account.copy_lost),
+            (6, &mut account.copied),
+            (5, &mut account.passed_no_socket),
+            (4, &mut account.passed_management),
+            (3, &mut account.passed_neighbour),
+            (2, &mut account.passed_arp),
+            (1, &mut account.redirected),
+            (13, &mut account.bytes_seen),
+            (0, &mut account.seen),
+        ];
+        for (field, value) in fields {
+            *value = self.program_sum(row, field);
+        }
+        account
+    }
+
+    /// Every queue's books, and last the row of queues beyond the program's range if it saw any frame.
+    pub(super) fn accounts(&self) -> Vec<QueueAccount> {
+        let beyond = self.account(u32::try_from(self.queues).unwrap_or(u32::MAX));
+        let queues = (0..self.queues).map(|queue| self.account(u32::try_from(queue).unwrap_or(u32::MAX)));
+        queues.chain((beyond.seen > 0).then_some(beyond)).collect()
+    }
+}
+
+/// The worker's counters of one queue, in the pinned map.
+pub(super) struct WorkerCounters {
+    pub(super) maps: Arc<CounterMaps>,
+    pub(super) queue: u32,
+}
+
+impl CounterMemory for WorkerCounters {
+    fn cells(&self) -> &[AtomicU64] {
+        self.maps.worker_cells(self.queue).get(..SOURCE_CELLS).unwrap_or_default()
+    }
+}
+
+/// Reads the pinned counters of an interface from outside the process that writes them, also after its death.
+#[derive(Debug)]
+pub struct CounterReader {
+    maps: CounterMaps,
+}
+
+impl CounterReader {
+    /// Opens the maps pinned in `directory` (see [`super::pin_path`]).
+    ///
+    /// # Errors
+    /// Nothing is pinned there, or by another version.
+    pub fn open(directory: &Path) -> io::Result<CounterReader> {
+        let open = |name: &str| {
+            MapHandle::from_pinned_path(directory.join(name)).map_err(|error| io::Error::other(error.to_string()))
+        };
+        let (xdp, worker) = (open("shrike_xdp")?, open("shrike_worker")?);
+        let queues = worker.max_entries();
+        Ok(CounterReader { maps: CounterMaps::map(&xdp, &worker, queues)? })
+    }
+
+    /// Every queue's books.
+    pub fn accounts(&self) -> Vec<QueueAccount> {
+        self.maps.accounts()
+    }
+}

@@ -1,0 +1,740 @@
+//! One interface: attaching, opening queues, watching it, coming back after it went, leaving cleanly.
+
+use super::counters::{Cell, CounterMaps, QueueAccount};
+use super::error::XdpError;
+use super::mirror::Mirror;
+use super::napi;
+use super::program::{AttachMode, Program};
+use super::rings::{QueueFacts, Rings};
+use super::rss::{self, SymmetricRss};
+use super::settings::{InterfaceSettings, Mode, Shared};
+use super::source::{Slot, XdpSource, lock};
+use crate::sys::ethtool::Ethtool;
+use crate::sys::netlink::{Link, LinkCounters, Netlink, XdpAttachment};
+use crate::sys::netns::Namespace;
+use crate::sys::{bpffs, ethtool};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// How often an interface is looked at. Re-arming must be done within 2 s of its return.
+const WATCH_PERIOD: Duration = Duration::from_millis(100);
+/// Most queues of one interface; the counters of each take 1 KiB and 128 bytes a CPU.
+const QUEUES_MAX: u32 = 1024;
+
+/// How an interface is doing.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum InterfaceState {
+    /// Attached, with a carrier.
+    Running,
+    /// Attached, but down or without a carrier.
+    NoCarrier,
+    /// Gone or not attachable at present; tried again until it is back.
+    Away {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What an interface got and how it is doing.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct InterfaceStatus {
+    /// `namespace/name` or the name.
+    pub interface: String,
+    /// Driver, such as `veth`.
+    pub driver: String,
+    /// Where the program runs, as read back.
+    pub attached: AttachMode,
+    /// Modes that were tried before, with what the kernel said.
+    pub refused: Vec<String>,
+    /// Whether ARP, neighbour discovery and management are left to the kernel.
+    pub shared: bool,
+    /// Receive queues in use.
+    pub queues_in_use: u32,
+    /// Queues opened, with what they got.
+    pub queues: Vec<QueueFacts>,
+    /// Whether both directions of a flow come to one queue.
+    pub rss: SymmetricRss,
+    /// Maps and counts of a former process were taken over.
+    pub taken_over: bool,
+    /// Times the interface was attached anew after it had gone.
+    pub rearmed: u64,
+    /// Largest payload of a frame, bytes.
+    pub mtu_bytes: u32,
+    /// Present state.
+    pub state: InterfaceState,
+}
+
+/// The NIC's own side of the books.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct NicCounters {
+    /// Standard counters.
+    pub link: LinkCounters,
+    /// Of the driver's own counters (`ethtool -S`) those that speak of loss: drops, misses, errors, full or empty rings.
+    pub driver: Vec<(String, u64)>,
+}
+
+/// An interface that Shrike's program is attached to.
+///
+/// Dropping it detaches the program, removes the pins and restores what was changed. Sources may outlive it; they then
+/// see no more frames.
+pub struct Interface {
+    shared: Arc<Inner>,
+    watcher: Option<std::thread::JoinHandle<()>>,
+    _lock: UnixDatagram,
+}
+
+struct Inner {
+    settings: InterfaceSettings,
+    namespace: Namespace,
+    maps: Arc<CounterMaps>,
+    slots: Vec<Arc<Slot>>,
+    queue_list: Vec<u32>,
+    active: Mutex<Active>,
+    status: Mutex<InterfaceStatus>,
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+/// What only the watcher and set-up touch.
+struct Active {
+    program: Program,
+    inside: Option<Inside>,
+    /// Index of the interface the program is attached to.
+    index: Option<u32>,
+    mode: AttachMode,
+    rss_before: Option<rss::Saved>,
+    busy_poll_on: bool,
+}
+
+/// Sockets opened inside the interface's namespace.
+struct Inside {
+    netlink: Netlink,
+    ethtool: Ethtool,
+    identity: Option<(u64, u64)>,
+}
+
+impl Inside {
+    fn open(settings: &InterfaceSettings, namespace: &Namespace) -> io::Result<Inside> {
+        let identity = namespace_identity(namespace);
+        let (netlink, ethtool) = namespace.run(|| (Netlink::open(), Ethtool::open(&settings.name)))?;
+        Ok(Inside { netlink: netlink?, ethtool: ethtool?, identity })
+    }
+}
+
+/// The directory in which an interface's maps and links are pinned.
+pub fn pin_path(settings: &InterfaceSettings) -> PathBuf {
+    // A BPF file system refuses dots, and a name may not leave its directory.
+    let plain = |text: &str| {
+        text.chars().fold(String::new(), |mut name, letter| {
+            if letter.is_ascii_alphanumeric() || letter == '-' || letter == '_' {
+                name.push(letter);
+            } else {
+                name.push_str(&format!("+{:x}", u32::from(letter)));
+            }
+            name
+        })
+    };
+    let space = settings.namespace.as_deref().map_or_else(String::new, |space| format!("{}@", plain(space)));
+    instance_path(settings).join(format!("{space}{}", plain(&settings.name)))
+}
+
+fn instance_path(settings: &InterfaceSettings) -> PathBuf {
+    settings.pin_directory.join(&settings.instance)
+}
+
+/// Takes off whatever a dead `shrike` of that instance left attached and removes its pins. For `demo`, tests and people;
+/// `run` does not need it.
+///
+/// # Errors
+/// A pin could not be removed.
+pub fn remove_leftovers(pin_directory: &Path, instance: &str) -> io::Result<()> {
+    let root = pin_directory.join(instance);
+    let entries = match std::fs::read_dir(&root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        super::program::clear(&path)?;
+        std::fs::remove_dir(&path)?;
+    }
+    bpffs::remove(&root).map(|_| ())
+}
+
+impl Interface {
+    /// Attaches the program, in the best mode the settings allow, and begins to watch the interface. No socket is open
+    /// yet: frames pass to the kernel and are counted as `passed_no_socket`.
+    ///
+    /// Needs CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON; CAP_SYS_ADMIN to mount the BPF file system or enter a namespace.
+    ///
+    /// # Errors
+    /// See [`XdpError`]; nothing is left behind.
+    pub fn attach(settings: &InterfaceSettings) -> Result<Interface, XdpError> {
+        let namespace = Namespace::named(settings.namespace.as_deref())
+            .map_err(|cause| XdpError::Namespace { interface: settings.label(), cause })?;
+        check_instance(settings)?;
+        let held = take_lock(settings)?;
+        let mut inside = Inside::open(settings, &namespace).map_err(|cause| match cause.raw_os_error() {
+            Some(libc::ENODEV) => no_interface(settings, &namespace, cause),
+            _ => XdpError::Namespace { interface: settings.label(), cause },
+        })?;
+        let link = inside.netlink.link(&settings.name).map_err(|cause| no_interface(settings, &namespace, cause))?;
+        let (in_use, possible) = queue_counts(&inside.ethtool, &link);
+        let queue_list: Vec<u32> =
+            if settings.queues.is_empty() { (0..in_use.min(QUEUES_MAX)).collect() } else { settings.queues.clone() };
+        if let Some(queue) = queue_list.iter().find(|queue| **queue >= in_use) {
+            return Err(XdpError::NoQueue {
+                interface: settings.label(),
+                name: settings.name.clone(),
+                queue: *queue,
+                queues: in_use,
+                prefix: namespace.command_prefix(),
+            });
+        }
+        let shared = match settings.shared {
+            Shared::Yes => true,
+            Shared::No => false,
+            Shared::Auto => inside.netlink.has_global_address(link.index).unwrap_or(false),
+        };
+
+        let root = instance_path(settings);
+        bpffs::ensure(&root).map_err(|cause| XdpError::Pin { path: root.display().to_string(), cause })?;
+        let dimension = possible.max(in_use).clamp(1, QUEUES_MAX);
+        let loaded = Program::load(settings, &pin_path(settings), dimension, shared);
+        let program = match loaded {
+            Ok(program) => program,
+            Err(error) => {
+                let _ = std::fs::remove_dir(pin_path(settings));
+                let _ = bpffs::remove(&root);
+                return Err(error);
+            }
+        };
+        let maps = CounterMaps::map(&program.xdp, &program.worker, dimension).map_err(|cause| XdpError::Map {
+            operation: "map the counters",
+            interface: settings.label(),
+            cause: cause.to_string(),
+        })?;
+        let taken_over = program.taken_over;
+        let mut active = Active {
+            program,
+            inside: Some(inside),
+            index: None,
+            mode: AttachMode::Native,
+            rss_before: None,
+            busy_poll_on: false,
+        };
+        let refused = match active.attach(settings, &namespace, &link) {
+            Ok(refused) => refused,
+            Err(error) => {
+                active.program.detach();
+                let _ = bpffs::remove(&root);
+                return Err(error);
+            }
+        };
+        let rss = active.prepare_nic(settings, &namespace, &queue_list);
+        let driver = active.inside.as_ref().and_then(|inside| inside.ethtool.driver().ok()).unwrap_or_default();
+        let status = InterfaceStatus {
+            interface: settings.label(),
+            driver,
+            attached: active.mode,
+            refused,
+            shared,
+            queues_in_use: in_use,
+            queues: Vec::new(),
+            rss,
+            taken_over,
+            rearmed: 0,
+            mtu_bytes: link.mtu_bytes,
+            state: if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier },
+        };
+        let inner = Arc::new(Inner {
+            settings: settings.clone(),
+            namespace,
+            maps: Arc::new(maps),
+            slots: (0..dimension).map(|_| Arc::new(Slot::default())).collect(),
+            queue_list,
+            active: Mutex::new(active),
+            status: Mutex::new(status),
+            stop: Mutex::new(false),
+            wake: Condvar::new(),
+        });
+        let watched = Arc::clone(&inner);
+        let watcher = std::thread::Builder::new()
+            .name(format!("watch-{}", settings.name))
+            .spawn(move || watched.watch())
+            .map_err(|cause| XdpError::Map {
+                operation: "start the watcher",
+                interface: settings.label(),
+                cause: cause.to_string(),
+            })?;
+        Ok(Interface { shared: inner, watcher: Some(watcher), _lock: held })
+    }
+
+    /// The queues to open: those asked for, or all in use.
+    pub fn queues(&self) -> &[u32] {
+        &self.shared.queue_list
+    }
+
+    /// Opens a queue: memory, socket, full fill ring, and only then its place in the map. Call it on the worker's core,
+    /// so that the memory lies on its NUMA node.
+    ///
+    /// # Errors
+    /// See [`XdpError`]; the queue is as it was.
+    pub fn open_queue(&self, queue: u32) -> Result<XdpSource, XdpError> {
+        self.shared.open_queue(queue)
+    }
+
+    /// What was obtained, and how the interface is doing.
+    pub fn status(&self) -> InterfaceStatus {
+        let mut status = lock(&self.shared.status).clone();
+        status.queues = self.shared.slots.iter().filter_map(|slot| lock(&slot.facts).clone()).collect();
+        status
+    }
+
+    /// Every queue's books.
+    pub fn accounts(&self) -> Vec<QueueAccount> {
+        self.shared.maps.accounts()
+    }
+
+    /// The NIC's own counters.
+    ///
+    /// # Errors
+    /// The interface is away.
+    pub fn nic_counters(&self) -> io::Result<NicCounters> {
+        let mut active = lock(&self.shared.active);
+        let Some(inside) = &mut active.inside else { return Err(io::Error::from_raw_os_error(libc::ENODEV)) };
+        let link = inside.netlink.link(&self.shared.settings.name)?;
+        let mut driver = inside.ethtool.statistics().unwrap_or_default();
+        driver.retain(|(name, _)| speaks_of_loss(name));
+        Ok(NicCounters { link: link.counters, driver })
+    }
+
+    /// Where this interface's counters are pinned.
+    pub fn pin_path(&self) -> PathBuf {
+        pin_path(&self.shared.settings)
+    }
+
+    /// Detaches, and gives the last state of the books. Stop and drop the sources first.
+    pub fn detach(mut self) -> Vec<QueueAccount> {
+        self.leave();
+        self.shared.maps.accounts()
+    }
+
+    fn leave(&mut self) {
+        let Some(watcher) = self.watcher.take() else { return };
+        *lock(&self.shared.stop) = true;
+        self.shared.wake.notify_all();
+        if watcher.join().is_err() {
+            tracing::error!(interface = %self.shared.settings.label(), "the watcher panicked");
+        }
+        let mut active = lock(&self.shared.active);
+        // The program goes before the sockets: a driver that redirects to closing sockets has crashed others.
+        active.program.detach();
+        active.restore_nic(&self.shared.settings, &self.shared.namespace);
+        active.inside = None;
+        drop(active);
+        for slot in &self.shared.slots {
+            slot.bury();
+        }
+        if let Err(error) = bpffs::remove(&instance_path(&self.shared.settings)) {
+            tracing::warn!(%error, "the BPF file system was left mounted");
+        }
+    }
+}
+
+impl Drop for Interface {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Inner {
+    fn open_queue(&self, queue: u32) -> Result<XdpSource, XdpError> {
+        let interface = || self.settings.label();
+        let slot = self.slots.get(queue as usize).ok_or_else(|| XdpError::NoQueue {
+            interface: interface(),
+            name: self.settings.name.clone(),
+            queue,
+            queues: u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
+            prefix: self.namespace.command_prefix(),
+        })?;
+        if slot.open.swap(true, AcqRel) {
+            return Err(XdpError::AlreadyOpen { interface: interface(), queue });
+        }
+        let opened = self.open_source(queue, slot);
+        if opened.is_err() {
+            slot.open.store(false, Release);
+        }
+        opened
+    }
+
+    fn open_source(&self, queue: u32, slot: &Arc<Slot>) -> Result<XdpSource, XdpError> {
+        let map_error = |operation: &'static str, cause: String| XdpError::Map {
+            operation,
+            interface: self.settings.label(),
+            cause,
+        };
+        let active = lock(&self.active);
+        let (shared, mtu_bytes) = {
+            let status = lock(&self.status);
+            (status.shared, status.mtu_bytes)
+        };
+        let rings = self.bind(queue, active.mode, mtu_bytes)?;
+        let maps = &self.maps;
+        if maps.cell(queue, Cell::Open) != 0 {
+            // A process died with this queue open. Its socket is gone (ours is bound), nothing is redirected now.
+            let account = maps.account(queue);
+            let unread = account.copied.saturating_sub(account.mirror_frames);
+            let lost = account.in_flight() - i128::from(unread);
+            maps.add_cell(queue, Cell::Deaths, 1);
+            maps.add_cell(queue, Cell::LostAtDeath, u64::try_from(lost).unwrap_or(0));
+        }
+        let mirror = if shared {
+            let ring = active
+                .program
+                .mirror(queue)
+                .map_err(|error| map_error("make the ring of copies", error.to_string()))?;
+            Some(Mirror::open(ring).map_err(|error| map_error("map the ring of copies", error.to_string()))?)
+        } else {
+            None
+        };
+        maps.set_cell(queue, Cell::Open, 1);
+        maps.add_cell(queue, Cell::Openings, 1);
+        *lock(&slot.facts) = Some(rings.facts().clone());
+        slot.reset();
+        let sockets =
+            active.program.socket_map().map_err(|error| map_error("open the socket map", error.to_string()))?;
+        let account = maps.account(queue).socket;
+        let source = XdpSource {
+            capacity: rings.facts().ring_entries,
+            busy_poll: matches!(rings.facts().busy_poll, Some(Ok(()))),
+            rings: Some(rings),
+            mirror,
+            maps: Arc::clone(maps),
+            slot: Arc::clone(slot),
+            sockets,
+            queue,
+            base: [
+                account.rx_dropped,
+                account.rx_invalid_descs,
+                account.tx_invalid_descs,
+                account.rx_ring_full,
+                account.rx_fill_ring_empty_descs,
+                account.tx_ring_empty_descs,
+            ],
+            idle: true,
+        };
+        if let Some(rings) = &source.rings {
+            active
+                .program
+                .insert_socket(queue, rings.borrowed())
+                .map_err(|error| map_error("put the socket into the map", error.to_string()))?;
+        }
+        Ok(source)
+    }
+
+    fn bind(&self, queue: u32, mode: AttachMode, mtu_bytes: u32) -> Result<Rings, XdpError> {
+        self.namespace
+            .run(|| Rings::open(&self.settings, queue, mode, mtu_bytes))
+            .map_err(|cause| XdpError::Namespace { interface: self.settings.label(), cause })?
+    }
+
+    fn watch(&self) {
+        loop {
+            let stop = lock(&self.stop);
+            let (stop, _) = self
+                .wake
+                .wait_timeout_while(stop, WATCH_PERIOD, |stop| !*stop)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *stop {
+                return;
+            }
+            drop(stop);
+            for slot in &self.slots {
+                slot.bury();
+            }
+            let state = self.look();
+            let mut status = lock(&self.status);
+            if status.state != state {
+                tracing::info!(interface = %status.interface, ?state, "interface");
+                status.state = state;
+            }
+        }
+    }
+
+    /// Looks at the interface once and puts right what can be.
+    fn look(&self) -> InterfaceState {
+        let mut active = lock(&self.active);
+        let here = namespace_identity(&self.namespace);
+        if active.inside.as_ref().is_none_or(|inside| inside.identity != here) {
+            // The namespace went, or another of the name came: our sockets must not keep the old one alive.
+            active.inside = None;
+            match Inside::open(&self.settings, &self.namespace) {
+                Ok(inside) => active.inside = Some(inside),
+                Err(error) => return self.away(&mut active, error.to_string()),
+            }
+        }
+        let Some(inside) = &mut active.inside else { return self.away(&mut active, "namespace gone".to_owned()) };
+        let link = match inside.netlink.link(&self.settings.name) {
+            Ok(link) => link,
+            Err(error) => return self.away(&mut active, error.to_string()),
+        };
+        let in_use = queue_counts(&inside.ethtool, &link).0;
+        let ours = link.xdp_program == active.program.program_id();
+        if active.index != Some(link.index) || !ours {
+            if active.index.is_some_and(|index| index != link.index) {
+                self.away(&mut active, String::new());
+            }
+            if let Err(error) = self.come_back(&mut active, &link) {
+                return InterfaceState::Away { reason: error.to_string() };
+            }
+        }
+        let mut status = lock(&self.status);
+        status.queues_in_use = in_use;
+        status.mtu_bytes = link.mtu_bytes;
+        if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier }
+    }
+
+    fn away(&self, active: &mut Active, reason: String) -> InterfaceState {
+        if active.index.take().is_some() {
+            for slot in &self.slots {
+                slot.gone.store(true, Release);
+            }
+        }
+        InterfaceState::Away { reason }
+    }
+
+    /// Attaches anew and makes a socket for every open queue, to be taken over by its source.
+    fn come_back(&self, active: &mut Active, link: &Link) -> Result<(), XdpError> {
+        let new_interface = active.index.is_none();
+        let refused = active.attach(&self.settings, &self.namespace, link)?;
+        let attached = active.mode;
+        {
+            let mut status = lock(&self.status);
+            status.attached = attached;
+            status.refused = refused;
+            status.rearmed += 1;
+        }
+        if !new_interface {
+            return Ok(()); // the program was taken off by somebody; the sockets are as they were
+        }
+        let result = self.rebind(active, link);
+        if result.is_err() {
+            active.index = None;
+        }
+        let rss = active.prepare_nic(&self.settings, &self.namespace, &self.queue_list);
+        lock(&self.status).rss = rss;
+        result
+    }
+
+    fn rebind(&self, active: &Active, link: &Link) -> Result<(), XdpError> {
+        for (queue, slot) in self.slots.iter().enumerate() {
+            if !slot.open.load(Acquire) || slot.is_stopped() {
+                continue;
+            }
+            let queue = u32::try_from(queue).unwrap_or(u32::MAX);
+            let rings = self.bind(queue, active.mode, link.mtu_bytes)?;
+            active.program.insert_socket(queue, rings.borrowed()).map_err(|error| XdpError::Map {
+                operation: "put the socket into the map",
+                interface: self.settings.label(),
+                cause: error.to_string(),
+            })?;
+            self.maps.add_cell(queue, Cell::Openings, 1);
+            slot.deliver(rings);
+            slot.gone.store(false, Release);
+        }
+        Ok(())
+    }
+}
+
+impl Active {
+    /// Attaches to the interface in the best mode allowed; gives what was refused before that worked.
+    fn attach(
+        &mut self,
+        settings: &InterfaceSettings,
+        namespace: &Namespace,
+        link: &Link,
+    ) -> Result<Vec<String>, XdpError> {
+        let current = match link.xdp {
+            XdpAttachment::Native => Some(AttachMode::Native),
+            XdpAttachment::Generic => Some(AttachMode::Generic),
+            _ => None,
+        };
+        let kept = current.filter(|_| self.program.is_pinned_on(link.index));
+        let modes: &[AttachMode] = match (settings.mode, kept) {
+            (Mode::Generic, _) | (Mode::Auto, Some(AttachMode::Generic)) => &[AttachMode::Generic],
+            (Mode::ZeroCopy | Mode::Copy, _) | (Mode::Auto, Some(AttachMode::Native)) => &[AttachMode::Native],
+            (Mode::Auto, None) => &[AttachMode::Native, AttachMode::Generic],
+        };
+        let mut refused = Vec::new();
+        for (number, mode) in modes.iter().enumerate() {
+            let program = &mut self.program;
+            let result = namespace
+                .run(|| program.attach(link.index, *mode, kept))
+                .map_err(|cause| XdpError::Namespace { interface: settings.label(), cause })?;
+            match result {
+                Ok(()) => {
+                    self.index = Some(link.index);
+                    self.mode = self.read_back(settings).unwrap_or(*mode);
+                    return Ok(refused);
+                }
+                Err(cause) => {
+                    let error = attach_error(settings, namespace, link, *mode, cause);
+                    if number + 1 == modes.len()
+                        || matches!(error, XdpError::Foreign { .. } | XdpError::NotPermitted { .. })
+                    {
+                        return Err(error);
+                    }
+                    refused.push(error.to_string());
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    fn read_back(&mut self, settings: &InterfaceSettings) -> Option<AttachMode> {
+        match self.inside.as_mut()?.netlink.link(&settings.name).ok()?.xdp {
+            XdpAttachment::Generic => Some(AttachMode::Generic),
+            XdpAttachment::Native | XdpAttachment::Offloaded => Some(AttachMode::Native),
+            XdpAttachment::None | XdpAttachment::Several => None,
+        }
+    }
+
+    /// Symmetric RSS and NAPI's patience, both remembered for `restore_nic`.
+    fn prepare_nic(&mut self, settings: &InterfaceSettings, namespace: &Namespace, queues: &[u32]) -> SymmetricRss {
+        if let Some(busy_poll) = &settings.busy_poll {
+            match napi::apply(&self.program, namespace, &settings.name, busy_poll) {
+                Ok(()) => self.busy_poll_on = true,
+                Err(error) => {
+                    tracing::warn!(interface = %settings.label(), %error, "napi_defer_hard_irqs stays as it is")
+                }
+            }
+        }
+        let Some(inside) = &self.inside else {
+            return SymmetricRss::Unsupported { reason: "interface away".to_owned() };
+        };
+        if !settings.symmetric_rss {
+            return SymmetricRss::Unsupported { reason: "switched off in the configuration".to_owned() };
+        }
+        let (outcome, saved) = rss::apply(&inside.ethtool, queues);
+        if self.rss_before.is_none() {
+            self.rss_before = saved;
+        }
+        outcome
+    }
+
+    fn restore_nic(&mut self, settings: &InterfaceSettings, namespace: &Namespace) {
+        if self.busy_poll_on
+            && let Err(error) = napi::restore(&self.program, namespace, &settings.name)
+        {
+            tracing::warn!(interface = %settings.label(), %error, "NAPI settings could not be restored");
+        }
+        if let (Some(saved), Some(inside)) = (self.rss_before.take(), &self.inside)
+            && let Err(error) = rss::restore(&inside.ethtool, &saved)
+        {
+            tracing::warn!(interface = %settings.label(), %error, "RSS settings could not be restored");
+        }
+    }
+}
+
+/// Receive queues in use and receive queues there may be.
+fn queue_counts(ethtool: &Ethtool, link: &Link) -> (u32, u32) {
+    match ethtool.channels() {
+        Ok(ethtool::Channels { rx, rx_max }) if rx > 0 => (rx, rx_max.max(rx)),
+        _ => (link.rx_queues.max(1), link.rx_queues.max(1)),
+    }
+}
+
+/// Device and inode of a named namespace: another namespace of the same name has another.
+fn namespace_identity(namespace: &Namespace) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(Path::new("/run/netns").join(namespace.name()?)).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// One running process an interface and instance: an abstract socket, which goes with its process whatever kills it.
+fn take_lock(settings: &InterfaceSettings) -> Result<UnixDatagram, XdpError> {
+    let name = format!("shrike/{}", pin_path(settings).display());
+    let taken = || XdpError::Taken { interface: settings.label(), instance: settings.instance.clone() };
+    SocketAddr::from_abstract_name(name.as_bytes())
+        .and_then(|address| UnixDatagram::bind_addr(&address))
+        .map_err(|_| taken())
+}
+
+fn check_instance(settings: &InterfaceSettings) -> Result<(), XdpError> {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    if !settings.instance.is_empty() && settings.instance.len() <= 32 && settings.instance.chars().all(good) {
+        return Ok(());
+    }
+    Err(XdpError::Setting {
+        interface: settings.label(),
+        setting: "instance",
+        value: format!("{:?}", settings.instance),
+        reason: "must be 1 to 32 letters, digits, '-' or '_' (a BPF file system refuses dots)".to_owned(),
+    })
+}
+
+fn no_interface(settings: &InterfaceSettings, namespace: &Namespace, cause: io::Error) -> XdpError {
+    XdpError::NoInterface { interface: settings.label(), cause, prefix: namespace.command_prefix() }
+}
+
+fn attach_error(
+    settings: &InterfaceSettings,
+    namespace: &Namespace,
+    link: &Link,
+    mode: AttachMode,
+    cause: io::Error,
+) -> XdpError {
+    let interface = settings.label();
+    match cause.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => XdpError::NotPermitted { operation: "attach to", interface, cause },
+        Some(libc::EBUSY | libc::EEXIST) if link.xdp_program != 0 => XdpError::Foreign {
+            interface,
+            name: settings.name.clone(),
+            program: link.xdp_program,
+            cause,
+            prefix: namespace.command_prefix(),
+        },
+        errno => {
+            let remedy = match errno {
+                Some(libc::EOPNOTSUPP) => "the driver takes no XDP program: use mode = \"generic\" or \"auto\"",
+                Some(libc::ENOSPC) => {
+                    "give the interface as many receive queues as its peer has transmit queues (`ethtool -L`)"
+                }
+                Some(libc::EINVAL | libc::ERANGE) => {
+                    "lower the MTU or switch LRO off (`ethtool -K NAME lro off`), or use mode = \"generic\""
+                }
+                Some(libc::ENODEV) => "the interface has gone",
+                _ => "use mode = \"generic\" or \"auto\"",
+            };
+            XdpError::Attach { interface, mode: mode.name(), cause, remedy }
+        }
+    }
+}
+
+fn speaks_of_loss(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    [
+        "drop",
+        "miss",
+        "err",
+        "full",
+        "no_buf",
+        "nobuf",
+        "no_desc",
+        "alloc_fail",
+        "discard",
+        "out_of_buffer",
+        "overrun",
+        "empty",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
+}

@@ -1,0 +1,506 @@
+//! The XDP program in the kernel: loading, pinning, attaching, and finding it again after our own death.
+//!
+//! Pinned under `<pin directory>/<instance>/<interface>/`: `link` (the attachment), `refused` (the tracepoint's), and
+//! every map. While `link` is pinned the program stays attached without us; it then passes frames to the kernel and
+//! counts them as `passed_no_socket`. A start that finds the pins takes the maps over, with what they have counted, and
+//! swaps the program under the link, so that the driver is not touched again (attaching resets the link of many NICs).
+
+use super::error::XdpError;
+use super::settings::{InterfaceSettings, MANAGEMENT_MAX, Transport};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, libbpf_sys};
+use std::ffi::CString;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The object clang made of `src/bpf/shrike.bpf.c`, aligned as ELF wants it.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/shrike.bpf.o")));
+
+/// Names of the pinned maps, as in `shrike.bpf.c`.
+const MAPS: [&str; 7] = [
+    "shrike_xdp",
+    "shrike_worker",
+    "shrike_xsks",
+    "shrike_notes",
+    "shrike_ports",
+    "shrike_addresses",
+    "shrike_mirrors",
+];
+/// Bytes of the ring of copies of one queue, on a shared interface: some 2 000 small frames or 120 large ones.
+const MIRROR_BYTES: u32 = 262_144;
+
+/// In which of the two places a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttachMode {
+    /// In the driver.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+impl AttachMode {
+    /// `native` or `generic`.
+    pub fn name(self) -> &'static str {
+        match self {
+            AttachMode::Native => "native",
+            AttachMode::Generic => "generic",
+        }
+    }
+
+    fn flags(self) -> u32 {
+        match self {
+            AttachMode::Native => libbpf_sys::XDP_FLAGS_DRV_MODE,
+            AttachMode::Generic => libbpf_sys::XDP_FLAGS_SKB_MODE,
+        }
+    }
+}
+
+/// The loaded program of one interface, with its maps.
+#[derive(Debug)]
+pub(super) struct Program {
+    directory: PathBuf,
+    program: OwnedFd,
+    refused_program: OwnedFd,
+    /// The attachment; `None` while the interface is away.
+    link: Option<OwnedFd>,
+    refused_link: Option<OwnedFd>,
+    pub(super) xdp: MapHandle,
+    pub(super) worker: MapHandle,
+    xsks: MapHandle,
+    notes: MapHandle,
+    mirrors: MapHandle,
+    /// The maps were there before us.
+    pub(super) taken_over: bool,
+}
+
+impl Program {
+    /// Loads the program and pins its maps in `directory` (on a BPF file system), taking over what is pinned there.
+    pub(super) fn load(
+        settings: &InterfaceSettings,
+        directory: &Path,
+        queues: u32,
+        shared: bool,
+    ) -> Result<Program, XdpError> {
+        let cpus = u32::try_from(libbpf_rs::num_possible_cpus().unwrap_or(1)).unwrap_or(1);
+        let failed = |cause: libbpf_rs::Error| load_error(settings, &cause);
+        quiet_libbpf();
+        let pins = |cause: io::Error| XdpError::Pin { path: directory.display().to_string(), cause };
+        std::fs::create_dir_all(directory).map_err(pins)?;
+
+        let mut open =
+            ObjectBuilder::default().name("shrike").map_err(failed)?.open_memory(&OBJECT.0).map_err(failed)?;
+        let mut shapes = Vec::new();
+        for mut map in open.maps_mut() {
+            let name = map.name().to_string_lossy().into_owned();
+            let entries = match name.as_str() {
+                "shrike_xdp" => queues.saturating_add(1).saturating_mul(cpus),
+                "shrike_worker" | "shrike_xsks" | "shrike_mirrors" => queues,
+                other => {
+                    if other.ends_with(".rodata")
+                        && let Some(words) = map.initial_value_mut()
+                    {
+                        // `config` of shrike.bpf.c: cpu_count, queue_count, shared_interface, reserved.
+                        let config = [cpus, queues, u32::from(shared), 0].map(u32::to_ne_bytes).concat();
+                        for (place, byte) in words.iter_mut().zip(config) {
+                            *place = byte;
+                        }
+                    }
+                    map.max_entries()
+                }
+            };
+            if MAPS.contains(&name.as_str()) {
+                map.set_max_entries(entries).map_err(failed)?;
+                shapes.push((name, entries));
+            }
+        }
+        // Pins of another shape (other queue count, other version) are of no use: begin anew.
+        let fits = shapes.iter().all(|(name, entries)| {
+            MapHandle::from_pinned_path(directory.join(name)).is_ok_and(|map| map.max_entries() == *entries)
+        });
+        if !fits {
+            clear(directory).map_err(pins)?;
+        }
+        for mut map in open.maps_mut() {
+            let path = directory.join(map.name());
+            if fits && MAPS.iter().any(|known| map.name() == *known) {
+                map.reuse_pinned_map(&path).map_err(failed)?;
+            }
+        }
+        let mut object = open.load().map_err(failed)?;
+        for mut map in object.maps_mut() {
+            let name = map.name().to_os_string();
+            if !fits && MAPS.iter().any(|known| name == *known) {
+                map.pin(directory.join(&name)).map_err(|cause| pins(io::Error::other(cause.to_string())))?;
+            }
+        }
+        let handle = |name: &str| {
+            MapHandle::from_pinned_path(directory.join(name)).map_err(|cause| pins(io::Error::other(cause.to_string())))
+        };
+        let program = |name: &str| {
+            let found = object.progs_mut().find(|program| program.name() == name);
+            let descriptor = found.map(|program| program.as_fd().try_clone_to_owned());
+            descriptor.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())).map_err(pins)
+        };
+        let (capture, refused) = (program("shrike_capture")?, program("shrike_refused")?);
+        let loaded = Program {
+            directory: directory.to_owned(),
+            program: capture,
+            refused_program: refused,
+            link: None,
+            refused_link: None,
+            xdp: handle("shrike_xdp")?,
+            worker: handle("shrike_worker")?,
+            xsks: handle("shrike_xsks")?,
+            notes: handle("shrike_notes")?,
+            mirrors: handle("shrike_mirrors")?,
+            taken_over: fits,
+        };
+        let id = libbpf_rs::MapInfo::new(loaded.xsks.as_fd()).map_err(failed)?.info.id;
+        loaded.note(Note::XsksId, u64::from(id));
+        loaded.fill_management(settings, &handle("shrike_ports")?, &handle("shrike_addresses")?)?;
+        Ok(loaded)
+    }
+
+    /// Attaches to the interface of that index in the calling thread's namespace, or takes the pinned link over and
+    /// swaps the program under it if the interface's program runs in that mode now (`current`; a link does not tell).
+    /// The tracepoint goes first, so that no refused redirect is missed.
+    pub(super) fn attach(&mut self, index: u32, mode: AttachMode, current: Option<AttachMode>) -> io::Result<()> {
+        if self.refused_link.is_none() {
+            self.refused_link = self.attach_refused()?;
+        }
+        let path = self.directory.join("link");
+        if let Some(link) = self.link.take().or_else(|| object_get(&path).ok()) {
+            if xdp_link_index(link.as_fd()) == Some(index)
+                && current == Some(mode)
+                && link_update(link.as_fd(), self.program.as_fd()).is_ok()
+            {
+                if !path.exists() {
+                    object_pin(link.as_fd(), &path)?;
+                }
+                self.link = Some(link);
+                return Ok(());
+            }
+            // Of an interface that is gone, or in another mode.
+            link_detach(link.as_fd());
+            remove_if_there(&path)?;
+        }
+        let link = link_create(self.program.as_fd(), index, mode.flags())?;
+        if let Err(error) = object_pin(link.as_fd(), &path) {
+            link_detach(link.as_fd());
+            return Err(error);
+        }
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Whether a former process left its attachment on that interface.
+    pub(super) fn is_pinned_on(&self, index: u32) -> bool {
+        object_get(&self.directory.join("link")).is_ok_and(|link| xdp_link_index(link.as_fd()) == Some(index))
+    }
+
+    /// Kernel id of the loaded program.
+    pub(super) fn program_id(&self) -> u32 {
+        libbpf_rs::Program::id_from_fd(self.program.as_fd()).unwrap_or(0)
+    }
+
+    /// Puts a socket into its queue's slot: from now on frames of the queue go there.
+    pub(super) fn insert_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), libbpf_rs::Error> {
+        let value = socket.as_raw_fd().to_ne_bytes();
+        self.xsks.update(&queue.to_ne_bytes(), &value, MapFlags::ANY)
+    }
+
+    /// A second handle on the sockets' map, for the source to take its own socket out.
+    pub(super) fn socket_map(&self) -> io::Result<SocketMap> {
+        Ok(SocketMap(self.xsks.as_fd().try_clone_to_owned()?))
+    }
+
+    /// The ring of copies of a queue, made if it is not there yet.
+    pub(super) fn mirror(&self, queue: u32) -> Result<OwnedFd, libbpf_rs::Error> {
+        let path = self.directory.join(format!("mirror-{queue}"));
+        let mut ring = match MapHandle::from_pinned_path(&path) {
+            Ok(ring) => ring,
+            Err(_) => {
+                let options = libbpf_sys::bpf_map_create_opts {
+                    sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+                    ..Default::default()
+                };
+                let mut ring =
+                    MapHandle::create(MapType::RingBuf, Some("shrike_mirror"), 0, 0, MIRROR_BYTES, &options)?;
+                ring.pin(&path)?;
+                ring
+            }
+        };
+        let _ = &mut ring;
+        self.mirrors.update(&queue.to_ne_bytes(), &ring.as_fd().as_raw_fd().to_ne_bytes(), MapFlags::ANY)?;
+        ring.as_fd().try_clone_to_owned().map_err(libbpf_rs::Error::from)
+    }
+
+    /// Remembers something beyond our death.
+    pub(super) fn note(&self, note: Note, value: u64) {
+        let _ = self.notes.update(&(note as u32).to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY);
+    }
+
+    /// What was remembered; 0 if nothing.
+    pub(super) fn noted(&self, note: Note) -> u64 {
+        let value = self.notes.lookup(&(note as u32).to_ne_bytes(), MapFlags::ANY).ok().flatten();
+        value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
+    }
+
+    /// Takes the program off the interface and removes every pin.
+    pub(super) fn detach(&mut self) {
+        if let Some(link) = self.link.take() {
+            link_detach(link.as_fd());
+        }
+        self.refused_link = None;
+        if let Err(error) = clear(&self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "pins were left behind");
+        }
+        let _ = std::fs::remove_dir(&self.directory);
+    }
+
+    /// The link of the refusal counter: the pinned one if it runs the same code, else a new one.
+    fn attach_refused(&self) -> io::Result<Option<OwnedFd>> {
+        let path = self.directory.join("refused");
+        if let Ok(link) = object_get(&path) {
+            // Its program holds the maps it was made with; they are ours only if these were taken over.
+            if self.taken_over && program_tag_of_link(link.as_fd()) == program_tag(self.refused_program.as_fd()) {
+                return Ok(Some(link));
+            }
+            drop(link);
+            remove_if_there(&path)?;
+        }
+        let name = CString::new("xdp_redirect_err").map_err(io::Error::from)?;
+        // SAFETY: the name is NUL-terminated and outlives the call, the descriptor is open for as long as `self`.
+        let fd = unsafe { libbpf_sys::bpf_raw_tracepoint_open(name.as_ptr(), self.refused_program.as_raw_fd()) };
+        if fd < 0 {
+            return Err(io::Error::from_raw_os_error(-fd));
+        }
+        // SAFETY: a descriptor just made by the kernel for us; nobody else owns it.
+        let link = unsafe { OwnedFd::from_raw_fd(fd) };
+        object_pin(link.as_fd(), &path)?;
+        Ok(Some(link))
+    }
+
+    fn fill_management(
+        &self,
+        settings: &InterfaceSettings,
+        ports: &MapHandle,
+        addresses: &MapHandle,
+    ) -> Result<(), XdpError> {
+        let map_error = |cause: libbpf_rs::Error| XdpError::Map {
+            operation: "write the management frames",
+            interface: settings.label(),
+            cause: cause.to_string(),
+        };
+        for map in [ports, addresses] {
+            let old: Vec<Vec<u8>> = map.keys().collect();
+            for key in old {
+                map.delete(&key).map_err(map_error)?;
+            }
+        }
+        let management = &settings.management;
+        for (kind, count) in [("ports", management.ports.len()), ("addresses", management.addresses.len())] {
+            if count > MANAGEMENT_MAX {
+                return Err(XdpError::Management { interface: settings.label(), kind, count });
+            }
+        }
+        for (transport, port) in &management.ports {
+            let protocol = match transport {
+                Transport::Tcp => 6u8,
+                Transport::Udp => 17,
+            };
+            let [high, low] = port.to_be_bytes();
+            ports.update(&[protocol, 0, high, low], &[1], MapFlags::ANY).map_err(map_error)?;
+        }
+        for (address, bits) in &management.addresses {
+            let key = prefix_key(*address, *bits);
+            addresses.update(&key, &[1], MapFlags::ANY).map_err(map_error)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the program on a frame through `BPF_PROG_TEST_RUN`; gives its action.
+    #[cfg(test)]
+    pub(super) fn test_run(&self, frame: &[u8]) -> io::Result<u32> {
+        let mut options = libbpf_sys::bpf_test_run_opts {
+            sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
+            data_in: frame.as_ptr().cast(),
+            data_size_in: u32::try_from(frame.len()).unwrap_or(0),
+            repeat: 1,
+            ..Default::default()
+        };
+        // SAFETY: `data_in` points to a live slice of the length given; no output buffers are set.
+        let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.program.as_raw_fd(), &mut options) };
+        if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(options.retval) }
+    }
+}
+
+/// What `shrike_notes` keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(super) enum Note {
+    /// Kernel id of `shrike_xsks`.
+    XsksId = 0,
+    /// 1 if the two below hold values to restore.
+    NapiSaved = 1,
+    /// `napi_defer_hard_irqs` as it was before us.
+    DeferHardIrqs = 2,
+    /// `gro_flush_timeout` as it was before us.
+    GroFlushTimeout = 3,
+}
+
+/// A handle on the map of sockets that can only take one out.
+#[derive(Debug)]
+pub(super) struct SocketMap(OwnedFd);
+
+impl SocketMap {
+    /// Another handle on the same map.
+    pub(super) fn again(&self) -> io::Result<SocketMap> {
+        Ok(SocketMap(self.0.try_clone()?))
+    }
+
+    /// Empties a queue's slot: the program passes its frames to the kernel from now on.
+    pub(super) fn remove(&self, queue: u32) {
+        // SAFETY: the key is a live u32, the map's key size; the descriptor is open for as long as `self`.
+        let _ = unsafe { libbpf_sys::bpf_map_delete_elem(self.0.as_raw_fd(), std::ptr::from_ref(&queue).cast()) };
+    }
+}
+
+/// The key of a prefix in `shrike_addresses`: IPv4 lies under `::ffff:0:0/96`.
+fn prefix_key(address: IpAddr, bits: u8) -> [u8; 20] {
+    let (bytes, bits) = match address {
+        IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 96 + u32::from(bits.min(32))),
+        IpAddr::V6(address) => (address.octets(), u32::from(bits.min(128))),
+    };
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&bits.to_ne_bytes());
+    key[4..].copy_from_slice(&bytes);
+    key
+}
+
+/// Unpins everything in a directory of ours. What only the pins held is gone from the kernel with it.
+pub(super) fn clear(directory: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    // The attachment first, or frames would meet a program whose maps are going.
+    paths.sort_by_key(|path| !path.ends_with("link"));
+    for path in paths {
+        if path.ends_with("link")
+            && let Ok(link) = object_get(&path)
+        {
+            link_detach(link.as_fd());
+        }
+        remove_if_there(&path)?;
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn quiet_libbpf() {
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Info, |level, text| {
+        let text = text.trim_end();
+        match level {
+            libbpf_rs::PrintLevel::Warn => tracing::warn!(target: "libbpf", "{text}"),
+            _ => tracing::debug!(target: "libbpf", "{text}"),
+        }
+    })));
+}
+
+fn load_error(settings: &InterfaceSettings, cause: &libbpf_rs::Error) -> XdpError {
+    if cause.kind() == libbpf_rs::ErrorKind::PermissionDenied {
+        let cause = io::Error::other(cause.to_string());
+        return XdpError::NotPermitted { operation: "load the XDP program for", interface: settings.label(), cause };
+    }
+    XdpError::Load { interface: settings.label(), cause: format!("{cause:#}") }
+}
+
+fn path_text(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
+}
+
+fn own(fd: i32) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(-fd));
+    }
+    // SAFETY: every caller passes a descriptor the kernel has just made for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn object_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = path_text(path)?;
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    own(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
+}
+
+fn object_pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = path_text(path)?;
+    // SAFETY: the path is NUL-terminated and outlives the call; the descriptor is borrowed, hence open.
+    let result = unsafe { libbpf_sys::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) };
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+}
+
+fn link_create(program: BorrowedFd<'_>, index: u32, flags: u32) -> io::Result<OwnedFd> {
+    let options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
+        flags,
+        ..Default::default()
+    };
+    let index = i32::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    // SAFETY: the descriptor is borrowed, hence open; the options are a live structure of the size it states.
+    own(unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), index, libbpf_sys::BPF_XDP, &options) })
+}
+
+fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both descriptors are borrowed, hence open; null options are allowed.
+    let result = unsafe { libbpf_sys::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null()) };
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+}
+
+fn link_detach(link: BorrowedFd<'_>) {
+    // SAFETY: the descriptor is borrowed, hence open. A link whose interface is gone refuses, which is as good.
+    let _ = unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) };
+}
+
+/// Interface index of an XDP link, 0 once the interface is gone.
+fn xdp_link_index(link: BorrowedFd<'_>) -> Option<u32> {
+    let info = link_info(link)?;
+    // SAFETY: the union's `xdp` part is the one the kernel filled, as `type_` says; it is plain data in any case.
+    (info.type_ == libbpf_sys::BPF_LINK_TYPE_XDP).then(|| unsafe { info.__bindgen_anon_1.xdp.ifindex })
+}
+
+fn link_info(link: BorrowedFd<'_>) -> Option<libbpf_sys::bpf_link_info> {
+    let mut info = libbpf_sys::bpf_link_info::default();
+    let mut length = u32::try_from(size_of_val(&info)).ok()?;
+    // SAFETY: `info` is a live structure of `length` bytes and the descriptor is borrowed, hence open.
+    let result = unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &mut info, &mut length) };
+    (result == 0).then_some(info)
+}
+
+fn program_tag_of_link(link: BorrowedFd<'_>) -> Option<[u8; 8]> {
+    let id = link_info(link)?.prog_id;
+    program_tag(libbpf_rs::Program::fd_from_id(id).ok()?.as_fd())
+}
+
+/// The kernel's hash over a program's instructions.
+fn program_tag(program: BorrowedFd<'_>) -> Option<[u8; 8]> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut length = u32::try_from(size_of_val(&info)).ok()?;
+    // SAFETY: `info` is a live structure of `length` bytes, all its pointers are null, the descriptor is open.
+    let result = unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &mut info, &mut length) };
+    (result == 0).then_some(info.tag)
+}

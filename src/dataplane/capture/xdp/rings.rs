@@ -1,0 +1,397 @@
+//! One AF_XDP socket: its memory, its rings, and the mode it got.
+//!
+//! The only place that calls xsk-rs's queues. They are unsafe because frames could be used after they were given away;
+//! here they come and go as tokens of the [`Ledger`], and everything lives and dies together in one [`Rings`].
+
+use super::error::XdpError;
+use super::frame::{Ledger, is_within};
+use super::program::AttachMode;
+use super::settings::{InterfaceSettings, Mode};
+use crate::dataplane::capture::BURST_MAX;
+use crate::sys::socket;
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
+use xsk_rs::umem::frame::FrameDesc;
+use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
+
+/// How long a busy queue is tried again. The kernel lets go of a dead process's queue some 30 ms late.
+const BUSY_LIMIT: Duration = Duration::from_secs(3);
+/// Pause between two tries.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// Bytes of a huge page; a mapping of them must be a multiple.
+const HUGE_PAGE_BYTES: u64 = 2 << 20;
+/// Entries of the TX and completion rings, which tap mode leaves idle.
+const TX_ENTRIES: u32 = 64;
+
+/// What a queue's socket got, read back from the kernel where it can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObtainedMode {
+    /// The NIC writes into our memory.
+    ZeroCopy,
+    /// Program in the driver, one copy a frame.
+    Copy,
+    /// Program in the stack, one copy a frame.
+    Generic,
+}
+
+impl std::fmt::Display for ObtainedMode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            ObtainedMode::ZeroCopy => "zero-copy",
+            ObtainedMode::Copy => "copy",
+            ObtainedMode::Generic => "generic",
+        })
+    }
+}
+
+/// What a queue got.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct QueueFacts {
+    /// Queue number on the interface.
+    pub queue: u32,
+    /// Mode, from `getsockopt(XDP_OPTIONS)` and the program's attachment.
+    pub mode: ObtainedMode,
+    /// Whether the frames lie on huge pages; else why not.
+    pub huge_pages: Result<(), String>,
+    /// Bytes of a frame.
+    pub frame_bytes: u32,
+    /// Longest packet that fits.
+    pub longest_bytes: u32,
+    /// Frames there are.
+    pub frames: u32,
+    /// Entries of the RX ring, and of the fill ring.
+    pub ring_entries: u32,
+    /// Preferred busy polling: on, off (`None`), or why it failed.
+    pub busy_poll: Option<Result<(), String>>,
+    /// Modes that were tried before and what the kernel said.
+    pub refused: Vec<String>,
+}
+
+/// A socket with everything that belongs to it.
+///
+/// Drop order: the queues hold xsk-rs's socket, which holds the UMEM; whichever goes last frees all, so any order is
+/// right. The kernel takes the socket out of the XSKMAP by itself when it closes.
+pub(super) struct Rings {
+    rx: RxQueue,
+    fill: FillQueue,
+    _tx: TxQueue,
+    _completion: CompQueue,
+    umem: Umem,
+    ledger: Ledger,
+    scratch: Box<[FrameDesc; BURST_MAX]>,
+    frame_bytes: usize,
+    umem_bytes: usize,
+    facts: QueueFacts,
+}
+
+impl Rings {
+    /// Makes the memory and binds a socket to the queue of an interface in the calling thread's namespace, filling the
+    /// fill ring before anything can be redirected to it. Memory is touched here first: call it on the worker's core.
+    pub(super) fn open(
+        settings: &InterfaceSettings,
+        queue: u32,
+        attached: AttachMode,
+        mtu_bytes: u32,
+    ) -> Result<Rings, XdpError> {
+        let frame_bytes = match settings.frame_bytes {
+            // 18: Ethernet header and one VLAN tag.
+            0 if mtu_bytes.saturating_add(18) <= 2048 - HEADROOM => 2048,
+            0 => 4096,
+            given => given,
+        };
+        let mut refused = Vec::new();
+        let modes: &[Mode] = match (settings.mode, attached) {
+            (Mode::ZeroCopy, _) => &[Mode::ZeroCopy],
+            (Mode::Auto, AttachMode::Native) => &[Mode::ZeroCopy, Mode::Copy],
+            _ => &[Mode::Copy],
+        };
+        let (umem, descriptors, huge_pages) = allocate(settings, queue, frame_bytes)?;
+        let mut bound = None;
+        for mode in modes {
+            match bind(settings, &umem, queue, *mode) {
+                Ok(queues) => {
+                    bound = Some(queues);
+                    break;
+                }
+                Err(error) if *mode == Mode::ZeroCopy && settings.mode == Mode::Auto => refused.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((tx, rx, fill, completion)) = bound else {
+            return Err(bind_error(settings, queue, Mode::Copy, io::Error::other("no fill ring was made")));
+        };
+        let descriptor = rx.fd().as_raw_fd();
+        let mode = match (socket::xdp_is_zero_copy(descriptor), attached) {
+            (Ok(true), _) => ObtainedMode::ZeroCopy,
+            (_, AttachMode::Native) => ObtainedMode::Copy,
+            (_, AttachMode::Generic) => ObtainedMode::Generic,
+        };
+        let busy_poll = settings.busy_poll.map(|busy| {
+            socket::prefer_busy_poll(descriptor, busy.microseconds, busy.budget).map_err(|error| error.to_string())
+        });
+        let frames = u32::try_from(descriptors.len()).unwrap_or(u32::MAX);
+        let facts = QueueFacts {
+            queue,
+            mode,
+            huge_pages,
+            frame_bytes,
+            longest_bytes: frame_bytes - HEADROOM,
+            frames,
+            ring_entries: settings.ring_entries,
+            busy_poll,
+            refused,
+        };
+        let mut rings = Rings {
+            rx,
+            fill,
+            _tx: tx,
+            _completion: completion,
+            umem,
+            ledger: Ledger::new(descriptors, BURST_MAX),
+            scratch: Box::new([FrameDesc::default(); BURST_MAX]),
+            frame_bytes: frame_bytes as usize,
+            umem_bytes: frame_bytes as usize * frames as usize,
+            facts,
+        };
+        rings.refill();
+        Ok(rings)
+    }
+
+    /// What was obtained.
+    pub(super) fn facts(&self) -> &QueueFacts {
+        &self.facts
+    }
+
+    /// The socket's descriptor.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.rx.fd().as_raw_fd()
+    }
+
+    /// The socket's descriptor, borrowed.
+    pub(super) fn borrowed(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open for as long as `rx` lives, which the borrow of `self` keeps.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor()) }
+    }
+
+    /// Frames waiting in the RX ring.
+    #[inline(always)]
+    pub(super) fn waiting(&mut self) -> u32 {
+        self.rx.nb_avail_exact()
+    }
+
+    /// Frames in the burst held.
+    #[inline(always)]
+    pub(super) fn held(&self) -> usize {
+        self.ledger.burst().len()
+    }
+
+    /// Takes up to `cap` frames into the burst; gives how many and how many of them had an impossible descriptor.
+    #[inline(always)]
+    pub(super) fn take(&mut self, cap: usize) -> (usize, u64) {
+        let room = cap.min(BURST_MAX).saturating_sub(self.held());
+        let Some(scratch) = self.scratch.get_mut(..room) else { return (0, 0) };
+        // SAFETY: the contract is that the descriptors belong to this socket's UMEM. `consume` only writes them, with
+        // what the kernel gives back of our own frames; they become tokens at once and leave this type as such only.
+        let count = unsafe { self.rx.consume(scratch) };
+        let mut impossible = 0;
+        for descriptor in scratch.iter().take(count) {
+            impossible += u64::from(!is_within(
+                descriptor.addr(),
+                descriptor.lengths().data(),
+                self.frame_bytes,
+                self.umem_bytes,
+            ));
+        }
+        self.ledger.take(scratch.get(..count).unwrap_or_default());
+        (count, impossible)
+    }
+
+    /// The bytes of one frame of the burst; empty for an index out of range or an impossible descriptor.
+    #[inline(always)]
+    pub(super) fn frame(&self, index: usize) -> &[u8] {
+        let Some(frame) = self.ledger.burst().get(index) else { return &[] };
+        let descriptor = frame.descriptor();
+        if !is_within(descriptor.addr(), descriptor.lengths().data(), self.frame_bytes, self.umem_bytes) {
+            return &[];
+        }
+        // SAFETY: the descriptor lies within one chunk of our own UMEM (just checked), and nobody writes the chunk: we
+        // hold its token, so it is neither in the fill ring nor in the kernel's hands, and `release` needs `&mut self`,
+        // which the borrow returned here forbids. A kernel that writes frames it has given back could break it.
+        unsafe { self.umem.data(descriptor) }.contents()
+    }
+
+    /// Asks the CPU for a frame's first line.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, index: usize) {
+        if let Some(first) = self.frame(index).first() {
+            crate::sys::prefetch::line(first);
+        }
+    }
+
+    /// Ends the burst and gives the kernel every free frame it has room for.
+    #[inline(always)]
+    pub(super) fn release(&mut self) {
+        self.ledger.release();
+        self.refill();
+    }
+
+    #[inline(always)]
+    fn refill(&mut self) {
+        let wanted = self.ledger.free_count();
+        if wanted == 0 {
+            return;
+        }
+        let room = self.fill.nb_free(u32::try_from(wanted).unwrap_or(u32::MAX)) as usize;
+        let fill = &mut self.fill;
+        // SAFETY: the contract is that the frames belong to this UMEM and are not used until they come back. They are
+        // tokens of this UMEM's ledger, which strikes them off its free list when `produce` took them.
+        let given = self.ledger.submit(room, |descriptors| unsafe { fill.produce(descriptors) });
+        if given > 0 && self.fill.needs_wakeup() {
+            self.wake();
+        }
+    }
+
+    /// Lets a sleeping driver see the fill ring; polls once where busy polling is on.
+    #[inline]
+    pub(super) fn wake(&self) {
+        socket::wake_receive(self.descriptor());
+    }
+
+    /// The socket's statistics, all six, since it was made.
+    pub(super) fn statistics(&self) -> io::Result<[u64; 6]> {
+        let statistics = self.rx.fd().xdp_statistics()?;
+        Ok([
+            statistics.rx_dropped(),
+            statistics.rx_invalid_descs(),
+            statistics.tx_invalid_descs(),
+            statistics.rx_ring_full(),
+            statistics.rx_fill_ring_empty_descs(),
+            statistics.tx_ring_empty_descs(),
+        ])
+    }
+}
+
+/// `XDP_PACKET_HEADROOM` (include/uapi/linux/bpf.h), at the head of every chunk.
+const HEADROOM: u32 = 256;
+
+type Queues = (TxQueue, RxQueue, FillQueue, CompQueue);
+type Memory = (Umem, Vec<FrameDesc>, Result<(), String>);
+
+fn allocate(settings: &InterfaceSettings, queue: u32, frame_bytes: u32) -> Result<Memory, XdpError> {
+    let entries = settings.ring_entries;
+    let wrong = |setting, value: u32, reason: &str| XdpError::Setting {
+        interface: settings.label(),
+        setting,
+        value: value.to_string(),
+        reason: reason.to_owned(),
+    };
+    if !entries.is_power_of_two() || !(64..=32_768).contains(&entries) {
+        return Err(wrong("ring_entries", entries, "must be a power of two from 64 to 32768"));
+    }
+    if frame_bytes != 2048 && frame_bytes != 4096 {
+        return Err(wrong("frame_bytes", frame_bytes, "must be 2048, 4096, or 0 to choose by the MTU"));
+    }
+    let internal = |reason: String| wrong("frame_bytes", frame_bytes, &reason);
+    let mut builder = UmemConfig::builder();
+    builder
+        .frame_size(FrameSize::new(frame_bytes).map_err(|error| internal(error.to_string()))?)
+        .fill_queue_size(QueueSize::new(entries).map_err(|error| internal(error.to_string()))?)
+        .comp_queue_size(QueueSize::new(TX_ENTRIES).map_err(|error| internal(error.to_string()))?);
+    let config = builder.build().map_err(|error| internal(error.to_string()))?;
+    // One ring's worth waits with the kernel, one with us: a full RX ring then never starves the fill ring, so that
+    // overload has one name (RX ring full) and every frame of a burst finds a place.
+    let bytes = u64::from(entries) * 2 * u64::from(frame_bytes);
+    let make = |bytes: u64, huge: bool| {
+        let frames = u32::try_from(bytes / u64::from(frame_bytes)).ok().and_then(NonZeroU32::new);
+        let frames = frames.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        Umem::new(config, frames, huge).map_err(|error| os_cause(&error))
+    };
+    let mut why_small = "not asked for".to_owned();
+    if settings.huge_pages {
+        match make(bytes.next_multiple_of(HUGE_PAGE_BYTES), true) {
+            Ok((umem, descriptors)) => return Ok((umem, descriptors, Ok(()))),
+            Err(error) => {
+                let pages = bytes.div_ceil(HUGE_PAGE_BYTES);
+                why_small = format!("{pages} free huge pages of 2 MiB needed ({error}); `hugepages/huge-pages apply`");
+            }
+        }
+    }
+    let memory = |cause| XdpError::Memory { interface: settings.label(), queue, bytes, cause };
+    let (umem, descriptors) = make(bytes, false).map_err(memory)?;
+    Ok((umem, descriptors, Err(why_small)))
+}
+
+fn bind(settings: &InterfaceSettings, umem: &Umem, queue: u32, mode: Mode) -> Result<Queues, XdpError> {
+    let entries = |count| {
+        QueueSize::new(count).map_err(|error| bind_error(settings, queue, mode, io::Error::other(error.to_string())))
+    };
+    let copying = if mode == Mode::ZeroCopy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY };
+    let config = SocketConfig::builder()
+        .rx_queue_size(entries(settings.ring_entries)?)
+        .tx_queue_size(entries(TX_ENTRIES)?)
+        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+        .bind_flags(copying | BindFlags::XDP_USE_NEED_WAKEUP)
+        .build();
+    let interface: Interface = settings
+        .name
+        .parse()
+        .map_err(|_| bind_error(settings, queue, mode, io::Error::from_raw_os_error(libc::ENODEV)))?;
+    let begin = Instant::now();
+    loop {
+        // SAFETY: the contract concerns a second socket on the same queue of one UMEM with libxdp's own program; this
+        // UMEM has one socket, and INHIBIT_PROG_LOAD is set.
+        match unsafe { Socket::new(config, umem, &interface, queue) } {
+            Ok((tx, rx, Some((fill, completion)))) => return Ok((tx, rx, fill, completion)),
+            Ok(_) => return Err(bind_error(settings, queue, mode, io::Error::other("no fill ring was made"))),
+            Err(error) => {
+                let cause = os_cause(&error);
+                if cause.raw_os_error() != Some(libc::EBUSY) {
+                    return Err(bind_error(settings, queue, mode, cause));
+                }
+                if begin.elapsed() >= BUSY_LIMIT {
+                    let waited_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    return Err(XdpError::Busy { interface: settings.label(), queue, waited_ms });
+                }
+                std::thread::sleep(BUSY_PAUSE);
+            }
+        }
+    }
+}
+
+fn bind_error(settings: &InterfaceSettings, queue: u32, mode: Mode, cause: io::Error) -> XdpError {
+    let interface = settings.label();
+    match (mode, cause.raw_os_error()) {
+        (_, Some(libc::EPERM | libc::EACCES)) => {
+            XdpError::NotPermitted { operation: "open an AF_XDP socket on", interface, cause }
+        }
+        (Mode::ZeroCopy, _) => XdpError::NoZeroCopy { interface, queue, cause },
+        (_, errno) => {
+            let remedy = match errno {
+                Some(libc::EINVAL) => {
+                    "the queue is not in use (`ethtool -l`), or the frame size does not suit the driver"
+                }
+                Some(libc::ENETDOWN) => "set the interface up (`ip link set dev NAME up`)",
+                Some(libc::ENODEV) => "the interface has gone",
+                Some(libc::EOPNOTSUPP) => "use mode = \"generic\"",
+                Some(libc::ENOMEM | libc::ENOBUFS) => {
+                    "lower ring_entries or raise the memory limit (`ulimit -l unlimited`)"
+                }
+                _ => "see `shrike doctor`",
+            };
+            XdpError::Bind { interface, queue, mode, cause, remedy }
+        }
+    }
+}
+
+/// The operating system's error inside one of xsk-rs's, which print a sentence without it.
+fn os_cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
+    let inner = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match inner.and_then(io::Error::raw_os_error) {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::other(error.to_string()),
+    }
+}
