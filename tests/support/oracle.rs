@@ -3,7 +3,8 @@
 //! The rules, by name, are `Rule`; a difference that no rule covers is a failure of the test that uses this.
 
 use etherparse::{
-    Icmpv4Slice, Icmpv6Slice, Ipv4Slice, Ipv6ExtensionSlice, Ipv6Slice, SingleVlanSlice, TcpSlice, UdpHeaderSlice, UdpSlice,
+    Icmpv4Slice, Icmpv6Slice, Ipv4Slice, Ipv6ExtensionSlice, Ipv6Slice, SingleVlanSlice, TcpSlice, UdpHeaderSlice,
+    UdpSlice,
 };
 use shrike::dataplane::capture::{FrameView, LinkType};
 use shrike::dataplane::decode::{Decoded, Packet, decode, tcp_flags};

@@ -16,6 +16,15 @@ pub(super) fn be32<const AT: usize, const N: usize>(block: &[u8; N]) -> u32 {
     u32::from_be_bytes([block[AT], block[AT + 1], block[AT + 2], block[AT + 3]])
 }
 
+/// Eight bytes at `AT`.
+#[inline(always)]
+#[allow(clippy::indexing_slicing)] // as above
+pub(super) fn be64<const AT: usize, const N: usize>(block: &[u8; N]) -> u64 {
+    const { assert!(AT + 8 <= N) };
+    let [a, b, c, d] = [block[AT], block[AT + 1], block[AT + 2], block[AT + 3]];
+    u64::from_be_bytes([a, b, c, d, block[AT + 4], block[AT + 5], block[AT + 6], block[AT + 7]])
+}
+
 /// Sixteen bytes at `AT`.
 #[inline(always)]
 pub(super) fn be128<const AT: usize, const N: usize>(block: &[u8; N]) -> u128 {

@@ -68,16 +68,29 @@ impl FlowKey {
         protocol: u8,
         vlans: u32,
     ) -> (FlowKey, Direction) {
-        let a = u64::from(source) << 16 | u64::from(source_port);
-        let b = u64::from(destination) << 16 | u64::from(destination_port);
-        let (low, high, direction) = if a <= b { (a, b, Direction::Forward) } else { (b, a, Direction::Reverse) };
-        let ports = (low & 0xffff) << 48 | (high & 0xffff) << 32;
+        let addresses = u64::from(source) << 32 | u64::from(destination);
+        let ports = u32::from(source_port) << 16 | u32::from(destination_port);
+        FlowKey::v4_pairs(addresses, ports, protocol, vlans)
+    }
+
+    /// The same from pairs as they stand in a packet: source << 32 | destination, source port << 16 | destination port.
+    #[inline(always)]
+    pub(super) fn v4_pairs(addresses: u64, ports: u32, protocol: u8, vlans: u32) -> (FlowKey, Direction) {
+        // Swapping the ends is turning each pair by half its width; the smaller of both readings is the canonical one.
+        let (turned_addresses, turned_ports) = (addresses.rotate_left(32), ports.rotate_left(16));
+        let sent = u128::from(addresses) << 64 | u128::from(ports);
+        let turned = u128::from(turned_addresses) << 64 | u128::from(turned_ports);
+        let (addresses, ports, direction) = if sent <= turned {
+            (addresses, ports, Direction::Forward)
+        } else {
+            (turned_addresses, turned_ports, Direction::Reverse)
+        };
         let words = [
             0,
-            V4_MAPPED | low >> 16,
+            V4_MAPPED | addresses >> 32,
             0,
-            V4_MAPPED | high >> 16,
-            ports | u64::from(protocol) << 24 | u64::from(vlans & 0xff_ffff),
+            V4_MAPPED | addresses & 0xffff_ffff,
+            u64::from(ports) << 32 | u64::from(protocol) << 24 | u64::from(vlans & 0xff_ffff),
         ];
         (FlowKey { words }, direction)
     }
