@@ -3,6 +3,7 @@
 //! It may read the data plane's types; the data plane knows nothing of it.
 
 pub mod alert;
+pub mod export;
 pub mod hosts;
 pub mod http;
 pub mod store;

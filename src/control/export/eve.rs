@@ -1,0 +1,485 @@
+//! EVE JSON as Suricata writes it: `alert`, `flow` and `stats` events, one object a line.
+//!
+//! Strict consumers find what the published schema allows and one extra top-level object, `ml`, to delete. Times are the
+//! capture's, so the same capture gives the same lines.
+
+use crate::control::alert::Alert;
+use crate::dataplane::decode::{FlowKey, community_id, tcp_flags};
+use crate::dataplane::detect::{Detector, Evidence};
+use crate::dataplane::flow::EndReason;
+use crate::exchange::FlowSummary;
+use crate::units::{SECOND, Timestamp};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+/// Largest flow id: consumers read JSON numbers as doubles, and Suricata's own ids have 51 bits.
+const FLOW_ID_MASK: u64 = (1 << 51) - 1;
+/// First signature id; Suricata leaves those from 9,000,000 on to others.
+const SIGNATURE_BASE: u64 = 9_000_000;
+/// Signature ids in use behind [`SIGNATURE_BASE`].
+const SIGNATURES: u64 = 900_000;
+
+/// The model whose scores stand in the events.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModelName {
+    /// Name in the manifest.
+    pub name: String,
+    /// Version in the manifest.
+    pub version: String,
+}
+
+/// What a `stats` event tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Capture time reached.
+    pub time: Timestamp,
+    /// Seconds the program (or, offline, the capture) ran.
+    pub uptime_seconds: u64,
+    /// Frames received.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that the decoder refused.
+    pub invalid: u64,
+    /// Frames lost before the decoder.
+    pub lost: u64,
+    /// Flows begun.
+    pub flows: u64,
+    /// Alerts raised.
+    pub alerts: u64,
+}
+
+/// Writes events to anything that takes bytes; gives errors of the writer back unchanged.
+pub struct EveWriter<W: Write> {
+    out: W,
+    model: Option<ModelName>,
+    lines: u64,
+}
+
+impl<W: Write> EveWriter<W> {
+    /// `model`: whose scores they are, where a model is loaded. Give a buffered writer.
+    pub fn new(out: W, model: Option<ModelName>) -> EveWriter<W> {
+        EveWriter { out, model, lines: 0 }
+    }
+
+    /// Lines written.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// One `alert` event.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn alert(&mut self, alert: &Alert) -> io::Result<()> {
+        let evidence = &alert.evidence;
+        let flow = evidence.flow.as_ref();
+        let service = evidence.port.map(u64::from);
+        let event = Event {
+            timestamp: evidence.time.to_eve(),
+            flow_id: flow.and_then(|flow| flow_id(&flow.community_id)),
+            event_type: "alert",
+            src_ip: flow.map(|flow| flow.source).or(evidence.source),
+            src_port: flow.filter(|flow| has_ports(flow.protocol)).map(|flow| flow.source_port.into()),
+            dest_ip: flow.map(|flow| flow.destination).or(evidence.target),
+            dest_port: match flow {
+                Some(flow) => has_ports(flow.protocol).then_some(flow.destination_port.into()),
+                None => service,
+            },
+            proto: evidence.protocol.or(flow.map(|flow| flow.protocol)).map(protocol_name),
+            community_id: flow.map(|flow| flow.community_id.as_str()),
+            alert: Some(AlertPart::new(alert)),
+            ml: (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref())),
+            ..Event::default()
+        };
+        write(&mut self.out, &mut self.lines, &event)
+    }
+
+    /// One `flow` event; its time is that of the flow's last packet.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn flow(&mut self, summary: &FlowSummary) -> io::Result<()> {
+        let (source, destination) = summary.key.endpoints(summary.originator);
+        let protocol = summary.key.protocol();
+        let ports = has_ports(protocol);
+        let community = community_id(&summary.key, summary.originator, None);
+        let event = Event {
+            timestamp: summary.last_seen.to_eve(),
+            flow_id: flow_id(&community),
+            event_type: "flow",
+            vlan: vlans(&summary.key),
+            src_ip: Some(source.ip()),
+            src_port: ports.then_some(source.port.into()),
+            dest_ip: Some(destination.ip()),
+            dest_port: ports.then_some(destination.port.into()),
+            proto: Some(protocol_name(protocol)),
+            ip_v: Some(if summary.key.is_v4() { 4 } else { 6 }),
+            community_id: Some(&community),
+            flow: Some(FlowPart::new(summary)),
+            tcp: (protocol == 6).then(|| TcpPart::new(summary)),
+            ml: (summary.score >= 0.0).then(|| Ml::of_score(summary.score, self.model.as_ref())),
+            ..Event::default()
+        };
+        write(&mut self.out, &mut self.lines, &event)
+    }
+
+    /// One `stats` event.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn stats(&mut self, statistics: &Statistics) -> io::Result<()> {
+        let Statistics { packets, bytes, invalid, lost, flows, alerts, .. } = *statistics;
+        let stats = StatsPart {
+            uptime: statistics.uptime_seconds,
+            capture: Capture { kernel_packets: packets.saturating_add(lost), kernel_drops: lost },
+            decoder: Decoder { pkts: packets, bytes, invalid },
+            flow: FlowTotal { total: flows },
+            detect: AlertTotal { alert: alerts },
+        };
+        let timestamp = statistics.time.to_eve();
+        write(
+            &mut self.out,
+            &mut self.lines,
+            &Event { timestamp, event_type: "stats", stats: Some(stats), ..Event::default() },
+        )
+    }
+
+    /// Hands everything written so far on.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Ends the writing.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+fn write<W: Write>(out: &mut W, lines: &mut u64, event: &Event<'_>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    *lines += 1;
+    Ok(())
+}
+
+/// Number of a flow: 51 bits of its Community ID, so that alerts and flows of one 5-tuple join in tools that know nothing
+/// else. `None` where that text is none of ours.
+pub fn flow_id(community_id: &str) -> Option<u64> {
+    let digest = STANDARD.decode(community_id.strip_prefix("1:")?).ok()?;
+    Some(u64::from_be_bytes(*digest.first_chunk::<8>()?) & FLOW_ID_MASK)
+}
+
+/// Signature id of what a detector calls a kind: stable over versions, because made of the names alone (FNV-1a).
+pub fn signature_id(detector: Detector, kind: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in detector.name().bytes().chain([b'/']).chain(kind.bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    SIGNATURE_BASE + hash % SIGNATURES
+}
+
+fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, 6 | 17 | 132)
+}
+
+/// IANA's keyword in capitals; the number where we have none.
+fn protocol_name(protocol: u8) -> String {
+    let name = match protocol {
+        1 => "ICMP",
+        2 => "IGMP",
+        4 => "IPV4",
+        6 => "TCP",
+        17 => "UDP",
+        41 => "IPV6",
+        46 => "RSVP",
+        47 => "GRE",
+        50 => "ESP",
+        51 => "AH",
+        58 => "IPV6-ICMP",
+        89 => "OSPF",
+        103 => "PIM",
+        112 => "VRRP",
+        132 => "SCTP",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+fn vlans(key: &FlowKey) -> Option<Vec<u16>> {
+    let (outer, inner) = key.vlans();
+    let tags: Vec<u16> = [outer, inner].into_iter().filter(|tag| *tag != 0).collect();
+    (!tags.is_empty()).then_some(tags)
+}
+
+/// What Suricata's classification.config calls such things.
+fn category(detector: Detector) -> &'static str {
+    match detector {
+        Detector::Scan => "Detection of a Network Scan",
+        Detector::BruteForce => "Attempted User Privilege Gain",
+        Detector::Flood => "Detection of a Denial of Service Attack",
+        Detector::Model => "Potentially Bad Traffic",
+    }
+}
+
+/// Six digits are more than a score means, and the same text whatever the last bits of a batch are.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+#[derive(Serialize, Default)]
+struct Event<'a> {
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_id: Option<u64>,
+    event_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<Vec<u16>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proto: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_v: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    community_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<AlertPart<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<FlowPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<TcpPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<StatsPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ml: Option<Ml<'a>>,
+}
+
+#[derive(Serialize)]
+struct AlertPart<'a> {
+    action: &'static str,
+    gid: u8,
+    signature_id: u64,
+    rev: u8,
+    signature: String,
+    category: &'static str,
+    severity: u8,
+    /// Arrays of strings, as the schema's own metadata are.
+    metadata: BTreeMap<&'a str, Vec<String>>,
+}
+
+impl AlertPart<'_> {
+    fn new(alert: &Alert) -> AlertPart<'_> {
+        let evidence = &alert.evidence;
+        let terms = evidence.terms.iter().map(|term| {
+            let limit = term.threshold.map(|value| format!(" threshold {}", rounded(value))).unwrap_or_default();
+            let usual = term.usual.map(|value| format!(" usual {}", rounded(value))).unwrap_or_default();
+            format!("{} {}{limit}{usual}", term.name, rounded(term.value))
+        });
+        AlertPart {
+            action: "allowed",
+            gid: 1,
+            signature_id: signature_id(evidence.detector, &evidence.kind),
+            rev: 1,
+            signature: format!("SHRIKE {} {}", evidence.detector.name(), evidence.kind),
+            category: category(evidence.detector),
+            severity: evidence.severity,
+            metadata: BTreeMap::from([
+                ("confidence", vec![rounded(evidence.confidence).to_string()]),
+                ("first_seen", vec![alert.first_seen.to_eve()]),
+                ("id", vec![alert.id.clone()]),
+                ("occurrences", vec![alert.occurrences.to_string()]),
+                ("summary", vec![evidence.summary.clone()]),
+                ("terms", terms.collect()),
+            ]),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct FlowPart {
+    pkts_toserver: u64,
+    pkts_toclient: u64,
+    bytes_toserver: u64,
+    bytes_toclient: u64,
+    start: String,
+    end: String,
+    age: u64,
+    state: &'static str,
+    reason: &'static str,
+}
+
+impl FlowPart {
+    fn new(summary: &FlowSummary) -> FlowPart {
+        let [to_server, to_client] = summary.packets;
+        let [bytes_toserver, bytes_toclient] = summary.bytes;
+        FlowPart {
+            pkts_toserver: to_server,
+            pkts_toclient: to_client,
+            bytes_toserver,
+            bytes_toclient,
+            start: summary.first_seen.to_eve(),
+            end: summary.last_seen.to_eve(),
+            age: summary.last_seen.since(summary.first_seen) / SECOND,
+            state: match summary.ended {
+                Some(EndReason::Closed) => "closed",
+                _ if to_client > 0 && to_server > 0 => "established",
+                _ => "new",
+            },
+            reason: match summary.ended {
+                Some(EndReason::Closed | EndReason::Idle) => "timeout",
+                Some(EndReason::EvictedHalfOpen | EndReason::EvictedEstablished) => "forced",
+                Some(EndReason::Shutdown) => "shutdown",
+                None => "unknown",
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TcpPart {
+    tcp_flags: String,
+    tcp_flags_ts: String,
+    tcp_flags_tc: String,
+    #[serde(skip_serializing_if = "is_false")]
+    syn: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    fin: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    rst: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    psh: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    ack: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    urg: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    ecn: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    cwr: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl TcpPart {
+    fn new(summary: &FlowSummary) -> TcpPart {
+        let [to_server, to_client] = summary.tcp_flags;
+        let all = to_server | to_client;
+        let has = |flag: u8| all & flag != 0;
+        TcpPart {
+            tcp_flags: format!("{all:02x}"),
+            tcp_flags_ts: format!("{to_server:02x}"),
+            tcp_flags_tc: format!("{to_client:02x}"),
+            syn: has(tcp_flags::SYN),
+            fin: has(tcp_flags::FIN),
+            rst: has(tcp_flags::RST),
+            psh: has(tcp_flags::PSH),
+            ack: has(tcp_flags::ACK),
+            urg: has(tcp_flags::URG),
+            ecn: has(tcp_flags::ECE),
+            cwr: has(tcp_flags::CWR),
+        }
+    }
+}
+
+/// The one object that no schema of Suricata's has.
+#[derive(Serialize)]
+struct Ml<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    top_features: Vec<TopFeature<'a>>,
+}
+
+#[derive(Serialize)]
+struct TopFeature<'a> {
+    name: &'a str,
+    value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usual: Option<f64>,
+}
+
+impl<'a> Ml<'a> {
+    fn of_score(score: f32, model: Option<&'a ModelName>) -> Ml<'a> {
+        Ml {
+            model: model.map(|model| model.name.as_str()),
+            version: model.map(|model| model.version.as_str()),
+            score: rounded(f64::from(score)),
+            threshold: None,
+            top_features: Vec::new(),
+        }
+    }
+
+    /// The model's evidence has its score as the term of that name, and the odd features as those with a usual value.
+    fn of_evidence(evidence: &'a Evidence, model: Option<&'a ModelName>) -> Ml<'a> {
+        let score = evidence.terms.iter().find(|term| term.name == "score");
+        let odd = evidence.terms.iter().filter(|term| term.usual.is_some());
+        Ml {
+            score: rounded(score.map_or(evidence.confidence, |term| term.value)),
+            threshold: score.and_then(|term| term.threshold).map(rounded),
+            top_features: odd
+                .map(|term| TopFeature { name: &term.name, value: rounded(term.value), usual: term.usual.map(rounded) })
+                .collect(),
+            ..Ml::of_score(0.0, model)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StatsPart {
+    uptime: u64,
+    capture: Capture,
+    decoder: Decoder,
+    flow: FlowTotal,
+    detect: AlertTotal,
+}
+
+#[derive(Serialize)]
+struct Capture {
+    kernel_packets: u64,
+    kernel_drops: u64,
+}
+
+#[derive(Serialize)]
+struct Decoder {
+    pkts: u64,
+    bytes: u64,
+    invalid: u64,
+}
+
+#[derive(Serialize)]
+struct FlowTotal {
+    total: u64,
+}
+
+#[derive(Serialize)]
+struct AlertTotal {
+    alert: u64,
+}
+
+#[cfg(test)]
+mod tests;
