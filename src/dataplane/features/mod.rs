@@ -89,8 +89,10 @@ pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
         flag(protocol == 6 && is_web(port)),
     ];
     for (value, source) in row.iter_mut().zip(logarithms.into_iter().chain(rest)) {
-        // `max` and `min` return the other operand for NaN: whatever a record holds, the row is finite.
-        *value = source.max(-LIMIT).min(LIMIT);
+        // `max` returns the other operand for NaN, `clamp` would keep it: whatever a record holds, the row is finite.
+        #[allow(clippy::manual_clamp)]
+        let finite = source.max(-LIMIT).min(LIMIT);
+        *value = finite;
     }
 }
 

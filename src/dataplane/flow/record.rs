@@ -314,10 +314,10 @@ impl FlowRecord {
     #[inline(never)]
     fn events(&mut self, total: u32) -> Signals {
         let mut signals = Signals::default();
-        if total.is_power_of_two() && total.trailing_zeros() % 2 == 0 {
+        if total.is_power_of_two() && total.trailing_zeros().is_multiple_of(2) {
             signals = signals.with(Signals::MILESTONE);
         }
-        if total % Self::REPORT_EVERY == 0 {
+        if total.is_multiple_of(Self::REPORT_EVERY) {
             signals = signals.with(Signals::REPORT);
             for side in &mut self.sides {
                 if side.packets >= PACKETS_LIMIT + Self::REPORT_EVERY {

@@ -205,11 +205,11 @@ impl FlowTable {
         let slot = self.locate(hash, key, hint)?;
         let record = self.records.get(slot as usize)?;
         // Within the shortest of the time-outs nothing can be overdue; most packets stop here.
-        if now.since(record.last_seen) >= self.shortest_ns {
-            if let Some(at) = self.overdue(record, now) {
-                self.end(slot, end_reason(record), at, ended);
-                return None;
-            }
+        if now.since(record.last_seen) >= self.shortest_ns
+            && let Some(at) = self.overdue(record, now)
+        {
+            self.end(slot, end_reason(record), at, ended);
+            return None;
         }
         let record = self.records.get(slot as usize)?;
         Some(FlowIndex { slot, generation: record.generation })
@@ -235,10 +235,10 @@ impl FlowTable {
         if let Some(bucket) = self.buckets.get_mut(chosen as usize) {
             bucket.put(home.tag, slot);
         }
-        if chosen != home.first {
-            if let Some(first) = self.buckets.get_mut(home.first as usize) {
-                first.note_overflow(1);
-            }
+        if chosen != home.first
+            && let Some(first) = self.buckets.get_mut(home.first as usize)
+        {
+            first.note_overflow(1);
         }
         self.wheel.schedule(Lane::HalfOpen, slot, tick(now.after(self.settings.unanswered_ns)));
         self.flows += 1;
@@ -309,9 +309,12 @@ impl FlowTable {
     pub fn expire(&mut self, now: Timestamp, budget: usize, mut ended: impl FnMut(Ended<'_>)) {
         let limit = tick(now);
         let mut left = budget;
-        for lane in [Lane::HalfOpen, Lane::Settled] {
-            while left > 0 {
+        // A quarter is the settled flows' own: a flood of half-open ones must not hold up their ends.
+        for (lane, share) in [(Lane::Settled, budget / 4), (Lane::HalfOpen, budget), (Lane::Settled, budget)] {
+            let mut share = share.min(left);
+            while share > 0 {
                 let Some(slot) = self.wheel.pop_before(lane, limit) else { break };
+                share -= 1;
                 left -= 1;
                 self.end_or_put_back(slot, now, &mut ended);
             }
@@ -473,12 +476,12 @@ impl FlowTable {
             let key = record.key;
             self.home(self.hash(&key))
         };
-        if let Some(bucket) = self.buckets.get_mut(home.first as usize) {
-            if !bucket.take(slot) {
-                bucket.note_overflow(-1);
-                if let Some(second) = self.buckets.get_mut(home.second as usize) {
-                    second.take(slot);
-                }
+        if let Some(first) = self.buckets.get_mut(home.first as usize)
+            && !first.take(slot)
+        {
+            first.note_overflow(-1);
+            if let Some(second) = self.buckets.get_mut(home.second as usize) {
+                second.take(slot);
             }
         }
         self.wheel.give_free(slot);
@@ -488,8 +491,9 @@ impl FlowTable {
         }
     }
 
-    /// Makes room in the slab: the oldest half-open flow goes; if none is left, the longest idle of the flows in the
-    /// key's candidate buckets. `false`: nothing could be given up.
+    /// Makes room in the slab: the half-open flow silent for longest goes (as exactly as the wheel knows: a list four seconds
+    /// ahead is in order of arrival); if none is left, the longest idle of the flows in the key's candidate buckets.
+    /// `false`: nothing could be given up.
     #[inline(never)]
     fn evict(&mut self, home: Home, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) -> bool {
         self.emergency = true;
@@ -585,8 +589,8 @@ impl FlowTable {
     fn home(&self, hash: u64) -> Home {
         let buckets = self.buckets.len() as u64;
         // Beyond 2^16 buckets tag and first bucket share some bits; 10 M flows leave 11 of 15, one false tag in 500.
-        let first = ((hash & 0xffff_ffff) * buckets >> 32) as u32;
-        let second = ((hash >> 32) * buckets >> 32) as u32;
+        let first = (((hash & 0xffff_ffff) * buckets) >> 32) as u32;
+        let second = (((hash >> 32) * buckets) >> 32) as u32;
         Home { first, second, tag: hash as u16 | 1 }
     }
 }
