@@ -1,0 +1,379 @@
+//! The validated plan.
+
+use super::error::Invalid;
+use super::raw::{RawConfig, RawInterface};
+use crate::control::hosts;
+use crate::dataplane::capture::xdp::{BusyPoll, InterfaceSettings, Management, Mode, Shared, Transport};
+use crate::dataplane::worker::EngineSettings;
+use crate::units::{MICROSECOND, SECOND};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What the program may rely on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to capture from; empty for replay.
+    pub interfaces: Vec<InterfaceSettings>,
+    /// Worker threads.
+    pub workers: WorkersPlan,
+    /// Every queue's engine.
+    pub engine: EngineSettings,
+    /// The model.
+    pub model: ModelPlan,
+    /// Every detector's thresholds.
+    pub detect: hosts::Settings,
+    /// The alert store.
+    pub alerts: AlertsPlan,
+    /// The HTTP API.
+    pub http: HttpPlan,
+}
+
+/// Worker threads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkersPlan {
+    /// Cores for workers; `None`: all allowed ones but the first, where there are two.
+    pub cores: Option<Vec<usize>>,
+    /// Rebalance by load.
+    pub scale: bool,
+    /// Empty turns before an idle worker waits.
+    pub spin_turns: u32,
+}
+
+/// The model.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModelPlan {
+    /// Score at all?
+    pub enabled: bool,
+    /// Manifest; `None`: the one that ships with the program.
+    pub manifest: Option<PathBuf>,
+    /// Runtime library; `None`: searched for.
+    pub runtime: Option<PathBuf>,
+    /// Threshold; `None`: the manifest's.
+    pub threshold: Option<f32>,
+}
+
+/// The alert store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertsPlan {
+    /// SQLite file.
+    pub store: PathBuf,
+    /// Alerts kept.
+    pub keep: u64,
+}
+
+/// The HTTP API.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpPlan {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Further host names.
+    pub hosts: Vec<String>,
+    /// Connections at once.
+    pub connections: u32,
+}
+
+/// A whole number in a range, or its default.
+fn number(key: &str, value: Option<i64>, default: u64, low: u64, high: u64) -> Result<u64, Invalid> {
+    match value {
+        None => Ok(default),
+        Some(found) => u64::try_from(found)
+            .ok()
+            .filter(|number| (low..=high).contains(number))
+            .ok_or_else(|| Invalid::range(key, found, format!("{low}..={high}"))),
+    }
+}
+
+/// As [`number`], for powers of two.
+fn power(key: &str, value: Option<i64>, default: u64, low: u64, high: u64) -> Result<u32, Invalid> {
+    let found = number(key, value, default, low, high)?;
+    if !found.is_power_of_two() {
+        return Err(Invalid {
+            key: key.to_owned(),
+            problem: format!("is {found}, which is no power of two"),
+            remedy: format!("write {} or {}", found.next_power_of_two() / 2, found.next_power_of_two()),
+        });
+    }
+    Ok(u32::try_from(found).unwrap_or(u32::MAX))
+}
+
+/// One of a few words.
+fn word<T: Copy>(key: &str, value: Option<&str>, words: &[(&str, T)], default: T) -> Result<T, Invalid> {
+    let Some(value) = value else { return Ok(default) };
+    words.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+        Invalid {
+            key: key.to_owned(),
+            problem: format!("is \"{value}\", allowed is {}", names.join(", ")),
+            remedy: format!("write one of: {}", names.join(", ")),
+        }
+    })
+}
+
+impl RawConfig {
+    /// Checks everything and fills in the defaults.
+    ///
+    /// # Errors
+    /// The first value that cannot be meant.
+    pub fn plan(&self) -> Result<Config, Invalid> {
+        let instance = self.capture.instance.clone().unwrap_or_else(|| "default".into());
+        if instance.is_empty()
+            || !instance.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
+        {
+            return Err(Invalid {
+                key: "capture.instance".into(),
+                problem: format!("is \"{instance}\", which is no name for a directory"),
+                remedy: "write letters, digits, - and _ only".into(),
+            });
+        }
+        let mut interfaces = Vec::new();
+        for (index, raw) in self.interface.iter().enumerate() {
+            let mut plan = raw.plan(&format!("interface[{index}]"))?;
+            if let Some(directory) = &self.capture.pin_directory {
+                plan.pin_directory = directory.into();
+            }
+            plan.instance = instance.clone();
+            if interfaces.iter().any(|other: &InterfaceSettings| other.label() == plan.label()) {
+                return Err(Invalid {
+                    key: format!("interface[{index}].name"),
+                    problem: format!("names {} a second time", plan.name),
+                    remedy: "give each interface one section".into(),
+                });
+            }
+            interfaces.push(plan);
+        }
+        let cores = match &self.workers.cores {
+            None => None,
+            Some(list) => Some(worker_cores(list)?),
+        };
+        let mut engine = EngineSettings::default();
+        let flow = &self.flow;
+        let seconds = |key: &str, value, default: u64| {
+            number(&format!("flow.{key}"), value, default / SECOND, 1, 86_400).map(|seconds| seconds * SECOND)
+        };
+        engine.flow.capacity =
+            number("flow.capacity", flow.capacity, engine.flow.capacity.into(), 1024, 1 << 26)? as u32;
+        engine.flow.established_ns =
+            seconds("established_seconds", flow.established_seconds, engine.flow.established_ns)?;
+        engine.flow.unanswered_ns = seconds("unanswered_seconds", flow.unanswered_seconds, engine.flow.unanswered_ns)?;
+        engine.flow.closed_ns = seconds("closed_seconds", flow.closed_seconds, engine.flow.closed_ns)?;
+        engine.flow.datagram_ns = seconds("datagram_seconds", flow.datagram_seconds, engine.flow.datagram_ns)?;
+        engine.windows = power("flow.windows", flow.windows, engine.windows as u64, 1024, 1 << 22)? as usize;
+        if let Some(cap) = self.batch.rx_fixed {
+            engine.rx.fixed = Some(number("batch.rx_fixed", Some(cap), 0, 1, 256)? as u32);
+        }
+        if let Some(rows) = self.batch.score_fixed {
+            engine.score.fixed = Some(number("batch.score_fixed", Some(rows), 0, 1, 128)? as u32);
+        }
+        let default_wait = engine.score.wait_ns / MICROSECOND;
+        engine.score.wait_ns =
+            number("batch.score_wait_us", self.batch.score_wait_us, default_wait, 1, 1_000_000)? * MICROSECOND;
+        let threshold = match self.model.threshold {
+            None => None,
+            Some(found) if (0.0..=1.0).contains(&found) => Some(found as f32),
+            Some(found) => return Err(Invalid::range("model.threshold", found, "0.0..=1.0")),
+        };
+        let listen = match &self.http.listen {
+            None => SocketAddr::from(([127, 0, 0, 1], 7470)),
+            Some(text) => text.parse().map_err(|_| Invalid {
+                key: "http.listen".into(),
+                problem: format!("is \"{text}\", which is no address with a port"),
+                remedy: "write an address and a port, such as \"127.0.0.1:7470\" or \"[::1]:8088\"".into(),
+            })?,
+        };
+        finite("detect", &serde_json::to_value(self.detect).unwrap_or_default())?;
+        Ok(Config {
+            interfaces,
+            workers: WorkersPlan {
+                cores,
+                scale: self.workers.scale.unwrap_or(true),
+                spin_turns: number("workers.spin_turns", self.workers.spin_turns, 64, 0, 1 << 24)? as u32,
+            },
+            engine,
+            model: ModelPlan {
+                enabled: self.model.enabled.unwrap_or(true),
+                manifest: self.model.manifest.as_ref().map(PathBuf::from),
+                runtime: self.model.runtime.as_ref().map(PathBuf::from),
+                threshold,
+            },
+            detect: self.detect,
+            alerts: AlertsPlan {
+                store: self
+                    .alerts
+                    .store
+                    .as_ref()
+                    .map_or_else(|| PathBuf::from("/var/lib/shrike/alerts.db"), PathBuf::from),
+                keep: number("alerts.keep", self.alerts.keep, 1_000_000, 1000, 1 << 32)?,
+            },
+            http: HttpPlan {
+                listen,
+                hosts: self.http.hosts.clone().unwrap_or_default(),
+                connections: number("http.connections", self.http.connections, 512, 1, 1 << 16)? as u32,
+            },
+        })
+    }
+}
+
+/// Thresholds are finite and not negative; serde has no word for it, JSON shows NaN and infinity as null.
+fn finite(key: &str, value: &serde_json::Value) -> Result<(), Invalid> {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.iter().try_for_each(|(name, value)| finite(&format!("{key}.{name}"), value))
+        }
+        serde_json::Value::Null => Err(Invalid::range(key, "not a finite number", "0 or more")),
+        serde_json::Value::Number(number) if number.as_f64().is_some_and(|number| number < 0.0) => {
+            Err(Invalid::range(key, number, "0 or more"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn worker_cores(list: &[i64]) -> Result<Vec<usize>, Invalid> {
+    let allowed = crate::sys::affinity::allowed_cores();
+    let invalid = |problem: String| Invalid {
+        key: "workers.cores".into(),
+        problem,
+        remedy: format!("choose from the cores this process may use: {allowed:?}"),
+    };
+    let mut cores = Vec::new();
+    for core in list {
+        match usize::try_from(*core).ok().filter(|core| allowed.contains(core)) {
+            Some(core) if cores.contains(&core) => return Err(invalid(format!("names core {core} twice"))),
+            Some(core) => cores.push(core),
+            None => return Err(invalid(format!("names core {core}, which this process may not use"))),
+        }
+    }
+    if cores.is_empty() {
+        return Err(invalid("is empty".into()));
+    }
+    Ok(cores)
+}
+
+impl RawInterface {
+    fn plan(&self, at: &str) -> Result<InterfaceSettings, Invalid> {
+        let key = |name: &str| format!("{at}.{name}");
+        let name = self.name.clone().unwrap_or_default();
+        // IFNAMSIZ is 16 with the terminating NUL (linux/if.h).
+        if name.is_empty() || name.len() > 15 || name.contains(['/', ' ', '\0']) {
+            return Err(Invalid {
+                key: if self.name.is_some() { key("name") } else { at.to_owned() },
+                problem: format!("has the name \"{name}\", which is no interface name"),
+                remedy: "write name = \"eth1\", as `ip link` shows it (1 to 15 characters)".into(),
+            });
+        }
+        let namespace = self.netns.clone().filter(|netns| !netns.is_empty());
+        if namespace.as_ref().is_some_and(|netns| netns.contains('/') || netns == "." || netns == "..") {
+            return Err(Invalid {
+                key: key("netns"),
+                problem: "is no namespace name".into(),
+                remedy: "write the name that `ip netns` shows".into(),
+            });
+        }
+        let modes =
+            [("auto", Mode::Auto), ("zero-copy", Mode::ZeroCopy), ("copy", Mode::Copy), ("generic", Mode::Generic)];
+        let shares = [("auto", Shared::Auto), ("yes", Shared::Yes), ("no", Shared::No)];
+        let mut settings = InterfaceSettings::new(&name);
+        let mut management = Management::default();
+        for text in self.management_ports.iter().flatten() {
+            management.ports.push(management_port(&key("management_ports"), text)?);
+        }
+        for text in self.management_addresses.iter().flatten() {
+            management.addresses.push(prefix(&key("management_addresses"), text)?);
+        }
+        settings.namespace = namespace;
+        settings.mode = word(&key("mode"), self.mode.as_deref(), &modes, Mode::Auto)?;
+        for queue in self.queues.iter().flatten() {
+            settings.queues.push(number(&key("queues"), Some(*queue), 0, 0, 1023)? as u32);
+        }
+        settings.shared = word(&key("shared"), self.shared.as_deref(), &shares, Shared::Auto)?;
+        settings.management = management;
+        settings.ring_entries = power(&key("ring"), self.ring, settings.ring_entries.into(), 64, 1 << 15)?;
+        settings.huge_pages = self.huge_pages.unwrap_or(settings.huge_pages);
+        settings.busy_poll = self.busy_poll.unwrap_or(false).then(BusyPoll::default);
+        settings.symmetric_rss = self.symmetric_rss.unwrap_or(settings.symmetric_rss);
+        Ok(settings)
+    }
+}
+
+/// `tcp/22` or `udp/68`.
+fn management_port(key: &str, text: &str) -> Result<(Transport, u16), Invalid> {
+    let parsed = text.split_once('/').and_then(|(transport, port)| {
+        let transport = match transport {
+            "tcp" => Transport::Tcp,
+            "udp" => Transport::Udp,
+            _ => return None,
+        };
+        Some((transport, port.parse::<u16>().ok().filter(|port| *port > 0)?))
+    });
+    parsed.ok_or_else(|| Invalid {
+        key: key.to_owned(),
+        problem: format!("holds \"{text}\", which is no port"),
+        remedy: "write \"tcp/22\" or \"udp/68\"".into(),
+    })
+}
+
+/// `192.0.2.0/24`, or an address alone.
+fn prefix(key: &str, text: &str) -> Result<(std::net::IpAddr, u8), Invalid> {
+    let (address, length) = text.split_once('/').unwrap_or((text, ""));
+    let parsed = address.parse::<std::net::IpAddr>().ok().and_then(|address| {
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let length = if length.is_empty() { whole } else { length.parse::<u8>().ok()? };
+        (length <= whole).then_some((address, length))
+    });
+    parsed.ok_or_else(|| Invalid {
+        key: key.to_owned(),
+        problem: format!("holds \"{text}\", which is no prefix"),
+        remedy: "write \"192.0.2.0/24\" or \"2001:db8::/32\"".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    /// Every complaint names the place, the key and a remedy.
+    #[test]
+    fn complaints_name_line_column_and_remedy() {
+        for (text, expected) in [
+            ("[flow]\ncapacity = 3", "t.toml:2:12: `flow.capacity` is 3, allowed is 1024..=67108864"),
+            ("[flow]\ncapasity = 3", "t.toml:2:1: unknown field `capasity`"),
+            ("[flow]\ncapacity = \"x\"", "t.toml:2:12: invalid type"),
+            ("[flow\n", "t.toml:1:"),
+            ("[[interface]]\nname = \"a\"\nmode = \"fast\"", "t.toml:3:8: `interface[0].mode` is \"fast\""),
+            ("[[interface]]\nmode = \"auto\"", "`interface[0]` has the name \"\""),
+            (
+                "[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"",
+                "t.toml:4:8: `interface[1].name` names a a second time",
+            ),
+            (
+                "[[interface]]\nname = \"a\"\nring = 1000",
+                "t.toml:3:8: `interface[0].ring` is 1000, which is no power of two",
+            ),
+            ("[http]\nlisten = \"here\"", "t.toml:2:10: `http.listen` is \"here\""),
+            ("[model]\nthreshold = 1.5", "t.toml:2:13: `model.threshold` is 1.5"),
+            ("[workers]\ncores = [9999]", "t.toml:2:9: `workers.cores` names core 9999"),
+        ] {
+            let error = parse("t.toml", text, std::iter::empty()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+            assert!(error.contains("\n  remedy: "), "{error}");
+        }
+        let error = parse("t.toml", "[flow]\ncapasity = 3", std::iter::empty()).unwrap_err();
+        assert_eq!(error.remedy, "write `capacity` for `capasity`");
+        assert!(error.to_string().contains("  2 | capasity = 3\n    | ^^^^^^^^"), "{error}");
+    }
+
+    #[test]
+    fn environment_beats_file_beats_default() {
+        let vars = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+        };
+        let config = parse("t", "", std::iter::empty()).unwrap();
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:7470");
+        let text = "[http]\nlisten = \"127.0.0.1:1\"\nconnections = 7";
+        let config = parse("t", text, vars(&[("SHRIKE__HTTP__LISTEN", "127.0.0.1:2"), ("OTHER", "x")])).unwrap();
+        assert_eq!((config.http.listen.port(), config.http.connections), (2, 7));
+        let error = parse("t", text, vars(&[("SHRIKE__HTTP__LISTEM", "x")])).unwrap_err().to_string();
+        assert!(error.contains("SHRIKE__HTTP__LISTEM"), "{error}");
+        let error = parse("t", "", vars(&[("SHRIKE__FLOW__CAPACITY", "1")])).unwrap_err().to_string();
+        assert!(error.starts_with("environment: `flow.capacity` is 1"), "{error}");
+    }
+}

@@ -1,0 +1,143 @@
+//! The TOML file as the operator wrote it: every key optional, unknown ones refused.
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// `[[interface]]`: what to capture from.
+    pub interface: Vec<RawInterface>,
+    /// `[workers]`
+    pub workers: RawWorkers,
+    /// `[flow]`
+    pub flow: RawFlow,
+    /// `[batch]`
+    pub batch: RawBatch,
+    /// `[model]`
+    pub model: RawModel,
+    /// `[detect]`
+    pub detect: crate::control::hosts::Settings,
+    /// `[alerts]`
+    pub alerts: RawAlerts,
+    /// `[http]`
+    pub http: RawHttp,
+    /// `[capture]`
+    pub capture: RawCapture,
+}
+
+/// One interface.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawInterface {
+    /// Kernel name, such as `eth1`.
+    pub name: Option<String>,
+    /// Network namespace it lives in, by name (`ip netns`).
+    pub netns: Option<String>,
+    /// `auto`, `zero-copy`, `copy` or `generic`.
+    pub mode: Option<String>,
+    /// Queues to bind, by number; all of them if absent.
+    pub queues: Option<Vec<i64>>,
+    /// Does the interface carry the host's own addresses? `auto`, `yes` or `no`.
+    pub shared: Option<String>,
+    /// Ports of the host's own services left to the kernel on a shared interface: `"tcp/22"`, `"udp/68"`.
+    pub management_ports: Option<Vec<String>>,
+    /// Prefixes left to the kernel on a shared interface: `"192.0.2.0/24"`.
+    pub management_addresses: Option<Vec<String>>,
+    /// Entries of the fill and RX ring each.
+    pub ring: Option<i64>,
+    /// UMEM on huge pages where there are some.
+    pub huge_pages: Option<bool>,
+    /// Preferred busy polling by the worker.
+    pub busy_poll: Option<bool>,
+    /// Set a symmetric RSS key where the NIC takes one.
+    pub symmetric_rss: Option<bool>,
+}
+
+/// What all interfaces share.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCapture {
+    /// Directory under which maps and links are pinned.
+    pub pin_directory: Option<String>,
+    /// Name of this running shrike among others.
+    pub instance: Option<String>,
+}
+
+/// Worker threads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawWorkers {
+    /// Cores for workers; chosen from those allowed if absent.
+    pub cores: Option<Vec<i64>>,
+    /// Start, stop and rebalance workers by load within those cores.
+    pub scale: Option<bool>,
+    /// Empty turns before an idle worker waits.
+    pub spin_turns: Option<i64>,
+}
+
+/// Flow table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFlow {
+    /// Flows per queue at most.
+    pub capacity: Option<i64>,
+    /// Idle time of an established TCP flow, seconds.
+    pub established_seconds: Option<i64>,
+    /// How long an answer may take, seconds.
+    pub unanswered_seconds: Option<i64>,
+    /// Linger after FIN or RST, seconds.
+    pub closed_seconds: Option<i64>,
+    /// Idle time of UDP, ICMP and others, seconds.
+    pub datagram_seconds: Option<i64>,
+    /// Entities the detectors count at once, per queue.
+    pub windows: Option<i64>,
+}
+
+/// The two batch controllers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBatch {
+    /// RX: `feedback`, or a fixed cap in frames.
+    pub rx_fixed: Option<i64>,
+    /// Scoring: a fixed target in rows instead of feedback.
+    pub score_fixed: Option<i64>,
+    /// Longest time a row may wait for its microbatch, microseconds.
+    pub score_wait_us: Option<i64>,
+}
+
+/// The model.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawModel {
+    /// `false`: run without a model, by decision.
+    pub enabled: Option<bool>,
+    /// Path of the manifest.
+    pub manifest: Option<String>,
+    /// Path of the ONNX runtime library.
+    pub runtime: Option<String>,
+    /// Score from which a flow is evidence; the manifest's if absent.
+    pub threshold: Option<f64>,
+}
+
+/// The alert store.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAlerts {
+    /// Path of the SQLite file.
+    pub store: Option<String>,
+    /// Alerts kept; the oldest go first.
+    pub keep: Option<i64>,
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawHttp {
+    /// Address and port; port 0 takes a free one.
+    pub listen: Option<String>,
+    /// Host names under which the API may be asked for, besides localhost.
+    pub hosts: Option<Vec<String>>,
+    /// Connections at once.
+    pub connections: Option<i64>,
+}
