@@ -6,7 +6,7 @@
 
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
-use crate::dataplane::flow::EndReason;
+use crate::dataplane::flow::{EndReason, TcpState};
 use crate::units::{QueueId, Timestamp};
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
@@ -41,8 +41,10 @@ pub struct FlowSummary {
     pub bytes: [u64; 2],
     /// Or of all TCP flags from originator and responder.
     pub tcp_flags: [u8; 2],
-    /// Latest model score; negative if it was never scored.
+    /// Latest model score; 0 if it was never scored.
     pub score: f32,
+    /// How far its life has come.
+    pub state: TcpState,
     /// Why it ended; `None` while it lives.
     pub ended: Option<EndReason>,
 }

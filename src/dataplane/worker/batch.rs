@@ -71,6 +71,13 @@ impl Default for RxSettings {
     }
 }
 
+impl RxSettings {
+    /// Lowest and highest cap it may choose.
+    pub fn bounds(&self) -> (u32, u32) {
+        self.fixed.map_or((self.minimum, self.maximum), |cap| (cap, cap))
+    }
+}
+
 /// State of the RX controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct RxState {
@@ -203,6 +210,13 @@ impl ScoreSettings {
             }
             Placement::ScoringCore => None,
         }
+    }
+}
+
+impl ScoreSettings {
+    /// Lowest and highest target it may choose.
+    pub fn bounds(&self) -> (u32, u32) {
+        self.fixed.map_or((self.minimum, self.maximum), |target| (target, target))
     }
 }
 

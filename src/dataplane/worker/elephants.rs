@@ -69,7 +69,8 @@ mod tests {
             packets: [1, 1],
             bytes: [bytes, 0],
             tcp_flags: [0, 0],
-            score: -1.0,
+            score: 0.0,
+            state: crate::dataplane::flow::TcpState::New,
             ended: None,
         }
     }

@@ -38,6 +38,9 @@ pub struct EngineSettings {
     pub watermark_lag_ns: u64,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
+    /// When the source has ended, let time run on until every flow has ended by its own time-out: right for a capture
+    /// file, whose unanswered contacts are failed ones; wrong for a queue that is stopped.
+    pub run_out: bool,
 }
 
 impl Default for EngineSettings {
@@ -53,6 +56,7 @@ impl Default for EngineSettings {
             flush_budget: 64,
             watermark_lag_ns: 0,
             export_flows: false,
+            run_out: false,
         }
     }
 }
@@ -126,6 +130,8 @@ struct Core {
     snapshot: Box<QueueSnapshot>,
     rx: RxState,
     score: ScoreState,
+    /// Frames waiting in the source's ring when last looked at, and how many it holds.
+    ring: (u32, u32),
     /// Latest capture time seen; never steps back.
     time: Timestamp,
     watermark_sent: Timestamp,
@@ -167,6 +173,7 @@ impl<S: Source> Engine<S> {
             snapshot: Box::default(),
             rx: RxState::new(&settings.rx),
             score: ScoreState::new(&settings.score),
+            ring: (0, 0),
             time: Timestamp(0),
             watermark_sent: Timestamp(0),
             next_snapshot: Timestamp(0),
@@ -199,7 +206,12 @@ impl<S: Source> Queue for Engine<S> {
         let after_receive = core.stage_time(started);
         core.sinks.burst_time = started;
         let mut frames = received.count;
-        if frames > 0 {
+        if frames > 0 && self.source.is_note() {
+            for index in 0..frames {
+                let view = Source::frame(&self.source, index);
+                core.note(view, view.time.unwrap_or(started));
+            }
+        } else if frames > 0 {
             core.sinks.counters.add(Counter::Bursts, 1);
             core.sinks.counters.add(Counter::FramesReceived, frames as u64);
             core.process(&self.source, frames, started, true);
@@ -213,9 +225,12 @@ impl<S: Source> Queue for Engine<S> {
         }
         core.time =
             core.time.max(self.source.time_floor().unwrap_or(if received.ended { core.time } else { Timestamp(0) }));
-        core.rx = core.rx.step(&core.settings.rx, received.waiting, received.capacity);
-        core.snapshot.ring_waiting = received.waiting;
-        core.snapshot.ring_capacity = received.capacity;
+        let rx = core.rx.step(&core.settings.rx, received.waiting, received.capacity);
+        if rx.changes != core.rx.changes {
+            core.snapshot.state.rx_changed = started;
+        }
+        core.rx = rx;
+        core.ring = (received.waiting, received.capacity);
         core.after_burst(frames, received.ended);
         if started >= core.next_maintain {
             core.next_maintain = started.after(10 * MILLISECOND);
@@ -223,7 +238,7 @@ impl<S: Source> Queue for Engine<S> {
         }
         let ended = received.ended && frames == 0;
         if ended {
-            core.finish(true);
+            core.finish();
         }
         core.sinks.counters.publish();
         Turn { frames, started, ended }
@@ -236,7 +251,7 @@ impl<S: Source> Queue for Engine<S> {
     }
 
     fn finish(&mut self) {
-        self.core.finish(false);
+        self.core.finish();
         self.core.sinks.counters.publish();
     }
 }
@@ -272,10 +287,32 @@ impl Core {
         }
         let mut inbox = Borrowed(std::mem::replace(&mut self.inbox, HandoverInbox::new(Vec::new())));
         let count = inbox.0.receive(BURST_MAX);
-        self.sinks.counters.add(Counter::HandoverReceived, count as u64);
-        self.process_with(|index| inbox.frame(index), |_| (), count, now, false);
+        let notes = (0..count).filter(|index| inbox.0.is_note(*index)).count();
+        self.sinks.counters.add(Counter::HandoverReceived, (count - notes) as u64);
+        // Notes are rare; where there are some, the burst is taken in the stretches between them.
+        let mut begin = 0;
+        while begin < count {
+            let end = (begin..count).find(|index| inbox.0.is_note(*index)).unwrap_or(count);
+            self.process_with(|index| inbox.frame(begin + index), |_| (), end - begin, now, false);
+            if end < count {
+                let view = inbox.frame(end);
+                self.note(view, view.time.unwrap_or(now));
+            }
+            begin = end + 1;
+        }
         self.inbox = inbox.0;
         count
+    }
+
+    /// An ICMP error that another queue counts, and that quotes a flow which may live here.
+    #[cold]
+    fn note(&mut self, view: FrameView<'_>, time: Timestamp) {
+        let mut packet = Packet::default();
+        if decode(view, &mut packet) == Decoded::Flow && is_icmp_error(&packet) {
+            self.time = self.time.max(time);
+            packet.time = self.time;
+            refuse_quoted(&mut self.table, &mut self.sinks, view, &packet);
+        }
     }
 
     fn process<F: Frames>(&mut self, source: &F, count: usize, now: Timestamp, hand_over: bool) {
@@ -321,7 +358,7 @@ impl Core {
             prefetch(index + FRAMES_AHEAD);
             let view = frame(index);
             bytes += u64::from(view.wire_bytes);
-            let (Some(packet), Some(place)) = (self.packets.get_mut(flows), self.frames.get_mut(flows)) else { break };
+            let Some(packet) = self.packets.get_mut(flows) else { break };
             let outcome = decode(view, packet);
             let time = view.time.unwrap_or(now).max(self.time);
             self.time = time;
@@ -350,14 +387,22 @@ impl Core {
                 }
             }
             if hand_over {
+                if is_icmp_error(packet) {
+                    self.send_note(index, frame, time);
+                }
+                let Some(packet) = self.packets.get(flows) else { break };
                 let owner = packet.key.owner(self.peers.len());
                 if owner != self.place {
-                    let sent =
-                        self.peers.get_mut(owner).and_then(Option::as_mut).is_some_and(|peer| peer.send(view, time));
+                    let sent = self
+                        .peers
+                        .get_mut(owner)
+                        .and_then(Option::as_mut)
+                        .is_some_and(|peer| peer.send(view, time, false));
                     self.sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
                     continue;
                 }
             }
+            let (Some(packet), Some(place)) = (self.packets.get_mut(flows), self.frames.get_mut(flows)) else { break };
             tunnelled += u64::from(packet.tunnel != Default::default());
             packet.time = time;
             packet.hash = self.table.hash(&packet.key);
@@ -370,6 +415,24 @@ impl Core {
             self.sinks.counters.add(Counter::Tunnelled, tunnelled);
         }
         flows
+    }
+
+    /// Tells the owner of the flow that an ICMP error quotes, where that is another queue.
+    #[cold]
+    fn send_note<'a>(&mut self, index: usize, frame: &impl Fn(usize) -> FrameView<'a>, time: Timestamp) {
+        let view = frame(index);
+        let mut packet = Packet::default();
+        if decode(view, &mut packet) != Decoded::Flow {
+            return;
+        }
+        let Some((key, _)) = quoted_flow(view, &packet) else { return };
+        let owner = key.owner(self.peers.len());
+        if owner != self.place
+            && let Some(Some(peer)) = self.peers.get_mut(owner)
+        {
+            // A full ring loses a hint, not a frame: the contact then fails by its time-out.
+            peer.send(view, time, true);
+        }
     }
 
     #[inline(always)]
@@ -446,16 +509,22 @@ impl Core {
                     Sinks::on_score(up, &tag, row, score, threshold);
                 });
             let service_ns = self.clock.now().since(begin);
-            self.sinks.counters.add(Counter::Microbatches, 1);
+            self.sinks
+                .counters
+                .add(Counter::Microbatches, waiting.div_ceil(self.settings.score.maximum.max(1) as usize) as u64);
             match outcome {
                 Ok(rows) => {
                     self.sinks.scoring = true;
                     self.sinks.counters.add(Counter::RowsScored, rows as u64);
                     self.snapshot.histograms.record(Stage::Score, service_ns, 1);
-                    self.score = self.score.step(&self.settings.score, rows, service_ns);
+                    let score = self.score.step(&self.settings.score, rows, service_ns);
+                    if score.changes != self.score.changes {
+                        self.snapshot.state.score_changed = now;
+                    }
+                    self.score = score;
                 }
                 Err(error) => {
-                    self.snapshot.score_failed = true;
+                    self.snapshot.state.score_failed = true;
                     self.sinks.counters.add(Counter::ScoreErrors, 1);
                     self.sinks.counters.add(Counter::RowsShed, error.rows as u64);
                 }
@@ -490,21 +559,24 @@ impl Core {
     }
 
     fn send_snapshot(&mut self) {
-        let snapshot = &mut self.snapshot;
-        snapshot.queue = self.id;
-        snapshot.time = self.time;
-        snapshot.table = self.table.stats();
-        snapshot.elephants.clone_from(&self.sinks.elephants);
-        snapshot.rx = self.rx;
-        snapshot.score = self.score;
-        snapshot.scoring = self.scorer.is_some() && !snapshot.score_failed;
-        self.snapshots.swap(&mut self.snapshot);
+        let state = &mut self.snapshot.state;
+        state.queue = self.id;
+        state.time = self.time;
+        state.table = self.table.stats();
+        state.elephants.clone_from(&self.sinks.elephants);
+        state.ring_waiting = self.ring.0;
+        state.ring_capacity = self.ring.1;
+        state.rx = self.rx;
+        state.score = self.score;
+        state.scoring = self.scorer.is_some();
+        let changed = (state.rx_changed, state.score_changed);
+        if self.snapshots.swap(&mut self.snapshot) {
+            (self.snapshot.state.rx_changed, self.snapshot.state.score_changed) = changed;
+        }
     }
 
-    /// Ends every flow and sends what is left. A source that has ended lets time run on until every flow has ended by its
-    /// own time-out: an unanswered contact at the end of a capture is a failed one. A queue that is stopped does not: what
-    /// was still under way is ended as it stands.
-    fn finish(&mut self, ended: bool) {
+    /// Ends every flow and sends what is left.
+    fn finish(&mut self) {
         if self.finished {
             return;
         }
@@ -512,7 +584,7 @@ impl Core {
         let flow = self.settings.flow;
         let longest = flow.established_ns.max(flow.unanswered_ns).max(flow.closed_ns).max(flow.datagram_ns);
         let end = self.time.after(longest + SECOND);
-        while ended && self.table.stats().flows > 0 && self.table.expired_until() < end {
+        while self.settings.run_out && self.table.stats().flows > 0 && self.table.expired_until() < end {
             let (table, sinks) = (&mut self.table, &mut self.sinks);
             table.expire(end, BURST_MAX, |ended| sinks.on_end(&ended));
             self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);

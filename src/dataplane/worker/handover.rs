@@ -10,8 +10,8 @@ use crate::units::Timestamp;
 /// Most bytes of a frame that travel; the rest is cut like a snap length would. A 2-KiB UMEM frame fits whole.
 pub const SNAP_BYTES: usize = 2048;
 
-/// Length of a record's header in the ring: time, wire length, captured length, link type.
-const HEADER_BYTES: usize = 8 + 4 + 2 + 2;
+/// Length of a record's header in the ring: time, wire length, captured length, link type, kind.
+const HEADER_BYTES: usize = 8 + 4 + 2 + 2 + 1;
 
 /// Sending end, held by the queue on which the frame arrived.
 pub struct HandoverSender {
@@ -19,19 +19,22 @@ pub struct HandoverSender {
 }
 
 impl HandoverSender {
-    /// Copies a frame to its owner; `false` if the ring has no room.
-    pub fn send(&mut self, frame: FrameView<'_>, time: Timestamp) -> bool {
+    /// Copies a frame to its owner; `false` if the ring has no room. A note is a copy that the receiver does not count: an
+    /// ICMP error that quotes one of its flows.
+    pub fn send(&mut self, frame: FrameView<'_>, time: Timestamp, note: bool) -> bool {
         let bytes = frame.bytes.get(..SNAP_BYTES).unwrap_or(frame.bytes);
         let length = bytes.len() as u16; // at most SNAP_BYTES
         let Ok(mut chunk) = self.ring.write_chunk(HEADER_BYTES + bytes.len()) else { return false };
         let mut header = [0_u8; HEADER_BYTES];
         let (time_part, rest) = header.split_at_mut(8);
         let (wire_part, rest) = rest.split_at_mut(4);
-        let (length_part, link_part) = rest.split_at_mut(2);
+        let (length_part, rest) = rest.split_at_mut(2);
+        let (link_part, kind_part) = rest.split_at_mut(2);
         time_part.copy_from_slice(&time.0.to_le_bytes());
         wire_part.copy_from_slice(&frame.wire_bytes.to_le_bytes());
         length_part.copy_from_slice(&length.to_le_bytes());
         link_part.copy_from_slice(&link_code(frame.link).to_le_bytes());
+        kind_part.copy_from_slice(&[u8::from(note)]);
         let (first, second) = chunk.as_mut_slices();
         let mut cells = first.iter_mut().chain(second);
         for (cell, byte) in cells.by_ref().zip(header) {
@@ -67,6 +70,7 @@ struct Held {
     wire_bytes: u32,
     time: Timestamp,
     link: LinkType,
+    note: bool,
 }
 
 impl HandoverInbox {
@@ -99,6 +103,11 @@ impl HandoverInbox {
         self.frames.len()
     }
 
+    /// Is that frame of the burst received a note?
+    pub fn is_note(&self, index: usize) -> bool {
+        self.frames.get(index).is_some_and(|held| held.note)
+    }
+
     /// One frame of the burst received.
     pub fn frame(&self, index: usize) -> FrameView<'_> {
         let empty = FrameView { bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
@@ -117,11 +126,12 @@ fn take(ring: &mut rtrb::Consumer<u8>, slot: &mut [u8]) -> Option<Held> {
     for (cell, byte) in header.iter_mut().zip(first.iter().chain(second)) {
         *cell = *byte;
     }
-    drop(chunk); // not committed: header and body are consumed together
+    // This chunk is not committed: header and body are consumed together below.
     let (time, rest) = header.split_first_chunk::<8>()?;
     let (wire, rest) = rest.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first_chunk::<2>()?;
-    let (link, _) = rest.split_first_chunk::<2>()?;
+    let (link, kind) = rest.split_first_chunk::<2>()?;
+    let note = kind.first() == Some(&1);
     let length = u16::from_le_bytes(*length);
     let chunk = ring.read_chunk(HEADER_BYTES + usize::from(length)).ok()?;
     let (first, second) = chunk.as_slices();
@@ -135,6 +145,7 @@ fn take(ring: &mut rtrb::Consumer<u8>, slot: &mut [u8]) -> Option<Held> {
         wire_bytes: u32::from_le_bytes(*wire),
         time: Timestamp(u64::from_le_bytes(*time)),
         link: link_of(u16::from_le_bytes(*link)),
+        note,
     })
 }
 
@@ -192,7 +203,7 @@ mod tests {
                 let frame = FrameView { bytes: &bytes, wire_bytes: 9999, time: None, link: LinkType::LinuxSll };
                 let used: usize = model.iter().map(|(bytes, ..)| bytes.len() + HEADER_BYTES).sum();
                 let fits = used + HEADER_BYTES + length.min(SNAP_BYTES) <= room.max(HEADER_BYTES + SNAP_BYTES);
-                prop_assert_eq!(sender.send(frame, time), fits);
+                prop_assert_eq!(sender.send(frame, time, fill % 2 == 0), fits);
                 if fits {
                     model.push_back((bytes[..length.min(SNAP_BYTES)].to_vec(), 9999, time));
                 }
@@ -202,6 +213,7 @@ mod tests {
                     let (bytes, wire_bytes, time) = model.pop_front().unwrap();
                     let view = inbox.frame(index);
                     prop_assert_eq!(view.bytes, &bytes[..]);
+                    prop_assert_eq!(inbox.is_note(index), bytes.first().is_some_and(|fill| fill % 2 == 0) || (bytes.is_empty() && inbox.is_note(index)));
                     prop_assert_eq!((view.wire_bytes, view.time, view.link), (wire_bytes, Some(time), LinkType::LinuxSll));
                 }
             }

@@ -23,5 +23,5 @@ mod thread;
 pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};
 pub use engine::{Engine, EngineParts, EngineSettings, Queue, Turn};
 pub use handover::{HandoverInbox, HandoverSender, handover_ring};
-pub use snapshot::QueueSnapshot;
+pub use snapshot::{QueueSnapshot, QueueState};
 pub use thread::{Command, WorkerHandle, WorkerLoad, WorkerSettings};

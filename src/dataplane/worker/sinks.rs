@@ -160,6 +160,7 @@ pub fn summary(record: &FlowRecord, ended: Option<EndReason>) -> FlowSummary {
         bytes: sides(|side| record.bytes(side)),
         tcp_flags: sides(|side| record.tcp_flags(side)),
         score: record.score(),
+        state: record.state(),
         ended,
     }
 }

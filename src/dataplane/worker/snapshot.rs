@@ -10,12 +10,19 @@ use crate::units::{QueueId, Timestamp};
 /// Metrics of one queue since its previous snapshot, with its present state.
 #[derive(Clone, Debug, Default)]
 pub struct QueueSnapshot {
+    /// Latency by stage since the snapshot before.
+    pub histograms: StageHistograms,
+    /// As it stands now.
+    pub state: QueueState,
+}
+
+/// How a queue stands.
+#[derive(Clone, Debug, Default)]
+pub struct QueueState {
     /// Which queue.
     pub queue: QueueId,
     /// The queue's time when the snapshot was taken.
     pub time: Timestamp,
-    /// Latency by stage since the snapshot before.
-    pub histograms: StageHistograms,
     /// Largest flows.
     pub elephants: Elephants,
     /// Flow table.
@@ -26,15 +33,19 @@ pub struct QueueSnapshot {
     pub ring_capacity: u32,
     /// RX controller.
     pub rx: RxState,
+    /// When it last moved.
+    pub rx_changed: Timestamp,
     /// Scoring controller.
     pub score: ScoreState,
+    /// When it last moved.
+    pub score_changed: Timestamp,
+    /// A model is there.
+    pub scoring: bool,
     /// A call of the model has failed since the snapshot before.
     pub score_failed: bool,
-    /// The model is loaded and its latest call worked.
-    pub scoring: bool,
 }
 
-impl QueueSnapshot {
+impl QueueState {
     /// The elephants, largest first.
     pub fn largest_flows(&self) -> Vec<FlowSummary> {
         let mut flows: Vec<FlowSummary> = self.elephants.flows().copied().collect();
@@ -46,6 +57,6 @@ impl QueueSnapshot {
 impl Reset for QueueSnapshot {
     fn reset(&mut self) {
         self.histograms.reset();
-        self.score_failed = false;
+        self.state.score_failed = false;
     }
 }

@@ -44,6 +44,8 @@ pub struct WorkerLoad {
     pub total_ns: AtomicU64,
     /// Frames moved.
     pub frames: AtomicU64,
+    /// Rounds over all queues.
+    pub turns: AtomicU64,
     /// Queues run now.
     pub queues: AtomicU64,
     /// The thread is pinned to the core asked for.
@@ -153,6 +155,7 @@ impl Worker {
                 }
             }
             self.load.frames.store(self.load.frames.load(Relaxed).wrapping_add(frames as u64), Relaxed);
+            self.load.turns.store(self.load.turns.load(Relaxed).wrapping_add(1), Relaxed);
             idle_turns = if frames > 0 { 0 } else { idle_turns.saturating_add(1) };
             if idle_turns > self.settings.spin_turns {
                 self.wait();
