@@ -6,6 +6,7 @@ pub mod alert;
 pub mod export;
 pub mod hosts;
 pub mod http;
+pub mod replay;
 pub mod store;
 pub mod supervisor;
 pub mod view;

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 pub mod affinity;
+pub mod afxdp;
 pub mod bpffs;
+pub mod disk;
 pub mod ethtool;
 pub mod hash;
 pub mod mapping;

@@ -1,0 +1,417 @@
+//! Interfaces to queues: attaches, opens every queue on the core that will run it, builds its engine, and keeps the books
+//! between wire, kernel and worker.
+
+use super::{Capture, QueueParts};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, QueueStatus};
+use crate::dataplane::capture::xdp::{
+    Interface, InterfaceSettings, InterfaceState, NicCounters, ObtainedMode, QueueAccount, StopHandle, SymmetricRss,
+    XdpError,
+};
+use crate::dataplane::score::{BATCH_MAX, Model, ModelError};
+use crate::dataplane::worker::{
+    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverSender, Queue, QueueSnapshot, handover_ring,
+};
+use crate::exchange::{Full, snapshot_ring, up_ring};
+use crate::metrics::{COUNTERS, CounterBlock};
+use crate::sys::affinity;
+use crate::units::{MILLISECOND, QueueId, Timestamp};
+use std::collections::BTreeMap;
+
+/// Items a queue may have waiting on their way up; some 250 bytes each.
+const UP_CAPACITY: usize = 1 << 15;
+/// Bytes of one handover ring; there is one for every ordered pair of queues of an interface.
+const HANDOVER_BYTES: usize = 1 << 20;
+/// Frames handed over travel this long at most before their flow's window closes.
+const HANDOVER_LAG_NS: u64 = 250 * MILLISECOND;
+
+/// Why the start failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An interface or a queue.
+    #[error(transparent)]
+    Capture(#[from] XdpError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The kernel gave no random bytes or no thread.
+    #[error("{0}")]
+    System(String),
+}
+
+/// One interface with what is known of its queues.
+struct Port {
+    interface: Interface,
+    settings: InterfaceSettings,
+    /// The program's number and the NIC's number of each queue opened.
+    queues: Vec<(QueueId, u32)>,
+    stops: Vec<StopHandle>,
+    /// Latest reading.
+    accounts: Vec<QueueAccount>,
+    nic: Option<NicCounters>,
+    away_since: Option<Timestamp>,
+}
+
+/// Every interface of the program.
+pub struct LiveCapture {
+    ports: Vec<Port>,
+    /// Intake has ended: nothing may be in flight any more.
+    stopped: bool,
+}
+
+/// Attaches every interface of the plan and builds every queue.
+///
+/// # Errors
+/// The first interface, queue or session that cannot be had; what was attached is detached again.
+pub fn open(
+    config: &Config,
+    model: Option<&Model>,
+    cores: &[usize],
+    clock: &Clock,
+) -> Result<(LiveCapture, Vec<QueueParts>), StartError> {
+    let mut ports = Vec::new();
+    let mut parts = Vec::new();
+    for settings in &config.interfaces {
+        let interface = Interface::attach(settings)?;
+        let numbers = interface.queues().to_vec();
+        let symmetric = !matches!(interface.status().rss, SymmetricRss::Unsupported { .. });
+        let (mut senders, mut inboxes) = mesh(if symmetric { 0 } else { numbers.len() });
+        let mut port = Port {
+            interface,
+            settings: settings.clone(),
+            queues: Vec::new(),
+            stops: Vec::new(),
+            accounts: Vec::new(),
+            nic: None,
+            away_since: None,
+        };
+        for (place, number) in numbers.into_iter().enumerate() {
+            let id = QueueId(parts.len() as u16); // the plan holds far fewer than 65 536 queues
+            let name = format!("{}:{number}", settings.label());
+            let core = cores[parts.len() % cores.len()];
+            let handover = (senders.pop_front().unwrap_or_default(), inboxes.pop_front().unwrap_or_default());
+            let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock)?;
+            port.queues.push((id, number));
+            port.stops.push(built.1);
+            parts.push(QueueParts { name, ..built.0 });
+        }
+        ports.push(port);
+    }
+    Ok((LiveCapture { ports, stopped: false }, parts))
+}
+
+type Senders = Vec<Option<HandoverSender>>;
+type Inboxes = Vec<rtrb::Consumer<u8>>;
+
+/// Rings for every ordered pair of `count` queues: what each queue sends with, what each receives from.
+fn mesh(count: usize) -> (std::collections::VecDeque<Senders>, std::collections::VecDeque<Inboxes>) {
+    let mut senders: Vec<Senders> = (0..count).map(|_| Vec::new()).collect();
+    let mut inboxes: Vec<Inboxes> = (0..count).map(|_| Vec::new()).collect();
+    for (from, out) in senders.iter_mut().enumerate() {
+        for (to, inbox) in inboxes.iter_mut().enumerate() {
+            if from == to {
+                out.push(None);
+            } else {
+                let (sender, receiver) = handover_ring(HANDOVER_BYTES);
+                out.push(Some(sender));
+                inbox.push(receiver);
+            }
+        }
+    }
+    (senders.into(), inboxes.into())
+}
+
+/// Opens one queue and builds its engine on the core that will run it, so that UMEM and tables lie near it.
+#[allow(clippy::too_many_arguments)] // one call, at start, with what only the loop above knows
+fn build(
+    interface: &Interface,
+    number: u32,
+    place: usize,
+    id: QueueId,
+    mut settings: EngineSettings,
+    (peers, inbox): (Senders, Inboxes),
+    model: Option<&Model>,
+    core: usize,
+    clock: &Clock,
+) -> Result<(QueueParts, StopHandle), StartError> {
+    if !peers.is_empty() {
+        settings.watermark_lag_ns = HANDOVER_LAG_NS;
+    }
+    let scorer = model.map(Model::scorer).transpose()?;
+    if let Some(model) = model {
+        // Where not even one row fits the budget, single rows are the least harm; `doctor` and the status say so.
+        let most = model.cost().largest_within(settings.score.service_budget_ns, BATCH_MAX).max(1);
+        settings.score.maximum = settings.score.maximum.min(most as u32);
+        settings.score.minimum = settings.score.minimum.min(settings.score.maximum);
+    }
+    let secret = secret()?;
+    let work = move || -> Result<(QueueParts, StopHandle), StartError> {
+        affinity::pin_to(core);
+        let source = interface.open_queue(number)?;
+        let stop =
+            source.stop_handle().map_err(|cause| StartError::System(format!("watch queue {number}: {cause}")))?;
+        let counters = CounterBlock::on(source.counter_memory());
+        let memory = counters.memory();
+        let (up_sender, up) = up_ring(UP_CAPACITY, Full::Count);
+        let (snapshot_sender, snapshots) = snapshot_ring(Box::<QueueSnapshot>::default());
+        let engine: Box<dyn Queue> = Box::new(Engine::new(
+            source,
+            settings,
+            EngineParts {
+                id,
+                counters,
+                up: up_sender,
+                snapshots: snapshot_sender,
+                scorer: scorer.map(|scorer| Box::new(scorer) as _),
+                peers,
+                place,
+                inbox: HandoverInbox::new(inbox),
+                secret,
+                clock: clock.clone(),
+            },
+        ));
+        Ok((QueueParts { id, name: String::new(), counters: memory, up, snapshots, engine }, stop))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name(format!("open-queue-{}", id.0))
+            .spawn_scoped(scope, work)
+            .map_err(|cause| StartError::System(format!("start a thread: {cause}")))?;
+        thread.join().map_err(|_| StartError::System(format!("opening queue {number} ended by a panic")))?
+    })
+}
+
+/// Keys for the hashes of one queue, from the kernel's random source.
+///
+/// # Errors
+/// The kernel gave none.
+pub fn secret() -> Result<[u64; 4], StartError> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|cause| StartError::System(format!("random bytes for hash keys: {cause}")))?;
+    Ok(std::array::from_fn(|index| u64::from_le_bytes(std::array::from_fn(|byte| bytes[index * 8 + byte]))))
+}
+
+impl LiveCapture {
+    fn ports(&self) -> impl Iterator<Item = (&Port, QueueId, &QueueAccount)> {
+        self.ports.iter().flat_map(|port| {
+            port.queues.iter().filter_map(move |(id, number)| {
+                port.accounts.iter().find(|account| account.queue == *number).map(|account| (port, *id, account))
+            })
+        })
+    }
+}
+
+/// The named losses of an account, all outside the worker.
+fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 9] {
+    [
+        ("passed_no_socket", account.passed_no_socket, "Frames left to the kernel because no socket was there."),
+        ("copy_lost", account.copy_lost, "Management frames whose copy found no room."),
+        ("ring_full", account.refused_ring_full, "RX ring full: the worker is too slow."),
+        ("no_frame", account.refused_no_frame, "Fill ring empty: the worker gives frames back too late."),
+        ("too_long", account.refused_too_long, "Frames longer than a UMEM frame: lower the MTU or raise frame_bytes."),
+        ("unbound", account.refused_unbound, "The socket was just going."),
+        ("refused_other", account.refused_other, "Redirects refused for another reason."),
+        ("abandoned", account.abandoned, "Frames in the ring of a socket that was closed."),
+        ("lost_at_death", account.lost_at_death, "Frames that died with a killed process."),
+    ]
+}
+
+impl Capture for LiveCapture {
+    fn status(&self, queue: QueueId) -> Option<QueueStatus> {
+        let port = self.ports.iter().find(|port| port.queues.iter().any(|(id, _)| *id == queue))?;
+        let number = port.queues.iter().find(|(id, _)| *id == queue)?.1;
+        let status = port.interface.status();
+        let facts = status.queues.iter().find(|facts| facts.queue == number);
+        let mode = match facts {
+            _ if matches!(status.state, InterfaceState::Away { .. }) => CaptureMode::Detached,
+            None => CaptureMode::Detached,
+            Some(facts) => match facts.mode {
+                ObtainedMode::ZeroCopy => CaptureMode::ZeroCopy,
+                ObtainedMode::Copy => CaptureMode::Copy,
+                ObtainedMode::Generic => CaptureMode::Generic,
+            },
+        };
+        Some(QueueStatus {
+            id: queue,
+            interface: port.settings.name.clone(),
+            namespace: port.settings.namespace.clone(),
+            nic_queue: number,
+            mode,
+            requested: word(&port.settings.mode),
+            huge_pages: facts.is_some_and(|facts| facts.huge_pages.is_ok()),
+            busy_poll: facts.is_some_and(|facts| matches!(facts.busy_poll, Some(Ok(())))),
+            symmetry: match status.rss {
+                SymmetricRss::Set { .. } => "rss",
+                SymmetricRss::OneQueue => "single",
+                SymmetricRss::Unsupported { .. } => "handover",
+            }
+            .into(),
+        })
+    }
+
+    fn equations(&self, counters: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) -> Vec<Equation> {
+        let mut equations = Vec::new();
+        for (port, id, account) in self.ports() {
+            let name = Some(port.settings.label());
+            let term = |name: &str, value: u64| Amount::new(name, value, "");
+            equations.push(Equation::new(
+                "program",
+                name.clone(),
+                Some(id),
+                "rx",
+                vec![term("seen", account.seen)],
+                vec![
+                    term("redirected", account.redirected),
+                    term("passed_arp", account.passed_arp),
+                    term("passed_neighbour", account.passed_neighbour),
+                    term("passed_management", account.passed_management),
+                    term("passed_no_socket", account.passed_no_socket),
+                ],
+            ));
+            let mut right = vec![term("frames_received", account.frames_received)];
+            right.extend(
+                losses(account)
+                    .iter()
+                    .filter(|loss| !["passed_no_socket", "copy_lost"].contains(&loss.0))
+                    .map(|loss| term(loss.0, loss.1)),
+            );
+            let left = vec![term("redirected", account.redirected), term("copied", account.copied)];
+            let mut ring = Equation::new("ring", name, Some(id), "rx", left, right);
+            // While frames run, those in the rings are on neither side: at most what the rings hold, and never fewer than
+            // none but for the moment between two readings.
+            let bound = if self.stopped { 0 } else { i64::from(port.settings.ring_entries) * 2 };
+            let slack = if self.stopped { 0 } else { 256 };
+            ring.closed = (-slack..=bound).contains(&ring.difference);
+            equations.push(ring);
+        }
+        let _ = counters;
+        equations
+    }
+
+    fn drops(&self) -> Vec<Amount> {
+        let mut sums: Vec<Amount> = Vec::new();
+        for (_, _, account) in self.ports() {
+            for (index, (name, value, help)) in losses(account).into_iter().enumerate() {
+                match sums.get_mut(index) {
+                    Some(sum) => sum.value += value,
+                    None => sums.push(Amount::new(name, value, help)),
+                }
+            }
+        }
+        sums
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        type OfAccount = fn(&QueueAccount) -> u64;
+        let fields: [(&'static str, &'static str, OfAccount); 14] = [
+            ("shrike_xdp_seen_total", "Frames the XDP program saw.", |a| a.seen),
+            ("shrike_xdp_redirected_total", "Frames given to the socket.", |a| a.redirected),
+            ("shrike_xdp_passed_total", "ARP, neighbour and management frames left to the kernel.", QueueAccount::kept),
+            ("shrike_xdp_passed_no_socket_total", "Frames left to the kernel for want of a socket.", |a| {
+                a.passed_no_socket
+            }),
+            ("shrike_xdp_refused_total", "Redirects that the socket refused.", QueueAccount::refused),
+            ("shrike_xsk_rx_dropped_total", "XDP_STATISTICS rx_dropped.", |a| a.socket.rx_dropped),
+            ("shrike_xsk_rx_invalid_descs_total", "XDP_STATISTICS rx_invalid_descs.", |a| a.socket.rx_invalid_descs),
+            ("shrike_xsk_tx_invalid_descs_total", "XDP_STATISTICS tx_invalid_descs.", |a| a.socket.tx_invalid_descs),
+            ("shrike_xsk_rx_ring_full_total", "XDP_STATISTICS rx_ring_full.", |a| a.socket.rx_ring_full),
+            ("shrike_xsk_rx_fill_ring_empty_descs_total", "XDP_STATISTICS rx_fill_ring_empty_descs.", |a| {
+                a.socket.rx_fill_ring_empty_descs
+            }),
+            ("shrike_xsk_tx_ring_empty_descs_total", "XDP_STATISTICS tx_ring_empty_descs.", |a| {
+                a.socket.tx_ring_empty_descs
+            }),
+            ("shrike_lost_at_death_total", "Frames that died with a killed process.", |a| a.lost_at_death),
+            ("shrike_sockets_opened_total", "Sockets opened.", |a| a.openings),
+            ("shrike_bytes_seen_total", "Bytes the XDP program saw.", |a| a.bytes_seen),
+        ];
+        let sample = |name, help, labels, value: u64| Metric {
+            name,
+            help,
+            kind: MetricKind::Counter,
+            labels,
+            value: value as f64,
+        };
+        let mut metrics = Vec::new();
+        for (name, help, of) in fields {
+            for (port, _, account) in self.ports() {
+                let labels = vec![("queue", format!("{}:{}", port.settings.label(), account.queue))];
+                metrics.push(sample(name, help, labels, of(account)));
+            }
+        }
+        type OfLink = fn(&NicCounters) -> u64;
+        let links: [(&'static str, &'static str, OfLink); 3] = [
+            ("shrike_nic_rx_packets_total", "Frames the interface counted.", |nic| nic.link.rx_packets),
+            ("shrike_nic_rx_dropped_total", "Frames the interface dropped.", |nic| nic.link.rx_dropped),
+            ("shrike_nic_rx_missed_errors_total", "Frames the NIC had no room for.", |nic| nic.link.rx_missed_errors),
+        ];
+        for (name, help, of) in links {
+            for (port, nic) in self.ports.iter().filter_map(|port| port.nic.as_ref().map(|nic| (port, nic))) {
+                metrics.push(sample(name, help, vec![("interface", port.settings.label())], of(nic)));
+            }
+        }
+        metrics
+    }
+
+    fn degraded(&self, now: Timestamp) -> Vec<Degraded> {
+        self.ports
+            .iter()
+            .filter_map(|port| {
+                let reason = match port.interface.status().state {
+                    InterfaceState::Running => return None,
+                    InterfaceState::NoCarrier => {
+                        "is down or has no carrier; it goes on by itself when the link is up".into()
+                    }
+                    InterfaceState::Away { reason } => format!("is away ({reason}); tried again until it is back"),
+                };
+                let reason = format!("{} {reason}", port.settings.label());
+                Some(Degraded { part: "capture".into(), reason, since: port.away_since.unwrap_or(now) })
+            })
+            .collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for port in &self.ports {
+            let (label, status) = (port.settings.label(), port.interface.status());
+            notes.extend(status.refused.iter().map(|refused| format!("{label}: {refused}")));
+            if let SymmetricRss::Unsupported { reason } = &status.rss {
+                notes
+                    .push(format!("{label}: RSS is not symmetric ({reason}); frames of foreign flows are handed over"));
+            }
+            if status.taken_over {
+                notes.push(format!("{label}: counts of a former process were taken over"));
+            }
+            let refused = status.queues.iter().find_map(|facts| facts.huge_pages.as_ref().err());
+            if let Some(reason) = refused.filter(|_| port.settings.huge_pages) {
+                notes.push(format!("{label}: UMEM on ordinary pages ({reason})"));
+            }
+            for reason in status.queues.iter().filter_map(|facts| facts.busy_poll.as_ref()?.as_ref().err()) {
+                notes.push(format!("{label}: no preferred busy polling ({reason})"));
+            }
+        }
+        notes
+    }
+
+    fn poll(&mut self, now: Timestamp) {
+        for port in &mut self.ports {
+            port.accounts = port.interface.accounts();
+            port.nic = port.interface.nic_counters().ok();
+            let running = port.interface.status().state == InterfaceState::Running;
+            port.away_since = if running { None } else { port.away_since.or(Some(now)) };
+        }
+    }
+
+    fn stop(&mut self) {
+        for stop in self.ports.iter_mut().flat_map(|port| std::mem::take(&mut port.stops)) {
+            stop.stop();
+        }
+        self.stopped = true;
+    }
+}
+
+/// A setting's word in the configuration.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,381 @@
+//! The picture that `http` serves: a copy, renewed four times a second, and the way orders come in.
+
+use super::{Entry, Order, Slot, Supervisor};
+use crate::control::view::{
+    Amount, CommandError, ControllerView, Equation, Loss, Metric, MetricKind, QueueCounters, QueueLatency, QueueView,
+    Status, System, TopFlow, Totals, WorkerView, state_name,
+};
+use crate::dataplane::worker::{QueueState, Reason};
+use crate::exchange::FlowSummary;
+use crate::metrics::{COUNTERS, Counter, Role, read_counters};
+use crate::units::{QueueId, Timestamp, WorkerId};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Everything `http` may ask for.
+#[derive(Default)]
+struct Picture {
+    status: Option<Status>,
+    workers: Vec<WorkerView>,
+    latency: Vec<QueueLatency>,
+    top: Vec<TopFlow>,
+    counters: Vec<QueueCounters>,
+    metrics: Vec<Metric>,
+}
+
+/// The copy that readers share; only control-plane threads meet at its lock.
+pub struct SharedPicture {
+    picture: Mutex<Picture>,
+    orders: SyncSender<Order>,
+}
+
+/// How long an order may take before the asker is told to come again; a move takes two rounds of the supervisor.
+const ORDER_LIMIT: Duration = Duration::from_secs(2);
+
+impl SharedPicture {
+    pub(super) fn new(orders: SyncSender<Order>) -> SharedPicture {
+        SharedPicture { picture: Mutex::new(Picture::default()), orders }
+    }
+
+    fn read<T>(&self, of: impl FnOnce(&Picture) -> T) -> T {
+        of(&self.picture.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn order<T>(&self, make: impl FnOnce(super::Answer<T>) -> Order) -> Result<T, CommandError> {
+        let (answer, reply) = sync_channel(1);
+        let busy = |what: &str| CommandError::Busy(format!("the supervisor {what}: try again"));
+        self.orders.try_send(make(answer)).map_err(|_| busy("has orders enough"))?;
+        reply.recv_timeout(ORDER_LIMIT).map_err(|_| busy("has not answered yet"))?
+    }
+}
+
+impl System for SharedPicture {
+    fn status(&self) -> Status {
+        self.read(|picture| picture.status.clone()).unwrap_or_else(|| Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            mode: "starting".into(),
+            started: Timestamp(0),
+            now: Timestamp(0),
+            uptime_seconds: 0.0,
+            ready: false,
+            degraded: Vec::new(),
+            totals: Totals::default(),
+            queues: Vec::new(),
+            loss: Loss::default(),
+            model: None,
+            notes: Vec::new(),
+        })
+    }
+
+    fn workers(&self) -> Vec<WorkerView> {
+        self.read(|picture| picture.workers.clone())
+    }
+
+    fn latency(&self) -> Vec<QueueLatency> {
+        self.read(|picture| picture.latency.clone())
+    }
+
+    fn top_flows(&self, limit: usize) -> Vec<TopFlow> {
+        self.read(|picture| picture.top.iter().take(limit).cloned().collect())
+    }
+
+    fn counters(&self) -> Vec<QueueCounters> {
+        self.read(|picture| picture.counters.clone())
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.read(|picture| picture.metrics.clone())
+    }
+
+    fn move_queue(&self, queue: QueueId, worker: WorkerId) -> Result<(), CommandError> {
+        self.order(|answer| Order::Move(queue, worker, answer))
+    }
+
+    fn add_worker(&self) -> Result<WorkerId, CommandError> {
+        self.order(Order::Add)
+    }
+
+    fn remove_worker(&self, worker: WorkerId) -> Result<(), CommandError> {
+        self.order(|answer| Order::Remove(worker, answer))
+    }
+}
+
+impl Supervisor {
+    /// Looks at everything once and puts the new picture in the old one's place.
+    pub(super) fn refresh_picture(&mut self, now: Timestamp) {
+        let mut counters = BTreeMap::new();
+        for entry in &mut self.entries {
+            let values = read_counters(&*entry.counters);
+            entry.rates.update(now, values);
+            counters.insert(entry.id, values);
+        }
+        for slot in &mut self.slots {
+            use std::sync::atomic::Ordering::Relaxed;
+            let load = slot.handle.load();
+            slot.rates.update(now, load.busy_ns.load(Relaxed), load.total_ns.load(Relaxed), load.turns.load(Relaxed));
+        }
+        let mut equations = self.capture.equations(&counters);
+        equations.extend(counters.iter().map(|(id, values)| queue_equation(*id, self.name(*id), values)));
+        let mut top: Vec<TopFlow> = self.entries.iter().flat_map(top_flows).collect();
+        top.sort_by_key(|flow| std::cmp::Reverse(flow.bytes.iter().sum::<u64>()));
+        let picture = Picture {
+            status: Some(self.status(now, &counters, Loss::of(equations))),
+            workers: self.slots.iter().map(|slot| self.worker_view(slot)).collect(),
+            latency: self.entries.iter().map(|entry| self.queue_latency(entry)).collect(),
+            top,
+            counters: self
+                .entries
+                .iter()
+                .zip(counters.values())
+                .map(|(entry, values)| QueueCounters { queue: entry.id, name: entry.name.clone(), values: *values })
+                .collect(),
+            metrics: self.all_metrics(),
+        };
+        *self.picture.picture.lock().unwrap_or_else(PoisonError::into_inner) = picture;
+    }
+
+    fn name(&self, id: QueueId) -> String {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| entry.name.clone()).unwrap_or_default()
+    }
+
+    fn status(&self, now: Timestamp, counters: &BTreeMap<QueueId, [u64; COUNTERS.len()]>, loss: Loss) -> Status {
+        let sum = |counter: Counter| counters.values().map(|values| values[counter as usize]).sum::<u64>();
+        let mut drops = self.capture.drops();
+        drops.extend(
+            COUNTERS
+                .iter()
+                .filter(|counter| counter.role() == Role::Drop)
+                .map(|counter| Amount::new(counter.name(), sum(*counter), counter.help())),
+        );
+        let mut degraded = self.settings.degraded.clone();
+        degraded.extend(self.capture.degraded(now));
+        degraded.extend(self.pipeline.degraded(now));
+        let mut model = self.settings.model.clone();
+        if let Some(model) = &mut model {
+            let failed = self.entries.iter().any(|entry| entry.score_failed);
+            if failed {
+                model.active = false;
+                model.reason = Some("a call of the model failed; its rows were shed (see score_errors)".into());
+            }
+        }
+        if sum(Counter::ExchangeFull) > 0 {
+            degraded.push(crate::control::view::Degraded {
+                part: "exchange".into(),
+                reason: format!(
+                    "{} findings lost: a ring up was full; the control plane needs a core of its own",
+                    sum(Counter::ExchangeFull)
+                ),
+                since: now,
+            });
+        }
+        let mut notes = self.settings.notes.clone();
+        notes.extend(self.capture.notes());
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            mode: self.settings.mode.clone(),
+            started: self.started,
+            now,
+            uptime_seconds: now.since(self.started) as f64 / 1e9,
+            ready: self.entries.iter().all(|entry| !entry.moving || entry.ended),
+            degraded,
+            totals: Totals {
+                packets: sum(Counter::FramesReceived),
+                bytes: sum(Counter::BytesReceived),
+                flows: sum(Counter::FlowsCreated),
+                flows_active: self.latest().map(|latest| u64::from(latest.table.flows)).sum(),
+                scored: sum(Counter::RowsScored),
+                shed: sum(Counter::RowsShed),
+                drops,
+            },
+            queues: self.entries.iter().filter_map(|entry| self.capture.status(entry.id)).collect(),
+            loss,
+            model,
+            notes,
+        }
+    }
+
+    fn latest(&self) -> impl Iterator<Item = &QueueState> {
+        self.entries.iter().filter_map(|entry| entry.latest.as_deref())
+    }
+
+    fn queue_latency(&self, entry: &Entry) -> QueueLatency {
+        let slot = self.slots.iter().find(|slot| Some(slot.handle.settings().id) == entry.worker);
+        QueueLatency {
+            queue: entry.id,
+            worker: entry.worker.unwrap_or_default(),
+            core: slot.and_then(|slot| slot.handle.settings().core),
+            stages: entry.latency.clone(),
+        }
+    }
+
+    fn worker_view(&self, slot: &Slot) -> WorkerView {
+        let id = slot.handle.settings().id;
+        let mine: Vec<&Entry> = self.entries.iter().filter(|entry| entry.worker == Some(id)).collect();
+        let frames: f64 = mine.iter().map(|entry| entry.rates.packets_per_second).sum();
+        let pinned = slot.handle.load().pinned.load(std::sync::atomic::Ordering::Relaxed);
+        WorkerView {
+            id,
+            core: slot.handle.settings().core.filter(|_| pinned),
+            load: slot.rates.busy,
+            turns_per_second: slot.rates.turns_per_second,
+            queues: mine
+                .into_iter()
+                .map(|entry| {
+                    let share = if frames > 0.0 { entry.rates.packets_per_second / frames } else { 0.0 };
+                    self.queue_view(entry, slot.rates.busy * share)
+                })
+                .collect(),
+        }
+    }
+
+    fn queue_view(&self, entry: &Entry, load: f64) -> QueueView {
+        let empty = QueueState::default();
+        let latest = entry.latest.as_deref().unwrap_or(&empty);
+        let mode =
+            self.capture.status(entry.id).map_or(crate::control::view::CaptureMode::Detached, |status| status.mode);
+        QueueView {
+            id: entry.id,
+            name: entry.name.clone(),
+            mode,
+            load,
+            packets_per_second: entry.rates.packets_per_second,
+            bits_per_second: entry.rates.bits_per_second,
+            flows: latest.table.flows.into(),
+            flow_capacity: latest.table.capacity.into(),
+            emergency: latest.table.emergency,
+            ring_waiting: latest.ring_waiting,
+            ring_capacity: latest.ring_capacity,
+            handover_per_second: entry.rates.handover_per_second,
+            rx: ControllerView {
+                target: latest.rx.cap.into(),
+                last_change: latest.rx_changed,
+                changes: latest.rx.changes,
+                ..self.controller(
+                    latest.rx.reason,
+                    latest.rx.cap,
+                    self.settings.rx.bounds(),
+                    "frames",
+                    entry.rates.mean_burst,
+                )
+            },
+            scoring: ControllerView {
+                target: latest.score.target.into(),
+                last_change: latest.score_changed,
+                changes: latest.score.changes,
+                ..self.controller(
+                    latest.score.reason,
+                    latest.score.target,
+                    self.settings.score.bounds(),
+                    "rows",
+                    entry.rates.mean_rows,
+                )
+            },
+            elephants: elephants(entry),
+        }
+    }
+
+    /// What both controllers have in common.
+    fn controller(&self, reason: Reason, target: u32, bounds: (u32, u32), unit: &str, mean: f64) -> ControllerView {
+        let fixed = reason == Reason::Fixed;
+        ControllerView {
+            control: if fixed { "fixed" } else { "feedback" }.into(),
+            target: target.into(),
+            unit: unit.into(),
+            minimum: bounds.0.into(),
+            maximum: bounds.1.into(),
+            mean,
+            state: match () {
+                () if fixed => "fixed",
+                () if target >= bounds.1 => "at_maximum",
+                () if target <= bounds.0 => "at_minimum",
+                () => "between",
+            }
+            .into(),
+            last_reason: reason.name().into(),
+            last_change: Timestamp(0),
+            changes: 0,
+        }
+    }
+
+    fn all_metrics(&self) -> Vec<Metric> {
+        let mut metrics = self.capture.metrics();
+        let gauge = |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
+        type OfSnapshot = fn(&QueueState) -> f64;
+        let gauges: [(&'static str, &'static str, OfSnapshot); 6] = [
+            ("shrike_flows", "Flows in the table.", |latest| latest.table.flows.into()),
+            ("shrike_flows_half_open", "Flows not yet answered.", |latest| latest.table.half_open.into()),
+            ("shrike_flow_capacity", "Flows that fit.", |latest| latest.table.capacity.into()),
+            ("shrike_flow_emergency", "1 while the table gives up flows before their time.", |latest| {
+                f64::from(u8::from(latest.table.emergency))
+            }),
+            ("shrike_rx_cap_frames", "Cap of a burst.", |latest| latest.rx.cap.into()),
+            ("shrike_score_target_rows", "Rows that a microbatch waits for.", |latest| latest.score.target.into()),
+        ];
+        let empty = QueueState::default();
+        for (name, help, of) in gauges {
+            for entry in &self.entries {
+                let labels = vec![("queue", entry.name.clone())];
+                metrics.push(gauge(name, help, labels, of(entry.latest.as_deref().unwrap_or(&empty))));
+            }
+        }
+        for slot in &self.slots {
+            let labels = vec![("worker", slot.handle.settings().id.0.to_string())];
+            metrics.push(gauge(
+                "shrike_worker_load_ratio",
+                "Share of a worker's time spent on frames.",
+                labels,
+                slot.rates.busy,
+            ));
+        }
+        metrics.extend(self.pipeline.metrics());
+        metrics
+    }
+}
+
+/// `received = processed + each named drop`, every term counted where it happens.
+fn queue_equation(id: QueueId, name: String, values: &[u64; COUNTERS.len()]) -> Equation {
+    let side = |wanted: &[Role]| {
+        COUNTERS
+            .iter()
+            .filter(|counter| wanted.contains(&counter.role()))
+            .map(|counter| Amount::new(counter.name(), values[*counter as usize], counter.help()))
+            .collect::<Vec<_>>()
+    };
+    let interface = name.split_once(':').map(|(interface, _)| interface.to_owned());
+    Equation::new("queue", interface, Some(id), "rx", side(&[Role::Received]), side(&[Role::Processed, Role::Drop]))
+}
+
+/// A flow as it is served.
+fn top_flow(queue: QueueId, flow: &FlowSummary) -> TopFlow {
+    let (source, destination) = flow.key.endpoints(flow.originator);
+    let seconds = flow.last_seen.since(flow.first_seen) as f64 / 1e9;
+    let bits = flow.bytes.iter().sum::<u64>() as f64 * 8.0;
+    TopFlow {
+        queue,
+        source: source.ip(),
+        source_port: source.port,
+        destination: destination.ip(),
+        destination_port: destination.port,
+        protocol: flow.key.protocol(),
+        packets: flow.packets,
+        bytes: flow.bytes,
+        first_seen: flow.first_seen,
+        last_seen: flow.last_seen,
+        bits_per_second: if seconds > 0.0 { bits / seconds } else { 0.0 },
+        score: (flow.score > 0.0).then_some(flow.score),
+        state: state_name(flow.state).into(),
+    }
+}
+
+fn top_flows(entry: &Entry) -> Vec<TopFlow> {
+    entry.latest.iter().flat_map(|latest| latest.largest_flows()).map(|flow| top_flow(entry.id, &flow)).collect()
+}
+
+/// Flows that carry a tenth or more of what the queue's largest flows carry together.
+fn elephants(entry: &Entry) -> Vec<TopFlow> {
+    let flows = top_flows(entry);
+    let total: u64 = flows.iter().flat_map(|flow| flow.bytes).sum();
+    flows.into_iter().filter(|flow| flow.bytes.iter().sum::<u64>() * 10 >= total).take(4).collect()
+}
