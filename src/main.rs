@@ -1,2 +1,8 @@
-//! Shrike binary.
-fn main() {}
+//! The `shrike` binary: arguments in, exit code out.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    shrike::cli::main()
+}

@@ -1,3 +1,98 @@
-//! Arguments, one file per subcommand, exit codes.
+//! The command line: one file per subcommand.
+//!
+//! Exit codes: 0 all well, 1 a run-time failure, 2 wrong usage or configuration, 3 findings or unhealthy, 4 not permitted.
+//! Results go to standard output, everything else to standard error.
 
+mod check;
 pub mod demo;
+mod doctor;
+mod interface;
+mod replay;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Why a subcommand ended otherwise than well.
+#[derive(Debug)]
+pub enum Failure {
+    /// 1: something went wrong while running.
+    Runtime(anyhow::Error),
+    /// 2: the configuration or the arguments cannot be meant.
+    Usage(anyhow::Error),
+    /// 3: it worked, and found what should not be.
+    Findings(String),
+    /// 4: the process lacks a right.
+    NotPermitted(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(cause: E) -> Failure {
+        Failure::Runtime(cause.into())
+    }
+}
+
+/// A network security appliance: AF_XDP capture, flow tables, an ONNX model, explained alerts over HTTP.
+#[derive(Parser, Debug)]
+#[command(name = "shrike", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  shrike doctor                          what this machine can do, and the exact fix for what it cannot
+  shrike run -i eth1                     watch eth1; the live page is at http://127.0.0.1:7470/
+  shrike replay trace.pcap --json        what the same engine finds in a capture file
+  shrike observe -f                      alerts as they arrive")]
+struct Arguments {
+    /// Log format on standard error.
+    #[arg(long, global = true, value_parser = ["pretty", "json"], default_value = "pretty")]
+    log_format: String,
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand, Debug)]
+enum Subcommands {
+    /// Capture from interfaces, detect, score, and serve alerts over HTTP.
+    Run(run::Arguments),
+    /// Run capture files through the same engine.
+    Replay(replay::Arguments),
+    /// Check a configuration file and show the plan it makes.
+    Check(check::Arguments),
+    /// Say what this machine can do, why it matters, and the exact fix for what it cannot.
+    Doctor(doctor::Arguments),
+}
+
+/// Parses the arguments, runs the subcommand, reports its failure; the process's exit code.
+pub fn main() -> ExitCode {
+    // A reader that went away (`shrike replay ... | head`) ends us quietly instead of by a panic in println.
+    crate::sys::signals::default_sigpipe();
+    let arguments = Arguments::parse();
+    log_to_stderr(&arguments.log_format);
+    let outcome = match arguments.command {
+        Subcommands::Run(arguments) => run::run(arguments),
+        Subcommands::Replay(arguments) => replay::run(arguments),
+        Subcommands::Check(arguments) => check::run(arguments),
+        Subcommands::Doctor(arguments) => doctor::run(arguments),
+    };
+    let (code, message) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Runtime(cause)) => (1, format!("{cause:#}")),
+        Err(Failure::Usage(cause)) => (2, format!("{cause:#}")),
+        Err(Failure::Findings(text)) => (3, text),
+        Err(Failure::NotPermitted(cause)) => (4, format!("{cause:#}")),
+    };
+    eprintln!("shrike: {message}");
+    ExitCode::from(code)
+}
+
+/// Logs go to standard error, level by `SHRIKE_LOG` (default `info`), colour only on a terminal and without `NO_COLOR`.
+fn log_to_stderr(format: &str) {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SHRIKE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A logger that is already there (a test's) is kept.
+    let _ = match format {
+        "json" => builder.json().try_init(),
+        _ => builder.with_ansi(color).with_target(false).try_init(),
+    };
+}

@@ -1,0 +1,376 @@
+//! `shrike run`: capture, detect, score, serve.
+
+use super::Failure;
+use super::doctor::{Finding, Verdict};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::control::http;
+use crate::control::store::{self, Store};
+use crate::control::supervisor::{Settings, Supervisor, live};
+use crate::control::view::{Degraded, ModelStatus, StageTotals, Status, System, WorkerView};
+use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
+use crate::dataplane::detect::model::Usual;
+use crate::dataplane::score::{self, Model};
+use crate::metrics::STAGES;
+use crate::sys::affinity;
+use crate::units::{SECOND, Timestamp};
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Arguments of `shrike run`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Configuration file; the defaults need none.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Capture from this interface: NAME, or NAME@NAMESPACE. May be given several times; adds to the configuration.
+    #[arg(short, long = "interface", value_name = "NAME[@NAMESPACE]")]
+    interfaces: Vec<String>,
+    /// Capture mode of the interfaces given with -i.
+    #[arg(long, value_parser = ["auto", "zero-copy", "copy", "generic"], default_value = "auto")]
+    mode: String,
+    /// Cores for workers, such as 1,2,3.
+    #[arg(long, value_delimiter = ',')]
+    cores: Option<Vec<usize>>,
+    /// Address and port of the HTTP API; port 0 takes a free one.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// SQLite file of the alerts.
+    #[arg(long)]
+    store: Option<PathBuf>,
+    /// Run without a model, by decision.
+    #[arg(long)]
+    no_model: bool,
+    /// Stop after so many seconds.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Write a JSON summary there at the end.
+    #[arg(long)]
+    summary: Option<PathBuf>,
+}
+
+/// Adds interfaces given on the command line to the plan.
+pub fn add_interfaces(plan: &mut Config, names: &[String]) -> Result<(), Failure> {
+    for text in names {
+        let (name, namespace) = match text.split_once('@') {
+            Some((name, namespace)) => (name, Some(namespace.to_owned())),
+            None => (text.as_str(), None),
+        };
+        if name.is_empty() || name.len() > 15 || namespace.as_deref() == Some("") {
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "-i {text}: write NAME or NAME@NAMESPACE, as `ip link` and `ip netns` show them"
+            )));
+        }
+        let mut settings = InterfaceSettings::new(name);
+        settings.namespace = namespace;
+        plan.interfaces.push(settings);
+    }
+    Ok(())
+}
+
+/// Runs until SIGINT, SIGTERM or the time is up.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let plan = plan(&arguments)?;
+    let stop = stop_flag()?;
+    let (model, model_status) = load_model(&plan)?;
+    let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
+    // Threads started from here on inherit it; workers pin themselves to their own cores.
+    affinity::restrict_to(&control_cores);
+    let store = open_store(&plan)?;
+    let clock = Clock::new();
+    let (capture, queues) = live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
+    if queues.len() > worker_cores.len() {
+        notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
+    }
+    let settings = Settings {
+        mode: "run".into(),
+        cores: worker_cores,
+        pin: true,
+        scale: plan.workers.scale,
+        spin_turns: plan.workers.spin_turns,
+        rx: plan.engine.rx,
+        score: plan.engine.score,
+        detect: plan.detect,
+        usual: model.as_ref().map(usual),
+        model: model_status,
+        notes,
+        degraded: without_model(&plan, &model, clock.now()),
+    };
+    let mut supervisor = Supervisor::start(settings, queues, Box::new(capture), store.clone(), clock.clone())
+        .context("start the workers")?;
+    let server = http::serve(
+        http::Settings {
+            listen: plan.http.listen,
+            names: plan.http.hosts.clone(),
+            connections: plan.http.connections as usize,
+            ..http::Settings::default()
+        },
+        store,
+        supervisor.picture(),
+    )?;
+    announce(&supervisor.picture().status(), server.addr());
+    let started = clock.now();
+    let limit = arguments.seconds.map(|seconds| started.after((seconds * SECOND as f64) as u64));
+    supervisor.run(|| stop.load(Relaxed) || limit.is_some_and(|limit| clock.now() >= limit));
+    let picture = supervisor.picture();
+    let status = picture.status();
+    let summary = summary(&status, &picture.workers(), &latency(&*picture), supervisor.raised());
+    drop(supervisor); // detaches
+    server.stop();
+    finish(&status, &summary, arguments.summary.as_deref())
+}
+
+/// The configuration with the command line's changes.
+fn plan(arguments: &Arguments) -> Result<Config, Failure> {
+    let mut plan =
+        config::load(arguments.config.as_deref(), std::env::vars()).map_err(|error| Failure::Usage(error.into()))?;
+    let configured = plan.interfaces.len();
+    add_interfaces(&mut plan, &arguments.interfaces)?;
+    let mode = match arguments.mode.as_str() {
+        "zero-copy" => Mode::ZeroCopy,
+        "copy" => Mode::Copy,
+        "generic" => Mode::Generic,
+        _ => Mode::Auto,
+    };
+    for interface in plan.interfaces.iter_mut().skip(configured) {
+        interface.mode = mode;
+    }
+    if plan.interfaces.is_empty() {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "no interface to capture from: name one with -i NAME, or with [[interface]] in the configuration"
+        )));
+    }
+    if let Some(cores) = &arguments.cores {
+        let allowed = affinity::allowed_cores();
+        if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "--cores: this process may not use core {core}; choose from {allowed:?}"
+            )));
+        }
+        plan.workers.cores = Some(cores.clone());
+    }
+    plan.http.listen = arguments.listen.unwrap_or(plan.http.listen);
+    if let Some(store) = &arguments.store {
+        plan.alerts.store = store.clone();
+    }
+    plan.model.enabled &= !arguments.no_model;
+    Ok(plan)
+}
+
+/// A flag that SIGINT and SIGTERM raise; a second signal ends the process at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("watch for signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("watch for signals")?;
+    }
+    Ok(stop)
+}
+
+/// Cores for workers and for everything else: the control plane keeps the first core where there are two.
+fn divide_cores(plan: &Config) -> (Vec<usize>, Vec<usize>, Vec<String>) {
+    let allowed = affinity::allowed_cores();
+    let allowed = if allowed.is_empty() { vec![0] } else { allowed };
+    let workers = match &plan.workers.cores {
+        Some(cores) => cores.clone(),
+        None if allowed.len() > 1 => allowed[1..].to_vec(),
+        None => allowed.clone(),
+    };
+    let rest: Vec<usize> = allowed.iter().copied().filter(|core| !workers.contains(core)).collect();
+    if rest.is_empty() {
+        let note = "no core is left to the control plane: it shares the workers' cores".to_owned();
+        return (workers, allowed, vec![note]);
+    }
+    (workers, rest, Vec::new())
+}
+
+/// The model, unless the operator decided against one. A model that is configured and cannot be used is refused here.
+pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>), Failure> {
+    if !plan.model.enabled {
+        return Ok((None, None));
+    }
+    let settings = score::Settings { manifest: plan.model.manifest.clone(), runtime: plan.model.runtime.clone() };
+    let model = Model::load(&settings)
+        .context("the model cannot be used (run without one: --no-model, or enabled = false in [model])")?;
+    let manifest = model.manifest();
+    let status = ModelStatus {
+        name: manifest.name.clone(),
+        version: manifest.format.to_string(),
+        sha256: manifest.model.sha256.clone(),
+        schema_version: manifest.schema_version,
+        threshold: f64::from(plan.model.threshold.unwrap_or(manifest.threshold)),
+        active: true,
+        reason: None,
+        cost_ns: model.cost().points().iter().map(|(rows, ns)| (*rows as u32, *ns)).collect(),
+    };
+    Ok((Some(model), Some(status)))
+}
+
+/// What is usual for each feature, for explanations.
+pub fn usual(model: &Model) -> Usual {
+    let statistics = &model.manifest().features;
+    Usual {
+        median: std::array::from_fn(|index| statistics.get(index).map_or(0.0, |feature| feature.median)),
+        spread: std::array::from_fn(|index| statistics.get(index).map_or(1.0, |feature| feature.deviation)),
+    }
+}
+
+fn without_model(plan: &Config, model: &Option<Model>, now: Timestamp) -> Vec<Degraded> {
+    if model.is_some() || !plan.model.enabled {
+        return Vec::new();
+    }
+    vec![Degraded { part: "model".into(), reason: "no model is loaded".into(), since: now }]
+}
+
+/// Opens the store, making its folder.
+fn open_store(plan: &Config) -> Result<Store, Failure> {
+    let path = &plan.alerts.store;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| {
+            format!("make the folder {} of the alert store: choose another with --store", folder.display())
+        })?;
+    }
+    Ok(Store::open(store::Settings { retain: plan.alerts.keep, ..store::Settings::at(path) })?)
+}
+
+fn start_failure(error: live::StartError) -> Failure {
+    let denied = matches!(&error, live::StartError::Capture(XdpError::NotPermitted { .. }));
+    if denied { Failure::NotPermitted(error.into()) } else { Failure::Runtime(error.into()) }
+}
+
+/// What people want to see first: what was obtained, and where to look.
+fn announce(status: &Status, address: SocketAddr) {
+    for queue in &status.queues {
+        let place = queue.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+        let pages = if queue.huge_pages { "huge pages" } else { "ordinary pages" };
+        eprintln!(
+            "capturing on {}{place}, queue {}: {} (asked: {}), UMEM on {pages}, both directions by {}",
+            queue.interface,
+            queue.nic_queue,
+            queue.mode.name(),
+            queue.requested,
+            queue.symmetry
+        );
+    }
+    for note in &status.notes {
+        eprintln!("note: {note}");
+    }
+    match &status.model {
+        Some(model) => eprintln!("scoring with {} from {:.3} on", model.name, model.threshold),
+        None => eprintln!("scoring: no model, by decision"),
+    }
+    eprintln!("live page and API: http://{address}/");
+}
+
+/// Latency of all queues together, with the API's own packet-to-alert times.
+fn latency(system: &dyn System) -> StageTotals {
+    let mut total = StageTotals::new();
+    for queue in system.latency() {
+        total.merge(&queue.stages);
+    }
+    total
+}
+
+/// `latency_ns{stage:{p50,p99,p999}}`.
+pub fn latency_json(latency: &StageTotals) -> serde_json::Value {
+    let stages = STAGES.iter().filter(|stage| !latency.stage(**stage).is_empty()).map(|stage| {
+        let histogram = latency.stage(*stage);
+        let value = serde_json::json!({"p50": histogram.value_at_quantile(0.5), "p99": histogram.value_at_quantile(0.99),
+            "p999": histogram.value_at_quantile(0.999), "max": histogram.max(), "count": histogram.len()});
+        (stage.name().to_owned(), value)
+    });
+    serde_json::Value::Object(stages.collect())
+}
+
+/// What the run came to.
+fn summary(
+    status: &Status,
+    workers: &[WorkerView],
+    latency: &StageTotals,
+    raised: &BTreeMap<crate::dataplane::detect::Detector, u64>,
+) -> serde_json::Value {
+    let drops: BTreeMap<_, _> = status.totals.drops.iter().map(|drop| (drop.name.clone(), drop.value)).collect();
+    let alerts: BTreeMap<_, _> = raised.iter().map(|(detector, count)| (detector.name(), *count)).collect();
+    serde_json::json!({
+        "packets": status.totals.packets,
+        "bytes": status.totals.bytes,
+        "flows": status.totals.flows,
+        "seconds": status.uptime_seconds,
+        "scored": status.totals.scored,
+        "alerts": alerts,
+        "drops": drops,
+        "loss_equation_closed": status.loss.closed,
+        "loss": status.loss,
+        "capture_mode": status.queues.iter().map(|queue| queue.mode.name()).collect::<Vec<_>>(),
+        "queues": status.queues,
+        "workers": workers,
+        "latency_ns": latency_json(latency),
+        "degraded": status.degraded,
+        "notes": status.notes,
+    })
+}
+
+fn finish(status: &Status, summary: &serde_json::Value, path: Option<&Path>) -> Result<(), Failure> {
+    if let Some(path) = path {
+        let text = serde_json::to_string_pretty(summary).context("write the summary as JSON")?;
+        std::fs::write(path, text + "\n").with_context(|| format!("write the summary to {}", path.display()))?;
+    }
+    eprintln!(
+        "{} packets, {} flows, {} rows scored; loss equation {}",
+        status.totals.packets,
+        status.totals.flows,
+        status.totals.scored,
+        if status.loss.closed { "closed" } else { "OPEN" }
+    );
+    if status.loss.closed {
+        return Ok(());
+    }
+    let open: Vec<String> = status
+        .loss
+        .equations
+        .iter()
+        .filter(|equation| !equation.closed)
+        .map(|equation| format!("{} of queue {:?} by {}", equation.name, equation.queue, equation.difference))
+        .collect();
+    Err(Failure::Findings(format!("the loss equation does not close: {}", open.join(", "))))
+}
+
+/// The model as `doctor` sees it.
+pub fn examine_model(plan: &Config) -> Vec<Finding> {
+    let why = "flows are scored by it; without one only the detectors work";
+    if !plan.model.enabled {
+        return vec![Finding::new(
+            "model",
+            Verdict::Fair,
+            "switched off in the configuration",
+            why,
+            "enabled = true in [model]",
+        )];
+    }
+    let settings = score::Settings { manifest: plan.model.manifest.clone(), runtime: plan.model.runtime.clone() };
+    match Model::load(&settings) {
+        Err(error) => vec![Finding::new(
+            "model",
+            Verdict::Bad,
+            format!("{error}"),
+            why,
+            "sh ci/get-onnxruntime.sh fetches the runtime; [model] names manifest and runtime",
+        )],
+        Ok(model) => {
+            let cost = model.cost().service_ns(64);
+            let found = format!(
+                "{} (schema {}), 64 rows in {:.1} us",
+                model.manifest().name,
+                model.manifest().schema_version,
+                cost as f64 / 1e3
+            );
+            // No call may take longer than this between two reads of the ring.
+            let verdict = if cost <= 20_000 { Verdict::Good } else { Verdict::Fair };
+            vec![Finding::new("model", verdict, found, why, "a smaller model; calls above 20 us delay the ring")]
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Capture files through the same engines, pipeline and deciders as live traffic, as fast as they go or at their own pace.
+//!
+//! Offline may wait: a full ring up makes its worker yield, so the alerts depend on the capture alone. The split between
+//! workers is the one that queues use among themselves ([`crate::dataplane::decode::FlowKey::owner`]).
+
+use super::supervisor::{Pipeline, live};
+use crate::clock::Clock;
+use crate::control::alert::Alert;
+use crate::control::hosts;
+use crate::control::view::StageTotals;
+use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
+use crate::dataplane::capture::{FrameView, Source};
+use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::detect::{Detector, ScoredFlow, model::Usual};
+use crate::dataplane::score::{Model, ScoreError, Scorer};
+use crate::dataplane::worker::{
+    Command, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, WorkerHandle, WorkerSettings,
+};
+use crate::exchange::{FlowSummary, Full, SnapshotReceiver, Up, UpReceiver, snapshot_ring, up_ring};
+use crate::metrics::{COUNTERS, Counter, CounterBlock, CounterMemory, Role, read_counters};
+use crate::units::{QueueId, Timestamp, WorkerId};
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to replay, and how.
+pub struct Settings<'a> {
+    /// The files in their order; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// Worker threads.
+    pub workers: usize,
+    /// As fast as it goes, or at the capture's own pace.
+    pub speed: Speed,
+    /// Every queue's engine.
+    pub engine: EngineSettings,
+    /// Detectors.
+    pub detect: hosts::Settings,
+    /// The model; `None`: replay without.
+    pub model: Option<&'a Model>,
+    /// What is usual for each feature.
+    pub usual: Option<Usual>,
+    /// Give every feature row to [`Sink::row`] instead of scoring it.
+    pub rows: bool,
+    /// Keys of the hashes; `None`: random ones.
+    pub secret: Option<[u64; 4]>,
+}
+
+/// Receives what a replay finds, in an order that does not depend on the number of workers (alerts) or does (flows, rows).
+pub trait Sink {
+    /// An alert.
+    fn alert(&mut self, alert: &Alert) -> anyhow::Result<()>;
+    /// A flow ended; only with [`EngineSettings::export_flows`].
+    fn flow(&mut self, _flow: &FlowSummary) -> anyhow::Result<()> {
+        Ok(())
+    }
+    /// A feature row was due; only with [`Settings::rows`].
+    fn row(&mut self, _row: &ScoredFlow) -> anyhow::Result<()> {
+        Ok(())
+    }
+    /// About ten times a second, with the reader's account.
+    fn progress(&mut self, _report: &Report) {}
+}
+
+/// What a replay came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The reader's own account.
+    pub report: Arc<Report>,
+    /// Every counter, summed over the queues.
+    pub counters: [u64; COUNTERS.len()],
+    /// Alerts by detector.
+    pub alerts: BTreeMap<Detector, u64>,
+    /// Wall time, seconds.
+    pub seconds: f64,
+    /// Latency by stage.
+    pub latency: StageTotals,
+    /// Latest capture time reached.
+    pub end: Timestamp,
+    /// Packets of each queue.
+    pub queues: Vec<u64>,
+}
+
+impl Outcome {
+    /// One counter, summed over the queues.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Drops by cause.
+    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
+        COUNTERS
+            .iter()
+            .filter(|counter| counter.role() == Role::Drop)
+            .map(|counter| (counter.name(), self.count(*counter)))
+            .collect()
+    }
+
+    /// Read = received = processed + each drop: the reader counts for itself.
+    pub fn loss_equation_closed(&self) -> bool {
+        let sum = |role| {
+            COUNTERS.iter().filter(|counter| counter.role() == role).map(|counter| self.count(*counter)).sum::<u64>()
+        };
+        sum(Role::Received) == sum(Role::Processed) + sum(Role::Drop)
+            && self.report.packets() == self.count(Counter::FramesReceived)
+    }
+}
+
+/// Items of one queue on their way up.
+const UP_CAPACITY: usize = 1 << 14;
+
+/// The control side of one queue.
+struct Lane {
+    id: QueueId,
+    up: UpReceiver,
+    snapshots: SnapshotReceiver<QueueSnapshot>,
+    counters: Arc<dyn CounterMemory>,
+    ended: bool,
+}
+
+/// Replays the files.
+///
+/// # Errors
+/// A file that cannot be opened, a model's session, or the sink's.
+pub fn replay(settings: &Settings<'_>, sink: &mut dyn Sink) -> anyhow::Result<Outcome> {
+    let reader = Reader::open(&settings.files, Limits::default())?;
+    replay_reader(settings, reader, sink)
+}
+
+/// As [`replay`], from a reader that is open already.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sink) -> anyhow::Result<Outcome> {
+    let clock = Clock::new();
+    let begin = clock.now();
+    let workers = settings.workers.max(1);
+    let mut lanes = Vec::new();
+    let mut engines: Vec<Box<dyn Queue>> = Vec::new();
+    let report = reader.report();
+    let mut splitter = None;
+    if workers == 1 {
+        let source = PcapSource::new(reader, settings.speed);
+        engines.push(engine(settings, source, &mut lanes, &clock)?);
+    } else {
+        let (split, sources) = split(reader, workers, settings.speed, router(workers, settings)?);
+        splitter = Some(
+            std::thread::Builder::new()
+                .name("reader".into())
+                .spawn(move || split.run())
+                .context("start the reading thread")?,
+        );
+        for source in sources {
+            engines.push(engine(settings, source, &mut lanes, &clock)?);
+        }
+    }
+    let mut handles = Vec::new();
+    for (index, engine) in engines.into_iter().enumerate() {
+        let mut handle = WorkerHandle::start(WorkerSettings {
+            id: WorkerId(index as u16),
+            core: None,
+            spin_turns: 256,
+            wait_limit: Duration::from_millis(1),
+        })
+        .context("start a worker")?;
+        handle
+            .command(Command::Adopt(engine))
+            .map_err(|_| anyhow::anyhow!("a fresh worker takes its first command"))?;
+        handles.push(handle);
+    }
+    let mut pipeline = Pipeline::new(workers, settings.detect, settings.usual);
+    let mut latency = StageTotals::new();
+    let outcome = drain(settings, &mut lanes, &mut handles, &mut pipeline, &mut latency, &report, sink);
+    for handle in &mut handles {
+        // Stops also after a sink's error; the workers then have nobody to wait for, because the rings are gone.
+        let _ = handle.command(Command::Stop(false));
+    }
+    let counters: Vec<[u64; COUNTERS.len()]> = {
+        if outcome.is_err() {
+            lanes.clear();
+        }
+        let panicked = handles.iter_mut().map(WorkerHandle::join).filter(|good| !good).count();
+        anyhow::ensure!(panicked == 0, "{panicked} of {workers} workers ended by a panic");
+        lanes.iter().map(|lane| read_counters(&*lane.counters)).collect()
+    };
+    for lane in &mut lanes {
+        lane.snapshots.drain(|snapshot| latency.add(&snapshot.histograms));
+    }
+    let end = outcome?;
+    if let Some(splitter) = splitter {
+        splitter.join().map_err(|_| anyhow::anyhow!("the reading thread ended by a panic"))?;
+    }
+    Ok(Outcome {
+        report,
+        counters: std::array::from_fn(|index| counters.iter().map(|queue| queue[index]).sum()),
+        alerts: pipeline.raised().clone(),
+        seconds: clock.now().since(begin) as f64 / 1e9,
+        latency,
+        end,
+        queues: counters.iter().map(|queue| queue[Counter::FramesReceived as usize]).collect(),
+    })
+}
+
+/// Takes what the queues send up until all have ended; the latest watermark.
+fn drain(
+    settings: &Settings<'_>,
+    lanes: &mut [Lane],
+    handles: &mut [WorkerHandle],
+    pipeline: &mut Pipeline,
+    latency: &mut StageTotals,
+    report: &Report,
+    sink: &mut dyn Sink,
+) -> anyhow::Result<Timestamp> {
+    let mut end = Timestamp(0);
+    let mut idle = 0_u32;
+    let mut next_progress = std::time::Instant::now();
+    while lanes.iter().any(|lane| !lane.ended) {
+        let mut worked = false;
+        for lane in lanes.iter_mut() {
+            for _ in 0..4096 {
+                let Some(item) = lane.up.receive() else { break };
+                worked = true;
+                match item {
+                    Up::Flow(flow) => sink.flow(&flow)?,
+                    Up::Score(row) if settings.rows => sink.row(&row)?,
+                    Up::Ended(_) => {
+                        lane.ended = true;
+                        pipeline.push(lane.id, item);
+                    }
+                    _ => {
+                        if let Up::Watermark(_, time) = item {
+                            end = end.max(time);
+                        }
+                        pipeline.push(lane.id, item);
+                    }
+                }
+            }
+            lane.snapshots.drain(|snapshot| latency.add(&snapshot.histograms));
+            // A worker that panicked never says that it has ended.
+            if !lane.ended && !worked && lane.up.is_abandoned() && lane.up.waiting() == 0 {
+                anyhow::bail!("the worker of queue {} ended before its capture", lane.id.0);
+            }
+        }
+        for alert in pipeline.take_alerts() {
+            sink.alert(&alert)?;
+        }
+        if next_progress.elapsed() >= Duration::from_millis(100) {
+            next_progress = std::time::Instant::now();
+            sink.progress(report);
+        }
+        idle = if worked { 0 } else { idle + 1 };
+        match idle {
+            0..=16 => std::thread::yield_now(),
+            _ => std::thread::park_timeout(Duration::from_micros(200)),
+        }
+    }
+    let _ = handles;
+    pipeline.finish();
+    for alert in pipeline.take_alerts() {
+        sink.alert(&alert)?;
+    }
+    sink.progress(report);
+    Ok(end)
+}
+
+/// One engine over its part of the capture.
+fn engine<S: Source + 'static>(
+    settings: &Settings<'_>,
+    source: S,
+    lanes: &mut Vec<Lane>,
+    clock: &Clock,
+) -> anyhow::Result<Box<dyn Queue>> {
+    let id = QueueId(lanes.len() as u16); // far fewer than 65 536 workers
+    let (up_sender, up) = up_ring(UP_CAPACITY, Full::Wait);
+    let (snapshot_sender, snapshots) = snapshot_ring(Box::<QueueSnapshot>::default());
+    let counters = CounterBlock::in_memory();
+    lanes.push(Lane { id, up, snapshots, counters: counters.memory(), ended: false });
+    let scorer: Option<Box<dyn Scorer>> = match settings.model {
+        _ if settings.rows => Some(Box::new(NoScore)),
+        None => None,
+        Some(model) => Some(Box::new(model.scorer()?)),
+    };
+    let mut engine = settings.engine;
+    engine.run_out = true;
+    if settings.rows {
+        engine.threshold = 0.0;
+    }
+    let secret = match settings.secret {
+        Some(secret) => secret,
+        None => live::secret()?,
+    };
+    Ok(Box::new(Engine::new(
+        source,
+        engine,
+        EngineParts {
+            id,
+            counters,
+            up: up_sender,
+            snapshots: snapshot_sender,
+            scorer,
+            peers: Vec::new(),
+            place: 0,
+            inbox: HandoverInbox::new(Vec::new()),
+            secret,
+            clock: clock.clone(),
+        },
+    )))
+}
+
+/// Stands in for a model where rows are exported: everything scores 0 and passes the threshold 0.
+struct NoScore;
+
+impl Scorer for NoScore {
+    fn score(
+        &mut self,
+        _rows: &[crate::dataplane::features::FeatureRow],
+        scores: &mut [f32],
+    ) -> Result<(), ScoreError> {
+        scores.fill(0.0);
+        Ok(())
+    }
+}
+
+/// Which queue a frame belongs to: the owner of its flow, fragments with their first fragment, everything else to queue 0.
+fn router(
+    queues: usize,
+    settings: &Settings<'_>,
+) -> anyhow::Result<impl FnMut(FrameView<'_>, Timestamp) -> Route + Send + use<>> {
+    let seed = match settings.secret {
+        Some([seed, ..]) => seed,
+        None => live::secret()?[0],
+    };
+    let mut fragments = FragmentTable::new(FragmentSettings::default(), seed);
+    let mut packet = Packet::default();
+    Ok(move |frame: FrameView<'_>, time: Timestamp| {
+        let decoded = decode(frame, &mut packet);
+        match decoded {
+            Decoded::Flow => {}
+            // An unknown later fragment goes where its addresses lead; it is counted there.
+            Decoded::FirstFragment | Decoded::LaterFragment => drop(fragments.resolve(decoded, &mut packet, time)),
+            Decoded::Arp | Decoded::Other | Decoded::Reject(_) => return Route { owner: 0, note: None },
+        }
+        let owner = packet.key.owner(queues);
+        let note = match packet.key.protocol() {
+            1 | 58 => quoted_flow(frame, &packet).map(|(key, _)| key.owner(queues)).filter(|note| *note != owner),
+            _ => None,
+        };
+        Route { owner, note }
+    })
+}
