@@ -10,6 +10,8 @@ pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metrics;
 pub mod sys;
 pub mod units;

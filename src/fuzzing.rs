@@ -1,0 +1,155 @@
+//! Entry points for fuzzing, one function per kind of untrusted input; not part of the interface.
+//!
+//! `fuzz/` drives them with libFuzzer, `tests/fuzz_corpus.rs` replays the corpus through them in every test run. A new
+//! target is a function here, a line in [`TARGETS`] and a seed under `fuzz/corpus/NAME/`. An entry panics where a rule is
+//! broken and returns otherwise; it must be fast, deterministic and bounded.
+
+use crate::control::store::Cursor;
+use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
+use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Source};
+use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::flow::{FlowTable, Settings};
+use crate::dataplane::score::Manifest;
+use crate::metrics::Role;
+use crate::units::{MILLISECOND, Timestamp};
+
+/// Every target by name.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("decode", frames),
+    ("flow", flows),
+    ("pcap", capture),
+    ("cursor", cursor),
+    ("manifest", manifest),
+];
+
+/// Link types in the order of the selecting byte.
+const LINKS: [LinkType; 6] = [
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::Null,
+    LinkType::LinuxSll,
+    LinkType::LinuxSll2,
+    LinkType::Other(105),
+];
+
+/// Frames one after the other: a byte for link type and how much longer the frame was on the wire, a byte of length, then
+/// the frame; the last one takes what is left.
+fn frames(mut data: &[u8]) {
+    let mut fragments = FragmentTable::new(FragmentSettings { capacity: 16, timeout_ns: 1000 }, 42);
+    let mut packet = Packet::default();
+    let mut now = 0;
+    while let [selector, length, rest @ ..] = data {
+        let link = LINKS[usize::from(*selector) % LINKS.len()];
+        let beyond = u32::from(*selector) / LINKS.len() as u32 * 40;
+        // Lengths are a quarter of what they stand for, so that jumbo frames are within reach of one byte.
+        let (bytes, after) = rest.split_at((usize::from(*length) * 4).min(rest.len()));
+        data = after;
+        now += u64::from(*length);
+        let frame = FrameView { bytes, wire_bytes: bytes.len() as u32 + beyond, time: None, link };
+        let decoded = decode(frame, &mut packet);
+        match decoded {
+            Decoded::Reject(counter) => assert_eq!(counter.role(), Role::Drop, "{counter:?}"),
+            Decoded::Arp | Decoded::Other => {}
+            Decoded::Flow | Decoded::FirstFragment | Decoded::LaterFragment => {
+                let end = u32::from(packet.payload_offset) + packet.payload_bytes;
+                assert!(end <= packet.wire_bytes, "payload ends at {end} of {}", packet.wire_bytes);
+                assert_eq!(packet.fragment, decoded != Decoded::Flow);
+                let (low, high) = (packet.key.low(), packet.key.high());
+                assert!(low <= high, "the key is canonical");
+                let quoted = quoted_flow(frame, &packet);
+                assert!(quoted.is_none() || matches!(packet.key.protocol(), 1 | 58));
+                if fragments.resolve(decoded, &mut packet, Timestamp(now)).is_ok() {
+                    assert!(packet.key.low() <= packet.key.high());
+                }
+            }
+        }
+    }
+}
+
+/// Packets of a small universe of hosts and ports against a table that is too small for them; eight bytes each.
+fn flows(data: &[u8]) {
+    let settings = Settings { capacity: 32, ..Settings::default() };
+    let mut table = FlowTable::new(settings, [1, 2, 3, 4]);
+    let (mut ended, mut created) = (0_u32, 0_u32);
+    let mut now = Timestamp(1_000_000_000);
+    let mut frame = [0_u8; 60];
+    frame[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+    frame[17] = 40;
+    let mut packet = Packet::default();
+    for step in data.chunks_exact(8) {
+        let [kind, flags, source, destination, port, pause, sequence, extra] = *step else { return };
+        now = now.after(u64::from(pause) * u64::from(pause) * u64::from(pause) * MILLISECOND);
+        if kind & 0xf0 == 0xf0 {
+            table.expire(now, usize::from(extra), |_| ended += 1);
+            continue;
+        }
+        frame[23] = [6, 6, 17, 1][usize::from(kind % 4)];
+        (frame[29], frame[33]) = (source % 8, destination % 8);
+        (frame[35], frame[37]) = (port % 8, port / 8 % 4);
+        frame[39] = if frame[23] == 17 { 8 + extra % 13 } else { sequence };
+        (frame[46], frame[47]) = (0x50, flags);
+        let view = FrameView { bytes: &frame, wire_bytes: 60, time: None, link: LinkType::Ethernet };
+        if decode(view, &mut packet) != Decoded::Flow {
+            continue;
+        }
+        packet.time = now;
+        packet.hash = table.hash(&packet.key);
+        let hint = table.probe(packet.hash);
+        let before = (table.stats().flows, ended);
+        let accounted = table.account(&packet, hint, |_| ended += 1).map(|(index, record, _)| (index, record.key));
+        let stats = table.stats();
+        created += stats.flows + (ended - before.1) - before.0;
+        if let Some((index, key)) = accounted {
+            assert_eq!(key, packet.key, "the record is that of the packet");
+            assert_eq!(table.find(packet.hash, &packet.key, hint, now, |_| ended += 1), Some(index));
+            if kind & 0x80 != 0 {
+                table.refuse(index, now);
+            }
+        }
+        assert!(stats.flows <= stats.capacity && stats.half_open <= stats.flows);
+        assert_eq!(stats.flows + ended, created, "every flow ends once");
+    }
+    table.drain(now, |_| ended += 1);
+    assert_eq!((table.stats().flows, ended), (0, created), "every flow ends once");
+}
+
+/// A capture file, of any format, whole or not.
+fn capture(data: &[u8]) {
+    let limits = Limits { free_bytes: 1 << 20, ratio: 20 };
+    let stream = Box::new(std::io::Cursor::new(data.to_vec()));
+    let Ok(reader) = Reader::from_stream("fuzz", stream, limits) else { return };
+    let report = reader.report();
+    let mut source = PcapSource::new(reader, Speed::Max);
+    let (mut packets, mut latest) = (0_u64, Timestamp(0));
+    loop {
+        let burst = source.receive(BURST_MAX);
+        for index in 0..burst.count {
+            let frame = source.frame(index);
+            packets += 1;
+            let time = frame.time.unwrap_or(latest);
+            assert!(time >= latest, "capture time never steps back");
+            latest = time;
+            decode(frame, &mut Packet::default());
+        }
+        source.release();
+        if burst.ended {
+            break;
+        }
+    }
+    assert_eq!(report.packets(), packets, "every packet read is delivered");
+}
+
+/// The `after` parameter of `/v1/alerts`.
+fn cursor(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(cursor) = Cursor::parse(text) {
+        assert_eq!(cursor.to_string(), text, "a cursor has one spelling");
+    }
+}
+
+/// A model's manifest.
+fn manifest(data: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(data) {
+        manifest.golden_rows();
+    }
+}
