@@ -1,0 +1,124 @@
+//! The live page in a real browser: it asks nobody but us, reports no error, and shows what there is.
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/demo.rs"]
+mod demo;
+#[path = "support/mod.rs"]
+mod support;
+
+use browser::Browser;
+use demo::{DemoSystem, alert};
+use serde_json::json;
+use shrike::control::http::{Settings, serve};
+use shrike::control::store::{self, Store};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+#[test]
+fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
+    if !browser::installed() {
+        support::skip("the page in a browser", "chromium", "no chromium (apt-get install chromium)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(store::Settings::at(folder.path().join("alerts.db"))).unwrap();
+    let system = Arc::new(DemoSystem::new());
+    let add = |range: std::ops::Range<u64>| {
+        store.append(range.map(|index| alert(index, system.now())).collect());
+        assert!(store.flush(Duration::from_secs(120)));
+    };
+    // Every fifth is hostile to browsers: markup in the summary and in the name of a term.
+    add(0..1_500);
+    let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
+    let server = serve(settings, store.clone(), system.clone()).unwrap();
+    let page = format!("http://{}/", server.addr());
+    let mut browser = Browser::start(folder.path());
+    browser.call("Page.navigate", json!({ "url": page }));
+
+    let alerts = "document.querySelectorAll('#alert-list > li').length";
+    browser.until("document.getElementById('health')?.textContent === 'all well'");
+    browser.until(&format!("{alerts} === 100"));
+    assert_eq!(browser.evaluate("document.getElementById('loss-state').textContent"), "closed");
+    browser.until(
+        "document.querySelector('.mode.zero-copy') && document.querySelectorAll('#flows tbody tr').length === 10",
+    );
+    browser.until("document.querySelectorAll('#latency svg path').length >= 7");
+
+    // A new alert arrives by itself.
+    let newest = "document.querySelector('#alert-list > li').dataset.key";
+    add(1_500..1_501);
+    browser.until(&format!("{newest} === '1501'"));
+    // The capture goes on: rates and charts appear.
+    system.advance();
+    browser.until("document.querySelector('#tile-packets .value').textContent.endsWith('/s')");
+
+    // By keyboard: the first alert opens with Enter and says why.
+    browser.evaluate("document.querySelector('#alert-list summary').focus()");
+    browser.key("Enter", 13);
+    browser.until("document.querySelector('#alert-list details[open] .why td.bar .gauge u')");
+    // Hostile text is text.
+    browser.evaluate("document.querySelectorAll('#alert-list summary').forEach((summary) => summary.click())");
+    browser.until(
+        "document.getElementById('alert-list').textContent.includes('<b>distinct_hosts</b>'.replaceAll('_', ' '))",
+    );
+    assert_eq!(
+        browser.evaluate("document.querySelectorAll('#alert-list img, #alert-list b b, #alert-list script').length"),
+        0
+    );
+    assert_eq!(browser.evaluate("document.title"), "Shrike");
+    // Nothing is wider than a phone.
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true }),
+    );
+    browser.until("innerWidth === 390");
+    assert_eq!(browser.evaluate("document.documentElement.scrollWidth"), 390);
+
+    let elsewhere: Vec<_> = browser.asked().into_iter().filter(|url| !url.starts_with(&page)).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    assert!(browser.asked().iter().any(|url| url.contains("/v1/alerts/stream")));
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+
+    // A leak is red.
+    system.broken.store(true, Relaxed);
+    system.advance();
+    browser.until("document.getElementById('loss-state').className.includes('bad')");
+    browser.until("document.getElementById('banner').textContent.includes('does not close')");
+    // The server goes: said, and what was shown stays.
+    drop(server);
+    browser.until("document.getElementById('link').textContent.includes('disconnected')");
+    assert_eq!(browser.evaluate(alerts), 100);
+}
+
+/// For people and screenshots: `cargo test --test page -- --ignored --nocapture serve`, then open the address it prints.
+/// `SHRIKE_PAGE=broken` shows the red states, `=empty` no alert; `SHRIKE_PAGE_PORT` fixes the port.
+#[test]
+#[ignore = "serves the page until interrupted"]
+fn serve_for_people() {
+    let mood = std::env::var("SHRIKE_PAGE").unwrap_or_default();
+    let port = std::env::var("SHRIKE_PAGE_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
+    let folder = tempfile::tempdir().unwrap();
+    let clock = shrike::clock::Clock::new();
+    let settings =
+        store::Settings { clock: Some(clock.clone()), ..store::Settings::at(folder.path().join("alerts.db")) };
+    let store = Store::open(settings).unwrap();
+    let system = Arc::new(DemoSystem::new());
+    system.broken.store(mood == "broken", Relaxed);
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let server = serve(Settings { listen, ..Settings::default() }, store.clone(), system.clone()).unwrap();
+    println!("http://{}/", server.addr());
+    let mut next = 0;
+    loop {
+        if mood != "empty" && next % 3 == 0 {
+            let count = if next == 0 { 1_200 } else { 1 };
+            store.append((next..next + count).map(|index| alert(index, clock.now())).collect());
+            next += count;
+        } else {
+            next += 1;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+        system.advance();
+    }
+}
