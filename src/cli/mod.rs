@@ -4,9 +4,11 @@
 //! Results go to standard output, everything else to standard error.
 
 mod check;
+mod client;
 pub mod demo;
 mod doctor;
 mod interface;
+pub mod observe;
 mod replay;
 mod run;
 
@@ -54,6 +56,8 @@ enum Subcommands {
     Run(run::Arguments),
     /// Run capture files through the same engine.
     Replay(replay::Arguments),
+    /// Show the alerts of a running sensor, and follow them.
+    Observe(observe::ObserveArgs),
     /// Check a configuration file and show the plan it makes.
     Check(check::Arguments),
     /// Say what this machine can do, why it matters, and the exact fix for what it cannot.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Subcommands::Run(arguments) => run::run(arguments),
         Subcommands::Replay(arguments) => replay::run(arguments),
+        Subcommands::Observe(arguments) => observe::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),
     };

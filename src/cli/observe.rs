@@ -1,0 +1,356 @@
+//! `shrike observe`: alerts of a running sensor on the terminal, over its HTTP API.
+//!
+//! Follows by cursor, so a restart of the sensor or of the network loses nothing; says aloud when retention has taken alerts
+//! that it had not shown. Text from the wire is made harmless for the terminal before it is printed.
+
+use super::Failure;
+use super::client::{Client, ClientError};
+use crate::control::alert::Alert;
+use crate::control::export::EveWriter;
+use crate::units::{SECOND, Timestamp};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long the server may hold a poll back, and how much longer an answer may take.
+const WAIT: Duration = Duration::from_secs(25);
+const ANSWER: Duration = Duration::from_secs(30);
+/// First and longest pause before connecting again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Alerts asked for at a time.
+const PAGE: usize = 500;
+/// Alerts shown without `--since` and without `-f`, and before following.
+const LAST: usize = 50;
+
+/// Arguments of `shrike observe`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  shrike observe                             the last 50 alerts
+  shrike observe -f --severity 1-2           follow what is high or medium
+  shrike observe --since 2h -o eve > a.jsonl the last two hours as EVE JSON")]
+pub struct ObserveArgs {
+    /// Follow: show new alerts as they come, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Begin this long ago (30s, 5m, 2h, 1d) instead of with the last 50
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub since: Option<Duration>,
+
+    /// Only these severities: one (1) or a range (1-2); 1 is high, 4 is low
+    #[arg(long, value_name = "N[-M]", value_parser = severities)]
+    pub severity: Option<(u8, u8)>,
+
+    /// Only alerts of this detector (scan, brute_force, flood, model)
+    #[arg(long, value_name = "NAME", value_parser = detector)]
+    pub detector: Option<String>,
+
+    /// How to write an alert
+    #[arg(short, long, value_enum, default_value_t = Format::Compact)]
+    pub output: Format,
+
+    /// Where the sensor serves its API
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7470")]
+    pub url: String,
+}
+
+/// How an alert is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// One line for people
+    Compact,
+    /// One JSON object a line, as served
+    Json,
+    /// One EVE JSON object a line
+    Eve,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
+        Some(total) if seconds > 0 && total <= 10 * 365 * 86_400 => Ok(Duration::from_secs(total)),
+        _ => Err("a number with its unit, up to ten years: 30s, 5m, 2h, 1d".into()),
+    }
+}
+
+fn severities(text: &str) -> Result<(u8, u8), String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    match (low.parse(), high.parse()) {
+        (Ok(low), Ok(high)) if (1..=4).contains(&low) && (low..=4).contains(&high) => Ok((low, high)),
+        _ => Err("a severity from 1 (high) to 4 (low), or a range of them: 1-2".into()),
+    }
+}
+
+fn detector(text: &str) -> Result<String, String> {
+    let known: Vec<_> = crate::dataplane::detect::Detector::ALL.iter().map(|detector| detector.name()).collect();
+    if known.contains(&text) { Ok(text.to_owned()) } else { Err(format!("one of {}", known.join(", "))) }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Box<serde_json::value::RawValue>>,
+    next: String,
+    has_more: bool,
+}
+
+/// Where the next page begins.
+enum Place {
+    Newest,
+    Oldest,
+    After(String),
+}
+
+/// Why it ended before it was interrupted.
+enum End {
+    /// Whoever read our output is gone: nothing to say.
+    Pipe,
+    Failed(String),
+}
+
+impl From<io::Error> for End {
+    fn from(cause: io::Error) -> End {
+        match cause.kind() {
+            io::ErrorKind::BrokenPipe => End::Pipe,
+            _ => End::Failed(format!("write to standard output: {cause}")),
+        }
+    }
+}
+
+/// Shows what was asked for on standard output.
+pub fn run(args: &ObserveArgs) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    run_to(args, &mut out, colour)
+}
+
+/// As [`run`], to any writer; a reader of it that goes away is a quiet end.
+pub fn run_to(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    match runtime.block_on(observe(args, out, colour)) {
+        Ok(()) | Err(End::Pipe) => Ok(()),
+        Err(End::Failed(message)) => Err(Failure::Runtime(anyhow::Error::msg(message))),
+    }
+}
+
+/// Asks, writes, and goes on from where it was.
+async fn observe(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Result<(), End> {
+    let mut client = Client::new(&args.url).map_err(|cause| End::Failed(cause.to_string()))?;
+    let filter = filter(args);
+    let since = args.since.map(|ago| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let then = u64::try_from(now.saturating_sub(ago).as_nanos()).unwrap_or(u64::MAX);
+        format!("&since={then}")
+    });
+    let since = since.unwrap_or_default();
+    let mut place = if since.is_empty() { Place::Newest } else { Place::Oldest };
+    let mut pause = PAUSE.0;
+    let mut told = false;
+    loop {
+        let wait = if args.follow { WAIT.as_secs() } else { 0 };
+        let path = match &place {
+            Place::Newest => format!("/v1/alerts?newest={LAST}{filter}"),
+            Place::Oldest => format!("/v1/alerts?limit={PAGE}{filter}{since}"),
+            Place::After(cursor) => format!("/v1/alerts?limit={PAGE}&wait={wait}&after={cursor}{filter}{since}"),
+        };
+        let answer = client.get(&path, WAIT + ANSWER).await;
+        let page: Page = match answer {
+            Ok(body) => serde_json::from_slice(&body)
+                .map_err(|cause| End::Failed(format!("{}: not the API of shrike: {cause}", args.url)))?,
+            Err(ClientError::Problem { slug, .. }) if slug == "cursor-expired" => {
+                eprintln!(
+                    "shrike observe: alerts were deleted before they could be shown; going on with the oldest left"
+                );
+                place = Place::Oldest;
+                continue;
+            }
+            Err(cause @ ClientError::Problem { status: 400..=499, .. }) => return Err(End::Failed(cause.to_string())),
+            Err(cause) if args.follow && matches!(place, Place::After(_)) => {
+                if !told {
+                    eprintln!("shrike observe: {cause}; trying again");
+                    told = true;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+                continue;
+            }
+            Err(cause) => {
+                return Err(End::Failed(format!("{cause}: is `shrike run` running, and is this its address (--url)?")));
+            }
+        };
+        (pause, told) = (PAUSE.0, false);
+        for item in &page.items {
+            if let Some(line) = line(item.get(), args, colour) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        out.flush()?;
+        place = Place::After(page.next);
+        if !page.has_more && !args.follow {
+            return Ok(());
+        }
+    }
+}
+
+/// Query parameters for what the server can filter; it takes an upper severity only.
+fn filter(args: &ObserveArgs) -> String {
+    let mut filter = String::new();
+    if let Some((_, highest)) = args.severity {
+        // Writing to a String cannot fail.
+        let _ = write!(filter, "&severity={highest}");
+    }
+    if let Some(detector) = &args.detector {
+        let _ = write!(filter, "&detector={detector}");
+    }
+    filter
+}
+
+/// One alert as asked for; `None` if it is not to be shown.
+fn line(json: &str, args: &ObserveArgs, colour: bool) -> Option<String> {
+    let Ok(alert) = serde_json::from_str::<Alert>(json) else {
+        // Of a newer sensor, perhaps: shown as it is rather than not at all.
+        return Some(harmless(json));
+    };
+    if args.severity.is_some_and(|(lowest, _)| alert.evidence.severity < lowest) {
+        return None;
+    }
+    Some(match args.output {
+        Format::Compact => compact(&alert, colour),
+        Format::Json => json.to_owned(),
+        Format::Eve => eve_line(&alert)?,
+    })
+}
+
+/// An EVE line without its end.
+fn eve_line(alert: &Alert) -> Option<String> {
+    let mut writer = EveWriter::new(Vec::new(), None);
+    writer.alert(alert).ok()?;
+    Some(String::from_utf8_lossy(&writer.finish().ok()?).trim_end().to_owned())
+}
+
+/// `2026-11-21 14:03:22.123  HIGH  flood/syn  -> 10.0.0.9:443  10.0.0.9 gets 182 400 SYN a second  x10  syn_per_second 182400 > 1200`
+fn compact(alert: &Alert, colour: bool) -> String {
+    let evidence = &alert.evidence;
+    let paint = |code: &str, text: &str| {
+        if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    };
+    let (word, code) = match evidence.severity {
+        1 => ("HIGH  ", "1;31"),
+        2 => ("MEDIUM", "1;33"),
+        3 => ("LOW   ", "36"),
+        _ => ("INFO  ", "2"),
+    };
+    let what = format!("{}/{}", evidence.detector.name(), harmless(&evidence.kind));
+    let source = evidence.source.map(|source| source.to_string()).unwrap_or_default();
+    let target = match (evidence.target, evidence.port) {
+        (Some(target), Some(port)) if target.is_ipv6() => format!("[{target}]:{port}"),
+        (Some(target), Some(port)) => format!("{target}:{port}"),
+        (Some(target), None) => target.to_string(),
+        (None, Some(port)) => format!("*:{port}"),
+        (None, None) => "*".to_owned(),
+    };
+    let mut line = format!(
+        "{}  {}  {}  {}",
+        paint("2", &clock(evidence.time)),
+        paint(code, word),
+        paint("1", &format!("{what:<22}")),
+        paint("1", &format!("{source} -> {target}").trim_start().to_owned()),
+    );
+    let _ = write!(line, "  {}", harmless(&evidence.summary));
+    if alert.occurrences > 1 {
+        line += &paint("35", &format!("  x{}", alert.occurrences));
+    }
+    let terms: Vec<_> = evidence
+        .terms
+        .iter()
+        .filter_map(|term| term.threshold.map(|threshold| (term, threshold)))
+        .map(|(term, threshold)| {
+            let sign = if term.value >= threshold { '>' } else { '<' };
+            format!("{} {} {sign} {}", harmless(&term.name), short(term.value), short(threshold))
+        })
+        .collect();
+    if !terms.is_empty() {
+        line += &paint("2", &format!("  [{}]", terms.join(", ")));
+    }
+    line
+}
+
+/// Date and time to the millisecond, UTC.
+fn clock(time: Timestamp) -> String {
+    let text = Timestamp(time.0 / (SECOND / 1_000) * (SECOND / 1_000)).to_rfc3339();
+    text.get(..23).unwrap_or(&text).replace('T', " ")
+}
+
+/// Four digits are enough to compare a value with its threshold.
+fn short(value: f64) -> String {
+    if value.abs() >= 1e7 || (value != 0.0 && value.abs() < 1e-3) {
+        format!("{value:.2e}")
+    } else if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+/// Text from outside must not steer the terminal: control characters (escape sequences begin with one), and those that
+/// turn the direction of writing, are shown as what they are.
+fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns || matches!(character, '\u{2028}' | '\u{2029}') {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::store::tests::alert;
+
+    #[test]
+    fn arguments_are_read_or_refused_in_words() {
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
+        for bad in ["", "5", "m", "-1s", "1.5h", "99999999999999999999s", "5 m", "4000d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(severities("1-2"), Ok((1, 2)));
+        assert_eq!(severities("3"), Ok((3, 3)));
+        for bad in ["0", "5", "2-1", "1-9", "a", "1-"] {
+            assert!(severities(bad).is_err(), "{bad}");
+        }
+        assert!(detector("flood").is_ok() && detector("nmap").unwrap_err().contains("brute_force"));
+    }
+
+    #[test]
+    fn a_compact_line_says_all_and_steers_no_terminal() {
+        let mut one = alert("a", 2);
+        one.occurrences = 10;
+        one.evidence.source = Some("2001:db8::1".parse().unwrap());
+        one.evidence.target = Some("10.0.0.9".parse().unwrap());
+        one.evidence.port = Some(22);
+        one.evidence.summary = "x\u{1b}[2J\u{202e}\ny".into();
+        let line = compact(&one, false);
+        assert_eq!(
+            line,
+            "1970-01-01 00:00:00.000  MEDIUM  scan/vertical           2001:db8::1 -> 10.0.0.9:22  \
+             x\\u{1b}[2J\\u{202e}\\u{a}y  x10  [ports 9 > 5]"
+        );
+        let painted = compact(&one, true);
+        assert!(painted.contains("\x1b[1;33mMEDIUM\x1b[0m") && !painted.contains('\n'));
+    }
+}
