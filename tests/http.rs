@@ -1,0 +1,522 @@
+//! The HTTP API over a real socket: cursors, long poll, streams, problems, limits.
+
+#[path = "support/demo.rs"]
+mod demo;
+#[path = "support/http.rs"]
+mod http_client;
+
+use demo::{DemoSystem, alert};
+use http_client::{Answer, Client, Events};
+use shrike::control::http::{Server, Settings, serve};
+use shrike::control::store::{self, Store};
+use shrike::units::{SECOND, Timestamp};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Long enough that only a fault lets it pass.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Bed {
+    server: Server,
+    store: Store,
+    system: Arc<DemoSystem>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        Bed::with(|_, _| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings, &mut store::Settings)) -> Bed {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store_settings = store::Settings::at(folder.path().join("alerts.db"));
+        let mut settings = Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            connections_per_address: 512,
+            heartbeat: Duration::from_millis(50),
+            ..Settings::default()
+        };
+        change(&mut settings, &mut store_settings);
+        let store = Store::open(store_settings).unwrap();
+        let system = Arc::new(DemoSystem::new());
+        let server = serve(settings, store.clone(), system.clone()).unwrap();
+        Bed { server, store, system, _folder: folder }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    fn add(&self, range: std::ops::Range<u64>) {
+        self.store.append(range.map(|index| alert(index, Timestamp((index + 1) * SECOND))).collect());
+    }
+
+    fn add_and_wait(&self, range: std::ops::Range<u64>) {
+        self.add(range);
+        assert!(self.store.flush(PATIENCE));
+    }
+}
+
+/// An error answer is a problem whose status is the answer's.
+fn is_problem(answer: &Answer, status: u16, slug: &str) {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let problem = answer.json();
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("/problems/{slug}"));
+    for member in ["title", "detail", "instance"] {
+        assert!(problem[member].is_string(), "{member} in {problem}");
+    }
+}
+
+#[test]
+fn a_hundred_pollers_see_each_alert_once_and_in_order() {
+    const ALERTS: u64 = 2_000;
+    let bed = Bed::new();
+    let address = bed.address();
+    let pollers: Vec<_> = (0..100_u64)
+        .map(|poller| {
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                let (mut seen, mut next) = (Vec::new(), None::<String>);
+                while seen.len() < ALERTS as usize {
+                    let after = next.as_ref().map_or_else(String::new, |next| format!("&after={next}"));
+                    let limit = 7 + poller * 9;
+                    let answer = client.get(&format!("/v1/alerts?limit={limit}&wait=60{after}"));
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    let page = answer.json();
+                    seen.extend(
+                        page["items"].as_array().unwrap().iter().map(|item| item["sequence"].as_u64().unwrap()),
+                    );
+                    next = Some(page["next"].as_str().unwrap().to_owned());
+                }
+                seen
+            })
+        })
+        .collect();
+    for start in (0..ALERTS).step_by(50) {
+        bed.add_and_wait(start..start + 50);
+    }
+    let expected: Vec<_> = (1..=ALERTS).collect();
+    for poller in pollers {
+        assert_eq!(poller.join().unwrap(), expected);
+    }
+}
+
+#[test]
+fn pages_filter_by_severity_detector_and_time_and_can_begin_at_the_newest() {
+    let bed = Bed::new();
+    bed.add_and_wait(0..50);
+    let mut client = bed.client();
+    let mut severities = |path: &str| -> Vec<u64> {
+        let page = client.get(path).json();
+        page["items"].as_array().unwrap().iter().map(|item| item["severity"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(severities("/v1/alerts?severity=1"), [1; 20]);
+    assert_eq!(severities("/v1/alerts?detector=brute_force"), [1; 10]);
+    assert_eq!(severities(&format!("/v1/alerts?since={}", 41 * SECOND)).len(), 10);
+    assert_eq!(severities("/v1/alerts?newest=3"), [1, 3, 4]);
+    let page = client.get("/v1/alerts?newest=3").json();
+    let after = client.get(&format!("/v1/alerts?after={}", page["next"].as_str().unwrap())).json();
+    assert_eq!((after["items"].as_array().unwrap().len(), &after["has_more"]), (0, &false.into()));
+}
+
+#[test]
+fn one_alert_is_found_with_its_repeats() {
+    let bed = Bed::new();
+    let mut first = alert(3, Timestamp(SECOND));
+    first.occurrences = 1;
+    let repeat = shrike::control::alert::Alert { occurrences: 10, ..first.clone() };
+    bed.store.append(vec![first.clone(), repeat]);
+    assert!(bed.store.flush(PATIENCE));
+    let mut client = bed.client();
+    let found = client.get(&format!("/v1/alerts/{}", first.id)).json();
+    assert_eq!((&found["occurrences"], found["history"].as_array().unwrap().len()), (&10.into(), 2));
+    is_problem(&client.get("/v1/alerts/none"), 404, "unknown-alert");
+    is_problem(&client.get(&format!("/v1/alerts/{}", "x".repeat(500))), 404, "unknown-alert");
+    is_problem(&client.get("/v1/alerts/'%20OR%201=1--"), 404, "unknown-alert");
+}
+
+#[test]
+fn an_unchanged_end_is_304_and_a_long_poll_is_woken_by_a_commit() {
+    let bed = Bed::new();
+    bed.add_and_wait(0..3);
+    let mut client = bed.client();
+    let first = client.get("/v1/alerts");
+    let tag = first.header("etag").unwrap().to_owned();
+    let again = client.send("GET", "/v1/alerts", &[("if-none-match", &tag)], "");
+    assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(tag.as_str())));
+
+    // The request is on its way before the alert; whichever comes first, the answer has it.
+    client.write("GET", "/v1/alerts?wait=60", &[("if-none-match", &tag)], "");
+    bed.add(3..4);
+    let woken = client.read(false).unwrap();
+    assert_eq!((woken.status, woken.json()["items"].as_array().unwrap().len()), (200, 4));
+    assert_ne!(woken.header("etag"), Some(tag.as_str()));
+
+    let next = woken.json()["next"].as_str().unwrap().to_owned();
+    client.write("GET", &format!("/v1/alerts?wait=60&severity=1&after={next}"), &[], "");
+    bed.add_and_wait(4..6);
+    bed.add_and_wait(6..8);
+    let page = client.read(false).unwrap().json();
+    assert_eq!(page["items"][0]["severity"], 1);
+}
+
+#[test]
+fn a_cursor_below_retention_or_of_another_store_is_410() {
+    let bed = Bed::with(|_, store| store.retain = 10);
+    bed.add_and_wait(0..1);
+    let mut client = bed.client();
+    let old = client.get("/v1/alerts").json()["next"].as_str().unwrap().to_owned();
+    for start in 1..30 {
+        bed.add_and_wait(start..start + 1);
+    }
+    is_problem(&client.get(&format!("/v1/alerts?after={old}")), 410, "cursor-expired");
+    is_problem(&client.get(&format!("/v1/alerts/stream?after={old}")), 410, "cursor-expired");
+    let stream = client.send("GET", "/v1/alerts/stream", &[("last-event-id", &old)], "");
+    is_problem(&stream, 410, "cursor-expired");
+    is_problem(&client.get("/v1/alerts?after=AAAAAAAAAAAAAAAAAAAAAA"), 410, "cursor-expired");
+    is_problem(&client.get("/v1/alerts?after=AAAA"), 400, "bad-cursor");
+    assert_eq!(client.get("/v1/alerts").json()["items"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn a_stream_that_is_cut_and_resumed_loses_nothing() {
+    let bed = Bed::new();
+    let mut seen = Vec::new();
+    let mut last = String::new();
+    let mut added = 0;
+    for round in 0..12 {
+        let headers: Vec<_> = [("last-event-id", last.as_str())].into_iter().filter(|_| round > 0).collect();
+        let mut events = Events::open(bed.address(), "/v1/alerts/stream", &headers);
+        if round == 0 {
+            // The stream is open once its first comment is here; from then on nothing may be missed.
+            assert_eq!(events.next().unwrap().comment, "alerts");
+        }
+        bed.add(added..added + 40);
+        added += 40;
+        for _ in 0..25 {
+            let event = events.next_alert().unwrap();
+            let item: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+            seen.push(item["sequence"].as_u64().unwrap());
+            last = event.id;
+        }
+        // Dropped with alerts on their way.
+    }
+    let mut events = Events::open(bed.address(), "/v1/alerts/stream", &[("last-event-id", last.as_str())]);
+    while seen.len() < added as usize {
+        let item: serde_json::Value = serde_json::from_str(&events.next_alert().unwrap().data).unwrap();
+        seen.push(item["sequence"].as_u64().unwrap());
+    }
+    assert_eq!(seen, (1..=added).collect::<Vec<_>>());
+    while events.next().unwrap().comment != "still here" {}
+}
+
+#[test]
+fn a_reader_that_falls_behind_is_told_and_still_gets_everything() {
+    const FLOOD: u64 = 12_000;
+    let bed = Bed::with(|_, store| store.queue_capacity = 20_000);
+    let mut events = Events::open(bed.address(), "/v1/alerts/stream", &[]);
+    events.next().unwrap();
+    bed.add_and_wait(0..1);
+    events.next_alert().unwrap();
+    // Not read meanwhile: the sockets fill, the store is the buffer.
+    bed.add_and_wait(1..FLOOD);
+    let (mut sequences, mut told) = (vec![1], 0);
+    while sequences.len() < FLOOD as usize {
+        let event = events.next().unwrap();
+        match event.name.as_str() {
+            "alert" => {
+                let item: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                sequences.push(item["sequence"].as_u64().unwrap());
+            }
+            "lagged" => {
+                told += 1;
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&event.data).unwrap()["lost"], 0);
+            }
+            _ => {}
+        }
+    }
+    assert!(sequences.iter().copied().eq(1..=FLOOD));
+    assert!(told >= 1, "12 000 alerts do not fit the sockets");
+}
+
+#[test]
+fn every_error_is_a_problem_with_its_status() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    for path in ["/nope", "/v1", "//v1/alerts", "/v1/alerts/", "/%2e%2e/etc/passwd", "/V1/alerts", "/problems/none"] {
+        is_problem(&client.get(path), 404, "not-found");
+    }
+    for (method, path, allow) in [
+        ("POST", "/v1/alerts", "GET, HEAD"),
+        ("DELETE", "/v1/status", "GET, HEAD"),
+        ("GET", "/v1/queues/0/move", "POST"),
+        ("PUT", "/v1/workers", "GET, HEAD, POST"),
+        ("OPTIONS", "/", "GET, HEAD"),
+    ] {
+        let answer = client.send(method, path, &[], "");
+        is_problem(&answer, 405, "method-not-allowed");
+        assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+    }
+    for path in ["/v1/alerts?limit=0", "/v1/alerts?x=1", "/v1/flows/top?limit=101", "/v1/alerts?limit=1&limit=1"] {
+        is_problem(&client.get(path), 400, "bad-request");
+    }
+    let json = ("content-type", "application/json");
+    let order = "/v1/queues/0/move";
+    is_problem(&client.send("POST", order, &[json], "{\"worker\":"), 400, "bad-request");
+    is_problem(&client.send("POST", order, &[json], "{\"worker\":1,\"more\":2}"), 400, "bad-request");
+    is_problem(&client.send("POST", "/v1/queues/x/move", &[json], "{\"worker\":1}"), 400, "bad-request");
+    is_problem(
+        &client.send("POST", order, &[("content-type", "text/plain")], "{\"worker\":1}"),
+        415,
+        "unsupported-media-type",
+    );
+    is_problem(&client.send("POST", order, &[json], "{\"worker\":9}"), 404, "not-found");
+    is_problem(&client.send("POST", order, &[json], "{\"worker\":0}"), 409, "conflict");
+    is_problem(&client.send("POST", "/v1/workers", &[], ""), 409, "conflict");
+    is_problem(&client.send("DELETE", "/v1/workers/1", &[], ""), 503, "busy");
+    is_problem(
+        &client.send("POST", order, &[json, ("origin", "http://evil.example")], "{\"worker\":1}"),
+        403,
+        "forbidden-origin",
+    );
+    for host in ["evil.example", "localhost.evil.example", "10.0.0.1"] {
+        is_problem(&client.send("GET", "/v1/alerts", &[("host", host)], ""), 421, "misdirected-request");
+    }
+    assert_eq!(client.send("GET", "/v1/status", &[("host", "localhost:1")], "").status, 200);
+    bed.system.ready.store(false, Relaxed);
+    bed.system.broken.store(true, Relaxed);
+    let answer = client.get("/health/ready");
+    is_problem(&answer, 503, "not-ready");
+    assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 2);
+
+    // A body that announces too much, and one without a length, each on a connection of its own: it is closed after.
+    let mut client = bed.client();
+    client.raw(format!("POST {order} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1048577\r\n\r\n").as_bytes());
+    is_problem(&client.read(false).unwrap(), 413, "payload-too-large");
+    let mut client = bed.client();
+    client.raw(format!("POST {order} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes());
+    is_problem(&client.read(false).unwrap(), 411, "length-required");
+    let mut client = bed.client();
+    client.raw(b"GET /v1/status HTTP/1.1\r\n\r\n");
+    is_problem(&client.read(false).unwrap(), 400, "bad-request");
+}
+
+#[test]
+fn a_panicking_route_is_a_500_problem_and_the_connection_lives() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    is_problem(&client.send("DELETE", "/v1/workers/77", &[], ""), 500, "internal");
+    assert_eq!(client.get("/health/live").status, 200);
+}
+
+#[test]
+fn answers_carry_the_headers_that_keep_browsers_safe() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    for path in ["/", "/app.js", "/v1/status", "/nope"] {
+        let answer = client.get(path);
+        assert!(answer.header("content-security-policy").unwrap().starts_with("default-src 'self'"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+        assert!(answer.header("access-control-allow-origin").is_none());
+        assert!(answer.header("cache-control").is_some());
+    }
+}
+
+#[test]
+fn head_answers_as_get_without_the_body() {
+    let bed = Bed::new();
+    bed.add_and_wait(0..2);
+    let mut client = bed.client();
+    for path in ["/", "/v1/alerts", "/v1/workers", "/metrics", "/health/live", "/nope"] {
+        let get = client.get(path);
+        let head = client.send("HEAD", path, &[], "");
+        assert_eq!(head.status, get.status, "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        if path != "/metrics" {
+            assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
+        }
+    }
+    // HEAD of a stream ends at once: the connection answers the next request.
+    assert_eq!(client.send("HEAD", "/v1/alerts/stream", &[], "").status, 200);
+    assert_eq!(client.get("/health/live").status, 200);
+}
+
+#[test]
+fn status_workers_flows_and_orders() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let status = client.get("/v1/status").json();
+    assert_eq!(status["loss"]["closed"], true);
+    assert_eq!(status["queues"][0]["mode"], "zero-copy");
+    for equation in status["loss"]["equations"].as_array().unwrap() {
+        let sum = |side: &str| -> u64 {
+            equation[side].as_array().unwrap().iter().map(|term| term["value"].as_u64().unwrap()).sum()
+        };
+        assert_eq!((sum("left"), &equation["difference"]), (sum("right"), &0.into()));
+    }
+    assert_eq!(status["store"]["degraded"].as_array().unwrap().len(), 0);
+    bed.system.broken.store(true, Relaxed);
+    let status = client.get("/v1/status").json();
+    assert_eq!((&status["loss"]["closed"], &status["loss"]["equations"][2]["difference"]), (&false.into(), &3.into()));
+
+    let workers = client.get("/v1/workers").json();
+    assert_eq!(workers["items"][0]["queues"].as_array().unwrap().len(), 2);
+    assert!(workers["items"][0]["queues"][0]["rx"]["last_reason"].is_string());
+    let json = [("content-type", "application/json")];
+    assert_eq!(client.send("POST", "/v1/queues/0/move", &json, "{\"worker\":1}").status, 202);
+    let workers = client.get("/v1/workers").json();
+    assert_eq!(workers["items"][1]["queues"].as_array().unwrap().len(), 3);
+    assert_eq!(client.get("/v1/flows/top?limit=5").json()["items"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn latency_is_merged_from_the_cores_and_served_as_percentiles_and_log() {
+    let bed = Bed::with(|_, store| store.clock = Some(shrike::clock::Clock::new()));
+    bed.add_and_wait(0..3);
+    let mut client = bed.client();
+    let latency = client.get("/v1/latency").json();
+    assert_eq!(latency["unit"], "ns");
+    let count = |stages: &serde_json::Value| stages["stages"]["decode"]["count"].as_u64().unwrap();
+    let cores: u64 = latency["cores"].as_array().unwrap().iter().map(count).sum();
+    let queues: u64 = latency["queues"].as_array().unwrap().iter().map(count).sum();
+    assert_eq!((cores, queues), (queues, latency["all"]["decode"]["count"].as_u64().unwrap()));
+    assert_eq!(latency["all"]["packet_to_alert"]["count"], 3);
+    let decode = &latency["all"]["decode"];
+    let ladder: Vec<_> = ["min", "p50", "p75", "p90", "p95", "p99", "p999", "p9999", "max"]
+        .iter()
+        .map(|name| decode[*name].as_u64().unwrap())
+        .collect();
+    assert!(ladder.is_sorted(), "{ladder:?}");
+
+    let log = client.get("/v1/latency.hlog");
+    let lines = log.text().lines().filter(|line| line.starts_with("Tag=")).count();
+    assert_eq!(lines, 4 * 7 + 1);
+    assert!(log.text().contains("Tag=core1.queue0.decode,"));
+}
+
+#[test]
+fn metrics_have_the_shape_that_promtool_checks_and_a_constant_number_of_series() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let series = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    let before = client.get("/metrics");
+    assert_eq!(before.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let (mut families, mut current) = (BTreeSet::new(), String::new());
+    let mut samples = BTreeSet::new();
+    for line in before.text().lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(families.insert(name.to_owned()), "{name} twice");
+            assert!(help.ends_with('.'), "{line}");
+            current = name.to_owned();
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(name, current);
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            assert!(sample.starts_with(&current), "{line} under {current}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(samples.insert(sample.to_owned()), "{sample} twice");
+        }
+    }
+    // A flood of new addresses and names in alerts: the page has the same series.
+    bed.add_and_wait(0..500);
+    for _ in 0..40 {
+        bed.system.advance();
+        client.get("/nope");
+    }
+    let after = client.get("/metrics");
+    assert_eq!(series(before.text()), series(after.text()));
+    assert!(!after.text().contains("203.0.113."));
+}
+
+#[test]
+fn a_slow_head_is_cut_while_others_are_answered() {
+    let bed = Bed::with(|settings, _| settings.header_limit = Duration::from_millis(300));
+    let mut slow: Vec<_> = (0..50).map(|_| bed.client()).collect();
+    for client in &mut slow {
+        client.raw(b"GET /v1/status HTTP/1.1\r\nhost: local");
+    }
+    assert_eq!(bed.client().get("/health/live").status, 200);
+    for client in &mut slow {
+        // Ended by the server, whatever it says before.
+        while client.line().is_some() {}
+    }
+    let metrics = bed.client().get("/metrics");
+    assert!(metrics.text().contains("\nshrike_http_cut_total 50\n"), "{}", metrics.text());
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_so_and_places_come_back() {
+    let bed = Bed::with(|settings, _| settings.connections_per_address = 3);
+    let mut kept: Vec<_> = (0..3).map(|_| bed.client()).collect();
+    for client in &mut kept {
+        assert_eq!(client.get("/health/live").status, 200);
+    }
+    let mut fourth = bed.client();
+    let refused = fourth.read(false).unwrap();
+    is_problem(&refused, 503, "too-many-connections");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    drop(kept);
+    // The places are free when the server has seen the ends; until then it may refuse.
+    loop {
+        let mut client = bed.client();
+        client.write("GET", "/health/live", &[], "");
+        if client.read(false).is_some_and(|answer| answer.status == 200) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn stopping_ends_polls_and_streams() {
+    let bed = Bed::new();
+    let mut poll = bed.client();
+    // A first answer, so that the connection is certainly being served.
+    assert_eq!(poll.get("/health/live").status, 200);
+    let mut events = Events::open(bed.address(), "/v1/alerts/stream", &[]);
+    events.next().unwrap();
+    poll.write("GET", "/v1/alerts?wait=60", &[], "");
+    let address = bed.address();
+    bed.server.stop();
+    // Answered if it was read before the stop, closed otherwise; never left hanging.
+    if let Some(answer) = poll.read(false) {
+        assert_eq!(answer.status, 200);
+    }
+    while events.next().is_some() {}
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn the_page_is_small_whole_and_names_nothing_elsewhere() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let mut bytes = 0;
+    for path in ["/", "/app.js", "/charts.js", "/style.css", "/favicon.svg"] {
+        let file = client.get(path);
+        assert_eq!(file.status, 200);
+        bytes += file.body.len();
+        let elsewhere: Vec<_> =
+            ["http://", "https://", "//cdn", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval("]
+                .into_iter()
+                .filter(|word| file.text().replace("http://www.w3.org/2000/svg", "").contains(word))
+                .collect();
+        assert!(elsewhere.is_empty(), "{path}: {elsewhere:?}");
+        let tag = file.header("etag").unwrap().to_owned();
+        assert_eq!(client.send("GET", path, &[("if-none-match", &tag)], "").status, 304);
+    }
+    assert!(bytes < 150 * 1024, "{bytes} bytes");
+}
