@@ -14,3 +14,4 @@ pub mod netns;
 pub mod prefetch;
 pub mod signals;
 pub mod socket;
+pub mod tags;

@@ -25,13 +25,10 @@ pub type FeatureRow = [f32; COUNT];
 /// Features that are logarithms; they come first in the row.
 const LOGARITHMS: usize = 16;
 
-/// Every value of a row lies within.
-const LIMIT: f32 = 64.0;
-
 /// Nanoseconds to microseconds.
 const MICRO: f32 = 1e-3;
 
-/// Computes the row of a flow as it stands; finite for every possible record. `now` is the time of the packet or end that
+/// Computes the row of a flow as it stands; finite for every record that packets can bring about. `now` is the time of the packet or end that
 /// made the row due.
 pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
     use Side::{Originator, Responder};
@@ -69,11 +66,11 @@ pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
     let protocol = record.key.protocol();
     let port = responder_port(record);
     let rest: [f32; COUNT - LOGARITHMS] = [
-        window_bits(record.first_window(Originator)),
+        f32::from(record.first_window_code(Originator)) / 8.0,
         f32::from(record.syn_count().min(8)),
         record.longest(Originator) as f32 / 256.0,
         record.longest(Responder) as f32 / 256.0,
-        (payload[0] + payload[1]) / total,
+        ((payload[0] + payload[1]) / total).min(1.0),
         (bytes[0] - bytes[1]) / total,
         flag(flags[0] & tcp_flags::RST != 0),
         flag(flags[1] & tcp_flags::RST != 0),
@@ -88,11 +85,11 @@ pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
         flag(protocol == 6 && is_login(port)),
         flag(protocol == 6 && is_web(port)),
     ];
-    for (value, source) in row.iter_mut().zip(logarithms.into_iter().chain(rest)) {
-        // `max` returns the other operand for NaN, `clamp` would keep it: whatever a record holds, the row is finite.
-        #[allow(clippy::manual_clamp)]
-        let finite = source.max(-LIMIT).min(LIMIT);
-        *value = finite;
+    if let Some((head, tail)) = row.split_first_chunk_mut::<LOGARITHMS>() {
+        *head = logarithms;
+        if let Some(tail) = tail.first_chunk_mut() {
+            *tail = rest;
+        }
     }
 }
 
@@ -126,16 +123,16 @@ fn ln_1p(mut values: [f32; LOGARITHMS]) -> [f32; LOGARITHMS] {
         let exponent = (bits >> 23) as i32 - 127;
         let t = f32::from_bits((bits & MANTISSA) | 0x3f80_0000) - 1.0;
         let [c0, c1, c2, c3, c4, c5] = POLYNOMIAL;
-        let series = ((((c5 * t + c4) * t + c3) * t + c2) * t + c1) * t + c0;
-        *value = exponent as f32 * std::f32::consts::LN_2 + series * t;
+        let series = fused(fused(fused(fused(fused(c5, t, c4), t, c3), t, c2), t, c1), t, c0);
+        *value = fused(series, t, exponent as f32 * std::f32::consts::LN_2);
     }
     values
 }
 
-/// The number of bits of a window: about its logarithm, 0 for none.
+/// `a * b + c`, in one step where the CPU was compiled for it (elsewhere that is a slow library call).
 #[inline(always)]
-fn window_bits(window: u16) -> f32 {
-    (16 - window.leading_zeros()) as f32
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(target_feature = "fma") { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[inline(always)]

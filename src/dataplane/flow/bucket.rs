@@ -20,14 +20,10 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 impl Bucket {
     pub(super) const EMPTY: Bucket = Bucket { tags: [0; WAYS], slots: [NONE; WAYS], overflowed: 0 };
 
-    /// Entries whose tag is `tag`, a bit each. Branch-free: one vector compare on x86-64.
+    /// Entries whose tag is `tag`, a bit each. Branch-free: one vector compare.
     #[inline(always)]
     pub(super) fn matches(&self, tag: u16) -> u32 {
-        let mut mask = 0;
-        for (way, own) in (0_u32..).zip(self.tags) {
-            mask |= u32::from(own == tag) << way;
-        }
-        mask
+        crate::sys::tags::matches(&self.tags, tag)
     }
 
     /// The slot of an entry.

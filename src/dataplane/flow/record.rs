@@ -125,6 +125,14 @@ struct SideCounts {
     length_squares: f32,
 }
 
+impl SideCounts {
+    /// A packet longer than all before it (or than can be told).
+    #[cold]
+    fn raise_longest(&mut self, length: u32) {
+        self.bytes = (self.bytes & !LONGEST_MASK) | u64::from(sixteenths(length).min(255)) << COUNT_BITS;
+    }
+}
+
 const COUNT_BITS: u32 = 48;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const LONGEST_MASK: u64 = 0xff << COUNT_BITS;
@@ -181,6 +189,12 @@ pub struct FlowRecord {
 
 const _: () = assert!(size_of::<FlowRecord>() == 128);
 
+/// A length in units of 16 bytes, rounded up; `u32::MAX` wraps to 0, which no frame has.
+#[inline(always)]
+fn sixteenths(length: u32) -> u32 {
+    length.wrapping_add(15) >> 4
+}
+
 /// Upper half of an `f32`: 8 bits of precision, order preserved for numbers from 0 up.
 #[inline(always)]
 fn to_half(value: f32) -> u16 {
@@ -219,6 +233,9 @@ fn window_of(code: u8) -> u16 {
 impl FlowRecord {
     /// Packets between two [`Signals::REPORT`].
     pub const REPORT_EVERY: u32 = 64;
+
+    /// TCP flags that change the state of a flow.
+    const CONTROL: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
 
     /// A flow at its first packet, before that packet is accounted. The table makes its own; this one is for records that
     /// live outside a table.
@@ -260,6 +277,21 @@ impl FlowRecord {
         };
     }
 
+    /// The flow is over; what is kept of it is never found fresh again (see `FlowRecord::is_fresh`).
+    #[inline]
+    pub(super) fn vacate(&mut self, now: Timestamp) {
+        self.generation = self.generation.wrapping_add(1);
+        self.last_seen = Timestamp(now.0 ^ 1 << 63);
+    }
+
+    /// Is this the flow of `key`, alive, with a packet less than `nanoseconds` before `now`? Says no to a vacant record,
+    /// whose last packet is 2^63 ns (292 years) away, and to a packet older than the latest one: callers then look
+    /// thoroughly.
+    #[inline(always)]
+    pub(super) fn is_fresh(&self, key: &FlowKey, now: Timestamp, nanoseconds: u64) -> bool {
+        self.key == *key && now.0.wrapping_sub(self.last_seen.0) < nanoseconds
+    }
+
     /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
     /// through [`super::FlowTable::account`].
     #[inline(always)]
@@ -270,11 +302,24 @@ impl FlowRecord {
     /// [`FlowRecord::update`] with the sign for the wheel.
     #[inline(always)]
     pub(super) fn observe(&mut self, packet: &Packet) -> Signals {
-        const CONTROL: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
-        if (packet.tcp_flags & CONTROL) | self.unsettled != 0 {
-            return self.observe_thoroughly(packet);
+        if (packet.tcp_flags & Self::CONTROL) | self.unsettled != 0 {
+            return self.observe_young(packet);
         }
         self.count(packet)
+    }
+
+    /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
+    /// are many: short flows consist of nothing else.
+    #[inline(never)]
+    fn observe_young(&mut self, packet: &Packet) -> Signals {
+        let originator = packet.direction == self.originator;
+        let waits = self.unsettled & unsettled::STATE != 0 && (self.is_tcp() || !originator);
+        if (packet.tcp_flags & Self::CONTROL) | (self.unsettled & unsettled::FRESH) != 0 || waits {
+            return self.observe_thoroughly(packet);
+        }
+        let signals = self.count(packet);
+        self.collect_size(!originator, packet.payload_bytes);
+        signals
     }
 
     /// What every packet adds; the events that its number brings.
@@ -284,26 +329,22 @@ impl FlowRecord {
         let gap = (now.0 - self.last_seen.0) as i64 as f32;
         self.last_seen = now;
         self.gap_squares = square_sum(gap, self.gap_squares);
-        self.gap_max = self.gap_max.max(to_half(gap));
-
-        let [originator, responder] = &mut self.sides;
-        let other = responder.packets;
-        let (side, other) = if packet.direction == self.originator {
-            (originator, other)
-        } else {
-            let other = originator.packets;
-            (responder, other)
-        };
+        if to_half(gap) > self.gap_max {
+            self.gap_max = to_half(gap);
+        }
+        let [originator, responder] = &self.sides;
+        let total = originator.packets.wrapping_add(responder.packets).wrapping_add(1);
+        // By index and not by comparison: which way a packet goes is a coin toss for the branch predictor.
+        let side = usize::from((packet.direction as u8 ^ self.originator as u8) & 1);
+        let Some(side) = self.sides.get_mut(side) else { return Signals::default() };
         let length = packet.wire_bytes;
         side.length_squares = square_sum(length as f32, side.length_squares);
-        let longest = u64::from(length.div_ceil(16).min(255)) << COUNT_BITS;
-        let old = side.bytes;
-        let new = if longest > old & LONGEST_MASK { (old & !LONGEST_MASK) | longest } else { old };
-        side.bytes = new.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
+        if sixteenths(length) > u32::from((side.bytes >> COUNT_BITS) as u8) {
+            side.raise_longest(length);
+        }
+        side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
         side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
         side.packets = side.packets.wrapping_add(1);
-
-        let total = side.packets.wrapping_add(other);
         if EVENTS >> (total % Self::REPORT_EVERY) & 1 != 0 {
             return self.events(total);
         }
@@ -336,7 +377,7 @@ impl FlowRecord {
         let mut signals = Signals::default();
         if self.unsettled & unsettled::FRESH != 0 {
             let syn_ack = tcp_flags::SYN | tcp_flags::ACK;
-            let answer = self.key.protocol() == tcp::PROTOCOL && packet.tcp_flags & syn_ack == syn_ack;
+            let answer = self.is_tcp() && packet.tcp_flags & syn_ack == syn_ack;
             self.originator = if answer { packet.direction.flip() } else { packet.direction };
             self.unsettled &= !unsettled::FRESH;
             signals = Signals::NEW;
@@ -344,7 +385,7 @@ impl FlowRecord {
         let before = self.state;
         signals = signals.with(self.count(packet));
         let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
-        let is_tcp = self.key.protocol() == tcp::PROTOCOL;
+        let is_tcp = self.is_tcp();
         if self.packets(side) == 1 {
             if is_tcp {
                 self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
@@ -353,7 +394,7 @@ impl FlowRecord {
                 self.response = to_half(self.last_seen.since(self.first_seen) as f32).max(1);
             }
         }
-        self.collect_size(side, packet.payload_bytes);
+        self.collect_size(side == Side::Responder, packet.payload_bytes);
 
         let step = if is_tcp {
             let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
@@ -377,12 +418,12 @@ impl FlowRecord {
 
     /// Collects the sizes of the first eight packets with payload.
     #[inline]
-    fn collect_size(&mut self, side: Side, payload: u32) {
+    fn collect_size(&mut self, responder: bool, payload: u32) {
         if self.unsettled & unsettled::EARLY == 0 {
             return;
         }
         if payload != 0 {
-            let size = payload.div_ceil(16).min(127) | (side as u32) << 7;
+            let size = sixteenths(payload).min(127) | u32::from(responder) << 7;
             self.first_sizes = self.first_sizes << 8 | u64::from(size);
         }
         if self.first_sizes >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
@@ -424,11 +465,14 @@ impl FlowRecord {
         match self.state {
             TcpState::New | TcpState::Answered => settings.unanswered_ns,
             TcpState::Closed => settings.closed_ns,
-            TcpState::Established | TcpState::Closing if self.key.protocol() == tcp::PROTOCOL => {
-                settings.established_ns
-            }
+            TcpState::Established | TcpState::Closing if self.is_tcp() => settings.established_ns,
             TcpState::Established | TcpState::Closing => settings.datagram_ns,
         }
+    }
+
+    #[inline(always)]
+    fn is_tcp(&self) -> bool {
+        self.key.protocol() == tcp::PROTOCOL
     }
 
     /// Is this a flow now, or only a place for one?
@@ -521,10 +565,17 @@ impl FlowRecord {
         self.side(side).length_squares
     }
 
+    /// First TCP window of one side on a scale of octaves of eight steps: 8 is a window of 8, 16 one of 16, 111 one of
+    /// 65535; 0 if none was seen.
+    #[inline(always)]
+    pub fn first_window_code(&self, side: Side) -> u8 {
+        (self.side(side).payload >> COUNT_BITS) as u8
+    }
+
     /// First TCP window of one side, unscaled, within an eighth; 0 if none was seen.
     #[inline(always)]
     pub fn first_window(&self, side: Side) -> u16 {
-        window_of((self.side(side).payload >> COUNT_BITS & 0xff) as u8)
+        window_of(self.first_window_code(side))
     }
 
     /// Sum of squared gaps between packets of either side, nanoseconds squared. Their plain sum is the duration.

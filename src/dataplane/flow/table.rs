@@ -168,13 +168,13 @@ impl FlowTable {
     /// Stage 2: compares tags only and asks for the record's cache lines; returns the likely slot (`u32::MAX`: none).
     #[inline(always)]
     pub fn probe(&self, hash: u64) -> u32 {
-        let home = self.home(hash);
-        let Some(bucket) = self.buckets.get(home.first as usize) else { return NONE };
-        let matches = bucket.matches(home.tag);
+        let Home { first, tag, .. } = self.home(hash);
+        let Some(bucket) = self.buckets.get(first as usize) else { return NONE };
+        let matches = bucket.matches(tag);
         let slot = if matches != 0 {
             bucket.slot(matches.trailing_zeros())
         } else if bucket.has_overflowed() {
-            self.probe_second(home)
+            self.probe_second(hash)
         } else {
             NONE
         };
@@ -185,7 +185,8 @@ impl FlowTable {
     }
 
     #[cold]
-    fn probe_second(&self, home: Home) -> u32 {
+    fn probe_second(&self, hash: u64) -> u32 {
+        let home = self.home(hash);
         let Some(bucket) = self.buckets.get(home.second as usize) else { return NONE };
         let matches = bucket.matches(home.tag);
         if matches == 0 { NONE } else { bucket.slot(matches.trailing_zeros()) }
@@ -260,26 +261,25 @@ impl FlowTable {
         &mut self,
         packet: &Packet,
         hint: u32,
-        mut ended: impl FnMut(Ended<'_>),
+        ended: impl FnMut(Ended<'_>),
     ) -> Option<(FlowIndex, &FlowRecord, Signals)> {
-        const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
-        let mut found = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended);
-        if packet.tcp_flags & SYN_KIND == tcp_flags::SYN {
-            found = self.unless_reused(found, packet.time, &mut ended);
-        }
-        let index = match found {
-            Some(index) => index,
-            None => match self.insert(packet.hash, &packet.key, packet.time, ended) {
-                Insert::New(index) => index,
-                Insert::Full => return None,
-            },
+        let (slot, signals) = match self.records.get_mut(hint as usize) {
+            Some(record)
+                if packet.tcp_flags & tcp_flags::SYN == 0
+                    && record.is_fresh(&packet.key, packet.time, self.shortest_ns) =>
+            {
+                (hint, record.observe(packet))
+            }
+            _ => {
+                let slot = self.admit(packet, hint, ended)?;
+                (slot, self.records.get_mut(slot as usize)?.observe(packet))
+            }
         };
-        let signals = self.records.get_mut(index.slot as usize)?.observe(packet);
         if signals.has(Signals::MOVED) {
-            self.moved(index.slot);
+            self.moved(slot);
         }
-        let record = self.records.get(index.slot as usize)?;
-        Some((index, record, signals.without(Signals::MOVED)))
+        let record = self.records.get(slot as usize)?;
+        Some((FlowIndex { slot, generation: record.generation }, record, signals.without(Signals::MOVED)))
     }
 
     /// An ICMP error at `now` quoted the flow: an unanswered flow becomes closed and [`Signals::REFUSED`] is reported.
@@ -409,6 +409,23 @@ impl FlowTable {
         None
     }
 
+    /// The slot of a packet's flow when that is not plainly the hinted one: found elsewhere, overdue, begun anew, or new.
+    #[inline(never)]
+    fn admit(&mut self, packet: &Packet, hint: u32, mut ended: impl FnMut(Ended<'_>)) -> Option<u32> {
+        const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
+        let mut found = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended);
+        if packet.tcp_flags & SYN_KIND == tcp_flags::SYN {
+            found = self.unless_reused(found, packet.time, &mut ended);
+        }
+        match found {
+            Some(index) => Some(index.slot),
+            None => match self.insert(packet.hash, &packet.key, packet.time, ended) {
+                Insert::New(index) => Some(index.slot),
+                Insert::Full => None,
+            },
+        }
+    }
+
     /// A bare SYN on a closing or closed flow: the same ports begin anew, and the old flow ends at this moment.
     #[inline(never)]
     fn unless_reused(
@@ -471,7 +488,7 @@ impl FlowTable {
         if record.take_counted() {
             self.half_open = self.half_open.saturating_sub(1);
         }
-        record.generation = record.generation.wrapping_add(1);
+        record.vacate(at);
         let home = {
             let key = record.key;
             self.home(self.hash(&key))

@@ -39,6 +39,8 @@ struct LaneState {
     cursor: u64,
     /// A bit for every list that may hold something (cleared when it is next found empty).
     occupied: [u64; LEVELS as usize],
+    /// A bit for every level with any list in `occupied`.
+    levels: u32,
 }
 
 /// The wheel.
@@ -110,6 +112,7 @@ impl Wheel {
         let list = (tick >> (level * LEVEL_BITS)) as u32 % LISTS;
         if let Some(bits) = state.occupied.get_mut(level as usize) {
             *bits |= 1 << list;
+            state.levels |= 1 << level;
         }
         let sentinel = self.sentinel(lane, level, list);
         let Some(last) = self.links.get(sentinel as usize).map(|link| link.previous) else { return };
@@ -198,7 +201,11 @@ impl Wheel {
         let state = self.lane_mut(lane);
         let cursor = state.cursor;
         let mut found: Option<(u32, u32, u64)> = None;
-        for (level, bits) in (0_u32..).zip(&state.occupied) {
+        let mut levels = state.levels;
+        while levels != 0 {
+            let level = levels.trailing_zeros();
+            levels &= levels - 1;
+            let bits = state.occupied.get(level as usize).copied().unwrap_or(0);
             let shift = level * LEVEL_BITS;
             let present = (cursor >> shift) as u32 % LISTS;
             let ahead = bits >> present << present;
@@ -220,8 +227,12 @@ impl Wheel {
 
     #[inline]
     fn clear(&mut self, lane: Lane, level: u32, list: u32) {
-        if let Some(bits) = self.lane_mut(lane).occupied.get_mut(level as usize) {
+        let state = self.lane_mut(lane);
+        if let Some(bits) = state.occupied.get_mut(level as usize) {
             *bits &= !(1 << list);
+            if *bits == 0 {
+                state.levels &= !(1 << level);
+            }
         }
     }
 
