@@ -51,6 +51,8 @@ struct Port {
     accounts: Vec<QueueAccount>,
     nic: Option<NicCounters>,
     away_since: Option<Timestamp>,
+    /// What each queue had before the intake ended, so that the last picture shows it.
+    obtained: BTreeMap<QueueId, QueueStatus>,
 }
 
 /// Every interface of the program.
@@ -85,6 +87,7 @@ pub fn open(
             accounts: Vec::new(),
             nic: None,
             away_since: None,
+            obtained: BTreeMap::new(),
         };
         for (place, number) in numbers.into_iter().enumerate() {
             let id = QueueId(parts.len() as u16); // the plan holds far fewer than 65 536 queues
@@ -220,6 +223,11 @@ fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 9] {
 impl Capture for LiveCapture {
     fn status(&self, queue: QueueId) -> Option<QueueStatus> {
         let port = self.ports.iter().find(|port| port.queues.iter().any(|(id, _)| *id == queue))?;
+        if self.stopped
+            && let Some(obtained) = port.obtained.get(&queue)
+        {
+            return Some(obtained.clone());
+        }
         let number = port.queues.iter().find(|(id, _)| *id == queue)?.1;
         let status = port.interface.status();
         let facts = status.queues.iter().find(|facts| facts.queue == number);
@@ -404,6 +412,12 @@ impl Capture for LiveCapture {
     }
 
     fn stop(&mut self) {
+        let ids: Vec<QueueId> = self.ports.iter().flat_map(|port| port.queues.iter().map(|(id, _)| *id)).collect();
+        let statuses: BTreeMap<QueueId, QueueStatus> =
+            ids.into_iter().filter_map(|id| Some((id, self.status(id)?))).collect();
+        for port in &mut self.ports {
+            port.obtained.clone_from(&statuses);
+        }
         for stop in self.ports.iter_mut().flat_map(|port| std::mem::take(&mut port.stops)) {
             stop.stop();
         }
