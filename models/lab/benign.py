@@ -4,6 +4,8 @@ import os
 import socket
 import time
 
+import servers
+
 SSH = ["-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
        "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
 WORDS = ["mail", "www", "api", "cdn", "db", "git", "wiki", "auth", "img", "news"]
@@ -293,11 +295,63 @@ def announce(actor, server):
                 return
 
 
+def plan_of(rng):
+    """A conversation of any shape: who speaks, how much, after how long."""
+    size, gap = rng.uniform(2, 8), rng.uniform(-7, 0.5)
+    spread, chatty = rng.uniform(0.1, 1.5), rng.random()
+    plan = []
+    for _ in range(1 + int(rng.lognormvariate(1.2, 1.0))):
+        who = "server" if rng.random() < chatty else "client"
+        plan.append((who, 1 + int(min(rng.lognormvariate(size, spread), 200_000)),
+                     min(rng.lognormvariate(gap, 1.0), 4)))
+    return plan
+
+
+def conversation(actor, server):
+    """Any protocol: the lab cannot have every program, but it can have every shape. One to a few in a row, as clients do."""
+    rng = actor.rng
+    port, plan = rng.choice(server.talk_ports), plan_of(rng)
+    for _ in range(rng.choice([1, 1, 1, 2, 5])):
+        closes = rng.choice(["client", "client", "client", "server", "server reset", "client reset"])
+        with socket.socket() as client:
+            client.settimeout(20)
+            client.bind((actor.host.v4, 0))
+            server.talk_plans[client.getsockname()[1]] = (plan, closes)
+            client.connect((server.v4, port))
+            servers.talk(client, plan, "client", actor.pause)
+            if closes.startswith("server"):
+                client.recv(1)
+            elif closes == "client reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, servers.RESET)
+        if not actor.pause(rng.expovariate(1 / 1.0)):
+            return
+
+
+def datagrams(actor, server):
+    """The same over UDP: calls, games, streams, anything."""
+    rng = actor.rng
+    plan = plan_of(rng)[:60]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(1)
+        client.bind((actor.host.v4, 0))
+        server.talk_plans[client.getsockname()[1]] = (list(plan), "")
+        for who, size, gap in plan:
+            if who == "client":
+                if not actor.pause(gap):
+                    return
+                client.sendto(b"t" * min(size, 1400), (server.v4, server.talk_ports[0]))
+            else:
+                try:
+                    client.recv(2048)
+                except (TimeoutError, ConnectionError):
+                    pass
+
+
 # Each habit with how often it is taken up.
 HABITS = [
     (web_get, 10), (web_page, 8), (web_keepalive, 6), (web_upload, 4), (web_download, 5), (web_login, 4),
     (api_poll, 5), (health_check, 3), (ssh_session, 5), (ssh_command, 4), (ssh_jobs, 3), (ssh_mistyped, 3),
     (scp_copy, 4), (ftp_fetch, 4), (ftp_mistyped, 2), (dns_single, 8), (dns_burst, 6), (dns_one_socket, 4),
     (dead_resolver, 2), (dead_host, 2), (refused, 2), (ping, 4), (video, 3), (bulk, 2), (broker, 6),
-    (datagram_service, 6), (log_sender, 4), (announce, 2),
+    (datagram_service, 6), (log_sender, 4), (announce, 2), (conversation, 30), (datagrams, 10),
 ]

@@ -6,10 +6,14 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 
 from network import enter
 
 SIZES = {"tiny": 180, "page": 6_000, "image": 60_000, "big": 1_500_000, "huge": 6_000_000}
+
+# Where protocols live that the lab has no program for; conversations of any shape take place on them.
+TALK_PORTS = [25, 110, 143, 389, 445, 465, 587, 631, 873, 993, 1433, 1521, 2049, 3306, 3389, 5432, 5900, 6379, 8081, 9200]
 
 
 def ports(rng):
@@ -41,6 +45,11 @@ def start(network, host, work, rng):
                          f"--listen-address={host.v4},{host.v6}", "--bind-interfaces", f"--pid-file={work}/dns.pid",
                          "--local=/lab.test/", "--txt-record=long.lab.test," + "t" * 200, *zone])
     network.start(host, ["iperf3", "-s", "-p", host.port["iperf"]])
+    host.talk_ports = rng.sample(TALK_PORTS, 6) + rng.sample(range(1024, 60000), 6)
+    host.talk_plans = {}
+    for port in host.talk_ports:
+        for serve in (_talk_server, _talk_datagrams):
+            threading.Thread(target=serve, args=(host, port), daemon=True).start()
     for serve in (_line_server, _echo_server, _sink_server):
         threading.Thread(target=serve, args=(host, rng.randrange(1 << 30)), daemon=True).start()
 
@@ -185,3 +194,63 @@ def _sink_server(host, _seed):
     server.bind(("0.0.0.0", host.port["sink"]))
     while True:
         server.recvfrom(2048)
+
+
+def talk(connection, plan, me, pause):
+    """Plays one side of a conversation: `plan` is a list of (who speaks, bytes, seconds before). Blocking."""
+    for who, size, gap in plan:
+        if who == me:
+            if not pause(gap):
+                return
+            connection.sendall(b"t" * size)
+        else:
+            while size > 0:
+                data = connection.recv(min(size, 65536))
+                if not data:
+                    return
+                size -= len(data)
+
+
+def _sleep(seconds):
+    time.sleep(seconds)
+    return True
+
+
+def _talk_server(host, port):
+    """The server's side of conversations that a client has planned; both sides live in this process."""
+    enter(host.namespace)
+    server = socket.create_server(("0.0.0.0", port), backlog=64)
+
+    def session(connection, peer):
+        plan, closes = host.talk_plans.pop(peer[1], ([], "client"))
+        with connection:
+            connection.settimeout(20)
+            try:
+                talk(connection, plan, "server", _sleep)
+                if closes == "server reset":
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                elif closes == "client":
+                    connection.recv(1)
+            except OSError:
+                pass
+
+    while True:
+        connection, peer = server.accept()
+        threading.Thread(target=session, args=(connection, peer), daemon=True).start()
+
+
+def _talk_datagrams(host, port):
+    enter(host.namespace)
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("0.0.0.0", port))
+    while True:
+        _, peer = server.recvfrom(2048)
+        plan, _ = host.talk_plans.get(peer[1], ([], ""))
+        # A question takes the answers that follow it in the plan.
+        while plan and plan[0][0] == "client":
+            plan.pop(0)
+        while plan and plan[0][0] == "server":
+            server.sendto(b"t" * min(plan.pop(0)[1], 1400), peer)
+
+
+RESET = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # struct linger: on, 0 seconds

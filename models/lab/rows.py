@@ -1,0 +1,106 @@
+"""Labelled feature rows of recordings: joins `feature-rows` CSV with `labels.json`.
+
+A row belongs to a flow; who started the flow says what it is. Flows whose meaning is not certain (a victim's answers to
+an attacker, neighbour discovery by an attacker's machine) are left out rather than guessed.
+"""
+
+import ipaddress
+import json
+import subprocess
+
+import numpy as np
+
+KEY_COLUMNS = 7  # time, source, source port, destination, destination port, protocol, packets
+FAMILIES = ["benign", "scan", "brute_force", "flood", "slow_http", "web_guess"]
+
+
+class Rows:
+    """Rows of one recording: `x` [n, features], `family` index into FAMILIES, `flow` number within the recording."""
+
+    def __init__(self, x, family, flow, event, protocol):
+        self.x, self.family, self.flow, self.event, self.protocol = x, family, flow, event, protocol
+
+
+def schema(tool):
+    return json.loads(subprocess.run([tool, "--schema"], check=True, capture_output=True, text=True).stdout)
+
+
+def read_csv(path):
+    """Key columns as lists of text, features as f32."""
+    with open(path) as lines:
+        header = lines.readline().rstrip("\n").split(",")
+        keys, values = [], []
+        for line in lines:
+            words = line.rstrip("\n").split(",")
+            keys.append(words[:KEY_COLUMNS])
+            values.append(words[KEY_COLUMNS:])
+    x = np.array(values, dtype=np.float32).reshape(len(values), len(header) - KEY_COLUMNS)
+    return header[KEY_COLUMNS:], keys, x
+
+
+def label(keys, labels):
+    """Family and event of each row; family -1: left out."""
+    role = {}
+    for host in labels["hosts"]:
+        role[host["address"]] = role[host["address6"]] = host["role"]
+    for address in labels["dead"]:
+        role[address] = "dead"
+    inside = [ipaddress.ip_network(labels["subnet"]), ipaddress.ip_network(labels["subnet6"], strict=False)]
+    known = {}
+
+    def role_of(address):
+        if address not in known:
+            parsed = ipaddress.ip_address(address)
+            if address in role:
+                known[address] = role[address]
+            elif parsed.is_multicast or parsed.is_link_local or parsed.is_unspecified:
+                known[address] = "local"
+            else:
+                known[address] = "unused" if any(parsed in net for net in inside) else "spoofed"
+        return known[address]
+
+    families, events = [], []
+    for time_ns, source, _, destination, _, protocol, _ in keys:
+        at, who, whom = int(time_ns) / 1e9, role_of(source), role_of(destination)
+        family, event = 0, -1
+        if who in ("attacker", "spoofed"):
+            family, event = attack_at(labels["attacks"], at, source if who == "attacker" else None)
+            if protocol == "58" and whom == "local":
+                family = -1
+        elif whom in ("attacker", "spoofed") or who == "unused":
+            family = -1
+        families.append(family)
+        events.append(event)
+    return np.array(families), np.array(events)
+
+
+def attack_at(attacks, at, source):
+    """The attack that `source` (None: a forged address, so a flood) had under way, or had ended last, at that moment."""
+    best = (-1, -1)
+    for number, event in enumerate(attacks):
+        forged = source is None and "--rand-source" in event["command"]
+        mine = source in (event["source"], event["source6"])
+        # Rows of flows that time out come up to a minute after the attack.
+        if (mine or forged) and event["start"] - 0.5 <= at and (forged or at <= event["end"] + 700):
+            best = (FAMILIES.index(event["family"]), number)
+    return best
+
+
+def load(directory, tool):
+    """Rows of the recording in `directory`; the CSV is made once and kept beside it."""
+    import os
+
+    csv = f"{directory}/rows.csv"
+    if not os.path.exists(csv):
+        with open(f"{csv}.part", "w") as out:
+            subprocess.run([tool, f"{directory}/traffic.pcap"], check=True, stdout=out)
+        os.rename(f"{csv}.part", csv)
+    with open(f"{directory}/labels.json") as text:
+        labels = json.load(text)
+    names, keys, x = read_csv(csv)
+    family, event = label(keys, labels)
+    flows = {}
+    flow = np.array([flows.setdefault(tuple(key[1:6]), len(flows)) for key in keys])
+    protocol = np.array([int(key[5]) for key in keys])
+    kept = family >= 0
+    return names, Rows(x[kept], family[kept], flow[kept], event[kept], protocol[kept])
