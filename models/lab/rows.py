@@ -6,7 +6,10 @@ an attacker, neighbour discovery by an attacker's machine) are left out rather t
 
 import ipaddress
 import json
+import os
+import struct
 import subprocess
+import tempfile
 
 import numpy as np
 
@@ -88,19 +91,56 @@ def attack_at(attacks, at, source):
 
 def load(directory, tool):
     """Rows of the recording in `directory`; the CSV is made once and kept beside it."""
-    import os
-
     csv = f"{directory}/rows.csv"
     if not os.path.exists(csv):
-        with open(f"{csv}.part", "w") as out:
-            subprocess.run([tool, f"{directory}/traffic.pcap"], check=True, stdout=out)
-        os.rename(f"{csv}.part", csv)
+        make_csv(tool, f"{directory}/traffic.pcap", csv)
     with open(f"{directory}/labels.json") as text:
         labels = json.load(text)
     names, keys, x = read_csv(csv)
-    family, event = label(keys, labels)
+    more_keys, more_x = picked_up(directory, tool, keys, x)
+    x = np.concatenate([x, more_x])
+    family, event = label(keys + more_keys, labels)
+    # An attack picked up in mid-stream teaches little and may look like anything.
+    family[len(keys):][family[len(keys):] > 0] = -1
+    keys = keys + more_keys
     flows = {}
     flow = np.array([flows.setdefault(tuple(key[1:6]), len(flows)) for key in keys])
     protocol = np.array([int(key[5]) for key in keys])
     kept = family >= 0
     return names, Rows(x[kept], family[kept], flow[kept], event[kept], protocol[kept])
+
+
+def make_csv(tool, capture, csv):
+    with open(f"{csv}.part", "w") as out:
+        subprocess.run([tool, capture], check=True, stdout=out)
+    os.rename(f"{csv}.part", csv)
+
+
+def picked_up(directory, tool, keys, x):
+    """Rows as a sensor sees them that is started in mid-traffic: the recording from two later moments on, of which those
+    rows are kept that the whole recording does not have."""
+    csv = f"{directory}/rows-picked-up.csv"
+    if not os.path.exists(csv):
+        with open(f"{csv}.part", "w") as out:
+            for share in (0.35, 0.7):
+                with tempfile.NamedTemporaryFile(suffix=".pcap") as part:
+                    part.write(later_part(f"{directory}/traffic.pcap", share))
+                    part.flush()
+                    lines = subprocess.run([tool, part.name], check=True, capture_output=True, text=True).stdout
+                    out.write(lines if out.tell() == 0 else lines.split("\n", 1)[1])
+        os.rename(f"{csv}.part", csv)
+    _, more_keys, more_x = read_csv(csv)
+    seen = {(*key, values.tobytes()) for key, values in zip(keys, x)}
+    kept = [at for at, (key, values) in enumerate(zip(more_keys, more_x)) if (*key, values.tobytes()) not in seen]
+    return [more_keys[at] for at in kept], more_x[kept]
+
+
+def later_part(path, share):
+    """A pcap without its first `share` of packets."""
+    with open(path, "rb") as file:
+        content = file.read()
+    at, starts = 24, []
+    while at + 16 <= len(content):
+        starts.append(at)
+        at += 16 + struct.unpack_from("<I", content, at + 8)[0]
+    return content[:24] + (content[starts[int(len(starts) * share)]:] if starts else b"")

@@ -178,7 +178,8 @@ pub struct ScoreSettings {
     pub minimum: u32,
     /// Highest target, and most rows of one call.
     pub maximum: u32,
-    /// Longest time the oldest row waits, nanoseconds.
+    /// Longest time the oldest row waits, nanoseconds. At 300 000 rows a second (`perf/batch-control`) 50 us cost a core
+    /// 6.6 %, 200 us 3.5 % and 500 us 2.9 %; every flow's score is later by as much.
     pub wait_ns: u64,
     /// What one call of the model may take, nanoseconds: no longer between two reads of the ring.
     pub service_budget_ns: u64,
@@ -192,7 +193,7 @@ impl Default for ScoreSettings {
             fixed: None,
             minimum: INLINE_BATCH_MIN as u32,
             maximum: BATCH_MAX as u32,
-            wait_ns: 500 * MICROSECOND,
+            wait_ns: 200 * MICROSECOND,
             service_budget_ns: INLINE_BUDGET_NS,
             cost: CostCurve::TYPICAL,
         }
