@@ -121,3 +121,46 @@ fn live_a_million_frames_in_generic_mode() {
         million(Mode::Generic, ObtainedMode::Generic, 1);
     }
 }
+
+/// The worker stands still while a small ring is flooded, then goes on: every lost frame has a name, counted by the
+/// program's tracepoint and, independently, by the socket.
+fn overload(mode: Mode, expected: ObtainedMode) {
+    let bed = Bed::new(1);
+    let settings = InterfaceSettings { ring_entries: 256, ..settings(&bed, mode) };
+    let interface = Interface::attach(&settings).unwrap();
+    let mut source = interface.open_queue(0).unwrap();
+    assert_eq!(source.facts().unwrap().mode, expected);
+    let stop = source.stop_handle().unwrap();
+    let mut sender = Sender::open(&bed, 100, 64);
+    sender.send(5_000, |_| std::thread::yield_now());
+    let worker = std::thread::spawn(move || pump(&mut source));
+    // Longer than a frame can be: refused for its length. The veth takes it, its MTU allows it.
+    sender.send(100_000, |_| ());
+    stop.stop();
+    let processed = worker.join().unwrap();
+    let nic = interface.nic_counters().unwrap();
+    let accounts = interface.detach();
+    let account = &accounts[0];
+    eprintln!("sent {} refused {} processed {processed} {account:?} {nic:?}", sender.sent, sender.refused);
+    assert!(account.refused() > 0, "the test must overload: {account:?}");
+    assert!(account.program_closes(), "{account:?}");
+    assert_eq!(account.in_flight(), 0, "{account:?}");
+    assert_eq!(account.frames_received, processed);
+    assert_eq!(account.refused_ring_full, account.socket.rx_ring_full);
+    assert_eq!(account.refused_no_frame + account.refused_too_long, account.socket.rx_dropped);
+    assert_eq!(account.refused_no_frame, account.socket.rx_fill_ring_empty_descs);
+}
+
+#[test]
+fn live_overload_in_copy_mode_native() {
+    if support::privileged("live_overload_in_copy_mode_native") {
+        overload(Mode::Copy, ObtainedMode::Copy);
+    }
+}
+
+#[test]
+fn live_overload_in_generic_mode() {
+    if support::privileged("live_overload_in_generic_mode") {
+        overload(Mode::Generic, ObtainedMode::Generic);
+    }
+}
