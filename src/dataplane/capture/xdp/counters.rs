@@ -181,6 +181,43 @@ impl QueueAccount {
     }
 }
 
+impl std::fmt::Display for QueueAccount {
+    /// One line with every term that is not zero.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "queue {}: in_flight {}", self.queue, self.in_flight())?;
+        let socket = &self.socket;
+        let terms = [
+            ("seen", self.seen),
+            ("redirected", self.redirected),
+            ("passed_arp", self.passed_arp),
+            ("passed_neighbour", self.passed_neighbour),
+            ("passed_management", self.passed_management),
+            ("passed_no_socket", self.passed_no_socket),
+            ("copied", self.copied),
+            ("copy_lost", self.copy_lost),
+            ("refused_ring_full", self.refused_ring_full),
+            ("refused_no_frame", self.refused_no_frame),
+            ("refused_too_long", self.refused_too_long),
+            ("refused_unbound", self.refused_unbound),
+            ("refused_other", self.refused_other),
+            ("frames_received", self.frames_received),
+            ("ring_frames", self.ring_frames),
+            ("mirror_frames", self.mirror_frames),
+            ("waiting", self.waiting),
+            ("invalid_descriptors", self.invalid_descriptors),
+            ("abandoned", self.abandoned),
+            ("openings", self.openings),
+            ("deaths", self.deaths),
+            ("lost_at_death", self.lost_at_death),
+            ("rx_dropped", socket.rx_dropped),
+            ("rx_invalid_descs", socket.rx_invalid_descs),
+            ("rx_ring_full", socket.rx_ring_full),
+            ("rx_fill_ring_empty_descs", socket.rx_fill_ring_empty_descs),
+        ];
+        terms.iter().filter(|(_, value)| *value > 0).try_for_each(|(name, value)| write!(formatter, ", {name} {value}"))
+    }
+}
+
 /// Both arrays of one interface, mapped.
 #[derive(Debug)]
 pub(super) struct CounterMaps {

@@ -464,8 +464,11 @@ fn link_detach(link: BorrowedFd<'_>) {
 /// Interface index of an XDP link, 0 once the interface is gone.
 fn xdp_link_index(link: BorrowedFd<'_>) -> Option<u32> {
     let info = link_info(link)?;
+    if info.type_ != libbpf_sys::BPF_LINK_TYPE_XDP {
+        return None;
+    }
     // SAFETY: the union's `xdp` part is the one the kernel filled, as `type_` says; it is plain data in any case.
-    (info.type_ == libbpf_sys::BPF_LINK_TYPE_XDP).then(|| unsafe { info.__bindgen_anon_1.xdp.ifindex })
+    Some(unsafe { info.__bindgen_anon_1.xdp.ifindex })
 }
 
 fn link_info(link: BorrowedFd<'_>) -> Option<libbpf_sys::bpf_link_info> {

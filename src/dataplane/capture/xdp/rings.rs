@@ -2,6 +2,10 @@
 //!
 //! The only place that calls xsk-rs's queues. They are unsafe because frames could be used after they were given away;
 //! here they come and go as tokens of the [`Ledger`], and everything lives and dies together in one [`Rings`].
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 use super::error::XdpError;
 use super::frame::{Ledger, is_within};
