@@ -14,13 +14,8 @@ use crate::metrics::Role;
 use crate::units::{MILLISECOND, Timestamp};
 
 /// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
-    ("decode", frames),
-    ("flow", flows),
-    ("pcap", capture),
-    ("cursor", cursor),
-    ("manifest", manifest),
-];
+pub const TARGETS: &[(&str, fn(&[u8]))] =
+    &[("decode", frames), ("flow", flows), ("pcap", capture), ("cursor", cursor), ("manifest", manifest)];
 
 /// Link types in the order of the selecting byte.
 const LINKS: [LinkType; 6] = [

@@ -56,9 +56,13 @@ impl Capture for Memory {
 /// A UDP frame of one of `flows` flows, in one of its two directions.
 fn frame(flow: u16, back: bool) -> Vec<u8> {
     let builder = if back {
-        etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 2], [10, 0, 0, 1], 64).udp(53, 10_000 + flow)
+        etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([10, 0, 0, 2], [10, 0, 0, 1], 64)
+            .udp(53, 10_000 + flow)
     } else {
-        etherparse::PacketBuilder::ethernet2([4; 6], [2; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).udp(10_000 + flow, 53)
+        etherparse::PacketBuilder::ethernet2([4; 6], [2; 6])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .udp(10_000 + flow, 53)
     };
     let mut bytes = Vec::new();
     builder.write(&mut bytes, b"payload").expect("a frame in memory");
@@ -189,7 +193,8 @@ fn no_flow_is_lost_when_queues_move_and_workers_come_and_go() {
             }
         };
         for round in 0..30_u16 {
-            patiently(&|| picture.move_queue(QueueId(round % 3), WorkerId(round % 2))).expect("a move between living workers");
+            patiently(&|| picture.move_queue(QueueId(round % 3), WorkerId(round % 2)))
+                .expect("a move between living workers");
         }
         assert!(matches!(picture.move_queue(QueueId(9), WorkerId(0)), Err(CommandError::NotFound(_))));
         assert!(matches!(picture.move_queue(QueueId(0), WorkerId(9)), Err(CommandError::NotFound(_))));
