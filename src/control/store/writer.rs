@@ -204,6 +204,16 @@ impl Shared {
         self.settled.notify_all();
     }
 
+    /// At the end, when the disk still fails: whatever waits is lost, counted, and nobody waits for it. Returns how many.
+    fn give_up(&self) -> usize {
+        let mut front = lock(&self.front);
+        let lost = front.pending.take(usize::MAX).len();
+        front.shed += lost as u64;
+        drop(front);
+        self.settled.notify_all();
+        lost
+    }
+
     /// Sleeps `pause`, less when stop is asked for.
     fn pause(&self, pause: Duration) {
         let _ = self.work.wait_timeout_while(lock(&self.front), pause, |front| !front.stop);
@@ -261,7 +271,8 @@ pub(super) fn run(shared: &Shared, disk: &mut dyn Disk) {
             Err(cause) => {
                 shared.failed(batch, &cause);
                 if shared.stopping() {
-                    tracing::error!("{cause}; {} alerts are lost at the end", shared.status().pending);
+                    let lost = shared.give_up();
+                    tracing::error!("{cause}; {lost} alerts are lost at the end");
                     return;
                 }
                 shared.pause(pause);
@@ -289,7 +300,7 @@ mod tests {
         fn commit(&mut self, batch: &[Waiting]) -> Result<(Vec<Arc<Stored>>, Extent), StoreError> {
             self.number += 1;
             let fail = self.bad.contains(&self.number);
-            if fail && self.number % 2 == 0 {
+            if fail && self.number.is_multiple_of(2) {
                 return Err(StoreError::Write { path: "flaky".into(), cause: "database or disk is full".into() });
             }
             let done = self.file.commit(batch)?;
