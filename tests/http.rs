@@ -4,6 +4,7 @@
 mod demo;
 #[path = "support/http.rs"]
 mod http_client;
+mod support;
 
 use demo::{DemoSystem, alert};
 use http_client::{Answer, Client, Events};
@@ -403,6 +404,50 @@ fn latency_is_merged_from_the_cores_and_served_as_percentiles_and_log() {
     let lines = log.text().lines().filter(|line| line.starts_with("Tag=")).count();
     assert_eq!(lines, 4 * 7 + 1);
     assert!(log.text().contains("Tag=core1.queue0.decode,"));
+}
+
+#[test]
+fn the_latency_log_is_read_by_a_reader_that_is_not_ours() {
+    const READ: &str = "
+import sys
+from hdrh.histogram import HdrHistogram
+for line in sys.stdin:
+    if line.startswith('Tag='):
+        histogram = HdrHistogram.decode(line.strip().split(',')[4])
+        print(line.split(',')[0][4:], histogram.get_total_count(), histogram.get_value_at_percentile(99), histogram.get_max_value())
+";
+    let python = std::env::var("SHRIKE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let run = |program: &str, input: &str| {
+        let mut child = std::process::Command::new(&python)
+            .args(["-c", program])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .ok()?;
+        std::io::Write::write_all(&mut child.stdin.take()?, input.as_bytes()).ok()?;
+        let output = child.wait_with_output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    if run("import hdrh", "").is_none() {
+        support::skip("reading the latency log with Python", "python", "no Python with hdrhistogram (ci/python.sh)");
+        return;
+    }
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let read = run(READ, client.get("/v1/latency.hlog").text()).expect("every line is decoded");
+    let latency = client.get("/v1/latency").json();
+    let mut lines = 0;
+    for line in read.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        let [_, queue, stage] = words[0].split('.').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let queue: usize = queue.strip_prefix("queue").unwrap().parse().unwrap();
+        let stage = &latency["queues"][queue]["stages"][stage];
+        let expected = ["count", "p99", "max"].map(|name| stage[name].to_string());
+        assert_eq!(words[1..], expected, "{line}");
+        lines += 1;
+    }
+    assert_eq!(lines, 4 * 7);
 }
 
 #[test]

@@ -4,7 +4,6 @@
 mod browser;
 #[path = "support/demo.rs"]
 mod demo;
-#[path = "support/mod.rs"]
 mod support;
 
 use browser::Browser;
@@ -90,35 +89,4 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     drop(server);
     browser.until("document.getElementById('link').textContent.includes('disconnected')");
     assert_eq!(browser.evaluate(alerts), 100);
-}
-
-/// For people and screenshots: `cargo test --test page -- --ignored --nocapture serve`, then open the address it prints.
-/// `SHRIKE_PAGE=broken` shows the red states, `=empty` no alert; `SHRIKE_PAGE_PORT` fixes the port.
-#[test]
-#[ignore = "serves the page until interrupted"]
-fn serve_for_people() {
-    let mood = std::env::var("SHRIKE_PAGE").unwrap_or_default();
-    let port = std::env::var("SHRIKE_PAGE_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
-    let folder = tempfile::tempdir().unwrap();
-    let clock = shrike::clock::Clock::new();
-    let settings =
-        store::Settings { clock: Some(clock.clone()), ..store::Settings::at(folder.path().join("alerts.db")) };
-    let store = Store::open(settings).unwrap();
-    let system = Arc::new(DemoSystem::new());
-    system.broken.store(mood == "broken", Relaxed);
-    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let server = serve(Settings { listen, ..Settings::default() }, store.clone(), system.clone()).unwrap();
-    println!("http://{}/", server.addr());
-    let mut next = 0;
-    loop {
-        if mood != "empty" && next % 3 == 0 {
-            let count = if next == 0 { 1_200 } else { 1 };
-            store.append((next..next + count).map(|index| alert(index, clock.now())).collect());
-            next += count;
-        } else {
-            next += 1;
-        }
-        std::thread::sleep(Duration::from_millis(250));
-        system.advance();
-    }
 }

@@ -199,8 +199,8 @@ impl System for DemoSystem {
         let values: Vec<_> = (0..4).map(|queue| self.values(queue)).collect();
         let sum = |counter: Counter| values.iter().map(|values| values[counter as usize]).sum::<u64>();
         let mut equations = Vec::new();
-        for queue in 0..4_usize {
-            let of = |counter: Counter| Amount::new(counter.name(), values[queue][counter as usize], counter.help());
+        for (queue, values) in values.iter().enumerate() {
+            let of = |counter: Counter| Amount::new(counter.name(), values[counter as usize], counter.help());
             let interface = Some(self.queue(queue).interface);
             let frames = of(Counter::FramesReceived).value;
             let ring_full = frames / 120_000;

@@ -1,0 +1,50 @@
+//! Serves the live page over a system that is not there, for people who work on the page and for screenshots:
+//!
+//! ```text
+//! cargo run --example live_page [PORT] [broken|empty]
+//! ```
+//!
+//! `broken` shows the red states, `empty` a page without alerts.
+
+#[path = "../tests/support/demo.rs"]
+mod demo;
+
+use demo::{DemoSystem, alert};
+use shrike::clock::Clock;
+use shrike::control::http::{Settings, serve};
+use shrike::control::store::{self, Store};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Alerts that are there at once.
+const FIRST: u64 = 1_200;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let port = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0);
+    let mood = |name: &str| arguments.iter().any(|argument| argument == name);
+    let folder = std::env::temp_dir().join(format!("shrike-live-page-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let clock = Clock::new();
+    let store =
+        Store::open(store::Settings { clock: Some(clock.clone()), ..store::Settings::at(folder.join("alerts.db")) })?;
+    let system = Arc::new(DemoSystem::new());
+    system.broken.store(mood("broken"), Relaxed);
+    let listen = SocketAddr::from(([127, 0, 0, 1], port));
+    let server = serve(Settings { listen, ..Settings::default() }, store.clone(), system.clone())?;
+    println!("http://{}/", server.addr());
+    let mut next = 0;
+    loop {
+        if !mood("empty") {
+            let count = if next == 0 { FIRST } else { 1 };
+            store.append((next..next + count).map(|index| alert(index, clock.now())).collect());
+            next += count;
+        }
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(250));
+            system.advance();
+        }
+    }
+}
