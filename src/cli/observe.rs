@@ -263,7 +263,7 @@ fn compact(alert: &Alert, colour: bool) -> String {
         paint("2", &clock(evidence.time)),
         paint(code, word),
         paint("1", &format!("{what:<22}")),
-        paint("1", &format!("{source} -> {target}").trim_start().to_owned()),
+        paint("1", format!("{source} -> {target}").trim_start()),
     );
     let _ = write!(line, "  {}", harmless(&evidence.summary));
     if alert.occurrences > 1 {

@@ -236,11 +236,7 @@ impl<S: Source> Queue for Engine<S> {
             core.next_maintain = started.after(10 * MILLISECOND);
             self.source.maintain(started);
         }
-        if received.ended && !core.peers.is_empty() {
-            // Nothing more can be handed over from here; the owners see their rings close.
-            core.peers.clear();
-        }
-        let ended = received.ended && frames == 0 && core.inbox.is_closed();
+        let ended = received.ended && frames == 0;
         if ended {
             core.finish();
         }
