@@ -80,8 +80,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
     affinity::restrict_to(&control_cores);
-    let store = open_store(&plan)?;
     let clock = Clock::new();
+    let store = open_store(&plan, &clock)?;
     let (capture, queues) = live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
@@ -227,14 +227,16 @@ fn without_model(plan: &Config, model: &Option<Model>, now: Timestamp) -> Vec<De
 }
 
 /// Opens the store, making its folder.
-fn open_store(plan: &Config) -> Result<Store, Failure> {
+fn open_store(plan: &Config, clock: &Clock) -> Result<Store, Failure> {
     let path = &plan.alerts.store;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| {
             format!("make the folder {} of the alert store: choose another with --store", folder.display())
         })?;
     }
-    Ok(Store::open(store::Settings { retain: plan.alerts.keep, ..store::Settings::at(path) })?)
+    // The packets' own clock: the store times packet to alert with it.
+    let clock = Some(clock.clone());
+    Ok(Store::open(store::Settings { retain: plan.alerts.keep, clock, ..store::Settings::at(path) })?)
 }
 
 fn start_failure(error: live::StartError) -> Failure {
