@@ -1,0 +1,116 @@
+//! `shrike replay` from outside: a capture of our own in, EVE lines and a summary out.
+
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Runs `shrike replay --no-model` with these arguments and this standard input.
+fn replay(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
+        .args(["replay", "--no-model"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("shrike starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    std::thread::scope(|scope| {
+        // It may end without reading everything; that is its right.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().expect("shrike ends")
+    })
+}
+
+fn json(output: &Output) -> Value {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|cause| panic!("{cause}: {error}"))
+}
+
+/// The lines are reviewed as a diff: `SHRIKE_GOLDEN=write cargo test --test replay` writes them anew.
+#[test]
+fn a_day_in_small_gives_these_lines_with_any_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (day, expected) = (golden("day.pcap.gz"), golden("day.eve.jsonl"));
+    for workers in ["1", "2", "4"] {
+        let eve = folder.path().join(workers);
+        let arguments = [day.to_str().unwrap(), "--workers", workers, "--json", "--eve", eve.to_str().unwrap()];
+        let summary = json(&replay(&arguments, &[]));
+        assert_eq!(summary["queues"].as_array().map(Vec::len), workers.parse().ok());
+        let lines = std::fs::read_to_string(&eve).unwrap();
+        if std::env::var_os("SHRIKE_GOLDEN").is_some() {
+            std::fs::write(&expected, &lines).unwrap();
+        }
+        let golden = std::fs::read_to_string(&expected).unwrap();
+        for (number, (found, wanted)) in lines.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(found, wanted, "line {} with {workers} workers", number + 1);
+        }
+        assert_eq!(lines.lines().count(), golden.lines().count(), "with {workers} workers");
+    }
+}
+
+#[test]
+fn the_summary_has_what_it_promises() {
+    let summary = json(&replay(&[golden("day.pcap.gz").to_str().unwrap(), "--json"], &[]));
+    for (number, name) in [(559, "packets"), (87, "flows"), (0, "scored"), (0, "shed"), (1, "files"), (0, "steps_back")] {
+        assert_eq!(summary[name], number, "{name}");
+    }
+    assert!(summary["bytes"].as_u64().is_some_and(|bytes| bytes > 90_000), "{summary}");
+    assert!(summary["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    assert!(summary["packets_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
+    assert_eq!(summary["loss_equation_closed"], true);
+    assert_eq!((&summary["alerts"]["scan"], &summary["alerts"]["brute_force"]), (&1.into(), &1.into()));
+    assert!(summary["drops"].as_object().is_some_and(|drops| drops.values().all(|count| *count == 0)));
+    let burst = &summary["latency_ns"]["burst"];
+    assert!(["p50", "p99", "p999"].iter().all(|name| burst[name].is_u64()), "{summary}");
+    let finding = &summary["findings"][0];
+    assert_eq!(finding["kind"], "truncated_tail");
+    assert!(finding["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()));
+}
+
+#[test]
+fn a_pipe_and_several_files_read_like_files() {
+    let day = golden("day.pcap.gz");
+    let bytes = std::fs::read(&day).unwrap();
+    let piped = json(&replay(&["-", "--json"], &bytes));
+    let twice = json(&replay(&[day.to_str().unwrap(), "-", "--json", "--workers", "2"], &bytes));
+    assert_eq!((&piped["packets"], &piped["flows"]), (&559.into(), &87.into()));
+    assert_eq!((&twice["packets"], &twice["files"]), (&1118.into(), &2.into()));
+    // The second one begins before the first one ended: it was moved behind it, and that is said.
+    let kinds: Vec<_> = twice["findings"].as_array().unwrap().iter().map(|finding| &finding["kind"]).collect();
+    assert_eq!(kinds, ["truncated_tail", "time_shift", "truncated_tail"]);
+}
+
+#[test]
+fn feature_rows_are_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows.csv");
+    json(&replay(&[golden("day.pcap.gz").to_str().unwrap(), "--json", "--features", rows.to_str().unwrap()], &[]));
+    let text = std::fs::read_to_string(&rows).unwrap();
+    let columns = text.lines().next().unwrap().split(',').count();
+    assert!(columns > 7 && text.starts_with("time_ns,source,source_port,destination,destination_port,protocol,packets,"));
+    assert!(text.lines().all(|line| line.split(',').count() == columns));
+    assert!(text.lines().count() > 87, "a row for every flow at least");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "not a capture").unwrap();
+    let missing = folder.path().join("missing.pcap");
+    for (path, says) in [(&text, "neither pcap nor pcapng"), (&missing, "check the path")] {
+        let output = replay(&[golden("day.pcap.gz").to_str().unwrap(), path.to_str().unwrap()], &[]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(says) && error.contains(path.to_str().unwrap()), "{error}");
+        assert!(output.stdout.is_empty(), "refused before the first packet");
+    }
+    assert_eq!(replay(&[], &[]).status.code(), Some(2));
+}
