@@ -3,41 +3,60 @@
 mod live;
 mod support;
 
-use live::{Bed, Sender};
+use live::{Bed, Sender, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::xdp::{
-    Interface, InterfaceSettings, Mode, ObtainedMode, QueueAccount, StopHandle, XdpSource,
+    BusyPoll, CounterReader, Interface, InterfaceSettings, InterfaceState, Management, Mode, ObtainedMode,
+    QueueAccount, Shared, StopHandle, SymmetricRss, Transport, XdpError, XdpSource, falsifying_offloads, pin_path,
 };
 use shrike::metrics::{Counter, CounterBlock};
+use shrike::sys::netlink::XdpAttachment;
 use shrike::units::Timestamp;
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A worker without the engine: takes bursts, counts them as the engine does, gives them back.
+/// Runs the rest of the test only with the rights it needs.
+macro_rules! privileged {
+    ($name:literal) => {
+        if !support::privileged($name) {
+            return;
+        }
+    };
+}
+
+/// What a worker without the engine does with one look at a source; `None` once it has ended.
+fn turn(source: &mut XdpSource, counters: &mut CounterBlock) -> Option<u64> {
+    let received = source.receive(64);
+    if received.ended {
+        return None;
+    }
+    let count = received.count as u64;
+    if count == 0 {
+        source.wait(Duration::from_millis(5));
+        return Some(0);
+    }
+    counters.add(Counter::FramesReceived, count);
+    counters.add(Counter::ProcessedOther, count);
+    counters.publish();
+    source.release();
+    Some(count)
+}
+
+/// Takes bursts, counts them as the engine does, gives them back, until the source ends.
 fn pump(source: &mut XdpSource) -> u64 {
     let mut counters = CounterBlock::on(source.counter_memory());
     let mut total = 0;
     let mut maintained = Instant::now();
-    loop {
-        let received = source.receive(64);
-        if received.ended {
-            return total;
-        }
-        let count = received.count as u64;
-        if count == 0 {
-            source.wait(Duration::from_millis(5));
-        } else {
-            counters.add(Counter::FramesReceived, count);
-            counters.add(Counter::ProcessedOther, count);
-            source.release();
-            counters.publish();
-            total += count;
-        }
+    while let Some(count) = turn(source, &mut counters) {
+        total += count;
         if maintained.elapsed() > Duration::from_millis(10) {
             source.maintain(Timestamp(0));
             maintained = Instant::now();
         }
     }
+    total
 }
 
 fn settings(bed: &Bed, mode: Mode) -> InterfaceSettings {
@@ -45,12 +64,11 @@ fn settings(bed: &Bed, mode: Mode) -> InterfaceSettings {
         namespace: Some(bed.sensor.clone()),
         mode,
         instance: bed.sensor.clone(),
-        pin_directory: PathBuf::from("/run/shrike/bpf"),
         ..InterfaceSettings::new("rx0")
     }
 }
 
-/// Opens every queue and pumps each on a thread of its own.
+/// Every queue open and pumped on a thread of its own.
 struct Running {
     stops: Vec<StopHandle>,
     threads: Vec<std::thread::JoinHandle<u64>>,
@@ -79,45 +97,476 @@ fn sum(accounts: &[QueueAccount], field: impl Fn(&QueueAccount) -> u64) -> u64 {
     accounts.iter().map(field).sum()
 }
 
+/// The equation of every queue, exactly, with nothing under way.
+fn assert_closed(accounts: &[QueueAccount]) {
+    for account in accounts {
+        assert!(account.program_closes(), "{account}");
+        assert_eq!(account.in_flight(), 0, "{account}");
+        assert_eq!(account.frames_received, account.worker("processed_other"), "{account}");
+        assert_eq!(account.invalid_descriptors, 0, "{account}");
+    }
+}
+
+/// Nothing of ours is left on the interface or in the file system.
+fn assert_clean(bed: &Bed, settings: &InterfaceSettings) {
+    assert_eq!(bed.sensor_link().xdp, XdpAttachment::None);
+    assert!(!settings.pin_directory.join(&settings.instance).exists());
+}
+
 /// A million frames at a paced rate: each one processed, nothing lost anywhere.
 fn million(mode: Mode, expected: ObtainedMode, queues: u32) {
     let bed = Bed::new(queues);
-    let interface = Interface::attach(&settings(&bed, mode)).unwrap();
+    let settings = settings(&bed, mode);
+    let interface = Interface::attach(&settings).unwrap();
     let running = Running::start(&interface);
     let status = interface.status();
     assert_eq!(status.queues.len(), queues as usize);
-    assert!(status.queues.iter().all(|queue| queue.mode == expected), "{status:?}");
+    assert!(status.queues.iter().all(|queue| queue.mode == expected), "{status:#?}");
+    assert_eq!(status.driver, "veth");
+    match queues {
+        1 => assert_eq!(status.rss, SymmetricRss::OneQueue),
+        _ => assert!(matches!(status.rss, SymmetricRss::Unsupported { .. }), "{status:#?}"),
+    }
 
     let mut sender = Sender::open(&bed, 1000, 64);
-    let begin = Instant::now();
-    sender.send(1_000_000, |sent| {
-        while begin.elapsed() < Duration::from_nanos(sent * 5_000) {
-            std::hint::spin_loop();
-        }
-    });
+    sender.send_paced(1_000_000, 150_000);
     let processed = running.stop();
-    let nic = interface.nic_counters().unwrap();
     let accounts = interface.detach();
-    eprintln!("sent {} refused {} processed {processed} {accounts:?} {nic:?}", sender.sent, sender.refused);
-    assert_eq!(sum(&accounts, |queue| queue.seen), sender.sent);
-    assert_eq!(processed, sum(&accounts, |queue| queue.worker("frames_received")));
-    for account in &accounts {
-        assert!(account.program_closes(), "{account:?}");
-        assert_eq!(account.in_flight(), 0, "{account:?}");
-    }
+    assert_closed(&accounts);
+    assert_eq!(sender.sent, sum(&accounts, |queue| queue.seen));
+    assert_eq!(processed, sum(&accounts, |queue| queue.frames_received));
     assert_eq!(sender.sent, processed + sum(&accounts, QueueAccount::refused));
+    assert_eq!(sender.sent + sender.refused, 1_000_000);
+    assert!(accounts.iter().all(|queue| queue.ring_frames > 0), "every queue had its share");
+    assert_clean(&bed, &settings);
 }
 
 #[test]
 fn live_a_million_frames_in_copy_mode_native() {
-    if support::privileged("live_a_million_frames_in_copy_mode_native") {
-        million(Mode::Auto, ObtainedMode::Copy, 1);
-    }
+    privileged!("live_a_million_frames_in_copy_mode_native");
+    million(Mode::Auto, ObtainedMode::Copy, 1);
 }
 
 #[test]
 fn live_a_million_frames_in_generic_mode() {
-    if support::privileged("live_a_million_frames_in_generic_mode") {
-        million(Mode::Generic, ObtainedMode::Generic, 1);
+    privileged!("live_a_million_frames_in_generic_mode");
+    million(Mode::Generic, ObtainedMode::Generic, 1);
+}
+
+#[test]
+fn live_a_million_frames_on_three_queues() {
+    privileged!("live_a_million_frames_on_three_queues");
+    million(Mode::Copy, ObtainedMode::Copy, 3);
+}
+
+/// The worker stands still while a small ring is flooded, then goes on: every lost frame has a name, counted by the
+/// program's tracepoint and, independently, by the socket.
+fn overload(mode: Mode, expected: ObtainedMode) {
+    let bed = Bed::new(1);
+    for (space, end) in [(&bed.sender, "tx0"), (&bed.sensor, "rx0")] {
+        run(&format!("ip -n {space} link set {end} mtu 3000"));
     }
+    let settings = InterfaceSettings { ring_entries: 256, frame_bytes: 2048, ..settings(&bed, mode) };
+    let interface = Interface::attach(&settings).unwrap();
+    let mut source = interface.open_queue(0).unwrap();
+    let facts = source.facts().unwrap().clone();
+    assert_eq!((facts.mode, facts.longest_bytes), (expected, 1792));
+    let stop = source.stop_handle().unwrap();
+    let mut sender = Sender::open(&bed, 100, 64);
+    sender.send(5_000, |_| ());
+    // Longer than a frame of the UMEM, though not than the interface's MTU.
+    let long = udp_frame(1, 2_500);
+    for _ in 0..10 {
+        sender.send_frame(&long);
+    }
+    let worker = std::thread::spawn(move || pump(&mut source));
+    sender.send(200_000, |_| ());
+    stop.stop();
+    let processed = worker.join().unwrap();
+    let dropped_by_driver = bed.sensor_link().counters.rx_dropped;
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    let account = &accounts[0];
+    assert_eq!(sender.sent, account.seen);
+    assert_eq!(processed, account.frames_received);
+    assert!(account.refused_ring_full >= 5_000 - 256, "{account}");
+    assert_eq!((account.refused_no_frame, account.refused_too_long), (0, 10), "{account}");
+    assert_eq!((account.refused_unbound, account.refused_other), (0, 0), "{account}");
+    // The socket's own books say the same, in its own words.
+    assert_eq!(account.socket.rx_ring_full, account.refused_ring_full);
+    assert_eq!(account.socket.rx_dropped, account.refused_too_long);
+    assert_eq!(account.socket.rx_fill_ring_empty_descs, 0);
+    match expected {
+        ObtainedMode::Generic => assert_eq!(dropped_by_driver, 0),
+        _ => assert_eq!(dropped_by_driver, account.refused()),
+    }
+}
+
+#[test]
+fn live_overload_in_copy_mode_native() {
+    privileged!("live_overload_in_copy_mode_native");
+    overload(Mode::Copy, ObtainedMode::Copy);
+}
+
+#[test]
+fn live_overload_in_generic_mode() {
+    privileged!("live_overload_in_generic_mode");
+    overload(Mode::Generic, ObtainedMode::Generic);
+}
+
+/// Another process that attaches, pumps and stops when told; see `live_child`.
+struct Worker {
+    child: Child,
+}
+
+impl Worker {
+    fn start(bed: &Bed, mode: &str) -> Worker {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "live_child", "--nocapture"])
+            .env("SHRIKE_LIVE_CHILD", format!("{} {mode}", bed.sensor))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("ready")), "the child says when it is ready");
+        // Its further words are of no interest, but must have somewhere to go.
+        std::thread::spawn(move || lines.for_each(drop));
+        Worker { child }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn stop(mut self) {
+        self.child.stdin.take().unwrap().write_all(b"stop\n").unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// Not a test: the body of [`Worker`]'s process.
+#[test]
+fn live_child() {
+    let Ok(spec) = std::env::var("SHRIKE_LIVE_CHILD") else { return };
+    let (sensor, mode) = spec.split_once(' ').unwrap();
+    let mode = if mode == "generic" { Mode::Generic } else { Mode::Copy };
+    let settings = InterfaceSettings {
+        namespace: Some(sensor.to_owned()),
+        mode,
+        instance: sensor.to_owned(),
+        ..InterfaceSettings::new("rx0")
+    };
+    let interface = Interface::attach(&settings).unwrap();
+    let running = Running::start(&interface);
+    println!("ready");
+    // A line, or the end of the parent.
+    let _ = std::io::stdin().lock().lines().next();
+    running.stop();
+    assert_closed(&interface.detach());
+}
+
+/// A million frames through planned restarts, link flaps and kills: what was sent is what was processed plus what was
+/// counted, and only a kill loses frames that nobody counted, never more than the rings hold.
+fn ordeal(mode: &str) {
+    let bed = Bed::new(1);
+    let settings = settings(&bed, Mode::Auto);
+    let mut worker = Worker::start(&bed, mode);
+    let reader = CounterReader::open(&pin_path(&settings)).unwrap();
+    let mut sender = Sender::open(&bed, 1000, 64);
+    let (done, finished) = mpsc::channel();
+    let sending = std::thread::spawn(move || {
+        sender.send_paced(1_000_000, 100_000);
+        done.send(()).unwrap();
+        sender
+    });
+    let mut kills = 0;
+    let mut flaps = 0;
+    while finished.try_recv().is_err() {
+        worker.kill();
+        kills += 1;
+        // The program stays and counts what it leaves to the kernel.
+        let passed = sum(&reader.accounts(), |queue| queue.passed_no_socket);
+        until(
+            "frames pass while the process is away",
+            || sum(&reader.accounts(), |queue| queue.passed_no_socket),
+            |now| *now > passed || finished.try_recv().is_ok(),
+        );
+        assert_ne!(bed.sensor_link().xdp, XdpAttachment::None);
+        worker = Worker::start(&bed, mode);
+        let received = sum(&reader.accounts(), |queue| queue.frames_received);
+        until(
+            "the new process receives",
+            || sum(&reader.accounts(), |queue| queue.frames_received),
+            |now| *now > received || sending.is_finished(),
+        );
+        run(&format!("ip -n {} link set rx0 down && ip -n {} link set rx0 up", bed.sensor, bed.sensor));
+        flaps += 1;
+        let received = sum(&reader.accounts(), |queue| queue.frames_received);
+        until(
+            "frames come again after the flap",
+            || sum(&reader.accounts(), |queue| queue.frames_received),
+            |now| *now > received || sending.is_finished(),
+        );
+        if kills >= 10 {
+            break;
+        }
+    }
+    let sender = sending.join().unwrap();
+    let accounts =
+        until("all quiet", || reader.accounts(), |accounts| accounts.iter().all(|queue| queue.in_flight() == 0));
+    assert_closed(&accounts);
+    let account = &accounts[0];
+    eprintln!(
+        "{mode}: sent {}, refused to the sender {}, kills {kills}, flaps {flaps}; {account}",
+        sender.sent, sender.refused
+    );
+    assert_eq!(account.deaths, kills);
+    // Ring and fill ring: 4096 + 8192.
+    assert!(account.lost_at_death <= kills * 12_288, "{account}");
+    // What the sender's interface let out is what the program saw. What it did not let out while the link was down it
+    // counted; the sender was told of most of it, not of what a switched-off queueing discipline swallowed.
+    let wire = bed.sending_link().counters;
+    assert_eq!(wire.tx_packets, account.seen, "{account}, {wire:?}");
+    assert_eq!(sender.sent + sender.refused, 1_000_000);
+    assert_eq!(sender.sent + sender.refused, wire.tx_packets + wire.tx_dropped, "{account}, {wire:?}");
+    worker.stop();
+    assert_clean(&bed, &settings);
+}
+
+#[test]
+fn live_restart_flap_and_kill_in_copy_mode_native() {
+    privileged!("live_restart_flap_and_kill_in_copy_mode_native");
+    ordeal("copy");
+}
+
+#[test]
+fn live_restart_flap_and_kill_in_generic_mode() {
+    privileged!("live_restart_flap_and_kill_in_generic_mode");
+    ordeal("generic");
+}
+
+/// A queue is closed and opened again under load, many times: no EBUSY reaches us, no frame is lost.
+#[test]
+fn live_a_queue_opens_again_at_once() {
+    privileged!("live_a_queue_opens_again_at_once");
+    let bed = Bed::new(1);
+    let interface = Interface::attach(&settings(&bed, Mode::Copy)).unwrap();
+    let mut sender = Sender::open(&bed, 100, 64);
+    let sending = std::thread::spawn(move || {
+        sender.send_paced(100_000, 50_000);
+        sender
+    });
+    let mut rounds = 0;
+    while !sending.is_finished() {
+        let running = Running::start(&interface);
+        assert!(matches!(interface.open_queue(0), Err(XdpError::AlreadyOpen { .. })));
+        let received = interface.accounts()[0].frames_received;
+        until(
+            "frames come",
+            || interface.accounts()[0].frames_received,
+            |now| *now > received || sending.is_finished(),
+        );
+        running.stop();
+        rounds += 1;
+    }
+    let sender = sending.join().unwrap();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    assert_eq!(accounts[0].openings, rounds);
+    assert_eq!((accounts[0].deaths, accounts[0].lost_at_death, accounts[0].abandoned), (0, 0, 0));
+    assert_eq!(sender.sent, accounts[0].seen);
+    assert_eq!(sender.sent, accounts[0].frames_received + accounts[0].refused() + accounts[0].passed_no_socket);
+    assert!(rounds > 2, "{rounds}");
+}
+
+/// A source moves between threads under load as a queue moves between workers.
+#[test]
+fn live_a_queue_moves_between_threads() {
+    privileged!("live_a_queue_moves_between_threads");
+    let bed = Bed::new(1);
+    let interface = Interface::attach(&settings(&bed, Mode::Copy)).unwrap();
+    let mut source = interface.open_queue(0).unwrap();
+    let stop = source.stop_handle().unwrap();
+    let mut sender = Sender::open(&bed, 100, 64);
+    let sending = std::thread::spawn(move || {
+        sender.send_paced(200_000, 100_000);
+        sender
+    });
+    let mut total = 0;
+    while !sending.is_finished() {
+        let turns = std::thread::spawn(move || {
+            let mut counters = CounterBlock::on(source.counter_memory());
+            let count: u64 = (0..50).map_while(|_| turn(&mut source, &mut counters)).sum();
+            (source, count)
+        });
+        let (back, count) = turns.join().unwrap();
+        (source, total) = (back, total + count);
+    }
+    stop.stop();
+    total += pump(&mut source);
+    drop(source);
+    let sender = sending.join().unwrap();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    assert_eq!(sender.sent, total + accounts[0].refused());
+}
+
+/// The interface is deleted and made again under its name: attached and bound anew, the books go on.
+#[test]
+fn live_an_interface_goes_and_comes_back() {
+    privileged!("live_an_interface_goes_and_comes_back");
+    let bed = Bed::new(2);
+    let interface = Interface::attach(&settings(&bed, Mode::Auto)).unwrap();
+    let running = Running::start(&interface);
+    let mut sent = 0;
+    for round in 0..3 {
+        let mut sender = Sender::open(&bed, 100, 64);
+        sender.send_paced(20_000, 100_000);
+        sent += sender.sent;
+        until("all received", || interface.accounts(), |accounts| sum(accounts, |queue| queue.frames_received) == sent);
+        if round == 2 {
+            break;
+        }
+        run(&format!("ip -n {} link del rx0", bed.sensor));
+        until("seen as away", || interface.status().state, |state| matches!(state, InterfaceState::Away { .. }));
+        bed.add_link(2);
+        until(
+            "back",
+            || interface.status(),
+            |status| status.state == InterfaceState::Running && status.rearmed == round + 1,
+        );
+    }
+    running.stop();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    assert_eq!(sum(&accounts, |queue| queue.seen), sent);
+    assert!(accounts.iter().all(|queue| queue.openings == 3));
+}
+
+/// On an interface with the host's own addresses the kernel goes on answering ARP and SSH, and the worker sees it all.
+#[test]
+fn live_a_shared_interface_keeps_working_for_the_host() {
+    privileged!("live_a_shared_interface_keeps_working_for_the_host");
+    let bed = Bed::new(1);
+    run(&format!("ip -n {} addr add 198.51.100.1/24 dev rx0", bed.sensor));
+    run(&format!("ip -n {} addr add 198.51.100.2/24 dev tx0", bed.sender));
+    let settings = InterfaceSettings {
+        shared: Shared::Auto,
+        management: Management { ports: vec![(Transport::Tcp, 22)], addresses: Vec::new() },
+        ..settings(&bed, Mode::Copy)
+    };
+    let interface = Interface::attach(&settings).unwrap();
+    assert!(interface.status().shared);
+    let running = Running::start(&interface);
+    // The kernel answers: "connection refused" comes from its TCP, after its ARP.
+    let answer = Command::new("ip")
+        .args(["netns", "exec", &bed.sender, "bash", "-c", "exec 3<>/dev/tcp/198.51.100.1/22"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&answer.stderr).contains("refused"), "{answer:?}");
+    let mut sender = Sender::open(&bed, 100, 64);
+    sender.send(1_000, |_| ());
+    let seen = bed.sending_link().counters.tx_packets;
+    until("all received", || interface.accounts()[0].frames_received, |now| *now == seen);
+    let processed = running.stop();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    let account = &accounts[0];
+    assert!(account.passed_arp >= 1 && account.passed_management >= 1, "{account}");
+    assert_eq!(account.copied, account.kept());
+    assert_eq!(account.mirror_frames, account.copied);
+    assert_eq!(processed, account.seen);
+}
+
+/// Frames lie on huge pages where there are some; where not, the reason names the cure and capture works all the same.
+#[test]
+fn live_huge_pages_or_a_reason() {
+    privileged!("live_huge_pages_or_a_reason");
+    let bed = Bed::new(1);
+    let interface = Interface::attach(&InterfaceSettings { ring_entries: 64, ..settings(&bed, Mode::Auto) }).unwrap();
+    let source = interface.open_queue(0).unwrap();
+    match &source.facts().unwrap().huge_pages {
+        Ok(()) => assert_eq!(source.facts().unwrap().frames, (2 << 20) / 2048, "whole huge pages are used"),
+        Err(reason) => assert!(reason.contains("hugepages/huge-pages apply"), "{reason}"),
+    }
+    drop(source);
+    let plain = InterfaceSettings { huge_pages: false, ..settings(&bed, Mode::Auto) };
+    drop(interface);
+    let interface = Interface::attach(&plain).unwrap();
+    let source = interface.open_queue(0).unwrap();
+    assert_eq!(source.facts().unwrap().huge_pages, Err("not asked for".to_owned()));
+}
+
+#[test]
+fn live_refusals_name_cause_and_remedy() {
+    privileged!("live_refusals_name_cause_and_remedy");
+    let bed = Bed::new(1);
+    let attach = |settings: &InterfaceSettings| Interface::attach(settings).map(drop).unwrap_err().to_string();
+    let good = settings(&bed, Mode::Copy);
+
+    let none = InterfaceSettings { name: "no0".to_owned(), ..good.clone() };
+    assert!(attach(&none).contains("ip link"), "{}", attach(&none));
+    let nowhere = InterfaceSettings { namespace: Some("no-such-netns".to_owned()), ..good.clone() };
+    assert!(attach(&nowhere).contains("ip netns list"), "{}", attach(&nowhere));
+    let beyond = InterfaceSettings { queues: vec![7], ..good.clone() };
+    assert!(attach(&beyond).contains("it has 1 receive queues"), "{}", attach(&beyond));
+
+    let interface = Interface::attach(&InterfaceSettings { mode: Mode::ZeroCopy, ..good.clone() }).unwrap();
+    let error = interface.open_queue(0).map(drop).unwrap_err();
+    assert!(matches!(&error, XdpError::NoZeroCopy { cause, .. } if cause.raw_os_error() == Some(libc::EOPNOTSUPP)));
+    assert!(error.to_string().contains("EOPNOTSUPP") && error.to_string().contains("auto"), "{error}");
+    let error = Interface::attach(&good).map(drop).unwrap_err();
+    assert!(matches!(error, XdpError::Taken { .. }), "{error}");
+    let other = InterfaceSettings { instance: format!("{}-other", good.instance), ..good.clone() };
+    let error = Interface::attach(&other).map(drop).unwrap_err();
+    assert!(matches!(error, XdpError::Foreign { .. }) && error.to_string().contains("xdp off"), "{error}");
+    drop(interface);
+    assert_clean(&bed, &good);
+    assert_clean(&bed, &other);
+}
+
+#[test]
+fn live_offloads_that_falsify_frames_are_named() {
+    privileged!("live_offloads_that_falsify_frames_are_named");
+    let bed = Bed::new(1);
+    let found = || falsifying_offloads("rx0", Some(&bed.sensor)).unwrap();
+    assert_eq!(found(), []);
+    run(&format!("ip netns exec {} ethtool -K rx0 gro on tso on tx on rxvlan on", bed.sensor));
+    let findings = found();
+    for feature in ["rx-gro", "tx-tcp-segmentation", "tx-checksum-ip-generic", "rx-vlan-hw-parse"] {
+        assert!(findings.iter().any(|finding| finding.feature == feature), "{feature}: {findings:#?}");
+    }
+    // The commands it gives are the cure.
+    for finding in findings {
+        run(&finding.fix);
+    }
+    assert_eq!(found(), []);
+}
+
+/// Busy polling receives like waiting does, and NAPI's settings are what they were afterwards.
+#[test]
+fn live_busy_polling_receives_and_restores_napi() {
+    privileged!("live_busy_polling_receives_and_restores_napi");
+    let bed = Bed::new(1);
+    let napi = || {
+        let command = "cd /sys/class/net/rx0 && cat napi_defer_hard_irqs gro_flush_timeout";
+        let output = Command::new("ip").args(["netns", "exec", &bed.sensor, "sh", "-c", command]).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = napi();
+    let settings = InterfaceSettings { busy_poll: Some(BusyPoll::default()), ..settings(&bed, Mode::Copy) };
+    let interface = Interface::attach(&settings).unwrap();
+    assert_eq!(napi(), ["2", "200000"]);
+    let running = Running::start(&interface);
+    assert_eq!(interface.status().queues[0].busy_poll, Some(Ok(())));
+    let mut sender = Sender::open(&bed, 100, 64);
+    sender.send_paced(50_000, 50_000);
+    until("all received", || interface.accounts()[0].seen, |seen| *seen == sender.sent);
+    let processed = running.stop();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    assert_eq!(sender.sent, processed + accounts[0].refused());
+    assert_eq!(napi(), before);
 }

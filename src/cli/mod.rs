@@ -38,6 +38,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 #[derive(Parser, Debug)]
 #[command(name = "shrike", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
+  shrike demo                            real attackers caught live on this machine, and how
   shrike doctor                          what this machine can do, and the exact fix for what it cannot
   shrike run -i eth1                     watch eth1; the live page is at http://127.0.0.1:7470/
   shrike replay trace.pcap --json        what the same engine finds in a capture file
@@ -58,6 +59,8 @@ enum Subcommands {
     Replay(replay::Arguments),
     /// Show the alerts of a running sensor, and follow them.
     Observe(observe::ObserveArgs),
+    /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
+    Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
     Check(check::Arguments),
     /// Say what this machine can do, why it matters, and the exact fix for what it cannot.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Subcommands::Run(arguments) => run::run(arguments),
         Subcommands::Replay(arguments) => replay::run(arguments),
         Subcommands::Observe(arguments) => observe::run(&arguments),
+        Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),
     };

@@ -1,20 +1,32 @@
 //! `shrike replay`: capture files through the same engine.
 
+mod eve;
+mod rows;
+
 use super::Failure;
 use crate::config;
 use crate::control::alert::Alert;
+use crate::control::export::ModelName;
 use crate::control::replay::{Outcome, Settings, Sink, replay};
 use crate::dataplane::capture::pcap::{Report, Speed};
 use crate::dataplane::detect::ScoredFlow;
-use crate::dataplane::features::FEATURES;
+use crate::dataplane::score::Model;
+use crate::exchange::FlowSummary;
 use crate::metrics::Counter;
-use anyhow::Context;
+use eve::EveFile;
+use indicatif::{ProgressBar, ProgressStyle};
+use rows::RowFile;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// Arguments of `shrike replay`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  shrike replay trace.pcap                          alerts as they are found, then one line of summary
+  shrike replay day*.pcap.gz --workers 2 --json     the summary as JSON
+  shrike replay trace.pcapng --eve eve.jsonl        EVE JSON lines as Suricata writes them
+  tcpdump -w - | shrike replay - --speed 1x         from a pipe")]
 pub struct Arguments {
     /// Capture files (pcap, pcapng; plain, gzip or zstd) in their order; `-` is standard input.
     #[arg(required = true)]
@@ -28,6 +40,9 @@ pub struct Arguments {
     /// `max`, or `1x` for the capture's own pace.
     #[arg(long, value_parser = ["max", "1x"], default_value = "max")]
     speed: String,
+    /// Write alerts, flows and statistics as EVE JSON lines.
+    #[arg(long, value_name = "OUT.jsonl")]
+    eve: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -39,7 +54,7 @@ pub struct Arguments {
     features: Option<PathBuf>,
 }
 
-/// Replays and prints the summary.
+/// Replays and prints the summary. A loss equation that does not close is a finding (exit code 3).
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let plan =
         config::load(arguments.config.as_deref(), std::env::vars()).map_err(|error| Failure::Usage(error.into()))?;
@@ -48,10 +63,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut engine = plan.engine;
     engine.threshold =
         plan.model.threshold.or(model.as_ref().map(|model| model.threshold())).unwrap_or(engine.threshold);
+    engine.export_flows = arguments.eve.is_some();
+    let paced = arguments.speed == "1x";
     let settings = Settings {
         files: arguments.files.clone(),
         workers: arguments.workers.into(),
-        speed: if arguments.speed == "1x" { Speed::Original } else { Speed::Max },
+        speed: if paced { Speed::Original } else { Speed::Max },
         engine,
         detect: plan.detect,
         usual: model.as_ref().map(super::run::usual),
@@ -59,101 +76,145 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         rows: arguments.features.is_some(),
         secret: None,
     };
-    let rows = match &arguments.features {
-        None => None,
-        Some(path) => {
-            let file = std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?;
-            let mut out = std::io::BufWriter::new(file);
-            let names: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
-            writeln!(
-                out,
-                "time_ns,source,source_port,destination,destination_port,protocol,packets,{}",
-                names.join(",")
-            )
-            .context("write the header")?;
-            Some(out)
-        }
+    let mut output = Output {
+        print_alerts: !arguments.json,
+        progress: progress(&arguments),
+        eve: match &arguments.eve {
+            Some(path) => Some(EveFile::create(path, model.as_ref().map(name), paced)?),
+            None => None,
+        },
+        rows: match &arguments.features {
+            Some(path) => Some(RowFile::create(path)?),
+            None => None,
+        },
     };
-    let mut printer = Printer { json: arguments.json, rows };
-    let outcome = replay(&settings, &mut printer)?;
-    if let Some(rows) = &mut printer.rows {
-        rows.flush().context("write the feature rows")?;
+    let outcome = replay(&settings, &mut output)?;
+    output.finish(&outcome)?;
+    for finding in outcome.report.findings().0 {
+        tracing::warn!("{finding}");
     }
     print(&outcome, arguments.json);
-    Ok(())
+    if outcome.loss_equation_closed() {
+        return Ok(());
+    }
+    Err(Failure::Findings("the loss equation does not close: frames were read that no counter accounts for".into()))
 }
 
-/// Alerts to the terminal, rows to their file.
-struct Printer {
-    json: bool,
-    rows: Option<std::io::BufWriter<std::fs::File>>,
+fn name(model: &Model) -> ModelName {
+    let manifest = model.manifest();
+    ModelName { name: manifest.name.clone(), version: manifest.format.to_string() }
 }
 
-impl Sink for Printer {
-    fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
-        if !self.json {
-            println!(
-                "{}  {:<11} {}",
-                alert.evidence.time.to_rfc3339(),
-                alert.evidence.detector.name(),
-                alert.evidence.summary
-            );
+/// A bar over the bytes of the files; none where standard error is no terminal or a size is unknown.
+fn progress(arguments: &Arguments) -> ProgressBar {
+    let size = |path: &PathBuf| std::fs::metadata(path).ok().filter(|data| data.is_file()).map(|data| data.len());
+    let total = arguments.files.iter().map(size).sum::<Option<u64>>();
+    match total {
+        Some(total) if std::io::stderr().is_terminal() => {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {msg} {eta}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        }
+        _ => ProgressBar::hidden(),
+    }
+}
+
+/// Where a replay's findings go.
+struct Output {
+    print_alerts: bool,
+    progress: ProgressBar,
+    eve: Option<EveFile>,
+    rows: Option<RowFile>,
+}
+
+impl Output {
+    fn finish(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
+        self.progress.finish_and_clear();
+        if let Some(eve) = self.eve.take() {
+            eve.finish(outcome)?;
+        }
+        if let Some(rows) = self.rows.take() {
+            rows.finish()?;
         }
         Ok(())
+    }
+}
+
+impl Sink for Output {
+    fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
+        if self.print_alerts {
+            let Alert { evidence, .. } = alert;
+            let (time, detector) = (evidence.time.to_rfc3339(), evidence.detector.name());
+            self.progress.suspend(|| println!("{time}  {detector:<11} {}", evidence.summary));
+        }
+        match &mut self.eve {
+            Some(eve) => eve.alert(alert),
+            None => Ok(()),
+        }
+    }
+
+    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        match &mut self.eve {
+            Some(eve) => eve.flow(flow),
+            None => Ok(()),
+        }
     }
 
     fn row(&mut self, row: &ScoredFlow) -> anyhow::Result<()> {
-        let Some(out) = &mut self.rows else { return Ok(()) };
-        let (source, destination) = row.key.endpoints(row.originator);
-        write!(
-            out,
-            "{},{},{},{},{},{},{}",
-            row.time.0,
-            source.ip(),
-            source.port,
-            destination.ip(),
-            destination.port,
-            row.key.protocol(),
-            row.packets
-        )?;
-        for value in row.row {
-            write!(out, ",{value}")?;
+        match &mut self.rows {
+            Some(rows) => rows.write(row),
+            None => Ok(()),
         }
-        writeln!(out)?;
-        Ok(())
     }
 
-    fn progress(&mut self, _report: &Report) {}
+    fn progress(&mut self, report: &Report) {
+        if !self.progress.is_hidden() {
+            self.progress.set_position(report.consumed());
+            self.progress.set_message(format!("{} packets", report.packets()));
+        }
+    }
 }
 
 fn print(outcome: &Outcome, json: bool) {
     let packets = outcome.count(Counter::FramesReceived);
     let rate = if outcome.seconds > 0.0 { packets as f64 / outcome.seconds } else { 0.0 };
     let alerts: BTreeMap<_, _> = outcome.alerts.iter().map(|(detector, count)| (detector.name(), *count)).collect();
-    let summary = serde_json::json!({
-        "packets": packets,
-        "bytes": outcome.count(Counter::BytesReceived),
-        "flows": outcome.count(Counter::FlowsCreated),
-        "seconds": outcome.seconds,
-        "packets_per_second": rate,
-        "drops": outcome.drops(),
-        "alerts": alerts,
-        "scored": outcome.count(Counter::RowsScored),
-        "shed": outcome.count(Counter::RowsShed),
-        "loss_equation_closed": outcome.loss_equation_closed(),
-        "queues": outcome.queues,
-        "latency_ns": super::run::latency_json(&outcome.latency),
-    });
+    let (findings, beyond) = outcome.report.findings();
+    let (flows, scored) = (outcome.count(Counter::FlowsCreated), outcome.count(Counter::RowsScored));
     if json {
+        let findings: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                serde_json::json!({"file": finding.file, "offset": finding.offset, "kind": finding.kind.name(),
+                    "detail": finding.detail, "remedy": finding.kind.remedy()})
+            })
+            .collect();
+        let summary = serde_json::json!({
+            "packets": packets,
+            "bytes": outcome.count(Counter::BytesReceived),
+            "flows": flows,
+            "seconds": outcome.seconds,
+            "packets_per_second": rate,
+            "drops": outcome.drops(),
+            "alerts": alerts,
+            "scored": scored,
+            "shed": outcome.count(Counter::RowsShed),
+            "loss_equation_closed": outcome.loss_equation_closed(),
+            "queues": outcome.queues,
+            "files": outcome.report.files(),
+            "steps_back": outcome.report.steps_back(),
+            "findings": findings,
+            "findings_beyond": beyond,
+            "latency_ns": super::run::latency_json(&outcome.latency),
+        });
         println!("{summary}");
         return;
     }
+    let closed = if outcome.loss_equation_closed() { "closed" } else { "OPEN" };
     println!(
-        "{packets} packets, {} flows, {} rows scored in {:.3} s ({:.0} packets/s); alerts {alerts:?}; loss equation {}",
-        outcome.count(Counter::FlowsCreated),
-        outcome.count(Counter::RowsScored),
-        outcome.seconds,
-        rate,
-        if outcome.loss_equation_closed() { "closed" } else { "OPEN" }
+        "{packets} packets, {flows} flows, {scored} rows scored in {:.3} s ({rate:.0} packets/s); alerts {alerts:?}; \
+         loss equation {closed}",
+        outcome.seconds
     );
 }

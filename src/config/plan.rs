@@ -376,4 +376,55 @@ mod tests {
         let error = parse("t", "", vars(&[("SHRIKE__FLOW__CAPACITY", "1")])).unwrap_err().to_string();
         assert!(error.starts_with("environment: `flow.capacity` is 1"), "{error}");
     }
+
+    /// The TOML of the reference page.
+    fn reference() -> &'static str {
+        let page = include_str!("../../CONFIG.md");
+        page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("one block of TOML")
+    }
+
+    #[test]
+    fn the_reference_page_shows_the_defaults() {
+        let written = parse("CONFIG.md", reference(), std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
+        let default = parse("defaults", "", std::iter::empty()).expect("the defaults");
+        assert_eq!(format!("{written:#?}"), format!("{default:#?}"));
+    }
+
+    /// An unknown key makes serde name every known one: each of them stands on the page.
+    #[test]
+    fn the_reference_page_names_every_key() {
+        let sections = [
+            "",
+            "[[interface]]",
+            "[capture]",
+            "[workers]",
+            "[flow]",
+            "[batch]",
+            "[model]",
+            "[alerts]",
+            "[http]",
+            "[detect]",
+            "[detect.scan]",
+            "[detect.brute_force]",
+            "[detect.flood]",
+            "[detect.model]",
+        ];
+        let mut seen = 0;
+        for section in sections {
+            let error =
+                parse("t", &format!("{section}\nnosuchkey = 1\n"), std::iter::empty()).expect_err("an unknown key");
+            for key in error.message.split('`').skip(3).step_by(2) {
+                let on_page = reference().lines().any(|line| {
+                    let line = line.trim_start_matches("# ");
+                    line.starts_with(&format!("{key} "))
+                        || line.starts_with(&format!("[{key}]"))
+                        || line.contains(&format!("[{key}]"))
+                        || line.contains(&format!(".{key}]"))
+                });
+                assert!(on_page, "CONFIG.md does not name `{key}` of {section}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 80, "only {seen} keys were seen: the message of an unknown key has changed");
+    }
 }

@@ -54,7 +54,7 @@ impl Namespace {
     /// # Errors
     /// The namespace does not exist or may not be entered, or no thread could be started.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-        self.run_on_thread(work, |file| enter(file))
+        self.run_on_thread(work, enter)
     }
 
     /// As [`Namespace::run`], with `/sys` showing the namespace's own interfaces: the thread gets a private mount

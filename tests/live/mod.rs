@@ -2,11 +2,14 @@
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(unsafe_code)] // system calls of the sender
 
+use shrike::dataplane::capture::xdp::falsifying_offloads;
+use shrike::sys::netlink::{Link, Netlink};
 use shrike::sys::netns::Namespace;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -35,6 +38,16 @@ impl Bed {
         bed
     }
 
+    /// Counters and state of the sender's end.
+    pub fn sending_link(&self) -> Link {
+        link(&self.sender, "tx0")
+    }
+
+    /// Counters and state of the sensor's end.
+    pub fn sensor_link(&self) -> Link {
+        link(&self.sensor, "rx0")
+    }
+
     /// Makes the veth pair (anew).
     pub fn add_link(&self, queues: u32) {
         let (sender, sensor) = (&self.sender, &self.sensor);
@@ -46,9 +59,11 @@ impl Bed {
             run(&format!(
                 "ip netns exec {space} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; \
                  ip netns exec {space} ethtool -L {end} rx {queues} tx {queues}; \
-                 ip netns exec {space} ethtool -K {end} tx off rx off tso off gso off gro off txvlan off rxvlan off; \
                  ip -n {space} link set lo up && ip -n {space} link set {end} up"
             ));
+            for finding in falsifying_offloads(end, Some(space)).unwrap() {
+                run(&finding.fix);
+            }
         }
     }
 }
@@ -58,6 +73,25 @@ impl Drop for Bed {
         for space in [&self.sender, &self.sensor] {
             let _ = Command::new("ip").args(["netns", "del", space]).status();
         }
+    }
+}
+
+/// An interface as it is now.
+pub fn link(namespace: &str, name: &str) -> Link {
+    let namespace = Namespace::named(Some(namespace)).unwrap();
+    namespace.run(|| Netlink::open().unwrap().link(name)).unwrap().unwrap()
+}
+
+/// Looks again until `condition` holds; fails with `what` and the last answer if it never does.
+pub fn until<T: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> T, condition: impl Fn(&T) -> bool) -> T {
+    let begin = Instant::now();
+    loop {
+        let answer = look();
+        if condition(&answer) {
+            return answer;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "{what}: {answer:#?}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -80,45 +114,45 @@ impl Sender {
         Sender { socket, frames, sent: 0, refused: 0 }
     }
 
-    /// Sends `count` frames, 32 a call, calling `pace` before each call with what was sent so far.
+    /// Sends `count` frames, calling `pace` before every 32nd with what was tried so far. A frame a call: `sendmmsg` does
+    /// not tell which frame of a batch was refused.
     pub fn send(&mut self, count: u64, mut pace: impl FnMut(u64)) {
-        let mut left = count;
-        while left > 0 {
-            pace(self.sent + self.refused);
-            let batch = left.min(32) as usize;
-            let from = (self.sent + self.refused) as usize;
-            let mut parts: Vec<libc::iovec> = (0..batch)
-                .map(|index| {
-                    let frame = &self.frames[(from + index) % self.frames.len()];
-                    libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() }
-                })
-                .collect();
-            // SAFETY: all zeroes are a valid `mmsghdr`.
-            let mut messages: Vec<libc::mmsghdr> = (0..batch).map(|_| unsafe { std::mem::zeroed() }).collect();
-            for (message, part) in messages.iter_mut().zip(parts.iter_mut()) {
-                message.msg_hdr.msg_iov = part;
-                message.msg_hdr.msg_iovlen = 1;
+        for number in 0..count {
+            let tried = self.sent + self.refused;
+            if number % 32 == 0 {
+                pace(tried);
             }
-            // SAFETY: messages and parts are live vectors of `batch` entries that point to live frames.
-            let took = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), batch as u32, 0) };
-            if took > 0 {
-                self.sent += took as u64;
-                left -= took as u64;
+            let frame = &self.frames[tried as usize % self.frames.len()];
+            if send(&self.socket, frame) {
+                self.sent += 1;
             } else {
-                // The first frame of the batch was refused; it is not sent again.
                 self.refused += 1;
-                left -= 1;
             }
         }
     }
 
+    /// Sends `count` frames at an even rate.
+    pub fn send_paced(&mut self, count: u64, frames_per_second: u64) {
+        let (begin, before) = (Instant::now(), self.sent + self.refused);
+        self.send(count, |done| {
+            let due = Duration::from_nanos((done - before).saturating_mul(1_000_000_000 / frames_per_second));
+            while begin.elapsed() < due {
+                std::thread::yield_now();
+            }
+        });
+    }
+
     /// Sends one frame as given.
     pub fn send_frame(&mut self, frame: &[u8]) {
-        // SAFETY: the buffer is a live slice of the length given.
-        let took = unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(took, frame.len() as isize, "{}", io::Error::last_os_error());
+        assert!(send(&self.socket, frame), "{}", io::Error::last_os_error());
         self.sent += 1;
     }
+}
+
+fn send(socket: &OwnedFd, frame: &[u8]) -> bool {
+    // SAFETY: the buffer is a live slice of the length given.
+    let took = unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+    usize::try_from(took).is_ok_and(|took| took == frame.len())
 }
 
 fn packet_socket(name: &str) -> io::Result<OwnedFd> {

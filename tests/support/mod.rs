@@ -29,13 +29,18 @@ pub fn skip(test: &str, need: &str, why: &str) {
 
 /// Root with network administration rights, or `false` after saying aloud that the test is skipped.
 pub fn privileged(test: &str) -> bool {
-    let root = std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("CapEff:\t").map(str::to_owned)))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & (1 << 12) != 0 && mask & (1 << 21) != 0);
+    let root = is_privileged();
     if !root {
         skip(test, "root", "needs root with CAP_NET_ADMIN and CAP_SYS_ADMIN");
     }
     root
+}
+
+/// Root with network administration rights.
+pub fn is_privileged() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("CapEff:\t").map(str::to_owned)))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << 12) != 0 && mask & (1 << 21) != 0)
 }

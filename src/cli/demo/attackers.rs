@@ -31,21 +31,21 @@ pub const ATTACKS: [Attack; 3] = [
         target: WEB.address(),
         detector: Detector::Scan,
         what: "scans 1000 ports with SYNs",
-        start: 0.25,
+        start: 0.2,
     },
     Attack {
         host: HYDRA,
         target: SSH.address(),
         detector: Detector::BruteForce,
         what: "guesses passwords over SSH",
-        start: 0.45,
+        start: 0.3,
     },
     Attack {
         host: HPING3,
         target: WEB.address(),
         detector: Detector::Flood,
         what: "floods port 80 with SYNs",
-        start: 0.7,
+        start: 0.45,
     },
 ];
 
@@ -77,7 +77,8 @@ impl Attack {
             Detector::Scan => &["nmap", "-n", "-Pn", "-sS", "-T4", "--top-ports", "1000", &target],
             Detector::BruteForce => {
                 write_guesses(&guesses)?;
-                &["hydra", "-I", "-l", ACCOUNT, "-P", &guesses_text, "-t", "4", &target, "ssh"]
+                // `-w 2`: a child that the server cut off would else hold still for 32 seconds.
+                &["hydra", "-I", "-l", ACCOUNT, "-P", &guesses_text, "-w", "2", &target, "ssh"]
             }
             _ => &["hping3", "-q", "-n", "-S", "-p", "80", "-i", FLOOD_PAUSE, "-c", FLOOD_PACKETS, &target],
         };
@@ -101,7 +102,7 @@ mod tests {
             let length = Duration::from_secs(seconds);
             let starts = ATTACKS.map(|attack| attack.starts_at(length));
             assert!(starts.is_sorted());
-            assert!(starts[2] < length.mul_f64(0.75));
+            assert!(starts[2] < length.mul_f64(0.5));
         }
         assert!(ATTACKS.iter().all(|attack| attack.starts_at(Duration::from_secs(900)) < SCHEDULE));
     }

@@ -105,7 +105,7 @@ impl Client {
         let kind = ["A", "A", "A", "TXT", "A"][turn % 5];
         let name = format!("{name}.{DOMAIN}");
         let login = format!("{ACCOUNT}@{}", SSH.address());
-        let work = ["uptime", "head -c 200000 /dev/zero", "cat /etc/os-release"][turn / 9 % 3];
+        let work = ["uptime", "head -c 30000 /dev/zero", "cat /etc/os-release"][turn / 9 % 3];
         let ssh = [
             "ssh",
             "-q",

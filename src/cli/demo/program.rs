@@ -92,10 +92,13 @@ impl Program {
             None => &[],
         };
         let line = [inside, &["setpriv", "--pdeathsig", "KILL", "--"], command].concat();
-        let child = Command::new(line[0])
+        let mut child = Command::new(line[0]);
+        if let (Some(_), Some(directory)) = (namespace, log.parent()) {
+            // Whatever a program of the lab writes beside its output (hydra's restore file) lands beside its log.
+            child.current_dir(directory);
+        }
+        let child = child
             .args(&line[1..])
-            // Whatever it writes beside its output (hydra's restore file) lands beside its log.
-            .current_dir(log.parent().unwrap_or(Path::new("/")))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

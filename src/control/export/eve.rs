@@ -6,7 +6,7 @@
 use crate::control::alert::Alert;
 use crate::dataplane::decode::{FlowKey, community_id, tcp_flags};
 use crate::dataplane::detect::{Detector, Evidence};
-use crate::dataplane::flow::EndReason;
+use crate::dataplane::flow::{EndReason, TcpState};
 use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
 use base64::Engine;
@@ -338,10 +338,10 @@ impl FlowPart {
             start: summary.first_seen.to_eve(),
             end: summary.last_seen.to_eve(),
             age: summary.last_seen.since(summary.first_seen) / SECOND,
-            state: match summary.ended {
-                Some(EndReason::Closed) => "closed",
-                _ if to_client > 0 && to_server > 0 => "established",
-                _ => "new",
+            state: match summary.state {
+                TcpState::New => "new",
+                TcpState::Answered | TcpState::Established | TcpState::Closing => "established",
+                TcpState::Closed => "closed",
             },
             reason: match summary.ended {
                 Some(EndReason::Closed | EndReason::Idle) => "timeout",

@@ -239,7 +239,7 @@ impl Merger {
         out.extend(self.scores.drain(..due).map(|scored| self.model.decide(&scored)));
         if let Some(found) = out.get_mut(first..) {
             // Stable: what one decider says of one entity at one moment keeps its order.
-            found.sort_by(|left, right| evidence_order(left).cmp(&evidence_order(right)));
+            found.sort_by_key(evidence_order);
         }
     }
 }

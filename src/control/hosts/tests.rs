@@ -54,6 +54,11 @@ fn scans_of_other_shapes_are_found() {
     (0..60).for_each(|number| ping.ping(u64::from(number) * 5 * MS, host(66), host(1000 + number), number % 20 == 0));
     assert_eq!(ping.kinds(), ["scan/ping_sweep"]);
 
+    let mut pings = Wire::default();
+    (0..30).for_each(|number| pings.ping(u64::from(number) * 5 * MS, host(66), host(1000 + number), number % 3 != 0));
+    assert_eq!(pings.kinds(), ["scan/ping_sweep"]);
+    assert!(pings.evidence().iter().all(|found| found.severity == 4), "most hosts answered");
+
     let mut udp = Wire::default();
     for port in 1..=100_u16 {
         udp.datagram(u64::from(port) * 50 * MS, host(66), (host(5), port * 7), 0, (port == 53).then_some(80));
@@ -72,11 +77,11 @@ fn scans_of_other_shapes_are_found() {
     }
     assert_eq!(block.kinds(), ["scan/block"]);
 
-    for flags in [0, 0x01, 0x29] {
+    for (flags, answers) in [(0, 2), (0x01, 2), (0x29, 2), (0x29, 1), (0x10, 1), (0x10, 2)] {
         let mut stealth = Wire::default();
         for port in 1..=100_u16 {
             stealth.packet(u64::from(port) * MS, (host(66), 55_555), (host(5), port), 6, flags, 0);
-            if port % 2 == 0 {
+            if port % answers == 0 {
                 stealth.packet(u64::from(port) * MS + 1, (host(5), port), (host(66), 55_555), 6, 0x14, 0);
             }
         }
@@ -161,6 +166,28 @@ fn benign_hosts_are_not_called_scanners() {
     }
     assert_eq!(balancer.kinds(), none(), "health checks");
 
+    // Lost its uplink: every application tries its servers one after the other, and TCP repeats its SYN.
+    let mut lost = Wire::default();
+    lost.session(0, host(7), (host(8), 80), 200, 4000, 80 * MS);
+    for number in 0..60_u32 {
+        let (from, to) = ((host(1), lost.port()), (host(6000 + number), 443));
+        for wait in [0, 1000, 3000, 7000] {
+            lost.packet(u64::from(number) * 1500 * MS + wait * MS, from, to, 6, 0x02, 0);
+        }
+    }
+    assert_eq!(lost.kinds(), none(), "without an uplink");
+
+    let mut nearest = Wire::default();
+    for number in 0..50_u32 {
+        let answer = (number % 4 == 0).then_some(16);
+        nearest.datagram(u64::from(number) * SECOND, host(1), (host(6000 + number), 6000), 16, answer);
+    }
+    assert_eq!(nearest.kinds(), none(), "looks for the nearest of many servers");
+
+    let mut monitor = Wire::default();
+    (0..3000_u32).for_each(|number| monitor.ping(u64::from(number) * 300 * MS, host(1), host(10 + number % 12), true));
+    assert_eq!(monitor.kinds(), none(), "pings a dozen hosts all day");
+
     let mut traceroute = Wire::default();
     traceroute.session(0, host(7), (host(8), 80), 200, 4000, 80 * MS);
     (0..90).for_each(|probe| {
@@ -208,6 +235,11 @@ fn password_guessing_is_found_by_service() {
     }
     assert_eq!(http.kinds(), ["brute_force/http"]);
 
+    let mut flat = Wire::default();
+    (0..500_u64).for_each(|number| flat.session(number * 15 * MS, host(66), (host(5), 80), 138, 375, 100 * MS));
+    assert_eq!(flat.kinds(), ["brute_force/http"]);
+    assert_eq!(flat.evidence()[0].severity, 3);
+
     let mut spraying = Wire::default();
     for number in 0..40_u32 {
         spraying.session(u64::from(number) * 200 * MS, host(66), (host(100 + number), 22), 1750, 1850, 2000 * MS);
@@ -241,10 +273,12 @@ fn benign_sessions_are_no_guesses() {
     assert_eq!(automation.kinds(), none(), "automation over ssh");
 
     let mut web = Wire::default();
-    for number in 0..600_u32 {
+    for number in 0..6000_u32 {
         let at = u64::from(number) * 20 * MS;
-        // Polling: one request, one answer. Browsing: many answers. A crawler: both vary.
-        web.session(at, host(1), (host(5), 80), 200, 300, 10 * MS);
+        // Polling five times a second: one request, one answer. Browsing: many answers. A crawler: both vary.
+        if number % 10 == 0 {
+            web.session(at, host(1), (host(5), 80), 200, 300, 10 * MS);
+        }
         web.session(at, host(2), (host(5), 80), 300 + number % 40, 500 + number * 3 % 900, 10 * MS);
         web.session(at, host(3), (host(6), 443), 700 + number % 60, 3000 + number * 37 % 3000, 40 * MS);
     }

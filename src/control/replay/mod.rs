@@ -3,14 +3,14 @@
 //! Offline may wait: a full ring up makes its worker yield, so the alerts depend on the capture alone. The split between
 //! workers is the one that queues use among themselves ([`crate::dataplane::decode::FlowKey::owner`]).
 
-use super::supervisor::{Pipeline, live};
+use super::supervisor::Pipeline;
 use crate::clock::Clock;
 use crate::control::alert::Alert;
 use crate::control::hosts;
 use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
-use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::decode::{Decoded, FragmentTable, Packet, decode, quoted_flow};
 use crate::dataplane::detect::{Detector, ScoredFlow, model::Usual};
 use crate::dataplane::score::{Model, ScoreError, Scorer};
 use crate::dataplane::worker::{
@@ -43,7 +43,7 @@ pub struct Settings<'a> {
     pub usual: Option<Usual>,
     /// Give every feature row to [`Sink::row`] instead of scoring it.
     pub rows: bool,
-    /// Keys of the hashes; `None`: random ones.
+    /// Keys of the hashes; `None`: the fixed ones of every replay.
     pub secret: Option<[u64; 4]>,
 }
 
@@ -107,6 +107,11 @@ impl Outcome {
     }
 }
 
+/// Keys of the hashes of a replay. Fixed, and alike for all queues: the detectors' bitmaps of all queues are merged, and
+/// what they estimate depends on the keys, so the same capture shall meet the same ones. The price: who makes a capture
+/// for us to replay can aim at buckets; that costs evictions, which are counted.
+const SECRET: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+
 /// Items of one queue on their way up.
 const UP_CAPACITY: usize = 1 << 14;
 
@@ -144,7 +149,7 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
         let source = PcapSource::new(reader, settings.speed);
         engines.push(engine(settings, source, &mut lanes, &clock)?);
     } else {
-        let (split, sources) = split(reader, workers, settings.speed, router(workers, settings)?);
+        let (split, sources) = split(reader, workers, settings.speed, router(workers, settings));
         splitter = Some(
             std::thread::Builder::new()
                 .name("reader".into())
@@ -235,15 +240,16 @@ fn drain(
                         pipeline.push(lane.id, item);
                     }
                 }
+                // At once, so that with one worker alerts stand between flows where the capture has them.
+                for alert in pipeline.take_alerts() {
+                    sink.alert(&alert)?;
+                }
             }
             lane.snapshots.drain(|snapshot| latency.add(&snapshot.histograms));
             // A worker that panicked never says that it has ended.
             if !lane.ended && !worked && lane.up.is_abandoned() && lane.up.waiting() == 0 {
                 anyhow::bail!("the worker of queue {} ended before its capture", lane.id.0);
             }
-        }
-        for alert in pipeline.take_alerts() {
-            sink.alert(&alert)?;
         }
         if next_progress.elapsed() >= Duration::from_millis(100) {
             next_progress = std::time::Instant::now();
@@ -286,10 +292,6 @@ fn engine<S: Source + 'static>(
     if settings.rows {
         engine.threshold = 0.0;
     }
-    let secret = match settings.secret {
-        Some(secret) => secret,
-        None => live::secret()?,
-    };
     Ok(Box::new(Engine::new(
         source,
         engine,
@@ -302,7 +304,7 @@ fn engine<S: Source + 'static>(
             peers: Vec::new(),
             place: 0,
             inbox: HandoverInbox::new(Vec::new()),
-            secret,
+            secret: settings.secret.unwrap_or(SECRET),
             clock: clock.clone(),
         },
     )))
@@ -323,17 +325,11 @@ impl Scorer for NoScore {
 }
 
 /// Which queue a frame belongs to: the owner of its flow, fragments with their first fragment, everything else to queue 0.
-fn router(
-    queues: usize,
-    settings: &Settings<'_>,
-) -> anyhow::Result<impl FnMut(FrameView<'_>, Timestamp) -> Route + Send + use<>> {
-    let seed = match settings.secret {
-        Some([seed, ..]) => seed,
-        None => live::secret()?[0],
-    };
-    let mut fragments = FragmentTable::new(FragmentSettings::default(), seed);
+fn router(queues: usize, settings: &Settings<'_>) -> impl FnMut(FrameView<'_>, Timestamp) -> Route + Send + use<> {
+    let [seed, ..] = settings.secret.unwrap_or(SECRET);
+    let mut fragments = FragmentTable::new(settings.engine.fragments, seed);
     let mut packet = Packet::default();
-    Ok(move |frame: FrameView<'_>, time: Timestamp| {
+    move |frame: FrameView<'_>, time: Timestamp| {
         let decoded = decode(frame, &mut packet);
         match decoded {
             Decoded::Flow => {}
@@ -347,5 +343,5 @@ fn router(
             _ => None,
         };
         Route { owner, note }
-    })
+    }
 }

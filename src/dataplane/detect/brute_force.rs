@@ -10,7 +10,7 @@
 //!
 //! HTTP and HTTPS have many short sessions by nature, so size alone is nothing: asked for are a high rate, answers that are
 //! all of one size (the error page) and requests of *several* sizes (passwords). Polling sends one request size,
-//! browsing gets many answer sizes. On a port that names no service the sessions must be alike and slow, as a login that
+//! browsing gets many answer sizes. Passwords of one length look like polling, and are told by a rate that no poll has. On a port that names no service the sessions must be alike and slow, as a login that
 //! waits before it refuses.
 //!
 //! What it cannot see without looking into the payload: guesses inside one connection, user names, HTTP status codes,
@@ -101,6 +101,10 @@ impl Service {
 
     fn is_login(self) -> bool {
         !matches!(self, Service::Http | Service::Https | Service::Other)
+    }
+
+    fn is_web(self) -> bool {
+        matches!(self, Service::Http | Service::Https)
     }
 }
 
@@ -199,6 +203,14 @@ pub struct Settings {
     pub http_answer_sizes_max: f64,
     /// HTTP: distinct request sizes at least.
     pub http_request_sizes_min: f64,
+    /// HTTP, requests of one size only: capacity of the bucket.
+    pub http_flat_capacity: f64,
+    /// HTTP, requests of one size only: seconds in which the bucket forgets one session.
+    pub http_flat_leak_s: f64,
+    /// HTTP, requests of one size only: mean payload of the answers at most, which error pages keep and pages do not.
+    pub http_flat_answer_bytes: f64,
+    /// Login services: failed sessions for each distinct answer size at least; refusals are alike.
+    pub login_sessions_per_size_min: f64,
     /// Unknown services: capacity of the bucket.
     pub other_capacity: f64,
     /// Unknown services: seconds in which the bucket forgets one session.
@@ -222,7 +234,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            login_capacity: 8.0,
+            login_capacity: 5.0,
             login_leak_s: 10.0,
             slow_capacity: 30.0,
             slow_leak_s: 60.0,
@@ -243,6 +255,10 @@ impl Default for Settings {
             https_bytes: 6144,
             http_answer_sizes_max: 3.0,
             http_request_sizes_min: 2.0,
+            http_flat_capacity: 200.0,
+            http_flat_leak_s: 0.1,
+            http_flat_answer_bytes: 512.0,
+            login_sessions_per_size_min: 2.0,
             other_capacity: 20.0,
             other_leak_s: 2.0,
             other_bytes: 5120,
@@ -373,7 +389,9 @@ impl Decider {
         let (total, _) = state.seen.add(start, settings.horizon_s * SECOND, counts);
         let (capacity, leak_s) = settings.bucket(service);
         let fast = state.fast.fill(start, failed, leak_s);
-        let slow = state.slow.fill(start, failed, settings.slow_leak_s);
+        // The second bucket is for slow guessing, or on the web for guesses that are all of one size.
+        let slow_leak_s = if service.is_login() { settings.slow_leak_s } else { settings.http_flat_leak_s };
+        let slow = state.slow.fill(start, failed, slow_leak_s);
         let seen = Seen::of(&total, settings.failed_bytes(service));
         let horizon = settings.horizon_s * SECOND;
         let judged = Judged { settings: &settings, key, service, seen: &seen, time: counts.last };
@@ -383,7 +401,15 @@ impl Decider {
         {
             out.push(judged.success(f64::from(counts.sum(cell::LARGER))));
         }
-        if failed == 0.0 || !seen.is_guessing(&settings, service) {
+        if failed == 0.0 {
+            return;
+        }
+        if service.is_web() && slow > settings.http_flat_capacity && seen.is_hammering(&settings) {
+            state.alarmed = Some(start);
+            out.push(judged.guessing(slow, settings.http_flat_capacity, true));
+            return;
+        }
+        if !seen.is_guessing(&settings, service) {
             return;
         }
         if fast > capacity {
@@ -456,8 +482,20 @@ impl Seen {
                     && self.larger <= self.failed
             }
             // A client that mostly gets in is a client that works.
-            _ => self.mean_request >= settings.request_bytes_min(service) && self.larger <= self.failed,
+            _ => {
+                self.mean_request >= settings.request_bytes_min(service)
+                    && self.larger <= self.failed
+                    && (self.answer_sizes < 1.5
+                        || self.failed >= self.answer_sizes * settings.login_sessions_per_size_min)
+            }
         }
+    }
+
+    /// One small answer to one request, over and over.
+    fn is_hammering(&self, settings: &Settings) -> bool {
+        self.answer_sizes <= settings.http_answer_sizes_max
+            && self.mean_answer <= settings.http_flat_answer_bytes
+            && self.larger <= self.failed
     }
 }
 
@@ -474,7 +512,11 @@ impl Judged<'_> {
         let (client, server) = self.ips();
         let seen = self.seen;
         let kind = self.service.name();
-        let pace = if slow { "slowly " } else { "" };
+        let (pace, bucket) = match (slow, self.service.is_web()) {
+            (true, false) => ("slowly ", "slow_bucket_sessions"),
+            (true, true) => ("most likely ", "flat_bucket_sessions"),
+            (false, _) => ("", "bucket_sessions"),
+        };
         self.evidence(
             kind.to_owned(),
             Some(server),
@@ -483,7 +525,7 @@ impl Judged<'_> {
                 "{client} {pace}guesses passwords at {server} port {} ({kind}): {:.0} short sessions that look refused",
                 self.key.2, seen.failed
             ),
-            vec![term(if slow { "slow_bucket_sessions" } else { "bucket_sessions" }, level, Some(capacity))],
+            vec![term(bucket, level, Some(capacity))],
         )
     }
 
@@ -530,7 +572,7 @@ impl Judged<'_> {
         mut terms: Vec<Term>,
     ) -> Evidence {
         let seen = self.seen;
-        let web = matches!(self.service, Service::Http | Service::Https);
+        let web = self.service.is_web();
         let bytes = self.settings.failed_bytes(self.service) as f64;
         terms.extend([
             term("failed_sessions", seen.failed, None),

@@ -24,6 +24,7 @@ pub(super) struct Facts {
     pub packets: [u32; 2],
     pub payload: [u64; 2],
     pub flags: [u8; 2],
+    pub syns: u8,
     pub first_seen: Timestamp,
 }
 
@@ -39,6 +40,7 @@ impl Facts {
             packets: SIDES.map(|side| record.packets(side)),
             payload: SIDES.map(|side| record.payload_bytes(side)),
             flags: SIDES.map(|side| record.tcp_flags(side)),
+            syns: record.syn_count(),
             first_seen: record.first_seen(),
         }
     }
@@ -121,6 +123,7 @@ pub(super) mod fixture {
             packets: [1, 0],
             payload: [0, 0],
             flags: [if protocol == super::protocol::TCP { tcp_flags::SYN } else { 0 }, 0],
+            syns: u8::from(protocol == super::protocol::TCP),
             first_seen: Timestamp(0),
         }
     }

@@ -7,8 +7,8 @@
 //! *Decider*: `S = max(0, S + x - mean - slack)`, alarm when `S > limit`; the mean is an EWMA that stands still while
 //! alarming (Siris and Papagalou, Globecom 2004), so a flood does not become usual. `x` is built so that popularity is no
 //! flood: SYNs less handshakes *completed* (a server with SYN cookies answers every SYN of a flood, so SYN/ACKs alone say
-//! little), UDP less what was answered. A stream of one source in few flows has a slack of its own: video and measurements
-//! are one-way and fast.
+//! little), UDP flows less those that were answered. Volume inside unanswered UDP flows is a sum of its own with a far
+//! larger slack: video and measurements are one-way and fast.
 //!
 //! What it cannot see: floods of complete connections or requests (layer 7), floods inside answered UDP flows, volume alone.
 
@@ -132,16 +132,14 @@ pub struct Cusum {
 pub struct Settings {
     /// SYNs without a completed handshake. (ntopng warns from 256 a second.)
     pub syn: Cusum,
-    /// UDP packets of unanswered flows.
+    /// New UDP flows that are not answered: what many sources, or one that changes its port, send.
     pub udp: Cusum,
+    /// UDP packets inside unanswered flows. (FastNetMon bans from 20 000 packets a second.)
+    pub udp_volume: Cusum,
     /// ICMP packets of any kind. (ntopng: 250 a second.)
     pub icmp: Cusum,
     /// TCP packets that begin a flow without a SYN (ACK, RST, FIN floods).
     pub tcp: Cusum,
-    /// Slack instead of `udp.slack` and `icmp.slack` when one source sends in few flows: a stream, not a flood.
-    pub stream_slack: f64,
-    /// New flows a second up to which a single source counts as a stream.
-    pub stream_flows: u32,
     /// Weight of the newest second in the mean.
     pub mean_weight: f64,
     /// Distinct sources up to which many ports make it a scan instead of a SYN flood.
@@ -162,11 +160,10 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             syn: Cusum { slack: 200.0, limit: 1000.0 },
-            udp: Cusum { slack: 2500.0, limit: 5000.0 },
+            udp: Cusum { slack: 1000.0, limit: 4000.0 },
+            udp_volume: Cusum { slack: 10_000.0, limit: 10_000.0 },
             icmp: Cusum { slack: 500.0, limit: 2000.0 },
             tcp: Cusum { slack: 500.0, limit: 2000.0 },
-            stream_slack: 10_000.0,
-            stream_flows: 16,
             mean_weight: 0.02,
             scan_sources: 16.0,
             scan_syns_per_port: 10.0,
@@ -190,8 +187,8 @@ const LEVEL_CAP: f64 = 4.0;
 
 impl Sum {
     /// One second with `x` packets, after `quiet` seconds with none. Returns whether it alarms.
-    fn step(&mut self, x: f64, quiet: u64, slack: f64, cusum: &Cusum, weight: f64) -> bool {
-        let quiet = quiet as f64;
+    fn step(&mut self, x: f64, quiet: u64, cusum: &Cusum, weight: f64) -> bool {
+        let (quiet, slack) = (quiet as f64, cusum.slack);
         self.level = (self.level - quiet * (self.mean + slack)).max(0.0);
         if self.level <= cusum.limit {
             self.mean *= (1.0 - weight).powf(quiet);
@@ -208,7 +205,7 @@ impl Sum {
 #[derive(Clone, Copy, Default)]
 struct State {
     window: Timestamp,
-    sums: [Sum; 4],
+    sums: [Sum; 5],
 }
 
 impl Touched for State {
@@ -223,7 +220,8 @@ pub struct Decider {
     targets: ColdMap<u128, State>,
 }
 
-const KINDS: [&str; 4] = ["syn", "udp", "icmp", "tcp"];
+/// Two sums may find a UDP flood.
+const KINDS: [&str; 5] = ["syn", "udp", "icmp", "tcp", "udp"];
 
 impl Decider {
     /// A decider that has seen nothing.
@@ -249,19 +247,16 @@ impl Decider {
             state.window = start;
             let sources = distinct::estimate(&counts.bitmap(bitmap::SOURCES));
             let ports = distinct::estimate(&counts.bitmap(bitmap::PORTS));
-            let stream = sources < 1.5 && counts.sum(cell::UDP_NEW) <= settings.stream_flows;
-            let limits = [settings.syn, settings.udp, settings.icmp, settings.tcp];
+            let limits = [settings.syn, settings.udp, settings.icmp, settings.tcp, settings.udp_volume];
             for (index, ((sum, rate), cusum)) in state.sums.iter_mut().zip(rates).zip(limits).enumerate() {
-                let slack = if index == UDP && stream { settings.stream_slack } else { cusum.slack };
                 // A port scan is the scan detector's; its SYNs are not held against the target here.
                 let scan = (index == SYN || index == STRAY)
                     && sources <= settings.scan_sources
                     && (ports >= distinct::SATURATED || rate < ports * settings.scan_syns_per_port);
                 let rate = if scan { 0.0 } else { rate };
                 let usual = sum.mean;
-                if sum.step(rate, quiet, slack, &cusum, settings.mean_weight) && rate > slack {
-                    let found =
-                        Found { index, rate, usual, slack, level: sum.level, limit: cusum.limit, sources, ports };
+                if sum.step(rate, quiet, &cusum, settings.mean_weight) && rate > cusum.slack {
+                    let found = Found { index, rate, usual, cusum, level: sum.level, sources, ports };
                     out.push(found.evidence(&settings, *target, counts));
                 }
             }
@@ -273,16 +268,18 @@ const SYN: usize = 0;
 const UDP: usize = 1;
 const ICMP: usize = 2;
 const STRAY: usize = 3;
+const UDP_VOLUME: usize = 4;
 
 /// Packets a second that count against the target, by kind; windows are one second.
-fn rates(counts: &Counts) -> [f64; 4] {
+fn rates(counts: &Counts) -> [f64; 5] {
     const _: () = assert!(WINDOW_NS == SECOND, "rates are counts of a window");
     let sum = |cell| f64::from(counts.sum(cell));
     [
         sum(cell::SYN) - sum(cell::COMPLETED),
-        sum(cell::UDP_NEW) - sum(cell::UDP_ANSWERED) + sum(cell::UDP_MORE),
+        sum(cell::UDP_NEW) - sum(cell::UDP_ANSWERED),
         sum(cell::ICMP),
         sum(cell::STRAY_TCP) - sum(cell::STRAY_TCP_ANSWERED),
+        sum(cell::UDP_MORE),
     ]
 }
 
@@ -290,9 +287,8 @@ struct Found {
     index: usize,
     rate: f64,
     usual: f64,
-    slack: f64,
+    cusum: Cusum,
     level: f64,
-    limit: f64,
     sources: f64,
     ports: f64,
 }
@@ -321,12 +317,12 @@ impl Found {
         let rate = Term {
             name: format!("excess_{kind}_per_second"),
             value: self.rate,
-            threshold: Some(self.usual + self.slack),
+            threshold: Some(self.usual + self.cusum.slack),
             usual: Some(self.usual),
         };
         let mut terms = vec![
             rate,
-            term("cusum_packets", self.level, Some(self.limit)),
+            term("cusum_packets", self.level, Some(self.cusum.limit)),
             term("distinct_sources", self.sources, None),
             term("distinct_ports", self.ports, None),
         ];
@@ -337,18 +333,18 @@ impl Found {
             terms.push(term("completed_per_second", f64::from(counts.sum(cell::COMPLETED)), None));
             one_way = counts.sum(cell::SYN_ACK) == 0;
         }
-        let size = self.rate / (self.usual + self.slack).max(1.0);
+        let size = self.rate / (self.usual + self.cusum.slack).max(1.0);
         Evidence {
             detector: Detector::Flood,
             kind: kind.to_owned(),
             time: counts.last,
-            severity: if self.rate >= settings.high * self.limit { 1 } else { 2 },
+            severity: if self.rate >= settings.high * self.cusum.limit { 1 } else { 2 },
             confidence: (1.0 - 0.5 / size.max(1.0)).clamp(0.5, if one_way { 0.9 } else { 0.99 }),
             source,
             target: Some(target),
             port,
             protocol: Some(match self.index {
-                UDP => protocol::UDP,
+                UDP | UDP_VOLUME => protocol::UDP,
                 ICMP => counts.peer.protocol,
                 _ => protocol::TCP,
             }),
@@ -357,7 +353,8 @@ impl Found {
                 self.rate,
                 match self.index {
                     SYN => "SYNs that complete no handshake",
-                    UDP => "unanswered UDP packets",
+                    UDP => "new UDP flows that stay unanswered",
+                    UDP_VOLUME => "UDP packets of unanswered flows",
                     ICMP => "ICMP packets",
                     _ => "TCP packets of no connection",
                 }

@@ -94,7 +94,7 @@ pub struct Counts {
     /// Additive cells.
     pub sums: [u32; 16],
     /// Linear-counting bitmaps for distinct values.
-    pub distinct: [Bitmap; 4],
+    pub distinct: [Bitmap; 5],
     /// A peer of the events counted.
     pub peer: Peer,
     /// Time of the latest event counted.
@@ -105,7 +105,7 @@ impl Counts {
     /// Nothing counted.
     pub const ZERO: Counts = Counts {
         sums: [0; 16],
-        distinct: [[0; 4]; 4],
+        distinct: [[0; 4]; 5],
         peer: Peer { address: 0, port: 0, protocol: 0 },
         last: Timestamp(0),
     };

@@ -4,11 +4,9 @@
 //! the training data had as usual. Pure, without memory: repeats are the alert stage's affair.
 
 use super::{Detector, Evidence, FlowRef, ScoredFlow, Term};
-use crate::dataplane::decode::FlowKey;
+use crate::dataplane::decode::community_id;
 use crate::dataplane::features::{COUNT, FEATURES};
-use base64::Engine as _;
 use serde::{Deserialize, Serialize};
-use sha1::{Digest, Sha1};
 
 /// How scores become evidence. The threshold itself is the model's, or the operator's, and applied on the worker.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -86,7 +84,7 @@ impl Decider {
                 destination: destination.ip(),
                 destination_port: destination.port,
                 protocol,
-                community_id: community_id(&scored.key),
+                community_id: community_id(&scored.key, scored.originator, None),
             }),
         }
     }
@@ -114,27 +112,27 @@ impl Decider {
     }
 }
 
-/// Community ID v1 of a flow, seed 0: base64 of SHA-1 over seed, addresses, protocol, zero, ports, smaller endpoint first.
-/// Our key is ordered alike. ICMP is taken as its identifier on both sides, which other tools know only for echo by
-/// type 8 and 0.
-pub fn community_id(key: &FlowKey) -> String {
-    let (low, high) = (key.low(), key.high());
-    let protocol = key.protocol();
-    let (low_port, high_port) = match protocol {
-        1 => (8, 0),
-        58 => (128, 129),
-        _ => (low.port, high.port),
-    };
-    let mut hash = Sha1::new();
-    hash.update([0, 0]);
-    for endpoint in [low, high] {
-        match endpoint.ip() {
-            std::net::IpAddr::V4(address) => hash.update(address.octets()),
-            std::net::IpAddr::V6(address) => hash.update(address.octets()),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::decode::FlowKey;
+    use crate::units::Timestamp;
+
+    #[test]
+    fn evidence_names_the_flow_the_threshold_and_what_is_odd() {
+        let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 80, 6, 0);
+        let mut row = [1.0; COUNT];
+        row[7] = 50.0;
+        let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.995, threshold: 0.9, packets: 16, row };
+        let usual = Usual { median: [1.0; COUNT], spread: [1.0; COUNT] };
+        let evidence = Decider::new(Settings { features: 1, ..Settings::default() }, Some(usual)).decide(&scored);
+        assert_eq!((evidence.severity, evidence.port, evidence.time), (2, Some(80), Timestamp(5)));
+        assert_eq!(evidence.source.unwrap().to_string(), "10.0.0.66");
+        let names: Vec<_> = evidence.terms.iter().map(|term| term.name.as_str()).collect();
+        assert_eq!(names, ["score", "packets", FEATURES[7].name]);
+        assert!((evidence.terms[0].threshold.unwrap() - 0.9).abs() < 1e-6);
+        assert_eq!((evidence.terms[2].value, evidence.terms[2].usual), (50.0, Some(1.0)));
+        assert!(evidence.flow.unwrap().community_id.starts_with("1:"));
+        assert!(Decider::new(Settings::default(), None).decide(&scored).terms.len() == 2);
     }
-    hash.update([protocol, 0]);
-    hash.update(low_port.to_be_bytes());
-    hash.update(high_port.to_be_bytes());
-    format!("1:{}", base64::engine::general_purpose::STANDARD.encode(hash.finalize()))
 }

@@ -28,7 +28,7 @@ impl Observer {
     /// of a process** (another one than the flow tables', which differ by queue), from the kernel's random source; fixed
     /// in replay and tests.
     pub fn new(capacity: usize, secret: [u64; 4]) -> Observer {
-        let key = HashKey(secret);
+        let key = HashKey::new(secret);
         Observer { table: WindowTable::new(capacity, key), key }
     }
 

@@ -3,12 +3,13 @@
 //! *Observer*: a contact is a flow from its originator to one host and port. It fails when it is refused (RST to the SYN,
 //! ICMP error), when nothing answers until the time-out, when it is opened and dropped without a byte (half-open and
 //! connect scans of open ports), or when it is no contact at all (FIN, NULL, XMAS and ACK probes). It succeeds when data
-//! flows. Outcomes set bits, so that repeats of a contact, and its repeats on other workers, count once: that is what makes
+//! flows. An echo request asks for nothing but whether somebody is there, answered or not. Outcomes set bits, so that repeats of a contact, and its repeats on other workers, count once: that is what makes
 //! the walk one over *first* contacts without remembering them.
 //!
 //! *Decider*: per source, over two generations of `horizon_s`: `log L = failed * ln((1-theta1)/(1-theta0)) +
 //! ok * ln(theta1/theta0)` (Jung, Paxson, Berger, Balakrishnan, S&P 2004), in log space over the counts, so the order of
-//! contacts has no part in it. TRW alone would call four dead servers a scan; it has to meet a shape as well: many ports,
+//! contacts has no part in it. A contact that was waited for (its SYN was repeated) is neither: that is what a host
+//! without an uplink does, and no scanner can afford it. TRW alone would call four dead servers a scan; it has to meet a shape as well: many ports,
 //! many hosts, or both. Very many failed contacts of one shape are a scan whatever else the source does (NAT).
 //!
 //! Where nothing on the whole wire is ever answered (one-way tap), every contact looks failed: TRW is off, only packets
@@ -39,6 +40,7 @@ mod cell {
     pub const HALF_OPEN: usize = 8;
     pub const STEALTH: usize = 9;
     pub const ACK_PROBE: usize = 10;
+    pub const ECHO_ANSWERED: usize = 11;
 }
 
 /// Bitmaps of a source's counts.
@@ -47,7 +49,12 @@ mod bitmap {
     pub const OK: usize = 1;
     pub const PORTS: usize = 2;
     pub const HOSTS: usize = 3;
+    pub const PATIENT: usize = 4;
 }
+
+/// SYNs of one contact from which its originator waits for the answer: the second comes a second after the first (RFC 6298)
+/// and from the same port, which a scanner of many hosts cannot afford and an application always does.
+const PATIENT_SYNS: u8 = 2;
 
 /// What became of a contact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +65,7 @@ pub(super) enum Event {
     HalfOpen,
     Stealth,
     AckProbe,
+    EchoAnswered,
 }
 
 impl Event {
@@ -75,6 +83,8 @@ impl Event {
         } else if tcp {
             let talks = facts.state >= TcpState::Established && facts.is_answered() && facts.total_payload() > 0;
             (talks && signals.has(Signals::MILESTONE)).then_some(Event::Success)
+        } else if facts.protocol == protocol::ICMP || facts.protocol == protocol::ICMPV6 {
+            (signals.has(Signals::ANSWERED) && facts.is_icmp_request()).then_some(Event::EchoAnswered)
         } else {
             signals.has(Signals::ANSWERED).then_some(Event::Success)
         };
@@ -84,7 +94,7 @@ impl Event {
     /// A TCP flow closed with this packet.
     #[inline]
     pub fn at_close(facts: &Facts, signals: Signals) -> Option<Event> {
-        if signals.has(Signals::REFUSED) || !facts.is_to_one_host() {
+        if !facts.is_to_one_host() || (signals.has(Signals::REFUSED) && facts.begins_with_syn()) {
             None
         } else if !facts.begins_with_syn() {
             Event::probe(facts)
@@ -162,6 +172,7 @@ impl Event {
                 (Event::HalfOpen, _) => cell::HALF_OPEN,
                 (Event::Stealth, _) => cell::STEALTH,
                 (Event::AckProbe, _) => cell::ACK_PROBE,
+                (Event::EchoAnswered, _) => cell::ECHO_ANSWERED,
                 (_, protocol::TCP) => cell::UNANSWERED_TCP,
                 (_, protocol::ICMP | protocol::ICMPV6) => cell::UNANSWERED_ICMP,
                 _ if udp && facts.payload[0] == 0 => cell::UNANSWERED_UDP_EMPTY,
@@ -171,6 +182,9 @@ impl Event {
             1,
         );
         counts.mark(bitmap::FAILED, pair);
+        if self == Event::Unanswered && facts.syns >= PATIENT_SYNS {
+            counts.mark(bitmap::PATIENT, pair);
+        }
         counts.mark(bitmap::PORTS, key.number(service));
         counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
         counts.peer = counts.peer.max(Peer { address, port, protocol: facts.protocol });
@@ -196,6 +210,11 @@ pub struct Settings {
     pub ports: f64,
     /// Distinct failed hosts that make a sweep, when TRW agrees (Snort: 10 to 25).
     pub hosts: f64,
+    /// Instead of `hosts`, where most of the silence met UDP with payload: clients that look for the nearest of many
+    /// servers, and peers, do that too.
+    pub udp_hosts: f64,
+    /// Distinct hosts that answered a ping which make a sweep, of severity 4: monitors do that too.
+    pub echo_hosts: f64,
     /// Distinct failed (host, port) contacts that make a scan without a clear shape, when TRW agrees. Higher, because
     /// peer-to-peer clients and a lost uplink look like this.
     pub contacts: f64,
@@ -223,6 +242,8 @@ impl Default for Settings {
             beta: 0.99,
             ports: 15.0,
             hosts: 15.0,
+            udp_hosts: 60.0,
+            echo_hosts: 15.0,
             contacts: 100.0,
             sure: 100.0,
             shape_ratio: 4.0,
@@ -339,10 +360,11 @@ impl Decider {
             self.wire_start = self.wire_start.after(length);
         }
         for (_, counts) in sources {
-            let answers: u64 = [cell::SUCCESS, cell::REFUSED_TCP, cell::REFUSED_OTHER, cell::HALF_OPEN]
-                .iter()
-                .map(|cell| u64::from(counts.sum(*cell)))
-                .sum();
+            let answers: u64 =
+                [cell::SUCCESS, cell::REFUSED_TCP, cell::REFUSED_OTHER, cell::HALF_OPEN, cell::ECHO_ANSWERED]
+                    .iter()
+                    .map(|cell| u64::from(counts.sum(*cell)))
+                    .sum();
             let [silence_now, _] = &mut self.silence;
             let [answers_now, _] = &mut self.answers;
             *answers_now += answers;
@@ -366,7 +388,9 @@ enum Shape {
 }
 
 fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one_way: bool) -> Option<Evidence> {
-    let failed = distinct::estimate(&distinct::without(&total.bitmap(bitmap::FAILED), &total.bitmap(bitmap::OK)));
+    let met = distinct::without(&total.bitmap(bitmap::FAILED), &total.bitmap(bitmap::OK));
+    let failed = distinct::estimate(&distinct::without(&met, &total.bitmap(bitmap::PATIENT)));
+    let patient = distinct::estimate(&total.bitmap(bitmap::PATIENT));
     let ok = distinct::estimate(&total.bitmap(bitmap::OK));
     let ports = distinct::estimate(&total.bitmap(bitmap::PORTS));
     let hosts = distinct::estimate(&total.bitmap(bitmap::HOSTS));
@@ -378,7 +402,8 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
     let (shape, extent, needed) = if ports >= hosts * settings.shape_ratio {
         (Shape::Vertical, ports.min(failed), settings.ports)
     } else if hosts >= ports * settings.shape_ratio {
-        (Shape::Horizontal, hosts.min(failed), settings.hosts)
+        let udp = share(&[cell::UNANSWERED_UDP]) > 0.5;
+        (Shape::Horizontal, hosts.min(failed), if udp { settings.udp_hosts } else { settings.hosts })
     } else if failed >= 2.0 * ports.max(hosts) && ports >= 5.0 && hosts >= 5.0 {
         (Shape::Block, failed, settings.ports * 3.0)
     } else {
@@ -388,16 +413,21 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
         cell::UNANSWERED_TCP,
         cell::UNANSWERED_UDP_EMPTY,
         cell::UNANSWERED_ICMP,
+        cell::ECHO_ANSWERED,
         cell::STEALTH,
         cell::ACK_PROBE,
         cell::UNANSWERED_OTHER,
     ];
-    // A lone ACK is also what a host sends that wakes up with old connections: only many of them count.
     let mostly_acks = share(&[cell::ACK_PROBE]) > 0.5;
-    let walked = !one_way && walk >= settings.alarm() && !mostly_acks;
+    let icmp = share(&[cell::UNANSWERED_ICMP, cell::ECHO_ANSWERED]) > 0.5;
+    let echoes = icmp && share(&[cell::ECHO_ANSWERED]) > 0.5;
+    // Lone ACKs to many hosts are also what a host sends that wakes up with old connections: only very many count.
+    let waking = mostly_acks && shape != Shape::Vertical;
+    let walked = !one_way && walk >= settings.alarm() && !waking;
     let needed = match (one_way, shape) {
         (true, Shape::Random) => settings.contacts.max(settings.one_way),
         (true, _) => settings.one_way,
+        (false, Shape::Horizontal) if echoes => settings.echo_hosts,
         (false, Shape::Random) => settings.contacts,
         (false, _) if walked => needed,
         (false, _) => settings.sure,
@@ -411,7 +441,6 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
         return None;
     }
 
-    let icmp = share(&[cell::UNANSWERED_ICMP]) > 0.5;
     let kind = match shape {
         Shape::Vertical => "vertical",
         Shape::Horizontal if icmp => "ping_sweep",
@@ -433,12 +462,13 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
         ("horizontal", ..) => format!("{at_least}{hosts:.0} hosts on {ports:.0} ports"),
         _ => format!("{at_least}{failed:.0} combinations of {hosts:.0} hosts and {ports:.0} ports"),
     };
-    let technique = technique(total, share(&[cell::STEALTH]), mostly_acks);
+    let technique = technique(total, share(&[cell::STEALTH]), mostly_acks, icmp);
     let mut terms = vec![
         term("distinct_failed_contacts", failed, None),
         term("distinct_failed_ports", ports, (shape == Shape::Vertical).then_some(needed)),
         term("distinct_failed_hosts", hosts, (shape == Shape::Horizontal).then_some(needed)),
         term("distinct_answered_contacts", ok, None),
+        term("distinct_patient_contacts", patient, None),
         term("refused_contacts", share(&[cell::REFUSED_TCP, cell::REFUSED_OTHER]) * events as f64, None),
     ];
     if matches!(shape, Shape::Block | Shape::Random)
@@ -456,7 +486,11 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
         detector: Detector::Scan,
         kind: kind.to_owned(),
         time,
-        severity: if extent >= settings.medium { 2 } else { 3 },
+        severity: match (echoes, extent >= settings.medium) {
+            (true, _) => 4,
+            (false, true) => 2,
+            (false, false) => 3,
+        },
         confidence: if one_way { 0.6 } else { certainty.max(0.7) },
         source: Some(source),
         target,
@@ -471,7 +505,7 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
 }
 
 /// How the contacts were made, in words.
-fn technique(total: &Counts, stealth: f64, mostly_acks: bool) -> &'static str {
+fn technique(total: &Counts, stealth: f64, mostly_acks: bool, icmp: bool) -> &'static str {
     let udp: u32 = [cell::UNANSWERED_UDP, cell::UNANSWERED_UDP_EMPTY, cell::REFUSED_OTHER]
         .iter()
         .map(|cell| total.sum(*cell))
@@ -480,7 +514,7 @@ fn technique(total: &Counts, stealth: f64, mostly_acks: bool) -> &'static str {
         "FIN, NULL or XMAS probes"
     } else if mostly_acks {
         "ACK probes"
-    } else if u64::from(total.sum(cell::UNANSWERED_ICMP)) * 2 > failures(total) {
+    } else if icmp {
         "ICMP"
     } else if u64::from(udp) * 2 > failures(total) {
         "UDP"

@@ -156,12 +156,14 @@ mod tests {
     use crate::units::SECOND;
     use std::collections::BTreeMap;
 
-    const KEY: HashKey = HashKey([1, 2, 3, 4]);
+    fn key() -> HashKey {
+        HashKey::new([1, 2, 3, 4])
+    }
 
     #[test]
     fn nothing_is_lost_whatever_the_capacity_and_budget() {
         for (capacity, budget) in [(8, 1), (8, 3), (64, 2), (64, usize::MAX), (4096, 7)] {
-            let mut table = WindowTable::new(capacity, KEY);
+            let mut table = WindowTable::new(capacity, key());
             let mut seen: BTreeMap<(u64, Entity), u64> = BTreeMap::new();
             let mut expected: BTreeMap<(u64, Entity), u64> = BTreeMap::new();
             let mut collect = |entry: WindowEntry| {
@@ -184,9 +186,11 @@ mod tests {
 
     #[test]
     fn what_flush_returns_is_honest() {
-        let mut table = WindowTable::new(1024, KEY);
+        let mut table = WindowTable::new(1024, key());
+        let mut early = 0;
         for host in 0..500_u128 {
-            table.counts(Entity::Target(host), Timestamp(host as u64 * 10), &mut |_| ()).unwrap().add(0, 1);
+            let time = Timestamp(host as u64 * 10);
+            table.counts(Entity::Target(host), time, &mut |_| early += 1).unwrap().add(0, 1);
         }
         let mut out = 0;
         let watermark = Timestamp(3 * SECOND / 2);
@@ -195,7 +199,7 @@ mod tests {
             calls += 1;
             assert!(out <= calls * 10);
         }
-        assert_eq!(out, 500);
+        assert_eq!(out + early, 500);
         // The window that is open keeps its entries, and the moment reached is the watermark itself.
         table.counts(Entity::Target(1), watermark, &mut |_| ()).unwrap().add(0, 1);
         assert_eq!(table.flush(watermark.after(5), 10, &mut |_| panic!("open window")), watermark.after(5));
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_event_behind_the_watermark_is_given_out_by_the_next_sweep() {
-        let mut table = WindowTable::new(64, KEY);
+        let mut table = WindowTable::new(64, key());
         assert_eq!(table.flush(Timestamp(10 * SECOND), 10, &mut |_| ()), Timestamp(10 * SECOND));
         table.counts(Entity::Source(1), Timestamp(SECOND), &mut |_| ()).unwrap().add(0, 1);
         let mut out = 0;

@@ -236,7 +236,11 @@ impl<S: Source> Queue for Engine<S> {
             core.next_maintain = started.after(10 * MILLISECOND);
             self.source.maintain(started);
         }
-        let ended = received.ended && frames == 0;
+        if received.ended && !core.peers.is_empty() {
+            // Nothing more can be handed over from here; the owners see their rings close.
+            core.peers.clear();
+        }
+        let ended = received.ended && frames == 0 && core.inbox.is_closed();
         if ended {
             core.finish();
         }

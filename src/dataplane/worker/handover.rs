@@ -85,6 +85,11 @@ impl HandoverInbox {
         self.rings.iter().any(|ring| ring.slots() > 0)
     }
 
+    /// Every sender is gone and nothing waits: no frame can come any more.
+    pub fn is_closed(&self) -> bool {
+        self.rings.iter().all(|ring| ring.is_abandoned() && ring.slots() == 0)
+    }
+
     /// Copies up to `cap` waiting frames into the arena, the rings in turn; forgets the burst before.
     pub fn receive(&mut self, cap: usize) -> usize {
         self.frames.clear();

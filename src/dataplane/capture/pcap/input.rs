@@ -109,6 +109,11 @@ impl Input {
         }
     }
 
+    /// Bytes of the file itself taken so far, compressed ones where it is compressed.
+    pub fn consumed(&self) -> u64 {
+        self.compressed.as_ref().map_or(self.decompressed, |count| count.load(Relaxed))
+    }
+
     /// Has the file grown beyond its limits by decompression? Then its bytes so far, compressed and not.
     pub fn beyond_limits(&self) -> Option<(u64, u64)> {
         let compressed = self.compressed.as_ref()?.load(Relaxed);

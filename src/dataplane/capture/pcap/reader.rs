@@ -307,7 +307,10 @@ impl Reader {
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
         match input.read(room) {
             Ok(0) => self.at_end = true,
-            Ok(count) => self.end += count,
+            Ok(count) => {
+                self.end += count;
+                self.report.consumed_of_file(input.consumed());
+            }
             Err(error) => {
                 self.at_end = true;
                 self.find(FindingKind::Read, error.to_string());

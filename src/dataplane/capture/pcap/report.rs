@@ -12,6 +12,8 @@ pub struct Report {
     packets: AtomicU64,
     bytes: AtomicU64,
     steps_back: AtomicU64,
+    /// Bytes of files that are done with, and of the present one.
+    consumed: [AtomicU64; 2],
     findings: Mutex<Findings>,
 }
 
@@ -31,6 +33,11 @@ impl Report {
         self.bytes.load(Relaxed)
     }
 
+    /// Bytes of the files themselves taken so far (compressed ones where they are compressed): how far the reader is.
+    pub fn consumed(&self) -> u64 {
+        self.consumed.iter().map(|part| part.load(Relaxed)).sum()
+    }
+
     /// Frames whose capture time lay before that of a frame before them; they were given the later time.
     pub fn steps_back(&self) -> u64 {
         self.steps_back.load(Relaxed)
@@ -44,6 +51,14 @@ impl Report {
 
     pub(super) fn begin_file(&self) {
         self.files.fetch_add(1, Relaxed);
+        let [done, present] = &self.consumed;
+        done.fetch_add(present.swap(0, Relaxed), Relaxed);
+    }
+
+    /// The present file has been read up to here.
+    pub(super) fn consumed_of_file(&self, bytes: u64) {
+        let [_, present] = &self.consumed;
+        present.store(bytes, Relaxed);
     }
 
     /// Adds a burst: two adds whatever its size.

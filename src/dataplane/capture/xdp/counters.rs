@@ -57,12 +57,19 @@ pub(super) enum Cell {
 
 /// Every field of `XDP_STATISTICS` (include/uapi/linux/if_xdp.h), summed over all sockets the queue has had.
 ///
-/// What each means in copy mode, read in net/xdp/xsk.c and confirmed on veth in native and generic mode (Linux 6.18,
-/// `tests/live_xdp.rs`): a frame lost for want of a fill entry is counted in `rx_dropped` *and* in
-/// `rx_fill_ring_empty_descs`; one lost to a full RX ring in `rx_ring_full` only; one longer than a frame in
-/// `rx_dropped` only. So the frames lost at the socket are `rx_dropped + rx_ring_full`, and
-/// `rx_fill_ring_empty_descs` is a reason, not a term. In zero-copy mode the driver takes fill entries in bulk, so
-/// `rx_fill_ring_empty_descs` counts attempts, and frames lost that way show only in the NIC's counters.
+/// What each means in copy mode, read in net/xdp/xsk.c and measured on veth, native and generic (Linux 6.18,
+/// `tests/live_xdp.rs`):
+///
+/// | a frame lost because    | `rx_dropped` | `rx_ring_full` | `rx_fill_ring_empty_descs` | program       |
+/// |-------------------------|--------------|----------------|----------------------------|---------------|
+/// | the RX ring was full    |              | +1             |                            | `ring_full`   |
+/// | the fill ring was empty | +1           |                | +1                         | `no_frame`    |
+/// | it was too long         | +1           |                |                            | `too_long`    |
+///
+/// So frames lost at the socket are `rx_dropped + rx_ring_full`; `rx_fill_ring_empty_descs` is a reason, not a term. In
+/// native mode the driver counts each of them once more (veth: `rx_queue_N_drops`, and in the link's `rx_dropped`), in
+/// generic mode nobody does. In zero-copy mode the driver takes fill entries in bulk, so `rx_fill_ring_empty_descs`
+/// counts attempts, and frames lost that way show only in the NIC's counters (`rx_missed_errors`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct SocketStatistics {
     /// Frames dropped for want of a fill entry or because they were too long.
@@ -171,6 +178,43 @@ impl QueueAccount {
     /// The worker's counter of that name.
     pub fn worker(&self, name: &str) -> u64 {
         self.worker.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
+    }
+}
+
+impl std::fmt::Display for QueueAccount {
+    /// One line with every term that is not zero.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "queue {}: in_flight {}", self.queue, self.in_flight())?;
+        let socket = &self.socket;
+        let terms = [
+            ("seen", self.seen),
+            ("redirected", self.redirected),
+            ("passed_arp", self.passed_arp),
+            ("passed_neighbour", self.passed_neighbour),
+            ("passed_management", self.passed_management),
+            ("passed_no_socket", self.passed_no_socket),
+            ("copied", self.copied),
+            ("copy_lost", self.copy_lost),
+            ("refused_ring_full", self.refused_ring_full),
+            ("refused_no_frame", self.refused_no_frame),
+            ("refused_too_long", self.refused_too_long),
+            ("refused_unbound", self.refused_unbound),
+            ("refused_other", self.refused_other),
+            ("frames_received", self.frames_received),
+            ("ring_frames", self.ring_frames),
+            ("mirror_frames", self.mirror_frames),
+            ("waiting", self.waiting),
+            ("invalid_descriptors", self.invalid_descriptors),
+            ("abandoned", self.abandoned),
+            ("openings", self.openings),
+            ("deaths", self.deaths),
+            ("lost_at_death", self.lost_at_death),
+            ("rx_dropped", socket.rx_dropped),
+            ("rx_invalid_descs", socket.rx_invalid_descs),
+            ("rx_ring_full", socket.rx_ring_full),
+            ("rx_fill_ring_empty_descs", socket.rx_fill_ring_empty_descs),
+        ];
+        terms.iter().filter(|(_, value)| *value > 0).try_for_each(|(name, value)| write!(formatter, ", {name} {value}"))
     }
 }
 

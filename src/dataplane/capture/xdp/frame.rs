@@ -7,6 +7,10 @@
 //! xsk-rs's descriptors are `Copy`, so one frame could be in the fill ring and in our hands at once. [`Frame`] is
 //! neither `Clone` nor `Copy` and is made in two places only: once for each chunk when the UMEM is made, and again for
 //! each descriptor that comes back from the kernel. [`Ledger`] counts both sides; their sum never changes.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 use xsk_rs::umem::frame::FrameDesc;
 

@@ -258,7 +258,7 @@ impl Interface {
             settings: settings.clone(),
             namespace,
             maps: Arc::new(maps),
-            slots: (0..dimension).map(|_| Arc::new(Slot::default())).collect(),
+            slots: (0..dimension).map(|_| Arc::new(Slot::new())).collect(),
             queue_list,
             active: Mutex::new(active),
             status: Mutex::new(status),
@@ -409,6 +409,7 @@ impl Inner {
         maps.add_cell(queue, Cell::Openings, 1);
         *lock(&slot.facts) = Some(rings.facts().clone());
         slot.reset();
+        slot.bound_to.store(active.index.unwrap_or(0), Release);
         let sockets =
             active.program.socket_map().map_err(|error| map_error("open the socket map", error.to_string()))?;
         let account = maps.account(queue).socket;
@@ -520,23 +521,23 @@ impl Inner {
             let mut status = lock(&self.status);
             status.attached = attached;
             status.refused = refused;
-            status.rearmed += 1;
         }
-        if !new_interface {
-            return Ok(()); // the program was taken off by somebody; the sockets are as they were
+        if new_interface {
+            if let Err(error) = self.rebind(active, link) {
+                active.index = None; // looked at again in a moment; queues already bound stay so
+                return Err(error);
+            }
+            let rss = active.prepare_nic(&self.settings, &self.namespace, &self.queue_list);
+            lock(&self.status).rss = rss;
         }
-        let result = self.rebind(active, link);
-        if result.is_err() {
-            active.index = None;
-        }
-        let rss = active.prepare_nic(&self.settings, &self.namespace, &self.queue_list);
-        lock(&self.status).rss = rss;
-        result
+        // Else the program was taken off by somebody; the sockets are as they were.
+        lock(&self.status).rearmed += 1;
+        Ok(())
     }
 
     fn rebind(&self, active: &Active, link: &Link) -> Result<(), XdpError> {
         for (queue, slot) in self.slots.iter().enumerate() {
-            if !slot.open.load(Acquire) || slot.is_stopped() {
+            if !slot.open.load(Acquire) || slot.is_stopped() || slot.bound_to.load(Acquire) == link.index {
                 continue;
             }
             let queue = u32::try_from(queue).unwrap_or(u32::MAX);
@@ -547,6 +548,7 @@ impl Inner {
                 cause: error.to_string(),
             })?;
             self.maps.add_cell(queue, Cell::Openings, 1);
+            slot.bound_to.store(link.index, Release);
             slot.deliver(rings);
             slot.gone.store(false, Release);
         }

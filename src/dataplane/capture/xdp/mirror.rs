@@ -3,6 +3,10 @@
 //! A BPF ring buffer per queue, written by the XDP program and read here in place: a record stays the reader's until
 //! the consumer position moves past it. Layout: kernel/bpf/ringbuf.c (one page with the consumer's position, one with
 //! the producer's, then the data twice in a row so that no record is cut).
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

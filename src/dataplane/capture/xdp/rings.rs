@@ -2,6 +2,10 @@
 //!
 //! The only place that calls xsk-rs's queues. They are unsafe because frames could be used after they were given away;
 //! here they come and go as tokens of the [`Ledger`], and everything lives and dies together in one [`Rings`].
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 use super::error::XdpError;
 use super::frame::{Ledger, is_within};
@@ -63,7 +67,7 @@ pub struct QueueFacts {
     pub longest_bytes: u32,
     /// Frames there are.
     pub frames: u32,
-    /// Entries of the RX ring, and of the fill ring.
+    /// Entries of the RX ring; the fill ring has twice as many.
     pub ring_entries: u32,
     /// Preferred busy polling: on, off (`None`), or why it failed.
     pub busy_poll: Option<Result<(), String>>,
@@ -299,11 +303,11 @@ fn allocate(settings: &InterfaceSettings, queue: u32, frame_bytes: u32) -> Resul
     let mut builder = UmemConfig::builder();
     builder
         .frame_size(FrameSize::new(frame_bytes).map_err(|error| internal(error.to_string()))?)
-        .fill_queue_size(QueueSize::new(entries).map_err(|error| internal(error.to_string()))?)
+        .fill_queue_size(QueueSize::new(entries * 2).map_err(|error| internal(error.to_string()))?)
         .comp_queue_size(QueueSize::new(TX_ENTRIES).map_err(|error| internal(error.to_string()))?);
     let config = builder.build().map_err(|error| internal(error.to_string()))?;
-    // One ring's worth waits with the kernel, one with us: a full RX ring then never starves the fill ring, so that
-    // overload has one name (RX ring full) and every frame of a burst finds a place.
+    // Twice the RX ring, and a fill ring that holds them all: while the worker is away the RX ring fills up first, so
+    // overload has one name in copy mode (RX ring full), and a frame released always finds a place.
     let bytes = u64::from(entries) * 2 * u64::from(frame_bytes);
     let make = |bytes: u64, huge: bool| {
         let frames = u32::try_from(bytes / u64::from(frame_bytes)).ok().and_then(NonZeroU32::new);

@@ -84,7 +84,7 @@ pub struct InterfaceSettings {
     pub mode: Mode,
     /// Queues to open; empty for all the interface has.
     pub queues: Vec<u32>,
-    /// Entries of the RX ring, of the fill ring, and half of the frames of a queue. A power of two from 64 to 32768.
+    /// Entries of the RX ring, half those of the fill ring and of the frames of a queue. A power of two, 64 to 32768.
     /// Too small: bursts are lost while the worker is busy; too large: memory (twice this times `frame_bytes` a queue)
     /// and, in zero-copy mode, cache misses. Must exceed the NIC's own ring (`ethtool -g`) in zero-copy mode.
     pub ring_entries: u32,

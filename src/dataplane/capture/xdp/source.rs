@@ -1,4 +1,8 @@
 //! One queue as a [`Source`]: what a worker holds.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 use super::counters::{Cell, CounterMaps, WorkerCounters};
 use super::mirror::Mirror;
@@ -8,13 +12,12 @@ use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Received, Source
 use crate::metrics::CounterMemory;
 use crate::sys::socket;
 use crate::units::Timestamp;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Where the interface's watcher and the queue's source meet; the worker only ever tries the locks.
-#[derive(Default)]
 pub(super) struct Slot {
     /// A source is alive for this queue.
     pub(super) open: AtomicBool,
@@ -22,6 +25,8 @@ pub(super) struct Slot {
     stopped: AtomicBool,
     /// The interface has gone: give the rings up once they are empty.
     pub(super) gone: AtomicBool,
+    /// Index of the interface that the queue's newest socket is bound to.
+    pub(super) bound_to: AtomicU32,
     has_new: AtomicBool,
     new: Mutex<Option<Rings>>,
     /// Rings given up; freed by the watcher, for unmapping takes time a worker has not.
@@ -30,6 +35,20 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// A slot without a source. Giving rings up must not allocate, so there is room for more than can ever wait.
+    pub(super) fn new() -> Slot {
+        Slot {
+            open: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            bound_to: AtomicU32::new(0),
+            has_new: AtomicBool::new(false),
+            new: Mutex::new(None),
+            old: Mutex::new(Vec::with_capacity(4)),
+            facts: Mutex::new(None),
+        }
+    }
+
     /// Leaves rings for the source to take over at its next `maintain`.
     pub(super) fn deliver(&self, rings: Rings) {
         *lock(&self.facts) = Some(rings.facts().clone());
@@ -37,10 +56,12 @@ impl Slot {
         self.has_new.store(true, Release);
     }
 
-    /// Frees what the source gave up; `true` if there was any.
-    pub(super) fn bury(&self) -> bool {
-        let old = std::mem::take(&mut *lock(&self.old));
-        !old.is_empty()
+    /// Frees what the source gave up.
+    pub(super) fn bury(&self) {
+        // One at a time, so that neither the lock is held nor the list's memory given away while a mapping goes.
+        while let Some(rings) = { lock(&self.old).pop() } {
+            drop(rings);
+        }
     }
 
     /// Makes the slot ready for a new source.

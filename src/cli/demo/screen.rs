@@ -1,0 +1,261 @@
+//! What the demo shows: alerts scroll by, a panel below them stays and is drawn anew; without a terminal, plain lines.
+
+use super::api::Picture;
+use super::attackers::ATTACKS;
+use super::lab::host_of;
+use super::verdict::{Summary, blamed};
+use crate::control::alert::Alert;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Without a terminal, figures are printed this often.
+const PLAIN_EVERY: Duration = Duration::from_secs(2);
+
+/// Standard output as the demo uses it.
+#[derive(Debug)]
+pub struct Screen {
+    terminal: bool,
+    color: bool,
+    /// Lines of the panel now on the terminal.
+    panel: usize,
+    last_plain: Option<Instant>,
+    last: Option<(Instant, u64)>,
+    rate: f64,
+}
+
+impl Screen {
+    /// Looks whether there is a terminal, and whether it wants colour (`NO_COLOR`).
+    pub fn new() -> Screen {
+        let terminal = std::io::stdout().is_terminal();
+        let color = terminal && std::env::var_os("NO_COLOR").is_none();
+        Screen { terminal, color, panel: 0, last_plain: None, last: None, rate: 0.0 }
+    }
+
+    /// There is someone who can press Ctrl-C.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// A line that stays.
+    pub fn say(&mut self, text: &str) {
+        let mut out = self.erase();
+        out.push_str(text);
+        out.push('\n');
+        self.put(&out);
+    }
+
+    /// An alert that stays, with its evidence.
+    pub fn alert(&mut self, alert: &Alert) {
+        let evidence = &alert.evidence;
+        let (mark, color) = if blamed(alert).is_some() { ("ALERT", "31;1") } else { ("FALSE ALERT", "33;1") };
+        let who = |address: Option<IpAddr>| address.map_or("-".to_owned(), named);
+        let mut text = format!(
+            "{} {:<11} {:<10} {} -> {}  {}",
+            self.paint(color, mark),
+            evidence.detector.name(),
+            evidence.kind,
+            who(evidence.source),
+            who(evidence.target),
+            evidence.summary
+        );
+        if alert.occurrences > 1 {
+            let _ = write!(text, " (x{})", alert.occurrences);
+        }
+        let terms: Vec<String> = evidence
+            .terms
+            .iter()
+            .take(4)
+            .map(|term| match term.threshold {
+                Some(threshold) => format!("{} {:.4} (threshold {threshold:.4})", term.name, term.value),
+                None => format!("{} {:.4}", term.name, term.value),
+            })
+            .collect();
+        if !terms.is_empty() {
+            let _ = write!(text, "\n      {}", self.paint("2", &terms.join(", ")));
+        }
+        self.say(&text);
+    }
+
+    /// The figures of this moment. `done` says of each attack whether it has been seen.
+    pub fn figures(&mut self, picture: &Picture, page: &str, clients: Option<(u64, u64)>, done: &[bool]) {
+        let now = Instant::now();
+        let packets = picture.status.totals.packets;
+        if let Some((before, count)) = self.last {
+            let seconds = now.duration_since(before).as_secs_f64();
+            if seconds > 0.0 {
+                self.rate = packets.saturating_sub(count) as f64 / seconds;
+            }
+        }
+        self.last = Some((now, packets));
+        if self.terminal {
+            let panel = self.panel_text(picture, page, clients, done);
+            let mut out = self.erase();
+            // Long lines are cut by the terminal (DECAWM off) and not wrapped: the panel's height must be known.
+            out.push_str("\x1b[?7l");
+            out.push_str(&panel);
+            out.push_str("\x1b[?7h");
+            self.put(&out);
+            self.panel = panel.lines().count();
+        } else if self.last_plain.is_none_or(|before| now.duration_since(before) >= PLAIN_EVERY) {
+            self.last_plain = Some(now);
+            let totals = &picture.status.totals;
+            let closed = if picture.status.loss.closed { "closed" } else { "OPEN" };
+            let drops: u64 = totals.drops.iter().map(|drop| drop.value).sum();
+            self.say(&format!(
+                "{} packets ({:.0}/s)  {} flows  {} scored  {drops} drops  loss equation {closed}{}{}",
+                totals.packets,
+                self.rate,
+                totals.flows,
+                totals.scored,
+                batches(picture).map_or(String::new(), |text| format!("  batch {text}")),
+                stage(picture, "burst").map_or(String::new(), |text| format!("  burst {text}")),
+            ));
+        }
+    }
+
+    /// The closing words.
+    pub fn verdict(&mut self, summary: &Summary, done: &[bool]) {
+        let mut text = String::from("\n");
+        for (attack, done) in ATTACKS.iter().zip(done) {
+            let (color, word) = if *done { ("32;1", "seen  ") } else { ("31;1", "MISSED") };
+            let _ = writeln!(
+                text,
+                "  {}  {} {} -> {}",
+                self.paint(color, word),
+                attack.host.name,
+                attack.what,
+                named(IpAddr::V4(attack.target))
+            );
+        }
+        let _ = writeln!(text, "  false alerts: {}", summary.false_alerts);
+        let closed = if summary.loss_equation_closed { "closes" } else { "DOES NOT CLOSE" };
+        let drops: u64 = summary.drops.values().sum();
+        let _ = writeln!(text, "  {} frames, {drops} dropped: the loss equation {closed}", summary.packets);
+        let (color, word) = if summary.passed() { ("32;1", "PASSED") } else { ("31;1", "FAILED") };
+        let _ = write!(text, "  {}", self.paint(color, word));
+        self.say(&text);
+    }
+
+    fn panel_text(&self, picture: &Picture, page: &str, clients: Option<(u64, u64)>, done: &[bool]) -> String {
+        let status = &picture.status;
+        let totals = &status.totals;
+        let mut text = format!("{}\n", "-".repeat(100));
+        let modes: Vec<String> = status.queues.iter().map(|queue| queue.mode.name().to_owned()).collect();
+        let _ = writeln!(text, "live page  {}   capture {}", self.paint("36;1", page), modes.join(", "));
+        let _ = writeln!(
+            text,
+            "packets    {} ({:.0}/s), {} bytes, {} flows ({} now), {} rows scored",
+            totals.packets, self.rate, totals.bytes, totals.flows, totals.flows_active, totals.scored
+        );
+        let drops: Vec<String> = totals
+            .drops
+            .iter()
+            .filter(|drop| drop.value > 0)
+            .map(|drop| format!("{} {}", drop.name, drop.value))
+            .collect();
+        let drops = if drops.is_empty() { "none".to_owned() } else { drops.join(", ") };
+        let closed = if status.loss.closed { self.paint("32", "closed") } else { self.paint("31;1", "OPEN") };
+        let _ = writeln!(text, "drops      {drops}; loss equation {closed}");
+        if let Some(batches) = batches(picture) {
+            let _ = writeln!(text, "batches    {batches}");
+        }
+        for name in ["burst", "score", "packet_to_alert"] {
+            if let Some(percentiles) = stage(picture, name) {
+                let _ = writeln!(text, "latency    {name:<16} {percentiles}");
+            }
+        }
+        if let Some((served, failed)) = clients {
+            let _ = writeln!(text, "clients    {served} requests served, {failed} failed");
+        }
+        let attacks: Vec<String> = ATTACKS
+            .iter()
+            .zip(done)
+            .map(|(attack, done)| {
+                let (color, word) = if *done { ("32;1", "seen") } else { ("2", "not yet") };
+                format!("{} {}", attack.host.name, self.paint(color, word))
+            })
+            .collect();
+        let _ = writeln!(text, "attackers  {}", attacks.join(", "));
+        text
+    }
+
+    fn erase(&mut self) -> String {
+        let lines = std::mem::take(&mut self.panel);
+        // Up to the panel's first line, then everything below it away (ECMA-48 CPL and ED).
+        if lines == 0 { String::new() } else { format!("\x1b[{lines}F\x1b[J") }
+    }
+
+    fn paint(&self, color: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn put(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // A terminal that is gone does not stop the demo: its verdict is in the exit code and the summary.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+impl Default for Screen {
+    fn default() -> Screen {
+        Screen::new()
+    }
+}
+
+/// A host of the lab by its name, everyone else by address.
+fn named(address: IpAddr) -> String {
+    host_of(address).map_or_else(|| address.to_string(), |host| format!("{} ({address})", host.name))
+}
+
+fn batches(picture: &Picture) -> Option<String> {
+    let queues: Vec<_> = picture.workers.iter().flat_map(|worker| &worker.queues).collect();
+    let parts: Vec<String> = queues
+        .iter()
+        .map(|queue| {
+            format!(
+                "{}: rx {:.0} of {:.0} {}, scoring {:.0} of {:.0} {}",
+                // The namespace before the slash is long and always the same.
+                queue.name.rsplit('/').next().unwrap_or_default(),
+                queue.rx.mean,
+                queue.rx.target,
+                queue.rx.unit,
+                queue.scoring.mean,
+                queue.scoring.target,
+                queue.scoring.unit
+            )
+        })
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn stage(picture: &Picture, name: &str) -> Option<String> {
+    let percentiles = picture.latency.get(name)?;
+    Some(format!(
+        "p50 {}, p99 {}, p99.9 {}",
+        duration(percentiles.p50),
+        duration(percentiles.p99),
+        duration(percentiles.p999)
+    ))
+}
+
+fn duration(nanoseconds: u64) -> String {
+    match nanoseconds {
+        0..10_000 => format!("{nanoseconds} ns"),
+        10_000..10_000_000 => format!("{:.1} us", nanoseconds as f64 / 1e3),
+        _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_three_figures_and_their_unit() {
+        for (nanoseconds, text) in [(0, "0 ns"), (9_999, "9999 ns"), (12_345, "12.3 us"), (12_345_678, "12.3 ms")] {
+            assert_eq!(duration(nanoseconds), text);
+        }
+    }
+}

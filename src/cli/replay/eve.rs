@@ -1,0 +1,101 @@
+//! The EVE file of a replay: the same capture gives the same bytes, whatever the number of workers.
+
+use crate::control::alert::Alert;
+use crate::control::export::{EveWriter, ModelName, Statistics};
+use crate::control::replay::Outcome;
+use crate::exchange::FlowSummary;
+use crate::metrics::{COUNTERS, Counter, Role};
+use crate::units::{SECOND, Timestamp};
+use anyhow::Context;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+/// Events put in order together, some 150 bytes each. Captures with more of them are ordered piece by piece, and where
+/// the pieces begin then depends on the workers.
+const ORDERED_MAX: usize = 1 << 20;
+
+/// Events of a replay, ordered by capture time before they are written. Workers end their flows in an order of their
+/// own, so only this makes the file depend on the capture alone. At the capture's own pace somebody watches: then every
+/// event is written when it comes.
+pub struct EveFile {
+    path: PathBuf,
+    writer: EveWriter<BufWriter<File>>,
+    alerts: Vec<Alert>,
+    flows: Vec<FlowSummary>,
+    at_once: bool,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl EveFile {
+    /// Makes the file. `at_once`: write events when they come.
+    pub fn create(path: &Path, model: Option<ModelName>, at_once: bool) -> anyhow::Result<EveFile> {
+        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+        Ok(EveFile {
+            path: path.to_owned(),
+            writer: EveWriter::new(BufWriter::with_capacity(1 << 16, file), model),
+            alerts: Vec::new(),
+            flows: Vec::new(),
+            at_once,
+            first: Timestamp(u64::MAX),
+            last: Timestamp(0),
+        })
+    }
+
+    /// An alert was raised.
+    pub fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
+        self.alerts.push(alert.clone());
+        self.added()
+    }
+
+    /// A flow ended. Its score is left out: it may be known or not when the flow ends, depending on the batches; where it
+    /// matters there is an alert that carries it.
+    pub fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        (self.first, self.last) = (self.first.min(flow.first_seen), self.last.max(flow.last_seen));
+        self.flows.push(FlowSummary { score: -1.0, ..*flow });
+        self.added()
+    }
+
+    /// Writes what waits and the statistics.
+    pub fn finish(mut self, outcome: &Outcome) -> anyhow::Result<()> {
+        let drops = COUNTERS.iter().filter(|counter| counter.role() == Role::Drop);
+        let dropped: u64 = drops.map(|counter| outcome.count(*counter)).sum();
+        let full = outcome.count(Counter::DropFlowTableFull);
+        let statistics = Statistics {
+            time: self.last,
+            uptime_seconds: self.last.since(self.first) / SECOND,
+            packets: outcome.count(Counter::FramesReceived),
+            bytes: outcome.count(Counter::BytesReceived),
+            invalid: dropped.saturating_sub(full),
+            lost: full,
+            flows: outcome.count(Counter::FlowsCreated),
+            alerts: outcome.alerts.values().sum(),
+        };
+        let written =
+            self.write_waiting().and_then(|()| self.writer.stats(&statistics)).and_then(|()| self.writer.flush());
+        written.with_context(|| format!("write {}", self.path.display()))
+    }
+
+    fn added(&mut self) -> anyhow::Result<()> {
+        if !self.at_once && self.alerts.len() + self.flows.len() < ORDERED_MAX {
+            return Ok(());
+        }
+        let written = self.write_waiting().and_then(|()| if self.at_once { self.writer.flush() } else { Ok(()) });
+        written.with_context(|| format!("write {}", self.path.display()))
+    }
+
+    /// In order of time; alerts, whose order is one and the same in every run, before flows of the same moment.
+    fn write_waiting(&mut self) -> io::Result<()> {
+        self.flows.sort_by_key(|flow| (flow.last_seen, flow.first_seen, *flow.key.words()));
+        self.alerts.sort_by_key(|alert| alert.evidence.time);
+        let mut alerts = self.alerts.drain(..).peekable();
+        for flow in self.flows.drain(..) {
+            while let Some(alert) = alerts.next_if(|alert| alert.evidence.time <= flow.last_seen) {
+                self.writer.alert(&alert)?;
+            }
+            self.writer.flow(&flow)?;
+        }
+        alerts.try_for_each(|alert| self.writer.alert(&alert))
+    }
+}

@@ -1,0 +1,89 @@
+//! The labelled captures, and replaying one of them.
+#![allow(dead_code)] // each test binary uses its own part
+
+use shrike::control::alert::Alert;
+use shrike::control::hosts;
+use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
+use shrike::dataplane::capture::pcap::{Reader, Speed};
+use shrike::dataplane::flow;
+use shrike::dataplane::score::Model;
+use shrike::dataplane::worker::EngineSettings;
+use shrike::exchange::FlowSummary;
+use std::path::{Path, PathBuf};
+
+/// One capture of the manifest.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Relative to the folder of the captures.
+    pub name: String,
+    /// As the manifest says; `None` where its makers' tool could not read the file.
+    pub packets: Option<u64>,
+}
+
+/// The captures that the manifest lists, in its order.
+pub fn captures(data: &Path) -> Vec<Capture> {
+    let manifest = std::fs::read_to_string(data.join("MANIFEST.tsv")).expect("a readable manifest");
+    let capture = |line: &str| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let name = fields[0];
+        let kind = name.rsplit('.').next().unwrap_or_default();
+        ["pcap", "pcapng", "gz"].contains(&kind).then(|| Capture {
+            path: data.join(name),
+            name: name.to_owned(),
+            packets: fields[4].parse().ok(),
+        })
+    };
+    manifest.lines().skip(1).filter_map(capture).collect()
+}
+
+/// What a replay gave.
+#[derive(Default)]
+pub struct Collected {
+    /// In the order they were raised.
+    pub alerts: Vec<Alert>,
+    /// In the order they ended.
+    pub flows: Vec<FlowSummary>,
+}
+
+impl Sink for Collected {
+    fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
+        self.alerts.push(alert.clone());
+        Ok(())
+    }
+
+    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        self.flows.push(*flow);
+        Ok(())
+    }
+}
+
+/// Engine settings with tables for captures of up to `packets` packets, so that no test is about memory.
+pub fn engine(packets: u64) -> EngineSettings {
+    let capacity = u32::try_from(packets.max(512).next_power_of_two() * 2).expect("a capture of a test's size");
+    EngineSettings {
+        flow: flow::Settings { capacity, ..flow::Settings::default() },
+        windows: 1 << 12,
+        export_flows: true,
+        ..EngineSettings::default()
+    }
+}
+
+/// Replays what `reader` gives with fixed keys.
+pub fn replay(reader: Reader, workers: usize, engine: EngineSettings, model: Option<&Model>) -> (Outcome, Collected) {
+    let settings = Settings {
+        files: Vec::new(),
+        workers,
+        speed: Speed::Max,
+        engine,
+        detect: hosts::Settings::default(),
+        model,
+        usual: None,
+        rows: false,
+        secret: Some([0x0123_4567_89ab_cdef, 2, 3, 4]),
+    };
+    let mut collected = Collected::default();
+    let outcome = replay_reader(&settings, reader, &mut collected).expect("a replay");
+    (outcome, collected)
+}
