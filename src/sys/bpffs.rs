@@ -38,6 +38,25 @@ pub fn ensure(directory: &Path) -> io::Result<bool> {
     if result == 0 { Ok(true) } else { Err(io::Error::last_os_error()) }
 }
 
+/// As [`ensure`], and keeps the file system mounted for as long as the file given back is open: another process that
+/// leaves at this moment may be about to unmount it.
+///
+/// # Errors
+/// As for `ensure`, or it was unmounted again and again.
+pub fn hold(directory: &Path) -> io::Result<std::fs::File> {
+    for _ in 0..16 {
+        ensure(directory)?;
+        // An open file makes unmounting fail; what was unmounted before it was opened shows as another file system.
+        match std::fs::File::open(directory) {
+            Ok(file) if is_bpffs(directory) => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EAGAIN))
+}
+
 /// Unmounts the BPF file system at `directory`, if one is mounted exactly there and nothing is left in it, and removes
 /// the directory. `Ok(false)` if something is still pinned there.
 ///

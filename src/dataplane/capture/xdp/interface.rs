@@ -205,9 +205,10 @@ impl Interface {
         };
 
         let root = instance_path(settings);
-        bpffs::ensure(&root).map_err(|cause| XdpError::Pin { path: root.display().to_string(), cause })?;
+        let mounted = bpffs::hold(&root).map_err(|cause| XdpError::Pin { path: root.display().to_string(), cause })?;
         let dimension = possible.max(in_use).clamp(1, QUEUES_MAX);
         let loaded = Program::load(settings, &pin_path(settings), dimension, shared);
+        drop(mounted); // our pins keep it from here on
         let program = match loaded {
             Ok(program) => program,
             Err(error) => {

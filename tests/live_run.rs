@@ -1,0 +1,176 @@
+//! The real `shrike run` on veth: a million frames through restart, link flap and kill -9, every one accounted for from
+//! the sender to the flow table.
+
+mod live;
+mod support;
+
+use live::{Bed, Sender, run, until};
+use shrike::dataplane::capture::xdp::{CounterReader, InterfaceSettings, Mode, QueueAccount, pin_path};
+use shrike::metrics::{COUNTERS, Role};
+use shrike::sys::netlink::XdpAttachment;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One `shrike run` without a model, capturing on `rx0` of the bed.
+struct Shrike {
+    child: Child,
+    summary: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Shrike {
+    fn start(bed: &Bed, mode: &str) -> Shrike {
+        let folder = tempfile::tempdir().unwrap();
+        let summary = folder.path().join("summary.json");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["run", "--no-model", "--listen", "127.0.0.1:0", "--mode", mode])
+            .args(["-i", &format!("rx0@{}", bed.sensor), "--store"])
+            .arg(folder.path().join("alerts.db"))
+            .arg("--summary")
+            .arg(&summary)
+            .env_remove("SHRIKE_CONFIG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let ready = lines.by_ref().any(|line| {
+            let ready = line.contains("live page");
+            said.push(line);
+            ready
+        });
+        assert!(ready, "shrike run ended before it was ready: {said:#?}");
+        let asked = said.iter().any(|line| line.contains(&format!("{mode} (asked: {mode})")));
+        assert!(asked, "the mode obtained is shown: {said:#?}");
+        std::thread::spawn(move || lines.for_each(drop));
+        Shrike { child, summary, _folder: folder }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM: a clean end, and what it says of itself.
+    fn terminate(mut self) -> serde_json::Value {
+        run(&format!("kill -TERM {}", self.child.id()));
+        let status = self.child.wait().unwrap();
+        let text = std::fs::read_to_string(&self.summary).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(status.success(), "{status}: {summary:#}");
+        summary
+    }
+}
+
+/// Sum of the worker's counters that play a part in its equation.
+fn role(account: &QueueAccount, role: Role) -> u64 {
+    COUNTERS.iter().filter(|counter| counter.role() == role).map(|counter| account.worker(counter.name())).sum()
+}
+
+/// Waits until nothing is under way, and checks that every term adds up.
+fn settled(bed: &Bed, reader: &CounterReader) -> QueueAccount {
+    let account = until(
+        "all quiet",
+        || (bed.sending_link().counters.tx_packets, reader.accounts().remove(0)),
+        |(left, account)| account.in_flight() == 0 && account.seen <= *left,
+    )
+    .1;
+    assert!(account.program_closes(), "{account}");
+    let (received, processed, dropped) =
+        (role(&account, Role::Received), role(&account, Role::Processed), role(&account, Role::Drop));
+    assert_eq!(received, account.frames_received, "one queue hands nothing over");
+    assert_eq!(received, processed + dropped, "{account}");
+    assert_eq!(dropped, 0, "the sender's frames are all well formed: {:?}", account.worker);
+    account
+}
+
+fn ordeal(mode: &str) {
+    let bed = Bed::new(1);
+    let settings =
+        InterfaceSettings { namespace: Some(bed.sensor.clone()), mode: Mode::Auto, ..InterfaceSettings::new("rx0") };
+    let mut seen_before = 0;
+    let (mut sent, mut refused) = (0, 0);
+    // Two lives with a planned restart between them, during which nothing is sent.
+    for frames in [400_000, 600_000] {
+        let mut shrike = Shrike::start(&bed, mode);
+        let reader = CounterReader::open(&pin_path(&settings)).unwrap();
+        let mut sender = Sender::open(&bed, 1000, 64);
+        let done = Arc::new(AtomicBool::new(false));
+        let finished = Arc::clone(&done);
+        let sending = std::thread::spawn(move || {
+            sender.send_paced(frames, 50_000);
+            finished.store(true, Ordering::Release);
+            sender
+        });
+        let received = || reader.accounts()[0].frames_received;
+        let moves_on = |what: &str| {
+            let before = received();
+            until(what, received, |now| *now > before || done.load(Ordering::Acquire));
+        };
+        let mut kills = 0;
+        for _ in 0..2 {
+            moves_on("frames are processed");
+            shrike.kill();
+            kills += 1;
+            assert_ne!(bed.sensor_link().xdp, XdpAttachment::None, "the program stays when its process is killed");
+            shrike = Shrike::start(&bed, mode);
+            moves_on("the next process takes over");
+            run(&format!("ip -n {} link set rx0 down && ip -n {} link set rx0 up", bed.sensor, bed.sensor));
+            moves_on("frames come again after the flap");
+        }
+        let sender = sending.join().unwrap();
+        let account = settled(&bed, &reader);
+        eprintln!("{mode}: sent {}, refused to the sender {}; {account}", sender.sent, sender.refused);
+        let wire = bed.sending_link().counters;
+        (sent, refused) = (sent + sender.sent, refused + sender.refused);
+        assert_eq!(wire.tx_packets, seen_before + account.seen, "{account}, {wire:?}");
+        assert_eq!(sent + refused, wire.tx_packets + wire.tx_dropped, "{account}, {wire:?}");
+        assert_eq!(account.deaths, kills);
+        assert!(account.lost_at_death <= kills * 12_288, "{account}");
+        assert!(
+            account.worker("processed_flow") > 0 && account.worker("flows_created") >= 1000,
+            "{:?}",
+            account.worker
+        );
+        seen_before += account.seen;
+        let summary = shrike.terminate();
+        assert_eq!(summary["loss_equation_closed"], true, "{summary:#}");
+        assert_eq!(summary["packets"], account.frames_received, "{summary:#}");
+        assert_eq!(bed.sensor_link().xdp, XdpAttachment::None);
+        assert!(!pin_path(&settings).exists());
+    }
+    assert_eq!(sent + refused, 1_000_000);
+}
+
+#[test]
+fn live_run_accounts_for_a_million_frames_in_copy_mode_native() {
+    if support::privileged("live_run_accounts_for_a_million_frames_in_copy_mode_native") {
+        ordeal("copy");
+    }
+}
+
+#[test]
+fn live_run_accounts_for_a_million_frames_in_generic_mode() {
+    if support::privileged("live_run_accounts_for_a_million_frames_in_generic_mode") {
+        ordeal("generic");
+    }
+}
+
+/// Interrupted or terminated, nothing is left behind.
+#[test]
+fn live_run_leaves_nothing_behind_when_interrupted() {
+    if !support::privileged("live_run_leaves_nothing_behind_when_interrupted") {
+        return;
+    }
+    let bed = Bed::new(2);
+    let settings = InterfaceSettings { namespace: Some(bed.sensor.clone()), ..InterfaceSettings::new("rx0") };
+    let mut shrike = Shrike::start(&bed, "copy");
+    assert!(pin_path(&settings).exists());
+    run(&format!("kill -INT {}", shrike.child.id()));
+    assert!(shrike.child.wait().unwrap().success());
+    assert_eq!(bed.sensor_link().xdp, XdpAttachment::None);
+    assert!(!pin_path(&settings).exists());
+}
