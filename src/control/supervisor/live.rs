@@ -349,14 +349,30 @@ impl Capture for LiveCapture {
             }
         }
         type OfLink = fn(&NicCounters) -> u64;
-        let links: [(&'static str, &'static str, OfLink); 3] = [
+        let links: [(&'static str, &'static str, OfLink); 9] = [
             ("shrike_nic_rx_packets_total", "Frames the interface counted.", |nic| nic.link.rx_packets),
-            ("shrike_nic_rx_dropped_total", "Frames the interface dropped.", |nic| nic.link.rx_dropped),
+            ("shrike_nic_rx_errors_total", "Frames received with an error.", |nic| nic.link.rx_errors),
+            (
+                "shrike_nic_rx_dropped_total",
+                "Frames driver or stack dropped (in native mode also what the socket refused).",
+                |nic| nic.link.rx_dropped,
+            ),
             ("shrike_nic_rx_missed_errors_total", "Frames the NIC had no room for.", |nic| nic.link.rx_missed_errors),
+            ("shrike_nic_rx_fifo_errors_total", "Receiver FIFO overflows.", |nic| nic.link.rx_fifo_errors),
+            ("shrike_nic_rx_over_errors_total", "Receiver overflows.", |nic| nic.link.rx_over_errors),
+            ("shrike_nic_rx_crc_errors_total", "Frames with a wrong checksum.", |nic| nic.link.rx_crc_errors),
+            ("shrike_nic_rx_length_errors_total", "Frames of a wrong length.", |nic| nic.link.rx_length_errors),
+            ("shrike_nic_tx_dropped_total", "Frames dropped on the way out.", |nic| nic.link.tx_dropped),
         ];
         for (name, help, of) in links {
             for (port, nic) in self.ports.iter().filter_map(|port| port.nic.as_ref().map(|nic| (port, nic))) {
                 metrics.push(sample(name, help, vec![("interface", port.settings.label())], of(nic)));
+            }
+        }
+        for (port, nic) in self.ports.iter().filter_map(|port| port.nic.as_ref().map(|nic| (port, nic))) {
+            for (counter, value) in &nic.driver {
+                let labels = vec![("interface", port.settings.label()), ("counter", counter.clone())];
+                metrics.push(sample("shrike_nic_driver_total", "The driver's own counters of loss.", labels, *value));
             }
         }
         metrics
