@@ -9,7 +9,7 @@ use crate::dataplane::capture::xdp::{
     Interface, InterfaceSettings, InterfaceState, NicCounters, ObtainedMode, QueueAccount, StopHandle, SymmetricRss,
     XdpError,
 };
-use crate::dataplane::score::{BATCH_MAX, Model, ModelError};
+use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverSender, Queue, QueueSnapshot, handover_ring,
 };
@@ -143,10 +143,7 @@ fn build(
     }
     let scorer = model.map(Model::scorer).transpose()?;
     if let Some(model) = model {
-        // Where not even one row fits the budget, single rows are the least harm; `doctor` and the status say so.
-        let most = model.cost().largest_within(settings.score.service_budget_ns, BATCH_MAX).max(1);
-        settings.score.maximum = settings.score.maximum.min(most as u32);
-        settings.score.minimum = settings.score.minimum.min(settings.score.maximum);
+        settings.score = settings.score.for_model(model.cost());
     }
     let secret = secret()?;
     let work = move || -> Result<(QueueParts, StopHandle), StartError> {

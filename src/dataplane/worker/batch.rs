@@ -9,7 +9,7 @@
 //! Neither remembers an overload: for a given input each has one fixed point and reaches it from above and from below, so
 //! the state after is the state before. A plain dead band would not do, since it keeps the side it was entered from.
 
-use crate::dataplane::score::{BATCH_MAX, CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Placement};
+use crate::dataplane::score::{BATCH_MAX, CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS};
 use crate::units::MICROSECOND;
 use serde::{Deserialize, Serialize};
 
@@ -201,20 +201,16 @@ impl Default for ScoreSettings {
 }
 
 impl ScoreSettings {
-    /// These settings for a model of measured cost: calls no larger than fit into the budget. `None` if the model cannot be
-    /// run between two reads of the ring at all.
-    pub fn for_model(self, cost: &CostCurve) -> Option<ScoreSettings> {
-        match cost.placement(self.service_budget_ns) {
-            Placement::Inline { batch_max } => {
-                let maximum = self.maximum.min(batch_max as u32);
-                Some(ScoreSettings { maximum, minimum: self.minimum.min(maximum), cost: *cost, ..self })
-            }
-            Placement::ScoringCore => None,
-        }
+    /// These settings for a model of measured cost: no call larger than fits into the budget between two reads of the ring.
+    /// Where not even one row fits, single rows are the least harm; [`CostCurve::placement`] tells so to `doctor` and
+    /// status.
+    #[must_use]
+    pub fn for_model(self, cost: &CostCurve) -> ScoreSettings {
+        let most = cost.largest_within(self.service_budget_ns, BATCH_MAX).max(1) as u32;
+        let maximum = self.maximum.min(most);
+        ScoreSettings { maximum, minimum: self.minimum.min(maximum), cost: *cost, ..self }
     }
-}
 
-impl ScoreSettings {
     /// Lowest and highest target it may choose.
     pub fn bounds(&self) -> (u32, u32) {
         self.fixed.map_or((self.minimum, self.maximum), |target| (target, target))
@@ -358,11 +354,12 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_is_too_slow_has_no_place_on_the_worker() {
+    fn calls_are_no_larger_than_fits_between_two_reads() {
         let settings = ScoreSettings::default();
-        let slow = CostCurve::new(&[(1, 5_000), (32, 20_000), (128, 60_000)]);
-        assert_eq!(settings.for_model(&slow).map(|settings| settings.maximum), Some(32));
-        assert!(settings.for_model(&CostCurve::new(&[(1, 11_600), (8, 68_600)])).is_none());
+        let slow = settings.for_model(&CostCurve::new(&[(1, 5_000), (32, 20_000), (128, 60_000)]));
+        assert_eq!((slow.minimum, slow.maximum), (8, 32));
+        let forest = settings.for_model(&CostCurve::new(&[(1, 31_600), (8, 68_600)]));
+        assert_eq!((forest.minimum, forest.maximum, ScoreState::new(&forest).target), (1, 1, 1));
     }
 
     #[test]
