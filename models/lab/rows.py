@@ -56,7 +56,9 @@ def label(keys, labels):
             parsed = ipaddress.ip_address(address)
             if address in role:
                 known[address] = role[address]
-            elif parsed.is_multicast or parsed.is_link_local or parsed.is_unspecified:
+            elif parsed.is_multicast:
+                known[address] = "group"
+            elif parsed.version == 6 and (parsed.is_link_local or parsed.is_unspecified):
                 known[address] = "local"
             else:
                 known[address] = "unused" if any(parsed in net for net in inside) else "spoofed"
@@ -66,9 +68,10 @@ def label(keys, labels):
     for time_ns, source, _, destination, _, protocol, _ in keys:
         at, who, whom = int(time_ns) / 1e9, role_of(source), role_of(destination)
         family, event = 0, -1
-        if who in ("attacker", "spoofed"):
+        # Nobody honest sends from a group's address: forged ones are drawn from all there are.
+        if who in ("attacker", "spoofed", "group"):
             family, event = attack_at(labels["attacks"], at, source if who == "attacker" else None)
-            if protocol == "58" and whom == "local":
+            if protocol == "58" and whom in ("local", "group"):
                 family = -1
         elif whom in ("attacker", "spoofed") or who == "unused":
             family = -1
