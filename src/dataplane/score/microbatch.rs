@@ -1,4 +1,5 @@
 //! Rows that wait for the model.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use super::{BATCH_MAX, ScoreError, Scorer};
 use crate::dataplane::features::{COUNT, FeatureRow};

@@ -1,4 +1,5 @@
 //! One model session per queue, over the pinned runtime.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use super::error::{ModelError, ScoreError};
 use super::manifest::Manifest;
