@@ -195,6 +195,12 @@ fn sixteenths(length: u32) -> u32 {
     length.wrapping_add(15) >> 4
 }
 
+/// One byte of `FlowRecord::first_sizes`; never 0 for a payload that is there.
+#[inline(always)]
+fn size_code(responder: bool, payload: u32) -> u64 {
+    u64::from(sixteenths(payload).clamp(1, 127)) | u64::from(responder) << 7
+}
+
 /// Upper half of an `f32`: 8 bits of precision, order preserved for numbers from 0 up.
 #[inline(always)]
 fn to_half(value: f32) -> u16 {
@@ -289,45 +295,59 @@ impl FlowRecord {
     /// thoroughly.
     #[inline(always)]
     pub(super) fn is_fresh(&self, key: &FlowKey, now: Timestamp, nanoseconds: u64) -> bool {
-        self.key == *key && now.0.wrapping_sub(self.last_seen.0) < nanoseconds
+        self.key == *key && self.fresh_gap(now) < nanoseconds
+    }
+
+    /// Nanoseconds from the latest packet to `now`, if this record is fresh.
+    #[inline(always)]
+    pub(super) fn fresh_gap(&self, now: Timestamp) -> u64 {
+        now.0.wrapping_sub(self.last_seen.0)
     }
 
     /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
     /// through [`super::FlowTable::account`].
     #[inline(always)]
     pub fn update(&mut self, packet: &Packet) -> Signals {
-        self.observe(packet).without(Signals::MOVED)
+        self.observe(packet, self.gap(packet.time)).without(Signals::MOVED)
     }
 
-    /// [`FlowRecord::update`] with the sign for the wheel.
+    /// Nanoseconds from the latest packet to `now`; 0 if time stepped back.
     #[inline(always)]
-    pub(super) fn observe(&mut self, packet: &Packet) -> Signals {
+    pub(super) fn gap(&self, now: Timestamp) -> u64 {
+        now.since(self.last_seen)
+    }
+
+    /// [`FlowRecord::update`] with the sign for the wheel, `gap` nanoseconds after the latest packet.
+    #[inline(always)]
+    pub(super) fn observe(&mut self, packet: &Packet, gap: u64) -> Signals {
         if (packet.tcp_flags & Self::CONTROL) | self.unsettled != 0 {
-            return self.observe_young(packet);
+            return self.observe_young(packet, gap);
         }
-        self.count(packet)
+        self.count(packet, gap)
     }
 
     /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
     /// are many: short flows consist of nothing else.
     #[inline(never)]
-    fn observe_young(&mut self, packet: &Packet) -> Signals {
+    fn observe_young(&mut self, packet: &Packet, gap: u64) -> Signals {
+        if self.unsettled & unsettled::FRESH != 0 {
+            return self.observe_first(packet);
+        }
         let originator = packet.direction == self.originator;
         let waits = self.unsettled & unsettled::STATE != 0 && (self.is_tcp() || !originator);
-        if (packet.tcp_flags & Self::CONTROL) | (self.unsettled & unsettled::FRESH) != 0 || waits {
-            return self.observe_thoroughly(packet);
+        if packet.tcp_flags & Self::CONTROL != 0 || waits {
+            return self.observe_thoroughly(packet, gap);
         }
-        let signals = self.count(packet);
+        let signals = self.count(packet, gap);
         self.collect_size(!originator, packet.payload_bytes);
         signals
     }
 
     /// What every packet adds; the events that its number brings.
     #[inline(always)]
-    fn count(&mut self, packet: &Packet) -> Signals {
-        let now = packet.time.max(self.last_seen);
-        let gap = (now.0 - self.last_seen.0) as i64 as f32;
-        self.last_seen = now;
+    fn count(&mut self, packet: &Packet, gap: u64) -> Signals {
+        self.last_seen = self.last_seen.after(gap);
+        let gap = gap as i64 as f32;
         self.gap_squares = square_sum(gap, self.gap_squares);
         if to_half(gap) > self.gap_max {
             self.gap_max = to_half(gap);
@@ -371,41 +391,69 @@ impl FlowRecord {
         signals
     }
 
-    /// A packet of a young or ending flow, or with SYN, FIN or RST.
-    #[inline(never)]
-    fn observe_thoroughly(&mut self, packet: &Packet) -> Signals {
-        let mut signals = Signals::default();
-        if self.unsettled & unsettled::FRESH != 0 {
-            let syn_ack = tcp_flags::SYN | tcp_flags::ACK;
-            let answer = self.is_tcp() && packet.tcp_flags & syn_ack == syn_ack;
-            self.originator = if answer { packet.direction.flip() } else { packet.direction };
-            self.unsettled &= !unsettled::FRESH;
-            signals = Signals::NEW;
-        }
-        let before = self.state;
-        signals = signals.with(self.count(packet));
-        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+    /// The first packet: everything is known to be empty, so that it is written and not added to.
+    fn observe_first(&mut self, packet: &Packet) -> Signals {
+        const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
         let is_tcp = self.is_tcp();
+        let flags = packet.tcp_flags;
+        let answer = is_tcp && flags & SYN_ACK == SYN_ACK;
+        let (side, index) = if answer { (Side::Responder, 1) } else { (Side::Originator, 0) };
+        self.originator = if answer { packet.direction.flip() } else { packet.direction };
+        self.unsettled &= !unsettled::FRESH;
+        let length = packet.wire_bytes;
+        let window = if is_tcp { window_code(packet.tcp_window) } else { 0 };
+        let Some(counts) = self.sides.get_mut(index) else { return Signals::NEW };
+        *counts = SideCounts {
+            bytes: u64::from(length)
+                | u64::from(sixteenths(length).min(255)) << COUNT_BITS
+                | u64::from(flags) << FLAGS_SHIFT,
+            payload: u64::from(packet.payload_bytes) | u64::from(window) << COUNT_BITS,
+            packets: 1,
+            length_squares: square_sum(length as f32, 0.0),
+        };
+        if packet.payload_bytes != 0 {
+            self.first_sizes = size_code(answer, packet.payload_bytes);
+        }
+        if is_tcp { self.step(side, flags, Signals::NEW) } else { Signals::NEW }
+    }
+
+    /// A later packet of a young or ending flow, or with SYN, FIN or RST.
+    #[inline(never)]
+    fn observe_thoroughly(&mut self, packet: &Packet, gap: u64) -> Signals {
+        let signals = self.count(packet, gap);
+        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
         if self.packets(side) == 1 {
-            if is_tcp {
-                self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
-            }
-            if side == Side::Responder && self.packets(Side::Originator) != 0 {
-                self.response = to_half(self.last_seen.since(self.first_seen) as f32).max(1);
-            }
+            self.answer_first(packet);
         }
         self.collect_size(side == Side::Responder, packet.payload_bytes);
+        self.step(side, packet.tcp_flags, signals)
+    }
 
-        let step = if is_tcp {
+    /// The first packet of the side that did not begin.
+    fn answer_first(&mut self, packet: &Packet) {
+        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+        if self.is_tcp() {
+            self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
+        }
+        if side == Side::Responder {
+            self.response = to_half(self.duration_ns() as i64 as f32).max(1);
+        }
+    }
+
+    /// Moves the state on after a packet that is already counted, and adds what that tells to `signals`.
+    #[inline(always)]
+    fn step(&mut self, side: Side, flags: u8, signals: Signals) -> Signals {
+        let before = self.state;
+        let step = if self.is_tcp() {
             let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
-            tcp::step(before, side, packet.tcp_flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
+            tcp::step(before, side, flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
         } else {
             tcp::step_datagram(before, side)
         };
+        let mut signals = signals.with(step.signals);
         if step.signals.has(Signals::SYN) {
             self.syn_count = self.syn_count.saturating_add(1);
         }
-        signals = signals.with(step.signals);
         if step.state != before {
             self.state = step.state;
             self.settle();
@@ -423,8 +471,7 @@ impl FlowRecord {
             return;
         }
         if payload != 0 {
-            let size = sixteenths(payload).min(127) | u32::from(responder) << 7;
-            self.first_sizes = self.first_sizes << 8 | u64::from(size);
+            self.first_sizes = self.first_sizes << 8 | size_code(responder, payload);
         }
         if self.first_sizes >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
             self.unsettled &= !unsettled::EARLY;

@@ -268,11 +268,12 @@ impl FlowTable {
                 if packet.tcp_flags & tcp_flags::SYN == 0
                     && record.is_fresh(&packet.key, packet.time, self.shortest_ns) =>
             {
-                (hint, record.observe(packet))
+                (hint, record.observe(packet, record.fresh_gap(packet.time)))
             }
             _ => {
                 let slot = self.admit(packet, hint, ended)?;
-                (slot, self.records.get_mut(slot as usize)?.observe(packet))
+                let record = self.records.get_mut(slot as usize)?;
+                (slot, record.observe(packet, record.gap(packet.time)))
             }
         };
         if signals.has(Signals::MOVED) {
@@ -316,6 +317,8 @@ impl FlowTable {
                 let Some(slot) = self.wheel.pop_before(lane, limit) else { break };
                 share -= 1;
                 left -= 1;
+                // Taken off, a slot still knows who stood behind it.
+                self.expect(self.wheel.next_of(slot));
                 self.end_or_put_back(slot, now, &mut ended);
             }
         }
@@ -516,11 +519,32 @@ impl FlowTable {
         self.emergency = true;
         for _ in 0..EVICT_TRIES {
             let Some((slot, end)) = self.wheel.peek(Lane::HalfOpen) else { break };
+            let next = self.wheel.next_of(slot);
             if self.give_up_or_put_back(slot, end, now, ended) {
+                self.expect_victim(next);
                 return true;
             }
         }
         self.evict_from(home, now, ended)
+    }
+
+    /// In a flood every insert gives a flow up: asks for the next one's bucket, and for the record of the one after it (whose
+    /// bucket can only be told once the record is here).
+    #[inline]
+    fn expect_victim(&self, next: Option<u32>) {
+        let Some(next) = next else { return };
+        if let Some(record) = self.records.get(next as usize) {
+            self.prefetch_bucket(self.hash(&record.key));
+        }
+        self.expect(self.wheel.next_of(next));
+    }
+
+    /// Asks for the record of a slot that is looked at soon.
+    #[inline(always)]
+    fn expect(&self, slot: Option<u32>) {
+        if let Some(record) = slot.and_then(|slot| self.records.get(slot as usize)) {
+            prefetch::pair(record);
+        }
     }
 
     /// Ends a half-open flow that the wheel holds on a list up to tick `end`, unless packets came since: then it goes to
