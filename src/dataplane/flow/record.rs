@@ -436,7 +436,8 @@ impl FlowRecord {
             self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
         }
         if side == Side::Responder {
-            self.response = to_half(self.duration_ns() as i64 as f32).max(1);
+            // Without the sign that a time of more than 292 years gets by the signed conversion.
+            self.response = (to_half(self.duration_ns() as i64 as f32) & 0x7fff).max(1);
         }
     }
 
