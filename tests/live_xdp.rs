@@ -487,8 +487,9 @@ fn live_huge_pages_or_a_reason() {
     let bed = Bed::new(1);
     let interface = Interface::attach(&InterfaceSettings { ring_entries: 64, ..settings(&bed, Mode::Auto) }).unwrap();
     let source = interface.open_queue(0).unwrap();
-    match &source.facts().unwrap().huge_pages {
-        Ok(()) => assert_eq!(source.facts().unwrap().frames, (2 << 20) / 2048, "whole huge pages are used"),
+    let facts = source.facts().unwrap();
+    match &facts.huge_pages {
+        Ok(()) => assert_eq!(facts.frames, (2 << 20) / facts.frame_bytes, "whole huge pages are used"),
         Err(reason) => assert!(reason.contains("hugepages/huge-pages apply"), "{reason}"),
     }
     drop(source);

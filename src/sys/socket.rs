@@ -67,6 +67,18 @@ pub fn wake_receive(fd: RawFd) {
     };
 }
 
+/// Runs the receive side's NAPI once from here, whatever the driver does with a kick: turns preferred busy polling on for
+/// one call, and off again unless `keep` says that it is on for good. No effect on kernels before 6.14, which learn a
+/// zero-copy socket's NAPI with its first frame.
+pub fn poll_receive_once(fd: RawFd, keep: bool) {
+    if keep || prefer_busy_poll(fd, 1, 64).is_ok() {
+        wake_receive(fd);
+    }
+    if !keep {
+        let _ = set(fd, SO_BUSY_POLL, 0).and_then(|()| set(fd, SO_PREFER_BUSY_POLL, 0));
+    }
+}
+
 /// Waits until one of at most two descriptors is readable (a negative one is ignored) or `limit` is over.
 pub fn wait_readable(first: RawFd, second: RawFd, limit: Duration) {
     let mut polled = [

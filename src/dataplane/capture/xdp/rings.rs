@@ -101,10 +101,10 @@ impl Rings {
         attached: AttachMode,
         mtu_bytes: u32,
     ) -> Result<Rings, XdpError> {
+        let may_be_zero_copy =
+            settings.mode == Mode::ZeroCopy || (settings.mode == Mode::Auto && attached == AttachMode::Native);
         let frame_bytes = match settings.frame_bytes {
-            // 18: Ethernet header and one VLAN tag.
-            0 if mtu_bytes.saturating_add(18) <= 2048 - HEADROOM => 2048,
-            0 => 4096,
+            0 => chunk_bytes(mtu_bytes, may_be_zero_copy),
             given => given,
         };
         let mut refused = Vec::new();
@@ -162,6 +162,7 @@ impl Rings {
             facts,
         };
         rings.refill();
+        rings.revive();
         Ok(rings)
     }
 
@@ -265,6 +266,18 @@ impl Rings {
         socket::wake_receive(self.descriptor());
     }
 
+    /// As [`Rings::wake`], for a queue that may be asleep for good. A driver that found the fill ring empty (as it is at
+    /// bind, which comes before the first refill) waits for a kick, and igb with separate vectors for RX and TX kicks the
+    /// TX vector even for RX (`igb_xsk_wakeup`, drivers/net/ethernet/intel/igb/igb_xsk.c, 6.18): no frame would ever come.
+    pub(super) fn revive(&self) {
+        match self.facts.mode {
+            ObtainedMode::ZeroCopy => {
+                socket::poll_receive_once(self.descriptor(), matches!(self.facts.busy_poll, Some(Ok(()))));
+            }
+            ObtainedMode::Copy | ObtainedMode::Generic => self.wake(),
+        }
+    }
+
     /// The socket's statistics, all six, since it was made.
     pub(super) fn statistics(&self) -> io::Result<[u64; 6]> {
         let statistics = self.rx.fd().xdp_statistics()?;
@@ -281,6 +294,17 @@ impl Rings {
 
 /// `XDP_PACKET_HEADROOM` (include/uapi/linux/bpf.h), at the head of every chunk.
 const HEADROOM: u32 = 256;
+
+/// Chunk that holds a whole frame of the interface: 18 bytes for the Ethernet header and one VLAN tag beyond the MTU.
+///
+/// In zero-copy mode the NIC writes into the chunk, and igb, igc and ixgbe know buffers in whole KiB only (SRRCTL.BSIZEPKT):
+/// of a 2048-byte chunk they use 1024 bytes and cut every longer frame into two, which no header announces. The price is
+/// memory, 16 MiB instead of 8 for a queue with a ring of 2048.
+fn chunk_bytes(mtu_bytes: u32, may_be_zero_copy: bool) -> u32 {
+    let unit = if may_be_zero_copy { 1024 } else { 1 };
+    let room = (2048 - HEADROOM) / unit * unit;
+    if mtu_bytes.saturating_add(18) <= room { 2048 } else { 4096 }
+}
 
 type Queues = (TxQueue, RxQueue, FillQueue, CompQueue);
 type Memory = (Umem, Vec<FrameDesc>, Result<(), String>);
@@ -397,5 +421,19 @@ fn os_cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
     match inner.and_then(io::Error::raw_os_error) {
         Some(number) => io::Error::from_raw_os_error(number),
         None => io::Error::other(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_holds_a_whole_frame_also_for_nics_that_count_in_whole_kib() {
+        for (mtu, zero_copy, chunk) in
+            [(1_500, false, 2048), (1_500, true, 4096), (1_006, true, 2048), (1_007, true, 4096), (3_000, false, 4096)]
+        {
+            assert_eq!(chunk_bytes(mtu, zero_copy), chunk, "MTU {mtu}, zero-copy {zero_copy}");
+        }
     }
 }

@@ -307,7 +307,7 @@ impl Source for XdpSource {
             && let Some(rings) = &self.rings
         {
             // Some drivers stay asleep after the fill ring ran empty until somebody asks.
-            rings.wake();
+            rings.revive();
         }
         self.idle = true;
         self.publish_statistics();
