@@ -445,6 +445,65 @@ fn live_an_interface_goes_and_comes_back() {
     assert!(accounts.iter().all(|queue| queue.openings == 3));
 }
 
+/// The whole namespace is deleted and made again: our sockets do not keep the old one alive, and capture goes on.
+#[test]
+fn live_a_namespace_goes_and_comes_back() {
+    privileged!("live_a_namespace_goes_and_comes_back");
+    let bed = Bed::new(1);
+    let interface = Interface::attach(&settings(&bed, Mode::Auto)).unwrap();
+    let running = Running::start(&interface);
+    let mut sent = 0;
+    for round in 0..2 {
+        let mut sender = Sender::open(&bed, 100, 64);
+        sender.send_paced(10_000, 100_000);
+        sent += sender.sent;
+        drop(sender);
+        until("all received", || interface.accounts()[0].frames_received, |received| *received == sent);
+        if round == 1 {
+            break;
+        }
+        run(&format!("ip netns del {}", bed.sensor));
+        // The kernel takes the pair away with the namespace, so nothing of ours holds that any more.
+        let sending_end = || Command::new("ip").args(["-n", &bed.sender, "link", "show", "tx0"]).output().unwrap();
+        until("the namespace is gone", || sending_end().status.success(), |there| !there);
+        assert!(matches!(interface.status().state, InterfaceState::Away { .. }));
+        run(&format!("ip netns add {}", bed.sensor));
+        bed.add_link(1);
+        until("back", || interface.status(), |status| status.state == InterfaceState::Running && status.rearmed == 1);
+    }
+    running.stop();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    assert_eq!(accounts[0].seen, sent);
+}
+
+/// The kernel's queue count grows under us: the status knows, and the new queue's frames are counted.
+#[test]
+fn live_a_queue_that_comes_later_is_seen() {
+    privileged!("live_a_queue_that_comes_later_is_seen");
+    let bed = Bed::new(2);
+    let space = &bed.sensor;
+    run(&format!("ip netns exec {} ethtool -L tx0 tx 1", bed.sender));
+    run(&format!("ip netns exec {space} ethtool -L rx0 rx 1"));
+    let interface = Interface::attach(&settings(&bed, Mode::Copy)).unwrap();
+    assert_eq!(interface.queues(), [0]);
+    let running = Running::start(&interface);
+    run(&format!("ip netns exec {space} ethtool -L rx0 rx 2"));
+    run(&format!("ip netns exec {} ethtool -L tx0 tx 2", bed.sender));
+    until("two queues in use", || interface.status().queues_in_use, |count| *count == 2);
+    // veth runs no program on queues added while it is up (drivers/net/veth.c, veth_set_channels) before its next start.
+    run(&format!("ip -n {space} link set rx0 down && ip -n {space} link set rx0 up"));
+    let mut sender = Sender::open(&bed, 1000, 64);
+    sender.send_paced(20_000, 100_000);
+    until("all seen", || sum(&interface.accounts(), |queue| queue.seen), |seen| *seen == sender.sent);
+    let processed = running.stop();
+    let accounts = interface.detach();
+    assert_closed(&accounts);
+    let passed = sum(&accounts, |queue| queue.passed_no_socket);
+    assert!(passed > 0);
+    assert_eq!(sender.sent, processed + passed + sum(&accounts, QueueAccount::refused));
+}
+
 /// On an interface with the host's own addresses the kernel goes on answering ARP and SSH, and the worker sees it all.
 #[test]
 fn live_a_shared_interface_keeps_working_for_the_host() {

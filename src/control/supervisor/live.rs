@@ -379,7 +379,19 @@ impl Capture for LiveCapture {
         self.ports
             .iter()
             .filter_map(|port| {
-                let reason = match port.interface.status().state {
+                let status = port.interface.status();
+                let reason = match status.state {
+                    // Queues that came after we did: their frames pass to the kernel, counted.
+                    InterfaceState::Running if port.settings.queues.is_empty() => {
+                        let opened = port.queues.len();
+                        if status.queues_in_use as usize <= opened || self.stopped {
+                            return None;
+                        }
+                        format!(
+                            "uses {} receive queues now and {opened} are captured; start again",
+                            status.queues_in_use
+                        )
+                    }
                     InterfaceState::Running => return None,
                     InterfaceState::NoCarrier => {
                         "is down or has no carrier; it goes on by itself when the link is up".into()

@@ -3,26 +3,22 @@
 use super::counters::{Cell, CounterMaps, QueueAccount};
 use super::error::XdpError;
 use super::mirror::Mirror;
-use super::napi;
+use super::nic::{Active, Inside, queue_counts};
 use super::program::{AttachMode, Program};
 use super::rings::{QueueFacts, Rings};
-use super::rss::{self, SymmetricRss};
-use super::settings::{InterfaceSettings, Mode, Shared};
+use super::rss::SymmetricRss;
+use super::settings::{InterfaceSettings, Shared};
 use super::source::{Slot, XdpSource, lock};
-use crate::sys::ethtool::Ethtool;
-use crate::sys::netlink::{Link, LinkCounters, Netlink, XdpAttachment};
+use crate::sys::bpffs;
+use crate::sys::netlink::LinkCounters;
 use crate::sys::netns::Namespace;
-use crate::sys::{bpffs, ethtool};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
-/// How often an interface is looked at. Re-arming must be done within 2 s of its return.
-const WATCH_PERIOD: Duration = Duration::from_millis(100);
 /// Most queues of one interface; the counters of each take 1 KiB and 128 bytes a CPU.
 const QUEUES_MAX: u32 = 1024;
 
@@ -89,42 +85,16 @@ pub struct Interface {
     _lock: UnixDatagram,
 }
 
-struct Inner {
-    settings: InterfaceSettings,
-    namespace: Namespace,
-    maps: Arc<CounterMaps>,
-    slots: Vec<Arc<Slot>>,
-    queue_list: Vec<u32>,
-    active: Mutex<Active>,
-    status: Mutex<InterfaceStatus>,
-    stop: Mutex<bool>,
-    wake: Condvar,
-}
-
-/// What only the watcher and set-up touch.
-struct Active {
-    program: Program,
-    inside: Option<Inside>,
-    /// Index of the interface the program is attached to.
-    index: Option<u32>,
-    mode: AttachMode,
-    rss_before: Option<rss::Saved>,
-    busy_poll_on: bool,
-}
-
-/// Sockets opened inside the interface's namespace.
-struct Inside {
-    netlink: Netlink,
-    ethtool: Ethtool,
-    identity: Option<(u64, u64)>,
-}
-
-impl Inside {
-    fn open(settings: &InterfaceSettings, namespace: &Namespace) -> io::Result<Inside> {
-        let identity = namespace_identity(namespace);
-        let (netlink, ethtool) = namespace.run(|| (Netlink::open(), Ethtool::open(&settings.name)))?;
-        Ok(Inside { netlink: netlink?, ethtool: ethtool?, identity })
-    }
+pub(super) struct Inner {
+    pub(super) settings: InterfaceSettings,
+    pub(super) namespace: Namespace,
+    pub(super) maps: Arc<CounterMaps>,
+    pub(super) slots: Vec<Arc<Slot>>,
+    pub(super) queue_list: Vec<u32>,
+    pub(super) active: Mutex<Active>,
+    pub(super) status: Mutex<InterfaceStatus>,
+    pub(super) stop: Mutex<bool>,
+    pub(super) wake: Condvar,
 }
 
 /// The directory in which an interface's maps and links are pinned.
@@ -442,224 +412,11 @@ impl Inner {
         Ok(source)
     }
 
-    fn bind(&self, queue: u32, mode: AttachMode, mtu_bytes: u32) -> Result<Rings, XdpError> {
+    pub(super) fn bind(&self, queue: u32, mode: AttachMode, mtu_bytes: u32) -> Result<Rings, XdpError> {
         self.namespace
             .run(|| Rings::open(&self.settings, queue, mode, mtu_bytes))
             .map_err(|cause| XdpError::Namespace { interface: self.settings.label(), cause })?
     }
-
-    fn watch(&self) {
-        loop {
-            let stop = lock(&self.stop);
-            let (stop, _) = self
-                .wake
-                .wait_timeout_while(stop, WATCH_PERIOD, |stop| !*stop)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if *stop {
-                return;
-            }
-            drop(stop);
-            for slot in &self.slots {
-                slot.bury();
-            }
-            let state = self.look();
-            let mut status = lock(&self.status);
-            if status.state != state {
-                tracing::info!(interface = %status.interface, ?state, "interface");
-                status.state = state;
-            }
-        }
-    }
-
-    /// Looks at the interface once and puts right what can be.
-    fn look(&self) -> InterfaceState {
-        let mut active = lock(&self.active);
-        let here = namespace_identity(&self.namespace);
-        if active.inside.as_ref().is_none_or(|inside| inside.identity != here) {
-            // The namespace went, or another of the name came: our sockets must not keep the old one alive.
-            active.inside = None;
-            match Inside::open(&self.settings, &self.namespace) {
-                Ok(inside) => active.inside = Some(inside),
-                Err(error) => return self.away(&mut active, error.to_string()),
-            }
-        }
-        let Some(inside) = &mut active.inside else { return self.away(&mut active, "namespace gone".to_owned()) };
-        let link = match inside.netlink.link(&self.settings.name) {
-            Ok(link) => link,
-            Err(error) => return self.away(&mut active, error.to_string()),
-        };
-        let in_use = queue_counts(&inside.ethtool, &link).0;
-        let ours = link.xdp_program == active.program.program_id();
-        if active.index != Some(link.index) || !ours {
-            if active.index.is_some_and(|index| index != link.index) {
-                self.away(&mut active, String::new());
-            }
-            if let Err(error) = self.come_back(&mut active, &link) {
-                return InterfaceState::Away { reason: error.to_string() };
-            }
-        }
-        let mut status = lock(&self.status);
-        status.queues_in_use = in_use;
-        status.mtu_bytes = link.mtu_bytes;
-        if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier }
-    }
-
-    fn away(&self, active: &mut Active, reason: String) -> InterfaceState {
-        if active.index.take().is_some() {
-            for slot in &self.slots {
-                slot.gone.store(true, Release);
-            }
-        }
-        InterfaceState::Away { reason }
-    }
-
-    /// Attaches anew and makes a socket for every open queue, to be taken over by its source.
-    fn come_back(&self, active: &mut Active, link: &Link) -> Result<(), XdpError> {
-        let new_interface = active.index.is_none();
-        let refused = active.attach(&self.settings, &self.namespace, link)?;
-        let attached = active.mode;
-        {
-            let mut status = lock(&self.status);
-            status.attached = attached;
-            status.refused = refused;
-        }
-        if new_interface {
-            if let Err(error) = self.rebind(active, link) {
-                active.index = None; // looked at again in a moment; queues already bound stay so
-                return Err(error);
-            }
-            let rss = active.prepare_nic(&self.settings, &self.namespace, &self.queue_list);
-            lock(&self.status).rss = rss;
-        }
-        // Else the program was taken off by somebody; the sockets are as they were.
-        lock(&self.status).rearmed += 1;
-        Ok(())
-    }
-
-    fn rebind(&self, active: &Active, link: &Link) -> Result<(), XdpError> {
-        for (queue, slot) in self.slots.iter().enumerate() {
-            if !slot.open.load(Acquire) || slot.is_stopped() || slot.bound_to.load(Acquire) == link.index {
-                continue;
-            }
-            let queue = u32::try_from(queue).unwrap_or(u32::MAX);
-            let rings = self.bind(queue, active.mode, link.mtu_bytes)?;
-            active.program.insert_socket(queue, rings.borrowed()).map_err(|error| XdpError::Map {
-                operation: "put the socket into the map",
-                interface: self.settings.label(),
-                cause: error.to_string(),
-            })?;
-            self.maps.add_cell(queue, Cell::Openings, 1);
-            slot.bound_to.store(link.index, Release);
-            slot.deliver(rings);
-            slot.gone.store(false, Release);
-        }
-        Ok(())
-    }
-}
-
-impl Active {
-    /// Attaches to the interface in the best mode allowed; gives what was refused before that worked.
-    fn attach(
-        &mut self,
-        settings: &InterfaceSettings,
-        namespace: &Namespace,
-        link: &Link,
-    ) -> Result<Vec<String>, XdpError> {
-        let current = match link.xdp {
-            XdpAttachment::Native => Some(AttachMode::Native),
-            XdpAttachment::Generic => Some(AttachMode::Generic),
-            _ => None,
-        };
-        let kept = current.filter(|_| self.program.is_pinned_on(link.index));
-        let modes: &[AttachMode] = match (settings.mode, kept) {
-            (Mode::Generic, _) | (Mode::Auto, Some(AttachMode::Generic)) => &[AttachMode::Generic],
-            (Mode::ZeroCopy | Mode::Copy, _) | (Mode::Auto, Some(AttachMode::Native)) => &[AttachMode::Native],
-            (Mode::Auto, None) => &[AttachMode::Native, AttachMode::Generic],
-        };
-        let mut refused = Vec::new();
-        for (number, mode) in modes.iter().enumerate() {
-            let program = &mut self.program;
-            let result = namespace
-                .run(|| program.attach(link.index, *mode, kept))
-                .map_err(|cause| XdpError::Namespace { interface: settings.label(), cause })?;
-            match result {
-                Ok(()) => {
-                    self.index = Some(link.index);
-                    self.mode = self.read_back(settings).unwrap_or(*mode);
-                    return Ok(refused);
-                }
-                Err(cause) => {
-                    let error = attach_error(settings, namespace, link, *mode, cause);
-                    if number + 1 == modes.len()
-                        || matches!(error, XdpError::Foreign { .. } | XdpError::NotPermitted { .. })
-                    {
-                        return Err(error);
-                    }
-                    refused.push(error.to_string());
-                }
-            }
-        }
-        Ok(refused)
-    }
-
-    fn read_back(&mut self, settings: &InterfaceSettings) -> Option<AttachMode> {
-        match self.inside.as_mut()?.netlink.link(&settings.name).ok()?.xdp {
-            XdpAttachment::Generic => Some(AttachMode::Generic),
-            XdpAttachment::Native | XdpAttachment::Offloaded => Some(AttachMode::Native),
-            XdpAttachment::None | XdpAttachment::Several => None,
-        }
-    }
-
-    /// Symmetric RSS and NAPI's patience, both remembered for `restore_nic`.
-    fn prepare_nic(&mut self, settings: &InterfaceSettings, namespace: &Namespace, queues: &[u32]) -> SymmetricRss {
-        if let Some(busy_poll) = &settings.busy_poll {
-            match napi::apply(&self.program, namespace, &settings.name, busy_poll) {
-                Ok(()) => self.busy_poll_on = true,
-                Err(error) => {
-                    tracing::warn!(interface = %settings.label(), %error, "napi_defer_hard_irqs stays as it is")
-                }
-            }
-        }
-        let Some(inside) = &self.inside else {
-            return SymmetricRss::Unsupported { reason: "interface away".to_owned() };
-        };
-        if !settings.symmetric_rss {
-            return SymmetricRss::Unsupported { reason: "switched off in the configuration".to_owned() };
-        }
-        let (outcome, saved) = rss::apply(&inside.ethtool, queues);
-        if self.rss_before.is_none() {
-            self.rss_before = saved;
-        }
-        outcome
-    }
-
-    fn restore_nic(&mut self, settings: &InterfaceSettings, namespace: &Namespace) {
-        if self.busy_poll_on
-            && let Err(error) = napi::restore(&self.program, namespace, &settings.name)
-        {
-            tracing::warn!(interface = %settings.label(), %error, "NAPI settings could not be restored");
-        }
-        if let (Some(saved), Some(inside)) = (self.rss_before.take(), &self.inside)
-            && let Err(error) = rss::restore(&inside.ethtool, &saved)
-        {
-            tracing::warn!(interface = %settings.label(), %error, "RSS settings could not be restored");
-        }
-    }
-}
-
-/// Receive queues in use and receive queues there may be.
-fn queue_counts(ethtool: &Ethtool, link: &Link) -> (u32, u32) {
-    match ethtool.channels() {
-        Ok(ethtool::Channels { rx, rx_max }) if rx > 0 => (rx, rx_max.max(rx)),
-        _ => (link.rx_queues.max(1), link.rx_queues.max(1)),
-    }
-}
-
-/// Device and inode of a named namespace: another namespace of the same name has another.
-fn namespace_identity(namespace: &Namespace) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(Path::new("/run/netns").join(namespace.name()?)).ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }
 
 /// One running process an interface and instance: an abstract socket, which goes with its process whatever kills it.
@@ -686,40 +443,6 @@ fn check_instance(settings: &InterfaceSettings) -> Result<(), XdpError> {
 
 fn no_interface(settings: &InterfaceSettings, namespace: &Namespace, cause: io::Error) -> XdpError {
     XdpError::NoInterface { interface: settings.label(), cause, prefix: namespace.command_prefix() }
-}
-
-fn attach_error(
-    settings: &InterfaceSettings,
-    namespace: &Namespace,
-    link: &Link,
-    mode: AttachMode,
-    cause: io::Error,
-) -> XdpError {
-    let interface = settings.label();
-    match cause.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => XdpError::NotPermitted { operation: "attach to", interface, cause },
-        Some(libc::EBUSY | libc::EEXIST) if link.xdp_program != 0 => XdpError::Foreign {
-            interface,
-            name: settings.name.clone(),
-            program: link.xdp_program,
-            cause,
-            prefix: namespace.command_prefix(),
-        },
-        errno => {
-            let remedy = match errno {
-                Some(libc::EOPNOTSUPP) => "the driver takes no XDP program: use mode = \"generic\" or \"auto\"",
-                Some(libc::ENOSPC) => {
-                    "give the interface as many receive queues as its peer has transmit queues (`ethtool -L`)"
-                }
-                Some(libc::EINVAL | libc::ERANGE) => {
-                    "lower the MTU or switch LRO off (`ethtool -K NAME lro off`), or use mode = \"generic\""
-                }
-                Some(libc::ENODEV) => "the interface has gone",
-                _ => "use mode = \"generic\" or \"auto\"",
-            };
-            XdpError::Attach { interface, mode: mode.name(), cause, remedy }
-        }
-    }
 }
 
 fn speaks_of_loss(name: &str) -> bool {

@@ -14,18 +14,21 @@
 //! leaves the program attached: it passes frames to the kernel, counts them, and the next start takes everything over.
 #![allow(unsafe_code)]
 
+mod bpf;
 mod counters;
 mod error;
 mod frame;
 mod interface;
 mod mirror;
 mod napi;
+mod nic;
 mod offloads;
 mod program;
 mod rings;
 mod rss;
 mod settings;
 mod source;
+mod watch;
 
 pub use counters::{CounterReader, QueueAccount, SocketStatistics};
 pub use error::{XdpError, errno_name};
