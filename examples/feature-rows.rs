@@ -1,8 +1,8 @@
 //! Feature rows of capture files as CSV: `feature-rows CAPTURE... > rows.csv`, or `feature-rows --schema`.
 //!
-//! Every row that a worker would hand to the model, made by the worker's own engine, so that training and scoring see the
-//! same numbers: the engine runs with a scorer that gives every row a score above the threshold, and what comes up is
-//! written down. The columns before the features say which flow it was; labels are joined by them.
+//! Every row that a worker would hand to the model, made by the worker's own engine, so that training and scoring see
+//! the same numbers: the engine runs with a scorer that gives every row a score above the threshold, and what comes up
+//! is written down. The columns before the features say which flow it was; labels are joined by them.
 
 use anyhow::{Context, Result, bail};
 use shrike::clock::Clock;

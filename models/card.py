@@ -46,8 +46,8 @@ def figures(base, report, manifest, captures):
           f"({report['rows']['learnt']} rows), validated on {report['recordings']['validation']} others " \
           f"({report['rows']['validation']} rows)."
     yield ""
-    yield "Validation, by flow (a flow counts as found if any of its rows reaches the threshold) and by attack (if any of"
-    yield "its flows does):"
+    yield "Validation, by flow (a flow counts as found if any of its rows reaches the threshold) and by attack (if any"
+    yield "of its flows does):"
     yield ""
     yield "| truth | flows | at the threshold | share | attacks | found | never seen: share |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -59,11 +59,12 @@ def figures(base, report, manifest, captures):
               + (f"{events['all']} | {events['found']} | " if events else "- | - | ") \
               + (f"{without[family]:.4f} |" if family in without else "- |")
     yield ""
-    yield "\"Never seen\" is the share of flows found by a model that learnt nothing of that family, at its own threshold."
+    yield "\"Never seen\" is the share of flows found by a model that learnt nothing of that family, at its own"
+    yield "threshold."
     yield f"Balanced accuracy {metrics['validation_balanced_accuracy']:.4f}, average precision " \
           f"{metrics['validation_average_precision']:.4f}, false flows " \
-          f"{metrics['validation_false_flows_share'] * 1e6:.0f} in a million. Rows that are no traffic (features drawn " \
-          f"apart from each other) reach the threshold with {report['background_above']:.5f}."
+          f"{metrics['validation_false_flows_share'] * 1e6:.0f} in a million. Rows that are no traffic (features " \
+          f"drawn apart from each other) reach the threshold with {report['background_above']:.5f}."
     yield ""
     yield f"![Recall by family against false alerts on validation]({name}.svg)"
     if captures:
@@ -105,7 +106,8 @@ def draw(path, scores, families, threshold):
             points.append(place(max(share, 1e-4), float((mine > edge).mean()) if len(mine) else 0.0))
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[index]}" stroke-width="2"/>'
-                     f'<text x="{left + plot_w + 12}" y="{top + 20 + 18 * index}" fill="{COLOURS[index]}">{name}</text>')
+                     f'<text x="{left + plot_w + 12}" y="{top + 20 + 18 * index}" fill="{COLOURS[index]}">{name}'
+                     '</text>')
     at = max(float((benign >= threshold).mean()), 1e-4)
     x, y = place(at, 0)
     parts.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{y:.1f}" stroke="#333" stroke-dasharray="4 3"/>'

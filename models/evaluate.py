@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Judges a model on captures it was never trained on: evaluate.py MODEL.json CAPTURES --tool FEATURE_ROWS [--json OUT]
 
-For each folder below CAPTURES/attack and CAPTURES/benign: flows, flows that reach the manifest's threshold, captures with
-at least one such flow. Attack captures hold honest flows too and carry no label per flow, so their share of flows is no
+For each folder below CAPTURES/attack and CAPTURES/benign: flows, flows that reach the manifest's threshold, captures
+with at least one such flow. Attack captures hold honest flows too and carry no label per flow, so their share of flows is no
 recall; "captures with a finding" is the honest figure there. On benign ones every finding is a false alert.
 """
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains the flow model: train.py RECORDINGS --tool FEATURE_ROWS --out models/flow-v1
 
-A small network (32-48-24-1) that scores one flow as it stands. It is to speak only where the lab's attacks are dense and
-nothing else is, so besides benign rows it is shown *background*: rows whose features were drawn independently of each
+A small network (32-48-24-1) that scores one flow as it stands. It is to speak only where the lab's attacks are dense
+and nothing else is, so besides benign rows it is shown *background*: rows whose features were drawn independently of each
 other from what was seen, which look like no traffic at all and are to score low. Without it a network says anything
 about traffic that neither half of the training data resembles.
 
@@ -29,6 +29,8 @@ import rows as lab
 
 SEED = 20261121
 HIDDEN = (48, 24)
+# Columns of the row (checked against the schema), and the packets from which a flow of datagrams has a shape.
+PACKETS, TCP, DATAGRAMS = [1, 2], 26, 16
 EPOCHS = 40
 BATCH = 512
 BATCHES = 150
@@ -91,6 +93,13 @@ def background(rng, x, share, deviation, count):
     return made[moved >= 4]
 
 
+def tells(x):
+    """Can such a row tell at all? One or a few datagrams are the same packets whether a flood, a scan or an honest
+    program sent them; those of attacks are shown as rows that must not score."""
+    packets = np.expm1(x[:, PACKETS]).sum(1)
+    return (x[:, TCP] > 0.5) | (packets > DATAGRAMS - 0.5)
+
+
 def draw_shares(recordings):
     """How often each row is drawn: half of a batch benign, half attacks, and of those every attack of every recording
     alike up to a root, so that floods do not drown the quiet ones."""
@@ -111,7 +120,7 @@ def draw_shares(recordings):
 def train(recordings, seed, epochs=EPOCHS, say=lambda *_: None):
     rng = np.random.default_rng(seed)
     x = np.concatenate([rows.x for rows in recordings]).astype(np.float64)
-    attack = np.concatenate([rows.family for rows in recordings]) > 0
+    attack = (np.concatenate([rows.family for rows in recordings]) > 0) & tells(x)
     share = draw_shares(recordings)
     mean = share @ x
     network = Network(rng, x.shape[1], mean, np.maximum(np.sqrt(share @ (x - mean) ** 2), 0.05))
@@ -238,6 +247,7 @@ def main():
         (check if int(name) % 3 == 0 else learn).append(rows)
         print(f"{name}: {len(rows.x)} rows, {int((rows.family > 0).sum())} of attacks", flush=True)
 
+    assert [columns[index] for index in (*PACKETS, TCP)] == ["packets_out", "packets_in", "tcp"], "train.py is outdated"
     network = train(learn, SEED, say=lambda line: print(line, flush=True))
     path = f"{options.out}.onnx"
     export(network, path, len(schema["features"]))
@@ -282,14 +292,14 @@ def main():
         "output": "score",
         "threshold": threshold,
         "training": {
-            "data": "Recordings of models/lab: nginx, sshd, vsftpd, dnsmasq, iperf3 and small own servers; honest clients "
-                    "with some thirty habits; nmap, hydra, medusa, ncrack, hping3, slowhttptest and own tools; labelled by "
-                    "who was started as what.",
+            "data": "Recordings of models/lab: nginx, sshd, vsftpd, dnsmasq, iperf3 and small own servers; honest "
+                    "clients with some thirty habits; nmap, hydra, medusa, ncrack, hping3, slowhttptest and own tools; "
+                    "labelled by who was started as what.",
             "recordings": len(learn),
             "rows": int(len(learnt)),
             "seed": SEED,
-            "threshold_rule": f"at most 1 benign flow in {round(1 / FALSE_FLOWS_PER_FLOW)} of the validation recordings, "
-                              f"plus {MARGIN} in logits, at least {FLOOR}",
+            "threshold_rule": f"at most 1 benign flow in {round(1 / FALSE_FLOWS_PER_FLOW)} of the validation "
+                              f"recordings, plus {MARGIN} in logits, at least {FLOOR}",
         },
         "metrics": report["metrics"],
         "golden": [{"row": [number(value) for value in row], "score": number(score)}

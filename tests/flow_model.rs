@@ -26,7 +26,8 @@ fn rows(model: &Model) -> Vec<FeatureRow> {
     golden.iter().copied().chain(moved).cycle().take(BATCH_MAX).collect()
 }
 
-/// Loading compares with the scores that Python's ONNX Runtime gave the golden rows; here once more, and both kinds occur.
+/// Loading compares with the scores that Python's ONNX Runtime gave the golden rows; here once more, and both kinds
+/// occur.
 #[test]
 fn golden_rows_score_as_in_python() {
     let Some(model) = model("golden_rows_score_as_in_python") else { return };

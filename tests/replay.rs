@@ -58,7 +58,8 @@ fn a_day_in_small_gives_these_lines_with_any_number_of_workers() {
 #[test]
 fn the_summary_has_what_it_promises() {
     let summary = json(&replay(&[golden("day.pcap.gz").to_str().unwrap(), "--json"], &[]));
-    for (number, name) in [(559, "packets"), (87, "flows"), (0, "scored"), (0, "shed"), (1, "files"), (0, "steps_back")] {
+    for (number, name) in [(559, "packets"), (87, "flows"), (0, "scored"), (0, "shed"), (1, "files"), (0, "steps_back")]
+    {
         assert_eq!(summary[name], number, "{name}");
     }
     assert!(summary["bytes"].as_u64().is_some_and(|bytes| bytes > 90_000), "{summary}");
@@ -94,7 +95,9 @@ fn feature_rows_are_a_table() {
     json(&replay(&[golden("day.pcap.gz").to_str().unwrap(), "--json", "--features", rows.to_str().unwrap()], &[]));
     let text = std::fs::read_to_string(&rows).unwrap();
     let columns = text.lines().next().unwrap().split(',').count();
-    assert!(columns > 7 && text.starts_with("time_ns,source,source_port,destination,destination_port,protocol,packets,"));
+    assert!(
+        columns > 7 && text.starts_with("time_ns,source,source_port,destination,destination_port,protocol,packets,")
+    );
     assert!(text.lines().all(|line| line.split(',').count() == columns));
     assert!(text.lines().count() > 87, "a row for every flow at least");
 }

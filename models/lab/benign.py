@@ -308,7 +308,7 @@ def plan_of(rng):
 
 
 def conversation(actor, server):
-    """Any protocol: the lab cannot have every program, but it can have every shape. One to a few in a row, as clients do."""
+    """Any protocol: the lab cannot have every program, but it can have every shape. One to a few in a row."""
     rng = actor.rng
     port, plan = rng.choice(server.talk_ports), plan_of(rng)
     for _ in range(rng.choice([1, 1, 1, 2, 5])):

@@ -81,7 +81,7 @@ def label(keys, labels):
 
 
 def attack_at(attacks, at, source):
-    """The attack that `source` (None: a forged address, so a flood) had under way, or had ended last, at that moment."""
+    """The attack that `source` (None: a forged address, so a flood) had under way, or had ended last, at `at`."""
     best = (-1, -1)
     for number, event in enumerate(attacks):
         forged = source is None and "--rand-source" in event["command"]
@@ -120,8 +120,8 @@ def make_csv(tool, capture, csv):
 
 
 def picked_up(directory, tool, keys, x):
-    """Rows as a sensor sees them that is started in mid-traffic: the recording from two later moments on, of which those
-    rows are kept that the whole recording does not have."""
+    """Rows as a sensor sees them that is started in mid-traffic: the recording from two later moments on, of which
+    those rows are kept that the whole recording does not have."""
     csv = f"{directory}/rows-picked-up.csv"
     if not os.path.exists(csv):
         with open(f"{csv}.part", "w") as out:

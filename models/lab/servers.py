@@ -13,7 +13,8 @@ from network import enter
 SIZES = {"tiny": 180, "page": 6_000, "image": 60_000, "big": 1_500_000, "huge": 6_000_000}
 
 # Where protocols live that the lab has no program for; conversations of any shape take place on them.
-TALK_PORTS = [25, 110, 143, 389, 445, 465, 587, 631, 873, 993, 1433, 1521, 2049, 3306, 3389, 5432, 5900, 6379, 8081, 9200]
+TALK_PORTS = [25, 110, 143, 389, 445, 465, 587, 631, 873, 993, 1433, 1521, 2049, 3306, 3389, 5432, 5900, 6379, 8081,
+              9200]
 
 
 def ports(rng):
@@ -69,7 +70,7 @@ def _nginx(network, host, work, rng):
         out.write(f"alice:{password}\n")
     places = f"""
         root {root};
-        location /api/ {{ default_type application/json; return 200 '{{"ok":true,"pad":"{"x" * rng.randrange(400)}"}}'; }}
+        location /api/ {{ default_type application/json; return 200 '{{"pad":"{"x" * rng.randrange(400)}"}}'; }}
         location /form {{ return 403 'Login failed'; }}
         location /upload {{ client_max_body_size 20m; return 200 'stored'; }}
         location /admin/ {{ auth_basic "lab"; auth_basic_user_file {work}/htpasswd; alias {root}/; }}

@@ -1,7 +1,7 @@
 //! `cargo run --release --example batch-control`: the scoring controller's trade in a table, in virtual time.
 //!
-//! What waiting costs and saves at each rate, and the step test side by side with textbook AIMD. The numbers depend on the
-//! cost curve only; give a model's manifest to use the curve measured on this machine instead of the typical one.
+//! What waiting costs and saves at each rate, and the step test side by side with textbook AIMD. The numbers depend on
+//! the cost curve only; give a model's manifest to use the curve measured on this machine instead of the typical one.
 
 #[allow(dead_code)] // the test uses the RX side
 mod simulator;

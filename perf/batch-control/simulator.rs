@@ -1,8 +1,9 @@
 //! Virtual time for the two batch controllers: seeded, exact, no clock and no sleep.
 //!
-//! Scoring is a single server with Poisson arrivals (also of bursts), the measured cost curve, service-time jitter and an
-//! inference that may slow down for a while. The RX ring is a worker's loop over a ring that fills meanwhile. Both run the
-//! controllers of `dataplane::worker::batch` as they are, and the scoring side also runs textbook AIMD in their place.
+//! Scoring is a single server with Poisson arrivals (also of bursts), the measured cost curve, service-time jitter and
+//! an inference that may slow down for a while. The RX ring is a worker's loop over a ring that fills meanwhile. Both
+//! run the controllers of `dataplane::worker::batch` as they are, and the scoring side also runs textbook AIMD in
+//! their place.
 
 use shrike::dataplane::score::{BACKLOG_MAX, CostCurve};
 use shrike::dataplane::worker::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
@@ -221,7 +222,8 @@ pub struct RxOutcome {
     pub cap: u32,
 }
 
-/// A worker's loop over a ring of 2048 frames: a read costs `read_ns` and each frame `frame_ns` times the phase's slowness.
+/// A worker's loop over a ring of 2048 frames: a read costs `read_ns` and each frame `frame_ns` times the phase's
+/// slowness.
 pub fn receive(
     settings: &RxSettings,
     state: &mut RxState,

@@ -52,7 +52,8 @@ pub enum Placement {
 }
 
 impl CostCurve {
-    /// A network of 40-64-32-1 on a server core of 2024 (`perf/batch-control`): what is assumed before a model is measured.
+    /// A network of 40-64-32-1 on a server core of 2024 (`perf/batch-control`): what is assumed before a model is
+    /// measured.
     pub const TYPICAL: CostCurve = CostCurve {
         points: [
             (1, 2_200),

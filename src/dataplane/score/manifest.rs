@@ -1,6 +1,8 @@
-//! The manifest beside every model: what the file must hash to, which rows it was made for, and how to see that it works.
+//! The manifest beside every model: what the file must hash to, which rows it was made for, and how to see that it
+//! works.
 //!
-//! A manifest is untrusted until [`Manifest::parse`] has accepted it; that is a pure function of the bytes and is fuzzed.
+//! A manifest is untrusted until [`Manifest::parse`] has accepted it; that is a pure function of the bytes and is
+//! fuzzed.
 
 use crate::dataplane::features::{COUNT, FEATURES, FeatureRow, SCHEMA_VERSION};
 use serde::{Deserialize, Serialize};

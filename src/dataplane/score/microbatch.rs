@@ -6,9 +6,9 @@ use crate::dataplane::features::{COUNT, FeatureRow};
 use crate::units::Timestamp;
 
 /// Rows that can wait. One turn of a queue makes at most a burst (256) and an expiry budget (64) of them due, on top of
-/// what already waits for company (below [`BATCH_MAX`]): all that fits, so rows are shed only when calls fail to keep up
-/// over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 512 rows of 128
-/// bytes are 64 KiB a queue.
+/// what already waits for company (below [`BATCH_MAX`]): all that fits, so rows are shed only when calls fail to keep
+/// up over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 512 rows of
+/// 128 bytes are 64 KiB a queue.
 pub const BACKLOG_MAX: usize = 512;
 
 /// Rows that wait for the next calls, with what is needed to act on their scores. First in, first out.
@@ -69,8 +69,8 @@ impl<T: Copy> Microbatch<T> {
         self.times.get(self.done).copied().unwrap_or(Timestamp(u64::MAX))
     }
 
-    /// Scores the oldest rows, at most `call_max` (B_max of the model's placement), in one call and hands (tag, row, score)
-    /// to `each`. They leave the backlog in any case. Returns how many.
+    /// Scores the oldest rows, at most `call_max` (B_max of the model's placement), in one call and hands (tag, row,
+    /// score) to `each`. They leave the backlog in any case. Returns how many.
     ///
     /// # Errors
     /// As [`Scorer::score`]; the rows of the call are given up, `each` is not called.

@@ -108,7 +108,8 @@ impl Model {
     }
 
     /// The `limit` features that did most for the score of `row`, largest first: each is set to its training median in
-    /// turn and the fall of the score is what it contributed. One call of `COUNT + 1` rows; for alerts, not for packets.
+    /// turn and the fall of the score is what it contributed. One call of `COUNT + 1` rows; for alerts, not for
+    /// packets.
     ///
     /// # Errors
     /// As [`Scorer::score`].

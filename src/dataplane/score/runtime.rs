@@ -18,7 +18,8 @@ pub const LIBRARY_BYTES: u64 = 29_352_200;
 pub const LIBRARY_VARIABLE: &str = "SHRIKE_ONNXRUNTIME";
 
 /// Where the library may lie, best first: what the operator configured and nothing else; else what the environment says
-/// and nothing else; else `models/runtime/` under the working directory, the executable's folder and the folders above it.
+/// and nothing else; else `models/runtime/` under the working directory, the executable's folder and the folders above
+/// it.
 pub fn candidates(configured: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = configured {
         return vec![path.to_owned()];

@@ -11,7 +11,8 @@ use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{Outlet, Tensor, TensorElementType, TensorRef, ValueType};
 use std::path::Path;
 
-/// A model session and its output buffers. Owned by one queue and moved with it; a call runs on the calling thread only.
+/// A model session and its output buffers. Owned by one queue and moved with it; a call runs on the calling thread
+/// only.
 ///
 /// Output buffers are made once for every batch size, so no row is padded or copied: a call of `n` rows reads the rows
 /// where they lie and writes into the buffer of size `n`. The runtime itself still allocates some 30 times a call; that

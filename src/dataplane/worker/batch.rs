@@ -1,13 +1,14 @@
 //! The two batch controllers: pure functions of settings, state and one observation, with nothing in common but that.
 //!
-//! RX is greedy and bounded: take what is there up to a cap, never wait; feedback moves only the cap. Scoring gains from
-//! waiting, because a row in a full batch costs a twentieth of a row alone: it waits a bounded time for a target, and a
-//! drain takes the whole backlog. The target shrinks only when the *service time* of such a batch exceeds its budget,
-//! never because of queueing: cutting the batch on end-to-end latency raises the cost of a row just when there are too
-//! many of them, and the queue never recovers (`tests/batch_control.rs` shows textbook AIMD doing so).
+//! RX is greedy and bounded: take what is there up to a cap, never wait; feedback moves only the cap. Scoring gains
+//! from waiting, because a row in a full batch costs a twentieth of a row alone: it waits a bounded time for a target,
+//! and a drain takes the whole backlog. The target shrinks only when the *service time* of such a batch exceeds its
+//! budget, never because of queueing: cutting the batch on end-to-end latency raises the cost of a row just when there
+//! are too many of them, and the queue never recovers (`tests/batch_control.rs` shows textbook AIMD doing so).
 //!
-//! Neither remembers an overload: for a given input each has one fixed point and reaches it from above and from below, so
-//! the state after is the state before. A plain dead band would not do, since it keeps the side it was entered from.
+//! Neither remembers an overload: for a given input each has one fixed point and reaches it from above and from below,
+//! so the state after is the state before. A plain dead band would not do, since it keeps the side it was entered
+//! from.
 
 use crate::dataplane::score::{BATCH_MAX, CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS};
 use crate::units::MICROSECOND;
@@ -60,8 +61,8 @@ pub struct RxSettings {
     pub maximum: u32,
     /// Longest time a burst may take, scoring apart, nanoseconds: frames behind it wait that long.
     pub burst_budget_ns: u64,
-    /// Reads in a row that must find less than half the cap before it is halved. Too few, and every gap in a stream makes
-    /// the next burst start small; too many, and the cap outlives its cause.
+    /// Reads in a row that must find less than half the cap before it is halved. Too few, and every gap in a stream
+    /// makes the next burst start small; too many, and the cap outlives its cause.
     pub patience: u32,
 }
 
@@ -108,9 +109,9 @@ impl RxState {
         self.cap as usize
     }
 
-    /// After a read that found `waiting` frames in a ring of `capacity` (0: the source cannot tell). Doubles when the ring
-    /// held a whole burst; halves when it held less than half of one for `patience` reads. For a constant `waiting` the one
-    /// fixed point is the cap with `cap / 2 <= waiting < cap`.
+    /// After a read that found `waiting` frames in a ring of `capacity` (0: the source cannot tell). Doubles when the
+    /// ring held a whole burst; halves when it held less than half of one for `patience` reads. For a constant
+    /// `waiting` the one fixed point is the cap with `cap / 2 <= waiting < cap`.
     #[inline]
     #[must_use]
     pub fn step(self, settings: &RxSettings, waiting: u32, capacity: u32) -> RxState {
@@ -139,7 +140,8 @@ impl RxState {
     }
 
     /// After a burst of `frames` that was timed (one in 16 is): smooths the cost of a frame over some 16 such bursts. A
-    /// sample counts at most fourfold the average: when the kernel took the core for a while, that says nothing of frames.
+    /// sample counts at most fourfold the average: when the kernel took the core for a while, that says nothing of
+    /// frames.
     #[must_use]
     pub fn timed(self, frames: usize, took_ns: u64) -> RxState {
         // Small bursts are dominated by what a burst costs, however many frames it has.
@@ -178,7 +180,8 @@ pub struct ScoreSettings {
     pub minimum: u32,
     /// Highest target, and most rows of one call.
     pub maximum: u32,
-    /// Longest time the oldest row waits, nanoseconds. At 300 000 rows a second (`perf/batch-control`) 50 us cost a core
+    /// Longest time the oldest row waits, nanoseconds. At 300 000 rows a second (`perf/batch-control`) 50 us cost a
+    /// core
     /// 6.6 %, 200 us 3.5 % and 500 us 2.9 %; every flow's score is later by as much.
     pub wait_ns: u64,
     /// What one call of the model may take, nanoseconds: no longer between two reads of the ring.
@@ -201,9 +204,9 @@ impl Default for ScoreSettings {
 }
 
 impl ScoreSettings {
-    /// These settings for a model of measured cost: no call larger than fits into the budget between two reads of the ring.
-    /// Where not even one row fits, single rows are the least harm; [`CostCurve::placement`] tells so to `doctor` and
-    /// status.
+    /// These settings for a model of measured cost: no call larger than fits into the budget between two reads of the
+    /// ring. Where not even one row fits, single rows are the least harm; [`CostCurve::placement`] tells so to
+    /// `doctor` and status.
     #[must_use]
     pub fn for_model(self, cost: &CostCurve) -> ScoreSettings {
         let most = cost.largest_within(self.service_budget_ns, BATCH_MAX).max(1) as u32;
@@ -243,10 +246,10 @@ impl ScoreState {
         rows >= self.target as usize || waited_ns >= settings.wait_ns
     }
 
-    /// After a call for `rows` that took `service_ns`. How slow the call was against the measured curve is carried over to
-    /// the target's size, so that a large drain in an overload says as much as a small one in silence. The target seeks the
-    /// largest size whose usual service time fits: steps of an eighth while they fit, single ones near the edge, and one
-    /// call that was interrupted costs one step.
+    /// After a call for `rows` that took `service_ns`. How slow the call was against the measured curve is carried
+    /// over to the target's size, so that a large drain in an overload says as much as a small one in silence. The
+    /// target seeks the largest size whose usual service time fits: steps of an eighth while they fit, single ones
+    /// near the edge, and one call that was interrupted costs one step.
     #[must_use]
     pub fn step(self, settings: &ScoreSettings, rows: usize, service_ns: u64) -> ScoreState {
         if settings.fixed.is_some() || rows == 0 {
