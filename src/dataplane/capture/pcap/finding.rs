@@ -59,7 +59,7 @@ pub enum FindingKind {
     /// The file could not be read further, or its compressed form is damaged; reading stopped there.
     Read,
     /// Capture time steps back by much, as where a file begins before the one before it ended; its frames were given
-    /// later times, so that time goes on.
+    /// later times, so that time goes on. Or what was added so far is added no more.
     TimeShift,
     /// A later file of several could not be opened or is no capture; it was skipped.
     Skipped,

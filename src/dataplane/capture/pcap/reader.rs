@@ -56,32 +56,45 @@ pub struct Reader {
 /// and multi-queue captures are disordered by milliseconds; a clock that is set back while capturing steps by seconds.
 const DISORDER_MAX_NS: u64 = 10 * SECOND;
 
+/// Once the time line is no longer the files' own, a leap ahead beyond this is another recording too, nanoseconds: else
+/// files of different years in any order would add their leaps up until time overflows.
+const LEAP_MAX_NS: u64 = 3600 * SECOND;
+
+/// Latest capture time believed (the year 2262): whoever reckons with time-outs has room for them above it. What claims to
+/// be later is damage or malice and gets the time of the frame before it.
+const TIME_MAX: u64 = i64::MAX as u64;
+
 /// Capture time as the one clock of a replay: it never steps back, whatever the files say, and it is made here, before
 /// frames are split between workers, so that every worker goes by the same times.
 #[derive(Clone, Copy, Debug, Default)]
 struct Timeline {
     latest: u64,
+    /// What is added to the files' own times.
     shift: u64,
 }
 
 impl Timeline {
-    /// Time of the next frame. Small disorder is levelled; after a large step back time goes on from where it was.
+    /// Time of the next frame. Small disorder is levelled; after a large step back time goes on from where it was, and
+    /// returns to the files' own time as soon as a recording has caught up with it.
     #[inline(always)]
     fn place(&mut self, time: u64) -> Placed {
         let placed = time.saturating_add(self.shift);
-        if placed >= self.latest {
+        let leap_max = if self.shift == 0 { TIME_MAX } else { LEAP_MAX_NS };
+        if placed >= self.latest && placed - self.latest <= leap_max && placed <= TIME_MAX {
             self.latest = placed;
             return Placed::InOrder(placed);
         }
-        self.step_back(time, placed)
+        self.out_of_order(time, placed)
     }
 
     #[cold]
-    fn step_back(&mut self, time: u64, placed: u64) -> Placed {
-        if self.latest - placed <= DISORDER_MAX_NS {
+    fn out_of_order(&mut self, time: u64, placed: u64) -> Placed {
+        let step_back = self.latest.saturating_sub(placed);
+        if time > TIME_MAX || (1..=DISORDER_MAX_NS).contains(&step_back) {
             return Placed::Levelled(self.latest);
         }
         self.shift = self.latest.saturating_sub(time);
+        self.latest = self.latest.max(time);
         Placed::Shifted(self.latest)
     }
 }
@@ -199,7 +212,7 @@ impl Reader {
             Placed::Shifted(time) => {
                 record.time = time;
                 let detail = format!(
-                    "capture time steps back to {}; from here on {:.3} s are added to it",
+                    "capture time goes to {}; from here on {:.3} s are added to it",
                     Timestamp(stands).to_rfc3339(),
                     self.timeline.shift as f64 / SECOND as f64
                 );

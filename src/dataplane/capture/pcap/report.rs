@@ -38,7 +38,7 @@ impl Report {
         self.consumed.iter().map(|part| part.load(Relaxed)).sum()
     }
 
-    /// Frames whose capture time lay before that of a frame before them; they were given the later time.
+    /// Frames at which the files' own time did not simply go on, and that were given another.
     pub fn steps_back(&self) -> u64 {
         self.steps_back.load(Relaxed)
     }

@@ -298,7 +298,38 @@ fn disorder_is_levelled_and_a_new_recording_follows_the_old() {
     assert_eq!(times, [100, 105, 105, 105, 106, 106, 108, 108, 112]);
     assert_eq!((kinds(&source), source.report().steps_back()), (vec![FindingKind::TimeShift], 4));
     let text = source.report().findings().0[0].to_string();
-    assert!(text.contains("test: byte 109: time_shift: capture time steps back to 1970-01-01T00:00:03"), "{text}");
+    assert!(text.contains("test: byte 109: time_shift: capture time goes to 1970-01-01T00:00:03"), "{text}");
+}
+
+#[test]
+fn recordings_of_any_years_in_any_order_add_no_leaps_up() {
+    let year = 365 * 86_400;
+    let mut file = Writer::new(false);
+    file.classic(0xa1b2_c3d4, (2, 4), 1);
+    let seconds =
+        [10 * year, 10 * year + 1, 3 * year, 3 * year + 2, 8 * year, 8 * year + 3, 9 * year, 11 * year, 11 * year + 4];
+    for second in seconds {
+        file.record(second, 0, 1, 1, &[0]);
+    }
+    let mut source = source(&file.bytes);
+    let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| (frame.time / SECONDS) as u32).collect();
+    let end = 10 * year + 1;
+    // The last one is later than everything: its own time again.
+    assert_eq!(times, [10 * year, end, end, end + 2, end + 2, end + 5, end + 5, 11 * year, 11 * year + 4]);
+    assert_eq!(kinds(&source), [FindingKind::TimeShift; 4]);
+}
+
+#[test]
+fn absurd_times_are_not_believed() {
+    let mut file = Writer::new(false);
+    file.section().interface(1, 0, &[(9, &[9])]).interface(1, 0, &[(9, &[0])]).interface(1, 0, &[(14, &[0x7f; 8])]);
+    for (interface, ticks) in [(0, 5), (0, u64::MAX), (1, u64::MAX), (2, 1), (0, 7), (0, u64::MAX >> 1), (0, 9)] {
+        file.enhanced(interface, ticks, 1, &[0]);
+    }
+    let mut source = source(&file.bytes);
+    let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| frame.time).collect();
+    let end = i64::MAX as u64;
+    assert_eq!(times, [5, 5, 5, 5, 7, end, end]);
 }
 
 #[test]
