@@ -1,4 +1,4 @@
-//! Comparing eight 16-bit tags at once.
+//! Comparing eight tags, or eight slots, at once.
 
 /// A bit for every one of `tags` that equals `tag`, the first in bit 0.
 ///
@@ -25,6 +25,29 @@ pub fn matches(tags: &[u16; 8], tag: u16) -> u32 {
     }
 }
 
+/// A bit for every one of `slots` that equals `slot`, the first in bit 0.
+#[inline(always)]
+pub fn matches_u32(slots: &[u32; 8], slot: u32) -> u32 {
+    #[cfg(all(target_arch = "x86_64", target_feature = "avx2", not(miri)))]
+    {
+        use std::arch::x86_64::{
+            _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi32,
+        };
+        // SAFETY: AVX2 was compiled in, as the `cfg` above proves. The load is of 32 bytes behind a reference to 32
+        // bytes, without demands on alignment; the rest works on registers. Nobody can break it.
+        let mask = unsafe {
+            let slots = _mm256_loadu_si256(std::ptr::from_ref(slots).cast());
+            let equal = _mm256_cmpeq_epi32(slots, _mm256_set1_epi32(slot.cast_signed()));
+            _mm256_movemask_ps(_mm256_castsi256_ps(equal))
+        };
+        mask.cast_unsigned()
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2", not(miri))))]
+    {
+        (0_u32..).zip(slots).fold(0, |mask, (way, own)| mask | u32::from(*own == slot) << way)
+    }
+}
+
 /// The same without intrinsics.
 #[cfg(any(test, not(all(target_arch = "x86_64", not(miri)))))]
 fn plain(tags: &[u16; 8], tag: u16) -> u32 {
@@ -42,5 +65,7 @@ mod tests {
             assert_eq!(matches(&tags, tag), plain(&tags, tag), "{tag}");
         }
         assert_eq!(matches(&tags, 7), 0b1000_0101);
+        assert_eq!(matches_u32(&[9, 0, 9, u32::MAX, 1, 1 << 31, 7, 9], 9), 0b1000_0101);
+        assert_eq!(matches_u32(&[9, 0, 9, u32::MAX, 1, 1 << 31, 7, 9], 1 << 31), 0b0010_0000);
     }
 }

@@ -60,14 +60,15 @@ impl Bucket {
     /// Takes the entry of `slot` out; `false` if it is not here.
     #[inline]
     pub(super) fn take(&mut self, slot: u32) -> bool {
-        for (tag, own) in self.tags.iter_mut().zip(&mut self.slots) {
-            if *own == slot {
+        let way = crate::sys::tags::matches_u32(&self.slots, slot).trailing_zeros() as usize;
+        match (self.tags.get_mut(way), self.slots.get_mut(way)) {
+            (Some(tag), Some(place)) => {
                 *tag = 0;
-                *own = NONE;
-                return true;
+                *place = NONE;
+                true
             }
+            _ => false,
         }
-        false
     }
 
     /// Has any key of this bucket gone to its second one?

@@ -320,10 +320,13 @@ impl FlowRecord {
     /// [`FlowRecord::update`] with the sign for the wheel, `gap` nanoseconds after the latest packet.
     #[inline(always)]
     pub(super) fn observe(&mut self, packet: &Packet, gap: u64) -> Signals {
-        if (packet.tcp_flags & Self::CONTROL) | self.unsettled != 0 {
-            return self.observe_young(packet, gap);
-        }
-        self.count(packet, gap)
+        if self.is_plain(packet) { self.count(packet, gap) } else { self.observe_young(packet, gap) }
+    }
+
+    /// Is there nothing to this packet but to count it?
+    #[inline(always)]
+    pub(super) fn is_plain(&self, packet: &Packet) -> bool {
+        (packet.tcp_flags & Self::CONTROL) | self.unsettled == 0
     }
 
     /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
@@ -345,8 +348,9 @@ impl FlowRecord {
 
     /// What every packet adds; the events that its number brings.
     #[inline(always)]
-    fn count(&mut self, packet: &Packet, gap: u64) -> Signals {
-        self.last_seen = self.last_seen.after(gap);
+    pub(super) fn count(&mut self, packet: &Packet, gap: u64) -> Signals {
+        // Cannot wrap: the sum is the packet's time, or `gap` is 0.
+        self.last_seen = Timestamp(self.last_seen.0.wrapping_add(gap));
         let gap = gap as i64 as f32;
         self.gap_squares = square_sum(gap, self.gap_squares);
         if to_half(gap) > self.gap_max {

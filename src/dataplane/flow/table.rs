@@ -115,6 +115,9 @@ pub struct FlowTable {
     settings: Settings,
     /// Shortest of the time-outs, nanoseconds.
     shortest_ns: u64,
+    /// More flows than this: emergency. Fewer than the second: no longer.
+    emergency_above: u32,
+    emergency_below: u32,
     flows: u32,
     half_open: u32,
     emergency: bool,
@@ -144,6 +147,8 @@ impl FlowTable {
                 .min(settings.unanswered_ns)
                 .min(settings.closed_ns)
                 .min(settings.datagram_ns),
+            emergency_above: capacity - capacity / 16,
+            emergency_below: capacity - capacity / 4,
             settings: Settings { capacity, ..settings },
             flows: 0,
             half_open: 0,
@@ -244,7 +249,7 @@ impl FlowTable {
         self.wheel.schedule(Lane::HalfOpen, slot, tick(now.after(self.settings.unanswered_ns)));
         self.flows += 1;
         self.half_open += 1;
-        if self.flows > self.emergency_above() {
+        if self.flows > self.emergency_above {
             self.emergency = true;
         }
         Insert::New(index)
@@ -264,23 +269,17 @@ impl FlowTable {
         ended: impl FnMut(Ended<'_>),
     ) -> Option<(FlowIndex, &FlowRecord, Signals)> {
         let (slot, signals) = match self.records.get_mut(hint as usize) {
-            Some(record)
-                if packet.tcp_flags & tcp_flags::SYN == 0
-                    && record.is_fresh(&packet.key, packet.time, self.shortest_ns) =>
-            {
-                (hint, record.observe(packet, record.fresh_gap(packet.time)))
+            Some(record) if record.is_fresh(&packet.key, packet.time, self.shortest_ns) => {
+                if record.is_plain(packet) {
+                    (hint, record.count(packet, record.fresh_gap(packet.time)))
+                } else {
+                    self.account_young(packet, hint, ended)?
+                }
             }
-            _ => {
-                let slot = self.admit(packet, hint, ended)?;
-                let record = self.records.get_mut(slot as usize)?;
-                (slot, record.observe(packet, record.gap(packet.time)))
-            }
+            _ => self.account_elsewhere(packet, hint, ended)?,
         };
-        if signals.has(Signals::MOVED) {
-            self.moved(slot);
-        }
         let record = self.records.get(slot as usize)?;
-        Some((FlowIndex { slot, generation: record.generation }, record, signals.without(Signals::MOVED)))
+        Some((FlowIndex { slot, generation: record.generation }, record, signals))
     }
 
     /// An ICMP error at `now` quoted the flow: an unanswered flow becomes closed and [`Signals::REFUSED`] is reported.
@@ -412,21 +411,46 @@ impl FlowTable {
         None
     }
 
-    /// The slot of a packet's flow when that is not plainly the hinted one: found elsewhere, overdue, begun anew, or new.
+    /// A packet of the flow in `slot` that has more to it than counting.
     #[inline(never)]
-    fn admit(&mut self, packet: &Packet, hint: u32, mut ended: impl FnMut(Ended<'_>)) -> Option<u32> {
-        const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
+    fn account_young(&mut self, packet: &Packet, slot: u32, ended: impl FnMut(Ended<'_>)) -> Option<(u32, Signals)> {
+        if packet.tcp_flags & tcp_flags::SYN != 0 {
+            return self.account_elsewhere(packet, slot, ended);
+        }
+        self.observe(packet, slot)
+    }
+
+    /// A packet whose flow is not plainly the hinted one: found elsewhere, overdue, begun anew, or new.
+    #[inline(never)]
+    fn account_elsewhere(
+        &mut self,
+        packet: &Packet,
+        hint: u32,
+        mut ended: impl FnMut(Ended<'_>),
+    ) -> Option<(u32, Signals)> {
         let mut found = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended);
-        if packet.tcp_flags & SYN_KIND == tcp_flags::SYN {
-            found = self.unless_reused(found, packet.time, &mut ended);
+        if found.is_some() {
+            found = self.unless_reused(found, packet, &mut ended);
         }
-        match found {
-            Some(index) => Some(index.slot),
+        let index = match found {
+            Some(index) => index,
             None => match self.insert(packet.hash, &packet.key, packet.time, ended) {
-                Insert::New(index) => Some(index.slot),
-                Insert::Full => None,
+                Insert::New(index) => index,
+                Insert::Full => return None,
             },
+        };
+        self.observe(packet, index.slot)
+    }
+
+    /// Accounts a packet to a record and moves the flow on the wheel if need be.
+    #[inline(always)]
+    fn observe(&mut self, packet: &Packet, slot: u32) -> Option<(u32, Signals)> {
+        let record = self.records.get_mut(slot as usize)?;
+        let signals = record.observe(packet, record.gap(packet.time));
+        if signals.has(Signals::MOVED) {
+            self.moved(slot);
         }
+        Some((slot, signals.without(Signals::MOVED)))
     }
 
     /// A bare SYN on a closing or closed flow: the same ports begin anew, and the old flow ends at this moment.
@@ -434,14 +458,15 @@ impl FlowTable {
     fn unless_reused(
         &mut self,
         found: Option<FlowIndex>,
-        now: Timestamp,
+        packet: &Packet,
         ended: &mut impl FnMut(Ended<'_>),
     ) -> Option<FlowIndex> {
+        const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
         let index = found?;
-        if self.get(index)?.state() < TcpState::Closing {
+        if packet.tcp_flags & SYN_KIND != tcp_flags::SYN || self.get(index)?.state() < TcpState::Closing {
             return found;
         }
-        self.end(index.slot, EndReason::Closed, now, ended);
+        self.end(index.slot, EndReason::Closed, packet.time, ended);
         None
     }
 
@@ -506,7 +531,7 @@ impl FlowTable {
         }
         self.wheel.give_free(slot);
         self.flows = self.flows.saturating_sub(1);
-        if self.emergency && self.flows < self.emergency_below() {
+        if self.emergency && self.flows < self.emergency_below {
             self.emergency = false;
         }
     }
@@ -552,7 +577,7 @@ impl FlowTable {
     #[inline]
     fn give_up_or_put_back(&mut self, slot: u32, end: u64, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) -> bool {
         let Some(record) = self.records.get(slot as usize) else { return false };
-        let deadline = record.last_seen.after(record.timeout_ns(&self.settings));
+        let deadline = record.last_seen.after(self.settings.unanswered_ns);
         if tick(deadline) >= end {
             self.wheel.unlink(slot);
             self.wheel.schedule(Lane::HalfOpen, slot, tick(deadline));
@@ -602,14 +627,6 @@ impl FlowTable {
                 _ => break,
             }
         }
-    }
-
-    fn emergency_above(&self) -> u32 {
-        self.settings.capacity - self.settings.capacity / 16
-    }
-
-    fn emergency_below(&self) -> u32 {
-        self.settings.capacity - self.settings.capacity / 4
     }
 
     /// The bucket that takes a new key; `None` if both are full.
