@@ -7,10 +7,13 @@
 # then move it to fuzz/corpus/TARGET, where every test run replays it.
 . "$(dirname "$0")/lib.sh"
 
-targets() { sed -n 's/^    ("\([a-z_]*\)", [a-z_]*),$/\1/p' src/fuzzing.rs; }
+targets() { grep -oE '\("[a-z_]+", [a-z_]+\)' src/fuzzing.rs | cut -d'"' -f2; }
 
 export CARGO_TARGET_DIR=$ROOT/target/fuzz RUSTC_WRAPPER=$ROOT/ci/fuzz-rustc.sh
 build() {
+  # A program built before: so that hours of fuzzing do not follow the tree that is being worked on.
+  program=${SHRIKE_FUZZ_PROGRAM:-}
+  [ -z "$program" ] || return 0
   cargo build --quiet --manifest-path fuzz/Cargo.toml
   program=$CARGO_TARGET_DIR/debug/shrike_fuzz
 }
@@ -24,7 +27,7 @@ run() { # target, seconds
   # libFuzzer counts the seconds of a clock; on a busy machine those are fewer seconds of CPU, so it goes on until there
   # were enough of them.
   while [ "$findings" = 0 ] && [ $((centis / 100)) -lt "$2" ]; do
-    took=$({ TIMEFORMAT='%U %S'; time SHRIKE_FUZZ_TARGET=$1 nice -n 19 "$program" "$corpus" "fuzz/corpus/$1" \
+    took=$({ TIMEFORMAT='%U %S'; time SHRIKE_FUZZ_TARGET=$1 nice -n "${FUZZ_NICE:-19}" "$program" "$corpus" "fuzz/corpus/$1" \
       -max_total_time=$(($2 - centis / 100)) -max_len="$(longest "$1")" -timeout=60 -rss_limit_mb=2048 \
       -print_final_stats=1 -artifact_prefix="fuzz/findings/$1-" >"$log" 2>&1; } 2>&1) || findings=1
     centis=$((centis + $(awk '{ printf "%d", ($1 + $2) * 100 }' <<<"$took")))

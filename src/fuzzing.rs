@@ -4,6 +4,7 @@
 //! target is a function here, a line in [`TARGETS`] and a seed under `fuzz/corpus/NAME/`. An entry panics where a rule is
 //! broken and returns otherwise; it must be fast, deterministic and bounded.
 
+use crate::config;
 use crate::control::store::Cursor;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Source};
@@ -14,8 +15,14 @@ use crate::metrics::Role;
 use crate::units::{MILLISECOND, Timestamp};
 
 /// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
-    &[("decode", frames), ("flow", flows), ("pcap", capture), ("cursor", cursor), ("manifest", manifest)];
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("decode", frames),
+    ("flow", flows),
+    ("pcap", capture),
+    ("cursor", cursor),
+    ("manifest", manifest),
+    ("config", configuration),
+];
 
 /// Link types in the order of the selecting byte.
 const LINKS: [LinkType; 6] = [
@@ -146,5 +153,19 @@ fn cursor(data: &[u8]) {
 fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::parse(data) {
         manifest.golden_rows();
+    }
+}
+
+/// The configuration file; what stands behind a NUL are overrides from the environment, one `KEY=VALUE` a line.
+fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (file, environment) = text.split_once('\0').unwrap_or((text, ""));
+    let overrides = environment.lines().filter_map(|line| line.split_once('='));
+    let overrides = overrides.map(|(key, value)| (format!("SHRIKE__{key}"), value.to_owned()));
+    if let Err(error) = config::parse("fuzz", file, overrides) {
+        assert!(!error.message.is_empty() && !error.remedy.is_empty(), "an error says what to do");
+        let (line, column) = error.place.unwrap_or((1, 1));
+        assert!(line >= 1 && column >= 1 && line <= file.lines().count() + 1, "the place lies in the file");
+        let _ = error.to_string();
     }
 }
