@@ -1,0 +1,194 @@
+//! One case in one process: warm up, then drive the worker engine over so many packets.
+
+use crate::traffic::{self, FRAME_BYTES, SyntheticSource};
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use shrike::clock::Clock;
+use shrike::dataplane::capture::Source;
+use shrike::dataplane::features::FeatureRow;
+use shrike::dataplane::flow;
+use shrike::dataplane::score::{BATCH_MAX, Model, ScoreError, Scorer, Settings as ModelSettings};
+use shrike::dataplane::worker::{
+    Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, ScoreSettings,
+};
+use shrike::exchange::{Full, UpReceiver, snapshot_ring, up_ring};
+use shrike::metrics::{Counter, CounterBlock, CounterMemory};
+use shrike::units::{QueueId, Timestamp};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+/// Which scorer a run has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scoring {
+    /// The model, in calls of so many rows.
+    Model(u32),
+    /// Rows are made and thrown away: everything but the call of the model.
+    Discard,
+    /// No rows.
+    Off,
+}
+
+/// What one run saw; the measured part only, but for `flows`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    pub packets: u64,
+    /// In the table at the end.
+    pub flows: u64,
+    pub frame_bytes: f64,
+    pub nanoseconds: f64,
+    pub scored: u64,
+    pub microbatches: u64,
+    pub flows_begun: u64,
+    pub flows_ended: u64,
+}
+
+/// A scorer that costs nothing.
+struct Discard;
+
+impl Scorer for Discard {
+    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+        scores.fill(0.0);
+        Ok(())
+    }
+}
+
+/// Runs `case` over `packets` packets after its warm-up.
+pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::Result<Outcome> {
+    let million = 1_000_000;
+    // Warm-up: every flow is in the table, half-open flows end as fast as they begin (unanswered for 5 s: 1.25 million
+    // packets), and windows have begun to end.
+    match case {
+        "uniform_1k_64" => synthetic(traffic::uniform(1_000), 1_000, 100_000, packets, scoring),
+        "uniform_100k_64" => synthetic(traffic::uniform(100_000), 100_000, 300_000, packets, scoring),
+        "uniform_1m_64" => synthetic(traffic::uniform(million), million, 2_200_000, packets, scoring),
+        "uniform_10m_64" => synthetic(traffic::uniform(10 * million), 10 * million, 20_200_000, packets, scoring),
+        "zipf_1m_64" => {
+            synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, 2_000_000 + 1_400_000, packets, scoring)
+        }
+        "new_flows_64" => synthetic(traffic::flood(), million, 1_400_000, packets, scoring),
+        "benign" | "attack" => {
+            let frames = traffic::captures(&data.join(case))?;
+            anyhow::ensure!(!frames.is_empty(), "no frames below {}", data.join(case).display());
+            let lap = frames.len() as u64;
+            let frame_bytes = frames.wire_bytes() as f64 / lap as f64;
+            let source = frames.into_source(lap + packets, Timestamp(1_700_000_000_000_000_000), 1_000_000);
+            drive(source, 1 << 18, lap, packets, frame_bytes, scoring)
+        }
+        _ => anyhow::bail!("no such case: {case}"),
+    }
+}
+
+fn synthetic(
+    mut source: SyntheticSource,
+    flows: usize,
+    warm: u64,
+    packets: u64,
+    scoring: Scoring,
+) -> anyhow::Result<Outcome> {
+    let capacity = (flows + flows / 4 + (1 << 17)) as u32;
+    source.allow(warm + packets);
+    drive(source, capacity, warm, packets, FRAME_BYTES as f64 + 4.0, scoring)
+}
+
+fn drive<S: Source>(
+    source: S,
+    capacity: u32,
+    warm: u64,
+    packets: u64,
+    frame_bytes: f64,
+    scoring: Scoring,
+) -> anyhow::Result<Outcome> {
+    let (up, mut receiver) = up_ring(1 << 14, Full::Count);
+    let (snapshots, mut snapshot_receiver) = snapshot_ring::<QueueSnapshot>(Box::default());
+    let counters = CounterBlock::in_memory();
+    let cells = counters.memory();
+    let target = if let Scoring::Model(rows) = scoring { rows } else { BATCH_MAX as u32 };
+    let settings = EngineSettings {
+        flow: flow::Settings { capacity, ..flow::Settings::default() },
+        rx: RxSettings { fixed: Some(128), ..RxSettings::default() },
+        // Calls by size only, so that how slow the machine is (valgrind) does not change what is counted. At line rate the
+        // wait of 500 us fills any batch.
+        score: ScoreSettings { fixed: Some(target), maximum: target, wait_ns: u64::MAX, ..ScoreSettings::default() },
+        ..EngineSettings::default()
+    };
+    let parts = EngineParts {
+        id: QueueId(0),
+        counters,
+        up,
+        snapshots,
+        scorer: scorer(scoring)?,
+        peers: Vec::new(),
+        place: 0,
+        inbox: HandoverInbox::new(Vec::new()),
+        secret: [11, 12, 13, 14],
+        clock: Clock::new(),
+    };
+    let mut engine = Engine::new(source, settings, parts);
+    pass(&mut engine, &mut receiver, warm);
+    snapshot_receiver.drain(|_| ());
+    let before = Counts::read(&cells);
+    let begin = Instant::now();
+    let done = pass(&mut engine, &mut receiver, packets);
+    let nanoseconds = begin.elapsed().as_nanos() as f64;
+    let after = Counts::read(&cells);
+    Ok(Outcome {
+        packets: done,
+        flows: after.begun - after.ended,
+        frame_bytes,
+        nanoseconds,
+        scored: after.scored - before.scored,
+        microbatches: after.microbatches - before.microbatches,
+        flows_begun: after.begun - before.begun,
+        flows_ended: after.ended - before.ended,
+    })
+}
+
+/// Turns until `packets` packets have been taken.
+#[inline(never)]
+fn pass<Q: Queue>(engine: &mut Q, receiver: &mut UpReceiver, packets: u64) -> u64 {
+    let mut done = 0;
+    while done < packets {
+        let turn = engine.turn();
+        if turn.frames == 0 && turn.ended {
+            break;
+        }
+        done += turn.frames as u64;
+        // The control plane's end, so that the ring never fills.
+        while receiver.receive().is_some() {}
+    }
+    done
+}
+
+fn scorer(scoring: Scoring) -> anyhow::Result<Option<Box<dyn Scorer>>> {
+    Ok(match scoring {
+        Scoring::Off => None,
+        Scoring::Discard => Some(Box::new(Discard)),
+        Scoring::Model(_) => {
+            let model = Model::load(&ModelSettings::default()).context("load the model")?;
+            Some(Box::new(model.scorer()?))
+        }
+    })
+}
+
+struct Counts {
+    scored: u64,
+    microbatches: u64,
+    begun: u64,
+    ended: u64,
+}
+
+impl Counts {
+    fn read(cells: &Arc<dyn CounterMemory>) -> Counts {
+        let cell = |counter: Counter| cells.cells()[counter as usize].load(Relaxed);
+        Counts {
+            scored: cell(Counter::RowsScored),
+            microbatches: cell(Counter::Microbatches),
+            begun: cell(Counter::FlowsCreated),
+            ended: cell(Counter::FlowsEnded)
+                + cell(Counter::FlowsEvictedHalfOpen)
+                + cell(Counter::FlowsEvictedEstablished),
+        }
+    }
+}
