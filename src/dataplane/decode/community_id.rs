@@ -89,14 +89,13 @@ fn counterpart(protocol: u8, kind: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv6Addr;
 
     fn endpoint(address: &str, port: u16) -> Endpoint {
         let address = match address.parse::<IpAddr>().unwrap() {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        Endpoint { address: u128::from(Ipv6Addr::from(address)), port }
+        Endpoint { address: u128::from(address), port }
     }
 
     #[test]

@@ -84,8 +84,11 @@ fn fragment6(next: u8, offset: u16, more: bool, rest: &[u8]) -> Vec<u8> {
 
 const SYN_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 7];
 
-/// One of each kind of packet that ends in a flow: (name, frame, protocol, ports as sent, payload).
-fn flows() -> Vec<(&'static str, Vec<u8>, u8, (u16, u16), u32)> {
+/// One kind of packet: (name, frame, protocol, ports as sent, payload).
+type Kind = (&'static str, Vec<u8>, u8, (u16, u16), u32);
+
+/// One of each kind of packet that ends in a flow.
+fn flows() -> Vec<Kind> {
     let web = (40000, 443);
     let segment = tcp(0x18, &[], b"hello");
     let echo = icmp(8, 0, b"ping");
