@@ -588,7 +588,10 @@ impl Core {
         let flow = self.settings.flow;
         let longest = flow.established_ns.max(flow.unanswered_ns).max(flow.closed_ns).max(flow.datagram_ns);
         let end = self.time.after(longest + SECOND);
-        while self.settings.run_out && self.table.stats().flows > 0 && self.table.expired_until() < end {
+        // As long as it gets somewhere: should the table have nothing more to give, the drain below takes the rest.
+        let mut before = None;
+        while self.settings.run_out && before != Some((self.table.stats().flows, self.table.expired_until())) {
+            before = Some((self.table.stats().flows, self.table.expired_until()));
             let (table, sinks) = (&mut self.table, &mut self.sinks);
             table.expire(end, BURST_MAX, |ended| sinks.on_end(&ended));
             self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
