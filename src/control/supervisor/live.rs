@@ -74,6 +74,8 @@ pub fn open(
 ) -> Result<(LiveCapture, Vec<QueueParts>), StartError> {
     let mut ports = Vec::new();
     let mut parts = Vec::new();
+    // One set of keys for all queues: the bitmaps of distinct values that they count are merged.
+    let secret = secret()?;
     for settings in &config.interfaces {
         let interface = Interface::attach(settings)?;
         let numbers = interface.queues().to_vec();
@@ -94,7 +96,7 @@ pub fn open(
             let name = format!("{}:{number}", settings.label());
             let core = cores[parts.len() % cores.len()];
             let handover = (senders.pop_front().unwrap_or_default(), inboxes.pop_front().unwrap_or_default());
-            let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock)?;
+            let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock, secret)?;
             port.queues.push((id, number));
             port.stops.push(built.1);
             parts.push(QueueParts { name, ..built.0 });
@@ -137,6 +139,7 @@ fn build(
     model: Option<&Model>,
     core: usize,
     clock: &Clock,
+    secret: [u64; 4],
 ) -> Result<(QueueParts, StopHandle), StartError> {
     if !peers.is_empty() {
         settings.watermark_lag_ns = HANDOVER_LAG_NS;
@@ -145,7 +148,6 @@ fn build(
     if let Some(model) = model {
         settings.score = settings.score.for_model(model.cost());
     }
-    let secret = secret()?;
     let work = move || -> Result<(QueueParts, StopHandle), StartError> {
         affinity::pin_to(core);
         let source = interface.open_queue(number)?;
@@ -182,7 +184,7 @@ fn build(
     })
 }
 
-/// Keys for the hashes of one queue, from the kernel's random source.
+/// Keys for the hashes of a program, from the kernel's random source.
 ///
 /// # Errors
 /// The kernel gave none.
