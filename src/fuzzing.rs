@@ -14,8 +14,11 @@ use crate::dataplane::score::Manifest;
 use crate::metrics::Role;
 use crate::units::{MILLISECOND, Timestamp};
 
+/// What a fuzzer calls with its input.
+pub type Target = fn(&[u8]);
+
 /// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("decode", frames),
     ("flow", flows),
     ("pcap", capture),

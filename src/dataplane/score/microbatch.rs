@@ -9,7 +9,7 @@ use crate::units::Timestamp;
 /// what already waits for company (below [`BATCH_MAX`]): all that fits, so rows are shed only when calls fail to keep
 /// up over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 512 rows of
 /// 128 bytes are 64 KiB a queue.
-pub const BACKLOG_MAX: usize = 512;
+pub const BACKLOG_MAX: usize = 1280;
 
 /// Rows that wait for the next calls, with what is needed to act on their scores. First in, first out.
 pub struct Microbatch<T: Copy> {

@@ -52,7 +52,7 @@ impl Default for EngineSettings {
             rx: RxSettings::default(),
             score: ScoreSettings::default(),
             threshold: 0.5,
-            expire_budget: 64,
+            expire_budget: 2 * BURST_MAX,
             flush_budget: 64,
             watermark_lag_ns: 0,
             export_flows: false,
