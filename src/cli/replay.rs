@@ -60,9 +60,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         config::load(arguments.config.as_deref(), std::env::vars()).map_err(|error| Failure::Usage(error.into()))?;
     let model =
         if arguments.no_model || arguments.features.is_some() { None } else { super::run::load_model(&plan)?.0 };
-    let mut engine = plan.engine;
-    engine.threshold =
-        plan.model.threshold.or(model.as_ref().map(|model| model.threshold())).unwrap_or(engine.threshold);
+    let mut engine = super::run::engine(&plan, model.as_ref());
     engine.export_flows = arguments.eve.is_some();
     let paced = arguments.speed == "1x";
     let settings = Settings {

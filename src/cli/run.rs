@@ -11,6 +11,7 @@ use crate::control::view::{Degraded, ModelStatus, StageTotals, Status, System, W
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
 use crate::dataplane::detect::model::Usual;
 use crate::dataplane::score::{self, Model};
+use crate::dataplane::worker::EngineSettings;
 use crate::metrics::STAGES;
 use crate::sys::affinity;
 use crate::units::{SECOND, Timestamp};
@@ -74,9 +75,10 @@ pub fn add_interfaces(plan: &mut Config, names: &[String]) -> Result<(), Failure
 
 /// Runs until SIGINT, SIGTERM or the time is up.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let plan = plan(&arguments)?;
+    let mut plan = plan(&arguments)?;
     let stop = stop_flag()?;
     let (model, model_status) = load_model(&plan)?;
+    plan.engine = engine(&plan, model.as_ref());
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
     affinity::restrict_to(&control_cores);
@@ -208,6 +210,13 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
         cost_ns: model.cost().points().iter().map(|(rows, ns)| (*rows as u32, *ns)).collect(),
     };
     Ok((Some(model), Some(status)))
+}
+
+/// Every queue's engine: as planned, and reporting flows from the threshold that the operator or else the model names.
+pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
+    let mut engine = plan.engine;
+    engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
+    engine
 }
 
 /// What is usual for each feature, for explanations.

@@ -126,7 +126,7 @@ fn queue(
         Some(model) => Some(Box::new(model.scorer().map_err(|error| fail(error.to_string()))?) as Box<dyn Scorer>),
         None => None,
     };
-    let mut engine = plan.engine;
+    let mut engine = crate::cli::run::engine(plan, model);
     engine.run_out = true;
     let id = QueueId(0);
     let memory = counters.memory();
