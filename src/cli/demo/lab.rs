@@ -32,8 +32,6 @@ const PREFIX: &str = "shrike-demo-";
 pub const HOST_INTERFACE: &str = "eth0";
 /// Interface of the sensor.
 pub const SENSOR_INTERFACE: &str = "cap0";
-/// Receive queues of the sensor's interface: the smallest number that shows flows spread over queues.
-const SENSOR_QUEUES: u32 = 2;
 /// Labs built by this process: part of a lab's name.
 static BUILT: AtomicU32 = AtomicU32::new(0);
 /// How long processes of the lab are given to end once they were asked to.
@@ -175,10 +173,23 @@ impl Lab {
         let hub = self.hub();
         run(&["ip", "-n", &hub, "link", "add", "br0", "up", "type", "bridge"])?;
         run(&["ip", "-n", &hub, "link", "set", "br0", "type", "bridge", "ageing_time", "0", "mcast_snooping", "0"])?;
-        let queues = SENSOR_QUEUES.to_string();
-        let queues = ["numrxqueues", queues.as_str(), "numtxqueues", queues.as_str()];
-        let pair = ["type", "veth", "peer", "name", SENSOR_INTERFACE, "netns", &self.sensor()];
-        run(&[&["ip", "-n", &hub, "link", "add", "tap"], &queues[..], &pair[..], &queues[..]].concat())?;
+        // One queue: a veth chooses by the hash of the sending *socket*, so that of several queues each direction of a flow
+        // would take its own, and what was asked might be seen after it was answered. A tap keeps the order.
+        run(&[
+            "ip",
+            "-n",
+            &hub,
+            "link",
+            "add",
+            "tap",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            SENSOR_INTERFACE,
+            "netns",
+            &self.sensor(),
+        ])?;
         for host in HOSTS {
             let namespace = self.namespace(&host);
             let pair = ["type", "veth", "peer", "name", HOST_INTERFACE, "netns", &namespace];
