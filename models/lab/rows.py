@@ -101,11 +101,13 @@ def load(directory, tool):
         labels = json.load(text)
     names, keys, x = read_csv(csv)
     more_keys, more_x = picked_up(directory, tool, keys, x)
-    x = np.concatenate([x, more_x])
-    family, event = label(keys + more_keys, labels)
+    burst_keys, burst_x = in_bursts(directory, tool)
+    x = np.concatenate([x, more_x, burst_x])
+    family, event = label(keys + more_keys + burst_keys, labels)
     # An attack picked up in mid-stream teaches little and may look like anything.
-    family[len(keys):][family[len(keys):] > 0] = -1
-    keys = keys + more_keys
+    picked = slice(len(keys), len(keys) + len(more_keys))
+    family[picked][family[picked] > 0] = -1
+    keys = keys + more_keys + burst_keys
     flows = {}
     flow = np.array([flows.setdefault(tuple(key[1:6]), len(flows)) for key in keys])
     protocol = np.array([int(key[5]) for key in keys])
@@ -136,6 +138,36 @@ def picked_up(directory, tool, keys, x):
     seen = {(*key, values.tobytes()) for key, values in zip(keys, x)}
     kept = [at for at, (key, values) in enumerate(zip(more_keys, more_x)) if (*key, values.tobytes()) not in seen]
     return [more_keys[at] for at in kept], more_x[kept]
+
+
+def in_bursts(directory, tool):
+    """Rows as a live sensor sees them: it reads the clock once a burst, so the packets of a burst share one moment, and
+    an answer may come in the same moment as what it answers. Bursts are 50 us to 20 ms long, log-evenly, by the
+    recording's own seed."""
+    csv = f"{directory}/rows-bursts.csv"
+    if not os.path.exists(csv):
+        with tempfile.NamedTemporaryFile(suffix=".pcap") as burst:
+            burst.write(at_burst_times(f"{directory}/traffic.pcap", int(os.path.basename(directory))))
+            burst.flush()
+            make_csv(tool, burst.name, csv)
+    _, keys, x = read_csv(csv)
+    return keys, x
+
+
+def at_burst_times(path, seed):
+    """A pcap (microseconds) whose packets carry the end of the burst that they fall into."""
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    rng = np.random.default_rng(seed)
+    at, end = 24, 0
+    while at + 16 <= len(content):
+        seconds, micros, length = struct.unpack_from("<III", content, at)
+        time = seconds * 1_000_000 + micros
+        if time > end:
+            end = time + int(np.exp(rng.uniform(np.log(50), np.log(20_000))))
+        struct.pack_into("<II", content, at, end // 1_000_000, end % 1_000_000)
+        at += 16 + length
+    return bytes(content)
 
 
 def later_part(path, share):
