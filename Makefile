@@ -10,13 +10,13 @@ demo: ## install what is missing, build, and watch real attackers raise their al
 
 test: ## install what is missing and run every test
 	@ci/install-packages.sh test
-	@[ ! -x ci/get-onnxruntime.sh ] || ci/get-onnxruntime.sh
+	@ci/get-onnxruntime.sh >/dev/null
 	@ci/python.sh
 	@ci/test.sh
 
 bench: ## the engine's table: time, instructions and allocations a packet; writes target/bench/engine.json
 	@ci/install-packages.sh test
-	@[ ! -x ci/get-onnxruntime.sh ] || ci/get-onnxruntime.sh
+	@ci/get-onnxruntime.sh >/dev/null
 	@ci/bench.sh
 
 zero-copy: ## boot an emulated NIC and prove true zero-copy on it; writes target/zero-copy/summary.json

@@ -5,13 +5,13 @@
 # namespaces, with configurations of their own; a newcomer's machine gains no listening port.
 . "$(dirname "$0")/lib.sh"
 
-BUILD="clang llvm libelf-dev zlib1g-dev libbpf-dev linux-libc-dev gcc g++ make m4 pkg-config git ca-certificates"
+BUILD="clang llvm libelf-dev zlib1g-dev libbpf-dev linux-libc-dev gcc g++ make m4 pkg-config git ca-certificates python3 python3-pip"
 # The demo's servers, clients and attackers.
 DEMO="iproute2 ethtool procps nginx-light openssh-server openssh-client dnsmasq-base bind9-dnsutils curl nmap hydra hping3
-  tcpdump python3 python3-venv"
+  tcpdump python3-venv zstd util-linux"
 # What the tests compare with: tshark (conversations), valgrind (instructions), chromium (the live page), cpio and xz
 # (the guest's root file system), vsftpd and netcat (traffic for training and tests).
-TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils zstd gzip util-linux"
+TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils gzip"
 
 [ "${SHRIKE_INSTALL:-yes}" != no ] || exit 0
 command -v apt-get >/dev/null || { say "no apt-get here: the packages are the machine owner's"; exit 0; }

@@ -3,7 +3,7 @@
 # Where QEMU or its kernel cannot be had the test skips aloud; SHRIKE_REQUIRE=qemu makes that a failure.
 . "$(dirname "$0")/lib.sh"
 ci/install-packages.sh build
-[ ! -x ci/get-onnxruntime.sh ] || ci/get-onnxruntime.sh
+ci/get-onnxruntime.sh >/dev/null
 say "building"
 cargo build --locked --release --quiet --bin shrike
 export SHRIKE_RELEASE=${CARGO_TARGET_DIR:-$ROOT/target}/release/shrike
