@@ -35,13 +35,16 @@ pub struct Settings {
     pub quiet_s: u64,
     /// Repeats let through: each this many times the one before.
     pub repeat_factor: u64,
+    /// Sources of model alerts about one target that are alerted each for itself; further ones are one affair of many
+    /// sources. A flood with forged sources would else be an alert for every address it forges.
+    pub sources_each: u64,
     /// Affairs remembered; beyond that the quarter that was quiet longest is forgotten, and would alert anew.
     pub remembered: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { quiet_s: 3600, repeat_factor: 10, remembered: 1 << 16 }
+        Settings { quiet_s: 3600, repeat_factor: 10, sources_each: 16, remembered: 1 << 16 }
     }
 }
 
@@ -54,6 +57,18 @@ struct Affair {
     source: Option<IpAddr>,
     target: Option<IpAddr>,
     port: Option<u16>,
+}
+
+impl Affair {
+    fn of(evidence: &Evidence) -> Affair {
+        Affair {
+            detector: evidence.detector,
+            kind: first_128(&Sha256::digest(evidence.kind.as_bytes())),
+            source: evidence.source,
+            target: evidence.target,
+            port: evidence.port,
+        }
+    }
 }
 
 struct Known {
@@ -85,14 +100,11 @@ impl Deduplicator {
 
     /// The alert that this evidence makes, if it is the first of its affair, the 10th, 100th, ..., or more severe than all
     /// before. Another kind is another affair and passes at once.
-    pub fn push(&mut self, evidence: Evidence) -> Option<Alert> {
-        let affair = Affair {
-            detector: evidence.detector,
-            kind: first_128(&Sha256::digest(evidence.kind.as_bytes())),
-            source: evidence.source,
-            target: evidence.target,
-            port: evidence.port,
-        };
+    pub fn push(&mut self, mut evidence: Evidence) -> Option<Alert> {
+        if evidence.detector == Detector::Model {
+            self.fold_crowd(&mut evidence);
+        }
+        let affair = Affair::of(&evidence);
         let fresh = || Known {
             first_seen: evidence.time,
             last_seen: evidence.time,
@@ -122,6 +134,37 @@ impl Deduplicator {
             first_seen: known.first_seen,
             evidence,
         })
+    }
+
+    /// Model evidence about a target that has many sources already becomes evidence about the crowd of them.
+    fn fold_crowd(&mut self, evidence: &mut Evidence) {
+        let own = Affair::of(evidence);
+        let Some(target) = evidence.target else { return };
+        let quiet_ns = self.settings.quiet_s.saturating_mul(SECOND);
+        let time = evidence.time;
+        let lives = |known: &mut Known| time.since(known.last_seen) <= quiet_ns;
+        if self.known.existing(&own).is_some_and(lives) {
+            return;
+        }
+        let fresh =
+            || Known { first_seen: time, last_seen: time, occurrences: 0, next: 1, severity: evidence.severity };
+        // Counted under a kind that no evidence has, so that it never meets an affair.
+        let crowd =
+            Affair { kind: first_128(&Sha256::digest(b"sources of one target")), source: None, port: None, ..own };
+        let sources = self.known.entry(crowd, fresh);
+        if time.since(sources.last_seen) > quiet_ns {
+            *sources = fresh();
+        }
+        sources.last_seen = sources.last_seen.max(time);
+        sources.occurrences += 1;
+        if sources.occurrences <= self.settings.sources_each {
+            return;
+        }
+        evidence.kind = "many_sources".into();
+        evidence.summary =
+            format!("flows of many sources to {target} look like attacks; the latest: {}", evidence.summary);
+        evidence.source = None;
+        evidence.port = None;
     }
 
     /// Evidence that made no alert because it repeated one.
@@ -219,6 +262,29 @@ mod tests {
         let second = alerts.push(evidence(121, "vertical", 3, 1)).unwrap();
         assert_eq!((second.occurrences, second.first_seen), (1, Timestamp(121 * SECOND)));
         assert_ne!(second.id, first.id);
+    }
+
+    #[test]
+    fn many_sources_of_one_target_are_one_affair() {
+        let mut alerts = Deduplicator::new(Settings::default());
+        let model = |second: u64, source: u32| Evidence {
+            detector: Detector::Model,
+            source: Some(IpAddr::from(source.to_be_bytes())),
+            target: Some(IpAddr::from([10, 9, 9, 9])),
+            port: Some(80),
+            ..evidence(second, "flow", 3, 1)
+        };
+        let passed: Vec<_> = (0..5000).filter_map(|source| alerts.push(model(source / 100, source as u32))).collect();
+        // 16 for themselves, then the crowd at 1, 10, 100 and 1000.
+        assert_eq!(passed.len(), 20);
+        assert!(passed[..16].iter().all(|alert| alert.evidence.source.is_some()));
+        assert!(
+            passed[16..].iter().all(|alert| alert.evidence.source.is_none() && alert.evidence.kind == "many_sources")
+        );
+        assert!(passed[16..].iter().all(|alert| alert.id == passed[16].id));
+        assert!(alerts.push(model(51, 3)).is_none(), "a source that was alerted for itself stays its own affair");
+        let known = alerts.push(model(52, 900)).map(|alert| alert.evidence.source);
+        assert_eq!(known, None, "the crowd's next repeat is far");
     }
 
     #[test]
