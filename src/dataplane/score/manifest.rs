@@ -75,7 +75,7 @@ pub struct GoldenRow {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// `FORMAT`.
     pub format: u32,
     /// Name of the model in status and alerts.
     pub name: String,

@@ -21,7 +21,7 @@ pub const DEFAULT_MANIFEST: &str = "flow-v1.json";
 pub struct Settings {
     /// Manifest; without one `models/flow-v1.json` beside the working directory or the executable.
     pub manifest: Option<PathBuf>,
-    /// ONNX Runtime library; without one see [`runtime::candidates`].
+    /// ONNX Runtime library; without one see `runtime::candidates`.
     pub runtime: Option<PathBuf>,
 }
 

@@ -92,7 +92,7 @@ impl WorkerHandle {
         &self.load
     }
 
-    /// Sends a command and wakes the worker if it sleeps; gives the command back if the worker has [`QUEUES_MAX`] unread.
+    /// Sends a command and wakes the worker if it sleeps; gives the command back if the worker has `QUEUES_MAX` unread.
     pub fn command(&mut self, command: Command) -> Result<(), Command> {
         let outcome = self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command);
         if let Some(thread) = &self.thread {

@@ -130,7 +130,7 @@ impl Reader {
     /// One capture from any reader, for tests and fuzzing.
     ///
     /// # Errors
-    /// As [`Input::new`].
+    /// As `Input::new`.
     pub fn from_stream(
         name: &str,
         stream: Box<dyn std::io::Read + Send>,
