@@ -3,7 +3,7 @@
 use super::bytes::{be16, block};
 use super::ip;
 use super::packet::{Decoded, Packet};
-use crate::dataplane::capture::{FrameView, LinkType};
+use crate::dataplane::capture::LinkType;
 use crate::metrics::Counter;
 
 /// EtherTypes (IEEE 802 numbers) that the decoder acts on.
@@ -20,9 +20,8 @@ mod ether_type {
 const TAGS_MAX: usize = 3;
 
 /// Decodes a frame from its link header on.
-pub(super) fn decode(frame: FrameView<'_>, packet: &mut Packet) -> Result<Decoded, Counter> {
-    let bytes = frame.bytes;
-    let (protocol, at) = match frame.link {
+pub(super) fn decode(bytes: &[u8], link: LinkType, packet: &mut Packet) -> Result<Decoded, Counter> {
+    let (protocol, at) = match link {
         LinkType::Ethernet => {
             let head = block::<14>(bytes, 0).ok_or(Counter::DropTruncatedLink)?;
             (be16::<12, 14>(head), 14)

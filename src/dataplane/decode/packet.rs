@@ -146,7 +146,8 @@ pub fn decode(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
     if frame.link == LinkType::Ethernet && decode_plain(frame, packet).is_some() {
         return Decoded::Flow;
     }
-    decode_general(frame, packet)
+    // In parts, so that the view need not be put together in memory for a call that is rarely made.
+    decode_general(frame.bytes, frame.wire_bytes, frame.link, packet)
 }
 
 /// Ethernet header, IPv4 header without options, TCP header without options: what the short way reads as one block. Any
@@ -218,21 +219,16 @@ impl Packet {
     }
 }
 
-/// Length on the wire; a source that claims less than it holds is corrected.
-#[inline(always)]
-fn wire_length(frame: FrameView<'_>) -> u32 {
-    frame.wire_bytes.max(u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX))
-}
-
 /// The long way: every link type, tag, option, extension header and fragment, and every reject.
 #[inline(never)]
-pub(super) fn decode_general(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
-    packet.wire_bytes = wire_length(frame);
+pub(super) fn decode_general(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Decoded {
+    // A source that claims less than it holds is corrected.
+    packet.wire_bytes = wire_bytes.max(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     packet.clear_tcp();
     packet.tunnel = Tunnel::None;
     packet.icmp_type = 0;
     packet.icmp_code = 0;
     packet.fragment = false;
     packet.fragment_id = 0;
-    link::decode(frame, packet).unwrap_or_else(Decoded::Reject)
+    link::decode(bytes, link, packet).unwrap_or_else(Decoded::Reject)
 }

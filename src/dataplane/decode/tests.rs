@@ -1,9 +1,13 @@
-use super::packet::decode_general;
 use super::*;
 use crate::dataplane::capture::{FrameView, LinkType};
 use crate::metrics::Counter;
 use proptest::prelude::*;
 use std::net::IpAddr;
+
+/// The long way, called as the short one is.
+fn decode_general(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
+    super::packet::decode_general(frame.bytes, frame.wire_bytes, frame.link, packet)
+}
 
 /// An Ethernet frame that is on the wire as captured.
 fn ethernet(bytes: &[u8]) -> FrameView<'_> {

@@ -352,73 +352,68 @@ impl Core {
         now: Timestamp,
         hand_over: bool,
     ) -> usize {
-        let mut flows = 0;
-        let mut bytes = 0_u64;
-        let mut tunnelled = 0_u64;
+        let Core { packets, frames, fragments, sinks, time: latest, .. } = self;
+        // Slices and the time in locals: through `self` each would be read again after every store into a packet.
+        let (packets, frames) = (packets.as_mut_slice(), frames.as_mut_slice());
+        let mut time = *latest;
+        let (mut flows, mut bytes, mut tunnelled) = (0, 0_u64, 0_u64);
         for index in 0..FRAMES_AHEAD.min(count) {
             prefetch(index);
         }
         for index in 0..count {
             prefetch(index + FRAMES_AHEAD);
             let view = frame(index);
+            let (Some(packet), Some(place)) = (packets.get_mut(flows), frames.get_mut(flows)) else { break };
             bytes += u64::from(view.wire_bytes);
-            let Some(packet) = self.packets.get_mut(flows) else { break };
-            let outcome = decode(view, packet);
-            let time = view.time.unwrap_or(now).max(self.time);
-            self.time = time;
-            if outcome != Decoded::Flow {
-                match outcome {
-                    Decoded::Flow => {}
-                    Decoded::FirstFragment | Decoded::LaterFragment => {
-                        self.sinks.counters.add(Counter::Fragments, 1);
-                        if let Err(reason) = self.fragments.resolve(outcome, packet, time) {
-                            self.sinks.counters.add(reason, 1);
-                            continue;
-                        }
-                    }
-                    Decoded::Arp => {
-                        self.sinks.counters.add(Counter::ProcessedArp, 1);
-                        continue;
-                    }
-                    Decoded::Other => {
-                        self.sinks.counters.add(Counter::ProcessedOther, 1);
-                        continue;
-                    }
-                    Decoded::Reject(reason) => {
-                        self.sinks.counters.add(reason, 1);
-                        continue;
-                    }
-                }
-            }
-            if hand_over {
-                if is_icmp_error(packet) {
-                    self.send_note(index, frame, time);
-                }
-                let Some(packet) = self.packets.get(flows) else { break };
-                let owner = packet.key.owner(self.peers.len());
-                if owner != self.place {
-                    let sent = self
-                        .peers
-                        .get_mut(owner)
-                        .and_then(Option::as_mut)
-                        .is_some_and(|peer| peer.send(view, time, false));
-                    self.sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
-                    continue;
-                }
-            }
-            let (Some(packet), Some(place)) = (self.packets.get_mut(flows), self.frames.get_mut(flows)) else { break };
-            tunnelled += u64::from(packet.tunnel != Default::default());
+            time = view.time.unwrap_or(now).max(time);
             packet.time = time;
-            packet.hash = self.table.hash(&packet.key);
-            self.table.prefetch_bucket(packet.hash);
             *place = index as u16; // below BURST_MAX
-            flows += 1;
+            let outcome = decode(view, packet);
+            if outcome == Decoded::Flow || is_flow_after_all(outcome, packet, fragments, &mut sinks.counters) {
+                tunnelled += u64::from(packet.tunnel != Default::default());
+                flows += 1;
+            }
         }
+        *latest = time;
         self.sinks.counters.add(Counter::BytesReceived, bytes);
+        if hand_over {
+            flows = self.keep_own(frame, flows, &mut tunnelled);
+        }
         if tunnelled > 0 {
             self.sinks.counters.add(Counter::Tunnelled, tunnelled);
         }
+        let table = &self.table;
+        for packet in self.packets.iter_mut().take(flows) {
+            packet.hash = table.hash(&packet.key);
+            table.prefetch_bucket(packet.hash);
+        }
         flows
+    }
+
+    /// Hands the packets of foreign flows to their owners and closes the gaps; returns how many are ours.
+    #[inline(never)]
+    fn keep_own<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize, tunnelled: &mut u64) -> usize {
+        let mut kept = 0;
+        for from in 0..flows {
+            let (Some(&packet), Some(&place)) = (self.packets.get(from), self.frames.get(from)) else { break };
+            let index = usize::from(place);
+            if is_icmp_error(&packet) {
+                self.send_note(index, frame, packet.time);
+            }
+            let owner = packet.key.owner(self.peers.len());
+            if owner != self.place {
+                let peer = self.peers.get_mut(owner).and_then(Option::as_mut);
+                let sent = peer.is_some_and(|peer| peer.send(frame(index), packet.time, false));
+                self.sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
+                *tunnelled -= u64::from(packet.tunnel != Default::default());
+                continue;
+            }
+            if let (Some(to), Some(to_place)) = (self.packets.get_mut(kept), self.frames.get_mut(kept)) {
+                (*to, *to_place) = (packet, place);
+                kept += 1;
+            }
+        }
+        kept
     }
 
     /// Tells the owner of the flow that an ICMP error quotes, where that is another queue.
@@ -628,6 +623,32 @@ impl Core {
             self.snapshot.histograms.record(stage, to.since(from), frames as u32);
         }
     }
+}
+
+/// Counts what is no plain packet of a flow; a fragment whose ports are known is one.
+#[cold]
+#[inline(never)]
+fn is_flow_after_all(
+    outcome: Decoded,
+    packet: &mut Packet,
+    fragments: &mut FragmentTable,
+    counters: &mut CounterBlock,
+) -> bool {
+    let counter = match outcome {
+        Decoded::Flow => return true,
+        Decoded::FirstFragment | Decoded::LaterFragment => {
+            counters.add(Counter::Fragments, 1);
+            match fragments.resolve(outcome, packet, packet.time) {
+                Ok(()) => return true,
+                Err(reason) => reason,
+            }
+        }
+        Decoded::Arp => Counter::ProcessedArp,
+        Decoded::Other => Counter::ProcessedOther,
+        Decoded::Reject(reason) => reason,
+    };
+    counters.add(counter, 1);
+    false
 }
 
 /// Destination unreachable, time exceeded, parameter problem (RFC 792), and their ICMPv6 kin (RFC 4443).
