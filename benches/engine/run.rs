@@ -65,7 +65,8 @@ pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::R
         "uniform_1m_64" => synthetic(traffic::uniform(million), million, 2_200_000, packets, scoring),
         "uniform_10m_64" => synthetic(traffic::uniform(10 * million), 10 * million, 20_200_000, packets, scoring),
         "zipf_1m_64" => {
-            synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, 2_000_000 + 1_400_000, packets, scoring)
+            let warm = traffic::PRELUDES as u64 * 2_000_000 + 1_400_000;
+            synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, warm, packets, scoring)
         }
         "new_flows_64" => synthetic(traffic::flood(), million, 1_400_000, packets, scoring),
         "benign" | "attack" => {

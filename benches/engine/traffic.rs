@@ -16,6 +16,9 @@ const STRIDE: usize = 64;
 /// Capture time between two frames. A quarter of a million packets a second: new flows reach their time-outs, and windows
 /// end, within the packets that a run has.
 const GAP_NS: u64 = 4 * MICROSECOND;
+/// How often the prelude, a packet of each flow either way, is given out: flows are then no longer in their first eight
+/// packets, which cost more (first sizes, the first row) and which a flow that lives has behind it.
+pub const PRELUDES: usize = 5;
 /// Capture time of the first frame; any will do.
 const BEGIN: Timestamp = Timestamp(1_700_000_000 * SECOND);
 
@@ -25,6 +28,8 @@ pub struct SyntheticSource {
     arena: Vec<u8>,
     frames: usize,
     prelude: usize,
+    /// How often the prelude is still to be given out.
+    preludes: usize,
     /// Every how many frames a flow begins; 0 for never.
     fresh_every: usize,
     fresh: u64,
@@ -62,11 +67,16 @@ impl SyntheticSource {
 impl Source for SyntheticSource {
     #[inline(always)]
     fn receive(&mut self, cap: usize) -> Received {
+        if self.next == self.prelude && self.preludes > 1 {
+            self.preludes -= 1;
+            self.next = 0;
+        }
         if self.next == self.frames {
             self.next = self.prelude;
         }
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        self.held = (self.frames - self.next).min(cap).min(BURST_MAX).min(left);
+        let end = if self.next < self.prelude { self.prelude } else { self.frames };
+        self.held = (end - self.next).min(cap).min(BURST_MAX).min(left);
         if self.fresh_every > 0 {
             self.renew(self.held);
         }
@@ -145,7 +155,18 @@ fn push(arena: &mut Vec<u8>, number: usize, reverse: bool, flags: u8) {
 
 fn synthetic(arena: Vec<u8>, prelude: usize, fresh_every: usize) -> SyntheticSource {
     let frames = arena.len() / STRIDE;
-    SyntheticSource { arena, frames, prelude, fresh_every, fresh: 0, next: 0, held: 0, time: BEGIN.0, left: 0 }
+    SyntheticSource {
+        arena,
+        frames,
+        prelude,
+        preludes: PRELUDES,
+        fresh_every,
+        fresh: 0,
+        next: 0,
+        held: 0,
+        time: BEGIN.0,
+        left: 0,
+    }
 }
 
 /// `flows` flows, each as often as any other; the lap is a random order of a packet of each of them either way, so that
