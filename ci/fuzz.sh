@@ -22,19 +22,22 @@ build() {
 longest() { case $1 in pcap) echo 4096 ;; manifest | config) echo 8192 ;; cursor) echo 128 ;; *) echo 1024 ;; esac; }
 
 run() { # target, seconds
-  local corpus=$CARGO_TARGET_DIR/corpus/$1 log=$CARGO_TARGET_DIR/$1.log findings=0 executions=0 edges=0 centis=0 took more
+  local corpus=$CARGO_TARGET_DIR/corpus/$1 log=$CARGO_TARGET_DIR/$1.log findings stopped=
+  local executions=0 edges=0 centis=0 took more
   mkdir -p "$corpus" fuzz/findings
   # libFuzzer counts the seconds of a clock; on a busy machine those are fewer seconds of CPU, so it goes on until there
   # were enough of them.
-  while [ "$findings" = 0 ] && [ $((centis / 100)) -lt "$2" ]; do
+  while [ -z "$stopped" ] && [ $((centis / 100)) -lt "$2" ]; do
     took=$({ TIMEFORMAT='%U %S'; time SHRIKE_FUZZ_TARGET=$1 nice -n "${FUZZ_NICE:-19}" "$program" "$corpus" "fuzz/corpus/$1" \
       -max_total_time=$(($2 - centis / 100)) -max_len="$(longest "$1")" -timeout=60 -rss_limit_mb=2048 \
-      -print_final_stats=1 -artifact_prefix="fuzz/findings/$1-" >"$log" 2>&1; } 2>&1) || findings=1
+      -print_final_stats=1 -artifact_prefix="fuzz/findings/$1-" >"$log" 2>&1; } 2>&1) || stopped=yes
     centis=$((centis + $(awk '{ printf "%d", ($1 + $2) * 100 }' <<<"$took")))
     more=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
     executions=$((executions + ${more:-0}))
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   done
+  # Stopped is not found: an interrupted run ends with an error too, and leaves nothing behind.
+  findings=$(find fuzz/findings -name "$1-*" | wc -l)
   [ -f fuzz/LOG.tsv ] || printf 'date\ttarget\texecutions\tedges\tcpu_seconds\tfindings\n' >fuzz/LOG.tsv
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%F)" "$1" "$executions" "${edges:-0}" $((centis / 100)) "$findings" \
     | tee -a fuzz/LOG.tsv
