@@ -23,7 +23,7 @@ cargo build --locked --release --quiet --bin shrike
 export SHRIKE_RELEASE=${CARGO_TARGET_DIR:-$ROOT/target}/release/shrike
 cargo test --locked --no-run --quiet
 
-say "testing (required: ${SHRIKE_REQUIRE:-nothing beyond the machine's own means})"
+say "testing (required: ${SHRIKE_REQUIRE:-nothing beyond what this machine has})"
 log=$out/run.txt
 set +e
 if cargo nextest --version >/dev/null 2>&1; then
