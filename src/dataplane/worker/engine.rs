@@ -508,9 +508,7 @@ impl Core {
                     Sinks::on_score(up, &tag, row, score, threshold);
                 });
             let service_ns = self.clock.now().since(begin);
-            self.sinks
-                .counters
-                .add(Counter::Microbatches, waiting.div_ceil(self.settings.score.maximum.max(1) as usize) as u64);
+            self.sinks.counters.add(Counter::Microbatches, 1);
             match outcome {
                 Ok(rows) => {
                     self.sinks.scoring = true;
