@@ -42,13 +42,36 @@ struct xdp_md {
 	__u32 egress_ifindex;
 };
 
+/* Up to the last field used; the kernel's is longer. */
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 unused[15];
+	__u32 data;
+	__u32 data_end;
+	__u32 unused_too[14];
+	__u32 data_meta;
+	__u32 pointer_and_time[4];
+	__u32 wire_len;
+	__u32 gso_segs;
+};
+
+/* include/uapi/linux/if_packet.h */
+#define PACKET_LOOPBACK 5
+/* enum tcx_action_base: let the programs behind this one decide. */
+#define TCX_NEXT -1
+
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static __u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)51;
+static long (*bpf_xdp_adjust_meta)(struct xdp_md *ctx, int delta) = (void *)54;
 static void *(*bpf_ringbuf_reserve)(void *ringbuf, __u64 size, __u64 flags) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;

@@ -12,6 +12,10 @@
  *
  * Counters are kept per queue and CPU: a slot has one writer (XDP runs with bottom halves off), so plain adds are exact
  * and cost no locked instruction. Not so on a kernel with PREEMPT_RT from 6.18 on without PREEMPT_RT_NEEDS_BH_LOCK.
+ *
+ * A driver that is being set down takes the program out of its queues before it stops to poll them (veth_disable_xdp, then
+ * veth_napi_del): what it still polls goes to the kernel unseen. A third program stands behind, where the stack begins
+ * (tcx), and counts these as `bypassed`; it knows them by the mark that the first leaves on whatever it passes.
  */
 #include "kernel.h"
 
@@ -39,7 +43,8 @@ struct counts {
 	__u64 refused_unbound;
 	__u64 refused_other;
 	__u64 bytes_seen;
-	__u64 reserved[2];
+	__u64 bypassed;
+	__u64 reserved;
 };
 
 /* Slot queue * cpu_count + cpu; one row more for the frames of queues beyond queue_count. */
@@ -73,10 +78,11 @@ struct {
 } shrike_xsks SEC(".maps");
 
 /* What must be remembered of the attachment. 0: kernel id of shrike_xsks (the tracepoint reports refused redirects of
- * every map of the machine); 1 to 3: NAPI settings to restore, see interface.rs. */
+ * every map of the machine); 1 to 3: NAPI settings to restore, see program.rs; 4: the driver takes no mark. */
+#define NOTE_NO_MARK 4
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 4);
+	__uint(max_entries, 5);
 	__type(key, __u32);
 	__type(value, __u64);
 } shrike_notes SEC(".maps");
@@ -268,6 +274,27 @@ static __always_inline enum kept classify(struct xdp_md *ctx)
 	return bpf_map_lookup_elem(&shrike_ports, &port) ? KEPT_MANAGEMENT : NOT_KEPT;
 }
 
+/* In the metadata before a frame that the program saw and passed. */
+#define MARK 0x6b726873
+
+/* Passes a frame, marked as seen. Where the driver has no room for metadata, nothing can be told apart behind: that is
+ * noted before the frame gets there, and `bypassed` stands still. */
+static __always_inline int pass(struct xdp_md *ctx)
+{
+	__u32 note = NOTE_NO_MARK, *mark;
+	__u64 one = 1;
+
+	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*mark)) == 0) {
+		mark = (__u32 *)(long)ctx->data_meta;
+		if ((void *)(mark + 1) <= (void *)(long)ctx->data) {
+			*mark = MARK;
+			return XDP_PASS;
+		}
+	}
+	bpf_map_update_elem(&shrike_notes, &note, &one, 0);
+	return XDP_PASS;
+}
+
 SEC("xdp.frags")
 int shrike_capture(struct xdp_md *ctx)
 {
@@ -277,7 +304,7 @@ int shrike_capture(struct xdp_md *ctx)
 
 	/* Cannot happen: the slot's number is in range by construction. The verifier wants the check. */
 	if (!counts)
-		return XDP_PASS;
+		return pass(ctx);
 	counts->seen++;
 	counts->bytes_seen += bpf_xdp_get_buff_len(ctx);
 
@@ -291,17 +318,18 @@ int shrike_capture(struct xdp_md *ctx)
 			else
 				counts->passed_management++;
 			copy_to_worker(ctx, queue, counts);
-			return XDP_PASS;
+			return pass(ctx);
 		}
 	}
 
 	/* An empty slot gives the action in the flags' low bits. */
 	action = bpf_redirect_map(&shrike_xsks, queue, XDP_PASS);
-	if (likely(action == XDP_REDIRECT))
+	if (likely(action == XDP_REDIRECT)) {
 		counts->redirected++;
-	else
-		counts->passed_no_socket++;
-	return action;
+		return action;
+	}
+	counts->passed_no_socket++;
+	return pass(ctx);
 }
 
 /* args: device, program, target, error, map type, map id, key (include/trace/events/xdp.h, template xdp_redirect_template).
@@ -330,6 +358,26 @@ int shrike_refused(struct bpf_raw_tracepoint_args *ctx)
 	else
 		counts->refused_other++;
 	return 0;
+}
+
+/* Where the stack begins: counts what came without having met `shrike_capture`. Nothing comes here of what is redirected. */
+SEC("tc")
+int shrike_bypassed(struct __sk_buff *skb)
+{
+	__u32 note = NOTE_NO_MARK, *mark = (__u32 *)(long)skb->data_meta;
+	__u64 *blind = bpf_map_lookup_elem(&shrike_notes, &note);
+	struct counts *counts;
+
+	/* What the host itself sent to a group comes back here, from no wire. */
+	if (!blind || *blind || skb->pkt_type == PACKET_LOOPBACK)
+		return TCX_NEXT;
+	if ((void *)(mark + 1) <= (void *)(long)skb->data && *mark == MARK)
+		return TCX_NEXT;
+	/* 0: the driver did not say which queue it was. */
+	counts = slot(skb->queue_mapping ? skb->queue_mapping - 1 : 0);
+	if (counts)
+		counts->bypassed += skb->gso_segs > 1 ? skb->gso_segs : 1;
+	return TCX_NEXT;
 }
 
 char LICENSE[] SEC("license") = "GPL";

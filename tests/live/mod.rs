@@ -2,6 +2,9 @@
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(unsafe_code)] // system calls of the sender
 
+pub mod pump;
+pub mod veth;
+
 use shrike::dataplane::capture::xdp::falsifying_offloads;
 use shrike::sys::netlink::{Link, Netlink};
 use shrike::sys::netns::Namespace;

@@ -205,7 +205,7 @@ impl LiveCapture {
 }
 
 /// The named losses of an account, all outside the worker.
-fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 9] {
+fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 10] {
     [
         ("passed_no_socket", account.passed_no_socket, "Frames left to the kernel because no socket was there."),
         ("copy_lost", account.copy_lost, "Management frames whose copy found no room."),
@@ -216,6 +216,7 @@ fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 9] {
         ("refused_other", account.refused_other, "Redirects refused for another reason."),
         ("abandoned", account.abandoned, "Frames in the ring of a socket that was closed."),
         ("lost_at_death", account.lost_at_death, "Frames that died with a killed process."),
+        ("bypassed", account.bypassed, "Frames that the driver gave to the kernel while it took the program off."),
     ]
 }
 
@@ -280,7 +281,7 @@ impl Capture for LiveCapture {
             right.extend(
                 losses(account)
                     .iter()
-                    .filter(|loss| !["passed_no_socket", "copy_lost"].contains(&loss.0))
+                    .filter(|loss| !["passed_no_socket", "copy_lost", "bypassed"].contains(&loss.0))
                     .map(|loss| term(loss.0, loss.1)),
             );
             let left = vec![term("redirected", account.redirected), term("copied", account.copied)];
@@ -311,8 +312,9 @@ impl Capture for LiveCapture {
 
     fn metrics(&self) -> Vec<Metric> {
         type OfAccount = fn(&QueueAccount) -> u64;
-        let fields: [(&'static str, &'static str, OfAccount); 14] = [
+        let fields: [(&'static str, &'static str, OfAccount); 15] = [
             ("shrike_xdp_seen_total", "Frames the XDP program saw.", |a| a.seen),
+            ("shrike_xdp_bypassed_total", "Frames the driver gave to the kernel past the program.", |a| a.bypassed),
             ("shrike_xdp_redirected_total", "Frames given to the socket.", |a| a.redirected),
             ("shrike_xdp_passed_total", "ARP, neighbour and management frames left to the kernel.", QueueAccount::kept),
             ("shrike_xdp_passed_no_socket_total", "Frames left to the kernel for want of a socket.", |a| {
@@ -414,6 +416,9 @@ impl Capture for LiveCapture {
             if let SymmetricRss::Unsupported { reason } = &status.rss {
                 notes
                     .push(format!("{label}: RSS is not symmetric ({reason}); frames of foreign flows are handed over"));
+            }
+            if let Some(reason) = &status.bypass_uncounted {
+                notes.push(format!("{label}: frames past the program, as at a link flap, are not counted ({reason})"));
             }
             if status.taken_over {
                 notes.push(format!("{label}: counts of a former process were taken over"));

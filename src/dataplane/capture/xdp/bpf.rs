@@ -34,8 +34,9 @@ pub(super) fn object_pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> 
     if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
 }
 
-/// Attaches an XDP program to the interface of that index in the calling thread's namespace.
-pub(super) fn link_create(program: BorrowedFd<'_>, index: u32, flags: u32) -> io::Result<OwnedFd> {
+/// Attaches a program at one of an interface's hooks (`BPF_XDP`, `BPF_TCX_INGRESS`); the index is one of the calling
+/// thread's namespace.
+pub(super) fn link_create(program: BorrowedFd<'_>, index: u32, hook: u32, flags: u32) -> io::Result<OwnedFd> {
     let options = libbpf_sys::bpf_link_create_opts {
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
         flags,
@@ -43,7 +44,7 @@ pub(super) fn link_create(program: BorrowedFd<'_>, index: u32, flags: u32) -> io
     };
     let index = i32::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
     // SAFETY: the descriptor is borrowed, hence open; the options are a live structure of the size it states.
-    own(unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), index, libbpf_sys::BPF_XDP, &options) })
+    own(unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), index, hook, &options) })
 }
 
 /// Swaps the program under a link.
@@ -59,14 +60,16 @@ pub(super) fn link_detach(link: BorrowedFd<'_>) {
     let _ = unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) };
 }
 
-/// Interface index of an XDP link, 0 once the interface is gone.
-pub(super) fn xdp_link_index(link: BorrowedFd<'_>) -> Option<u32> {
+/// Interface index of an XDP or tcx link, 0 once the interface is gone.
+pub(super) fn link_index(link: BorrowedFd<'_>) -> Option<u32> {
     let info = link_info(link)?;
-    if info.type_ != libbpf_sys::BPF_LINK_TYPE_XDP {
-        return None;
+    match info.type_ {
+        // SAFETY: the union's `xdp` part is the one the kernel filled, as `type_` says; it is plain data in any case.
+        libbpf_sys::BPF_LINK_TYPE_XDP => Some(unsafe { info.__bindgen_anon_1.xdp.ifindex }),
+        // SAFETY: as above, for `tcx`.
+        libbpf_sys::BPF_LINK_TYPE_TCX => Some(unsafe { info.__bindgen_anon_1.tcx.ifindex }),
+        _ => None,
     }
-    // SAFETY: the union's `xdp` part is the one the kernel filled, as `type_` says; it is plain data in any case.
-    Some(unsafe { info.__bindgen_anon_1.xdp.ifindex })
 }
 
 fn link_info(link: BorrowedFd<'_>) -> Option<libbpf_sys::bpf_link_info> {

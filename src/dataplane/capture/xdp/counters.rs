@@ -12,6 +12,9 @@
 //!                         + abandoned + lost_at_death + in flight
 //! ```
 //!
+//! Before `seen` stands what the interface itself counts: on veth `rx_packets = seen + bypassed`, where `bypassed` is
+//! counted at the stack's entry (`bypass.rs`).
+//!
 //! `frames_received` is the worker's own count. No term is computed from another but `lost_at_death`, which is taken
 //! once, when a queue is opened after a process that did not close it: what was redirected and neither refused nor
 //! received by then (copies still unread are not lost: their ring is pinned too).
@@ -119,6 +122,8 @@ pub struct QueueAccount {
     pub refused_unbound: u64,
     /// Redirects refused for another reason.
     pub refused_other: u64,
+    /// Frames that the driver gave to the kernel past the program, as when the interface is being set down.
+    pub bypassed: u64,
     /// Frames the worker counted as received (its own counter of that name).
     pub frames_received: u64,
     /// Frames the source took from RX rings, counted at the ring.
@@ -200,6 +205,7 @@ impl std::fmt::Display for QueueAccount {
             ("refused_too_long", self.refused_too_long),
             ("refused_unbound", self.refused_unbound),
             ("refused_other", self.refused_other),
+            ("bypassed", self.bypassed),
             ("frames_received", self.frames_received),
             ("ring_frames", self.ring_frames),
             ("mirror_frames", self.mirror_frames),
@@ -326,6 +332,7 @@ impl CounterMaps {
             (2, &mut account.passed_arp),
             (1, &mut account.redirected),
             (13, &mut account.bytes_seen),
+            (14, &mut account.bypassed),
             (0, &mut account.seen),
         ];
         for (field, value) in fields {

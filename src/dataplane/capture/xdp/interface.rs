@@ -60,6 +60,8 @@ pub struct InterfaceStatus {
     pub taken_over: bool,
     /// Times the interface was attached anew after it had gone.
     pub rearmed: u64,
+    /// Why frames that the driver gives to the kernel past the program are not counted, where they are not.
+    pub bypass_uncounted: Option<String>,
     /// Largest payload of a frame, bytes.
     pub mtu_bytes: u32,
     /// Present state.
@@ -222,6 +224,7 @@ impl Interface {
             rss,
             taken_over,
             rearmed: 0,
+            bypass_uncounted: active.program.bypass_uncounted(),
             mtu_bytes: link.mtu_bytes,
             state: if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier },
         };

@@ -15,6 +15,7 @@
 #![allow(unsafe_code)]
 
 mod bpf;
+mod bypass;
 mod counters;
 mod error;
 mod frame;

@@ -1,13 +1,14 @@
 //! The XDP program in the kernel: loading, pinning, attaching, and finding it again after our own death.
 //!
-//! Pinned under `<pin directory>/<instance>/<interface>/`: `link` (the attachment), `refused` (the tracepoint's), and
-//! every map. While `link` is pinned the program stays attached without us; it then passes frames to the kernel and
+//! Pinned under `<pin directory>/<instance>/<interface>/`: `link` (the attachment), `refused` (the tracepoint's),
+//! `bypass` (the one behind, on tcx) and every map. While `link` is pinned the program stays attached without us; it then passes frames to the kernel and
 //! counts them as `passed_no_socket`. A start that finds the pins takes the maps over, with what they have counted, and
 //! swaps the program under the link, so that the driver is not touched again (attaching resets the link of many NICs).
 
 use super::bpf::{
-    link_create, link_detach, link_update, object_get, object_pin, program_tag, program_tag_of_link, xdp_link_index,
+    link_create, link_detach, link_index, link_update, object_get, object_pin, program_tag, program_tag_of_link,
 };
+use super::bypass::Bypass;
 use super::error::XdpError;
 use super::settings::{InterfaceSettings, MANAGEMENT_MAX, Transport};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, libbpf_sys};
@@ -71,6 +72,9 @@ pub(super) struct Program {
     /// The attachment; `None` while the interface is away.
     link: Option<OwnedFd>,
     refused_link: Option<OwnedFd>,
+    bypass: Bypass,
+    /// Why the program behind is not attached, if it is not.
+    behind_refused: Option<String>,
     pub(super) xdp: MapHandle,
     pub(super) worker: MapHandle,
     xsks: MapHandle,
@@ -149,12 +153,15 @@ impl Program {
             descriptor.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())).map_err(pins)
         };
         let (capture, refused) = (program("shrike_capture")?, program("shrike_refused")?);
+        let bypass = Bypass::new(program("shrike_bypassed")?, directory);
         let loaded = Program {
             directory: directory.to_owned(),
             program: capture,
             refused_program: refused,
             link: None,
             refused_link: None,
+            bypass,
+            behind_refused: None,
             xdp: handle("shrike_xdp")?,
             worker: handle("shrike_worker")?,
             xsks: handle("shrike_xsks")?,
@@ -172,12 +179,22 @@ impl Program {
     /// swaps the program under it if the interface's program runs in that mode now (`current`; a link does not tell).
     /// The tracepoint goes first, so that no refused redirect is missed.
     pub(super) fn attach(&mut self, index: u32, mode: AttachMode, current: Option<AttachMode>) -> io::Result<()> {
+        self.attach_capture(index, mode, current)?;
+        let behind = match mode {
+            AttachMode::Native => self.bypass.attach(index, self.taken_over),
+            AttachMode::Generic => self.bypass.detach(),
+        };
+        self.behind_refused = behind.err().map(|cause| format!("tcx: {cause}; needs Linux 6.6"));
+        Ok(())
+    }
+
+    fn attach_capture(&mut self, index: u32, mode: AttachMode, current: Option<AttachMode>) -> io::Result<()> {
         if self.refused_link.is_none() {
             self.refused_link = self.attach_refused()?;
         }
         let path = self.directory.join("link");
         if let Some(link) = self.link.take().or_else(|| object_get(&path).ok()) {
-            if xdp_link_index(link.as_fd()) == Some(index)
+            if link_index(link.as_fd()) == Some(index)
                 && current == Some(mode)
                 && link_update(link.as_fd(), self.program.as_fd()).is_ok()
             {
@@ -191,7 +208,7 @@ impl Program {
             link_detach(link.as_fd());
             remove_if_there(&path)?;
         }
-        let link = link_create(self.program.as_fd(), index, mode.flags())?;
+        let link = link_create(self.program.as_fd(), index, libbpf_sys::BPF_XDP, mode.flags())?;
         if let Err(error) = object_pin(link.as_fd(), &path) {
             link_detach(link.as_fd());
             return Err(error);
@@ -200,9 +217,19 @@ impl Program {
         Ok(())
     }
 
+    /// Why frames that bypass the program are not counted, if they are not.
+    pub(super) fn bypass_uncounted(&self) -> Option<String> {
+        if self.noted(Note::NoMark) != 0 {
+            return Some(
+                "the driver has no room for XDP metadata, so passed frames could not be told apart".to_owned(),
+            );
+        }
+        self.behind_refused.clone()
+    }
+
     /// Whether a former process left its attachment on that interface.
     pub(super) fn is_pinned_on(&self, index: u32) -> bool {
-        object_get(&self.directory.join("link")).is_ok_and(|link| xdp_link_index(link.as_fd()) == Some(index))
+        object_get(&self.directory.join("link")).is_ok_and(|link| link_index(link.as_fd()) == Some(index))
     }
 
     /// Kernel id of the loaded program.
@@ -255,6 +282,7 @@ impl Program {
 
     /// Takes the program off the interface and removes every pin.
     pub(super) fn detach(&mut self) {
+        let _ = self.bypass.detach(); // what is left of it goes with the pins
         if let Some(link) = self.link.take() {
             link_detach(link.as_fd());
         }
@@ -339,6 +367,8 @@ pub(super) enum Note {
     DeferHardIrqs = 2,
     /// `gro_flush_timeout` as it was before us.
     GroFlushTimeout = 3,
+    /// 1 once the driver had no room for the mark on a frame that was passed.
+    NoMark = 4,
 }
 
 /// A handle on the map of sockets that can only take one out.
@@ -378,10 +408,11 @@ pub(super) fn clear(directory: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    // The attachment first, or frames would meet a program whose maps are going.
-    paths.sort_by_key(|path| !path.ends_with("link"));
+    // The one behind first, or all would be a bypass; then the attachment, or frames would meet a program whose maps are
+    // going.
+    paths.sort_by_key(|path| (!path.ends_with("bypass"), !path.ends_with("link")));
     for path in paths {
-        if path.ends_with("link")
+        if (path.ends_with("link") || path.ends_with("bypass"))
             && let Ok(link) = object_get(&path)
         {
             link_detach(link.as_fd());
@@ -391,7 +422,7 @@ pub(super) fn clear(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

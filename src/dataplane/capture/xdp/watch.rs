@@ -67,6 +67,7 @@ impl Inner {
         let mut status = lock(&self.status);
         status.queues_in_use = in_use;
         status.mtu_bytes = link.mtu_bytes;
+        status.bypass_uncounted = active.program.bypass_uncounted();
         if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier }
     }
 
