@@ -260,6 +260,23 @@ fn live_restart_flap_and_kill_in_generic_mode() {
     ordeal("live_restart_flap_and_kill_in_generic_mode", "generic");
 }
 
+/// What a killed process pinned for an interface that is gone is removed by the next start, of whatever instance; what it
+/// pinned for one that is there waits to be taken over.
+#[test]
+fn live_pins_of_a_dead_process_and_a_gone_interface_are_swept() {
+    privileged!("live_pins_of_a_dead_process_and_a_gone_interface_are_swept");
+    let (bed, other) = (Bed::new(1), Bed::new(1));
+    let left = settings(&bed, Mode::Copy);
+    Worker::start(&bed, "copy").kill();
+    drop(Interface::attach(&settings(&other, Mode::Copy)).unwrap());
+    assert!(pin_path(&left).join("link").exists(), "its interface is there: the next start on it takes it over");
+    run(&format!("ip netns del {}", bed.sensor));
+    // The kernel takes a namespace apart in its own time.
+    let swept = |_: &()| !left.pin_directory.join(&left.instance).exists();
+    until("swept", || drop(Interface::attach(&settings(&other, Mode::Copy)).unwrap()), swept);
+    assert_clean(&other, &settings(&other, Mode::Copy));
+}
+
 /// A queue is closed and opened again under load, many times: no EBUSY reaches us, no frame is lost.
 #[test]
 fn live_a_queue_opens_again_at_once() {

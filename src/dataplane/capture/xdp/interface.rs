@@ -2,6 +2,7 @@
 
 use super::counters::{Cell, CounterMaps, QueueAccount};
 use super::error::XdpError;
+use super::leftovers::{sweep, take_lock};
 use super::mirror::Mirror;
 use super::nic::{Active, Inside, queue_counts};
 use super::program::{AttachMode, Program};
@@ -13,9 +14,8 @@ use crate::sys::bpffs;
 use crate::sys::netlink::LinkCounters;
 use crate::sys::netns::Namespace;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -120,26 +120,6 @@ fn instance_path(settings: &InterfaceSettings) -> PathBuf {
     settings.pin_directory.join(&settings.instance)
 }
 
-/// Takes off whatever a dead `shrike` of that instance left attached and removes its pins. For `demo`, tests and people;
-/// `run` does not need it.
-///
-/// # Errors
-/// A pin could not be removed.
-pub fn remove_leftovers(pin_directory: &Path, instance: &str) -> io::Result<()> {
-    let root = pin_directory.join(instance);
-    let entries = match std::fs::read_dir(&root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let path = entry?.path();
-        super::program::clear(&path)?;
-        std::fs::remove_dir(&path)?;
-    }
-    bpffs::remove(&root).map(|_| ())
-}
-
 impl Interface {
     /// Attaches the program, in the best mode the settings allow, and begins to watch the interface. No socket is open
     /// yet: frames pass to the kernel and are counted as `passed_no_socket`.
@@ -177,6 +157,7 @@ impl Interface {
         };
 
         let root = instance_path(settings);
+        sweep(&settings.pin_directory);
         let mounted = bpffs::hold(&root).map_err(|cause| XdpError::Pin { path: root.display().to_string(), cause })?;
         let dimension = possible.max(in_use).clamp(1, QUEUES_MAX);
         let loaded = Program::load(settings, &pin_path(settings), dimension, shared);
@@ -420,15 +401,6 @@ impl Inner {
             .run(|| Rings::open(&self.settings, queue, mode, mtu_bytes))
             .map_err(|cause| XdpError::Namespace { interface: self.settings.label(), cause })?
     }
-}
-
-/// One running process an interface and instance: an abstract socket, which goes with its process whatever kills it.
-fn take_lock(settings: &InterfaceSettings) -> Result<UnixDatagram, XdpError> {
-    let name = format!("shrike/{}", pin_path(settings).display());
-    let taken = || XdpError::Taken { interface: settings.label(), instance: settings.instance.clone() };
-    SocketAddr::from_abstract_name(name.as_bytes())
-        .and_then(|address| UnixDatagram::bind_addr(&address))
-        .map_err(|_| taken())
 }
 
 fn check_instance(settings: &InterfaceSettings) -> Result<(), XdpError> {

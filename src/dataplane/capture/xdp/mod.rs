@@ -20,6 +20,7 @@ mod counters;
 mod error;
 mod frame;
 mod interface;
+mod leftovers;
 mod mirror;
 mod napi;
 mod nic;
@@ -33,7 +34,7 @@ mod watch;
 
 pub use counters::{CounterReader, QueueAccount, SocketStatistics};
 pub use error::{XdpError, errno_name};
-pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, pin_path, remove_leftovers};
+pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, pin_path};
 pub use offloads::{OffloadFinding, falsifying_offloads};
 pub use program::AttachMode;
 pub use rings::{ObtainedMode, QueueFacts};
