@@ -163,8 +163,10 @@ impl Worker {
 fn live_child() {
     let Ok(spec) = std::env::var("SHRIKE_LIVE_CHILD") else { return };
     let (sensor, mode) = spec.split_once(' ').unwrap();
+    let busy_poll = (mode == "busy").then(BusyPoll::default);
     let mode = if mode == "generic" { Mode::Generic } else { Mode::Copy };
     let settings = InterfaceSettings {
+        busy_poll,
         namespace: Some(sensor.to_owned()),
         mode,
         instance: sensor.to_owned(),
@@ -547,6 +549,12 @@ fn live_busy_polling_receives_and_restores_napi() {
         String::from_utf8_lossy(&output.unwrap().stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     let before = napi();
+    // A process that is killed leaves its settings; the next one restores them, though it wants none itself.
+    Worker::start(&bed, "busy").kill();
+    assert_eq!(napi(), ["2", "200000"]);
+    drop(Interface::attach(&settings(&bed, Mode::Copy)).unwrap());
+    assert_eq!(napi(), before);
+
     let settings = InterfaceSettings { busy_poll: Some(BusyPoll::default()), ..settings(&bed, Mode::Copy) };
     let interface = Interface::attach(&settings).unwrap();
     assert_eq!(napi(), ["2", "200000"]);

@@ -87,6 +87,18 @@ struct {
 	__type(value, __u64);
 } shrike_notes SEC(".maps");
 
+/* RSS settings to restore, see rss.rs; this program never touches it. */
+struct rss_before {
+	__u8 bytes[16384];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rss_before);
+} shrike_rss SEC(".maps");
+
 /* (protocol, destination port) left to the kernel on a shared interface. */
 struct port_key {
 	__u8 protocol;

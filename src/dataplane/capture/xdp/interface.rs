@@ -176,14 +176,7 @@ impl Interface {
             cause: cause.to_string(),
         })?;
         let taken_over = program.taken_over;
-        let mut active = Active {
-            program,
-            inside: Some(inside),
-            index: None,
-            mode: AttachMode::Native,
-            rss_before: None,
-            busy_poll_on: false,
-        };
+        let mut active = Active { program, inside: Some(inside), index: None, mode: AttachMode::Native };
         let refused = match active.attach(settings, &namespace, &link) {
             Ok(refused) => refused,
             Err(error) => {

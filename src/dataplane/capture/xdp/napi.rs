@@ -20,18 +20,15 @@ fn read(path: &PathBuf) -> io::Result<u64> {
 /// Notes the present values, unless a former process noted them already, and sets ours.
 pub(super) fn apply(program: &Program, namespace: &Namespace, name: &str, busy_poll: &BusyPoll) -> io::Result<()> {
     let [defer, flush] = files(name);
-    let before = namespace.run_with_sysfs(|| -> io::Result<(u64, u64)> {
-        let before = (read(&defer)?, read(&flush)?);
+    namespace.run_with_sysfs(|| -> io::Result<()> {
+        if program.noted(Note::NapiSaved) == 0 {
+            program.note(Note::DeferHardIrqs, read(&defer)?);
+            program.note(Note::GroFlushTimeout, read(&flush)?);
+            program.note(Note::NapiSaved, 1);
+        }
         std::fs::write(&defer, busy_poll.defer_hard_irqs.to_string())?;
-        std::fs::write(&flush, busy_poll.gro_flush_timeout_ns.to_string())?;
-        Ok(before)
-    })??;
-    if program.noted(Note::NapiSaved) == 0 {
-        program.note(Note::DeferHardIrqs, before.0);
-        program.note(Note::GroFlushTimeout, before.1);
-        program.note(Note::NapiSaved, 1);
-    }
-    Ok(())
+        std::fs::write(&flush, busy_poll.gro_flush_timeout_ns.to_string())
+    })?
 }
 
 /// Sets what was noted. A dead busy poller would leave the NIC's latency at the flush time-out.

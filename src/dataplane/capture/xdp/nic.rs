@@ -18,8 +18,6 @@ pub(super) struct Active {
     /// Index of the interface the program is attached to.
     pub(super) index: Option<u32>,
     pub(super) mode: AttachMode,
-    pub(super) rss_before: Option<rss::Saved>,
-    pub(super) busy_poll_on: bool,
 }
 
 /// Sockets opened inside the interface's namespace.
@@ -50,7 +48,12 @@ impl Active {
             XdpAttachment::Generic => Some(AttachMode::Generic),
             _ => None,
         };
-        let kept = current.filter(|_| self.program.is_pinned_on(link.index));
+        let ours = self.program.is_pinned_on(link.index);
+        if !ours && self.index != Some(link.index) {
+            // What a former process kept, if anything, is of another interface of this name.
+            self.program.forget();
+        }
+        let kept = current.filter(|_| ours);
         let modes: &[AttachMode] = match (settings.mode, kept) {
             (Mode::Generic, _) | (Mode::Auto, Some(AttachMode::Generic)) => &[AttachMode::Generic],
             (Mode::ZeroCopy | Mode::Copy, _) | (Mode::Auto, Some(AttachMode::Native)) => &[AttachMode::Native],
@@ -90,20 +93,17 @@ impl Active {
         }
     }
 
-    /// Symmetric RSS and NAPI's patience, both remembered for `restore_nic`.
+    /// Symmetric RSS and NAPI's patience; what was there before is kept in pinned maps for `restore_nic`.
     pub(super) fn prepare_nic(
         &mut self,
         settings: &InterfaceSettings,
         namespace: &Namespace,
         queues: &[u32],
     ) -> SymmetricRss {
-        if let Some(busy_poll) = &settings.busy_poll {
-            match napi::apply(&self.program, namespace, &settings.name, busy_poll) {
-                Ok(()) => self.busy_poll_on = true,
-                Err(error) => {
-                    tracing::warn!(interface = %settings.label(), %error, "napi_defer_hard_irqs stays as it is")
-                }
-            }
+        if let Some(busy_poll) = &settings.busy_poll
+            && let Err(error) = napi::apply(&self.program, namespace, &settings.name, busy_poll)
+        {
+            tracing::warn!(interface = %settings.label(), %error, "napi_defer_hard_irqs stays as it is");
         }
         let Some(inside) = &self.inside else {
             return SymmetricRss::Unsupported { reason: "interface away".to_owned() };
@@ -111,23 +111,27 @@ impl Active {
         if !settings.symmetric_rss {
             return SymmetricRss::Unsupported { reason: "switched off in the configuration".to_owned() };
         }
-        let (outcome, saved) = rss::apply(&inside.ethtool, queues);
-        if self.rss_before.is_none() {
-            self.rss_before = saved;
+        let program = &self.program;
+        let (outcome, saved) =
+            rss::apply(&inside.ethtool, queues, program.kept_rss(), |saved| program.keep_rss(Some(saved)));
+        if saved.is_none() {
+            program.keep_rss(None);
         }
         outcome
     }
 
+    /// Sets what was there before us, or before a former process that was killed.
     pub(super) fn restore_nic(&mut self, settings: &InterfaceSettings, namespace: &Namespace) {
-        if self.busy_poll_on
-            && let Err(error) = napi::restore(&self.program, namespace, &settings.name)
-        {
+        if let Err(error) = napi::restore(&self.program, namespace, &settings.name) {
             tracing::warn!(interface = %settings.label(), %error, "NAPI settings could not be restored");
         }
-        if let (Some(saved), Some(inside)) = (self.rss_before.take(), &self.inside)
-            && let Err(error) = rss::restore(&inside.ethtool, &saved)
-        {
-            tracing::warn!(interface = %settings.label(), %error, "RSS settings could not be restored");
+        if let (Some(saved), Some(inside)) = (self.program.kept_rss(), &self.inside) {
+            match rss::restore(&inside.ethtool, &saved) {
+                Ok(()) => self.program.keep_rss(None),
+                Err(error) => {
+                    tracing::warn!(interface = %settings.label(), %error, "RSS settings could not be restored")
+                }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::bpf::{
 };
 use super::bypass::Bypass;
 use super::error::XdpError;
+use super::rss;
 use super::settings::{InterfaceSettings, MANAGEMENT_MAX, Transport};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, libbpf_sys};
 use std::ffi::CString;
@@ -24,11 +25,12 @@ struct Aligned<T: ?Sized>(T);
 static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/shrike.bpf.o")));
 
 /// Names of the pinned maps, as in `shrike.bpf.c`.
-const MAPS: [&str; 7] = [
+const MAPS: [&str; 8] = [
     "shrike_xdp",
     "shrike_worker",
     "shrike_xsks",
     "shrike_notes",
+    "shrike_rss",
     "shrike_ports",
     "shrike_addresses",
     "shrike_mirrors",
@@ -79,6 +81,7 @@ pub(super) struct Program {
     pub(super) worker: MapHandle,
     xsks: MapHandle,
     notes: MapHandle,
+    rss: MapHandle,
     mirrors: MapHandle,
     /// The maps were there before us.
     pub(super) taken_over: bool,
@@ -128,6 +131,7 @@ impl Program {
         let fits = shapes.iter().all(|(name, entries)| {
             MapHandle::from_pinned_path(directory.join(name)).is_ok_and(|map| map.max_entries() == *entries)
         });
+        let kept = if fits { Vec::new() } else { to_be_restored(directory) };
         if !fits {
             clear(directory).map_err(pins)?;
         }
@@ -166,9 +170,14 @@ impl Program {
             worker: handle("shrike_worker")?,
             xsks: handle("shrike_xsks")?,
             notes: handle("shrike_notes")?,
+            rss: handle("shrike_rss")?,
             mirrors: handle("shrike_mirrors")?,
             taken_over: fits,
         };
+        for (name, key, value) in kept {
+            let map = if name == "shrike_rss" { &loaded.rss } else { &loaded.notes };
+            let _ = map.update(&key, &value, MapFlags::ANY); // of another version: cannot be kept
+        }
         let id = libbpf_rs::MapInfo::new(loaded.xsks.as_fd()).map_err(failed)?.info.id;
         loaded.note(Note::XsksId, u64::from(id));
         loaded.fill_management(settings, &handle("shrike_ports")?, &handle("shrike_addresses")?)?;
@@ -278,6 +287,26 @@ impl Program {
     pub(super) fn noted(&self, note: Note) -> u64 {
         let value = self.notes.lookup(&(note as u32).to_ne_bytes(), MapFlags::ANY).ok().flatten();
         value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
+    }
+
+    /// Keeps RSS settings beyond our death; nothing (all zeroes) once they need no longer be restored.
+    pub(super) fn keep_rss(&self, before: Option<&rss::Saved>) {
+        let bytes = before.and_then(rss::Saved::to_bytes).unwrap_or_else(|| vec![0; rss::SAVED_BYTES]);
+        if let Err(error) = self.rss.update(&0u32.to_ne_bytes(), &bytes, MapFlags::ANY) {
+            tracing::warn!(directory = %self.directory.display(), %error, "RSS settings would not outlive a kill");
+        }
+    }
+
+    /// Forgets what was to be restored: the interface it was read from is gone.
+    pub(super) fn forget(&self) {
+        self.keep_rss(None);
+        self.note(Note::NapiSaved, 0);
+    }
+
+    /// RSS settings of before us, kept by a process that did not restore them.
+    pub(super) fn kept_rss(&self) -> Option<rss::Saved> {
+        let bytes = self.rss.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok().flatten()?;
+        rss::Saved::from_bytes(&bytes)
     }
 
     /// Takes the program off the interface and removes every pin.
@@ -398,6 +427,19 @@ fn prefix_key(address: IpAddr, bits: u8) -> [u8; 20] {
     key[..4].copy_from_slice(&bits.to_ne_bytes());
     key[4..].copy_from_slice(&bytes);
     key
+}
+
+/// Map, key and value of all that a dead process has yet to restore, from pins whose counters are of no more use.
+fn to_be_restored(directory: &Path) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let mut kept = Vec::new();
+    let keys = [Note::NapiSaved, Note::DeferHardIrqs, Note::GroFlushTimeout].map(|note| ("shrike_notes", note as u32));
+    for (name, key) in keys.into_iter().chain([("shrike_rss", 0)]) {
+        let Ok(map) = MapHandle::from_pinned_path(directory.join(name)) else { continue };
+        if let Ok(Some(value)) = map.lookup(&key.to_ne_bytes(), MapFlags::ANY) {
+            kept.push((name, key.to_ne_bytes().to_vec(), value));
+        }
+    }
+    kept
 }
 
 /// Unpins everything in a directory of ours. What only the pins held is gone from the kernel with it.

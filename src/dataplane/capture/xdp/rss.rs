@@ -1,4 +1,7 @@
 //! Both directions of a flow on one queue: a symmetric Toeplitz key, set and read back.
+//!
+//! What was there before is kept in a pinned map as bytes ([`Saved::to_bytes`]) before anything is set, so that a process
+//! that is killed does not take it along: the next start finds it and puts it back when it leaves.
 
 use crate::sys::ethtool::{Ethtool, Rss};
 use std::io;
@@ -33,43 +36,121 @@ pub enum SymmetricRss {
     },
 }
 
+/// What a NIC's RSS can be asked and told; a driver's ethtool, or a fake in tests.
+pub(super) trait Nic {
+    fn rss(&self) -> io::Result<Rss>;
+    fn set_rss(&self, rss: &Rss) -> io::Result<()>;
+    fn hash_fields(&self, flow_type: u32) -> io::Result<u64>;
+    fn set_hash_fields(&self, flow_type: u32, fields: u64) -> io::Result<()>;
+}
+
+impl Nic for Ethtool {
+    fn rss(&self) -> io::Result<Rss> {
+        Ethtool::rss(self)
+    }
+
+    fn set_rss(&self, rss: &Rss) -> io::Result<()> {
+        Ethtool::set_rss(self, rss)
+    }
+
+    fn hash_fields(&self, flow_type: u32) -> io::Result<u64> {
+        Ethtool::hash_fields(self, flow_type)
+    }
+
+    fn set_hash_fields(&self, flow_type: u32, fields: u64) -> io::Result<()> {
+        Ethtool::set_hash_fields(self, flow_type, fields)
+    }
+}
+
 /// What was there before.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Saved {
     rss: Rss,
     fields: Vec<(u32, u64)>,
 }
 
-/// Sets a symmetric key and an even table over `queues`, and reads both back.
-pub(super) fn apply(ethtool: &Ethtool, queues: &[u32]) -> (SymmetricRss, Option<Saved>) {
+/// Bytes of the map that keeps a [`Saved`]: `struct rss_before` of `src/bpf/shrike.bpf.c`. The largest indirection table
+/// of a driver in Linux 6.18 has 2048 entries (mlx5), the largest key 52 bytes.
+pub(super) const SAVED_BYTES: usize = 16_384;
+/// Numbers before the variable parts: hash function, entries of the table, bytes of the key, flow types.
+const HEAD_WORDS: usize = 4;
+
+impl Saved {
+    /// As bytes for the map; `None` if it does not fit.
+    pub(super) fn to_bytes(&self) -> Option<Vec<u8>> {
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let (table, key) = (&self.rss.indirection, &self.rss.key);
+        let head = [u32::from(self.rss.function), count(table.len()), count(key.len()), count(self.fields.len())];
+        let mut bytes: Vec<u8> = head.iter().chain(table).flat_map(|word| word.to_ne_bytes()).collect();
+        for (kind, fields) in &self.fields {
+            bytes.extend_from_slice(&kind.to_ne_bytes());
+            bytes.extend_from_slice(&fields.to_ne_bytes());
+        }
+        bytes.extend_from_slice(key);
+        (bytes.len() <= SAVED_BYTES).then(|| {
+            bytes.resize(SAVED_BYTES, 0);
+            bytes
+        })
+    }
+
+    /// What [`Saved::to_bytes`] made; `None` for an empty map or one cut short.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Saved> {
+        let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at * 4..at * 4 + 4)?.try_into().ok()?));
+        let length = |at: usize| Some(usize::try_from(word(at)?).ok()?.min(SAVED_BYTES));
+        let (function, entries, key, kinds) = (word(0)?, length(1)?, length(2)?, length(3)?);
+        let indirection = (HEAD_WORDS..HEAD_WORDS + entries).map(word).collect::<Option<Vec<u32>>>()?;
+        let mut rest = bytes.get((HEAD_WORDS + entries) * 4..)?;
+        let mut fields = Vec::new();
+        for _ in 0..kinds {
+            let (kind, value) = (rest.get(..4)?.try_into().ok()?, rest.get(4..12)?.try_into().ok()?);
+            fields.push((u32::from_ne_bytes(kind), u64::from_ne_bytes(value)));
+            rest = rest.get(12..)?;
+        }
+        let key = rest.get(..key)?.to_vec();
+        let rss = Rss { indirection, key, function: u8::try_from(function).ok()? };
+        (!rss.key.is_empty()).then_some(Saved { rss, fields })
+    }
+}
+
+/// Sets a symmetric key and an even table over `queues`, and reads both back. `before`: what was there before us where a
+/// former process left it; else it is read now. `keep` is told of it before anything is set.
+pub(super) fn apply(
+    nic: &impl Nic,
+    queues: &[u32],
+    before: Option<Saved>,
+    keep: impl FnOnce(&Saved),
+) -> (SymmetricRss, Option<Saved>) {
     if queues.len() < 2 {
-        return (SymmetricRss::OneQueue, None);
+        return (SymmetricRss::OneQueue, before);
     }
     let unsupported = |reason: String| SymmetricRss::Unsupported { reason };
-    let before = match ethtool.rss() {
+    let now = match nic.rss() {
         Ok(rss) => rss,
-        Err(error) => return (unsupported(format!("the driver has no RSS settings ({error})")), None),
+        Err(error) => return (unsupported(format!("the driver has no RSS settings ({error})")), before),
     };
-    if before.key.is_empty() {
-        return (unsupported("the driver does not let its RSS key be seen or set".to_owned()), None);
+    if now.key.is_empty() {
+        return (unsupported("the driver does not let its RSS key be seen or set".to_owned()), before);
     }
-    if before.function != TOEPLITZ {
-        return (unsupported(format!("hash function {} is not Toeplitz", before.function)), None);
+    if now.function != TOEPLITZ {
+        return (unsupported(format!("hash function {} is not Toeplitz", now.function)), before);
     }
-    let wanted = wanted(&before, queues);
-    let saved = Saved {
-        fields: FLOW_TYPES.iter().filter_map(|kind| Some((*kind, ethtool.hash_fields(*kind).ok()?))).collect(),
-        rss: before,
-    };
-    if let Err(error) = ethtool.set_rss(&wanted) {
-        return (unsupported(format!("the driver refused the key ({error})")), None);
+    let wanted = wanted(&now, queues);
+    let inherited = before.is_some();
+    let saved = before.unwrap_or_else(|| Saved {
+        fields: FLOW_TYPES.iter().filter_map(|kind| Some((*kind, nic.hash_fields(*kind).ok()?))).collect(),
+        rss: now,
+    });
+    keep(&saved);
+    if let Err(error) = nic.set_rss(&wanted) {
+        return (unsupported(format!("the driver refused the key ({error})")), inherited.then_some(saved));
     }
     // Where a direction were hashed over other fields than the other, symmetry would be lost; four-tuple for all.
     for (kind, fields) in &saved.fields {
         if *fields & FOUR_TUPLE != FOUR_TUPLE {
-            let _ = ethtool.set_hash_fields(*kind, *fields | FOUR_TUPLE);
+            let _ = nic.set_hash_fields(*kind, *fields | FOUR_TUPLE);
         }
     }
-    match ethtool.rss() {
+    match nic.rss() {
         Ok(now) if now.key == wanted.key && now.indirection == wanted.indirection => {
             (SymmetricRss::Set { key_bytes: now.key.len(), queues: queues.len() }, Some(saved))
         }
@@ -79,13 +160,13 @@ pub(super) fn apply(ethtool: &Ethtool, queues: &[u32]) -> (SymmetricRss, Option<
 }
 
 /// Sets what was there before.
-pub(super) fn restore(ethtool: &Ethtool, saved: &Saved) -> io::Result<()> {
+pub(super) fn restore(nic: &impl Nic, saved: &Saved) -> io::Result<()> {
     for (kind, fields) in &saved.fields {
-        if ethtool.hash_fields(*kind).is_ok_and(|now| now != *fields) {
-            ethtool.set_hash_fields(*kind, *fields)?;
+        if nic.hash_fields(*kind).is_ok_and(|now| now != *fields) {
+            nic.set_hash_fields(*kind, *fields)?;
         }
     }
-    ethtool.set_rss(&saved.rss)
+    nic.set_rss(&saved.rss)
 }
 
 fn wanted(before: &Rss, queues: &[u32]) -> Rss {
@@ -99,6 +180,71 @@ fn wanted(before: &Rss, queues: &[u32]) -> Rss {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    /// A NIC whose settings outlive the processes that set them.
+    struct Fake {
+        rss: RefCell<Rss>,
+        fields: RefCell<BTreeMap<u32, u64>>,
+    }
+
+    impl Nic for Fake {
+        fn rss(&self) -> io::Result<Rss> {
+            Ok(self.rss.borrow().clone())
+        }
+
+        fn set_rss(&self, rss: &Rss) -> io::Result<()> {
+            *self.rss.borrow_mut() = rss.clone();
+            Ok(())
+        }
+
+        fn hash_fields(&self, flow_type: u32) -> io::Result<u64> {
+            self.fields.borrow().get(&flow_type).copied().ok_or_else(|| io::ErrorKind::Unsupported.into())
+        }
+
+        fn set_hash_fields(&self, flow_type: u32, fields: u64) -> io::Result<()> {
+            self.fields.borrow_mut().insert(flow_type, fields);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_outlives_every_killed_process() {
+        let first = Rss { indirection: vec![0, 1, 2, 3, 0, 1, 2, 3], key: (1..=40).collect(), function: TOEPLITZ };
+        // UDP over IPv4 hashed by addresses only, as many drivers do; nothing known of IPv6.
+        let fields = BTreeMap::from([(1, FOUR_TUPLE), (2, 0x30)]);
+        let nic = Fake { rss: RefCell::new(first.clone()), fields: RefCell::new(fields.clone()) };
+        let mut map = vec![0_u8; SAVED_BYTES];
+        for life in 0..3 {
+            let kept = Saved::from_bytes(&map);
+            assert_eq!(kept.is_some(), life > 0);
+            let (outcome, saved) = apply(&nic, &[0, 1], kept, |saved| map = saved.to_bytes().unwrap());
+            assert_eq!(outcome, SymmetricRss::Set { key_bytes: 40, queues: 2 }, "life {life}");
+            assert_eq!(saved.map(|saved| saved.rss), Some(first.clone()), "life {life}");
+            assert_eq!(nic.hash_fields(2).unwrap(), FOUR_TUPLE);
+            // Killed here: nothing is restored, only the map stays.
+        }
+        // The last life wants no symmetric RSS, and leaves in good order.
+        restore(&nic, &Saved::from_bytes(&map).unwrap()).unwrap();
+        assert_eq!(*nic.rss.borrow(), first);
+        assert_eq!(*nic.fields.borrow(), fields);
+    }
+
+    #[test]
+    fn what_is_kept_is_read_as_it_was_written_and_never_past_its_end() {
+        let rss = Rss { indirection: (0..2048).collect(), key: vec![7; 52], function: TOEPLITZ };
+        let saved = Saved { rss, fields: vec![(1, 0x30), (6, u64::MAX)] };
+        let bytes = saved.to_bytes().unwrap();
+        assert_eq!(Saved::from_bytes(&bytes), Some(saved.clone()));
+        for cut in 0..HEAD_WORDS * 4 + 2048 * 4 + 24 + 52 {
+            assert_eq!(Saved::from_bytes(&bytes[..cut]), None, "{cut}");
+        }
+        assert_eq!(Saved::from_bytes(&[0; SAVED_BYTES]), None);
+        assert_eq!(Saved::from_bytes(&[0xff; SAVED_BYTES]), None);
+        let rss = Rss { indirection: vec![0; 4096], ..saved.rss };
+        assert_eq!(Saved { rss, ..saved }.to_bytes(), None, "too large to keep");
+    }
 
     /// Toeplitz as Microsoft's RSS specification states it.
     fn toeplitz(key: &[u8], input: &[u8]) -> u32 {

@@ -267,6 +267,37 @@ fn live_pins_of_another_shape_are_replaced_and_of_the_same_taken_over() {
     loaded.program = third;
 }
 
+/// What a killed process has yet to restore survives its pins, also where these are of another shape.
+#[test]
+fn live_what_must_be_restored_outlives_the_process() {
+    if !may_load("live_what_must_be_restored_outlives_the_process") {
+        return;
+    }
+    let mut loaded = Loaded::new("restore", false);
+    let directory = loaded.root.join("restore");
+    let settings = InterfaceSettings::new("restore");
+    assert_eq!(loaded.program.kept_rss(), None);
+    let mut bytes = vec![0; rss::SAVED_BYTES];
+    // Toeplitz, two entries in the table, a key of four bytes, no flow types.
+    let words = [1u32, 2, 4, 0, 0, 1, 0x0403_0201];
+    bytes[..28].copy_from_slice(&words.map(u32::to_ne_bytes).concat());
+    let saved = rss::Saved::from_bytes(&bytes);
+    assert!(saved.is_some());
+    loaded.program.keep_rss(saved.as_ref());
+    for (note, value) in [(Note::NapiSaved, 1), (Note::DeferHardIrqs, 7), (Note::GroFlushTimeout, 9)] {
+        loaded.program.note(note, value);
+    }
+    for queues in [2, 3] {
+        let next = Program::load(&settings, &directory, queues, false).unwrap();
+        assert_eq!(next.taken_over, queues == 2);
+        assert_eq!(next.kept_rss(), saved, "{queues} queues");
+        assert_eq!((next.noted(Note::NapiSaved), next.noted(Note::DeferHardIrqs)), (1, 7), "{queues} queues");
+        loaded.program = next;
+    }
+    loaded.program.forget();
+    assert_eq!((loaded.program.kept_rss(), loaded.program.noted(Note::NapiSaved)), (None, 0));
+}
+
 #[test]
 fn prefixes_of_ipv4_lie_under_the_mapped_ones() {
     let key = prefix_key("192.0.2.0".parse().unwrap(), 24);
