@@ -7,7 +7,7 @@
 //! window plus the watermark's lag.
 
 use crate::dataplane::detect::{
-    Counts, Entity, Evidence, ScoredFlow, WINDOW_NS, WindowEntry, brute_force, flood, model, scan,
+    Counts, Entity, Evidence, ScoredFlow, WINDOW_NS, WindowEntry, arp, brute_force, flood, model, scan,
 };
 use crate::exchange::Up;
 use crate::units::{QueueId, Timestamp};
@@ -83,6 +83,7 @@ pub struct Merger {
     waiting: usize,
     scores: Vec<ScoredFlow>,
     scan: scan::Decider,
+    arp: arp::Decider,
     brute_force: brute_force::Decider,
     flood: flood::Decider,
     model: model::Decider,
@@ -98,6 +99,7 @@ impl Merger {
             waiting: 0,
             scores: Vec::new(),
             scan: scan::Decider::new(settings.scan),
+            arp: arp::Decider::new(settings.scan),
             brute_force: brute_force::Decider::new(settings.brute_force),
             flood: flood::Decider::new(settings.flood),
             model: model::Decider::new(settings.model, None),
@@ -145,7 +147,9 @@ impl Merger {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        Stats { forgotten: self.scan.forgotten() + self.brute_force.forgotten() + self.flood.forgotten(), ..self.stats }
+        let forgotten =
+            [self.scan.forgotten(), self.arp.forgotten(), self.brute_force.forgotten(), self.flood.forgotten()];
+        Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }
 
     fn progress(&mut self, queue: QueueId) -> &mut QueueProgress {
@@ -216,7 +220,7 @@ impl Merger {
 
     fn decide_window(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
         let first = out.len();
-        let (mut sources, mut sessions, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sources, mut sessions, mut targets, mut askers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let window = self.windows.remove(&start.0).unwrap_or_default();
         self.waiting -= window.len();
         self.stats.windows += 1;
@@ -226,12 +230,15 @@ impl Merger {
                 Entity::Source(address) => sources.push((address, counts)),
                 Entity::Session { client, server, port } => sessions.push(((client, server, port), counts)),
                 Entity::Target(address) => targets.push((address, counts)),
+                Entity::Asker(address) => askers.push((address, counts)),
             }
         }
         sources.sort_unstable_by_key(|(key, _)| *key);
         sessions.sort_unstable_by_key(|(key, _)| *key);
         targets.sort_unstable_by_key(|(key, _)| *key);
+        askers.sort_unstable_by_key(|(key, _)| *key);
         self.scan.decide(start, &sources, out);
+        self.arp.decide(start, &askers, out);
         self.brute_force.decide(start, &sessions, out);
         self.flood.decide(start, &targets, out);
         let end = start.after(WINDOW_NS);

@@ -59,6 +59,10 @@ fn scans_of_other_shapes_are_found() {
     assert_eq!(pings.kinds(), ["scan/ping_sweep"]);
     assert!(pings.evidence().iter().all(|found| found.severity == 4), "most hosts answered");
 
+    let mut single = Wire::default();
+    (0..18).for_each(|number| single.ping(u64::from(number) * 90 * MS, host(66), host(1000 + number), number % 3 != 0));
+    assert_eq!(single.kinds(), ["scan/ping_sweep"], "a third of a small network is empty");
+
     let mut udp = Wire::default();
     for port in 1..=100_u16 {
         udp.datagram(u64::from(port) * 50 * MS, host(66), (host(5), port * 7), 0, (port == 53).then_some(80));
@@ -115,6 +119,28 @@ fn one_way_visibility_switches_trw_off_and_is_said() {
         resolver.datagram(u64::from(number) * 10 * MS, host(53), (host(5000 + number), 53), 60, None);
     }
     assert_eq!(resolver.kinds(), none());
+}
+
+#[test]
+fn a_monitor_that_pings_its_hosts_is_no_sweep() {
+    // All answer; one in twenty is down.
+    for down in [u32::MAX, 20] {
+        let mut monitor = Wire::default();
+        for number in 0..600_u32 {
+            let at = u64::from(number) * 500 * MS;
+            monitor.ping(at, host(9), host(1000 + number % 120), number % 120 % down != 7);
+        }
+        assert_eq!(monitor.kinds(), none(), "one in {down} down");
+    }
+    // Half of them are gone, and it asks again every half minute for a quarter of an hour.
+    let mut outage = Wire::default();
+    for round in 0..30_u64 {
+        for number in 0..60_u32 {
+            let at = round * 30 * SECOND + u64::from(number) * 10 * MS;
+            outage.ping(at, host(9), host(1000 + number), round < 4 || number % 2 == 0);
+        }
+    }
+    assert_eq!(outage.kinds(), none(), "outage");
 }
 
 #[test]

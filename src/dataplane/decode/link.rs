@@ -70,7 +70,10 @@ fn network(bytes: &[u8], mut protocol: u16, mut at: usize, packet: &mut Packet) 
         match protocol {
             ether_type::IPV4 => return ip::v4(bytes, at, vlans, packet),
             ether_type::IPV6 => return ip::v6(bytes, at, vlans, packet),
-            ether_type::ARP => return Ok(Decoded::Arp),
+            ether_type::ARP => {
+                packet.payload_offset = at as u16; // link headers and tags: below 40
+                return Ok(Decoded::Arp);
+            }
             ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD if tag < TAGS_MAX => {
                 let head = block::<4>(bytes, at).ok_or(Counter::DropTruncatedLink)?;
                 let id = u32::from(be16::<0, 4>(head) & 0x0fff);

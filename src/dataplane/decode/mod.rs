@@ -10,11 +10,13 @@
 //! | `link` | link headers and VLAN tags |
 //! | `ip` | IPv4, IPv6 with extension headers, transport headers |
 //! | `quote` | the packet inside an ICMP error |
+//! | `arp` | the question of an ARP request |
 //! | `fragment` | which ports the later fragments of a datagram have |
 //! | `key` | the canonical 5-tuple |
 //! | `community_id` | the name that other tools give a flow |
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod arp;
 mod bytes;
 mod community_id;
 mod fragment;
@@ -24,6 +26,7 @@ mod link;
 mod packet;
 mod quote;
 
+pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};

@@ -94,7 +94,7 @@ pub enum Decoded {
     FirstFragment,
     /// Later fragment: the ports in `Packet::key` are 0 until [`super::FragmentTable::resolve`] has filled them in.
     LaterFragment,
-    /// An ARP frame.
+    /// An ARP frame; its body is at [`Packet::payload_offset`].
     Arp,
     /// An EtherType without IP.
     Other,

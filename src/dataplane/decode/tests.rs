@@ -222,6 +222,26 @@ fn frames_without_ip_are_named() {
     }
 }
 
+#[test]
+fn an_arp_request_names_who_asks_for_whom() {
+    let body = |operation: u8, asker: [u8; 4], asked: [u8; 4]| {
+        join(&[&[0, 1, 8, 0, 6, 4, 0, operation], &[2; 6], &asker, &[0; 6], &asked])
+    };
+    let question = |frame: &[u8]| {
+        let mut packet = Packet::default();
+        assert_eq!(decode(ethernet(frame), &mut packet), Decoded::Arp);
+        arp_question(ethernet(frame), &packet).map(|asks| (asks.asker, asks.asked))
+    };
+    let (me, you) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let asks = eth(0x0806, &body(1, me, you));
+    assert_eq!(question(&asks), Some((0x0a00_0001, 0x0a00_0002)));
+    assert_eq!(question(&eth(0x8100, &tag(3, 0x0806, &body(1, me, you)))), question(&asks));
+    for silent in [body(2, me, you), body(1, me, me), body(1, [0; 4], you), body(1, me, you)[..27].to_vec()] {
+        assert_eq!(question(&eth(0x0806, &silent)), None, "{silent:02x?}");
+    }
+    assert_eq!(question(&with(&asks, 18, 8)), None, "addresses of another size");
+}
+
 /// `frame` with one byte changed.
 fn with(frame: &[u8], at: usize, value: u8) -> Vec<u8> {
     let mut frame = frame.to_vec();

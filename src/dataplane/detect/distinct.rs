@@ -103,6 +103,7 @@ impl HashKey {
         match *entity {
             Entity::Source(address) => self.address(address, window, 2),
             Entity::Target(address) => self.address(address, window, 4),
+            Entity::Asker(address) => self.address(address, window, 18),
             Entity::Session { client, server, port } => {
                 let hash = self.address(client, window, 6);
                 self.address(server ^ u128::from(hash), u64::from(port), 8)

@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod arp;
 pub mod brute_force;
 pub(crate) mod cold;
 pub mod distinct;
@@ -73,6 +74,8 @@ pub enum Entity {
     },
     /// A host as the target of contacts and packets.
     Target(u128),
+    /// A host as one that asks for its neighbours by ARP.
+    Asker(u128),
 }
 
 /// Someone at the other end, for people to look at: of several the largest is kept, so that merging has one outcome.

@@ -8,7 +8,8 @@
 use super::distinct::HashKey;
 use super::facts::{Facts, protocol};
 use super::window::WindowTable;
-use super::{WindowEntry, brute_force, flood, scan};
+use super::{WindowEntry, arp, brute_force, flood, scan};
+use crate::dataplane::decode::ArpQuestion;
 use crate::dataplane::flow::{EndReason, Ended, FlowRecord, Signals, TcpState};
 use crate::units::Timestamp;
 
@@ -48,6 +49,14 @@ impl Observer {
     #[inline]
     pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(WindowEntry)) {
         self.ended(&Facts::of(ended.record), ended.reason, ended.at, out);
+    }
+
+    /// A host asked for a neighbour at time `now`.
+    #[cold]
+    pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+        if let Some(counts) = self.table.counts(arp::entity(question), now, out) {
+            arp::count(question, &self.key, counts);
+        }
     }
 
     /// Gives out entries of windows that end at or before `watermark`, at most `budget` of them, looking at a bounded

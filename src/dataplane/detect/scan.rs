@@ -3,7 +3,7 @@
 //! *Observer*: a contact is a flow from its originator to one host and port. It fails when it is refused (RST to the SYN,
 //! ICMP error), when nothing answers until the time-out, when it is opened and dropped without a byte (half-open and
 //! connect scans of open ports), or when it is no contact at all (FIN, NULL, XMAS and ACK probes). It succeeds when data
-//! flows. An echo request asks for nothing but whether somebody is there, answered or not. Outcomes set bits, so that repeats of a contact, and its repeats on other workers, count once: that is what makes
+//! flows. Outcomes set bits, so that repeats of a contact, and its repeats on other workers, count once: that is what makes
 //! the walk one over *first* contacts without remembering them.
 //!
 //! *Decider*: per source, over two generations of `horizon_s`: `log L = failed * ln((1-theta1)/(1-theta0)) +
@@ -12,11 +12,14 @@
 //! without an uplink does, and no scanner can afford it. TRW alone would call four dead servers a scan; it has to meet a shape as well: many ports,
 //! many hosts, or both. Very many failed contacts of one shape are a scan whatever else the source does (NAT).
 //!
+//! Pings have a walk of their own: who pings many hosts is a monitor or a sweep, and a monitor knows its hosts (nearly all
+//! answer; those that do not are asked again and again), while a sweep finds holes and asks each address once or twice.
+//!
 //! Where nothing on the whole wire is ever answered (one-way tap), every contact looks failed: TRW is off, only packets
 //! that are probes by themselves count (bare SYN, empty UDP, echo), and the evidence says so.
 //!
-//! What it cannot see: scans slower than one contact in some 30 s, scans spread over many sources, ARP scans, probes that
-//! never reach the tap.
+//! What it cannot see: scans slower than one contact in some 30 s, scans spread over many sources, probes that never
+//! reach the tap. Sweeps by ARP are [`super::arp`]'s.
 
 use super::cold::{ColdMap, Touched};
 use super::distinct::{self, HashKey};
@@ -55,6 +58,10 @@ mod bitmap {
 /// SYNs of one contact from which its originator waits for the answer: the second comes a second after the first (RFC 6298)
 /// and from the same port, which a scanner of many hosts cannot afford and an application always does.
 const PATIENT_SYNS: u8 = 2;
+
+/// Echo requests of one unanswered flow from which its originator is after that host and not after any: `ping` and monitors
+/// go on asking, sweeping tools ask twice at most.
+const PATIENT_ECHOES: u32 = 3;
 
 /// What became of a contact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,13 +189,23 @@ impl Event {
             1,
         );
         counts.mark(bitmap::FAILED, pair);
-        if self == Event::Unanswered && facts.syns >= PATIENT_SYNS {
+        if self == Event::EchoAnswered {
+            counts.mark(bitmap::OK, pair);
+        }
+        if self == Event::Unanswered && is_patient(facts) {
             counts.mark(bitmap::PATIENT, pair);
         }
         counts.mark(bitmap::PORTS, key.number(service));
         counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
         counts.peer = counts.peer.max(Peer { address, port, protocol: facts.protocol });
     }
+}
+
+/// Did the originator go on asking one that was silent?
+fn is_patient(facts: &Facts) -> bool {
+    let [sent, _] = facts.packets;
+    let is_echo = matches!(facts.protocol, protocol::ICMP | protocol::ICMPV6);
+    facts.syns >= PATIENT_SYNS || (is_echo && sent >= PATIENT_ECHOES)
 }
 
 /// Thresholds of the scan detector.
@@ -213,8 +230,17 @@ pub struct Settings {
     /// Instead of `hosts`, where most of the silence met UDP with payload: clients that look for the nearest of many
     /// servers, and peers, do that too.
     pub udp_hosts: f64,
-    /// Distinct hosts that answered a ping which make a sweep, of severity 4: monitors do that too.
+    /// Distinct hosts pinged, answered or not, that make a sweep, when the walk of pings agrees.
     pub echo_hosts: f64,
+    /// Walk of pings: chance that a host pinged by a monitor answers.
+    pub echo_theta0: f64,
+    /// Walk of pings: chance that an address swept answers.
+    pub echo_theta1: f64,
+    /// Pings of each host, on average, from which they are no sweep.
+    pub echo_repeats: f64,
+    /// Distinct neighbours that one host asks for by ARP within two seconds which make a sweep. Higher than `hosts`,
+    /// because whether they answered is seldom seen, and the router of a large network asks for some tens a second.
+    pub arp_hosts: f64,
     /// Distinct failed (host, port) contacts that make a scan without a clear shape, when TRW agrees. Higher, because
     /// peer-to-peer clients and a lost uplink look like this.
     pub contacts: f64,
@@ -244,6 +270,10 @@ impl Default for Settings {
             hosts: 15.0,
             udp_hosts: 60.0,
             echo_hosts: 15.0,
+            echo_theta0: 0.95,
+            echo_theta1: 0.5,
+            echo_repeats: 3.0,
+            arp_hosts: 64.0,
             contacts: 100.0,
             sure: 100.0,
             shape_ratio: 4.0,
@@ -256,14 +286,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What one failed first contact adds to the walk.
-    fn failed_step(&self) -> f64 {
-        ((1.0 - self.theta1) / (1.0 - self.theta0)).ln()
-    }
-
-    /// What one successful first contact adds to the walk (negative).
-    fn ok_step(&self) -> f64 {
-        (self.theta1 / self.theta0).ln()
+    /// Where the walk has got to after so many failed and successful first contacts.
+    fn walk(&self, icmp: bool, failed: f64, ok: f64) -> f64 {
+        let (theta0, theta1) = if icmp { (self.echo_theta0, self.echo_theta1) } else { (self.theta0, self.theta1) };
+        failed * ((1.0 - theta1) / (1.0 - theta0)).ln() + ok * (theta1 / theta0).ln()
     }
 
     /// Where the walk raises an alarm.
@@ -397,13 +423,20 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
     let events = failures(total);
     let share =
         |cells: &[usize]| cells.iter().map(|cell| f64::from(total.sum(*cell))).sum::<f64>() / (events as f64).max(1.0);
-    let walk = failed * settings.failed_step() + ok * settings.ok_step();
+    let echo_cells = [cell::UNANSWERED_ICMP, cell::ECHO_ANSWERED];
+    let icmp = share(&echo_cells) > 0.5;
+    let walk = settings.walk(icmp, failed, ok);
 
     let (shape, extent, needed) = if ports >= hosts * settings.shape_ratio {
         (Shape::Vertical, ports.min(failed), settings.ports)
     } else if hosts >= ports * settings.shape_ratio {
         let udp = share(&[cell::UNANSWERED_UDP]) > 0.5;
-        (Shape::Horizontal, hosts.min(failed), if udp { settings.udp_hosts } else { settings.hosts })
+        let needed = match (icmp, udp) {
+            (true, _) => settings.echo_hosts,
+            (_, true) => settings.udp_hosts,
+            _ => settings.hosts,
+        };
+        (Shape::Horizontal, hosts.min(failed), needed)
     } else if failed >= 2.0 * ports.max(hosts) && ports >= 5.0 && hosts >= 5.0 {
         (Shape::Block, failed, settings.ports * 3.0)
     } else {
@@ -419,15 +452,17 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
         cell::UNANSWERED_OTHER,
     ];
     let mostly_acks = share(&[cell::ACK_PROBE]) > 0.5;
-    let icmp = share(&[cell::UNANSWERED_ICMP, cell::ECHO_ANSWERED]) > 0.5;
     let echoes = icmp && share(&[cell::ECHO_ANSWERED]) > 0.5;
+    // A monitor asks the hosts it knows over and over.
+    let monitor = icmp && share(&echo_cells) * events as f64 >= hosts * settings.echo_repeats;
     // Lone ACKs to many hosts are also what a host sends that wakes up with old connections: only very many count.
     let waking = mostly_acks && shape != Shape::Vertical;
-    let walked = !one_way && walk >= settings.alarm() && !waking;
+    let walked = !one_way && walk >= settings.alarm() && !waking && !monitor;
+    // Of a sweep by ping the hosts that answered are part.
+    let extent = if icmp && walked && shape == Shape::Horizontal { hosts } else { extent };
     let needed = match (one_way, shape) {
         (true, Shape::Random) => settings.contacts.max(settings.one_way),
         (true, _) => settings.one_way,
-        (false, Shape::Horizontal) if echoes => settings.echo_hosts,
         (false, Shape::Random) => settings.contacts,
         (false, _) if walked => needed,
         (false, _) => settings.sure,

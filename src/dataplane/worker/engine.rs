@@ -6,7 +6,7 @@ use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
-use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, arp_question, decode, quoted_flow};
 use crate::dataplane::detect::{Observer, WINDOW_NS};
 use crate::dataplane::flow::{self, Ended, FlowTable, Signals};
 use crate::dataplane::score::{BATCH_MAX, Microbatch, Scorer};
@@ -369,7 +369,7 @@ impl Core {
             packet.time = time;
             *place = index as u16; // below BURST_MAX
             let outcome = decode(view, packet);
-            if outcome == Decoded::Flow || is_flow_after_all(outcome, packet, fragments, &mut sinks.counters) {
+            if outcome == Decoded::Flow || is_flow_after_all(outcome, view, packet, fragments, sinks) {
                 tunnelled += u64::from(packet.tunnel != Default::default());
                 flows += 1;
             }
@@ -628,24 +628,30 @@ impl Core {
 #[inline(never)]
 fn is_flow_after_all(
     outcome: Decoded,
+    view: FrameView<'_>,
     packet: &mut Packet,
     fragments: &mut FragmentTable,
-    counters: &mut CounterBlock,
+    sinks: &mut Sinks,
 ) -> bool {
     let counter = match outcome {
         Decoded::Flow => return true,
         Decoded::FirstFragment | Decoded::LaterFragment => {
-            counters.add(Counter::Fragments, 1);
+            sinks.counters.add(Counter::Fragments, 1);
             match fragments.resolve(outcome, packet, packet.time) {
                 Ok(()) => return true,
                 Err(reason) => reason,
             }
         }
-        Decoded::Arp => Counter::ProcessedArp,
+        Decoded::Arp => {
+            if let Some(question) = arp_question(view, packet) {
+                sinks.on_arp(question, packet.time);
+            }
+            Counter::ProcessedArp
+        }
         Decoded::Other => Counter::ProcessedOther,
         Decoded::Reject(reason) => reason,
     };
-    counters.add(counter, 1);
+    sinks.counters.add(counter, 1);
     false
 }
 

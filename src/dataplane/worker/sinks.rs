@@ -3,7 +3,7 @@
 //! Apart from the flow table, so that the table's callbacks can borrow it.
 
 use super::elephants::Elephants;
-use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::decode::{ArpQuestion, Direction, FlowKey};
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
@@ -69,6 +69,16 @@ impl Sinks {
         if signals.has(Signals::REPORT) && self.elephants.wants(sides(|side| record.bytes(side)).iter().sum()) {
             self.elephants.offer(summary(record, None));
         }
+    }
+
+    /// A host asked for a neighbour.
+    #[cold]
+    pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp) {
+        let (up, counters) = (&mut self.up, &mut self.counters);
+        self.observer.on_arp(question, now, &mut |entry| {
+            counters.add(Counter::WindowsEvicted, 1);
+            up.send(Up::Window(entry));
+        });
     }
 
     /// A flow left the table.
