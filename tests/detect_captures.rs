@@ -112,9 +112,8 @@ fn attacks_are_found_and_benign_traffic_is_quiet() {
     let guesses = family(&data, "attack/bruteforce/", &["brute_force"]);
     let floods = family(&data, "attack/dos/", &["flood"]);
     let benign = family(&data, "benign/", &[]);
-    // Of the 24 scans six are enumeration of one host or five, two are ARP only, one shows nothing but the answers. Of the
-    // five password guesses three are one or two connections. The flood not found is a layer 7 one (slowloris).
-    assert!(scans.0 >= 13 && guesses.0 >= 2 && floods.0 >= 5, "{scans:?} {guesses:?} {floods:?}");
+    // What is not found, and why, is a table in ARCHITECTURE.md.
+    assert!(scans.0 >= 14 && guesses.0 >= 2 && floods.0 >= 5, "{scans:?} {guesses:?} {floods:?}");
     assert_eq!(benign.0, 0, "false alerts on benign captures");
     if std::env::var_os("SHRIKE_DETECT_ALL").is_some() {
         for family_name in [

@@ -262,9 +262,14 @@ fn password_guessing_is_found_by_service() {
     assert_eq!(http.kinds(), ["brute_force/http"]);
 
     let mut flat = Wire::default();
-    (0..500_u64).for_each(|number| flat.session(number * 15 * MS, host(66), (host(5), 80), 138, 375, 100 * MS));
+    (0..1500_u64).for_each(|number| flat.session(number * 15 * MS, host(66), (host(5), 80), 138, 375, 100 * MS));
     assert_eq!(flat.kinds(), ["brute_force/http"]);
     assert_eq!(flat.evidence()[0].severity, 3);
+
+    // A tool that ends after the sessions that the server lets it begin at once.
+    let mut brief = Wire::default();
+    (0..5_u64).for_each(|number| brief.session(number * 80 * MS, host(66), (host(5), 22), 1600, 2240, 230 * MS));
+    assert_eq!(brief.kinds(), ["brute_force/ssh"]);
 
     let mut spraying = Wire::default();
     for number in 0..40_u32 {
@@ -308,6 +313,10 @@ fn benign_sessions_are_no_guesses() {
         web.session(at, host(2), (host(5), 80), 300 + number % 40, 500 + number * 3 % 900, 10 * MS);
         web.session(at, host(3), (host(6), 443), 700 + number % 60, 3000 + number * 37 % 3000, 40 * MS);
     }
+    // Three programs that poll, all answered alike, together faster than the bucket leaks.
+    for number in 0..600_u64 {
+        web.session(number * 100 * MS, host(4), (host(5), 80), 150 + 30 * (number as u32 % 3), 240, 10 * MS);
+    }
     assert_eq!(web.kinds(), none(), "web");
 
     let mut backend = Wire::default();
@@ -315,6 +324,8 @@ fn benign_sessions_are_no_guesses() {
         let at = u64::from(number) * 5 * MS;
         backend.session(at, host(1), (host(5), 3306), 300 + number % 100, 800, 3 * MS);
         backend.session(at, host(1), (host(6), 9000), 300, 500, 4 * MS);
+        // A cache that is asked over a new connection each time, and says little.
+        backend.session(at, host(1), (host(8), 6379), 40 + number % 30, 5, 2 * MS);
         backend.session(at, host(1), (host(7), 25), 5000, 400, 30 * MS);
     }
     assert_eq!(backend.kinds(), none(), "backend");

@@ -9,12 +9,13 @@
 //! at several servers sprays.
 //!
 //! HTTP and HTTPS have many short sessions by nature, so size alone is nothing: asked for are a high rate, answers that are
-//! all of one size (the error page) and requests of *several* sizes (passwords). Polling sends one request size,
-//! browsing gets many answer sizes. Passwords of one length look like polling, and are told by a rate that no poll has. On a port that names no service the sessions must be alike and slow, as a login that
-//! waits before it refuses.
+//! all of one size (the error page) and requests of *several* sizes (passwords). Polling sends one request size, two
+//! programs that poll send two or three, browsing gets many answer sizes. Passwords of one length look like polling, and
+//! are told by a number that no poll has; a load test has it too. On a port that names no service the sessions must be
+//! alike and slow, as a login that waits before it refuses.
 //!
 //! What it cannot see without looking into the payload: guesses inside one connection, user names, HTTP status codes,
-//! whether a large session was a login; guessing slower than one session a minute.
+//! whether a large session was a login; guessing slower than one session a minute; guessing at Redis.
 
 use super::cold::{ColdMap, Touched};
 use super::distinct::{self, HashKey};
@@ -74,7 +75,9 @@ impl Service {
             143 | 993 => Service::Mail("imap"),
             139 | 445 => Service::Smb,
             3389 => Service::Rdp,
-            1433 | 1521 | 3306 | 5432 | 6379 | 27017 => Service::Database,
+            // Not Redis: it greets nobody, so a session that fails to log in and one that asks for a key look alike, and a
+            // connection for each command is common use.
+            1433 | 1521 | 3306 | 5432 | 27017 => Service::Database,
             5900..=5909 => Service::Vnc,
             389 | 636 => Service::Ldap,
             80 | 8000 | 8008 | 8080 | 8081 | 8888 => Service::Http,
@@ -163,6 +166,9 @@ impl Event {
 pub struct Settings {
     /// Login services: failed sessions that the bucket holds; one more raises an alarm. (CrowdSec 5, Slips 9.)
     pub login_capacity: f64,
+    /// As `login_capacity`, for SSH: a session there holds several guesses, and tools end after as many sessions as the
+    /// server lets them begin at once.
+    pub ssh_capacity: f64,
     /// Login services: seconds in which the bucket forgets one failed session.
     pub login_leak_s: f64,
     /// Login services, slow guessing: capacity of the second bucket. (Zeek: 30.)
@@ -235,6 +241,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             login_capacity: 5.0,
+            ssh_capacity: 4.0,
             login_leak_s: 10.0,
             slow_capacity: 30.0,
             slow_leak_s: 60.0,
@@ -254,8 +261,8 @@ impl Default for Settings {
             http_bytes: 2048,
             https_bytes: 6144,
             http_answer_sizes_max: 3.0,
-            http_request_sizes_min: 2.0,
-            http_flat_capacity: 200.0,
+            http_request_sizes_min: 4.0,
+            http_flat_capacity: 1000.0,
             http_flat_leak_s: 0.1,
             http_flat_answer_bytes: 512.0,
             login_sessions_per_size_min: 2.0,
@@ -294,6 +301,7 @@ impl Settings {
         match service {
             Service::Http | Service::Https => (self.http_capacity, self.http_leak_s),
             Service::Other => (self.other_capacity, self.other_leak_s),
+            Service::Ssh => (self.ssh_capacity, self.login_leak_s),
             _ => (self.login_capacity, self.login_leak_s),
         }
     }
