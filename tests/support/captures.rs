@@ -72,12 +72,23 @@ pub fn engine(packets: u64) -> EngineSettings {
 
 /// Replays what `reader` gives with fixed keys.
 pub fn replay(reader: Reader, workers: usize, engine: EngineSettings, model: Option<&Model>) -> (Outcome, Collected) {
+    replay_with(reader, workers, engine, model, hosts::Settings::default())
+}
+
+/// The same with thresholds of one's own.
+pub fn replay_with(
+    reader: Reader,
+    workers: usize,
+    engine: EngineSettings,
+    model: Option<&Model>,
+    detect: hosts::Settings,
+) -> (Outcome, Collected) {
     let settings = Settings {
         files: Vec::new(),
         workers,
         speed: Speed::Max,
         engine,
-        detect: hosts::Settings::default(),
+        detect,
         model,
         usual: None,
         rows: false,

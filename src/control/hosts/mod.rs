@@ -147,8 +147,13 @@ impl Merger {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let forgotten =
-            [self.scan.forgotten(), self.arp.forgotten(), self.brute_force.forgotten(), self.flood.forgotten()];
+        let forgotten = [
+            self.scan.forgotten(),
+            self.arp.forgotten(),
+            self.brute_force.forgotten(),
+            self.flood.forgotten(),
+            self.model.forgotten(),
+        ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }
 
@@ -201,7 +206,7 @@ impl Merger {
         self.scores.sort_by(score_order);
         if !self.settings.hold_scores {
             let due = self.scores.partition_point(|scored| scored.time <= reached);
-            out.extend(self.scores.drain(..due).map(|scored| self.model.decide(&scored)));
+            out.extend(self.scores.drain(..due).filter_map(|scored| self.model.decide(&scored)));
         }
         loop {
             let by_count = self.windows.first_key_value().map(|(start, _)| *start);
@@ -243,7 +248,7 @@ impl Merger {
         self.flood.decide(start, &targets, out);
         let end = start.after(WINDOW_NS);
         let due = self.scores.partition_point(|scored| scored.time < end || end.0 == u64::MAX);
-        out.extend(self.scores.drain(..due).map(|scored| self.model.decide(&scored)));
+        out.extend(self.scores.drain(..due).filter_map(|scored| self.model.decide(&scored)));
         if let Some(found) = out.get_mut(first..) {
             // Stable: what one decider says of one entity at one moment keeps its order.
             found.sort_by_key(evidence_order);

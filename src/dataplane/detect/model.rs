@@ -1,11 +1,18 @@
 //! Scores of the model to evidence.
 //!
-//! The model's threshold was applied on the worker; this half names the flow, and the features that are farthest from what
-//! the training data had as usual. Pure, without memory: repeats are the alert stage's affair.
+//! The model's threshold was applied on the worker; this half counts the flows of one source that reached it, names the
+//! latest, and the features that are farthest from what the training data had as usual.
+//!
+//! One flow is no evidence. The threshold lets some honest flow in some thousands through, and those are of anybody, while
+//! every tool that the model knows makes many flows from one source: asking for several of one source costs hardly an
+//! attack and nearly all false alerts. Flows are told apart by their key, so the rows of one long flow count once.
+//! Sources that forge their address are the flood detector's.
 
+use super::cold::{ColdMap, Touched};
 use super::{Detector, Evidence, FlowRef, ScoredFlow, Term};
-use crate::dataplane::decode::community_id;
+use crate::dataplane::decode::{FlowKey, community_id};
 use crate::dataplane::features::{COUNT, FEATURES};
+use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How scores become evidence. The threshold itself is the model's, or the operator's, and applied on the worker.
@@ -16,11 +23,21 @@ pub struct Settings {
     pub high: f32,
     /// Features named in the evidence.
     pub features: usize,
+    /// Flows of one source that must reach the threshold within `horizon_s` before there is evidence, at most 16. One:
+    /// every flow is evidence, the few honest ones included.
+    pub flows: usize,
+    /// Seconds for which a flow counts.
+    pub horizon_s: u64,
+    /// Sources remembered; beyond that the coldest quarter is forgotten.
+    pub sources: usize,
 }
+
+/// Most flows remembered of one source.
+const FLOWS_MAX: usize = 16;
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { high: 0.99, features: 3 }
+        Settings { high: 0.99, features: 3, flows: 3, horizon_s: 300, sources: 1 << 14 }
     }
 }
 
@@ -33,20 +50,55 @@ pub struct Usual {
     pub spread: [f32; COUNT],
 }
 
+/// The latest flows of one source that reached the threshold, each with the time it last did, oldest first.
+#[derive(Default)]
+struct Suspect(Vec<(Timestamp, FlowKey)>);
+
+impl Touched for Suspect {
+    fn touched(&self) -> Timestamp {
+        self.0.last().map_or(Timestamp(0), |(time, _)| *time)
+    }
+}
+
 /// Turns scores into evidence.
 pub struct Decider {
     settings: Settings,
     usual: Option<Usual>,
+    suspects: ColdMap<u128, Suspect>,
 }
 
 impl Decider {
     /// `usual` lets the evidence name what is odd about a flow.
     pub fn new(settings: Settings, usual: Option<Usual>) -> Decider {
-        Decider { settings, usual }
+        Decider { settings, usual, suspects: ColdMap::new(settings.sources) }
     }
 
-    /// Evidence for one score.
-    pub fn decide(&self, scored: &ScoredFlow) -> Evidence {
+    /// Sources forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.suspects.forgotten()
+    }
+
+    /// Takes one score, in time order: evidence, if it makes or keeps its source suspect.
+    pub fn decide(&mut self, scored: &ScoredFlow) -> Option<Evidence> {
+        let needed = self.settings.flows.clamp(1, FLOWS_MAX);
+        let flows = self.count(scored, needed);
+        (flows >= needed).then(|| self.evidence(scored, needed))
+    }
+
+    /// How many flows of its source count now, at most `needed`.
+    fn count(&mut self, scored: &ScoredFlow, needed: usize) -> usize {
+        let (source, _) = scored.key.endpoints(scored.originator);
+        let horizon_ns = self.settings.horizon_s.saturating_mul(SECOND);
+        let Suspect(flows) = self.suspects.entry(source.address, Suspect::default);
+        flows.retain(|(time, key)| scored.time.since(*time) <= horizon_ns && *key != scored.key);
+        if flows.len() >= needed {
+            flows.remove(0);
+        }
+        flows.push((scored.time, scored.key));
+        flows.len()
+    }
+
+    fn evidence(&self, scored: &ScoredFlow, needed: usize) -> Evidence {
         let (source, destination) = scored.key.endpoints(scored.originator);
         let mut terms = vec![
             Term {
@@ -56,6 +108,7 @@ impl Decider {
                 usual: None,
             },
             Term { name: "packets".to_owned(), value: f64::from(scored.packets), threshold: None, usual: None },
+            Term { name: "flows".to_owned(), value: needed as f64, threshold: Some(needed as f64), usual: None },
         ];
         terms.extend(self.odd_features(scored));
         let protocol = scored.key.protocol();
@@ -70,7 +123,7 @@ impl Decider {
             port: matches!(protocol, 6 | 17 | 132).then_some(destination.port),
             protocol: Some(protocol),
             summary: format!(
-                "{} to {} port {}: the model gives the flow {:.3} after {} packets",
+                "{} to {} port {}: the model gives the flow {:.3} after {} packets, one of {needed} or more",
                 source.ip(),
                 destination.ip(),
                 destination.port,
@@ -125,14 +178,37 @@ mod tests {
         row[7] = 50.0;
         let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.995, threshold: 0.9, packets: 16, row };
         let usual = Usual { median: [1.0; COUNT], spread: [1.0; COUNT] };
-        let evidence = Decider::new(Settings { features: 1, ..Settings::default() }, Some(usual)).decide(&scored);
+        let settings = Settings { features: 1, flows: 1, ..Settings::default() };
+        let evidence = Decider::new(settings, Some(usual)).decide(&scored).unwrap();
         assert_eq!((evidence.severity, evidence.port, evidence.time), (2, Some(80), Timestamp(5)));
         assert_eq!(evidence.source.unwrap().to_string(), "10.0.0.66");
         let names: Vec<_> = evidence.terms.iter().map(|term| term.name.as_str()).collect();
-        assert_eq!(names, ["score", "packets", FEATURES[7].name]);
+        assert_eq!(names, ["score", "packets", "flows", FEATURES[7].name]);
         assert!((evidence.terms[0].threshold.unwrap() - 0.9).abs() < 1e-6);
-        assert_eq!((evidence.terms[2].value, evidence.terms[2].usual), (50.0, Some(1.0)));
+        assert_eq!((evidence.terms[3].value, evidence.terms[3].usual), (50.0, Some(1.0)));
         assert!(evidence.flow.unwrap().community_id.starts_with("1:"));
-        assert!(Decider::new(Settings::default(), None).decide(&scored).terms.len() == 2);
+        assert!(Decider::new(settings, None).decide(&scored).unwrap().terms.len() == 3);
+    }
+
+    #[test]
+    fn several_flows_of_one_source_make_evidence_and_one_long_flow_does_not() {
+        let scored = |second: u64, source: u32, port: u16| {
+            let (key, originator) = FlowKey::v4(source, port, 0x0a00_0005, 80, 6, 0);
+            let time = Timestamp(second * SECOND);
+            ScoredFlow { time, key, originator, score: 0.9, threshold: 0.5, packets: 4, row: [1.0; COUNT] }
+        };
+        let found = |scores: &[ScoredFlow]| {
+            let mut decider = Decider::new(Settings::default(), None);
+            scores.iter().filter(|scored| decider.decide(scored).is_some()).count()
+        };
+        let one = 0x0a00_0042;
+        assert_eq!(found(&[scored(1, one, 1), scored(2, one, 2), scored(3, one, 3), scored(4, one, 4)]), 2);
+        assert_eq!(found(&[1, 2, 3, 4, 5].map(|second| scored(second, one, 7))), 0, "rows of one flow");
+        assert_eq!(found(&[1, 2, 3, 4, 5].map(|second| scored(second, one + second as u32, 7))), 0, "of five sources");
+        assert_eq!(
+            found(&[1, 200, 400, 600, 800].map(|second| scored(second, one, second as u16))),
+            0,
+            "too far apart"
+        );
     }
 }
