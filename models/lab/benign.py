@@ -295,6 +295,77 @@ def announce(actor, server):
                 return
 
 
+def web_load(actor, server):
+    """A load test or a busy proxy: as fast as it goes, for a short while."""
+    rng = actor.rng
+    at = f"http://{server.v4}:{server.port['http']}/{rng.choice(['tiny', 'page', 'api/x'])}"
+    if rng.random() < 0.5:
+        actor.run(["ab", "-q", "-n", rng.choice([50, 300]), "-c", rng.choice([1, 4, 16]),
+                   *rng.choice([[], ["-k"]]), at], 15)
+    else:
+        actor.run(["wrk", "-t", "1", "-c", rng.choice([2, 10]), "-d", "1", at], 10)
+
+
+def redis_use(actor, server):
+    """A cache: one connection a command, or one for many; at times the wrong password at first."""
+    rng = actor.rng
+    words = ["redis-cli", "-h", server.v4, "-p", server.port["redis"]]
+    if server.redis_secret and rng.random() < 0.9:
+        words += ["-a", "correct-horse"]
+    if rng.random() < 0.4:
+        actor.run([*words, "-r", rng.randrange(3, 60), "-i", rng.choice(["0.01", "0.2", "1"]), "incr", "hits"], 20)
+        return
+    for _ in range(rng.randrange(1, 25)):
+        actor.run([*words, *rng.choice([["get", "x"], ["set", "x", "v" * rng.randrange(1, 400)], ["ping"], ["info"]])], 5)
+        if not actor.pause(rng.expovariate(1 / 0.3)):
+            return
+
+
+def mqtt_use(actor, server):
+    rng = actor.rng
+    at = ["-h", server.v4, "-p", server.port["mqtt"], "-t", f"lab/{rng.randrange(5)}"]
+    if rng.random() < 0.3:
+        actor.run(["mosquitto_sub", *at, "-W", rng.randrange(5, 40), "-k", rng.choice([5, 60])], 45)
+        return
+    for _ in range(rng.randrange(1, 12)):
+        actor.run(["mosquitto_pub", *at, "-q", rng.randrange(3), "-m", "s" * rng.randrange(1, 300)], 5)
+        if not actor.pause(rng.choice([0.2, 1, 3])):
+            return
+
+
+def spoken(actor, server, port, lines):
+    """Says lines, each after the answer to the one before."""
+    with socket.create_connection((server.v4, port), timeout=10) as client:
+        client.settimeout(10)
+        for line, pause in lines:
+            if not client.recv(65536):
+                return
+            if not actor.pause(pause):
+                return
+            client.sendall(line + b"\r\n")
+        client.recv(65536)
+
+
+def mail_fetch(actor, server):
+    """A mail program: some letters, mostly none, and now and then a stale password, once or twice."""
+    rng = actor.rng
+    if rng.random() < 0.15:
+        for _ in range(rng.randrange(1, 3)):
+            spoken(actor, server, server.port["pop3"], [(b"USER bob", 0), (b"PASS old%d" % rng.randrange(9999), 0)])
+            if not actor.pause(rng.uniform(2, 6)):
+                return
+    letters = [(b"RETR %d" % number, 0.01) for number in range(rng.choice([0, 0, 1, 4]))]
+    opening = [(b"CAPA", 0), (b"USER bob", 0), (b"PASS correct-horse", 0), (b"STAT", 0)]
+    spoken(actor, server, server.port["pop3"], [*opening, *letters, (b"QUIT", 0)])
+
+
+def telnet_use(actor, server):
+    rng = actor.rng
+    typo = [(b"bob", rng.uniform(0.5, 2)), (b"typo", rng.uniform(0.5, 2))] if rng.random() < 0.3 else []
+    typed = [(b"c" * rng.randrange(2, 20), rng.expovariate(1 / 1.0)) for _ in range(rng.randrange(1, 12))]
+    spoken(actor, server, server.port["telnet"], [*typo, (b"bob", 0.8), (b"correct-horse", 1.1), *typed, (b"exit", 0.5)])
+
+
 def plan_of(rng):
     """A conversation of any shape: who speaks, how much, after how long."""
     size, gap = rng.uniform(2, 8), rng.uniform(-7, 0.5)
@@ -354,4 +425,5 @@ HABITS = [
     (scp_copy, 4), (ftp_fetch, 4), (ftp_mistyped, 2), (dns_single, 8), (dns_burst, 6), (dns_one_socket, 4),
     (dead_resolver, 2), (dead_host, 2), (refused, 2), (ping, 4), (video, 3), (bulk, 2), (broker, 6),
     (datagram_service, 6), (log_sender, 4), (announce, 2), (conversation, 30), (datagrams, 10),
+    (web_load, 2), (redis_use, 5), (mqtt_use, 4), (mail_fetch, 4), (telnet_use, 2),
 ]

@@ -69,7 +69,7 @@ class Network:
         ip("-n", self.switch, "link", "set", "br0", "up")
         self._quiet(self.switch, "br0")
 
-    def add_host(self, role, delay_ms=0.0, jitter_ms=0.0):
+    def add_host(self, role, delay_ms=0.0, jitter_ms=0.0, loss=0.0):
         rng, number = self.rng, len(self.hosts)
         namespace = f"{self.prefix}h{number}"
         last = self.free.pop()
@@ -91,7 +91,7 @@ class Network:
             ip("-n", self.switch, "link", "set", f"b{number}", "master", "br0")
             self._quiet(self.switch, port)
             ip("-n", self.switch, "link", "set", port, "up")
-            self._relay(port, f"d{number}", delay_ms, jitter_ms)
+            self._relay(port, f"d{number}", delay_ms, jitter_ms, loss)
         else:
             self._quiet(self.switch, port)
             ip("-n", self.switch, "link", "set", port, "master", "br0")
@@ -162,9 +162,9 @@ class Network:
         for process in self.processes:
             process.wait()
 
-    def _relay(self, left, right, delay_ms, jitter_ms):
+    def _relay(self, left, right, delay_ms, jitter_ms, loss):
         here = os.path.abspath(__file__)
-        self.start(self.switch, ["python3", here, left, right, delay_ms, jitter_ms, self.rng.randrange(1 << 30)])
+        self.start(self.switch, ["python3", here, left, right, delay_ms, jitter_ms, loss, self.rng.randrange(1 << 30)])
 
     def _sysctl(self, namespace, name, value):
         def write():
@@ -188,8 +188,8 @@ class Network:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def delay_link(left, right, delay_ms, jitter_ms, seed):
-    """Relays frames between two interfaces, each way late by half of `delay_ms`, never out of order."""
+def delay_link(left, right, delay_ms, jitter_ms, loss, seed):
+    """Relays frames between two interfaces, each way late by half of `delay_ms`, never out of order, a share lost."""
     rng = random.Random(seed)
     ends = []
     for name in (left, right):
@@ -208,7 +208,7 @@ def delay_link(left, right, delay_ms, jitter_ms, seed):
                     frame, address = end.recvfrom(2048)
                 except BlockingIOError:
                     break
-                if address[2] == socket.PACKET_OUTGOING:
+                if address[2] == socket.PACKET_OUTGOING or rng.random() < loss:
                     continue
                 due = time.monotonic() + (delay_ms + rng.random() * jitter_ms) / 2000
                 last[way] = due = max(due, last[way])
@@ -232,4 +232,5 @@ def ctypes_promiscuous(name):
 if __name__ == "__main__":
     import sys
 
-    delay_link(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
+    delay_link(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]),
+               int(sys.argv[6]))

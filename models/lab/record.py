@@ -156,9 +156,9 @@ class Recording:
             subprocess.run(["rm", "-rf", self.work])
 
     def _distance(self):
-        """Round-trip delay and jitter in milliseconds: some hosts are next door, some an ocean away."""
-        delay = self.rng.choice([0, 0, 2, 12, 40, 110])
-        return delay, delay * self.rng.choice([0, 0.1, 0.4])
+        """Round-trip delay and jitter in milliseconds, share of frames lost: some hosts are next door, some an ocean away."""
+        delay = self.rng.choice([0, 0, 2, 12, 40, 110, 250])
+        return delay, delay * self.rng.choice([0, 0.1, 0.4]), self.rng.choice([0, 0, 0.002, 0.02])
 
     def _write_labels(self, started):
         with open(f"{self.out}/labels.json", "w") as out:

@@ -1,4 +1,4 @@
-"""Servers of a recording: nginx, sshd, vsftpd, dnsmasq, iperf3 and two small ones of our own."""
+"""Servers of a recording: nginx, sshd, vsftpd, dnsmasq, iperf3, redis, mosquitto and some small ones of our own."""
 
 import os
 import random
@@ -30,6 +30,10 @@ def ports(rng):
         "line": rng.choice([1883, 5222, 6667, 9000]),
         "echo": rng.choice([123, 514, 5060, 27015]),
         "sink": rng.choice([1514, 5004, 8125]),
+        "redis": 6379,
+        "mqtt": rng.choice([1884, 8883]),
+        "pop3": 110,
+        "telnet": 23,
     }
 
 
@@ -46,12 +50,16 @@ def start(network, host, work, rng):
                          f"--listen-address={host.v4},{host.v6}", "--bind-interfaces", f"--pid-file={work}/dns.pid",
                          "--local=/lab.test/", "--txt-record=long.lab.test," + "t" * 200, *zone])
     network.start(host, ["iperf3", "-s", "-p", host.port["iperf"]])
-    host.talk_ports = rng.sample(TALK_PORTS, 6) + rng.sample(range(1024, 60000), 6)
+    _redis_and_mqtt(network, host, work, rng)
+    taken = set(host.port.values())
+    host.talk_ports = rng.sample([port for port in TALK_PORTS if port not in taken], 6) + rng.sample(range(1024, 60000), 6)
     host.talk_plans = {}
     for port in host.talk_ports:
         for serve in (_talk_server, _talk_datagrams):
             threading.Thread(target=serve, args=(host, port), daemon=True).start()
-    for serve in (_line_server, _echo_server, _sink_server):
+    if rng.random() < 0.4:
+        _firewall(network, host, rng)
+    for serve in (_line_server, _echo_server, _sink_server, _pop3_server, _telnet_server):
         threading.Thread(target=serve, args=(host, rng.randrange(1 << 30)), daemon=True).start()
 
 
@@ -147,6 +155,115 @@ max_login_fails={rng.choice([1, 3])}
 seccomp_sandbox=NO
 """)
     network.start(host, ["vsftpd", f"{work}/vsftpd.conf"])
+
+
+def _redis_and_mqtt(network, host, work, rng):
+    secret = ["--requirepass", "correct-horse"] if rng.random() < 0.6 else []
+    host.redis_secret = bool(secret)
+    network.start(host, ["redis-server", "--port", host.port["redis"], "--bind", "0.0.0.0", "--protected-mode", "no",
+                         "--save", "", "--dir", work, *secret])
+    with open(f"{work}/mosquitto.conf", "w") as out:
+        out.write(f"listener {host.port['mqtt']}\nallow_anonymous true\nuser root\n")
+    network.start(host, ["mosquitto", "-c", f"{work}/mosquitto.conf"])
+
+
+def _firewall(network, host, rng):
+    """Ports without a service swallow their packets, or refuse them by ICMP, as most hosts on the internet do."""
+    verdict = rng.choice(["drop", "drop", "reject with icmpx type admin-prohibited"])
+    open_ports = ", ".join(str(port) for port in sorted(set(host.port.values())))
+    rules = f"""table inet lab {{ chain input {{ type filter hook input priority 0; policy accept;
+        tcp flags syn tcp dport != {{ {open_ports} }} tcp dport < 1024 {verdict}
+    }} }}"""
+    subprocess.run(["ip", "netns", "exec", host.namespace, "nft", "-f", "-"], input=rules.encode(), check=False,
+                   capture_output=True)
+
+
+def _lines(connection):
+    """Lines a client sends, without their ends."""
+    left = b""
+    while True:
+        data = connection.recv(1024)
+        if not data:
+            return
+        *whole, left = (left + data).split(b"\n")
+        yield from (line.rstrip(b"\r\0") for line in whole)
+
+
+def _login_server(host, port, session):
+    server = socket.create_server(("0.0.0.0", port), backlog=64)
+
+    def serve(connection):
+        with connection:
+            connection.settimeout(60)
+            try:
+                session(connection)
+            except OSError:
+                pass
+
+    while True:
+        connection, _ = server.accept()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+def _pop3_server(host, seed):
+    """Mail boxes: a password, then letters of any size. Refuses late, and hangs up after some refusals."""
+    enter(host.namespace)
+    rng = random.Random(seed)
+    late, patience = rng.choice([0, 0.5, 2]), rng.choice([1, 3, 5])
+
+    def session(connection):
+        connection.sendall(b"+OK POP3 ready <%d@lab.test>\r\n" % rng.randrange(1 << 30))
+        inside, failed = False, 0
+        for line in _lines(connection):
+            word, _, rest = line.partition(b" ")
+            word = word.upper()
+            if word == b"CAPA":
+                connection.sendall(b"+OK\r\nUSER\r\nTOP\r\nUIDL\r\n.\r\n")
+            elif word == b"PASS" and rest != b"correct-horse":
+                time.sleep(late)
+                connection.sendall(b"-ERR [AUTH] Authentication failed.\r\n")
+                failed += 1
+                if failed >= patience:
+                    return
+            elif word == b"RETR" and inside:
+                connection.sendall(b"+OK\r\n" + b"m" * int(rng.lognormvariate(8, 1.5)) + b"\r\n.\r\n")
+            elif word == b"QUIT":
+                connection.sendall(b"+OK bye\r\n")
+                return
+            else:
+                inside |= word == b"PASS"
+                connection.sendall(b"+OK %d messages\r\n" % rng.randrange(1, 90))
+
+    _login_server(host, host.port["pop3"], session)
+
+
+def _telnet_server(host, seed):
+    """A shell behind a password, every character echoed."""
+    enter(host.namespace)
+    rng = random.Random(seed)
+    late = rng.choice([0.3, 1, 3])
+
+    def session(connection):
+        connection.sendall(b"\xff\xfd\x18\xff\xfb\x03lab\r\nlogin: ")
+        asked, failed = "user", 0
+        for line in _lines(connection):
+            if asked == "user":
+                connection.sendall(b"Password: ")
+                asked = "password"
+            elif asked == "password" and not line.endswith(b"correct-horse"):
+                time.sleep(late)
+                failed += 1
+                connection.sendall(b"\r\nLogin incorrect\r\n" + (b"login: " if failed < 3 else b""))
+                if failed == 3:
+                    return
+                asked = "user"
+            elif line == b"exit":
+                return
+            else:
+                asked = "shell"
+                connection.sendall(line + b"\r\n" + b"o" * int(rng.lognormvariate(4, 1.5)) + b"\r\n$ ")
+
+    _login_server(host, host.port["telnet"], session)
 
 
 def _line_server(host, seed):
