@@ -135,11 +135,12 @@ impl Lab {
 
     /// Frames that reached the sensor's interface, by the interface's own counter.
     pub fn sensor_frames(&self) -> Result<u64, DemoError> {
-        let text = run(&["ip", "-n", &self.sensor(), "-s", "-j", "link", "show", "dev", SENSOR_INTERFACE])?;
-        serde_json::from_str::<serde_json::Value>(&text)
-            .ok()
-            .and_then(|links| links.pointer("/0/stats64/rx/packets")?.as_u64())
-            .ok_or_else(|| DemoError::Command { command: "ip -s link".into(), reason: "no packet count".into() })
+        frames(&self.sensor(), SENSOR_INTERFACE, "rx")
+    }
+
+    /// Frames that the bridge sent by itself; there should be none.
+    pub fn bridge_frames(&self) -> Result<u64, DemoError> {
+        frames(&self.hub(), "br0", "tx")
     }
 
     /// Removes the labs of processes that are gone. A lab whose owner lives is left alone.
@@ -171,8 +172,11 @@ impl Lab {
 
     fn make_links(&self) -> Result<(), DemoError> {
         let hub = self.hub();
-        run(&["ip", "-n", &hub, "link", "add", "br0", "up", "type", "bridge"])?;
-        run(&["ip", "-n", &hub, "link", "set", "br0", "type", "bridge", "ageing_time", "0", "mcast_snooping", "0"])?;
+        // Without multicast snooping before it is up: one that snoops joins the group of all snoopers, and a bridge that
+        // leaves it again sends an IGMP report of its own, up to a second later.
+        let quiet = ["ageing_time", "0", "mcast_snooping", "0"];
+        run(&[&["ip", "-n", &hub, "link", "add", "br0", "type", "bridge"], &quiet[..]].concat())?;
+        run(&["ip", "-n", &hub, "link", "set", "br0", "up"])?;
         // One queue: a veth chooses by the hash of the sending *socket*, so that of several queues each direction of a flow
         // would take its own, and what was asked might be seen after it was answered. A tap keeps the order.
         run(&[
@@ -246,6 +250,15 @@ impl Drop for Lab {
 fn real_frames(namespace: &str, interface: &str) -> Result<(), DemoError> {
     let off = ["gro", "off", "gso", "off", "tso", "off", "tx", "off", "rx", "off"];
     run(&[&["ip", "netns", "exec", namespace, "ethtool", "-K", interface], &off[..]].concat()).map(drop)
+}
+
+/// An interface's own count of frames in one direction.
+fn frames(namespace: &str, interface: &str, direction: &str) -> Result<u64, DemoError> {
+    let text = run(&["ip", "-n", namespace, "-s", "-j", "link", "show", "dev", interface])?;
+    serde_json::from_str::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|links| links.pointer(&format!("/0/stats64/{direction}/packets"))?.as_u64())
+        .ok_or_else(|| DemoError::Command { command: "ip -s link".into(), reason: "no packet count".into() })
 }
 
 /// Names of the labs that left a namespace or a directory; what only begins alike is nobody's business.
