@@ -270,6 +270,9 @@ fn announce(status: &Status, address: SocketAddr) {
     for note in &status.notes {
         eprintln!("note: {note}");
     }
+    for degraded in &status.degraded {
+        eprintln!("degraded: {}", degraded.reason);
+    }
     match &status.model {
         Some(model) => eprintln!("scoring with {} from {:.3} on", model.name, model.threshold),
         None => eprintln!("scoring: no model, by decision"),

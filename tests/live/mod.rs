@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(unsafe_code)] // system calls of the sender
 
+pub mod process;
 pub mod pump;
 pub mod veth;
 

@@ -6,8 +6,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, QueueStatus};
 use crate::dataplane::capture::xdp::{
-    Interface, InterfaceSettings, InterfaceState, NicCounters, ObtainedMode, QueueAccount, StopHandle, SymmetricRss,
-    XdpError,
+    Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, QueueAccount, StopHandle,
+    SymmetricRss, XdpError,
 };
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
@@ -51,6 +51,7 @@ struct Port {
     accounts: Vec<QueueAccount>,
     nic: Option<NicCounters>,
     away_since: Option<Timestamp>,
+    waiting_since: Option<Timestamp>,
     /// What each queue had before the intake ended, so that the last picture shows it.
     obtained: BTreeMap<QueueId, QueueStatus>,
 }
@@ -89,6 +90,7 @@ pub fn open(
             accounts: Vec::new(),
             nic: None,
             away_since: None,
+            waiting_since: None,
             obtained: BTreeMap::new(),
         };
         for (place, number) in numbers.into_iter().enumerate() {
@@ -201,6 +203,26 @@ impl LiveCapture {
                 port.accounts.iter().find(|account| account.queue == *number).map(|account| (port, *id, account))
             })
         })
+    }
+}
+
+impl LiveCapture {
+    /// What is wrong with an interface as a whole.
+    fn trouble(&self, port: &Port, status: &InterfaceStatus) -> Option<String> {
+        let reason = match &status.state {
+            // Queues that came after we did: their frames pass to the kernel, counted.
+            InterfaceState::Running if port.settings.queues.is_empty() => {
+                let opened = port.queues.len();
+                if status.queues_in_use as usize <= opened || self.stopped {
+                    return None;
+                }
+                format!("uses {} receive queues now and {opened} are captured; start again", status.queues_in_use)
+            }
+            InterfaceState::Running => return None,
+            InterfaceState::NoCarrier => "is down or has no carrier; it goes on by itself when the link is up".into(),
+            InterfaceState::Away { reason } => format!("is away ({reason}); tried again until it is back"),
+        };
+        Some(format!("{} {reason}", port.settings.label()))
     }
 }
 
@@ -380,32 +402,18 @@ impl Capture for LiveCapture {
     }
 
     fn degraded(&self, now: Timestamp) -> Vec<Degraded> {
-        self.ports
-            .iter()
-            .filter_map(|port| {
-                let status = port.interface.status();
-                let reason = match status.state {
-                    // Queues that came after we did: their frames pass to the kernel, counted.
-                    InterfaceState::Running if port.settings.queues.is_empty() => {
-                        let opened = port.queues.len();
-                        if status.queues_in_use as usize <= opened || self.stopped {
-                            return None;
-                        }
-                        format!(
-                            "uses {} receive queues now and {opened} are captured; start again",
-                            status.queues_in_use
-                        )
-                    }
-                    InterfaceState::Running => return None,
-                    InterfaceState::NoCarrier => {
-                        "is down or has no carrier; it goes on by itself when the link is up".into()
-                    }
-                    InterfaceState::Away { reason } => format!("is away ({reason}); tried again until it is back"),
-                };
-                let reason = format!("{} {reason}", port.settings.label());
-                Some(Degraded { part: "capture".into(), reason, since: port.away_since.unwrap_or(now) })
-            })
-            .collect()
+        let reasons = |port: &Port| {
+            let status = port.interface.status();
+            let waiting = status.waiting.iter().filter(|_| !self.stopped).map(|waiting| waiting.reason.clone());
+            waiting.chain(self.trouble(port, &status)).collect::<Vec<_>>()
+        };
+        let entry = |port: &Port, reason| Degraded {
+            part: "capture".into(),
+            reason,
+            since: port.away_since.or(port.waiting_since).unwrap_or(now),
+        };
+        let ports = self.ports.iter();
+        ports.flat_map(|port| reasons(port).into_iter().map(|reason| entry(port, reason)).collect::<Vec<_>>()).collect()
     }
 
     fn notes(&self) -> Vec<String> {
@@ -440,6 +448,8 @@ impl Capture for LiveCapture {
             port.nic = port.interface.nic_counters().ok();
             let running = port.interface.status().state == InterfaceState::Running;
             port.away_since = if running { None } else { port.away_since.or(Some(now)) };
+            let waits = !port.interface.status().waiting.is_empty();
+            port.waiting_since = if waits { port.waiting_since.or(Some(now)) } else { None };
         }
     }
 

@@ -137,18 +137,19 @@ pub enum XdpError {
         /// Cause.
         cause: io::Error,
     },
-    /// The queue's former socket has not gone yet, or belongs to another program.
+    /// Another AF_XDP socket is bound to the queue.
     #[error(
-        "bind queue {queue} of {interface}: device busy (EBUSY) for {waited_ms} ms; another AF_XDP socket holds the \
-             queue (`ss --xdp` names its process)"
+        "bind queue {queue} of {interface}: device busy (EBUSY): another AF_XDP socket holds the queue, of {holders}; stop \
+             that process (`ss --xdp -p` shows the queue of each), or name other queues with queues = [...]; the queue is \
+             taken up by itself once it is free"
     )]
     Busy {
         /// Interface.
         interface: String,
         /// Queue.
         queue: u32,
-        /// How long we tried, milliseconds.
-        waited_ms: u64,
+        /// Who may hold it.
+        holders: String,
     },
     /// The socket could not be bound.
     #[error("bind queue {queue} of {interface} in {mode:?} mode: {cause} ({}); {remedy}", errno_name(.cause))]

@@ -6,7 +6,7 @@ use super::leftovers::{sweep, take_lock};
 use super::mirror::Mirror;
 use super::nic::{Active, Inside, queue_counts};
 use super::program::{AttachMode, Program};
-use super::rings::{QueueFacts, Rings};
+use super::rings::{BUSY_LIMIT, QueueFacts, Rings};
 use super::rss::SymmetricRss;
 use super::settings::{InterfaceSettings, Shared};
 use super::source::{Slot, XdpSource, lock};
@@ -18,6 +18,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// Most queues of one interface; the counters of each take 1 KiB and 128 bytes a CPU.
 const QUEUES_MAX: u32 = 1024;
@@ -37,6 +38,15 @@ pub enum InterfaceState {
     },
 }
 
+/// A queue that was opened and has no socket yet.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct WaitingQueue {
+    /// Queue number on the interface.
+    pub queue: u32,
+    /// Why: who holds it, and what to do about it.
+    pub reason: String,
+}
+
 /// What an interface got and how it is doing.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct InterfaceStatus {
@@ -54,6 +64,8 @@ pub struct InterfaceStatus {
     pub queues_in_use: u32,
     /// Queues opened, with what they got.
     pub queues: Vec<QueueFacts>,
+    /// Queues opened that another process holds; taken up once they are free.
+    pub waiting: Vec<WaitingQueue>,
     /// Whether both directions of a flow come to one queue.
     pub rss: SymmetricRss,
     /// Maps and counts of a former process were taken over.
@@ -95,6 +107,8 @@ pub(super) struct Inner {
     pub(super) queue_list: Vec<u32>,
     pub(super) active: Mutex<Active>,
     pub(super) status: Mutex<InterfaceStatus>,
+    /// When queues that another process held were tried last.
+    pub(super) last_try: Mutex<Option<Instant>>,
     pub(super) stop: Mutex<bool>,
     pub(super) wake: Condvar,
 }
@@ -195,6 +209,7 @@ impl Interface {
             shared,
             queues_in_use: in_use,
             queues: Vec::new(),
+            waiting: Vec::new(),
             rss,
             taken_over,
             rearmed: 0,
@@ -210,6 +225,7 @@ impl Interface {
             queue_list,
             active: Mutex::new(active),
             status: Mutex::new(status),
+            last_try: Mutex::new(None),
             stop: Mutex::new(false),
             wake: Condvar::new(),
         });
@@ -231,7 +247,8 @@ impl Interface {
     }
 
     /// Opens a queue: memory, socket, full fill ring, and only then its place in the map. Call it on the worker's core,
-    /// so that the memory lies on its NUMA node.
+    /// so that the memory lies on its NUMA node. A queue that another process holds is opened without a socket, which it
+    /// gets when it is free; until then the status names the holder.
     ///
     /// # Errors
     /// See [`XdpError`]; the queue is as it was.
@@ -243,6 +260,9 @@ impl Interface {
     pub fn status(&self) -> InterfaceStatus {
         let mut status = lock(&self.shared.status).clone();
         status.queues = self.shared.slots.iter().filter_map(|slot| lock(&slot.facts).clone()).collect();
+        let waiting =
+            (0..).zip(&self.shared.slots).filter_map(|(queue, slot)| Some((queue, lock(&slot.waiting).clone()?)));
+        status.waiting = waiting.map(|(queue, reason)| WaitingQueue { queue, reason }).collect();
         status
     }
 
@@ -334,10 +354,14 @@ impl Inner {
             let status = lock(&self.status);
             (status.shared, status.mtu_bytes)
         };
-        let rings = self.bind(queue, active.mode, mtu_bytes)?;
+        let rings = match self.bind(queue, active.mode, mtu_bytes, BUSY_LIMIT) {
+            Ok(rings) => Ok(rings),
+            Err(error @ XdpError::Busy { .. }) => Err(error.to_string()),
+            Err(error) => return Err(error),
+        };
         let maps = &self.maps;
         if maps.cell(queue, Cell::Open) != 0 {
-            // A process died with this queue open. Its socket is gone (ours is bound), nothing is redirected now.
+            // A process died with this queue open. Its socket is gone, so nothing is redirected now.
             let account = maps.account(queue);
             let unread = account.copied.saturating_sub(account.mirror_frames);
             let lost = account.in_flight() - i128::from(unread);
@@ -354,17 +378,28 @@ impl Inner {
             None
         };
         maps.set_cell(queue, Cell::Open, 1);
-        maps.add_cell(queue, Cell::Openings, 1);
-        *lock(&slot.facts) = Some(rings.facts().clone());
         slot.reset();
-        slot.bound_to.store(active.index.unwrap_or(0), Release);
+        *lock(&slot.facts) = rings.as_ref().ok().map(|rings| rings.facts().clone());
+        let rings = match rings {
+            Ok(rings) => {
+                maps.add_cell(queue, Cell::Openings, 1);
+                slot.bound_to.store(active.index.unwrap_or(0), Release);
+                Some(rings)
+            }
+            Err(reason) => {
+                tracing::warn!("{reason}");
+                slot.bound_to.store(0, Release);
+                *lock(&slot.waiting) = Some(reason);
+                None
+            }
+        };
         let sockets =
             active.program.socket_map().map_err(|error| map_error("open the socket map", error.to_string()))?;
         let account = maps.account(queue).socket;
         let source = XdpSource {
-            capacity: rings.facts().ring_entries,
-            busy_poll: matches!(rings.facts().busy_poll, Some(Ok(()))),
-            rings: Some(rings),
+            capacity: self.settings.ring_entries,
+            busy_poll: rings.as_ref().is_some_and(Rings::polls),
+            rings,
             mirror,
             maps: Arc::clone(maps),
             slot: Arc::clone(slot),
@@ -389,9 +424,15 @@ impl Inner {
         Ok(source)
     }
 
-    pub(super) fn bind(&self, queue: u32, mode: AttachMode, mtu_bytes: u32) -> Result<Rings, XdpError> {
+    pub(super) fn bind(
+        &self,
+        queue: u32,
+        mode: AttachMode,
+        mtu_bytes: u32,
+        patience: Duration,
+    ) -> Result<Rings, XdpError> {
         self.namespace
-            .run(|| Rings::open(&self.settings, queue, mode, mtu_bytes))
+            .run(|| Rings::open(&self.settings, queue, mode, mtu_bytes, patience))
             .map_err(|cause| XdpError::Namespace { interface: self.settings.label(), cause })?
     }
 }

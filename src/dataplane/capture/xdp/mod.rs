@@ -19,6 +19,7 @@ mod bypass;
 mod counters;
 mod error;
 mod frame;
+mod holders;
 mod interface;
 mod leftovers;
 mod mirror;
@@ -34,7 +35,7 @@ mod watch;
 
 pub use counters::{CounterReader, QueueAccount, SocketStatistics};
 pub use error::{XdpError, errno_name};
-pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, pin_path};
+pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, WaitingQueue, pin_path};
 pub use offloads::{OffloadFinding, falsifying_offloads};
 pub use program::AttachMode;
 pub use rings::{ObtainedMode, QueueFacts};

@@ -9,6 +9,7 @@
 
 use super::error::XdpError;
 use super::frame::{Ledger, is_within};
+use super::holders::holders;
 use super::program::AttachMode;
 use super::settings::{InterfaceSettings, Mode};
 use crate::dataplane::capture::BURST_MAX;
@@ -21,8 +22,9 @@ use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, So
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
-/// How long a busy queue is tried again. The kernel lets go of a dead process's queue some 30 ms late.
-const BUSY_LIMIT: Duration = Duration::from_secs(3);
+/// How long a busy queue is tried again at start, before it is left to the watcher. The kernel lets go of a dead process's
+/// queue some 30 ms late.
+pub(super) const BUSY_LIMIT: Duration = Duration::from_secs(3);
 /// Pause between two tries.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of a huge page; a mapping of them must be a multiple.
@@ -94,12 +96,14 @@ pub(super) struct Rings {
 
 impl Rings {
     /// Makes the memory and binds a socket to the queue of an interface in the calling thread's namespace, filling the
-    /// fill ring before anything can be redirected to it. Memory is touched here first: call it on the worker's core.
+    /// fill ring before anything can be redirected to it. Memory is touched here first: call it on the worker's core. A busy
+    /// queue is tried again for as long as `patience`.
     pub(super) fn open(
         settings: &InterfaceSettings,
         queue: u32,
         attached: AttachMode,
         mtu_bytes: u32,
+        patience: Duration,
     ) -> Result<Rings, XdpError> {
         let may_be_zero_copy =
             settings.mode == Mode::ZeroCopy || (settings.mode == Mode::Auto && attached == AttachMode::Native);
@@ -116,13 +120,16 @@ impl Rings {
         let (umem, descriptors, huge_pages) = allocate(settings, queue, frame_bytes)?;
         let mut bound = None;
         for mode in modes {
-            match bind(settings, &umem, queue, *mode) {
+            match bind(settings, &umem, queue, *mode, patience) {
                 Ok(queues) => {
                     bound = Some(queues);
                     break;
                 }
-                Err(error) if *mode == Mode::ZeroCopy && settings.mode == Mode::Auto => refused.push(error.to_string()),
-                Err(error) => return Err(error),
+                // A queue that another holds is busy in every mode.
+                Err(error) if modes.len() == 1 || *mode == Mode::Copy || matches!(error, XdpError::Busy { .. }) => {
+                    return Err(error);
+                }
+                Err(error) => refused.push(error.to_string()),
             }
         }
         let Some((tx, rx, fill, completion)) = bound else {
@@ -169,6 +176,11 @@ impl Rings {
     /// What was obtained.
     pub(super) fn facts(&self) -> &QueueFacts {
         &self.facts
+    }
+
+    /// Whether it polls by preference.
+    pub(super) fn polls(&self) -> bool {
+        matches!(self.facts.busy_poll, Some(Ok(())))
     }
 
     /// The socket's descriptor.
@@ -272,7 +284,7 @@ impl Rings {
     pub(super) fn revive(&self) {
         match self.facts.mode {
             ObtainedMode::ZeroCopy => {
-                socket::poll_receive_once(self.descriptor(), matches!(self.facts.busy_poll, Some(Ok(()))));
+                socket::poll_receive_once(self.descriptor(), self.polls());
             }
             ObtainedMode::Copy | ObtainedMode::Generic => self.wake(),
         }
@@ -353,7 +365,13 @@ fn allocate(settings: &InterfaceSettings, queue: u32, frame_bytes: u32) -> Resul
     Ok((umem, descriptors, Err(why_small)))
 }
 
-fn bind(settings: &InterfaceSettings, umem: &Umem, queue: u32, mode: Mode) -> Result<Queues, XdpError> {
+fn bind(
+    settings: &InterfaceSettings,
+    umem: &Umem,
+    queue: u32,
+    mode: Mode,
+    patience: Duration,
+) -> Result<Queues, XdpError> {
     let entries = |count| {
         QueueSize::new(count).map_err(|error| bind_error(settings, queue, mode, io::Error::other(error.to_string())))
     };
@@ -380,9 +398,9 @@ fn bind(settings: &InterfaceSettings, umem: &Umem, queue: u32, mode: Mode) -> Re
                 if cause.raw_os_error() != Some(libc::EBUSY) {
                     return Err(bind_error(settings, queue, mode, cause));
                 }
-                if begin.elapsed() >= BUSY_LIMIT {
-                    let waited_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    return Err(XdpError::Busy { interface: settings.label(), queue, waited_ms });
+                if begin.elapsed() >= patience {
+                    let holders = holders();
+                    return Err(XdpError::Busy { interface: settings.label(), queue, holders });
                 }
                 std::thread::sleep(BUSY_PAUSE);
             }

@@ -12,7 +12,7 @@ use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Received, Source
 use crate::metrics::CounterMemory;
 use crate::sys::socket;
 use crate::units::Timestamp;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,6 +23,10 @@ pub(super) struct Slot {
     pub(super) open: AtomicBool,
     /// No more frames will come: the socket is out of the map, and every softirq that knew it is over.
     stopped: AtomicBool,
+    /// The queue is being stopped, or was: no new socket may go into the map.
+    stopping: AtomicBool,
+    /// Why the queue has no socket though it is open; the watcher tries again.
+    pub(super) waiting: Mutex<Option<String>>,
     /// The interface has gone: give the rings up once they are empty.
     pub(super) gone: AtomicBool,
     /// Index of the interface that the queue's newest socket is bound to.
@@ -40,6 +44,8 @@ impl Slot {
         Slot {
             open: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            waiting: Mutex::new(None),
             gone: AtomicBool::new(false),
             bound_to: AtomicU32::new(0),
             has_new: AtomicBool::new(false),
@@ -67,6 +73,8 @@ impl Slot {
     /// Makes the slot ready for a new source.
     pub(super) fn reset(&self) {
         self.stopped.store(false, Release);
+        self.stopping.store(false, SeqCst);
+        *lock(&self.waiting) = None;
         self.gone.store(false, Release);
         self.has_new.store(false, Release);
         *lock(&self.new) = None;
@@ -75,6 +83,11 @@ impl Slot {
     /// Whether the queue was stopped for good.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Acquire)
+    }
+
+    /// Whether the queue is being stopped, or was.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
     }
 }
 
@@ -94,6 +107,8 @@ impl StopHandle {
     /// Takes the socket out of the map and waits (some ten milliseconds) until no softirq can still be bringing a frame.
     /// The worker goes on; its source says `ended` when it has given the last frame, and nothing is lost.
     pub fn stop(&self) {
+        // Before the map is emptied: the watcher looks at it after it has put a socket there.
+        self.slot.stopping.store(true, SeqCst);
         self.sockets.remove(self.queue);
         if !socket::wait_for_softirqs() {
             // nohz_full kernels refuse the barrier; a softirq runs for some milliseconds at most.
@@ -199,6 +214,7 @@ impl XdpSource {
             if let Some(rings) = taken {
                 self.give_up();
                 self.capacity = rings.facts().ring_entries;
+                self.busy_poll = rings.polls();
                 self.rings = Some(rings);
             }
         } else if self.rings.is_some() && self.slot.gone.load(Acquire) {
@@ -332,8 +348,11 @@ impl Drop for XdpSource {
         self.maps.set_cell(self.queue, Cell::Waiting, 0);
         self.maps.set_cell(self.queue, Cell::Open, 0);
         drop(self.rings.take());
-        drop(lock(&self.slot.new).take());
+        if let Some(mut new) = lock(&self.slot.new).take() {
+            self.maps.add_cell(self.queue, Cell::Abandoned, u64::from(new.waiting()));
+        }
         *lock(&self.slot.facts) = None;
+        *lock(&self.slot.waiting) = None;
         self.slot.open.store(false, Release);
     }
 }

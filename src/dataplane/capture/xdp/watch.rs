@@ -4,13 +4,16 @@ use super::counters::Cell;
 use super::error::XdpError;
 use super::interface::{Inner, InterfaceState};
 use super::nic::{Active, Inside, namespace_identity, queue_counts};
-use super::source::lock;
+use super::source::{Slot, lock};
 use crate::sys::netlink::Link;
+use crate::sys::socket;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often an interface is looked at. Re-arming must be done within 2 s of its return.
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
+/// How often a queue is tried that another process holds.
+const BUSY_PERIOD: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Looks at the interface again and again until told to stop.
@@ -64,6 +67,7 @@ impl Inner {
                 return InterfaceState::Away { reason: error.to_string() };
             }
         }
+        self.take_up_waiting(&active, &link);
         let mut status = lock(&self.status);
         status.queues_in_use = in_use;
         status.mtu_bytes = link.mtu_bytes;
@@ -105,23 +109,65 @@ impl Inner {
         Ok(())
     }
 
+    /// A socket for every open queue that has none on this interface. One that another process holds waits, and does not
+    /// keep the others waiting.
     fn rebind(&self, active: &Active, link: &Link) -> Result<(), XdpError> {
-        for (queue, slot) in self.slots.iter().enumerate() {
-            if !slot.open.load(Acquire) || slot.is_stopped() || slot.bound_to.load(Acquire) == link.index {
+        for (queue, slot) in (0..).zip(&self.slots) {
+            let here = slot.bound_to.load(Acquire) == link.index;
+            if !slot.open.load(Acquire) || slot.is_stopping() || here {
                 continue;
             }
-            let queue = u32::try_from(queue).unwrap_or(u32::MAX);
-            let rings = self.bind(queue, active.mode, link.mtu_bytes)?;
-            active.program.insert_socket(queue, rings.borrowed()).map_err(|error| XdpError::Map {
-                operation: "put the socket into the map",
-                interface: self.settings.label(),
-                cause: error.to_string(),
-            })?;
-            self.maps.add_cell(queue, Cell::Openings, 1);
-            slot.bound_to.store(link.index, Release);
-            slot.deliver(rings);
-            slot.gone.store(false, Release);
+            match self.take_up(active, link, queue, slot) {
+                Err(error @ XdpError::Busy { .. }) => *lock(&slot.waiting) = Some(error.to_string()),
+                other => other?,
+            }
         }
+        Ok(())
+    }
+
+    /// Tries the queues again that another process held. A try makes a queue's whole memory, so it is not made often.
+    fn take_up_waiting(&self, active: &Active, link: &Link) {
+        if !self.slots.iter().any(|slot| lock(&slot.waiting).is_some()) {
+            return;
+        }
+        let mut last = lock(&self.last_try);
+        if last.is_some_and(|last| last.elapsed() < BUSY_PERIOD) {
+            return;
+        }
+        *last = Some(Instant::now());
+        for (queue, slot) in (0..).zip(&self.slots) {
+            if !slot.open.load(Acquire) || slot.is_stopping() || lock(&slot.waiting).is_none() {
+                continue;
+            }
+            match self.take_up(active, link, queue, slot) {
+                Ok(()) => tracing::info!(interface = %self.settings.label(), queue, "the queue is free and taken up"),
+                Err(error) => *lock(&slot.waiting) = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Binds a socket and leaves it for the queue's source.
+    fn take_up(&self, active: &Active, link: &Link, queue: u32, slot: &Slot) -> Result<(), XdpError> {
+        let mut rings = self.bind(queue, active.mode, link.mtu_bytes, Duration::ZERO)?;
+        active.program.insert_socket(queue, rings.borrowed()).map_err(|error| XdpError::Map {
+            operation: "put the socket into the map",
+            interface: self.settings.label(),
+            cause: error.to_string(),
+        })?;
+        if slot.is_stopping() {
+            // Stopped meanwhile: nobody would take its frames.
+            if let Ok(sockets) = active.program.socket_map() {
+                sockets.remove(queue);
+            }
+            socket::wait_for_softirqs();
+            self.maps.add_cell(queue, Cell::Abandoned, u64::from(rings.waiting()));
+            return Ok(());
+        }
+        self.maps.add_cell(queue, Cell::Openings, 1);
+        slot.bound_to.store(link.index, Release);
+        slot.deliver(rings);
+        slot.gone.store(false, Release);
+        *lock(&slot.waiting) = None;
         Ok(())
     }
 }

@@ -1,0 +1,60 @@
+//! The shipped program as a process.
+
+use super::{Bed, run};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// One `shrike run` without a model, capturing on `rx0` of the bed.
+pub struct Shrike {
+    pub child: Child,
+    /// What it said before it was ready.
+    pub said: Vec<String>,
+    summary: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Shrike {
+    pub fn start(bed: &Bed, mode: &str) -> Shrike {
+        let folder = tempfile::tempdir().unwrap();
+        let summary = folder.path().join("summary.json");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["run", "--no-model", "--listen", "127.0.0.1:0", "--mode", mode])
+            .args(["-i", &format!("rx0@{}", bed.sensor), "--store"])
+            .arg(folder.path().join("alerts.db"))
+            .arg("--summary")
+            .arg(&summary)
+            .env_remove("SHRIKE_CONFIG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let ready = lines.by_ref().any(|line| {
+            let ready = line.contains("live page");
+            said.push(line);
+            ready
+        });
+        assert!(ready, "shrike run ended before it was ready: {said:#?}");
+        let asked = said.iter().any(|line| line.contains(&format!("{mode} (asked: {mode})")));
+        assert!(asked, "the mode obtained is shown: {said:#?}");
+        std::thread::spawn(move || lines.for_each(drop));
+        Shrike { child, said, summary, _folder: folder }
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM: a clean end, and what it says of itself.
+    pub fn terminate(mut self) -> serde_json::Value {
+        run(&format!("kill -TERM {}", self.child.id()));
+        let status = self.child.wait().unwrap();
+        let text = std::fs::read_to_string(&self.summary).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(status.success(), "{status}: {summary:#}");
+        summary
+    }
+}
