@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::config::{self, Config};
+use crate::dataplane::capture::xdp::{KERNEL_NEEDED, KERNEL_WANTED};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -116,25 +117,29 @@ fn read(path: &str) -> Option<String> {
 }
 
 fn kernel() -> Finding {
-    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    judge_kernel(read("/proc/sys/kernel/osrelease").unwrap_or_default())
+}
+
+fn judge_kernel(release: String) -> Finding {
     let mut parts = release.split(['.', '-']).filter_map(|part| part.parse::<u32>().ok());
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    // Preferred busy polling came with 5.11; multi-buffer frames with 6.6.
-    let verdict = if version >= (6, 6) {
+    let verdict = if version >= KERNEL_WANTED {
         Verdict::Good
-    } else if version >= (5, 11) {
+    } else if version >= KERNEL_NEEDED {
         Verdict::Fair
     } else {
         Verdict::Bad
     };
-    let why = "AF_XDP needs 5.11 for preferred busy polling and 6.6 for frames beyond one buffer";
-    Finding::new(
-        "kernel",
-        verdict,
-        release,
-        why,
-        "boot a kernel of 6.6 or later (Debian: apt-get install -t bookworm-backports linux-image-amd64)",
-    )
+    let why = format!(
+        "the XDP program needs {}.{}; {}.{} has zero-copy for frames beyond one buffer, and the hook that counts frames \
+         which get past the program",
+        KERNEL_NEEDED.0, KERNEL_NEEDED.1, KERNEL_WANTED.0, KERNEL_WANTED.1
+    );
+    let fix = format!(
+        "boot a kernel of {}.{} or later (Debian: apt-get install -t bookworm-backports linux-image-amd64)",
+        KERNEL_WANTED.0, KERNEL_WANTED.1
+    );
+    Finding::new("kernel", verdict, release, &why, fix)
 }
 
 fn af_xdp() -> Finding {
@@ -311,5 +316,25 @@ fn disk(plan: &Config) -> Finding {
             fix,
         ),
         Err(cause) => Finding::new("alert store", Verdict::Bad, format!("{}: {cause}", path.display()), why, fix),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_judged_by_what_the_program_needs() {
+        for (release, verdict) in [
+            ("5.10.0-28-amd64", Verdict::Bad),
+            ("5.17.15", Verdict::Bad),
+            ("5.18.0", Verdict::Fair),
+            ("6.1.0-18-amd64", Verdict::Fair),
+            ("6.6.13", Verdict::Good),
+            ("6.18.44-fc-v595", Verdict::Good),
+            ("", Verdict::Bad),
+        ] {
+            assert_eq!(judge_kernel(release.to_owned()).verdict, verdict, "{release}");
+        }
     }
 }

@@ -3,9 +3,12 @@
 use super::doctor::{Finding, Verdict};
 use crate::dataplane::capture::xdp::{InterfaceSettings, falsifying_offloads};
 use crate::sys::ethtool::Ethtool;
+use crate::sys::netdev::{self, XdpFeatures};
+use crate::sys::netlink::Netlink;
 use crate::sys::netns::Namespace;
+use std::io;
 
-/// Driver, queues, symmetric RSS and offloads of one interface.
+/// Capture mode to be had, queues and offloads of one interface.
 pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
     let label = settings.label();
     let namespace = match Namespace::named(settings.namespace.as_deref()) {
@@ -31,21 +34,7 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let driver = ethtool.driver().unwrap_or_else(|_| "unknown".into());
-    // Drivers with XDP_ZEROCOPY in mainline Linux 6.18 (net/core/xdp_sock: those that implement XDP_SETUP_XSK_POOL).
-    let zero_copy =
-        ["i40e", "ice", "ixgbe", "igb", "igc", "mlx5_core", "virtio_net", "stmmac", "nfp", "gve", "ena", "idpf"];
-    let (verdict, found) = if zero_copy.contains(&driver.as_str()) {
-        (Verdict::Good, format!("driver {driver} has zero-copy"))
-    } else {
-        (Verdict::Fair, format!("driver {driver} has no zero-copy: frames are copied once"))
-    };
-    findings.push(Finding::new(
-        &label,
-        verdict,
-        found,
-        "zero-copy saves one copy of every frame",
-        "a NIC with i40e, ice, mlx5 or igb; for a test: make zero-copy",
-    ));
+    findings.push(mode(&label, &driver, xdp_features(&namespace, &settings.name)));
     if let Ok(channels) = ethtool.channels() {
         let found = format!("{channels:?}");
         findings.push(Finding::new(&format!("{label} queues"), Verdict::Good, found, "one worker runs each queue", ""));
@@ -75,4 +64,51 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The features that the kernel states for the interface.
+fn xdp_features(namespace: &Namespace, name: &str) -> io::Result<XdpFeatures> {
+    namespace.run(|| netdev::xdp_features(Netlink::open()?.link(name)?.index))?
+}
+
+/// The best capture mode to be had, as the kernel says and not as drivers' names suggest.
+fn mode(label: &str, driver: &str, features: io::Result<XdpFeatures>) -> Finding {
+    const NIC: &str = "another NIC, or a newer kernel; for a test: make zero-copy";
+    let (verdict, found, fix) = match features {
+        Ok(features) if features.zero_copy() => (Verdict::Good, format!("zero-copy (driver {driver})"), ""),
+        Ok(features) if features.native() => {
+            (Verdict::Fair, format!("copy mode only: driver {driver} has native XDP and no zero-copy"), NIC)
+        }
+        Ok(_) => (Verdict::Fair, format!("generic mode only: driver {driver} has no native XDP now"), NIC),
+        Err(cause) if cause.raw_os_error() == Some(libc::ENOENT) => {
+            let found = format!("this kernel does not say what driver {driver} can do (Linux 6.3 does)");
+            (Verdict::Fair, found, "`shrike run` tries the modes one after the other and shows what it got")
+        }
+        Err(cause) => (
+            Verdict::Fair,
+            format!("the kernel did not say what driver {driver} can do: {cause}"),
+            "shrike doctor, again",
+        ),
+    };
+    Finding::new(
+        label,
+        verdict,
+        found,
+        "zero-copy saves one copy of every frame, native mode the making of a socket buffer",
+        fix,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No kernel that says nothing is taken for one that says no.
+    #[test]
+    fn a_kernel_without_an_answer_is_not_a_driver_without_zero_copy() {
+        let finding = mode("eth0", "igb", Err(io::Error::from_raw_os_error(libc::ENOENT)));
+        assert!(finding.verdict == Verdict::Fair && finding.found.contains("does not say"), "{finding:?}");
+        let finding = mode("eth0", "lo", Ok(XdpFeatures::default()));
+        assert!(finding.found.starts_with("generic mode only"), "{finding:?}");
+    }
 }

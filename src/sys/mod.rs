@@ -9,6 +9,7 @@ pub mod ethtool;
 pub mod hash;
 pub mod mapping;
 pub mod memory;
+pub mod netdev;
 pub mod netlink;
 pub mod netns;
 pub mod prefetch;

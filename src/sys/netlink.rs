@@ -79,7 +79,7 @@ pub struct Link {
     pub counters: LinkCounters,
 }
 
-/// A route socket.
+/// A route socket, or a generic one.
 #[derive(Debug)]
 pub struct Netlink {
     socket: OwnedFd,
@@ -93,8 +93,17 @@ impl Netlink {
     /// # Errors
     /// No descriptors left.
     pub fn open() -> io::Result<Netlink> {
+        Netlink::open_protocol(libc::NETLINK_ROUTE)
+    }
+
+    /// Opens a generic netlink socket in the calling thread's namespace.
+    pub(super) fn open_generic() -> io::Result<Netlink> {
+        Netlink::open_protocol(libc::NETLINK_GENERIC)
+    }
+
+    fn open_protocol(protocol: libc::c_int) -> io::Result<Netlink> {
         // SAFETY: socket(2) takes three integers.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -138,7 +147,14 @@ impl Netlink {
         Ok(found)
     }
 
-    fn ask(&mut self, kind: u16, flags: u16, body: &[u8], mut answer: impl FnMut(u16, &[u8])) -> io::Result<()> {
+    /// Sends a request and gives each answer's type and body.
+    pub(super) fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        mut answer: impl FnMut(u16, &[u8]),
+    ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut request = Vec::with_capacity(16 + body.len());
         request.extend_from_slice(&u32::try_from(16 + body.len()).unwrap_or(u32::MAX).to_ne_bytes());
@@ -249,7 +265,7 @@ fn parse_counters(value: &[u8]) -> LinkCounters {
     }
 }
 
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(half(rest, 0)?);
         let kind = half(rest, 2)? & 0x3fff; // without the nested and byte-order bits
@@ -259,18 +275,18 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.extend_from_slice(&u16::try_from(4 + value.len()).unwrap_or(u16::MAX).to_ne_bytes());
     body.extend_from_slice(&kind.to_ne_bytes());
     body.extend_from_slice(value);
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn half(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with an interface, and what the operator does about it.
 
+use super::program::KERNEL_NEEDED;
 use super::settings::{MANAGEMENT_MAX, Mode};
 use std::io;
 
@@ -89,8 +90,8 @@ pub enum XdpError {
     },
     /// The kernel would not take the program or its maps.
     #[error(
-        "load the XDP program for {interface}: {cause}; needs Linux 5.18 or newer with CONFIG_BPF_SYSCALL and \
-             CONFIG_XDP_SOCKETS"
+        "load the XDP program for {interface}: {cause}; needs Linux {}.{} or newer with CONFIG_BPF_SYSCALL and \
+             CONFIG_XDP_SOCKETS", KERNEL_NEEDED.0, KERNEL_NEEDED.1
     )]
     Load {
         /// Interface.

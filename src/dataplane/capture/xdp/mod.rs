@@ -37,7 +37,7 @@ pub use counters::{CounterReader, QueueAccount, SocketStatistics};
 pub use error::{XdpError, errno_name};
 pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, WaitingQueue, pin_path};
 pub use offloads::{OffloadFinding, falsifying_offloads};
-pub use program::AttachMode;
+pub use program::{AttachMode, KERNEL_NEEDED, KERNEL_WANTED};
 pub use rings::{ObtainedMode, QueueFacts};
 pub use rss::SymmetricRss;
 pub use settings::{BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport};

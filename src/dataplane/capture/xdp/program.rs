@@ -38,6 +38,12 @@ const MAPS: [&str; 8] = [
 /// Bytes of the ring of copies of one queue, on a shared interface: some 2 000 small frames or 120 large ones.
 const MIRROR_BYTES: u32 = 262_144;
 
+/// The kernel that `shrike.bpf.c` needs: `BPF_F_XDP_HAS_FRAGS`, `bpf_xdp_load_bytes` and `bpf_xdp_get_buff_len` came with
+/// Linux 5.18; all else that it and this module use is older (ring buffers 5.8, XDP links 5.9).
+pub const KERNEL_NEEDED: (u32, u32) = (5, 18);
+/// The kernel that has all that is of use: tcx, for `bypassed`, and zero-copy frames of several buffers came with Linux 6.6.
+pub const KERNEL_WANTED: (u32, u32) = (6, 6);
+
 /// In which of the two places a program runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -193,7 +199,8 @@ impl Program {
             AttachMode::Native => self.bypass.attach(index, self.taken_over),
             AttachMode::Generic => self.bypass.detach(),
         };
-        self.behind_refused = behind.err().map(|cause| format!("tcx: {cause}; needs Linux 6.6"));
+        self.behind_refused =
+            behind.err().map(|cause| format!("tcx: {cause}; needs Linux {}.{}", KERNEL_WANTED.0, KERNEL_WANTED.1));
         Ok(())
     }
 
