@@ -146,6 +146,11 @@ impl Sender {
         });
     }
 
+    /// Opens a sender for frames as given.
+    pub fn of(bed: &Bed, frames: Vec<Vec<u8>>) -> Sender {
+        Sender { frames, ..Sender::open(bed, 0, 64) }
+    }
+
     /// Sends one frame as given.
     pub fn send_frame(&mut self, frame: &[u8]) {
         assert!(send(&self.socket, frame), "{}", io::Error::last_os_error());

@@ -2,6 +2,7 @@
 
 use super::{Bed, run};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 /// One `shrike run` without a model, capturing on `rx0` of the bed.
@@ -15,6 +16,11 @@ pub struct Shrike {
 
 impl Shrike {
     pub fn start(bed: &Bed, mode: &str) -> Shrike {
+        Shrike::start_with(bed, mode, &[])
+    }
+
+    /// As `start`, with further arguments.
+    pub fn start_with(bed: &Bed, mode: &str, further: &[&str]) -> Shrike {
         let folder = tempfile::tempdir().unwrap();
         let summary = folder.path().join("summary.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
@@ -23,6 +29,7 @@ impl Shrike {
             .arg(folder.path().join("alerts.db"))
             .arg("--summary")
             .arg(&summary)
+            .args(further)
             .env_remove("SHRIKE_CONFIG")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -40,6 +47,12 @@ impl Shrike {
         assert!(asked, "the mode obtained is shown: {said:#?}");
         std::thread::spawn(move || lines.for_each(drop));
         Shrike { child, said, summary, _folder: folder }
+    }
+
+    /// Where its API listens.
+    pub fn address(&self) -> SocketAddr {
+        let line = self.said.iter().find_map(|line| line.split_once("http://")).expect("the address is said");
+        line.1.trim_end_matches('/').parse().expect("an address and a port")
     }
 
     /// SIGKILL.

@@ -1,9 +1,13 @@
-//! Which queue should run where: a pure function of loads, so that it can be tested without a thread.
+//! Which queue should run where: a function of loads and of its own past steps, so that it can be tested without a thread.
 //!
 //! Deliberately slow and lazy: one step a tick, and none unless it pays clearly, because a move costs the queue some
 //! hundred microseconds and the new core cold caches.
+//!
+//! Loads are not additive: two queues that overload one core may be a tenth of two cores, because what else runs there
+//! runs elsewhere. Bringing such queues together again would overload the core anew, and so on for ever. So after an
+//! overload queues stay apart for a while, and for twice as long each time that bringing them together was wrong.
 
-use crate::units::{QueueId, WorkerId};
+use crate::units::{QueueId, SECOND, Timestamp, WorkerId};
 
 /// A worker is overloaded from this share of its time on.
 const HIGH: f64 = 0.80;
@@ -11,6 +15,12 @@ const HIGH: f64 = 0.80;
 const LOW: f64 = 0.40;
 /// A move must leave the fuller of the two at least this much emptier.
 const GAIN: f64 = 0.10;
+
+/// How long queues stay apart after an overload: too short and a wrong merge is repeated often, too long and cores spin for
+/// nothing.
+const FIRST_PAUSE_NS: u64 = 10 * SECOND;
+/// Longest time they do, after wrong merges.
+const LONGEST_PAUSE_NS: u64 = 640 * SECOND;
 
 /// What one worker does with its time.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,35 +44,64 @@ pub enum Step {
     Stop(WorkerId),
 }
 
-/// The next step, if one pays. `spare_cores`: how many more workers may be started.
-pub fn next_step(loads: &[Load], spare_cores: usize) -> Option<Step> {
-    // Queues without a worker's attention come first: more queues on one worker than needed while another has none.
-    let fullest = loads.iter().max_by(|a, b| a.busy.total_cmp(&b.busy))?;
-    let emptiest = loads.iter().filter(|load| load.worker != fullest.worker).min_by(|a, b| a.busy.total_cmp(&b.busy));
-    if fullest.busy >= HIGH && fullest.queues.len() > 1 {
-        if let Some(step) = emptiest.and_then(|emptiest| relief(fullest, emptiest)) {
-            return Some(step);
+/// Gives the steps, and remembers when bringing queues together was wrong.
+#[derive(Debug)]
+pub struct Balancer {
+    /// No queues are brought together, and no worker is stopped, before.
+    apart_until: Timestamp,
+    pause_ns: u64,
+    /// The last time queues were brought together or a worker was stopped.
+    merged: Option<Timestamp>,
+}
+
+impl Balancer {
+    /// Without a past.
+    pub fn new() -> Balancer {
+        Balancer { apart_until: Timestamp(0), pause_ns: FIRST_PAUSE_NS, merged: None }
+    }
+
+    /// The next step, if one pays. `spare_cores`: how many more workers may be started.
+    pub fn next_step(&mut self, now: Timestamp, loads: &[Load], spare_cores: usize) -> Option<Step> {
+        let fullest = loads.iter().max_by(|a, b| a.busy.total_cmp(&b.busy))?;
+        if fullest.busy < HIGH || fullest.queues.len() < 2 {
+            let step = if now < self.apart_until { None } else { merge(loads) };
+            self.merged = step.map_or(self.merged, |_| Some(now));
+            return step;
         }
-        if spare_cores > 0 && emptiest.is_none_or(|emptiest| !emptiest.queues.is_empty()) {
-            return Some(Step::Start);
+        let step = spread(fullest, loads, spare_cores)?;
+        if let Some(merged) = self.merged.take() {
+            // What was brought together did not fit. After a long time it is another load, not a wrong merge.
+            let wrong = now.since(merged) < self.pause_ns.saturating_mul(4);
+            self.pause_ns = if wrong { (self.pause_ns * 2).min(LONGEST_PAUSE_NS) } else { FIRST_PAUSE_NS };
         }
+        self.apart_until = now.after(self.pause_ns);
+        Some(step)
+    }
+}
+
+/// Relief for an overloaded worker with several queues.
+fn spread(fullest: &Load, loads: &[Load], spare_cores: usize) -> Option<Step> {
+    let others = loads.iter().filter(|load| load.worker != fullest.worker);
+    let emptiest = others.min_by(|a, b| a.busy.total_cmp(&b.busy));
+    if let Some(step) = emptiest.and_then(|emptiest| relief(fullest, emptiest)) {
+        return Some(step);
+    }
+    (spare_cores > 0 && emptiest.is_none_or(|emptiest| !emptiest.queues.is_empty())).then_some(Step::Start)
+}
+
+/// Idle: brings queues together, then stops the empty worker, down to one.
+fn merge(loads: &[Load]) -> Option<Step> {
+    if loads.len() < 2 {
         return None;
     }
-    // Idle: bring queues together, then stop the empty worker, down to one.
-    if loads.len() > 1 {
-        if let Some(empty) = loads.iter().find(|load| load.queues.is_empty()) {
-            return Some(Step::Stop(empty.worker));
-        }
-        let mut by_load: Vec<&Load> = loads.iter().collect();
-        by_load.sort_by(|a, b| a.busy.total_cmp(&b.busy));
-        if let [least, next, ..] = by_load[..]
-            && least.busy + next.busy < LOW
-            && let Some((queue, _)) = least.queues.first()
-        {
-            return Some(Step::Move(*queue, next.worker));
-        }
+    if let Some(empty) = loads.iter().find(|load| load.queues.is_empty()) {
+        return Some(Step::Stop(empty.worker));
     }
-    None
+    let mut by_load: Vec<&Load> = loads.iter().collect();
+    by_load.sort_by(|a, b| a.busy.total_cmp(&b.busy));
+    let [least, next, ..] = by_load[..] else { return None };
+    let (queue, _) = least.queues.first()?;
+    (least.busy + next.busy < LOW).then_some(Step::Move(*queue, next.worker))
 }
 
 /// The queue whose move from `full` to `empty` brings the two closest together, if that gains enough.
@@ -98,7 +137,7 @@ mod tests {
             (vec![load(0, 0.5, &[(0, 1.0)]), load(1, 0.5, &[(1, 1.0)])], 2, None),
             (vec![load(0, 0.1, &[(0, 1.0)])], 2, None),
         ] {
-            assert_eq!(next_step(&loads, spare), expected, "{loads:?}");
+            assert_eq!(Balancer::new().next_step(Timestamp(0), &loads, spare), expected, "{loads:?}");
         }
     }
 
@@ -115,6 +154,7 @@ mod tests {
             let mut workers: Vec<(u16, Vec<usize>)> = vec![(0, (0..6).collect())];
             let mut spare = 3;
             let mut steps = 0;
+            let (mut balancer, mut now) = (Balancer::new(), Timestamp(0));
             loop {
                 let loads: Vec<Load> = workers
                     .iter()
@@ -125,8 +165,10 @@ mod tests {
                         load(*id, busy.min(1.0), &shares)
                     })
                     .collect();
-                match next_step(&loads, spare) {
-                    None => break,
+                now = now.after(SECOND / 2);
+                match balancer.next_step(now, &loads, spare) {
+                    None if now >= balancer.apart_until => break,
+                    None => continue,
                     Some(Step::Start) => {
                         workers.push((workers.iter().map(|(id, _)| id + 1).max().unwrap_or(0), Vec::new()));
                         spare -= 1;
@@ -147,5 +189,30 @@ mod tests {
                 assert!(steps < 60, "{weights:?} do not settle: {workers:?}");
             }
         }
+    }
+    /// Two queues that overload one core and hardly load two: they are parted, and brought together less and less often.
+    #[test]
+    fn loads_that_do_not_add_up_are_left_apart() {
+        let mut balancer = Balancer::new();
+        let (mut parted, mut moves) = (false, Vec::new());
+        for tick in 0..2 * 3_600 {
+            let now = Timestamp(tick * SECOND / 2);
+            let loads = if parted {
+                [load(0, 0.15, &[(0, 1.0)]), load(1, 0.15, &[(1, 1.0)])]
+            } else {
+                [load(0, 0.95, &[(0, 0.5), (1, 0.5)]), load(1, 0.0, &[])]
+            };
+            if let Some(step) = balancer.next_step(now, &loads, 0) {
+                assert!(matches!(step, Step::Move(..)), "{step:?}");
+                parted = !parted;
+                moves.push(now.0 / SECOND);
+            }
+        }
+        // In an hour: parted at 0, 10, 30, 70 s and so on up to every 640 s, brought together just before.
+        assert!(moves.len() <= 21, "{moves:?}");
+        assert!(moves.windows(3).skip(1).all(|moves| moves[2] - moves[0] >= 19), "{moves:?}");
+        // A load that has really gone lets them come together once the pause is over.
+        let quiet = [load(0, 0.1, &[(0, 1.0)]), load(1, 0.1, &[(1, 1.0)])];
+        assert!(balancer.next_step(Timestamp(100_000 * SECOND), &quiet, 0).is_some());
     }
 }

@@ -22,7 +22,7 @@ use crate::dataplane::worker::{
 use crate::exchange::{SnapshotReceiver, UpReceiver};
 use crate::metrics::CounterMemory;
 use crate::units::{MILLISECOND, QueueId, Timestamp, WorkerId};
-use balance::{Load, Step};
+use balance::{Balancer, Load, Step};
 use rates::{QueueRates, WorkerRates};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,6 +153,7 @@ pub struct Supervisor {
     started: Timestamp,
     next_picture: Timestamp,
     next_balance: Timestamp,
+    balancer: Balancer,
 }
 
 impl Supervisor {
@@ -183,6 +184,7 @@ impl Supervisor {
             started,
             next_picture: started,
             next_balance: started.after(2_000 * MILLISECOND),
+            balancer: Balancer::new(),
             clock,
             settings,
         };
@@ -255,7 +257,7 @@ impl Supervisor {
         if now >= self.next_balance {
             self.next_balance = now.after(500 * MILLISECOND);
             if self.settings.scale {
-                self.balance();
+                self.balance(now);
             }
         }
         if now >= self.next_picture {
@@ -424,7 +426,7 @@ impl Supervisor {
     }
 
     /// One step towards balance, if one pays.
-    fn balance(&mut self) {
+    fn balance(&mut self, now: Timestamp) {
         if self.entries.iter().any(|entry| entry.moving) {
             return;
         }
@@ -435,14 +437,14 @@ impl Supervisor {
             .map(|slot| {
                 let worker = slot.handle.settings().id;
                 let mine: Vec<_> = self.entries.iter().filter(|entry| entry.worker == Some(worker)).collect();
-                let frames: f64 = mine.iter().map(|entry| entry.rates.packets_per_second).sum();
-                let share = |rate: f64| if frames > 0.0 { rate / frames } else { 1.0 / mine.len() as f64 };
-                let queues = mine.iter().map(|entry| (entry.id, share(entry.rates.packets_per_second))).collect();
+                let work: f64 = mine.iter().map(|entry| entry.rates.work_per_second()).sum();
+                let share = |rate: f64| if work > 0.0 { rate / work } else { 1.0 / mine.len() as f64 };
+                let queues = mine.iter().map(|entry| (entry.id, share(entry.rates.work_per_second()))).collect();
                 Load { worker, busy: slot.rates.busy, queues }
             })
             .collect();
         let spare = self.settings.cores.len().saturating_sub(loads.len());
-        match balance::next_step(&loads, spare) {
+        match self.balancer.next_step(now, &loads, spare) {
             None => {}
             Some(Step::Move(queue, worker)) => {
                 tracing::info!("balance: queue {} goes to worker {}", queue.0, worker.0);

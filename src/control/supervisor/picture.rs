@@ -213,7 +213,7 @@ impl Supervisor {
     fn worker_view(&self, slot: &Slot) -> WorkerView {
         let id = slot.handle.settings().id;
         let mine: Vec<&Entry> = self.entries.iter().filter(|entry| entry.worker == Some(id)).collect();
-        let frames: f64 = mine.iter().map(|entry| entry.rates.packets_per_second).sum();
+        let work: f64 = mine.iter().map(|entry| entry.rates.work_per_second()).sum();
         let pinned = slot.handle.load().pinned.load(std::sync::atomic::Ordering::Relaxed);
         WorkerView {
             id,
@@ -223,7 +223,7 @@ impl Supervisor {
             queues: mine
                 .into_iter()
                 .map(|entry| {
-                    let share = if frames > 0.0 { entry.rates.packets_per_second / frames } else { 0.0 };
+                    let share = if work > 0.0 { entry.rates.work_per_second() / work } else { 0.0 };
                     self.queue_view(entry, slot.rates.busy * share)
                 })
                 .collect(),

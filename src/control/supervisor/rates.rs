@@ -23,6 +23,12 @@ pub struct QueueRates {
 }
 
 impl QueueRates {
+    /// Frames a second that cost the queue time: those it received, and those it handed to or took from other queues. A
+    /// queue that receives nothing may well be busy with what others hand it.
+    pub fn work_per_second(&self) -> f64 {
+        self.packets_per_second + self.handover_per_second
+    }
+
     /// Takes a new reading.
     pub fn update(&mut self, now: Timestamp, values: [u64; COUNTERS.len()]) {
         let Some((before, old)) = self.previous else {
