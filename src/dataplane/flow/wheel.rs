@@ -107,8 +107,7 @@ impl Wheel {
     pub(super) fn schedule(&mut self, lane: Lane, slot: u32, tick: u64) {
         let state = self.lane_mut(lane);
         let tick = tick.max(state.cursor);
-        // The highest group of bits in which the tick differs from the cursor: tokio's and the kernel's arrangement.
-        let level = ((63 - ((state.cursor ^ tick) | 1).leading_zeros()) / LEVEL_BITS).min(LEVELS - 1);
+        let level = level_of(state.cursor, tick);
         let list = (tick >> (level * LEVEL_BITS)) as u32 % LISTS;
         if let Some(bits) = state.occupied.get_mut(level as usize) {
             *bits |= 1 << list;
@@ -193,9 +192,8 @@ impl Wheel {
         half_open.cursor.min(settled.cursor)
     }
 
-    /// Level, list and first tick of the earliest list that may hold something. A lower level comes before a higher one,
-    /// because all it holds shares the cursor's higher bits, but for the higher level's present list: the cursor stands
-    /// at its beginning and it has yet to be spread.
+    /// Level, list and first tick of the earliest list that may hold something; of lists that begin alike that of the
+    /// highest level, which has yet to be spread over the lower ones.
     #[inline]
     fn earliest(&mut self, lane: Lane) -> Option<(u32, u32, u64)> {
         let state = self.lane_mut(lane);
@@ -207,13 +205,13 @@ impl Wheel {
             levels &= levels - 1;
             let bits = state.occupied.get(level as usize).copied().unwrap_or(0);
             let shift = level * LEVEL_BITS;
-            let present = (cursor >> shift) as u32 % LISTS;
-            let ahead = bits >> present << present;
-            if ahead != 0 {
-                let list = ahead.trailing_zeros();
-                let begin = (cursor >> (shift + LEVEL_BITS) << LEVEL_BITS | u64::from(list)) << shift;
+            let present = cursor >> shift;
+            // From the present list on, once around.
+            let turned = bits.rotate_right(present as u32 % LISTS);
+            if turned != 0 {
+                let begin = (present + u64::from(turned.trailing_zeros())) << shift;
                 if found.is_none_or(|(_, _, earlier)| begin <= earlier) {
-                    found = Some((level, list, begin));
+                    found = Some((level, (begin >> shift) as u32 % LISTS, begin));
                 }
             }
         }
@@ -249,6 +247,17 @@ impl Wheel {
             Lane::Settled => settled,
         }
     }
+}
+
+/// The lowest level whose lists, once around from the present one, reach as far as `tick`. So most time-outs are put
+/// where they come due, and not higher up first because a boundary lies between.
+#[inline]
+fn level_of(cursor: u64, tick: u64) -> u32 {
+    let mut level = 0;
+    while level < LEVELS - 1 && (tick >> (level * LEVEL_BITS)) - (cursor >> (level * LEVEL_BITS)) >= u64::from(LISTS) {
+        level += 1;
+    }
+    level
 }
 
 #[cfg(test)]
