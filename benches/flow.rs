@@ -60,18 +60,15 @@ fn packet(flow: u32, back: bool, flags: u8) -> Packet {
 
 /// One burst through the stages; returns how many signals it raised.
 fn burst(table: &mut FlowTable, packets: &mut [Packet], now: Timestamp) -> u64 {
-    let mut hints = [u32::MAX; BURST];
     for packet in packets.iter_mut() {
         packet.time = now;
         packet.hash = table.hash(&packet.key);
         table.prefetch_bucket(packet.hash);
     }
-    for (hint, packet) in hints.iter_mut().zip(packets.iter()) {
-        *hint = table.probe(packet.hash);
-    }
+    table.probe_all(packets);
     let mut signals = 0;
-    for (hint, packet) in hints.iter().zip(packets.iter()) {
-        if let Some((_, _, raised)) = table.account(packet, *hint, |ended| {
+    for packet in packets.iter() {
+        if let Some((_, _, raised)) = table.account(packet, packet.hint, |ended| {
             black_box(ended.at);
         }) {
             signals += u64::from(!raised.is_empty());

@@ -11,8 +11,12 @@ use std::time::Duration;
 
 /// A frame of 64 bytes on the wire, FCS apart: the smallest there is.
 pub const FRAME_BYTES: usize = 60;
-/// Where frames begin in the arena: a cache line each.
-const STRIDE: usize = 64;
+/// A frame's place in the arena: a cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Line([u8; 64]);
+static EMPTY: Line = Line([0; 64]);
+
 /// Capture time between two frames. A quarter of a million packets a second: new flows reach their time-outs, and windows
 /// end, within the packets that a run has.
 const GAP_NS: u64 = 4 * MICROSECOND;
@@ -25,7 +29,7 @@ const BEGIN: Timestamp = Timestamp(1_700_000_000 * SECOND);
 /// Frames of one size in one arena: a prelude that is given out once, then a lap again and again. Every so often a frame
 /// of the lap gets a tuple that was never there before.
 pub struct SyntheticSource {
-    arena: Vec<u8>,
+    arena: Vec<Line>,
     frames: usize,
     prelude: usize,
     /// How often the prelude is still to be given out.
@@ -50,7 +54,7 @@ impl SyntheticSource {
         let mut place = self.next.next_multiple_of(self.fresh_every);
         while place < self.next + count {
             if place >= self.prelude
-                && let Some(frame) = self.arena.get_mut(place * STRIDE..place * STRIDE + FRAME_BYTES)
+                && let Some(Line(frame)) = self.arena.get_mut(place)
             {
                 let (host, port) = ((self.fresh % 8192) as u16, 1024 + (self.fresh / 8192 % 64_000) as u16);
                 frame[26..28].copy_from_slice(&[172, 16]);
@@ -85,9 +89,8 @@ impl Source for SyntheticSource {
 
     #[inline(always)]
     fn frame(&self, index: usize) -> FrameView<'_> {
-        let begin = (self.next + index) * STRIDE;
         FrameView {
-            bytes: self.arena.get(begin..begin + FRAME_BYTES).unwrap_or_default(),
+            bytes: &self.arena.get(self.next + index).unwrap_or(&EMPTY).0[..FRAME_BYTES],
             wire_bytes: FRAME_BYTES as u32,
             time: Some(Timestamp(self.time + index as u64 * GAP_NS)),
             link: LinkType::Ethernet,
@@ -96,9 +99,7 @@ impl Source for SyntheticSource {
 
     #[inline(always)]
     fn prefetch(&self, index: usize) {
-        if let Some(byte) = self.arena.get((self.next + index) * STRIDE) {
-            prefetch::line(byte);
-        }
+        prefetch::nth(&self.arena, self.next + index);
     }
 
     #[inline(always)]
@@ -134,7 +135,7 @@ impl Random {
 }
 
 /// Adds a TCP segment of flow `number`, the one or the other way.
-fn push(arena: &mut Vec<u8>, number: usize, reverse: bool, flags: u8) {
+fn push(arena: &mut Vec<Line>, number: usize, reverse: bool, flags: u8) {
     let number = number as u32;
     // Neighbours in popularity are neighbours in nothing else.
     let spread = number.wrapping_mul(0x9e37_79b1);
@@ -142,7 +143,7 @@ fn push(arena: &mut Vec<u8>, number: usize, reverse: bool, flags: u8) {
     let server = [192, 168, (spread >> 24) as u8, (spread >> 16) as u8];
     let ports = (32_768 + (spread & 0x3fff) as u16, [443, 80, 22, 8443][number as usize & 3]);
     let (from, to, ports) = if reverse { (server, client, (ports.1, ports.0)) } else { (client, server, ports) };
-    let mut frame = [0; STRIDE];
+    let mut frame = [0; 64];
     frame[..14].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]);
     frame[14..26].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 6, 0, 0]);
     frame[26..30].copy_from_slice(&from);
@@ -150,11 +151,11 @@ fn push(arena: &mut Vec<u8>, number: usize, reverse: bool, flags: u8) {
     frame[34..36].copy_from_slice(&ports.0.to_be_bytes());
     frame[36..38].copy_from_slice(&ports.1.to_be_bytes());
     (frame[46], frame[47], frame[48]) = (0x50, flags, 0x20);
-    arena.extend_from_slice(&frame);
+    arena.push(Line(frame));
 }
 
-fn synthetic(arena: Vec<u8>, prelude: usize, fresh_every: usize) -> SyntheticSource {
-    let frames = arena.len() / STRIDE;
+fn synthetic(arena: Vec<Line>, prelude: usize, fresh_every: usize) -> SyntheticSource {
+    let frames = arena.len();
     SyntheticSource {
         arena,
         frames,
@@ -174,7 +175,7 @@ fn synthetic(arena: Vec<u8>, prelude: usize, fresh_every: usize) -> SyntheticSou
 pub fn uniform(flows: usize) -> SyntheticSource {
     let mut random = Random(7);
     let laps = (1_usize << 16).div_ceil(2 * flows);
-    let mut arena = Vec::with_capacity(2 * flows * laps * STRIDE);
+    let mut arena = Vec::with_capacity(2 * flows * laps);
     let mut order: Vec<u32> = (0..2 * flows as u32).collect();
     for _ in 0..laps {
         for last in (1..order.len()).rev() {
@@ -198,7 +199,7 @@ pub fn zipf(flows: usize, exponent: f64, lap: usize, fresh_every: usize) -> Synt
         cumulative.push(sum);
     }
     let prelude = 2 * flows;
-    let mut arena = Vec::with_capacity((prelude + lap) * STRIDE);
+    let mut arena = Vec::with_capacity(prelude + lap);
     for number in 0..flows {
         push(&mut arena, number, false, tcp_flags::ACK);
         push(&mut arena, number, true, tcp_flags::ACK);
@@ -235,7 +236,7 @@ pub fn captures(folder: &Path) -> anyhow::Result<LoopFrames> {
         }
     }
     files.sort();
-    let mut frames = LoopFrames::new(STRIDE);
+    let mut frames = LoopFrames::new(64);
     let mut begin = BEGIN;
     for file in files {
         let Ok(mut source) = PcapSource::open(&[file], Speed::Max) else { continue };

@@ -1,14 +1,14 @@
-//! Keyed 64-bit hash of five words: AES rounds where the CPU was compiled for them, SipHash-1-3 elsewhere.
+//! Keyed 64-bit hash of five words, or of two: AES rounds where the CPU was compiled for them, SipHash-1-3 elsewhere.
 //!
 //! An attacker chooses addresses and ports, so the flow table's hash must not be predictable without the key: otherwise
 //! he fills one bucket and evicts whom he likes. Per packet only some twelve instructions are affordable.
 //!
 //! AES form: `b0 ^ k0`, two rounds, `b1` added, two rounds, `b2` added, two rounds. A single round between two blocks
 //! would let a chosen difference in one block be cancelled in the next with a chance of some 2^-7; over two rounds at
-//! least five S-boxes are active, which makes it 2^-30. The key never leaves the process, and no output of the hash is
-//! seen outside.
+//! least five S-boxes are active, which makes it 2^-30. Two words are one block, `b ^ k0` and three rounds: AES mixes a
+//! whole block in two. The key never leaves the process, and no output of the hash is seen outside.
 
-/// A keyed hash function over five words.
+/// A keyed hash function over five words, and another one, independent of it, over two.
 #[derive(Clone)]
 pub struct KeyedHash {
     #[cfg(all(target_arch = "x86_64", target_feature = "aes"))]
@@ -56,6 +56,23 @@ impl KeyedHash {
         }
     }
 
+    /// Hash of two words.
+    #[cfg(all(target_arch = "x86_64", target_feature = "aes"))]
+    #[inline(always)]
+    #[allow(clippy::cast_sign_loss)] // the bits are what counts
+    pub fn hash_pair(&self, words: [u64; 2]) -> u64 {
+        use std::arch::x86_64::{_mm_aesenc_si128, _mm_cvtsi128_si64, _mm_xor_si128};
+        let [_, k1, _, k3, k4, k5] = self.keys;
+        // SAFETY: as in `hash`. Speed: five instructions, half of what five words take (`benches/engine`).
+        unsafe {
+            let mut state = _mm_xor_si128(block(words[0], words[1]), k4);
+            state = _mm_aesenc_si128(state, k5);
+            state = _mm_aesenc_si128(state, k3);
+            state = _mm_aesenc_si128(state, k1);
+            _mm_cvtsi128_si64(state) as u64
+        }
+    }
+
     /// Keys the hash. The secret comes from the kernel's random source, per boot and queue; fixed in tests.
     #[cfg(not(all(target_arch = "x86_64", target_feature = "aes")))]
     pub fn new(secret: [u64; 4]) -> KeyedHash {
@@ -67,6 +84,13 @@ impl KeyedHash {
     #[inline]
     pub fn hash(&self, words: &[u64; 5]) -> u64 {
         siphash13(self.keys, words)
+    }
+
+    /// Hash of two words.
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "aes")))]
+    #[inline]
+    pub fn hash_pair(&self, words: [u64; 2]) -> u64 {
+        siphash13(self.keys, &words)
     }
 }
 
@@ -80,7 +104,7 @@ fn block(low: u64, high: u64) -> std::arch::x86_64::__m128i {
 
 /// SipHash with one compression and three finalisation rounds (Aumasson, Bernstein 2012) over little-endian words.
 #[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "aes"))))]
-fn siphash13(key: [u64; 2], words: &[u64; 5]) -> u64 {
+fn siphash13(key: [u64; 2], words: &[u64]) -> u64 {
     fn round(v: &mut [u64; 4]) {
         v[0] = v[0].wrapping_add(v[1]);
         v[1] = v[1].rotate_left(13) ^ v[0];
@@ -99,8 +123,8 @@ fn siphash13(key: [u64; 2], words: &[u64; 5]) -> u64 {
         key[0] ^ 0x6c79_6765_6e65_7261,
         key[1] ^ 0x7465_6462_7974_6573,
     ];
-    // 40 bytes in all: the last word carries the length alone.
-    for word in words.iter().copied().chain([40 << 56]) {
+    // Whole words: the last one carries the length in bytes alone.
+    for word in words.iter().copied().chain([(words.len() as u64 * 8) << 56]) {
         v[3] ^= word;
         round(&mut v);
         v[0] ^= word;
@@ -144,10 +168,23 @@ mod tests {
             total += flipped;
         }
         assert!((28..=36).contains(&(total / 320)), "{total}");
+        let pair = [0x0a00_0001_0a00_0002, words[4]];
+        let pair_base = KeyedHash::new(secret).hash_pair(pair);
+        assert_ne!(pair_base, base);
+        let mut total = 0;
+        for bit in 0..128 {
+            let mut other = pair;
+            other[bit / 64] ^= 1 << (bit % 64);
+            let flipped = (KeyedHash::new(secret).hash_pair(other) ^ pair_base).count_ones();
+            assert!((8..=56).contains(&flipped), "bit {bit} of a pair: {flipped}");
+            total += flipped;
+        }
+        assert!((28..=36).contains(&(total / 128)), "{total}");
         for bit in 0..256 {
             let mut other = secret;
             other[bit / 64] ^= 1 << (bit % 64);
             assert_ne!(KeyedHash::new(other).hash(&words), base, "secret bit {bit} does not count");
+            assert_ne!(KeyedHash::new(other).hash_pair(pair), pair_base, "secret bit {bit} does not count in a pair");
         }
     }
 }

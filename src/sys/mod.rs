@@ -7,6 +7,7 @@ pub mod bpffs;
 pub mod disk;
 pub mod ethtool;
 pub mod hash;
+pub mod lanes;
 pub mod mapping;
 pub mod memory;
 pub mod netdev;

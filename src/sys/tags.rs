@@ -25,6 +25,26 @@ pub fn matches(tags: &[u16; 8], tag: u16) -> u32 {
     }
 }
 
+/// The place of the first of `tags` that equals `tag`; two instructions less than [`matches`] where one is enough.
+#[inline(always)]
+pub fn first(tags: &[u16; 8], tag: u16) -> Option<usize> {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::x86_64::{_mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi16};
+        // SAFETY: as in `matches`.
+        let mask = unsafe {
+            let tags = _mm_loadu_si128(std::ptr::from_ref(tags).cast());
+            _mm_movemask_epi8(_mm_cmpeq_epi16(tags, _mm_set1_epi16(tag.cast_signed())))
+        };
+        // Two bits a tag.
+        (mask != 0).then_some(mask.trailing_zeros() as usize / 2)
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    {
+        tags.iter().position(|own| *own == tag)
+    }
+}
+
 /// A bit for every one of `slots` that equals `slot`, the first in bit 0.
 #[inline(always)]
 pub fn matches_u32(slots: &[u32; 8], slot: u32) -> u32 {
@@ -63,6 +83,7 @@ mod tests {
         let tags = [7, 0, 7, 0xffff, 1, 0x8000, 0x7fff, 7];
         for tag in [0, 1, 7, 8, 0x7fff, 0x8000, 0xffff] {
             assert_eq!(matches(&tags, tag), plain(&tags, tag), "{tag}");
+            assert_eq!(first(&tags, tag), tags.iter().position(|own| *own == tag), "{tag}");
         }
         assert_eq!(matches(&tags, 7), 0b1000_0101);
         assert_eq!(matches_u32(&[9, 0, 9, u32::MAX, 1, 1 << 31, 7, 9], 9), 0b1000_0101);

@@ -38,11 +38,10 @@ pub struct Plain {
     pub destination: (IpAddr, u16),
     pub protocol: u8,
     pub vlans: (u16, u16),
-    pub hop_limit: u8,
     /// Offset in the frame and length.
     pub payload: (usize, usize),
-    /// Sequence, acknowledgement, flags, window.
-    pub tcp: (u32, u32, u8, u16),
+    /// Flags, window.
+    pub tcp: (u8, u16),
     pub icmp: (u8, u8),
     /// Identification; `None` for a whole packet.
     pub fragment: Option<u32>,
@@ -69,9 +68,8 @@ pub fn ours(frame: FrameView<'_>) -> Outcome {
         destination: (to.ip(), to.port),
         protocol: packet.key.protocol(),
         vlans: packet.key.vlans(),
-        hop_limit: packet.hop_limit,
         payload: (usize::from(packet.payload_offset), packet.payload_bytes as usize),
-        tcp: (packet.tcp_sequence, packet.tcp_acknowledgement, packet.tcp_flags, packet.tcp_window),
+        tcp: (packet.tcp_flags, packet.tcp_window),
         icmp: (packet.icmp_type, packet.icmp_code),
         fragment: packet.fragment.then_some(packet.fragment_id),
     };
@@ -157,9 +155,8 @@ fn version_4(bytes: &[u8], at: usize, vlans: (u16, u16), rules: &mut Vec<Rule>) 
         destination: (header.destination_addr().into(), 0),
         protocol: if hidden { 51 } else { payload.ip_number.0 },
         vlans,
-        hop_limit: header.ttl(),
         payload: (at + offset(&ip, payload.payload), payload.payload.len()),
-        tcp: (0, 0, 0, 0),
+        tcp: (0, 0),
         icmp: (0, 0),
         fragment: slice.is_payload_fragmented().then_some(header.identification().into()),
     };
@@ -203,9 +200,8 @@ fn version_6(bytes: &[u8], at: usize, vlans: (u16, u16), rules: &mut Vec<Rule>) 
         destination: (header.destination_addr().into(), 0),
         protocol: later.unwrap_or(payload.ip_number.0),
         vlans,
-        hop_limit: header.hop_limit(),
         payload: (at + offset(&ip, payload.payload), payload.payload.len()),
-        tcp: (0, 0, 0, 0),
+        tcp: (0, 0),
         icmp: (0, 0),
         fragment: fragments.first().copied(),
     };
@@ -266,7 +262,7 @@ fn transport(payload: &[u8], plain: &mut Plain, rules: &mut Vec<Rule>) -> Option
                 (tcp.cwr(), tcp_flags::CWR),
             ];
             let flags = flags.iter().filter(|flag| flag.0).fold(0, |all, flag| all | flag.1);
-            plain.tcp = (tcp.sequence_number(), tcp.acknowledgment_number(), flags, tcp.window_size());
+            plain.tcp = (flags, tcp.window_size());
             ((tcp.source_port(), tcp.destination_port()), tcp.header_slice().len(), payload.len())
         }
         17 => {

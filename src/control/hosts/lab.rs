@@ -207,7 +207,7 @@ impl Queue {
         let mut packet = *packet;
         packet.hash = table.hash(&packet.key);
         let hint = table.probe(packet.hash);
-        let mut give = |entry: WindowEntry| up.push_back(Up::Window(entry));
+        let mut give = |entry: &WindowEntry| up.push_back(Up::Window(*entry));
         let accounted = table.account(&packet, hint, |ended| observer.on_end(&ended, &mut give));
         let (_, record, signals) = accounted.expect("the table is large enough");
         if !signals.is_empty() {
@@ -217,7 +217,7 @@ impl Queue {
 
     fn after_burst(&mut self, id: usize, now: Timestamp, run: &Run) {
         let Queue { table, observer, up } = self;
-        let mut give = |entry: WindowEntry| up.push_back(Up::Window(entry));
+        let mut give = |entry: &WindowEntry| up.push_back(Up::Window(*entry));
         table.expire(now, run.budget.max(4), |ended| observer.on_end(&ended, &mut give));
         let reached = now.min(table.expired_until());
         let flushed = observer.flush(reached, run.budget, &mut give);
@@ -226,7 +226,7 @@ impl Queue {
 
     fn finish(&mut self, id: usize, now: Timestamp) {
         let Queue { table, observer, up } = self;
-        let mut give = |entry: WindowEntry| up.push_back(Up::Window(entry));
+        let mut give = |entry: &WindowEntry| up.push_back(Up::Window(*entry));
         table.drain(now, |ended| observer.on_end(&ended, &mut give));
         observer.flush(Timestamp(u64::MAX), usize::MAX, &mut give);
         up.push_back(Up::Ended(QueueId(id as u16)));

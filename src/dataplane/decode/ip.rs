@@ -105,7 +105,6 @@ pub(super) fn v4(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Re
         let length = authentication_bytes(bytes, &upper).ok_or(Counter::DropTruncatedTransport)?;
         upper.skip(bytes, length).ok_or(Counter::DropTruncatedTransport)?;
     }
-    packet.hop_limit = head[8];
     finish(bytes, Addresses::v4(head), upper, vlans, packet)
 }
 
@@ -127,7 +126,6 @@ pub(super) fn v6(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Re
     }
     let upper = Upper { protocol: head[6], at: at + 40, length, piece: Piece::Whole, fragment_id: 0 };
     let upper = extensions(bytes, upper).ok_or(Counter::DropIpv6Extension)?;
-    packet.hop_limit = head[7];
     finish(bytes, Addresses::v6(head), upper, vlans, packet)
 }
 
@@ -235,8 +233,6 @@ fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet) -> Result<(u16, u
             if header < 20 || header > upper.length {
                 return Err(Counter::DropTcpOffset);
             }
-            packet.tcp_sequence = be32::<4, 20>(head);
-            packet.tcp_acknowledgement = be32::<8, 20>(head);
             packet.tcp_flags = head[13];
             packet.tcp_window = be16::<14, 20>(head);
             ((be16::<0, 20>(head), be16::<2, 20>(head)), header, upper.length)

@@ -1,5 +1,6 @@
 //! The canonical 5-tuple.
 
+use crate::sys::lanes::{V4_MAPPED, mapped_v4};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Which way a packet went relative to its key: keys are canonical (smaller endpoint first), so both ways share one.
@@ -41,9 +42,6 @@ impl Endpoint {
     }
 }
 
-/// High 96 bits of an IPv4-mapped IPv6 address.
-const V4_MAPPED: u64 = 0xffff_0000_0000;
-
 /// Canonical 5-tuple plus up to two VLAN ids: the identity of a biflow. 40 bytes, compared and hashed as five words.
 ///
 /// Can only be made canonical, together with the [`Direction`] that tells which way the packet went.
@@ -70,12 +68,14 @@ impl FlowKey {
     ) -> (FlowKey, Direction) {
         let addresses = u64::from(source) << 32 | u64::from(destination);
         let ports = u32::from(source_port) << 16 | u32::from(destination_port);
-        FlowKey::v4_pairs(addresses, ports, protocol, vlans)
+        let (key, direction, _) = FlowKey::v4_pairs(addresses, ports, protocol, vlans);
+        (key, direction)
     }
 
     /// The same from pairs as they stand in a packet: source << 32 | destination, source port << 16 | destination port.
+    /// Also gives [`FlowKey::v4_words`].
     #[inline(always)]
-    pub(super) fn v4_pairs(addresses: u64, ports: u32, protocol: u8, vlans: u32) -> (FlowKey, Direction) {
+    pub(super) fn v4_pairs(addresses: u64, ports: u32, protocol: u8, vlans: u32) -> (FlowKey, Direction, [u64; 2]) {
         // Swapping the ends is turning each pair by half its width; the smaller of both readings is the canonical one.
         let (turned_addresses, turned_ports) = (addresses.rotate_left(32), ports.rotate_left(16));
         let sent = u128::from(addresses) << 64 | u128::from(ports);
@@ -85,14 +85,9 @@ impl FlowKey {
         } else {
             (turned_addresses, turned_ports, Direction::Reverse)
         };
-        let words = [
-            0,
-            V4_MAPPED | addresses >> 32,
-            0,
-            V4_MAPPED | addresses & 0xffff_ffff,
-            u64::from(ports) << 32 | u64::from(protocol) << 24 | u64::from(vlans & 0xff_ffff),
-        ];
-        (FlowKey { words }, direction)
+        let rest = u64::from(ports) << 32 | u64::from(protocol) << 24 | u64::from(vlans & 0xff_ffff);
+        let [low_top, low, high_top, high] = mapped_v4(addresses);
+        (FlowKey { words: [low_top, low, high_top, high, rest] }, direction, [addresses, rest])
     }
 
     /// Key of an IPv6 packet; arguments as for [`FlowKey::v4`].
@@ -127,6 +122,15 @@ impl FlowKey {
     #[inline(always)]
     pub fn words(&self) -> &[u64; 5] {
         &self.words
+    }
+
+    /// The same in two words where both addresses are IPv4 (or mapped): low address << 32 | high address, then ports,
+    /// protocol and VLANs as in [`FlowKey::words`].
+    #[inline(always)]
+    pub fn v4_words(&self) -> Option<[u64; 2]> {
+        let [low_top, low, high_top, high, rest] = self.words;
+        let mapped = low_top | high_top | (low >> 32 ^ V4_MAPPED >> 32) | (high >> 32 ^ V4_MAPPED >> 32);
+        (mapped == 0).then_some([low << 32 | high & 0xffff_ffff, rest])
     }
 
     /// The endpoint that sorts first.
@@ -204,6 +208,17 @@ mod tests {
         assert_eq!(there.endpoints(way).0, Endpoint { address: 0xffff_0a00_0001, port: 40000 });
         assert_eq!(there.endpoints(other_way).0.ip().to_string(), "10.0.0.2");
         assert_eq!((there.protocol(), there.vlans(), there.is_v4()), (6, (5, 0), true));
+    }
+
+    #[test]
+    fn two_words_hold_an_ipv4_key_and_no_other() {
+        let (key, _) = FlowKey::v4(0x0a00_0001, 40000, 0xc0a8_0002, 443, 6, 5);
+        assert_eq!(key.v4_words(), Some([0x0a00_0001_c0a8_0002, key.words()[4]]));
+        let mapped = 0xffff_0a00_0001_u128;
+        for (one, other) in [(mapped, 1_u128 << 96), (mapped, 1), (1, 2), (mapped | 1 << 64, mapped)] {
+            let (key, _) = FlowKey::v6(one, 1, other, 2, 17, 0);
+            assert_eq!(key.v4_words(), None, "{one:x} {other:x}");
+        }
     }
 
     #[test]

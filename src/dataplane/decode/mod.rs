@@ -30,7 +30,7 @@ pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};
-pub use packet::{Decoded, Packet, Tunnel, decode, tcp_flags};
+pub use packet::{Decoded, Packet, Tunnel, decode, decode_general, decode_plain, tcp_flags};
 pub use quote::quoted_flow;
 
 #[cfg(test)]

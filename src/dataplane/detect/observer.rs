@@ -33,6 +33,13 @@ impl Observer {
         Observer { table: WindowTable::new(capacity, key), key }
     }
 
+    /// Is [`Signals::REPORT`] on its own of use here? No detector asks how much TCP says; of a long connection's signals
+    /// that is every one but a few.
+    #[inline]
+    pub fn wants_reports(record: &FlowRecord) -> bool {
+        record.key.protocol() != protocol::TCP
+    }
+
     /// A packet of time `now` raised signals on a flow. Entries that must leave early (table full) go to `out`.
     #[inline]
     pub fn on_signals(
@@ -40,20 +47,20 @@ impl Observer {
         record: &FlowRecord,
         signals: Signals,
         now: Timestamp,
-        out: &mut dyn FnMut(WindowEntry),
+        out: &mut dyn FnMut(&WindowEntry),
     ) {
         self.signalled(&Facts::of(record), signals, now, out);
     }
 
     /// A flow ended (by FIN, RST, time-out or eviction).
     #[inline]
-    pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(WindowEntry)) {
+    pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(&WindowEntry)) {
         self.ended(&Facts::of(ended.record), ended.reason, ended.at, out);
     }
 
     /// A host asked for a neighbour at time `now`.
     #[cold]
-    pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+    pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
         if let Some(counts) = self.table.counts(arp::entity(question), now, out) {
             arp::count(question, &self.key, counts);
         }
@@ -66,7 +73,7 @@ impl Observer {
     /// The caller promises that no event older than `watermark` follows. One that does is counted in its own window all
     /// the same and given out with the next sweep; the merger will find it late.
     #[inline]
-    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(&WindowEntry)) -> Timestamp {
         self.table.flush(watermark, budget, out)
     }
 
@@ -75,7 +82,7 @@ impl Observer {
         facts: &Facts,
         signals: Signals,
         now: Timestamp,
-        out: &mut dyn FnMut(WindowEntry),
+        out: &mut dyn FnMut(&WindowEntry),
     ) {
         if let Some((entity, event)) = flood::Event::of(facts, signals)
             && let Some(counts) = self.table.counts(entity, now, out)
@@ -94,7 +101,7 @@ impl Observer {
         }
     }
 
-    pub(super) fn ended(&mut self, facts: &Facts, reason: EndReason, at: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+    pub(super) fn ended(&mut self, facts: &Facts, reason: EndReason, at: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
         // Closed or refused: judged when that happened.
         if facts.state == TcpState::Closed {
             return;
@@ -104,13 +111,13 @@ impl Observer {
         }
     }
 
-    fn contact(&mut self, facts: &Facts, event: scan::Event, time: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+    fn contact(&mut self, facts: &Facts, event: scan::Event, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
         if let Some(counts) = self.table.counts(super::Entity::Source(facts.source.address), time, out) {
             event.count(facts, &self.key, counts);
         }
     }
 
-    fn session(&mut self, facts: &Facts, time: Timestamp, out: &mut dyn FnMut(WindowEntry)) {
+    fn session(&mut self, facts: &Facts, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
         if let Some((entity, event)) = brute_force::Event::of(facts, time)
             && let Some(counts) = self.table.counts(entity, time, out)
         {

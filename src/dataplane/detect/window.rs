@@ -5,6 +5,7 @@
 
 use super::distinct::HashKey;
 use super::{Counts, Entity, WINDOW_NS, WindowEntry};
+use crate::sys::tags;
 use crate::units::Timestamp;
 
 /// Ways of a set.
@@ -52,26 +53,41 @@ impl WindowTable {
 
     /// Counts of `entity` in the window that `time` lies in; `None` cannot happen but costs nothing to allow.
     #[inline]
-    pub fn counts(&mut self, entity: Entity, time: Timestamp, out: &mut dyn FnMut(WindowEntry)) -> Option<&mut Counts> {
+    pub fn counts(
+        &mut self,
+        entity: Entity,
+        time: Timestamp,
+        out: &mut dyn FnMut(&WindowEntry),
+    ) -> Option<&mut Counts> {
         let start = Timestamp(time.0 - time.0 % WINDOW_NS);
         let hash = self.key.entity(&entity, start.0);
         let set = (hash & self.mask) as usize;
         let tag = (hash >> 32) as u32 | 1;
         let (tags, entries) = (self.tags.get_mut(set)?, self.entries.get_mut(set)?);
-        let hit = tags
-            .iter()
-            .zip(entries.iter())
-            .position(|(other, entry)| *other == tag && entry.start == start && entry.entity == entity);
+        let mut matches = tags::matches_u32(tags, tag);
+        let mut hit = None;
+        while matches != 0 {
+            let way = matches.trailing_zeros() as usize;
+            if entries.get(way).is_some_and(|entry| entry.start == start && entry.entity == entity) {
+                hit = Some(way);
+                break;
+            }
+            matches &= matches - 1;
+        }
         let way = match hit {
             Some(way) => way,
             None => {
                 self.earliest = self.earliest.min(start);
-                let way = match tags.iter().position(|other| *other == 0) {
-                    Some(way) => way,
-                    None => make_room(entries, out),
+                let way = match tags::matches_u32(tags, 0) {
+                    0 => make_room(entries, out),
+                    free => free.trailing_zeros() as usize,
                 };
                 *tags.get_mut(way)? = tag;
-                *entries.get_mut(way)? = WindowEntry { start, entity, counts: Counts::ZERO };
+                // In place, part by part: put together first, its 300 bytes would be copied.
+                let entry = entries.get_mut(way)?;
+                entry.start = start;
+                entry.entity = entity;
+                entry.counts = Counts::ZERO;
                 way
             }
         };
@@ -81,13 +97,13 @@ impl WindowTable {
     }
 
     /// See [`super::Observer::flush`].
-    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+    pub fn flush(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(&WindowEntry)) -> Timestamp {
         let reached = self.sweep(watermark, budget, out);
         self.reached = self.reached.max(reached);
         self.reached
     }
 
-    fn sweep(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(WindowEntry)) -> Timestamp {
+    fn sweep(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(&WindowEntry)) -> Timestamp {
         let complete = Timestamp(watermark.0 - watermark.0 % WINDOW_NS);
         let mut budget = budget.max(1);
         let mut steps = budget.saturating_mul(SETS_PER_ENTRY);
@@ -111,21 +127,25 @@ impl WindowTable {
                     self.cursor = Some(set);
                     return self.done;
                 }
-                for (tag, entry) in tags.iter_mut().zip(entries).filter(|(tag, _)| **tag != 0) {
+                let mut live = !tags::matches_u32(tags, 0) & 0xff;
+                let mut more = false;
+                while live != 0 {
+                    let way = live.trailing_zeros() as usize;
+                    live &= live - 1;
+                    let (Some(tag), Some(entry)) = (tags.get_mut(way), entries.get(way)) else { break };
                     if entry.start.after(WINDOW_NS) > self.sweeping {
                         self.earliest = self.earliest.min(entry.start);
                     } else if budget == 0 {
                         // The rest of this set waits for the next step, which begins with it.
                         self.earliest = self.earliest.min(entry.start);
+                        more = true;
                     } else {
                         *tag = 0;
                         budget -= 1;
-                        out(*entry);
+                        out(entry);
                     }
                 }
-                if budget > 0 || !holds_due(tags, entries, self.sweeping) {
-                    set += 1;
-                }
+                set += usize::from(!more);
                 steps -= 1;
             }
             self.cursor = None;
@@ -134,18 +154,13 @@ impl WindowTable {
     }
 }
 
-/// Is there an entry left that the sweep is to give out?
-fn holds_due(tags: &[u32; WAYS], entries: &[WindowEntry; WAYS], sweeping: Timestamp) -> bool {
-    tags.iter().zip(entries).any(|(tag, entry)| *tag != 0 && entry.start.after(WINDOW_NS) <= sweeping)
-}
-
 /// Gives out the entry of a full set that is the oldest, and among those the one that was counted least.
 #[cold]
 #[inline(never)]
-fn make_room(entries: &[WindowEntry; WAYS], out: &mut dyn FnMut(WindowEntry)) -> usize {
+fn make_room(entries: &[WindowEntry; WAYS], out: &mut dyn FnMut(&WindowEntry)) -> usize {
     let coldest = entries.iter().enumerate().min_by_key(|(_, entry)| (entry.start, entry.counts.activity()));
     coldest.map_or(0, |(way, entry)| {
-        out(*entry);
+        out(entry);
         way
     })
 }
@@ -166,7 +181,7 @@ mod tests {
             let mut table = WindowTable::new(capacity, key());
             let mut seen: BTreeMap<(u64, Entity), u64> = BTreeMap::new();
             let mut expected: BTreeMap<(u64, Entity), u64> = BTreeMap::new();
-            let mut collect = |entry: WindowEntry| {
+            let mut collect = |entry: &WindowEntry| {
                 *seen.entry((entry.start.0, entry.entity)).or_default() += u64::from(entry.counts.sums[0]);
             };
             let mut reached = Timestamp(0);

@@ -33,8 +33,8 @@ const MICRO: f32 = 1e-3;
 pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
     use Side::{Originator, Responder};
     let packets = [record.packets(Originator) as f32, record.packets(Responder) as f32];
-    let bytes = [count(record.bytes(Originator)), count(record.bytes(Responder))];
-    let payload = [count(record.payload_bytes(Originator)), count(record.payload_bytes(Responder))];
+    let bytes = [record.bytes(Originator) as i64 as f32, record.bytes(Responder) as i64 as f32];
+    let payload = [record.payload_bytes(Originator) as i64 as f32, record.payload_bytes(Responder) as i64 as f32];
     let squares = [record.length_squares(Originator), record.length_squares(Responder)];
     let duration = count(record.duration_ns()) * MICRO;
     let gaps = (packets[0] + packets[1] - 1.0).max(1.0);
@@ -93,8 +93,8 @@ pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
     }
 }
 
-/// A count or time as float, by way of the signed conversion (one instruction; the unsigned one branches). What would be
-/// negative, 2^63 and more, cannot be met by counts of 48 bits, and makes a time 0.
+/// A time as float, by way of the signed conversion (one instruction; the unsigned one branches). What would be negative,
+/// 2^63 and more, makes it 0; counts of 48 bits cannot be.
 #[inline(always)]
 fn count(value: u64) -> f32 {
     (value as i64).max(0) as f32

@@ -26,6 +26,12 @@ impl Bucket {
         crate::sys::tags::matches(&self.tags, tag)
     }
 
+    /// The slot of the first entry whose tag is `tag`.
+    #[inline(always)]
+    pub(super) fn first(&self, tag: u16) -> Option<u32> {
+        crate::sys::tags::first(&self.tags, tag).and_then(|way| self.slots.get(way)).copied()
+    }
+
     /// The slot of an entry.
     #[inline(always)]
     pub(super) fn slot(&self, way: u32) -> u32 {

@@ -116,7 +116,7 @@ pub type Transition = Signals;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 struct SideCounts {
-    /// Wire bytes (48 bits), longest packet in units of 16 bytes (8 bits), TCP flags or-ed (8 bits).
+    /// Wire bytes (48 bits), TCP flags or-ed (8 bits), longest packet in units of 16 bytes (8 bits).
     bytes: u64,
     /// Payload bytes (48 bits), first TCP window (8-bit float), half of the score (8 bits).
     payload: u64,
@@ -129,14 +129,14 @@ impl SideCounts {
     /// A packet longer than all before it (or than can be told).
     #[cold]
     fn raise_longest(&mut self, length: u32) {
-        self.bytes = (self.bytes & !LONGEST_MASK) | u64::from(sixteenths(length).min(255)) << COUNT_BITS;
+        self.bytes = self.bytes << 8 >> 8 | u64::from(sixteenths(length).min(255)) << LONGEST_SHIFT;
     }
 }
 
 const COUNT_BITS: u32 = 48;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
-const LONGEST_MASK: u64 = 0xff << COUNT_BITS;
-const FLAGS_SHIFT: u32 = 56;
+const FLAGS_SHIFT: u32 = 48;
+const LONGEST_SHIFT: u32 = 56;
 
 /// Something about the flow is not settled: the packet takes the thorough path.
 mod unsettled {
@@ -153,8 +153,16 @@ mod unsettled {
 /// Packets after which the first payload sizes are no longer collected, full or not.
 const EARLY_PACKETS: u32 = 32;
 
-/// Total packet counts, modulo 64, at which something may be due: 4 and 16 for the first milestones, 0 for the rest.
-const EVENTS: u64 = 1 | 1 << 4 | 1 << 16;
+/// Packets from one count at which something may be due to the next: such are 4 and 16 for the first milestones, then
+/// every multiple of [`FlowRecord::REPORT_EVERY`].
+fn until_event(total: u32) -> u8 {
+    let next = match total {
+        0..4 => 4,
+        4..16 => 16,
+        _ => FlowRecord::REPORT_EVERY,
+    };
+    (next - total % FlowRecord::REPORT_EVERY) as u8 // 1..=64
+}
 
 /// Where a side's packet count is held from growing further: a multiple of [`FlowRecord::REPORT_EVERY`] below 2^32, with
 /// room for the packets between two reports.
@@ -171,7 +179,9 @@ pub struct FlowRecord {
     pub last_seen: Timestamp,
     first_seen: Timestamp,
     /// Odd while a flow lives here; moves on when one comes and when it goes, so that handles and hints go stale.
-    pub(super) generation: u32,
+    pub(super) generation: u16,
+    /// Packets, modulo 256, until the count meets the next one at which something may be due.
+    until_event: u8,
     state: TcpState,
     unsettled: u8,
     originator: Direction,
@@ -258,6 +268,7 @@ impl FlowRecord {
             last_seen: Timestamp::default(),
             first_seen: Timestamp::default(),
             generation: 0,
+            until_event: until_event(0),
             state: TcpState::New,
             unsettled: 0,
             originator: Direction::Forward,
@@ -283,22 +294,15 @@ impl FlowRecord {
         };
     }
 
-    /// The flow is over; what is kept of it is never found fresh again (see `FlowRecord::is_fresh`).
+    /// The flow is over; what is kept of it is never found fresh again (see `FlowRecord::fresh_gap`).
     #[inline]
     pub(super) fn vacate(&mut self, now: Timestamp) {
         self.generation = self.generation.wrapping_add(1);
         self.last_seen = Timestamp(now.0 ^ 1 << 63);
     }
 
-    /// Is this the flow of `key`, alive, with a packet less than `nanoseconds` before `now`? Says no to a vacant record,
-    /// whose last packet is 2^63 ns (292 years) away, and to a packet older than the latest one: callers then look
-    /// thoroughly.
-    #[inline(always)]
-    pub(super) fn is_fresh(&self, key: &FlowKey, now: Timestamp, nanoseconds: u64) -> bool {
-        self.key == *key && self.fresh_gap(now) < nanoseconds
-    }
-
-    /// Nanoseconds from the latest packet to `now`, if this record is fresh.
+    /// Nanoseconds from the latest packet to `now`. 2^63 (292 years) and more for a vacant record and for a packet older
+    /// than the latest one: callers then look thoroughly.
     #[inline(always)]
     pub(super) fn fresh_gap(&self, now: Timestamp) -> u64 {
         now.0.wrapping_sub(self.last_seen.0)
@@ -356,28 +360,30 @@ impl FlowRecord {
         if to_half(gap) > self.gap_max {
             self.gap_max = to_half(gap);
         }
-        let [originator, responder] = &self.sides;
-        let total = originator.packets.wrapping_add(responder.packets).wrapping_add(1);
         // By index and not by comparison: which way a packet goes is a coin toss for the branch predictor.
         let side = usize::from((packet.direction as u8 ^ self.originator as u8) & 1);
         let Some(side) = self.sides.get_mut(side) else { return Signals::default() };
         let length = packet.wire_bytes;
         side.length_squares = square_sum(length as f32, side.length_squares);
-        if sixteenths(length) > u32::from((side.bytes >> COUNT_BITS) as u8) {
+        if sixteenths(length) > (side.bytes >> LONGEST_SHIFT) as u32 {
             side.raise_longest(length);
         }
         side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
         side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
         side.packets = side.packets.wrapping_add(1);
-        if EVENTS >> (total % Self::REPORT_EVERY) & 1 != 0 {
-            return self.events(total);
+        self.until_event = self.until_event.wrapping_sub(1);
+        if self.until_event == 0 {
+            return self.events();
         }
         Signals::default()
     }
 
     /// Milestones and reports; holds the packet counts below their limit. Reached by one packet in twenty.
     #[inline(never)]
-    fn events(&mut self, total: u32) -> Signals {
+    fn events(&mut self) -> Signals {
+        let [originator, responder] = &self.sides;
+        let total = originator.packets.wrapping_add(responder.packets);
+        self.until_event = until_event(total);
         let mut signals = Signals::default();
         if total.is_power_of_two() && total.trailing_zeros().is_multiple_of(2) {
             signals = signals.with(Signals::MILESTONE);
@@ -409,12 +415,13 @@ impl FlowRecord {
         let Some(counts) = self.sides.get_mut(index) else { return Signals::NEW };
         *counts = SideCounts {
             bytes: u64::from(length)
-                | u64::from(sixteenths(length).min(255)) << COUNT_BITS
+                | u64::from(sixteenths(length).min(255)) << LONGEST_SHIFT
                 | u64::from(flags) << FLAGS_SHIFT,
             payload: u64::from(packet.payload_bytes) | u64::from(window) << COUNT_BITS,
             packets: 1,
             length_squares: square_sum(length as f32, 0.0),
         };
+        self.until_event = until_event(1);
         if packet.payload_bytes != 0 {
             self.first_sizes = size_code(answer, packet.payload_bytes);
         }
@@ -495,12 +502,12 @@ impl FlowRecord {
         Signals::REFUSED.with(Signals::MOVED)
     }
 
-    /// Established and closed flows take the short path, if nothing else is unsettled.
+    /// Established flows take the short path, if nothing else is unsettled.
     fn settle(&mut self) {
-        if self.is_half_open() {
-            self.unsettled |= unsettled::STATE;
-        } else {
+        if matches!(self.state, TcpState::Established | TcpState::Closing) {
             self.unsettled &= !unsettled::STATE;
+        } else {
+            self.unsettled |= unsettled::STATE;
         }
     }
 
@@ -608,7 +615,7 @@ impl FlowRecord {
     /// Longest packet of one side, bytes on the wire, rounded up to 16, at most 4080.
     #[inline(always)]
     pub fn longest(&self, side: Side) -> u32 {
-        (self.side(side).bytes >> COUNT_BITS & 0xff) as u32 * 16
+        (self.side(side).bytes >> LONGEST_SHIFT) as u32 * 16
     }
 
     /// Sum of squared wire lengths of one side.

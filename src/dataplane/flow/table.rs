@@ -42,7 +42,7 @@ pub struct FlowIndex {
     /// Slot in the slab.
     pub slot: u32,
     /// Generation of the slot when the handle was made.
-    pub generation: u32,
+    pub generation: u16,
 }
 
 /// A flow that left the table, borrowed for the call that reports it.
@@ -80,9 +80,10 @@ pub struct TableStats {
     pub bytes: u64,
 }
 
-/// Length of a tick of the wheel: 2^26 ns, 67 ms. Ends are exact whatever the tick; it only bounds how far
-/// `expired_until` lags behind. Smaller: more lists to walk; larger: the detectors' watermark comes later.
-const TICK_BITS: u32 = 26;
+/// Length of a tick of the wheel: 2^27 ns, 134 ms. Ends are exact whatever the tick; it only bounds how far
+/// `expired_until` lags behind. Smaller: the 5 s of an unanswered flow are more than the 64 ticks that the lowest level
+/// reaches, and every flow of a flood is put on two lists; larger: the detectors' watermark comes later.
+const TICK_BITS: u32 = 27;
 
 /// Flows for which there is one bucket: at 4 of 8 entries in use the two candidate buckets of a key are both full once in
 /// tens of millions of inserts. 8 bytes less a flow (6) would make that one in thousands.
@@ -113,8 +114,10 @@ pub struct FlowTable {
     records: Vec<FlowRecord>,
     wheel: Wheel,
     settings: Settings,
-    /// Shortest of the time-outs, nanoseconds.
+    /// Shortest of the time-outs, nanoseconds: within it nothing can be overdue.
     shortest_ns: u64,
+    /// Shortest of those that a flow with plain packets can have (established, neither half open nor over).
+    shortest_settled_ns: u64,
     /// More flows than this: emergency. Fewer than the second: no longer.
     emergency_above: u32,
     emergency_below: u32,
@@ -147,6 +150,7 @@ impl FlowTable {
                 .min(settings.unanswered_ns)
                 .min(settings.closed_ns)
                 .min(settings.datagram_ns),
+            shortest_settled_ns: settings.established_ns.min(settings.datagram_ns),
             emergency_above: capacity - capacity / 16,
             emergency_below: capacity - capacity / 4,
             settings: Settings { capacity, ..settings },
@@ -159,34 +163,51 @@ impl FlowTable {
     /// Keyed hash of a key.
     #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        self.hasher.hash(key.words())
+        match key.v4_words() {
+            Some(words) => self.hasher.hash_pair(words),
+            None => self.hasher.hash(key.words()),
+        }
+    }
+
+    /// The same of a key's [`FlowKey::v4_words`].
+    #[inline(always)]
+    pub fn hash_v4(&self, words: [u64; 2]) -> u64 {
+        self.hasher.hash_pair(words)
     }
 
     /// Stage 1: asks for the candidate bucket's cache line.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: u64) {
-        if let Some(bucket) = self.buckets.get(self.home(hash).first as usize) {
-            prefetch::line(bucket);
+        prefetch::nth(&self.buckets, self.home(hash).first as usize);
+    }
+
+    /// Stage 2: compares tags only and asks for the record's cache lines; sets each packet's `hint` to the likely slot
+    /// (`u32::MAX`: none).
+    #[inline(always)]
+    pub fn probe_all(&self, packets: &mut [Packet]) {
+        // In locals: behind `self` they would be read again after every store into a packet.
+        let (buckets, records) = (self.buckets.as_slice(), self.records.as_slice());
+        for packet in packets {
+            let Home { first, tag, .. } = home(packet.hash, buckets.len());
+            let Some(bucket) = buckets.get(first as usize) else { continue };
+            packet.hint = match bucket.first(tag) {
+                Some(slot) => slot,
+                None if bucket.has_overflowed() => self.probe_second(packet.hash),
+                None => {
+                    packet.hint = NONE;
+                    continue;
+                }
+            };
+            prefetch::nth_pair(records, packet.hint as usize);
         }
     }
 
-    /// Stage 2: compares tags only and asks for the record's cache lines; returns the likely slot (`u32::MAX`: none).
-    #[inline(always)]
+    /// [`FlowTable::probe_all`] for one hash.
+    #[inline]
     pub fn probe(&self, hash: u64) -> u32 {
-        let Home { first, tag, .. } = self.home(hash);
-        let Some(bucket) = self.buckets.get(first as usize) else { return NONE };
-        let matches = bucket.matches(tag);
-        let slot = if matches != 0 {
-            bucket.slot(matches.trailing_zeros())
-        } else if bucket.has_overflowed() {
-            self.probe_second(hash)
-        } else {
-            NONE
-        };
-        if let Some(record) = self.records.get(slot as usize) {
-            prefetch::pair(record);
-        }
-        slot
+        let mut packet = Packet { hash, hint: NONE, ..Packet::default() };
+        self.probe_all(std::slice::from_mut(&mut packet));
+        packet.hint
     }
 
     #[cold]
@@ -269,11 +290,14 @@ impl FlowTable {
         ended: impl FnMut(Ended<'_>),
     ) -> Option<(FlowIndex, &FlowRecord, Signals)> {
         let (slot, signals) = match self.records.get_mut(hint as usize) {
-            Some(record) if record.is_fresh(&packet.key, packet.time, self.shortest_ns) => {
-                if record.is_plain(packet) {
-                    (hint, record.count(packet, record.fresh_gap(packet.time)))
-                } else {
+            Some(record) if record.key == packet.key => {
+                let gap = record.fresh_gap(packet.time);
+                if record.is_plain(packet) && gap < self.shortest_settled_ns {
+                    (hint, record.count(packet, gap))
+                } else if gap < self.shortest_ns {
                     self.account_young(packet, hint, ended)?
+                } else {
+                    self.account_elsewhere(packet, hint, ended)?
                 }
             }
             _ => self.account_elsewhere(packet, hint, ended)?,
@@ -567,8 +591,8 @@ impl FlowTable {
     /// Asks for the record of a slot that is looked at soon.
     #[inline(always)]
     fn expect(&self, slot: Option<u32>) {
-        if let Some(record) = slot.and_then(|slot| self.records.get(slot as usize)) {
-            prefetch::pair(record);
+        if let Some(slot) = slot {
+            prefetch::nth_pair(&self.records, slot as usize);
         }
     }
 
@@ -641,16 +665,21 @@ impl FlowTable {
         (length < WAYS as u32).then_some(chosen)
     }
 
-    /// Splits a hash: its halves choose the buckets by multiply-shift (no division, any number of buckets), which looks at
-    /// their upper bits; the lowest 16 are the tag, one of them always set.
     #[inline(always)]
     fn home(&self, hash: u64) -> Home {
-        let buckets = self.buckets.len() as u64;
-        // Beyond 2^16 buckets tag and first bucket share some bits; 10 M flows leave 11 of 15, one false tag in 500.
-        let first = (((hash & 0xffff_ffff) * buckets) >> 32) as u32;
-        let second = (((hash >> 32) * buckets) >> 32) as u32;
-        Home { first, second, tag: hash as u16 | 1 }
+        home(hash, self.buckets.len())
     }
+}
+
+/// Splits a hash: its halves choose the buckets by multiply-shift (no division, any number of buckets), which looks at
+/// their upper bits; the lowest 16 are the tag, one of them always set.
+#[inline(always)]
+fn home(hash: u64, buckets: usize) -> Home {
+    let buckets = buckets as u64;
+    // Beyond 2^16 buckets tag and first bucket share some bits; 10 M flows leave 11 of 15, one false tag in 500.
+    let first = (((hash & 0xffff_ffff) * buckets) >> 32) as u32;
+    let second = (((hash >> 32) * buckets) >> 32) as u32;
+    Home { first, second, tag: hash as u16 | 1 }
 }
 
 #[inline(always)]

@@ -6,7 +6,10 @@ use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
-use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, arp_question, decode, quoted_flow};
+use crate::dataplane::decode::{
+    Decoded, FragmentSettings, FragmentTable, Packet, Tunnel, arp_question, decode, decode_general, decode_plain,
+    quoted_flow,
+};
 use crate::dataplane::detect::{Observer, WINDOW_NS};
 use crate::dataplane::flow::{self, Ended, FlowTable, Signals};
 use crate::dataplane::score::{BATCH_MAX, Microbatch, Scorer};
@@ -140,8 +143,6 @@ struct Core {
     turns: u64,
     finished: bool,
     packets: Vec<Packet>,
-    frames: Vec<u16>,
-    hints: Vec<u32>,
 }
 
 impl<S: Source> Engine<S> {
@@ -181,8 +182,6 @@ impl<S: Source> Engine<S> {
             turns: 0,
             finished: false,
             packets: vec![Packet::default(); BURST_MAX],
-            frames: vec![0; BURST_MAX],
-            hints: vec![0; BURST_MAX],
             settings,
         };
         Engine { source, core }
@@ -334,15 +333,19 @@ impl Core {
         hand_over: bool,
     ) {
         let begin = self.stage_time(now);
-        let flows = self.decode_all(&frame, &prefetch, count, now, hand_over && !self.peers.is_empty());
+        let burst = self.decode_all(&frame, &prefetch, count, now, hand_over && !self.peers.is_empty());
         let decoded = self.stage_time(now);
         self.stage(Stage::Decode, begin, decoded, count);
-        self.update_all(&frame, flows);
+        if burst.has_icmp_errors {
+            self.update_with_errors(&frame, burst.flows);
+        } else {
+            self.update_all(burst.flows, |_, _, _| ());
+        }
         let updated = self.stage_time(now);
         self.stage(Stage::Flow, decoded, updated, count);
     }
 
-    /// Returns how many of `packets` are to update flows.
+    /// Decodes the burst into `packets`, the flows' ones next to each other, hashes their keys and asks for their buckets.
     #[inline(always)]
     fn decode_all<'a>(
         &mut self,
@@ -351,52 +354,74 @@ impl Core {
         count: usize,
         now: Timestamp,
         hand_over: bool,
-    ) -> usize {
-        let Core { packets, frames, fragments, sinks, time: latest, .. } = self;
-        // Slices and the time in locals: through `self` each would be read again after every store into a packet.
-        let (packets, frames) = (packets.as_mut_slice(), frames.as_mut_slice());
+    ) -> Burst {
+        let Core { packets, fragments, sinks, table, time: latest, .. } = self;
+        // The time in a local: through `self` it would be read again after every store into a packet.
         let mut time = *latest;
-        let (mut flows, mut bytes, mut tunnelled) = (0, 0_u64, 0_u64);
+        let Some(packets) = packets.get_mut(..count) else { return Burst::default() };
+        let mut burst = Burst { flows: count, ..Burst::default() };
+        let mut bytes = 0_u64;
         for index in 0..FRAMES_AHEAD.min(count) {
             prefetch(index);
         }
-        for index in 0..count {
+        for (index, packet) in packets.iter_mut().enumerate() {
             prefetch(index + FRAMES_AHEAD);
             let view = frame(index);
-            let (Some(packet), Some(place)) = (packets.get_mut(flows), frames.get_mut(flows)) else { break };
             bytes += u64::from(view.wire_bytes);
             time = view.time.unwrap_or(now).max(time);
             packet.time = time;
-            *place = index as u16; // below BURST_MAX
-            let outcome = decode(view, packet);
-            if outcome == Decoded::Flow || is_flow_after_all(outcome, view, packet, fragments, sinks) {
-                tunnelled += u64::from(packet.tunnel != Default::default());
-                flows += 1;
+            if let Some(words) = decode_plain(view, packet, &mut burst.tunnelled) {
+                packet.hash = table.hash_v4(words);
+                table.prefetch_bucket(packet.hash);
+            } else {
+                packet.place = index as u16; // below BURST_MAX
+                // The view anew: so the loop need not keep one in memory for a call that is rarely made.
+                decode_unusual(frame(index), packet, fragments, sinks, &mut burst);
+                packet.hash = table.hash(&packet.key);
+                table.prefetch_bucket(packet.hash);
             }
         }
         *latest = time;
         self.sinks.counters.add(Counter::BytesReceived, bytes);
+        if burst.gaps > 0 {
+            self.close_gaps(&mut burst);
+        }
         if hand_over {
-            flows = self.keep_own(frame, flows, &mut tunnelled);
+            self.keep_own(frame, &mut burst);
         }
-        if tunnelled > 0 {
-            self.sinks.counters.add(Counter::Tunnelled, tunnelled);
+        if burst.tunnelled > 0 {
+            self.sinks.counters.add(Counter::Tunnelled, burst.tunnelled as u64);
         }
-        let table = &self.table;
-        for packet in self.packets.iter_mut().take(flows) {
-            packet.hash = table.hash(&packet.key);
-            table.prefetch_bucket(packet.hash);
-        }
-        flows
+        burst
     }
 
-    /// Hands the packets of foreign flows to their owners and closes the gaps; returns how many are ours.
+    /// Moves the packets of flows together where frames between them were none.
     #[inline(never)]
-    fn keep_own<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize, tunnelled: &mut u64) -> usize {
+    fn close_gaps(&mut self, burst: &mut Burst) {
         let mut kept = 0;
-        for from in 0..flows {
-            let (Some(&packet), Some(&place)) = (self.packets.get(from), self.frames.get(from)) else { break };
-            let index = usize::from(place);
+        for from in 0..burst.flows {
+            let Some(packet) = self.packets.get_mut(from) else { break };
+            if packet.hint == NO_FLOW {
+                packet.hint = u32::MAX;
+                continue;
+            }
+            let packet = Packet { place: from as u16, ..*packet };
+            if let Some(to) = self.packets.get_mut(kept) {
+                *to = packet;
+                kept += 1;
+            }
+        }
+        burst.flows = kept;
+    }
+
+    /// Hands the packets of foreign flows to their owners and moves the others together.
+    #[inline(never)]
+    fn keep_own<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, burst: &mut Burst) {
+        let mut kept = 0;
+        for from in 0..burst.flows {
+            let Some(&packet) = self.packets.get(from) else { break };
+            // Where nothing was moved yet, packets lie where their frames do.
+            let index = if burst.gaps == 0 { from } else { usize::from(packet.place) };
             if is_icmp_error(&packet) {
                 self.send_note(index, frame, packet.time);
             }
@@ -405,15 +430,15 @@ impl Core {
                 let peer = self.peers.get_mut(owner).and_then(Option::as_mut);
                 let sent = peer.is_some_and(|peer| peer.send(frame(index), packet.time, false));
                 self.sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
-                *tunnelled -= u64::from(packet.tunnel != Default::default());
+                burst.tunnelled -= usize::from(packet.tunnel != Tunnel::None);
                 continue;
             }
-            if let (Some(to), Some(to_place)) = (self.packets.get_mut(kept), self.frames.get_mut(kept)) {
-                (*to, *to_place) = (packet, place);
+            if let Some(to) = self.packets.get_mut(kept) {
+                *to = packet;
                 kept += 1;
             }
         }
-        kept
+        burst.flows = kept;
     }
 
     /// Tells the owner of the flow that an ICMP error quotes, where that is another queue.
@@ -434,29 +459,33 @@ impl Core {
         }
     }
 
+    /// [`Core::update_all`] for a burst that has ICMP errors, in the order of its packets.
+    #[inline(never)]
+    fn update_with_errors<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize) {
+        self.update_all(flows, |table, sinks, packet| {
+            if is_icmp_error(packet) {
+                refuse_quoted(table, sinks, frame(usize::from(packet.place)), packet);
+            }
+        });
+    }
+
+    /// Probes all, then accounts all; `after` sees each packet once it is accounted.
     #[inline(always)]
-    fn update_all<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize) {
-        let Core { table, sinks, packets, hints, frames, .. } = self;
-        let (Some(packets), Some(hints), Some(frames)) =
-            (packets.get(..flows), hints.get_mut(..flows), frames.get(..flows))
-        else {
-            return;
-        };
-        for (packet, hint) in packets.iter().zip(hints.iter_mut()) {
-            *hint = table.probe(packet.hash);
-        }
+    fn update_all(&mut self, flows: usize, after: impl Fn(&mut FlowTable, &mut Sinks, &Packet)) {
+        let Core { table, sinks, packets, .. } = self;
+        let Some(packets) = packets.get_mut(..flows) else { return };
+        table.probe_all(packets);
         let mut full = 0;
-        for ((packet, hint), place) in packets.iter().zip(hints.iter()).zip(frames) {
-            let Some((index, record, signals)) = table.account(packet, *hint, |ended| sinks.on_end(&ended)) else {
+        for packet in packets.iter() {
+            let Some((index, record, signals)) = table.account(packet, packet.hint, |ended| sinks.on_end(&ended))
+            else {
                 full += 1;
                 continue;
             };
             if !signals.is_empty() {
                 sinks.on_signals(record, index, signals, packet.time);
             }
-            if is_icmp_error(packet) {
-                refuse_quoted(table, sinks, frame(usize::from(*place)), packet);
-            }
+            after(table, sinks, packet);
         }
         sinks.counters.add(Counter::ProcessedFlow, (flows - full) as u64);
         if full > 0 {
@@ -499,14 +528,21 @@ impl Core {
             let begin = self.clock.now();
             let (up, table, histograms) = (&mut self.sinks.up, &mut self.table, &mut self.snapshot.histograms);
             let threshold = self.settings.threshold;
+            // Rows of one burst waited alike.
+            let mut waited = (begin, 0);
             let outcome =
                 self.sinks.batch.flush(scorer.as_mut(), self.settings.score.maximum as usize, |tag, row, score| {
-                    histograms.record(Stage::ScoreQueue, begin.since(tag.queued_at), 1);
+                    if tag.queued_at != waited.0 {
+                        histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
+                        waited = (tag.queued_at, 0);
+                    }
+                    waited.1 += 1;
                     if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
                         record.set_score(score);
                     }
                     Sinks::on_score(up, &tag, row, score, threshold);
                 });
+            histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
             let service_ns = self.clock.now().since(begin);
             self.sinks.counters.add(Counter::Microbatches, 1);
             match outcome {
@@ -542,7 +578,7 @@ impl Core {
             .saturating_sub(self.settings.watermark_lag_ns);
         let up = &mut self.sinks.up;
         let flushed = self.sinks.observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
-            up.send(Up::Window(entry));
+            up.send(Up::Window(*entry));
         });
         // A watermark is worth sending when it crosses a window's end: nothing is decided in between.
         if flushed.0 / WINDOW_NS != self.watermark_sent.0 / WINDOW_NS && flushed > self.watermark_sent {
@@ -597,7 +633,7 @@ impl Core {
         }
         self.score_if_due(self.sinks.burst_time, true);
         let up = &mut self.sinks.up;
-        self.sinks.observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| up.send(Up::Window(entry)));
+        self.sinks.observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| up.send(Up::Window(*entry)));
         up.send(Up::Ended(self.id));
         let lost = up.take_lost();
         self.sinks.counters.add(Counter::ExchangeFull, lost);
@@ -623,36 +659,57 @@ impl Core {
     }
 }
 
-/// Counts what is no plain packet of a flow; a fragment whose ports are known is one.
+/// `Packet::hint` of a frame that belongs to no flow; no slot has this number (`FlowTable` ends at 2^30).
+const NO_FLOW: u32 = u32::MAX - 1;
+
+/// What a burst came to.
+#[derive(Clone, Copy, Default)]
+struct Burst {
+    /// Packets of flows, at the front of `Core::packets` (with the gaps among them, until these are closed).
+    flows: usize,
+    /// Frames among them that belong to no flow.
+    gaps: usize,
+    /// Packets of tunnels.
+    tunnelled: usize,
+    /// Is any of them an ICMP error?
+    has_icmp_errors: bool,
+}
+
+/// Decodes and counts what is no plain packet. A fragment whose ports are known belongs to a flow, as do the packets of
+/// other protocols; all else leaves a gap.
 #[cold]
 #[inline(never)]
-fn is_flow_after_all(
-    outcome: Decoded,
+fn decode_unusual(
     view: FrameView<'_>,
     packet: &mut Packet,
     fragments: &mut FragmentTable,
     sinks: &mut Sinks,
-) -> bool {
+    burst: &mut Burst,
+) {
+    let outcome = decode_general(view.bytes, view.wire_bytes, view.link, packet);
     let counter = match outcome {
-        Decoded::Flow => return true,
+        Decoded::Flow => None,
         Decoded::FirstFragment | Decoded::LaterFragment => {
             sinks.counters.add(Counter::Fragments, 1);
-            match fragments.resolve(outcome, packet, packet.time) {
-                Ok(()) => return true,
-                Err(reason) => reason,
-            }
+            fragments.resolve(outcome, packet, packet.time).err()
         }
         Decoded::Arp => {
             if let Some(question) = arp_question(view, packet) {
                 sinks.on_arp(question, packet.time);
             }
-            Counter::ProcessedArp
+            Some(Counter::ProcessedArp)
         }
-        Decoded::Other => Counter::ProcessedOther,
-        Decoded::Reject(reason) => reason,
+        Decoded::Other => Some(Counter::ProcessedOther),
+        Decoded::Reject(reason) => Some(reason),
     };
-    sinks.counters.add(counter, 1);
-    false
+    if let Some(counter) = counter {
+        sinks.counters.add(counter, 1);
+        packet.hint = NO_FLOW;
+        burst.gaps += 1;
+        return;
+    }
+    burst.tunnelled += usize::from(packet.tunnel != Tunnel::None);
+    burst.has_icmp_errors |= is_icmp_error(packet);
 }
 
 /// Destination unreachable, time exceeded, parameter problem (RFC 792), and their ICMPv6 kin (RFC 4443).

@@ -55,18 +55,29 @@ impl Sinks {
     /// A packet raised signals on a flow; the cold half of the update loop.
     #[inline(never)]
     pub fn on_signals(&mut self, record: &FlowRecord, index: FlowIndex, signals: Signals, now: Timestamp) {
+        if signals.has(Signals::REPORT) {
+            self.report(record);
+            if signals == Signals::REPORT && !Observer::wants_reports(record) {
+                return;
+            }
+        }
         if signals.has(Signals::NEW) {
             self.counters.add(Counter::FlowsCreated, 1);
         }
         let (up, counters) = (&mut self.up, &mut self.counters);
         self.observer.on_signals(record, signals, now, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
-            up.send(Up::Window(entry));
+            up.send(Up::Window(*entry));
         });
         if signals.has(Signals::MILESTONE) {
             self.queue_row(record, Some(index), now);
         }
-        if signals.has(Signals::REPORT) && self.elephants.wants(sides(|side| record.bytes(side)).iter().sum()) {
+    }
+
+    /// A flow has grown by [`FlowRecord::REPORT_EVERY`] packets.
+    #[inline]
+    fn report(&mut self, record: &FlowRecord) {
+        if self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder)) {
             self.elephants.offer(summary(record, None));
         }
     }
@@ -77,7 +88,7 @@ impl Sinks {
         let (up, counters) = (&mut self.up, &mut self.counters);
         self.observer.on_arp(question, now, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
-            up.send(Up::Window(entry));
+            up.send(Up::Window(*entry));
         });
     }
 
@@ -95,7 +106,7 @@ impl Sinks {
         let (up, counters) = (&mut self.up, &mut self.counters);
         self.observer.on_end(ended, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
-            up.send(Up::Window(entry));
+            up.send(Up::Window(*entry));
         });
         if !is_milestone(ended.record.total_packets()) {
             self.queue_row(ended.record, None, ended.at);
