@@ -70,6 +70,11 @@ impl Client {
         self.stream.get_mut().write_all(bytes).expect("the server reads");
     }
 
+    /// Says that nothing more will be written.
+    pub fn end(&mut self) {
+        self.stream.get_mut().shutdown(std::net::Shutdown::Write).expect("the connection is open");
+    }
+
     /// One line without its end; `None` at the end of the stream.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();

@@ -4,25 +4,22 @@
 //! progress for [`super::Settings::stall_limit`] ends it. Overall and per address a number of connections; those beyond
 //! get a problem answer and are closed. On stop, connections finish the request they are in.
 
+use super::heads::{METHOD, Refusal};
 use super::problem::{Kind, Problem};
+use super::wire::{self, Wire};
 use super::{App, guard};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
 
 /// Request head and what hyper buffers of an answer, per connection.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -58,7 +55,7 @@ pub(super) async fn run(listener: TcpListener, app: Arc<App>) {
             app.refused.fetch_add(1, Relaxed);
             if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(Duration::from_secs(1), refuse(stream)).await;
+                    wire::close(stream, &last_words(Kind::TooManyConnections)).await;
                     drop(permit);
                 });
             }
@@ -86,57 +83,57 @@ where
         > + Clone,
 {
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Stalling::new(stream, app.settings.stall_limit));
-    let mut stop = app.stop.subscribe();
-    let service = service_fn(|request| {
+    let refusal = Refusal::default();
+    let mut wire = Wire::new(stream, app.settings.stall_limit, Arc::clone(&refusal));
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let (app, routes) = (Arc::clone(&app), routes.clone());
-        async move { guard::answer(&app, request, |request| routes.call(request)).await }
+        let refused = refusal.get().filter(|_| request.method() == METHOD).cloned();
+        async move {
+            match refused {
+                Some(problem) => Ok(guard::refuse(&app, problem)),
+                None => guard::answer(&app, request, |request| routes.call(request)).await,
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings.header_limit)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(io, service);
-    let mut connection = std::pin::pin!(connection);
-    let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
-    let finished = tokio::select! {
-        outcome = connection.as_mut() => Some(outcome),
-        () = stopped => None,
-    };
-    let outcome = match finished {
-        Some(outcome) => outcome,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .serve_connection(TokioIo::new(&mut wire), service);
+    let finished = {
+        let mut stop = app.stop.subscribe();
+        let mut connection = std::pin::pin!(connection);
+        let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+        tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = stopped => {
+                // To the end of the request it is in.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(cause) = outcome
-        && cause.is_timeout()
-    {
+    let timed_out = finished.is_err_and(|cause| cause.is_timeout());
+    if timed_out && wire.waits_for_head() {
         app.cut.fetch_add(1, Relaxed);
+        app.count(Kind::RequestTimeout.status());
+        wire.close_with(&last_words(Kind::RequestTimeout)).await;
+    } else {
+        wire.close().await;
     }
 }
 
-/// Says why and closes. The request is read away first, or the close would reset the connection under our answer.
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
-    let problem = Problem::new(Kind::TooManyConnections, Kind::TooManyConnections.help());
-    let body = problem.to_json("/");
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nconnection: close\r\nx-content-type-options: nosniff\r\n\r\n{body}",
+/// A whole answer of the server's own, for connections that hyper does not have or has given up.
+fn last_words(kind: Kind) -> Vec<u8> {
+    let body = Problem::new(kind, kind.help()).to_json("/");
+    let retry = if kind == Kind::TooManyConnections { "retry-after: 1\r\n" } else { "" };
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{retry}connection: close\r\n\
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n",
+        kind.status(),
         body.len()
     );
-    stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut sink = [0; 1024];
-    let mut left = 16 * sink.len();
-    while left > 0 {
-        match stream.read(&mut sink).await? {
-            0 => break,
-            count => left = left.saturating_sub(count),
-        }
-    }
-    Ok(())
+    (head + &body).into_bytes()
 }
 
 type PerAddress = Arc<Mutex<HashMap<IpAddr, usize>>>;
@@ -181,73 +178,6 @@ fn one_client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
         v4 => v4,
-    }
-}
-
-/// A stream on which a write that makes no progress for `limit` is an error: a client that asks and does not read must not
-/// keep its place for ever.
-struct Stalling {
-    stream: TcpStream,
-    limit: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stalling {
-    fn new(stream: TcpStream, limit: Duration) -> Stalling {
-        Stalling { stream, limit, stalled: None }
-    }
-
-    fn watch<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.stalled = None;
-            return outcome;
-        }
-        let limit = self.limit;
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
-        match sleep.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for Stalling {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Stalling {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(context, outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.watch(context, outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_flush(context);
-        self.watch(context, outcome)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.watch(context, outcome)
     }
 }
 

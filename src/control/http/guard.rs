@@ -3,14 +3,13 @@
 
 use super::problem::{Kind, Problem, finish};
 use super::{App, routes};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use warp::reply::Response;
 
@@ -59,13 +58,24 @@ where
     {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     }
+    Ok(dressed(app, response))
+}
+
+/// Answers a head that could not be read as a request; the connection's last answer.
+pub(super) fn refuse(app: &App, problem: Problem) -> Response {
+    let mut response = finish(problem.into_response(), "/");
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    dressed(app, response)
+}
+
+/// With what goes with every answer, counted.
+fn dressed(app: &App, mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    let class = usize::from(response.status().as_u16() / 100).clamp(1, 5) - 1;
-    app.requests[class].fetch_add(1, Relaxed);
-    Ok(response)
+    app.count(response.status());
+    response
 }
 
 /// Refuses what must not reach any route.

@@ -8,17 +8,20 @@
 mod accept;
 mod alerts;
 mod guard;
+mod heads;
 mod latency;
 mod page;
 mod problem;
 mod prometheus;
 mod routes;
 mod stream;
+mod wire;
 
 use crate::control::store::Store;
 use crate::control::view::System;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -207,6 +210,12 @@ impl App {
             accept_errors: AtomicU64::new(0),
             requests: Default::default(),
         }
+    }
+
+    /// Counts an answer.
+    fn count(&self, status: http::StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.requests[class].fetch_add(1, Relaxed);
     }
 
     fn answers_to(&self, host: &str) -> bool {

@@ -41,7 +41,13 @@ kinds! {
     UnknownAlert = "unknown-alert", NOT_FOUND, "No alert has this id",
         "It never existed, or retention has deleted it.";
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive",
-        "A request body must arrive within 10 seconds.";
+        "A request's head must arrive within 5 seconds, its body within 10.";
+    UriTooLong = "uri-too-long", URI_TOO_LONG, "The request target is too long",
+        "A request target may have 8 KiB.";
+    HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large",
+        "A request head may have 16 KiB and 100 header lines.";
+    VersionNotSupported = "version-not-supported", HTTP_VERSION_NOT_SUPPORTED, "This version of HTTP is not spoken here",
+        "Speak HTTP/1.1 or HTTP/1.0 (for curl: --http1.1).";
     LengthRequired = "length-required", LENGTH_REQUIRED, "The body needs a Content-Length",
         "Bodies are taken with a Content-Length only, at most 1 MiB.";
     PayloadTooLarge = "payload-too-large", PAYLOAD_TOO_LARGE, "The body is too large",

@@ -1,9 +1,11 @@
 //! The HTTP API over a real socket: cursors, long poll, streams, problems, limits.
 
-#[path = "support/demo.rs"]
+#[path = "../support/demo.rs"]
 mod demo;
-#[path = "support/http.rs"]
+mod heads;
+#[path = "../support/http.rs"]
 mod http_client;
+#[path = "../support/mod.rs"]
 mod support;
 
 use demo::{DemoSystem, alert};
@@ -485,22 +487,6 @@ fn metrics_have_the_shape_that_promtool_checks_and_a_constant_number_of_series()
     let after = client.get("/metrics");
     assert_eq!(series(before.text()), series(after.text()));
     assert!(!after.text().contains("203.0.113."));
-}
-
-#[test]
-fn a_slow_head_is_cut_while_others_are_answered() {
-    let bed = Bed::with(|settings, _| settings.header_limit = Duration::from_millis(300));
-    let mut slow: Vec<_> = (0..50).map(|_| bed.client()).collect();
-    for client in &mut slow {
-        client.raw(b"GET /v1/status HTTP/1.1\r\nhost: local");
-    }
-    assert_eq!(bed.client().get("/health/live").status, 200);
-    for client in &mut slow {
-        // Ended by the server, whatever it says before.
-        while client.line().is_some() {}
-    }
-    let metrics = bed.client().get("/metrics");
-    assert!(metrics.text().contains("\nshrike_http_cut_total 50\n"), "{}", metrics.text());
 }
 
 #[test]
