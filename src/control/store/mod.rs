@@ -10,28 +10,31 @@
 
 mod cursor;
 mod database;
+mod error;
 mod pending;
+mod recent;
+mod row;
 mod writer;
 
 pub use cursor::{BadCursor, Cursor};
+pub use error::{ReadError, StoreError};
+pub use recent::RECENT_ROWS;
+pub use row::{Filter, Page, Stored};
 
 use crate::clock::Clock;
 use crate::control::alert::Alert;
 use crate::control::view::Degraded;
-use crate::dataplane::detect::Detector;
 use crate::units::Timestamp;
-use database::{Database, Extent, Reader};
+use database::{Database, Reader};
 use hdrhistogram::Histogram;
+use recent::Recent;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Newest rows kept in memory for those who poll and follow; some 3 MB. Too small: every poller goes to the file.
-pub const RECENT_ROWS: usize = 4_096;
 /// Most rows that one read looks at, so that a rare filter costs milliseconds and not the whole file: the answer is then
 /// short, says `has_more`, and its cursor has moved on.
 pub const SCAN_ROWS: u64 = 50_000;
@@ -59,156 +62,6 @@ impl Settings {
     pub fn at(path: impl Into<PathBuf>) -> Settings {
         Settings { path: path.into(), retain: 1_000_000, queue_capacity: 16_384, clock: None }
     }
-}
-
-/// The store cannot be opened, written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file cannot be opened or made.
-    #[error("open the alert store {}: {cause}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's own words.
-        cause: String,
-    },
-    /// A newer program wrote it.
-    #[error(
-        "open the alert store {}: written by a newer shrike (schema {found}, this one knows {known}): run that version, \
-         or name another file",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: i32,
-        /// Ours.
-        known: i32,
-    },
-    /// Another program's database.
-    #[error("open the alert store {}: a database of another program: name another file", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process writes it.
-    #[error("open the alert store {}: another shrike uses it: stop that one, or name another file", path.display())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Somebody put another file in its place while we ran.
-    #[error("write the alert store {}: another file was put in its place: restart to use it", path.display())]
-    Replaced {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A commit failed; nothing of it was written.
-    #[error("write the alert store {}: {cause}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's own words.
-        cause: String,
-    },
-    /// A read failed.
-    #[error("read the alert store {}: {cause}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's own words.
-        cause: String,
-    },
-}
-
-/// Why a page could not be given.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Retention has deleted alerts after this place, or it belongs to another store: begin anew.
-    #[error(
-        "alerts after this cursor have been deleted by retention, or it belongs to another store: begin without one"
-    )]
-    Expired,
-    /// The file does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// One alert as the store holds it: the JSON it is served as, and what readers filter by.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stored {
-    /// Place in the store, dense from 1.
-    pub sequence: u64,
-    /// Capture time of the evidence.
-    pub time: Timestamp,
-    /// 1 (high) to 4 (low).
-    pub severity: u8,
-    /// [`Detector::name`].
-    pub detector: String,
-    /// [`Alert::id`]; shared by the repeats of one alert.
-    pub id: String,
-    /// The [`Alert`] as JSON.
-    body: String,
-}
-
-impl Stored {
-    fn new(sequence: u64, alert: &Alert) -> Stored {
-        Stored {
-            sequence,
-            time: alert.evidence.time,
-            severity: alert.evidence.severity,
-            detector: alert.evidence.detector.name().to_owned(),
-            id: alert.id.clone(),
-            // An Alert is numbers, strings and lists: serde_json cannot fail on it.
-            body: serde_json::to_string(alert).unwrap_or_else(|_| "{}".to_owned()),
-        }
-    }
-
-    /// The alert as served: its own fields with `sequence` and `timestamp` (RFC 3339) before them.
-    pub fn to_json(&self) -> String {
-        let rest = self.body.get(1..).unwrap_or("}");
-        let comma = if rest == "}" { "" } else { "," };
-        format!("{{\"sequence\":{},\"timestamp\":\"{}\"{comma}{rest}", self.sequence, self.time.to_rfc3339())
-    }
-
-    /// The alert itself.
-    ///
-    /// # Errors
-    /// A row written by another version whose fields do not fit.
-    pub fn alert(&self) -> Result<Alert, serde_json::Error> {
-        serde_json::from_str(&self.body)
-    }
-}
-
-/// What a reader wants to see; the default is everything.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Filter {
-    /// This severity or a higher one (a lower number).
-    pub severity: Option<u8>,
-    /// Of this detector.
-    pub detector: Option<Detector>,
-    /// At or after this moment.
-    pub since: Option<Timestamp>,
-}
-
-impl Filter {
-    fn passes(&self, stored: &Stored) -> bool {
-        self.severity.is_none_or(|severity| stored.severity <= severity)
-            && self.detector.is_none_or(|detector| stored.detector == detector.name())
-            && self.since.is_none_or(|since| stored.time >= since)
-    }
-}
-
-/// A stretch of the store.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Oldest first.
-    pub items: Vec<Arc<Stored>>,
-    /// Where to go on; has moved even if no item passed the filter.
-    pub next: Cursor,
-    /// Ask again at once: the store reaches further than this page looked.
-    pub has_more: bool,
 }
 
 /// The store as `/v1/status` shows it.
@@ -420,73 +273,6 @@ fn lock_file(path: &Path) -> Result<std::fs::File, StoreError> {
     }
 }
 
-/// The newest rows, without gap up to `extent.last`.
-struct Recent {
-    rows: VecDeque<Arc<Stored>>,
-    extent: Extent,
-}
-
-impl Recent {
-    fn new(extent: Extent, newest: Vec<Arc<Stored>>) -> Recent {
-        Recent { rows: newest.into(), extent }
-    }
-
-    fn extend(&mut self, extent: Extent, stored: Vec<Arc<Stored>>) {
-        // A commit whose answer was lost leaves rows on the disk that we do not hold: begin behind the gap.
-        let gap = stored.len() as u64 != extent.last - self.extent.last;
-        if gap {
-            self.rows.clear();
-        }
-        if !gap || stored.last().is_some_and(|row| row.sequence == extent.last) {
-            self.rows.extend(stored);
-        }
-        while self.rows.len() > RECENT_ROWS || self.rows.front().is_some_and(|row| row.sequence <= extent.floor) {
-            self.rows.pop_front();
-        }
-        self.extent = extent;
-    }
-
-    /// Everything after this sequence number is held.
-    fn start(&self) -> u64 {
-        self.rows.front().map_or(self.extent.last, |row| row.sequence - 1)
-    }
-
-    fn after(&self, after: Option<Cursor>, filter: &Filter, limit: usize) -> Option<Result<Page, ReadError>> {
-        let extent = self.extent;
-        let after = match after {
-            Some(cursor)
-                if cursor.epoch != extent.epoch || cursor.sequence < extent.floor || cursor.sequence > extent.last =>
-            {
-                return Some(Err(ReadError::Expired));
-            }
-            Some(cursor) => cursor.sequence,
-            None => extent.floor,
-        };
-        let skip = usize::try_from(after.checked_sub(self.start())?).ok()?;
-        let mut reached = extent.last;
-        let mut items = Vec::new();
-        for row in self.rows.iter().skip(skip).filter(|row| filter.passes(row)) {
-            items.push(Arc::clone(row));
-            if items.len() == limit {
-                reached = row.sequence;
-                break;
-            }
-        }
-        let next = Cursor { epoch: extent.epoch, sequence: reached };
-        Some(Ok(Page { items, next, has_more: reached < extent.last }))
-    }
-
-    fn newest(&self, filter: &Filter, count: usize) -> Option<Page> {
-        let mut items: Vec<_> = self.rows.iter().rev().filter(|row| filter.passes(row)).take(count).cloned().collect();
-        if items.len() < count && self.start() > self.extent.floor {
-            return None;
-        }
-        items.reverse();
-        let next = Cursor { epoch: self.extent.epoch, sequence: self.extent.last };
-        Some(Page { items, next, has_more: false })
-    }
-}
-
 /// The wall clock, for `since` of degraded states.
 fn wall_clock() -> Timestamp {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -494,124 +280,4 @@ fn wall_clock() -> Timestamp {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::dataplane::detect::{Evidence, Term};
-
-    /// An alert with no more than a name and a severity.
-    pub(crate) fn alert(id: &str, severity: u8) -> Alert {
-        Alert {
-            id: id.to_owned(),
-            occurrences: 1,
-            first_seen: Timestamp(1),
-            evidence: Evidence {
-                detector: if severity == 1 { Detector::Flood } else { Detector::Scan },
-                kind: "vertical".into(),
-                time: Timestamp(1_000 * u64::from(severity)),
-                severity,
-                confidence: 0.5,
-                source: None,
-                target: None,
-                port: None,
-                protocol: None,
-                summary: "a \"summary\" with <b>markup</b>".into(),
-                terms: vec![Term { name: "ports".into(), value: 9.0, threshold: Some(5.0), usual: None }],
-                flow: None,
-            },
-        }
-    }
-
-    fn filled(count: usize, retain: u64) -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Settings { retain, ..Settings::at(folder.path().join("alerts.db")) }).unwrap();
-        store.append((0..count).map(|index| alert(&format!("a{index}"), 1 + (index % 4) as u8)).collect());
-        assert!(store.flush(Duration::from_secs(60)));
-        (folder, store)
-    }
-
-    fn walk(store: &Store, filter: &Filter, limit: usize) -> Vec<u64> {
-        let (mut seen, mut cursor) = (Vec::new(), None);
-        loop {
-            let page = store.after(cursor, filter, limit).unwrap();
-            assert!(page.items.len() <= limit);
-            seen.extend(page.items.iter().map(|row| row.sequence));
-            cursor = Some(page.next);
-            if !page.has_more {
-                return seen;
-            }
-        }
-    }
-
-    #[test]
-    fn pages_from_file_and_memory_give_each_alert_once_in_order() {
-        let (_folder, store) = filled(RECENT_ROWS + 700, 1_000_000);
-        for limit in [1_000, 333] {
-            assert_eq!(walk(&store, &Filter::default(), limit), (1..=RECENT_ROWS as u64 + 700).collect::<Vec<_>>());
-        }
-        let high = Filter { severity: Some(2), ..Filter::default() };
-        let expected: Vec<_> = (1..=RECENT_ROWS as u64 + 700).filter(|sequence| (sequence - 1) % 4 < 2).collect();
-        assert_eq!(walk(&store, &high, 100), expected);
-        let flood = Filter { detector: Some(Detector::Flood), ..Filter::default() };
-        assert_eq!(walk(&store, &flood, 1_000).len(), (RECENT_ROWS + 700) / 4);
-        assert_eq!(store.newest(&flood, 3).unwrap().items.len(), 3);
-        assert_eq!(store.newest(&Filter::default(), 9_999).unwrap().items.len(), RECENT_ROWS + 700);
-        let since = Filter { since: Some(Timestamp(4_000)), ..Filter::default() };
-        assert_eq!(walk(&store, &since, 1_000).len(), (RECENT_ROWS + 700) / 4);
-    }
-
-    #[test]
-    fn a_place_that_retention_overtook_or_of_another_store_is_expired() {
-        let (_folder, store) = filled(600, 100);
-        let end = store.end();
-        let at = |sequence| store.after(Some(Cursor { sequence, ..end }), &Filter::default(), 10);
-        assert!(matches!(at(end.sequence + 1), Err(ReadError::Expired)));
-        assert!(at(end.sequence).unwrap().items.is_empty());
-        let floor = end.sequence - store.status().alerts;
-        assert!(floor > 0);
-        assert!(matches!(at(floor - 1), Err(ReadError::Expired)));
-        assert_eq!(at(floor).unwrap().items[0].sequence, floor + 1);
-        let other = Cursor { epoch: end.epoch ^ 1, ..end };
-        assert!(matches!(store.after(Some(other), &Filter::default(), 1), Err(ReadError::Expired)));
-    }
-
-    #[test]
-    fn what_is_served_is_the_alert_with_its_place_and_time() {
-        let (_folder, store) = filled(1, 100);
-        let row = Arc::clone(&store.find("a0").unwrap()[0]);
-        assert_eq!(row.alert().unwrap(), alert("a0", 1));
-        let json: serde_json::Value = serde_json::from_str(&row.to_json()).unwrap();
-        assert_eq!(json["sequence"], 1);
-        assert_eq!(json["timestamp"], "1970-01-01T00:00:00.000001Z");
-        assert_eq!(json["terms"][0]["threshold"], 5.0);
-        assert_eq!(serde_json::from_value::<Alert>(json).unwrap(), alert("a0", 1));
-        assert!(store.find("none").unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_second_process_is_refused_and_a_full_queue_is_seen() {
-        let (folder, store) = filled(1, 100);
-        let path = folder.path().join("alerts.db");
-        assert!(matches!(Store::open(Settings::at(&path)), Err(StoreError::Locked { .. })));
-        drop(store);
-        let store = Store::open(Settings { queue_capacity: 5, ..Settings::at(&path) }).unwrap();
-        // One call is one lock: the writer cannot take any before all twenty are in.
-        store.append((0..20).map(|index| alert(&format!("b{index}"), 1)).collect());
-        assert!(store.flush(Duration::from_secs(60)));
-        let status = store.status();
-        assert_eq!((status.accepted, status.written, status.shed, status.alerts), (20, 5, 15, 6));
-        assert_eq!(store.find("b19").unwrap().len(), 1);
-    }
-
-    #[test]
-    fn latency_is_recorded_from_evidence_to_commit_where_there_is_a_clock() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::new();
-        let settings = Settings { clock: Some(clock.clone()), ..Settings::at(folder.path().join("alerts.db")) };
-        let store = Store::open(settings).unwrap();
-        let mut fresh = alert("a", 1);
-        fresh.evidence.time = clock.now();
-        store.append(vec![fresh]);
-        assert!(store.flush(Duration::from_secs(60)));
-        assert_eq!(store.alert_latency().len(), 1);
-    }
-}
+pub(crate) mod tests;

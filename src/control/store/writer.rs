@@ -3,7 +3,8 @@
 
 use super::database::{Database, Extent};
 use super::pending::{Pending, Waiting};
-use super::{Recent, Settings, StoreError, Stored};
+use super::recent::Recent;
+use super::{Settings, StoreError, Stored};
 use crate::clock::Clock;
 use crate::control::view::{Degraded, empty_histogram};
 use crate::units::Timestamp;
