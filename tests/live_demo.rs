@@ -83,7 +83,9 @@ fn check_summary(path: &Path, output: &Output) -> Value {
         assert!(summary["alerts"][detector].as_u64().is_some_and(|count| count > 0), "{detector}: {context}");
     }
     assert!(summary["packets"].as_u64().unwrap() > 5_000, "{context}");
-    assert!(summary["latency_ns"]["burst"]["p99"].as_u64().is_some_and(|p99| p99 > 0), "{context}");
+    for stage in ["burst", "packet_to_alert"] {
+        assert!(summary["latency_ns"][stage]["p99"].as_u64().is_some_and(|p99| p99 > 0), "{stage}: {context}");
+    }
     summary
 }
 

@@ -5,17 +5,18 @@ use super::doctor::{Finding, Verdict};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::http;
-use crate::control::store::{self, Store};
+use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Settings, Supervisor, live};
 use crate::control::view::{Degraded, ModelStatus, StageTotals, Status, System, WorkerView};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
 use crate::dataplane::detect::model::Usual;
 use crate::dataplane::score::{self, Model};
 use crate::dataplane::worker::EngineSettings;
-use crate::metrics::STAGES;
+use crate::metrics::{STAGES, Stage};
 use crate::sys::affinity;
 use crate::units::{SECOND, Timestamp};
 use anyhow::Context;
+use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -111,7 +112,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             connections: plan.http.connections as usize,
             ..http::Settings::default()
         },
-        store,
+        store.clone(),
         supervisor.picture(),
     )?;
     announce(&supervisor.picture().status(), server.addr());
@@ -120,10 +121,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     supervisor.run(|| stop.load(Relaxed) || limit.is_some_and(|limit| clock.now() >= limit));
     let picture = supervisor.picture();
     let status = picture.status();
-    let summary = summary(&status, &picture.workers(), &latency(&*picture), supervisor.raised());
+    let alerts = store.alert_latency();
+    let summary = summary(&status, &picture.workers(), &latency(&*picture, &alerts), &alerts, supervisor.raised());
     drop(supervisor); // detaches
     server.stop();
-    finish(&status, &summary, arguments.summary.as_deref())
+    finish(&status, &alerts, &summary, arguments.summary.as_deref())
 }
 
 /// The configuration with the command line's changes.
@@ -280,24 +282,36 @@ fn announce(status: &Status, address: SocketAddr) {
     eprintln!("live page and API: http://{address}/");
 }
 
-/// Latency of all queues together, with the API's own packet-to-alert times.
-fn latency(system: &dyn System) -> StageTotals {
+/// Latency of all queues together, with packet-to-alert, which the store times.
+fn latency(system: &dyn System, alerts: &AlertLatency) -> StageTotals {
     let mut total = StageTotals::new();
     for queue in system.latency() {
         total.merge(&queue.stages);
     }
+    total.merge_stage(Stage::PacketToAlert, &alerts.all());
     total
 }
 
 /// `latency_ns{stage:{p50,p99,p999}}`.
 pub fn latency_json(latency: &StageTotals) -> serde_json::Value {
-    let stages = STAGES.iter().filter(|stage| !latency.stage(**stage).is_empty()).map(|stage| {
-        let histogram = latency.stage(*stage);
-        let value = serde_json::json!({"p50": histogram.value_at_quantile(0.5), "p99": histogram.value_at_quantile(0.99),
-            "p999": histogram.value_at_quantile(0.999), "max": histogram.max(), "count": histogram.len()});
-        (stage.name().to_owned(), value)
-    });
+    let stages = STAGES
+        .iter()
+        .filter(|stage| !latency.stage(**stage).is_empty())
+        .map(|stage| (stage.name().to_owned(), percentiles(latency.stage(*stage))));
     serde_json::Value::Object(stages.collect())
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> serde_json::Value {
+    let at = |quantile| histogram.value_at_quantile(quantile);
+    serde_json::json!({
+        "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "max": histogram.max(), "count": histogram.len()
+    })
+}
+
+/// `alert_latency_ns{detector:{p50,p99,p999}}`.
+fn alert_latency_json(alerts: &AlertLatency) -> serde_json::Value {
+    let found = alerts.by_detector().filter(|(_, histogram)| !histogram.is_empty());
+    serde_json::Value::Object(found.map(|(detector, one)| (detector.name().to_owned(), percentiles(one))).collect())
 }
 
 /// What the run came to.
@@ -305,6 +319,7 @@ fn summary(
     status: &Status,
     workers: &[WorkerView],
     latency: &StageTotals,
+    alert_latency: &AlertLatency,
     raised: &BTreeMap<crate::dataplane::detect::Detector, u64>,
 ) -> serde_json::Value {
     let drops: BTreeMap<_, _> = status.totals.drops.iter().map(|drop| (drop.name.clone(), drop.value)).collect();
@@ -323,12 +338,18 @@ fn summary(
         "queues": status.queues,
         "workers": workers,
         "latency_ns": latency_json(latency),
+        "alert_latency_ns": alert_latency_json(alert_latency),
         "degraded": status.degraded,
         "notes": status.notes,
     })
 }
 
-fn finish(status: &Status, summary: &serde_json::Value, path: Option<&Path>) -> Result<(), Failure> {
+fn finish(
+    status: &Status,
+    alerts: &AlertLatency,
+    summary: &serde_json::Value,
+    path: Option<&Path>,
+) -> Result<(), Failure> {
     if let Some(path) = path {
         let text = serde_json::to_string_pretty(summary).context("write the summary as JSON")?;
         std::fs::write(path, text + "\n").with_context(|| format!("write the summary to {}", path.display()))?;
@@ -340,6 +361,16 @@ fn finish(status: &Status, summary: &serde_json::Value, path: Option<&Path>) -> 
         status.totals.scored,
         if status.loss.closed { "closed" } else { "OPEN" }
     );
+    for (detector, latency) in alerts.by_detector().filter(|(_, latency)| !latency.is_empty()) {
+        let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
+        eprintln!(
+            "{} alerts by {}: packet to alert {:.1} ms (median), {:.1} ms (p99)",
+            latency.len(),
+            detector.name(),
+            ms(0.5),
+            ms(0.99)
+        );
+    }
     if status.loss.closed {
         return Ok(());
     }

@@ -395,6 +395,9 @@ fn latency_is_merged_from_the_cores_and_served_as_percentiles_and_log() {
     let queues: u64 = latency["queues"].as_array().unwrap().iter().map(count).sum();
     assert_eq!((cores, queues), (queues, latency["all"]["decode"]["count"].as_u64().unwrap()));
     assert_eq!(latency["all"]["packet_to_alert"]["count"], 3);
+    let by_detector: u64 =
+        latency["alerts"].as_object().unwrap().values().map(|one| one["count"].as_u64().unwrap()).sum();
+    assert_eq!(by_detector, 3);
     let decode = &latency["all"]["decode"];
     let ladder: Vec<_> = ["min", "p50", "p75", "p90", "p95", "p99", "p999", "p9999", "max"]
         .iter()

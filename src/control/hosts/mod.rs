@@ -4,7 +4,7 @@
 //! has said that it has sent everything up to the window's end; so a scan spread over all queues is one scan, and the
 //! outcome does not depend on how many queues there were or how their messages interleaved. Knows neither rings nor
 //! threads: whoever receives feeds it. Decides nothing early inside an open window; the price is a latency of up to one
-//! window plus the watermark's lag.
+//! window plus the watermark's lag, which the model's scores need not pay ([`Scores`]).
 
 use crate::dataplane::detect::{
     Counts, Entity, Evidence, ScoredFlow, WINDOW_NS, WindowEntry, arp, brute_force, flood, model, scan,
@@ -31,9 +31,6 @@ pub struct Settings {
     pub pending_entries: usize,
     /// Scores that wait for their watermark at most.
     pub pending_scores: usize,
-    /// Scores leave with the window they lie in, so that the order of all evidence is one and the same in every run. Off,
-    /// they leave as soon as the watermark has passed them: up to a second earlier, in an order of their own.
-    pub hold_scores: bool,
 }
 
 impl Default for Settings {
@@ -45,9 +42,19 @@ impl Default for Settings {
             model: model::Settings::default(),
             pending_entries: 1 << 19,
             pending_scores: 1 << 16,
-            hold_scores: true,
         }
     }
+}
+
+/// When the model's scores become evidence. Not the operator's choice but the source's: what comes from a capture file
+/// must be the same in every run, what comes from a wire comes once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scores {
+    /// With the window they lie in, so that the order of all evidence is one and the same in every run.
+    WithTheirWindow,
+    /// As they come. What the model's decider counts needs no window; what may differ from run to run is the order of
+    /// scores of different queues within milliseconds, and so which flow makes its source suspect or is an affair's 10th.
+    AtOnce,
 }
 
 /// What the merge met.
@@ -77,6 +84,7 @@ struct QueueProgress {
 /// Merges the findings of all queues and decides.
 pub struct Merger {
     settings: Settings,
+    release: Scores,
     queues: Vec<QueueProgress>,
     /// By start of the window.
     windows: BTreeMap<u64, HashMap<Entity, Counts>>,
@@ -104,8 +112,15 @@ impl Merger {
             flood: flood::Decider::new(settings.flood),
             model: model::Decider::new(settings.model, None),
             stats: Stats::default(),
+            release: Scores::WithTheirWindow,
             settings,
         }
+    }
+
+    /// Lets scores become evidence at another time than with their window.
+    pub fn releasing(mut self, release: Scores) -> Merger {
+        self.release = release;
+        self
     }
 
     /// Lets the model's evidence say what is usual for the features it names.
@@ -118,6 +133,9 @@ impl Merger {
     pub fn push(&mut self, queue: QueueId, item: Up) -> Vec<Evidence> {
         match item {
             Up::Window(entry) => self.add(&entry),
+            Up::Score(scored) if self.release == Scores::AtOnce => {
+                return self.model.decide(&scored).into_iter().collect();
+            }
             Up::Score(scored) => self.add_score(scored),
             Up::Flow(_) => {}
             Up::Watermark(_, watermark) => {
@@ -204,10 +222,6 @@ impl Merger {
 
     fn decide_until(&mut self, reached: Timestamp, out: &mut Vec<Evidence>) {
         self.scores.sort_by(score_order);
-        if !self.settings.hold_scores {
-            let due = self.scores.partition_point(|scored| scored.time <= reached);
-            out.extend(self.scores.drain(..due).filter_map(|scored| self.model.decide(&scored)));
-        }
         loop {
             let by_count = self.windows.first_key_value().map(|(start, _)| *start);
             let by_score = self.scores.first().map(|scored| scored.time.0 - scored.time.0 % WINDOW_NS);

@@ -21,6 +21,8 @@ struct Answer {
     all: Stages,
     cores: Vec<Core>,
     queues: Vec<Queue>,
+    /// Packet to alert by detector: those that count by the second wait for its end.
+    alerts: BTreeMap<&'static str, Percentiles>,
 }
 
 #[derive(Serialize)]
@@ -97,7 +99,7 @@ pub(super) fn merged(app: &App, queues: &[QueueLatency]) -> StageTotals {
     for queue in queues {
         all.merge(&queue.stages);
     }
-    all.merge_stage(Stage::PacketToAlert, &app.store.alert_latency());
+    all.merge_stage(Stage::PacketToAlert, &app.store.alert_latency().all());
     all
 }
 
@@ -126,6 +128,13 @@ pub(super) fn json(app: &App) -> Result<Response, Problem> {
                 stages: stages(&queue.stages),
             })
             .collect(),
+        alerts: app
+            .store
+            .alert_latency()
+            .by_detector()
+            .filter(|(_, histogram)| !histogram.is_empty())
+            .map(|(detector, histogram)| (detector.name(), percentiles(histogram)))
+            .collect(),
     })
 }
 
@@ -145,7 +154,7 @@ pub(super) fn log(app: &App) -> Result<Response, Problem> {
             }
         }
     }
-    let alerts = app.store.alert_latency();
+    let alerts = app.store.alert_latency().all();
     if !alerts.is_empty() {
         lines.push((Stage::PacketToAlert.name().to_owned(), alerts));
     }

@@ -5,7 +5,6 @@
 //! label, so the number of series depends on the configuration and on nothing else.
 
 use super::App;
-use super::latency::merged;
 use super::problem::Problem;
 use super::routes::text;
 use crate::control::view::{Metric, MetricKind};
@@ -133,9 +132,11 @@ fn latency(page: &mut Page, app: &App) {
             page.histogram("shrike_stage_latency_seconds", &labels, queue.stages.stage(stage));
         }
     }
-    page.family("shrike_packet_to_alert_seconds", "histogram", "From the packet to the alert being in the store.");
-    let all = merged(app, &[]);
-    page.histogram("shrike_packet_to_alert_seconds", &[], all.stage(crate::metrics::Stage::PacketToAlert));
+    let help = "From the packet that completed the evidence to the alert being in the store, by detector.";
+    page.family("shrike_packet_to_alert_seconds", "histogram", help);
+    for (detector, histogram) in app.store.alert_latency().by_detector() {
+        page.histogram("shrike_packet_to_alert_seconds", &[("detector", detector.name())], histogram);
+    }
 }
 
 /// Metrics of the system: grouped by name, as the format asks, and only with names that it allows.

@@ -6,7 +6,7 @@
 use super::supervisor::Pipeline;
 use crate::clock::Clock;
 use crate::control::alert::Alert;
-use crate::control::hosts;
+use crate::control::hosts::{self, Scores};
 use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
@@ -174,7 +174,7 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
             .map_err(|_| anyhow::anyhow!("a fresh worker takes its first command"))?;
         handles.push(handle);
     }
-    let mut pipeline = Pipeline::new(workers, settings.detect, settings.usual);
+    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow, settings.usual);
     let mut latency = StageTotals::new();
     let outcome = drain(settings, &mut lanes, &mut handles, &mut pipeline, &mut latency, &report, sink);
     for handle in &mut handles {

@@ -11,6 +11,7 @@
 mod cursor;
 mod database;
 mod error;
+mod latency;
 mod pending;
 mod recent;
 mod row;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use cursor::{BadCursor, Cursor};
 pub use error::{ReadError, StoreError};
+pub use latency::AlertLatency;
 pub use recent::RECENT_ROWS;
 pub use row::{Filter, Page, Stored};
 
@@ -26,7 +28,6 @@ use crate::control::alert::Alert;
 use crate::control::view::Degraded;
 use crate::units::Timestamp;
 use database::{Database, Reader};
-use hdrhistogram::Histogram;
 use recent::Recent;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -204,8 +205,8 @@ impl Store {
         self.read(|reader| reader.find(id))
     }
 
-    /// Time from [`crate::dataplane::detect::Evidence::time`] to the commit, nanoseconds; empty unless a clock was given.
-    pub fn alert_latency(&self) -> Histogram<u64> {
+    /// Time from [`crate::dataplane::detect::Evidence::time`] to the commit; empty unless a clock was given.
+    pub fn alert_latency(&self) -> AlertLatency {
         self.owner.shared.latency()
     }
 

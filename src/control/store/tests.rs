@@ -117,5 +117,5 @@ fn latency_is_recorded_from_evidence_to_commit_where_there_is_a_clock() {
     fresh.evidence.time = clock.now();
     store.append(vec![fresh]);
     assert!(store.flush(Duration::from_secs(60)));
-    assert_eq!(store.alert_latency().len(), 1);
+    assert_eq!(store.alert_latency().all().len(), 1);
 }

@@ -2,13 +2,13 @@
 //! in the store's state; nothing waits for them.
 
 use super::database::{Database, Extent};
+use super::latency::AlertLatency;
 use super::pending::{Pending, Waiting};
 use super::recent::Recent;
 use super::{Settings, StoreError, Stored};
 use crate::clock::Clock;
-use crate::control::view::{Degraded, empty_histogram};
+use crate::control::view::Degraded;
 use crate::units::Timestamp;
-use hdrhistogram::Histogram;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) recent: RwLock<Recent>,
     /// Last sequence number committed; readers wait on it.
     pub(super) committed: watch::Sender<u64>,
-    latency: Mutex<Histogram<u64>>,
+    latency: Mutex<AlertLatency>,
     clock: Option<Clock>,
 }
 
@@ -85,7 +85,7 @@ impl Shared {
             settled: Condvar::new(),
             recent: RwLock::new(Recent::new(extent, newest)),
             committed: watch::Sender::new(extent.last),
-            latency: Mutex::new(empty_histogram()),
+            latency: Mutex::new(AlertLatency::new()),
             clock: settings.clock.clone(),
         }
     }
@@ -126,7 +126,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn latency(&self) -> Histogram<u64> {
+    pub(super) fn latency(&self) -> AlertLatency {
         lock(&self.latency).clone()
     }
 
@@ -169,7 +169,8 @@ impl Shared {
             let now = clock.now();
             let mut latency = lock(&self.latency);
             for waiting in batch {
-                latency.saturating_record(now.since(waiting.alert.evidence.time).max(1));
+                let evidence = &waiting.alert.evidence;
+                latency.record(evidence.detector, now.since(evidence.time));
             }
         }
         let fresh = stored.len() as u64;

@@ -14,6 +14,7 @@ pub use picture::SharedPicture;
 pub use pipeline::Pipeline;
 
 use crate::clock::Clock;
+use crate::control::hosts::Scores;
 use crate::control::store::Store;
 use crate::control::view::{CommandError, Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
 use crate::dataplane::worker::{
@@ -171,7 +172,7 @@ impl Supervisor {
         let (sender, orders) = std::sync::mpsc::sync_channel(16);
         let started = clock.now();
         let mut supervisor = Supervisor {
-            pipeline: Pipeline::new(queues.len(), settings.detect, settings.usual),
+            pipeline: Pipeline::new(queues.len(), settings.detect, Scores::AtOnce, settings.usual),
             picture: Arc::new(SharedPicture::new(sender)),
             slots: Vec::new(),
             entries: Vec::new(),

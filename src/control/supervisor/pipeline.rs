@@ -1,7 +1,7 @@
 //! From what the queues send up to alerts: merge behind the watermark, decide, deduplicate. Live and replay share it.
 
 use crate::control::alert::{self, Alert, Deduplicator};
-use crate::control::hosts::{self, Merger};
+use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::detect::{Detector, model};
 use crate::exchange::Up;
@@ -17,9 +17,10 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// For the queues 0 to `queues` - 1. `usual`: what is usual for each feature, from the model's manifest.
-    pub fn new(queues: usize, settings: hosts::Settings, usual: Option<model::Usual>) -> Pipeline {
-        let merger = Merger::new(queues, settings);
+    /// For the queues 0 to `queues` - 1. `scores`: when the model's scores are decided; `usual`: what is usual for each
+    /// feature, from the model's manifest.
+    pub fn new(queues: usize, settings: hosts::Settings, scores: Scores, usual: Option<model::Usual>) -> Pipeline {
+        let merger = Merger::new(queues, settings).releasing(scores);
         Pipeline {
             merger: match usual {
                 Some(usual) => merger.with_usual(usual),
@@ -101,6 +102,70 @@ impl Pipeline {
                 *self.raised.entry(detector).or_default() += 1;
                 self.alerts.push(alert);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::decode::FlowKey;
+    use crate::dataplane::detect::{Counts, Entity, ScoredFlow, WindowEntry};
+    use crate::dataplane::features::COUNT;
+    use crate::units::{MILLISECOND, SECOND};
+    use proptest::prelude::*;
+
+    fn score(at_ms: u64, source: u32, port: u16) -> Up {
+        let (key, originator) = FlowKey::v4(0x0a00_0100 + source, 40_000, 0x0a00_0005, port, 6, 0);
+        let time = Timestamp(at_ms * MILLISECOND);
+        let score = 0.9 + source as f32 / 1e3;
+        Up::Score(ScoredFlow { time, key, originator, score, threshold: 0.5, packets: 8, row: [1.0; COUNT] })
+    }
+
+    fn pipeline(scores: Scores) -> Pipeline {
+        Pipeline::new(1, hosts::Settings::default(), scores, None)
+    }
+
+    #[test]
+    fn live_a_score_is_an_alert_before_any_watermark() {
+        let mut live = pipeline(Scores::AtOnce);
+        live.push(QueueId(0), score(1_300, 7, 80));
+        assert_eq!(live.take_alerts().len(), 1);
+        let mut replay = pipeline(Scores::WithTheirWindow);
+        replay.push(QueueId(0), score(1_300, 7, 80));
+        replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND - 1)));
+        assert_eq!(replay.take_alerts().len(), 0);
+        replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND)));
+        assert_eq!(replay.take_alerts().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn one_queue_gives_the_same_alerts_whenever_scores_are_released(
+            steps in proptest::collection::vec((0_u64..700, 0_u32..40, 1_u16..4, 0_u32..3), 1..300),
+        ) {
+            let run = |scores| {
+                let mut pipeline = pipeline(scores);
+                let mut at = 0;
+                for (pause, source, port, probes) in &steps {
+                    at += pause;
+                    // Of one moment the order is by flow; a moment has one score here.
+                    pipeline.push(QueueId(0), score(at + 1, *source, *port));
+                    for probe in 0..*probes {
+                        let start = Timestamp(at * MILLISECOND / SECOND * SECOND);
+                        let entity = Entity::Source(u128::from(0x0a00_0200 + probe));
+                        let counts = Counts { sums: [40; 16], ..Counts::ZERO };
+                        pipeline.push(QueueId(0), Up::Window(WindowEntry { start, entity, counts }));
+                    }
+                    at += 1;
+                    pipeline.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(at * MILLISECOND)));
+                }
+                pipeline.finish();
+                let mut alerts = pipeline.take_alerts();
+                alerts.sort_by(|left, right| (&left.id, left.occurrences).cmp(&(&right.id, right.occurrences)));
+                alerts
+            };
+            prop_assert_eq!(run(Scores::AtOnce), run(Scores::WithTheirWindow));
         }
     }
 }
