@@ -137,8 +137,9 @@ fn half_a_head_and_no_more_is_a_problem() {
     // An end between two requests needs no words.
     let mut client = bed.client();
     client.raw(GOOD.as_bytes());
+    assert_eq!(client.read(false).unwrap().status, 200);
     client.end();
-    assert_eq!((client.read(false).unwrap().status, client.line()), (200, None));
+    assert_eq!(client.line(), None);
 }
 
 #[test]
