@@ -209,12 +209,13 @@ fn every_line_obeys_the_published_schema() {
     let script = "import json,sys,jsonschema\n\
                   v=jsonschema.Draft202012Validator(json.load(open(sys.argv[1])))\n\
                   for line in sys.stdin: v.validate(json.loads(line))";
-    let installed = Command::new("python3").args(["-c", "import jsonschema"]).stderr(Stdio::null()).status();
+    let python = std::env::var("SHRIKE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let installed = Command::new(&python).args(["-c", "import jsonschema"]).stderr(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {
         return support::skip("every_line_obeys_the_published_schema", "jsonschema", "Python has no jsonschema");
     }
     let mut validator =
-        Command::new("python3").args(["-c", script]).arg(&path).stdin(Stdio::piped()).spawn().expect("python3 starts");
+        Command::new(&python).args(["-c", script]).arg(&path).stdin(Stdio::piped()).spawn().expect("python starts");
     let mut input = validator.stdin.take().unwrap();
     for line in &lines {
         writeln!(input, "{line}").unwrap();

@@ -10,7 +10,7 @@ pub enum ModelError {
     /// No runtime library at any of the places it may be.
     #[error(
         "find the ONNX Runtime library: not at {}; fetch it with ci/get-onnxruntime.sh, or name its path in \
-         `score.runtime` or $SHRIKE_ONNXRUNTIME",
+         `model.runtime` or $SHRIKE_ONNXRUNTIME",
         list(tried)
     )]
     RuntimeMissing {
