@@ -32,7 +32,8 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     add(0..1_500);
     let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
     let server = serve(settings, store.clone(), system.clone()).unwrap();
-    let page = format!("http://{}/", server.addr());
+    let address = server.addr();
+    let page = format!("http://{address}/");
     let mut browser = Browser::start(folder.path());
     browser.call("Page.navigate", json!({ "url": page }));
 
@@ -89,4 +90,12 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     drop(server);
     browser.until("document.getElementById('link').textContent.includes('disconnected')");
     assert_eq!(browser.evaluate(alerts), 100);
+    // Another run comes with the same store: the page finds it by itself, shows what is stored, and follows.
+    system.restarts.fetch_add(1, Relaxed);
+    let settings = Settings { listen: address, ..Settings::default() };
+    let _server = serve(settings, store.clone(), system.clone()).unwrap();
+    browser.until("document.getElementById('link').textContent.includes('live')");
+    browser.until(&format!("{alerts} === 100 && {newest} === '1501'"));
+    add(1_501..1_502);
+    browser.until(&format!("{newest} === '1502'"));
 }

@@ -83,6 +83,15 @@ function value(id, number, unit = "") {
   if (unit) element.append(make("small", "", unit));
 }
 
+// Interfaces carry their network namespace before them (`lab/eth0`); where there is only one namespace it says nothing.
+let namespaces = [];
+function brief(label) {
+  const [only] = namespaces;
+  return namespaces.length === 1 && only && String(label).startsWith(`${only}/`) ? label.slice(only.length + 1) : label;
+}
+
+const many = (count, one, more = `${one}s`) => `${whole(count)} ${count === 1 ? one : more}`;
+
 // ---------------------------------------------------------------- theme
 
 function paint(theme) {
@@ -149,6 +158,7 @@ function rates(status) {
 let causes = new Map();
 
 function showStatus(status, workers) {
+  namespaces = [...new Set(status.queues.map((queue) => queue.namespace))];
   set($("build"), `${status.version} · ${status.mode} · up ${duration(status.uptime_seconds)}`);
   const health = $("health");
   const ill = status.degraded.length > 0;
@@ -184,7 +194,7 @@ function showStatus(status, workers) {
 
   const series = [...history.queues].map(([name, values]) => ({ name, values }));
   stacked($("traffic"), series, history.times, axis, "Packets a second by queue over the last five minutes");
-  legend($("traffic-legend"), series.map((one) => one.name), "packets/s");
+  legend($("traffic-legend"), series.map((one) => brief(one.name)), "packets/s");
   showLoss(status.loss);
   showDrops(status.totals);
   showSystem(status);
@@ -222,8 +232,9 @@ function showLoss(loss) {
   set($("loss-lead"), loss.closed ? "Every frame is accounted for exactly once." : "Frames are missing or counted twice: look at the red equations.");
   const name = (equation) => `${equation.name} ${equation.interface ?? ""} ${equation.queue ?? ""} ${equation.direction}`;
   rows($("loss"), [...open, ...loss.equations.filter((equation) => equation.closed)], name, (equation) => {
-    const where = [equation.interface, equation.queue === null ? null : `queue ${equation.queue}`].filter(Boolean).join(" · ");
+    const where = [equation.interface && brief(equation.interface), equation.queue === null ? null : `queue ${equation.queue}`].filter(Boolean).join(" · ");
     const details = make("details", "eq", make("summary", "", make("span", "mark"), make("span", "", `${words(equation.name)} ${equation.direction}`, make("span", "meta", where ? `  ${where}` : "")), make("span", "sum")), make("div", "terms"));
+    details.firstChild.title = equation.interface ?? "";
     return details;
   }, (row, equation) => {
     row.classList.toggle("open-eq", !equation.closed);
@@ -289,18 +300,18 @@ function showSystem(status) {
   }, () => {});
   const { model, store } = status;
   const facts = [
-    ["Model", model ? `${model.name} ${model.version}, schema ${model.schema_version}, reports from ${model.threshold}` : "none configured"],
+    ["Model", model ? `${model.name} ${model.version}, schema ${model.schema_version}, reports from ${exact(model.threshold)}` : "none configured"],
     ["Scoring", model ? (model.active ? `${whole(status.totals.scored)} rows scored, ${whole(status.totals.shed)} shed` : `stopped: ${model.reason ?? "unknown"}`) : "–"],
     ["Store", `${whole(store.alerts)} alerts in ${store.path}` + (store.pending ? `, ${whole(store.pending)} waiting` : "") + (store.shed ? `, ${whole(store.shed)} given up` : "")],
     ["Seen", `${whole(status.totals.packets)} packets, ${short(status.totals.bytes)}B, ${whole(status.totals.flows)} flows`],
   ];
   rows($("facts"), facts.flatMap(([name, text]) => [{ tag: "dt", name, text: name }, { tag: "dd", name, text }]), (item) => item.tag + item.name, (item) => make(item.tag), (row, item) => set(row, item.text));
-  rows($("notes"), status.notes, (note) => note, (note) => make("li", "", note), () => {});
+  rows($("notes"), status.notes.map(brief), (note) => note, (note) => make("li", "", note), () => {});
 }
 
 function showWorkers(workers) {
   const names = workers.map((worker) => worker.id);
-  set($("workers-meta"), `${workers.length} ${workers.length === 1 ? "worker" : "workers"}, ${workers.reduce((sum, worker) => sum + worker.queues.length, 0)} queues`);
+  set($("workers-meta"), `${many(workers.length, "worker")}, ${many(workers.reduce((sum, worker) => sum + worker.queues.length, 0), "queue")}`);
   if (!workers.length) { $("workers").replaceChildren(make("p", "empty small", "No worker runs.")); return; }
   $("workers").querySelector(":scope > .empty")?.remove();
   rows($("workers"), workers, (worker) => `w${worker.id}`, () => make("div", "worker", make("h3", "", make("span"), gauge(0, "load"), make("small")), make("div", "queues")), (row, worker) => {
@@ -318,7 +329,7 @@ function createQueue(queue) {
   select.setAttribute("aria-label", `Move queue ${queue.id} to another worker`);
   select.addEventListener("change", () => move(queue.id, Number(select.value)));
   const control = (name) => make("div", `ctl ${name}`, make("span", "name", name === "rx" ? "RX cap" : "Scoring"), make("span", "track", make("i"), make("u")), make("span", "target"), make("span", "reason"));
-  return make("div", "queue", make("div", "qhead", make("b", "", queue.name), mode(queue.mode), make("label", "select", select)), make("div", "rates"), control("rx"), control("scoring"), make("div", "elephants"));
+  return make("div", "queue", make("div", "qhead", make("b", "", brief(queue.name)), mode(queue.mode), make("label", "select", select)), make("div", "rates"), control("rx"), control("scoring"), make("div", "elephants"));
 }
 
 function updateQueue(card, queue, worker, names) {
@@ -338,7 +349,7 @@ function updateQueue(card, queue, worker, names) {
     row.querySelector("u").style.left = at(state.target);
     set(row.querySelector(".target"), `${axis(state.target)} ${state.unit}`);
     row.querySelector(".track").title = `target ${axis(state.target)}, mean batch ${axis(state.mean)}, range ${axis(state.minimum)} to ${axis(state.maximum)} ${state.unit}, ${state.changes} changes`;
-    set(row.querySelector(".reason"), `${state.control === "fixed" ? "fixed" : state.state} · mean ${axis(state.mean)} · ${state.last_reason}`);
+    set(row.querySelector(".reason"), `${state.control === "fixed" ? "fixed" : words(state.state)} · mean ${axis(state.mean)} · ${words(state.last_reason)}`);
   }
   rows(card.querySelector(".elephants"), queue.elephants.slice(0, 2), (flow) => flow.source + flow.source_port + flow.destination + flow.destination_port, () => make("div", "elephant"), (row, flow) => set(row, `elephant ${endpoint(flow.source, flow.source_port)} → ${endpoint(flow.destination, flow.destination_port)} ${short(flow.bits_per_second)}bit/s`));
   const select = card.querySelector("select");
@@ -376,12 +387,14 @@ function showLatency(latency) {
     select.replaceChildren(...["", ...cores].map((core) => { const option = make("option", "", core === "" ? "all cores" : `core ${core}`); option.value = core; return option; }));
     select.value = cores.includes(chosen) ? chosen : "";
   }
-  const stages = select.value === "" ? latency.all : latency.cores.find((core) => String(core.core ?? "none") === select.value)?.stages ?? {};
+  const chosen = select.value === "" ? latency.all : latency.cores.find((core) => String(core.core ?? "none") === select.value)?.stages ?? {};
+  // Packet to alert is no core's; it stands apart by detector, because some count by the second and the model does not.
+  const stages = select.value === "" ? { ...chosen, ...Object.fromEntries(Object.entries(latency.alerts).map(([name, one]) => [`alert by ${name}`, one])) } : chosen;
   const known = Object.keys(stages);
   const names = [...STAGES.filter((name) => known.includes(name)), ...known.filter((name) => !STAGES.includes(name))];
-  const colour = (name) => Math.max(0, STAGES.indexOf(name)) % 8;
-  ladders($("latency"), names.map((name) => ({ name: words(name), colour: colour(name), points: QUANTILES.map(([quantile, key]) => [quantile, stages[name][key]]) })), roundTime, "Latency percentiles by stage, both axes logarithmic");
-  rows(document.querySelector("#latency-table tbody"), names, (name) => name, (name) => make("tr", "", make("td", `c${colour(name)}`, make("i", "swatch"), words(name)), make("td"), make("td"), make("td"), make("td")), (row, name) => {
+  const colour = (name) => (STAGES.indexOf(name) + 8) % 8;
+  ladders($("latency"), names.filter((name) => STAGES.includes(name)).map((name) => ({ name: words(name), colour: colour(name), points: QUANTILES.map(([quantile, key]) => [quantile, stages[name][key]]) })), roundTime, "Latency percentiles by stage, both axes logarithmic");
+  rows(document.querySelector("#latency-table tbody"), names, (name) => name, (name) => make("tr", "", make("td", `c${colour(name)}`, make("i", STAGES.includes(name) ? "swatch" : "swatch none"), words(name)), make("td"), make("td"), make("td"), make("td")), (row, name) => {
     const stage = stages[name];
     ["p50", "p99", "p999", "max"].forEach((key, index) => set(row.children[index + 1], time(stage[key])));
     row.title = `${whole(stage.count)} events, mean ${time(stage.mean)}`;
@@ -434,7 +447,7 @@ function banner(status) {
 const alerts = []; // newest first
 const seen = new Set();
 const shown = new Set([1, 2, 3, 4]);
-let limit = ROWS, held = false, detectorFilter = "", pending = [], due = false, end = null;
+let limit = ROWS, held = false, detectorFilter = "", pending = [], due = false;
 
 const SEVERITY = { 1: "high", 2: "medium", 3: "low", 4: "info" };
 
@@ -467,7 +480,7 @@ function take() {
     for (const name of new Set(fresh.map((alert) => alert.detector))) {
       if (!known.includes(name)) { const option = make("option", "", words(name)); option.value = name; options.append(option); }
     }
-    if (live) set($("alert-news"), `${fresh.length} new ${fresh.length === 1 ? "alert" : "alerts"}`);
+    if (live) set($("alert-news"), `${many(fresh.length, "new alert")}`);
   }
   showAlerts(live ? new Set(fresh.map((alert) => alert.sequence)) : new Set());
 }
@@ -511,7 +524,7 @@ function who(alert) {
 
 function createAlert(alert, fresh) {
   const severity = Math.max(1, Math.min(4, alert.severity));
-  const kind = make("span", "kind", make("b", "", words(alert.detector)), ` ${alert.kind}`);
+  const kind = make("span", "kind", make("b", "", words(alert.detector)), ` ${words(alert.kind)}`);
   const what = make("span", "what", alert.summary);
   what.title = alert.summary;
   const summary = make("summary", "", clock(alert), make("span", `sev s${severity}`, SEVERITY[severity]), kind, who(alert), what, make("span", "times", alert.occurrences > 1 ? `×${whole(alert.occurrences)}` : ""));
@@ -584,25 +597,37 @@ function holdText() {
   set($("hold"), held ? (pending.length ? `Held, ${whole(pending.length)} new` : "Held") : "Hold");
 }
 
+// Another run of the program: what is here may not be there any more, and the stream of the old one is gone.
+function restarted() {
+  before = null;
+  alerts.length = 0;
+  pending = [];
+  seen.clear();
+  live = false;
+  source?.close();
+  follow();
+}
+
 // The newest first, then the stream from there. EventSource comes again by itself after a broken connection and names its
 // place; only when the server refuses that place (retention, another store) do we begin anew.
-let live = false, source = null;
+let live = false, source = null, follower = 0;
 async function follow() {
+  const me = ++follower; // Only the latest may go on: a restart may begin one while another waits.
+  const again = () => setTimeout(() => { if (me === follower) follow(); }, 2000);
   try {
     const page = await ask("/v1/alerts?newest=500");
+    if (me !== follower) return;
     page.items.forEach(arrived);
-    end = page.next;
     take();
     live = true;
-    source = new EventSource(`/v1/alerts/stream?after=${encodeURIComponent(end)}`);
-    source.addEventListener("alert", (event) => { arrived(JSON.parse(event.data)); if (held) holdText(); });
-    source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return;
-      source.close();
-      setTimeout(follow, 2000);
+    const stream = new EventSource(`/v1/alerts/stream?after=${encodeURIComponent(page.next)}`);
+    source = stream;
+    stream.addEventListener("alert", (event) => { arrived(JSON.parse(event.data)); if (held) holdText(); });
+    stream.addEventListener("error", () => {
+      if (stream.readyState === EventSource.CLOSED) again();
     });
   } catch {
-    setTimeout(follow, 2000);
+    again();
   }
 }
 
@@ -632,7 +657,7 @@ async function tick() {
       ]);
       turn++;
       connection(true);
-      if (lastStatus && lastStatus.started !== status.started) { before = null; alerts.length = 0; seen.clear(); }
+      if (lastStatus && lastStatus.started !== status.started) restarted();
       lastStatus = status;
       showStatus(status, workers.items);
       showWorkers(workers.items);

@@ -28,6 +28,9 @@ export function nice(value) {
   return (step <= 1 ? 1 : step <= 2 ? 2 : step <= 5 ? 5 : 10) * power;
 }
 
+// Samples that a chart has room for at least: a young history stands at the right and does not fill the width.
+const ROOM = 60;
+
 // A line over its own area, without axes. `values` may hold null for what is not known.
 export function sparkline(host, values, colour) {
   const canvas = frame(host);
@@ -41,7 +44,8 @@ export function sparkline(host, values, colour) {
     const points = [];
     values.forEach((value, index) => {
       if (value === null) return;
-      const x = (index / (values.length - 1)) * width;
+      const slots = Math.max(values.length, ROOM) - 1;
+      const x = ((index + slots + 1 - values.length) / slots) * width;
       points.push(`${x.toFixed(1)},${(height - 2 - ((value - floor) / span) * (height - 6)).toFixed(1)}`);
     });
     const start = points[0].split(",")[0], end = points.at(-1).split(",")[0];
@@ -62,8 +66,8 @@ export function stacked(host, series, times, format, label) {
   const left = 52, bottom = 20, top = 8, plot = { width: width - left - 4, height: height - bottom - top };
   root.setAttribute("aria-label", label);
   const totals = times.map((_, index) => series.reduce((sum, one) => sum + (one.values[index] ?? 0), 0));
-  const step = nice(Math.max(...totals, 1e-9) / 3.4), high = step * Math.max(1, Math.ceil(Math.max(...totals) / step));
-  const first = times[0] ?? 0, last = times.at(-1) ?? 1, span = last - first || 1;
+  const step = nice(Math.max(...totals, 3) / 3.4), high = step * Math.max(1, Math.ceil(Math.max(...totals) / step));
+  const last = times.at(-1) ?? 0, first = Math.min(times[0] ?? 0, last - ROOM * 1000), span = last - first;
   const x = (time) => left + ((time - first) / span) * plot.width;
   const y = (value) => top + plot.height - (value / high) * plot.height;
   for (let value = 0; value <= high * 1.001; value += step) {

@@ -381,7 +381,7 @@ pub struct TopFlow {
     pub first_seen: Timestamp,
     /// Latest packet.
     pub last_seen: Timestamp,
-    /// Bits a second lately, both ways.
+    /// Bits a second over its life, both ways; lives shorter than a second count as one.
     pub bits_per_second: f64,
     /// Latest model score, where it was scored.
     pub score: Option<f32>,

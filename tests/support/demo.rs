@@ -22,6 +22,8 @@ pub struct DemoSystem {
     /// A leak of frames and a dead model, for the red states.
     pub broken: AtomicBool,
     pub ready: AtomicBool,
+    /// How often it was started anew.
+    pub restarts: AtomicU64,
     /// Worker of each queue.
     place: Mutex<Vec<u16>>,
 }
@@ -31,6 +33,7 @@ impl DemoSystem {
         DemoSystem {
             tick: AtomicU64::new(240),
             broken: AtomicBool::new(false),
+            restarts: AtomicU64::new(0),
             ready: AtomicBool::new(true),
             place: Mutex::new(vec![0, 0, 1, 1]),
         }
@@ -252,7 +255,7 @@ impl System for DemoSystem {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             mode: "run".into(),
-            started: START,
+            started: START.after(self.restarts.load(Relaxed)),
             now,
             uptime_seconds: self.seconds(),
             ready: self.ready.load(Relaxed),

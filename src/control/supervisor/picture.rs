@@ -363,7 +363,8 @@ fn top_flow(queue: QueueId, flow: &FlowSummary) -> TopFlow {
         bytes: flow.bytes,
         first_seen: flow.first_seen,
         last_seen: flow.last_seen,
-        bits_per_second: if seconds > 0.0 { bits / seconds } else { 0.0 },
+        // Over a second at least: ten packets within a millisecond are no hundred megabits a second.
+        bits_per_second: bits / seconds.max(1.0),
         score: (flow.score > 0.0).then_some(flow.score),
         state: state_name(flow.state).into(),
     }
