@@ -102,6 +102,53 @@ fn feature_rows_are_a_table() {
     assert!(text.lines().count() > 87, "a row for every flow at least");
 }
 
+/// Ctrl-C ends a replay at its present place: the lines are whole, the statistics are there, the books close.
+#[test]
+fn an_interrupted_replay_leaves_whole_lines_and_a_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("slow.pcap");
+    // Classic pcap: two datagrams at once and one an hour later, which nobody waits for.
+    let frame: Vec<u8> = [
+        &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0][..],
+        &[10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4],
+    ]
+    .concat();
+    let mut bytes: Vec<u8> =
+        [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
+    for second in [1_700_000_000_u32, 1_700_000_000, 1_700_003_600] {
+        let length = frame.len() as u32;
+        bytes.extend([second, 0, length, length].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(&frame);
+    }
+    std::fs::write(&capture, bytes).unwrap();
+    for workers in ["1", "2"] {
+        let eve = folder.path().join(workers);
+        let child = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["replay", "--no-model", "--json", "--speed", "1x", "--workers", workers, "--eve"])
+            .args([&eve, &capture])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The file is made when everything is ready to be interrupted.
+        while !eve.exists() {
+            std::thread::yield_now();
+        }
+        let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{error}");
+        assert!(error.contains("interrupted"), "{error}");
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&summary["interrupted"], &summary["loss_equation_closed"]), (&true.into(), &true.into()));
+        assert!(summary["packets"].as_u64().unwrap() <= 2, "the third is an hour away");
+        let text = std::fs::read_to_string(&eve).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(text.ends_with('\n') && lines.last().unwrap()["event_type"] == "stats", "{text}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();

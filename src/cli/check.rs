@@ -44,7 +44,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             if plan.interfaces.is_empty() {
                 println!("  capture  no interface: name one with [[interface]] or `shrike run -i NAME`");
             }
+            match &plan.workers.cores {
+                Some(cores) => println!("  workers  on cores {cores:?}"),
+                None => println!("  workers  on every core but the first"),
+            }
             println!("  flows    {} per queue", plan.engine.flow.capacity);
+            match &plan.model.manifest {
+                _ if !plan.model.enabled => println!("  model    none, by decision"),
+                Some(manifest) => println!("  model    {}", manifest.display()),
+                None => println!("  model    the one that comes with shrike"),
+            }
             println!("  alerts   {} (at most {})", plan.alerts.store.display(), plan.alerts.keep);
             println!("  http     http://{}/", plan.http.listen);
             Ok(())

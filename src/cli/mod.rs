@@ -8,6 +8,7 @@ mod client;
 pub mod demo;
 mod doctor;
 mod interface;
+mod line;
 pub mod observe;
 mod replay;
 mod run;
@@ -26,6 +27,8 @@ pub enum Failure {
     Findings(String),
     /// 4: the process lacks a right.
     NotPermitted(anyhow::Error),
+    /// 130, as shells count SIGINT: somebody ended it before it was done; what it wrote is whole, of a part.
+    Interrupted(String),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Usage(cause)) => (2, format!("{cause:#}")),
         Err(Failure::Findings(text)) => (3, text),
         Err(Failure::NotPermitted(cause)) => (4, format!("{cause:#}")),
+        Err(Failure::Interrupted(text)) => (130, text),
     };
     eprintln!("shrike: {message}");
     ExitCode::from(code)

@@ -3,7 +3,7 @@
 mod eve;
 mod rows;
 
-use super::Failure;
+use super::{Failure, line};
 use crate::config;
 use crate::control::alert::Alert;
 use crate::control::export::ModelName;
@@ -63,6 +63,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut engine = super::run::engine(&plan, model.as_ref());
     engine.export_flows = arguments.eve.is_some();
     let paced = arguments.speed == "1x";
+    let stop = super::run::stop_flag()?;
     let settings = Settings {
         files: arguments.files.clone(),
         workers: arguments.workers.into(),
@@ -73,9 +74,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         model: model.as_ref(),
         rows: arguments.features.is_some(),
         secret: None,
+        stop: Some(&stop),
     };
     let mut output = Output {
-        print_alerts: !arguments.json,
+        alerts: (!arguments.json).then(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         progress: progress(&arguments),
         eve: match &arguments.eve {
             Some(path) => Some(EveFile::create(path, model.as_ref().map(name), paced)?),
@@ -92,10 +94,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         tracing::warn!("{finding}");
     }
     print(&outcome, arguments.json);
-    if outcome.loss_equation_closed() {
-        return Ok(());
+    if !outcome.loss_equation_closed() {
+        let reason = "the loss equation does not close: frames were read that no counter accounts for";
+        return Err(Failure::Findings(reason.into()));
     }
-    Err(Failure::Findings("the loss equation does not close: frames were read that no counter accounts for".into()))
+    if outcome.report.is_stopped() {
+        return Err(Failure::Interrupted("interrupted: what stands above is of a part of the capture".into()));
+    }
+    Ok(())
 }
 
 fn name(model: &Model) -> ModelName {
@@ -120,7 +126,8 @@ fn progress(arguments: &Arguments) -> ProgressBar {
 
 /// Where a replay's findings go.
 struct Output {
-    print_alerts: bool,
+    /// Print alerts, in colour or not.
+    alerts: Option<bool>,
     progress: ProgressBar,
     eve: Option<EveFile>,
     rows: Option<RowFile>,
@@ -141,10 +148,8 @@ impl Output {
 
 impl Sink for Output {
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
-        if self.print_alerts {
-            let Alert { evidence, .. } = alert;
-            let (time, detector) = (evidence.time.to_rfc3339(), evidence.detector.name());
-            self.progress.suspend(|| println!("{time}  {detector:<11} {}", evidence.summary));
+        if let Some(colour) = self.alerts {
+            self.progress.suspend(|| println!("{}", line::compact(alert, colour)));
         }
         match &mut self.eve {
             Some(eve) => eve.alert(alert),
@@ -204,15 +209,28 @@ fn print(outcome: &Outcome, json: bool) {
             "steps_back": outcome.report.steps_back(),
             "findings": findings,
             "findings_beyond": beyond,
+            "interrupted": outcome.report.is_stopped(),
             "latency_ns": super::run::latency_json(&outcome.latency),
         });
         println!("{summary}");
         return;
     }
-    let closed = if outcome.loss_equation_closed() { "closed" } else { "OPEN" };
     println!(
-        "{packets} packets, {flows} flows, {scored} rows scored in {:.3} s ({rate:.0} packets/s); alerts {alerts:?}; \
-         loss equation {closed}",
-        outcome.seconds
+        "{} packets, {} flows, {} rows scored in {:.3} s ({} packets/s); loss equation {}",
+        line::grouped(packets),
+        line::grouped(flows),
+        line::grouped(scored),
+        outcome.seconds,
+        line::grouped(rate as u64),
+        if outcome.loss_equation_closed() { "closed" } else { "OPEN" }
     );
+    let list = |counts: &mut dyn Iterator<Item = (&str, u64)>| {
+        let some: Vec<_> = counts
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{} {}", line::grouped(count), name.replace('_', " ")))
+            .collect();
+        if some.is_empty() { "none".to_owned() } else { some.join(", ") }
+    };
+    println!("alerts: {}", list(&mut alerts.into_iter()));
+    println!("drops:  {}", list(&mut outcome.drops().into_iter()));
 }

@@ -25,6 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Arguments of `shrike run`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  shrike run -i eth1                           all queues of eth1; live page and API at http://127.0.0.1:7470/
+  shrike run -i eth1 -i veth0@lab --cores 2,3  two interfaces, one in another network namespace, on two cores
+  shrike run -c /etc/shrike.toml               as configured (shrike check shows what that comes to)")]
 pub struct Arguments {
     /// Configuration file; the defaults need none.
     #[arg(short, long)]
@@ -166,7 +170,7 @@ fn plan(arguments: &Arguments) -> Result<Config, Failure> {
 }
 
 /// A flag that SIGINT and SIGTERM raise; a second signal ends the process at once.
-fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+pub fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("watch for signals")?;

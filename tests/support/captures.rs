@@ -93,6 +93,7 @@ pub fn replay_with(
         usual: None,
         rows: false,
         secret: Some([0x0123_4567_89ab_cdef, 2, 3, 4]),
+        stop: None,
     };
     let mut collected = Collected::default();
     let outcome = replay_reader(&settings, reader, &mut collected).expect("a replay");

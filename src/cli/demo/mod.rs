@@ -105,10 +105,10 @@ fn model_obstacle() -> Option<String> {
 
 /// What a failed subcommand would have said.
 fn words(failure: &super::Failure) -> String {
-    use super::Failure::{Findings, NotPermitted, Runtime, Usage};
+    use super::Failure::{Findings, Interrupted, NotPermitted, Runtime, Usage};
     match failure {
         Runtime(cause) | Usage(cause) | NotPermitted(cause) => format!("{cause:#}"),
-        Findings(text) => text.clone(),
+        Findings(text) | Interrupted(text) => text.clone(),
     }
 }
 

@@ -23,6 +23,7 @@ use anyhow::Context;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What to replay, and how.
@@ -45,6 +46,9 @@ pub struct Settings<'a> {
     pub rows: bool,
     /// Keys of the hashes; `None`: the fixed ones of every replay.
     pub secret: Option<[u64; 4]>,
+    /// Raised by somebody who wants it to end early: what was read until then is finished as at the end of a capture. A
+    /// pipe that says nothing is noticed at its next frame.
+    pub stop: Option<&'a AtomicBool>,
 }
 
 /// Receives what a replay finds, in an order that does not depend on the number of workers (alerts) or does (flows, rows).
@@ -250,6 +254,9 @@ fn drain(
             if !lane.ended && !worked && lane.up.is_abandoned() && lane.up.waiting() == 0 {
                 anyhow::bail!("the worker of queue {} ended before its capture", lane.id.0);
             }
+        }
+        if settings.stop.is_some_and(|stop| stop.load(Relaxed)) {
+            report.stop();
         }
         if next_progress.elapsed() >= Duration::from_millis(100) {
             next_progress = std::time::Instant::now();

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, FindingKind, Findings};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// Counts and findings of one sequence of captures; shared between the reading thread and those who report.
@@ -14,6 +14,7 @@ pub struct Report {
     steps_back: AtomicU64,
     /// Bytes of files that are done with, and of the present one.
     consumed: [AtomicU64; 2],
+    stopped: AtomicBool,
     findings: Mutex<Findings>,
 }
 
@@ -47,6 +48,16 @@ impl Report {
     pub fn findings(&self) -> (Vec<Finding>, u64) {
         let findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         (findings.kept().to_vec(), findings.beyond())
+    }
+
+    /// Asks the reader to end before its files do; what it has given out stays accounted for.
+    pub fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Has somebody asked it to end?
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
     }
 
     pub(super) fn begin_file(&self) {

@@ -61,6 +61,10 @@ impl Source for PcapSource {
         if self.count > 0 || self.ended {
             return Received { ended: self.ended, ..Received::default() };
         }
+        if self.reader.report_ref().is_stopped() {
+            (self.early, self.ended) = (None, true);
+            return Received { ended: true, ..Received::default() };
+        }
         let (mut count, mut bytes) = (0, 0_u64);
         for place in self.held.iter_mut().take(cap) {
             let record = match self.early.take() {

@@ -150,6 +150,9 @@ where
                 }
             };
             self.await_due(record.time, latest);
+            if self.reader.report_ref().is_stopped() {
+                break;
+            }
             let start = record.start as usize;
             let bytes = self.reader.buffer().get(start..start + record.captured as usize).unwrap_or_default();
             let time = Timestamp(record.time);
@@ -185,7 +188,7 @@ where
 
     /// At the capture's own speed: sleeps until `time` is due, telling the queues meanwhile how far it has come.
     fn await_due(&mut self, time: u64, latest: u64) {
-        while let Some(rest) = self.pace.until(time) {
+        while let Some(rest) = self.pace.until(time).filter(|_| !self.reader.report_ref().is_stopped()) {
             self.tell(self.pace.reached().unwrap_or(latest).min(time), Tell::Everyone);
             std::thread::sleep(rest.min(Duration::from_nanos(TICK_NS)));
         }

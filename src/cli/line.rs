@@ -1,0 +1,127 @@
+//! One alert as a line for people. Text from the wire is made harmless for the terminal before it is printed.
+
+use crate::control::alert::Alert;
+use crate::units::{SECOND, Timestamp};
+use std::fmt::Write as _;
+
+/// `2026-11-21 14:03:22.123  HIGH  flood/syn  -> 10.0.0.9:443  10.0.0.9 gets 182 400 SYN a second  x10  syn_per_second 182400 > 1200`
+pub(super) fn compact(alert: &Alert, colour: bool) -> String {
+    let evidence = &alert.evidence;
+    let paint = |code: &str, text: &str| {
+        if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    };
+    let (word, code) = match evidence.severity {
+        1 => ("HIGH  ", "1;31"),
+        2 => ("MEDIUM", "1;33"),
+        3 => ("LOW   ", "36"),
+        _ => ("INFO  ", "2"),
+    };
+    let what = format!("{}/{}", evidence.detector.name(), harmless(&evidence.kind));
+    let source = evidence.source.map(|source| source.to_string()).unwrap_or_default();
+    let target = match (evidence.target, evidence.port) {
+        (Some(target), Some(port)) if target.is_ipv6() => format!("[{target}]:{port}"),
+        (Some(target), Some(port)) => format!("{target}:{port}"),
+        (Some(target), None) => target.to_string(),
+        (None, Some(port)) => format!("*:{port}"),
+        (None, None) => "*".to_owned(),
+    };
+    let mut line = format!(
+        "{}  {}  {}  {}",
+        paint("2", &clock(evidence.time)),
+        paint(code, word),
+        paint("1", &format!("{what:<22}")),
+        paint("1", format!("{source} -> {target}").trim_start()),
+    );
+    let _ = write!(line, "  {}", harmless(&evidence.summary));
+    if alert.occurrences > 1 {
+        line += &paint("35", &format!("  x{}", alert.occurrences));
+    }
+    let terms: Vec<_> = evidence
+        .terms
+        .iter()
+        .filter_map(|term| term.threshold.map(|threshold| (term, threshold)))
+        .map(|(term, threshold)| {
+            let sign = if term.value >= threshold { '>' } else { '<' };
+            format!("{} {} {sign} {}", harmless(&term.name), short(term.value), short(threshold))
+        })
+        .collect();
+    if !terms.is_empty() {
+        line += &paint("2", &format!("  [{}]", terms.join(", ")));
+    }
+    line
+}
+
+/// Date and time to the millisecond, UTC.
+fn clock(time: Timestamp) -> String {
+    let text = Timestamp(time.0 / (SECOND / 1_000) * (SECOND / 1_000)).to_rfc3339();
+    text.get(..23).unwrap_or(&text).replace('T', " ")
+}
+
+/// A count with its thousands apart: `12 345 678`.
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Four digits are enough to compare a value with its threshold.
+fn short(value: f64) -> String {
+    if value.abs() >= 1e7 || (value != 0.0 && value.abs() < 1e-3) {
+        format!("{value:.2e}")
+    } else if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+/// Text from outside must not steer the terminal: control characters (escape sequences begin with one), and those that
+/// turn the direction of writing, are shown as what they are.
+pub(super) fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns || matches!(character, '\u{2028}' | '\u{2029}') {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::store::tests::alert;
+
+    #[test]
+    fn thousands_stand_apart() {
+        let texts = [0, 999, 1_000, 12_345, 123_456, 1_234_567].map(grouped);
+        assert_eq!(texts, ["0", "999", "1 000", "12 345", "123 456", "1 234 567"]);
+    }
+
+    #[test]
+    fn a_compact_line_says_all_and_steers_no_terminal() {
+        let mut one = alert("a", 2);
+        one.occurrences = 10;
+        one.evidence.source = Some("2001:db8::1".parse().unwrap());
+        one.evidence.target = Some("10.0.0.9".parse().unwrap());
+        one.evidence.port = Some(22);
+        one.evidence.summary = "x\u{1b}[2J\u{202e}\ny".into();
+        let line = compact(&one, false);
+        assert_eq!(
+            line,
+            "1970-01-01 00:00:00.000  MEDIUM  scan/vertical           2001:db8::1 -> 10.0.0.9:22  \
+             x\\u{1b}[2J\\u{202e}\\u{a}y  x10  [ports 9 > 5]"
+        );
+        let painted = compact(&one, true);
+        assert!(painted.contains("\x1b[1;33mMEDIUM\x1b[0m") && !painted.contains('\n'));
+    }
+}
