@@ -129,10 +129,11 @@ mod tests {
     #[test]
     fn live_a_score_is_an_alert_before_any_watermark() {
         let mut live = pipeline(Scores::AtOnce);
-        live.push(QueueId(0), score(1_300, 7, 80));
+        // Three flows make their source suspect.
+        (80..83).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
         assert_eq!(live.take_alerts().len(), 1);
         let mut replay = pipeline(Scores::WithTheirWindow);
-        replay.push(QueueId(0), score(1_300, 7, 80));
+        (80..83).for_each(|port| replay.push(QueueId(0), score(1_300, 7, port)));
         replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND - 1)));
         assert_eq!(replay.take_alerts().len(), 0);
         replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND)));
@@ -142,7 +143,7 @@ mod tests {
     proptest! {
         #[test]
         fn one_queue_gives_the_same_alerts_whenever_scores_are_released(
-            steps in proptest::collection::vec((0_u64..700, 0_u32..40, 1_u16..4, 0_u32..3), 1..300),
+            steps in proptest::collection::vec((0_u64..700, 0_u32..30, 1_u16..20, 0_u32..3), 1..300),
         ) {
             let run = |scores| {
                 let mut pipeline = pipeline(scores);
@@ -165,7 +166,9 @@ mod tests {
                 alerts.sort_by(|left, right| (&left.id, left.occurrences).cmp(&(&right.id, right.occurrences)));
                 alerts
             };
-            prop_assert_eq!(run(Scores::AtOnce), run(Scores::WithTheirWindow));
+            let held = run(Scores::WithTheirWindow);
+            prop_assert!(steps.len() < 100 || !held.is_empty());
+            prop_assert_eq!(run(Scores::AtOnce), held);
         }
     }
 }
