@@ -324,6 +324,10 @@ fn benign_sessions_are_no_guesses() {
         let at = u64::from(number) * 5 * MS;
         backend.session(at, host(1), (host(5), 3306), 300 + number % 100, 800, 3 * MS);
         backend.session(at, host(1), (host(6), 9000), 300, 500, 4 * MS);
+        // A small file that is fetched again and again.
+        if number % 20 == 0 {
+            backend.session(at, host(1), (host(9), 21), 70, 220 + number / 20 % 2, 60 * MS);
+        }
         // A cache that is asked over a new connection each time, and says little.
         backend.session(at, host(1), (host(8), 6379), 40 + number % 30, 5, 2 * MS);
         backend.session(at, host(1), (host(7), 25), 5000, 400, 30 * MS);

@@ -181,6 +181,9 @@ pub struct Settings {
     pub ssh_request_bytes_min: f64,
     /// As `ssh_bytes`, for FTP control connections.
     pub ftp_bytes: u64,
+    /// FTP: distinct request sizes at least, unless the server is slow to refuse (`other_duration_ms_min`). Fetching one
+    /// small file over and over says as little as failing does, and always the same.
+    pub ftp_request_sizes_min: f64,
     /// As `ssh_bytes`, for Telnet.
     pub telnet_bytes: u64,
     /// As `ssh_bytes`, for SMTP, POP3 and IMAP.
@@ -248,6 +251,7 @@ impl Default for Settings {
             ssh_bytes: 5120,
             ssh_request_bytes_min: 512.0,
             ftp_bytes: 512,
+            ftp_request_sizes_min: 2.0,
             telnet_bytes: 2048,
             mail_bytes: 768,
             smb_bytes: 1536,
@@ -491,7 +495,10 @@ impl Seen {
             }
             // A client that mostly gets in is a client that works.
             _ => {
-                self.mean_request >= settings.request_bytes_min(service)
+                (service != Service::Ftp
+                    || self.request_sizes >= settings.ftp_request_sizes_min
+                    || self.mean_duration_ms >= settings.other_duration_ms_min)
+                    && self.mean_request >= settings.request_bytes_min(service)
                     && self.larger <= self.failed
                     && (self.answer_sizes < 1.5
                         || self.failed >= self.answer_sizes * settings.login_sessions_per_size_min)
