@@ -112,3 +112,31 @@ fn live_a_queue_that_another_process_holds_is_named_and_taken_up_when_free() {
     assert_eq!(summary["drops"]["passed_no_socket"], passed, "{summary:#}");
     assert_eq!(summary["degraded"], serde_json::json!([]), "{summary:#}");
 }
+
+/// A second `shrike run` on the same interface names the first, and leaves it alone.
+#[test]
+fn live_a_second_shrike_names_the_first() {
+    if !support::privileged("live_a_second_shrike_names_the_first") {
+        return;
+    }
+    let bed = Bed::new(1);
+    let first = Shrike::start(&bed, "copy");
+    let folder = tempfile::tempdir().unwrap();
+    let second = Command::new(env!("CARGO_BIN_EXE_shrike"))
+        .args(["run", "--no-model", "--listen", "127.0.0.1:0", "-i", &format!("rx0@{}", bed.sensor), "--store"])
+        .arg(folder.path().join("alerts.db"))
+        .env_remove("SHRIKE_CONFIG")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    for part in [&format!("{}/rx0", bed.sensor), &format!("(process {})", first.child.id()), "stop that process"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let mut sender = Sender::open(&bed, 100, 64);
+    sender.send_paced(1_000, 50_000);
+    let settings = InterfaceSettings { namespace: Some(bed.sensor.clone()), ..InterfaceSettings::new("rx0") };
+    let reader = CounterReader::open(&pin_path(&settings)).unwrap();
+    until("the first goes on", || reader.accounts()[0].frames_received, |received| *received == sender.sent);
+    assert_eq!(first.terminate()["loss_equation_closed"], true);
+}

@@ -515,6 +515,7 @@ fn live_refusals_name_cause_and_remedy() {
     let other = InterfaceSettings { instance: format!("{}-other", good.instance), ..good.clone() };
     let error = Interface::attach(&other).map(drop).unwrap_err();
     assert!(matches!(error, XdpError::Foreign { .. }) && error.to_string().contains("xdp off"), "{error}");
+    assert!(error.to_string().contains(&format!("instance {:?}", good.instance)), "{error}");
     drop(interface);
     assert_clean(&bed, &good);
     assert_clean(&bed, &other);

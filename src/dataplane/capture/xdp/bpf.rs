@@ -80,9 +80,14 @@ fn link_info(link: BorrowedFd<'_>) -> Option<libbpf_sys::bpf_link_info> {
     (result == 0).then_some(info)
 }
 
+/// Kernel id of the program under a link.
+pub(super) fn link_program(link: BorrowedFd<'_>) -> Option<u32> {
+    link_info(link).map(|info| info.prog_id)
+}
+
 /// The tag of the program under a link.
 pub(super) fn program_tag_of_link(link: BorrowedFd<'_>) -> Option<[u8; 8]> {
-    let id = link_info(link)?.prog_id;
+    let id = link_program(link)?;
     program_tag(libbpf_rs::Program::fd_from_id(id).ok()?.as_fd())
 }
 

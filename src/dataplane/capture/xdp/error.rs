@@ -79,14 +79,16 @@ pub enum XdpError {
     },
     /// Another `shrike` holds the interface's pins.
     #[error(
-        "attach to {interface}: another running shrike has it under instance {instance:?}; stop that one, or watch \
-             another interface"
+        "attach to {interface}: another running shrike has it under instance {instance:?}: {holders}; stop that process, \
+             or watch another interface"
     )]
     Taken {
         /// Interface.
         interface: String,
         /// Instance.
         instance: String,
+        /// Who it may be.
+        holders: String,
     },
     /// The kernel would not take the program or its maps.
     #[error(
@@ -101,8 +103,9 @@ pub enum XdpError {
     },
     /// Somebody else's XDP program sits there.
     #[error(
-        "attach to {interface}: XDP program {program} is there already ({cause}); remove it with `{prefix}ip link set \
-             dev {name} xdp off`, or `bpftool link detach` if a link holds it"
+        "attach to {interface}: XDP program {program}{} is there already ({cause}); remove it with `{prefix}ip link set \
+             dev {name} xdp off`, or `bpftool link detach` if a link holds it",
+        owner.as_ref().map(|instance| format!(" of shrike's instance {instance:?}")).unwrap_or_default()
     )]
     Foreign {
         /// Interface.
@@ -111,6 +114,8 @@ pub enum XdpError {
         name: String,
         /// Id of the program there.
         program: u32,
+        /// The instance of shrike that pinned it, if it is one.
+        owner: Option<String>,
         /// Cause.
         cause: io::Error,
         /// What runs a command in its namespace.

@@ -8,7 +8,7 @@ use std::path::Path;
 /// `XDP_UMEM_PGOFF_FILL_RING` (include/uapi/linux/if_xdp.h), as `/proc/PID/maps` writes it.
 const FILL_RING: &str = "100000000";
 /// Most processes named.
-const NAMED: usize = 4;
+const NAMED: usize = 8;
 
 /// Other processes with AF_XDP sockets, as `name (process 12)`, or that none was found.
 pub(super) fn holders() -> String {

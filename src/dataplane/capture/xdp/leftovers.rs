@@ -4,8 +4,9 @@
 //! kills it. Pins of a dead process wait for the next start on their interface, which takes them over. Where the interface
 //! is gone as well, nobody would: the next start of any instance under the same directory removes them.
 
-use super::bpf::{link_index, object_get};
+use super::bpf::{link_index, link_program, object_get};
 use super::error::XdpError;
+use super::holders::holders;
 use super::interface::pin_path;
 use super::program;
 use super::settings::InterfaceSettings;
@@ -31,7 +32,11 @@ pub(super) fn take_lock(settings: &InterfaceSettings) -> Result<UnixDatagram, Xd
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    lock(&path).map_err(|_| XdpError::Taken { interface: settings.label(), instance: settings.instance.clone() })
+    lock(&path).map_err(|_| XdpError::Taken {
+        interface: settings.label(),
+        instance: settings.instance.clone(),
+        holders: holders(),
+    })
 }
 
 fn lock(path: &Path) -> io::Result<UnixDatagram> {
@@ -62,6 +67,15 @@ pub(super) fn sweep(pin_directory: &Path) {
             tracing::debug!(path = %root.display(), %error, "an instance's BPF file system was left");
         }
     }
+}
+
+/// The instance under whose name a program is pinned.
+pub(super) fn instance_of(pin_directory: &Path, program: u32) -> Option<String> {
+    let pinned = |path: PathBuf| {
+        object_get(&path.join("link")).ok().and_then(|link| link_program(link.as_fd())).is_some_and(|id| id == program)
+    };
+    let root = folders(pin_directory).find(|root| folders(root).any(pinned))?;
+    Some(root.file_name()?.to_string_lossy().into_owned())
 }
 
 fn folders(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {

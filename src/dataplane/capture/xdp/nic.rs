@@ -1,6 +1,7 @@
 //! What is attached to at present: the program on an interface, sockets inside its namespace, and what was changed there.
 
 use super::error::XdpError;
+use super::leftovers;
 use super::napi;
 use super::program::{AttachMode, Program};
 use super::rss::{self, SymmetricRss};
@@ -165,6 +166,7 @@ fn attach_error(
             interface,
             name: settings.name.clone(),
             program: link.xdp_program,
+            owner: leftovers::instance_of(&settings.pin_directory, link.xdp_program),
             cause,
             prefix: namespace.command_prefix(),
         },
