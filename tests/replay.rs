@@ -75,6 +75,41 @@ fn the_summary_has_what_it_promises() {
     assert!(finding["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()));
 }
 
+/// Classic pcap with microseconds over these records: second, frame, length on the wire.
+fn classic(records: &[(u32, &[u8], u32)]) -> Vec<u8> {
+    let header = [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1];
+    let mut bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    for (second, frame, wire) in records {
+        bytes.extend([*second, 0, frame.len() as u32, *wire].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(*frame);
+    }
+    bytes
+}
+
+/// A datagram to port 53.
+fn datagram() -> Vec<u8> {
+    [
+        &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0][..],
+        &[10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4],
+    ]
+    .concat()
+}
+
+#[test]
+fn frames_cut_by_the_snap_length_are_counted_and_decoded() {
+    let frame = datagram();
+    let (whole, cut) = (frame.len() as u32, &frame[..frame.len() - 4]);
+    let capture = classic(&[(1_700_000_000, &frame, whole), (1_700_000_000, cut, whole), (1_700_000_001, cut, whole)]);
+    for workers in ["1", "2"] {
+        let summary = json(&replay(&["-", "--json", "--workers", workers], &capture));
+        assert_eq!(
+            (&summary["frames_snapped"], &summary["packets"], &summary["flows"]),
+            (&2.into(), &3.into(), &1.into())
+        );
+        assert!(summary["drops"].as_object().unwrap().values().all(|count| *count == 0), "{summary}");
+    }
+}
+
 #[test]
 fn a_pipe_and_several_files_read_like_files() {
     let day = golden("day.pcap.gz");
@@ -107,20 +142,10 @@ fn feature_rows_are_a_table() {
 fn an_interrupted_replay_leaves_whole_lines_and_a_summary() {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("slow.pcap");
-    // Classic pcap: two datagrams at once and one an hour later, which nobody waits for.
-    let frame: Vec<u8> = [
-        &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0][..],
-        &[10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4],
-    ]
-    .concat();
-    let mut bytes: Vec<u8> =
-        [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
-    for second in [1_700_000_000_u32, 1_700_000_000, 1_700_003_600] {
-        let length = frame.len() as u32;
-        bytes.extend([second, 0, length, length].iter().flat_map(|word| word.to_le_bytes()));
-        bytes.extend(&frame);
-    }
-    std::fs::write(&capture, bytes).unwrap();
+    // Two datagrams at once and one an hour later, which nobody waits for.
+    let (frame, length) = (datagram(), datagram().len() as u32);
+    let at = |second| (second, &frame[..], length);
+    std::fs::write(&capture, classic(&[at(1_700_000_000), at(1_700_000_000), at(1_700_003_600)])).unwrap();
     for workers in ["1", "2"] {
         let eve = folder.path().join(workers);
         let child = Command::new(env!("CARGO_BIN_EXE_shrike"))

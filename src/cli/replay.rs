@@ -206,6 +206,7 @@ fn print(outcome: &Outcome, json: bool) {
             "loss_equation_closed": outcome.loss_equation_closed(),
             "queues": outcome.queues,
             "files": outcome.report.files(),
+            "frames_snapped": outcome.report.snapped(),
             "steps_back": outcome.report.steps_back(),
             "findings": findings,
             "findings_beyond": beyond,
@@ -233,4 +234,10 @@ fn print(outcome: &Outcome, json: bool) {
     };
     println!("alerts: {}", list(&mut alerts.into_iter()));
     println!("drops:  {}", list(&mut outcome.drops().into_iter()));
+    if outcome.report.snapped() > 0 {
+        println!(
+            "cut by the snap length: {} packets, decoded as far as they go",
+            line::grouped(outcome.report.snapped())
+        );
+    }
 }

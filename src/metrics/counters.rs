@@ -108,8 +108,6 @@ counters! {
     ExchangeFull = "exchange_full", Detail;
     /// Window entries given out early because the per-worker window table was full.
     WindowsEvicted = "windows_evicted", Detail;
-    /// Frames that the source held truncated (snap length) and that were decoded as far as they go.
-    FramesSnapped = "frames_snapped", Detail;
 }
 
 /// Cells that [`CounterMemory`] needs: one per counter, and a sequence number behind them.

@@ -11,6 +11,7 @@ pub struct Report {
     files: AtomicU64,
     packets: AtomicU64,
     bytes: AtomicU64,
+    snapped: AtomicU64,
     steps_back: AtomicU64,
     /// Bytes of files that are done with, and of the present one.
     consumed: [AtomicU64; 2],
@@ -32,6 +33,11 @@ impl Report {
     /// Their bytes on the wire.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Frames that the file holds cut short (snap length); they are decoded as far as they go.
+    pub fn snapped(&self) -> u64 {
+        self.snapped.load(Relaxed)
     }
 
     /// Bytes of the files themselves taken so far (compressed ones where they are compressed): how far the reader is.
@@ -72,11 +78,14 @@ impl Report {
         present.store(bytes, Relaxed);
     }
 
-    /// Adds a burst: two adds whatever its size.
+    /// Adds a burst: two adds whatever its size, a third where frames were cut.
     #[inline]
-    pub(super) fn add(&self, packets: u64, bytes: u64) {
+    pub(super) fn add(&self, packets: u64, bytes: u64, snapped: u64) {
         self.packets.fetch_add(packets, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
+        if snapped > 0 {
+            self.snapped.fetch_add(snapped, Relaxed);
+        }
     }
 
     #[cold]

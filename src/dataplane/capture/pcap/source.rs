@@ -65,7 +65,7 @@ impl Source for PcapSource {
             (self.early, self.ended) = (None, true);
             return Received { ended: true, ..Received::default() };
         }
-        let (mut count, mut bytes) = (0, 0_u64);
+        let (mut count, mut bytes, mut snapped) = (0, 0_u64, 0);
         for place in self.held.iter_mut().take(cap) {
             let record = match self.early.take() {
                 Some(record) => record,
@@ -86,11 +86,12 @@ impl Source for PcapSource {
             *place = record;
             count += 1;
             bytes += u64::from(record.wire);
+            snapped += u64::from(record.captured < record.wire);
             self.latest_held = record.time;
         }
         self.count = count;
         if count > 0 {
-            self.reader.report_ref().add(count as u64, bytes);
+            self.reader.report_ref().add(count as u64, bytes, snapped);
         }
         Received { count, waiting: 0, capacity: 0, ended: self.ended }
     }

@@ -159,7 +159,7 @@ where
             let view = FrameView { bytes, wire_bytes: record.wire, time: Some(time), link: record.link };
             let Route { owner, note } = (self.route)(view, time);
             let owner = if owner < self.lanes.len() { owner } else { 0 };
-            self.reader.report_ref().add(1, u64::from(record.wire));
+            self.reader.report_ref().add(1, u64::from(record.wire), u64::from(record.captured < record.wire));
             latest = record.time;
             if let Some(lane) = self.lanes.get_mut(owner) {
                 lane.push(&record, bytes, false);
