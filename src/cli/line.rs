@@ -58,7 +58,7 @@ fn clock(time: Timestamp) -> String {
 }
 
 /// A count with its thousands apart: `12 345 678`.
-pub(super) fn grouped(count: u64) -> String {
+pub(in crate::cli) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -71,7 +71,7 @@ pub(super) fn grouped(count: u64) -> String {
 }
 
 /// Four digits are enough to compare a value with its threshold.
-fn short(value: f64) -> String {
+pub(in crate::cli) fn short(value: f64) -> String {
     if value.abs() >= 1e7 || (value != 0.0 && value.abs() < 1e-3) {
         format!("{value:.2e}")
     } else if value.fract() == 0.0 {
@@ -83,7 +83,7 @@ fn short(value: f64) -> String {
 
 /// Text from outside must not steer the terminal: control characters (escape sequences begin with one), and those that
 /// turn the direction of writing, are shown as what they are.
-pub(super) fn harmless(text: &str) -> String {
+pub(in crate::cli) fn harmless(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -4,6 +4,7 @@ use super::api::Picture;
 use super::attackers::ATTACKS;
 use super::lab::host_of;
 use super::verdict::{Summary, blamed};
+use crate::cli::line::{grouped, harmless, short};
 use crate::control::alert::Alert;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -52,28 +53,28 @@ impl Screen {
         let (mark, color) = if blamed(alert).is_some() { ("ALERT", "31;1") } else { ("FALSE ALERT", "33;1") };
         let who = |address: Option<IpAddr>| address.map_or("-".to_owned(), named);
         let mut text = format!(
-            "{} {:<11} {:<10} {} -> {}  {}",
+            "{}  {} {}, {} -> {}",
             self.paint(color, mark),
-            evidence.detector.name(),
-            evidence.kind,
+            self.paint("1", &evidence.detector.name().replace('_', " ")),
+            evidence.kind.replace('_', " "),
             who(evidence.source),
             who(evidence.target),
-            evidence.summary
         );
         if alert.occurrences > 1 {
-            let _ = write!(text, " (x{})", alert.occurrences);
+            let _ = write!(text, "  {}", self.paint("35", &format!("x{}", grouped(alert.occurrences))));
         }
+        let _ = write!(text, "\n       {}", harmless(&evidence.summary));
         let terms: Vec<String> = evidence
             .terms
             .iter()
             .take(4)
             .map(|term| match term.threshold {
-                Some(threshold) => format!("{} {:.4} (threshold {threshold:.4})", term.name, term.value),
-                None => format!("{} {:.4}", term.name, term.value),
+                Some(threshold) => format!("{} {} (threshold {})", term.name, short(term.value), short(threshold)),
+                None => format!("{} {}", term.name, short(term.value)),
             })
             .collect();
         if !terms.is_empty() {
-            let _ = write!(text, "\n      {}", self.paint("2", &terms.join(", ")));
+            let _ = write!(text, "\n       {}", self.paint("2", &terms.join(", ").replace('_', " ")));
         }
         self.say(&text);
     }
@@ -104,11 +105,11 @@ impl Screen {
             let closed = if picture.status.loss.closed { "closed" } else { "OPEN" };
             let drops: u64 = totals.drops.iter().map(|drop| drop.value).sum();
             self.say(&format!(
-                "{} packets ({:.0}/s)  {} flows  {} scored  {drops} drops  loss equation {closed}{}{}",
-                totals.packets,
-                self.rate,
-                totals.flows,
-                totals.scored,
+                "{} packets ({}/s)  {} flows  {} scored  {drops} drops  loss equation {closed}{}{}",
+                grouped(totals.packets),
+                grouped(self.rate as u64),
+                grouped(totals.flows),
+                grouped(totals.scored),
                 batches(picture).map_or(String::new(), |text| format!("  batch {text}")),
                 stage(picture, "burst").map_or(String::new(), |text| format!("  burst {text}")),
             ));
@@ -132,7 +133,7 @@ impl Screen {
         let _ = writeln!(text, "  false alerts: {}", summary.false_alerts);
         let closed = if summary.loss_equation_closed { "closes" } else { "DOES NOT CLOSE" };
         let drops: u64 = summary.drops.values().sum();
-        let _ = writeln!(text, "  {} frames, {drops} dropped: the loss equation {closed}", summary.packets);
+        let _ = writeln!(text, "  {} frames, {drops} dropped: the loss equation {closed}", grouped(summary.packets));
         let (color, word) = if summary.passed() { ("32;1", "PASSED") } else { ("31;1", "FAILED") };
         let _ = write!(text, "  {}", self.paint(color, word));
         self.say(&text);
@@ -146,14 +147,19 @@ impl Screen {
         let _ = writeln!(text, "live page  {}   capture {}", self.paint("36;1", page), modes.join(", "));
         let _ = writeln!(
             text,
-            "packets    {} ({:.0}/s), {} bytes, {} flows ({} now), {} rows scored",
-            totals.packets, self.rate, totals.bytes, totals.flows, totals.flows_active, totals.scored
+            "packets    {} ({}/s), {:.1} MB, {} flows ({} now), {} rows scored",
+            grouped(totals.packets),
+            grouped(self.rate as u64),
+            totals.bytes as f64 / 1e6,
+            grouped(totals.flows),
+            grouped(totals.flows_active),
+            grouped(totals.scored)
         );
         let drops: Vec<String> = totals
             .drops
             .iter()
             .filter(|drop| drop.value > 0)
-            .map(|drop| format!("{} {}", drop.name, drop.value))
+            .map(|drop| format!("{} {}", drop.name.replace('_', " "), grouped(drop.value)))
             .collect();
         let drops = if drops.is_empty() { "none".to_owned() } else { drops.join(", ") };
         let closed = if status.loss.closed { self.paint("32", "closed") } else { self.paint("31;1", "OPEN") };
@@ -163,7 +169,7 @@ impl Screen {
         }
         for name in ["burst", "score", "packet_to_alert"] {
             if let Some(percentiles) = stage(picture, name) {
-                let _ = writeln!(text, "latency    {name:<16} {percentiles}");
+                let _ = writeln!(text, "latency    {:<16} {percentiles}", name.replace('_', " "));
             }
         }
         if let Some((served, failed)) = clients {
@@ -240,12 +246,16 @@ fn stage(picture: &Picture, name: &str) -> Option<String> {
     ))
 }
 
+/// Three figures and a unit.
 fn duration(nanoseconds: u64) -> String {
-    match nanoseconds {
-        0..10_000 => format!("{nanoseconds} ns"),
-        10_000..10_000_000 => format!("{:.1} us", nanoseconds as f64 / 1e3),
-        _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
-    }
+    let (value, unit) = match nanoseconds {
+        0..1_000 => return format!("{nanoseconds} ns"),
+        1_000..1_000_000 => (nanoseconds as f64 / 1e3, "us"),
+        1_000_000..1_000_000_000 => (nanoseconds as f64 / 1e6, "ms"),
+        _ => (nanoseconds as f64 / 1e9, "s"),
+    };
+    let digits = if value >= 99.95 { 0 } else { 1 };
+    format!("{value:.digits$} {unit}")
 }
 
 #[cfg(test)]
@@ -253,8 +263,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_keep_three_figures_and_their_unit() {
-        for (nanoseconds, text) in [(0, "0 ns"), (9_999, "9999 ns"), (12_345, "12.3 us"), (12_345_678, "12.3 ms")] {
+    fn durations_keep_their_unit_and_few_figures() {
+        for (nanoseconds, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (9_999, "10.0 us"),
+            (136_191, "136 us"),
+            (12_345_678, "12.3 ms"),
+            (578_813_951, "579 ms"),
+            (2_500_000_000, "2.5 s"),
+        ] {
             assert_eq!(duration(nanoseconds), text);
         }
     }
