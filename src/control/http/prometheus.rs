@@ -68,6 +68,11 @@ pub(super) fn answer(app: &App) -> Result<Response, Problem> {
         );
     }
 
+    page.family("shrike_drops_total", "counter", "Frames not processed, by cause, wherever they were lost.");
+    for drop in &status.totals.drops {
+        page.sample("shrike_drops_total", &[("cause", &drop.name)], drop.value as f64);
+    }
+
     let queues = app.system.counters();
     for counter in COUNTERS {
         let name = format!("shrike_{}_total", counter.name());
@@ -82,12 +87,6 @@ pub(super) fn answer(app: &App) -> Result<Response, Problem> {
     page.family("shrike_worker_load_ratio", "gauge", "Share of the last second that a worker spent on frames.");
     for worker in &workers {
         page.sample("shrike_worker_load_ratio", &[("worker", &worker.id.0.to_string())], worker.load);
-    }
-    page.family("shrike_batch_target", "gauge", "What a batch controller aims at.");
-    for queue in workers.iter().flat_map(|worker| &worker.queues) {
-        let id = queue.id.0.to_string();
-        page.sample("shrike_batch_target", &[("queue", &id), ("controller", "rx")], queue.rx.target);
-        page.sample("shrike_batch_target", &[("queue", &id), ("controller", "scoring")], queue.scoring.target);
     }
 
     for (name, help, value) in [
