@@ -116,7 +116,7 @@ fn progress(arguments: &Arguments) -> ProgressBar {
     match total {
         Some(total) if std::io::stderr().is_terminal() => {
             let bar = ProgressBar::new(total);
-            let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {msg} {eta}");
+            let style = ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}, {msg}, {eta} left");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         }
@@ -174,7 +174,7 @@ impl Sink for Output {
     fn progress(&mut self, report: &Report) {
         if !self.progress.is_hidden() {
             self.progress.set_position(report.consumed());
-            self.progress.set_message(format!("{} packets", report.packets()));
+            self.progress.set_message(format!("{} packets", line::grouped(report.packets())));
         }
     }
 }
