@@ -67,7 +67,7 @@ impl Screen {
         let terms: Vec<String> = evidence
             .terms
             .iter()
-            .take(4)
+            .take(3)
             .map(|term| match term.threshold {
                 Some(threshold) => format!("{} {} (threshold {})", term.name, short(term.value), short(threshold)),
                 None => format!("{} {}", term.name, short(term.value)),
