@@ -1,9 +1,10 @@
 //! The program behind the program: on tcx, where the stack begins, it counts frames that reached the kernel unseen.
 //!
 //! A driver that is being set down takes the XDP program out of its queues a moment before it stops to poll them. What it
-//! polls in between was received (the interface counts it) and met no program of ours. Measured on veth (Linux 6.18,
-//! `tests/live_flap.rs`): some frame in one of four flaps at 50 000 frames/s. Needs Linux 6.6; without it the rest works,
-//! and the status says that such frames are not counted.
+//! polls in between was received (the interface counts it) and met no program of ours. Measured on veth (Linux 6.18): one
+//! frame in about every second run of `tests/live_run.rs`, which flaps four times at 50 000 frames/s, and 7 to 16 in a run
+//! of `tests/live_flap.rs`, which does nothing else. Needs Linux 6.6; without it the rest works, and the status says that
+//! such frames are not counted.
 //!
 //! In native mode only. In generic mode the program hangs on the device and not on its queues, so nothing gets past it; and
 //! the kernel forgets the length of the Ethernet header where it copied a frame for a generic program that takes fragments
