@@ -20,16 +20,18 @@ const FLOODERS: usize = 2;
 /// Seconds of the program's own clock that the balance is watched for, some sixteen of its decisions.
 const WATCHED_SECONDS: f64 = 8.0;
 
-/// Worker of each queue, as the program shows it; `None` while one is on its way.
-fn placement(client: &mut Client) -> Vec<Option<u64>> {
+/// Worker of each queue, as the program shows it; `None` while one is on its way. With it every worker's load.
+fn placement(client: &mut Client) -> (Vec<Option<u64>>, Vec<f64>) {
     let workers = client.get("/v1/workers").json();
     let mut places = vec![None; QUEUES];
+    let mut loads = Vec::new();
     for worker in workers["items"].as_array().unwrap() {
+        loads.push(worker["load"].as_f64().unwrap());
         for queue in worker["queues"].as_array().unwrap() {
             places[queue["id"].as_u64().unwrap() as usize] = worker["id"].as_u64();
         }
     }
-    places
+    (places, loads)
 }
 
 /// Frames that come in on each queue and stay there: not handed to the queue that owns their flow.
@@ -83,18 +85,16 @@ fn live_an_overloaded_worker_gives_a_queue_away_and_the_balance_holds() {
     };
     let flooders: Vec<_> = (0..FLOODERS).flat_map(|_| [&frames[0], &frames[2]]).map(flood).collect();
 
-    let places = until(
-        "the loaded queues part",
-        || placement(&mut client),
-        |places| places.iter().all(Option::is_some) && places[0] != places[2],
-    );
+    let parted =
+        |(places, _): &(Vec<Option<u64>>, Vec<f64>)| places.iter().all(Option::is_some) && places[0] != places[2];
+    let places = until("the loaded queues part", || placement(&mut client), parted).0;
     let uptime = |client: &mut Client| client.get("/v1/status").json()["uptime_seconds"].as_f64().unwrap();
     let begin = uptime(&mut client);
     let still = until(
         "watched",
         || (uptime(&mut client), placement(&mut client)),
         |(now, later)| {
-            assert_eq!(*later, places, "after {:.1} s", now - begin);
+            assert_eq!(later.0, places, "after {:.1} s: {:?}", now - begin, later.1);
             *now >= begin + WATCHED_SECONDS
         },
     );
