@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes models/flow-v1 from nothing: models/train.sh [RECORDINGS] [SECONDS]   (default 66 recordings of 150 s)
+# Makes models/flow-v1 from nothing: models/train.sh [RECORDINGS] [SECONDS]   (default 97 recordings of 100 s)
 #
 # Records (needs root and the packages of models/lab/packages.txt; skipped for recordings that are there already), makes
 # the feature rows with the worker's own code, trains, judges on ../shared/data where that is, and writes the model, its
-# manifest and the figures of the model card. Some 70 minutes, nearly all of it recording.
+# manifest and the figures of the model card. Recordings take their number times their length over three; what follows
+# them took 25 minutes on a machine of two busy cores.
 set -eu
 cd "$(dirname "$0")/.."
 recordings=models/lab/recordings
@@ -13,7 +14,7 @@ if ! [ -x "$python" ]; then
     python3 -m venv models/venv
     "$python" -m pip install -q --disable-pip-version-check --no-deps -r models/requirements.txt
 fi
-models/lab/record_all.sh "$recordings" "${1:-66}" "${2:-150}" 3
+models/lab/record_all.sh "$recordings" "${1:-97}" "${2:-100}" 3
 cargo build --locked --release --quiet --example feature-rows
 tool=${CARGO_TARGET_DIR:-target}/release/examples/feature-rows
 rm -f "$recordings"/*/rows*.csv

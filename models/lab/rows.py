@@ -18,10 +18,14 @@ FAMILIES = ["benign", "scan", "brute_force", "flood", "slow_http", "web_guess"]
 
 
 class Rows:
-    """Rows of one recording: `x` [n, features], `family` index into FAMILIES, `flow` number within the recording."""
+    """Rows of one recording: `x` [n, features], `family` index into FAMILIES, `flow` and `source` (the flow's originator)
+    numbers within the recording."""
 
-    def __init__(self, x, family, flow, event, protocol):
-        self.x, self.family, self.flow, self.event, self.protocol = x, family, flow, event, protocol
+    def __init__(self, x, family, flow, event, source):
+        self.x, self.family, self.flow, self.event, self.source = x, family, flow, event, source
+
+    def where(self, kept):
+        return Rows(self.x[kept], self.family[kept], self.flow[kept], self.event[kept], self.source[kept])
 
 
 def schema(tool):
@@ -110,9 +114,9 @@ def load(directory, tool):
     keys = keys + more_keys + burst_keys
     flows = {}
     flow = np.array([flows.setdefault(tuple(key[1:6]), len(flows)) for key in keys])
-    protocol = np.array([int(key[5]) for key in keys])
-    kept = family >= 0
-    return names, Rows(x[kept], family[kept], flow[kept], event[kept], protocol[kept])
+    sources = {}
+    source = np.array([sources.setdefault(key[1], len(sources)) for key in keys])
+    return names, Rows(x, family, flow, event, source).where(family >= 0)
 
 
 def make_csv(tool, capture, csv):
