@@ -46,14 +46,16 @@ pub fn show(watched: &mut Watched, length: Option<Duration>, interrupted: &Atomi
     let folder = Folder::make()?;
     let file = folder.0.join("lab.pcap");
     let clock = Clock::new();
-    std::fs::write(&file, moved_to(unpacked()?, clock.now())?).map_err(DemoError::file(&file))?;
-
     let plan = config::load(None, std::env::vars()).map_err(|error| fail("configuration", error.to_string()))?;
     let (model, model_status, mut notes) = model(&plan);
     notes.push("a recorded capture in its own time: no interface is involved".to_owned());
     let store = store::Settings { clock: Some(clock.clone()), ..store::Settings::at(folder.0.join("alerts.db")) };
     let store = Store::open(store).map_err(|error| fail("alert store", error.to_string()))?;
-    let (queue, capture) = queue(&file, &plan, model.as_ref(), &clock)?;
+    // The recording's time begins here, for its stamps and for its pace: what is still to be made before the first frame
+    // is read is caught up on, and is no packet's latency.
+    let (recording, start) = (unpacked()?, Instant::now());
+    std::fs::write(&file, moved_to(recording, clock.now())?).map_err(DemoError::file(&file))?;
+    let (queue, capture) = queue(&file, start, &plan, model.as_ref(), &clock)?;
     let settings = Settings {
         mode: "demo".into(),
         cores: affinity::allowed_cores().last().map_or(vec![0], |core| vec![*core]),
@@ -112,6 +114,7 @@ fn model(plan: &Config) -> (Option<Model>, Option<ModelStatus>, Vec<String>) {
 
 fn queue(
     file: &Path,
+    start: Instant,
     plan: &Config,
     model: Option<&Model>,
     clock: &Clock,
@@ -131,7 +134,7 @@ fn queue(
     let id = QueueId(0);
     let memory = counters.memory();
     let engine = Engine::new(
-        PcapSource::new(reader, Speed::Original),
+        PcapSource::new(reader, Speed::Original).since(start),
         engine,
         EngineParts {
             id,

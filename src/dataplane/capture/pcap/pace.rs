@@ -16,13 +16,19 @@ pub enum Speed {
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     speed: Speed,
+    start: Option<Instant>,
     origin: Option<(Instant, u64)>,
 }
 
 impl Pace {
     /// Starts with the first frame asked about.
     pub fn new(speed: Speed) -> Pace {
-        Pace { speed, origin: None }
+        Pace { speed, start: None, origin: None }
+    }
+
+    /// Lets the first frame have been due at `start`, so that what came between is caught up on.
+    pub fn since(&mut self, start: Instant) {
+        self.start = Some(start);
     }
 
     /// How long until a frame of capture time `time` is due; `None` if it is due now. Frames that step back are due.
@@ -42,7 +48,7 @@ impl Pace {
 
     fn until_paced(&mut self, time: u64) -> Option<Duration> {
         let now = Instant::now();
-        let (start, first) = *self.origin.get_or_insert((now, time));
+        let (start, first) = *self.origin.get_or_insert((self.start.unwrap_or(now), time));
         let due = Duration::from_nanos(time.saturating_sub(first));
         due.checked_sub(now.duration_since(start)).filter(|rest| !rest.is_zero())
     }

@@ -11,7 +11,7 @@ use crate::sys::prefetch;
 use crate::units::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One worker's view of a sequence of capture files. Capture time never steps back; see [`Reader`].
 pub struct PcapSource {
@@ -47,6 +47,12 @@ impl PcapSource {
             latest_held: 0,
             ended: false,
         }
+    }
+
+    /// At the capture's own speed: counted from `start` instead of from the first frame asked for.
+    pub fn since(mut self, start: Instant) -> PcapSource {
+        self.pace.since(start);
+        self
     }
 
     /// What was counted and found; stays readable after the source has gone to its worker.
