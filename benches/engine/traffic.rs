@@ -6,6 +6,7 @@ use shrike::dataplane::capture::{BURST_MAX, FrameView, LinkType, Received, Sourc
 use shrike::dataplane::decode::tcp_flags;
 use shrike::sys::prefetch;
 use shrike::units::{MICROSECOND, SECOND, Timestamp};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -223,6 +224,31 @@ pub fn flood() -> SyntheticSource {
         push(&mut arena, number, false, tcp_flags::SYN);
     }
     synthetic(arena, 0, 1)
+}
+
+/// Writes what `source` gives, at most `frames` frames, as a capture file (pcap, nanoseconds, Ethernet).
+pub fn write_pcap(mut source: SyntheticSource, frames: u64, path: &Path) -> anyhow::Result<()> {
+    let mut file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
+    for word in [0xa1b2_3c4d, 2 | 4 << 16, 0, 0, 65_535, 1_u32] {
+        file.write_all(&word.to_le_bytes())?;
+    }
+    source.allow(frames);
+    loop {
+        let burst = source.receive(BURST_MAX);
+        if burst.count == 0 {
+            return Ok(file.flush()?);
+        }
+        for index in 0..burst.count {
+            let view = source.frame(index);
+            let Timestamp(time) = view.time.unwrap_or_default();
+            let length = u32::try_from(view.bytes.len())?;
+            for word in [u32::try_from(time / SECOND)?, (time % SECOND) as u32, length, view.wire_bytes] {
+                file.write_all(&word.to_le_bytes())?;
+            }
+            file.write_all(view.bytes)?;
+        }
+        source.release();
+    }
 }
 
 /// Every frame of the captures below `folder`, one file after the other on one time line.
