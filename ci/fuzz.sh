@@ -37,7 +37,8 @@ run() { # target, seconds
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   done
   # Stopped is not found: an interrupted run ends with an error too, and leaves nothing behind.
-  findings=$(find fuzz/findings -name "$1-*" | wc -l)
+  # Another target's run may have taken the empty folder away.
+  findings=$(find fuzz/findings -name "$1-*" 2>/dev/null | wc -l) || findings=0
   [ -f fuzz/LOG.tsv ] || printf 'date\ttarget\texecutions\tedges\tcpu_seconds\tfindings\n' >fuzz/LOG.tsv
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%F)" "$1" "$executions" "${edges:-0}" $((centis / 100)) "$findings" \
     | tee -a fuzz/LOG.tsv

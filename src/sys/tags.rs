@@ -25,7 +25,7 @@ pub fn matches(tags: &[u16; 8], tag: u16) -> u32 {
     }
 }
 
-/// The place of the first of `tags` that equals `tag`; two instructions less than [`matches`] where one is enough.
+/// The place of the first of `tags` that equals `tag`; two instructions less than [`matches()`] where one is enough.
 #[inline(always)]
 pub fn first(tags: &[u16; 8], tag: u16) -> Option<usize> {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
