@@ -122,14 +122,14 @@ pub trait CounterMemory: Send + Sync {
 
 /// All counters of one moment between two bursts, so that the terms of the loss equation belong together.
 ///
-/// Retries while the writer publishes; a writer that died in the middle leaves the sequence odd, so after some thousand
-/// tries what is there is taken as it stands.
+/// Retries while the writer publishes, and waits for one that lost its core in the middle of it. A writer that died there
+/// leaves the sequence odd, so after a tenth of a second what is there is taken as it stands. Never on a worker.
 pub fn read_counters(memory: &dyn CounterMemory) -> [u64; COUNTERS.len()] {
     use std::sync::atomic::Ordering::Acquire;
     let cells = memory.cells();
     let mut values = [0; COUNTERS.len()];
     let Some(sequence) = cells.get(COUNTERS.len()) else { return values };
-    for _ in 0..10_000 {
+    for attempt in 0..2_000 {
         let before = sequence.load(Acquire);
         for (value, cell) in values.iter_mut().zip(cells) {
             *value = cell.load(Relaxed);
@@ -138,7 +138,11 @@ pub fn read_counters(memory: &dyn CounterMemory) -> [u64; COUNTERS.len()] {
         if before.is_multiple_of(2) && sequence.load(Relaxed) == before {
             break;
         }
-        std::hint::spin_loop();
+        if attempt < 1_000 {
+            std::hint::spin_loop();
+        } else {
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
     }
     values
 }
