@@ -1,0 +1,110 @@
+//! A burst in which frames of no flow lie between the others: what is handed to the owner, and which error quotes what, must
+//! be told by the frame's own place, not by that of the packet after the gaps are closed.
+
+use shrike::clock::Clock;
+use shrike::dataplane::capture::memory::{RingSettings, Sent, ring};
+use shrike::dataplane::capture::{FrameView, LinkType};
+use shrike::dataplane::decode::{Decoded, Packet, decode};
+use shrike::dataplane::worker::{
+    Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, handover_ring,
+};
+use shrike::exchange::{Full, snapshot_ring, up_ring};
+use shrike::metrics::{Counter, CounterBlock, read_counters};
+use shrike::units::QueueId;
+
+fn udp(flow: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    etherparse::PacketBuilder::ethernet2([4; 6], [2; 6])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(10_000 + flow, 53)
+        .write(&mut bytes, &flow.to_be_bytes())
+        .expect("a frame in memory");
+    bytes
+}
+
+/// Port unreachable that quotes the IP packet in `frame`.
+fn unreachable(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([10, 0, 0, 2], [10, 0, 0, 1], 64)
+        .icmpv4(etherparse::Icmpv4Type::DestinationUnreachable(etherparse::icmpv4::DestUnreachableHeader::Port))
+        .write(&mut bytes, &frame[14..])
+        .expect("a frame in memory");
+    bytes
+}
+
+/// A frame that begins with `kind` and holds nothing that we read.
+fn other(kind: u16) -> Vec<u8> {
+    let mut bytes = vec![2; 12];
+    bytes.extend(kind.to_be_bytes());
+    bytes.resize(60, 0);
+    bytes
+}
+
+fn owner(bytes: &[u8]) -> usize {
+    let mut packet = Packet::default();
+    let view = FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet };
+    assert_eq!(decode(view, &mut packet), Decoded::Flow);
+    packet.key.owner(2)
+}
+
+#[test]
+fn what_is_handed_over_is_the_frame_itself_whatever_lies_between() {
+    for gaps in [false, true] {
+        let (mut kernel, source) = ring(RingSettings::default());
+        let (sender, receiver) = handover_ring(1 << 20);
+        let (up, _up_receiver) = up_ring(1 << 10, Full::Count);
+        let (snapshots, _snapshot_receiver) = snapshot_ring(Box::<QueueSnapshot>::default());
+        let counters = CounterBlock::in_memory();
+        let memory = counters.memory();
+        let mut settings =
+            EngineSettings { rx: RxSettings { fixed: Some(256), ..RxSettings::default() }, ..Default::default() };
+        (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+        let parts = EngineParts {
+            id: QueueId(0),
+            counters,
+            up,
+            snapshots,
+            scorer: None,
+            peers: vec![None, Some(sender)],
+            place: 0,
+            inbox: HandoverInbox::new(Vec::new()),
+            secret: [1, 2, 3, 4],
+            clock: Clock::new(),
+        };
+        let mut engine = Engine::new(source, settings, parts);
+        let foreign = (0..).find(|flow| owner(&udp(*flow)) == 1).expect("half of all flows are");
+        let (mut frames, mut expected) = (Vec::new(), Vec::new());
+        for flow in 0..40 {
+            if gaps && flow % 3 == 0 {
+                frames.extend([other(0x0806), other(0x88cc)]);
+            }
+            if owner(&udp(flow)) == 1 {
+                expected.push((false, udp(flow)));
+            }
+            frames.push(udp(flow));
+        }
+        let error = unreachable(&udp(foreign));
+        // Told to the owner of the flow it quotes, and handed over if it is of a flow of its own that lives there.
+        expected.push((true, error.clone()));
+        if owner(&error) == 1 {
+            expected.push((false, error.clone()));
+        }
+        frames.push(error);
+        for frame in &frames {
+            assert!(matches!(kernel.send_ethernet(frame), Sent::Delivered), "the ring holds them all");
+        }
+        assert_eq!(engine.turn().frames, frames.len(), "one burst");
+        let mut inbox = HandoverInbox::new(vec![receiver]);
+        let count = inbox.receive(256);
+        let got: Vec<(bool, Vec<u8>)> =
+            (0..count).map(|index| (inbox.is_note(index), inbox.frame(index).bytes.to_vec())).collect();
+        assert_eq!(got, expected, "gaps: {gaps}");
+        let values = read_counters(&*memory);
+        let value = |counter: Counter| values[counter as usize];
+        let handed = expected.iter().filter(|(note, _)| !note).count() as u64;
+        let (arp, others) = if gaps { (14, 14) } else { (0, 0) };
+        assert_eq!((value(Counter::ProcessedArp), value(Counter::ProcessedOther)), (arp, others));
+        assert_eq!((value(Counter::HandedOver), value(Counter::ProcessedFlow)), (handed, 41 - handed));
+    }
+}
