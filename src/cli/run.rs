@@ -71,8 +71,12 @@ pub fn add_interfaces(plan: &mut Config, names: &[String]) -> Result<(), Failure
                 "-i {text}: write NAME or NAME@NAMESPACE, as `ip link` and `ip netns` show them"
             )));
         }
-        let mut settings = InterfaceSettings::new(name);
-        settings.namespace = namespace;
+        let settings = InterfaceSettings { namespace, ..plan.capture.interface(name) };
+        if plan.interfaces.iter().any(|other| other.label() == settings.label()) {
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "-i {text}: named a second time; name it once, on the command line or in the configuration"
+            )));
+        }
         plan.interfaces.push(settings);
     }
     Ok(())
@@ -421,5 +425,46 @@ pub fn examine_model(plan: &Config) -> Vec<Finding> {
             let verdict = if cost <= 20_000 { Verdict::Good } else { Verdict::Fair };
             vec![Finding::new("model", verdict, found, why, "a smaller model; calls above 20 us delay the ring")]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str, names: &[&str]) -> Result<Config, String> {
+        let mut plan = config::parse("t.toml", text, std::iter::empty()).unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        match add_interfaces(&mut plan, &names) {
+            Ok(()) => Ok(plan),
+            Err(Failure::Usage(cause)) => Err(cause.to_string()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// What `[capture]` says holds for every interface, wherever it was named.
+    #[test]
+    fn an_interface_of_the_command_line_belongs_to_the_configured_instance() {
+        let text =
+            "[capture]\ninstance = \"second\"\npin_directory = \"/run/elsewhere\"\n[[interface]]\nname = \"eth0\"";
+        let plan = with(text, &["eth1", "rx0@lab"]).unwrap();
+        let labels: Vec<String> = plan.interfaces.iter().map(InterfaceSettings::label).collect();
+        assert_eq!(labels, ["eth0", "eth1", "lab/rx0"]);
+        for interface in &plan.interfaces {
+            let place = (interface.instance.as_str(), interface.pin_directory.to_str().unwrap());
+            assert_eq!(place, ("second", "/run/elsewhere"), "{}", interface.label());
+        }
+        let defaults = InterfaceSettings::new("eth1");
+        assert_eq!(with("", &["eth1"]).unwrap().interfaces, [defaults]);
+    }
+
+    #[test]
+    fn an_interface_is_named_once() {
+        let text = "[[interface]]\nname = \"eth1\"";
+        for (text, names) in [(text, &["eth1"][..]), ("", &["eth1", "eth1"])] {
+            let complaint = with(text, names).unwrap_err();
+            assert!(complaint.contains("-i eth1: named a second time"), "{complaint}");
+        }
+        assert!(with(text, &["eth1@lab"]).is_ok(), "another namespace, another interface");
     }
 }

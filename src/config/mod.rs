@@ -10,7 +10,7 @@ mod plan;
 mod raw;
 
 pub use error::{ConfigError, Invalid};
-pub use plan::{AlertsPlan, Config, HttpPlan, ModelPlan, WorkersPlan};
+pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, ModelPlan, WorkersPlan};
 pub use raw::RawConfig;
 
 use std::path::Path;

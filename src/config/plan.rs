@@ -1,9 +1,9 @@
 //! The validated plan.
 
 use super::error::Invalid;
-use super::raw::{RawConfig, RawInterface};
+use super::raw::{RawCapture, RawConfig, RawInterface};
 use crate::control::hosts;
-use crate::dataplane::capture::xdp::{BusyPoll, InterfaceSettings, Management, Mode, Shared, Transport};
+use crate::dataplane::capture::xdp::{BusyPoll, InterfaceSettings, Management, Mode, PIN_DIRECTORY, Shared, Transport};
 use crate::dataplane::worker::EngineSettings;
 use crate::units::{MICROSECOND, SECOND};
 use std::net::SocketAddr;
@@ -14,6 +14,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// What to capture from; empty for replay.
     pub interfaces: Vec<InterfaceSettings>,
+    /// What all interfaces share, also those named on the command line.
+    pub capture: CapturePlan,
     /// Worker threads.
     pub workers: WorkersPlan,
     /// Every queue's engine.
@@ -26,6 +28,23 @@ pub struct Config {
     pub alerts: AlertsPlan,
     /// The HTTP API.
     pub http: HttpPlan,
+}
+
+/// What all interfaces share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CapturePlan {
+    /// Directory under which maps and links are pinned.
+    pub pin_directory: PathBuf,
+    /// Name of this running shrike among others.
+    pub instance: String,
+}
+
+impl CapturePlan {
+    /// The defaults for an interface of that name, in the place of this shrike.
+    pub fn interface(&self, name: &str) -> InterfaceSettings {
+        let CapturePlan { pin_directory, instance } = self.clone();
+        InterfaceSettings { pin_directory, instance, ..InterfaceSettings::new(name) }
+    }
 }
 
 /// Worker threads.
@@ -115,23 +134,10 @@ impl RawConfig {
     /// # Errors
     /// The first value that cannot be meant.
     pub fn plan(&self) -> Result<Config, Invalid> {
-        let instance = self.capture.instance.clone().unwrap_or_else(|| "default".into());
-        if instance.is_empty()
-            || !instance.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
-        {
-            return Err(Invalid {
-                key: "capture.instance".into(),
-                problem: format!("is \"{instance}\", which is no name for a directory"),
-                remedy: "write letters, digits, - and _ only".into(),
-            });
-        }
+        let capture = self.capture.plan()?;
         let mut interfaces = Vec::new();
         for (index, raw) in self.interface.iter().enumerate() {
-            let mut plan = raw.plan(&format!("interface[{index}]"))?;
-            if let Some(directory) = &self.capture.pin_directory {
-                plan.pin_directory = directory.into();
-            }
-            plan.instance = instance.clone();
+            let plan = raw.plan(&format!("interface[{index}]"), &capture)?;
             if interfaces.iter().any(|other: &InterfaceSettings| other.label() == plan.label()) {
                 return Err(Invalid {
                     key: format!("interface[{index}].name"),
@@ -183,6 +189,7 @@ impl RawConfig {
         finite("detect", &serde_json::to_value(self.detect).unwrap_or_default())?;
         Ok(Config {
             interfaces,
+            capture,
             workers: WorkersPlan {
                 cores,
                 scale: self.workers.scale.unwrap_or(true),
@@ -248,8 +255,24 @@ fn worker_cores(list: &[i64]) -> Result<Vec<usize>, Invalid> {
     Ok(cores)
 }
 
+impl RawCapture {
+    fn plan(&self) -> Result<CapturePlan, Invalid> {
+        let instance = self.instance.clone().unwrap_or_else(|| "default".into());
+        let good = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        if instance.is_empty() || instance.len() > 32 || !instance.chars().all(good) {
+            return Err(Invalid {
+                key: "capture.instance".into(),
+                problem: format!("is \"{instance}\", which is no name for a directory of pins"),
+                remedy: "write 1 to 32 letters, digits, - and _".into(),
+            });
+        }
+        let pin_directory = PathBuf::from(self.pin_directory.as_deref().unwrap_or(PIN_DIRECTORY));
+        Ok(CapturePlan { pin_directory, instance })
+    }
+}
+
 impl RawInterface {
-    fn plan(&self, at: &str) -> Result<InterfaceSettings, Invalid> {
+    fn plan(&self, at: &str, capture: &CapturePlan) -> Result<InterfaceSettings, Invalid> {
         let key = |name: &str| format!("{at}.{name}");
         let name = self.name.clone().unwrap_or_default();
         // IFNAMSIZ is 16 with the terminating NUL (linux/if.h).
@@ -271,7 +294,7 @@ impl RawInterface {
         let modes =
             [("auto", Mode::Auto), ("zero-copy", Mode::ZeroCopy), ("copy", Mode::Copy), ("generic", Mode::Generic)];
         let shares = [("auto", Shared::Auto), ("yes", Shared::Yes), ("no", Shared::No)];
-        let mut settings = InterfaceSettings::new(&name);
+        let mut settings = capture.interface(&name);
         let mut management = Management::default();
         for text in self.management_ports.iter().flatten() {
             management.ports.push(management_port(&key("management_ports"), text)?);
@@ -350,6 +373,8 @@ mod tests {
             ),
             ("[http]\nlisten = \"here\"", "t.toml:2:10: `http.listen` is \"here\""),
             ("[model]\nthreshold = 1.5", "t.toml:2:13: `model.threshold` is 1.5"),
+            ("[capture]\ninstance = \"a.b\"", "t.toml:2:12: `capture.instance` is \"a.b\""),
+            ("[capture]\ninstance = \"a23456789b23456789c23456789d23456789\"", "is no name for a directory of pins"),
             ("[workers]\ncores = [9999]", "t.toml:2:9: `workers.cores` names core 9999"),
         ] {
             let error = parse("t.toml", text, std::iter::empty()).unwrap_err().to_string();
