@@ -515,6 +515,29 @@ fn connections_beyond_the_limit_are_told_so_and_places_come_back() {
     }
 }
 
+/// Told at once, while none of the others has read its answer or gone, and whether it has asked or not.
+#[test]
+fn every_connection_beyond_the_limit_is_told_so_however_many_come_at_once() {
+    const REFUSED: usize = 300;
+    let bed = Bed::with(|settings, _| settings.connections = 1);
+    let mut kept = bed.client();
+    assert_eq!(kept.get("/health/live").status, 200);
+    let mut clients: Vec<_> = (0..REFUSED).map(|_| bed.client()).collect();
+    for client in clients.iter_mut().step_by(2) {
+        client.write("GET", "/health/live", &[], "");
+    }
+    for client in &mut clients {
+        let refused = client.read(false).expect("an answer, not a closed connection");
+        is_problem(&refused, 503, "too-many-connections");
+        assert_eq!((refused.header("retry-after"), refused.header("connection")), (Some("1"), Some("close")));
+    }
+    let metrics = kept.get("/metrics");
+    for (name, value) in [("refused", REFUSED), ("refused_untold", 0)] {
+        let line = format!("shrike_http_{name}_total {value}");
+        assert!(metrics.text().lines().any(|found| found == line), "{line}: {}", metrics.text());
+    }
+}
+
 #[test]
 fn stopping_ends_polls_and_streams() {
     let bed = Bed::new();

@@ -2,7 +2,7 @@
 //!
 //! Per connection: the header within its limit (also between two requests of a kept connection), a write that makes no
 //! progress for [`super::Settings::stall_limit`] ends it. Overall and per address a number of connections; those beyond
-//! get a problem answer and are closed. On stop, connections finish the request they are in.
+//! get a problem answer and are closed, however many they are. On stop, connections finish the request they are in.
 
 use super::heads::{METHOD, Refusal};
 use super::problem::{Kind, Problem};
@@ -12,8 +12,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv6Addr, Shutdown};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,8 +23,11 @@ use tokio::task::JoinSet;
 
 /// Request head and what hyper buffers of an answer, per connection.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Refusals that are being written at a time; beyond them a connection is closed without a word.
-const REFUSALS: usize = 32;
+/// Refused connections that are waited for at a time, until their clients have read why and gone (a second at most). Each
+/// costs a descriptor; those beyond are told and closed at once, and what such a client sends later is reset.
+const REFUSALS: usize = 64;
+/// What is read away of a refused connection that is not waited for.
+const HURRIED_BYTES: usize = 16 * 1024;
 /// Pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -33,7 +36,7 @@ pub(super) async fn run(listener: TcpListener, app: Arc<App>) {
     let mut stop = app.stop.subscribe();
     let mut connections = JoinSet::new();
     let per_address: PerAddress = Arc::default();
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let refusals = Refusals::new();
     let service = hyper_util::service::TowerToHyperService::new(warp::service(super::routes::all(&app)));
     loop {
         let accepted = tokio::select! {
@@ -53,11 +56,8 @@ pub(super) async fn run(listener: TcpListener, app: Arc<App>) {
         };
         let Some(place) = Place::take(&app, &per_address, peer.ip()) else {
             app.refused.fetch_add(1, Relaxed);
-            if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
-                tokio::spawn(async move {
-                    wire::close(stream, &last_words(Kind::TooManyConnections)).await;
-                    drop(permit);
-                });
+            if refusals.refuse(stream).is_err() {
+                app.untold.fetch_add(1, Relaxed);
             }
             continue;
         };
@@ -134,6 +134,42 @@ fn last_words(kind: Kind) -> Vec<u8> {
         body.len()
     );
     (head + &body).into_bytes()
+}
+
+/// Tells connections that there are too many, without ever waiting for one of them.
+struct Refusals {
+    words: Vec<u8>,
+    waited_for: Arc<Semaphore>,
+}
+
+impl Refusals {
+    fn new() -> Refusals {
+        Refusals { words: last_words(Kind::TooManyConnections), waited_for: Arc::new(Semaphore::new(REFUSALS)) }
+    }
+
+    /// Writes the answer and closes: in its own time where there is room, at once where not. A new connection's buffer is
+    /// empty and takes the whole answer, so an error means that the client has gone.
+    fn refuse(&self, stream: TcpStream) -> io::Result<()> {
+        // Past tokio, which does not write before the first event of a socket.
+        let mut stream = stream.into_std()?;
+        stream.write_all(&self.words)?;
+        match Arc::clone(&self.waited_for).try_acquire_owned() {
+            Ok(permit) => {
+                let stream = TcpStream::from_std(stream)?;
+                tokio::spawn(async move {
+                    wire::close(stream, b"").await;
+                    drop(permit);
+                });
+            }
+            Err(_) => {
+                // Closing with unread bytes would reset the connection under the answer.
+                stream.shutdown(Shutdown::Write)?;
+                let mut rest = [0; HURRIED_BYTES];
+                let _ = stream.read(&mut rest);
+            }
+        }
+        Ok(())
+    }
 }
 
 type PerAddress = Arc<Mutex<HashMap<IpAddr, usize>>>;

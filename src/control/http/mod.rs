@@ -178,6 +178,8 @@ struct App {
     open: AtomicUsize,
     /// Connections refused because there were too many.
     refused: AtomicU64,
+    /// Those of them that had gone before they could be told.
+    untold: AtomicU64,
     /// Connections cut because a head took too long.
     cut: AtomicU64,
     accept_errors: AtomicU64,
@@ -206,6 +208,7 @@ impl App {
             stop,
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             requests: Default::default(),

@@ -95,6 +95,11 @@ pub(super) fn answer(app: &App) -> Result<Response, Problem> {
         ("shrike_alerts_shed_total", "Alerts given up because the queue before the store was full.", store.shed),
         ("shrike_store_failures_total", "Commits that failed and were tried again.", store.failures),
         ("shrike_http_refused_total", "Connections refused because there were too many.", app.refused.load(Relaxed)),
+        (
+            "shrike_http_refused_untold_total",
+            "Those that had gone before they could be told.",
+            app.untold.load(Relaxed),
+        ),
         ("shrike_http_cut_total", "Connections cut because a request took too long.", app.cut.load(Relaxed)),
         ("shrike_http_accept_errors_total", "Accepts that failed.", app.accept_errors.load(Relaxed)),
     ] {
