@@ -7,13 +7,13 @@ use crate::dataplane::capture::LinkType;
 use crate::metrics::Counter;
 
 /// EtherTypes (IEEE 802 numbers) that the decoder acts on.
-mod ether_type {
-    pub(super) const IPV4: u16 = 0x0800;
-    pub(super) const ARP: u16 = 0x0806;
-    pub(super) const VLAN: u16 = 0x8100;
-    pub(super) const IPV6: u16 = 0x86dd;
-    pub(super) const PROVIDER_BRIDGING: u16 = 0x88a8;
-    pub(super) const QINQ_OLD: u16 = 0x9100;
+pub(super) mod ether_type {
+    pub(in super::super) const IPV4: u16 = 0x0800;
+    pub(in super::super) const ARP: u16 = 0x0806;
+    pub(in super::super) const VLAN: u16 = 0x8100;
+    pub(in super::super) const IPV6: u16 = 0x86dd;
+    pub(in super::super) const PROVIDER_BRIDGING: u16 = 0x88a8;
+    pub(in super::super) const QINQ_OLD: u16 = 0x9100;
 }
 
 /// Most VLAN tags followed. Provider networks stack two; a third is met where a tap adds its own.

@@ -6,7 +6,8 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `packet` | the result, and the short way of the common packet |
+//! | `packet` | the result |
+//! | `short` | the short ways of the common packets |
 //! | `link` | link headers and VLAN tags |
 //! | `ip` | IPv4, IPv6 with extension headers, transport headers |
 //! | `quote` | the packet inside an ICMP error |
@@ -25,13 +26,15 @@ mod key;
 mod link;
 mod packet;
 mod quote;
+mod short;
 
 pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};
-pub use packet::{Decoded, Packet, Tunnel, decode, decode_general, decode_plain, tcp_flags};
+pub use packet::{Decoded, Packet, Tunnel, tcp_flags};
 pub use quote::quoted_flow;
+pub use short::{decode, decode_plain, decode_rest};
 
 #[cfg(test)]
 mod tests;

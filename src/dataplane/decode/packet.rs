@@ -1,13 +1,10 @@
-//! One frame to one [`Packet`]: the result, and the short way for the packets that most traffic consists of.
+//! What becomes of one frame: a [`Packet`], or the reason why not; and the long way there.
 
-use super::bytes::{be16, be32, be64};
-use super::ip::tunnel_of;
 use super::key::{Direction, FlowKey};
 use super::link;
-use crate::dataplane::capture::{FrameView, LinkType};
+use crate::dataplane::capture::LinkType;
 use crate::metrics::Counter;
 use crate::units::Timestamp;
-use std::hint::cold_path;
 
 /// TCP flag bits (RFC 9293 section 3.1).
 pub mod tcp_flags {
@@ -137,87 +134,6 @@ pub(super) mod protocol {
     pub(in super::super) const SCTP: u8 = 132;
 }
 
-/// Decodes one frame into `packet`. Some 73 instructions for TCP over IPv4 over Ethernet (`benches/decode`).
-///
-/// Never panics whatever the bytes are. On anything but the three flow outcomes `packet` is unspecified.
-///
-/// TCP and UDP over IPv4 without tags, options and fragments take a short way of fixed offsets. Whatever is unusual in any
-/// respect, every reject included, goes to `decode_general`, which knows all of it; where both ways apply they agree
-/// (property test).
-#[inline(always)]
-pub fn decode(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
-    if decode_plain(frame, packet, &mut 0).is_some() {
-        return Decoded::Flow;
-    }
-    // In parts, so that the view need not be put together in memory for a call that is rarely made.
-    decode_general(frame.bytes, frame.wire_bytes, frame.link, packet)
-}
-
-/// Ethernet header, IPv4 header without options, TCP header without options: what the short way reads as one block. Any
-/// frame off a wire is longer (60 bytes).
-const PLAIN: usize = 14 + 20 + 20;
-
-/// The short way; `None` if the frame is not for it (then `packet` may be half written). Only for frames that were
-/// captured whole, so that one length answers for both.
-///
-/// Each lower bound is subtracted first and the rest compared as an unsigned number, so that one compare checks both ends:
-/// what was below the bound has wrapped to far above any frame.
-///
-/// Returns [`FlowKey::v4_words`] as well as setting the key, so that what follows need not read it back, and adds to
-/// `tunnels` where it is already known to be a datagram, so that TCP has no part in it.
-#[inline(always)]
-pub fn decode_plain(frame: FrameView<'_>, packet: &mut Packet, tunnels: &mut usize) -> Option<[u64; 2]> {
-    let head = frame.bytes.first_chunk::<PLAIN>()?;
-    if frame.link != LinkType::Ethernet {
-        return None;
-    }
-    // A slice of 4 GiB is no frame; cut to 32 bits its length could only be found too short for its headers.
-    let captured = frame.bytes.len() as u32;
-    // EtherType, version and header length, service class, total length, identification.
-    let first = be64::<12, PLAIN>(head);
-    // Flags and fragment offset, time to live, protocol.
-    let second = be32::<20, PLAIN>(head);
-    if first >> 40 != 0x08_0045 || second & 0x3fff_0000 != 0 {
-        return None;
-    }
-    let total = (first >> 16) as u32 & 0xffff;
-    packet.clear_rare();
-    packet.wire_bytes = frame.wire_bytes.max(captured);
-    let addresses = be64::<26, PLAIN>(head);
-    let ports = be32::<34, PLAIN>(head);
-    let transport_protocol = second as u8;
-    if transport_protocol == protocol::TCP {
-        let above_headers = total.wrapping_sub(40);
-        let options = u32::from(head[46] >> 4).wrapping_mul(4).wrapping_sub(20);
-        if above_headers > captured.wrapping_sub(54) || options > above_headers {
-            return None;
-        }
-        packet.payload_bytes = above_headers - options;
-        packet.payload_offset = PLAIN as u16 + options as u16;
-        packet.tcp_flags = head[47];
-        packet.tcp_window = be16::<48, PLAIN>(head);
-    } else {
-        // Out of line, that TCP need not jump over it; it costs a datagram two jumps.
-        cold_path();
-        if transport_protocol != protocol::UDP {
-            return None;
-        }
-        let above_headers = total.wrapping_sub(28);
-        let payload = u32::from(be16::<38, PLAIN>(head)).wrapping_sub(8);
-        if above_headers > captured.wrapping_sub(42) || payload > above_headers {
-            return None;
-        }
-        packet.payload_bytes = payload;
-        packet.payload_offset = 42;
-        packet.clear_tcp();
-        packet.tunnel = tunnel_of(protocol::UDP, be16::<36, PLAIN>(head));
-        *tunnels += usize::from(packet.tunnel != Tunnel::None);
-    }
-    let (key, direction, words) = FlowKey::v4_pairs(addresses, ports, transport_protocol, 0);
-    (packet.key, packet.direction) = (key, direction);
-    Some(words)
-}
-
 impl Packet {
     /// Sets what only TCP has to zero.
     #[inline(always)]
@@ -228,7 +144,7 @@ impl Packet {
 
     /// Sets what few packets have to zero; one store.
     #[inline(always)]
-    fn clear_rare(&mut self) {
+    pub(super) fn clear_rare(&mut self) {
         self.fragment_id = 0;
         self.fragment = false;
         self.icmp_type = 0;
@@ -238,8 +154,7 @@ impl Packet {
 }
 
 /// The long way: every link type, tag, option, extension header and fragment, and every reject.
-#[inline(never)]
-pub fn decode_general(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Decoded {
+pub(super) fn decode_general(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Decoded {
     // A source that claims less than it holds is corrected.
     packet.wire_bytes = wire_bytes.max(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     packet.clear_tcp();

@@ -116,8 +116,12 @@ fn flows() -> Vec<Kind> {
         ("ip in ip", eth(0x0800, &ip4(4, &[], 0, &inner)), 4, (0, 0), 29),
         ("authentication", eth(0x0800, &ip4(51, &[], 0, &ah(6, &segment))), 6, web, 5),
         ("vlan", eth(0x8100, &tag(7, 0x0800, &ip4(6, &[], 0, &segment))), 6, web, 5),
+        ("vlan, udp", eth(0x8100, &tag(7, 0x0800, &ip4(17, &[], 0, &udp(443, b"hello")))), 17, web, 5),
+        ("vlan, tcp over ipv6", eth(0x8100, &tag(7, 0x86dd, &ip6(6, &segment))), 6, web, 5),
+        ("vlan, udp over ipv6", eth(0x8100, &tag(7, 0x86dd, &ip6(17, &udp(443, b"hello")))), 17, web, 5),
         ("q in q", eth(0x88a8, &tag(7, 0x8100, &tag(9, 0x86dd, &ip6(6, &segment)))), 6, web, 5),
         ("tcp over ipv6", eth(0x86dd, &ip6(6, &segment)), 6, web, 5),
+        ("tcp options over ipv6", eth(0x86dd, &ip6(6, &tcp(2, &SYN_OPTIONS, b""))), 6, web, 0),
         ("udp over ipv6", eth(0x86dd, &ip6(17, &udp(443, b"hello"))), 17, web, 5),
         ("icmpv6 echo", eth(0x86dd, &ip6(58, &icmp(129, 0, b"pong"))), 58, (0x1234, 0x1234), 4),
         ("neighbour solicitation", eth(0x86dd, &ip6(58, &icmp(135, 0, &[0; 16]))), 58, (0x8700, 0x8700), 16),
@@ -153,6 +157,29 @@ fn every_kind_of_packet_gives_its_flow() {
         let end = usize::from(packet.payload_offset) + payload as usize;
         assert!(end == frame.len() || name == "udp with a trailer" && end + 2 == frame.len(), "{name}");
     }
+}
+
+#[test]
+fn the_common_kinds_take_a_short_way() {
+    for (name, mut frame, ..) in flows() {
+        // As on a wire, where no frame is shorter.
+        frame.resize(frame.len().max(60), 0);
+        let (mut packet, mut tunnels) = (Packet::default(), 0);
+        let plain = decode_plain(ethernet(&frame), &mut packet, &mut tunnels).is_some();
+        let short = super::short::short(&frame, 0, LinkType::Ethernet, &mut packet).is_some();
+        let expected = match name {
+            "tcp" | "tcp, do not fragment" | "tcp options" | "udp" | "udp with a trailer" => (true, false),
+            "vlan" | "vlan, udp" | "vlan, tcp over ipv6" | "vlan, udp over ipv6" => (false, true),
+            "tcp over ipv6" | "tcp options over ipv6" | "udp over ipv6" => (false, true),
+            _ => (false, false),
+        };
+        assert_eq!((plain, short), expected, "{name}");
+        assert_eq!(tunnels, 0, "{name}");
+    }
+    let vxlan = eth(0x8100, &tag(7, 0x86dd, &ip6(17, &udp(4789, b"hello"))));
+    let mut packet = Packet::default();
+    assert!(super::short::short(&vxlan, 0, LinkType::Ethernet, &mut packet).is_some());
+    assert_eq!(packet.tunnel, Tunnel::Vxlan);
 }
 
 #[test]
@@ -360,7 +387,7 @@ fn a_frame_that_ends_early_is_refused_and_a_capture_that_does_is_read_as_far_as_
             132 => 12,
             _ => 0,
         };
-        let transport = if whole.key.protocol() == 6 && name == "tcp options" {
+        let transport = if whole.key.protocol() == 6 && name.starts_with("tcp options") {
             usize::from(whole.payload_offset) - 40
         } else {
             usize::from(whole.payload_offset) - fixed

@@ -7,7 +7,7 @@ use super::snapshot::QueueSnapshot;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
-    Decoded, FragmentSettings, FragmentTable, Packet, Tunnel, arp_question, decode, decode_general, decode_plain,
+    Decoded, FragmentSettings, FragmentTable, Packet, Tunnel, arp_question, decode, decode_plain, decode_rest,
     quoted_flow,
 };
 use crate::dataplane::detect::{Observer, WINDOW_NS};
@@ -686,7 +686,7 @@ fn decode_unusual(
     sinks: &mut Sinks,
     burst: &mut Burst,
 ) {
-    let outcome = decode_general(view.bytes, view.wire_bytes, view.link, packet);
+    let outcome = decode_rest(view.bytes, view.wire_bytes, view.link, packet);
     let counter = match outcome {
         Decoded::Flow => None,
         Decoded::FirstFragment | Decoded::LaterFragment => {

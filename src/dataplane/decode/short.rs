@@ -1,0 +1,194 @@
+//! The short ways: fixed offsets for the packets that nearly all traffic consists of, TCP and UDP over IPv4 or IPv6 over
+//! Ethernet with one VLAN tag or none.
+//!
+//! Whatever is unusual in any respect, every reject included, goes the long way (`decode_general`), which knows all of it;
+//! where several ways apply they agree (property test).
+
+use super::bytes::{be16, be32, be64, be128};
+use super::ip::tunnel_of;
+use super::key::FlowKey;
+use super::link::ether_type;
+use super::packet::{Decoded, Packet, Tunnel, decode_general, protocol};
+use crate::dataplane::capture::{FrameView, LinkType};
+use std::hint::cold_path;
+
+/// Decodes one frame into `packet`. Instructions a frame by kind: `benches/decode`.
+///
+/// Never panics whatever the bytes are. On anything but the three flow outcomes `packet` is unspecified.
+#[inline(always)]
+pub fn decode(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
+    if decode_plain(frame, packet, &mut 0).is_some() {
+        return Decoded::Flow;
+    }
+    // In parts, so that the view need not be put together in memory for a call that is rarely made.
+    decode_rest(frame.bytes, frame.wire_bytes, frame.link, packet)
+}
+
+/// What [`decode_plain`] leaves: the other short ways, then the long one.
+#[inline(never)]
+pub fn decode_rest(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Decoded {
+    match short(bytes, wire_bytes, link, packet) {
+        Some(()) => Decoded::Flow,
+        None => decode_general(bytes, wire_bytes, link, packet),
+    }
+}
+
+/// Ethernet header, IPv4 header without options, TCP header without options: what the shortest way reads as one block.
+/// Any frame off a wire is longer (60 bytes).
+const PLAIN: usize = 14 + 20 + 20;
+
+/// Ethernet header, IPv6 header, UDP header.
+const PLAIN_V6: usize = 14 + 40 + 8;
+
+/// What a VLAN tag takes (IEEE 802.1Q).
+const TAG: usize = 4;
+
+/// The shortest way: IPv4 without tag, options and fragments; `None` if the frame is not for it (then `packet` may be half
+/// written). Only for frames that were captured whole, so that one length answers for both.
+///
+/// Returns [`FlowKey::v4_words`] as well as setting the key, so that what follows need not read it back, and adds to
+/// `tunnels` where it is already known to be a datagram, so that TCP has no part in it.
+#[inline(always)]
+pub fn decode_plain(frame: FrameView<'_>, packet: &mut Packet, tunnels: &mut usize) -> Option<[u64; 2]> {
+    let head = frame.bytes.first_chunk::<PLAIN>()?;
+    if frame.link != LinkType::Ethernet {
+        return None;
+    }
+    // A slice of 4 GiB is no frame; cut to 32 bits its length could only be found too short for its headers.
+    let captured = frame.bytes.len() as u32;
+    plain_v4(head, captured, frame.wire_bytes, 0, packet, tunnels)
+}
+
+/// What [`decode_plain`] leaves that has fixed offsets too: IPv6 without extension headers, and either version behind one
+/// VLAN tag. `None` if the frame is not for it (then `packet` may be half written).
+#[inline(always)]
+pub(super) fn short(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Option<()> {
+    let ends = bytes.first_chunk::<16>()?;
+    let (tag, vlans) = match be16::<12, 16>(ends) {
+        ether_type::VLAN => (TAG, u32::from(be16::<14, 16>(ends) & 0x0fff) << 12),
+        ether_type::IPV6 => (0, 0),
+        _ => return None,
+    };
+    if link != LinkType::Ethernet {
+        return None;
+    }
+    // From the tag on, a frame reads like one without: only the MAC addresses are others, and nobody asks for them.
+    let rest = bytes.get(tag..)?;
+    // As in `decode_plain`.
+    let captured = rest.len() as u32;
+    match rest.first_chunk::<PLAIN>() {
+        Some(head) if be16::<12, PLAIN>(head) == ether_type::IPV4 => {
+            plain_v4(head, captured, wire_bytes, vlans, packet, &mut 0)?;
+        }
+        _ => plain_v6(rest, captured, vlans, packet)?,
+    }
+    packet.payload_offset += tag as u16; // below 140 + 4
+    packet.wire_bytes = wire_bytes.max(bytes.len() as u32);
+    Some(())
+}
+
+/// Each lower bound is subtracted first and the rest compared as an unsigned number, so that one compare checks both ends:
+/// what was below the bound has wrapped to far above any frame.
+#[inline(always)]
+fn plain_v4(
+    head: &[u8; PLAIN],
+    captured: u32,
+    wire_bytes: u32,
+    vlans: u32,
+    packet: &mut Packet,
+    tunnels: &mut usize,
+) -> Option<[u64; 2]> {
+    // EtherType, version and header length, service class, total length, identification.
+    let first = be64::<12, PLAIN>(head);
+    // Flags and fragment offset, time to live, protocol.
+    let second = be32::<20, PLAIN>(head);
+    if first >> 40 != 0x08_0045 || second & 0x3fff_0000 != 0 {
+        return None;
+    }
+    let total = (first >> 16) as u32 & 0xffff;
+    packet.clear_rare();
+    packet.wire_bytes = wire_bytes.max(captured);
+    let addresses = be64::<26, PLAIN>(head);
+    let ports = be32::<34, PLAIN>(head);
+    let transport_protocol = second as u8;
+    if transport_protocol == protocol::TCP {
+        let above_headers = total.wrapping_sub(40);
+        let options = u32::from(head[46] >> 4).wrapping_mul(4).wrapping_sub(20);
+        if above_headers > captured.wrapping_sub(54) || options > above_headers {
+            return None;
+        }
+        packet.payload_bytes = above_headers - options;
+        packet.payload_offset = PLAIN as u16 + options as u16;
+        packet.tcp_flags = head[47];
+        packet.tcp_window = be16::<48, PLAIN>(head);
+    } else {
+        // Out of line, that TCP need not jump over it; it costs a datagram two jumps.
+        cold_path();
+        if transport_protocol != protocol::UDP {
+            return None;
+        }
+        let above_headers = total.wrapping_sub(28);
+        let payload = u32::from(be16::<38, PLAIN>(head)).wrapping_sub(8);
+        if above_headers > captured.wrapping_sub(42) || payload > above_headers {
+            return None;
+        }
+        packet.payload_bytes = payload;
+        packet.payload_offset = 42;
+        packet.datagram(be16::<36, PLAIN>(head));
+        *tunnels += usize::from(packet.tunnel != Tunnel::None);
+    }
+    let (key, direction, words) = FlowKey::v4_pairs(addresses, ports, transport_protocol, vlans);
+    (packet.key, packet.direction) = (key, direction);
+    Some(words)
+}
+
+/// [`plain_v4`] for IPv6.
+#[inline(always)]
+fn plain_v6(bytes: &[u8], captured: u32, vlans: u32, packet: &mut Packet) -> Option<()> {
+    let head = bytes.first_chunk::<PLAIN_V6>()?;
+    if be16::<12, PLAIN_V6>(head) != ether_type::IPV6 || head[14] >> 4 != 6 {
+        return None;
+    }
+    let length = u32::from(be16::<18, PLAIN_V6>(head));
+    packet.clear_rare();
+    let transport_protocol = head[20];
+    match transport_protocol {
+        protocol::TCP => {
+            // To the end of the TCP header, so that the lengths below cannot wrap.
+            let rest = bytes.get(66..)?.first_chunk::<8>()?;
+            let above_headers = length.wrapping_sub(20);
+            let options = u32::from(rest[0] >> 4).wrapping_mul(4).wrapping_sub(20);
+            if above_headers > captured.wrapping_sub(74) || options > above_headers {
+                return None;
+            }
+            packet.payload_bytes = above_headers - options;
+            packet.payload_offset = 74 + options as u16;
+            packet.tcp_flags = rest[1];
+            packet.tcp_window = be16::<2, 8>(rest);
+        }
+        protocol::UDP => {
+            let above_headers = length.wrapping_sub(8);
+            let payload = u32::from(be16::<58, PLAIN_V6>(head)).wrapping_sub(8);
+            if above_headers > captured.wrapping_sub(62) || payload > above_headers {
+                return None;
+            }
+            packet.payload_bytes = payload;
+            packet.payload_offset = PLAIN_V6 as u16;
+            packet.datagram(be16::<56, PLAIN_V6>(head));
+        }
+        _ => return None,
+    }
+    let ports = (be16::<54, PLAIN_V6>(head), be16::<56, PLAIN_V6>(head));
+    let (from, to) = (be128::<22, PLAIN_V6>(head), be128::<38, PLAIN_V6>(head));
+    (packet.key, packet.direction) = FlowKey::v6(from, ports.0, to, ports.1, transport_protocol, vlans);
+    Some(())
+}
+
+impl Packet {
+    /// What a datagram has in the place of what TCP has.
+    #[inline(always)]
+    fn datagram(&mut self, destination_port: u16) {
+        self.clear_tcp();
+        self.tunnel = tunnel_of(protocol::UDP, destination_port);
+    }
+}
