@@ -5,7 +5,9 @@
 //! comes from a process of its own, started as `run CASE PACKETS SCORING`:
 //!
 //! - time: the median of several runs (`BENCH_REPEATS`), each after its warm-up;
-//! - instructions: callgrind's count at two lengths, so that start and warm-up cancel out;
+//! - instructions: callgrind's count of the measured stretch alone, at two lengths, so that its ends cancel out. (Counted
+//!   from the start of the process, loading the model would tell on it: the runtime measures its own cost there, and runs
+//!   of one program differed by 50 million instructions, 50 a packet.)
 //! - allocations: counted by an interposer below `malloc` (`benches/malloc_count.c`), again at two lengths, once with the
 //!   model's call and once with its rows thrown away: the difference is what the calls of the model allocate.
 //!
@@ -250,6 +252,7 @@ impl Bench {
             let valgrind = [
                 "valgrind".to_owned(),
                 "--tool=callgrind".to_owned(),
+                "--toggle-collect=*run::measured*".to_owned(),
                 format!("--callgrind-out-file={}", file.display()),
             ];
             let output = self.command(&valgrind, case, packets, scoring).output().context("run valgrind")?;
