@@ -17,14 +17,19 @@
 //! What it cannot see without looking into the payload: guesses inside one connection, user names, HTTP status codes,
 //! whether a large session was a login; guessing slower than one session a minute; guessing at Redis.
 
+mod evidence;
+mod settings;
+
+pub use settings::Settings;
+
 use super::cold::{ColdMap, Touched};
 use super::distinct::{self, HashKey};
 use super::facts::{Facts, protocol};
 use super::scan::Generations;
-use super::{Counts, Detector, Entity, Evidence, Peer, Term};
-use crate::dataplane::decode::{Endpoint, tcp_flags};
+use super::{Counts, Entity, Evidence, Peer};
+use crate::dataplane::decode::tcp_flags;
 use crate::units::{MILLISECOND, SECOND, Timestamp};
-use serde::{Deserialize, Serialize};
+use evidence::Judged;
 use std::collections::BTreeSet;
 
 /// Upper edges of the session histogram, bytes of payload both ways. Thresholds are rounded down to an edge.
@@ -157,161 +162,6 @@ impl Event {
         counts.mark(bitmap::ANSWERS, key.number(facts.payload[1]));
         counts.peer =
             counts.peer.max(Peer { address: facts.source.address, port: facts.source.port, protocol: facts.protocol });
-    }
-}
-
-/// Thresholds of the brute-force detector.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Login services: failed sessions that the bucket holds; one more raises an alarm. (CrowdSec 5, Slips 9.)
-    pub login_capacity: f64,
-    /// As `login_capacity`, for SSH: a session there holds several guesses, and tools end after as many sessions as the
-    /// server lets them begin at once.
-    pub ssh_capacity: f64,
-    /// Login services: seconds in which the bucket forgets one failed session.
-    pub login_leak_s: f64,
-    /// Login services, slow guessing: capacity of the second bucket. (Zeek: 30.)
-    pub slow_capacity: f64,
-    /// Login services, slow guessing: seconds in which the second bucket forgets one. (Zeek: 30 in 30 min.)
-    pub slow_leak_s: f64,
-    /// Payload both ways up to which an SSH session failed. (Slips: 4290; newer key exchanges need more.)
-    pub ssh_bytes: u64,
-    /// Mean payload of the client below which SSH sessions are banner grabs or health checks, not guesses.
-    pub ssh_request_bytes_min: f64,
-    /// As `ssh_bytes`, for FTP control connections.
-    pub ftp_bytes: u64,
-    /// FTP: distinct request sizes at least, unless the server is slow to refuse (`other_duration_ms_min`). Fetching one
-    /// small file over and over says as little as failing does, and always the same.
-    pub ftp_request_sizes_min: f64,
-    /// As `ssh_bytes`, for Telnet.
-    pub telnet_bytes: u64,
-    /// As `ssh_bytes`, for SMTP, POP3 and IMAP.
-    pub mail_bytes: u64,
-    /// As `ssh_bytes`, for SMB.
-    pub smb_bytes: u64,
-    /// As `ssh_bytes`, for RDP.
-    pub rdp_bytes: u64,
-    /// As `ssh_bytes`, for databases: low, because applications connect anew for every query.
-    pub database_bytes: u64,
-    /// As `ssh_bytes`, for VNC.
-    pub vnc_bytes: u64,
-    /// As `ssh_bytes`, for LDAP: low, because applications bind for every look-up.
-    pub ldap_bytes: u64,
-    /// Mean payload of the client below which sessions with other login services are no guesses.
-    pub login_request_bytes_min: f64,
-    /// HTTP: capacity of the bucket.
-    pub http_capacity: f64,
-    /// HTTP: seconds in which the bucket forgets one session.
-    pub http_leak_s: f64,
-    /// HTTP: payload both ways up to which an exchange may be a refusal.
-    pub http_bytes: u64,
-    /// HTTPS: as `http_bytes`, with the handshake.
-    pub https_bytes: u64,
-    /// HTTP: distinct answer sizes at most.
-    pub http_answer_sizes_max: f64,
-    /// HTTP: distinct request sizes at least.
-    pub http_request_sizes_min: f64,
-    /// HTTP, requests of one size only: capacity of the bucket.
-    pub http_flat_capacity: f64,
-    /// HTTP, requests of one size only: seconds in which the bucket forgets one session.
-    pub http_flat_leak_s: f64,
-    /// HTTP, requests of one size only: mean payload of the answers at most, which error pages keep and pages do not.
-    pub http_flat_answer_bytes: f64,
-    /// Login services: failed sessions for each distinct answer size at least; refusals are alike.
-    pub login_sessions_per_size_min: f64,
-    /// Unknown services: capacity of the bucket.
-    pub other_capacity: f64,
-    /// Unknown services: seconds in which the bucket forgets one session.
-    pub other_leak_s: f64,
-    /// Unknown services: payload both ways at most.
-    pub other_bytes: u64,
-    /// Unknown services: mean duration at least, milliseconds: a login that waits before it refuses.
-    pub other_duration_ms_min: f64,
-    /// Unknown services: sessions for each distinct answer size at least.
-    pub other_sessions_per_size_min: f64,
-    /// Failed sessions from which the confidence is full. (Slips: 30.)
-    pub confident_sessions: f64,
-    /// Servers at which one client must fail, on the same port, to be spraying.
-    pub spray_servers: usize,
-    /// Length of a generation, seconds; sessions are described over one to two of them.
-    pub horizon_s: u64,
-    /// (client, server, port) remembered; beyond that the coldest quarter is forgotten.
-    pub sessions: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            login_capacity: 5.0,
-            ssh_capacity: 4.0,
-            login_leak_s: 10.0,
-            slow_capacity: 30.0,
-            slow_leak_s: 60.0,
-            ssh_bytes: 5120,
-            ssh_request_bytes_min: 512.0,
-            ftp_bytes: 512,
-            ftp_request_sizes_min: 2.0,
-            telnet_bytes: 2048,
-            mail_bytes: 768,
-            smb_bytes: 1536,
-            rdp_bytes: 4096,
-            database_bytes: 384,
-            vnc_bytes: 256,
-            ldap_bytes: 256,
-            login_request_bytes_min: 12.0,
-            http_capacity: 20.0,
-            http_leak_s: 0.5,
-            http_bytes: 2048,
-            https_bytes: 6144,
-            http_answer_sizes_max: 3.0,
-            http_request_sizes_min: 4.0,
-            http_flat_capacity: 1000.0,
-            http_flat_leak_s: 0.1,
-            http_flat_answer_bytes: 512.0,
-            login_sessions_per_size_min: 2.0,
-            other_capacity: 20.0,
-            other_leak_s: 2.0,
-            other_bytes: 5120,
-            other_duration_ms_min: 1000.0,
-            other_sessions_per_size_min: 8.0,
-            confident_sessions: 30.0,
-            spray_servers: 5,
-            horizon_s: 300,
-            sessions: 1 << 16,
-        }
-    }
-}
-
-impl Settings {
-    fn failed_bytes(&self, service: Service) -> u64 {
-        match service {
-            Service::Ssh => self.ssh_bytes,
-            Service::Ftp => self.ftp_bytes,
-            Service::Telnet => self.telnet_bytes,
-            Service::Mail(_) => self.mail_bytes,
-            Service::Smb => self.smb_bytes,
-            Service::Rdp => self.rdp_bytes,
-            Service::Database => self.database_bytes,
-            Service::Vnc => self.vnc_bytes,
-            Service::Ldap => self.ldap_bytes,
-            Service::Http => self.http_bytes,
-            Service::Https => self.https_bytes,
-            Service::Other => self.other_bytes,
-        }
-    }
-
-    fn bucket(&self, service: Service) -> (f64, f64) {
-        match service {
-            Service::Http | Service::Https => (self.http_capacity, self.http_leak_s),
-            Service::Other => (self.other_capacity, self.other_leak_s),
-            Service::Ssh => (self.ssh_capacity, self.login_leak_s),
-            _ => (self.login_capacity, self.login_leak_s),
-        }
-    }
-
-    fn request_bytes_min(&self, service: Service) -> f64 {
-        if service == Service::Ssh { self.ssh_request_bytes_min } else { self.login_request_bytes_min }
     }
 }
 
@@ -512,107 +362,4 @@ impl Seen {
             && self.mean_answer <= settings.http_flat_answer_bytes
             && self.larger <= self.failed
     }
-}
-
-struct Judged<'a> {
-    settings: &'a Settings,
-    key: SessionKey,
-    service: Service,
-    seen: &'a Seen,
-    time: Timestamp,
-}
-
-impl Judged<'_> {
-    fn guessing(&self, level: f64, capacity: f64, slow: bool) -> Evidence {
-        let (client, server) = self.ips();
-        let seen = self.seen;
-        let kind = self.service.name();
-        let (pace, bucket) = match (slow, self.service.is_web()) {
-            (true, false) => ("slowly ", "slow_bucket_sessions"),
-            (true, true) => ("most likely ", "flat_bucket_sessions"),
-            (false, _) => ("", "bucket_sessions"),
-        };
-        self.evidence(
-            kind.to_owned(),
-            Some(server),
-            if slow { 3 } else { 2 },
-            format!(
-                "{client} {pace}guesses passwords at {server} port {} ({kind}): {:.0} short sessions that look refused",
-                self.key.2, seen.failed
-            ),
-            vec![term(bucket, level, Some(capacity))],
-        )
-    }
-
-    fn spraying(&self, level: f64, capacity: f64, servers: usize) -> Evidence {
-        let (client, _) = self.ips();
-        self.evidence(
-            format!("{}_spraying", self.service.name()),
-            None,
-            2,
-            format!("{client} tries logins at {servers} servers on port {} ({})", self.key.2, self.service.name()),
-            vec![
-                term("bucket_sessions", level, Some(capacity)),
-                term("distinct_servers", servers as f64, Some(self.settings.spray_servers as f64)),
-            ],
-        )
-    }
-
-    fn success(&self, sessions: f64) -> Evidence {
-        let (client, server) = self.ips();
-        self.evidence(
-            format!("{}_success", self.service.name()),
-            Some(server),
-            1,
-            format!(
-                "{client} had a session of another size with {server} port {} after it guessed passwords there: one may \
-                 have fitted",
-                self.key.2
-            ),
-            vec![term("larger_sessions", sessions, Some(1.0))],
-        )
-    }
-
-    fn ips(&self) -> (std::net::IpAddr, std::net::IpAddr) {
-        let ip = |address| Endpoint { address, port: 0 }.ip();
-        (ip(self.key.0), ip(self.key.1))
-    }
-
-    fn evidence(
-        &self,
-        kind: String,
-        target: Option<std::net::IpAddr>,
-        severity: u8,
-        summary: String,
-        mut terms: Vec<Term>,
-    ) -> Evidence {
-        let seen = self.seen;
-        let web = self.service.is_web();
-        let bytes = self.settings.failed_bytes(self.service) as f64;
-        terms.extend([
-            term("failed_sessions", seen.failed, None),
-            term("mean_session_bytes", seen.mean_request + seen.mean_answer, Some(bytes)),
-            term("mean_session_ms", seen.mean_duration_ms, None),
-            term("answer_sizes", seen.answer_sizes, web.then_some(self.settings.http_answer_sizes_max)),
-            term("request_sizes", seen.request_sizes, web.then_some(self.settings.http_request_sizes_min)),
-        ]);
-        Evidence {
-            detector: Detector::BruteForce,
-            kind,
-            time: self.time,
-            severity,
-            confidence: (0.5 + 0.5 * seen.failed / self.settings.confident_sessions).min(1.0),
-            source: Some(self.ips().0),
-            target,
-            port: Some(self.key.2),
-            protocol: Some(protocol::TCP),
-            summary,
-            terms,
-            flow: None,
-        }
-    }
-}
-
-fn term(name: &str, value: f64, threshold: Option<f64>) -> Term {
-    Term { name: name.to_owned(), value, threshold, usual: None }
 }

@@ -1,115 +1,14 @@
 //! The hot state of one flow.
 
+mod observe;
+mod signals;
+
+pub use signals::{EndReason, Side, Signals, TcpState, Transition};
+
 use super::table::Settings;
 use super::tcp;
-use crate::dataplane::decode::{Direction, FlowKey, Packet, tcp_flags};
+use crate::dataplane::decode::{Direction, FlowKey, tcp_flags};
 use crate::units::Timestamp;
-
-/// Things that happened to a flow with this packet; 0 for the common packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Signals(pub u8);
-
-impl Signals {
-    /// First packet of the flow.
-    pub const NEW: Signals = Signals(1);
-    /// The responder answered for the first time (SYN/ACK, or any packet the other way for UDP and ICMP).
-    pub const ANSWERED: Signals = Signals(1 << 1);
-    /// Refused: RST answered a SYN before any answer, or an ICMP error quoted this flow.
-    pub const REFUSED: Signals = Signals(1 << 2);
-    /// TCP ended with this packet (RST, or the second FIN).
-    pub const CLOSED: Signals = Signals(1 << 3);
-    /// The packet count met the next milestone at which a feature row is due (4, 16, 64, 256, 1024, ... x4).
-    pub const MILESTONE: Signals = Signals(1 << 4);
-    /// Another [`FlowRecord::REPORT_EVERY`] packets since the last report, both ways together: a volume detector adds that
-    /// many, and at the end of the flow the rest ([`FlowRecord::unreported`]).
-    pub const REPORT: Signals = Signals(1 << 5);
-    /// A SYN without ACK (the first one or a repeat).
-    pub const SYN: Signals = Signals(1 << 6);
-    /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
-    pub(super) const MOVED: Signals = Signals(1 << 7);
-
-    /// Any of `other`'s bits set?
-    #[inline(always)]
-    pub fn has(self, other: Signals) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// No bit set?
-    #[inline(always)]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Both sets.
-    #[inline(always)]
-    pub fn with(self, other: Signals) -> Signals {
-        Signals(self.0 | other.0)
-    }
-
-    /// This set without `other`'s bits.
-    #[inline(always)]
-    pub(super) fn without(self, other: Signals) -> Signals {
-        Signals(self.0 & !other.0)
-    }
-}
-
-/// TCP life of a biflow, as a tap sees it; for other protocols `New` until answered, then `Established`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[repr(u8)]
-pub enum TcpState {
-    /// Not answered (TCP: a SYN, or what looks like the middle of a connection that nobody has confirmed yet).
-    #[default]
-    New,
-    /// TCP: SYN/ACK seen.
-    Answered,
-    /// TCP: the handshake's ACK, or data both ways, or the originator's third packet with ACK where the answers go another
-    /// way; others: answered.
-    Established,
-    /// TCP: one FIN seen.
-    Closing,
-    /// TCP: both FINs, or an RST; any protocol: refused by an ICMP error.
-    Closed,
-}
-
-impl TcpState {
-    /// States of one class share their time-out.
-    #[inline]
-    fn time_class(self) -> u8 {
-        match self {
-            TcpState::New | TcpState::Answered => 0,
-            TcpState::Established | TcpState::Closing => 1,
-            TcpState::Closed => 2,
-        }
-    }
-}
-
-/// Why a flow left the table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum EndReason {
-    /// FIN both ways or RST, and the linger time passed, or the same ports began anew.
-    Closed,
-    /// No packet for the idle time of its state.
-    Idle,
-    /// Given up for a newer flow while half open.
-    EvictedHalfOpen,
-    /// Given up for a newer flow though established.
-    EvictedEstablished,
-    /// The source ended or the queue was stopped.
-    Shutdown,
-}
-
-/// One side of a biflow.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-pub enum Side {
-    /// Who began.
-    Originator = 0,
-    /// Who was spoken to.
-    Responder = 1,
-}
-
-/// What `FlowRecord::update` reports.
-pub type Transition = Signals;
 
 /// Counts of one side. The upper 16 bits of two words carry small things, so that a side is 24 bytes: 2^47 bytes are three
 /// hours of 100 Gb/s in one flow, and then the count stands.
@@ -150,9 +49,6 @@ mod unsettled {
     pub const COUNTED: u8 = 1 << 7;
 }
 
-/// Packets after which the first payload sizes are no longer collected, full or not.
-const EARLY_PACKETS: u32 = 32;
-
 /// Packets from one count at which something may be due to the next: such are 4 and 16 for the first milestones, then
 /// every multiple of [`FlowRecord::REPORT_EVERY`].
 fn until_event(total: u32) -> u8 {
@@ -163,10 +59,6 @@ fn until_event(total: u32) -> u8 {
     };
     (next - total % FlowRecord::REPORT_EVERY) as u8 // 1..=64
 }
-
-/// Where a side's packet count is held from growing further: a multiple of [`FlowRecord::REPORT_EVERY`] below 2^32, with
-/// room for the packets between two reports.
-const PACKETS_LIMIT: u32 = 0xf000_0000;
 
 /// Hot state of one biflow, two adjacent cache lines. Counts are kept for originator and responder; the originator is who
 /// sent the first packet seen, except that a SYN/ACK seen first makes its receiver the originator.
@@ -219,16 +111,6 @@ fn to_half(value: f32) -> u16 {
 
 fn from_half(half: u16) -> f32 {
     f32::from_bits(u32::from(half) << 16)
-}
-
-/// Keeps a 48-bit count from running into the bits above it: held at 2^47 from there on. The 64 packets until the next
-/// look cannot carry it further than 2^38, whatever lengths they claim.
-#[inline(always)]
-fn hold(word: &mut u64) {
-    const LIMIT: u64 = 1 << (COUNT_BITS - 1);
-    if *word & LIMIT != 0 {
-        *word = (*word & !COUNT_MASK) | LIMIT;
-    }
 }
 
 /// A TCP window as 5 bits of exponent and 3 of mantissa; exact for powers of two, within an eighth otherwise.
@@ -306,209 +188,6 @@ impl FlowRecord {
     #[inline(always)]
     pub(super) fn fresh_gap(&self, now: Timestamp) -> u64 {
         now.0.wrapping_sub(self.last_seen.0)
-    }
-
-    /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
-    /// through [`super::FlowTable::account`].
-    #[inline(always)]
-    pub fn update(&mut self, packet: &Packet) -> Signals {
-        self.observe(packet, self.gap(packet.time)).without(Signals::MOVED)
-    }
-
-    /// Nanoseconds from the latest packet to `now`; 0 if time stepped back.
-    #[inline(always)]
-    pub(super) fn gap(&self, now: Timestamp) -> u64 {
-        now.since(self.last_seen)
-    }
-
-    /// [`FlowRecord::update`] with the sign for the wheel, `gap` nanoseconds after the latest packet.
-    #[inline(always)]
-    pub(super) fn observe(&mut self, packet: &Packet, gap: u64) -> Signals {
-        if self.is_plain(packet) { self.count(packet, gap) } else { self.observe_young(packet, gap) }
-    }
-
-    /// Is there nothing to this packet but to count it?
-    #[inline(always)]
-    pub(super) fn is_plain(&self, packet: &Packet) -> bool {
-        (packet.tcp_flags & Self::CONTROL) | self.unsettled == 0
-    }
-
-    /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
-    /// are many: short flows consist of nothing else.
-    #[inline(never)]
-    fn observe_young(&mut self, packet: &Packet, gap: u64) -> Signals {
-        if self.unsettled & unsettled::FRESH != 0 {
-            return self.observe_first(packet);
-        }
-        let originator = packet.direction == self.originator;
-        let waits = self.unsettled & unsettled::STATE != 0 && (self.is_tcp() || !originator);
-        if packet.tcp_flags & Self::CONTROL != 0 || waits {
-            return self.observe_thoroughly(packet, gap);
-        }
-        let signals = self.count(packet, gap);
-        self.collect_size(!originator, packet.payload_bytes);
-        signals
-    }
-
-    /// What every packet adds; the events that its number brings.
-    #[inline(always)]
-    pub(super) fn count(&mut self, packet: &Packet, gap: u64) -> Signals {
-        // Cannot wrap: the sum is the packet's time, or `gap` is 0.
-        self.last_seen = Timestamp(self.last_seen.0.wrapping_add(gap));
-        let gap = gap as i64 as f32;
-        self.gap_squares = square_sum(gap, self.gap_squares);
-        if to_half(gap) > self.gap_max {
-            self.gap_max = to_half(gap);
-        }
-        // By index and not by comparison: which way a packet goes is a coin toss for the branch predictor.
-        let side = usize::from((packet.direction as u8 ^ self.originator as u8) & 1);
-        let Some(side) = self.sides.get_mut(side) else { return Signals::default() };
-        let length = packet.wire_bytes;
-        side.length_squares = square_sum(length as f32, side.length_squares);
-        if sixteenths(length) > (side.bytes >> LONGEST_SHIFT) as u32 {
-            side.raise_longest(length);
-        }
-        side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
-        side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
-        side.packets = side.packets.wrapping_add(1);
-        self.until_event = self.until_event.wrapping_sub(1);
-        if self.until_event == 0 {
-            return self.events();
-        }
-        Signals::default()
-    }
-
-    /// Milestones and reports; holds the packet counts below their limit. Reached by one packet in twenty.
-    #[inline(never)]
-    fn events(&mut self) -> Signals {
-        let [originator, responder] = &self.sides;
-        let total = originator.packets.wrapping_add(responder.packets);
-        self.until_event = until_event(total);
-        let mut signals = Signals::default();
-        if total.is_power_of_two() && total.trailing_zeros().is_multiple_of(2) {
-            signals = signals.with(Signals::MILESTONE);
-        }
-        if total.is_multiple_of(Self::REPORT_EVERY) {
-            signals = signals.with(Signals::REPORT);
-            for side in &mut self.sides {
-                if side.packets >= PACKETS_LIMIT + Self::REPORT_EVERY {
-                    side.packets -= Self::REPORT_EVERY;
-                }
-                hold(&mut side.bytes);
-                hold(&mut side.payload);
-            }
-        }
-        signals
-    }
-
-    /// The first packet: everything is known to be empty, so that it is written and not added to.
-    fn observe_first(&mut self, packet: &Packet) -> Signals {
-        const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
-        let is_tcp = self.is_tcp();
-        let flags = packet.tcp_flags;
-        let answer = is_tcp && flags & SYN_ACK == SYN_ACK;
-        let (side, index) = if answer { (Side::Responder, 1) } else { (Side::Originator, 0) };
-        self.originator = if answer { packet.direction.flip() } else { packet.direction };
-        self.unsettled &= !unsettled::FRESH;
-        let length = packet.wire_bytes;
-        let window = if is_tcp { window_code(packet.tcp_window) } else { 0 };
-        let Some(counts) = self.sides.get_mut(index) else { return Signals::NEW };
-        *counts = SideCounts {
-            bytes: u64::from(length)
-                | u64::from(sixteenths(length).min(255)) << LONGEST_SHIFT
-                | u64::from(flags) << FLAGS_SHIFT,
-            payload: u64::from(packet.payload_bytes) | u64::from(window) << COUNT_BITS,
-            packets: 1,
-            length_squares: square_sum(length as f32, 0.0),
-        };
-        self.until_event = until_event(1);
-        if packet.payload_bytes != 0 {
-            self.first_sizes = size_code(answer, packet.payload_bytes);
-        }
-        if is_tcp { self.step(side, flags, Signals::NEW) } else { Signals::NEW }
-    }
-
-    /// A later packet of a young or ending flow, or with SYN, FIN or RST.
-    #[inline(never)]
-    fn observe_thoroughly(&mut self, packet: &Packet, gap: u64) -> Signals {
-        let signals = self.count(packet, gap);
-        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
-        if self.packets(side) == 1 {
-            self.answer_first(packet);
-        }
-        self.collect_size(side == Side::Responder, packet.payload_bytes);
-        self.step(side, packet.tcp_flags, signals)
-    }
-
-    /// The first packet of the side that did not begin.
-    fn answer_first(&mut self, packet: &Packet) {
-        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
-        if self.is_tcp() {
-            self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
-        }
-        if side == Side::Responder {
-            // Without the sign that a time of more than 292 years gets by the signed conversion.
-            self.response = (to_half(self.duration_ns() as i64 as f32) & 0x7fff).max(1);
-        }
-    }
-
-    /// Moves the state on after a packet that is already counted, and adds what that tells to `signals`.
-    #[inline(always)]
-    fn step(&mut self, side: Side, flags: u8, signals: Signals) -> Signals {
-        let before = self.state;
-        let step = if self.is_tcp() {
-            let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
-            tcp::step(before, side, flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
-        } else {
-            tcp::step_datagram(before, side)
-        };
-        let mut signals = signals.with(step.signals);
-        if step.signals.has(Signals::SYN) {
-            self.syn_count = self.syn_count.saturating_add(1);
-        }
-        if step.state != before {
-            self.state = step.state;
-            self.settle();
-            if before.time_class() != step.state.time_class() {
-                signals = signals.with(Signals::MOVED);
-            }
-        }
-        signals
-    }
-
-    /// Collects the sizes of the first eight packets with payload.
-    #[inline]
-    fn collect_size(&mut self, responder: bool, payload: u32) {
-        if self.unsettled & unsettled::EARLY == 0 {
-            return;
-        }
-        if payload != 0 {
-            self.first_sizes = self.first_sizes << 8 | size_code(responder, payload);
-        }
-        if self.first_sizes >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
-            self.unsettled &= !unsettled::EARLY;
-        }
-    }
-
-    /// An ICMP error at `now` quoted this flow. Only an unanswered flow believes it (RFC 1122 section 4.2.3.9 calls such
-    /// errors soft, and anybody can forge one); the error counts as a sign of life, so that the end lies ahead.
-    pub fn refuse(&mut self, now: Timestamp) -> Signals {
-        if self.state != TcpState::New {
-            return Signals::default();
-        }
-        self.last_seen = self.last_seen.max(now);
-        self.state = TcpState::Closed;
-        self.settle();
-        Signals::REFUSED.with(Signals::MOVED)
-    }
-
-    /// Established flows take the short path, if nothing else is unsettled.
-    fn settle(&mut self) {
-        if matches!(self.state, TcpState::Established | TcpState::Closing) {
-            self.unsettled &= !unsettled::STATE;
-        } else {
-            self.unsettled |= unsettled::STATE;
-        }
     }
 
     /// Takes back the table's mark that it counts this flow as half open; was it set?
@@ -717,10 +396,4 @@ impl FlowRecord {
             Side::Responder => responder,
         }
     }
-}
-
-/// `sum + value * value`, fused where the CPU was compiled for it (elsewhere the fused form is a slow library call).
-#[inline(always)]
-fn square_sum(value: f32, sum: f32) -> f32 {
-    if cfg!(target_feature = "fma") { value.mul_add(value, sum) } else { sum + value * value }
 }

@@ -1,0 +1,237 @@
+//! One packet into the record of its flow.
+
+use super::{
+    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, LONGEST_SHIFT, Side, SideCounts, Signals, TcpState, sixteenths,
+    size_code, to_half, unsettled, until_event, window_code,
+};
+use crate::dataplane::decode::{Packet, tcp_flags};
+use crate::dataplane::flow::tcp;
+use crate::units::Timestamp;
+
+/// Packets after which the first payload sizes are no longer collected, full or not.
+const EARLY_PACKETS: u32 = 32;
+
+/// Where a side's packet count is held from growing further: a multiple of [`FlowRecord::REPORT_EVERY`] below 2^32, with
+/// room for the packets between two reports.
+const PACKETS_LIMIT: u32 = 0xf000_0000;
+
+impl FlowRecord {
+    /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
+    /// through [`super::FlowTable::account`].
+    #[inline(always)]
+    pub fn update(&mut self, packet: &Packet) -> Signals {
+        self.observe(packet, self.gap(packet.time)).without(Signals::MOVED)
+    }
+
+    /// Nanoseconds from the latest packet to `now`; 0 if time stepped back.
+    #[inline(always)]
+    pub(in super::super) fn gap(&self, now: Timestamp) -> u64 {
+        now.since(self.last_seen)
+    }
+
+    /// [`FlowRecord::update`] with the sign for the wheel, `gap` nanoseconds after the latest packet.
+    #[inline(always)]
+    pub(in super::super) fn observe(&mut self, packet: &Packet, gap: u64) -> Signals {
+        if self.is_plain(packet) { self.count(packet, gap) } else { self.observe_young(packet, gap) }
+    }
+
+    /// Is there nothing to this packet but to count it?
+    #[inline(always)]
+    pub(in super::super) fn is_plain(&self, packet: &Packet) -> bool {
+        (packet.tcp_flags & Self::CONTROL) | self.unsettled == 0
+    }
+
+    /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
+    /// are many: short flows consist of nothing else.
+    #[inline(never)]
+    fn observe_young(&mut self, packet: &Packet, gap: u64) -> Signals {
+        if self.unsettled & unsettled::FRESH != 0 {
+            return self.observe_first(packet);
+        }
+        let originator = packet.direction == self.originator;
+        let waits = self.unsettled & unsettled::STATE != 0 && (self.is_tcp() || !originator);
+        if packet.tcp_flags & Self::CONTROL != 0 || waits {
+            return self.observe_thoroughly(packet, gap);
+        }
+        let signals = self.count(packet, gap);
+        self.collect_size(!originator, packet.payload_bytes);
+        signals
+    }
+
+    /// What every packet adds; the events that its number brings.
+    #[inline(always)]
+    pub(in super::super) fn count(&mut self, packet: &Packet, gap: u64) -> Signals {
+        // Cannot wrap: the sum is the packet's time, or `gap` is 0.
+        self.last_seen = Timestamp(self.last_seen.0.wrapping_add(gap));
+        let gap = gap as i64 as f32;
+        self.gap_squares = square_sum(gap, self.gap_squares);
+        if to_half(gap) > self.gap_max {
+            self.gap_max = to_half(gap);
+        }
+        // By index and not by comparison: which way a packet goes is a coin toss for the branch predictor.
+        let side = usize::from((packet.direction as u8 ^ self.originator as u8) & 1);
+        let Some(side) = self.sides.get_mut(side) else { return Signals::default() };
+        let length = packet.wire_bytes;
+        side.length_squares = square_sum(length as f32, side.length_squares);
+        if sixteenths(length) > (side.bytes >> LONGEST_SHIFT) as u32 {
+            side.raise_longest(length);
+        }
+        side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
+        side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
+        side.packets = side.packets.wrapping_add(1);
+        self.until_event = self.until_event.wrapping_sub(1);
+        if self.until_event == 0 {
+            return self.events();
+        }
+        Signals::default()
+    }
+
+    /// Milestones and reports; holds the packet counts below their limit. Reached by one packet in twenty.
+    #[inline(never)]
+    fn events(&mut self) -> Signals {
+        let [originator, responder] = &self.sides;
+        let total = originator.packets.wrapping_add(responder.packets);
+        self.until_event = until_event(total);
+        let mut signals = Signals::default();
+        if total.is_power_of_two() && total.trailing_zeros().is_multiple_of(2) {
+            signals = signals.with(Signals::MILESTONE);
+        }
+        if total.is_multiple_of(Self::REPORT_EVERY) {
+            signals = signals.with(Signals::REPORT);
+            for side in &mut self.sides {
+                if side.packets >= PACKETS_LIMIT + Self::REPORT_EVERY {
+                    side.packets -= Self::REPORT_EVERY;
+                }
+                hold(&mut side.bytes);
+                hold(&mut side.payload);
+            }
+        }
+        signals
+    }
+
+    /// The first packet: everything is known to be empty, so that it is written and not added to.
+    fn observe_first(&mut self, packet: &Packet) -> Signals {
+        const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
+        let is_tcp = self.is_tcp();
+        let flags = packet.tcp_flags;
+        let answer = is_tcp && flags & SYN_ACK == SYN_ACK;
+        let (side, index) = if answer { (Side::Responder, 1) } else { (Side::Originator, 0) };
+        self.originator = if answer { packet.direction.flip() } else { packet.direction };
+        self.unsettled &= !unsettled::FRESH;
+        let length = packet.wire_bytes;
+        let window = if is_tcp { window_code(packet.tcp_window) } else { 0 };
+        let Some(counts) = self.sides.get_mut(index) else { return Signals::NEW };
+        *counts = SideCounts {
+            bytes: u64::from(length)
+                | u64::from(sixteenths(length).min(255)) << LONGEST_SHIFT
+                | u64::from(flags) << FLAGS_SHIFT,
+            payload: u64::from(packet.payload_bytes) | u64::from(window) << COUNT_BITS,
+            packets: 1,
+            length_squares: square_sum(length as f32, 0.0),
+        };
+        self.until_event = until_event(1);
+        if packet.payload_bytes != 0 {
+            self.first_sizes = size_code(answer, packet.payload_bytes);
+        }
+        if is_tcp { self.step(side, flags, Signals::NEW) } else { Signals::NEW }
+    }
+
+    /// A later packet of a young or ending flow, or with SYN, FIN or RST.
+    #[inline(never)]
+    fn observe_thoroughly(&mut self, packet: &Packet, gap: u64) -> Signals {
+        let signals = self.count(packet, gap);
+        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+        if self.packets(side) == 1 {
+            self.answer_first(packet);
+        }
+        self.collect_size(side == Side::Responder, packet.payload_bytes);
+        self.step(side, packet.tcp_flags, signals)
+    }
+
+    /// The first packet of the side that did not begin.
+    fn answer_first(&mut self, packet: &Packet) {
+        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+        if self.is_tcp() {
+            self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
+        }
+        if side == Side::Responder {
+            // Without the sign that a time of more than 292 years gets by the signed conversion.
+            self.response = (to_half(self.duration_ns() as i64 as f32) & 0x7fff).max(1);
+        }
+    }
+
+    /// Moves the state on after a packet that is already counted, and adds what that tells to `signals`.
+    #[inline(always)]
+    fn step(&mut self, side: Side, flags: u8, signals: Signals) -> Signals {
+        let before = self.state;
+        let step = if self.is_tcp() {
+            let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
+            tcp::step(before, side, flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
+        } else {
+            tcp::step_datagram(before, side)
+        };
+        let mut signals = signals.with(step.signals);
+        if step.signals.has(Signals::SYN) {
+            self.syn_count = self.syn_count.saturating_add(1);
+        }
+        if step.state != before {
+            self.state = step.state;
+            self.settle();
+            if before.time_class() != step.state.time_class() {
+                signals = signals.with(Signals::MOVED);
+            }
+        }
+        signals
+    }
+
+    /// Collects the sizes of the first eight packets with payload.
+    #[inline]
+    fn collect_size(&mut self, responder: bool, payload: u32) {
+        if self.unsettled & unsettled::EARLY == 0 {
+            return;
+        }
+        if payload != 0 {
+            self.first_sizes = self.first_sizes << 8 | size_code(responder, payload);
+        }
+        if self.first_sizes >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
+            self.unsettled &= !unsettled::EARLY;
+        }
+    }
+
+    /// An ICMP error at `now` quoted this flow. Only an unanswered flow believes it (RFC 1122 section 4.2.3.9 calls such
+    /// errors soft, and anybody can forge one); the error counts as a sign of life, so that the end lies ahead.
+    pub fn refuse(&mut self, now: Timestamp) -> Signals {
+        if self.state != TcpState::New {
+            return Signals::default();
+        }
+        self.last_seen = self.last_seen.max(now);
+        self.state = TcpState::Closed;
+        self.settle();
+        Signals::REFUSED.with(Signals::MOVED)
+    }
+
+    /// Established flows take the short path, if nothing else is unsettled.
+    fn settle(&mut self) {
+        if matches!(self.state, TcpState::Established | TcpState::Closing) {
+            self.unsettled &= !unsettled::STATE;
+        } else {
+            self.unsettled |= unsettled::STATE;
+        }
+    }
+}
+
+/// Keeps a 48-bit count from running into the bits above it: held at 2^47 from there on. The 64 packets until the next
+/// look cannot carry it further than 2^38, whatever lengths they claim.
+#[inline(always)]
+fn hold(word: &mut u64) {
+    const LIMIT: u64 = 1 << (COUNT_BITS - 1);
+    if *word & LIMIT != 0 {
+        *word = (*word & !COUNT_MASK) | LIMIT;
+    }
+}
+
+/// `sum + value * value`, fused where the CPU was compiled for it (elsewhere the fused form is a slow library call).
+#[inline(always)]
+fn square_sum(value: f32, sum: f32) -> f32 {
+    if cfg!(target_feature = "fma") { value.mul_add(value, sum) } else { sum + value * value }
+}

@@ -1,0 +1,312 @@
+//! The frames of one burst, all the way into the flow table.
+
+use super::Core;
+use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
+use crate::dataplane::decode::{
+    Decoded, FragmentTable, Packet, Tunnel, arp_question, decode, decode_plain, decode_rest, quoted_flow,
+};
+use crate::dataplane::flow::{FlowTable, Signals};
+use crate::dataplane::worker::handover::HandoverInbox;
+use crate::dataplane::worker::sinks::Sinks;
+use crate::metrics::{Counter, Stage};
+use crate::units::Timestamp;
+
+/// How many frames ahead the first bytes are asked for.
+const FRAMES_AHEAD: usize = 8;
+
+impl Core {
+    /// Frames that other queues handed to us as the owner.
+    pub(super) fn take_handed_over(&mut self, now: Timestamp) -> usize {
+        struct Borrowed(HandoverInbox);
+        impl Borrowed {
+            fn frame(&self, index: usize) -> FrameView<'_> {
+                self.0.frame(index)
+            }
+        }
+        let mut inbox = Borrowed(std::mem::replace(&mut self.inbox, HandoverInbox::new(Vec::new())));
+        let count = inbox.0.receive(BURST_MAX);
+        let notes = (0..count).filter(|index| inbox.0.is_note(*index)).count();
+        self.sinks.counters.add(Counter::HandoverReceived, (count - notes) as u64);
+        // Notes are rare; where there are some, the burst is taken in the stretches between them.
+        let mut begin = 0;
+        while begin < count {
+            let end = (begin..count).find(|index| inbox.0.is_note(*index)).unwrap_or(count);
+            self.process_with(|index| inbox.frame(begin + index), |_| (), end - begin, now, false);
+            if end < count {
+                let view = inbox.frame(end);
+                self.note(view, view.time.unwrap_or(now));
+            }
+            begin = end + 1;
+        }
+        self.inbox = inbox.0;
+        count
+    }
+
+    /// An ICMP error that another queue counts, and that quotes a flow which may live here.
+    #[cold]
+    pub(super) fn note(&mut self, view: FrameView<'_>, time: Timestamp) {
+        let mut packet = Packet::default();
+        if decode(view, &mut packet) == Decoded::Flow && is_icmp_error(&packet) {
+            self.time = self.time.max(time);
+            packet.time = self.time;
+            refuse_quoted(&mut self.table, &mut self.sinks, view, &packet);
+        }
+    }
+
+    pub(super) fn process<S: Source>(&mut self, source: &S, count: usize, now: Timestamp, hand_over: bool) {
+        self.process_with(
+            |index| Source::frame(source, index),
+            |index| Source::prefetch(source, index),
+            count,
+            now,
+            hand_over,
+        );
+    }
+
+    /// Decode all, probe all, update all.
+    #[inline]
+    fn process_with<'a>(
+        &mut self,
+        frame: impl Fn(usize) -> FrameView<'a>,
+        prefetch: impl Fn(usize),
+        count: usize,
+        now: Timestamp,
+        hand_over: bool,
+    ) {
+        let begin = self.stage_time(now);
+        let burst = self.decode_all(&frame, &prefetch, count, now, hand_over && !self.peers.is_empty());
+        let decoded = self.stage_time(now);
+        self.stage(Stage::Decode, begin, decoded, count);
+        if burst.has_icmp_errors {
+            self.update_with_errors(&frame, burst.flows);
+        } else {
+            self.update_all(burst.flows, |_, _, _| ());
+        }
+        let updated = self.stage_time(now);
+        self.stage(Stage::Flow, decoded, updated, count);
+    }
+
+    /// Decodes the burst into `packets`, the flows' ones next to each other, hashes their keys and asks for their buckets.
+    #[inline(always)]
+    fn decode_all<'a>(
+        &mut self,
+        frame: &impl Fn(usize) -> FrameView<'a>,
+        prefetch: &impl Fn(usize),
+        count: usize,
+        now: Timestamp,
+        hand_over: bool,
+    ) -> Burst {
+        let Core { packets, fragments, sinks, table, time: latest, .. } = self;
+        // The time in a local: through `self` it would be read again after every store into a packet.
+        let mut time = *latest;
+        let Some(packets) = packets.get_mut(..count) else { return Burst::default() };
+        let mut burst = Burst { flows: count, ..Burst::default() };
+        let mut bytes = 0_u64;
+        for index in 0..FRAMES_AHEAD.min(count) {
+            prefetch(index);
+        }
+        for (index, packet) in packets.iter_mut().enumerate() {
+            prefetch(index + FRAMES_AHEAD);
+            let view = frame(index);
+            bytes += u64::from(view.wire_bytes);
+            time = view.time.unwrap_or(now).max(time);
+            packet.time = time;
+            if let Some(words) = decode_plain(view, packet, &mut burst.tunnelled) {
+                packet.hash = table.hash_v4(words);
+                table.prefetch_bucket(packet.hash);
+            } else {
+                packet.place = index as u16; // below BURST_MAX
+                // The view anew: so the loop need not keep one in memory for a call that is rarely made.
+                decode_unusual(frame(index), packet, fragments, sinks, &mut burst);
+                packet.hash = table.hash(&packet.key);
+                table.prefetch_bucket(packet.hash);
+            }
+        }
+        *latest = time;
+        self.sinks.counters.add(Counter::BytesReceived, bytes);
+        if burst.gaps > 0 {
+            self.close_gaps(&mut burst);
+        }
+        if hand_over {
+            self.keep_own(frame, &mut burst);
+        }
+        if burst.tunnelled > 0 {
+            self.sinks.counters.add(Counter::Tunnelled, burst.tunnelled as u64);
+        }
+        burst
+    }
+
+    /// Moves the packets of flows together where frames between them were none.
+    #[inline(never)]
+    fn close_gaps(&mut self, burst: &mut Burst) {
+        let mut kept = 0;
+        for from in 0..burst.flows {
+            let Some(packet) = self.packets.get_mut(from) else { break };
+            if packet.hint == NO_FLOW {
+                packet.hint = u32::MAX;
+                continue;
+            }
+            let packet = Packet { place: from as u16, ..*packet };
+            if let Some(to) = self.packets.get_mut(kept) {
+                *to = packet;
+                kept += 1;
+            }
+        }
+        burst.flows = kept;
+    }
+
+    /// Hands the packets of foreign flows to their owners and moves the others together.
+    #[inline(never)]
+    fn keep_own<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, burst: &mut Burst) {
+        let mut kept = 0;
+        for from in 0..burst.flows {
+            let Some(&packet) = self.packets.get(from) else { break };
+            // Where nothing was moved yet, packets lie where their frames do.
+            let index = if burst.gaps == 0 { from } else { usize::from(packet.place) };
+            if is_icmp_error(&packet) {
+                self.send_note(index, frame, packet.time);
+            }
+            let owner = packet.key.owner(self.peers.len());
+            if owner != self.place {
+                let peer = self.peers.get_mut(owner).and_then(Option::as_mut);
+                let sent = peer.is_some_and(|peer| peer.send(frame(index), packet.time, false));
+                self.sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
+                burst.tunnelled -= usize::from(packet.tunnel != Tunnel::None);
+                continue;
+            }
+            if let Some(to) = self.packets.get_mut(kept) {
+                *to = packet;
+                kept += 1;
+            }
+        }
+        burst.flows = kept;
+    }
+
+    /// Tells the owner of the flow that an ICMP error quotes, where that is another queue.
+    #[cold]
+    fn send_note<'a>(&mut self, index: usize, frame: &impl Fn(usize) -> FrameView<'a>, time: Timestamp) {
+        let view = frame(index);
+        let mut packet = Packet::default();
+        if decode(view, &mut packet) != Decoded::Flow {
+            return;
+        }
+        let Some((key, _)) = quoted_flow(view, &packet) else { return };
+        let owner = key.owner(self.peers.len());
+        if owner != self.place
+            && let Some(Some(peer)) = self.peers.get_mut(owner)
+        {
+            // A full ring loses a hint, not a frame: the contact then fails by its time-out.
+            peer.send(view, time, true);
+        }
+    }
+
+    /// [`Core::update_all`] for a burst that has ICMP errors, in the order of its packets.
+    #[inline(never)]
+    fn update_with_errors<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize) {
+        self.update_all(flows, |table, sinks, packet| {
+            if is_icmp_error(packet) {
+                refuse_quoted(table, sinks, frame(usize::from(packet.place)), packet);
+            }
+        });
+    }
+
+    /// Probes all, then accounts all; `after` sees each packet once it is accounted.
+    #[inline(always)]
+    fn update_all(&mut self, flows: usize, after: impl Fn(&mut FlowTable, &mut Sinks, &Packet)) {
+        let Core { table, sinks, packets, .. } = self;
+        let Some(packets) = packets.get_mut(..flows) else { return };
+        table.probe_all(packets);
+        let mut full = 0;
+        for packet in packets.iter() {
+            let Some((index, record, signals)) = table.account(packet, packet.hint, |ended| sinks.on_end(&ended))
+            else {
+                full += 1;
+                continue;
+            };
+            if !signals.is_empty() {
+                sinks.on_signals(record, index, signals, packet.time);
+            }
+            after(table, sinks, packet);
+        }
+        sinks.counters.add(Counter::ProcessedFlow, (flows - full) as u64);
+        if full > 0 {
+            sinks.counters.add(Counter::DropFlowTableFull, full as u64);
+        }
+    }
+}
+
+/// `Packet::hint` of a frame that belongs to no flow; no slot has this number (`FlowTable` ends at 2^30).
+const NO_FLOW: u32 = u32::MAX - 1;
+
+/// What a burst came to.
+#[derive(Clone, Copy, Default)]
+struct Burst {
+    /// Packets of flows, at the front of `Core::packets` (with the gaps among them, until these are closed).
+    flows: usize,
+    /// Frames among them that belong to no flow.
+    gaps: usize,
+    /// Packets of tunnels.
+    tunnelled: usize,
+    /// Is any of them an ICMP error?
+    has_icmp_errors: bool,
+}
+
+/// Decodes and counts what is no plain packet. A fragment whose ports are known belongs to a flow, as do the packets of
+/// other protocols; all else leaves a gap.
+#[cold]
+#[inline(never)]
+fn decode_unusual(
+    view: FrameView<'_>,
+    packet: &mut Packet,
+    fragments: &mut FragmentTable,
+    sinks: &mut Sinks,
+    burst: &mut Burst,
+) {
+    let outcome = decode_rest(view.bytes, view.wire_bytes, view.link, packet);
+    let counter = match outcome {
+        Decoded::Flow => None,
+        Decoded::FirstFragment | Decoded::LaterFragment => {
+            sinks.counters.add(Counter::Fragments, 1);
+            fragments.resolve(outcome, packet, packet.time).err()
+        }
+        Decoded::Arp => {
+            if let Some(question) = arp_question(view, packet) {
+                sinks.on_arp(question, packet.time);
+            }
+            Some(Counter::ProcessedArp)
+        }
+        Decoded::Other => Some(Counter::ProcessedOther),
+        Decoded::Reject(reason) => Some(reason),
+    };
+    if let Some(counter) = counter {
+        sinks.counters.add(counter, 1);
+        packet.hint = NO_FLOW;
+        burst.gaps += 1;
+        return;
+    }
+    burst.tunnelled += usize::from(packet.tunnel != Tunnel::None);
+    burst.has_icmp_errors |= is_icmp_error(packet);
+}
+
+/// Destination unreachable, time exceeded, parameter problem (RFC 792), and their ICMPv6 kin (RFC 4443).
+#[inline(always)]
+fn is_icmp_error(packet: &Packet) -> bool {
+    match packet.key.protocol() {
+        1 => matches!(packet.icmp_type, 3 | 11 | 12),
+        58 => matches!(packet.icmp_type, 1..=4),
+        _ => false,
+    }
+}
+
+/// Lays an ICMP error at the door of the flow it quotes.
+#[cold]
+fn refuse_quoted(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packet: &Packet) {
+    let Some((key, _)) = quoted_flow(frame, packet) else { return };
+    let hash = table.hash(&key);
+    let hint = table.probe(hash);
+    let Some(index) = table.find(hash, &key, hint, packet.time, |ended| sinks.on_end(&ended)) else { return };
+    let Some((record, signals)) = table.refuse(index, packet.time) else { return };
+    if signals.has(Signals::REFUSED) {
+        sinks.on_signals(record, index, signals, packet.time);
+    }
+}

@@ -1,0 +1,160 @@
+//! What follows a burst: expiry, scoring, windows, watermark, snapshot; and the end.
+
+use super::Core;
+use crate::dataplane::capture::BURST_MAX;
+use crate::dataplane::detect::WINDOW_NS;
+use crate::dataplane::flow::Ended;
+use crate::dataplane::score::BATCH_MAX;
+use crate::dataplane::worker::sinks::Sinks;
+use crate::exchange::Up;
+use crate::metrics::{Counter, Stage};
+use crate::units::{SECOND, Timestamp};
+
+impl Core {
+    /// Expiry, scoring, windows, watermark, snapshot.
+    pub(super) fn after_burst(&mut self, frames: usize, ended: bool) {
+        let now = self.sinks.burst_time;
+        let begin = self.stage_time(now);
+        let (table, sinks) = (&mut self.table, &mut self.sinks);
+        table.expire(self.time, self.settings.expire_budget, |ended| sinks.on_end(&ended));
+        let expired = self.stage_time(now);
+        self.stage(Stage::Expire, begin, expired, frames.max(1));
+        if self.is_sampled() {
+            self.rx = self.rx.timed(frames, expired.since(now));
+        }
+        self.score_if_due(now, ended);
+        self.flush_windows();
+        if frames > 0 && self.is_sampled() {
+            let end = self.clock.now();
+            self.snapshot.histograms.record(Stage::Burst, end.since(now), frames as u32);
+        }
+        self.turns = self.turns.wrapping_add(1);
+        if now >= self.next_snapshot {
+            self.next_snapshot = now.after(SECOND / 4);
+            self.send_snapshot();
+        }
+    }
+
+    /// Calls the model when the controller says so, and as often as the backlog asks.
+    fn score_if_due(&mut self, now: Timestamp, all: bool) {
+        while !self.sinks.batch.is_empty() {
+            let waiting = self.sinks.batch.len();
+            if !all && !self.score.is_due(&self.settings.score, waiting, now.since(self.sinks.batch.oldest())) {
+                return;
+            }
+            let Some(scorer) = self.scorer.as_mut() else { return };
+            let begin = self.clock.now();
+            let (up, table, histograms) = (&mut self.sinks.up, &mut self.table, &mut self.snapshot.histograms);
+            let threshold = self.settings.threshold;
+            // Rows of one burst waited alike.
+            let mut waited = (begin, 0);
+            let outcome =
+                self.sinks.batch.flush(scorer.as_mut(), self.settings.score.maximum as usize, |tag, row, score| {
+                    if tag.queued_at != waited.0 {
+                        histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
+                        waited = (tag.queued_at, 0);
+                    }
+                    waited.1 += 1;
+                    if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
+                        record.set_score(score);
+                    }
+                    Sinks::on_score(up, &tag, row, score, threshold);
+                });
+            histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
+            let service_ns = self.clock.now().since(begin);
+            self.sinks.counters.add(Counter::Microbatches, 1);
+            match outcome {
+                Ok(rows) => {
+                    self.sinks.scoring = true;
+                    self.sinks.counters.add(Counter::RowsScored, rows as u64);
+                    self.snapshot.histograms.record(Stage::Score, service_ns, 1);
+                    let score = self.score.step(&self.settings.score, rows, service_ns);
+                    if score.changes != self.score.changes {
+                        self.snapshot.state.score_changed = now;
+                    }
+                    self.score = score;
+                }
+                Err(error) => {
+                    self.snapshot.state.score_failed = true;
+                    self.sinks.counters.add(Counter::ScoreErrors, 1);
+                    self.sinks.counters.add(Counter::RowsShed, error.rows as u64);
+                }
+            }
+            if self.sinks.batch.is_empty() {
+                self.sinks.oldest_due = Timestamp(u64::MAX);
+            }
+        }
+    }
+
+    /// Sends windows that are complete, then says up to when.
+    fn flush_windows(&mut self) {
+        let reached = self
+            .time
+            .min(self.table.expired_until())
+            .min(self.sinks.oldest_due)
+            .0
+            .saturating_sub(self.settings.watermark_lag_ns);
+        let up = &mut self.sinks.up;
+        let flushed = self.sinks.observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
+            up.send(Up::Window(*entry));
+        });
+        // A watermark is worth sending when it crosses a window's end: nothing is decided in between.
+        if flushed.0 / WINDOW_NS != self.watermark_sent.0 / WINDOW_NS && flushed > self.watermark_sent {
+            self.watermark_sent = flushed;
+            up.send(Up::Watermark(self.id, flushed));
+        }
+        let lost = up.take_lost();
+        if lost > 0 {
+            self.sinks.counters.add(Counter::ExchangeFull, lost);
+        }
+    }
+
+    fn send_snapshot(&mut self) {
+        let state = &mut self.snapshot.state;
+        state.queue = self.id;
+        state.time = self.time;
+        state.table = self.table.stats();
+        state.elephants.clone_from(&self.sinks.elephants);
+        state.ring_waiting = self.ring.0;
+        state.ring_capacity = self.ring.1;
+        state.rx = self.rx;
+        state.score = self.score;
+        state.scoring = self.scorer.is_some();
+        let changed = (state.rx_changed, state.score_changed);
+        if self.snapshots.swap(&mut self.snapshot) {
+            (self.snapshot.state.rx_changed, self.snapshot.state.score_changed) = changed;
+        }
+    }
+
+    /// Ends every flow and sends what is left.
+    pub(super) fn finish(&mut self) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        let flow = self.settings.flow;
+        let longest = flow.established_ns.max(flow.unanswered_ns).max(flow.closed_ns).max(flow.datagram_ns);
+        let end = self.time.after(longest + SECOND);
+        // As long as it gets somewhere: should the table have nothing more to give, the drain below takes the rest.
+        let mut before = None;
+        while self.settings.run_out && before != Some((self.table.stats().flows, self.table.expired_until())) {
+            before = Some((self.table.stats().flows, self.table.expired_until()));
+            let (table, sinks) = (&mut self.table, &mut self.sinks);
+            table.expire(end, BURST_MAX, |ended| sinks.on_end(&ended));
+            self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
+        }
+        let (mut place, mut more) = (0, true);
+        while more {
+            let (table, sinks) = (&mut self.table, &mut self.sinks);
+            more = table.drain_some(self.time, &mut place, BURST_MAX, &mut |ended: Ended<'_>| sinks.on_end(&ended));
+            self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
+        }
+        self.score_if_due(self.sinks.burst_time, true);
+        let up = &mut self.sinks.up;
+        self.sinks.observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| up.send(Up::Window(*entry)));
+        up.send(Up::Ended(self.id));
+        let lost = up.take_lost();
+        self.sinks.counters.add(Counter::ExchangeFull, lost);
+        self.send_snapshot();
+    }
+}
