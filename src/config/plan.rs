@@ -313,6 +313,7 @@ impl RawInterface {
         settings.huge_pages = self.huge_pages.unwrap_or(settings.huge_pages);
         settings.busy_poll = self.busy_poll.unwrap_or(false).then(BusyPoll::default);
         settings.symmetric_rss = self.symmetric_rss.unwrap_or(settings.symmetric_rss);
+        settings.group = self.group.clone().filter(|group| !group.is_empty());
         Ok(settings)
     }
 }

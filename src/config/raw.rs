@@ -52,6 +52,8 @@ pub struct RawInterface {
     pub busy_poll: Option<bool>,
     /// Set a symmetric RSS key where the NIC takes one.
     pub symmetric_rss: Option<bool>,
+    /// Name of the group of interfaces that see directions of the same flows.
+    pub group: Option<String>,
 }
 
 /// What all interfaces share.

@@ -21,15 +21,24 @@ impl Shrike {
 
     /// As `start`, with further arguments.
     pub fn start_with(bed: &Bed, mode: &str, further: &[&str]) -> Shrike {
+        let mut arguments = vec!["--mode".to_owned(), mode.to_owned(), "-i".to_owned(), format!("rx0@{}", bed.sensor)];
+        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        let started = Shrike::start_plan(&arguments);
+        let asked = started.said.iter().any(|line| line.contains(&format!("{mode} (asked: {mode})")));
+        assert!(asked, "the mode obtained is shown: {:#?}", started.said);
+        started
+    }
+
+    /// Of the interfaces that the arguments, or a configuration file among them, name.
+    pub fn start_plan(arguments: &[String]) -> Shrike {
         let folder = tempfile::tempdir().unwrap();
         let summary = folder.path().join("summary.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
-            .args(["run", "--no-model", "--listen", "127.0.0.1:0", "--mode", mode])
-            .args(["-i", &format!("rx0@{}", bed.sensor), "--store"])
+            .args(["run", "--no-model", "--listen", "127.0.0.1:0", "--store"])
             .arg(folder.path().join("alerts.db"))
             .arg("--summary")
             .arg(&summary)
-            .args(further)
+            .args(arguments)
             .env_remove("SHRIKE_CONFIG")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -43,8 +52,6 @@ impl Shrike {
             ready
         });
         assert!(ready, "shrike run ended before it was ready: {said:#?}");
-        let asked = said.iter().any(|line| line.contains(&format!("{mode} (asked: {mode})")));
-        assert!(asked, "the mode obtained is shown: {said:#?}");
         std::thread::spawn(move || lines.for_each(drop));
         Shrike { child, said, summary, _folder: folder }
     }

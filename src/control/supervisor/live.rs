@@ -17,11 +17,11 @@ use crate::exchange::{Full, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock};
 use crate::sys::affinity;
 use crate::units::{MILLISECOND, QueueId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Items a queue may have waiting on their way up; some 250 bytes each.
 const UP_CAPACITY: usize = 1 << 15;
-/// Bytes of one handover ring; there is one for every ordered pair of queues of an interface.
+/// Bytes of one handover ring; there is one for every ordered pair of queues of an interface, or of a group of them.
 const HANDOVER_BYTES: usize = 1 << 20;
 /// Frames handed over travel this long at most before their flow's window closes.
 const HANDOVER_LAG_NS: u64 = 250 * MILLISECOND;
@@ -43,6 +43,8 @@ pub enum StartError {
 /// One interface with what is known of its queues.
 struct Port {
     interface: Interface,
+    /// Shares its flows with other interfaces of its group.
+    meshed: bool,
     settings: InterfaceSettings,
     /// The program's number and the NIC's number of each queue opened.
     queues: Vec<(QueueId, u32)>,
@@ -77,12 +79,12 @@ pub fn open(
     let mut parts = Vec::new();
     // One set of keys for all queues: the bitmaps of distinct values that they count are merged.
     let secret = secret()?;
-    for settings in &config.interfaces {
-        let interface = Interface::attach(settings)?;
+    let interfaces = config.interfaces.iter().map(Interface::attach).collect::<Result<Vec<_>, _>>()?;
+    let mut meshes = meshes(&config.interfaces, &interfaces);
+    for (at, (settings, interface)) in config.interfaces.iter().zip(interfaces).enumerate() {
         let numbers = interface.queues().to_vec();
-        let symmetric = !matches!(interface.status().rss, SymmetricRss::Unsupported { .. });
-        let (mut senders, mut inboxes) = mesh(if symmetric { 0 } else { numbers.len() });
         let mut port = Port {
+            meshed: meshes.get(&mesh_of(at, settings)).is_some_and(|mesh| mesh.interfaces > 1),
             interface,
             settings: settings.clone(),
             queues: Vec::new(),
@@ -93,11 +95,11 @@ pub fn open(
             waiting_since: None,
             obtained: BTreeMap::new(),
         };
-        for (place, number) in numbers.into_iter().enumerate() {
+        for number in numbers {
             let id = QueueId(parts.len() as u16); // the plan holds far fewer than 65 536 queues
             let name = format!("{}:{number}", settings.label());
             let core = cores[parts.len() % cores.len()];
-            let handover = (senders.pop_front().unwrap_or_default(), inboxes.pop_front().unwrap_or_default());
+            let (place, handover) = meshes.get_mut(&mesh_of(at, settings)).map(Mesh::next).unwrap_or_default();
             let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock, secret)?;
             port.queues.push((id, number));
             port.stops.push(built.1);
@@ -108,11 +110,52 @@ pub fn open(
     Ok((LiveCapture { ports, stopped: false }, parts))
 }
 
+/// Which mesh an interface's queues belong to: that of its group, or its own.
+type MeshName = Result<String, usize>;
+
+fn mesh_of(at: usize, settings: &InterfaceSettings) -> MeshName {
+    settings.group.clone().ok_or(at)
+}
+
+/// The rings between queues that see directions of the same flows, given out one queue after another.
+struct Mesh {
+    interfaces: usize,
+    given_out: usize,
+    senders: VecDeque<Senders>,
+    inboxes: VecDeque<Inboxes>,
+}
+
+impl Mesh {
+    /// The next queue's place, and what it sends with and receives from.
+    fn next(&mut self) -> (usize, (Senders, Inboxes)) {
+        let place = self.given_out;
+        self.given_out += 1;
+        (place, (self.senders.pop_front().unwrap_or_default(), self.inboxes.pop_front().unwrap_or_default()))
+    }
+}
+
+/// One mesh for each group and each interface on its own; without rings where a NIC brings both directions together by
+/// itself, which it can do only among its own queues.
+fn meshes(settings: &[InterfaceSettings], interfaces: &[Interface]) -> BTreeMap<MeshName, Mesh> {
+    let mut members: BTreeMap<MeshName, Vec<&Interface>> = BTreeMap::new();
+    for (at, (settings, interface)) in settings.iter().zip(interfaces).enumerate() {
+        members.entry(mesh_of(at, settings)).or_default().push(interface);
+    }
+    let made = members.into_iter().map(|(name, interfaces)| {
+        let symmetric = interfaces.len() == 1
+            && interfaces.iter().all(|one| !matches!(one.status().rss, SymmetricRss::Unsupported { .. }));
+        let queues = interfaces.iter().map(|interface| interface.queues().len()).sum();
+        let (senders, inboxes) = mesh(if symmetric { 0 } else { queues });
+        (name, Mesh { interfaces: interfaces.len(), given_out: 0, senders, inboxes })
+    });
+    made.collect()
+}
+
 type Senders = Vec<Option<HandoverSender>>;
 type Inboxes = Vec<rtrb::Consumer<u8>>;
 
 /// Rings for every ordered pair of `count` queues: what each queue sends with, what each receives from.
-fn mesh(count: usize) -> (std::collections::VecDeque<Senders>, std::collections::VecDeque<Inboxes>) {
+fn mesh(count: usize) -> (VecDeque<Senders>, VecDeque<Inboxes>) {
     let mut senders: Vec<Senders> = (0..count).map(|_| Vec::new()).collect();
     let mut inboxes: Vec<Inboxes> = (0..count).map(|_| Vec::new()).collect();
     for (from, out) in senders.iter_mut().enumerate() {
@@ -272,6 +315,7 @@ impl Capture for LiveCapture {
             huge_pages: facts.is_some_and(|facts| facts.huge_pages.is_ok()),
             busy_poll: facts.is_some_and(|facts| matches!(facts.busy_poll, Some(Ok(())))),
             symmetry: match status.rss {
+                _ if port.meshed => "handover",
                 SymmetricRss::Set { .. } => "rss",
                 SymmetricRss::OneQueue => "single",
                 SymmetricRss::Unsupported { .. } => "handover",

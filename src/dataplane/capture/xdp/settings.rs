@@ -100,6 +100,9 @@ pub struct InterfaceSettings {
     pub management: Management,
     /// Set a symmetric RSS key where the driver takes one.
     pub symmetric_rss: bool,
+    /// Interfaces of one group see the directions of the same flows, such as the two ports of a fibre tap: frames are
+    /// handed to the flow's owner among the queues of all of them. `None`: the interface is on its own.
+    pub group: Option<String>,
     /// Directory under which maps and links are pinned; a BPF file system is mounted there if there is none.
     pub pin_directory: PathBuf,
     /// Name of this running `shrike` among others: the directory's part that is ours alone.
@@ -121,6 +124,7 @@ impl InterfaceSettings {
             shared: Shared::Auto,
             management: Management::default(),
             symmetric_rss: true,
+            group: None,
             pin_directory: PathBuf::from(PIN_DIRECTORY),
             instance: "default".to_owned(),
         }
