@@ -11,10 +11,20 @@ use std::io;
 const PATTERN: [u8; 2] = [0x6d, 0x5a];
 /// Toeplitz (`ETH_RSS_HASH_TOP`).
 const TOEPLITZ: u8 = 1;
-/// Flow types that carry ports: TCP and UDP over IPv4 and IPv6 (include/uapi/linux/ethtool.h).
-const FLOW_TYPES: [u32; 4] = [1, 2, 5, 6];
-/// Both addresses and both ports (`RXH_IP_SRC | RXH_IP_DST | RXH_L4_B_0_1 | RXH_L4_B_2_3`).
-const FOUR_TUPLE: u64 = 0x10 | 0x20 | 0x40 | 0x80;
+/// Both addresses (`RXH_IP_SRC | RXH_IP_DST` of include/uapi/linux/ethtool.h).
+const ADDRESSES: u64 = 0x10 | 0x20;
+/// And both ports (`RXH_L4_B_0_1 | RXH_L4_B_2_3`).
+const FOUR_TUPLE: u64 = ADDRESSES | 0x40 | 0x80;
+/// What each flow type with ports is spread by: TCP over IPv4 and IPv6 (`TCP_V4_FLOW`, `TCP_V6_FLOW`) by all four; UDP by
+/// addresses only. A NIC finds no ports in fragments and ICMP messages and spreads them by addresses; datagrams are what
+/// gets fragmented and refused by their target's ICMP errors, and so stay on one queue with both.
+const FLOW_TYPES: [(u32, u64); 4] = [(1, FOUR_TUPLE), (2, ADDRESSES), (5, FOUR_TUPLE), (6, ADDRESSES)];
+
+/// Would both directions of a flow be hashed over the same?
+fn is_symmetric(fields: u64) -> bool {
+    let both = |one: u64, other: u64| (fields & one != 0) == (fields & other != 0);
+    both(0x10, 0x20) && both(0x40, 0x80)
+}
 
 /// What became of the wish for symmetric RSS.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
@@ -137,17 +147,26 @@ pub(super) fn apply(
     let wanted = wanted(&now, queues);
     let inherited = before.is_some();
     let saved = before.unwrap_or_else(|| Saved {
-        fields: FLOW_TYPES.iter().filter_map(|kind| Some((*kind, nic.hash_fields(*kind).ok()?))).collect(),
+        fields: FLOW_TYPES.iter().filter_map(|(kind, _)| Some((*kind, nic.hash_fields(*kind).ok()?))).collect(),
         rss: now,
     });
     keep(&saved);
     if let Err(error) = nic.set_rss(&wanted) {
         return (unsupported(format!("the driver refused the key ({error})")), inherited.then_some(saved));
     }
-    // Where a direction were hashed over other fields than the other, symmetry would be lost; four-tuple for all.
-    for (kind, fields) in &saved.fields {
-        if *fields & FOUR_TUPLE != FOUR_TUPLE {
-            let _ = nic.set_hash_fields(*kind, *fields | FOUR_TUPLE);
+    // Of flow types whose fields the driver shows. One that it does not change stays as it is, as long as that is
+    // symmetric.
+    for (kind, _) in &saved.fields {
+        let Some((_, wanted)) = FLOW_TYPES.iter().find(|(known, _)| known == kind) else { continue };
+        let refused = nic.set_hash_fields(*kind, *wanted).err();
+        match nic.hash_fields(*kind) {
+            Ok(now) if now == *wanted || is_symmetric(now) => {}
+            now => {
+                let now = now.map_or_else(|error| error.to_string(), |fields| format!("{fields:#x}"));
+                let refused = refused.map_or_else(String::new, |error| format!(", it refused others: {error}"));
+                let reason = format!("flow type {kind} is hashed over fields {now}{refused}");
+                return (unsupported(reason), Some(saved));
+            }
         }
     }
     match nic.rss() {
@@ -187,6 +206,8 @@ mod tests {
     struct Fake {
         rss: RefCell<Rss>,
         fields: RefCell<BTreeMap<u32, u64>>,
+        /// Takes no other fields.
+        stubborn: bool,
     }
 
     impl Nic for Fake {
@@ -204,6 +225,9 @@ mod tests {
         }
 
         fn set_hash_fields(&self, flow_type: u32, fields: u64) -> io::Result<()> {
+            if self.stubborn {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             self.fields.borrow_mut().insert(flow_type, fields);
             Ok(())
         }
@@ -212,9 +236,9 @@ mod tests {
     #[test]
     fn what_was_there_before_outlives_every_killed_process() {
         let first = Rss { indirection: vec![0, 1, 2, 3, 0, 1, 2, 3], key: (1..=40).collect(), function: TOEPLITZ };
-        // UDP over IPv4 hashed by addresses only, as many drivers do; nothing known of IPv6.
-        let fields = BTreeMap::from([(1, FOUR_TUPLE), (2, 0x30)]);
-        let nic = Fake { rss: RefCell::new(first.clone()), fields: RefCell::new(fields.clone()) };
+        // Nothing known of IPv6.
+        let fields = BTreeMap::from([(1, ADDRESSES), (2, FOUR_TUPLE)]);
+        let nic = Fake { rss: RefCell::new(first.clone()), fields: RefCell::new(fields.clone()), stubborn: false };
         let mut map = vec![0_u8; SAVED_BYTES];
         for life in 0..3 {
             let kept = Saved::from_bytes(&map);
@@ -222,13 +246,24 @@ mod tests {
             let (outcome, saved) = apply(&nic, &[0, 1], kept, |saved| map = saved.to_bytes().unwrap());
             assert_eq!(outcome, SymmetricRss::Set { key_bytes: 40, queues: 2 }, "life {life}");
             assert_eq!(saved.map(|saved| saved.rss), Some(first.clone()), "life {life}");
-            assert_eq!(nic.hash_fields(2).unwrap(), FOUR_TUPLE);
+            assert_eq!((nic.hash_fields(1).unwrap(), nic.hash_fields(2).unwrap()), (FOUR_TUPLE, ADDRESSES));
             // Killed here: nothing is restored, only the map stays.
         }
         // The last life wants no symmetric RSS, and leaves in good order.
         restore(&nic, &Saved::from_bytes(&map).unwrap()).unwrap();
         assert_eq!(*nic.rss.borrow(), first);
         assert_eq!(*nic.fields.borrow(), fields);
+    }
+
+    #[test]
+    fn fields_that_are_not_symmetric_and_stay_so_are_no_symmetric_rss() {
+        for (fields, symmetric) in [(FOUR_TUPLE, true), (ADDRESSES, true), (0x10, false), (0x10 | 0x20 | 0x40, false)] {
+            let rss = Rss { indirection: vec![0, 1], key: vec![1; 40], function: TOEPLITZ };
+            let nic = Fake { rss: RefCell::new(rss), fields: RefCell::new([(2, fields)].into()), stubborn: true };
+            let (outcome, saved) = apply(&nic, &[0, 1], None, |_| ());
+            assert_eq!(matches!(outcome, SymmetricRss::Set { .. }), symmetric, "{fields:#x}: {outcome:?}");
+            assert!(saved.is_some(), "the key was set: what was there before must be put back");
+        }
     }
 
     #[test]
