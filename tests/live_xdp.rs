@@ -3,7 +3,7 @@
 mod live;
 mod support;
 
-use live::pump::{Running, assert_clean, assert_closed, pump, settings, sum, turn};
+use live::pump::{Running, assert_clean, assert_closed, pump, received, settings, sum, turn};
 use live::veth::{RingFrees, assert_sender_closes};
 use live::{Bed, Sender, run, udp_frame, until};
 use shrike::dataplane::capture::xdp::{
@@ -293,12 +293,8 @@ fn reopen(mode: Mode) {
     while !sending.is_finished() {
         let running = Running::start(&interface);
         assert!(matches!(interface.open_queue(0), Err(XdpError::AlreadyOpen { .. })));
-        let received = interface.accounts()[0].frames_received;
-        until(
-            "frames come",
-            || interface.accounts()[0].frames_received,
-            |now| *now > received || sending.is_finished(),
-        );
+        let before = received(&interface);
+        until("frames come", || received(&interface), |now| *now > before + 2_000 || sending.is_finished());
         running.stop();
         rounds += 1;
     }

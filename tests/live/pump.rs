@@ -94,3 +94,10 @@ pub fn assert_clean(bed: &Bed, settings: &InterfaceSettings) {
     assert_eq!(bed.sensor_link().xdp, XdpAttachment::None);
     assert!(!settings.pin_directory.join(&settings.instance).exists());
 }
+
+/// Frames that the worker of queue 0 has received, from a reading of one moment between two of its bursts.
+pub fn received(interface: &Interface) -> u64 {
+    let account = &interface.accounts()[0];
+    assert_eq!(account.frames_received, account.worker("processed_other"), "{account}");
+    account.frames_received
+}

@@ -19,7 +19,7 @@
 //! once, when a queue is opened after a process that did not close it: what was redirected and neither refused nor
 //! received by then (copies still unread are not lost: their ring is pinned too).
 
-use crate::metrics::{COUNTERS, Counter, CounterMemory};
+use crate::metrics::{COUNTERS, Counter, CounterMemory, read_counters};
 use crate::sys::mapping::SharedCells;
 use libbpf_rs::{MapCore, MapHandle};
 use std::io;
@@ -286,20 +286,28 @@ impl CounterMaps {
             .fold(0, u64::wrapping_add)
     }
 
+    /// The worker's counters of one queue, of one moment between two bursts; zeroes for a queue beyond the map.
+    fn worker_counters(&self, queue: u32) -> [u64; COUNTERS.len()] {
+        struct Cells<'a>(&'a [AtomicU64]);
+        impl CounterMemory for Cells<'_> {
+            fn cells(&self) -> &[AtomicU64] {
+                self.0
+            }
+        }
+        read_counters(&Cells(self.worker_cells(queue)))
+    }
+
     /// The books of one queue. `queue == queues` is the row of frames beyond the program's range.
     pub(super) fn account(&self, queue: u32) -> QueueAccount {
         let row = (queue as usize).min(self.queues);
         // Later stages are read first, so that a frame on its way is missing on the right side rather than on the left.
         let cells = self.worker_cells(queue);
         let cell = |cell: Cell| cells.get(cell as usize).map_or(0, |cell| cell.load(Relaxed));
-        let worker = COUNTERS
-            .iter()
-            .map(|counter| (counter.name(), cells.get(*counter as usize).map_or(0, |cell| cell.load(Relaxed))))
-            .collect();
+        let worker = self.worker_counters(queue);
         let mut account = QueueAccount {
             queue,
-            worker,
-            frames_received: cells.get(Counter::FramesReceived as usize).map_or(0, |cell| cell.load(Relaxed)),
+            frames_received: worker.get(Counter::FramesReceived as usize).copied().unwrap_or(0),
+            worker: COUNTERS.iter().map(|counter| counter.name()).zip(worker).collect(),
             ring_frames: cell(Cell::RingFrames),
             mirror_frames: cell(Cell::MirrorFrames),
             waiting: cell(Cell::Waiting),
