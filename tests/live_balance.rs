@@ -72,6 +72,11 @@ fn live_an_overloaded_worker_gives_a_queue_away_and_the_balance_holds() {
     let reader = CounterReader::open(&pin_path(&settings)).unwrap();
     let (frames, mut tried) = frames_by_queue(&bed, &reader);
     let mut client = Client::connect(shrike.address());
+    // Idle queues come together, one step each half second: until that is done, some lie apart by the way they go.
+    let together = |(places, _): &(Vec<Option<u64>>, Vec<f64>)| {
+        places[0].is_some() && places.iter().all(|place| *place == places[0])
+    };
+    until("idle queues come together", || placement(&mut client), together);
 
     let stop = Arc::new(AtomicBool::new(false));
     let flood = |frames: &Vec<Vec<u8>>| {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-/// One `shrike run` without a model, capturing on `rx0` of the bed.
+/// One `shrike run` without a model, capturing on `rx0` of the bed; gone when dropped, also by a test that failed.
 pub struct Shrike {
     pub child: Child,
     /// What it said before it was ready.
@@ -76,5 +76,13 @@ impl Shrike {
         let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(status.success(), "{status}: {summary:#}");
         summary
+    }
+}
+
+impl Drop for Shrike {
+    fn drop(&mut self) {
+        // Has mostly ended by then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
