@@ -6,7 +6,7 @@ use shrike::dataplane::capture::memory::{RingSettings, Sent, ring};
 use shrike::dataplane::capture::{FrameView, LinkType};
 use shrike::dataplane::decode::{Decoded, Packet, decode};
 use shrike::dataplane::worker::{
-    Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, handover_ring,
+    Bell, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, handover_ring,
 };
 use shrike::exchange::{Full, snapshot_ring, up_ring};
 use shrike::metrics::{Counter, CounterBlock, read_counters};
@@ -52,7 +52,7 @@ fn owner(bytes: &[u8]) -> usize {
 fn what_is_handed_over_is_the_frame_itself_whatever_lies_between() {
     for gaps in [false, true] {
         let (mut kernel, source) = ring(RingSettings::default());
-        let (sender, receiver) = handover_ring(1 << 20);
+        let (sender, receiver) = handover_ring(1 << 20, &Bell::new());
         let (up, _up_receiver) = up_ring(1 << 10, Full::Count);
         let (snapshots, _snapshot_receiver) = snapshot_ring(Box::<QueueSnapshot>::default());
         let counters = CounterBlock::in_memory();

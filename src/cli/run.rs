@@ -7,14 +7,14 @@ use crate::config::{self, Config};
 use crate::control::http;
 use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Settings, Supervisor, live};
-use crate::control::view::{Degraded, ModelStatus, StageTotals, Status, System, WorkerView};
+use crate::control::view::{ModelStatus, StageTotals, Status, System, WorkerView};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
 use crate::dataplane::detect::model::Usual;
 use crate::dataplane::score::{self, Model};
 use crate::dataplane::worker::EngineSettings;
 use crate::metrics::{STAGES, Stage};
 use crate::sys::affinity;
-use crate::units::{SECOND, Timestamp};
+use crate::units::SECOND;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -102,6 +102,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         cores: worker_cores,
         pin: true,
         scale: plan.workers.scale,
+        minimum: plan.workers.minimum,
         spin_turns: plan.workers.spin_turns,
         rx: plan.engine.rx,
         score: plan.engine.score,
@@ -109,7 +110,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         usual: model.as_ref().map(usual),
         model: model_status,
         notes,
-        degraded: without_model(&plan, &model, clock.now()),
+        degraded: Vec::new(),
     };
     let mut supervisor = Supervisor::start(settings, queues, Box::new(capture), store.clone(), clock.clone())
         .context("start the workers")?;
@@ -236,13 +237,6 @@ pub fn usual(model: &Model) -> Usual {
         median: std::array::from_fn(|index| statistics.get(index).map_or(0.0, |feature| feature.median)),
         spread: std::array::from_fn(|index| statistics.get(index).map_or(1.0, |feature| feature.deviation)),
     }
-}
-
-fn without_model(plan: &Config, model: &Option<Model>, now: Timestamp) -> Vec<Degraded> {
-    if model.is_some() || !plan.model.enabled {
-        return Vec::new();
-    }
-    vec![Degraded { part: "model".into(), reason: "no model is loaded".into(), since: now }]
 }
 
 /// Opens the store, making its folder.

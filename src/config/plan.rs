@@ -54,6 +54,8 @@ pub struct WorkersPlan {
     pub cores: Option<Vec<usize>>,
     /// Rebalance by load.
     pub scale: bool,
+    /// Workers that an idle program keeps at least.
+    pub minimum: usize,
     /// Empty turns before an idle worker waits.
     pub spin_turns: u32,
 }
@@ -193,6 +195,7 @@ impl RawConfig {
             workers: WorkersPlan {
                 cores,
                 scale: self.workers.scale.unwrap_or(true),
+                minimum: number("workers.minimum", self.workers.minimum, 1, 1, 1024)? as usize,
                 spin_turns: number("workers.spin_turns", self.workers.spin_turns, 64, 0, 1 << 24)? as u32,
             },
             engine,

@@ -74,6 +74,8 @@ pub struct RawWorkers {
     pub cores: Option<Vec<i64>>,
     /// Start, stop and rebalance workers by load within those cores.
     pub scale: Option<bool>,
+    /// Workers that stay, however idle.
+    pub minimum: Option<i64>,
     /// Empty turns before an idle worker waits.
     pub spin_turns: Option<i64>,
 }

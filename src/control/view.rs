@@ -17,6 +17,14 @@ pub trait System: Send + Sync {
     /// The whole picture of `/v1/status`. The store's own state and reasons are added by `http`.
     fn status(&self) -> Status;
 
+    /// Is somebody still renewing the picture?
+    ///
+    /// # Errors
+    /// Why not, in words for the operator.
+    fn alive(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Every worker with the queues it runs.
     fn workers(&self) -> Vec<WorkerView>;
 
@@ -288,6 +296,8 @@ pub struct ModelStatus {
 pub struct WorkerView {
     /// Number of the worker.
     pub id: WorkerId,
+    /// `running`, `stopping`, `hung` (it does not come round) or `dead`.
+    pub state: String,
     /// Core it is pinned to, where it is.
     pub core: Option<usize>,
     /// Share of the last second spent on frames, 0..=1.

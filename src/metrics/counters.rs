@@ -78,6 +78,8 @@ counters! {
     DropLinkType = "link_type", Drop;
     /// New flow refused: the table had no slot to give in its probe window.
     DropFlowTableFull = "flow_table_full", Drop;
+    /// Frames of a burst in which the queue failed by a panic; it began anew.
+    DropQueueFailed = "queue_failed", Drop;
     /// Bytes of the frames taken from the source, as on the wire without FCS.
     BytesReceived = "bytes_received", Detail;
     /// Non-empty bursts read.
@@ -108,6 +110,8 @@ counters! {
     ExchangeFull = "exchange_full", Detail;
     /// Window entries given out early because the per-worker window table was full.
     WindowsEvicted = "windows_evicted", Detail;
+    /// Times the queue began anew, without its flows, after a panic.
+    QueueRestarts = "queue_restarts", Detail;
 }
 
 /// Cells that [`CounterMemory`] needs: one per counter, and a sequence number behind them.
@@ -194,6 +198,11 @@ impl CounterBlock {
             *cell = cell.wrapping_add(count);
             self.dirty |= 1 << (counter as u32);
         }
+    }
+
+    /// What was added to the counters of one part and is not published yet.
+    pub fn pending(&self, role: Role) -> u64 {
+        COUNTERS.iter().zip(self.pending).filter(|(counter, _)| counter.role() == role).map(|(_, count)| count).sum()
     }
 
     /// Makes everything added so far visible to readers: one load and one store for each counter that moved.

@@ -312,6 +312,7 @@ impl System for DemoSystem {
                     (0..4).filter(|queue| place[*queue] == worker).map(|queue| self.view(queue)).collect();
                 WorkerView {
                     id: WorkerId(worker),
+                    state: "running".into(),
                     core: Some(usize::from(worker) + 1),
                     load: queues.iter().map(|queue| queue.load).sum::<f64>().min(1.0),
                     turns_per_second: 48_000.0 - 9_000.0 * f64::from(worker),

@@ -61,6 +61,7 @@ pub fn show(watched: &mut Watched, length: Option<Duration>, interrupted: &Atomi
         cores: affinity::allowed_cores().last().map_or(vec![0], |core| vec![*core]),
         pin: false,
         scale: false,
+        minimum: 1,
         spin_turns: plan.workers.spin_turns,
         rx: plan.engine.rx,
         score: plan.engine.score,
@@ -149,8 +150,15 @@ fn queue(
             clock: clock.clone(),
         },
     );
-    let parts =
-        QueueParts { id, name: "recording:0".into(), counters: memory, up, snapshots, engine: Box::new(engine) };
+    let parts = QueueParts {
+        id,
+        name: "recording:0".into(),
+        counters: memory,
+        up,
+        snapshots,
+        handover: Vec::new(),
+        engine: Box::new(engine),
+    };
     Ok((parts, Playback { report }))
 }
 

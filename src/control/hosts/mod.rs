@@ -10,7 +10,7 @@ use crate::dataplane::detect::{
     Counts, Entity, Evidence, ScoredFlow, WINDOW_NS, WindowEntry, arp, brute_force, flood, model, scan,
 };
 use crate::exchange::Up;
-use crate::units::{QueueId, Timestamp};
+use crate::units::{MILLISECOND, QueueId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -79,13 +79,30 @@ pub struct Stats {
 struct QueueProgress {
     live: bool,
     watermark: Timestamp,
+    /// Has it sent a watermark since somebody last looked?
+    spoke: bool,
+    /// How long it has not, by the clock.
+    silent_ns: u64,
 }
+
+impl QueueProgress {
+    fn is_waited_for(&self) -> bool {
+        self.live && self.silent_ns < SILENCE_LIMIT_NS
+    }
+}
+
+/// A live queue says every second how far it has come, frames or none; after this time without a word the others no longer
+/// wait for it. Shorter: a machine under load loses parts of windows; longer: a dead queue stops detection for as long.
+pub const SILENCE_LIMIT_NS: u64 = 5_000 * MILLISECOND;
+/// What one look counts at most: a program that was itself stopped for a while must not blame its queues.
+const LOOK_LIMIT_NS: u64 = 500 * MILLISECOND;
 
 /// Merges the findings of all queues and decides.
 pub struct Merger {
     settings: Settings,
     release: Scores,
     queues: Vec<QueueProgress>,
+    looked: Option<Timestamp>,
     /// By start of the window.
     windows: BTreeMap<u64, HashMap<Entity, Counts>>,
     waiting: usize,
@@ -102,7 +119,8 @@ impl Merger {
     /// A merge of the queues 0 to `queues` - 1, all of them live.
     pub fn new(queues: usize, settings: Settings) -> Merger {
         Merger {
-            queues: vec![QueueProgress { live: true, watermark: Timestamp(0) }; queues],
+            queues: vec![QueueProgress { live: true, watermark: Timestamp(0), spoke: false, silent_ns: 0 }; queues],
+            looked: None,
             windows: BTreeMap::new(),
             waiting: 0,
             scores: Vec::new(),
@@ -141,7 +159,7 @@ impl Merger {
             Up::Watermark(_, watermark) => {
                 let progress = self.progress(queue);
                 progress.watermark = progress.watermark.max(watermark);
-                progress.live = true;
+                (progress.live, progress.spoke, progress.silent_ns) = (true, true, 0);
                 return self.decide();
             }
             Up::Ended(_) => return self.end(queue),
@@ -154,6 +172,26 @@ impl Merger {
         self.progress(queue).live = false;
         // Without a live queue nothing more can come, except from one that comes back; the windows wait for `finish`.
         if self.queues.iter().any(|queue| queue.live) { self.decide() } else { self.finish() }
+    }
+
+    /// Lets the others go on without queues that have said nothing for [`SILENCE_LIMIT_NS`] of the clock; their next
+    /// watermark brings them back. To be called a few times a second where frames come live, and never offline: there a
+    /// queue may take its time, and what is decided must not depend on the clock.
+    pub fn look(&mut self, now: Timestamp) -> Vec<Evidence> {
+        let passed = self.looked.map_or(0, |before| now.since(before)).min(LOOK_LIMIT_NS);
+        self.looked = Some(now);
+        for queue in &mut self.queues {
+            queue.silent_ns = if std::mem::take(&mut queue.spoke) { 0 } else { queue.silent_ns.saturating_add(passed) };
+        }
+        self.decide()
+    }
+
+    /// Queues that nobody waits for because they are silent.
+    pub fn silent(&self) -> impl Iterator<Item = QueueId> {
+        let left_out = |(index, queue): (usize, &QueueProgress)| {
+            (queue.live && !queue.is_waited_for()).then_some(QueueId(index as u16))
+        };
+        self.queues.iter().enumerate().filter_map(left_out)
     }
 
     /// Decides everything that waits: the end of a capture.
@@ -179,7 +217,7 @@ impl Merger {
         let index = usize::from(queue.0);
         if index >= self.queues.len() {
             // Queues that were added while running; nobody waits for them before they speak.
-            let silent = QueueProgress { live: false, watermark: self.stats.watermark };
+            let silent = QueueProgress { live: false, watermark: self.stats.watermark, spoke: false, silent_ns: 0 };
             self.queues.resize(index + 1, silent);
         }
         &mut self.queues[index]
@@ -211,7 +249,7 @@ impl Merger {
 
     fn decide(&mut self) -> Vec<Evidence> {
         let mut out = Vec::new();
-        let reached = self.queues.iter().filter(|queue| queue.live).map(|queue| queue.watermark).min();
+        let reached = self.queues.iter().filter(|queue| queue.is_waited_for()).map(|queue| queue.watermark).min();
         if let Some(reached) = reached
             && reached > self.stats.watermark
         {

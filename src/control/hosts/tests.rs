@@ -471,3 +471,41 @@ fn late_and_surplus_entries_are_counted() {
     merger.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(30 * SECOND)));
     assert_eq!(merger.stats().watermark, Timestamp(21 * SECOND));
 }
+
+#[test]
+fn a_silent_queue_is_left_out_until_it_speaks_again() {
+    let mut merger = Merger::new(2, Settings::default());
+    let mark = |queue: u16, at: u64| Up::Watermark(QueueId(queue), Timestamp(at * SECOND));
+    let mut clock = Timestamp(1_000 * SECOND);
+    let mut look = |merger: &mut Merger, times: u32| {
+        for _ in 0..times {
+            clock = clock.after(250 * MS);
+            merger.look(clock);
+        }
+    };
+    merger.push(QueueId(0), mark(0, 10));
+    merger.push(QueueId(1), mark(1, 10));
+    // One that speaks every second is never left out, whatever the others do.
+    for second in 11..30 {
+        merger.push(QueueId(0), mark(0, second));
+        look(&mut merger, 4);
+        assert_eq!(merger.silent().collect::<Vec<_>>(), if second < 16 { vec![] } else { vec![QueueId(1)] });
+    }
+    assert_eq!(merger.stats().watermark, Timestamp(29 * SECOND), "decided without the silent one");
+    // It comes back behind the others: what was decided stays decided, and it is waited for again.
+    merger.push(QueueId(1), mark(1, 12));
+    merger.push(QueueId(0), mark(0, 40));
+    assert_eq!((merger.silent().count(), merger.stats().watermark), (0, Timestamp(29 * SECOND)));
+    merger.push(QueueId(1), mark(1, 35));
+    assert_eq!(merger.stats().watermark, Timestamp(35 * SECOND));
+    // The program itself stood still for an hour: nobody is blamed for that.
+    clock = clock.after(3_600 * SECOND);
+    merger.look(clock);
+    assert_eq!(merger.silent().count(), 0);
+    // All of them silent: nothing is decided, and nothing is lost when they speak again.
+    (0..40).for_each(|_| {
+        clock = clock.after(250 * MS);
+        merger.look(clock);
+    });
+    assert_eq!((merger.silent().count(), merger.stats().watermark), (2, Timestamp(35 * SECOND)));
+}

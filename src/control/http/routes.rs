@@ -229,7 +229,8 @@ fn workers(app: &App) -> Result<Response, Problem> {
     json(&List { items: app.system.workers() })
 }
 
-fn live(_: &App) -> Result<Response, Problem> {
+fn live(app: &App) -> Result<Response, Problem> {
+    app.system.alive().map_err(|reason| Problem::new(Kind::NotReady, reason))?;
     json(&Health { status: "live", reasons: Vec::new() })
 }
 

@@ -169,6 +169,7 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
         let mut handle = WorkerHandle::start(WorkerSettings {
             id: WorkerId(index as u16),
             core: None,
+            queues_max: 1,
             spin_turns: 256,
             wait_limit: Duration::from_millis(1),
         })

@@ -44,6 +44,20 @@ pub enum Step {
     Stop(WorkerId),
 }
 
+/// What there is room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// How many more workers may be started.
+    pub spare: usize,
+    /// Workers that stay, however idle.
+    pub minimum: usize,
+    /// The number that the next worker started will have.
+    pub next: WorkerId,
+}
+
+/// Steps of one tick at most, while frames are lost: enough to spread a worker's queues over as many cores.
+const URGENT_STEPS: usize = 16;
+
 /// Gives the steps, and remembers when bringing queues together was wrong.
 #[derive(Debug)]
 pub struct Balancer {
@@ -55,20 +69,37 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Without a past.
-    pub fn new() -> Balancer {
-        Balancer { apart_until: Timestamp(0), pause_ns: FIRST_PAUSE_NS, merged: None }
+    /// Without a past. What begins at `now` begins spread out, and stays so until its load is known.
+    pub fn new(now: Timestamp) -> Balancer {
+        Balancer { apart_until: now.after(FIRST_PAUSE_NS), pause_ns: FIRST_PAUSE_NS, merged: None }
     }
 
-    /// The next step, if one pays. `spare_cores`: how many more workers may be started.
-    pub fn next_step(&mut self, now: Timestamp, loads: &[Load], spare_cores: usize) -> Option<Step> {
-        let fullest = loads.iter().max_by(|a, b| a.busy.total_cmp(&b.busy))?;
-        if fullest.busy < HIGH || fullest.queues.len() < 2 {
-            let step = if now < self.apart_until { None } else { merge(loads) };
+    /// The next step, if one pays; in an `urgent` overload as many as it takes by what is known of the loads.
+    pub fn steps(&mut self, now: Timestamp, loads: &[Load], mut room: Room, urgent: bool) -> Vec<Step> {
+        let mut loads = loads.to_vec();
+        let mut steps = Vec::new();
+        while steps.len() < URGENT_STEPS {
+            let spreads = overloaded(&loads).next().is_some();
+            let Some(step) = self.next_step(now, &loads, room) else { break };
+            steps.push(step);
+            if !urgent || !spreads {
+                break;
+            }
+            take(step, &mut loads, &mut room);
+        }
+        steps
+    }
+
+    /// The next step, if one pays.
+    fn next_step(&mut self, now: Timestamp, loads: &[Load], room: Room) -> Option<Step> {
+        let mut relievable = overloaded(loads).peekable();
+        if relievable.peek().is_none() {
+            let step = if now < self.apart_until { None } else { merge(loads, room.minimum) };
             self.merged = step.map_or(self.merged, |_| Some(now));
             return step;
         }
-        let step = spread(fullest, loads, spare_cores)?;
+        // The fullest first; but where it cannot be helped, as with one queue's elephant, the next.
+        let step = relievable.find_map(|full| spread(full, loads, room.spare))?;
         if let Some(merged) = self.merged.take() {
             // What was brought together did not fit. After a long time it is another load, not a wrong merge.
             let wrong = now.since(merged) < self.pause_ns.saturating_mul(4);
@@ -77,6 +108,47 @@ impl Balancer {
         self.apart_until = now.after(self.pause_ns);
         Some(step)
     }
+}
+
+/// Overloaded workers that have a queue to give away, the fullest first.
+fn overloaded(loads: &[Load]) -> impl Iterator<Item = &Load> {
+    let mut found: Vec<&Load> = loads.iter().filter(|load| load.busy >= HIGH && load.queues.len() > 1).collect();
+    found.sort_by(|a, b| b.busy.total_cmp(&a.busy));
+    found.into_iter()
+}
+
+/// The loads as they will be after the step, as far as loads add up.
+fn take(step: Step, loads: &mut Vec<Load>, room: &mut Room) {
+    match step {
+        Step::Start => {
+            loads.push(Load { worker: room.next, busy: 0.0, queues: Vec::new() });
+            room.next.0 += 1;
+            room.spare -= 1;
+        }
+        Step::Stop(worker) => loads.retain(|load| load.worker != worker),
+        Step::Move(queue, target) => {
+            let mut taken = None;
+            for load in loads.iter_mut() {
+                if let Some(at) = load.queues.iter().position(|(id, _)| *id == queue) {
+                    let work = load.queues.remove(at).1 * load.busy;
+                    rescale(load, load.busy - work);
+                    taken = Some(work);
+                }
+            }
+            if let (Some(work), Some(load)) = (taken, loads.iter_mut().find(|load| load.worker == target)) {
+                rescale(load, load.busy + work);
+                let share = if load.busy > 0.0 { work / load.busy } else { 0.0 };
+                load.queues.push((queue, share));
+            }
+        }
+    }
+}
+
+/// Keeps what each queue costs while the worker's whole load changes.
+fn rescale(load: &mut Load, busy: f64) {
+    let factor = if busy > 0.0 { load.busy / busy } else { 0.0 };
+    load.queues.iter_mut().for_each(|(_, share)| *share *= factor);
+    load.busy = busy;
 }
 
 /// Relief for an overloaded worker with several queues.
@@ -89,9 +161,9 @@ fn spread(fullest: &Load, loads: &[Load], spare_cores: usize) -> Option<Step> {
     (spare_cores > 0 && emptiest.is_none_or(|emptiest| !emptiest.queues.is_empty())).then_some(Step::Start)
 }
 
-/// Idle: brings queues together, then stops the empty worker, down to one.
-fn merge(loads: &[Load]) -> Option<Step> {
-    if loads.len() < 2 {
+/// Idle: brings queues together, then stops the empty worker, down to `minimum` workers.
+fn merge(loads: &[Load], minimum: usize) -> Option<Step> {
+    if loads.len() <= minimum.max(1) {
         return None;
     }
     if let Some(empty) = loads.iter().find(|load| load.queues.is_empty()) {
@@ -120,6 +192,16 @@ mod tests {
         Load { worker: WorkerId(worker), busy, queues }
     }
 
+    const LATER: Timestamp = Timestamp(FIRST_PAUSE_NS);
+
+    fn room(spare: usize) -> Room {
+        Room { spare, minimum: 1, next: WorkerId(9) }
+    }
+
+    fn balancer() -> Balancer {
+        Balancer::new(Timestamp(0))
+    }
+
     #[test]
     fn steps() {
         for (loads, spare, expected) in [
@@ -136,9 +218,60 @@ mod tests {
             (vec![load(0, 0.1, &[]), load(1, 0.1, &[(1, 1.0)])], 0, Some(Step::Stop(WorkerId(0)))),
             (vec![load(0, 0.5, &[(0, 1.0)]), load(1, 0.5, &[(1, 1.0)])], 2, None),
             (vec![load(0, 0.1, &[(0, 1.0)])], 2, None),
+            // An elephant alone on the fullest worker cannot be helped; the next fullest can.
+            (vec![load(0, 1.0, &[(0, 1.0)]), load(1, 0.98, &[(1, 0.4), (2, 0.3), (3, 0.3)])], 6, Some(Step::Start)),
+            (
+                vec![
+                    load(0, 1.0, &[(0, 1.0)]),
+                    load(1, 0.98, &[(1, 0.4), (2, 0.3), (3, 0.3)]),
+                    load(2, 0.1, &[(4, 1.0)]),
+                ],
+                0,
+                Some(Step::Move(QueueId(1), WorkerId(2))),
+            ),
+            // Neither can one with a queue that outweighs what there is to gain.
+            (
+                vec![
+                    load(0, 1.0, &[(0, 0.99), (5, 0.01)]),
+                    load(1, 0.95, &[(1, 0.5), (2, 0.5)]),
+                    load(2, 0.3, &[(4, 1.0)]),
+                ],
+                0,
+                Some(Step::Move(QueueId(1), WorkerId(2))),
+            ),
         ] {
-            assert_eq!(Balancer::new().next_step(Timestamp(0), &loads, spare), expected, "{loads:?}");
+            assert_eq!(balancer().next_step(LATER, &loads, room(spare)), expected, "{loads:?}");
         }
+    }
+
+    /// What has just begun is idle and means nothing by it; and an operator may ask for workers that stay.
+    #[test]
+    fn workers_stay_at_the_start_and_down_to_the_minimum() {
+        let idle = [load(0, 0.0, &[(0, 1.0)]), load(1, 0.0, &[(1, 1.0)]), load(2, 0.0, &[(2, 1.0)])];
+        assert_eq!(balancer().next_step(Timestamp(LATER.0 - 1), &idle, room(0)), None);
+        assert!(balancer().next_step(LATER, &idle, room(0)).is_some());
+        for (minimum, step) in [(2, true), (3, false), (4, false)] {
+            let found = balancer().next_step(LATER, &idle, Room { minimum, ..room(0) });
+            assert_eq!(found.is_some(), step, "{minimum}: {found:?}");
+        }
+    }
+
+    /// While frames are lost one tick spreads the queues as far as it pays; otherwise it takes one step.
+    #[test]
+    fn an_urgent_overload_takes_several_steps_at_once() {
+        let queues: Vec<(u16, f64)> = (0..4).map(|queue| (queue, 0.25)).collect();
+        let loads = [load(0, 1.0, &queues)];
+        assert_eq!(balancer().steps(LATER, &loads, room(3), false), [Step::Start]);
+        let steps = balancer().steps(LATER, &loads, room(3), true);
+        assert_eq!(steps, [Step::Start, Step::Move(QueueId(0), WorkerId(9))]);
+        // Two workers that are full, one of them with an elephant: the others part at once.
+        let loads = [load(0, 1.0, &[(9, 1.0)]), load(1, 1.0, &queues), load(2, 0.9, &[(5, 0.5), (6, 0.5)])];
+        let steps = balancer().steps(LATER, &loads, room(3), true);
+        let moves = [Step::Move(QueueId(0), WorkerId(9)), Step::Move(QueueId(5), WorkerId(9))];
+        assert_eq!(steps, [&[Step::Start], &moves[..]].concat());
+        // Idle is never urgent: one merge a tick.
+        let idle = [load(0, 0.1, &[(0, 1.0)]), load(1, 0.1, &[(1, 1.0)]), load(2, 0.1, &[(2, 1.0)])];
+        assert_eq!(balancer().steps(LATER, &idle, room(0), true).len(), 1);
     }
 
     /// Whatever constant loads the queues have, the steps come to an end: no queue is moved back and forth.
@@ -154,7 +287,7 @@ mod tests {
             let mut workers: Vec<(u16, Vec<usize>)> = vec![(0, (0..6).collect())];
             let mut spare = 3;
             let mut steps = 0;
-            let (mut balancer, mut now) = (Balancer::new(), Timestamp(0));
+            let (mut balancer, mut now) = (balancer(), Timestamp(0));
             loop {
                 let loads: Vec<Load> = workers
                     .iter()
@@ -166,7 +299,7 @@ mod tests {
                     })
                     .collect();
                 now = now.after(SECOND / 2);
-                match balancer.next_step(now, &loads, spare) {
+                match balancer.next_step(now, &loads, room(spare)) {
                     None if now >= balancer.apart_until => break,
                     None => continue,
                     Some(Step::Start) => {
@@ -193,7 +326,7 @@ mod tests {
     /// Two queues that overload one core and hardly load two: they are parted, and brought together less and less often.
     #[test]
     fn loads_that_do_not_add_up_are_left_apart() {
-        let mut balancer = Balancer::new();
+        let mut balancer = balancer();
         let (mut parted, mut moves) = (false, Vec::new());
         for tick in 0..2 * 3_600 {
             let now = Timestamp(tick * SECOND / 2);
@@ -202,7 +335,7 @@ mod tests {
             } else {
                 [load(0, 0.95, &[(0, 0.5), (1, 0.5)]), load(1, 0.0, &[])]
             };
-            if let Some(step) = balancer.next_step(now, &loads, 0) {
+            if let Some(step) = balancer.next_step(now, &loads, room(0)) {
                 assert!(matches!(step, Step::Move(..)), "{step:?}");
                 parted = !parted;
                 moves.push(now.0 / SECOND);
@@ -213,6 +346,6 @@ mod tests {
         assert!(moves.windows(3).skip(1).all(|moves| moves[2] - moves[0] >= 19), "{moves:?}");
         // A load that has really gone lets them come together once the pause is over.
         let quiet = [load(0, 0.1, &[(0, 1.0)]), load(1, 0.1, &[(1, 1.0)])];
-        assert!(balancer.next_step(Timestamp(100_000 * SECOND), &quiet, 0).is_some());
+        assert!(balancer.next_step(Timestamp(100_000 * SECOND), &quiet, room(0)).is_some());
     }
 }

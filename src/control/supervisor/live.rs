@@ -11,7 +11,8 @@ use crate::dataplane::capture::xdp::{
 };
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
-    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverSender, Queue, QueueSnapshot, handover_ring,
+    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Queue, QueueSnapshot,
+    handover_mesh,
 };
 use crate::exchange::{Full, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock};
@@ -21,8 +22,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Items a queue may have waiting on their way up; some 250 bytes each.
 const UP_CAPACITY: usize = 1 << 15;
-/// Bytes of one handover ring; there is one for every ordered pair of queues of an interface, or of a group of them.
+/// Bytes of one handover ring at most; there is one for every ordered pair of queues of an interface, or of a group of
+/// them.
 const HANDOVER_BYTES: usize = 1 << 20;
+/// Bytes of one handover ring at least: seven frames of full size. Shorter, and a burst does not fit.
+const HANDOVER_BYTES_MIN: usize = 1 << 14;
+/// Bytes that all handover rings of a mesh may have together, shared evenly between them.
+const HANDOVER_BUDGET: usize = 256 << 20;
 /// Frames handed over travel this long at most before their flow's window closes.
 const HANDOVER_LAG_NS: u64 = 250 * MILLISECOND;
 
@@ -121,16 +127,15 @@ fn mesh_of(at: usize, settings: &InterfaceSettings) -> MeshName {
 struct Mesh {
     interfaces: usize,
     given_out: usize,
-    senders: VecDeque<Senders>,
-    inboxes: VecDeque<Inboxes>,
+    places: VecDeque<HandoverPlace>,
 }
 
 impl Mesh {
     /// The next queue's place, and what it sends with and receives from.
-    fn next(&mut self) -> (usize, (Senders, Inboxes)) {
+    fn next(&mut self) -> (usize, HandoverPlace) {
         let place = self.given_out;
         self.given_out += 1;
-        (place, (self.senders.pop_front().unwrap_or_default(), self.inboxes.pop_front().unwrap_or_default()))
+        (place, self.places.pop_front().unwrap_or_default())
     }
 }
 
@@ -145,31 +150,22 @@ fn meshes(settings: &[InterfaceSettings], interfaces: &[Interface]) -> BTreeMap<
         let symmetric = interfaces.len() == 1
             && interfaces.iter().all(|one| !matches!(one.status().rss, SymmetricRss::Unsupported { .. }));
         let queues = interfaces.iter().map(|interface| interface.queues().len()).sum();
-        let (senders, inboxes) = mesh(if symmetric { 0 } else { queues });
-        (name, Mesh { interfaces: interfaces.len(), given_out: 0, senders, inboxes })
+        let meshed = if symmetric { 0 } else { queues };
+        let places = handover_mesh(meshed, handover_bytes(meshed)).into();
+        (name, Mesh { interfaces: interfaces.len(), given_out: 0, places })
     });
     made.collect()
 }
 
-type Senders = Vec<Option<HandoverSender>>;
-type Inboxes = Vec<rtrb::Consumer<u8>>;
+/// Bytes of each ring between `queues` queues of one mesh.
+fn handover_bytes(queues: usize) -> usize {
+    let pairs = queues.saturating_mul(queues.saturating_sub(1)).max(1);
+    (HANDOVER_BUDGET / pairs).clamp(HANDOVER_BYTES_MIN, HANDOVER_BYTES)
+}
 
-/// Rings for every ordered pair of `count` queues: what each queue sends with, what each receives from.
-fn mesh(count: usize) -> (VecDeque<Senders>, VecDeque<Inboxes>) {
-    let mut senders: Vec<Senders> = (0..count).map(|_| Vec::new()).collect();
-    let mut inboxes: Vec<Inboxes> = (0..count).map(|_| Vec::new()).collect();
-    for (from, out) in senders.iter_mut().enumerate() {
-        for (to, inbox) in inboxes.iter_mut().enumerate() {
-            if from == to {
-                out.push(None);
-            } else {
-                let (sender, receiver) = handover_ring(HANDOVER_BYTES);
-                out.push(Some(sender));
-                inbox.push(receiver);
-            }
-        }
-    }
-    (senders.into(), inboxes.into())
+/// What all handover rings between `queues` queues of one mesh take, bytes.
+pub fn handover_memory(queues: usize) -> usize {
+    queues.saturating_mul(queues.saturating_sub(1)).saturating_mul(handover_bytes(queues))
 }
 
 /// Opens one queue and builds its engine on the core that will run it, so that UMEM and tables lie near it.
@@ -180,12 +176,13 @@ fn build(
     place: usize,
     id: QueueId,
     mut settings: EngineSettings,
-    (peers, inbox): (Senders, Inboxes),
+    HandoverPlace { peers, inbox }: HandoverPlace,
     model: Option<&Model>,
     core: usize,
     clock: &Clock,
     secret: [u64; 4],
 ) -> Result<(QueueParts, StopHandle), StartError> {
+    settings.live = true;
     if !peers.is_empty() {
         settings.watermark_lag_ns = HANDOVER_LAG_NS;
     }
@@ -198,6 +195,7 @@ fn build(
         let source = interface.open_queue(number)?;
         let stop =
             source.stop_handle().map_err(|cause| StartError::System(format!("watch queue {number}: {cause}")))?;
+        let handover = inbox.iter().map(HandoverReceiver::count).collect();
         let counters = CounterBlock::on(source.counter_memory());
         let memory = counters.memory();
         let (up_sender, up) = up_ring(UP_CAPACITY, Full::Count);
@@ -218,7 +216,7 @@ fn build(
                 clock: clock.clone(),
             },
         ));
-        Ok((QueueParts { id, name: String::new(), counters: memory, up, snapshots, engine }, stop))
+        Ok((QueueParts { id, name: String::new(), counters: memory, up, snapshots, handover, engine }, stop))
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -514,4 +512,20 @@ impl Capture for LiveCapture {
 /// A setting's word in the configuration.
 fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many queues there are, their rings stay within the budget, until each is as short as it may be.
+    #[test]
+    fn handover_rings_share_a_budget() {
+        assert_eq!((handover_memory(0), handover_memory(1)), (0, 0));
+        assert_eq!(handover_memory(4), 12 << 20, "1 MiB a pair");
+        for queues in [16, 17, 66, 80, 128] {
+            assert!(handover_memory(queues) <= HANDOVER_BUDGET, "{queues}: {}", handover_memory(queues));
+        }
+        assert_eq!(handover_bytes(1024), HANDOVER_BYTES_MIN);
+    }
 }

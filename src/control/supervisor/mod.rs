@@ -5,7 +5,9 @@
 //! `http` reads. What is captured, and how, is behind [`Capture`], so a test runs the same supervisor over memory rings.
 
 mod balance;
+mod health;
 pub mod live;
+mod orders;
 mod picture;
 mod pipeline;
 mod rates;
@@ -16,14 +18,16 @@ pub use pipeline::Pipeline;
 use crate::clock::Clock;
 use crate::control::hosts::Scores;
 use crate::control::store::Store;
-use crate::control::view::{CommandError, Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
+use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
 use crate::dataplane::worker::{
-    Command, Queue, QueueSnapshot, QueueState, RxSettings, ScoreSettings, WorkerHandle, WorkerSettings,
+    Command, Queue, QueueSnapshot, QueueState, RingCount, RxSettings, ScoreSettings, Why, WorkerHandle,
 };
 use crate::exchange::{SnapshotReceiver, UpReceiver};
-use crate::metrics::CounterMemory;
+use crate::metrics::{COUNTERS, CounterMemory, read_counters};
 use crate::units::{MILLISECOND, QueueId, Timestamp, WorkerId};
-use balance::{Balancer, Load, Step};
+use balance::Balancer;
+use health::{Health, Pulse, Restarts, Scoring};
+use orders::Order;
 use rates::{QueueRates, WorkerRates};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +66,8 @@ pub struct QueueParts {
     pub up: UpReceiver,
     /// Its snapshots.
     pub snapshots: SnapshotReceiver<QueueSnapshot>,
+    /// What lies in the rings over which others hand it frames.
+    pub handover: Vec<Arc<RingCount>>,
     /// The engine, to be given to a worker.
     pub engine: Box<dyn Queue>,
 }
@@ -77,6 +83,8 @@ pub struct Settings {
     pub pin: bool,
     /// Start, stop and rebalance by load.
     pub scale: bool,
+    /// Workers that an idle program keeps at least.
+    pub minimum: usize,
     /// Empty turns before an idle worker waits.
     pub spin_turns: u32,
     /// RX controller of every queue.
@@ -95,16 +103,6 @@ pub struct Settings {
     pub degraded: Vec<Degraded>,
 }
 
-/// An order of the operator, with the place for its answer.
-pub(crate) enum Order {
-    Move(QueueId, WorkerId, Answer<()>),
-    Add(Answer<WorkerId>),
-    Remove(WorkerId, Answer<()>),
-}
-
-/// Where an order's answer goes.
-type Answer<T> = std::sync::mpsc::SyncSender<Result<T, CommandError>>;
-
 /// A queue as the supervisor keeps it.
 struct Entry {
     id: QueueId,
@@ -112,26 +110,49 @@ struct Entry {
     counters: Arc<dyn CounterMemory>,
     up: UpReceiver,
     snapshots: SnapshotReceiver<QueueSnapshot>,
+    handover: Vec<Arc<RingCount>>,
+    /// Its counters when the program started: they may be older than it.
+    base: [u64; COUNTERS.len()],
     /// Who runs it, or shall.
     worker: Option<WorkerId>,
+    /// In whose hands it is.
+    holder: Option<WorkerId>,
     /// Released by one worker and not yet with the next.
     moving: bool,
     latency: StageTotals,
     latest: Option<Box<QueueState>>,
-    score_failed: bool,
+    scoring: Scoring,
+    restarts: Restarts,
     rates: QueueRates,
+    /// Its source has ended, and it has said everything.
     ended: bool,
+    /// It is gone with all it knew, since then.
+    lost: Option<Timestamp>,
 }
 
 /// A worker as the supervisor keeps it.
 struct Slot {
     handle: WorkerHandle,
     rates: WorkerRates,
+    pulse: Pulse,
     stopping: bool,
+}
+
+impl Slot {
+    fn id(&self) -> WorkerId {
+        self.handle.settings().id
+    }
+
+    /// May queues be given to it?
+    fn takes_queues(&self) -> bool {
+        !self.stopping && self.pulse.health == Health::Well
+    }
 }
 
 /// How long queues may take to give their last frames once the intake has ended.
 const INTAKE_LIMIT_NS: u64 = 5_000 * MILLISECOND;
+/// How long workers may take to end their flows and stop.
+const STOP_LIMIT_NS: u64 = 60_000 * MILLISECOND;
 /// Items taken from one queue's ring before the next queue has its turn.
 const ITEMS_A_ROUND: usize = 4096;
 
@@ -155,6 +176,10 @@ pub struct Supervisor {
     next_picture: Timestamp,
     next_balance: Timestamp,
     balancer: Balancer,
+    /// Frames that came too late for a full ring, when last looked.
+    overflows: u64,
+    /// The intake has ended: nothing may be under way any more.
+    stopped: bool,
 }
 
 impl Supervisor {
@@ -173,7 +198,7 @@ impl Supervisor {
         let started = clock.now();
         let mut supervisor = Supervisor {
             pipeline: Pipeline::new(queues.len(), settings.detect, Scores::AtOnce, settings.usual),
-            picture: Arc::new(SharedPicture::new(sender)),
+            picture: Arc::new(SharedPicture::new(sender, clock.clone())),
             slots: Vec::new(),
             entries: Vec::new(),
             homeless: Vec::new(),
@@ -185,29 +210,38 @@ impl Supervisor {
             started,
             next_picture: started,
             next_balance: started.after(2_000 * MILLISECOND),
-            balancer: Balancer::new(),
+            balancer: Balancer::new(started),
+            overflows: 0,
+            stopped: false,
             clock,
             settings,
         };
+        let total = queues.len();
         let workers = queues.len().min(supervisor.settings.cores.len()).max(1);
+        supervisor.entries.reserve(total);
         for _ in 0..workers {
-            supervisor.start_worker()?;
+            supervisor.start_worker(total)?;
         }
         for (index, queue) in queues.into_iter().enumerate() {
-            let worker = supervisor.slots[index % workers].handle.settings().id;
+            let worker = supervisor.slots[index % workers].id();
             supervisor.entries.push(Entry {
                 id: queue.id,
                 name: queue.name,
+                base: read_counters(&*queue.counters),
                 counters: queue.counters,
                 up: queue.up,
                 snapshots: queue.snapshots,
+                handover: queue.handover,
                 worker: Some(worker),
+                holder: None,
                 moving: true,
                 latency: StageTotals::new(),
                 latest: None,
-                score_failed: false,
+                scoring: Scoring::default(),
+                restarts: Restarts::default(),
                 rates: QueueRates::default(),
                 ended: false,
+                lost: None,
             });
             supervisor.homeless.push((worker, queue.engine));
         }
@@ -231,7 +265,8 @@ impl Supervisor {
                 self.capture.stop();
                 deadline = Some(now.after(INTAKE_LIMIT_NS));
             }
-            if deadline.is_some_and(|deadline| now >= deadline) {
+            let over = self.entries.iter().all(|entry| entry.ended || entry.lost.is_some());
+            if deadline.is_some_and(|deadline| now >= deadline || over) {
                 break;
             }
             if !self.tick() {
@@ -249,8 +284,9 @@ impl Supervisor {
     /// One round over everything; `false` if there was nothing to do.
     pub fn tick(&mut self) -> bool {
         let now = self.clock.now();
-        let worked = self.take_findings();
-        self.take_back();
+        self.picture.beat(now);
+        let worked = self.take_findings(now);
+        self.take_back(now);
         self.house_the_homeless();
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
@@ -263,6 +299,8 @@ impl Supervisor {
         }
         if now >= self.next_picture {
             self.next_picture = now.after(250 * MILLISECOND);
+            self.look_after_workers(now);
+            self.pipeline.look(now);
             self.capture.poll(now);
             self.refresh_picture(now);
         }
@@ -270,7 +308,7 @@ impl Supervisor {
     }
 
     /// Findings of every queue into the pipeline, alerts into the store.
-    fn take_findings(&mut self) -> bool {
+    fn take_findings(&mut self, now: Timestamp) -> bool {
         let mut worked = false;
         for entry in &mut self.entries {
             for _ in 0..ITEMS_A_ROUND {
@@ -278,12 +316,11 @@ impl Supervisor {
                 worked = true;
                 self.pipeline.push(entry.id, item);
             }
-            let (latency, latest, score_failed) = (&mut entry.latency, &mut entry.latest, &mut entry.score_failed);
+            let (latency, latest, scoring) = (&mut entry.latency, &mut entry.latest, &mut entry.scoring);
             entry.snapshots.drain(|snapshot| {
                 latency.add(&snapshot.histograms);
-                let failed = snapshot.state.score_failed;
+                scoring.look(now, &snapshot.state);
                 *latest = Some(Box::new(snapshot.state.clone()));
-                *score_failed |= failed;
             });
         }
         let alerts = self.pipeline.take_alerts();
@@ -294,215 +331,111 @@ impl Supervisor {
     }
 
     /// Queues that came back from workers: ended ones rest, moved ones wait for their new home.
-    fn take_back(&mut self) {
-        for slot in &mut self.slots {
-            let from = slot.handle.settings().id;
-            while let Some(queue) = slot.handle.returned() {
+    fn take_back(&mut self, now: Timestamp) {
+        let mut failed = Vec::new();
+        self.slots.retain_mut(|slot| {
+            // Asked first: what a worker gave back before it ended is then seen below.
+            let finished = slot.stopping && slot.handle.is_finished();
+            while let Some(returned) = slot.handle.returned() {
+                let (queue, why) = (returned.queue, returned.why);
                 let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == queue.id()) else { continue };
-                match entry.worker.filter(|target| *target != from && entry.moving) {
-                    Some(target) => self.homeless.push((target, queue)),
-                    None => {
-                        entry.ended = true;
-                        entry.worker = None;
+                entry.holder = None;
+                match (why, entry.worker) {
+                    (Why::Failed, _) => failed.push(queue),
+                    (Why::Released, Some(target)) => self.homeless.push((target, queue)),
+                    (Why::Released | Why::Ended, _) => {
+                        (entry.ended, entry.moving, entry.worker) = (true, false, None);
                         self.done.push(queue);
                     }
                 }
             }
+            !(finished && slot.handle.join())
+        });
+        for queue in failed {
+            self.give_up_failed(queue, now);
         }
-        self.slots.retain_mut(|slot| !(slot.stopping && slot.handle.is_finished() && slot.handle.join()));
     }
 
     fn house_the_homeless(&mut self) {
         for (target, queue) in std::mem::take(&mut self.homeless) {
             let id = queue.id();
-            let slot = self.slots.iter_mut().find(|slot| slot.handle.settings().id == target && !slot.stopping);
-            match slot.map(|slot| slot.handle.command(Command::Adopt(queue))) {
-                Some(Ok(())) => {
+            // The worker it was meant for may have gone meanwhile: any other is better than none.
+            let meant = self.slots.iter().position(|slot| slot.id() == target && slot.takes_queues());
+            let place = meant.or_else(|| self.slots.iter().position(Slot::takes_queues));
+            let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) else {
+                self.homeless.push((target, queue));
+                continue;
+            };
+            let worker = slot.id();
+            match slot.handle.command(Command::Adopt(queue)) {
+                Ok(()) => {
                     if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
-                        entry.moving = false;
+                        (entry.moving, entry.worker, entry.holder) = (false, Some(worker), Some(worker));
                     }
                 }
-                Some(Err(Command::Adopt(queue))) => self.homeless.push((target, queue)),
-                Some(Err(_)) | None => {}
+                Err(Command::Adopt(queue)) => self.homeless.push((target, queue)),
+                Err(_) => {}
             }
         }
     }
 
-    fn start_worker(&mut self) -> std::io::Result<WorkerId> {
-        let id = WorkerId(self.next_worker);
-        let taken: Vec<_> = self.slots.iter().filter_map(|slot| slot.handle.settings().core).collect();
-        let core = self.settings.cores.iter().copied().find(|core| !taken.contains(core));
-        let handle = WorkerHandle::start(WorkerSettings {
-            id,
-            core: core.filter(|_| self.settings.pin),
-            spin_turns: self.settings.spin_turns,
-            wait_limit: Duration::from_millis(1),
-        })?;
-        self.next_worker += 1;
-        self.slots.push(Slot { handle, rates: WorkerRates::default(), stopping: false });
-        Ok(id)
-    }
-
-    /// Workers that take queues.
-    fn active_workers(&self) -> usize {
-        self.slots.iter().filter(|slot| !slot.stopping).count()
-    }
-
-    fn move_queue(&mut self, queue: QueueId, target: WorkerId) -> Result<(), CommandError> {
-        let name = |slot: &Slot| slot.handle.settings().id;
-        if !self.slots.iter().any(|slot| name(slot) == target && !slot.stopping) {
-            return Err(CommandError::NotFound(format!("no worker {}: see /v1/workers", target.0)));
-        }
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == queue) else {
-            return Err(CommandError::NotFound(format!("no queue {}: see /v1/status", queue.0)));
-        };
-        let Some(from) = entry.worker else {
-            return Err(CommandError::Conflict(format!("queue {} has ended", queue.0)));
-        };
-        if entry.moving {
-            return Err(CommandError::Busy(format!("queue {} is on its way to worker {}: try again", queue.0, from.0)));
-        }
-        if from == target {
-            return Ok(());
-        }
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.handle.settings().id == from) else {
-            return Err(CommandError::Busy(format!("worker {} is stopping: try again", from.0)));
-        };
-        if slot.handle.command(Command::Release(queue)).is_err() {
-            return Err(CommandError::Busy(format!("worker {} has not read its orders yet: try again", from.0)));
-        }
-        entry.worker = Some(target);
-        entry.moving = true;
-        Ok(())
-    }
-
-    fn add_worker(&mut self) -> Result<WorkerId, CommandError> {
-        if self.active_workers() >= self.settings.cores.len() {
-            let cores = &self.settings.cores;
-            return Err(CommandError::Conflict(format!(
-                "every core given has its worker: {cores:?}; give more in [workers]"
-            )));
-        }
-        self.start_worker().map_err(|cause| CommandError::Busy(format!("start a worker: {cause}")))
-    }
-
-    fn remove_worker(&mut self, worker: WorkerId) -> Result<(), CommandError> {
-        if !self.slots.iter().any(|slot| slot.handle.settings().id == worker && !slot.stopping) {
-            return Err(CommandError::NotFound(format!("no worker {}: see /v1/workers", worker.0)));
-        }
-        let others: Vec<WorkerId> = self
-            .slots
-            .iter()
-            .filter(|slot| !slot.stopping && slot.handle.settings().id != worker)
-            .map(|slot| slot.handle.settings().id)
-            .collect();
-        if others.is_empty() {
-            return Err(CommandError::Conflict("the last worker stays: its queues would have no home".into()));
-        }
-        if self.entries.iter().any(|entry| entry.worker == Some(worker) && entry.moving) {
-            return Err(CommandError::Busy(format!("a queue is on its way to worker {}: try again", worker.0)));
-        }
-        let queues: Vec<QueueId> =
-            self.entries.iter().filter(|entry| entry.worker == Some(worker)).map(|entry| entry.id).collect();
-        for (index, queue) in queues.into_iter().enumerate() {
-            self.move_queue(queue, others[index % others.len()])?;
-        }
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.handle.settings().id == worker) {
-            // Commands are obeyed in order: the queues have been given back when the worker reads this one.
-            if slot.handle.command(Command::Stop(false)).is_err() {
-                return Err(CommandError::Busy(format!("worker {} has not read its orders yet: try again", worker.0)));
-            }
-            slot.stopping = true;
-        }
-        Ok(())
-    }
-
-    fn obey(&mut self, order: Order) {
-        // The asker may have gone; its answer then goes nowhere, by decision.
-        match order {
-            Order::Move(queue, worker, answer) => drop(answer.try_send(self.move_queue(queue, worker))),
-            Order::Add(answer) => drop(answer.try_send(self.add_worker())),
-            Order::Remove(worker, answer) => drop(answer.try_send(self.remove_worker(worker))),
-        }
-    }
-
-    /// One step towards balance, if one pays.
-    fn balance(&mut self, now: Timestamp) {
-        if self.entries.iter().any(|entry| entry.moving) {
-            return;
-        }
-        let loads: Vec<Load> = self
-            .slots
-            .iter_mut()
-            .filter(|slot| !slot.stopping)
-            .map(|slot| {
-                let worker = slot.handle.settings().id;
-                let mine: Vec<_> = self.entries.iter().filter(|entry| entry.worker == Some(worker)).collect();
-                let work: f64 = mine.iter().map(|entry| entry.rates.work_per_second()).sum();
-                let share = |rate: f64| if work > 0.0 { rate / work } else { 1.0 / mine.len() as f64 };
-                let queues = mine.iter().map(|entry| (entry.id, share(entry.rates.work_per_second()))).collect();
-                Load { worker, busy: slot.rates.busy, queues }
-            })
-            .collect();
-        let spare = self.settings.cores.len().saturating_sub(loads.len());
-        match self.balancer.next_step(now, &loads, spare) {
-            None => {}
-            Some(Step::Move(queue, worker)) => {
-                tracing::info!("balance: queue {} goes to worker {}", queue.0, worker.0);
-                if let Err(error) = self.move_queue(queue, worker) {
-                    tracing::warn!("balance: {error}");
-                }
-            }
-            Some(Step::Start) => match self.add_worker() {
-                Ok(worker) => tracing::info!("balance: worker {} started", worker.0),
-                Err(error) => tracing::warn!("balance: {error}"),
-            },
-            Some(Step::Stop(worker)) => match self.remove_worker(worker) {
-                Ok(()) => tracing::info!("balance: worker {} stops, it has no queue", worker.0),
-                Err(error) => tracing::warn!("balance: {error}"),
-            },
-        }
-    }
-
-    /// Stops every worker with its queues finished, and sends on what they still had to say.
+    /// Stops every worker with its queues finished, and sends on what they still had to say. A worker that is dead or
+    /// hangs is not waited for.
     fn shut_down(&mut self) {
+        let limit = self.clock.now().after(STOP_LIMIT_NS);
+        self.slots.retain_mut(|slot| {
+            let answers = slot.pulse.health == Health::Well;
+            if !answers {
+                slot.handle.abandon();
+            }
+            answers
+        });
         for slot in &mut self.slots {
             // A full command ring empties in microseconds: the worker reads it between two bursts.
-            while !slot.handle.is_finished() && slot.handle.command(Command::Stop(true)).is_err() {
+            while !slot.handle.is_gone() && slot.handle.command(Command::Stop(true)).is_err() {
                 std::thread::yield_now();
             }
         }
         // Rings are drained while the workers finish, so that nothing is lost for want of room.
-        while self.slots.iter().any(|slot| !slot.handle.is_finished()) {
-            if !self.take_findings() {
+        while self.slots.iter().any(|slot| !slot.handle.is_gone()) && self.clock.now() < limit {
+            let now = self.clock.now();
+            self.picture.beat(now);
+            if !self.take_findings(now) {
                 std::thread::yield_now();
             }
         }
         for slot in &mut self.slots {
-            while let Some(queue) = slot.handle.returned() {
-                self.done.push(queue);
+            while let Some(returned) = slot.handle.returned() {
+                self.done.push(returned.queue);
             }
-            if !slot.handle.join() {
-                tracing::error!("worker {} ended by a panic", slot.handle.settings().id.0);
+            if !slot.handle.is_finished() {
+                tracing::error!("worker {} does not stop: what its queues still knew is lost", slot.id().0);
+                slot.handle.abandon();
+            } else if !slot.handle.join() {
+                tracing::error!("worker {} ended by a panic", slot.id().0);
             }
         }
         for (_, mut queue) in std::mem::take(&mut self.homeless) {
             queue.finish();
             self.done.push(queue);
         }
-        while self.take_findings() {}
+        while self.take_findings(self.clock.now()) {}
         self.pipeline.finish();
         let alerts = self.pipeline.take_alerts();
         if !alerts.is_empty() {
             self.store.append(alerts);
         }
+        self.picture.beat(self.clock.now());
         if !self.store.flush(Duration::from_secs(5)) {
             tracing::warn!("the alert store has not written everything within 5 s");
         }
         // Sockets close here, so that the last reading of the books holds what they abandoned.
         self.done.clear();
+        self.stopped = true;
         let now = self.clock.now();
         self.capture.poll(now);
         self.refresh_picture(now);
+        // From here on the picture is the last one, and right so.
+        self.picture.beat(Timestamp(u64::MAX));
     }
 }

@@ -1,15 +1,19 @@
 //! The picture that `http` serves: a copy, renewed four times a second, and the way orders come in.
 
-use super::{Entry, Order, Slot, Supervisor};
+use super::health::Health;
+use super::orders::{Answer, Order};
+use super::{Entry, Slot, Supervisor};
+use crate::clock::Clock;
 use crate::control::view::{
-    Amount, CommandError, ControllerView, Equation, Loss, Metric, MetricKind, QueueCounters, QueueLatency, QueueView,
-    Status, System, TopFlow, Totals, WorkerView, state_name,
+    Amount, CommandError, ControllerView, Degraded, Equation, Loss, Metric, MetricKind, QueueCounters, QueueLatency,
+    QueueView, Status, System, TopFlow, Totals, WorkerView, state_name,
 };
 use crate::dataplane::worker::{QueueState, Reason};
 use crate::exchange::FlowSummary;
 use crate::metrics::{COUNTERS, Counter, Role, read_counters};
-use crate::units::{QueueId, Timestamp, WorkerId};
+use crate::units::{QueueId, SECOND, Timestamp, WorkerId};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -29,21 +33,47 @@ struct Picture {
 pub struct SharedPicture {
     picture: Mutex<Picture>,
     orders: SyncSender<Order>,
+    clock: Clock,
+    /// When the supervisor last came round, nanoseconds.
+    beat: AtomicU64,
 }
+
+/// The supervisor comes round every few milliseconds; its longest wait, for the disk at the end, is 5 s.
+const BEAT_LIMIT_NS: u64 = 6 * SECOND;
 
 /// How long an order may take before the asker is told to come again; a move takes two rounds of the supervisor.
 const ORDER_LIMIT: Duration = Duration::from_secs(2);
 
 impl SharedPicture {
-    pub(super) fn new(orders: SyncSender<Order>) -> SharedPicture {
-        SharedPicture { picture: Mutex::new(Picture::default()), orders }
+    pub(super) fn new(orders: SyncSender<Order>, clock: Clock) -> SharedPicture {
+        let beat = AtomicU64::new(clock.now().0);
+        SharedPicture { picture: Mutex::new(Picture::default()), orders, clock, beat }
+    }
+
+    /// The supervisor is alive.
+    pub(super) fn beat(&self, now: Timestamp) {
+        self.beat.store(now.0, Relaxed);
+    }
+
+    /// For how long the supervisor has not come round, if that is too long.
+    fn stands_still(&self) -> Option<(Timestamp, String)> {
+        let since = Timestamp(self.beat.load(Relaxed));
+        let silent = self.clock.now().since(since);
+        (silent > BEAT_LIMIT_NS).then(|| {
+            let seconds = silent / SECOND;
+            let words = format!(
+                "the supervisor has not come round for {seconds} s: what is shown is as old as that, and no alert is made; \
+                 start shrike again"
+            );
+            (since, words)
+        })
     }
 
     fn read<T>(&self, of: impl FnOnce(&Picture) -> T) -> T {
         of(&self.picture.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn order<T>(&self, make: impl FnOnce(super::Answer<T>) -> Order) -> Result<T, CommandError> {
+    fn order<T>(&self, make: impl FnOnce(Answer<T>) -> Order) -> Result<T, CommandError> {
         let (answer, reply) = sync_channel(1);
         let busy = |what: &str| CommandError::Busy(format!("the supervisor {what}: try again"));
         self.orders.try_send(make(answer)).map_err(|_| busy("has orders enough"))?;
@@ -53,7 +83,7 @@ impl SharedPicture {
 
 impl System for SharedPicture {
     fn status(&self) -> Status {
-        self.read(|picture| picture.status.clone()).unwrap_or_else(|| Status {
+        let mut status = self.read(|picture| picture.status.clone()).unwrap_or_else(|| Status {
             version: env!("CARGO_PKG_VERSION").into(),
             mode: "starting".into(),
             started: Timestamp(0),
@@ -66,7 +96,16 @@ impl System for SharedPicture {
             loss: Loss::default(),
             model: None,
             notes: Vec::new(),
-        })
+        });
+        if let Some((since, reason)) = self.stands_still() {
+            status.ready = false;
+            status.degraded.insert(0, Degraded { part: "supervisor".into(), reason, since });
+        }
+        status
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        self.stands_still().map_or(Ok(()), |(_, reason)| Err(reason))
     }
 
     fn workers(&self) -> Vec<WorkerView> {
@@ -102,6 +141,9 @@ impl System for SharedPicture {
     }
 }
 
+/// Frames of one queue that may have moved between two readings of the books while frames run; none once they do not.
+const HANDOVER_SLACK: i64 = 16_384;
+
 impl Supervisor {
     /// Looks at everything once and puts the new picture in the old one's place.
     pub(super) fn refresh_picture(&mut self, now: Timestamp) {
@@ -112,11 +154,12 @@ impl Supervisor {
             counters.insert(entry.id, values);
         }
         for slot in &mut self.slots {
-            use std::sync::atomic::Ordering::Relaxed;
             let load = slot.handle.load();
             slot.rates.update(now, load.busy_ns.load(Relaxed), load.total_ns.load(Relaxed), load.turns.load(Relaxed));
         }
+        self.look_after_queues(now, |queue| counters[&queue]);
         let mut equations = self.capture.equations(&counters);
+        equations.extend(self.handover_equation(&counters));
         equations.extend(counters.iter().map(|(id, values)| queue_equation(*id, self.name(*id), values)));
         let mut top: Vec<TopFlow> = self.entries.iter().flat_map(top_flows).collect();
         top.sort_by_key(|flow| std::cmp::Reverse(flow.bytes.iter().sum::<u64>()));
@@ -136,6 +179,35 @@ impl Supervisor {
         *self.picture.picture.lock().unwrap_or_else(PoisonError::into_inner) = picture;
     }
 
+    /// What queues hand over comes out at its owner, or lies in a ring between them: counted by the sender, by the ring and
+    /// by the owner. `None` where nobody hands anything over.
+    fn handover_equation(&self, counters: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) -> Option<Equation> {
+        if self.entries.iter().all(|entry| entry.handover.is_empty()) {
+            return None;
+        }
+        let since_start = |counter: Counter| -> u64 {
+            let of = |entry: &Entry| counters[&entry.id][counter as usize].wrapping_sub(entry.base[counter as usize]);
+            self.entries.iter().map(of).sum()
+        };
+        let inside = |lost: bool| -> u64 {
+            let rings =
+                self.entries.iter().filter(|entry| entry.lost.is_some() == lost).flat_map(|entry| &entry.handover);
+            rings.map(|ring| ring.inside()).sum()
+        };
+        let left =
+            vec![Amount::new("handed_over", since_start(Counter::HandedOver), "Since the start, by all queues.")];
+        let right = vec![
+            Amount::new("handover_received", since_start(Counter::HandoverReceived), "Since the start, by all queues."),
+            Amount::new("in_rings", inside(false), "On their way."),
+            Amount::new("lost_with_owner", inside(true), "Handed to a queue that is lost."),
+        ];
+        let mut equation = Equation::new("handover", None, None, "rx", left, right);
+        // Queues publish their counters once a burst and are read one after the other.
+        let slack = if self.stopped { 0 } else { HANDOVER_SLACK * self.entries.len() as i64 };
+        equation.closed = equation.difference.abs() <= slack;
+        Some(equation)
+    }
+
     fn name(&self, id: QueueId) -> String {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| entry.name.clone()).unwrap_or_default()
     }
@@ -152,13 +224,13 @@ impl Supervisor {
         let mut degraded = self.settings.degraded.clone();
         degraded.extend(self.capture.degraded(now));
         degraded.extend(self.pipeline.degraded(now));
+        degraded.extend(self.unwell(now));
         let mut model = self.settings.model.clone();
-        if let Some(model) = &mut model {
-            let failed = self.entries.iter().any(|entry| entry.score_failed);
-            if failed {
-                model.active = false;
-                model.reason = Some("a call of the model failed; its rows were shed (see score_errors)".into());
-            }
+        if let Some(model) = &mut model
+            && let Some(failing) = self.entries.iter().find(|entry| entry.scoring.is_failing())
+        {
+            model.active = false;
+            model.reason = failing.scoring.trouble(&failing.name).map(|trouble| trouble.reason);
         }
         if sum(Counter::ExchangeFull) > 0 {
             degraded.push(crate::control::view::Degraded {
@@ -178,7 +250,7 @@ impl Supervisor {
             started: self.started,
             now,
             uptime_seconds: now.since(self.started) as f64 / 1e9,
-            ready: self.entries.iter().all(|entry| !entry.moving || entry.ended),
+            ready: self.is_ready(),
             degraded,
             totals: Totals {
                 packets: sum(Counter::FramesReceived),
@@ -217,6 +289,13 @@ impl Supervisor {
         let pinned = slot.handle.load().pinned.load(std::sync::atomic::Ordering::Relaxed);
         WorkerView {
             id,
+            state: match slot.pulse.health {
+                _ if slot.stopping => "stopping",
+                Health::Well => "running",
+                Health::Hung => "hung",
+                Health::Dead => "dead",
+            }
+            .into(),
             core: slot.handle.settings().core.filter(|_| pinned),
             load: slot.rates.busy,
             turns_per_second: slot.rates.turns_per_second,
@@ -379,4 +458,25 @@ fn elephants(entry: &Entry) -> Vec<TopFlow> {
     let flows = top_flows(entry);
     let total: u64 = flows.iter().flat_map(|flow| flow.bytes).sum();
     flows.into_iter().filter(|flow| flow.bytes.iter().sum::<u64>() * 10 >= total).take(4).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A supervisor that is gone or hangs leaves a frozen picture: it is called that, and the program not alive.
+    #[test]
+    fn a_picture_that_nobody_renews_is_not_alive() {
+        let clock = Clock::new();
+        let picture = SharedPicture::new(sync_channel(1).0, clock.clone());
+        *picture.picture.lock().unwrap() =
+            Picture { status: Some(Status { ready: true, ..picture.status() }), ..Picture::default() };
+        assert!(picture.status().ready && picture.alive().is_ok());
+        picture.beat(Timestamp(clock.now().0 - 7 * SECOND));
+        let status = picture.status();
+        assert_eq!((status.ready, &*status.degraded[0].part), (false, "supervisor"));
+        assert!(picture.alive().is_err_and(|words| words.contains("for 7 s")));
+        picture.beat(clock.now());
+        assert!(picture.status().ready && picture.status().degraded.is_empty() && picture.alive().is_ok());
+    }
 }

@@ -38,6 +38,17 @@ impl Pipeline {
         self.deduplicate(evidence);
     }
 
+    /// Lets windows go on without queues that are silent; live only ([`Merger::look`]).
+    pub fn look(&mut self, now: Timestamp) {
+        let evidence = self.merger.look(now);
+        self.deduplicate(evidence);
+    }
+
+    /// Queues that nobody waits for because they are silent.
+    pub fn silent(&self) -> impl Iterator<Item = QueueId> {
+        self.merger.silent()
+    }
+
     /// Decides everything that still waits.
     pub fn finish(&mut self) {
         let evidence = self.merger.finish();

@@ -8,6 +8,7 @@ pub mod pcap;
 pub mod xdp;
 
 use crate::units::Timestamp;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// Most frames a burst may hold, whatever the cap.
@@ -77,6 +78,12 @@ pub trait Source: Send {
 
     /// Waits up to `limit` for frames after an empty read: wakeup, busy poll or sleep, as the source likes best.
     fn wait(&mut self, limit: Duration);
+
+    /// Descriptors that become readable when a frame comes (negative ones count for nothing); `None` where only
+    /// [`Source::wait`] can wait for one.
+    fn descriptors(&self) -> Option<[RawFd; 2]> {
+        None
+    }
 
     /// The burst held is one copy of a frame that another queue owns and counts: an ICMP error, sent here only because
     /// the flow it quotes lives here. It is no frame received.

@@ -14,7 +14,8 @@ use crate::dataplane::detect::Observer;
 use crate::dataplane::flow::{self, FlowTable};
 use crate::dataplane::score::{Microbatch, Scorer};
 use crate::exchange::{SnapshotSender, UpSender};
-use crate::metrics::{Counter, CounterBlock, Stage};
+use crate::metrics::{Counter, CounterBlock, Role, Stage};
+use crate::sys::poll::PollSet;
 use crate::units::{MILLISECOND, QueueId, Timestamp};
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub struct EngineSettings {
     pub watermark_lag_ns: u64,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
+    /// Frames bring no time of their own, so a read that finds none tells that the clock's time has been reached: without
+    /// that a queue on which nothing comes in would hold up every window of the others.
+    pub live: bool,
     /// When the source has ended, let time run on until every flow has ended by its own time-out: right for a capture
     /// file, whose unanswered contacts are failed ones; wrong for a queue that is stopped.
     pub run_out: bool,
@@ -59,6 +63,7 @@ impl Default for EngineSettings {
             flush_budget: 64,
             watermark_lag_ns: 0,
             export_flows: false,
+            live: false,
             run_out: false,
         }
     }
@@ -99,21 +104,41 @@ pub struct Turn {
     pub ended: bool,
 }
 
+/// How a queue waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rest {
+    /// Longest time it may: zero if something waits already, up to the deadline of the oldest row if rows do.
+    pub limit: Duration,
+    /// Its descriptors tell when a frame comes; otherwise it has to be waited for by [`Queue::wait`].
+    pub polled: bool,
+}
+
 /// A queue as a worker sees it: one virtual call a burst.
 pub trait Queue: Send {
     /// Which one.
     fn id(&self) -> QueueId;
     /// Takes one burst all the way.
     fn turn(&mut self) -> Turn;
-    /// Waits for frames after turns that found nothing.
+    /// Before a wait of at most `limit`: adds the descriptors that end it.
+    fn before_wait(&mut self, limit: Duration, set: &mut PollSet) -> Rest;
+    /// Can its frames be polled for?
+    fn is_polled(&self) -> bool;
+    /// Waits for frames in the source's own way.
     fn wait(&mut self, limit: Duration);
+    /// After the wait.
+    fn after_wait(&mut self);
     /// Ends every flow, scores and sends what is left; the queue is then done. O(flows), on shutdown only.
     fn finish(&mut self);
+    /// After a panic in a turn: begins anew with the same source and rings and without flows; `false` if it cannot.
+    /// Takes new memory, so it is for that case only.
+    fn restart(&mut self) -> bool;
 }
 
 /// A source and the state that belongs to it.
 pub struct Engine<S: Source> {
     source: S,
+    /// Frames that peers hand over; beside the core, so that they can be borrowed while it changes.
+    inbox: HandoverInbox,
     core: Core,
 }
 
@@ -128,7 +153,7 @@ struct Core {
     scorer: Option<Box<dyn Scorer>>,
     peers: Vec<Option<HandoverSender>>,
     place: usize,
-    inbox: HandoverInbox,
+    secret: [u64; 4],
     snapshots: SnapshotSender<QueueSnapshot>,
     snapshot: Box<QueueSnapshot>,
     rx: RxState,
@@ -148,15 +173,15 @@ struct Core {
 impl<S: Source> Engine<S> {
     /// Takes all the memory the queue will ever have, on the calling thread.
     pub fn new(source: S, settings: EngineSettings, parts: EngineParts) -> Engine<S> {
-        let [a, b, c, d] = parts.secret;
+        let (table, fragments, observer) = tables(&settings, parts.secret);
         let scoring = parts.scorer.is_some();
         let core = Core {
             id: parts.id,
             clock: parts.clock,
-            table: FlowTable::new(settings.flow, parts.secret),
-            fragments: FragmentTable::new(settings.fragments, a ^ b.rotate_left(32)),
+            table,
+            fragments,
             sinks: Sinks {
-                observer: Observer::new(settings.windows, [d, c, b, a]),
+                observer,
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
                 up: parts.up,
@@ -169,7 +194,7 @@ impl<S: Source> Engine<S> {
             scorer: parts.scorer,
             peers: parts.peers,
             place: parts.place,
-            inbox: parts.inbox,
+            secret: parts.secret,
             snapshots: parts.snapshots,
             snapshot: Box::default(),
             rx: RxState::new(&settings.rx),
@@ -184,7 +209,7 @@ impl<S: Source> Engine<S> {
             packets: vec![Packet::default(); BURST_MAX],
             settings,
         };
-        Engine { source, core }
+        Engine { source, inbox: parts.inbox, core }
     }
 
     /// The source, for its own statistics.
@@ -219,11 +244,14 @@ impl<S: Source> Queue for Engine<S> {
             core.sinks.counters.add(Counter::EmptyPolls, 1);
         }
         self.source.release();
-        if core.inbox.is_waiting() {
-            frames += core.take_handed_over(started);
+        if self.inbox.is_waiting() {
+            frames += core.take_handed_over(&mut self.inbox, started);
         }
-        core.time =
-            core.time.max(self.source.time_floor().unwrap_or(if received.ended { core.time } else { Timestamp(0) }));
+        if let Some(floor) = self.source.time_floor() {
+            core.time = core.time.max(floor);
+        } else if core.settings.live && frames == 0 {
+            core.time = core.time.max(started);
+        }
         let rx = core.rx.step(&core.settings.rx, received.waiting, received.capacity);
         if rx.changes != core.rx.changes {
             core.snapshot.state.rx_changed = started;
@@ -239,7 +267,7 @@ impl<S: Source> Queue for Engine<S> {
             // Nothing more can be handed over from here; the owners see their rings close.
             core.peers.clear();
         }
-        let ended = received.ended && frames == 0 && core.inbox.is_closed();
+        let ended = received.ended && frames == 0 && self.inbox.is_closed();
         if ended {
             core.finish();
         }
@@ -247,19 +275,75 @@ impl<S: Source> Queue for Engine<S> {
         Turn { frames, started, ended }
     }
 
+    fn before_wait(&mut self, limit: Duration, set: &mut PollSet) -> Rest {
+        let polled = self.source.descriptors().map(|found| found.into_iter().for_each(|one| set.add(one))).is_some();
+        let limit = if self.inbox.before_wait(set) { limit.min(self.core.row_deadline()) } else { Duration::ZERO };
+        Rest { limit, polled }
+    }
+
+    fn is_polled(&self) -> bool {
+        self.source.descriptors().is_some()
+    }
+
     fn wait(&mut self, limit: Duration) {
-        if !self.core.inbox.is_waiting() {
+        if !self.inbox.is_waiting() {
             self.source.wait(limit);
         }
+    }
+
+    fn after_wait(&mut self) {
+        self.inbox.after_wait();
     }
 
     fn finish(&mut self) {
         self.core.finish();
         self.core.sinks.counters.publish();
     }
+
+    fn restart(&mut self) -> bool {
+        self.source.release();
+        self.core.restart();
+        true
+    }
+}
+
+/// Everything that holds flows or counts.
+fn tables(settings: &EngineSettings, secret: [u64; 4]) -> (FlowTable, FragmentTable, Observer) {
+    let [a, b, c, d] = secret;
+    let fragments = FragmentTable::new(settings.fragments, a ^ b.rotate_left(32));
+    (FlowTable::new(settings.flow, secret), fragments, Observer::new(settings.windows, [d, c, b, a]))
 }
 
 impl Core {
+    /// Without flows, windows and rows, as after the start; counters, rings, session and time stay. What the panic left of
+    /// its burst is counted as dropped: the one place where a drop is a difference, of one burst.
+    #[cold]
+    fn restart(&mut self) {
+        let Core { settings, secret, sinks, .. } = self;
+        let (table, fragments, observer) = tables(settings, *secret);
+        (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
+        sinks.batch = Microbatch::new();
+        sinks.oldest_due = Timestamp(u64::MAX);
+        sinks.elephants = Default::default();
+        (self.rx, self.score) = (RxState::new(&settings.rx), ScoreState::new(&settings.score));
+        let counters = &mut sinks.counters;
+        let lost = counters
+            .pending(Role::Received)
+            .saturating_sub(counters.pending(Role::Processed) + counters.pending(Role::Drop));
+        counters.add(Counter::DropQueueFailed, lost);
+        counters.add(Counter::QueueRestarts, 1);
+        counters.publish();
+    }
+
+    /// Until the oldest row that waits for its microbatch is due; long if none waits.
+    fn row_deadline(&self) -> Duration {
+        let batch = &self.sinks.batch;
+        if batch.is_empty() || self.scorer.is_none() {
+            return Duration::MAX;
+        }
+        Duration::from_nanos(batch.oldest().after(self.settings.score.wait_ns).since(self.clock.now()))
+    }
+
     /// Stage times are taken in one turn of 16: five clock reads would cost a burst of eight frames 10 ns a frame.
     #[inline(always)]
     fn is_sampled(&self) -> bool {

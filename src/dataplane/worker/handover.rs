@@ -5,7 +5,12 @@
 //! its owner, so that the owner's path is the same from the frame upwards. A full ring is a counted drop, never a wait.
 
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType};
+use crate::sys::poll::{PollSet, Wakeup};
 use crate::units::Timestamp;
+use crossbeam::utils::CachePadded;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Most bytes of a frame that travel; the rest is cut like a snap length would. A 2-KiB UMEM frame fits whole.
 pub const SNAP_BYTES: usize = 2048;
@@ -13,9 +18,69 @@ pub const SNAP_BYTES: usize = 2048;
 /// Length of a record's header in the ring: time, wire length, captured length, link type, kind.
 const HEADER_BYTES: usize = 8 + 4 + 2 + 2 + 1;
 
+/// At the owner's door, shared by all who hand frames to it.
+pub struct Bell {
+    /// Something was handed over since the owner last looked; without it the owner would ask every ring, every turn.
+    rung: AtomicBool,
+    /// The owner sleeps, or is about to.
+    asleep: AtomicBool,
+    wakeup: Option<Wakeup>,
+}
+
+impl Bell {
+    /// A bell for one owner. Without a descriptor to spare the owner's wait ends by its limit alone.
+    pub fn new() -> Arc<Bell> {
+        Arc::new(Bell { rung: AtomicBool::new(false), asleep: AtomicBool::new(false), wakeup: Wakeup::new() })
+    }
+
+    /// After something was put into a ring. Both sides store before they load, in one order for all threads: either the
+    /// sender sees that the owner sleeps, or the owner sees that it rang. A system call for the first frame only.
+    #[inline]
+    fn ring(&self) {
+        self.rung.swap(true, SeqCst);
+        if self.asleep.load(SeqCst)
+            && self.asleep.swap(false, SeqCst)
+            && let Some(wakeup) = &self.wakeup
+        {
+            wakeup.ring();
+        }
+    }
+}
+
+/// What went through one ring, counted at the ring itself; each number has one writer.
+#[derive(Default)]
+pub struct RingCount {
+    sent: CachePadded<AtomicU64>,
+    taken: CachePadded<AtomicU64>,
+}
+
+impl RingCount {
+    /// Frames that were put in and not yet taken out; of a dead owner: lost.
+    pub fn inside(&self) -> u64 {
+        let taken = self.taken.load(SeqCst);
+        self.sent.load(SeqCst).saturating_sub(taken)
+    }
+}
+
 /// Sending end, held by the queue on which the frame arrived.
 pub struct HandoverSender {
     ring: rtrb::Producer<u8>,
+    count: Arc<RingCount>,
+    bell: Arc<Bell>,
+}
+
+/// Receiving end of one ring, to be put into the owner's [`HandoverInbox`].
+pub struct HandoverReceiver {
+    ring: rtrb::Consumer<u8>,
+    count: Arc<RingCount>,
+    bell: Arc<Bell>,
+}
+
+impl HandoverReceiver {
+    /// What goes through it.
+    pub fn count(&self) -> Arc<RingCount> {
+        Arc::clone(&self.count)
+    }
 }
 
 impl HandoverSender {
@@ -51,13 +116,18 @@ impl HandoverSender {
             two.copy_from_slice(tail);
         }
         chunk.commit_all();
+        if !note {
+            self.count.sent.store(self.count.sent.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+        self.bell.ring();
         true
     }
 }
 
 /// Receiving end of every other queue's ring, held by the owner.
 pub struct HandoverInbox {
-    rings: Vec<rtrb::Consumer<u8>>,
+    rings: Vec<HandoverReceiver>,
+    bell: Option<Arc<Bell>>,
     arena: Vec<u8>,
     frames: Vec<Held>,
     next: usize,
@@ -75,36 +145,79 @@ struct Held {
 
 impl HandoverInbox {
     /// An inbox over the receiving ends of [`handover_ring`]s; its arena holds one burst.
-    pub fn new(rings: Vec<rtrb::Consumer<u8>>) -> HandoverInbox {
-        let arena = if rings.is_empty() { Vec::new() } else { vec![0; BURST_MAX * SNAP_BYTES] };
-        HandoverInbox { rings, arena, frames: Vec::with_capacity(BURST_MAX), next: 0 }
+    pub fn new(rings: Vec<HandoverReceiver>) -> HandoverInbox {
+        let (arena, frames) = match rings.len() {
+            0 => (Vec::new(), Vec::new()),
+            _ => (vec![0; BURST_MAX * SNAP_BYTES], Vec::with_capacity(BURST_MAX)),
+        };
+        HandoverInbox { bell: rings.first().map(|ring| Arc::clone(&ring.bell)), rings, arena, frames, next: 0 }
     }
 
     /// Has anything been handed over that was not received yet?
+    #[inline(always)]
     pub fn is_waiting(&self) -> bool {
-        self.rings.iter().any(|ring| ring.slots() > 0)
+        self.bell.as_ref().is_some_and(|bell| bell.rung.load(Relaxed))
     }
 
     /// Every sender is gone and nothing waits: no frame can come any more.
     pub fn is_closed(&self) -> bool {
-        self.rings.iter().all(|ring| ring.is_abandoned() && ring.slots() == 0)
+        self.rings.iter().all(|one| one.ring.is_abandoned() && one.ring.slots() == 0)
+    }
+
+    /// Before the owner sleeps: adds to `set` what wakes it; `false` if something waits already.
+    pub fn before_wait(&self, set: &mut PollSet) -> bool {
+        let Some(bell) = &self.bell else { return true };
+        bell.asleep.store(true, SeqCst);
+        if bell.rung.load(SeqCst) {
+            return false;
+        }
+        set.add(bell.wakeup.as_ref().map_or(-1, Wakeup::descriptor));
+        true
+    }
+
+    /// After the owner slept.
+    pub fn after_wait(&self) {
+        if let Some(bell) = &self.bell
+            && !bell.asleep.swap(false, SeqCst)
+            && let Some(wakeup) = &bell.wakeup
+        {
+            wakeup.clear();
+        }
     }
 
     /// Copies up to `cap` waiting frames into the arena, the rings in turn; forgets the burst before.
     pub fn receive(&mut self, cap: usize) -> usize {
         self.frames.clear();
+        if let Some(bell) = &self.bell {
+            // Before the rings are looked at: who rings from here on is heard next time.
+            bell.rung.swap(false, SeqCst);
+        }
+        let cap = cap.min(BURST_MAX);
         let count = self.rings.len();
         for offset in 0..count {
             let index = (self.next + offset) % count;
-            let Some(ring) = self.rings.get_mut(index) else { continue };
-            while self.frames.len() < cap.min(BURST_MAX) {
+            let Some(one) = self.rings.get_mut(index) else { continue };
+            let before = self.frames.len();
+            let mut notes = 0;
+            while self.frames.len() < cap {
                 let at = self.frames.len() * SNAP_BYTES;
                 let Some(slot) = self.arena.get_mut(at..at + SNAP_BYTES) else { break };
-                let Some(held) = take(ring, slot) else { break };
+                let Some(held) = take(&mut one.ring, slot) else { break };
+                notes += usize::from(held.note);
                 self.frames.push(held);
+            }
+            let taken = (self.frames.len() - before - notes) as u64;
+            if taken > 0 {
+                one.count.taken.store(one.count.taken.load(Relaxed).wrapping_add(taken), Relaxed);
             }
         }
         self.next = (self.next + 1) % count.max(1);
+        if self.frames.len() == cap
+            && let Some(bell) = &self.bell
+        {
+            // More may wait than one burst takes.
+            bell.rung.store(true, SeqCst);
+        }
         self.frames.len()
     }
 
@@ -154,10 +267,40 @@ fn take(ring: &mut rtrb::Consumer<u8>, slot: &mut [u8]) -> Option<Held> {
     })
 }
 
-/// One ordered pair of queues: room for `bytes` of frames and headers.
-pub fn handover_ring(bytes: usize) -> (HandoverSender, rtrb::Consumer<u8>) {
+/// One ordered pair of queues: room for `bytes` of frames and headers. `bell`: the owner's, one for all its rings.
+pub fn handover_ring(bytes: usize, bell: &Arc<Bell>) -> (HandoverSender, HandoverReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(bytes.max(HEADER_BYTES + SNAP_BYTES));
-    (HandoverSender { ring: producer }, consumer)
+    let count = Arc::new(RingCount::default());
+    let receiver = HandoverReceiver { ring: consumer, count: Arc::clone(&count), bell: Arc::clone(bell) };
+    (HandoverSender { ring: producer, count, bell: Arc::clone(bell) }, receiver)
+}
+
+/// One queue's part of a [`handover_mesh`].
+#[derive(Default)]
+pub struct HandoverPlace {
+    /// What it sends with: one for each queue, `None` at its own place.
+    pub peers: Vec<Option<HandoverSender>>,
+    /// What it receives from.
+    pub inbox: Vec<HandoverReceiver>,
+}
+
+/// Rings for every ordered pair of `count` queues, each of `bytes`.
+pub fn handover_mesh(count: usize, bytes: usize) -> Vec<HandoverPlace> {
+    let mut places: Vec<HandoverPlace> = (0..count).map(|_| HandoverPlace::default()).collect();
+    for to in 0..count {
+        let bell = Bell::new();
+        for from in 0..count {
+            let pair = (from != to).then(|| handover_ring(bytes, &bell));
+            let (sender, receiver) = pair.unzip();
+            if let Some(place) = places.get_mut(from) {
+                place.peers.push(sender);
+            }
+            if let Some(place) = places.get_mut(to) {
+                place.inbox.extend(receiver);
+            }
+        }
+    }
+    places
 }
 
 /// Link type as two bytes.
@@ -199,7 +342,7 @@ mod tests {
             room in 2100_usize..9000,
             steps in prop::collection::vec((0_usize..2200, any::<u8>(), 0_usize..4), 1..200),
         ) {
-            let (mut sender, ring) = handover_ring(room);
+            let (mut sender, ring) = handover_ring(room, &Bell::new());
             let mut inbox = HandoverInbox::new(vec![ring]);
             let mut model: VecDeque<(Vec<u8>, u32, Timestamp)> = VecDeque::new();
             for (step, (length, fill, take)) in steps.into_iter().enumerate() {
@@ -212,6 +355,7 @@ mod tests {
                 if fits {
                     model.push_back((bytes[..length.min(SNAP_BYTES)].to_vec(), 9999, time));
                 }
+                prop_assert!(inbox.is_waiting() || model.is_empty(), "what waits is known to wait");
                 let got = inbox.receive(take);
                 prop_assert_eq!(got, take.min(model.len()));
                 for index in 0..got {

@@ -21,7 +21,9 @@ mod snapshot;
 mod thread;
 
 pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};
-pub use engine::{Engine, EngineParts, EngineSettings, Queue, Turn};
-pub use handover::{HandoverInbox, HandoverSender, handover_ring};
+pub use engine::{Engine, EngineParts, EngineSettings, Queue, Rest, Turn};
+pub use handover::{
+    Bell, HandoverInbox, HandoverPlace, HandoverReceiver, HandoverSender, RingCount, handover_mesh, handover_ring,
+};
 pub use snapshot::{QueueSnapshot, QueueState};
-pub use thread::{Command, WorkerHandle, WorkerLoad, WorkerSettings};
+pub use thread::{Command, Returned, Why, WorkerHandle, WorkerLoad, WorkerSettings};

@@ -41,8 +41,12 @@ pub struct QueueState {
     pub score_changed: Timestamp,
     /// A model is there.
     pub scoring: bool,
-    /// A call of the model has failed since the snapshot before.
-    pub score_failed: bool,
+    /// Calls of the model that failed since the snapshot before.
+    pub score_failures: u64,
+    /// And those that did not.
+    pub score_successes: u64,
+    /// The runtime's own words about the latest that failed.
+    pub score_cause: String,
 }
 
 impl QueueState {
@@ -57,6 +61,6 @@ impl QueueState {
 impl Reset for QueueSnapshot {
     fn reset(&mut self) {
         self.histograms.reset();
-        self.state.score_failed = false;
+        (self.state.score_failures, self.state.score_successes) = (0, 0);
     }
 }

@@ -1,15 +1,21 @@
 //! The worker thread: pinned, runs its queues in turn, takes and gives whole queues on command.
 
 use super::engine::Queue;
-use crate::sys::affinity;
+use crate::sys::poll::PollSet;
+use crate::sys::{affinity, thread as kernel_thread};
 use crate::units::{QueueId, WorkerId};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Queues that one worker may run at most; the rings of commands and returned queues are as long.
-pub const QUEUES_MAX: usize = 64;
+/// Commands besides one for every queue that a worker may have unread.
+const COMMANDS: usize = 16;
+/// Descriptors of one queue: its socket, its ring of copies, its bell.
+const DESCRIPTORS: usize = 3;
+/// Longest wait on queues that have no descriptors to poll, all of a worker together: how late any of them is looked at.
+const UNPOLLED_WAIT: Duration = Duration::from_micros(100);
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -18,6 +24,9 @@ pub struct WorkerSettings {
     pub id: WorkerId,
     /// Core to pin to; `None`: wherever the scheduler likes (offline, or where cores are not ours to choose).
     pub core: Option<usize>,
+    /// Queues it may run at most: all that the program has. Room for them, for a command to each and for each to come back
+    /// is taken at the start, some 100 bytes a queue.
+    pub queues_max: usize,
     /// Turns over all queues that found nothing before the worker waits instead of asking again. 0 waits at once; more
     /// trades a core's idle time for latency.
     pub spin_turns: u32,
@@ -44,19 +53,40 @@ pub struct WorkerLoad {
     pub total_ns: AtomicU64,
     /// Frames moved.
     pub frames: AtomicU64,
-    /// Rounds over all queues.
+    /// Rounds over all queues; also its pulse: a worker that is alive comes round every `wait_limit`.
     pub turns: AtomicU64,
+    /// Number of its thread in the kernel; 0 before it runs.
+    pub thread: AtomicU64,
     /// Queues run now.
     pub queues: AtomicU64,
     /// The thread is pinned to the core asked for.
     pub pinned: AtomicBool,
 }
 
+/// Why a queue came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It was told to be released, or the worker to stop.
+    Released,
+    /// Its source has ended and everything has been sent up.
+    Ended,
+    /// It panicked and could not begin anew.
+    Failed,
+}
+
+/// A queue that came back.
+pub struct Returned {
+    /// The queue.
+    pub queue: Box<dyn Queue>,
+    /// Why.
+    pub why: Why,
+}
+
 /// The supervisor's end of a worker.
 pub struct WorkerHandle {
     settings: WorkerSettings,
     commands: rtrb::Producer<Command>,
-    returned: rtrb::Consumer<Box<dyn Queue>>,
+    returned: rtrb::Consumer<Returned>,
     load: Arc<WorkerLoad>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,15 +97,17 @@ impl WorkerHandle {
     /// # Errors
     /// The operating system's, if it has no thread to give.
     pub fn start(settings: WorkerSettings) -> std::io::Result<WorkerHandle> {
-        let (commands, command_consumer) = rtrb::RingBuffer::new(QUEUES_MAX);
-        let (returned_producer, returned) = rtrb::RingBuffer::new(QUEUES_MAX);
+        let (commands, command_consumer) = rtrb::RingBuffer::new(settings.queues_max + COMMANDS);
+        let (returned_producer, returned) = rtrb::RingBuffer::new(settings.queues_max);
         let load = Arc::new(WorkerLoad::default());
         let worker = Worker {
             commands: command_consumer,
             returned: returned_producer,
             load: Arc::clone(&load),
             settings: settings.clone(),
-            queues: Vec::with_capacity(QUEUES_MAX),
+            queues: Vec::with_capacity(settings.queues_max),
+            waits: PollSet::with_capacity(settings.queues_max.saturating_mul(DESCRIPTORS)),
+            in_turn: None,
         };
         let thread =
             std::thread::Builder::new().name(format!("worker-{}", settings.id.0)).spawn(move || worker.run())?;
@@ -92,7 +124,7 @@ impl WorkerHandle {
         &self.load
     }
 
-    /// Sends a command and wakes the worker if it sleeps; gives the command back if the worker has `QUEUES_MAX` unread.
+    /// Sends a command and wakes the worker if it sleeps; gives the command back if the worker has too many unread.
     pub fn command(&mut self, command: Command) -> Result<(), Command> {
         let outcome = self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command);
         if let Some(thread) = &self.thread {
@@ -101,14 +133,25 @@ impl WorkerHandle {
         outcome
     }
 
-    /// A queue that came back: released, ended or stopped.
-    pub fn returned(&mut self) -> Option<Box<dyn Queue>> {
+    /// A queue that came back.
+    pub fn returned(&mut self) -> Option<Returned> {
         self.returned.pop().ok()
     }
 
     /// Has the thread ended?
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Has the kernel no such thread any more, whatever the program knows of it? Asks the file system.
+    pub fn is_gone(&self) -> bool {
+        let thread = self.load.thread.load(Relaxed);
+        self.is_finished() || (thread != 0 && !kernel_thread::exists(thread))
+    }
+
+    /// Gives the thread up: one that hangs, or that the kernel ended behind our back, cannot be waited for.
+    pub fn abandon(&mut self) {
+        drop(self.thread.take());
     }
 
     /// Waits for the thread's end; `false` if it panicked.
@@ -120,27 +163,44 @@ impl WorkerHandle {
 /// The thread's own state.
 struct Worker {
     commands: rtrb::Consumer<Command>,
-    returned: rtrb::Producer<Box<dyn Queue>>,
+    returned: rtrb::Producer<Returned>,
     load: Arc<WorkerLoad>,
     settings: WorkerSettings,
     queues: Vec<Box<dyn Queue>>,
+    waits: PollSet,
+    /// The queue whose code runs.
+    in_turn: Option<usize>,
 }
 
 impl Worker {
     fn run(mut self) {
         let pinned = self.settings.core.is_some_and(affinity::pin_to);
+        kernel_thread::wake_on_time();
+        self.load.thread.store(kernel_thread::current(), Relaxed);
         self.load.pinned.store(pinned, Relaxed);
+        loop {
+            // A panic is one queue's: it unwinds to here, costs nothing before, and the others go on as they are.
+            match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+                Ok(finish) => return self.stop(finish),
+                Err(cause) if self.in_turn.is_none() => resume_unwind(cause),
+                Err(_) => self.begin_anew(),
+            }
+        }
+    }
+
+    /// Runs the queues until told to stop: with their flows ended, or as they stand.
+    fn serve(&mut self) -> bool {
         let mut idle_turns = 0_u32;
         let mut previous = None;
         let mut worked = false;
         loop {
             if let Some(finish) = self.obey() {
-                self.stop(finish);
-                return;
+                return finish;
             }
             let mut frames = 0;
             let mut index = 0;
             while let Some(queue) = self.queues.get_mut(index) {
+                self.in_turn = Some(index);
                 let turn = queue.turn();
                 frames += turn.frames;
                 if let Some(before) = previous.replace(turn.started) {
@@ -149,17 +209,29 @@ impl Worker {
                 worked = turn.frames > 0;
                 if turn.ended {
                     let queue = self.queues.swap_remove(index);
-                    self.give_back(queue);
+                    self.give_back(queue, Why::Ended);
                 } else {
                     index += 1;
                 }
             }
+            self.in_turn = None;
             self.load.frames.store(self.load.frames.load(Relaxed).wrapping_add(frames as u64), Relaxed);
             self.load.turns.store(self.load.turns.load(Relaxed).wrapping_add(1), Relaxed);
             idle_turns = if frames > 0 { 0 } else { idle_turns.saturating_add(1) };
             if idle_turns > self.settings.spin_turns {
                 self.wait();
             }
+        }
+    }
+
+    /// After a panic: the queue whose code it was begins anew with its source, or is given up.
+    #[cold]
+    fn begin_anew(&mut self) {
+        let Some(index) = self.in_turn.take() else { return };
+        let restarted = self.queues.get_mut(index).map(|queue| catch_unwind(AssertUnwindSafe(|| queue.restart())));
+        if !matches!(restarted, Some(Ok(true))) && index < self.queues.len() {
+            let queue = self.queues.swap_remove(index);
+            self.give_back(queue, Why::Failed);
         }
     }
 
@@ -177,13 +249,12 @@ impl Worker {
     fn obey(&mut self) -> Option<bool> {
         while let Ok(command) = self.commands.pop() {
             match command {
-                // Beyond QUEUES_MAX the vector would have to grow: the queue goes straight back instead.
-                Command::Adopt(queue) if self.queues.len() < QUEUES_MAX => self.queues.push(queue),
-                Command::Adopt(queue) => self.give_back(queue),
+                // There is room for every queue of the program, so the vector never grows.
+                Command::Adopt(queue) => self.queues.push(queue),
                 Command::Release(id) => {
                     if let Some(index) = self.queues.iter().position(|queue| queue.id() == id) {
                         let queue = self.queues.swap_remove(index);
-                        self.give_back(queue);
+                        self.give_back(queue, Why::Released);
                     }
                 }
                 Command::Stop(finish) => return Some(finish),
@@ -193,36 +264,46 @@ impl Worker {
         None
     }
 
-    /// The ring has a place for every queue that a worker can have, so this never waits while the supervisor keeps
-    /// QUEUES_MAX queues in the program; were it full, the queue stays and is run on.
-    fn give_back(&mut self, queue: Box<dyn Queue>) {
-        if let Err(rtrb::PushError::Full(queue)) = self.returned.push(queue) {
-            self.queues.push(queue);
+    /// The ring has a place for every queue of the program, so this never waits; were it full, the queue stays and is run
+    /// on.
+    fn give_back(&mut self, queue: Box<dyn Queue>, why: Why) {
+        if let Err(rtrb::PushError::Full(back)) = self.returned.push(Returned { queue, why }) {
+            self.queues.push(back.queue);
         }
         self.load.queues.store(self.queues.len() as u64, Relaxed);
     }
 
+    /// One wait for all queues: the first frame on any of them ends it.
     fn wait(&mut self) {
-        let count = self.queues.len() as u32;
-        match count {
-            0 => std::thread::park_timeout(self.settings.wait_limit),
+        let mut limit = self.settings.wait_limit;
+        let mut unpolled = 0;
+        self.waits.clear();
+        for queue in &mut self.queues {
+            let rest = queue.before_wait(limit, &mut self.waits);
+            limit = limit.min(rest.limit);
+            unpolled += u32::from(!rest.polled);
+        }
+        match (self.queues.len(), unpolled) {
+            (0, _) => std::thread::park_timeout(limit),
+            _ if limit.is_zero() => {}
+            (_, 0) => self.waits.wait(limit),
+            (1, _) => self.queues.iter_mut().for_each(|queue| queue.wait(limit)),
             _ => {
-                // Several queues share the wait, so that none is looked at later than the limit.
-                let share = self.settings.wait_limit / count;
-                for queue in &mut self.queues {
-                    queue.wait(share);
-                }
+                // Sources that poll by themselves (busy polling, memory, files) share a short wait.
+                let share = limit.min(UNPOLLED_WAIT) / unpolled;
+                self.queues.iter_mut().filter(|queue| !queue.is_polled()).for_each(|queue| queue.wait(share));
             }
         }
+        self.queues.iter_mut().for_each(|queue| queue.after_wait());
     }
 
     fn stop(&mut self, finish: bool) {
         while let Some(mut queue) = self.queues.pop() {
-            if finish {
-                queue.finish();
-            }
+            let finished = !finish || catch_unwind(AssertUnwindSafe(|| queue.finish())).is_ok();
+            let why = if finished { Why::Released } else { Why::Failed };
             // Shutdown: the supervisor collects; if it does not, dropping here is the right end of the queue.
-            let _ = self.returned.push(queue);
+            let _ = self.returned.push(Returned { queue, why });
+            self.load.turns.store(self.load.turns.load(Relaxed).wrapping_add(1), Relaxed);
         }
         self.load.queues.store(0, Relaxed);
     }

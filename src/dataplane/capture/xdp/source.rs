@@ -12,6 +12,7 @@ use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Received, Source
 use crate::metrics::CounterMemory;
 use crate::sys::socket;
 use crate::units::Timestamp;
+use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
@@ -316,6 +317,15 @@ impl Source for XdpSource {
         // poll() on an AF_XDP socket also wakes a driver that sleeps.
         let copies = self.mirror.as_ref().map_or(-1, Mirror::descriptor);
         socket::wait_readable(rings.descriptor(), copies, limit);
+    }
+
+    fn descriptors(&self) -> Option<[RawFd; 2]> {
+        if self.busy_poll && self.rings.is_some() {
+            return None;
+        }
+        // poll() also wakes a driver that sleeps. Without rings nothing comes, and the wait's limit ends it.
+        let socket = self.rings.as_ref().map_or(-1, Rings::descriptor);
+        Some([socket, self.mirror.as_ref().map_or(-1, Mirror::descriptor)])
     }
 
     fn maintain(&mut self, _now: Timestamp) {

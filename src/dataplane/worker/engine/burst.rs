@@ -16,21 +16,14 @@ const FRAMES_AHEAD: usize = 8;
 
 impl Core {
     /// Frames that other queues handed to us as the owner.
-    pub(super) fn take_handed_over(&mut self, now: Timestamp) -> usize {
-        struct Borrowed(HandoverInbox);
-        impl Borrowed {
-            fn frame(&self, index: usize) -> FrameView<'_> {
-                self.0.frame(index)
-            }
-        }
-        let mut inbox = Borrowed(std::mem::replace(&mut self.inbox, HandoverInbox::new(Vec::new())));
-        let count = inbox.0.receive(BURST_MAX);
-        let notes = (0..count).filter(|index| inbox.0.is_note(*index)).count();
+    pub(super) fn take_handed_over(&mut self, inbox: &mut HandoverInbox, now: Timestamp) -> usize {
+        let count = inbox.receive(BURST_MAX);
+        let notes = (0..count).filter(|index| inbox.is_note(*index)).count();
         self.sinks.counters.add(Counter::HandoverReceived, (count - notes) as u64);
         // Notes are rare; where there are some, the burst is taken in the stretches between them.
         let mut begin = 0;
         while begin < count {
-            let end = (begin..count).find(|index| inbox.0.is_note(*index)).unwrap_or(count);
+            let end = (begin..count).find(|index| inbox.is_note(*index)).unwrap_or(count);
             self.process_with(|index| inbox.frame(begin + index), |_| (), end - begin, now, false);
             if end < count {
                 let view = inbox.frame(end);
@@ -38,7 +31,6 @@ impl Core {
             }
             begin = end + 1;
         }
-        self.inbox = inbox.0;
         count
     }
 

@@ -66,6 +66,7 @@ impl Core {
             match outcome {
                 Ok(rows) => {
                     self.sinks.scoring = true;
+                    self.snapshot.state.score_successes += 1;
                     self.sinks.counters.add(Counter::RowsScored, rows as u64);
                     self.snapshot.histograms.record(Stage::Score, service_ns, 1);
                     let score = self.score.step(&self.settings.score, rows, service_ns);
@@ -75,9 +76,10 @@ impl Core {
                     self.score = score;
                 }
                 Err(error) => {
-                    self.snapshot.state.score_failed = true;
                     self.sinks.counters.add(Counter::ScoreErrors, 1);
                     self.sinks.counters.add(Counter::RowsShed, error.rows as u64);
+                    self.snapshot.state.score_failures += 1;
+                    self.snapshot.state.score_cause = error.cause;
                 }
             }
             if self.sinks.batch.is_empty() {
