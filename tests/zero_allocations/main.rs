@@ -1,12 +1,14 @@
 //! In steady state a packet allocates nothing outside the call of the model: counted below `malloc`, so that no library
 //! escapes, as the difference of two lengths, so that start and warm-up cancel out.
 
+mod mixed;
 #[allow(dead_code)] // the bench uses all of it
-#[path = "../benches/engine/run.rs"]
+#[path = "../../benches/engine/run.rs"]
 mod run;
+#[path = "../support/mod.rs"]
 mod support;
 #[allow(dead_code)]
-#[path = "../benches/engine/traffic.rs"]
+#[path = "../../benches/engine/traffic.rs"]
 mod traffic;
 
 use std::path::Path;
@@ -20,6 +22,9 @@ fn a_packet_allocates_nothing() {
     if let Ok(words) = std::env::var(INNER) {
         let (case, packets) = words.split_once(' ').expect("CASE PACKETS");
         let packets = packets.parse().expect("PACKETS is a number");
+        if case == "mixed" {
+            return mixed::run(packets);
+        }
         let outcome = run::run(case, packets, run::Scoring::Discard, Path::new("/")).expect("the run works");
         assert!(outcome.packets >= packets && outcome.scored > 0, "{outcome:?}");
         return;
@@ -34,7 +39,8 @@ fn a_packet_allocates_nothing() {
     };
     assert!(built.success(), "the C compiler refuses benches/malloc_count.c");
     // Milestones, ends by time-out, windows and expiry all happen within each stretch; flows begin in the second case only.
-    for case in ["uniform_1k_64", "new_flows_64"] {
+    // The third has what is not plain: handover between queues, fragments, ICMP errors, IPv6, VLAN and QinQ.
+    for case in ["uniform_1k_64", "new_flows_64", "mixed"] {
         let count = |packets: u64| -> u64 {
             let file = folder.path().join("count");
             let status = Command::new(std::env::current_exe().expect("our own path"))
