@@ -319,13 +319,17 @@ fn a_queue_on_its_way_is_no_reason_to_be_unready() {
     assert!(program.picture.status().ready, "from the first picture on");
     let picture = Arc::clone(&program.picture);
     let orders = std::thread::spawn(move || {
-        (0..200_u16).filter(|round| picture.move_queue(QueueId(0), WorkerId(round % 2)).is_ok()).count()
+        for round in 1..=40_u16 {
+            while picture.move_queue(QueueId(0), WorkerId(round % 2)).is_err() {
+                std::thread::yield_now();
+            }
+        }
     });
     program.until("moved", |picture| {
         assert!(picture.status().ready, "{:#?}", picture.status());
         orders.is_finished()
     });
-    assert!(orders.join().expect("answers") > 10);
+    orders.join().expect("moved forty times");
     drop(kernels);
     program.end();
 }
