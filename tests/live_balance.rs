@@ -116,5 +116,7 @@ fn live_an_overloaded_worker_gives_a_queue_away_and_the_balance_holds() {
     assert_eq!(wire.tx_packets, sum(|queue| queue.frames_received) + sum(QueueAccount::refused), "{wire:?}");
     let summary = shrike.terminate();
     assert_eq!(summary["loss_equation_closed"], true, "{summary:#}");
+    let handover = live::equation(&summary, "handover");
+    assert!(handover["difference"] == 0 && handover["left"][0]["value"].as_u64() > Some(0), "{handover:#}");
     assert_eq!(summary["packets"], sum(|queue| queue.frames_received), "{summary:#}");
 }

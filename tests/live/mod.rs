@@ -86,6 +86,12 @@ pub fn link(namespace: &str, name: &str) -> Link {
     namespace.run(|| Netlink::open().unwrap().link(name)).unwrap().unwrap()
 }
 
+/// The equation of that name in a summary of `shrike run`.
+pub fn equation<'a>(summary: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    let found = summary["loss"]["equations"].as_array().unwrap().iter().find(|equation| equation["name"] == name);
+    found.unwrap_or_else(|| panic!("no equation {name}: {summary:#}"))
+}
+
 /// A bound on a hang, not a measurement: on a crowded machine everything takes its time.
 const LIMIT: Duration = Duration::from_secs(90);
 
