@@ -20,7 +20,7 @@ fn main() {
         Ok(status) => panic!("building src/bpf/shrike.bpf.c with {clang} failed ({status}); its messages are above"),
         Err(error) => panic!(
             "building src/bpf/shrike.bpf.c needs clang, which could not be started as {clang:?}: {error}. Remedy: \
-             `apt-get install clang` (or `make prepare`), or set CLANG to its path; clang 11 or newer will do"
+             `apt-get install clang` (or `bash ci/install-packages.sh build`), or set CLANG to its path; clang 11 or newer will do"
         ),
     }
 }

@@ -20,6 +20,14 @@ pub struct Arguments {
     json: bool,
 }
 
+/// The scripts that mend what doctor finds, as called from the folder of the sources.
+const HUGE_PAGES: &str = "sh hugepages/huge-pages";
+const TUNING: &str = "sh tuning/host";
+
+/// Huge pages that one queue takes with the default rings: 4096 entries, twice as many frames of 4096 bytes (which zero-copy
+/// and large MTUs need; elsewhere frames are half as large, and so is the need).
+const QUEUE_PAGES: u64 = 16;
+
 /// How a check went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,6 +71,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut findings = machine();
     findings.extend(super::run::examine_model(&plan));
     findings.push(disk(&plan));
+    if plan.interfaces.is_empty() {
+        findings.push(interfaces_here());
+    }
     for interface in &plan.interfaces {
         findings.extend(super::interface::examine(interface));
     }
@@ -249,14 +260,25 @@ fn huge_pages() -> Finding {
             .unwrap_or(0)
     };
     let (total, free) = (value("HugePages_Total:"), value("HugePages_Free:"));
-    let verdict = if free >= 8 { Verdict::Good } else { Verdict::Fair };
+    let verdict = if free >= QUEUE_PAGES { Verdict::Good } else { Verdict::Fair };
     Finding::new(
         "huge pages",
         verdict,
         format!("{free} of {total} pages of {} kB free", value("Hugepagesize:")),
         "UMEM on 2-MiB pages saves TLB misses on every frame; without them ordinary pages are used",
-        "sh hugepages/apply.sh (8 pages a queue with the default rings), sh hugepages/show.sh to see",
+        huge_pages_fix(),
     )
+}
+
+fn huge_pages_fix() -> String {
+    format!(
+        "{HUGE_PAGES} apply {QUEUE_PAGES} for one queue, {HUGE_PAGES} apply INTERFACE for all queues of one; \
+         {HUGE_PAGES} show to see"
+    )
+}
+
+fn governor_fix() -> String {
+    format!("{TUNING} apply, or cpupower frequency-set -g performance")
 }
 
 fn bpf_fs() -> Finding {
@@ -292,10 +314,26 @@ fn governor() -> Finding {
                 verdict,
                 format!("governor {name}"),
                 "a core that clocks down adds latency to the first packets of a burst",
-                "sh tuning/apply.sh, or cpupower frequency-set -g performance",
+                governor_fix(),
             )
         }
     }
+}
+
+/// What could be captured from, where nothing was named.
+fn interfaces_here() -> Finding {
+    let mut names: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.retain(|name| name != "lo" && Path::new("/sys/class/net").join(name).join("queues").exists());
+    names.sort();
+    let found = match &names[..] {
+        [] => "none named, and this machine has none but lo".to_owned(),
+        _ => format!("none named; this machine has {}", names.join(", ")),
+    };
+    let first = names.first().map_or("NAME", String::as_str);
+    let fix = format!("shrike doctor -i {first} looks at one (NAME@NAMESPACE: in a network namespace)");
+    Finding::new("interfaces", Verdict::Fair, found, "mode, queues and offloads are the interface's", fix)
 }
 
 fn disk(plan: &Config) -> Finding {
@@ -322,6 +360,35 @@ fn disk(plan: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The scripts that a fix names exist and understand what it tells to run.
+    #[test]
+    fn fixes_name_scripts_that_are_there_and_take_the_arguments() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut seen = 0;
+        for text in [huge_pages_fix(), governor_fix()] {
+            for command in text.split(", ").flat_map(|part| part.split("; ")).flat_map(|part| part.split(" for ")) {
+                let Some(at) = command.find("sh ") else { continue };
+                let words: Vec<&str> = command[at..].split_whitespace().collect();
+                let [_, script, verb, ..] = words[..] else { panic!("{command}") };
+                let source =
+                    std::fs::read_to_string(root.join(script)).unwrap_or_else(|cause| panic!("{script}: {cause}"));
+                assert!(source.lines().any(|line| line.trim().starts_with(&format!("{verb})"))), "{script} {verb}");
+                // What only looks is run; a wrong verb is refused.
+                let run =
+                    |verb: &str| std::process::Command::new("sh").arg(root.join(script)).arg(verb).output().unwrap();
+                assert!(run("show").status.success(), "{script} show");
+                assert_eq!(run("no-such-verb").status.code(), Some(2), "{script}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 4, "apply for a queue, for an interface, show, and the host's tuning");
+        let script = std::fs::read_to_string(root.join("hugepages/huge-pages")).unwrap();
+        assert!(
+            script.contains(&format!("wanted + {QUEUE_PAGES} * $(queues")),
+            "the script counts other pages a queue"
+        );
+    }
 
     #[test]
     fn a_kernel_is_judged_by_what_the_program_needs() {

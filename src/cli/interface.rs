@@ -36,7 +36,7 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
     let driver = ethtool.driver().unwrap_or_else(|_| "unknown".into());
     findings.push(mode(&label, &driver, xdp_features(&namespace, &settings.name)));
     if let Ok(channels) = ethtool.channels() {
-        let found = format!("{channels:?}");
+        let found = format!("{} receive queues in use, of at most {}", channels.rx, channels.rx_max);
         findings.push(Finding::new(&format!("{label} queues"), Verdict::Good, found, "one worker runs each queue", ""));
     }
     match falsifying_offloads(&settings.name, settings.namespace.as_deref()) {

@@ -274,7 +274,11 @@ fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 10] {
         ("copy_lost", account.copy_lost, "Management frames whose copy found no room."),
         ("ring_full", account.refused_ring_full, "RX ring full: the worker is too slow."),
         ("no_frame", account.refused_no_frame, "Fill ring empty: the worker gives frames back too late."),
-        ("too_long", account.refused_too_long, "Frames longer than a UMEM frame: lower the MTU or raise frame_bytes."),
+        (
+            "too_long",
+            account.refused_too_long,
+            "Frames longer than a UMEM frame: lower the interface's MTU (a frame holds at most 3840 bytes).",
+        ),
         ("unbound", account.refused_unbound, "The socket was just going."),
         ("refused_other", account.refused_other, "Redirects refused for another reason."),
         ("abandoned", account.abandoned, "Frames in the ring of a socket that was closed."),
@@ -392,9 +396,11 @@ impl Capture for LiveCapture {
             ("shrike_xsk_rx_fill_ring_empty_descs_total", "XDP_STATISTICS rx_fill_ring_empty_descs.", |a| {
                 a.socket.rx_fill_ring_empty_descs
             }),
-            ("shrike_xsk_tx_ring_empty_descs_total", "XDP_STATISTICS tx_ring_empty_descs.", |a| {
-                a.socket.tx_ring_empty_descs
-            }),
+            (
+                "shrike_xsk_tx_ring_empty_descs_total",
+                "XDP_STATISTICS tx_ring_empty_descs: looks of the kernel into an empty TX ring. A tap sends nothing, so it grows with every wakeup; no sign of trouble.",
+                |a| a.socket.tx_ring_empty_descs,
+            ),
             ("shrike_lost_at_death_total", "Frames that died with a killed process.", |a| a.lost_at_death),
             ("shrike_sockets_opened_total", "Sockets opened.", |a| a.openings),
             ("shrike_bytes_seen_total", "Bytes the XDP program saw.", |a| a.bytes_seen),
