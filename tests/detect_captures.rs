@@ -105,6 +105,23 @@ fn family(data: &Path, prefix: &str, detectors: &[&str]) -> (usize, usize) {
     (found, files.len())
 }
 
+/// Real sshd in a namespace without a route out, recorded by `tests/ssh/record.sh`: one that is hardened (chacha20, one
+/// ed25519 key; every refusal at once), the same with PAM (every refusal after two seconds), and Debian's own settings.
+#[test]
+fn logins_by_ssh_are_no_guesses_and_guesses_are_found() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ssh");
+    for server in ["hard", "hardpam", "def"] {
+        for (clients, expected) in [("logins", false), ("hydra", true), ("wrong", true)] {
+            let file = folder.join(format!("{server}-{clients}.pcap.zst"));
+            let found: Vec<_> = alerts(&file).into_iter().map(|alert| alert.evidence).collect();
+            let guessing = found.iter().any(|one| one.detector.name() == "brute_force" && one.kind == "ssh");
+            let told: Vec<_> = found.iter().map(|one| (&one.summary, &one.terms)).collect();
+            assert_eq!(guessing, expected, "{server} {clients}: {told:?}");
+            assert!(expected || found.is_empty(), "{server} {clients}: {told:?}");
+        }
+    }
+}
+
 #[test]
 fn attacks_are_found_and_benign_traffic_is_quiet() {
     let Some(data) = support::shared_data("detect_captures") else { return };

@@ -93,7 +93,13 @@ fn lines_of_every_shape() -> Vec<Value> {
                     port: (!flow).then_some(53),
                     protocol: flow.then_some(17),
                     summary: "\u{2028}\r\n\0".into(),
-                    terms: vec![Term { name: "score".into(), value: 0.9, threshold: Some(0.5), usual: Some(0.1) }],
+                    terms: vec![Term {
+                        name: "score".into(),
+                        value: 0.9,
+                        threshold: Some(0.5),
+                        usual: Some(0.1),
+                        ..Term::default()
+                    }],
                     flow: flow.then(|| FlowRef {
                         source,
                         source_port: 1,

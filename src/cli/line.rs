@@ -1,6 +1,7 @@
 //! One alert as a line for people. Text from the wire is made harmless for the terminal before it is printed.
 
 use crate::control::alert::Alert;
+use crate::dataplane::detect::Term;
 use crate::units::{SECOND, Timestamp};
 use std::fmt::Write as _;
 
@@ -36,19 +37,33 @@ pub(super) fn compact(alert: &Alert, colour: bool) -> String {
     if alert.occurrences > 1 {
         line += &paint("35", &format!("  x{}", alert.occurrences));
     }
-    let terms: Vec<_> = evidence
-        .terms
-        .iter()
-        .filter_map(|term| term.threshold.map(|threshold| (term, threshold)))
-        .map(|(term, threshold)| {
-            let sign = if term.value >= threshold { '>' } else { '<' };
-            format!("{} {} {sign} {}", harmless(&term.name), short(term.value), short(threshold))
-        })
-        .collect();
+    let terms = reasons(&evidence.terms);
     if !terms.is_empty() {
         line += &paint("2", &format!("  [{}]", terms.join(", ")));
     }
     line
+}
+
+/// Most features that a line names beside what met a threshold.
+const ODD_FEATURES: usize = 2;
+
+/// What met its threshold, and the oddest of what has only a usual value: the reasons in one line.
+pub(in crate::cli) fn reasons(terms: &[Term]) -> Vec<String> {
+    let met = terms.iter().filter_map(|term| {
+        let threshold = term.threshold?;
+        // Alerts of old stores do not say how the two stand.
+        let sign = match term.relation {
+            Some(relation) if relation.holds(term.value, threshold) => relation.sign(),
+            Some(_) => return None,
+            None if term.value >= threshold => ">=",
+            None => "<",
+        };
+        Some(format!("{} {}{} {sign} {}", harmless(&term.name), term.precision(), short(term.value), short(threshold)))
+    });
+    let odd = terms.iter().filter(|term| term.threshold.is_none()).filter_map(|term| {
+        Some(format!("{} {} (usual {})", harmless(&term.name), short(term.value), short(term.usual?)))
+    });
+    met.chain(odd.take(ODD_FEATURES)).collect()
 }
 
 /// Date and time to the millisecond, UTC.
@@ -107,6 +122,29 @@ mod tests {
         assert_eq!(texts, ["0", "999", "1 000", "12 345", "123 456", "1 234 567"]);
     }
 
+    /// No comparison is printed that does not hold, and none as strict that is not.
+    #[test]
+    fn reasons_are_true_comparisons() {
+        use crate::dataplane::detect::{Relation, distinct::Estimate};
+        let about = Estimate { value: 15.0, error: 0.7, saturated: false };
+        let terms = [
+            Term::distinct("distinct_failed_ports", about).against(Relation::AtLeast, 15.0),
+            Term::exact("cusum_packets", 1001.0).against(Relation::Above, 1000.0),
+            Term::exact("answer_sizes", 2.0).against(Relation::AtMost, 3.0),
+            Term::exact("trw", 1.0).against(Relation::AtLeast, 4.0),
+            Term { usual: Some(0.25), ..Term::exact("silence_seconds", 2.0) },
+        ];
+        assert_eq!(
+            reasons(&terms),
+            [
+                "distinct_failed_ports about 15 >= 15",
+                "cusum_packets 1001 > 1000",
+                "answer_sizes 2 <= 3",
+                "silence_seconds 2 (usual 0.250)"
+            ]
+        );
+    }
+
     #[test]
     fn a_compact_line_says_all_and_steers_no_terminal() {
         let mut one = alert("a", 2);
@@ -119,7 +157,7 @@ mod tests {
         assert_eq!(
             line,
             "1970-01-01 00:00:00.000  MEDIUM  scan/vertical           2001:db8::1 -> 10.0.0.9:22  \
-             x\\u{1b}[2J\\u{202e}\\u{a}y  x10  [ports 9 > 5]"
+             x\\u{1b}[2J\\u{202e}\\u{a}y  x10  [ports 9 >= 5]"
         );
         let painted = compact(&one, true);
         assert!(painted.contains("\x1b[1;33mMEDIUM\x1b[0m") && !painted.contains('\n'));

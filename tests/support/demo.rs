@@ -415,7 +415,8 @@ impl System for DemoSystem {
 pub fn alert(index: u64, time: Timestamp) -> Alert {
     let attacker = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5 + (index % 40) as u8));
     let victim = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9 + (index % 3) as u8));
-    let term = |name: &str, value, threshold, usual| Term { name: name.into(), value, threshold, usual };
+    let term =
+        |name: &str, value, threshold, usual| Term { name: name.into(), value, threshold, usual, ..Term::default() };
     let (detector, kind, severity, port, summary, terms) = match index % 5 {
         0 => (
             Detector::Scan,

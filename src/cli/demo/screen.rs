@@ -4,7 +4,7 @@ use super::api::Picture;
 use super::attackers::ATTACKS;
 use super::lab::host_of;
 use super::verdict::{Summary, blamed};
-use crate::cli::line::{grouped, harmless, short};
+use crate::cli::line::{grouped, harmless, reasons};
 use crate::control::alert::Alert;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -64,15 +64,7 @@ impl Screen {
             let _ = write!(text, "  {}", self.paint("35", &format!("x{}", grouped(alert.occurrences))));
         }
         let _ = write!(text, "\n       {}", harmless(&evidence.summary));
-        let terms: Vec<String> = evidence
-            .terms
-            .iter()
-            .take(3)
-            .map(|term| match term.threshold {
-                Some(threshold) => format!("{} {} (threshold {})", term.name, short(term.value), short(threshold)),
-                None => format!("{} {}", term.name, short(term.value)),
-            })
-            .collect();
+        let terms = reasons(&evidence.terms);
         if !terms.is_empty() {
             let _ = write!(text, "\n       {}", self.paint("2", &terms.join(", ").replace('_', " ")));
         }

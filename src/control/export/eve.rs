@@ -291,7 +291,7 @@ impl AlertPart<'_> {
         let terms = evidence.terms.iter().map(|term| {
             let limit = term.threshold.map(|value| format!(" threshold {}", rounded(value))).unwrap_or_default();
             let usual = term.usual.map(|value| format!(" usual {}", rounded(value))).unwrap_or_default();
-            format!("{} {}{limit}{usual}", term.name, rounded(term.value))
+            format!("{} {}{}{limit}{usual}", term.name, term.precision(), rounded(term.value))
         });
         AlertPart {
             action: "allowed",

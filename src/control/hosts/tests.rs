@@ -230,6 +230,75 @@ fn benign_hosts_are_not_called_scanners() {
     assert_eq!(late.kinds(), none(), "answers whose questions have expired");
 }
 
+fn value(evidence: &Evidence, name: &str) -> f64 {
+    evidence.terms.iter().find(|term| term.name == name).unwrap_or_else(|| panic!("{name}: {evidence:?}")).value
+}
+
+/// What is counted is told exactly, what is estimated is said to be, and a repeat tells what came since the beginning.
+#[test]
+fn scans_are_told_in_numbers_that_are_true() {
+    for ports in [20_u16, 500, 1000, 20_000] {
+        let mut wire = Wire::default();
+        for port in 0..ports {
+            wire.probe(u64::from(port) * MS, host(66), (host(5), 1 + port), Port::Closed);
+        }
+        let found = wire.evidence();
+        let last = found.last().expect("a scan");
+        assert_eq!(value(last, "failed_contacts_since_start"), f64::from(ports), "{}", last.summary);
+        assert!(last.summary.contains(&format!("; {ports} contacts failed, 0 were answered")), "{}", last.summary);
+        for evidence in &found {
+            let contacts = value(evidence, "failed_contacts");
+            for name in ["distinct_failed_ports", "distinct_failed_hosts", "distinct_failed_contacts"] {
+                assert!(value(evidence, name) <= contacts, "{name} {}", evidence.summary);
+            }
+            let totals = value(evidence, "failed_contacts_since_start");
+            assert!(totals >= contacts, "{}", evidence.summary);
+            for term in &evidence.terms {
+                let Some(threshold) = term.threshold else { continue };
+                assert!(term.relation.unwrap().holds(term.value, threshold), "{term:?}");
+            }
+        }
+        let told: Vec<_> = found.iter().map(|one| value(one, "failed_contacts_since_start")).collect();
+        assert!(told.is_sorted(), "{told:?}");
+    }
+    // One contact every fifteen seconds: generations come and go, the sum stays.
+    let mut slow = Wire::default();
+    for port in 0..200_u16 {
+        slow.probe(u64::from(port) * 15 * SECOND, host(66), (host(5), 1 + port), Port::Closed);
+    }
+    let found = slow.evidence();
+    assert_eq!(value(found.last().unwrap(), "failed_contacts_since_start"), 200.0);
+}
+
+/// A flood of one host while others use the server: who floods is named, with his share.
+#[test]
+fn the_one_who_floods_is_named_among_honest_clients() {
+    let mut wire = Wire::default();
+    for number in 0..12_000_u64 {
+        wire.probe(number * MS / 2, host(66), (host(5), 80), Port::Silent);
+        if number % 200 == 0 {
+            wire.session(number * MS / 2, host(1 + number as u32 / 200 % 3), (host(5), 80), 200, 4000, 20 * MS);
+        }
+    }
+    let found = wire.evidence();
+    assert_eq!(wire.kinds(), ["flood/syn"]);
+    let mut last = 0.0;
+    for flood in &found {
+        assert_eq!(flood.source.expect("named").to_string(), "10.0.0.66", "{}", flood.summary);
+        assert!(value(flood, "dominant_source_share") > 0.95 && flood.summary.contains("% of it"), "{}", flood.summary);
+        assert!(value(flood, "packets_since_start") > last, "{}", flood.summary);
+        last = value(flood, "packets_since_start");
+    }
+    // Forged sources: nobody is named.
+    let mut forged = Wire::default();
+    for number in 0..12_000_u32 {
+        forged.probe(u64::from(number) * MS / 2, host(10_000 + number), (host(5), 80), Port::Silent);
+    }
+    let found = forged.evidence();
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|flood| flood.source.is_none() && flood.summary.contains("spoofed")), "{found:?}");
+}
+
 #[test]
 fn password_guessing_is_found_by_service() {
     let cases: [(u16, u32, u32, u64, &str); 5] = [

@@ -10,9 +10,9 @@
 //! What it cannot see: sweeps of fewer than `arp_hosts` hosts, sweeps of one host a second, IPv6 (neighbour discovery).
 
 use super::cold::ColdMap;
-use super::distinct::{self, HashKey};
+use super::distinct::{Estimate, HashKey};
 use super::scan::{Generations, Settings};
-use super::{Counts, Detector, Entity, Evidence, Peer, Term};
+use super::{Counts, Detector, Entity, Evidence, Peer, Relation, Term};
 use crate::dataplane::decode::{ArpQuestion, Endpoint};
 use crate::units::{SECOND, Timestamp};
 
@@ -36,7 +36,7 @@ pub(super) fn entity(question: ArpQuestion) -> Entity {
 pub(super) fn count(question: ArpQuestion, key: &HashKey, counts: &mut Counts) {
     counts.add(QUESTIONS, 1);
     counts.mark(ASKED, key.address(v4(question.asked), 0, 16));
-    counts.peer = counts.peer.max(Peer { address: v4(question.asked), port: 0, protocol: 0 });
+    counts.peer = counts.peer.max(Peer { rank: 0, address: v4(question.asked), port: 0, protocol: 0 });
 }
 
 /// Decides over the merged windows, in time order.
@@ -59,32 +59,38 @@ impl Decider {
     /// Takes all askers of the window that begins at `start`, sorted.
     pub fn decide(&mut self, start: Timestamp, askers: &[(u128, Counts)], out: &mut Vec<Evidence>) {
         for (asker, counts) in askers {
-            let (total, _) = self.askers.entry(*asker, Generations::default).add(start, SECOND, counts);
-            let hosts = distinct::estimate(&total.bitmap(ASKED));
-            if hosts >= self.settings.arp_hosts {
-                out.push(self.evidence(*asker, &total, counts.last, hosts));
+            let state = self.askers.entry(*asker, Generations::default);
+            let (total, _) = state.add(start, SECOND, counts);
+            let hosts = Estimate::of(&total.bitmap(ASKED), u64::from(total.sum(QUESTIONS)));
+            if hosts.value >= self.settings.arp_hosts {
+                let all = state.told(start, &total);
+                out.push(self.evidence(*asker, &total, counts.last, hosts, &all));
             }
         }
     }
 
-    fn evidence(&self, asker: u128, total: &Counts, time: Timestamp, hosts: f64) -> Evidence {
-        let term = |name: &str, value: f64, threshold| Term { name: name.to_owned(), value, threshold, usual: None };
+    fn evidence(&self, asker: u128, total: &Counts, time: Timestamp, hosts: Estimate, all: &Counts) -> Evidence {
         let source = Endpoint { address: asker, port: 0 }.ip();
-        let at_least = if hosts >= distinct::SATURATED { "at least " } else { "" };
+        let questions = u64::from(all.sum(QUESTIONS));
+        let neighbours = Estimate::of(&all.bitmap(ASKED), questions);
         Evidence {
             detector: Detector::Scan,
             kind: "arp_sweep".to_owned(),
             time,
             severity: 3,
-            confidence: (1.0 - 0.3 * self.settings.arp_hosts / hosts).clamp(0.5, 0.9),
+            confidence: (1.0 - 0.3 * self.settings.arp_hosts / hosts.value).clamp(0.5, 0.9),
             source: Some(source),
             target: None,
             port: None,
             protocol: None,
-            summary: format!("{source} asked for {at_least}{hosts:.0} neighbours by ARP within two seconds"),
+            summary: format!(
+                "{source} asked for {hosts} neighbours by ARP within two seconds; since it began {questions} questions about \
+                 {neighbours}"
+            ),
             terms: vec![
-                term("distinct_neighbours", hosts, Some(self.settings.arp_hosts)),
-                term("arp_requests", f64::from(total.sum(QUESTIONS)), None),
+                Term::distinct("distinct_neighbours", hosts).against(Relation::AtLeast, self.settings.arp_hosts),
+                Term::exact("arp_requests", f64::from(total.sum(QUESTIONS))),
+                Term::exact("arp_requests_since_start", questions as f64),
             ],
             flow: None,
         }

@@ -8,6 +8,12 @@
 //! A session above the failed size after an alarm is a guess that may have succeeded, and escalates. One client that fails
 //! at several servers sprays.
 //!
+//! SSH is judged by what the server says *after* the key exchange, for the size of that exchange is the configuration's and
+//! not the outcome's (a hardened host gets a key login done in fewer bytes than a Debian host needs to refuse one). A
+//! refusal is a short message; being let in brings the server's keys, a channel and an exit status. Several guesses in one
+//! session add up to as much as a short success; they are told by the server's pauses before each refusal (PAM makes
+//! them), or by the server closing first, as it does after as many guesses as it allows: who was let in leaves by himself.
+//!
 //! HTTP and HTTPS have many short sessions by nature, so size alone is nothing: asked for are a high rate, answers that are
 //! all of one size (the error page) and requests of *several* sizes (passwords). Polling sends one request size, two
 //! programs that poll send two or three, browsing gets many answer sizes. Passwords of one length look like polling, and
@@ -23,17 +29,31 @@ mod settings;
 pub use settings::Settings;
 
 use super::cold::{ColdMap, Touched};
-use super::distinct::{self, HashKey};
+use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
 use super::scan::Generations;
 use super::{Counts, Entity, Evidence, Peer};
 use crate::dataplane::decode::tcp_flags;
 use crate::units::{MILLISECOND, SECOND, Timestamp};
-use evidence::Judged;
+use evidence::{Judged, Pace};
 use std::collections::BTreeSet;
 
-/// Upper edges of the session histogram, bytes of payload both ways. Thresholds are rounded down to an edge.
+/// Upper edges of the session histogram, bytes of payload both ways (SSH: see [`ssh_answer`]). Thresholds are rounded down to an edge.
 const EDGES: [u64; 12] = [128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5120, 6144];
+
+/// Payload both ways beyond which an SSH session was no refusal, whatever came after the key exchange. Six refusals behind
+/// the largest common key exchange (sntrup761, three host keys) are 7.2 kB.
+const SSH_TOTAL: u64 = 9216;
+
+/// SSH: what the server says at most, after the key exchange, in a session of several guesses, bytes. (Six by two methods:
+/// 756. A key login that runs a command: 868.)
+const SSH_GUESSES: u64 = 768;
+
+/// Guesses after which sshd closes (MaxAuthTries), less those that an agent's keys may have used up.
+const SSH_TRIES: u64 = 3;
+
+/// SSH: shortest pause before a refusal, nanoseconds. (pam_unix: 1.5 to 2.5 s, pam_faildelay as configured.)
+const SSH_PAUSE: f32 = 0.5e9;
 
 /// Longest session that can be a failed login, milliseconds: OpenSSH's LoginGraceTime.
 const SHORT_MS: u64 = 120_000;
@@ -121,6 +141,29 @@ impl Service {
 pub(super) struct Event {
     cell: usize,
     duration_ms: u32,
+    /// What the server said, as far as it tells how the session went.
+    answer: u32,
+}
+
+/// What an SSH server said after the key exchange (which the first eight packets with payload hold); of that, what falls on
+/// each guess where several can be told. Beyond every edge if the session cannot have been a refusal.
+fn ssh_answer(facts: &Facts) -> u64 {
+    let answer = facts.later_answer();
+    if facts.total_payload() > SSH_TOTAL {
+        return u64::MAX;
+    }
+    if answer > SSH_GUESSES {
+        return answer;
+    }
+    // Gaps as long as the longest that it would take to make up the sum of squares: all others count little.
+    let pauses = facts.gap_squares / (facts.gap_max * facts.gap_max);
+    if facts.gap_max >= SSH_PAUSE && pauses > 1.0 {
+        (answer as f32 / pauses) as u64
+    } else if facts.responder_closed {
+        answer / SSH_TRIES
+    } else {
+        answer
+    }
 }
 
 impl Event {
@@ -136,7 +179,10 @@ impl Event {
         }
         let port = facts.destination.port;
         let duration_ms = time.since(facts.first_seen) / MILLISECOND;
-        let size = facts.total_payload();
+        let (size, answer) = match Service::of(port) {
+            Service::Ssh => (ssh_answer(facts), ssh_answer(facts)),
+            _ => (facts.total_payload(), facts.payload[1]),
+        };
         let cell = match EDGES.iter().position(|edge| size <= *edge) {
             Some(class) if duration_ms <= SHORT_MS => class,
             // Large sessions matter only where a login may have succeeded.
@@ -144,7 +190,8 @@ impl Event {
             _ => return None,
         };
         let entity = Entity::Session { client: facts.source.address, server: facts.destination.address, port };
-        Some((entity, Event { cell, duration_ms: u32::try_from(duration_ms).unwrap_or(u32::MAX) }))
+        let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Some((entity, Event { cell, duration_ms: small(duration_ms), answer: small(answer) }))
     }
 
     /// Adds the session to the counts.
@@ -154,14 +201,18 @@ impl Event {
         if self.cell == cell::LARGER {
             return;
         }
-        // Below the last edge, so they fit.
+        // Below some kilobytes, so it fits.
         counts.add(cell::REQUEST_BYTES, facts.payload[0] as u32);
-        counts.add(cell::ANSWER_BYTES, facts.payload[1] as u32);
+        counts.add(cell::ANSWER_BYTES, self.answer);
         counts.add(cell::DURATION_MS, self.duration_ms);
         counts.mark(bitmap::REQUESTS, key.number(facts.payload[0]));
-        counts.mark(bitmap::ANSWERS, key.number(facts.payload[1]));
-        counts.peer =
-            counts.peer.max(Peer { address: facts.source.address, port: facts.source.port, protocol: facts.protocol });
+        counts.mark(bitmap::ANSWERS, key.number(u64::from(self.answer)));
+        counts.peer = counts.peer.max(Peer {
+            rank: 0,
+            address: facts.source.address,
+            port: facts.source.port,
+            protocol: facts.protocol,
+        });
     }
 }
 
@@ -243,7 +294,8 @@ impl Decider {
     fn one(&mut self, start: Timestamp, key: SessionKey, counts: &Counts, out: &mut Vec<Evidence>) {
         let settings = self.settings;
         let service = Service::of(key.2);
-        let failed = failed(counts, settings.failed_bytes(service));
+        let limit = settings.failed_bytes(service);
+        let failed = sessions_up_to(counts, limit);
         if failed == 0.0 && self.sessions.existing(&key).is_none() {
             return;
         }
@@ -254,9 +306,11 @@ impl Decider {
         // The second bucket is for slow guessing, or on the web for guesses that are all of one size.
         let slow_leak_s = if service.is_login() { settings.slow_leak_s } else { settings.http_flat_leak_s };
         let slow = state.slow.fill(start, failed, slow_leak_s);
-        let seen = Seen::of(&total, settings.failed_bytes(service));
+        let seen = Seen::of(&total, limit);
+        let all_failed = |state: &mut State| sessions_up_to(&state.seen.told(start, &total), limit);
         let horizon = settings.horizon_s * SECOND;
-        let judged = Judged { settings: &settings, key, service, seen: &seen, time: counts.last };
+        let mut judged =
+            Judged { settings: &settings, key, service, seen: &seen, time: counts.last, all_failed: seen.failed };
         if service.is_login()
             && counts.sum(cell::LARGER) > 0
             && state.alarmed.is_some_and(|alarmed| start.since(alarmed) <= horizon)
@@ -268,18 +322,21 @@ impl Decider {
         }
         if service.is_web() && slow > settings.http_flat_capacity && seen.is_hammering(&settings) {
             state.alarmed = Some(start);
-            out.push(judged.guessing(slow, settings.http_flat_capacity, true));
+            judged.all_failed = all_failed(state);
+            out.push(judged.guessing(slow, settings.http_flat_capacity, Pace::Likely));
             return;
         }
         if !seen.is_guessing(&settings, service) {
             return;
         }
+        if fast > capacity || (service.is_login() && slow > settings.slow_capacity) {
+            state.alarmed = Some(start);
+            judged.all_failed = all_failed(state);
+        }
         if fast > capacity {
-            state.alarmed = Some(start);
-            out.push(judged.guessing(fast, capacity, false));
+            out.push(judged.guessing(fast, capacity, Pace::Fast));
         } else if service.is_login() && slow > settings.slow_capacity {
-            state.alarmed = Some(start);
-            out.push(judged.guessing(slow, settings.slow_capacity, true));
+            out.push(judged.guessing(slow, settings.slow_capacity, Pace::Slow));
         }
         if service.is_login() {
             let spray = self.sprays.entry((key.0, key.2), Spray::default);
@@ -299,7 +356,7 @@ impl Decider {
 }
 
 /// Sessions up to the edge that `bytes` is rounded down to.
-fn failed(counts: &Counts, bytes: u64) -> f64 {
+fn sessions_up_to(counts: &Counts, bytes: u64) -> f64 {
     EDGES.iter().zip(&counts.sums).filter(|(edge, _)| **edge <= bytes).map(|(_, sum)| f64::from(*sum)).sum()
 }
 
@@ -312,14 +369,20 @@ struct Seen {
     mean_duration_ms: f64,
     request_sizes: f64,
     answer_sizes: f64,
+    /// The same two, as they are told.
+    requests: Estimate,
+    answers: Estimate,
 }
 
 impl Seen {
     fn of(total: &Counts, failed_bytes: u64) -> Seen {
         let short: f64 = total.sums.iter().take(EDGES.len()).map(|sum| f64::from(*sum)).sum();
         let mean = |cell| f64::from(total.sum(cell)) / short.max(1.0);
-        let failed = failed(total, failed_bytes);
+        let failed = sessions_up_to(total, failed_bytes);
+        let sizes = |index| Estimate::of(&total.bitmap(index), short as u64);
         Seen {
+            requests: sizes(bitmap::REQUESTS),
+            answers: sizes(bitmap::ANSWERS),
             failed,
             larger: short - failed + f64::from(total.sum(cell::LARGER)),
             mean_request: mean(cell::REQUEST_BYTES),

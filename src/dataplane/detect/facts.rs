@@ -1,7 +1,7 @@
 //! What the detectors look at in a flow, read from its record once per signal.
 
 use crate::dataplane::decode::{Endpoint, tcp_flags};
-use crate::dataplane::flow::{FlowRecord, Side, TcpState};
+use crate::dataplane::flow::{FlowRecord, Side, TcpState, first_sizes};
 use crate::units::Timestamp;
 
 /// IP protocol numbers (IANA).
@@ -26,6 +26,13 @@ pub(super) struct Facts {
     pub flags: [u8; 2],
     pub syns: u8,
     pub first_seen: Timestamp,
+    /// Sizes of the first packets with payload, as [`FlowRecord::first_sizes_word`] packs them.
+    pub first_sizes: u64,
+    /// Did the responder close first?
+    pub responder_closed: bool,
+    /// Longest gap between two packets, nanoseconds, and the sum of the squared gaps.
+    pub gap_max: f32,
+    pub gap_squares: f32,
 }
 
 impl Facts {
@@ -42,6 +49,10 @@ impl Facts {
             flags: SIDES.map(|side| record.tcp_flags(side)),
             syns: record.syn_count(),
             first_seen: record.first_seen(),
+            first_sizes: record.first_sizes_word(),
+            responder_closed: record.responder_closed_first(),
+            gap_max: record.gap_max_ns(),
+            gap_squares: record.gap_squares(),
         }
     }
 
@@ -55,6 +66,15 @@ impl Facts {
     #[inline]
     pub fn total_payload(&self) -> u64 {
         self.payload.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// What the responder said after the first eight packets with payload, bytes; too little by up to 15 for each of its
+    /// packets among them, whose sizes are kept in steps of 16.
+    #[inline]
+    pub fn later_answer(&self) -> u64 {
+        let first: u32 =
+            first_sizes(self.first_sizes).filter(|(side, _)| *side == Side::Responder).map(|(_, size)| size).sum();
+        self.payload[1].saturating_sub(u64::from(first))
     }
 
     /// Did the responder send anything?
@@ -125,6 +145,10 @@ pub(super) mod fixture {
             flags: [if protocol == super::protocol::TCP { tcp_flags::SYN } else { 0 }, 0],
             syns: u8::from(protocol == super::protocol::TCP),
             first_seen: Timestamp(0),
+            first_sizes: 0,
+            responder_closed: false,
+            gap_max: 0.0,
+            gap_squares: 0.0,
         }
     }
 

@@ -13,9 +13,9 @@
 //! What it cannot see: floods of complete connections or requests (layer 7), floods inside answered UDP flows, volume alone.
 
 use super::cold::{ColdMap, Touched};
-use super::distinct::{self, HashKey};
+use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
-use super::{Counts, Detector, Entity, Evidence, Peer, Term, WINDOW_NS};
+use super::{Counts, Detector, Entity, Evidence, Peer, Relation, Term, WINDOW_NS};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::flow::{FlowRecord, Signals, TcpState};
 use crate::units::{SECOND, Timestamp};
@@ -32,7 +32,12 @@ mod cell {
     pub const UDP_ANSWERED: usize = 6;
     pub const UDP_MORE: usize = 7;
     pub const ICMP: usize = 8;
+    /// Events of the sources that fall into each of [`super::SHARES`] groups.
+    pub const SHARE: usize = 9;
 }
+
+/// Groups that sources are divided into, by a hash: a source that sends most fills its group.
+const SHARES: u64 = 7;
 
 /// Bitmaps of a target's counts.
 mod bitmap {
@@ -110,9 +115,16 @@ impl Event {
             protocol::ICMP | protocol::ICMPV6 => 0,
             _ => facts.destination.port,
         };
-        counts.mark(bitmap::SOURCES, key.address(facts.source.address, 0, 14));
+        let source = key.address(facts.source.address, 0, 14);
+        // By other bits than those that the bitmap takes.
+        let group = (source & 0xffff_ffff) * SHARES >> 32;
+        counts.add(cell::SHARE + group as usize, self.count);
+        counts.mark(bitmap::SOURCES, source);
         counts.mark(bitmap::PORTS, key.number(u64::from(port)));
-        counts.peer = counts.peer.max(Peer { address: facts.source.address, port, protocol: facts.protocol });
+        // Drawn by lot among the events, with its group in the lowest bits: who sends most is most likely drawn.
+        let lot = (source ^ u64::from(facts.source.port)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let rank = (lot as u32 & !7) | group as u32;
+        counts.peer = counts.peer.max(Peer { rank, address: facts.source.address, port, protocol: facts.protocol });
     }
 }
 
@@ -146,8 +158,10 @@ pub struct Settings {
     pub scan_sources: f64,
     /// SYNs for each distinct port below which it is a scan instead.
     pub scan_syns_per_port: f64,
-    /// Distinct sources from which the evidence names none.
+    /// Distinct sources from which they are most likely forged.
     pub spoofed_sources: f64,
+    /// Share of the packets from which one of several sources is named as the one that floods.
+    pub dominant_share: f64,
     /// Times the limit at which a flood is of severity 1.
     pub high: f64,
     /// Targets below this rate (packets a second) that are not remembered yet need no memory.
@@ -168,6 +182,7 @@ impl Default for Settings {
             scan_sources: 16.0,
             scan_syns_per_port: 10.0,
             spoofed_sources: 64.0,
+            dominant_share: 0.8,
             high: 10.0,
             track_rate: 50.0,
             targets: 1 << 16,
@@ -206,6 +221,29 @@ impl Sum {
 struct State {
     window: Timestamp,
     sums: [Sum; 5],
+    since: [Since; 5],
+}
+
+/// What came since there has been evidence.
+#[derive(Clone, Copy, Default)]
+struct Since {
+    told: Timestamp,
+    packets: f64,
+}
+
+/// Silence after which evidence begins anew, as alerts do.
+const AFFAIR_NS: u64 = 3600 * SECOND;
+
+impl Since {
+    /// `rate` packets more, in the second that begins at `start`; how many it is since the beginning.
+    fn told(&mut self, start: Timestamp, rate: f64) -> f64 {
+        if start.since(self.told) > AFFAIR_NS {
+            self.packets = 0.0;
+        }
+        self.told = start;
+        self.packets += rate;
+        self.packets
+    }
 }
 
 impl Touched for State {
@@ -248,7 +286,8 @@ impl Decider {
             let sources = distinct::estimate(&counts.bitmap(bitmap::SOURCES));
             let ports = distinct::estimate(&counts.bitmap(bitmap::PORTS));
             let limits = [settings.syn, settings.udp, settings.icmp, settings.tcp, settings.udp_volume];
-            for (index, ((sum, rate), cusum)) in state.sums.iter_mut().zip(rates).zip(limits).enumerate() {
+            let each = state.sums.iter_mut().zip(&mut state.since).zip(rates).zip(limits);
+            for (index, (((sum, since), rate), cusum)) in each.enumerate() {
                 // A port scan is the scan detector's; its SYNs are not held against the target here.
                 let scan = (index == SYN || index == STRAY)
                     && sources <= settings.scan_sources
@@ -256,7 +295,8 @@ impl Decider {
                 let rate = if scan { 0.0 } else { rate };
                 let usual = sum.mean;
                 if sum.step(rate, quiet, &cusum, settings.mean_weight) && rate > cusum.slack {
-                    let found = Found { index, rate, usual, cusum, level: sum.level, sources, ports };
+                    let all = since.told(start, rate);
+                    let found = Found { index, rate, usual, cusum, level: sum.level, all, share: dominant(counts) };
                     out.push(found.evidence(&settings, *target, counts));
                 }
             }
@@ -289,8 +329,21 @@ struct Found {
     usual: f64,
     cusum: Cusum,
     level: f64,
-    sources: f64,
-    ports: f64,
+    /// Packets since there has been evidence.
+    all: f64,
+    /// Of the source drawn: its share of the packets at most.
+    share: f64,
+}
+
+/// Events whose sources and ports are marked.
+fn marked(counts: &Counts) -> u64 {
+    (0..SHARES as usize).map(|group| u64::from(counts.sum(cell::SHARE + group))).sum()
+}
+
+/// Share of the packets that came from the group of the source drawn.
+fn dominant(counts: &Counts) -> f64 {
+    let group = (counts.peer.rank & 7) as usize;
+    f64::from(counts.sum(cell::SHARE + group)) / (marked(counts) as f64).max(1.0)
 }
 
 impl Found {
@@ -298,39 +351,44 @@ impl Found {
         let kind = KINDS.get(self.index).copied().unwrap_or("tcp");
         let peer = Endpoint { address: counts.peer.address, port: counts.peer.port };
         let single = distinct::ones(&counts.bitmap(bitmap::SOURCES)) == 1;
-        let source = single.then(|| peer.ip());
+        let dominant = !single && self.share >= settings.dominant_share;
+        let source = (single || dominant).then(|| peer.ip());
+        let known = |index| Estimate::of(&counts.bitmap(index), marked(counts));
+        let (sources, ports) = (known(bitmap::SOURCES), known(bitmap::PORTS));
         let port = (self.index != ICMP && distinct::ones(&counts.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
         let target = Endpoint { address: target, port: 0 }.ip();
         let from = match source {
+            Some(source) if dominant => {
+                format!("{source} ({:.0} % of it; {sources} sources in all)", (self.share * 100.0).floor())
+            }
             Some(source) => source.to_string(),
-            None if self.sources >= distinct::SATURATED => format!("{:.0} sources or more", self.sources),
-            None => format!("{:.0} sources", self.sources),
+            None => format!("{sources} sources"),
         };
-        let spoofed = if self.sources >= settings.spoofed_sources { ", most likely spoofed" } else { "" };
+        let spoofed =
+            if source.is_none() && sources.value >= settings.spoofed_sources { ", most likely spoofed" } else { "" };
         let at = port.map(|port| format!(" port {port}")).unwrap_or_default();
-        let term = |name: &str, value: f64, threshold: Option<f64>| Term {
-            name: name.to_owned(),
-            value,
-            threshold,
-            usual: None,
-        };
-        let rate = Term {
-            name: format!("excess_{kind}_per_second"),
-            value: self.rate,
-            threshold: Some(self.usual + self.cusum.slack),
-            usual: Some(self.usual),
-        };
+        let rate = Term { usual: Some(self.usual), ..Term::exact(format!("excess_{kind}_per_second"), self.rate) };
         let mut terms = vec![
-            rate,
-            term("cusum_packets", self.level, Some(self.cusum.limit)),
-            term("distinct_sources", self.sources, None),
-            term("distinct_ports", self.ports, None),
+            rate.against(Relation::Above, self.cusum.slack),
+            Term::exact("cusum_packets", self.level).against(Relation::Above, self.cusum.limit),
+            Term::distinct("distinct_sources", sources),
+            Term::distinct("distinct_ports", ports),
+            Term::exact("packets_since_start", self.all),
         ];
+        if dominant {
+            terms.push(
+                Term::exact("dominant_source_share", self.share).against(Relation::AtLeast, settings.dominant_share),
+            );
+        }
         let mut one_way = false;
         if self.index == SYN {
-            terms.push(term("syn_per_second", f64::from(counts.sum(cell::SYN)), None));
-            terms.push(term("syn_ack_per_second", f64::from(counts.sum(cell::SYN_ACK)), None));
-            terms.push(term("completed_per_second", f64::from(counts.sum(cell::COMPLETED)), None));
+            for (name, cell) in [
+                ("syn_per_second", cell::SYN),
+                ("syn_ack_per_second", cell::SYN_ACK),
+                ("completed_per_second", cell::COMPLETED),
+            ] {
+                terms.push(Term::exact(name, f64::from(counts.sum(cell))));
+            }
             one_way = counts.sum(cell::SYN_ACK) == 0;
         }
         let size = self.rate / (self.usual + self.cusum.slack).max(1.0);
@@ -349,7 +407,7 @@ impl Found {
                 _ => protocol::TCP,
             }),
             summary: format!(
-                "{target}{at} is flooded with {:.0} {} a second from {from}{spoofed}",
+                "{target}{at} is flooded with {:.0} {} a second from {from}{spoofed}; {:.0} since it began",
                 self.rate,
                 match self.index {
                     SYN => "SYNs that complete no handshake",
@@ -357,7 +415,8 @@ impl Found {
                     UDP_VOLUME => "UDP packets of unanswered flows",
                     ICMP => "ICMP packets",
                     _ => "TCP packets of no connection",
-                }
+                },
+                self.all
             ),
             terms,
             flow: None,

@@ -81,6 +81,8 @@ pub enum Entity {
 /// Someone at the other end, for people to look at: of several the largest is kept, so that merging has one outcome.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Peer {
+    /// Who is kept before addresses are compared: a hash of the event where a peer drawn by lot is wanted, else 0.
+    pub rank: u32,
     /// Address as in [`crate::dataplane::decode::Endpoint`].
     pub address: u128,
     /// Port, 0 where there is none.
@@ -109,7 +111,7 @@ impl Counts {
     pub const ZERO: Counts = Counts {
         sums: [0; 16],
         distinct: [[0; 4]; 5],
-        peer: Peer { address: 0, port: 0, protocol: 0 },
+        peer: Peer { rank: 0, address: 0, port: 0, protocol: 0 },
         last: Timestamp(0),
     };
 
@@ -189,8 +191,42 @@ pub struct ScoredFlow {
     pub row: FeatureRow,
 }
 
+/// How a value stands to its threshold where the rule is met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Relation {
+    /// More than the threshold.
+    #[serde(rename = ">")]
+    Above,
+    /// The threshold or more.
+    #[serde(rename = ">=")]
+    AtLeast,
+    /// The threshold or less.
+    #[serde(rename = "<=")]
+    AtMost,
+}
+
+impl Relation {
+    /// As it is written between the two.
+    pub const fn sign(self) -> &'static str {
+        match self {
+            Relation::Above => ">",
+            Relation::AtLeast => ">=",
+            Relation::AtMost => "<=",
+        }
+    }
+
+    /// Does `value` meet `threshold`?
+    pub fn holds(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Relation::Above => value > threshold,
+            Relation::AtLeast => value >= threshold,
+            Relation::AtMost => value <= threshold,
+        }
+    }
+}
+
 /// One reason in an alert: what was measured, and the threshold it met.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Term {
     /// What it is, with its unit last (`distinct_ports`, `syn_per_second`).
     pub name: String,
@@ -202,6 +238,42 @@ pub struct Term {
     /// What is usual for it (baseline, training median), where that is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub usual: Option<f64>,
+    /// How the value must stand to the threshold; absent where there is none, and in alerts of old stores.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub relation: Option<Relation>,
+    /// Standard error of an estimated value; absent where the value is exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<f64>,
+    /// The value is a lower bound: more could not be told apart.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub at_least: bool,
+}
+
+impl Term {
+    /// An exact value.
+    pub fn exact(name: impl Into<String>, value: f64) -> Term {
+        Term { name: name.into(), value, ..Term::default() }
+    }
+
+    /// A number of distinct values.
+    pub fn distinct(name: impl Into<String>, count: distinct::Estimate) -> Term {
+        let error = (count.error >= 0.5 && !count.saturated).then_some(count.error);
+        Term { name: name.into(), value: count.value, error, at_least: count.saturated, ..Term::default() }
+    }
+
+    /// With the threshold it is held against.
+    pub fn against(self, relation: Relation, threshold: f64) -> Term {
+        Term { threshold: Some(threshold), relation: Some(relation), ..self }
+    }
+
+    /// `about `, `at least `, or nothing: what stands before the value.
+    pub fn precision(&self) -> &'static str {
+        match self.error {
+            _ if self.at_least => "at least ",
+            Some(_) => "about ",
+            None => "",
+        }
+    }
 }
 
 /// What a decider found: the input of the alert stage.

@@ -9,7 +9,7 @@
 //! Sources that forge their address are the flood detector's.
 
 use super::cold::{ColdMap, Touched};
-use super::{Detector, Evidence, FlowRef, ScoredFlow, Term};
+use super::{Detector, Evidence, FlowRef, Relation, ScoredFlow, Term};
 use crate::dataplane::decode::{FlowKey, community_id};
 use crate::dataplane::features::{COUNT, FEATURES};
 use crate::units::{SECOND, Timestamp};
@@ -50,13 +50,18 @@ pub struct Usual {
     pub spread: [f32; COUNT],
 }
 
-/// The latest flows of one source that reached the threshold, each with the time it last did, oldest first.
+/// A source with flows that reached the threshold.
 #[derive(Default)]
-struct Suspect(Vec<(Timestamp, FlowKey)>);
+struct Suspect {
+    /// The latest of them, each with the time it last did, oldest first.
+    latest: Vec<(Timestamp, FlowKey)>,
+    /// All of them since the source became suspect. A flow that comes back after many others counts again.
+    flows: u64,
+}
 
 impl Touched for Suspect {
     fn touched(&self) -> Timestamp {
-        self.0.last().map_or(Timestamp(0), |(time, _)| *time)
+        self.latest.last().map_or(Timestamp(0), |(time, _)| *time)
     }
 }
 
@@ -81,34 +86,36 @@ impl Decider {
     /// Takes one score, in time order: evidence, if it makes or keeps its source suspect.
     pub fn decide(&mut self, scored: &ScoredFlow) -> Option<Evidence> {
         let needed = self.settings.flows.clamp(1, FLOWS_MAX);
-        let flows = self.count(scored, needed);
-        (flows >= needed).then(|| self.evidence(scored, needed))
+        let (now, all) = self.count(scored);
+        (now >= needed).then(|| self.evidence(scored, needed, all))
     }
 
-    /// How many flows of its source count now, at most `needed`.
-    fn count(&mut self, scored: &ScoredFlow, needed: usize) -> usize {
+    /// How many flows of its source count now (at most [`FLOWS_MAX`]), and how many did since it became suspect.
+    fn count(&mut self, scored: &ScoredFlow) -> (usize, u64) {
         let (source, _) = scored.key.endpoints(scored.originator);
         let horizon_ns = self.settings.horizon_s.saturating_mul(SECOND);
-        let Suspect(flows) = self.suspects.entry(source.address, Suspect::default);
-        flows.retain(|(time, key)| scored.time.since(*time) <= horizon_ns && *key != scored.key);
-        if flows.len() >= needed {
-            flows.remove(0);
+        let Suspect { latest, flows } = self.suspects.entry(source.address, Suspect::default);
+        latest.retain(|(time, _)| scored.time.since(*time) <= horizon_ns);
+        if latest.is_empty() {
+            *flows = 0;
         }
-        flows.push((scored.time, scored.key));
-        flows.len()
+        match latest.iter().position(|(_, key)| *key == scored.key) {
+            Some(known) => drop(latest.remove(known)),
+            None => *flows += 1,
+        }
+        if latest.len() >= FLOWS_MAX {
+            latest.remove(0);
+        }
+        latest.push((scored.time, scored.key));
+        (latest.len(), *flows)
     }
 
-    fn evidence(&self, scored: &ScoredFlow, needed: usize) -> Evidence {
+    fn evidence(&self, scored: &ScoredFlow, needed: usize, all: u64) -> Evidence {
         let (source, destination) = scored.key.endpoints(scored.originator);
         let mut terms = vec![
-            Term {
-                name: "score".to_owned(),
-                value: f64::from(scored.score),
-                threshold: Some(f64::from(scored.threshold)),
-                usual: None,
-            },
-            Term { name: "packets".to_owned(), value: f64::from(scored.packets), threshold: None, usual: None },
-            Term { name: "flows".to_owned(), value: needed as f64, threshold: Some(needed as f64), usual: None },
+            Term::exact("score", f64::from(scored.score)).against(Relation::AtLeast, f64::from(scored.threshold)),
+            Term::exact("packets", f64::from(scored.packets)),
+            Term::exact("flows", all as f64).against(Relation::AtLeast, needed as f64),
         ];
         terms.extend(self.odd_features(scored));
         let protocol = scored.key.protocol();
@@ -123,7 +130,7 @@ impl Decider {
             port: matches!(protocol, 6 | 17 | 132).then_some(destination.port),
             protocol: Some(protocol),
             summary: format!(
-                "{} to {} port {}: the model gives the flow {:.3} after {} packets, one of {needed} or more",
+                "{} to {} port {}: the model gives the flow {:.3} after {} packets, one of {all} such flows of this source",
                 source.ip(),
                 destination.ip(),
                 destination.port,
@@ -150,12 +157,8 @@ impl Decider {
             .zip(usual.median.iter().zip(&usual.spread))
             .map(|((feature, value), (median, spread))| {
                 let distance = (value - median).abs() / spread.max(1e-3);
-                let term = Term {
-                    name: feature.name.to_owned(),
-                    value: f64::from(*value),
-                    threshold: None,
-                    usual: Some(f64::from(*median)),
-                };
+                let (name, value) = feature.natural(*value);
+                let term = Term { usual: Some(feature.natural(*median).1), ..Term::exact(name, value) };
                 (distance, term)
             })
             .collect();
@@ -175,7 +178,7 @@ mod tests {
     fn evidence_names_the_flow_the_threshold_and_what_is_odd() {
         let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 80, 6, 0);
         let mut row = [1.0; COUNT];
-        row[7] = 50.0;
+        row[7] = 7.0;
         let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.995, threshold: 0.9, packets: 16, row };
         let usual = Usual { median: [1.0; COUNT], spread: [1.0; COUNT] };
         let settings = Settings { features: 1, flows: 1, ..Settings::default() };
@@ -183,9 +186,10 @@ mod tests {
         assert_eq!((evidence.severity, evidence.port, evidence.time), (2, Some(80), Timestamp(5)));
         assert_eq!(evidence.source.unwrap().to_string(), "10.0.0.66");
         let names: Vec<_> = evidence.terms.iter().map(|term| term.name.as_str()).collect();
-        assert_eq!(names, ["score", "packets", "flows", FEATURES[7].name]);
+        assert_eq!(names, ["score", "packets", "flows", "length_deviation_out_bytes"]);
         assert!((evidence.terms[0].threshold.unwrap() - 0.9).abs() < 1e-6);
-        assert_eq!((evidence.terms[3].value, evidence.terms[3].usual), (50.0, Some(1.0)));
+        // In bytes, and not in their logarithm: exp(7) - 1, and exp(1) - 1.
+        assert_eq!((evidence.terms[3].value, evidence.terms[3].usual), (1096.0, Some(2.0)));
         assert!(evidence.flow.unwrap().community_id.starts_with("1:"));
         assert!(Decider::new(settings, None).decide(&scored).unwrap().terms.len() == 3);
     }
@@ -204,6 +208,9 @@ mod tests {
         let one = 0x0a00_0042;
         assert_eq!(found(&[scored(1, one, 1), scored(2, one, 2), scored(3, one, 3), scored(4, one, 4)]), 2);
         assert_eq!(found(&[1, 2, 3, 4, 5].map(|second| scored(second, one, 7))), 0, "rows of one flow");
+        let mut decider = Decider::new(Settings::default(), None);
+        let last = (0..200_u16).filter_map(|port| decider.decide(&scored(1, one, port))).last().unwrap();
+        assert_eq!((last.terms[2].name.as_str(), last.terms[2].value), ("flows", 200.0), "a repeat's number grows");
         assert_eq!(found(&[1, 2, 3, 4, 5].map(|second| scored(second, one + second as u32, 7))), 0, "of five sources");
         assert_eq!(
             found(&[1, 200, 400, 600, 800].map(|second| scored(second, one, second as u16))),

@@ -22,9 +22,9 @@
 //! reach the tap. Sweeps by ARP are [`super::arp`]'s.
 
 use super::cold::{ColdMap, Touched};
-use super::distinct::{self, HashKey};
+use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
-use super::{Counts, Detector, Evidence, Peer, Term};
+use super::{Counts, Detector, Evidence, Peer, Relation, Term};
 use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{EndReason, Signals, TcpState};
 use crate::units::{SECOND, Timestamp};
@@ -197,7 +197,7 @@ impl Event {
         }
         counts.mark(bitmap::PORTS, key.number(service));
         counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
-        counts.peer = counts.peer.max(Peer { address, port, protocol: facts.protocol });
+        counts.peer = counts.peer.max(Peer { rank: 0, address, port, protocol: facts.protocol });
     }
 }
 
@@ -305,7 +305,19 @@ pub(super) struct Generations {
     touched: Timestamp,
     current: Counts,
     previous: Counts,
+    /// Since there has been evidence: generations are forgotten, an alert's sums are not.
+    since: Option<Box<Since>>,
 }
+
+/// What was counted since evidence began to be given.
+#[derive(Clone)]
+struct Since {
+    told: Timestamp,
+    counts: Counts,
+}
+
+/// Silence after which evidence begins anew, as alerts do.
+const AFFAIR_NS: u64 = 3600 * SECOND;
 
 impl Touched for Generations {
     fn touched(&self) -> Timestamp {
@@ -318,16 +330,31 @@ impl Generations {
     pub fn add(&mut self, start: Timestamp, length_ns: u64, counts: &Counts) -> (Counts, f64) {
         let age = start.since(self.start);
         if self.start == Timestamp(0) || age >= 2 * length_ns {
-            *self = Generations { start, ..Generations::default() };
+            *self = Generations { start, since: self.since.take(), ..Generations::default() };
         } else if age >= length_ns {
             self.previous = std::mem::take(&mut self.current);
             self.start = self.start.after(length_ns);
         }
         self.touched = start;
         self.current.merge(counts);
+        if let Some(since) = &mut self.since {
+            since.counts.merge(counts);
+        }
         let mut total = self.current;
         total.merge(&self.previous);
         (total, self.current.last.since(self.start) as f64 / SECOND as f64)
+    }
+
+    /// There is evidence in the window that begins at `start`: what was counted since there has been some. It begins with
+    /// `total`, which led to it.
+    pub fn told(&mut self, start: Timestamp, total: &Counts) -> Counts {
+        let fresh = || Box::new(Since { told: start, counts: *total });
+        let since = self.since.get_or_insert_with(fresh);
+        if start.since(since.told) > AFFAIR_NS {
+            *since = fresh();
+        }
+        since.told = start;
+        since.counts
     }
 }
 
@@ -371,7 +398,8 @@ impl Decider {
             let state = self.sources.entry(*source, Generations::default);
             let (total, _) = state.add(start, self.settings.horizon_s * SECOND, counts);
             if failures(counts) > 0 {
-                out.extend(judge(&self.settings, *source, &total, counts.last, one_way));
+                let told = || state.told(start, &total);
+                out.extend(judge(&self.settings, *source, &total, counts.last, one_way, told));
             }
         }
     }
@@ -404,6 +432,11 @@ fn failures(counts: &Counts) -> u64 {
     counts.sums.iter().skip(cell::SUCCESS + 1).map(|sum| u64::from(*sum)).sum()
 }
 
+/// Contacts that were answered, repeats included.
+fn answered(counts: &Counts) -> u64 {
+    u64::from(counts.sum(cell::SUCCESS)) + u64::from(counts.sum(cell::ECHO_ANSWERED))
+}
+
 /// Shape of a set of failed contacts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shape {
@@ -413,14 +446,23 @@ enum Shape {
     Random,
 }
 
-fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one_way: bool) -> Option<Evidence> {
+/// `told`: what was counted since there is evidence about this source, asked for only if there is some now.
+fn judge(
+    settings: &Settings,
+    source: u128,
+    total: &Counts,
+    time: Timestamp,
+    one_way: bool,
+    told: impl FnOnce() -> Counts,
+) -> Option<Evidence> {
     let met = distinct::without(&total.bitmap(bitmap::FAILED), &total.bitmap(bitmap::OK));
-    let failed = distinct::estimate(&distinct::without(&met, &total.bitmap(bitmap::PATIENT)));
-    let patient = distinct::estimate(&total.bitmap(bitmap::PATIENT));
-    let ok = distinct::estimate(&total.bitmap(bitmap::OK));
-    let ports = distinct::estimate(&total.bitmap(bitmap::PORTS));
-    let hosts = distinct::estimate(&total.bitmap(bitmap::HOSTS));
     let events = failures(total);
+    let distinct_of = |bitmap: &distinct::Bitmap| Estimate::of(bitmap, events);
+    let known_failed = distinct_of(&distinct::without(&met, &total.bitmap(bitmap::PATIENT)));
+    let known_ports = distinct_of(&total.bitmap(bitmap::PORTS));
+    let known_hosts = distinct_of(&total.bitmap(bitmap::HOSTS));
+    let known_ok = Estimate::of(&total.bitmap(bitmap::OK), answered(total));
+    let (failed, ok, ports, hosts) = (known_failed.value, known_ok.value, known_ports.value, known_hosts.value);
     let share =
         |cells: &[usize]| cells.iter().map(|cell| f64::from(total.sum(*cell))).sum::<f64>() / (events as f64).max(1.0);
     let echo_cells = [cell::UNANSWERED_ICMP, cell::ECHO_ANSWERED];
@@ -488,33 +530,42 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
     let port =
         (shape == Shape::Horizontal && !icmp && distinct::ones(&total.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
     let source = Endpoint { address: source, port: 0 }.ip();
-    let at_least = if extent >= distinct::SATURATED { "at least " } else { "" };
+    // Told are the sums since there has been evidence, so that those of a repeat have grown.
+    let all = told();
+    let all_failed = failures(&all);
+    let all_ports = Estimate::of(&all.bitmap(bitmap::PORTS), all_failed);
+    let all_hosts = Estimate::of(&all.bitmap(bitmap::HOSTS), all_failed);
     let what = match (kind, target, port) {
-        ("vertical", Some(target), _) => format!("{at_least}{ports:.0} ports of {target}"),
-        ("vertical", None, _) => format!("{at_least}{ports:.0} ports on {hosts:.0} hosts"),
-        (_, _, Some(port)) => format!("port {port} on {at_least}{hosts:.0} hosts"),
-        ("ping_sweep", ..) => format!("{at_least}{hosts:.0} hosts by ping"),
-        ("horizontal", ..) => format!("{at_least}{hosts:.0} hosts on {ports:.0} ports"),
-        _ => format!("{at_least}{failed:.0} combinations of {hosts:.0} hosts and {ports:.0} ports"),
+        ("vertical", Some(target), _) => format!("{all_ports} ports of {target}"),
+        ("vertical", None, _) => format!("{all_ports} ports on {all_hosts} hosts"),
+        (_, _, Some(port)) => format!("port {port} on {all_hosts} hosts"),
+        ("ping_sweep", ..) => format!("{all_hosts} hosts by ping"),
+        ("horizontal", ..) => format!("{all_hosts} hosts on {all_ports} ports"),
+        _ => format!("combinations of {all_hosts} hosts and {all_ports} ports"),
     };
     let technique = technique(total, share(&[cell::STEALTH]), mostly_acks, icmp);
+    let judged = |name: &str, known: Estimate, by_it: bool| {
+        let term = Term::distinct(name, known);
+        if by_it { term.against(Relation::AtLeast, needed) } else { term }
+    };
+    let by_contacts = matches!(shape, Shape::Block | Shape::Random);
+    let refused = f64::from(total.sum(cell::REFUSED_TCP)) + f64::from(total.sum(cell::REFUSED_OTHER));
     let mut terms = vec![
-        term("distinct_failed_contacts", failed, None),
-        term("distinct_failed_ports", ports, (shape == Shape::Vertical).then_some(needed)),
-        term("distinct_failed_hosts", hosts, (shape == Shape::Horizontal).then_some(needed)),
-        term("distinct_answered_contacts", ok, None),
-        term("distinct_patient_contacts", patient, None),
-        term("refused_contacts", share(&[cell::REFUSED_TCP, cell::REFUSED_OTHER]) * events as f64, None),
+        judged("distinct_failed_contacts", known_failed, by_contacts),
+        judged("distinct_failed_ports", known_ports, shape == Shape::Vertical),
+        judged("distinct_failed_hosts", known_hosts, shape == Shape::Horizontal),
+        Term::distinct("distinct_answered_contacts", known_ok),
+        Term::distinct("distinct_patient_contacts", distinct_of(&total.bitmap(bitmap::PATIENT))),
+        Term::exact("failed_contacts", events as f64),
+        Term::exact("refused_contacts", refused),
+        Term::exact("failed_contacts_since_start", all_failed as f64),
     ];
-    if matches!(shape, Shape::Block | Shape::Random)
-        && let Some(first) = terms.first_mut()
-    {
-        first.threshold = Some(needed);
-    }
     if one_way {
-        terms.push(term("one_way_visibility", 1.0, None));
+        terms.push(Term::exact("one_way_visibility", 1.0));
+    } else if walked {
+        terms.push(Term::exact("trw_log_likelihood", walk).against(Relation::AtLeast, settings.alarm()));
     } else {
-        terms.push(term("trw_log_likelihood", walk, Some(settings.alarm())));
+        terms.push(Term::exact("trw_log_likelihood", walk));
     }
     let certainty = 1.0 / (1.0 + (-(walk - settings.alarm()) / 4.0).exp());
     Some(Evidence {
@@ -532,7 +583,8 @@ fn judge(settings: &Settings, source: u128, total: &Counts, time: Timestamp, one
         port,
         protocol: (total.peer.protocol != 0).then_some(total.peer.protocol),
         summary: format!(
-            "{source} tried {what} ({technique}); {failed:.0} first contacts failed, {ok:.0} were answered"
+            "{source} tried {what} ({technique}); {all_failed} contacts failed, {} were answered",
+            answered(&all)
         ),
         terms,
         flow: None,
@@ -558,8 +610,4 @@ fn technique(total: &Counts, stealth: f64, mostly_acks: bool, icmp: bool) -> &'s
     } else {
         "TCP SYN"
     }
-}
-
-fn term(name: &str, value: f64, threshold: Option<f64>) -> Term {
-    Term { name: name.to_owned(), value, threshold, usual: None }
 }

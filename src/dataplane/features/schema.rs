@@ -58,6 +58,24 @@ pub const FEATURES: [Feature; COUNT] = [
     feature("web_service", "flag", "Responder's port is one of HTTP's usual ones."),
 ];
 
+impl Feature {
+    /// A value of the row in its natural unit, with a name that ends in that unit: what people are told.
+    pub fn natural(&self, value: f32) -> (String, f64) {
+        let value = f64::from(value);
+        let name = self.name;
+        match self.unit {
+            "ln us" => (format!("{name}_seconds"), value.exp_m1().max(0.0) / 1e6),
+            "ln bytes" => (format!("{name}_bytes"), value.exp_m1().max(0.0).round()),
+            "ln packets" => (name.to_owned(), value.exp_m1().max(0.0).round()),
+            "256 bytes" => (format!("{name}_bytes"), (value * 256.0).round()),
+            // Below a window of 8 bytes the scale is the window itself, in eighths.
+            "octaves" if value < 1.0 => (format!("{name}_bytes"), (value * 8.0).round()),
+            "octaves" => (format!("{name}_bytes"), (value + 2.0).exp2().round()),
+            _ => (name.to_owned(), value),
+        }
+    }
+}
+
 /// The schema as JSON, for the training code: `{"version": 1, "features": [{"name", "unit", "meaning"}, ...]}`.
 pub fn schema_json() -> String {
     serde_json::json!({ "version": SCHEMA_VERSION, "features": FEATURES.as_slice() }).to_string()

@@ -32,6 +32,10 @@ impl SideCounts {
     }
 }
 
+/// Parts of `FlowRecord::syn_count`.
+const SYNS: u8 = 0x7f;
+const RESPONDER_CLOSED: u8 = 0x80;
+
 const COUNT_BITS: u32 = 48;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const FLAGS_SHIFT: u32 = 48;
@@ -77,6 +81,7 @@ pub struct FlowRecord {
     state: TcpState,
     unsettled: u8,
     originator: Direction,
+    /// SYNs (7 bits), and whether the responder was the first to close.
     syn_count: u8,
     sides: [SideCounts; 2],
     /// Sum of squared gaps between packets, nanoseconds squared. (Their plain sum is the duration.)
@@ -126,6 +131,14 @@ fn window_code(window: u16) -> u8 {
 fn window_of(code: u8) -> u16 {
     let exponent = u32::from(code >> 3);
     if exponent == 0 { u16::from(code) } else { (8 | u16::from(code & 7)) << (exponent - 1).min(12) }
+}
+
+/// Unpacks [`FlowRecord::first_sizes_word`]: see [`FlowRecord::first_sizes`].
+pub fn first_sizes(word: u64) -> impl Iterator<Item = (Side, u32)> {
+    word.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
+        let side = if byte & 0x80 == 0 { Side::Originator } else { Side::Responder };
+        (side, u32::from(byte & 0x7f) * 16)
+    })
 }
 
 impl FlowRecord {
@@ -285,10 +298,16 @@ impl FlowRecord {
         (self.side(side).bytes >> FLAGS_SHIFT) as u8
     }
 
-    /// SYNs without ACK; saturates at 255.
+    /// SYNs without ACK; saturates at 127.
     #[inline(always)]
     pub fn syn_count(&self) -> u8 {
-        self.syn_count
+        self.syn_count & SYNS
+    }
+
+    /// Was the first FIN or RST the responder's?
+    #[inline(always)]
+    pub fn responder_closed_first(&self) -> bool {
+        self.syn_count & RESPONDER_CLOSED != 0
     }
 
     /// Longest packet of one side, bytes on the wire, rounded up to 16, at most 4080.
@@ -357,10 +376,13 @@ impl FlowRecord {
     /// Sizes of the first packets with payload, oldest first, at most eight: who sent it, and the size rounded up to 16
     /// bytes (at most 2032).
     pub fn first_sizes(&self) -> impl Iterator<Item = (Side, u32)> {
-        self.first_sizes.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
-            let side = if byte & 0x80 == 0 { Side::Originator } else { Side::Responder };
-            (side, u32::from(byte & 0x7f) * 16)
-        })
+        first_sizes(self.first_sizes)
+    }
+
+    /// What [`first_sizes`] unpacks: to take along without the record.
+    #[inline(always)]
+    pub fn first_sizes_word(&self) -> u64 {
+        self.first_sizes
     }
 
     /// Latest score of the model, 0..=1 in steps of 1/65535; 0 if never scored.

@@ -6,7 +6,7 @@ use crate::dataplane::detect::{FlowRef, Term};
 use proptest::prelude::*;
 
 fn term(name: &str, value: f64, threshold: Option<f64>, usual: Option<f64>) -> Term {
-    Term { name: name.into(), value, threshold, usual }
+    Term { name: name.into(), value, threshold, usual, ..Term::default() }
 }
 
 fn model_alert(text: &str) -> Alert {

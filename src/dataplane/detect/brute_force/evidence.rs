@@ -3,8 +3,17 @@
 use super::{Seen, Service, SessionKey, Settings};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::facts::protocol;
-use crate::dataplane::detect::{Detector, Evidence, Term};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::Timestamp;
+
+/// How the guesses came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Fast,
+    Slow,
+    /// They may be something else.
+    Likely,
+}
 
 pub(super) struct Judged<'a> {
     pub(super) settings: &'a Settings,
@@ -12,27 +21,28 @@ pub(super) struct Judged<'a> {
     pub(super) service: Service,
     pub(super) seen: &'a Seen,
     pub(super) time: Timestamp,
+    /// Failed sessions since there has been evidence.
+    pub(super) all_failed: f64,
 }
 
 impl Judged<'_> {
-    pub(super) fn guessing(&self, level: f64, capacity: f64, slow: bool) -> Evidence {
+    pub(super) fn guessing(&self, level: f64, capacity: f64, pace: Pace) -> Evidence {
         let (client, server) = self.ips();
-        let seen = self.seen;
         let kind = self.service.name();
-        let (pace, bucket) = match (slow, self.service.is_web()) {
-            (true, false) => ("slowly ", "slow_bucket_sessions"),
-            (true, true) => ("most likely ", "flat_bucket_sessions"),
-            (false, _) => ("", "bucket_sessions"),
+        let (how, bucket) = match pace {
+            Pace::Slow => ("slowly ", "slow_bucket_sessions"),
+            Pace::Likely => ("most likely ", "flat_bucket_sessions"),
+            Pace::Fast => ("", "bucket_sessions"),
         };
         self.evidence(
             kind.to_owned(),
             Some(server),
-            if slow { 3 } else { 2 },
+            if pace == Pace::Fast { 2 } else { 3 },
             format!(
-                "{client} {pace}guesses passwords at {server} port {} ({kind}): {:.0} short sessions that look refused",
-                self.key.2, seen.failed
+                "{client} {how}guesses passwords at {server} port {} ({kind}): {:.0} short sessions that look refused",
+                self.key.2, self.all_failed
             ),
-            vec![term(bucket, level, Some(capacity))],
+            vec![Term::exact(bucket, level).against(Relation::Above, capacity)],
         )
     }
 
@@ -44,8 +54,9 @@ impl Judged<'_> {
             2,
             format!("{client} tries logins at {servers} servers on port {} ({})", self.key.2, self.service.name()),
             vec![
-                term("bucket_sessions", level, Some(capacity)),
-                term("distinct_servers", servers as f64, Some(self.settings.spray_servers as f64)),
+                Term::exact("bucket_sessions", level).against(Relation::Above, capacity),
+                Term::exact("distinct_servers", servers as f64)
+                    .against(Relation::AtLeast, self.settings.spray_servers as f64),
             ],
         )
     }
@@ -61,7 +72,7 @@ impl Judged<'_> {
                  have fitted",
                 self.key.2
             ),
-            vec![term("larger_sessions", sessions, Some(1.0))],
+            vec![Term::exact("larger_sessions", sessions).against(Relation::AtLeast, 1.0)],
         )
     }
 
@@ -81,12 +92,26 @@ impl Judged<'_> {
         let seen = self.seen;
         let web = self.service.is_web();
         let bytes = self.settings.failed_bytes(self.service) as f64;
+        let held = |term: Term, relation: Relation, threshold: f64| {
+            // A threshold is named only where the rule asks for it and it is met.
+            if relation.holds(term.value, threshold) { term.against(relation, threshold) } else { term }
+        };
+        // The rule is about each session; their mean shows it where all are of the failed kind.
+        let (name, mean) = match self.service {
+            Service::Ssh => ("mean_answer_after_key_exchange_bytes", seen.mean_answer),
+            _ => ("mean_session_bytes", seen.mean_request + seen.mean_answer),
+        };
+        let sizes = |name: &str, known, relation, threshold| {
+            let term = Term::distinct(name, known);
+            if web { held(term, relation, threshold) } else { term }
+        };
         terms.extend([
-            term("failed_sessions", seen.failed, None),
-            term("mean_session_bytes", seen.mean_request + seen.mean_answer, Some(bytes)),
-            term("mean_session_ms", seen.mean_duration_ms, None),
-            term("answer_sizes", seen.answer_sizes, web.then_some(self.settings.http_answer_sizes_max)),
-            term("request_sizes", seen.request_sizes, web.then_some(self.settings.http_request_sizes_min)),
+            Term::exact("failed_sessions", seen.failed),
+            Term::exact("failed_sessions_since_start", self.all_failed),
+            held(Term::exact(name, mean), Relation::AtMost, bytes),
+            Term::exact("mean_session_ms", seen.mean_duration_ms),
+            sizes("answer_sizes", seen.answers, Relation::AtMost, self.settings.http_answer_sizes_max),
+            sizes("request_sizes", seen.requests, Relation::AtLeast, self.settings.http_request_sizes_min),
         ]);
         Evidence {
             detector: Detector::BruteForce,
@@ -103,8 +128,4 @@ impl Judged<'_> {
             flow: None,
         }
     }
-}
-
-fn term(name: &str, value: f64, threshold: Option<f64>) -> Term {
-    Term { name: name.to_owned(), value, threshold, usual: None }
 }

@@ -1,8 +1,8 @@
 //! One packet into the record of its flow.
 
 use super::{
-    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, LONGEST_SHIFT, Side, SideCounts, Signals, TcpState, sixteenths,
-    size_code, to_half, unsettled, until_event, window_code,
+    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, LONGEST_SHIFT, RESPONDER_CLOSED, SYNS, Side, SideCounts, Signals,
+    TcpState, sixteenths, size_code, to_half, unsettled, until_event, window_code,
 };
 use crate::dataplane::decode::{Packet, tcp_flags};
 use crate::dataplane::flow::tcp;
@@ -14,6 +14,9 @@ const EARLY_PACKETS: u32 = 32;
 /// Where a side's packet count is held from growing further: a multiple of [`FlowRecord::REPORT_EVERY`] below 2^32, with
 /// room for the packets between two reports.
 const PACKETS_LIMIT: u32 = 0xf000_0000;
+
+/// TCP flags that close a connection.
+const CLOSES: u8 = tcp_flags::FIN | tcp_flags::RST;
 
 impl FlowRecord {
     /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
@@ -166,13 +169,16 @@ impl FlowRecord {
         let before = self.state;
         let step = if self.is_tcp() {
             let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
+            if flags & CLOSES != 0 {
+                self.note_closing(side);
+            }
             tcp::step(before, side, flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
         } else {
             tcp::step_datagram(before, side)
         };
         let mut signals = signals.with(step.signals);
         if step.signals.has(Signals::SYN) {
-            self.syn_count = self.syn_count.saturating_add(1);
+            self.syn_count += u8::from(self.syn_count & SYNS < SYNS);
         }
         if step.state != before {
             self.state = step.state;
@@ -182,6 +188,14 @@ impl FlowRecord {
             }
         }
         signals
+    }
+
+    /// A packet of `side`, counted already, that closes: the responder's, before the originator said that it closes?
+    #[cold]
+    fn note_closing(&mut self, side: Side) {
+        if side == Side::Responder && self.tcp_flags(Side::Originator) & CLOSES == 0 {
+            self.syn_count |= RESPONDER_CLOSED;
+        }
     }
 
     /// Collects the sizes of the first eight packets with payload.
