@@ -33,6 +33,33 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|cause| panic!("{cause}: {error}"))
 }
 
+/// Every command that prints says what failed where its output cannot be written, and a reader that goes away is no error.
+#[test]
+fn a_full_disk_is_an_error_in_words_and_a_broken_pipe_is_quiet() {
+    let day = golden("day.pcap.gz");
+    let day = day.to_str().unwrap();
+    for (arguments, code) in [
+        (&["check"][..], 1),
+        (&["check", "--json"], 1),
+        (&["replay", "--no-model", day], 1),
+        (&["replay", "--no-model", "--json", day], 1),
+        // What the machine lacks is a finding, whether it could be printed or not.
+        (&["doctor"], 3),
+        (&["doctor", "--json"], 3),
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_shrike")).args(arguments).stdout(full).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) || output.status.code() == Some(1), "{arguments:?}: {output:?}");
+        assert!(error.contains("standard output: No space left on device"), "{arguments:?}: {error}");
+        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_shrike")).arg("check").stdout(writer).output().unwrap();
+    assert!(output.stderr.is_empty() && output.status.code().is_none(), "ended by SIGPIPE: {output:?}");
+}
+
 /// The lines are reviewed as a diff: `SHRIKE_GOLDEN=write cargo test --test replay` writes them anew.
 #[test]
 fn a_day_in_small_gives_these_lines_with_any_number_of_workers() {

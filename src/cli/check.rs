@@ -1,6 +1,7 @@
 //! `shrike check`: is the configuration good, and what does it come to?
 
 use super::Failure;
+use super::out::say;
 use crate::config;
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match config::load(arguments.config.as_deref(), std::env::vars()) {
         Ok(plan) if arguments.json => {
             let interfaces: Vec<_> = plan.interfaces.iter().map(|interface| interface.name.clone()).collect();
-            println!(
+            say!(
                 "{}",
                 serde_json::json!({"config": name, "ok": true, "interfaces": interfaces,
                 "listen": plan.http.listen.to_string(), "flow_capacity": plan.engine.flow.capacity})
@@ -28,38 +29,34 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Ok(plan) => {
-            println!("{name}: good");
+            say!("{name}: good");
             for interface in &plan.interfaces {
                 let queues = match &interface.queues[..] {
                     [] => "all queues".to_owned(),
                     some => format!("queues {some:?}"),
                 };
                 let mode = serde_json::to_value(interface.mode).unwrap_or_default();
-                println!(
-                    "  capture  {}: {queues}, mode {mode}, rings of {}",
-                    interface.label(),
-                    interface.ring_entries
-                );
+                say!("  capture  {}: {queues}, mode {mode}, rings of {}", interface.label(), interface.ring_entries);
             }
             if plan.interfaces.is_empty() {
-                println!("  capture  no interface: name one with [[interface]] or `shrike run -i NAME`");
+                say!("  capture  no interface: name one with [[interface]] or `shrike run -i NAME`");
             }
             match &plan.workers.cores {
-                Some(cores) => println!("  workers  on cores {cores:?}"),
-                None => println!("  workers  on every core but the first"),
+                Some(cores) => say!("  workers  on cores {cores:?}"),
+                None => say!("  workers  on every core but the first"),
             }
-            println!("  flows    {} per queue", plan.engine.flow.capacity);
+            say!("  flows    {} per queue", plan.engine.flow.capacity);
             match &plan.model.manifest {
-                _ if !plan.model.enabled => println!("  model    none, by decision"),
-                Some(manifest) => println!("  model    {}", manifest.display()),
-                None => println!("  model    the one that comes with shrike"),
+                _ if !plan.model.enabled => say!("  model    none, by decision"),
+                Some(manifest) => say!("  model    {}", manifest.display()),
+                None => say!("  model    the one that comes with shrike"),
             }
-            println!("  alerts   {} (at most {})", plan.alerts.store.display(), plan.alerts.keep);
-            println!("  http     http://{}/", plan.http.listen);
+            say!("  alerts   {} (at most {})", plan.alerts.store.display(), plan.alerts.keep);
+            say!("  http     http://{}/", plan.http.listen);
             Ok(())
         }
         Err(error) if arguments.json => {
-            println!(
+            say!(
                 "{}",
                 serde_json::json!({"config": error.name, "ok": false, "message": error.message,
                 "line": error.place.map(|place| place.0), "column": error.place.map(|place| place.1), "remedy": error.remedy})

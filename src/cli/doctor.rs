@@ -1,6 +1,7 @@
 //! `shrike doctor`: what this machine can do, why it matters, and the exact fix for what it cannot.
 
 use super::Failure;
+use super::out::say;
 use crate::config::{self, Config};
 use crate::dataplane::capture::xdp::{KERNEL_NEEDED, KERNEL_WANTED};
 use serde::Serialize;
@@ -79,7 +80,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if arguments.json {
-        println!("{}", serde_json::json!({"findings": findings, "bad": bad}));
+        say!("{}", serde_json::json!({"findings": findings, "bad": bad}));
     } else {
         print(&findings);
     }
@@ -99,10 +100,10 @@ fn print(findings: &[Finding]) {
             Verdict::Bad => ("BAD ", "31"),
         };
         let mark = if color { format!("\x1b[{code}m{mark}\x1b[0m") } else { mark.to_owned() };
-        println!("{mark}  {:<22} {}", finding.check, finding.found);
+        say!("{mark}  {:<22} {}", finding.check, finding.found);
         if finding.verdict != Verdict::Good {
-            println!("      why: {}", finding.why);
-            println!("      fix: {}", finding.fix);
+            say!("      why: {}", finding.why);
+            say!("      fix: {}", finding.fix);
         }
     }
 }

@@ -10,6 +10,7 @@ mod doctor;
 mod interface;
 mod line;
 pub mod observe;
+mod out;
 mod replay;
 mod run;
 
@@ -85,13 +86,17 @@ pub fn main() -> ExitCode {
         Subcommands::Doctor(arguments) => doctor::run(arguments),
     };
     let (code, message) = match outcome {
-        Ok(()) => return ExitCode::SUCCESS,
+        Ok(()) if out::finish().is_none() => return ExitCode::SUCCESS,
+        Ok(()) => (1, "not all results could be written".to_owned()),
         Err(Failure::Runtime(cause)) => (1, format!("{cause:#}")),
         Err(Failure::Usage(cause)) => (2, format!("{cause:#}")),
         Err(Failure::Findings(text)) => (3, text),
         Err(Failure::NotPermitted(cause)) => (4, format!("{cause:#}")),
         Err(Failure::Interrupted(text)) => (130, text),
     };
+    if let Some(cause) = out::finish() {
+        eprintln!("shrike: write to standard output: {cause}");
+    }
     eprintln!("shrike: {message}");
     ExitCode::from(code)
 }

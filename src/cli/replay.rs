@@ -3,6 +3,7 @@
 mod eve;
 mod rows;
 
+use super::out::say;
 use super::{Failure, line};
 use crate::config;
 use crate::control::alert::Alert;
@@ -149,7 +150,7 @@ impl Output {
 impl Sink for Output {
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
         if let Some(colour) = self.alerts {
-            self.progress.suspend(|| println!("{}", line::compact(alert, colour)));
+            self.progress.suspend(|| say!("{}", line::compact(alert, colour)));
         }
         match &mut self.eve {
             Some(eve) => eve.alert(alert),
@@ -213,10 +214,10 @@ fn print(outcome: &Outcome, json: bool) {
             "interrupted": outcome.report.is_stopped(),
             "latency_ns": super::run::latency_json(&outcome.latency),
         });
-        println!("{summary}");
+        say!("{summary}");
         return;
     }
-    println!(
+    say!(
         "{} packets, {} flows, {} rows scored in {:.3} s ({} packets/s); loss equation {}",
         line::grouped(packets),
         line::grouped(flows),
@@ -232,12 +233,9 @@ fn print(outcome: &Outcome, json: bool) {
             .collect();
         if some.is_empty() { "none".to_owned() } else { some.join(", ") }
     };
-    println!("alerts: {}", list(&mut alerts.into_iter()));
-    println!("drops:  {}", list(&mut outcome.drops().into_iter()));
+    say!("alerts: {}", list(&mut alerts.into_iter()));
+    say!("drops:  {}", list(&mut outcome.drops().into_iter()));
     if outcome.report.snapped() > 0 {
-        println!(
-            "cut by the snap length: {} packets, decoded as far as they go",
-            line::grouped(outcome.report.snapped())
-        );
+        say!("cut by the snap length: {} packets, decoded as far as they go", line::grouped(outcome.report.snapped()));
     }
 }

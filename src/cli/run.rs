@@ -158,13 +158,10 @@ fn plan(arguments: &Arguments) -> Result<Config, Failure> {
         )));
     }
     if let Some(cores) = &arguments.cores {
-        let allowed = affinity::allowed_cores();
-        if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
-            return Err(Failure::Usage(anyhow::anyhow!(
-                "--cores: this process may not use core {core}; choose from {allowed:?}"
-            )));
-        }
-        plan.workers.cores = Some(cores.clone());
+        let list: Vec<i64> = cores.iter().map(|core| i64::try_from(*core).unwrap_or(i64::MAX)).collect();
+        let checked = config::worker_cores(&list)
+            .map_err(|invalid| Failure::Usage(anyhow::anyhow!("--cores {}; {}", invalid.problem, invalid.remedy)))?;
+        plan.workers.cores = Some(checked);
     }
     plan.http.listen = arguments.listen.unwrap_or(plan.http.listen);
     if let Some(store) = &arguments.store {

@@ -67,6 +67,22 @@ impl ConfigError {
         }
     }
 
+    pub(super) fn not_text(name: String, cause: &std::string::FromUtf8Error) -> ConfigError {
+        let at = cause.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&cause.as_bytes()[..at]).into_owned();
+        let byte = cause.as_bytes().get(at).copied().unwrap_or_default();
+        ConfigError {
+            name,
+            place: Some((
+                before.matches('\n').count() + 1,
+                before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
+            )),
+            message: format!("byte {at} is 0x{byte:02x}: no UTF-8 text, as TOML must be"),
+            remedy: "give a text file with -c; one in another encoding: iconv -f latin1 -t utf8".into(),
+            excerpt: String::new(),
+        }
+    }
+
     pub(super) fn environment(variable: &str, problem: &str) -> ConfigError {
         ConfigError {
             name: "environment".into(),

@@ -5,12 +5,13 @@
 //! environment (`SHRIKE__SECTION__KEY`), then file, then default. An error names file, line, column, key, the value found,
 //! the range allowed and the remedy.
 
+mod detect;
 mod error;
 mod plan;
 mod raw;
 
 pub use error::{ConfigError, Invalid};
-pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, ModelPlan, WorkersPlan};
+pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, ModelPlan, WorkersPlan, worker_cores};
 pub use raw::RawConfig;
 
 use std::path::Path;
@@ -32,9 +33,12 @@ pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, Stri
                 if length > FILE_BYTES_MAX {
                     return Err(std::io::Error::other(format!("{length} bytes; at most {FILE_BYTES_MAX} are read")));
                 }
-                std::fs::read_to_string(path)
+                std::fs::read(path)
             }) {
-                Ok(text) => (name, text),
+                Ok(bytes) => match String::from_utf8(bytes) {
+                    Ok(text) => (name, text),
+                    Err(cause) => return Err(ConfigError::not_text(name, &cause)),
+                },
                 Err(cause) => return Err(ConfigError::unreadable(name, &cause)),
             }
         }

@@ -3,7 +3,9 @@
 use super::error::Invalid;
 use super::raw::{RawCapture, RawConfig, RawInterface};
 use crate::control::hosts;
-use crate::dataplane::capture::xdp::{BusyPoll, InterfaceSettings, Management, Mode, PIN_DIRECTORY, Shared, Transport};
+use crate::dataplane::capture::xdp::{
+    BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport,
+};
 use crate::dataplane::worker::EngineSettings;
 use crate::units::{MICROSECOND, SECOND};
 use std::net::SocketAddr;
@@ -189,6 +191,10 @@ impl RawConfig {
             })?,
         };
         finite("detect", &serde_json::to_value(self.detect).unwrap_or_default())?;
+        super::detect::check(&self.detect)?;
+        for (index, name) in self.http.hosts.iter().flatten().enumerate() {
+            host_name(&format!("http.hosts[{index}]"), name)?;
+        }
         Ok(Config {
             interfaces,
             capture,
@@ -237,7 +243,24 @@ fn finite(key: &str, value: &serde_json::Value) -> Result<(), Invalid> {
     }
 }
 
-fn worker_cores(list: &[i64]) -> Result<Vec<usize>, Invalid> {
+/// A name as a browser writes it into the Host header.
+fn host_name(key: &str, name: &str) -> Result<(), Invalid> {
+    let good = |letter: char| letter.is_ascii_graphic() && !"/@?#\\".contains(letter);
+    if name.is_empty() || name.len() > 253 || !name.chars().all(good) {
+        return Err(Invalid {
+            key: key.to_owned(),
+            problem: format!("is {name:?}, which is no host name"),
+            remedy: "write a name or address as it stands in a URL, such as \"shrike.example\"".into(),
+        });
+    }
+    Ok(())
+}
+
+/// The cores of `[workers]` or `--cores`: each may be used, and none twice.
+///
+/// # Errors
+/// Which one, and the cores to choose from.
+pub fn worker_cores(list: &[i64]) -> Result<Vec<usize>, Invalid> {
     let allowed = crate::sys::affinity::allowed_cores();
     let invalid = |problem: String| Invalid {
         key: "workers.cores".into(),
@@ -305,10 +328,27 @@ impl RawInterface {
         for text in self.management_addresses.iter().flatten() {
             management.addresses.push(prefix(&key("management_addresses"), text)?);
         }
+        let counts =
+            [("management_ports", management.ports.len()), ("management_addresses", management.addresses.len())];
+        if let Some((name, count)) = counts.into_iter().find(|(_, count)| *count > MANAGEMENT_MAX) {
+            return Err(Invalid {
+                key: key(name),
+                problem: format!("has {count} entries, at most {MANAGEMENT_MAX} are possible"),
+                remedy: "join prefixes, or drop some".into(),
+            });
+        }
         settings.namespace = namespace;
         settings.mode = word(&key("mode"), self.mode.as_deref(), &modes, Mode::Auto)?;
         for queue in self.queues.iter().flatten() {
-            settings.queues.push(number(&key("queues"), Some(*queue), 0, 0, 1023)? as u32);
+            let queue = number(&key("queues"), Some(*queue), 0, 0, 1023)? as u32;
+            if settings.queues.contains(&queue) {
+                return Err(Invalid {
+                    key: key("queues"),
+                    problem: format!("names queue {queue} twice"),
+                    remedy: "name each queue once, or leave the key out for all".into(),
+                });
+            }
+            settings.queues.push(queue);
         }
         settings.shared = word(&key("shared"), self.shared.as_deref(), &shares, Shared::Auto)?;
         settings.management = management;
@@ -379,6 +419,18 @@ mod tests {
             ("[model]\nthreshold = 1.5", "t.toml:2:13: `model.threshold` is 1.5"),
             ("[capture]\ninstance = \"a.b\"", "t.toml:2:12: `capture.instance` is \"a.b\""),
             ("[capture]\ninstance = \"a23456789b23456789c23456789d23456789\"", "is no name for a directory of pins"),
+            ("[workers]\ncores = [0, 0]", "t.toml:2:9: `workers.cores` names core 0 twice"),
+            ("[[interface]]\nname = \"a\"\nqueues = [0, 0]", "t.toml:3:10: `interface[0].queues` names queue 0 twice"),
+            ("[detect]\npending_entries = 0", "t.toml:2:19: `detect.pending_entries` is 0"),
+            ("[detect]\npending_scores = 0", "t.toml:2:18: `detect.pending_scores` is 0"),
+            ("[detect.scan]\ntheta0 = 0.1\ntheta1 = 0.9", "`detect.scan.theta1` is 0.9"),
+            ("[detect.scan]\nalpha = 5.0", "t.toml:2:9: `detect.scan.alpha` is 5"),
+            ("[detect.scan]\nsources = 0", "t.toml:2:11: `detect.scan.sources` is 0"),
+            ("[detect.scan]\nhorizon_s = 0", "t.toml:2:13: `detect.scan.horizon_s` is 0"),
+            ("[detect.flood]\ntargets = 0", "t.toml:2:11: `detect.flood.targets` is 0"),
+            ("[detect.flood]\nmean_weight = 1.5", "`detect.flood.mean_weight` is 1.5"),
+            ("[detect.model]\nflows = 17", "`detect.model.flows` is 17"),
+            ("[http]\nhosts = [\"a\\u0000b\"]", "which is no host name"),
             ("[workers]\ncores = [9999]", "t.toml:2:9: `workers.cores` names core 9999"),
         ] {
             let error = parse("t.toml", text, std::iter::empty()).unwrap_err().to_string();
@@ -388,6 +440,17 @@ mod tests {
         let error = parse("t.toml", "[flow]\ncapasity = 3", std::iter::empty()).unwrap_err();
         assert_eq!(error.remedy, "write `capacity` for `capasity`");
         assert!(error.to_string().contains("  2 | capasity = 3\n    | ^^^^^^^^"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shrike.toml");
+        std::fs::write(&path, b"[flow]\ncapacity = \xff\xfe3\n").unwrap();
+        let error = crate::config::load(Some(&path), std::iter::empty()).unwrap_err();
+        assert_eq!(error.place, Some((2, 12)));
+        let text = error.to_string();
+        assert!(text.contains("byte 18 is 0xff") && text.contains("iconv"), "{text}");
     }
 
     #[test]

@@ -153,6 +153,13 @@ impl Lab {
         }
     }
 
+    /// Removes the labs of the process `owner`, which has ended.
+    pub fn remove_of(owner: u32) {
+        for name in leftovers().into_iter().filter(|name| owner_of(name).is_some_and(|(pid, _)| pid == owner)) {
+            drop(Lab { directory: std::env::temp_dir().join(&name), name });
+        }
+    }
+
     fn hub(&self) -> String {
         format!("{}-hub", self.name)
     }

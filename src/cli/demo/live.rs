@@ -7,6 +7,7 @@ use super::error::DemoError;
 use super::lab::{Lab, SENSOR_INTERFACE};
 use super::program::{self, Program, run, wait_until};
 use super::services::Services;
+use super::watchdog::{self, Watchdog};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -77,6 +78,8 @@ struct Stage {
 pub fn show(watched: &mut Watched, length: Option<Duration>, interrupted: &AtomicBool) -> Result<(), DemoError> {
     let begin = Instant::now();
     Lab::sweep();
+    // Before the lab and so dropped after it.
+    let _watchdog = Watchdog::start()?;
     watched.screen.say("building the lab: 9 hosts on one wire without a route out");
     let lab = Lab::build()?;
     let (sensor, address) = start_sensor(watched, &lab)?;
@@ -96,6 +99,7 @@ pub fn show(watched: &mut Watched, length: Option<Duration>, interrupted: &Atomi
         .map(|clients| (clients.tally().served.load(Relaxed), clients.tally().failed.load(Relaxed)));
     stage.clients = None;
     outcome?;
+    watched.clients = tally;
     if let Some((served, failed)) = tally {
         watched.screen.say(&format!("benign clients: {served} requests served, {failed} failed"));
     }
@@ -133,10 +137,12 @@ fn start_sensor(watched: &mut Watched, lab: &Lab) -> Result<(Program, SocketAddr
 fn configuration_text(lab: &Lab, address: SocketAddr) -> String {
     format!(
         "# The demo's sensor: the tap of the lab, in a namespace of its own.\n\
+         [capture]\ninstance = \"{}\"\n\n\
          [[interface]]\nname = \"{SENSOR_INTERFACE}\"\nnetns = \"{}\"\nmode = \"auto\"\n\n\
          [flow]\ncapacity = 65536\n\n\
          [alerts]\nstore = \"{}\"\n\n\
          [http]\nlisten = \"{address}\"\n",
+        watchdog::instance(std::process::id()),
         lab.sensor(),
         lab.directory().join("alerts.db").display(),
     )
@@ -223,6 +229,7 @@ pub(super) fn pause(time: Duration, interrupted: &AtomicBool) {
 /// The lab or tcpdump does not come up, or the file cannot be written.
 pub fn record(watched: &mut Watched, file: &Path, length: Duration, interrupted: &AtomicBool) -> Result<(), DemoError> {
     Lab::sweep();
+    let _watchdog = Watchdog::start()?;
     let lab = Lab::build()?;
     let (capture, log) = (lab.directory().join("tap.pcap"), lab.directory().join("tcpdump.log"));
     let path = capture.to_string_lossy().into_owned();

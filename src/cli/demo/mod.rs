@@ -17,6 +17,7 @@ pub mod recorded;
 pub mod screen;
 pub mod services;
 pub mod verdict;
+pub mod watchdog;
 
 use api::{Api, Picture};
 use attackers::ATTACKS;
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use verdict::{Percentiles, Summary, detected};
+use verdict::{Percentiles, Summary, Verdict, detected};
 
 use crate::control::alert::Alert;
 
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// Record the lab's traffic into this file (pcap, zstd) instead of watching it.
     #[arg(long, value_name = "FILE", conflicts_with = "recorded")]
     pub record: Option<PathBuf>,
+    /// Wait for the end of this process, and take down the lab that it left.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub after_death_of: Option<u32>,
     /// Where the summary goes.
     #[arg(long, value_name = "FILE", default_value = "target/demo/summary.json")]
     pub summary: PathBuf,
@@ -52,17 +56,24 @@ pub struct Arguments {
 
 /// Shows the demo; anything but a demo that passed is a failure.
 pub fn run(arguments: &Arguments) -> Result<(), super::Failure> {
-    match demo(arguments)? {
-        true => Ok(()),
-        false => Err(super::Failure::Findings("the demo did not show what it should".into())),
+    if let Some(owner) = arguments.after_death_of {
+        watchdog::wait_for(owner);
+        return Ok(());
+    }
+    let interrupted = || super::Failure::Interrupted("interrupted before the demo had shown everything".into());
+    match demo(arguments) {
+        Ok(Verdict::Passed) => Ok(()),
+        Ok(Verdict::Interrupted) | Err(DemoError::Interrupted) => Err(interrupted()),
+        Ok(Verdict::Failed) => Err(super::Failure::Findings("the demo did not show what it should".into())),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Shows the demo; `true` if every attacker was seen, nobody else was blamed and every frame is accounted for.
+/// Shows the demo and judges it.
 ///
 /// # Errors
 /// The demo could not be shown; nothing of it is left behind.
-pub fn demo(arguments: &Arguments) -> Result<bool, DemoError> {
+pub fn demo(arguments: &Arguments) -> Result<Verdict, DemoError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
@@ -72,7 +83,7 @@ pub fn demo(arguments: &Arguments) -> Result<bool, DemoError> {
     let mut watched = Watched::new();
     if let Some(file) = &arguments.record {
         live::record(&mut watched, file, length.unwrap_or(recorded::RECORD_LENGTH), &interrupted)?;
-        return Ok(true);
+        return Ok(Verdict::Passed);
     }
     let obstacle = if arguments.recorded { Some("as asked for".to_owned()) } else { live::obstacle() };
     match obstacle {
@@ -93,8 +104,9 @@ pub fn demo(arguments: &Arguments) -> Result<bool, DemoError> {
         watched.screen.say("interrupted");
     }
     let summary = watched.summary().ok_or(DemoError::Interrupted)?;
-    watched.finish(&summary, &arguments.summary)?;
-    Ok(summary.passed() && watched.page_fetched)
+    let verdict = Verdict::of(&summary, watched.clients, watched.page_fetched, interrupted.load(Relaxed));
+    watched.finish(&summary, verdict, &arguments.summary)?;
+    Ok(verdict)
 }
 
 /// Why the model cannot be used here; `None` where it can.
@@ -119,11 +131,20 @@ pub struct Watched {
     picture: Option<Picture>,
     alerts: Vec<Alert>,
     page_fetched: bool,
+    /// Requests of the benign clients that were served and that failed, once they have ended.
+    clients: Option<(u64, u64)>,
 }
 
 impl Watched {
     fn new() -> Watched {
-        Watched { screen: Screen::new(), api: None, picture: None, alerts: Vec::new(), page_fetched: false }
+        Watched {
+            screen: Screen::new(),
+            api: None,
+            picture: None,
+            alerts: Vec::new(),
+            page_fetched: false,
+            clients: None,
+        }
     }
 
     /// Looks at the program that listens there from now on; gives the page's address.
@@ -195,9 +216,9 @@ impl Watched {
         Some(summary)
     }
 
-    fn finish(&mut self, summary: &Summary, path: &Path) -> Result<(), DemoError> {
+    fn finish(&mut self, summary: &Summary, verdict: Verdict, path: &Path) -> Result<(), DemoError> {
         let done: Vec<bool> = (0..ATTACKS.len()).map(|attack| detected(attack, &self.alerts)).collect();
-        self.screen.verdict(summary, &done);
+        self.screen.verdict(summary, &done, verdict);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(DemoError::file(folder))?;
         }

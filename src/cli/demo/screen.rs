@@ -3,7 +3,7 @@
 use super::api::Picture;
 use super::attackers::ATTACKS;
 use super::lab::host_of;
-use super::verdict::{Summary, blamed};
+use super::verdict::{Summary, Verdict, blamed};
 use crate::cli::line::{grouped, harmless, reasons};
 use crate::control::alert::Alert;
 use std::fmt::Write as _;
@@ -109,7 +109,7 @@ impl Screen {
     }
 
     /// The closing words.
-    pub fn verdict(&mut self, summary: &Summary, done: &[bool]) {
+    pub fn verdict(&mut self, summary: &Summary, done: &[bool], verdict: Verdict) {
         let mut text = String::from("\n");
         for (attack, done) in ATTACKS.iter().zip(done) {
             let (color, word) = if *done { ("32;1", "seen  ") } else { ("31;1", "MISSED") };
@@ -126,8 +126,12 @@ impl Screen {
         let closed = if summary.loss_equation_closed { "closes" } else { "DOES NOT CLOSE" };
         let drops: u64 = summary.drops.values().sum();
         let _ = writeln!(text, "  {} frames, {drops} dropped: the loss equation {closed}", grouped(summary.packets));
-        let (color, word) = if summary.passed() { ("32;1", "PASSED") } else { ("31;1", "FAILED") };
-        let _ = write!(text, "  {}", self.paint(color, word));
+        let color = match verdict {
+            Verdict::Passed => "32;1",
+            Verdict::Failed => "31;1",
+            Verdict::Interrupted => "33;1",
+        };
+        let _ = write!(text, "  {}", self.paint(color, verdict.word()));
         self.say(&text);
     }
 

@@ -1,7 +1,7 @@
 //! Did the demo show what it claims? One rule for the live lab and for the recorded capture.
 //!
 //! Passed means: every attacker raised an alert of its detector, attributed to it by address; no alert blames anyone else;
-//! the loss equation closed. The summary has exactly the fields that scripts were promised.
+//! the loss equation closed; and those who mean well were served all the while. The summary has exactly the fields that scripts were promised.
 
 use super::attackers::ATTACKS;
 use crate::control::alert::Alert;
@@ -43,6 +43,42 @@ pub struct Percentiles {
     pub p99: u64,
     /// 99.9 %.
     pub p999: u64,
+}
+
+/// How the demo went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It showed what it claims.
+    Passed,
+    /// It did not.
+    Failed,
+    /// It was ended before it could; what it showed until then was right.
+    Interrupted,
+}
+
+/// Of the benign clients' requests one in this many may fail: a flood fills the queue of a server for some seconds.
+const FAILURES_ONE_IN: u64 = 5;
+
+impl Verdict {
+    /// `clients`: requests of the benign clients served and failed, where there were some; `page`: the live page opened.
+    pub fn of(summary: &Summary, clients: Option<(u64, u64)>, page: bool, interrupted: bool) -> Verdict {
+        // A network that no longer works for those who mean well would prove nothing.
+        let served = clients.is_none_or(|(served, failed)| served > 0 && failed * FAILURES_ONE_IN <= served + failed);
+        if summary.passed() && page && served {
+            return Verdict::Passed;
+        }
+        let wrong = summary.false_alerts > 0 || !summary.loss_equation_closed;
+        if interrupted && !wrong { Verdict::Interrupted } else { Verdict::Failed }
+    }
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::Passed => "PASSED",
+            Verdict::Failed => "FAILED",
+            Verdict::Interrupted => "INTERRUPTED",
+        }
+    }
 }
 
 impl Summary {
@@ -170,6 +206,27 @@ mod tests {
         let summary = judged(&all());
         assert!(!Summary { loss_equation_closed: false, ..summary.clone() }.passed());
         assert!(!Summary { packets: 0, ..summary }.passed());
+    }
+
+    #[test]
+    fn clients_that_are_not_served_fail_the_demo() {
+        let summary = judged(&all());
+        let verdict = |clients| Verdict::of(&summary, clients, true, false);
+        assert_eq!(verdict(None), Verdict::Passed, "the recorded capture has no clients to ask");
+        assert_eq!(verdict(Some((100, 3))), Verdict::Passed);
+        assert_eq!(verdict(Some((100, 26))), Verdict::Failed);
+        assert_eq!(verdict(Some((0, 40))), Verdict::Failed);
+        assert_eq!(verdict(Some((0, 0))), Verdict::Failed);
+        assert_eq!(Verdict::of(&summary, None, false, false), Verdict::Failed, "the page did not open");
+    }
+
+    #[test]
+    fn an_interrupted_demo_has_not_failed_unless_what_it_showed_was_wrong() {
+        let early = judged(&all()[..1]);
+        assert_eq!(Verdict::of(&early, None, false, true), Verdict::Interrupted);
+        assert_eq!(Verdict::of(&early, None, false, false), Verdict::Failed);
+        assert_eq!(Verdict::of(&Summary { false_alerts: 1, ..early }, None, false, true), Verdict::Failed);
+        assert_eq!(Verdict::of(&judged(&all()), Some((9, 0)), true, true), Verdict::Passed);
     }
 
     #[test]

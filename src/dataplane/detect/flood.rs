@@ -117,7 +117,7 @@ impl Event {
         };
         let source = key.address(facts.source.address, 0, 14);
         // By other bits than those that the bitmap takes.
-        let group = (source & 0xffff_ffff) * SHARES >> 32;
+        let group = ((source & 0xffff_ffff) * SHARES) >> 32;
         counts.add(cell::SHARE + group as usize, self.count);
         counts.mark(bitmap::SOURCES, source);
         counts.mark(bitmap::PORTS, key.number(u64::from(port)));

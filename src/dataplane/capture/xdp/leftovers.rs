@@ -46,7 +46,7 @@ fn lock(path: &Path) -> io::Result<UnixDatagram> {
 
 /// Removes what dead processes of any instance pinned for interfaces that are gone too. What cannot be removed stays for
 /// the next start; it does no harm but to hold memory.
-pub(super) fn sweep(pin_directory: &Path) {
+pub fn sweep(pin_directory: &Path) {
     for root in folders(pin_directory) {
         let mut swept = false;
         for path in folders(&root).filter(|path| is_ours(path)) {
