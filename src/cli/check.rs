@@ -46,6 +46,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 None => say!("  workers  on every core but the first"),
             }
             say!("  flows    {} per queue", plan.engine.flow.capacity);
+            if let Some(memory) = super::memory::examine(&plan) {
+                say!("  memory   {}", memory.found);
+                if memory.verdict != super::doctor::Verdict::Good {
+                    say!("           too much for this machine: {}", memory.fix);
+                }
+            }
             match &plan.model.manifest {
                 _ if !plan.model.enabled => say!("  model    none, by decision"),
                 Some(manifest) => say!("  model    {}", manifest.display()),

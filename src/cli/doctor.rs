@@ -75,6 +75,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if plan.interfaces.is_empty() {
         findings.push(interfaces_here());
     }
+    findings.extend(super::memory::examine(&plan));
     for interface in &plan.interfaces {
         findings.extend(super::interface::examine(interface));
     }

@@ -9,6 +9,7 @@ pub mod demo;
 mod doctor;
 mod interface;
 mod line;
+mod memory;
 pub mod observe;
 mod out;
 mod replay;

@@ -9,12 +9,13 @@ use crate::dataplane::capture::xdp::{
     Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, QueueAccount, StopHandle,
     SymmetricRss, XdpError,
 };
+use crate::dataplane::detect::WindowEntry;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Queue, QueueSnapshot,
     handover_mesh,
 };
-use crate::exchange::{Full, snapshot_ring, up_ring};
+use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock};
 use crate::sys::affinity;
 use crate::units::{MILLISECOND, QueueId, Timestamp};
@@ -166,6 +167,17 @@ fn handover_bytes(queues: usize) -> usize {
 /// What all handover rings between `queues` queues of one mesh take, bytes.
 pub fn handover_memory(queues: usize) -> usize {
     queues.saturating_mul(queues.saturating_sub(1)).saturating_mul(handover_bytes(queues))
+}
+
+/// Bytes of a flow with its share of the index, as `flow` asserts.
+const FLOW_BYTES: usize = 152;
+
+/// What one queue takes at its start, bytes: tables, ring up, frames. For a warning, not to the byte.
+pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> usize {
+    let frame_bytes = if settings.frame_bytes == 0 { 2048 } else { settings.frame_bytes as usize };
+    let frames = settings.ring_entries as usize * 2 * frame_bytes;
+    let tables = engine.flow.capacity as usize * FLOW_BYTES + engine.windows * size_of::<WindowEntry>();
+    frames + tables + UP_CAPACITY * size_of::<Up>()
 }
 
 /// Opens one queue and builds its engine on the core that will run it, so that UMEM and tables lie near it.
