@@ -10,14 +10,14 @@ use memory::{Bed, Memory, frame, settings};
 use shrike::clock::Clock;
 use shrike::control::store::{self, Store};
 use shrike::control::supervisor::{QueueParts, Settings, SharedPicture, Supervisor};
-use shrike::control::view::{CommandError, System};
+use shrike::control::view::{CommandError, ModelStatus, System};
 use shrike::dataplane::capture::memory::{FakeKernel, Sent};
 use shrike::dataplane::worker::{Queue, Rest, Turn};
 use shrike::metrics::Counter;
 use shrike::sys::poll::PollSet;
 use shrike::units::{QueueId, WorkerId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// A bound on a hang, not a measurement.
@@ -376,4 +376,54 @@ fn what_was_handed_to_a_lost_queue_is_counted_as_lost() {
     let found = status.loss.equations.iter().find(|equation| equation.name == "handover").expect("an equation");
     assert!(found.closed && found.left[0].value > 0, "{found:#?}");
     assert_eq!(found.right[2].value, found.left[0].value, "{found:#?}");
+}
+
+#[test]
+fn a_program_ends_though_a_worker_hangs() {
+    let clock = Clock::new();
+    let (mut kernels, mut parts) = Bed { queues: 2, handover: false, frames: 64 }.open(&clock);
+    let mood = moody(&mut parts, true);
+    let mut program = Program::start(settings(2), parts, &clock);
+    program.pass(&mut kernels);
+    mood.store(HANG, SeqCst);
+    program.until("it is not ready", |picture| !picture.status().ready);
+    drop(kernels);
+    assert!(!program.stop().status().ready);
+    mood.store(0, SeqCst);
+}
+
+#[test]
+fn a_model_is_degraded_while_its_calls_fail_and_no_longer() {
+    let clock = Clock::new();
+    let failing = Arc::new(AtomicBool::new(true));
+    let scorer = || Some(Box::new(memory::Moody(Arc::clone(&failing))) as _);
+    let (mut kernels, parts) = Bed { queues: 1, handover: false, frames: 64 }.open_with(&clock, scorer);
+    let model = ModelStatus {
+        name: "test".into(),
+        version: "1".into(),
+        sha256: String::new(),
+        schema_version: 1,
+        threshold: 0.5,
+        active: true,
+        reason: None,
+        cost_ns: Vec::new(),
+    };
+    let mut program = Program::start(Settings { model: Some(model), ..settings(1) }, parts, &clock);
+    let active = |picture: &SharedPicture| picture.status().model.is_some_and(|model| model.active);
+    let flows = |kernel: &mut FakeKernel, flow: u16| {
+        // The fourth packet of a flow makes its first row due.
+        (0..4).for_each(|_| assert_eq!(kernel.send_ethernet(&frame(flow, false)), Sent::Delivered));
+    };
+    assert!(active(&program.picture));
+    flows(&mut kernels[0], 1);
+    program.until("it fails", |picture| !active(picture));
+    let degraded = program.degraded();
+    assert!(degraded[0].starts_with("model: memory:0: 1 calls of the model have failed (as the test told it to)"));
+    assert!(program.picture.status().ready, "the other detectors work");
+    failing.store(false, SeqCst);
+    flows(&mut kernels[0], 2);
+    program.until("it is well again", active);
+    assert_eq!(program.degraded(), [""; 0]);
+    drop(kernels);
+    program.end();
 }

@@ -22,6 +22,7 @@ pub struct DemoSystem {
     /// A leak of frames and a dead model, for the red states.
     pub broken: AtomicBool,
     pub ready: AtomicBool,
+    pub alive: AtomicBool,
     /// How often it was started anew.
     pub restarts: AtomicU64,
     /// Worker of each queue.
@@ -35,6 +36,7 @@ impl DemoSystem {
             broken: AtomicBool::new(false),
             restarts: AtomicU64::new(0),
             ready: AtomicBool::new(true),
+            alive: AtomicBool::new(true),
             place: Mutex::new(vec![0, 0, 1, 1]),
         }
     }
@@ -302,6 +304,10 @@ impl System for DemoSystem {
             }),
             notes: vec!["queues 2 and 3 share core 2: fewer cores than queues".into()],
         }
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        if self.alive.load(Relaxed) { Ok(()) } else { Err("the supervisor has not come round for 7 s".into()) }
     }
 
     fn workers(&self) -> Vec<WorkerView> {

@@ -6,6 +6,8 @@ use shrike::control::hosts;
 use shrike::control::supervisor::{Capture, QueueParts, Settings};
 use shrike::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, QueueStatus};
 use shrike::dataplane::capture::memory::{FakeKernel, RingSettings, ring};
+use shrike::dataplane::features::FeatureRow;
+use shrike::dataplane::score::{ScoreError, Scorer};
 use shrike::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, QueueSnapshot, RxSettings,
     ScoreSettings, handover_mesh,
@@ -14,6 +16,8 @@ use shrike::exchange::{Full, snapshot_ring, up_ring};
 use shrike::metrics::{COUNTERS, CounterBlock};
 use shrike::units::{QueueId, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The fake kernel as a capture: nothing to re-arm, nothing lost outside the rings.
 pub struct Memory;
@@ -77,9 +81,31 @@ pub struct Bed {
     pub frames: usize,
 }
 
+/// A model whose calls fail when told to.
+pub struct Moody(pub Arc<AtomicBool>);
+
+impl Scorer for Moody {
+    fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+        scores.fill(0.0);
+        match self.0.load(Relaxed) {
+            true => Err(ScoreError { rows: rows.len(), cause: "as the test told it to".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Bed {
     /// The kernels, and what a supervisor takes.
     pub fn open(&self, clock: &Clock) -> (Vec<FakeKernel>, Vec<QueueParts>) {
+        self.open_with(clock, || None)
+    }
+
+    /// As [`Bed::open`], with a model for each queue.
+    pub fn open_with(
+        &self,
+        clock: &Clock,
+        scorer: impl Fn() -> Option<Box<dyn Scorer>>,
+    ) -> (Vec<FakeKernel>, Vec<QueueParts>) {
         let count = self.queues;
         let places = handover_mesh(if self.handover { count } else { 0 }, 1 << 20);
         let places = places.into_iter().chain(std::iter::repeat_with(HandoverPlace::default)).take(count);
@@ -107,7 +133,7 @@ impl Bed {
                     counters,
                     up: up_sender,
                     snapshots: snapshot_sender,
-                    scorer: None,
+                    scorer: scorer(),
                     peers,
                     place: index,
                     inbox: HandoverInbox::new(inbox),

@@ -408,6 +408,11 @@ impl Supervisor {
                 slot.rates.busy,
             ));
         }
+        for slot in &self.slots {
+            let labels = vec![("worker", slot.id().0.to_string())];
+            let up = f64::from(u8::from(slot.pulse.health == Health::Well));
+            metrics.push(gauge("shrike_worker_up", "0 for a worker that hangs or is dead.", labels, up));
+        }
         metrics.extend(self.pipeline.metrics());
         metrics
     }

@@ -362,3 +362,63 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::capture::LinkType;
+    use crate::dataplane::capture::memory::{RingSettings, ring};
+    use crate::dataplane::features::FeatureRow;
+    use crate::dataplane::score::ScoreError;
+    use crate::exchange::{Full, snapshot_ring, up_ring};
+
+    struct Discard;
+
+    impl Scorer for Discard {
+        fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+            scores.fill(0.0);
+            Ok(())
+        }
+    }
+
+    /// A row is scored after its 200 us also where nothing else comes: the worker sleeps no longer than that.
+    #[test]
+    fn a_wait_ends_when_the_oldest_row_is_due() {
+        let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+        let mut settings = EngineSettings::default();
+        (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+        let parts = EngineParts {
+            id: QueueId(0),
+            counters: CounterBlock::in_memory(),
+            up: up_ring(64, Full::Count).0,
+            snapshots: snapshot_ring(Box::<QueueSnapshot>::default()).0,
+            scorer: Some(Box::new(Discard)),
+            peers: Vec::new(),
+            place: 0,
+            inbox: HandoverInbox::new(Vec::new()),
+            secret: [1, 2, 3, 4],
+            clock: Clock::new(),
+        };
+        let mut engine = Engine::new(source, settings, parts);
+        let mut set = PollSet::with_capacity(4);
+        let limit = Duration::from_millis(1);
+        assert_eq!(engine.before_wait(limit, &mut set).limit, limit, "no row waits");
+        // Four packets of a flow make its first row due.
+        let mut frame = [0; 60];
+        frame[12..14].copy_from_slice(&[8, 0]);
+        frame[14..34].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame[34..40].copy_from_slice(&[0x9c, 0x40, 0, 53, 0, 26]);
+        for _ in 0..4 {
+            kernel.send(&frame, 60, None, LinkType::Ethernet);
+        }
+        engine.turn();
+        assert_eq!(engine.core.sinks.batch.len(), 1);
+        let rest = engine.before_wait(limit, &mut set);
+        assert!(rest.limit <= Duration::from_nanos(settings.score.wait_ns), "{rest:?}");
+        while !engine.core.sinks.batch.is_empty() {
+            engine.wait(rest.limit);
+            engine.turn();
+        }
+        assert_eq!(engine.before_wait(limit, &mut set).limit, limit);
+    }
+}

@@ -333,6 +333,38 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
+    /// Whenever the frame comes, before the owner lies down or after: it is up at once. Were a wake lost, this would hang.
+    #[test]
+    fn a_frame_handed_over_wakes_its_owner() {
+        let mut places = handover_mesh(2, 1 << 16).into_iter();
+        let (mut from, to) = (places.next().unwrap(), places.next().unwrap());
+        let mut inbox = HandoverInbox::new(to.inbox);
+        let frames = 2_000_u64;
+        let sending = std::thread::spawn(move || {
+            let sender = from.peers[1].as_mut().unwrap();
+            for number in 0..frames {
+                let frame = FrameView { bytes: &[7; 60], wire_bytes: 60, time: None, link: LinkType::Ethernet };
+                while !sender.send(frame, Timestamp(number), false) {
+                    std::thread::yield_now();
+                }
+                if number % 3 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let (mut set, mut got) = (PollSet::with_capacity(4), 0);
+        while got < frames {
+            set.clear();
+            if inbox.before_wait(&mut set) {
+                set.wait(std::time::Duration::from_secs(600));
+            }
+            inbox.after_wait();
+            got += inbox.receive(BURST_MAX) as u64;
+        }
+        sending.join().unwrap();
+        assert!(!inbox.is_waiting());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
