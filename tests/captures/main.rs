@@ -144,7 +144,8 @@ const EXPLAINED: [(&str, &str); 2] = [
     ("LINKTYPE_IPV6_invalid.pcap", "raw IP is opened by its version, whichever the link type promises"),
 ];
 
-/// Our distinct TCP and UDP 5-tuples against tshark's; where they differ, the rule that says why.
+/// Our distinct 5-tuples (of ICMP the hosts) against tshark's; where they differ, the rule that says why, and the file by
+/// name with what was refused in it.
 fn compare(
     capture: &Capture,
     outcome: &Outcome,
@@ -155,10 +156,11 @@ fn compare(
     let ours: BTreeSet<Conversation> = collected
         .flows
         .iter()
-        .filter(|flow| [6, 17].contains(&flow.key.protocol()))
+        .filter(|flow| [1, 6, 17, 58, 132].contains(&flow.key.protocol()))
         .map(|flow| {
-            let (low, high) = (flow.key.low(), flow.key.high());
-            Conversation::new((low.ip(), low.port), (high.ip(), high.port), flow.key.protocol())
+            let (low, high, protocol) = (flow.key.low(), flow.key.high(), flow.key.protocol());
+            let port = |port| if [1, 58].contains(&protocol) { 0 } else { port };
+            Conversation::new((low.ip(), port(low.port)), (high.ip(), port(high.port)), protocol)
         })
         .collect();
     let extra: Vec<_> = ours.difference(theirs).collect();
@@ -167,6 +169,8 @@ fn compare(
         return Ok("equal");
     }
     let refused: u64 = COUNTERS.iter().filter(|one| one.role() == Role::Drop).map(|one| outcome.count(*one)).sum();
+    let drops: Vec<_> = outcome.drops().into_iter().filter(|(_, count)| *count > 0).collect();
+    eprintln!("{}: {} conversations here, {} in tshark; refused {drops:?}", capture.name, ours.len(), theirs.len());
     if let Some((_, why)) = EXPLAINED.iter().find(|(name, _)| capture.name.ends_with(name)) {
         return Ok(why);
     }
@@ -178,7 +182,6 @@ fn compare(
             "packets refused by a named counter"
         });
     }
-    let drops: Vec<_> = outcome.drops().into_iter().filter(|(_, count)| *count > 0).collect();
     Err(format!(
         "{}: {} here, {} in tshark; only here {:?}; only there {:?}; drops {drops:?}",
         capture.name,

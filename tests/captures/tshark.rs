@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Two endpoints, the smaller first, and TCP (6) or UDP (17).
+/// Two endpoints, the smaller first, and the protocol: TCP (6), UDP (17), SCTP (132), or ICMP (1) and ICMPv6 (58) with
+/// ports 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Conversation((IpAddr, u16), (IpAddr, u16), u8);
 
@@ -40,7 +41,7 @@ pub fn oracle(data: &Path, captures: &[Capture]) -> Option<Oracle> {
         text
     });
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let cache = folder.join(format!("tshark-{name}.tsv"));
+    let cache = folder.join(format!("tshark-{name}-2.tsv"));
     if let Ok(text) = std::fs::read_to_string(&cache) {
         return Some(parse(&text));
     }
@@ -85,7 +86,8 @@ fn ask(joined: &Path, chunk: &[&Capture]) -> String {
     command.arg("-n").arg("-r").arg(joined).args(["-T", "fields", "-E", "occurrence=f"]);
     // Fragments are not joined: later ones have no ports there and find their flow here.
     command.args(["-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]);
-    let fields = "frame.protocols ip.src ip.dst ipv6.src ipv6.dst tcp.srcport tcp.dstport udp.srcport udp.dstport";
+    let fields = "frame.protocols ip.src ip.dst ipv6.src ipv6.dst tcp.srcport tcp.dstport udp.srcport udp.dstport \
+                  sctp.srcport sctp.dstport";
     for field in fields.split(' ') {
         command.args(["-e", field]);
     }
@@ -120,12 +122,11 @@ fn ask(joined: &Path, chunk: &[&Capture]) -> String {
 /// Layers that carry the outermost IP header and that the decoder opens.
 const OPENED: [&str; 9] = ["eth", "ethertype", "vlan", "ieee8021ad", "sll", "sll2", "null", "raw", "loop"];
 
-/// The outermost TCP or UDP 5-tuple of a line; what is inside tunnels and ICMP errors is counted by its outer flow.
+/// The outermost 5-tuple of a line; what is inside tunnels and ICMP errors is counted by its outer flow.
 fn conversation(line: &str) -> Option<Conversation> {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [protocols, v4_from, v4_to, v6_from, v6_to, tcp_from, tcp_to, udp_from, udp_to] = fields[..] else {
-        return None;
-    };
+    let [protocols, v4_from, v4_to, v6_from, v6_to, ref ports @ ..] = fields[..] else { return None };
+    let [tcp_from, tcp_to, udp_from, udp_to, sctp_from, sctp_to] = ports[..] else { return None };
     let mut layers = protocols.split(':').skip_while(|layer| OPENED.contains(layer));
     let (from, to) = match layers.next()? {
         "ip" => (v4_from, v4_to),
@@ -135,6 +136,9 @@ fn conversation(line: &str) -> Option<Conversation> {
     let (from_port, to_port, protocol) = match layers.find(|layer| !layer.starts_with("ipv6."))? {
         "tcp" => (tcp_from, tcp_to, 6),
         "udp" => (udp_from, udp_to, 17),
+        "sctp" => (sctp_from, sctp_to, 132),
+        "icmp" => ("0", "0", 1),
+        "icmpv6" => ("0", "0", 58),
         _ => return None,
     };
     let endpoint = |address: &str, port: &str| Some((address.parse().ok()?, port.parse().ok()?));
