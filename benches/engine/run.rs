@@ -21,6 +21,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+/// Set: a run says [`WARM`] when it is warm, and goes on with a line on standard input.
+pub const WAIT: &str = "SHRIKE_BENCH_WAIT";
+/// See [`WAIT`].
+pub const WARM: &str = "warm";
+
 /// Which scorer a run has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scoring {
@@ -161,6 +166,10 @@ fn drive<S: Source>(
     pass(&mut engine, &mut receiver, warm);
     snapshot_receiver.drain(|_| ());
     wanted.store(true, Relaxed);
+    if std::env::var_os(WAIT).is_some() {
+        println!("{WARM}");
+        std::io::stdin().read_line(&mut String::new()).context("wait to be counted")?;
+    }
     let before = Counts::read(&cells);
     let begin = Instant::now();
     let done = measured(&mut engine, &mut receiver, packets);

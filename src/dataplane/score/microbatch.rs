@@ -5,68 +5,71 @@ use super::{BATCH_MAX, ScoreError, Scorer};
 use crate::dataplane::features::{COUNT, FeatureRow};
 use crate::units::Timestamp;
 
-/// Rows that can wait. One turn of a queue makes at most a burst (256) and an expiry budget (64) of them due, on top of
+/// Rows that can wait. One turn of a queue makes at most a burst (256) and an expiry budget (512) of them due, on top of
 /// what already waits for company (below [`BATCH_MAX`]): all that fits, so rows are shed only when calls fail to keep
-/// up over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 512 rows of
-/// 128 bytes are 64 KiB a queue.
-pub const BACKLOG_MAX: usize = 1280;
+/// up over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 1280 rows of
+/// 128 bytes are 160 KiB a queue. A multiple of [`BATCH_MAX`], so that full batches never meet the end of the ring.
+pub const BACKLOG_MAX: usize = 10 * BATCH_MAX;
 
 /// Rows that wait for the next calls, with what is needed to act on their scores. First in, first out.
-pub struct Microbatch<T: Copy> {
+///
+/// A ring whose rows never move: a call gets them where they were written, and one that meets the end of the ring is
+/// shorter.
+pub struct Microbatch<T> {
     rows: Vec<FeatureRow>,
-    tags: Vec<T>,
-    times: Vec<Timestamp>,
-    /// Rows at the front that are scored already.
-    done: usize,
+    /// What belongs to the row in the same place, and when it was pushed.
+    tags: Vec<(T, Timestamp)>,
+    /// Place of the oldest row.
+    head: usize,
+    waiting: usize,
     scores: [f32; BATCH_MAX],
 }
 
-impl<T: Copy> Microbatch<T> {
+impl<T: Copy + Default> Microbatch<T> {
     /// Room for [`BACKLOG_MAX`] rows, taken here.
     pub fn new() -> Microbatch<T> {
         Microbatch {
-            rows: Vec::with_capacity(BACKLOG_MAX),
-            tags: Vec::with_capacity(BACKLOG_MAX),
-            times: Vec::with_capacity(BACKLOG_MAX),
-            done: 0,
+            rows: vec![[0.0; COUNT]; BACKLOG_MAX],
+            tags: vec![Default::default(); BACKLOG_MAX],
+            head: 0,
+            waiting: 0,
             scores: [0.0; BATCH_MAX],
         }
     }
 
-    /// Adds a row written in place by `write`; `false` when the backlog is full (shed it, and count).
+    /// Adds a row written in place by `write`, which must set all of it; `false` when the backlog is full (shed it, and
+    /// count).
     #[inline]
     pub fn push(&mut self, tag: T, now: Timestamp, write: impl FnOnce(&mut FeatureRow)) -> bool {
-        if self.rows.len() >= BACKLOG_MAX {
-            if self.done == 0 {
-                return false;
-            }
-            self.close_gap();
+        if self.waiting == BACKLOG_MAX {
+            return false;
         }
-        self.rows.push([0.0; COUNT]);
-        if let Some(row) = self.rows.last_mut() {
-            write(row);
-        }
-        self.tags.push(tag);
-        self.times.push(now);
+        let place = self.head + self.waiting;
+        let place = if place < BACKLOG_MAX { place } else { place - BACKLOG_MAX };
+        let (Some(row), Some(slot)) = (self.rows.get_mut(place), self.tags.get_mut(place)) else { return false };
+        write(row);
+        *slot = (tag, now);
+        self.waiting += 1;
         true
     }
 
     /// Rows waiting.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.rows.len() - self.done
+        self.waiting
     }
 
     /// No row waiting?
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.waiting == 0
     }
 
     /// When the oldest waiting row was pushed; the end of time while none waits.
     #[inline(always)]
     pub fn oldest(&self) -> Timestamp {
-        self.times.get(self.done).copied().unwrap_or(Timestamp(u64::MAX))
+        let oldest = self.tags.get(self.head).filter(|_| self.waiting > 0);
+        oldest.map_or(Timestamp(u64::MAX), |(_, pushed)| *pushed)
     }
 
     /// Scores the oldest rows, at most `call_max` (B_max of the model's placement), in one call and hands (tag, row,
@@ -80,33 +83,24 @@ impl<T: Copy> Microbatch<T> {
         call_max: usize,
         mut each: impl FnMut(T, &FeatureRow, f32),
     ) -> Result<usize, ScoreError> {
-        let count = self.len().min(call_max.clamp(1, BATCH_MAX));
-        let end = self.done + count;
-        let parts = (self.rows.get(self.done..end), self.tags.get(self.done..end), self.scores.get_mut(..count));
+        let count = self.waiting.min(call_max.clamp(1, BATCH_MAX)).min(BACKLOG_MAX - self.head);
+        let end = self.head + count;
+        let parts = (self.rows.get(self.head..end), self.tags.get(self.head..end), self.scores.get_mut(..count));
         let (Some(rows), Some(tags), Some(scores)) = parts else { return Ok(0) };
         let outcome = if count > 0 { scorer.score(rows, scores) } else { Ok(()) };
         if outcome.is_ok() {
-            for ((tag, row), score) in tags.iter().zip(rows).zip(scores) {
+            for (((tag, _), row), score) in tags.iter().zip(rows).zip(scores) {
                 each(*tag, row, *score);
             }
         }
-        self.done = end;
-        if self.is_empty() {
-            self.close_gap();
-        }
+        self.waiting -= count;
+        // An empty ring begins anew, so that small batches find the same lines in the cache.
+        self.head = if end == BACKLOG_MAX || self.waiting == 0 { 0 } else { end };
         outcome.map(|()| count)
-    }
-
-    /// Forgets what is scored; what waits moves to the front.
-    fn close_gap(&mut self) {
-        self.rows.drain(..self.done);
-        self.tags.drain(..self.done);
-        self.times.drain(..self.done);
-        self.done = 0;
     }
 }
 
-impl<T: Copy> Default for Microbatch<T> {
+impl<T: Copy + Default> Default for Microbatch<T> {
     fn default() -> Microbatch<T> {
         Microbatch::new()
     }
@@ -180,7 +174,8 @@ mod tests {
             let calls = round % 3;
             for _ in 0..calls {
                 let call_max = round * 31 % 128 + 1;
-                let expected = model.len().min(call_max);
+                // Fewer where the ring ends.
+                let expected = model.len().min(call_max).min(BACKLOG_MAX - batch.head);
                 let count = batch
                     .flush(&mut scorer, call_max, |tag, _, score| {
                         assert_eq!(Some(tag), model.pop_front());

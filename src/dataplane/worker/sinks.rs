@@ -13,7 +13,7 @@ use crate::metrics::{Counter, CounterBlock};
 use crate::units::Timestamp;
 
 /// What is needed to act on a score when it comes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct RowTag {
     /// The flow, if it still lives then.
     pub index: Option<FlowIndex>,
