@@ -76,7 +76,7 @@ pub struct Outcome {
     pub counters: [u64; COUNTERS.len()],
     /// Alerts by detector.
     pub alerts: BTreeMap<Detector, u64>,
-    /// Wall time, seconds.
+    /// Wall time from the first read on, seconds; opening files and building tables and model sessions come before.
     pub seconds: f64,
     /// Latency by stage.
     pub latency: StageTotals,
@@ -143,26 +143,27 @@ pub fn replay(settings: &Settings<'_>, sink: &mut dyn Sink) -> anyhow::Result<Ou
 /// As [`replay`].
 pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sink) -> anyhow::Result<Outcome> {
     let clock = Clock::new();
-    let begin = clock.now();
     let workers = settings.workers.max(1);
     let mut lanes = Vec::new();
     let mut engines: Vec<Box<dyn Queue>> = Vec::new();
     let report = reader.report();
-    let mut splitter = None;
+    let mut splitting = None;
     if workers == 1 {
         let source = PcapSource::new(reader, settings.speed);
         engines.push(engine(settings, source, &mut lanes, &clock)?);
     } else {
         let (split, sources) = split(reader, workers, settings.speed, router(workers, settings));
-        splitter = Some(
-            std::thread::Builder::new()
-                .name("reader".into())
-                .spawn(move || split.run())
-                .context("start the reading thread")?,
-        );
+        splitting = Some(split);
         for source in sources {
             engines.push(engine(settings, source, &mut lanes, &clock)?);
         }
+    }
+    // From here on: tables and the model's sessions take their time before the first packet, whatever the capture.
+    let begin = clock.now();
+    let mut splitter = None;
+    if let Some(split) = splitting {
+        let reading = std::thread::Builder::new().name("reader".into()).spawn(move || split.run());
+        splitter = Some(reading.context("start the reading thread")?);
     }
     let mut handles = Vec::new();
     for (index, engine) in engines.into_iter().enumerate() {
