@@ -47,9 +47,22 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     browser.until("document.querySelectorAll('#latency svg path').length >= 7");
 
     // A new alert arrives by itself.
-    let newest = "document.querySelector('#alert-list > li').dataset.key";
+    let newest = "document.querySelector('#alert-list > li').dataset.sequence";
     add(1_500..1_501);
     browser.until(&format!("{newest} === '1501'"));
+    // A repeat comes to the row of its alert, on top, and what was told before is there on demand.
+    let times = "document.querySelector('#alert-list > li .times').textContent";
+    let mut again = alert(1_501 - 1, system.now());
+    again.occurrences = 1_000;
+    store.append(vec![again]);
+    assert!(store.flush(Duration::from_secs(120)));
+    browser.until(&format!("{newest} === '1502' && {times} === '×1\u{202f}000'"));
+    assert_eq!(browser.evaluate(alerts), 100, "no row of its own");
+    browser.evaluate("document.querySelector('#alert-list summary').click()");
+    browser.until("document.querySelector('#alert-list .repeats > summary')");
+    browser.evaluate("document.querySelector('#alert-list .repeats > summary').click()");
+    browser.until("document.querySelectorAll('#alert-list .repeats li .times').length === 1");
+    browser.evaluate("document.querySelector('#alert-list summary').click()");
     // The capture goes on: rates and charts appear.
     system.advance();
     browser.until("document.querySelector('#tile-packets .value').textContent.endsWith('/s')");
@@ -95,7 +108,7 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     let settings = Settings { listen: address, ..Settings::default() };
     let _server = serve(settings, store.clone(), system.clone()).unwrap();
     browser.until("document.getElementById('link').textContent.includes('live')");
-    browser.until(&format!("{alerts} === 100 && {newest} === '1501'"));
+    browser.until(&format!("{alerts} === 100 && {newest} === '1502'"));
     add(1_501..1_502);
-    browser.until(&format!("{newest} === '1502'"));
+    browser.until(&format!("{newest} === '1503'"));
 }

@@ -4,7 +4,7 @@
 import { ladders, sparkline, stacked } from "/charts.js";
 
 const KEEP = 300;        // samples of history, one a second
-const ALERTS_KEPT = 3000; // newest alerts held
+const ALERTS_KEPT = 3000; // alerts held, each with its newest repeat
 const ROWS = 100;        // rows shown before "Show older"
 const TICK = 1000;
 
@@ -124,6 +124,38 @@ function remember(list, value) {
   if (list.length > KEEP) list.shift();
 }
 
+// What the server remembers, so that a page that opens now shows what was before.
+async function preload() {
+  const { items } = await ask("/v1/history");
+  if (!items.length) return;
+  const base = performance.now(), end = items.at(-1).time;
+  const names = new Set(items.flatMap((sample) => Object.keys(sample.queues)));
+  items.forEach((sample, index) => {
+    const last = items[index - 1];
+    if (!last || sample.time <= last.time || sample.packets < last.packets) return;
+    const rate = (key) => (sample[key] - last[key]) / ((sample.time - last.time) / 1e9);
+    remember(history.times, base - (end - sample.time) / 1e6);
+    remember(history.packets, rate("packets"));
+    remember(history.bits, rate("bytes") * 8);
+    remember(history.drops, rate("drops"));
+    remember(history.flows, sample.flows_active);
+    remember(history.alerts, rate("alerts"));
+    for (const name of names) {
+      if (!history.queues.has(name)) history.queues.set(name, []);
+      remember(history.queues.get(name), sample.queues[name] ?? 0);
+    }
+  });
+  const last = items.at(-1);
+  before = { at: last.time / 1e9, packets: last.packets, bytes: last.bytes, drops: last.drops, alerts: last.alerts, causes: null };
+  if (history.times.length) showRates(history.packets.at(-1), history.bits.at(-1), history.drops.at(-1));
+}
+
+function showRates(packets, bits, drops) {
+  value("tile-packets", short(packets), "/s");
+  value("tile-bits", short(bits), "bit/s");
+  value("tile-drops", short(drops), "/s");
+}
+
 function dropped(status) {
   return status.totals.drops.reduce((sum, drop) => sum + drop.value, 0);
 }
@@ -149,7 +181,7 @@ function rates(status) {
     bits: ((now.bytes - last.bytes) * 8) / span,
     drops: (now.drops - last.drops) / span,
     alerts: (now.alerts - last.alerts) / span,
-    causes: new Map([...now.causes].map(([name, count]) => [name, (count - (last.causes.get(name) ?? 0)) / span])),
+    causes: last.causes === null ? new Map() : new Map([...now.causes].map(([name, count]) => [name, (count - (last.causes.get(name) ?? 0)) / span])),
   };
 }
 
@@ -174,9 +206,7 @@ function showStatus(status, workers) {
     remember(history.drops, rate.drops);
     remember(history.flows, status.totals.flows_active);
     remember(history.alerts, rate.alerts);
-    value("tile-packets", short(rate.packets), "/s");
-    value("tile-bits", short(rate.bits), "bit/s");
-    value("tile-drops", short(rate.drops), "/s");
+    showRates(rate.packets, rate.bits, rate.drops);
     const seen = new Map(workers.flatMap((worker) => worker.queues.map((queue) => [queue.name, queue.packets_per_second])));
     for (const name of new Set([...seen.keys(), ...history.queues.keys()])) {
       if (!history.queues.has(name)) history.queues.set(name, history.times.slice(1).map(() => 0));
@@ -444,7 +474,10 @@ function banner(status) {
 
 // ---------------------------------------------------------------- alerts
 
-const alerts = []; // newest first
+// One for each alert: its newest row, which has the count. By newest activity first.
+const alerts = [];
+const byId = new Map();
+let loaded = false;
 const seen = new Set();
 const shown = new Set([1, 2, 3, 4]);
 let limit = ROWS, held = false, detectorFilter = "", pending = [], due = false;
@@ -473,9 +506,14 @@ function take() {
   const fresh = pending;
   pending = [];
   if (fresh.length) {
-    fresh.sort((a, b) => b.sequence - a.sequence);
-    alerts.unshift(...fresh);
-    for (const old of alerts.splice(ALERTS_KEPT)) seen.delete(old.sequence);
+    for (const alert of fresh) {
+      const known = byId.get(alert.id);
+      if (known && known.sequence > alert.sequence) continue;
+      if (known) seen.delete(known.sequence);
+      byId.set(alert.id, alert);
+    }
+    alerts.splice(0, alerts.length, ...[...byId.values()].sort((a, b) => b.sequence - a.sequence));
+    for (const old of alerts.splice(ALERTS_KEPT)) { seen.delete(old.sequence); byId.delete(old.id); }
     const options = $("detector"), known = [...options.options].map((option) => option.value);
     for (const name of new Set(fresh.map((alert) => alert.detector))) {
       if (!known.includes(name)) { const option = make("option", "", words(name)); option.value = name; options.append(option); }
@@ -493,11 +531,12 @@ function showAlerts(fresh = new Set()) {
     passing++;
     if (visible.length < limit) visible.push(alert);
   }
-  rows($("alert-list"), visible, (alert) => String(alert.sequence), (alert) => createAlert(alert, fresh.has(alert.sequence)), () => {});
+  rows($("alert-list"), visible, (alert) => alert.id, () => createAlert(), (row, alert) => updateAlert(row, alert, fresh.has(alert.sequence)));
   $("more").hidden = passing <= visible.length;
   set($("more"), `Show older (${whole(passing - visible.length)} more here)`);
   $("alert-empty").hidden = visible.length > 0;
-  set($("alert-empty-text"), alerts.length ? "None of the alerts here passes the filter." : "Nothing has crossed a threshold. New alerts appear here by themselves.");
+  set($("alert-empty-title"), loaded ? "No alerts" : "Alerts");
+  set($("alert-empty-text"), alerts.length ? "None of the alerts here passes the filter." : loaded ? "Nothing has crossed a threshold. New alerts appear here by themselves." : "Asking for them …");
 }
 
 function clock(alert) {
@@ -522,28 +561,58 @@ function who(alert) {
   return element;
 }
 
-function createAlert(alert, fresh) {
+function createAlert() {
+  const details = make("details", "", make("summary"));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.childElementCount === 1) details.append(why(byId.get(details.parentElement.dataset.key)));
+  });
+  return make("li", "alert", details);
+}
+
+// A repeat takes the row of its alert, which stays open if it is.
+function updateAlert(row, alert, fresh) {
+  if (row.dataset.sequence === String(alert.sequence)) return;
+  row.dataset.sequence = alert.sequence;
+  row.classList.toggle("fresh", fresh);
   const severity = Math.max(1, Math.min(4, alert.severity));
   const kind = make("span", "kind", make("b", "", words(alert.detector)), ` ${words(alert.kind)}`);
   const what = make("span", "what", alert.summary);
   what.title = alert.summary;
-  const summary = make("summary", "", clock(alert), make("span", `sev s${severity}`, SEVERITY[severity]), kind, who(alert), what, make("span", "times", alert.occurrences > 1 ? `×${whole(alert.occurrences)}` : ""));
-  const details = make("details", "", summary);
-  details.addEventListener("toggle", () => {
-    if (details.open && details.childElementCount === 1) details.append(why(alert));
-  });
-  return make("li", fresh ? "alert fresh" : "alert", details);
+  const details = row.firstChild, focused = document.activeElement === details.firstChild;
+  const parts = [clock(alert), make("span", `sev s${severity}`, SEVERITY[severity]), kind, who(alert), what, make("span", "times", alert.occurrences > 1 ? `×${whole(alert.occurrences)}` : "")];
+  details.firstChild.replaceChildren(...parts);
+  if (details.childElementCount > 1) details.lastChild.replaceWith(why(alert));
+  if (focused) details.firstChild.focus();
 }
+
+// The rows of an alert that were told before its newest one, fetched when somebody wants them.
+function repeats(alert) {
+  const list = make("ol", "", make("li", "", "Asking …"));
+  const details = make("details", "repeats", make("summary", "", "Told before"), list);
+  details.addEventListener("toggle", async () => {
+    if (!details.open) return;
+    try {
+      const { history: told } = await ask(`/v1/alerts/${encodeURIComponent(alert.id)}`);
+      const earlier = told.filter((one) => one.sequence < alert.sequence).reverse();
+      list.replaceChildren(...earlier.map((one) => make("li", "", clock(one), make("span", "times", `×${whole(one.occurrences)}`), make("span", "", one.summary))));
+    } catch (error) {
+      list.replaceChildren(make("li", "", `Not to be had: ${error.message}`));
+    }
+  });
+  return details;
+}
+
+const SIGNS = { ">": "> ", ">=": "≥ ", "<=": "≤ " };
 
 // Why: every term with its value against its threshold, on one logarithmic scale up to the larger of the two.
 function why(alert) {
   const body = make("tbody");
   for (const term of alert.terms ?? []) {
-    const row = make("tr", "", make("td", "", words(term.name)), make("td", "n", exact(term.value ?? NaN)), make("td", "bar"), make("td", "n", term.threshold == null ? "–" : exact(term.threshold)), make("td", "n", term.usual == null ? "–" : exact(term.usual)));
+    const row = make("tr", "", make("td", "", words(term.name)), make("td", "n", (term.at_least ? "≥ " : term.error == null ? "" : "≈ ") + exact(term.value ?? NaN)), make("td", "bar"), make("td", "n", term.threshold == null ? "–" : `${SIGNS[term.relation] ?? ""}${exact(term.threshold)}`), make("td", "n", term.usual == null ? "–" : exact(term.usual)));
     if (term.threshold != null && term.value != null) {
       const most = Math.max(Math.abs(term.value), Math.abs(term.threshold), Math.abs(term.usual ?? 0)) || 1;
       const at = (number) => Math.log1p((Math.abs(number) / most) * 999) / Math.log1p(999);
-      const bar = gauge(at(term.value), term.value >= term.threshold ? "" : "below");
+      const bar = gauge(at(term.value), term.relation === "<=" || term.value >= term.threshold ? "" : "below");
       const mark = make("u");
       mark.style.left = `calc(${at(term.threshold) * 100}% - 2px)`;
       bar.append(mark);
@@ -573,7 +642,8 @@ function why(alert) {
   link.href = `/v1/alerts/${encodeURIComponent(alert.id)}`;
   fact("Alert", link);
   const table = make("table", "", make("thead", "", head), body);
-  return make("div", "why", make("p", "full", alert.summary), make("div", "table", table), facts);
+  const parts = [make("p", "full", alert.summary), make("div", "table", table), facts];
+  return make("div", "why", ...parts, ...(alert.occurrences > 1 ? [repeats(alert)] : []));
 }
 
 $("filters").addEventListener("click", (event) => {
@@ -601,6 +671,8 @@ function holdText() {
 function restarted() {
   before = null;
   alerts.length = 0;
+  byId.clear();
+  loaded = false;
   pending = [];
   seen.clear();
   live = false;
@@ -615,9 +687,10 @@ async function follow() {
   const me = ++follower; // Only the latest may go on: a restart may begin one while another waits.
   const again = () => setTimeout(() => { if (me === follower) follow(); }, 2000);
   try {
-    const page = await ask("/v1/alerts?newest=500");
+    const page = await ask("/v1/alerts?newest=500&grouped=true");
     if (me !== follower) return;
     page.items.forEach(arrived);
+    loaded = true;
     take();
     live = true;
     const stream = new EventSource(`/v1/alerts/stream?after=${encodeURIComponent(page.next)}`);
@@ -673,5 +746,5 @@ async function tick() {
 
 addEventListener("resize", () => { turn = 0; });
 $("core").addEventListener("change", () => { turn = 0; });
-tick();
+preload().catch(() => { /* an older server keeps no history: the charts fill as time passes */ }).finally(tick);
 follow();

@@ -44,6 +44,17 @@ pub(super) fn compact(alert: &Alert, colour: bool) -> String {
     line
 }
 
+/// A repeat of an alert that stands above: its time, count and sentence, set in under it.
+pub(super) fn repeat(alert: &Alert, colour: bool) -> String {
+    let paint = |code: &str, text: String| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text };
+    format!(
+        "{}      {}  {}",
+        paint("2", clock(alert.evidence.time)),
+        paint("35", format!("x{:<7}", alert.occurrences)),
+        paint("2", harmless(&alert.evidence.summary))
+    )
+}
+
 /// Most features that a line names beside what met a threshold.
 const ODD_FEATURES: usize = 2;
 

@@ -5,11 +5,12 @@
 
 use super::Failure;
 use super::client::{Client, ClientError};
-use super::line::{compact, harmless};
+use super::line::{compact, harmless, repeat};
 use crate::control::alert::Alert;
 use crate::control::export::EveWriter;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -155,10 +156,13 @@ async fn observe(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Resu
     let mut place = if since.is_empty() { Place::Newest } else { Place::Oldest };
     let mut pause = PAUSE.0;
     let mut told = false;
+    let mut told_of = HashSet::new();
+    // People want each alert once; programs every row.
+    let grouped = if matches!(args.output, Format::Compact) { "&grouped=true" } else { "" };
     loop {
         let wait = if args.follow { WAIT.as_secs() } else { 0 };
         let path = match &place {
-            Place::Newest => format!("/v1/alerts?newest={LAST}{filter}"),
+            Place::Newest => format!("/v1/alerts?newest={LAST}{grouped}{filter}"),
             Place::Oldest => format!("/v1/alerts?limit={PAGE}{filter}{since}"),
             Place::After(cursor) => format!("/v1/alerts?limit={PAGE}&wait={wait}&after={cursor}{filter}{since}"),
         };
@@ -189,7 +193,7 @@ async fn observe(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Resu
         };
         (pause, told) = (PAUSE.0, false);
         for item in &page.items {
-            if let Some(line) = line(item.get(), args, colour) {
+            if let Some(line) = line(item.get(), args, colour, &mut told_of) {
                 writeln!(out, "{line}")?;
             }
         }
@@ -214,8 +218,11 @@ fn filter(args: &ObserveArgs) -> String {
     filter
 }
 
-/// One alert as asked for; `None` if it is not to be shown.
-fn line(json: &str, args: &ObserveArgs, colour: bool) -> Option<String> {
+/// Alerts remembered as told; beyond that they are forgotten, and a repeat is told in full again.
+const TOLD_MAX: usize = 1 << 16;
+
+/// One alert as asked for, short if it repeats one of `told`; `None` if it is not to be shown.
+fn line(json: &str, args: &ObserveArgs, colour: bool, told: &mut HashSet<String>) -> Option<String> {
     let Ok(alert) = serde_json::from_str::<Alert>(json) else {
         // Of a newer sensor, perhaps: shown as it is rather than not at all.
         return Some(harmless(json));
@@ -224,7 +231,14 @@ fn line(json: &str, args: &ObserveArgs, colour: bool) -> Option<String> {
         return None;
     }
     Some(match args.output {
-        Format::Compact => compact(&alert, colour),
+        Format::Compact if told.contains(&alert.id) => repeat(&alert, colour),
+        Format::Compact => {
+            if told.len() >= TOLD_MAX {
+                told.clear();
+            }
+            told.insert(alert.id.clone());
+            compact(&alert, colour)
+        }
         Format::Json => json.to_owned(),
         Format::Eve => eve_line(&alert)?,
     })

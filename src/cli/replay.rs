@@ -150,7 +150,12 @@ impl Output {
 impl Sink for Output {
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
         if let Some(colour) = self.alerts {
-            self.progress.suspend(|| say!("{}", line::compact(alert, colour)));
+            self.progress.suspend(|| {
+                say!(
+                    "{}",
+                    if alert.occurrences == 1 { line::compact(alert, colour) } else { line::repeat(alert, colour) }
+                )
+            });
         }
         match &mut self.eve {
             Some(eve) => eve.alert(alert),

@@ -133,6 +133,43 @@ fn pages_filter_by_severity_detector_and_time_and_can_begin_at_the_newest() {
 }
 
 #[test]
+fn the_routes_are_listed_where_a_missing_one_says_so() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let missing = client.get("/v1/nothing");
+    assert_eq!(missing.status, 404);
+    assert!(missing.json()["detail"].as_str().unwrap().contains("GET /v1 "), "{}", missing.text());
+    let listed = client.get("/v1").json();
+    let routes = listed["routes"].as_array().unwrap();
+    assert!(routes.len() > 15);
+    for route in routes.iter().filter(|route| route["methods"].as_str().unwrap().starts_with("GET")) {
+        let path = route["path"].as_str().unwrap();
+        // A stream does not end, and a star stands for what is not here.
+        if !path.contains('*') && !path.ends_with("stream") {
+            assert_eq!(client.get(path).status, 200, "{path}");
+        }
+    }
+}
+
+/// A page that opens now shows what was before.
+#[test]
+fn the_last_minutes_are_kept_by_the_second() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let mut samples = Vec::new();
+    while samples.len() < 2 {
+        bed.system.advance();
+        let answer = client.get("/v1/history").json();
+        assert_eq!(answer["every_seconds"], 1);
+        samples = answer["items"].as_array().unwrap().clone();
+    }
+    let packets: Vec<_> = samples.iter().map(|sample| sample["packets"].as_u64().unwrap()).collect();
+    assert!(packets.is_sorted() && packets[0] < packets[1], "{samples:?}");
+    assert!(samples[1]["time"].as_u64() > samples[0]["time"].as_u64());
+    assert!(!samples[1]["queues"].as_object().unwrap().is_empty());
+}
+
+#[test]
 fn one_alert_is_found_with_its_repeats() {
     let bed = Bed::new();
     let mut first = alert(3, Timestamp(SECOND));
@@ -189,6 +226,40 @@ fn a_cursor_below_retention_or_of_another_store_is_410() {
     is_problem(&client.get("/v1/alerts?after=AAAAAAAAAAAAAAAAAAAAAA"), 410, "cursor-expired");
     is_problem(&client.get("/v1/alerts?after=AAAA"), 400, "bad-cursor");
     assert_eq!(client.get("/v1/alerts").json()["items"].as_array().unwrap().len(), 10);
+}
+
+/// RFC 9112 section 3.2: Host is asked of HTTP/1.1.
+#[test]
+fn an_old_client_needs_no_host() {
+    let bed = Bed::new();
+    for (head, status) in [
+        ("GET /v1/status HTTP/1.0\r\n\r\n", 200),
+        ("GET /v1/status HTTP/1.1\r\n\r\n", 400),
+        ("GET /v1/status HTTP/1.0\r\nhost: evil.example\r\n\r\n", 421),
+        ("POST /v1/workers HTTP/1.0\r\norigin: http://evil.example\r\ncontent-length: 0\r\n\r\n", 403),
+    ] {
+        let mut client = bed.client();
+        client.raw(head.as_bytes());
+        assert_eq!(client.read(false).expect("an answer").status, status, "{head:?}");
+    }
+}
+
+/// A client whose filter lets nothing through still learns its place, and resumes near the end.
+#[test]
+fn a_stream_names_its_place_while_nothing_passes_the_filter() {
+    let bed = Bed::new();
+    let mut events = Events::open(bed.address(), "/v1/alerts/stream?severity=1&detector=model", &[]);
+    events.next().expect("the stream is open");
+    bed.add_and_wait(0..20);
+    let named = loop {
+        let event = events.next().expect("the stream goes on");
+        assert!(event.name.is_empty() && event.data.is_empty(), "{event:?}");
+        if !event.id.is_empty() {
+            break event.id;
+        }
+    };
+    let page = bed.client().get(&format!("/v1/alerts?after={named}")).json();
+    assert!(page["items"].as_array().unwrap().len() < 20, "{page}");
 }
 
 #[test]
@@ -256,7 +327,7 @@ fn a_reader_that_falls_behind_is_told_and_still_gets_everything() {
 fn every_error_is_a_problem_with_its_status() {
     let bed = Bed::new();
     let mut client = bed.client();
-    for path in ["/nope", "/v1", "//v1/alerts", "/v1/alerts/", "/%2e%2e/etc/passwd", "/V1/alerts", "/problems/none"] {
+    for path in ["/nope", "/v2", "//v1/alerts", "/v1/alerts/", "/%2e%2e/etc/passwd", "/V1/alerts", "/problems/none"] {
         is_problem(&client.get(path), 404, "not-found");
     }
     for (method, path, allow) in [

@@ -50,6 +50,11 @@ impl Screen {
     /// An alert that stays, with its evidence.
     pub fn alert(&mut self, alert: &Alert) {
         let evidence = &alert.evidence;
+        if alert.occurrences > 1 {
+            // The alert itself stands above.
+            let count = self.paint("35", &format!("x{}", grouped(alert.occurrences)));
+            return self.say(&format!("       {count}  {}", self.paint("2", &harmless(&evidence.summary))));
+        }
         let (mark, color) = if blamed(alert).is_some() { ("ALERT", "31;1") } else { ("FALSE ALERT", "33;1") };
         let who = |address: Option<IpAddr>| address.map_or("-".to_owned(), named);
         let mut text = format!(
@@ -60,9 +65,6 @@ impl Screen {
             who(evidence.source),
             who(evidence.target),
         );
-        if alert.occurrences > 1 {
-            let _ = write!(text, "  {}", self.paint("35", &format!("x{}", grouped(alert.occurrences))));
-        }
         let _ = write!(text, "\n       {}", harmless(&evidence.summary));
         let terms = reasons(&evidence.terms);
         if !terms.is_empty() {

@@ -29,13 +29,15 @@ pub(super) struct Request {
     pub(super) filter: Filter,
     limit: Option<usize>,
     newest: Option<usize>,
+    /// Of each alert its newest row alone.
+    grouped: bool,
     wait: Duration,
 }
 
 impl Request {
     /// Reads the parameters; each at most once, none unknown.
     pub(super) fn parse(query: &Query, paged: bool) -> Result<Request, Problem> {
-        const KNOWN: &str = "after, severity, detector, since; on /v1/alerts also limit, newest, wait";
+        const KNOWN: &str = "after, severity, detector, since; on /v1/alerts also limit, newest, grouped, wait";
         let mut request = Request::default();
         for (index, (name, value)) in query.iter().enumerate() {
             if query[..index].iter().any(|(other, _)| other == name) {
@@ -48,6 +50,7 @@ impl Request {
                 "since" => request.filter.since = Some(Timestamp(number("since", value, 0..=i64::MAX as u64)?)),
                 "limit" if paged => request.limit = Some(number("limit", value, 1..=LIMIT_MAX)?),
                 "newest" if paged => request.newest = Some(number("newest", value, 1..=LIMIT_MAX)?),
+                "grouped" if paged => request.grouped = flag("grouped", value)?,
                 "wait" if paged => request.wait = wait(value)?,
                 _ => return Err(unknown_parameter(name, KNOWN)),
             }
@@ -56,8 +59,15 @@ impl Request {
             let detail = "newest stands for itself: not with after, limit or wait";
             return Err(Problem::new(Kind::BadRequest, detail));
         }
+        if request.grouped && request.newest.is_none() {
+            return Err(Problem::new(Kind::BadRequest, "grouped goes with newest: pages and streams give every row"));
+        }
         Ok(request)
     }
+}
+
+fn flag(name: &str, text: &str) -> Result<bool, Problem> {
+    text.parse().map_err(|_| Problem::new(Kind::BadRequest, format!("{name} must be true or false")))
 }
 
 pub(super) fn cursor(text: &str) -> Result<Cursor, Problem> {
@@ -100,7 +110,11 @@ pub(super) async fn list(app: Arc<App>, query: Query, etag: Option<String>) -> R
     let request = Request::parse(&query, true)?;
     if let Some(count) = request.newest {
         let store = app.store.clone();
-        let page = blocking(move || store.newest(&request.filter, count)).await?;
+        let page = blocking(move || match request.grouped {
+            true => store.newest_of_each(&request.filter, count),
+            false => store.newest(&request.filter, count),
+        })
+        .await?;
         return Ok(written(&page.map_err(unreadable)?, None));
     }
     let limit = request.limit.unwrap_or(LIMIT_DEFAULT);
@@ -212,6 +226,8 @@ mod tests {
             ("limit=1&limit=2", "given twice"),
             ("limits=1", "unknown parameter"),
             ("newest=5&wait=1", "stands for itself"),
+            ("grouped=true", "goes with newest"),
+            ("newest=5&grouped=yes", "true or false"),
         ] {
             let message = parse(bad).unwrap_err();
             assert!(message.contains(word), "{bad}: {message}");

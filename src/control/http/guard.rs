@@ -4,7 +4,7 @@
 use super::problem::{Kind, Problem, finish};
 use super::{App, routes};
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -82,8 +82,12 @@ fn dressed(app: &App, mut response: Response) -> Response {
 fn admit<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
     let headers = request.headers();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let (Some(host), 1) = (host, headers.get_all(HOST).iter().count()) else {
-        return Err(Problem::new(Kind::BadRequest, "exactly one Host header is needed"));
+    let host = match (host, headers.get_all(HOST).iter().count()) {
+        (Some(host), 1) => host,
+        // RFC 9112 section 3.2 asks for Host of 1.1 only. No browser speaks 1.0, so no name can have been rebound; an
+        // order of a browser would still carry an Origin, which then meets no name.
+        (None, 0) if request.version() <= Version::HTTP_10 && request.uri().authority().is_none() => "localhost",
+        _ => return Err(Problem::new(Kind::BadRequest, "exactly one Host header is needed")),
     };
     let named = request.uri().authority().map_or(host, |authority| authority.as_str());
     if !app.answers_to(host) || !app.answers_to(named) {

@@ -9,6 +9,7 @@ mod accept;
 mod alerts;
 mod guard;
 mod heads;
+mod history;
 mod latency;
 mod page;
 mod problem;
@@ -155,6 +156,7 @@ pub fn serve(settings: Settings, store: Store, system: Arc<dyn System>) -> Resul
                 start();
             }
             runtime.block_on(async move {
+                tokio::spawn(history::keep(Arc::clone(&app)));
                 match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => accept::run(listener, app).await,
                     Err(cause) => tracing::error!("serve HTTP on {address}: {cause}"),
@@ -174,6 +176,7 @@ struct App {
     store: Store,
     system: Arc<dyn System>,
     stop: watch::Sender<bool>,
+    history: history::History,
     /// Connections open now.
     open: AtomicUsize,
     /// Connections refused because there were too many.
@@ -206,6 +209,7 @@ impl App {
             store,
             system,
             stop,
+            history: history::History::default(),
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             untold: AtomicU64::new(0),

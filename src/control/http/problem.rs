@@ -28,7 +28,7 @@ macro_rules! kinds {
 
 kinds! {
     NotFound = "not-found", NOT_FOUND, "Nothing here",
-        "No resource has this path. The routes are listed in ARCHITECTURE.md; /v1/status is a good start.";
+        "No resource has this path. GET /v1 lists the routes; /v1/status is a good start.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This path does not take that method",
         "The Allow header names the methods that the path takes.";
     BadRequest = "bad-request", BAD_REQUEST, "The request cannot be understood",

@@ -1,7 +1,7 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, latency, page, prometheus, stream};
+use super::{App, alerts, history, latency, page, prometheus, stream};
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
 use crate::units::{QueueId, WorkerId};
@@ -21,27 +21,46 @@ const BODY_BYTES: u64 = 1024 * 1024;
 /// Parameters after the `?`, in their order.
 pub(super) type Query = Vec<(String, String)>;
 
-/// Every path pattern with the methods it takes (`*` stands for one segment). For the Allow header, and for tests.
-pub(super) const TABLE: &[(&str, &str)] = &[
-    ("/", "GET, HEAD"),
-    ("/app.js", "GET, HEAD"),
-    ("/charts.js", "GET, HEAD"),
-    ("/style.css", "GET, HEAD"),
-    ("/favicon.svg", "GET, HEAD"),
-    ("/problems/*", "GET, HEAD"),
-    ("/v1/alerts", "GET, HEAD"),
-    ("/v1/alerts/stream", "GET, HEAD"),
-    ("/v1/alerts/*", "GET, HEAD"),
-    ("/v1/latency", "GET, HEAD"),
-    ("/v1/latency.hlog", "GET, HEAD"),
-    ("/v1/status", "GET, HEAD"),
-    ("/v1/workers", "GET, HEAD, POST"),
-    ("/v1/workers/*", "DELETE"),
-    ("/v1/queues/*/move", "POST"),
-    ("/v1/flows/top", "GET, HEAD"),
-    ("/metrics", "GET, HEAD"),
-    ("/health/live", "GET, HEAD"),
-    ("/health/ready", "GET, HEAD"),
+/// One route.
+#[derive(Serialize)]
+pub(super) struct Route {
+    /// Path; `*` stands for one segment.
+    pub(super) path: &'static str,
+    /// What may be done with it.
+    pub(super) methods: &'static str,
+    /// One sentence; empty for the parts of the page.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) what: &'static str,
+}
+
+const fn route(path: &'static str, methods: &'static str, what: &'static str) -> Route {
+    Route { path, methods, what }
+}
+
+/// Every path pattern with the methods it takes. For the Allow header, `GET /v1`, and tests.
+#[rustfmt::skip]
+pub(super) const TABLE: &[Route] = &[
+    route("/", "GET, HEAD", "The live page."),
+    route("/app.js", "GET, HEAD", ""),
+    route("/charts.js", "GET, HEAD", ""),
+    route("/style.css", "GET, HEAD", ""),
+    route("/favicon.svg", "GET, HEAD", ""),
+    route("/problems/*", "GET, HEAD", "What a problem type means."),
+    route("/v1", "GET, HEAD", "This list."),
+    route("/v1/alerts", "GET, HEAD", "Alerts by pages: after, limit, severity, detector, since, wait; or newest, grouped."),
+    route("/v1/alerts/stream", "GET, HEAD", "Alerts as server-sent events, with resume: after, severity, detector, since."),
+    route("/v1/alerts/*", "GET, HEAD", "One alert by its id, with its history."),
+    route("/v1/history", "GET, HEAD", "Totals of the last five minutes by the second."),
+    route("/v1/latency", "GET, HEAD", "Latency percentiles by core and stage."),
+    route("/v1/latency.hlog", "GET, HEAD", "The same as an HdrHistogram log."),
+    route("/v1/status", "GET, HEAD", "Capture, loss equation, model, store, uptime."),
+    route("/v1/workers", "GET, HEAD, POST", "Workers with their queues and controllers; POST starts one."),
+    route("/v1/workers/*", "DELETE", "Stops a worker."),
+    route("/v1/queues/*/move", "POST", "Gives a queue to a worker."),
+    route("/v1/flows/top", "GET, HEAD", "The flows with most bytes lately: limit."),
+    route("/metrics", "GET, HEAD", "Prometheus metrics."),
+    route("/health/live", "GET, HEAD", "Is the process up?"),
+    route("/health/ready", "GET, HEAD", "Can it do its work?"),
 ];
 
 /// The methods of the route that `path` meets.
@@ -57,7 +76,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
             }
         }
     };
-    TABLE.iter().find(|(pattern, _)| meets(pattern)).map(|(_, methods)| *methods)
+    TABLE.iter().find(|route| meets(route.path)).map(|route| route.methods)
 }
 
 /// All routes; rejections are answered too.
@@ -106,6 +125,8 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         list.boxed(),
         streamed.boxed(),
         one.boxed(),
+        read(warp::path!("v1").boxed(), app, listed),
+        read(warp::path!("v1" / "history").boxed(), app, history::answer),
         read(warp::path!("v1" / "latency").boxed(), app, latency::json),
         read(warp::path!("v1" / "latency.hlog").boxed(), app, latency::log),
         read(warp::path!("v1" / "status").boxed(), app, status),
@@ -223,6 +244,15 @@ fn full_status(app: &App) -> FullStatus {
 
 fn status(app: &App) -> Result<Response, Problem> {
     json(&full_status(app))
+}
+
+/// `GET /v1`.
+fn listed(_: &App) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Listed {
+        routes: &'static [Route],
+    }
+    json(&Listed { routes: TABLE })
 }
 
 fn workers(app: &App) -> Result<Response, Problem> {

@@ -12,6 +12,7 @@ use crate::control::store::Cursor;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use warp::Reply as _;
 use warp::reply::Response;
@@ -55,6 +56,9 @@ async fn walk(
     let mut committed = app.store.subscribe();
     let mut place = start;
     let mut live = false;
+    // The place that the client would name if it came again.
+    let mut named = start;
+    let mut due = Instant::now() + app.settings.heartbeat;
     // Sent first, so that clients and proxies see the stream open before the first alert.
     events.send(Ok(Event::default().retry(std::time::Duration::from_secs(1)).comment("alerts"))).await?;
     loop {
@@ -70,6 +74,7 @@ async fn walk(
                     let id = Cursor { sequence: row.sequence, ..page.next };
                     let event = Event::default().event("alert").id(id.to_string()).data(row.to_json());
                     events.send(Ok(event)).await?;
+                    named = id;
                 }
                 place = page.next;
                 if page.has_more {
@@ -89,10 +94,20 @@ async fn walk(
             // The file does not answer: the client comes again by itself and meets the problem as an answer.
             Err(_) => return Ok(()),
         }
-        tokio::select! {
-            changed = committed.changed() => if changed.is_err() { return Ok(()) },
+        if named == place {
+            due = Instant::now() + app.settings.heartbeat;
+        }
+        let quiet = tokio::select! {
+            changed = committed.changed() => if changed.is_err() { return Ok(()) } else { false },
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             () = events.closed() => return Ok(()),
+            () = tokio::time::sleep_until(due), if named != place => true,
+        };
+        if quiet {
+            // Nothing passed the filter for a while: an event without data is no event to the client, but its id is where
+            // the client goes on from.
+            events.send(Ok(Event::default().id(place.to_string()).comment("nothing passed the filter"))).await?;
+            named = place;
         }
     }
 }

@@ -280,6 +280,40 @@ impl Reader {
         read().map_err(|cause| StoreError::Read { path, cause: cause.to_string() })
     }
 
+    /// Of the newest rows of each alert the newest, oldest first; see [`Reader::newest`].
+    pub(super) fn newest_of_each(
+        &mut self,
+        filter: &Filter,
+        count: usize,
+    ) -> Result<(Vec<Arc<Stored>>, Extent), StoreError> {
+        let path = self.path.clone();
+        let mut read = || -> rusqlite::Result<_> {
+            let transaction = self.connection.transaction()?;
+            let extent = read_extent(&transaction)?;
+            let sql = format!(
+                "SELECT {COLUMNS} FROM alerts WHERE sequence IN (
+                     SELECT max(sequence) FROM alerts WHERE sequence > ?1 AND {WHERE} GROUP BY id)
+                 ORDER BY sequence DESC LIMIT ?2"
+            );
+            let mut rows = transaction
+                .prepare_cached(&sql)?
+                .query_map(
+                    params![
+                        extent.last.saturating_sub(SCAN_ROWS).cast_signed(),
+                        i64::try_from(count).unwrap_or(i64::MAX),
+                        filter.severity,
+                        filter.detector.map(|detector| detector.name()),
+                        filter.since.map(|since| since.0.cast_signed()),
+                    ],
+                    row_of,
+                )?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            rows.reverse();
+            Ok((rows, extent))
+        };
+        read().map_err(|cause| StoreError::Read { path, cause: cause.to_string() })
+    }
+
     /// Every row with this id (the alert and its repeats), oldest first, at most 100.
     pub(super) fn find(&mut self, id: &str) -> Result<Vec<Arc<Stored>>, StoreError> {
         let read = || {

@@ -197,6 +197,19 @@ impl Store {
         Ok(Page { items, next: Cursor { epoch: extent.epoch, sequence: extent.last }, has_more: false })
     }
 
+    /// As [`Store::newest`], but of each alert only its newest row: the one with its count. Rows that repeat an alert do
+    /// not push others out.
+    ///
+    /// # Errors
+    /// The file does not answer.
+    pub fn newest_of_each(&self, filter: &Filter, count: usize) -> Result<Page, ReadError> {
+        if let Some(page) = self.recent().newest_of_each(filter, count) {
+            return Ok(page);
+        }
+        let (items, extent) = self.read(|reader| reader.newest_of_each(filter, count))?;
+        Ok(Page { items, next: Cursor { epoch: extent.epoch, sequence: extent.last }, has_more: false })
+    }
+
     /// The alert with this id and its repeats, oldest first; empty if there is none.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::database::Extent;
 use super::{Cursor, Filter, Page, ReadError, Stored};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Newest rows kept in memory for those who poll and follow; some 3 MB. Too small: every poller goes to the file.
@@ -70,7 +70,17 @@ impl Recent {
     }
 
     pub(super) fn newest(&self, filter: &Filter, count: usize) -> Option<Page> {
-        let mut items: Vec<_> = self.rows.iter().rev().filter(|row| filter.passes(row)).take(count).cloned().collect();
+        self.newest_where(count, |row| filter.passes(row))
+    }
+
+    pub(super) fn newest_of_each(&self, filter: &Filter, count: usize) -> Option<Page> {
+        let mut seen = HashSet::new();
+        self.newest_where(count, |row| filter.passes(row) && seen.insert(row.id.clone()))
+    }
+
+    /// The newest rows that `passes`, asked from the newest on.
+    fn newest_where(&self, count: usize, mut passes: impl FnMut(&Stored) -> bool) -> Option<Page> {
+        let mut items: Vec<_> = self.rows.iter().rev().filter(|row| passes(row)).take(count).cloned().collect();
         if items.len() < count && self.start() > self.extent.floor {
             return None;
         }

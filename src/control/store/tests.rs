@@ -64,6 +64,32 @@ fn pages_from_file_and_memory_give_each_alert_once_in_order() {
     assert_eq!(walk(&store, &since, 1_000).len(), (RECENT_ROWS + 700) / 4);
 }
 
+/// Repeats do not push other alerts out, whether the rows lie in memory or in the file.
+#[test]
+fn of_each_alert_the_newest_row_is_to_be_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Settings::at(folder.path().join("alerts.db"))).unwrap();
+    let add = |id: &str, occurrences: u64| {
+        let mut one = alert(id, 2);
+        one.occurrences = occurrences;
+        one
+    };
+    store.append(vec![add("a", 1), add("b", 1)]);
+    store.append((2..=3).map(|repeat| add("a", 10_u64.pow(repeat))).collect());
+    assert!(store.flush(Duration::from_secs(60)));
+    let told = |count| {
+        let page = store.newest_of_each(&Filter::default(), count).unwrap();
+        page.items.iter().map(|row| (row.id.clone(), row.alert().unwrap().occurrences)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(5), [("b".to_owned(), 1), ("a".to_owned(), 1000)]);
+    assert_eq!(told(1), [("a".to_owned(), 1000)]);
+    // More rows of one alert than memory holds: the file answers.
+    store.append((0..RECENT_ROWS as u64).map(|number| add("c", number + 1)).collect());
+    assert!(store.flush(Duration::from_secs(60)));
+    let ids: Vec<_> = told(5).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, ["b", "a", "c"]);
+}
+
 #[test]
 fn a_place_that_retention_overtook_or_of_another_store_is_expired() {
     let (_folder, store) = filled(600, 100);

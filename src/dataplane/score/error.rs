@@ -19,8 +19,8 @@ pub enum ModelError {
     },
     /// Not the pinned library; opening it might kill the process.
     #[error(
-        "verify the ONNX Runtime library {path}: expected sha256 {expected} ({expected_bytes} bytes), found {found} \
-         ({found_bytes} bytes); fetch the right one with ci/get-onnxruntime.sh", path = path.display()
+        "verify the ONNX Runtime library {path}: it is not the pinned one: {}; wanted is the one with sha256 {expected} and \
+         {expected_bytes} bytes; fetch it with ci/get-onnxruntime.sh", what_differs(found, *found_bytes), path = path.display()
     )]
     RuntimeMismatch {
         /// The file.
@@ -29,8 +29,8 @@ pub enum ModelError {
         expected: &'static str,
         /// Pinned length.
         expected_bytes: u64,
-        /// Its hash (`not read` if the length was wrong already).
-        found: String,
+        /// Its hash; none if the length was wrong already, for then it is not read.
+        found: Option<String>,
         /// Its length.
         found_bytes: u64,
     },
@@ -128,4 +128,12 @@ pub struct ScoreError {
     pub rows: usize,
     /// The runtime's own words.
     pub cause: String,
+}
+
+/// In what a file is not the pinned library.
+fn what_differs(found: &Option<String>, found_bytes: u64) -> String {
+    match found {
+        None => format!("it has {found_bytes} bytes"),
+        Some(hash) => format!("its sha256 is {hash}"),
+    }
 }

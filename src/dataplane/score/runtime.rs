@@ -59,7 +59,7 @@ pub fn verified_library(configured: Option<&Path>) -> Result<PathBuf, ModelError
     // Absolute, so that the loader searches nowhere else.
     let path = path.canonicalize().map_err(read)?;
     let (found, found_bytes) = sha256_of(&path, LIBRARY_BYTES).map_err(read)?;
-    if found != LIBRARY_SHA256 {
+    if found.as_deref() != Some(LIBRARY_SHA256) {
         return Err(ModelError::RuntimeMismatch {
             path,
             expected: LIBRARY_SHA256,
@@ -93,19 +93,19 @@ pub(super) fn environment(configured: Option<&Path>) -> Result<Environment, Mode
     Ok(environment)
 }
 
-/// sha256 in lower-case hexadecimal, and length. A file of another length than `expected_bytes` is not read.
-fn sha256_of(path: &Path, expected_bytes: u64) -> std::io::Result<(String, u64)> {
+/// sha256 in lower-case hexadecimal, and length. A file of another length than `expected_bytes` is not read: no hash.
+fn sha256_of(path: &Path, expected_bytes: u64) -> std::io::Result<(Option<String>, u64)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     if length != expected_bytes {
-        return Ok(("not read".to_owned(), length));
+        return Ok((None, length));
     }
     let mut digest = Sha256::new();
     let mut buffer = vec![0_u8; 1 << 18];
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok((hexadecimal(&digest.finalize()), length));
+            return Ok((Some(hexadecimal(&digest.finalize())), length));
         }
         digest.update(&buffer[..count]);
     }
@@ -138,7 +138,7 @@ mod tests {
         let path = folder.path().join(LIBRARY_NAME);
         std::fs::write(&path, b"\x7fELF, and then nothing").unwrap();
         let message = verified_library(Some(&path)).unwrap_err().to_string();
-        assert!(message.contains("found not read (22 bytes)") && message.contains(LIBRARY_SHA256), "{message}");
+        assert!(message.contains("it has 22 bytes") && message.contains(LIBRARY_SHA256), "{message}");
         // Right length, wrong content: a sparse file of zeros.
         File::options().write(true).open(&path).unwrap().set_len(LIBRARY_BYTES).unwrap();
         let message = verified_library(Some(&path)).unwrap_err().to_string();
@@ -151,6 +151,9 @@ mod tests {
         let path = folder.path().join("abc");
         std::fs::write(&path, b"abc").unwrap();
         let (hash, length) = sha256_of(&path, 3).unwrap();
-        assert_eq!((hash.as_str(), length), ("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", 3));
+        assert_eq!(
+            (hash.as_deref(), length),
+            (Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"), 3)
+        );
     }
 }
