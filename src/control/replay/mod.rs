@@ -14,7 +14,8 @@ use crate::dataplane::decode::{Decoded, FragmentTable, Packet, decode, quoted_fl
 use crate::dataplane::detect::{Detector, ScoredFlow, model::Usual};
 use crate::dataplane::score::{Model, ScoreError, Scorer};
 use crate::dataplane::worker::{
-    Command, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, WorkerHandle, WorkerSettings,
+    Command, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, Why, WorkerHandle,
+    WorkerSettings,
 };
 use crate::exchange::{FlowSummary, Full, SnapshotReceiver, Up, UpReceiver, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, Counter, CounterBlock, CounterMemory, Role, read_counters};
@@ -257,6 +258,9 @@ fn drain(
                 anyhow::bail!("the worker of queue {} ended before its capture", lane.id.0);
             }
         }
+        for back in handles.iter_mut().filter_map(WorkerHandle::returned) {
+            anyhow::ensure!(back.why != Why::Failed, "queue {} panicked before its capture ended", back.queue.id().0);
+        }
         if settings.stop.is_some_and(|stop| stop.load(Relaxed)) {
             report.stop();
         }
@@ -270,7 +274,6 @@ fn drain(
             _ => std::thread::park_timeout(Duration::from_micros(200)),
         }
     }
-    let _ = handles;
     pipeline.finish();
     for alert in pipeline.take_alerts() {
         sink.alert(&alert)?;

@@ -129,8 +129,8 @@ pub trait Queue: Send {
     fn after_wait(&mut self);
     /// Ends every flow, scores and sends what is left; the queue is then done. O(flows), on shutdown only.
     fn finish(&mut self);
-    /// After a panic in a turn: begins anew with the same source and rings and without flows; `false` if it cannot.
-    /// Takes new memory, so it is for that case only.
+    /// After a panic in a turn: begins anew with the same source and rings and without flows; `false` if it cannot, as one
+    /// that is not live cannot. Takes new memory, so it is for that case only.
     fn restart(&mut self) -> bool;
 }
 
@@ -301,9 +301,12 @@ impl<S: Source> Queue for Engine<S> {
     }
 
     fn restart(&mut self) -> bool {
-        self.source.release();
-        self.core.restart();
-        true
+        // What comes from a file can be read again, and half an outcome would be a wrong one.
+        if self.core.settings.live {
+            self.source.release();
+            self.core.restart();
+        }
+        self.core.settings.live
     }
 }
 
