@@ -67,7 +67,7 @@ mod tests {
         let judged = |queues: usize, available: usize| judge(&plan, &[(&plan.interfaces[0], queues)], available << 20);
         assert_eq!(judged(1, 16_384).verdict, Verdict::Good);
         assert!(judged(1, 16_384).found.contains("up to 0 MiB"), "{:?}", judged(1, 16_384));
-        assert_eq!(judged(66, 8_192).verdict, Verdict::Fair, "{:?}", judged(66, 8_192));
+        assert_eq!(judged(66, 10_240).verdict, Verdict::Fair, "{:?}", judged(66, 10_240));
         let found = judged(66, 4_096);
         assert!(found.verdict == Verdict::Bad && found.fix.contains("flow.capacity"), "{found:?}");
         assert!(found.found.starts_with("66 queues take"), "{found:?}");

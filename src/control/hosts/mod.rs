@@ -186,10 +186,10 @@ impl Merger {
         self.decide()
     }
 
-    /// Queues that nobody waits for because they are silent.
-    pub fn silent(&self) -> impl Iterator<Item = QueueId> {
+    /// Queues that nobody waits for because they are silent, and for how long they are, nanoseconds.
+    pub fn silent(&self) -> impl Iterator<Item = (QueueId, u64)> {
         let left_out = |(index, queue): (usize, &QueueProgress)| {
-            (queue.live && !queue.is_waited_for()).then_some(QueueId(index as u16))
+            (queue.live && !queue.is_waited_for()).then_some((QueueId(index as u16), queue.silent_ns))
         };
         self.queues.iter().enumerate().filter_map(left_out)
     }

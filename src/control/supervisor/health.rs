@@ -2,7 +2,6 @@
 //! not.
 
 use super::{Entry, Slot, Supervisor};
-use crate::control::hosts::SILENCE_LIMIT_NS;
 use crate::control::view::Degraded;
 use crate::dataplane::worker::{Queue, QueueState};
 use crate::exchange::Up;
@@ -202,13 +201,14 @@ impl Supervisor {
             found.extend(entry.restarts.trouble(&entry.name, now));
             found.extend(entry.scoring.trouble(&entry.name));
         }
-        for queue in self.pipeline.silent() {
+        for (queue, silent_ns) in self.pipeline.silent() {
             let name = self.entries.iter().find(|entry| entry.id == queue).map_or("?", |entry| &entry.name);
             let reason = format!(
                 "{name} has not said how far it has come for {} s: counting detectors go on without it",
-                SILENCE_LIMIT_NS / SECOND
+                silent_ns / SECOND
             );
-            found.push(Degraded { part: "detect".into(), reason, since: now });
+            let since = Timestamp(now.0.saturating_sub(silent_ns));
+            found.push(Degraded { part: "detect".into(), reason, since });
         }
         found
     }

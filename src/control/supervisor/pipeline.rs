@@ -44,8 +44,8 @@ impl Pipeline {
         self.deduplicate(evidence);
     }
 
-    /// Queues that nobody waits for because they are silent.
-    pub fn silent(&self) -> impl Iterator<Item = QueueId> {
+    /// Queues that nobody waits for because they are silent, and for how long, nanoseconds.
+    pub fn silent(&self) -> impl Iterator<Item = (QueueId, u64)> {
         self.merger.silent()
     }
 
