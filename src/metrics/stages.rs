@@ -20,7 +20,8 @@ pub enum Stage {
     Score,
     /// Timer wheel and window flush of one burst.
     Expire,
-    /// One whole turn of the worker over one queue.
+    /// From the start of a turn with frames to the start of the queue's next one: how long a frame may wait that comes just
+    /// behind a burst, the turns of other queues on the worker included. Of every burst; the stages above are of one in 16.
     Burst,
     /// From the packet that completed the evidence to the alert being in the store, live only.
     PacketToAlert,

@@ -166,6 +166,8 @@ struct Core {
     next_snapshot: Timestamp,
     next_maintain: Timestamp,
     turns: u64,
+    /// Frames of the turn before, whose time is known when the next one begins.
+    unmeasured: u32,
     finished: bool,
     packets: Vec<Packet>,
 }
@@ -205,6 +207,7 @@ impl<S: Source> Engine<S> {
             next_snapshot: Timestamp(0),
             next_maintain: Timestamp(0),
             turns: 0,
+            unmeasured: 0,
             finished: false,
             packets: vec![Packet::default(); BURST_MAX],
             settings,
@@ -226,6 +229,10 @@ impl<S: Source> Queue for Engine<S> {
     fn turn(&mut self) -> Turn {
         let core = &mut self.core;
         let started = core.clock.now();
+        if core.unmeasured > 0 {
+            let took = started.since(core.sinks.burst_time);
+            core.snapshot.histograms.record(Stage::Burst, took, core.unmeasured);
+        }
         let received = self.source.receive(core.rx.cap());
         let after_receive = core.stage_time(started);
         core.sinks.burst_time = started;
@@ -252,6 +259,7 @@ impl<S: Source> Queue for Engine<S> {
         } else if core.settings.live && frames == 0 {
             core.time = core.time.max(started);
         }
+        core.unmeasured = frames as u32; // at most two bursts
         let rx = core.rx.step(&core.settings.rx, received.waiting, received.capacity);
         if rx.changes != core.rx.changes {
             core.snapshot.state.rx_changed = started;

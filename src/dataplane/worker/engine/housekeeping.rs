@@ -24,10 +24,6 @@ impl Core {
         }
         self.score_if_due(now, ended);
         self.flush_windows();
-        if frames > 0 && self.is_sampled() {
-            let end = self.clock.now();
-            self.snapshot.histograms.record(Stage::Burst, end.since(now), frames as u32);
-        }
         self.turns = self.turns.wrapping_add(1);
         if now >= self.next_snapshot {
             self.next_snapshot = now.after(SECOND / 4);
