@@ -13,6 +13,8 @@
 //! refusal is a short message; being let in brings the server's keys, a channel and an exit status. Several guesses in one
 //! session add up to as much as a short success; they are told by the server's pauses before each refusal (PAM makes
 //! them), or by the server closing first, as it does after as many guesses as it allows: who was let in leaves by himself.
+//! The client may be quicker; then many such sessions side by side are most likely guesses, for a script that logs in does
+//! one thing after the other.
 //!
 //! HTTP and HTTPS have many short sessions by nature, so size alone is nothing: asked for are a high rate, answers that are
 //! all of one size (the error page) and requests of *several* sizes (passwords). Polling sends one request size, two
@@ -32,14 +34,14 @@ use super::cold::{ColdMap, Touched};
 use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
 use super::scan::Generations;
-use super::{Counts, Entity, Evidence, Peer};
+use super::{Counts, Entity, Evidence, Peer, WINDOW_NS};
 use crate::dataplane::decode::tcp_flags;
 use crate::units::{MILLISECOND, SECOND, Timestamp};
 use evidence::{Judged, Pace};
 use std::collections::BTreeSet;
 
 /// Upper edges of the session histogram, bytes of payload both ways (SSH: see [`ssh_answer`]). Thresholds are rounded down to an edge.
-const EDGES: [u64; 12] = [128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5120, 6144];
+const EDGES: [u64; 12] = [128, 256, 384, 512, 640, 768, 1536, 2048, 3072, 4096, 5120, 6144];
 
 /// Payload both ways beyond which an SSH session was no refusal, whatever came after the key exchange. Six refusals behind
 /// the largest common key exchange (sntrup761, three host keys) are 7.2 kB.
@@ -236,6 +238,8 @@ impl Bucket {
 struct State {
     fast: Bucket,
     slow: Bucket,
+    /// SSH sessions side by side that may have been several guesses each.
+    parallel: Bucket,
     seen: Generations,
     /// When it alarmed last.
     alarmed: Option<Timestamp>,
@@ -296,7 +300,11 @@ impl Decider {
         let service = Service::of(key.2);
         let limit = settings.failed_bytes(service);
         let failed = sessions_up_to(counts, limit);
-        if failed == 0.0 && self.sessions.existing(&key).is_none() {
+        let parallel = match service {
+            Service::Ssh => sessions_side_by_side(counts, &settings),
+            _ => 0.0,
+        };
+        if failed + parallel == 0.0 && self.sessions.existing(&key).is_none() {
             return;
         }
         let state = self.sessions.entry(key, State::default);
@@ -306,16 +314,35 @@ impl Decider {
         // The second bucket is for slow guessing, or on the web for guesses that are all of one size.
         let slow_leak_s = if service.is_login() { settings.slow_leak_s } else { settings.http_flat_leak_s };
         let slow = state.slow.fill(start, failed, slow_leak_s);
+        let parallel_level = state.parallel.fill(start, parallel, settings.other_leak_s);
         let seen = Seen::of(&total, limit);
         let all_failed = |state: &mut State| sessions_up_to(&state.seen.told(start, &total), limit);
         let horizon = settings.horizon_s * SECOND;
-        let mut judged =
-            Judged { settings: &settings, key, service, seen: &seen, time: counts.last, all_failed: seen.failed };
+        let mut judged = Judged {
+            settings: &settings,
+            key,
+            service,
+            seen: &seen,
+            time: counts.last,
+            all_failed: seen.failed,
+            failed_bytes: limit,
+        };
         if service.is_login()
             && counts.sum(cell::LARGER) > 0
             && state.alarmed.is_some_and(|alarmed| start.since(alarmed) <= horizon)
         {
             out.push(judged.success(f64::from(counts.sum(cell::LARGER))));
+        }
+        if parallel > 0.0 && parallel_level > settings.other_capacity && !seen.is_guessing(&settings, service) {
+            let seen = Seen::of(&total, settings.ssh_unsure_bytes);
+            if seen.answer_sizes <= settings.http_answer_sizes_max && seen.larger <= seen.failed {
+                state.alarmed = Some(start);
+                let all_failed = sessions_up_to(&state.seen.told(start, &total), settings.ssh_unsure_bytes);
+                let failed_bytes = settings.ssh_unsure_bytes;
+                let judged = Judged { seen: &seen, all_failed, failed_bytes, ..judged };
+                out.push(judged.guessing(parallel_level, settings.other_capacity, Pace::Likely));
+                return;
+            }
         }
         if failed == 0.0 {
             return;
@@ -353,6 +380,17 @@ impl Decider {
             }
         }
     }
+}
+
+/// SSH sessions of a window that may have been guesses, if they ran side by side; those of one script after another take no
+/// more time than the window has.
+fn sessions_side_by_side(counts: &Counts, settings: &Settings) -> f64 {
+    let seconds = f64::from(counts.sum(cell::DURATION_MS)) / 1e3;
+    let at_once = seconds / (WINDOW_NS as f64 / SECOND as f64);
+    if at_once < settings.ssh_parallel {
+        return 0.0;
+    }
+    sessions_up_to(counts, settings.ssh_unsure_bytes)
 }
 
 /// Sessions up to the edge that `bytes` is rounded down to.

@@ -23,6 +23,8 @@ pub(super) struct Judged<'a> {
     pub(super) time: Timestamp,
     /// Failed sessions since there has been evidence.
     pub(super) all_failed: f64,
+    /// What a failed session has at most.
+    pub(super) failed_bytes: u64,
 }
 
 impl Judged<'_> {
@@ -91,7 +93,7 @@ impl Judged<'_> {
     ) -> Evidence {
         let seen = self.seen;
         let web = self.service.is_web();
-        let bytes = self.settings.failed_bytes(self.service) as f64;
+        let bytes = self.failed_bytes as f64;
         let held = |term: Term, relation: Relation, threshold: f64| {
             // A threshold is named only where the rule asks for it and it is met.
             if relation.holds(term.value, threshold) { term.against(relation, threshold) } else { term }

@@ -21,6 +21,12 @@ pub struct Settings {
     /// What an SSH server says after the key exchange, bytes, up to which it refused. (OpenSSH 9.2: up to 348 for three
     /// guesses; 580 for a password login that runs `true`, 868 by key.)
     pub ssh_bytes: u64,
+    /// As `ssh_bytes`, up to which it may have refused several guesses. (Six by hydra: 432 or 576.) Such sessions count only
+    /// where `ssh_parallel` of them run at once, in a bucket of `other_capacity`, and if the server says much the same.
+    pub ssh_unsure_bytes: u64,
+    /// SSH sessions of one client with one server at once, on average over a second, that no script makes which does one
+    /// thing after the other.
+    pub ssh_parallel: f64,
     /// Mean payload of the client below which SSH sessions are banner grabs or health checks, not guesses.
     pub ssh_request_bytes_min: f64,
     /// Payload both ways up to which an FTP control connection failed.
@@ -93,6 +99,8 @@ impl Default for Settings {
             slow_capacity: 30.0,
             slow_leak_s: 60.0,
             ssh_bytes: 384,
+            ssh_unsure_bytes: 640,
+            ssh_parallel: 2.0,
             ssh_request_bytes_min: 512.0,
             ftp_bytes: 512,
             ftp_request_sizes_min: 2.0,
