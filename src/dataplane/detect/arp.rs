@@ -11,7 +11,8 @@
 
 use super::cold::ColdMap;
 use super::distinct::{Estimate, HashKey};
-use super::scan::{Generations, Settings};
+use super::generations::Generations;
+use super::scan::Settings;
 use super::{Counts, Detector, Entity, Evidence, Peer, Relation, Term};
 use crate::dataplane::decode::{ArpQuestion, Endpoint};
 use crate::units::{SECOND, Timestamp};

@@ -33,7 +33,7 @@ pub use settings::Settings;
 use super::cold::{ColdMap, Touched};
 use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
-use super::scan::Generations;
+use super::generations::Generations;
 use super::{Counts, Entity, Evidence, Peer, WINDOW_NS};
 use crate::dataplane::decode::tcp_flags;
 use crate::units::{MILLISECOND, SECOND, Timestamp};

@@ -13,6 +13,7 @@ pub(crate) mod cold;
 pub mod distinct;
 mod facts;
 pub mod flood;
+mod generations;
 pub mod model;
 mod observer;
 pub mod scan;

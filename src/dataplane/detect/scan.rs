@@ -21,9 +21,10 @@
 //! What it cannot see: scans slower than one contact in some 30 s, scans spread over many sources, probes that never
 //! reach the tap. Sweeps by ARP are [`super::arp`]'s.
 
-use super::cold::{ColdMap, Touched};
+use super::cold::ColdMap;
 use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
+use super::generations::Generations;
 use super::{Counts, Detector, Evidence, Peer, Relation, Term};
 use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{EndReason, Signals, TcpState};
@@ -295,66 +296,6 @@ impl Settings {
     /// Where the walk raises an alarm.
     fn alarm(&self) -> f64 {
         (self.beta / self.alpha).ln()
-    }
-}
-
-/// Counts of the present generation and the one before it.
-#[derive(Clone, Default)]
-pub(super) struct Generations {
-    start: Timestamp,
-    touched: Timestamp,
-    current: Counts,
-    previous: Counts,
-    /// Since there has been evidence: generations are forgotten, an alert's sums are not.
-    since: Option<Box<Since>>,
-}
-
-/// What was counted since evidence began to be given.
-#[derive(Clone)]
-struct Since {
-    told: Timestamp,
-    counts: Counts,
-}
-
-/// Silence after which evidence begins anew, as alerts do.
-const AFFAIR_NS: u64 = 3600 * SECOND;
-
-impl Touched for Generations {
-    fn touched(&self) -> Timestamp {
-        self.touched
-    }
-}
-
-impl Generations {
-    /// Adds a window's counts and returns the sum of both generations, with the time it covers in seconds.
-    pub fn add(&mut self, start: Timestamp, length_ns: u64, counts: &Counts) -> (Counts, f64) {
-        let age = start.since(self.start);
-        if self.start == Timestamp(0) || age >= 2 * length_ns {
-            *self = Generations { start, since: self.since.take(), ..Generations::default() };
-        } else if age >= length_ns {
-            self.previous = std::mem::take(&mut self.current);
-            self.start = self.start.after(length_ns);
-        }
-        self.touched = start;
-        self.current.merge(counts);
-        if let Some(since) = &mut self.since {
-            since.counts.merge(counts);
-        }
-        let mut total = self.current;
-        total.merge(&self.previous);
-        (total, self.current.last.since(self.start) as f64 / SECOND as f64)
-    }
-
-    /// There is evidence in the window that begins at `start`: what was counted since there has been some. It begins with
-    /// `total`, which led to it.
-    pub fn told(&mut self, start: Timestamp, total: &Counts) -> Counts {
-        let fresh = || Box::new(Since { told: start, counts: *total });
-        let since = self.since.get_or_insert_with(fresh);
-        if start.since(since.told) > AFFAIR_NS {
-            *since = fresh();
-        }
-        since.told = start;
-        since.counts
     }
 }
 

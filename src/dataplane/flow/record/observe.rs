@@ -20,7 +20,7 @@ const CLOSES: u8 = tcp_flags::FIN | tcp_flags::RST;
 
 impl FlowRecord {
     /// Accounts one packet: constant time, two branches on the common path, both predicted. A record in a table is updated
-    /// through [`super::FlowTable::account`].
+    /// through [`crate::dataplane::flow::FlowTable::account`].
     #[inline(always)]
     pub fn update(&mut self, packet: &Packet) -> Signals {
         self.observe(packet, self.gap(packet.time)).without(Signals::MOVED)
