@@ -3,6 +3,7 @@
 use crate::control::alert::Alert;
 use crate::dataplane::detect::Term;
 use crate::units::{SECOND, Timestamp};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// `2026-11-21 14:03:22.123  HIGH  flood/syn  -> 10.0.0.9:443  10.0.0.9 gets 182 400 SYN a second  x10  syn_per_second 182400 > 1200`
@@ -44,8 +45,37 @@ pub(super) fn compact(alert: &Alert, colour: bool) -> String {
     line
 }
 
+/// Alerts remembered as told; beyond that they are forgotten, and a repeat is told in full again.
+const TOLD_MAX: usize = 1 << 16;
+
+/// The alerts that stand above on the terminal, each with the severity it was told with.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Told(HashMap<String, u8>);
+
+impl Told {
+    /// Is there more to tell of it than that it came again: because it stands nowhere yet, or is worse than it stands there?
+    pub(in crate::cli) fn is_news(&mut self, alert: &Alert) -> bool {
+        let severity = alert.evidence.severity;
+        if let Some(told) = self.0.get_mut(&alert.id) {
+            let worse = severity < *told;
+            *told = severity.min(*told);
+            return worse;
+        }
+        if self.0.len() >= TOLD_MAX {
+            self.0.clear();
+        }
+        self.0.insert(alert.id.clone(), severity);
+        true
+    }
+
+    /// In full what is news, in short what is not.
+    pub(super) fn line(&mut self, alert: &Alert, colour: bool) -> String {
+        if self.is_news(alert) { compact(alert, colour) } else { repeat(alert, colour) }
+    }
+}
+
 /// A repeat of an alert that stands above: its time, count and sentence, set in under it.
-pub(super) fn repeat(alert: &Alert, colour: bool) -> String {
+fn repeat(alert: &Alert, colour: bool) -> String {
     let paint = |code: &str, text: String| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text };
     format!(
         "{}      {}  {}",
@@ -154,6 +184,20 @@ mod tests {
                 "silence_seconds 2 (usual 0.250)"
             ]
         );
+    }
+
+    /// A repeat that is worse than what stands above is told with its severity and its terms.
+    #[test]
+    fn what_got_worse_is_told_in_full() {
+        let mut told = Told::default();
+        let mut lines = [(2, 1), (2, 10), (1, 37), (1, 100), (2, 1000)].map(|(severity, occurrences)| {
+            let one = Alert { id: "a".into(), occurrences, ..alert("a", severity) };
+            told.line(&one, false)
+        });
+        let full = lines.each_mut().map(|line| line.contains("HIGH") || line.contains("MEDIUM"));
+        assert_eq!(full, [true, false, true, false, false], "{lines:?}");
+        assert!(lines[2].contains("HIGH") && lines[2].contains("[ports 9 >= 5]"), "{}", lines[2]);
+        assert!(told.is_news(&alert("b", 2)));
     }
 
     #[test]

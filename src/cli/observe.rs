@@ -5,12 +5,11 @@
 
 use super::Failure;
 use super::client::{Client, ClientError};
-use super::line::{compact, harmless, repeat};
+use super::line::{Told, harmless};
 use crate::control::alert::Alert;
 use crate::control::export::EveWriter;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -156,7 +155,7 @@ async fn observe(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Resu
     let mut place = if since.is_empty() { Place::Newest } else { Place::Oldest };
     let mut pause = PAUSE.0;
     let mut told = false;
-    let mut told_of = HashSet::new();
+    let mut told_of = Told::default();
     // People want each alert once; programs every row.
     let grouped = if matches!(args.output, Format::Compact) { "&grouped=true" } else { "" };
     loop {
@@ -218,11 +217,8 @@ fn filter(args: &ObserveArgs) -> String {
     filter
 }
 
-/// Alerts remembered as told; beyond that they are forgotten, and a repeat is told in full again.
-const TOLD_MAX: usize = 1 << 16;
-
-/// One alert as asked for, short if it repeats one of `told`; `None` if it is not to be shown.
-fn line(json: &str, args: &ObserveArgs, colour: bool, told: &mut HashSet<String>) -> Option<String> {
+/// One alert as asked for, short if `told` has it already; `None` if it is not to be shown.
+fn line(json: &str, args: &ObserveArgs, colour: bool, told: &mut Told) -> Option<String> {
     let Ok(alert) = serde_json::from_str::<Alert>(json) else {
         // Of a newer sensor, perhaps: shown as it is rather than not at all.
         return Some(harmless(json));
@@ -231,14 +227,7 @@ fn line(json: &str, args: &ObserveArgs, colour: bool, told: &mut HashSet<String>
         return None;
     }
     Some(match args.output {
-        Format::Compact if told.contains(&alert.id) => repeat(&alert, colour),
-        Format::Compact => {
-            if told.len() >= TOLD_MAX {
-                told.clear();
-            }
-            told.insert(alert.id.clone());
-            compact(&alert, colour)
-        }
+        Format::Compact => told.line(&alert, colour),
         Format::Json => json.to_owned(),
         Format::Eve => eve_line(&alert)?,
     })

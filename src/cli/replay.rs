@@ -79,6 +79,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let mut output = Output {
         alerts: (!arguments.json).then(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
+        told: line::Told::default(),
         progress: progress(&arguments),
         eve: match &arguments.eve {
             Some(path) => Some(EveFile::create(path, model.as_ref().map(name), paced)?),
@@ -129,6 +130,7 @@ fn progress(arguments: &Arguments) -> ProgressBar {
 struct Output {
     /// Print alerts, in colour or not.
     alerts: Option<bool>,
+    told: line::Told,
     progress: ProgressBar,
     eve: Option<EveFile>,
     rows: Option<RowFile>,
@@ -150,12 +152,7 @@ impl Output {
 impl Sink for Output {
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
         if let Some(colour) = self.alerts {
-            self.progress.suspend(|| {
-                say!(
-                    "{}",
-                    if alert.occurrences == 1 { line::compact(alert, colour) } else { line::repeat(alert, colour) }
-                )
-            });
+            self.progress.suspend(|| say!("{}", self.told.line(alert, colour)));
         }
         match &mut self.eve {
             Some(eve) => eve.alert(alert),

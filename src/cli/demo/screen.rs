@@ -4,7 +4,7 @@ use super::api::Picture;
 use super::attackers::ATTACKS;
 use super::lab::host_of;
 use super::verdict::{Summary, Verdict, blamed};
-use crate::cli::line::{grouped, harmless, reasons};
+use crate::cli::line::{Told, grouped, harmless, reasons};
 use crate::control::alert::Alert;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -24,6 +24,7 @@ pub struct Screen {
     last_plain: Option<Instant>,
     last: Option<(Instant, u64)>,
     rate: f64,
+    told: Told,
 }
 
 impl Screen {
@@ -31,7 +32,7 @@ impl Screen {
     pub fn new() -> Screen {
         let terminal = std::io::stdout().is_terminal();
         let color = terminal && std::env::var_os("NO_COLOR").is_none();
-        Screen { terminal, color, panel: 0, last_plain: None, last: None, rate: 0.0 }
+        Screen { terminal, color, panel: 0, last_plain: None, last: None, rate: 0.0, told: Told::default() }
     }
 
     /// There is someone who can press Ctrl-C.
@@ -50,7 +51,7 @@ impl Screen {
     /// An alert that stays, with its evidence.
     pub fn alert(&mut self, alert: &Alert) {
         let evidence = &alert.evidence;
-        if alert.occurrences > 1 {
+        if !self.told.is_news(alert) {
             // The alert itself stands above.
             let count = self.paint("35", &format!("x{}", grouped(alert.occurrences)));
             return self.say(&format!("       {count}  {}", self.paint("2", &harmless(&evidence.summary))));

@@ -21,7 +21,8 @@ pub struct Alert {
     pub occurrences: u64,
     /// Capture time of the first evidence.
     pub first_seen: Timestamp,
-    /// What was found, with its terms and thresholds.
+    /// What was found, with its terms and thresholds. Its severity is the worst of the affair so far: the newest row stands
+    /// for all of them, and must not pass for less than what it repeats.
     #[serde(flatten)]
     pub evidence: Evidence,
 }
@@ -125,6 +126,8 @@ impl Deduplicator {
             known.next = known.next.saturating_mul(self.settings.repeat_factor.max(2));
         }
         known.severity = known.severity.min(evidence.severity);
+        // A row stands for its affair: whoever sees only the newest sees how bad it has been.
+        evidence.severity = known.severity;
         if !due && !worse {
             self.suppressed += 1;
             return None;
@@ -253,6 +256,17 @@ mod tests {
         assert!(alerts.push(evidence(3, "vertical", 3, 1)).is_none());
         assert_ne!(alerts.push(evidence(4, "horizontal", 3, 1)).unwrap().id, first.id);
         assert_ne!(alerts.push(evidence(5, "vertical", 3, 2)).unwrap().id, first.id);
+    }
+
+    /// The newest row is what a list shows of an affair, and what a filter by severity decides on.
+    #[test]
+    fn a_repeat_is_never_milder_than_what_it_repeats() {
+        let mut alerts = Deduplicator::new(Settings::default());
+        let severity = |second| if second == 4 { 1 } else { 2 };
+        let passed: Vec<_> =
+            (0..100).filter_map(|second| alerts.push(evidence(second, "syn", severity(second), 1))).collect();
+        let told: Vec<_> = passed.iter().map(|alert| (alert.occurrences, alert.evidence.severity)).collect();
+        assert_eq!(told, [(1, 2), (5, 1), (10, 1), (100, 1)]);
     }
 
     #[test]
