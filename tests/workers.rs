@@ -144,6 +144,7 @@ fn a_queue_without_frames_does_not_stop_the_detectors() {
 const PANIC: u8 = 1;
 const HANG: u8 = 2;
 const DIE: u8 = 3;
+const ALWAYS: u8 = 4;
 
 /// A queue that misbehaves when told to.
 struct Moody {
@@ -163,6 +164,7 @@ impl Queue for Moody {
                 self.mood.store(0, SeqCst);
                 panic!("as the test told it to")
             }
+            ALWAYS => panic!("as the test told it to, in every turn"),
             HANG => {
                 while self.mood.load(SeqCst) == HANG {
                     std::thread::yield_now();
@@ -245,6 +247,28 @@ fn a_queue_that_cannot_begin_anew_is_given_up_and_named() {
     scan(&mut kernels[1]);
     program.until("the scan is found", scans_raised);
     assert!(!program.degraded().iter().any(|words| words.starts_with("detect")), "{:?}", program.degraded());
+    drop(kernels);
+    program.stop();
+}
+
+/// A frame that a bug does not survive, again and again: its queue costs the others nothing, and is given up in the end.
+#[test]
+fn a_queue_that_panics_in_every_turn_is_given_up_and_starves_nobody() {
+    let clock = Clock::new();
+    let (mut kernels, mut parts) = Bed { queues: 3, handover: false, frames: 1024 }.open(&clock);
+    let mood = moody(&mut parts, true);
+    let mut program = Program::start(settings(1), parts, &clock);
+    program.pass(&mut kernels);
+    mood.store(ALWAYS, SeqCst);
+    program.pass(&mut kernels[1..]);
+    program.until("it is given up", |picture| !picture.status().ready);
+    let degraded = program.degraded();
+    assert!(degraded[0].starts_with("queue: memory:0 is lost: nobody looks at its frames"), "{degraded:?}");
+    assert!(!degraded.iter().any(|words| words.starts_with("worker")), "{degraded:?}");
+    program.pass(&mut kernels[1..]);
+    let restarts: Vec<u64> =
+        program.picture.counters().iter().map(|queue| queue.value(Counter::QueueRestarts)).collect();
+    assert_eq!(restarts, [10, 0, 0]);
     drop(kernels);
     program.stop();
 }

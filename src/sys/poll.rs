@@ -27,8 +27,8 @@ impl PollSet {
         }
     }
 
-    /// Waits until one of them is readable or `limit` is over.
-    pub fn wait(&mut self, limit: Duration) {
+    /// Waits until one of them is readable or `limit` is over; is one readable?
+    pub fn wait(&mut self, limit: Duration) -> bool {
         let limit = libc::timespec {
             tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: limit.subsec_nanos().into(),
@@ -36,7 +36,8 @@ impl PollSet {
         let count = self.polled.len() as libc::nfds_t;
         // SAFETY: the vector holds as many entries as announced, `limit` is a live local, a null signal mask means
         // "unchanged".
-        let _ = unsafe { libc::ppoll(self.polled.as_mut_ptr(), count, &limit, std::ptr::null()) };
+        let ready = unsafe { libc::ppoll(self.polled.as_mut_ptr(), count, &limit, std::ptr::null()) };
+        ready > 0
     }
 }
 

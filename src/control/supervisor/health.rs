@@ -170,7 +170,10 @@ impl Supervisor {
 
     /// The others no longer wait for it.
     fn lose(&mut self, queue: QueueId, now: Timestamp) {
-        self.take_findings(now);
+        // All that it still had to say, before its end: a watermark after that would bring it back to life.
+        while self.entries.iter().any(|entry| entry.id == queue && entry.up.waiting() > 0) {
+            self.take_findings(now);
+        }
         self.pipeline.push(queue, Up::Ended(queue));
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == queue) {
             (entry.lost, entry.worker, entry.moving) = (Some(now), None, false);
@@ -179,9 +182,12 @@ impl Supervisor {
 
     /// Is somebody looking at its frames? One that is on its way is in good hands.
     fn is_served(&self, entry: &Entry) -> bool {
-        let well =
-            |holder: WorkerId| self.slots.iter().any(|slot| slot.id() == holder && slot.pulse.health == Health::Well);
-        entry.ended || (entry.lost.is_none() && entry.holder.is_none_or(well))
+        entry.ended || (entry.lost.is_none() && entry.holder.is_none_or(|holder| self.is_well(holder)))
+    }
+
+    /// Does this worker come round?
+    pub(super) fn is_well(&self, worker: WorkerId) -> bool {
+        self.slots.iter().any(|slot| slot.id() == worker && slot.pulse.health == Health::Well)
     }
 
     /// Every queue is served.

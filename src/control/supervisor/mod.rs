@@ -392,7 +392,10 @@ impl Supervisor {
         });
         for slot in &mut self.slots {
             // A full command ring empties in microseconds: the worker reads it between two bursts.
-            while !slot.handle.is_gone() && slot.handle.command(Command::Stop(true)).is_err() {
+            while !slot.handle.is_gone()
+                && self.clock.now() < limit
+                && slot.handle.command(Command::Stop(true)).is_err()
+            {
                 std::thread::yield_now();
             }
         }

@@ -138,7 +138,9 @@ impl Supervisor {
 
     /// A step towards balance, if one pays; several at once while frames are lost.
     pub(super) fn balance(&mut self, now: Timestamp) {
-        if self.entries.iter().any(|entry| entry.moving) {
+        // One that a worker does not let go of, because it hangs, must not keep the others from being helped.
+        let let_go = |holder: Option<WorkerId>| holder.is_none_or(|holder| self.is_well(holder));
+        if self.entries.iter().any(|entry| entry.moving && let_go(entry.holder)) {
             return;
         }
         let urgent = self.is_overflowing();

@@ -7,6 +7,7 @@ use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
 use super::handover::{HandoverInbox, HandoverSender};
 use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
+use super::thread::UNPOLLED_WAIT;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
 use crate::dataplane::decode::{FragmentSettings, FragmentTable, Packet};
@@ -16,7 +17,7 @@ use crate::dataplane::score::{Microbatch, Scorer};
 use crate::exchange::{SnapshotSender, UpSender};
 use crate::metrics::{Counter, CounterBlock, Role, Stage};
 use crate::sys::poll::PollSet;
-use crate::units::{MILLISECOND, QueueId, Timestamp};
+use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
 use std::time::Duration;
 
 /// Settings of one queue's engine.
@@ -168,6 +169,8 @@ struct Core {
     turns: u64,
     /// Frames of the turn before, whose time is known when the next one begins.
     unmeasured: u32,
+    /// Restarts after panics since that moment.
+    restarts: (Timestamp, u32),
     finished: bool,
     packets: Vec<Packet>,
 }
@@ -208,6 +211,7 @@ impl<S: Source> Engine<S> {
             next_maintain: Timestamp(0),
             turns: 0,
             unmeasured: 0,
+            restarts: (Timestamp(0), 0),
             finished: false,
             packets: vec![Packet::default(); BURST_MAX],
             settings,
@@ -285,7 +289,14 @@ impl<S: Source> Queue for Engine<S> {
 
     fn before_wait(&mut self, limit: Duration, set: &mut PollSet) -> Rest {
         let polled = self.source.descriptors().map(|found| found.into_iter().for_each(|one| set.add(one))).is_some();
-        let limit = if self.inbox.before_wait(set) { limit.min(self.core.row_deadline()) } else { Duration::ZERO };
+        let limit = limit.min(self.core.row_deadline());
+        let limit = match polled {
+            _ if self.inbox.is_waiting() => Duration::ZERO,
+            true if !self.inbox.before_wait(set) => Duration::ZERO,
+            // Nobody looks at the bell while the source polls by itself (busy polling): the wait is short instead.
+            false if self.inbox.has_senders() => limit.min(UNPOLLED_WAIT),
+            _ => limit,
+        };
         Rest { limit, polled }
     }
 
@@ -310,13 +321,17 @@ impl<S: Source> Queue for Engine<S> {
 
     fn restart(&mut self) -> bool {
         // What comes from a file can be read again, and half an outcome would be a wrong one.
-        if self.core.settings.live {
+        let again = self.core.settings.live && self.core.may_restart();
+        if again {
             self.source.release();
             self.core.restart();
         }
-        self.core.settings.live
+        again
     }
 }
+
+/// Restarts of a queue in one minute after which it is given up.
+const RESTARTS_MAX: u32 = 10;
 
 /// Everything that holds flows or counts.
 fn tables(settings: &EngineSettings, secret: [u64; 4]) -> (FlowTable, FragmentTable, Observer) {
@@ -326,13 +341,27 @@ fn tables(settings: &EngineSettings, secret: [u64; 4]) -> (FlowTable, FragmentTa
 }
 
 impl Core {
+    /// Not more often than [`RESTARTS_MAX`] times a minute: a queue that panics at whatever comes is better given up, its
+    /// frames passed to the kernel, than kept busy with filling tables.
+    fn may_restart(&mut self) -> bool {
+        let now = self.clock.now();
+        if now.since(self.restarts.0) > 60 * SECOND {
+            self.restarts = (now, 0);
+        }
+        self.restarts.1 += 1;
+        self.restarts.1 <= RESTARTS_MAX
+    }
+
     /// Without flows, windows and rows, as after the start; counters, rings, session and time stay. What the panic left of
     /// its burst is counted as dropped: the one place where a drop is a difference, of one burst.
     #[cold]
     fn restart(&mut self) {
         let Core { settings, secret, sinks, .. } = self;
-        let (table, fragments, observer) = tables(settings, *secret);
-        (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
+        // The old table goes before the new one comes: of the size it has, there may be no room for two.
+        self.table = FlowTable::new(flow::Settings { capacity: 0, ..settings.flow }, *secret);
+        (self.table, self.fragments, sinks.observer) = tables(settings, *secret);
+        self.packets.fill(Packet::default());
+        self.unmeasured = 0;
         sinks.batch = Microbatch::new();
         sinks.oldest_due = Timestamp(u64::MAX);
         sinks.elephants = Default::default();

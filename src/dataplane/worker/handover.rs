@@ -167,6 +167,9 @@ impl HandoverInbox {
     /// Before the owner sleeps: adds to `set` what wakes it; `false` if something waits already.
     pub fn before_wait(&self, set: &mut PollSet) -> bool {
         let Some(bell) = &self.bell else { return true };
+        // What was rung for an earlier sleep may come this late, when its sender lost its core in between; it must not
+        // end every sleep from now on.
+        bell.wakeup.iter().for_each(Wakeup::clear);
         bell.asleep.store(true, SeqCst);
         if bell.rung.load(SeqCst) {
             return false;
@@ -177,12 +180,14 @@ impl HandoverInbox {
 
     /// After the owner slept.
     pub fn after_wait(&self) {
-        if let Some(bell) = &self.bell
-            && !bell.asleep.swap(false, SeqCst)
-            && let Some(wakeup) = &bell.wakeup
-        {
-            wakeup.clear();
+        if let Some(bell) = &self.bell {
+            bell.asleep.store(false, SeqCst);
         }
+    }
+
+    /// Does anybody hand frames to this owner?
+    pub fn has_senders(&self) -> bool {
+        !self.rings.is_empty()
     }
 
     /// Copies up to `cap` waiting frames into the arena, the rings in turn; forgets the burst before.
@@ -332,6 +337,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
+
+    /// A sender that lost its core between seeing that the owner sleeps and ringing rings when the owner is long up: once
+    /// the owner may be woken for nothing, and no more.
+    #[test]
+    fn a_late_bell_does_not_keep_its_owner_awake() {
+        let to = handover_mesh(2, 1 << 16).into_iter().nth(1).unwrap();
+        let inbox = HandoverInbox::new(to.inbox);
+        let bell = Arc::clone(inbox.bell.as_ref().unwrap());
+        let Some(wakeup) = &bell.wakeup else { panic!("no descriptor") };
+        let mut set = PollSet::with_capacity(1);
+        let mut sleep = || {
+            set.clear();
+            assert!(inbox.before_wait(&mut set), "nothing waits");
+            let woken = set.wait(std::time::Duration::ZERO);
+            inbox.after_wait();
+            woken
+        };
+        assert!(!sleep());
+        wakeup.ring();
+        assert!(!sleep(), "what was rung before the sleep does not end it");
+        assert!(!sleep());
+    }
 
     /// Whenever the frame comes, before the owner lies down or after: it is up at once. Were a wake lost, this would hang.
     #[test]

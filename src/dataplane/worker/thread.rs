@@ -15,7 +15,7 @@ const COMMANDS: usize = 16;
 /// Descriptors of one queue: its socket, its ring of copies, its bell.
 const DESCRIPTORS: usize = 3;
 /// Longest wait on queues that have no descriptors to poll, all of a worker together: how late any of them is looked at.
-const UNPOLLED_WAIT: Duration = Duration::from_micros(100);
+pub(super) const UNPOLLED_WAIT: Duration = Duration::from_micros(100);
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -108,6 +108,7 @@ impl WorkerHandle {
             queues: Vec::with_capacity(settings.queues_max),
             waits: PollSet::with_capacity(settings.queues_max.saturating_mul(DESCRIPTORS)),
             in_turn: None,
+            resume_at: 0,
         };
         let thread =
             std::thread::Builder::new().name(format!("worker-{}", settings.id.0)).spawn(move || worker.run())?;
@@ -170,6 +171,8 @@ struct Worker {
     waits: PollSet,
     /// The queue whose code runs.
     in_turn: Option<usize>,
+    /// Where the round goes on after a panic, so that a queue that panics in every turn does not starve those behind it.
+    resume_at: usize,
 }
 
 impl Worker {
@@ -198,7 +201,7 @@ impl Worker {
                 return finish;
             }
             let mut frames = 0;
-            let mut index = 0;
+            let mut index = std::mem::take(&mut self.resume_at);
             while let Some(queue) = self.queues.get_mut(index) {
                 self.in_turn = Some(index);
                 let turn = queue.turn();
@@ -229,10 +232,14 @@ impl Worker {
     fn begin_anew(&mut self) {
         let Some(index) = self.in_turn.take() else { return };
         let restarted = self.queues.get_mut(index).map(|queue| catch_unwind(AssertUnwindSafe(|| queue.restart())));
+        self.resume_at = index + 1;
         if !matches!(restarted, Some(Ok(true))) && index < self.queues.len() {
             let queue = self.queues.swap_remove(index);
+            self.resume_at = index;
             self.give_back(queue, Why::Failed);
         }
+        // The worker is alive, whatever its queues do.
+        self.load.turns.store(self.load.turns.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// One load and one store: this thread is the only writer.
@@ -286,7 +293,9 @@ impl Worker {
         match (self.queues.len(), unpolled) {
             (0, _) => std::thread::park_timeout(limit),
             _ if limit.is_zero() => {}
-            (_, 0) => self.waits.wait(limit),
+            (_, 0) => {
+                self.waits.wait(limit);
+            }
             (1, _) => self.queues.iter_mut().for_each(|queue| queue.wait(limit)),
             _ => {
                 // Sources that poll by themselves (busy polling, memory, files) share a short wait.
