@@ -12,8 +12,9 @@ pub type Bitmap = [u64; 4];
 /// Bits in a bitmap.
 const BITS: f64 = 256.0;
 
-/// What a full bitmap stands for; more than this cannot be told (256 ln 256).
-pub const SATURATED: f64 = 1419.0;
+/// More than this is never told: with 1000 values one bitmap in 170 is full, with fewer hardly any. The last five bits would
+/// give estimates of up to 1420, more than a full bitmap may claim; from 251 bits on it is "at least" this.
+pub const SATURATED: f64 = 1000.0;
 
 /// Sets the bit of a hashed value.
 #[inline(always)]
@@ -47,10 +48,10 @@ pub fn ones(bitmap: &Bitmap) -> u32 {
     bitmap.iter().map(|word| word.count_ones()).sum()
 }
 
-/// Estimated number of distinct values; [`SATURATED`] when every bit is set.
+/// Estimated number of distinct values, [`SATURATED`] at most.
 pub fn estimate(bitmap: &Bitmap) -> f64 {
     let zeros = BITS - f64::from(ones(bitmap));
-    if zeros < 1.0 { SATURATED } else { (BITS * (BITS / zeros).ln()).round() }
+    if zeros < 1.0 { SATURATED } else { (BITS * (BITS / zeros).ln()).round().min(SATURATED) }
 }
 
 /// A number of distinct values, and how well it is known.
@@ -64,9 +65,6 @@ pub struct Estimate {
     pub saturated: bool,
 }
 
-/// What a full bitmap certainly stands for: with 1000 values one in 170 is full, with fewer hardly any.
-const FULL: f64 = 1000.0;
-
 impl Estimate {
     /// Of a bitmap that `most` events went into: as many values at most, and at least as many as bits are set. Where the
     /// two meet the number is exact.
@@ -75,10 +73,10 @@ impl Estimate {
         if least >= most || least <= 1.0 {
             return Estimate { value: least, error: 0.0, saturated: false };
         }
-        if least >= BITS {
-            return Estimate { value: FULL.min(most), error: 0.0, saturated: true };
-        }
         let value = estimate(bitmap).clamp(least, most);
+        if least >= BITS || value >= SATURATED {
+            return Estimate { value, error: 0.0, saturated: true };
+        }
         // Whang and others, formula 13.
         let load = value / BITS;
         let error = (BITS * (load.exp() - load - 1.0)).sqrt();
@@ -209,6 +207,22 @@ mod tests {
             }
         }
         assert_eq!(of(60_000, 2).to_string(), "at least 1000");
+    }
+
+    /// Whoever does more is never told as less, nor stays below a threshold that a milder one meets.
+    #[test]
+    fn more_bits_are_never_fewer_values() {
+        let mut bitmap = Bitmap::default();
+        let mut before = 0.0;
+        for bit in 0..256_u64 {
+            insert(&mut bitmap, bit << 56);
+            let found = Estimate::of(&bitmap, 1 << 32);
+            assert!(found.value >= before && found.value <= SATURATED, "{} bits: {found:?}", bit + 1);
+            assert_eq!(found.saturated, found.value == SATURATED, "{} bits: {found:?}", bit + 1);
+            assert_eq!(estimate(&bitmap), found.value, "{} bits", bit + 1);
+            before = found.value;
+        }
+        assert_eq!(before, SATURATED);
     }
 
     #[test]

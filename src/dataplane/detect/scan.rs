@@ -421,7 +421,7 @@ fn judge(
         };
         (Shape::Horizontal, hosts.min(failed), needed)
     } else if failed >= 2.0 * ports.max(hosts) && ports >= 5.0 && hosts >= 5.0 {
-        (Shape::Block, failed, settings.ports * 3.0)
+        (Shape::Block, failed, (settings.ports * 3.0).min(distinct::SATURATED))
     } else {
         (Shape::Random, failed, settings.contacts)
     };
