@@ -2,60 +2,160 @@
 
 use super::error::Invalid;
 use crate::control::hosts;
+use crate::dataplane::detect::distinct::SATURATED;
+use crate::dataplane::detect::{brute_force, flood, model, scan};
+use crate::dataplane::features;
 
 /// Least entries of a bounded map: a smaller one forgets faster than it learns.
-const MAP_MIN: u64 = 16;
+const MAP_MIN: f64 = 16.0;
 /// Least (entity, window) pairs that may wait: one second of a small network.
-const PENDING_MIN: u64 = 1024;
+const PENDING_MIN: f64 = 1024.0;
 
-/// Checks every value that has a range.
+/// Distinct values: one at least, and no more than a bitmap can tell.
+const DISTINCT: (f64, f64) = (1.0, SATURATED);
+/// What must be more than nothing, up to more than any wire brings.
+const COUNT: (f64, f64) = (1.0, 1e9);
+/// As [`COUNT`], where nothing is a meaning too.
+const FLOOR: (f64, f64) = (0.0, 1e9);
+const CHANCE: (f64, f64) = (1e-6, 1.0 - 1e-6);
+/// Of something to something else; at one, everything is as much.
+const RATIO: (f64, f64) = (1.0, 1000.0);
+/// Seconds in which a bucket forgets one: down to what it reckons with, up to a day.
+const LEAK: (f64, f64) = (1e-3, 86_400.0);
+/// Longer than a day is no memory but a leak.
+const HORIZON: (f64, f64) = (1.0, 86_400.0);
+/// Most entries of a bounded map.
+const MAP_MAX: f64 = (1_u64 << 26) as f64;
+
+/// Checks every value.
 ///
 /// # Errors
-/// The first one outside.
+/// The first one outside its range.
 pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
+    // All fields by name, here and below: a new one does not compile before it has a range.
     let hosts::Settings { scan, brute_force, flood, model, pending_entries, pending_scores } = detect;
-    let sizes = [
-        ("pending_entries", *pending_entries as u64, PENDING_MIN),
-        ("pending_scores", *pending_scores as u64, PENDING_MIN),
-        ("scan.sources", scan.sources as u64, 4 * MAP_MIN),
-        ("brute_force.sessions", brute_force.sessions as u64, 4 * MAP_MIN),
-        ("flood.targets", flood.targets as u64, MAP_MIN),
-        ("model.sources", model.sources as u64, MAP_MIN),
-    ];
-    for (key, value, least) in sizes {
-        within(key, value as f64, least as f64, (1_u64 << 26) as f64)?;
-    }
-    // Longer than a day is no memory but a leak.
-    let horizons = [
-        ("scan.horizon_s", scan.horizon_s),
-        ("brute_force.horizon_s", brute_force.horizon_s),
-        ("model.horizon_s", model.horizon_s),
-    ];
-    for (key, seconds) in horizons {
-        within(key, seconds as f64, 1.0, 86_400.0)?;
-    }
-    let chances = [
-        ("scan.theta0", scan.theta0),
-        ("scan.theta1", scan.theta1),
-        ("scan.echo_theta0", scan.echo_theta0),
-        ("scan.echo_theta1", scan.echo_theta1),
-        ("scan.alpha", scan.alpha),
-        ("scan.beta", scan.beta),
-        ("flood.mean_weight", flood.mean_weight),
-        ("flood.dominant_share", flood.dominant_share),
-    ];
-    for (key, chance) in chances {
-        within(key, chance, 1e-6, 1.0 - 1e-6)?;
-    }
-    // The walk goes up with failures only if scanners succeed less often than others.
-    below("scan.theta1", scan.theta1, "scan.theta0", scan.theta0)?;
-    below("scan.echo_theta1", scan.echo_theta1, "scan.echo_theta0", scan.echo_theta0)?;
-    below("scan.alpha", scan.alpha, "scan.beta", scan.beta)?;
-    within("model.flows", model.flows as f64, 1.0, 16.0)?;
-    within("model.high", f64::from(model.high), 0.0, 1.0)
+    within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
+    within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
+    check_scan(scan)?;
+    check_brute_force(brute_force)?;
+    check_flood(flood)?;
+    check_model(model)
 }
 
-fn within(key: &str, value: f64, low: f64, high: f64) -> Result<(), Invalid> {
+/// Holds every field of a settings structure against its range, and names those it has not.
+macro_rules! ranges {
+    ($section:literal, $type:path, $settings:expr, { $($field:ident: $range:expr),+ $(,)? }, besides $($rest:ident),*) => {
+        let $type { $($field,)+ $($rest,)* } = $settings;
+        $(within(concat!($section, ".", stringify!($field)), *$field as f64, $range)?;)+
+    };
+}
+
+fn check_scan(settings: &scan::Settings) -> Result<(), Invalid> {
+    ranges!("scan", scan::Settings, settings, {
+        horizon_s: HORIZON,
+        theta0: CHANCE,
+        theta1: CHANCE,
+        alpha: CHANCE,
+        beta: CHANCE,
+        ports: DISTINCT,
+        hosts: DISTINCT,
+        udp_hosts: DISTINCT,
+        echo_hosts: DISTINCT,
+        echo_theta0: CHANCE,
+        echo_theta1: CHANCE,
+        // Whoever asks each host once would be a monitor.
+        echo_repeats: (1.1, 1e6),
+        arp_hosts: DISTINCT,
+        contacts: DISTINCT,
+        sure: DISTINCT,
+        shape_ratio: RATIO,
+        one_way: DISTINCT,
+        one_way_contacts: COUNT,
+        medium: DISTINCT,
+        sources: (4.0 * MAP_MIN, MAP_MAX),
+    }, besides);
+    // The walk goes up with failures only if scanners succeed less often than others.
+    below("scan.theta1", *theta1, "scan.theta0", *theta0)?;
+    below("scan.echo_theta1", *echo_theta1, "scan.echo_theta0", *echo_theta0)?;
+    below("scan.alpha", *alpha, "scan.beta", *beta)
+}
+
+fn check_brute_force(settings: &brute_force::Settings) -> Result<(), Invalid> {
+    const BYTES: (f64, f64) = (brute_force::BYTES.0 as f64, brute_force::BYTES.1 as f64);
+    ranges!("brute_force", brute_force::Settings, settings, {
+        login_capacity: COUNT,
+        ssh_capacity: COUNT,
+        login_leak_s: LEAK,
+        slow_capacity: COUNT,
+        slow_leak_s: LEAK,
+        ssh_bytes: BYTES,
+        ssh_unsure_bytes: BYTES,
+        ssh_parallel: COUNT,
+        ssh_request_bytes_min: FLOOR,
+        ftp_bytes: BYTES,
+        ftp_request_sizes_min: DISTINCT,
+        telnet_bytes: BYTES,
+        mail_bytes: BYTES,
+        smb_bytes: BYTES,
+        rdp_bytes: BYTES,
+        database_bytes: BYTES,
+        vnc_bytes: BYTES,
+        ldap_bytes: BYTES,
+        login_request_bytes_min: FLOOR,
+        http_capacity: COUNT,
+        http_leak_s: LEAK,
+        http_bytes: BYTES,
+        https_bytes: BYTES,
+        http_answer_sizes_max: DISTINCT,
+        http_request_sizes_min: DISTINCT,
+        http_flat_capacity: COUNT,
+        http_flat_leak_s: LEAK,
+        http_flat_answer_bytes: COUNT,
+        login_sessions_per_size_min: RATIO,
+        other_capacity: COUNT,
+        other_leak_s: LEAK,
+        other_bytes: BYTES,
+        other_duration_ms_min: FLOOR,
+        other_sessions_per_size_min: RATIO,
+        confident_sessions: COUNT,
+        spray_servers: (2.0, brute_force::SPRAY_SERVERS_MAX as f64),
+        horizon_s: HORIZON,
+        sessions: (4.0 * MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_flood(settings: &flood::Settings) -> Result<(), Invalid> {
+    ranges!("flood", flood::Settings, settings, {
+        mean_weight: CHANCE,
+        scan_sources: DISTINCT,
+        scan_syns_per_port: COUNT,
+        spoofed_sources: DISTINCT,
+        dominant_share: CHANCE,
+        high: (1.0, 1e6),
+        track_rate: FLOOR,
+        targets: (MAP_MIN, MAP_MAX),
+    }, besides syn, udp, udp_volume, icmp, tcp);
+    for (name, cusum) in [("syn", syn), ("udp", udp), ("udp_volume", udp_volume), ("icmp", icmp), ("tcp", tcp)] {
+        let flood::Cusum { slack, limit } = cusum;
+        within(&format!("flood.{name}.slack"), *slack, COUNT)?;
+        within(&format!("flood.{name}.limit"), *limit, COUNT)?;
+    }
+    Ok(())
+}
+
+fn check_model(settings: &model::Settings) -> Result<(), Invalid> {
+    ranges!("model", model::Settings, settings, {
+        high: (0.0, 1.0),
+        features: (0.0, features::COUNT as f64),
+        flows: (1.0, 16.0),
+        horizon_s: HORIZON,
+        sources: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn within(key: &str, value: f64, (low, high): (f64, f64)) -> Result<(), Invalid> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
@@ -66,5 +166,53 @@ fn below(key: &str, value: f64, other: &str, limit: f64) -> Result<(), Invalid> 
     if value < limit {
         return Ok(());
     }
-    Err(Invalid::range(&format!("detect.{key}"), value, format!("below {other}, which is {limit}")))
+    Err(Invalid::range(&format!("detect.{key}"), value, format!("anything below {other}, which is {limit}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    /// With these a detector would never alarm or always; the ends of each range are good.
+    #[test]
+    fn thresholds_that_decide_nothing_are_refused_in_english() {
+        let parsed = |section: &str, line: &str| {
+            parse("t.toml", &format!("[detect.{section}]\n{line}"), std::iter::empty()).map_err(|e| e.to_string())
+        };
+        for (section, bad) in [
+            ("scan", "arp_hosts = 0.0"),
+            ("scan", "echo_hosts = 0.0"),
+            ("scan", "ports = 2000.0"),
+            ("scan", "ports = nan"),
+            ("scan", "echo_repeats = 1.0"),
+            ("brute_force", "login_leak_s = 0.0"),
+            ("brute_force", "ssh_capacity = 0.0"),
+            ("brute_force", "database_bytes = 127"),
+            ("brute_force", "https_bytes = 7000"),
+            ("brute_force", "spray_servers = 1000"),
+            ("flood", "syn = { slack = 0.0, limit = 1000.0 }"),
+            ("flood", "tcp = { slack = 500.0, limit = 0.0 }"),
+            ("flood", "spoofed_sources = 1001.0"),
+            ("model", "features = 33"),
+        ] {
+            let error = parsed(section, bad).expect_err(bad);
+            let key = bad.split(' ').next().unwrap();
+            assert!(error.contains(&format!("detect.{section}.{key}")) && error.contains("allowed is "), "{error}");
+        }
+        for (section, good) in [
+            ("scan", "ports = 1000.0"),
+            ("scan", "arp_hosts = 1.0"),
+            ("brute_force", "spray_servers = 256"),
+            ("brute_force", "https_bytes = 6144"),
+            ("brute_force", "login_request_bytes_min = 0.0"),
+            ("model", "features = 32"),
+        ] {
+            assert!(parsed(section, good).is_ok(), "{good}: {:?}", parsed(section, good).err());
+        }
+        let error = parsed("scan", "alpha = 0.995").unwrap_err();
+        assert!(error.contains("choose anything below scan.beta, which is 0.99, or leave"), "{error}");
+        let error = parsed("scan", "ports = 2000.0").unwrap_err();
+        assert!(error.contains("is 2000, allowed is 1..=1000") && error.contains("choose 1..=1000, or"), "{error}");
+        assert!(parsed("scan", "ports = -1.0").unwrap_err().contains("choose 0 or more, or"));
+    }
 }

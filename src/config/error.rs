@@ -20,7 +20,7 @@ impl Invalid {
         Invalid {
             key: key.to_owned(),
             problem: format!("is {value}, allowed is {allowed}"),
-            remedy: format!("choose a value in {allowed}, or leave the key out for its default"),
+            remedy: format!("choose {allowed}, or leave the key out for its default"),
         }
     }
 }

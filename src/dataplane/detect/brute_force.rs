@@ -43,6 +43,9 @@ use std::collections::BTreeSet;
 /// Upper edges of the session histogram, bytes of payload both ways (SSH: see [`ssh_answer`]). Thresholds are rounded down to an edge.
 const EDGES: [u64; 12] = [128, 256, 384, 512, 640, 768, 1536, 2048, 3072, 4096, 5120, 6144];
 
+/// Thresholds of session bytes that tell anything apart: below, no session fails; above, none more.
+pub(crate) const BYTES: (u64, u64) = (EDGES[0], EDGES[EDGES.len() - 1]);
+
 /// Payload both ways beyond which an SSH session was no refusal, whatever came after the key exchange. Six refusals behind
 /// the largest common key exchange (sntrup761, three host keys) are 7.2 kB.
 const SSH_TOTAL: u64 = 9216;
@@ -265,7 +268,7 @@ impl Touched for Spray {
 }
 
 /// Most servers told apart in one spraying client.
-const SPRAY_SERVERS_MAX: usize = 256;
+pub(crate) const SPRAY_SERVERS_MAX: usize = 256;
 
 /// A (client, server, port) of a window.
 pub type SessionKey = (u128, u128, u16);
