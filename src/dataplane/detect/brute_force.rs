@@ -44,7 +44,7 @@ use std::collections::BTreeSet;
 const EDGES: [u64; 12] = [128, 256, 384, 512, 640, 768, 1536, 2048, 3072, 4096, 5120, 6144];
 
 /// Thresholds of session bytes that tell anything apart: below, no session fails; above, none more.
-pub(crate) const BYTES: (u64, u64) = (EDGES[0], EDGES[EDGES.len() - 1]);
+pub(crate) const BYTES: (u64, u64) = (EDGES[0], EDGES[11]);
 
 /// Payload both ways beyond which an SSH session was no refusal, whatever came after the key exchange. Six refusals behind
 /// the largest common key exchange (sntrup761, three host keys) are 7.2 kB.
