@@ -375,7 +375,7 @@ fn every_error_is_a_problem_with_its_status() {
     assert_eq!(client.get("/health/live").status, 200, "not ready is not dead");
     bed.system.alive.store(false, Relaxed);
     let answer = client.get("/health/live");
-    is_problem(&answer, 503, "not-ready");
+    is_problem(&answer, 503, "not-alive");
     assert_eq!(answer.json()["detail"], "the supervisor has not come round for 7 s");
 
     // A body that announces too much, and one without a length, each on a connection of its own: it is closed after.

@@ -63,6 +63,8 @@ kinds! {
         "The detail says what stands in the way.";
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "Not ready",
         "`errors` lists what is missing.";
+    NotAlive = "not-alive", SERVICE_UNAVAILABLE, "Not alive",
+        "The detail says which part does not come round any more. Restart the program.";
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy, try again",
         "Retry-After says when.";
     StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, "The alert store does not answer",

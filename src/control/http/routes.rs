@@ -260,7 +260,7 @@ fn workers(app: &App) -> Result<Response, Problem> {
 }
 
 fn live(app: &App) -> Result<Response, Problem> {
-    app.system.alive().map_err(|reason| Problem::new(Kind::NotReady, reason))?;
+    app.system.alive().map_err(|reason| Problem::new(Kind::NotAlive, reason))?;
     json(&Health { status: "live", reasons: Vec::new() })
 }
 

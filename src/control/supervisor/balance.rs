@@ -1,6 +1,6 @@
 //! Which queue should run where: a function of loads and of its own past steps, so that it can be tested without a thread.
 //!
-//! Deliberately slow and lazy: one step a tick, and none unless it pays clearly, because a move costs the queue some
+//! Deliberately slow and lazy: one step a tick (several while frames are lost), and none unless it pays clearly, because a move costs the queue some
 //! hundred microseconds and the new core cold caches.
 //!
 //! Loads are not additive: two queues that overload one core may be a tenth of two cores, because what else runs there

@@ -181,7 +181,7 @@ impl Supervisor {
     }
 
     /// Is somebody looking at its frames? One that is on its way is in good hands.
-    fn is_served(&self, entry: &Entry) -> bool {
+    pub(super) fn is_served(&self, entry: &Entry) -> bool {
         entry.ended || (entry.lost.is_none() && entry.holder.is_none_or(|holder| self.is_well(holder)))
     }
 
@@ -205,7 +205,9 @@ impl Supervisor {
                 found.push(Degraded { part: "queue".into(), reason, since });
             }
             found.extend(entry.restarts.trouble(&entry.name, now));
-            found.extend(entry.scoring.trouble(&entry.name));
+            if entry.lost.is_none() && !entry.ended {
+                found.extend(entry.scoring.trouble(&entry.name));
+            }
         }
         for (queue, silent_ns) in self.pipeline.silent() {
             let name = self.entries.iter().find(|entry| entry.id == queue).map_or("?", |entry| &entry.name);

@@ -361,7 +361,9 @@ impl Supervisor {
             let id = queue.id();
             // The worker it was meant for may have gone meanwhile: any other is better than none.
             let meant = self.slots.iter().position(|slot| slot.id() == target && slot.takes_queues());
-            let place = meant.or_else(|| self.slots.iter().position(Slot::takes_queues));
+            let held = |slot: &Slot| self.entries.iter().filter(|entry| entry.holder == Some(slot.id())).count();
+            let others = self.slots.iter().enumerate().filter(|(_, slot)| slot.takes_queues());
+            let place = meant.or_else(|| others.min_by_key(|(_, slot)| held(slot)).map(|(place, _)| place));
             let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) else {
                 self.homeless.push((target, queue));
                 continue;

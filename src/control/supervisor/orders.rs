@@ -182,7 +182,9 @@ impl Supervisor {
 
     /// Do frames come faster than the workers take them? A ring is half full, or one has overflowed since last asked.
     fn is_overflowing(&mut self) -> bool {
-        let filling = self.entries.iter().filter_map(|entry| entry.latest.as_deref());
+        // What a queue said last counts only while somebody looks at it.
+        let served = self.entries.iter().filter(|entry| !entry.ended && self.is_served(entry));
+        let filling = served.filter_map(|entry| entry.latest.as_deref());
         let filling = filling.filter(|latest| latest.ring_capacity > 0);
         let filling = filling.into_iter().any(|latest| latest.ring_waiting >= latest.ring_capacity / 2);
         let lost = self.capture.drops();

@@ -227,7 +227,8 @@ impl Supervisor {
         degraded.extend(self.unwell(now));
         let mut model = self.settings.model.clone();
         if let Some(model) = &mut model
-            && let Some(failing) = self.entries.iter().find(|entry| entry.scoring.is_failing())
+            && let Some(failing) =
+                self.entries.iter().find(|entry| entry.scoring.is_failing() && entry.lost.is_none() && !entry.ended)
         {
             model.active = false;
             model.reason = failing.scoring.trouble(&failing.name).map(|trouble| trouble.reason);

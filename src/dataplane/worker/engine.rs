@@ -453,6 +453,9 @@ mod tests {
         }
         engine.turn();
         assert_eq!(engine.core.sinks.batch.len(), 1);
+        // The burst is measured when the next turn begins, whether or not that one was sampled.
+        let bursts = |engine: &Engine<_>| engine.core.snapshot.histograms.stage(Stage::Burst).len();
+        assert_eq!(bursts(&engine), 0);
         let rest = engine.before_wait(limit, &mut set);
         assert!(rest.limit <= Duration::from_nanos(settings.score.wait_ns), "{rest:?}");
         while !engine.core.sinks.batch.is_empty() {
@@ -460,5 +463,8 @@ mod tests {
             engine.turn();
         }
         assert_eq!(engine.before_wait(limit, &mut set).limit, limit);
+        assert_eq!(bursts(&engine), 4);
+        engine.turn();
+        assert_eq!(bursts(&engine), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! What a queue shows of itself about once a second: one box that goes up full and comes back empty.
+//! What a queue shows of itself four times a second: one box that goes up full and comes back empty.
 
 use super::batch::{RxState, ScoreState};
 use super::elephants::Elephants;

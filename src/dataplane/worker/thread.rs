@@ -175,6 +175,14 @@ struct Worker {
     resume_at: usize,
 }
 
+/// Every queue in turn, with a note whose code runs.
+fn each(queues: &mut [Box<dyn Queue>], in_turn: &mut Option<usize>, mut step: impl FnMut(&mut Box<dyn Queue>)) {
+    for (index, queue) in queues.iter_mut().enumerate() {
+        *in_turn = Some(index);
+        step(queue);
+    }
+}
+
 impl Worker {
     fn run(mut self) {
         let pinned = self.settings.core.is_some_and(affinity::pin_to);
@@ -285,7 +293,8 @@ impl Worker {
         let mut limit = self.settings.wait_limit;
         let mut unpolled = 0;
         self.waits.clear();
-        for queue in &mut self.queues {
+        for (index, queue) in self.queues.iter_mut().enumerate() {
+            self.in_turn = Some(index);
             let rest = queue.before_wait(limit, &mut self.waits);
             limit = limit.min(rest.limit);
             unpolled += u32::from(!rest.polled);
@@ -296,14 +305,19 @@ impl Worker {
             (_, 0) => {
                 self.waits.wait(limit);
             }
-            (1, _) => self.queues.iter_mut().for_each(|queue| queue.wait(limit)),
+            (1, _) => each(&mut self.queues, &mut self.in_turn, |queue| queue.wait(limit)),
             _ => {
                 // Sources that poll by themselves (busy polling, memory, files) share a short wait.
                 let share = limit.min(UNPOLLED_WAIT) / unpolled;
-                self.queues.iter_mut().filter(|queue| !queue.is_polled()).for_each(|queue| queue.wait(share));
+                each(&mut self.queues, &mut self.in_turn, |queue| {
+                    if !queue.is_polled() {
+                        queue.wait(share);
+                    }
+                });
             }
         }
-        self.queues.iter_mut().for_each(|queue| queue.after_wait());
+        each(&mut self.queues, &mut self.in_turn, |queue| queue.after_wait());
+        self.in_turn = None;
     }
 
     fn stop(&mut self, finish: bool) {
