@@ -36,7 +36,8 @@ mod cell {
     pub const SHARE: usize = 9;
 }
 
-/// Groups that sources are divided into, by a hash: a source that sends most fills its group.
+/// Groups that sources are divided into, by a hash: what a group sends is the most that one of its sources can have sent.
+/// Two sources share a group in one case of seven.
 const SHARES: u64 = 7;
 
 /// Bitmaps of a target's counts.
@@ -121,7 +122,8 @@ impl Event {
         counts.add(cell::SHARE + group as usize, self.count);
         counts.mark(bitmap::SOURCES, source);
         counts.mark(bitmap::PORTS, key.number(u64::from(port)));
-        // Drawn by lot among the events, with its group in the lowest bits: who sends most is most likely drawn.
+        // Drawn by lot among the flows, with its group in the lowest bits: who begins most is most likely drawn. What a flow
+        // sends gives it no further ticket.
         let lot = (source ^ u64::from(facts.source.port)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let rank = (lot as u32 & !7) | group as u32;
         counts.peer = counts.peer.max(Peer { rank, address: facts.source.address, port, protocol: facts.protocol });
@@ -160,7 +162,8 @@ pub struct Settings {
     pub scan_syns_per_port: f64,
     /// Distinct sources from which they are most likely forged.
     pub spoofed_sources: f64,
-    /// Share of the packets from which one of several sources is named as the one that floods.
+    /// Share of the packets from which one of several sources is named as the one that floods, where it is certain that the
+    /// share is one source's; else the summary says whose it may be.
     pub dominant_share: f64,
     /// Times the limit at which a flood is of severity 1.
     pub high: f64,
@@ -201,10 +204,12 @@ struct Sum {
 const LEVEL_CAP: f64 = 4.0;
 
 impl Sum {
-    /// One second with `x` packets, after `quiet` seconds with none. Returns whether it alarms.
-    fn step(&mut self, x: f64, quiet: u64, cusum: &Cusum, weight: f64) -> bool {
+    /// One second with `x` packets, after `quiet` seconds with none. Returns whether it alarms, and whether nothing was left
+    /// of what came before.
+    fn step(&mut self, x: f64, quiet: u64, cusum: &Cusum, weight: f64) -> (bool, bool) {
         let (quiet, slack) = (quiet as f64, cusum.slack);
         self.level = (self.level - quiet * (self.mean + slack)).max(0.0);
+        let calm = self.level == 0.0;
         if self.level <= cusum.limit {
             self.mean *= (1.0 - weight).powf(quiet);
         }
@@ -213,7 +218,7 @@ impl Sum {
         if !alarming {
             self.mean += weight * (x.max(0.0) - self.mean);
         }
-        alarming
+        (alarming, calm)
     }
 }
 
@@ -224,25 +229,29 @@ struct State {
     since: [Since; 5],
 }
 
-/// What came since there has been evidence.
+/// What came since the sum began to rise that led to evidence.
 #[derive(Clone, Copy, Default)]
 struct Since {
+    /// Last evidence; zero if there has been none.
     told: Timestamp,
     packets: f64,
+    /// The source that was certain to be the one who floods; zero if none was.
+    named: u128,
 }
 
 /// Silence after which evidence begins anew, as alerts do.
 const AFFAIR_NS: u64 = 3600 * SECOND;
 
 impl Since {
-    /// `rate` packets more, in the second that begins at `start`; how many it is since the beginning.
-    fn told(&mut self, start: Timestamp, rate: f64) -> f64 {
-        if start.since(self.told) > AFFAIR_NS {
-            self.packets = 0.0;
+    /// `rate` packets more, in the second that begins at `start` and leaves the sum at `level`. It begins anew where the sum
+    /// rises from nothing and no evidence is left to be continued.
+    fn count(&mut self, start: Timestamp, rate: f64, calm: bool, level: f64) {
+        if calm && (self.told == Timestamp::default() || start.since(self.told) > AFFAIR_NS) {
+            *self = Since::default();
         }
-        self.told = start;
-        self.packets += rate;
-        self.packets
+        if level > 0.0 {
+            self.packets += rate;
+        }
     }
 }
 
@@ -294,9 +303,12 @@ impl Decider {
                     && (ports >= distinct::SATURATED || rate < ports * settings.scan_syns_per_port);
                 let rate = if scan { 0.0 } else { rate };
                 let usual = sum.mean;
-                if sum.step(rate, quiet, &cusum, settings.mean_weight) && rate > cusum.slack {
-                    let all = since.told(start, rate);
-                    let found = Found { index, rate, usual, cusum, level: sum.level, all, share: dominant(counts) };
+                let (alarming, calm) = sum.step(rate, quiet, &cusum, settings.mean_weight);
+                since.count(start, rate, calm, sum.level);
+                if alarming && rate > cusum.slack {
+                    since.told = start;
+                    let who = Who::of(counts, &settings, &mut since.named);
+                    let found = Found { index, rate, usual, cusum, level: sum.level, all: since.packets, who };
                     out.push(found.evidence(&settings, *target, counts));
                 }
             }
@@ -329,10 +341,39 @@ struct Found {
     usual: f64,
     cusum: Cusum,
     level: f64,
-    /// Packets since there has been evidence.
+    /// Packets since the sum began to rise.
     all: f64,
-    /// Of the source drawn: its share of the packets at most.
+    who: Who,
+}
+
+/// What is known of the source drawn.
+struct Who {
+    /// All packets are its.
+    single: bool,
+    /// Its share of the packets at most: that of its group.
     share: f64,
+    /// No other source is in its group, so the share is its own: all sources have groups of their own.
+    exact: bool,
+    /// The share is one from which a source is named.
+    dominant: bool,
+    /// It is the one who floods, now or from an earlier second on: named as the source.
+    named: bool,
+}
+
+impl Who {
+    /// `named` is who was certain before in the same affair: an honest client that comes into his group changes nothing.
+    fn of(counts: &Counts, settings: &Settings, named: &mut u128) -> Who {
+        let sources = distinct::ones(&counts.bitmap(bitmap::SOURCES));
+        let groups = (0..SHARES as usize).filter(|group| counts.sum(cell::SHARE + group) > 0).count();
+        let single = sources == 1 && groups == 1;
+        let exact = sources as usize == groups;
+        let share = dominant(counts);
+        let dominant = !single && share >= settings.dominant_share;
+        if single || (dominant && exact) {
+            *named = counts.peer.address;
+        }
+        Who { single, share, exact, dominant, named: (single || dominant) && *named == counts.peer.address }
+    }
 }
 
 /// Events whose sources and ports are marked.
@@ -350,22 +391,22 @@ impl Found {
     fn evidence(&self, settings: &Settings, target: u128, counts: &Counts) -> Evidence {
         let kind = KINDS.get(self.index).copied().unwrap_or("tcp");
         let peer = Endpoint { address: counts.peer.address, port: counts.peer.port };
-        let single = distinct::ones(&counts.bitmap(bitmap::SOURCES)) == 1;
-        let dominant = !single && self.share >= settings.dominant_share;
-        let source = (single || dominant).then(|| peer.ip());
+        let Who { single, share, exact, dominant, named } = self.who;
+        let source = named.then(|| peer.ip());
         let known = |index| Estimate::of(&counts.bitmap(index), marked(counts));
         let (sources, ports) = (known(bitmap::SOURCES), known(bitmap::PORTS));
         let port = (self.index != ICMP && distinct::ones(&counts.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
         let target = Endpoint { address: target, port: 0 }.ip();
+        let most = if exact { "" } else { "at most " };
+        let percent = (share * 100.0).floor();
         let from = match source {
-            Some(source) if dominant => {
-                format!("{source} ({:.0} % of it; {sources} sources in all)", (self.share * 100.0).floor())
-            }
-            Some(source) => source.to_string(),
+            Some(source) if single => source.to_string(),
+            Some(source) => format!("{source} ({most}{percent:.0} % of it; {sources} sources in all)"),
+            None if dominant => format!("{sources} sources, of which {} sends {most}{percent:.0} %", peer.ip()),
             None => format!("{sources} sources"),
         };
-        let spoofed =
-            if source.is_none() && sources.value >= settings.spoofed_sources { ", most likely spoofed" } else { "" };
+        let forged = source.is_none() && !dominant && sources.value >= settings.spoofed_sources;
+        let spoofed = if forged { ", most likely spoofed" } else { "" };
         let at = port.map(|port| format!(" port {port}")).unwrap_or_default();
         let rate = Term { usual: Some(self.usual), ..Term::exact(format!("excess_{kind}_per_second"), self.rate) };
         let mut terms = vec![
@@ -376,9 +417,8 @@ impl Found {
             Term::exact("packets_since_start", self.all),
         ];
         if dominant {
-            terms.push(
-                Term::exact("dominant_source_share", self.share).against(Relation::AtLeast, settings.dominant_share),
-            );
+            let name = if exact { "dominant_source_share" } else { "dominant_source_share_at_most" };
+            terms.push(Term::exact(name, share).against(Relation::AtLeast, settings.dominant_share));
         }
         let mut one_way = false;
         if self.index == SYN {
