@@ -25,29 +25,73 @@ pub fn examine(plan: &Config) -> Option<Finding> {
     let counts: Vec<(&InterfaceSettings, usize)> =
         plan.interfaces.iter().filter_map(|settings| Some((settings, queues(settings)?))).collect();
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = available.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or(0) << 10;
-    (!counts.is_empty()).then(|| judge(plan, &counts, available))
+    (!counts.is_empty()).then(|| judge(plan, &counts, &Room::of(&text)))
 }
 
-fn judge(plan: &Config, counts: &[(&InterfaceSettings, usize)], available: usize) -> Finding {
+/// Bytes of a page that frames may lie on.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// What the machine has left.
+struct Room {
+    /// Bytes for ordinary pages; reserved huge pages are no part of it.
+    available: usize,
+    /// Reserved huge pages that nobody uses.
+    huge_pages: usize,
+}
+
+impl Room {
+    /// From the text of `/proc/meminfo`.
+    fn of(text: &str) -> Room {
+        let value = |name: &str| {
+            let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            rest.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or(0)
+        };
+        // Frames take pages of the default size, if that is the one they are made for.
+        let fits = value("Hugepagesize") << 10 == HUGE_PAGE_BYTES;
+        let free = value("HugePages_Free").saturating_sub(value("HugePages_Rsvd"));
+        Room { available: value("MemAvailable") << 10, huge_pages: if fits { free } else { 0 } }
+    }
+}
+
+/// Bytes of frames that find free huge pages: of each queue all or none, as `run` takes them.
+fn on_huge_pages(counts: &[(&InterfaceSettings, usize)], mut free: usize) -> usize {
+    let mut bytes = 0;
+    for (settings, count) in counts.iter().filter(|(settings, _)| settings.huge_pages) {
+        let frame_bytes = if settings.frame_bytes == 0 { 2048 } else { settings.frame_bytes as usize };
+        let frames = settings.ring_entries as usize * 2 * frame_bytes;
+        let pages = frames.div_ceil(HUGE_PAGE_BYTES).max(1);
+        let queues = (*count).min(free / pages);
+        free -= queues * pages;
+        bytes += queues * frames;
+    }
+    bytes
+}
+
+/// The rings between queues are an upper bound, which only asymmetric RSS reaches: they make no plan impossible.
+fn judge(plan: &Config, counts: &[(&InterfaceSettings, usize)], room: &Room) -> Finding {
+    let Room { available, huge_pages } = *room;
     let total: usize = counts.iter().map(|(_, count)| count).sum();
     let own: usize = counts.iter().map(|(settings, count)| count * live::queue_memory(&plan.engine, settings)).sum();
+    let huge = on_huge_pages(counts, huge_pages);
+    let ordinary = own.saturating_sub(huge);
     let mut meshes: BTreeMap<Result<&str, usize>, usize> = BTreeMap::new();
     for (at, (settings, count)) in counts.iter().enumerate() {
         *meshes.entry(settings.group.as_deref().ok_or(at)).or_default() += count;
     }
     let handover: usize = meshes.into_values().map(live::handover_memory).sum();
     let mib = |bytes: usize| bytes >> 20;
-    let verdict = match own + handover {
-        most if most > available => Verdict::Bad,
-        most if most > available / 2 => Verdict::Fair,
-        _ => Verdict::Good,
+    let verdict = if ordinary > available {
+        Verdict::Bad
+    } else if ordinary + handover > available / 2 {
+        Verdict::Fair
+    } else {
+        Verdict::Good
     };
     let found = format!(
-        "{total} queues take {} MiB, and up to {} MiB for frames between queues where RSS is not symmetric; {} MiB are \
-         available",
+        "{total} queues take {} MiB ({} MiB of it on free huge pages), and up to {} MiB for frames between queues where RSS \
+         is not symmetric; {} MiB are available besides huge pages",
         mib(own),
+        mib(huge),
         mib(handover),
         mib(available)
     );
@@ -64,12 +108,37 @@ mod tests {
     #[test]
     fn a_plan_is_judged_by_what_it_takes() {
         let plan = parse("t.toml", "[[interface]]\nname = \"eth1\"", std::iter::empty()).expect("a plan");
-        let judged = |queues: usize, available: usize| judge(&plan, &[(&plan.interfaces[0], queues)], available << 20);
+        let judged_with = |queues: usize, available: usize, huge_pages: usize| {
+            judge(&plan, &[(&plan.interfaces[0], queues)], &Room { available: available << 20, huge_pages })
+        };
+        let judged = |queues, available| judged_with(queues, available, 0);
         assert_eq!(judged(1, 16_384).verdict, Verdict::Good);
         assert!(judged(1, 16_384).found.contains("up to 0 MiB"), "{:?}", judged(1, 16_384));
         assert_eq!(judged(66, 10_240).verdict, Verdict::Fair, "{:?}", judged(66, 10_240));
         let found = judged(66, 4_096);
         assert!(found.verdict == Verdict::Bad && found.fix.contains("flow.capacity"), "{found:?}");
         assert!(found.found.starts_with("66 queues take"), "{found:?}");
+        // What only asymmetric RSS takes is a warning, however much it is.
+        let counts = [(&plan.interfaces[0], 66)];
+        let own = 66 * live::queue_memory(&plan.engine, &plan.interfaces[0]);
+        let tight = |available, huge_pages| judge(&plan, &counts, &Room { available, huge_pages }).verdict;
+        assert_eq!((tight(own, 0), tight(own - 1, 0)), (Verdict::Fair, Verdict::Bad));
+        // Frames on free huge pages are not held against ordinary memory; where too few are free for a queue, they are.
+        assert_eq!(tight(own - 1, 1 << 12), Verdict::Fair);
+        assert_eq!(on_huge_pages(&counts, 0), 0);
+        let whole = on_huge_pages(&counts, 1 << 20);
+        assert!(whole > 0 && whole < own && whole.is_multiple_of(66), "{whole}");
+        let pages = (whole / 66).div_ceil(HUGE_PAGE_BYTES);
+        assert_eq!(on_huge_pages(&counts, 3 * pages + pages - 1), 3 * (whole / 66));
+        assert_eq!(on_huge_pages(&counts, pages - 1), 0);
+    }
+
+    #[test]
+    fn room_is_read_as_the_kernel_writes_it() {
+        let text = "MemTotal: 9 kB\nMemAvailable:    2048 kB\nHugePages_Total:  64\nHugePages_Free:  40\n\
+                    HugePages_Rsvd:  8\nHugepagesize:    2048 kB\n";
+        let room = Room::of(text);
+        assert_eq!((room.available, room.huge_pages), (2 << 20, 32));
+        assert_eq!(Room::of(&text.replace("size:    2048", "size: 1048576")).huge_pages, 0);
     }
 }
