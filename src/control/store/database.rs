@@ -192,13 +192,21 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Arc<Stored>> {
     }))
 }
 
+/// The newest rows that pass the filter, oldest first, as the database stands now.
 fn newest(connection: &Connection, filter: &Filter, count: usize) -> rusqlite::Result<Vec<Arc<Stored>>> {
-    // The newest SCAN_ROWS rows are looked at: a rare filter must not walk the whole file.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM alerts
-         WHERE sequence > ?1 AND {WHERE} ORDER BY sequence DESC LIMIT ?2"
-    );
-    let last = read_extent(connection)?.last;
+    newest_by(connection, &format!("sequence > ?1 AND {WHERE}"), filter, count, read_extent(connection)?.last)
+}
+
+/// The newest rows for which `condition` holds, oldest first. Of all rows the newest SCAN_ROWS up to `last` are looked at: a
+/// rare filter must not walk the whole file. `?1` is the last row before those; the filter is `WHERE`'s.
+fn newest_by(
+    connection: &Connection,
+    condition: &str,
+    filter: &Filter,
+    count: usize,
+    last: u64,
+) -> rusqlite::Result<Vec<Arc<Stored>>> {
+    let sql = format!("SELECT {COLUMNS} FROM alerts WHERE {condition} ORDER BY sequence DESC LIMIT ?2");
     let mut rows = connection
         .prepare_cached(&sql)?
         .query_map(
@@ -290,25 +298,9 @@ impl Reader {
         let mut read = || -> rusqlite::Result<_> {
             let transaction = self.connection.transaction()?;
             let extent = read_extent(&transaction)?;
-            let sql = format!(
-                "SELECT {COLUMNS} FROM alerts WHERE sequence IN (
-                     SELECT max(sequence) FROM alerts WHERE sequence > ?1 AND {WHERE} GROUP BY id)
-                 ORDER BY sequence DESC LIMIT ?2"
-            );
-            let mut rows = transaction
-                .prepare_cached(&sql)?
-                .query_map(
-                    params![
-                        extent.last.saturating_sub(SCAN_ROWS).cast_signed(),
-                        i64::try_from(count).unwrap_or(i64::MAX),
-                        filter.severity,
-                        filter.detector.map(|detector| detector.name()),
-                        filter.since.map(|since| since.0.cast_signed()),
-                    ],
-                    row_of,
-                )?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            rows.reverse();
+            let condition =
+                format!("sequence IN (SELECT max(sequence) FROM alerts WHERE sequence > ?1 AND {WHERE} GROUP BY id)");
+            let rows = newest_by(&transaction, &condition, filter, count, extent.last)?;
             Ok((rows, extent))
         };
         read().map_err(|cause| StoreError::Read { path, cause: cause.to_string() })
