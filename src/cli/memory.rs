@@ -57,8 +57,7 @@ impl Room {
 fn on_huge_pages(counts: &[(&InterfaceSettings, usize)], mut free: usize) -> usize {
     let mut bytes = 0;
     for (settings, count) in counts.iter().filter(|(settings, _)| settings.huge_pages) {
-        let frame_bytes = if settings.frame_bytes == 0 { 2048 } else { settings.frame_bytes as usize };
-        let frames = settings.ring_entries as usize * 2 * frame_bytes;
+        let frames = settings.umem_bytes();
         let pages = frames.div_ceil(HUGE_PAGE_BYTES).max(1);
         let queues = (*count).min(free / pages);
         free -= queues * pages;

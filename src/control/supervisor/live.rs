@@ -117,11 +117,17 @@ pub fn open(
     Ok((LiveCapture { ports, stopped: false }, parts))
 }
 
-/// Which mesh an interface's queues belong to: that of its group, or its own.
-type MeshName = Result<String, usize>;
+/// Which mesh an interface's queues belong to.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum MeshName {
+    /// That of its group.
+    Group(String),
+    /// Its own: of the interface in that place.
+    Interface(usize),
+}
 
 fn mesh_of(at: usize, settings: &InterfaceSettings) -> MeshName {
-    settings.group.clone().ok_or(at)
+    settings.group.clone().map_or(MeshName::Interface(at), MeshName::Group)
 }
 
 /// The rings between queues that see directions of the same flows, given out one queue after another.
@@ -178,10 +184,8 @@ const REST_BYTES: usize = 16 << 20;
 
 /// What one queue takes at its start, bytes: tables, ring up, frames. For a warning, not to the byte.
 pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> usize {
-    let frame_bytes = if settings.frame_bytes == 0 { 2048 } else { settings.frame_bytes as usize };
-    let frames = settings.ring_entries as usize * 2 * frame_bytes;
     let tables = engine.flow.capacity as usize * FLOW_BYTES + engine.windows * size_of::<WindowEntry>();
-    frames + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
+    settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }
 
 /// Opens one queue and builds its engine on the core that will run it, so that UMEM and tables lie near it.

@@ -160,7 +160,7 @@ pub(super) fn apply(
         let Some((_, wanted)) = FLOW_TYPES.iter().find(|(known, _)| known == kind) else { continue };
         let refused = nic.set_hash_fields(*kind, *wanted).err();
         match nic.hash_fields(*kind) {
-            Ok(now) if now == *wanted || is_symmetric(now) => {}
+            Ok(now) if is_symmetric(now) => {}
             now => {
                 let now = now.map_or_else(|error| error.to_string(), |fields| format!("{fields:#x}"));
                 let refused = refused.map_or_else(String::new, |error| format!(", it refused others: {error}"));

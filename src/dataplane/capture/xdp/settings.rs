@@ -130,6 +130,12 @@ impl InterfaceSettings {
         }
     }
 
+    /// Bytes of the frames of one queue; where the size of a frame is chosen by the MTU, with the smaller one.
+    pub fn umem_bytes(&self) -> usize {
+        let frame_bytes = if self.frame_bytes == 0 { 2048 } else { self.frame_bytes as usize };
+        self.ring_entries as usize * 2 * frame_bytes
+    }
+
     /// `namespace/name`, or the name alone in the process's own namespace.
     pub fn label(&self) -> String {
         self.namespace.as_ref().map_or_else(|| self.name.clone(), |space| format!("{space}/{}", self.name))
