@@ -17,7 +17,8 @@
 //!
 //! `frames_received` is the worker's own count. No term is computed from another but `lost_at_death`, which is taken
 //! once, when a queue is opened after a process that did not close it: what was redirected and neither refused nor
-//! received by then (copies still unread are not lost: their ring is pinned too).
+//! received by then (copies still unread are not lost: their ring is pinned too). Of that it takes no more than the
+//! rings of the dead process held (`Cell::RingsHold`); the rest is no loss that a death explains, and stays open.
 
 use crate::metrics::{COUNTERS, Counter, CounterMemory, read_counters};
 use crate::sys::mapping::SharedCells;
@@ -56,6 +57,7 @@ pub(super) enum Cell {
     Waiting,
     InvalidDescriptors,
     Abandoned,
+    RingsHold,
 }
 
 /// Every field of `XDP_STATISTICS` (include/uapi/linux/if_xdp.h), summed over all sockets the queue has had.
@@ -173,6 +175,14 @@ impl QueueAccount {
             - i128::from(self.lost_at_death)
     }
 
+    /// Of the frames that are neither received nor refused, those that may have died with a process whose rings held
+    /// `bound`. Copies still unread have not: their ring outlives it.
+    fn died(&self, bound: u64) -> u64 {
+        let unread = self.copied.saturating_sub(self.mirror_frames);
+        let missing = (self.in_flight() - i128::from(unread)).clamp(0, i128::from(bound));
+        u64::try_from(missing).unwrap_or(0)
+    }
+
     /// Whether what the program saw is what it did. Exact when quiet; while frames run, the terms are read one after
     /// the other and may be a few apart.
     pub fn program_closes(&self) -> bool {
@@ -277,6 +287,17 @@ impl CounterMaps {
     #[inline]
     pub(super) fn add_cell(&self, queue: u32, cell: Cell, count: u64) {
         self.set_cell(queue, cell, self.cell(queue, cell).wrapping_add(count));
+    }
+
+    /// Books what a process that did not close this queue took with it: never more than its rings held, or, where it
+    /// did not say, those of its successor (`rings_hold`).
+    pub(super) fn book_death(&self, queue: u32, rings_hold: u64) {
+        let bound = match self.cell(queue, Cell::RingsHold) {
+            0 => rings_hold,
+            held => held,
+        };
+        self.add_cell(queue, Cell::Deaths, 1);
+        self.add_cell(queue, Cell::LostAtDeath, self.account(queue).died(bound));
     }
 
     fn program_sum(&self, row: usize, field: usize) -> u64 {
@@ -392,5 +413,31 @@ impl CounterReader {
     /// Every queue's books.
     pub fn accounts(&self) -> Vec<QueueAccount> {
         self.maps.accounts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A death takes what the rings held and no more: a greater gap has another cause and must be seen.
+    #[test]
+    fn a_death_explains_no_more_than_its_rings_held() {
+        let account = |received, copied, mirror_frames| QueueAccount {
+            redirected: 60_000,
+            frames_received: received,
+            copied,
+            mirror_frames,
+            ..QueueAccount::default()
+        };
+        for (account, lost) in [
+            (account(60_000, 0, 0), 0),
+            (account(59_000, 0, 0), 1_000),
+            (account(59_000, 700, 200), 1_200), // the 500 copies unread are read by the next process
+            (account(20_000, 0, 0), 12_288),
+            (account(60_001, 0, 0), 0), // more than there was: no loss either, and open
+        ] {
+            assert_eq!(account.died(12_288), lost, "{account}");
+        }
     }
 }

@@ -362,11 +362,7 @@ impl Inner {
         let maps = &self.maps;
         if maps.cell(queue, Cell::Open) != 0 {
             // A process died with this queue open. Its socket is gone, so nothing is redirected now.
-            let account = maps.account(queue);
-            let unread = account.copied.saturating_sub(account.mirror_frames);
-            let lost = account.in_flight() - i128::from(unread);
-            maps.add_cell(queue, Cell::Deaths, 1);
-            maps.add_cell(queue, Cell::LostAtDeath, u64::try_from(lost).unwrap_or(0));
+            maps.book_death(queue, self.settings.rings_hold());
         }
         let mirror = if shared {
             let ring = active
@@ -377,6 +373,7 @@ impl Inner {
         } else {
             None
         };
+        maps.set_cell(queue, Cell::RingsHold, self.settings.rings_hold());
         maps.set_cell(queue, Cell::Open, 1);
         slot.reset();
         *lock(&slot.facts) = rings.as_ref().ok().map(|rings| rings.facts().clone());

@@ -136,6 +136,11 @@ impl InterfaceSettings {
         self.ring_entries as usize * 2 * frame_bytes
     }
 
+    /// Entries of the RX and the fill ring of a queue together: more than this can never be on its way to us.
+    pub fn rings_hold(&self) -> u64 {
+        u64::from(self.ring_entries) * 3
+    }
+
     /// `namespace/name`, or the name alone in the process's own namespace.
     pub fn label(&self) -> String {
         self.namespace.as_ref().map_or_else(|| self.name.clone(), |space| format!("{space}/{}", self.name))
