@@ -1,7 +1,7 @@
 //! Interfaces to queues: attaches, opens every queue on the core that will run it, builds its engine, and keeps the books
 //! between wire, kernel and worker.
 
-use super::{Capture, QueueParts};
+use super::{Capture, QueueParts, books};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, QueueStatus};
@@ -287,26 +287,6 @@ impl LiveCapture {
     }
 }
 
-/// The named losses of an account, all outside the worker.
-fn losses(account: &QueueAccount) -> [(&'static str, u64, &'static str); 10] {
-    [
-        ("passed_no_socket", account.passed_no_socket, "Frames left to the kernel because no socket was there."),
-        ("copy_lost", account.copy_lost, "Management frames whose copy found no room."),
-        ("ring_full", account.refused_ring_full, "RX ring full: the worker is too slow."),
-        ("no_frame", account.refused_no_frame, "Fill ring empty: the worker gives frames back too late."),
-        (
-            "too_long",
-            account.refused_too_long,
-            "Frames longer than a UMEM frame: lower the interface's MTU (a frame holds at most 3840 bytes).",
-        ),
-        ("unbound", account.refused_unbound, "The socket was just going."),
-        ("refused_other", account.refused_other, "Redirects refused for another reason."),
-        ("abandoned", account.abandoned, "Frames in the ring of a socket that was closed."),
-        ("lost_at_death", account.lost_at_death, "Frames that died with a killed process."),
-        ("bypassed", account.bypassed, "Frames that the driver gave to the kernel while it took the program off."),
-    ]
-}
-
 impl Capture for LiveCapture {
     fn status(&self, queue: QueueId) -> Option<QueueStatus> {
         let port = self.ports.iter().find(|port| port.queues.iter().any(|(id, _)| *id == queue))?;
@@ -346,49 +326,17 @@ impl Capture for LiveCapture {
         })
     }
 
-    fn equations(&self, counters: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) -> Vec<Equation> {
-        let mut equations = Vec::new();
-        for (port, id, account) in self.ports() {
-            let name = Some(port.settings.label());
-            let term = |name: &str, value: u64| Amount::new(name, value, "");
-            equations.push(Equation::new(
-                "program",
-                name.clone(),
-                Some(id),
-                "rx",
-                vec![term("seen", account.seen)],
-                vec![
-                    term("redirected", account.redirected),
-                    term("passed_arp", account.passed_arp),
-                    term("passed_neighbour", account.passed_neighbour),
-                    term("passed_management", account.passed_management),
-                    term("passed_no_socket", account.passed_no_socket),
-                ],
-            ));
-            let mut right = vec![term("frames_received", account.frames_received)];
-            right.extend(
-                losses(account)
-                    .iter()
-                    .filter(|loss| !["passed_no_socket", "copy_lost", "bypassed"].contains(&loss.0))
-                    .map(|loss| term(loss.0, loss.1)),
-            );
-            let left = vec![term("redirected", account.redirected), term("copied", account.copied)];
-            let mut ring = Equation::new("ring", name, Some(id), "rx", left, right);
-            // While frames run, those in the rings are on neither side: at most what the rings hold, and never fewer than
-            // none but for the moment between two readings.
-            let bound = if self.stopped { 0 } else { i64::from(port.settings.ring_entries) * 2 };
-            let slack = if self.stopped { 0 } else { 256 };
-            ring.closed = (-slack..=bound).contains(&ring.difference);
-            equations.push(ring);
-        }
-        let _ = counters;
-        equations
+    fn equations(&self, _: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) -> Vec<Equation> {
+        let under_way = |port: &Port| if self.stopped { None } else { Some(u64::from(port.settings.ring_entries) * 2) };
+        self.ports()
+            .flat_map(|(port, id, account)| books::equations(&port.settings.label(), id, account, under_way(port)))
+            .collect()
     }
 
     fn drops(&self) -> Vec<Amount> {
         let mut sums: Vec<Amount> = Vec::new();
         for (_, _, account) in self.ports() {
-            for (index, (name, value, help)) in losses(account).into_iter().enumerate() {
+            for (index, (name, value, help)) in books::losses(account).into_iter().enumerate() {
                 match sums.get_mut(index) {
                     Some(sum) => sum.value += value,
                     None => sums.push(Amount::new(name, value, help)),

@@ -5,6 +5,7 @@
 //! `http` reads. What is captured, and how, is behind [`Capture`], so a test runs the same supervisor over memory rings.
 
 mod balance;
+mod books;
 mod health;
 pub mod live;
 mod orders;
