@@ -164,6 +164,67 @@ fn feature_rows_are_a_table() {
     assert!(text.lines().count() > 87, "a row for every flow at least");
 }
 
+/// A result takes its name when it is whole: a replay that fails leaves what was there, and no capture is written over.
+#[test]
+fn outputs_destroy_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let (capture, old) = (place("day.pcap.gz"), place("old.jsonl"));
+    std::fs::copy(golden("day.pcap.gz"), &capture).unwrap();
+    let bytes = std::fs::read(&capture).unwrap();
+    std::fs::write(place("notes.txt"), "not a capture").unwrap();
+    std::fs::hard_link(&capture, place("hard")).unwrap();
+    std::os::unix::fs::symlink(&capture, place("soft")).unwrap();
+    std::fs::copy(&capture, place("beside.part")).unwrap();
+    for option in ["--eve", "--features"] {
+        for name in ["day.pcap.gz", "hard", "soft", "beside"] {
+            let inputs = [capture.to_str().unwrap(), place("beside.part").to_str().unwrap()].map(str::to_owned);
+            let output = replay(&[&inputs[0], &inputs[1], option, place(name).to_str().unwrap()], &[]);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{option} {name}: {error}");
+            assert!(error.contains(option) && error.contains("would overwrite the capture"), "{error}");
+            assert_eq!(std::fs::read(&capture).unwrap(), bytes, "{option} {name}");
+        }
+        let input = Stdio::from(std::fs::File::open(&capture).unwrap());
+        let piped = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["replay", "--no-model", "-", option])
+            .arg(&capture)
+            .stdin(input)
+            .output()
+            .unwrap();
+        assert_eq!((piped.status.code(), std::fs::read(&capture).unwrap() == bytes), (Some(2), true), "{piped:?}");
+        for input in ["missing.pcap", "notes.txt"] {
+            std::fs::write(&old, "of yesterday").unwrap();
+            let output = replay(&[place(input).to_str().unwrap(), option, old.to_str().unwrap()], &[]);
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            assert_eq!(std::fs::read_to_string(&old).unwrap(), "of yesterday", "{option} {input}");
+        }
+        json(&replay(&[capture.to_str().unwrap(), "--json", option, old.to_str().unwrap()], &[]));
+        assert!(std::fs::read_to_string(&old).unwrap().lines().count() > 87, "{option} replaces it in the end");
+    }
+    let same = old.to_str().unwrap();
+    assert_eq!(replay(&[capture.to_str().unwrap(), "--eve", same, "--features", same], &[]).status.code(), Some(2));
+    let mut left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["beside.part", "day.pcap.gz", "hard", "notes.txt", "old.jsonl", "soft"], "nothing half done");
+}
+
+#[test]
+fn a_dash_is_standard_output() {
+    let day = golden("day.pcap.gz");
+    for workers in ["1", "2"] {
+        let output = replay(&[day.to_str().unwrap(), "--json", "--eve", "-", "--workers", workers], &[]);
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            std::fs::read_to_string(golden("day.eve.jsonl")).unwrap(),
+            "events and nothing else"
+        );
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("\"packets\":559"), "the summary is beside it: {error}");
+    }
+    assert!(!Path::new(env!("CARGO_MANIFEST_DIR")).join("-").exists());
+}
+
 /// Ctrl-C ends a replay at its present place: the lines are whole, the statistics are there, the books close.
 #[test]
 fn an_interrupted_replay_leaves_whole_lines_and_a_summary() {

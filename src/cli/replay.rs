@@ -1,25 +1,25 @@
 //! `shrike replay`: capture files through the same engine.
 
 mod eve;
+mod output;
 mod rows;
+mod summary;
 
 use super::out::say;
 use super::{Failure, line};
 use crate::config;
 use crate::control::alert::Alert;
 use crate::control::export::ModelName;
-use crate::control::replay::{Outcome, Settings, Sink, replay};
-use crate::dataplane::capture::pcap::{Report, Speed};
+use crate::control::replay::{Outcome, Settings, Sink, replay_reader};
+use crate::dataplane::capture::pcap::{Limits, Reader, Report, Speed};
 use crate::dataplane::detect::ScoredFlow;
 use crate::dataplane::score::Model;
 use crate::exchange::FlowSummary;
-use crate::metrics::Counter;
 use eve::EveFile;
 use indicatif::{ProgressBar, ProgressStyle};
 use rows::RowFile;
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `shrike replay`.
 #[derive(clap::Args, Debug)]
@@ -27,6 +27,7 @@ use std::path::PathBuf;
   shrike replay trace.pcap                          alerts as they are found, then one line of summary
   shrike replay day*.pcap.gz --workers 2 --json     the summary as JSON
   shrike replay trace.pcapng --eve eve.jsonl        EVE JSON lines as Suricata writes them
+  shrike replay trace.pcap --eve - | jq .alert      events to standard output, the summary to standard error
   tcpdump -w - | shrike replay - --speed 1x         from a pipe")]
 pub struct Arguments {
     /// Capture files (pcap, pcapng; plain, gzip or zstd) in their order; `-` is standard input.
@@ -41,7 +42,8 @@ pub struct Arguments {
     /// `max`, or `1x` for the capture's own pace.
     #[arg(long, value_parser = ["max", "1x"], default_value = "max")]
     speed: String,
-    /// Write alerts, flows and statistics as EVE JSON lines.
+    /// Write alerts, flows and statistics as EVE JSON lines; `-` is standard output. A file is replaced when the new one
+    /// is whole, at the capture's own pace at once.
     #[arg(long, value_name = "OUT.jsonl")]
     eve: Option<PathBuf>,
     /// Print the summary as JSON.
@@ -50,15 +52,24 @@ pub struct Arguments {
     /// Replay without a model.
     #[arg(long)]
     no_model: bool,
-    /// Write every feature row with the flow it belongs to as CSV instead of scoring it.
+    /// Write every feature row with the flow it belongs to as CSV instead of scoring it; `-` is standard output.
     #[arg(long, value_name = "OUT.csv")]
     features: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Outputs by option.
+    fn outputs(&self) -> Vec<(&'static str, &Path)> {
+        let named = [("--eve", &self.eve), ("--features", &self.features)];
+        named.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?))).collect()
+    }
 }
 
 /// Replays and prints the summary. A loss equation that does not close is a finding (exit code 3).
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let plan =
         config::load(arguments.config.as_deref(), std::env::vars()).map_err(|error| Failure::Usage(error.into()))?;
+    output::refuse_clashes(&arguments.files, &arguments.outputs())?;
     let model =
         if arguments.no_model || arguments.features.is_some() { None } else { super::run::load_model(&plan)?.0 };
     let mut engine = super::run::engine(&plan, model.as_ref());
@@ -77,25 +88,34 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         secret: None,
         stop: Some(&stop),
     };
+    // Before any output is begun: what cannot be read leaves everything as it was.
+    let reader = Reader::open(&settings.files, Limits::default())?;
+    let printed = !arguments.outputs().iter().any(|(_, path)| output::is_stdout(path));
     let mut output = Output {
-        alerts: (!arguments.json).then(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
+        alerts: (printed && !arguments.json)
+            .then(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         told: line::Told::default(),
         progress: progress(&arguments),
         eve: match &arguments.eve {
-            Some(path) => Some(EveFile::create(path, model.as_ref().map(name), paced)?),
+            Some(path) => Some(EveFile::new(output::Output::create(path, paced)?, model.as_ref().map(name), paced)),
             None => None,
         },
         rows: match &arguments.features {
-            Some(path) => Some(RowFile::create(path)?),
+            Some(path) => Some(RowFile::new(output::Output::create(path, paced)?)?),
             None => None,
         },
     };
-    let outcome = replay(&settings, &mut output)?;
+    let outcome = replay_reader(&settings, reader, &mut output)?;
     output.finish(&outcome)?;
     for finding in outcome.report.findings().0 {
         tracing::warn!("{finding}");
     }
-    print(&outcome, arguments.json);
+    let summary = if arguments.json { summary::json(&outcome) } else { summary::text(&outcome) };
+    if printed {
+        say!("{summary}")
+    } else {
+        eprintln!("{summary}")
+    }
     if !outcome.loss_equation_closed() {
         let reason = "the loss equation does not close: frames were read that no counter accounts for";
         return Err(Failure::Findings(reason.into()));
@@ -179,65 +199,5 @@ impl Sink for Output {
             self.progress.set_position(report.consumed());
             self.progress.set_message(format!("{} packets", line::grouped(report.packets())));
         }
-    }
-}
-
-fn print(outcome: &Outcome, json: bool) {
-    let packets = outcome.count(Counter::FramesReceived);
-    let rate = if outcome.seconds > 0.0 { packets as f64 / outcome.seconds } else { 0.0 };
-    let alerts: BTreeMap<_, _> = outcome.alerts.iter().map(|(detector, count)| (detector.name(), *count)).collect();
-    let (findings, beyond) = outcome.report.findings();
-    let (flows, scored) = (outcome.count(Counter::FlowsCreated), outcome.count(Counter::RowsScored));
-    if json {
-        let findings: Vec<_> = findings
-            .iter()
-            .map(|finding| {
-                serde_json::json!({"file": finding.file, "offset": finding.offset, "kind": finding.kind.name(),
-                    "detail": finding.detail, "remedy": finding.kind.remedy()})
-            })
-            .collect();
-        let summary = serde_json::json!({
-            "packets": packets,
-            "bytes": outcome.count(Counter::BytesReceived),
-            "flows": flows,
-            "seconds": outcome.seconds,
-            "packets_per_second": rate,
-            "drops": outcome.drops(),
-            "alerts": alerts,
-            "scored": scored,
-            "shed": outcome.count(Counter::RowsShed),
-            "loss_equation_closed": outcome.loss_equation_closed(),
-            "queues": outcome.queues,
-            "files": outcome.report.files(),
-            "frames_snapped": outcome.report.snapped(),
-            "steps_back": outcome.report.steps_back(),
-            "findings": findings,
-            "findings_beyond": beyond,
-            "interrupted": outcome.report.is_stopped(),
-            "latency_ns": super::run::latency_json(&outcome.latency),
-        });
-        say!("{summary}");
-        return;
-    }
-    say!(
-        "{} packets, {} flows, {} rows scored in {:.3} s ({} packets/s); loss equation {}",
-        line::grouped(packets),
-        line::grouped(flows),
-        line::grouped(scored),
-        outcome.seconds,
-        line::grouped(rate as u64),
-        if outcome.loss_equation_closed() { "closed" } else { "OPEN" }
-    );
-    let list = |counts: &mut dyn Iterator<Item = (&str, u64)>| {
-        let some: Vec<_> = counts
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| format!("{} {}", line::grouped(count), name.replace('_', " ")))
-            .collect();
-        if some.is_empty() { "none".to_owned() } else { some.join(", ") }
-    };
-    say!("alerts: {}", list(&mut alerts.into_iter()));
-    say!("drops:  {}", list(&mut outcome.drops().into_iter()));
-    if outcome.report.snapped() > 0 {
-        say!("cut by the snap length: {} packets, decoded as far as they go", line::grouped(outcome.report.snapped()));
     }
 }

@@ -1,5 +1,6 @@
 //! The EVE file of a replay: the same capture gives the same bytes, whatever the number of workers.
 
+use super::output::Output;
 use crate::control::alert::Alert;
 use crate::control::export::{EveWriter, ModelName, Statistics};
 use crate::control::replay::Outcome;
@@ -7,9 +8,7 @@ use crate::exchange::FlowSummary;
 use crate::metrics::{COUNTERS, Counter, Role};
 use crate::units::{SECOND, Timestamp};
 use anyhow::Context;
-use std::fs::File;
-use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::io;
 
 /// Events put in order together, some 150 bytes each. Captures with more of them are ordered piece by piece, and where
 /// the pieces begin then depends on the workers.
@@ -19,8 +18,8 @@ const ORDERED_MAX: usize = 1 << 20;
 /// own, so only this makes the file depend on the capture alone. At the capture's own pace somebody watches: then every
 /// event is written when it comes.
 pub struct EveFile {
-    path: PathBuf,
-    writer: EveWriter<BufWriter<File>>,
+    path: String,
+    writer: EveWriter<Output>,
     alerts: Vec<Alert>,
     flows: Vec<FlowSummary>,
     at_once: bool,
@@ -29,18 +28,17 @@ pub struct EveFile {
 }
 
 impl EveFile {
-    /// Makes the file. `at_once`: write events when they come.
-    pub fn create(path: &Path, model: Option<ModelName>, at_once: bool) -> anyhow::Result<EveFile> {
-        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-        Ok(EveFile {
-            path: path.to_owned(),
-            writer: EveWriter::new(BufWriter::with_capacity(1 << 16, file), model),
+    /// Into this output. `at_once`: write events when they come.
+    pub fn new(output: Output, model: Option<ModelName>, at_once: bool) -> EveFile {
+        EveFile {
+            path: output.name().display().to_string(),
+            writer: EveWriter::new(output, model),
             alerts: Vec::new(),
             flows: Vec::new(),
             at_once,
             first: Timestamp(u64::MAX),
             last: Timestamp(0),
-        })
+        }
     }
 
     /// An alert was raised.
@@ -72,9 +70,9 @@ impl EveFile {
             flows: outcome.count(Counter::FlowsCreated),
             alerts: outcome.alerts.values().sum(),
         };
-        let written =
-            self.write_waiting().and_then(|()| self.writer.stats(&statistics)).and_then(|()| self.writer.flush());
-        written.with_context(|| format!("write {}", self.path.display()))
+        let written = self.write_waiting().and_then(|()| self.writer.stats(&statistics));
+        let written = written.and_then(|()| self.writer.finish()).and_then(Output::finish);
+        written.with_context(|| format!("write {}", self.path))
     }
 
     fn added(&mut self) -> anyhow::Result<()> {
@@ -82,7 +80,7 @@ impl EveFile {
             return Ok(());
         }
         let written = self.write_waiting().and_then(|()| if self.at_once { self.writer.flush() } else { Ok(()) });
-        written.with_context(|| format!("write {}", self.path.display()))
+        written.with_context(|| format!("write {}", self.path))
     }
 
     /// In order of time; alerts, whose order is one and the same in every run, before flows of the same moment.

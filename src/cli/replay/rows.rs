@@ -1,27 +1,24 @@
 //! Feature rows as CSV, for training.
 
+use super::output::Output;
 use crate::dataplane::detect::ScoredFlow;
 use crate::dataplane::features::FEATURES;
 use anyhow::Context;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 
 /// A CSV file of feature rows with the flow that each belongs to.
 pub struct RowFile {
-    path: PathBuf,
-    out: BufWriter<File>,
+    out: Output,
 }
 
 impl RowFile {
-    /// Makes the file and writes the header.
-    pub fn create(path: &Path) -> anyhow::Result<RowFile> {
-        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-        let mut rows = RowFile { path: path.to_owned(), out: BufWriter::new(file) };
+    /// Writes the header into this output.
+    pub fn new(output: Output) -> anyhow::Result<RowFile> {
+        let mut rows = RowFile { out: output };
         let names: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
         let names = names.join(",");
         writeln!(rows.out, "time_ns,source,source_port,destination,destination_port,protocol,packets,{names}")
-            .with_context(|| format!("write {}", path.display()))?;
+            .with_context(|| rows.failed())?;
         Ok(rows)
     }
 
@@ -34,11 +31,16 @@ impl RowFile {
             .and_then(|()| write!(out, "{},{}", row.key.protocol(), row.packets))
             .and_then(|()| row.row.iter().try_for_each(|value| write!(out, ",{value}")))
             .and_then(|()| writeln!(out))
-            .with_context(|| format!("write {}", self.path.display()))
+            .with_context(|| self.failed())
     }
 
     /// Nothing more comes.
-    pub fn finish(mut self) -> anyhow::Result<()> {
-        self.out.flush().with_context(|| format!("write {}", self.path.display()))
+    pub fn finish(self) -> anyhow::Result<()> {
+        let failed = self.failed();
+        self.out.finish().context(failed)
+    }
+
+    fn failed(&self) -> String {
+        format!("write {}", self.out.name().display())
     }
 }
