@@ -71,6 +71,8 @@ const words = (name) => String(name).replaceAll("_", " ");
 const PROTOCOLS = { 1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 58: "ICMPv6", 132: "SCTP" };
 const protocol = (number) => PROTOCOLS[number] ?? `protocol ${number}`;
 const endpoint = (address, port) => (String(address).includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
+/** Both ends of a flow; what a protocol without ports has in their place (an echo's identifier) is not told. */
+const ends = (flow) => ([6, 17, 132].includes(flow.protocol) ? `${endpoint(flow.source, flow.source_port)} → ${endpoint(flow.destination, flow.destination_port)}` : `${flow.source} → ${flow.destination}`);
 
 function set(element, content) {
   const text = String(content);
@@ -381,7 +383,7 @@ function updateQueue(card, queue, worker, names) {
     row.querySelector(".track").title = `target ${axis(state.target)}, mean batch ${axis(state.mean)}, range ${axis(state.minimum)} to ${axis(state.maximum)} ${state.unit}, ${state.changes} changes`;
     set(row.querySelector(".reason"), `${state.control === "fixed" ? "fixed" : words(state.state)} · mean ${axis(state.mean)} · ${words(state.last_reason)}`);
   }
-  rows(card.querySelector(".elephants"), queue.elephants.slice(0, 2), (flow) => flow.source + flow.source_port + flow.destination + flow.destination_port, () => make("div", "elephant"), (row, flow) => set(row, `elephant ${endpoint(flow.source, flow.source_port)} → ${endpoint(flow.destination, flow.destination_port)} ${short(flow.bits_per_second)}bit/s`));
+  rows(card.querySelector(".elephants"), queue.elephants.slice(0, 2), (flow) => flow.source + flow.source_port + flow.destination + flow.destination_port, () => make("div", "elephant"), (row, flow) => set(row, `elephant ${ends(flow)} ${short(flow.bits_per_second)}bit/s`));
   const select = card.querySelector("select");
   if (select !== document.activeElement) {
     const key = names.join();
@@ -440,7 +442,7 @@ function showFlows(flows) {
   $("flows").hidden = flows.length === 0;
   const most = Math.max(...flows.map((flow) => flow.bits_per_second), 1);
   const key = (flow) => [flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port].join(" ");
-  rows(document.querySelector("#flows tbody"), flows, key, (flow) => make("tr", "", make("td", "", make("span", "mono", `${endpoint(flow.source, flow.source_port)} → ${endpoint(flow.destination, flow.destination_port)}`), make("span", "meta", ` ${protocol(flow.protocol)}`)), make("td", "", make("span"), gauge(0, "load")), make("td"), make("td")), (row, flow) => {
+  rows(document.querySelector("#flows tbody"), flows, key, (flow) => make("tr", "", make("td", "", make("span", "mono", ends(flow)), make("span", "meta", ` ${protocol(flow.protocol)}`)), make("td", "", make("span"), gauge(0, "load")), make("td"), make("td")), (row, flow) => {
     const [, rate, packets, score] = row.children;
     set(rate.firstChild, `${short(flow.bits_per_second)}bit/s`);
     rate.lastChild.firstChild.style.width = `${(flow.bits_per_second / most) * 100}%`;
@@ -635,7 +637,7 @@ function why(alert) {
   fact("Confidence", `${Math.round((alert.confidence ?? 0) * 100)} %`);
   fact("Seen", `${whole(alert.occurrences)} ${alert.occurrences === 1 ? "time" : "times"}, first ${new Date(alert.first_seen / 1e6).toLocaleString("en-GB")}`);
   if (alert.flow) {
-    fact("Flow", `${endpoint(alert.flow.source, alert.flow.source_port)} → ${endpoint(alert.flow.destination, alert.flow.destination_port)}`);
+    fact("Flow", ends(alert.flow));
     fact("Community ID", alert.flow.community_id);
   }
   const link = make("a", "mono", alert.id);

@@ -5,7 +5,7 @@
 
 use crate::control::alert::Alert;
 use crate::dataplane::decode::{FlowKey, community_id, tcp_flags};
-use crate::dataplane::detect::{Detector, Evidence};
+use crate::dataplane::detect::{Detector, Evidence, has_ports, protocol_name};
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
@@ -90,7 +90,10 @@ impl<W: Write> EveWriter<W> {
                 Some(flow) => has_ports(flow.protocol).then_some(flow.destination_port.into()),
                 None => service,
             },
-            proto: evidence.protocol.or(flow.map(|flow| flow.protocol)).map(protocol_name),
+            proto: evidence
+                .protocol
+                .or(flow.map(|flow| flow.protocol))
+                .map(|number| protocol_name(number).into_owned()),
             community_id: flow.map(|flow| flow.community_id.as_str()),
             alert: Some(AlertPart::new(alert)),
             ml: (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref())),
@@ -117,7 +120,7 @@ impl<W: Write> EveWriter<W> {
             src_port: ports.then_some(source.port.into()),
             dest_ip: Some(destination.ip()),
             dest_port: ports.then_some(destination.port.into()),
-            proto: Some(protocol_name(protocol)),
+            proto: Some(protocol_name(protocol).into_owned()),
             ip_v: Some(if summary.key.is_v4() { 4 } else { 6 }),
             community_id: Some(&community),
             flow: Some(FlowPart::new(summary)),
@@ -188,33 +191,6 @@ pub fn signature_id(detector: Detector, kind: &str) -> u64 {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     SIGNATURE_BASE + hash % SIGNATURES
-}
-
-fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 6 | 17 | 132)
-}
-
-/// IANA's keyword in capitals; the number where we have none.
-fn protocol_name(protocol: u8) -> String {
-    let name = match protocol {
-        1 => "ICMP",
-        2 => "IGMP",
-        4 => "IPV4",
-        6 => "TCP",
-        17 => "UDP",
-        41 => "IPV6",
-        46 => "RSVP",
-        47 => "GRE",
-        50 => "ESP",
-        51 => "AH",
-        58 => "IPV6-ICMP",
-        89 => "OSPF",
-        103 => "PIM",
-        112 => "VRRP",
-        132 => "SCTP",
-        other => return other.to_string(),
-    };
-    name.to_owned()
 }
 
 fn vlans(key: &FlowKey) -> Option<Vec<u16>> {

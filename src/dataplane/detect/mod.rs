@@ -15,11 +15,13 @@ mod facts;
 pub mod flood;
 mod generations;
 pub mod model;
+mod naming;
 mod observer;
 pub mod scan;
 mod window;
 
 pub use distinct::Bitmap;
+pub use naming::{has_ports, protocol_name};
 pub use observer::Observer;
 
 use crate::dataplane::decode::FlowKey;

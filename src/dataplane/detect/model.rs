@@ -9,6 +9,7 @@
 //! Sources that forge their address are the flood detector's.
 
 use super::cold::{ColdMap, Touched};
+use super::naming::{counted, has_ports, protocol_name};
 use super::{Detector, Evidence, FlowRef, Relation, ScoredFlow, Term};
 use crate::dataplane::decode::{FlowKey, community_id};
 use crate::dataplane::features::{COUNT, FEATURES};
@@ -119,6 +120,12 @@ impl Decider {
         ];
         terms.extend(self.odd_features(scored));
         let protocol = scored.key.protocol();
+        let port = has_ports(protocol).then_some(destination.port);
+        let place = port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let whose = match all {
+            1 => "the first such flow of this source".to_owned(),
+            _ => format!("one of {all} such flows of this source"),
+        };
         Evidence {
             detector: Detector::Model,
             kind: "attack_like_flow".to_owned(),
@@ -127,15 +134,15 @@ impl Decider {
             confidence: f64::from(scored.score),
             source: Some(source.ip()),
             target: Some(destination.ip()),
-            port: matches!(protocol, 6 | 17 | 132).then_some(destination.port),
+            port,
             protocol: Some(protocol),
             summary: format!(
-                "{} to {} port {}: the model gives the flow {:.3} after {} packets, one of {all} such flows of this source",
+                "{} to {}{place} ({}): the model gives the flow {:.3} after {}, {whose}",
                 source.ip(),
                 destination.ip(),
-                destination.port,
+                protocol_name(protocol),
                 scored.score,
-                scored.packets
+                counted(scored.packets, "packet")
             ),
             terms,
             flow: Some(FlowRef {
@@ -192,6 +199,23 @@ mod tests {
         assert_eq!((evidence.terms[3].value, evidence.terms[3].usual), (1096.0, Some(2.0)));
         assert!(evidence.flow.unwrap().community_id.starts_with("1:"));
         assert!(Decider::new(settings, None).decide(&scored).unwrap().terms.len() == 3);
+    }
+
+    /// An echo's identifier stands in the key where others have a port, and is none.
+    #[test]
+    fn evidence_names_the_protocol_and_a_port_only_where_there_is_one() {
+        let summary = |protocol: u8, packets: u32| {
+            let (key, originator) = FlowKey::v4(0x0a00_0001, 4002, 0x0a00_0102, 4002, protocol, 0);
+            let row = [1.0; COUNT];
+            let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.5, threshold: 0.0, packets, row };
+            let settings = Settings { flows: 1, ..Settings::default() };
+            Decider::new(settings, None).decide(&scored).unwrap().summary
+        };
+        let rest = "the model gives the flow 0.500 after";
+        let whose = "the first such flow of this source";
+        assert_eq!(summary(1, 1), format!("10.0.0.1 to 10.0.1.2 (ICMP): {rest} 1 packet, {whose}"));
+        assert_eq!(summary(47, 2), format!("10.0.0.1 to 10.0.1.2 (GRE): {rest} 2 packets, {whose}"));
+        assert_eq!(summary(17, 3), format!("10.0.0.1 to 10.0.1.2 port 4002 (UDP): {rest} 3 packets, {whose}"));
     }
 
     #[test]
