@@ -108,6 +108,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                         protocol: 6,
                         community_id: community_id(&key, way, None),
                     }),
+                    row: None,
                 },
             })
             .unwrap();

@@ -76,10 +76,10 @@ fn rows_that_no_traffic_has_get_a_score() {
 #[test]
 fn the_highest_golden_score_is_explained() {
     let Some(model) = model("the_highest_golden_score_is_explained") else { return };
-    let mut scorer = model.scorer().unwrap();
+    let mut explainer = model.explainer().unwrap();
     let golden = model.manifest().golden.iter().max_by(|a, b| a.score.total_cmp(&b.score)).unwrap();
     let row: FeatureRow = golden.row.as_slice().try_into().unwrap();
-    let reasons = model.explain(&mut scorer, &row, 5).unwrap();
+    let reasons = explainer.reasons(&row, 5).unwrap();
     assert!(!reasons.is_empty() && reasons.len() <= 5);
     assert!(reasons.windows(2).all(|pair| pair[0].contribution >= pair[1].contribution));
 }

@@ -86,9 +86,9 @@ fn repeat(alert: &Alert, colour: bool) -> String {
 }
 
 /// Most features that a line names beside what met a threshold.
-const ODD_FEATURES: usize = 2;
+const FEATURES_NAMED: usize = 2;
 
-/// What met its threshold, and the oddest of what has only a usual value: the reasons in one line.
+/// What met its threshold, and the strongest of what has only a usual value: the reasons in one line.
 pub(in crate::cli) fn reasons(terms: &[Term]) -> Vec<String> {
     let met = terms.iter().filter_map(|term| {
         let threshold = term.threshold?;
@@ -101,10 +101,10 @@ pub(in crate::cli) fn reasons(terms: &[Term]) -> Vec<String> {
         };
         Some(format!("{} {}{} {sign} {}", harmless(&term.name), term.precision(), short(term.value), short(threshold)))
     });
-    let odd = terms.iter().filter(|term| term.threshold.is_none()).filter_map(|term| {
+    let made = terms.iter().filter(|term| term.threshold.is_none()).filter_map(|term| {
         Some(format!("{} {} (usual {})", harmless(&term.name), short(term.value), short(term.usual?)))
     });
-    met.chain(odd.take(ODD_FEATURES)).collect()
+    met.chain(made.take(FEATURES_NAMED)).collect()
 }
 
 /// Date and time to the millisecond, UTC.

@@ -82,7 +82,6 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         speed: if paced { Speed::Original } else { Speed::Max },
         engine,
         detect: plan.detect,
-        usual: model.as_ref().map(super::run::usual),
         model: model.as_ref(),
         rows: arguments.features.is_some(),
         secret: None,

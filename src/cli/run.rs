@@ -9,7 +9,6 @@ use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, StageTotals, Status, System, WorkerView};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
-use crate::dataplane::detect::model::Usual;
 use crate::dataplane::score::{self, Model};
 use crate::dataplane::worker::EngineSettings;
 use crate::metrics::{STAGES, Stage};
@@ -107,13 +106,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         rx: plan.engine.rx,
         score: plan.engine.score,
         detect: plan.detect,
-        usual: model.as_ref().map(usual),
         model: model_status,
         notes,
         degraded: Vec::new(),
     };
     let mut supervisor = Supervisor::start(settings, queues, Box::new(capture), store.clone(), clock.clone())
         .context("start the workers")?;
+    if let Some(model) = &model {
+        supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
+    }
     let server = http::serve(
         http::Settings {
             listen: plan.http.listen,
@@ -225,15 +226,6 @@ pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
-}
-
-/// What is usual for each feature, for explanations.
-pub fn usual(model: &Model) -> Usual {
-    let statistics = &model.manifest().features;
-    Usual {
-        median: std::array::from_fn(|index| statistics.get(index).map_or(0.0, |feature| feature.median)),
-        spread: std::array::from_fn(|index| statistics.get(index).map_or(1.0, |feature| feature.deviation)),
-    }
 }
 
 /// Opens the store, making its folder.

@@ -90,7 +90,6 @@ pub fn replay_with(
         engine,
         detect,
         model,
-        usual: None,
         rows: false,
         secret: Some([0x0123_4567_89ab_cdef, 2, 3, 4]),
         stop: None,

@@ -499,6 +499,7 @@ pub fn alert(index: u64, time: Timestamp) -> Alert {
                 protocol: 6,
                 community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into(),
             }),
+            row: None,
         },
     }
 }

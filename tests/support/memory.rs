@@ -167,7 +167,6 @@ pub fn settings(cores: usize) -> Settings {
         rx: RxSettings::default(),
         score: ScoreSettings::default(),
         detect: hosts::Settings::default(),
-        usual: None,
         model: None,
         notes: Vec::new(),
         degraded: Vec::new(),

@@ -66,13 +66,15 @@ pub fn show(watched: &mut Watched, length: Option<Duration>, interrupted: &Atomi
         rx: plan.engine.rx,
         score: plan.engine.score,
         detect: plan.detect,
-        usual: model.as_ref().map(crate::cli::run::usual),
         model: model_status,
         notes,
         degraded: Vec::new(),
     };
     let supervisor = Supervisor::start(settings, vec![queue], Box::new(capture), store.clone(), clock);
     let mut supervisor = supervisor.map_err(|error| fail("workers", error.to_string()))?;
+    if let Some(model) = &model {
+        supervisor.explain_with(model.explainer().map_err(|error| fail("model", error.to_string()))?);
+    }
     let listen = |port| http::Settings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ..Default::default() };
     let server = http::serve(listen(super::live::PORT), store.clone(), supervisor.picture())
         .or_else(|_| http::serve(listen(0), store.clone(), supervisor.picture()))

@@ -234,6 +234,7 @@ mod tests {
             summary: String::new(),
             terms: Vec::new(),
             flow: None,
+            row: None,
         }
     }
 

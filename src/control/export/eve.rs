@@ -397,6 +397,8 @@ struct TopFeature<'a> {
     value: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     usual: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contribution: Option<f64>,
 }
 
 impl<'a> Ml<'a> {
@@ -410,15 +412,20 @@ impl<'a> Ml<'a> {
         }
     }
 
-    /// The model's evidence has its score as the term of that name, and the odd features as those with a usual value.
+    /// The model's evidence has its score as the term of that name, and the features that made it as those with a usual value.
     fn of_evidence(evidence: &'a Evidence, model: Option<&'a ModelName>) -> Ml<'a> {
         let score = evidence.terms.iter().find(|term| term.name == "score");
-        let odd = evidence.terms.iter().filter(|term| term.usual.is_some());
+        let reasons = evidence.terms.iter().filter(|term| term.usual.is_some());
         Ml {
             score: rounded(score.map_or(evidence.confidence, |term| term.value)),
             threshold: score.and_then(|term| term.threshold).map(rounded),
-            top_features: odd
-                .map(|term| TopFeature { name: &term.name, value: rounded(term.value), usual: term.usual.map(rounded) })
+            top_features: reasons
+                .map(|term| TopFeature {
+                    name: &term.name,
+                    value: rounded(term.value),
+                    usual: term.usual.map(rounded),
+                    contribution: term.contribution.map(rounded),
+                })
                 .collect(),
             ..Ml::of_score(0.0, model)
         }

@@ -128,7 +128,7 @@ impl Merger {
             arp: arp::Decider::new(settings.scan),
             brute_force: brute_force::Decider::new(settings.brute_force),
             flood: flood::Decider::new(settings.flood),
-            model: model::Decider::new(settings.model, None),
+            model: model::Decider::new(settings.model),
             stats: Stats::default(),
             release: Scores::WithTheirWindow,
             settings,
@@ -138,12 +138,6 @@ impl Merger {
     /// Lets scores become evidence at another time than with their window.
     pub fn releasing(mut self, release: Scores) -> Merger {
         self.release = release;
-        self
-    }
-
-    /// Lets the model's evidence say what is usual for the features it names.
-    pub fn with_usual(mut self, usual: model::Usual) -> Merger {
-        self.model = model::Decider::new(self.settings.model, Some(usual));
         self
     }
 

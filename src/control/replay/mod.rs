@@ -11,7 +11,7 @@ use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
 use crate::dataplane::decode::{Decoded, FragmentTable, Packet, decode, quoted_flow};
-use crate::dataplane::detect::{Detector, ScoredFlow, model::Usual};
+use crate::dataplane::detect::{Detector, ScoredFlow};
 use crate::dataplane::score::{Model, ScoreError, Scorer};
 use crate::dataplane::worker::{
     Command, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, Why, WorkerHandle,
@@ -41,8 +41,6 @@ pub struct Settings<'a> {
     pub detect: hosts::Settings,
     /// The model; `None`: replay without.
     pub model: Option<&'a Model>,
-    /// What is usual for each feature.
-    pub usual: Option<Usual>,
     /// Give every feature row to [`Sink::row`] instead of scoring it.
     pub rows: bool,
     /// Keys of the hashes; `None`: the fixed ones of every replay.
@@ -159,6 +157,10 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
             engines.push(engine(settings, source, &mut lanes, &clock)?);
         }
     }
+    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow);
+    if let Some(model) = settings.model {
+        pipeline.explain_with(model.explainer()?);
+    }
     // From here on: tables and the model's sessions take their time before the first packet, whatever the capture.
     let begin = clock.now();
     let mut splitter = None;
@@ -181,7 +183,6 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
             .map_err(|_| anyhow::anyhow!("a fresh worker takes its first command"))?;
         handles.push(handle);
     }
-    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow, settings.usual);
     let mut latency = StageTotals::new();
     let outcome = drain(settings, &mut lanes, &mut handles, &mut pipeline, &mut latency, &report, sink);
     for handle in &mut handles {

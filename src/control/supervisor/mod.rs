@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::control::hosts::Scores;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
+use crate::dataplane::score::Explainer;
 use crate::dataplane::worker::{
     Command, Queue, QueueSnapshot, QueueState, RingCount, RxSettings, ScoreSettings, Why, WorkerHandle,
 };
@@ -94,8 +95,6 @@ pub struct Settings {
     pub score: ScoreSettings,
     /// Detectors.
     pub detect: crate::control::hosts::Settings,
-    /// What is usual for each feature, from the model's manifest.
-    pub usual: Option<crate::dataplane::detect::model::Usual>,
     /// The model; `None`: none is configured.
     pub model: Option<ModelStatus>,
     /// Notes of the start (`2 queues share core 1`).
@@ -198,7 +197,7 @@ impl Supervisor {
         let (sender, orders) = std::sync::mpsc::sync_channel(16);
         let started = clock.now();
         let mut supervisor = Supervisor {
-            pipeline: Pipeline::new(queues.len(), settings.detect, Scores::AtOnce, settings.usual),
+            pipeline: Pipeline::new(queues.len(), settings.detect, Scores::AtOnce),
             picture: Arc::new(SharedPicture::new(sender, clock.clone())),
             slots: Vec::new(),
             entries: Vec::new(),
@@ -249,6 +248,11 @@ impl Supervisor {
         supervisor.house_the_homeless();
         supervisor.refresh_picture(started);
         Ok(supervisor)
+    }
+
+    /// Lets the model's alerts say which features made the score.
+    pub fn explain_with(&mut self, explainer: Explainer) {
+        self.pipeline.explain_with(explainer);
     }
 
     /// What `http` serves.

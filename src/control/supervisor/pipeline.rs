@@ -4,6 +4,7 @@ use crate::control::alert::{self, Alert, Deduplicator};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::detect::{Detector, model};
+use crate::dataplane::score::Explainer;
 use crate::exchange::Up;
 use crate::units::{QueueId, Timestamp};
 use std::collections::BTreeMap;
@@ -14,22 +15,29 @@ pub struct Pipeline {
     dedup: Deduplicator,
     alerts: Vec<Alert>,
     raised: BTreeMap<Detector, u64>,
+    explainer: Option<Explainer>,
+    /// Features named of a score.
+    features: usize,
+    unexplained: u64,
 }
 
 impl Pipeline {
-    /// For the queues 0 to `queues` - 1. `scores`: when the model's scores are decided; `usual`: what is usual for each
-    /// feature, from the model's manifest.
-    pub fn new(queues: usize, settings: hosts::Settings, scores: Scores, usual: Option<model::Usual>) -> Pipeline {
-        let merger = Merger::new(queues, settings).releasing(scores);
+    /// For the queues 0 to `queues` - 1. `scores`: when the model's scores are decided.
+    pub fn new(queues: usize, settings: hosts::Settings, scores: Scores) -> Pipeline {
         Pipeline {
-            merger: match usual {
-                Some(usual) => merger.with_usual(usual),
-                None => merger,
-            },
+            merger: Merger::new(queues, settings).releasing(scores),
             dedup: Deduplicator::new(alert::Settings::default()),
             alerts: Vec::new(),
             raised: Detector::ALL.into_iter().map(|detector| (detector, 0)).collect(),
+            explainer: None,
+            features: settings.model.features,
+            unexplained: 0,
         }
+    }
+
+    /// Lets the model's alerts say which features made the score.
+    pub fn explain_with(&mut self, explainer: Explainer) {
+        self.explainer = Some(explainer);
     }
 
     /// Takes one message of a queue.
@@ -81,13 +89,18 @@ impl Pipeline {
     /// Counters of the merge and of the deduplication.
     pub fn metrics(&self) -> Vec<Metric> {
         let stats = self.merger.stats();
-        let counters: [(&'static str, &'static str, u64); 7] = [
+        let counters: [(&'static str, &'static str, u64); 8] = [
             ("shrike_windows_decided_total", "Counting windows decided.", stats.windows),
             ("shrike_window_entries_total", "Entities of windows decided.", stats.entries),
             ("shrike_window_entries_late_total", "Entries behind the watermark of their queue.", stats.late),
             ("shrike_window_entries_lost_total", "Entries given up because too many waited.", stats.lost),
             ("shrike_entities_forgotten_total", "Entities that the deciders forgot for want of room.", stats.forgotten),
             ("shrike_evidence_suppressed_total", "Repeats between two log-spaced alerts.", self.dedup.suppressed()),
+            (
+                "shrike_alerts_unexplained_total",
+                "Alerts of the model whose reasons it could not give.",
+                self.unexplained,
+            ),
             ("shrike_alert_keys_forgotten_total", "Alert keys forgotten for want of room.", self.dedup.forgotten()),
         ];
         let counter = |name, help, labels, value: u64| Metric {
@@ -109,10 +122,22 @@ impl Pipeline {
     fn deduplicate(&mut self, evidence: Vec<crate::dataplane::detect::Evidence>) {
         for evidence in evidence {
             let detector = evidence.detector;
-            if let Some(alert) = self.dedup.push(evidence) {
+            if let Some(mut alert) = self.dedup.push(evidence) {
+                self.explain(&mut alert);
                 *self.raised.entry(detector).or_default() += 1;
                 self.alerts.push(alert);
             }
+        }
+    }
+}
+
+impl Pipeline {
+    /// Asks the model for its reasons: only here, where few are left of what it scored.
+    fn explain(&mut self, alert: &mut Alert) {
+        let Some((row, explainer)) = alert.evidence.row.take().zip(self.explainer.as_mut()) else { return };
+        match explainer.reasons(&row, self.features) {
+            Ok(reasons) => alert.evidence.terms.extend(model::terms(&reasons)),
+            Err(_) => self.unexplained += 1,
         }
     }
 }
@@ -123,6 +148,8 @@ mod tests {
     use crate::dataplane::decode::FlowKey;
     use crate::dataplane::detect::{Counts, Entity, ScoredFlow, WindowEntry};
     use crate::dataplane::features::COUNT;
+    use crate::dataplane::features::FeatureRow;
+    use crate::dataplane::score::{ScoreError, Scorer};
     use crate::units::{MILLISECOND, SECOND};
     use proptest::prelude::*;
 
@@ -134,7 +161,7 @@ mod tests {
     }
 
     fn pipeline(scores: Scores) -> Pipeline {
-        Pipeline::new(1, hosts::Settings::default(), scores, None)
+        Pipeline::new(1, hosts::Settings::default(), scores)
     }
 
     #[test]
@@ -149,6 +176,47 @@ mod tests {
         assert_eq!(replay.take_alerts().len(), 0);
         replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND)));
         assert_eq!(replay.take_alerts().len(), 1);
+    }
+
+    /// Scores that rest on two features, and fail where asked to; counts its calls.
+    struct TwoFeatures(std::sync::Arc<std::sync::atomic::AtomicU64>, bool);
+
+    impl Scorer for TwoFeatures {
+        fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if self.1 {
+                return Err(ScoreError { rows: rows.len(), cause: "test".into() });
+            }
+            for (row, score) in rows.iter().zip(scores) {
+                *score = 0.5 * row[3] + 0.25 * row[24];
+            }
+            Ok(())
+        }
+    }
+
+    /// What is told is what made the score, not what is far from the usual; and only alerts are asked about.
+    #[test]
+    fn the_models_alerts_name_the_features_that_made_the_score() {
+        let calls = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let alerts = |fails| {
+            let mut live = pipeline(Scores::AtOnce);
+            live.explain_with(Explainer::new(Box::new(TwoFeatures(calls.clone(), fails)), [0.0; COUNT]));
+            (80..88).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
+            let unexplained = live.unexplained;
+            (live.take_alerts(), unexplained)
+        };
+        let (told, _) = alerts(false);
+        let terms = &told[0].evidence.terms;
+        let reasons: Vec<_> = terms.iter().filter(|term| term.usual.is_some()).collect();
+        assert_eq!((told.len(), calls.load(std::sync::atomic::Ordering::Relaxed)), (1, 1), "six flows were evidence");
+        assert_eq!(
+            reasons.iter().map(|term| term.name.as_str()).collect::<Vec<_>>(),
+            ["bytes_out_bytes", "unanswered"]
+        );
+        assert_eq!(reasons.iter().map(|term| term.contribution.unwrap()).collect::<Vec<_>>(), [0.5, 0.25]);
+        assert_eq!(told[0].evidence.row, None);
+        let (told, unexplained) = alerts(true);
+        assert_eq!((told.len(), told[0].evidence.terms.len(), unexplained), (1, 3, 1), "an alert without reasons");
     }
 
     proptest! {

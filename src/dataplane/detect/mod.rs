@@ -241,6 +241,9 @@ pub struct Term {
     /// What is usual for it (baseline, training median), where that is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub usual: Option<f64>,
+    /// How far the model's score falls where the value is the usual one; only for the features of the model's reasons.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub contribution: Option<f64>,
     /// How the value must stand to the threshold; absent where there is none, and in alerts of old stores.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub relation: Option<Relation>,
@@ -306,6 +309,9 @@ pub struct Evidence {
     pub terms: Vec<Term>,
     /// The flow that completed it, where there is one (source port and destination port included).
     pub flow: Option<FlowRef>,
+    /// The row that was scored, until the reasons are known; leaves with no alert.
+    #[serde(skip)]
+    pub row: Option<Box<FeatureRow>>,
 }
 
 /// A flow as evidence names it.

@@ -1,7 +1,8 @@
 //! Scores of the model to evidence.
 //!
 //! The model's threshold was applied on the worker; this half counts the flows of one source that reached it, names the
-//! latest, and the features that are farthest from what the training data had as usual.
+//! latest, and keeps its row: for evidence that becomes an alert the model is asked which features made the score
+//! ([`terms`]).
 //!
 //! One flow is no evidence. The threshold lets some honest flow in some thousands through, and those are of anybody, while
 //! every tool that the model knows makes many flows from one source: asking for several of one source costs hardly an
@@ -12,7 +13,7 @@ use super::cold::{ColdMap, Touched};
 use super::naming::{counted, has_ports, protocol_name};
 use super::{Detector, Evidence, FlowRef, Relation, ScoredFlow, Term};
 use crate::dataplane::decode::{FlowKey, community_id};
-use crate::dataplane::features::{COUNT, FEATURES};
+use crate::dataplane::score::Reason;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Score from which the severity is 2 instead of 3.
     pub high: f32,
-    /// Features named in the evidence.
+    /// Features named in an alert, those that did most for the score.
     pub features: usize,
     /// Flows of one source that must reach the threshold within `horizon_s` before there is evidence, at most 16. One:
     /// every flow is evidence, the few honest ones included.
@@ -40,15 +41,6 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings { high: 0.99, features: 3, flows: 3, horizon_s: 300, sources: 1 << 14 }
     }
-}
-
-/// Median and spread of every feature in the benign training data, from the model's manifest.
-#[derive(Clone, Copy, Debug)]
-pub struct Usual {
-    /// Medians, in row order.
-    pub median: [f32; COUNT],
-    /// Spreads (1.4826 MAD or standard deviation), in row order.
-    pub spread: [f32; COUNT],
 }
 
 /// A source with flows that reached the threshold.
@@ -69,14 +61,13 @@ impl Touched for Suspect {
 /// Turns scores into evidence.
 pub struct Decider {
     settings: Settings,
-    usual: Option<Usual>,
     suspects: ColdMap<u128, Suspect>,
 }
 
 impl Decider {
-    /// `usual` lets the evidence name what is odd about a flow.
-    pub fn new(settings: Settings, usual: Option<Usual>) -> Decider {
-        Decider { settings, usual, suspects: ColdMap::new(settings.sources) }
+    /// One that has seen no flow.
+    pub fn new(settings: Settings) -> Decider {
+        Decider { settings, suspects: ColdMap::new(settings.sources) }
     }
 
     /// Sources forgotten for want of room.
@@ -113,12 +104,11 @@ impl Decider {
 
     fn evidence(&self, scored: &ScoredFlow, needed: usize, all: u64) -> Evidence {
         let (source, destination) = scored.key.endpoints(scored.originator);
-        let mut terms = vec![
+        let terms = vec![
             Term::exact("score", f64::from(scored.score)).against(Relation::AtLeast, f64::from(scored.threshold)),
             Term::exact("packets", f64::from(scored.packets)),
             Term::exact("flows", all as f64).against(Relation::AtLeast, needed as f64),
         ];
-        terms.extend(self.odd_features(scored));
         let protocol = scored.key.protocol();
         let port = has_ports(protocol).then_some(destination.port);
         let place = port.map(|port| format!(" port {port}")).unwrap_or_default();
@@ -153,52 +143,51 @@ impl Decider {
                 protocol,
                 community_id: community_id(&scored.key, scored.originator, None),
             }),
+            row: Some(Box::new(scored.row)),
         }
     }
+}
 
-    fn odd_features(&self, scored: &ScoredFlow) -> Vec<Term> {
-        let Some(usual) = &self.usual else { return Vec::new() };
-        let mut odd: Vec<(f32, Term)> = FEATURES
-            .iter()
-            .zip(&scored.row)
-            .zip(usual.median.iter().zip(&usual.spread))
-            .map(|((feature, value), (median, spread))| {
-                let distance = (value - median).abs() / spread.max(1e-3);
-                let (name, value) = feature.natural(*value);
-                let term = Term { usual: Some(feature.natural(*median).1), ..Term::exact(name, value) };
-                (distance, term)
-            })
-            .collect();
-        // Stable, so that equal distances keep the schema's order.
-        odd.sort_by(|(left, _), (right, _)| right.total_cmp(left));
-        odd.into_iter().take(self.settings.features).map(|(_, term)| term).collect()
-    }
+/// What the model's reasons are in evidence, the strongest first.
+pub fn terms(reasons: &[Reason]) -> impl Iterator<Item = Term> + '_ {
+    reasons.iter().map(|reason| {
+        let (name, value) = reason.feature.natural(reason.value);
+        let usual = Some(reason.feature.natural(reason.usual).1);
+        Term { usual, contribution: Some(f64::from(reason.contribution)), ..Term::exact(name, value) }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataplane::decode::FlowKey;
+    use crate::dataplane::features::{COUNT, FEATURES};
     use crate::units::Timestamp;
 
     #[test]
-    fn evidence_names_the_flow_the_threshold_and_what_is_odd() {
+    fn evidence_names_the_flow_and_the_threshold() {
         let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 80, 6, 0);
         let mut row = [1.0; COUNT];
         row[7] = 7.0;
         let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.995, threshold: 0.9, packets: 16, row };
-        let usual = Usual { median: [1.0; COUNT], spread: [1.0; COUNT] };
-        let settings = Settings { features: 1, flows: 1, ..Settings::default() };
-        let evidence = Decider::new(settings, Some(usual)).decide(&scored).unwrap();
+        let settings = Settings { flows: 1, ..Settings::default() };
+        let evidence = Decider::new(settings).decide(&scored).unwrap();
         assert_eq!((evidence.severity, evidence.port, evidence.time), (2, Some(80), Timestamp(5)));
         assert_eq!(evidence.source.unwrap().to_string(), "10.0.0.66");
         let names: Vec<_> = evidence.terms.iter().map(|term| term.name.as_str()).collect();
-        assert_eq!(names, ["score", "packets", "flows", "length_deviation_out_bytes"]);
+        assert_eq!(names, ["score", "packets", "flows"]);
         assert!((evidence.terms[0].threshold.unwrap() - 0.9).abs() < 1e-6);
-        // In bytes, and not in their logarithm: exp(7) - 1, and exp(1) - 1.
-        assert_eq!((evidence.terms[3].value, evidence.terms[3].usual), (1096.0, Some(2.0)));
+        assert_eq!(evidence.row.as_deref(), Some(&row), "what the reasons are asked about");
         assert!(evidence.flow.unwrap().community_id.starts_with("1:"));
-        assert!(Decider::new(settings, None).decide(&scored).unwrap().terms.len() == 3);
+    }
+
+    #[test]
+    fn reasons_are_told_in_natural_units() {
+        let reason = Reason { feature: &FEATURES[7], value: 7.0, usual: 1.0, contribution: 0.5 };
+        let terms: Vec<_> = terms(&[reason]).collect();
+        // In bytes, and not in their logarithm: exp(7) - 1, and exp(1) - 1.
+        assert_eq!(terms[0].name, "length_deviation_out_bytes");
+        assert_eq!((terms[0].value, terms[0].usual, terms[0].contribution), (1096.0, Some(2.0), Some(0.5)));
     }
 
     /// An echo's identifier stands in the key where others have a port, and is none.
@@ -209,7 +198,7 @@ mod tests {
             let row = [1.0; COUNT];
             let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.5, threshold: 0.0, packets, row };
             let settings = Settings { flows: 1, ..Settings::default() };
-            Decider::new(settings, None).decide(&scored).unwrap().summary
+            Decider::new(settings).decide(&scored).unwrap().summary
         };
         let rest = "the model gives the flow 0.500 after";
         let whose = "the first such flow of this source";
@@ -226,13 +215,13 @@ mod tests {
             ScoredFlow { time, key, originator, score: 0.9, threshold: 0.5, packets: 4, row: [1.0; COUNT] }
         };
         let found = |scores: &[ScoredFlow]| {
-            let mut decider = Decider::new(Settings::default(), None);
+            let mut decider = Decider::new(Settings::default());
             scores.iter().filter(|scored| decider.decide(scored).is_some()).count()
         };
         let one = 0x0a00_0042;
         assert_eq!(found(&[scored(1, one, 1), scored(2, one, 2), scored(3, one, 3), scored(4, one, 4)]), 2);
         assert_eq!(found(&[1, 2, 3, 4, 5].map(|second| scored(second, one, 7))), 0, "rows of one flow");
-        let mut decider = Decider::new(Settings::default(), None);
+        let mut decider = Decider::new(Settings::default());
         let last = (0..200_u16).filter_map(|port| decider.decide(&scored(1, one, port))).last().unwrap();
         assert_eq!((last.terms[2].name.as_str(), last.terms[2].value), ("flows", 200.0), "a repeat's number grows");
         assert_eq!(found(&[1, 2, 3, 4, 5].map(|second| scored(second, one + second as u32, 7))), 0, "of five sources");

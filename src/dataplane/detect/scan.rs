@@ -529,6 +529,7 @@ fn judge(
         ),
         terms,
         flow: None,
+        row: None,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Scoring in microbatches: model manifest, ONNX session, row queue, calibration of the cost curve.
+//! Scoring in microbatches: model manifest, ONNX session, row queue, calibration of the cost curve, reasons.
 //!
 //! Owns buffers made once at load. Everything that can go wrong with a model file, its runtime library or its schema is
 //! an error at load with the remedy; while running a failed call sheds its rows, counts them and degrades visibly.
@@ -10,6 +10,7 @@
 
 mod calibration;
 mod error;
+mod explain;
 #[cfg(test)]
 mod fixture;
 mod manifest;
@@ -22,9 +23,10 @@ mod tests;
 
 pub use calibration::{CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Placement};
 pub use error::{ModelError, ScoreError};
+pub use explain::{Explainer, Reason};
 pub use manifest::{FeatureStatistics, GoldenRow, Manifest, ManifestError, ModelFile, Training};
 pub use microbatch::{BACKLOG_MAX, Microbatch};
-pub use model::{DEFAULT_MANIFEST, Model, Reason, Settings};
+pub use model::{DEFAULT_MANIFEST, Model, Settings};
 pub use runtime::{LIBRARY_NAME, LIBRARY_VARIABLE, verified_library};
 pub use session::OrtScorer;
 

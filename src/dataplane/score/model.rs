@@ -1,13 +1,12 @@
 //! Loading a model: everything is checked before the first packet, and nothing that fails here touches capture.
 
 use super::calibration::CostCurve;
-use super::error::{ModelError, ScoreError};
+use super::error::ModelError;
+use super::explain::Explainer;
 use super::manifest::{GOLDEN_TOLERANCE, MANIFEST_BYTES_MAX, Manifest, ManifestError};
 use super::session::OrtScorer;
 use super::{BATCH_MAX, Scorer, runtime};
-use crate::dataplane::features::{COUNT, FEATURES, FeatureRow};
 use ort::environment::Environment;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
@@ -33,19 +32,6 @@ pub struct Model {
     bytes: Vec<u8>,
     manifest: Manifest,
     cost: CostCurve,
-}
-
-/// How much one feature did for a score.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub struct Reason {
-    /// Name in the schema.
-    pub name: &'static str,
-    /// Value in the row.
-    pub value: f32,
-    /// Median of the training data.
-    pub usual: f32,
-    /// How far the score falls when the value is the usual one.
-    pub contribution: f32,
 }
 
 impl Model {
@@ -107,32 +93,14 @@ impl Model {
         &self.cost
     }
 
-    /// The `limit` features that did most for the score of `row`, largest first: each is set to its training median in
-    /// turn and the fall of the score is what it contributed. One call of `COUNT + 1` rows; for alerts, not for
-    /// packets.
+    /// A session that tells why rows have their scores; some 3 ms, as for a queue.
     ///
     /// # Errors
-    /// As [`Scorer::score`].
-    pub fn explain(&self, scorer: &mut dyn Scorer, row: &FeatureRow, limit: usize) -> Result<Vec<Reason>, ScoreError> {
-        const { assert!(COUNT < BATCH_MAX, "all variants of a row go into one call") };
-        let mut rows = [*row; COUNT + 1];
-        for (index, statistics) in self.manifest.features.iter().enumerate() {
-            rows[index][index] = statistics.median;
-        }
-        let mut scores = [0.0; COUNT + 1];
-        scorer.score(&rows, &mut scores)?;
-        let mut reasons: Vec<Reason> = (0..COUNT)
-            .map(|index| Reason {
-                name: FEATURES[index].name,
-                value: row[index],
-                usual: self.manifest.features[index].median,
-                contribution: scores[COUNT] - scores[index],
-            })
-            .filter(|reason| reason.contribution > 0.0)
-            .collect();
-        reasons.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
-        reasons.truncate(limit);
-        Ok(reasons)
+    /// As [`Model::scorer`].
+    pub fn explainer(&self) -> Result<Explainer, ModelError> {
+        let statistics = &self.manifest.features;
+        let usual = std::array::from_fn(|index| statistics.get(index).map_or(0.0, |feature| feature.median));
+        Ok(Explainer::new(Box::new(self.scorer()?), usual))
     }
 }
 

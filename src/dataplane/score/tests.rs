@@ -190,7 +190,7 @@ fn the_cost_is_measured_and_a_small_network_stays_inline() {
 #[test]
 fn an_explanation_names_the_features_that_made_the_score() {
     let Some((_folder, model)) = good() else { return };
-    let mut scorer = model.scorer().unwrap();
+    let mut explainer = model.explainer().unwrap();
     let usual: FeatureRow = [0.25; COUNT];
     let base = fixture::expected(&usual);
     // The feature whose change raises the known network's score most.
@@ -204,7 +204,7 @@ fn an_explanation_names_the_features_that_made_the_score() {
         .max_by(|a, b| a.1.0.total_cmp(&b.1.0))
         .map(|(index, (_, row))| (index, row))
         .unwrap();
-    let reasons = model.explain(&mut scorer, &row, 3).unwrap();
+    let reasons = explainer.reasons(&row, 3).unwrap();
     assert_eq!(reasons.len(), 1, "all other features are as usual: {reasons:?}");
     assert!((reasons[0].value, reasons[0].usual) == (row[index], 0.25) && reasons[0].contribution > 0.0);
 }

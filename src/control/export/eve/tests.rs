@@ -36,6 +36,7 @@ fn model_alert(text: &str) -> Alert {
                 protocol: 6,
                 community_id: community_id(&key, way, None),
             }),
+            row: None,
         },
     }
 }
