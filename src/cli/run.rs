@@ -120,6 +120,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             listen: plan.http.listen,
             names: plan.http.hosts.clone(),
             connections: plan.http.connections as usize,
+            connections_per_address: plan.http.connections_per_address as usize,
             ..http::Settings::default()
         },
         store.clone(),

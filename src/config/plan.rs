@@ -93,6 +93,8 @@ pub struct HttpPlan {
     pub hosts: Vec<String>,
     /// Connections at once.
     pub connections: u32,
+    /// Connections at once of one address, loopback excepted.
+    pub connections_per_address: u32,
 }
 
 /// A whole number in a range, or its default.
@@ -224,6 +226,13 @@ impl RawConfig {
                 listen,
                 hosts: self.http.hosts.clone().unwrap_or_default(),
                 connections: number("http.connections", self.http.connections, 512, 1, 1 << 16)? as u32,
+                connections_per_address: number(
+                    "http.connections_per_address",
+                    self.http.connections_per_address,
+                    64,
+                    1,
+                    1 << 16,
+                )? as u32,
             },
         })
     }

@@ -144,4 +144,6 @@ pub struct RawHttp {
     pub hosts: Option<Vec<String>>,
     /// Connections at once.
     pub connections: Option<i64>,
+    /// Connections at once of one address, loopback excepted.
+    pub connections_per_address: Option<i64>,
 }

@@ -2,7 +2,8 @@
 //!
 //! Per connection: the header within its limit (also between two requests of a kept connection), a write that makes no
 //! progress for [`super::Settings::stall_limit`] ends it. Overall and per address a number of connections; those beyond
-//! get a problem answer and are closed, however many they are. On stop, connections finish the request they are in.
+//! get a problem answer and are closed, however many they are: at once, but for a few that may ask how the program is
+//! ([`GUESTS`]). On stop, connections finish the request they are in.
 
 use super::heads::{METHOD, Refusal};
 use super::problem::{Kind, Problem};
@@ -26,6 +27,11 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Refused connections that are waited for at a time, until their clients have read why and gone (a second at most). Each
 /// costs a descriptor; those beyond are told and closed at once, and what such a client sends later is reset.
 const REFUSALS: usize = 64;
+/// Connections beyond the limits at a time that may ask one thing: how the program is ([`is_vital`]). Whoever looks after it
+/// must not be told that it is not there because others are.
+const GUESTS: usize = 16;
+/// Time for such a connection's head to arrive.
+const GUEST_LIMIT: Duration = Duration::from_secs(1);
 /// What is read away of a refused connection that is not waited for.
 const HURRIED_BYTES: usize = 16 * 1024;
 /// Pause after an accept that failed for want of file descriptors or memory.
@@ -37,6 +43,7 @@ pub(super) async fn run(listener: TcpListener, app: Arc<App>) {
     let mut connections = JoinSet::new();
     let per_address: PerAddress = Arc::default();
     let refusals = Refusals::new();
+    let guests = Arc::new(Semaphore::new(GUESTS));
     let service = hyper_util::service::TowerToHyperService::new(warp::service(super::routes::all(&app)));
     loop {
         let accepted = tokio::select! {
@@ -54,18 +61,23 @@ pub(super) async fn run(listener: TcpListener, app: Arc<App>) {
                 continue;
             }
         };
-        let Some(place) = Place::take(&app, &per_address, peer.ip()) else {
+        let (app, service) = (Arc::clone(&app), service.clone());
+        if let Some(place) = Place::take(&app, &per_address, peer.ip()) {
+            connections.spawn(async move {
+                serve(stream, app, service, Rank::Client).await;
+                drop(place);
+            });
+        } else if let Ok(permit) = Arc::clone(&guests).try_acquire_owned() {
+            connections.spawn(async move {
+                serve(stream, app, service, Rank::Guest).await;
+                drop(permit);
+            });
+        } else {
             app.refused.fetch_add(1, Relaxed);
             if refusals.refuse(stream).is_err() {
                 app.untold.fetch_add(1, Relaxed);
             }
-            continue;
-        };
-        let (app, service) = (Arc::clone(&app), service.clone());
-        connections.spawn(async move {
-            serve(stream, app, service).await;
-            drop(place);
-        });
+        }
     }
     drop(listener);
     let finish = async { while connections.join_next().await.is_some() {} };
@@ -74,7 +86,21 @@ pub(super) async fn run(listener: TcpListener, app: Arc<App>) {
     }
 }
 
-async fn serve<S>(stream: TcpStream, app: Arc<App>, routes: S)
+/// What a connection may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// Everything, for as long as it likes.
+    Client,
+    /// It is one too many: ask one thing, and soon.
+    Guest,
+}
+
+/// What is answered however many connections there are.
+fn is_vital(path: &str) -> bool {
+    ["/health/live", "/health/ready", "/metrics"].contains(&path)
+}
+
+async fn serve<S>(stream: TcpStream, app: Arc<App>, routes: S, rank: Rank)
 where
     S: hyper::service::Service<
             http::Request<hyper::body::Incoming>,
@@ -84,10 +110,21 @@ where
 {
     let _ = stream.set_nodelay(true);
     let refusal = Refusal::default();
-    let mut wire = Wire::new(stream, app.settings.stall_limit, Arc::clone(&refusal));
+    let (head_limit, stall_limit) = match rank {
+        Rank::Client => (app.settings.header_limit, app.settings.stall_limit),
+        Rank::Guest => (GUEST_LIMIT, GUEST_LIMIT),
+    };
+    let mut wire = Wire::new(stream, stall_limit, Arc::clone(&refusal));
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let (app, routes) = (Arc::clone(&app), routes.clone());
-        let refused = refusal.get().filter(|_| request.method() == METHOD).cloned();
+        let one_too_many = rank == Rank::Guest && !is_vital(request.uri().path());
+        let refused = match refusal.get().filter(|_| request.method() == METHOD) {
+            None if one_too_many => {
+                app.refused.fetch_add(1, Relaxed);
+                Some(Problem::new(Kind::TooManyConnections, Kind::TooManyConnections.help()))
+            }
+            refused => refused.cloned(),
+        };
         async move {
             match refused {
                 Some(problem) => Ok(guard::refuse(&app, problem)),
@@ -97,7 +134,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.settings.header_limit)
+        .header_read_timeout(head_limit)
+        .keep_alive(rank == Rank::Client)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(&mut wire), service);
     let finished = {
@@ -114,7 +152,10 @@ where
         }
     };
     let timed_out = finished.is_err_and(|cause| cause.is_timeout());
-    if timed_out && wire.waits_for_head() {
+    if timed_out && rank == Rank::Guest && wire.may_be_told() {
+        app.refused.fetch_add(1, Relaxed);
+        wire.close_with(&last_words(Kind::TooManyConnections)).await;
+    } else if timed_out && wire.waits_for_head() {
         app.cut.fetch_add(1, Relaxed);
         app.count(Kind::RequestTimeout.status());
         wire.close_with(&last_words(Kind::RequestTimeout)).await;
@@ -178,35 +219,41 @@ type PerAddress = Arc<Mutex<HashMap<IpAddr, usize>>>;
 struct Place {
     app: Arc<App>,
     per_address: PerAddress,
-    address: IpAddr,
+    client: IpAddr,
 }
 
 impl Place {
     fn take(app: &Arc<App>, per_address: &PerAddress, address: IpAddr) -> Option<Place> {
-        let address = one_client(address);
+        let client = one_client(address);
         let mut counts = per_address.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = counts.values().sum();
-        let mine = counts.get(&address).copied().unwrap_or(0);
-        if all >= app.settings.connections || mine >= app.settings.connections_per_address {
+        let mine = counts.get(&client).copied().unwrap_or(0);
+        let too_many = !is_this_host(address) && mine >= app.settings.connections_per_address;
+        if all >= app.settings.connections || too_many {
             return None;
         }
-        counts.insert(address, mine + 1);
+        counts.insert(client, mine + 1);
         app.open.store(all + 1, Relaxed);
-        Some(Place { app: Arc::clone(app), per_address: Arc::clone(per_address), address })
+        Some(Place { app: Arc::clone(app), per_address: Arc::clone(per_address), client })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.client);
             }
         }
         self.app.open.store(counts.values().sum(), Relaxed);
     }
+}
+
+/// From this machine, where many are one address: its people, its programs, and a proxy with all who come through it.
+fn is_this_host(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 /// One host of IPv6 owns a /64 at least.
@@ -226,5 +273,8 @@ mod tests {
         let client = |text: &str| one_client(text.parse().unwrap()).to_string();
         assert_eq!(client("::ffff:10.0.0.1"), "10.0.0.1");
         assert_eq!(client("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        let here = |text: &str| is_this_host(text.parse().unwrap());
+        assert!(here("127.0.0.1") && here("127.9.9.9") && here("::1") && here("::ffff:127.0.0.1"));
+        assert!(!here("10.0.0.1") && !here("::") && !here("2001:db8::1"));
     }
 }

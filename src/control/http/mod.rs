@@ -50,7 +50,7 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Connections at a time.
     pub connections: usize,
-    /// Connections at a time from one address.
+    /// Connections at a time from one address; this machine's own are not counted.
     pub connections_per_address: usize,
     /// Threads of the async runtime, at least 1.
     pub threads: usize,

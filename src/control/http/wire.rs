@@ -32,7 +32,12 @@ impl Wire {
 
     /// Has a head begun, and may an answer to it be written now?
     pub(super) fn waits_for_head(&self) -> bool {
-        self.heads.is_inside_head() && self.stalled.is_none()
+        self.heads.is_inside_head() && self.may_be_told()
+    }
+
+    /// May an answer be written now?
+    pub(super) fn may_be_told(&self) -> bool {
+        self.stalled.is_none()
     }
 
     /// Ends the connection so that the client can read the last answer.
