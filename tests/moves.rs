@@ -47,8 +47,8 @@ fn no_flow_is_lost_when_queues_move_and_workers_come_and_go() {
     let clock = Clock::new();
     let (kernels, parts) = Bed { queues: 3, handover: true, frames: 4096 }.open(&clock);
     let store = Store::open(store::Settings::at(folder.path().join("alerts.db"))).expect("a fresh store");
-    let mut supervisor =
-        Supervisor::start(settings(2), parts, Box::new(Memory), store, clock.clone()).expect("threads to start");
+    let mut supervisor = Supervisor::start(settings(2), parts, Box::new(Memory::default()), store, clock.clone())
+        .expect("threads to start");
     let picture = supervisor.picture();
     let stop = Arc::new(AtomicBool::new(false));
     let sender = {

@@ -32,10 +32,14 @@ struct Program {
 
 impl Program {
     fn start(settings: Settings, parts: Vec<QueueParts>, clock: &Clock) -> Program {
+        Program::start_on(Memory::default(), settings, parts, clock)
+    }
+
+    fn start_on(capture: Memory, settings: Settings, parts: Vec<QueueParts>, clock: &Clock) -> Program {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(store::Settings::at(folder.path().join("alerts.db"))).expect("a fresh store");
         let supervisor =
-            Supervisor::start(settings, parts, Box::new(Memory), store, clock.clone()).expect("threads to start");
+            Supervisor::start(settings, parts, Box::new(capture), store, clock.clone()).expect("threads to start");
         Program { picture: supervisor.picture(), supervisor, _folder: folder }
     }
 
@@ -335,6 +339,20 @@ fn a_worker_whose_thread_is_gone_is_named_and_its_core_used_again() {
 }
 
 /// A balancer of the operator's own would take the sensor out at every move of a queue.
+#[test]
+fn a_program_that_captures_nothing_is_not_ready() {
+    let clock = Clock::new();
+    let (_kernels, parts) = Bed { queues: 2, handover: false, frames: 64 }.open(&clock);
+    let capture = Memory::default();
+    let unplugged = Arc::clone(&capture.unplugged);
+    let mut program = Program::start_on(capture, settings(1), parts, &clock);
+    program.until("it is ready", |picture| picture.status().ready);
+    unplugged.store(true, SeqCst);
+    program.until("its only interface is gone", |picture| !picture.status().ready);
+    unplugged.store(false, SeqCst);
+    program.until("and back", |picture| picture.status().ready);
+}
+
 #[test]
 fn a_queue_on_its_way_is_no_reason_to_be_unready() {
     let clock = Clock::new();

@@ -19,8 +19,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// The fake kernel as a capture: nothing to re-arm, nothing lost outside the rings.
-pub struct Memory;
+/// The fake kernel as a capture: nothing to re-arm, nothing lost outside the rings. Its interface goes when told to.
+#[derive(Default)]
+pub struct Memory {
+    pub unplugged: Arc<AtomicBool>,
+}
 
 impl Capture for Memory {
     fn status(&self, queue: QueueId) -> Option<QueueStatus> {
@@ -29,7 +32,7 @@ impl Capture for Memory {
             interface: "memory".into(),
             namespace: None,
             nic_queue: queue.0.into(),
-            mode: CaptureMode::Memory,
+            mode: if self.unplugged.load(Relaxed) { CaptureMode::Detached } else { CaptureMode::Memory },
             requested: "memory".into(),
             huge_pages: false,
             busy_poll: false,

@@ -2,7 +2,7 @@
 //! not.
 
 use super::{Entry, Slot, Supervisor};
-use crate::control::view::Degraded;
+use crate::control::view::{CaptureMode, Degraded};
 use crate::dataplane::worker::{Queue, QueueState};
 use crate::exchange::Up;
 use crate::metrics::{COUNTERS, Counter};
@@ -190,9 +190,12 @@ impl Supervisor {
         self.slots.iter().any(|slot| slot.id() == worker && slot.pulse.health == Health::Well)
     }
 
-    /// Every queue is served.
+    /// Every queue is served, and frames of one of them at least can come in.
     pub(super) fn is_ready(&self) -> bool {
-        self.entries.iter().all(|entry| self.is_served(entry))
+        let is_attached = |entry: &Entry| {
+            entry.ended || self.capture.status(entry.id).is_none_or(|status| status.mode != CaptureMode::Detached)
+        };
+        self.entries.iter().all(|entry| self.is_served(entry)) && self.entries.iter().any(is_attached)
     }
 
     /// Workers and queues that are not well.
