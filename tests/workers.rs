@@ -353,6 +353,26 @@ fn a_program_that_captures_nothing_is_not_ready() {
     program.until("and back", |picture| picture.status().ready);
 }
 
+/// What former lives lost stands in the pinned counters and is no trouble of this one; a loss keeps its moment.
+#[test]
+fn findings_lost_are_of_this_life_and_have_a_beginning() {
+    let clock = Clock::new();
+    let (_kernels, parts) = Bed { queues: 2, handover: false, frames: 64 }.open(&clock);
+    let memory = Arc::clone(&parts[1].counters);
+    let lost = &memory.cells()[Counter::ExchangeFull as usize];
+    lost.store(134_725, SeqCst);
+    let mut program = Program::start(settings(1), parts, &clock);
+    let started = clock.now();
+    program.until("a picture", |picture| picture.status().now > started);
+    assert_eq!(program.degraded(), [""; 0], "nothing was lost since the start");
+    lost.fetch_add(7, SeqCst);
+    program.until("degraded", |picture| !picture.status().degraded.is_empty());
+    assert!(program.degraded()[0].starts_with("exchange: 7 findings lost"), "{:?}", program.degraded());
+    let since = program.picture.status().degraded[0].since;
+    program.until("another picture", |picture| picture.status().now > since);
+    assert_eq!(program.picture.status().degraded[0].since, since);
+}
+
 #[test]
 fn a_queue_on_its_way_is_no_reason_to_be_unready() {
     let clock = Clock::new();

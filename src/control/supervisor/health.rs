@@ -16,7 +16,7 @@ const HANG_LIMIT_NS: u64 = 2_000 * MILLISECOND;
 const ASK_LIMIT_NS: u64 = 500 * MILLISECOND;
 /// What one look counts at most: a program that was itself stopped for a while must not blame its workers.
 const LOOK_LIMIT_NS: u64 = 500 * MILLISECOND;
-/// How long a queue that began anew is shown as degraded.
+/// How long a queue that began anew is shown as degraded, and findings that were lost.
 const RESTART_SHOWN_NS: u64 = 60 * SECOND;
 
 /// How a worker is.
@@ -123,6 +123,35 @@ impl Restarts {
     }
 }
 
+/// Losses of one kind in this life of the program: shown while they go on and for a minute after the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    count: u64,
+    /// How many there were before the stretch that is shown.
+    before: u64,
+    since: Timestamp,
+    latest: Timestamp,
+}
+
+impl Losses {
+    /// Takes the count since the start.
+    pub(super) fn look(&mut self, now: Timestamp, count: u64) {
+        if count <= self.count {
+            return;
+        }
+        if self.shown(now).is_none() {
+            (self.before, self.since) = (self.count, now);
+        }
+        (self.count, self.latest) = (count, now);
+    }
+
+    /// How many were lost in the present stretch, and when the first of them.
+    pub(super) fn shown(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let lost = self.count - self.before;
+        (lost > 0 && now.since(self.latest) < RESTART_SHOWN_NS).then_some((lost, self.since))
+    }
+}
+
 impl Supervisor {
     /// Takes every worker's pulse; what a dead one held is lost.
     pub(super) fn look_after_workers(&mut self, now: Timestamp) {
@@ -221,6 +250,14 @@ impl Supervisor {
             let since = Timestamp(now.0.saturating_sub(silent_ns));
             found.push(Degraded { part: "detect".into(), reason, since });
         }
+        found.extend(self.findings_lost.shown(now).map(|(lost, since)| {
+            let reason = format!(
+                "{lost} findings lost: queues found more hosts at once than the control plane takes, as in a flood with \
+                 forged sources; its target is told all the same, but of others something may be missing. The control \
+                 plane needs a core without a worker ([workers] cores leaves it one) and without other programs"
+            );
+            Degraded { part: "exchange".into(), reason, since }
+        }));
         found
     }
 
@@ -249,12 +286,19 @@ impl Supervisor {
         Some(Degraded { part: "worker".into(), reason, since })
     }
 
-    /// Names the queues that began anew since the start.
+    /// Names the queues that began anew, and what they found in vain, since the start: their counters may be older.
     pub(super) fn look_after_queues(&mut self, now: Timestamp, of: impl Fn(QueueId) -> [u64; COUNTERS.len()]) {
+        let mut lost = 0;
         for entry in &mut self.entries {
-            let at = Counter::QueueRestarts as usize;
-            entry.restarts.look(now, of(entry.id)[at].saturating_sub(entry.base[at]));
+            let values = of(entry.id);
+            let since_start = |counter: Counter| {
+                let at = counter as usize;
+                values[at].saturating_sub(entry.base[at])
+            };
+            lost += since_start(Counter::ExchangeFull);
+            entry.restarts.look(now, since_start(Counter::QueueRestarts));
         }
+        self.findings_lost.look(now, lost);
     }
 }
 
@@ -285,6 +329,23 @@ mod tests {
         assert_eq!(paused.health, Health::Well, "an hour in which the program itself stood still");
         assert!(paused.look(Timestamp(3_600 * SECOND), 1, true, || false));
         assert_eq!(paused.health, Health::Dead, "its thread has ended");
+    }
+
+    /// A loss keeps the moment it began at, and is over a minute after the last; the next stretch counts anew.
+    #[test]
+    fn losses_are_shown_from_their_first_to_a_minute_after_their_last() {
+        let (mut losses, at) = (Losses::default(), |seconds| Timestamp(1_000 * SECOND).after(seconds * SECOND));
+        losses.look(at(0), 0);
+        assert_eq!(losses.shown(at(0)), None);
+        for (second, count) in [(10, 5), (11, 5), (40, 9), (41, 9)] {
+            losses.look(at(second), count);
+        }
+        assert_eq!(losses.shown(at(99)), Some((9, at(10))));
+        assert_eq!(losses.shown(at(100)), None, "a minute after the last, at 40");
+        losses.look(at(200), 9);
+        assert_eq!(losses.shown(at(200)), None);
+        losses.look(at(300), 12);
+        assert_eq!(losses.shown(at(301)), Some((3, at(300))), "another stretch");
     }
 
     #[test]

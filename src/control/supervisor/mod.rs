@@ -28,7 +28,7 @@ use crate::exchange::{SnapshotReceiver, UpReceiver};
 use crate::metrics::{COUNTERS, CounterMemory, read_counters};
 use crate::units::{MILLISECOND, QueueId, Timestamp, WorkerId};
 use balance::Balancer;
-use health::{Health, Pulse, Restarts, Scoring};
+use health::{Health, Losses, Pulse, Restarts, Scoring};
 use orders::Order;
 use rates::{QueueRates, WorkerRates};
 use std::collections::BTreeMap;
@@ -178,6 +178,8 @@ pub struct Supervisor {
     balancer: Balancer,
     /// Frames that came too late for a full ring, when last looked.
     overflows: u64,
+    /// Findings that found no room on their way up.
+    findings_lost: Losses,
     /// The intake has ended: nothing may be under way any more.
     stopped: bool,
 }
@@ -212,6 +214,7 @@ impl Supervisor {
             next_balance: started.after(2_000 * MILLISECOND),
             balancer: Balancer::new(started),
             overflows: 0,
+            findings_lost: Losses::default(),
             stopped: false,
             clock,
             settings,

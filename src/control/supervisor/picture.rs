@@ -233,16 +233,6 @@ impl Supervisor {
             model.active = false;
             model.reason = failing.scoring.trouble(&failing.name).map(|trouble| trouble.reason);
         }
-        if sum(Counter::ExchangeFull) > 0 {
-            degraded.push(crate::control::view::Degraded {
-                part: "exchange".into(),
-                reason: format!(
-                    "{} findings lost: a ring up was full; the control plane needs a core of its own",
-                    sum(Counter::ExchangeFull)
-                ),
-                since: now,
-            });
-        }
         let mut notes = self.settings.notes.clone();
         notes.extend(self.capture.notes());
         Status {

@@ -1,5 +1,6 @@
 //! From what the queues send up to alerts: merge behind the watermark, decide, deduplicate. Live and replay share it.
 
+use super::health::Losses;
 use crate::control::alert::{self, Alert, Deduplicator};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
@@ -19,6 +20,8 @@ pub struct Pipeline {
     /// Features named of a score.
     features: usize,
     unexplained: u64,
+    /// Entries and scores that found no room in the merger.
+    lost: Losses,
 }
 
 impl Pipeline {
@@ -32,6 +35,7 @@ impl Pipeline {
             explainer: None,
             features: settings.model.features,
             unexplained: 0,
+            lost: Losses::default(),
         }
     }
 
@@ -50,6 +54,7 @@ impl Pipeline {
     pub fn look(&mut self, now: Timestamp) {
         let evidence = self.merger.look(now);
         self.deduplicate(evidence);
+        self.lost.look(now, self.merger.stats().lost);
     }
 
     /// Queues that nobody waits for because they are silent, and for how long, nanoseconds.
@@ -73,17 +78,14 @@ impl Pipeline {
         &self.raised
     }
 
-    /// What was lost on the way.
-    pub fn degraded(&self, now: Timestamp) -> Vec<Degraded> {
-        let lost = self.merger.stats().lost;
-        if lost == 0 {
-            return Vec::new();
-        }
-        vec![Degraded {
-            part: "detect".into(),
-            reason: format!("{lost} window entries given up: too many hosts at once; raise detect.pending_entries"),
-            since: now,
-        }]
+    /// What was lost on the way; live only, as of the last [`Pipeline::look`].
+    pub fn degraded(&self, now: Timestamp) -> Option<Degraded> {
+        let (lost, since) = self.lost.shown(now)?;
+        let reason = format!(
+            "{lost} window entries given up: too many hosts at once, as in a flood with forged sources; raise \
+             detect.pending_entries (some 300 bytes each)"
+        );
+        Some(Degraded { part: "detect".into(), reason, since })
     }
 
     /// Counters of the merge and of the deduplication.
