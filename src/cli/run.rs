@@ -7,7 +7,7 @@ use crate::config::{self, Config};
 use crate::control::http;
 use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Settings, Supervisor, live};
-use crate::control::view::{ModelStatus, StageTotals, Status, System, WorkerView};
+use crate::control::view::{Equation, ModelStatus, QueueStatus, StageTotals, Status, System, WorkerView};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
 use crate::dataplane::score::{self, Model};
 use crate::dataplane::worker::EngineSettings;
@@ -371,9 +371,24 @@ fn finish(
         .equations
         .iter()
         .filter(|equation| !equation.closed)
-        .map(|equation| format!("{} of queue {:?} by {}", equation.name, equation.queue, equation.difference))
+        .map(|equation| open_equation(&status.queues, equation))
         .collect();
-    Err(Failure::Findings(format!("the loss equation does not close: {}", open.join(", "))))
+    Err(Failure::Findings(format!(
+        "the loss equation does not close: {}; frames are missing or counted twice, which is a fault of shrike: please \
+         report it with the summary (--summary FILE)",
+        open.join(", ")
+    )))
+}
+
+/// `ring of eth1, queue 3, by 64 frames`, in the interface's own numbers.
+fn open_equation(queues: &[QueueStatus], equation: &Equation) -> String {
+    let of = equation.interface.as_ref().map(|interface| format!(" of {interface}")).unwrap_or_default();
+    let number = equation.queue.map(|id| {
+        let known = queues.iter().find(|queue| queue.id == id);
+        known.map_or_else(|| u32::from(id.0), |queue| queue.nic_queue)
+    });
+    let queue = number.map(|number| format!(", queue {number}")).unwrap_or_default();
+    format!("{}{of}{queue}, by {} frames", equation.name, equation.difference)
 }
 
 /// The model as `doctor` sees it.
@@ -440,6 +455,19 @@ mod tests {
         }
         let defaults = InterfaceSettings::new("eth1");
         assert_eq!(with("", &["eth1"]).unwrap().interfaces, [defaults]);
+    }
+
+    #[test]
+    fn an_open_equation_is_told_in_words() {
+        use crate::control::view::Amount;
+        use crate::units::QueueId;
+        let equation = |interface: Option<&str>, queue| {
+            let left = vec![Amount::new("redirected", 64, "")];
+            Equation::new("ring", interface.map(str::to_owned), queue, "rx", left, Vec::new())
+        };
+        let told = |equation| open_equation(&[], &equation);
+        assert_eq!(told(equation(Some("lab/eth1"), Some(QueueId(0)))), "ring of lab/eth1, queue 0, by 64 frames");
+        assert_eq!(told(equation(None, None)), "ring, by 64 frames");
     }
 
     #[test]

@@ -6,5 +6,7 @@
 mod counters;
 mod stages;
 
-pub use counters::{COUNTER_CELLS, COUNTERS, Counter, CounterBlock, CounterMemory, Role, read_counters};
+pub use counters::{
+    COUNTER_CELLS, COUNTERS, Counter, CounterBlock, CounterMemory, Role, TURN_FRAMES_MAX, read_counters,
+};
 pub use stages::{STAGES, Stage, StageHistograms};

@@ -27,3 +27,8 @@ pub use handover::{
 };
 pub use snapshot::{QueueSnapshot, QueueState};
 pub use thread::{Command, Returned, Why, WorkerHandle, WorkerLoad, WorkerSettings};
+
+const _: () = assert!(
+    2 * crate::dataplane::capture::BURST_MAX as u64 == crate::metrics::TURN_FRAMES_MAX,
+    "a turn is a burst of its own and one handed over"
+);
