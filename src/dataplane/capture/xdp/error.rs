@@ -103,9 +103,11 @@ pub enum XdpError {
     },
     /// Somebody else's XDP program sits there.
     #[error(
-        "attach to {interface}: XDP program {program}{} is there already ({cause}); remove it with `{prefix}ip link set \
+        "attach to {interface}: XDP program {program}{} is there already ({cause}); {}remove it with `{prefix}ip link set \
              dev {name} xdp off`, or `bpftool link detach` if a link holds it",
-        owner.as_ref().map(|instance| format!(" of shrike's instance {instance:?}")).unwrap_or_default()
+        owner.as_ref().map(|instance| format!(" of shrike's instance {instance:?}, which has died,")).unwrap_or_default(),
+        owner.as_ref().map(|instance| format!("start that instance (instance = {instance:?} in [capture]), which takes \
+             it over with its counts, or ")).unwrap_or_default()
     )]
     Foreign {
         /// Interface.
@@ -114,7 +116,7 @@ pub enum XdpError {
         name: String,
         /// Id of the program there.
         program: u32,
-        /// The instance of shrike that pinned it, if it is one.
+        /// The instance of shrike that pinned it and does not run any more, if it is one.
         owner: Option<String>,
         /// Cause.
         cause: io::Error,

@@ -1,4 +1,4 @@
-//! Which processes have AF_XDP sockets, for the operator who has to stop one of them.
+//! Which processes have AF_XDP sockets, or the lock of an interface, for the operator who has to stop one of them.
 //!
 //! `ss --xdp` tells the queue of each, where the kernel has CONFIG_XDP_SOCKETS_DIAG. Without it the memory maps are what
 //! there is: every AF_XDP socket in use has its fill ring mapped, at an offset that no other kind of socket knows.
@@ -23,11 +23,39 @@ pub(super) fn holders() -> String {
     if found.is_empty() { "a process that cannot be seen from here".to_owned() } else { found.join(" or ") }
 }
 
+/// The process that holds the abstract UNIX socket of that name, seen in this network namespace.
+pub(super) fn socket_owner(name: &str) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/unix").ok()?;
+    let link = format!("socket:[{}]", table.lines().find_map(|line| inode_of(line, name))?);
+    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let holds = |process: &Path| {
+        let open = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| target.as_os_str() == link.as_str())
+    };
+    let process = processes.filter(|path| is_process(path)).find(|path| holds(path))?;
+    named(&process)
+}
+
+/// The inode of a line of `/proc/net/unix`, if it is of the abstract socket `name`.
+fn inode_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let mut words = line.split_ascii_whitespace().skip(6);
+    let inode = words.next()?;
+    (words.next()?.strip_prefix('@')? == name).then_some(inode)
+}
+
+fn is_process(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok())
+}
+
+fn named(process: &Path) -> Option<String> {
+    let name = std::fs::read_to_string(process.join("comm")).ok()?;
+    Some(format!("{} (process {})", name.trim(), process.file_name()?.to_str()?))
+}
+
 fn holder(process: &Path) -> Option<String> {
     let maps = std::fs::read_to_string(process.join("maps")).ok()?;
     maps.lines().find(|line| is_fill_ring(line))?;
-    let name = std::fs::read_to_string(process.join("comm")).ok()?;
-    Some(format!("{} (process {})", name.trim(), process.file_name()?.to_str()?))
+    named(process)
 }
 
 /// A line of `maps`: range, rights, offset, device, inode, and `socket:[inode]`.
@@ -38,6 +66,19 @@ fn is_fill_ring(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_owner_of_an_abstract_socket_is_named() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let name = format!("shrike/test of holders/{}", std::process::id()).replace(' ', "-");
+        assert_eq!(socket_owner(&name), None);
+        let held = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        let owner = socket_owner(&name).expect("our own sockets are seen");
+        assert!(owner.ends_with(&format!("(process {})", std::process::id())), "{owner}");
+        drop(held);
+        assert_eq!(socket_owner(&name), None);
+    }
 
     #[test]
     fn a_fill_ring_is_known_by_its_offset_and_its_socket() {

@@ -6,7 +6,7 @@
 
 use super::bpf::{link_index, link_program, object_get};
 use super::error::XdpError;
-use super::holders::holders;
+use super::holders::{holders, socket_owner};
 use super::interface::pin_path;
 use super::program;
 use super::settings::InterfaceSettings;
@@ -35,13 +35,21 @@ pub(super) fn take_lock(settings: &InterfaceSettings) -> Result<UnixDatagram, Xd
     lock(&path).map_err(|_| XdpError::Taken {
         interface: settings.label(),
         instance: settings.instance.clone(),
-        holders: holders(),
+        holders: living_owner(&path),
     })
 }
 
 fn lock(path: &Path) -> io::Result<UnixDatagram> {
-    let name = format!("shrike/{}", path.display());
-    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(lock_name(path).as_bytes())?)
+}
+
+fn lock_name(path: &Path) -> String {
+    format!("shrike/{}", path.display())
+}
+
+/// The process whose lock it is; where that cannot be seen, those it may be.
+fn living_owner(path: &Path) -> String {
+    socket_owner(&lock_name(path)).unwrap_or_else(holders)
 }
 
 /// Removes what dead processes of any instance pinned for interfaces that are gone too. What cannot be removed stays for
@@ -69,13 +77,27 @@ pub fn sweep(pin_directory: &Path) {
     }
 }
 
-/// The instance under whose name a program is pinned.
-pub(super) fn instance_of(pin_directory: &Path, program: u32) -> Option<String> {
-    let pinned = |path: PathBuf| {
+/// Whose a program is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Owner {
+    /// The instance under whose name it is pinned.
+    pub(super) instance: String,
+    /// The process, where it lives.
+    pub(super) process: Option<String>,
+}
+
+/// The owner of a program that is pinned by an instance of shrike.
+pub(super) fn owner_of(pin_directory: &Path, program: u32) -> Option<Owner> {
+    let pinned = |path: &PathBuf| {
         object_get(&path.join("link")).ok().and_then(|link| link_program(link.as_fd())).is_some_and(|id| id == program)
     };
-    let root = folders(pin_directory).find(|root| folders(root).any(pinned))?;
-    Some(root.file_name()?.to_string_lossy().into_owned())
+    let path = folders(pin_directory).find_map(|root| folders(&root).find(pinned))?;
+    let instance = path.parent()?.file_name()?.to_string_lossy().into_owned();
+    let process = match lock(&path) {
+        Ok(_free) => None,
+        Err(_) => Some(living_owner(&path)),
+    };
+    Some(Owner { instance, process })
 }
 
 fn folders(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {

@@ -1,7 +1,7 @@
 //! What is attached to at present: the program on an interface, sockets inside its namespace, and what was changed there.
 
 use super::error::XdpError;
-use super::leftovers;
+use super::leftovers::{self, Owner};
 use super::napi;
 use super::program::{AttachMode, Program};
 use super::rss::{self, SymmetricRss};
@@ -162,14 +162,22 @@ fn attach_error(
     let interface = settings.label();
     match cause.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => XdpError::NotPermitted { operation: "attach to", interface, cause },
-        Some(libc::EBUSY | libc::EEXIST) if link.xdp_program != 0 => XdpError::Foreign {
-            interface,
-            name: settings.name.clone(),
-            program: link.xdp_program,
-            owner: leftovers::instance_of(&settings.pin_directory, link.xdp_program),
-            cause,
-            prefix: namespace.command_prefix(),
-        },
+        Some(libc::EBUSY | libc::EEXIST) if link.xdp_program != 0 => {
+            match leftovers::owner_of(&settings.pin_directory, link.xdp_program) {
+                // Its program must stay: taken off, a running sensor would be blind.
+                Some(Owner { instance, process: Some(process) }) => {
+                    XdpError::Taken { interface, instance, holders: process }
+                }
+                owner => XdpError::Foreign {
+                    interface,
+                    name: settings.name.clone(),
+                    program: link.xdp_program,
+                    owner: owner.map(|owner| owner.instance),
+                    cause,
+                    prefix: namespace.command_prefix(),
+                },
+            }
+        }
         errno => {
             let remedy = match errno {
                 Some(libc::EOPNOTSUPP) => "the driver takes no XDP program: use mode = \"generic\" or \"auto\"",
