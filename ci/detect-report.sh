@@ -6,11 +6,12 @@
 . "$(dirname "$0")/lib.sh"
 
 if [ $# -gt 0 ]; then
-  SHRIKE_DETECT_FILES=$(printf '%s:' "$@")
-  export SHRIKE_DETECT_FILES
-  filter=captures_named_by_the_environment_are_shown
-else
-  export SHRIKE_DETECT_ALL=1
-  filter=attacks_are_found_and_benign_traffic_is_quiet
+  cargo build --locked --quiet --bin shrike
+  for file in "$@"; do
+    say "$file"
+    "${CARGO_TARGET_DIR:-target}/debug/shrike" replay --no-model "$file"
+  done
+  exit
 fi
-cargo test --locked --quiet --test detect_captures "$filter" -- --nocapture
+export SHRIKE_DETECT_ALL=1
+cargo test --locked --quiet --test detect_captures attacks_are_found_and_benign_traffic_is_quiet -- --nocapture

@@ -61,18 +61,6 @@ fn captures(data: &Path, prefix: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Captures of one's own, for looking at.
-#[test]
-fn captures_named_by_the_environment_are_shown() {
-    for path in std::env::var("SHRIKE_DETECT_FILES").unwrap_or_default().split(':').filter(|path| !path.is_empty()) {
-        println!("== {path}");
-        for alert in alerts(Path::new(path)) {
-            let terms: Vec<_> = alert.evidence.terms.iter().map(|term| (term.name.as_str(), term.value)).collect();
-            println!("\t{} {} | {terms:?}", alert.occurrences, alert.evidence.summary);
-        }
-    }
-}
-
 /// Runs a family, prints one line per capture that says something (or, for attacks, should), and returns captures with
 /// alerts of `detectors` (empty: any) and captures in all.
 fn family(data: &Path, prefix: &str, detectors: &[&str]) -> (usize, usize) {

@@ -13,6 +13,11 @@ use std::process::{Child, Command, Stdio};
 use xsk_rs::config::{BindFlags, LibxdpFlags, SocketConfig, UmemConfig};
 use xsk_rs::{Socket, Umem};
 
+/// Set for the process of a [`Holder`]: the sensor's namespace and the queue.
+const CHILD: &str = "SHRIKE_LIVE_HOLDER";
+/// The test in which that process begins, instead of being it: a test of its own would pass without testing anything.
+const HOST: &str = "live_a_queue_that_another_process_holds_is_named_and_taken_up_when_free";
+
 /// Another program, with an AF_XDP socket of its own on a queue of the bed's `rx0`.
 struct Holder {
     child: Child,
@@ -21,8 +26,8 @@ struct Holder {
 impl Holder {
     fn start(bed: &Bed, queue: u32) -> Holder {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "live_holder", "--nocapture"])
-            .env("SHRIKE_LIVE_HOLDER", format!("{} {queue}", bed.sensor))
+            .args(["--exact", HOST, "--nocapture"])
+            .env(CHILD, format!("{} {queue}", bed.sensor))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -41,10 +46,8 @@ impl Drop for Holder {
     }
 }
 
-/// Not a test: the body of [`Holder`]'s process.
-#[test]
-fn live_holder() {
-    let Ok(spec) = std::env::var("SHRIKE_LIVE_HOLDER") else { return };
+/// The body of [`Holder`]'s process.
+fn hold(spec: &str) {
     let (sensor, queue) = spec.split_once(' ').unwrap();
     let namespace = Namespace::named(Some(sensor)).unwrap();
     let bind = || {
@@ -69,7 +72,10 @@ fn sum(accounts: &[QueueAccount], field: impl Fn(&QueueAccount) -> u64) -> u64 {
 
 #[test]
 fn live_a_queue_that_another_process_holds_is_named_and_taken_up_when_free() {
-    if !support::privileged("live_a_queue_that_another_process_holds_is_named_and_taken_up_when_free") {
+    if let Ok(spec) = std::env::var(CHILD) {
+        return hold(&spec);
+    }
+    if !support::privileged(HOST) {
         return;
     }
     let bed = Bed::new(2);

@@ -126,7 +126,12 @@ fn live_overload_in_generic_mode() {
     overload(Mode::Generic, ObtainedMode::Generic);
 }
 
-/// Another process that attaches, pumps and stops when told; see `live_child`.
+/// Set for the process of a [`Worker`]: the sensor's namespace and the mode.
+const CHILD: &str = "SHRIKE_LIVE_CHILD";
+/// The test in which that process begins, instead of being it: a test of its own would pass without testing anything.
+const HOST: &str = "live_restart_flap_and_kill_in_copy_mode_native";
+
+/// Another process that attaches, pumps and stops when told; see [`child`].
 struct Worker {
     child: Child,
 }
@@ -134,8 +139,8 @@ struct Worker {
 impl Worker {
     fn start(bed: &Bed, mode: &str) -> Worker {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "live_child", "--nocapture"])
-            .env("SHRIKE_LIVE_CHILD", format!("{} {mode}", bed.sensor))
+            .args(["--exact", HOST, "--nocapture"])
+            .env(CHILD, format!("{} {mode}", bed.sensor))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -158,10 +163,8 @@ impl Worker {
     }
 }
 
-/// Not a test: the body of [`Worker`]'s process.
-#[test]
-fn live_child() {
-    let Ok(spec) = std::env::var("SHRIKE_LIVE_CHILD") else { return };
+/// The body of [`Worker`]'s process.
+fn child(spec: &str) {
     let (sensor, mode) = spec.split_once(' ').unwrap();
     let busy_poll = (mode == "busy").then(BusyPoll::default);
     let mode = if mode == "generic" { Mode::Generic } else { Mode::Copy };
@@ -252,8 +255,11 @@ fn ordeal(test: &str, mode: &str) {
 
 #[test]
 fn live_restart_flap_and_kill_in_copy_mode_native() {
+    if let Ok(spec) = std::env::var(CHILD) {
+        return child(&spec);
+    }
     privileged!("live_restart_flap_and_kill_in_copy_mode_native");
-    ordeal("live_restart_flap_and_kill_in_copy_mode_native", "copy");
+    ordeal(HOST, "copy");
 }
 
 #[test]
@@ -520,11 +526,23 @@ fn live_refusals_name_cause_and_remedy() {
     assert!(error.to_string().contains("EOPNOTSUPP") && error.to_string().contains("auto"), "{error}");
     let error = Interface::attach(&good).map(drop).unwrap_err();
     assert!(matches!(error, XdpError::Taken { .. }), "{error}");
+    let here = format!("(process {})", std::process::id());
+    assert!(error.to_string().contains(&here), "{error}");
+    // Whatever its instance: a program whose process lives must not be taken off.
     let other = InterfaceSettings { instance: format!("{}-other", good.instance), ..good.clone() };
     let error = Interface::attach(&other).map(drop).unwrap_err();
-    assert!(matches!(error, XdpError::Foreign { .. }) && error.to_string().contains("xdp off"), "{error}");
+    assert!(matches!(error, XdpError::Taken { .. }) && error.to_string().contains(&here), "{error}");
     assert!(error.to_string().contains(&format!("instance {:?}", good.instance)), "{error}");
+    assert!(!error.to_string().contains("xdp off") && !error.to_string().contains("bpftool"), "{error}");
     drop(interface);
+    // Its process is dead: it may be taken over, or taken off.
+    Worker::start(&bed, "copy").kill();
+    let error = Interface::attach(&other).map(drop).unwrap_err();
+    assert!(matches!(error, XdpError::Foreign { .. }), "{error}");
+    for part in [&format!("instance = {:?}", good.instance), "xdp off", "bpftool link detach"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    drop(Interface::attach(&good).unwrap());
     assert_clean(&bed, &good);
     assert_clean(&bed, &other);
 }
