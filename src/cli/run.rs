@@ -271,7 +271,19 @@ fn announce(status: &Status, address: SocketAddr) {
         Some(model) => eprintln!("scoring with {} from {:.3} on", model.name, model.threshold),
         None => eprintln!("scoring: no model, by decision"),
     }
-    eprintln!("live page and API: http://{address}/");
+    eprintln!("live page and API: {}", reached_at(address));
+}
+
+/// Where the API is found: nobody can ask for the address that stands for all.
+fn reached_at(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let port = address.port();
+        return format!(
+            "http://127.0.0.1:{port}/ here, and port {port} of every address of this machine (host names for it: hosts in \
+             [http])"
+        );
+    }
+    format!("http://{address}/")
 }
 
 /// Latency of all queues together, with packet-to-alert, which the store times.
@@ -468,6 +480,17 @@ mod tests {
         let told = |equation| open_equation(&[], &equation);
         assert_eq!(told(equation(Some("lab/eth1"), Some(QueueId(0)))), "ring of lab/eth1, queue 0, by 64 frames");
         assert_eq!(told(equation(None, None)), "ring, by 64 frames");
+    }
+
+    #[test]
+    fn the_page_is_announced_where_it_can_be_asked_for() {
+        let said = |address: &str| reached_at(address.parse().unwrap());
+        assert_eq!(said("127.0.0.1:7470"), "http://127.0.0.1:7470/");
+        assert_eq!(said("[2001:db8::1]:80"), "http://[2001:db8::1]:80/");
+        for every in ["0.0.0.0:7995", "[::]:7995"] {
+            let said = said(every);
+            assert!(said.starts_with("http://127.0.0.1:7995/ here") && said.contains("hosts in [http]"), "{said}");
+        }
     }
 
     #[test]

@@ -150,6 +150,25 @@ fn the_routes_are_listed_where_a_missing_one_says_so() {
     }
 }
 
+/// Listening on every address, it is asked for by any of them, and by no name that it was not given.
+#[test]
+fn every_address_listened_on_may_be_asked_for() {
+    let bed = Bed::with(|settings, _| {
+        settings.listen = "0.0.0.0:0".parse().unwrap();
+        settings.names = vec!["sensor.example".into()];
+    });
+    let port = bed.address().port();
+    let mut client = Client::connect(format!("127.0.0.2:{port}").parse().unwrap());
+    for host in [format!("127.0.0.2:{port}"), "localhost".into(), "sensor.example".into()] {
+        assert_eq!(client.send("GET", "/v1/status", &[("host", &host)], "").status, 200, "{host}");
+    }
+    for host in ["127.0.0.3", "0.0.0.0", "evil.example"] {
+        let answer = client.send("GET", "/v1/status", &[("host", host)], "");
+        is_problem(&answer, 421, "misdirected-request");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("hosts in [http]"), "{}", answer.text());
+    }
+}
+
 /// A page that opens now shows what was before.
 #[test]
 fn the_last_minutes_are_kept_by_the_second() {

@@ -109,6 +109,7 @@ where
         > + Clone,
 {
     let _ = stream.set_nodelay(true);
+    let here = stream.local_addr().ok().map(|address| address.ip());
     let refusal = Refusal::default();
     let (head_limit, stall_limit) = match rank {
         Rank::Client => (app.settings.header_limit, app.settings.stall_limit),
@@ -128,7 +129,7 @@ where
         async move {
             match refused {
                 Some(problem) => Ok(guard::refuse(&app, problem)),
-                None => guard::answer(&app, request, |request| routes.call(request)).await,
+                None => guard::answer(&app, here, request, |request| routes.call(request)).await,
             }
         }
     });

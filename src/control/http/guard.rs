@@ -7,6 +7,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderN
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,15 +27,20 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Answers one request.
-pub(super) async fn answer<B, F, O>(app: &Arc<App>, mut request: Request<B>, route: F) -> Result<Response, Infallible>
+/// Answers one request that came in at the address `here`.
+pub(super) async fn answer<B, F, O>(
+    app: &Arc<App>,
+    here: Option<IpAddr>,
+    mut request: Request<B>,
+    route: F,
+) -> Result<Response, Infallible>
 where
     F: FnOnce(Request<B>) -> O,
     O: Future<Output = Result<Response, Infallible>>,
 {
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
-    let response = match admit(app, &request) {
+    let response = match admit(app, here, &request) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
             // HEAD is GET without the body, which hyper leaves out by itself.
@@ -79,7 +85,7 @@ fn dressed(app: &App, mut response: Response) -> Response {
 }
 
 /// Refuses what must not reach any route.
-fn admit<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+fn admit<B>(app: &App, here: Option<IpAddr>, request: &Request<B>) -> Result<(), Problem> {
     let headers = request.headers();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = match (host, headers.get_all(HOST).iter().count()) {
@@ -90,8 +96,14 @@ fn admit<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
         _ => return Err(Problem::new(Kind::BadRequest, "exactly one Host header is needed")),
     };
     let named = request.uri().authority().map_or(host, |authority| authority.as_str());
-    if !app.answers_to(host) || !app.answers_to(named) {
-        return Err(Problem::new(Kind::Misdirected, format!("{named:?} is not a name of this server")));
+    // An address is no name that somebody else could point here.
+    let is_ours = |host: &str| app.answers_to(host) || here.is_some_and(|here| is_address(host, here));
+    if !is_ours(host) || !is_ours(named) {
+        let detail = format!(
+            "{named:?} is not a name of this server: ask by its address, or add the name to hosts in [http] of its \
+             configuration"
+        );
+        return Err(Problem::new(Kind::Misdirected, detail));
     }
     // warp takes a path with a slash too many for the one without; here every resource has one name.
     if routes::allowed(request.uri().path()).is_none() {
@@ -144,15 +156,26 @@ async fn caught(answering: impl Future<Output = Result<Response, Infallible>>) -
     .await
 }
 
+/// A Host without its port.
+fn bare(host: &str) -> Option<&str> {
+    match host.strip_prefix('[') {
+        Some(rest) => rest
+            .split_once(']')
+            .filter(|(_, port)| port.is_empty() || port.starts_with(':'))
+            .map(|(address, _)| address),
+        None => Some(host.split_once(':').map_or(host, |(name, _)| name)),
+    }
+}
+
+/// Is `host` (with or without port) that address?
+fn is_address(host: &str, address: IpAddr) -> bool {
+    let named = bare(host).and_then(|host| host.parse::<IpAddr>().ok());
+    named.is_some_and(|named| named.to_canonical() == address.to_canonical())
+}
+
 /// Is `host` (with or without port) one of `names`? Compared as names are: without case, and one trailing dot is allowed.
 pub(super) fn host_is_one_of(host: &str, names: &[String]) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) if port.is_empty() || port.starts_with(':') => address,
-            _ => return false,
-        },
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
+    let Some(name) = bare(host) else { return false };
     let name = name.strip_suffix('.').unwrap_or(name);
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
@@ -171,6 +194,14 @@ mod tests {
         {
             assert!(!host_is_one_of(bad, &names), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_is_known_however_it_is_written() {
+        let here = |host, address: &str| is_address(host, address.parse().unwrap());
+        assert!(here("192.0.2.7:80", "192.0.2.7") && here("192.0.2.7", "::ffff:192.0.2.7"));
+        assert!(here("[2001:DB8::0:1]:80", "2001:db8::1"));
+        assert!(!here("192.0.2.8", "192.0.2.7") && !here("evil.example", "192.0.2.7") && !here("", "192.0.2.7"));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
 pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Names besides localhost, 127.0.0.1, `[::1]` and the address listened on that the Host header may carry.
+    /// Names besides localhost and the address connected to that the Host header may carry.
     pub names: Vec<String>,
     /// Time for a request's head to arrive, also on a kept connection.
     pub header_limit: Duration,

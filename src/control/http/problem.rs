@@ -55,7 +55,7 @@ kinds! {
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body is not JSON",
         "Send `Content-Type: application/json`.";
     Misdirected = "misdirected-request", MISDIRECTED_REQUEST, "This server does not answer to that name",
-        "The Host header must be localhost, 127.0.0.1, [::1], the address listened on, or a name from the configuration. \
+        "The Host header must be localhost, the address that was connected to, or one of hosts in [http] of the configuration. \
          This keeps web pages elsewhere from reading alerts through a name of theirs that points here (DNS rebinding).";
     ForbiddenOrigin = "forbidden-origin", FORBIDDEN, "Another site may not give orders",
         "The request comes from a page of another origin. Orders are taken from our own page and from programs.";
