@@ -137,6 +137,21 @@ fn frames_cut_by_the_snap_length_are_counted_and_decoded() {
     }
 }
 
+/// Frames that are only counted are no drop and no flow; the summary says that they were there.
+#[test]
+fn frames_that_are_not_decoded_are_told() {
+    let lldp = [&[1_u8, 0x80, 0xc2, 0, 0, 0xe, 2, 0, 0, 0, 0, 1, 0x88, 0xcc][..], &[0; 46]].concat();
+    let datagram = datagram();
+    let records: Vec<_> = (0..7).map(|second| (second, &lldp[..], lldp.len() as u32)).collect();
+    let capture = classic(&[&records[..], &[(8, &datagram[..], datagram.len() as u32)]].concat());
+    let summary = json(&replay(&["-", "--json"], &capture));
+    assert_eq!((&summary["packets"], &summary["flows"], &summary["not_decoded"]), (&8.into(), &1.into(), &7.into()));
+    assert_eq!(summary["loss_equation_closed"], true);
+    let told = replay(&["-"], &capture);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("not decoded: 7 packets of an EtherType"), "{told}");
+}
+
 #[test]
 fn a_pipe_and_several_files_read_like_files() {
     let day = golden("day.pcap.gz");

@@ -335,6 +335,7 @@ function showSystem(status) {
     ["Model", model ? `${model.name} ${model.version}, schema ${model.schema_version}, reports from ${exact(model.threshold)}` : "none configured"],
     ["Scoring", model ? (model.active ? `${whole(status.totals.scored)} rows scored, ${whole(status.totals.shed)} shed` : `stopped: ${model.reason ?? "unknown"}`) : "–"],
     ["Store", `${whole(store.alerts)} alerts in ${store.path}` + (store.pending ? `, ${whole(store.pending)} waiting` : "") + (store.shed ? `, ${whole(store.shed)} given up` : "")],
+    ["Not decoded", status.totals.not_decoded ? `${whole(status.totals.not_decoded)} packets of an EtherType that is only counted` : "–"],
     ["Seen", `${whole(status.totals.packets)} packets, ${short(status.totals.bytes)}B, ${whole(status.totals.flows)} flows`],
   ];
   rows($("facts"), facts.flatMap(([name, text]) => [{ tag: "dt", name, text: name }, { tag: "dd", name, text }]), (item) => item.tag + item.name, (item) => make(item.tag), (row, item) => set(row, item.text));

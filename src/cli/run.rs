@@ -335,6 +335,7 @@ fn summary(
         "seconds": status.uptime_seconds,
         "scored": status.totals.scored,
         "alerts": alerts,
+        "not_decoded": status.totals.not_decoded,
         "drops": drops,
         "loss_equation_closed": status.loss.closed,
         "loss": status.loss,

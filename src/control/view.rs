@@ -129,6 +129,9 @@ pub struct Totals {
     pub scored: u64,
     /// Rows given up.
     pub shed: u64,
+    /// Frames of an EtherType that is not decoded: no drop, and no flow either.
+    #[serde(default)]
+    pub not_decoded: u64,
     /// Every drop by its cause, from the wire to the flow table; the order is the packet's way.
     pub drops: Vec<Amount>,
 }

@@ -46,7 +46,7 @@ counters! {
     ProcessedFlow = "processed_flow", Processed;
     /// ARP frames, looked at and counted.
     ProcessedArp = "processed_arp", Processed;
-    /// Frames of an EtherType that carries no IP (LLDP, STP, PPPoE discovery, ...), counted.
+    /// Frames of an EtherType that is not decoded, whether it can carry IP (PPPoE session, MPLS) or not (LLDP, STP), counted.
     ProcessedOther = "processed_other", Processed;
     /// Frames handed to the queue that owns their flow.
     HandedOver = "handed_over", Processed;

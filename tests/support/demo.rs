@@ -269,6 +269,7 @@ impl System for DemoSystem {
                 flows_active: 98_304,
                 scored: sum(Counter::RowsScored),
                 shed: sum(Counter::RowsShed),
+                not_decoded: sum(Counter::ProcessedOther),
                 drops: vec![
                     Amount::new(
                         "nic_missed",

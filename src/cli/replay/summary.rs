@@ -31,6 +31,7 @@ pub fn json(outcome: &Outcome) -> String {
         "flows": outcome.count(Counter::FlowsCreated),
         "seconds": outcome.seconds,
         "packets_per_second": packets_per_second(outcome),
+        "not_decoded": outcome.count(Counter::ProcessedOther),
         "drops": outcome.drops(),
         "alerts": alerts(outcome),
         "scored": outcome.count(Counter::RowsScored),
@@ -70,6 +71,10 @@ pub fn text(outcome: &Outcome) -> String {
         format!("alerts: {}", list(&mut alerts(outcome).into_iter())),
         format!("drops:  {}", list(&mut outcome.drops().into_iter())),
     ];
+    let not_decoded = outcome.count(Counter::ProcessedOther);
+    if not_decoded > 0 {
+        lines.push(format!("not decoded: {} packets of an EtherType that is only counted", grouped(not_decoded)));
+    }
     if outcome.report.snapped() > 0 {
         let snapped = grouped(outcome.report.snapped());
         lines.push(format!("cut by the snap length: {snapped} packets, decoded as far as they go"));

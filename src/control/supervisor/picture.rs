@@ -250,6 +250,7 @@ impl Supervisor {
                 flows_active: self.latest().map(|latest| u64::from(latest.table.flows)).sum(),
                 scored: sum(Counter::RowsScored),
                 shed: sum(Counter::RowsShed),
+                not_decoded: sum(Counter::ProcessedOther),
                 drops,
             },
             queues: self.entries.iter().filter_map(|entry| self.capture.status(entry.id)).collect(),
