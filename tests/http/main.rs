@@ -150,6 +150,21 @@ fn the_routes_are_listed_where_a_missing_one_says_so() {
     }
 }
 
+/// A tag of somebody else is no tag of ours, whatever bytes it has; a place of somebody else is no place.
+#[test]
+fn header_values_may_have_any_bytes() {
+    let bed = Bed::new();
+    bed.add_and_wait(0..3);
+    let mut client = bed.client();
+    let ask = |client: &mut Client, path: &str, line: &[u8]| {
+        client.raw(&[format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n").as_bytes(), line, b"\r\n\r\n"].concat());
+        client.read(false).expect("an answer")
+    };
+    let answer = ask(&mut client, "/v1/alerts", b"if-none-match: \"caf\xe9\"");
+    assert_eq!((answer.status, answer.json()["items"].as_array().unwrap().len()), (200, 3));
+    is_problem(&ask(&mut client, "/v1/alerts/stream", b"last-event-id: \xff\xfe"), 400, "bad-cursor");
+}
+
 /// Listening on every address, it is asked for by any of them, and by no name that it was not given.
 #[test]
 fn every_address_listened_on_may_be_asked_for() {
@@ -362,6 +377,13 @@ fn every_error_is_a_problem_with_its_status() {
     for path in ["/v1/alerts?limit=0", "/v1/alerts?x=1", "/v1/flows/top?limit=101", "/v1/alerts?limit=1&limit=1"] {
         is_problem(&client.get(path), 400, "bad-request");
     }
+    // A parameter that a route does not know is told, also where it knows none.
+    for path in ["/v1", "/v1/status", "/v1/latency", "/v1/latency.hlog", "/v1/workers", "/v1/history", "/metrics"] {
+        let answer = client.get(&format!("{path}?stage=decode"));
+        is_problem(&answer, 400, "bad-request");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("\"stage\"; known here: none"), "{path}");
+    }
+    assert_eq!(client.get("/health/live?verbose").status, 200, "no reason for a restart");
     let json = ("content-type", "application/json");
     let order = "/v1/queues/0/move";
     is_problem(&client.send("POST", order, &[json], "{\"worker\":"), 400, "bad-request");

@@ -86,7 +86,12 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         warp::any().map(move || Arc::clone(&app))
     };
     let query = warp::query::<Query>;
-    let header = |name: &'static str| warp::header::optional::<String>(name);
+    // A tag may hold any byte (RFC 9110 section 8.8.3); one that is not ours just does not match.
+    let header = |name: &'static str| {
+        warp::header::headers_cloned().map(move |headers: http::HeaderMap| {
+            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+    };
     let list = warp::path!("v1" / "alerts")
         .and(warp::get())
         .and(with(app))
@@ -133,8 +138,8 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         read(warp::path!("v1" / "workers").boxed(), app, workers),
         flows.boxed(),
         read(warp::path!("metrics").boxed(), app, prometheus::answer),
-        read(warp::path!("health" / "live").boxed(), app, live),
-        read(warp::path!("health" / "ready").boxed(), app, ready),
+        probe(warp::path!("health" / "live").boxed(), app, live),
+        probe(warp::path!("health" / "ready").boxed(), app, ready),
         problems.boxed(),
         moved.boxed(),
         added.boxed(),
@@ -149,6 +154,23 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
 
 /// A route that reads what is at hand and takes no parameter.
 fn read(
+    path: BoxedFilter<()>,
+    app: &Arc<App>,
+    handler: fn(&App) -> Result<Response, Problem>,
+) -> BoxedFilter<(Response,)> {
+    let app = Arc::clone(app);
+    let answer = move |query: Query| match query.first() {
+        Some((name, _)) => Err(unknown_parameter(name, "none")),
+        None => handler(&app),
+    };
+    path.and(warp::get())
+        .and(warp::query::<Query>())
+        .map(move |query| answer(query).unwrap_or_else(Problem::into_response))
+        .boxed()
+}
+
+/// As [`read`], whatever parameters a probe may bring: none of them is a reason to restart us.
+fn probe(
     path: BoxedFilter<()>,
     app: &Arc<App>,
     handler: fn(&App) -> Result<Response, Problem>,
