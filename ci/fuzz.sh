@@ -3,7 +3,9 @@
 # fuzz.sh minimise TARGET: replaces the committed corpus by the fewest small inputs that reach the same code.
 #
 # Works on a corpus of its own under target/fuzz, begun from the committed one. Each run adds a line to fuzz/LOG.tsv:
-# date, target, executions, edges reached, seconds of CPU, findings. A finding is kept as fuzz/findings/TARGET-*: fix it,
+# date, commit (with + where the tree differed from it), target, executions, edges reached, seconds of CPU, findings. A
+# program built before (SHRIKE_FUZZ_PROGRAM) is of the commit that SHRIKE_FUZZ_COMMIT names, else of an unknown one (-).
+# A finding is kept as fuzz/findings/TARGET-*: fix it,
 # then move it to fuzz/corpus/TARGET, where every test run replays it.
 . "$(dirname "$0")/lib.sh"
 
@@ -12,8 +14,10 @@ targets() { grep -oE '\("[a-z_]+", [a-z_]+\)' src/fuzzing.rs | cut -d'"' -f2; }
 export CARGO_TARGET_DIR=$ROOT/target/fuzz RUSTC_WRAPPER=$ROOT/ci/fuzz-rustc.sh
 build() {
   # A program built before: so that hours of fuzzing do not follow the tree that is being worked on.
-  program=${SHRIKE_FUZZ_PROGRAM:-}
+  program=${SHRIKE_FUZZ_PROGRAM:-} commit=${SHRIKE_FUZZ_COMMIT:--}
   [ -z "$program" ] || return 0
+  commit=$(git rev-parse --short=8 HEAD)
+  git diff --quiet HEAD -- src fuzz/Cargo.toml fuzz/Cargo.lock Cargo.toml Cargo.lock || commit=$commit+
   cargo build --quiet --manifest-path fuzz/Cargo.toml
   program=$CARGO_TARGET_DIR/debug/shrike_fuzz
 }
@@ -39,8 +43,8 @@ run() { # target, seconds
   # Stopped is not found: an interrupted run ends with an error too, and leaves nothing behind.
   # Another target's run may have taken the empty folder away.
   findings=$(find fuzz/findings -name "$1-*" 2>/dev/null | wc -l) || findings=0
-  [ -f fuzz/LOG.tsv ] || printf 'date\ttarget\texecutions\tedges\tcpu_seconds\tfindings\n' >fuzz/LOG.tsv
-  printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%F)" "$1" "$executions" "${edges:-0}" $((centis / 100)) "$findings" \
+  [ -f fuzz/LOG.tsv ] || printf 'date\tcommit\ttarget\texecutions\tedges\tcpu_seconds\tfindings\n' >fuzz/LOG.tsv
+  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%F)" "$commit" "$1" "$executions" "${edges:-0}" $((centis / 100)) "$findings" \
     | tee -a fuzz/LOG.tsv
   rmdir fuzz/findings 2>/dev/null || true
   [ "$findings" = 0 ] || { tail -30 "$log" >&2; die "$1: found something, see fuzz/findings"; }
