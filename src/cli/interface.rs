@@ -4,7 +4,7 @@ use super::doctor::{Finding, Verdict};
 use crate::dataplane::capture::xdp::{InterfaceSettings, falsifying_offloads};
 use crate::sys::ethtool::Ethtool;
 use crate::sys::netdev::{self, XdpFeatures};
-use crate::sys::netlink::Netlink;
+use crate::sys::netlink::{Link, Netlink};
 use crate::sys::netns::Namespace;
 use std::io;
 
@@ -24,6 +24,14 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
             )];
         }
     };
+    if let Err(cause) = link(&namespace, &settings.name) {
+        let found = match cause.raw_os_error() {
+            Some(libc::ENODEV) => "there is no such interface".to_owned(),
+            _ => format!("cannot be looked up: {cause}"),
+        };
+        let fix = format!("`{}ip link` shows those there are", namespace.command_prefix());
+        return vec![Finding::new(&label, Verdict::Bad, found, "it is to be captured from", fix)];
+    }
     let name = settings.name.clone();
     let ethtool = match namespace.run(move || Ethtool::open(&name)).and_then(|opened| opened) {
         Ok(ethtool) => ethtool,
@@ -66,9 +74,15 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
     findings
 }
 
+/// The interface as the kernel knows it: an [`Ethtool`] opens for any name.
+fn link(namespace: &Namespace, name: &str) -> io::Result<Link> {
+    namespace.run(|| Netlink::open()?.link(name))?
+}
+
 /// The features that the kernel states for the interface.
 fn xdp_features(namespace: &Namespace, name: &str) -> io::Result<XdpFeatures> {
-    namespace.run(|| netdev::xdp_features(Netlink::open()?.link(name)?.index))?
+    let index = link(namespace, name)?.index;
+    namespace.run(|| netdev::xdp_features(index))?
 }
 
 /// The best capture mode to be had, as the kernel says and not as drivers' names suggest.
@@ -102,6 +116,14 @@ fn mode(label: &str, driver: &str, features: io::Result<XdpFeatures>) -> Finding
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_that_is_not_there_is_one_bad_finding() {
+        let findings = examine(&InterfaceSettings::new("nosuchlink0"));
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Bad, "there is no such interface"));
+        assert_eq!(finding.fix, "`ip link` shows those there are");
+    }
 
     /// No kernel that says nothing is taken for one that says no.
     #[test]
