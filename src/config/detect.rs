@@ -166,7 +166,7 @@ fn below(key: &str, value: f64, other: &str, limit: f64) -> Result<(), Invalid> 
     if value < limit {
         return Ok(());
     }
-    Err(Invalid::range(&format!("detect.{key}"), value, format!("anything below {other}, which is {limit}")))
+    Err(Invalid::order(&format!("detect.{key}"), value, &format!("detect.{other}"), limit))
 }
 
 #[cfg(test)]
@@ -210,7 +210,7 @@ mod tests {
             assert!(parsed(section, good).is_ok(), "{good}: {:?}", parsed(section, good).err());
         }
         let error = parsed("scan", "alpha = 0.995").unwrap_err();
-        assert!(error.contains("choose anything below scan.beta, which is 0.99, or leave"), "{error}");
+        assert!(error.contains("write `detect.scan.alpha` below 0.99, or"), "{error}");
         let error = parsed("scan", "ports = 2000.0").unwrap_err();
         assert!(error.contains("is 2000, allowed is 1..=1000") && error.contains("choose 1..=1000, or"), "{error}");
         assert!(parsed("scan", "ports = -1.0").unwrap_err().contains("choose 0 or more, or"));

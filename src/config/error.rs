@@ -1,5 +1,6 @@
 //! Errors of the configuration: where, what, and what to write instead.
 
+use super::wanted;
 use std::fmt;
 use std::ops::Range;
 
@@ -12,15 +13,30 @@ pub struct Invalid {
     pub problem: String,
     /// What to write instead.
     pub remedy: String,
+    /// The key it does not fit, where it is two that do not.
+    pub other: Option<String>,
 }
 
 impl Invalid {
+    /// A value that must be below that of another key.
+    pub fn order(key: &str, value: impl fmt::Display, other: &str, limit: impl fmt::Display) -> Invalid {
+        Invalid {
+            key: key.to_owned(),
+            problem: format!("is {value}, which is not below `{other}`: {limit}"),
+            remedy: format!(
+                "write `{key}` below {limit}, or `{other}` above {value}; one that is not written has its default"
+            ),
+            other: Some(other.to_owned()),
+        }
+    }
+
     /// A value outside its range.
     pub fn range(key: &str, value: impl fmt::Display, allowed: impl fmt::Display) -> Invalid {
         Invalid {
             key: key.to_owned(),
             problem: format!("is {value}, allowed is {allowed}"),
             remedy: format!("choose {allowed}, or leave the key out for its default"),
+            other: None,
         }
     }
 }
@@ -95,16 +111,19 @@ impl ConfigError {
 
     pub(super) fn syntax(name: &str, text: &str, cause: &toml::de::Error) -> ConfigError {
         let message = cause.message().to_owned();
-        let remedy = match nearest(&message) {
-            Some((written, meant)) => format!("write `{meant}` for `{written}`"),
-            None if message.starts_with("unknown field") => "remove the key, or see the config reference".into(),
-            None => "correct the line; the config reference lists every key with its type".into(),
+        let (message, remedy) = match nearest(&message) {
+            Some((written, meant)) => (message, format!("write `{meant}` for `{written}`")),
+            None if message.starts_with("unknown field") => {
+                (message, "remove the key; CONFIG.md lists every key there is".into())
+            }
+            None => wanted::explain(text, &message, cause.span()),
         };
         ConfigError::at(name, text, cause.span(), message, remedy)
     }
 
     pub(super) fn invalid(name: &str, text: &str, invalid: Invalid) -> ConfigError {
-        let span = locate(text, &invalid.key);
+        let written = |key: &str| locate(text, key);
+        let span = written(&invalid.key).or_else(|| invalid.other.as_deref().and_then(written));
         ConfigError::at(name, text, span, format!("`{}` {}", invalid.key, invalid.problem), invalid.remedy)
     }
 

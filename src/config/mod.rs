@@ -9,6 +9,7 @@ mod detect;
 mod error;
 mod plan;
 mod raw;
+mod wanted;
 
 pub use error::{ConfigError, Invalid};
 pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, ModelPlan, WorkersPlan, worker_cores};

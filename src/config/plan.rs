@@ -116,6 +116,7 @@ fn power(key: &str, value: Option<i64>, default: u64, low: u64, high: u64) -> Re
             key: key.to_owned(),
             problem: format!("is {found}, which is no power of two"),
             remedy: format!("write {} or {}", found.next_power_of_two() / 2, found.next_power_of_two()),
+            other: None,
         });
     }
     Ok(u32::try_from(found).unwrap_or(u32::MAX))
@@ -130,6 +131,7 @@ fn word<T: Copy>(key: &str, value: Option<&str>, words: &[(&str, T)], default: T
             key: key.to_owned(),
             problem: format!("is \"{value}\", allowed is {}", names.join(", ")),
             remedy: format!("write one of: {}", names.join(", ")),
+            other: None,
         }
     })
 }
@@ -149,6 +151,7 @@ impl RawConfig {
                     key: format!("interface[{index}].name"),
                     problem: format!("names {} a second time", plan.name),
                     remedy: "give each interface one section".into(),
+                    other: None,
                 });
             }
             interfaces.push(plan);
@@ -190,6 +193,7 @@ impl RawConfig {
                 key: "http.listen".into(),
                 problem: format!("is \"{text}\", which is no address with a port"),
                 remedy: "write an address and a port, such as \"127.0.0.1:7470\" or \"[::1]:8088\"".into(),
+                other: None,
             })?,
         };
         finite("detect", &serde_json::to_value(self.detect).unwrap_or_default())?;
@@ -260,6 +264,7 @@ fn host_name(key: &str, name: &str) -> Result<(), Invalid> {
             key: key.to_owned(),
             problem: format!("is {name:?}, which is no host name"),
             remedy: "write a name or address as it stands in a URL, such as \"shrike.example\"".into(),
+            other: None,
         });
     }
     Ok(())
@@ -275,6 +280,7 @@ pub fn worker_cores(list: &[i64]) -> Result<Vec<usize>, Invalid> {
         key: "workers.cores".into(),
         problem,
         remedy: format!("choose from the cores this process may use: {allowed:?}"),
+        other: None,
     };
     let mut cores = Vec::new();
     for core in list {
@@ -299,6 +305,7 @@ impl RawCapture {
                 key: "capture.instance".into(),
                 problem: format!("is \"{instance}\", which is no name for a directory of pins"),
                 remedy: "write 1 to 32 letters, digits, - and _".into(),
+                other: None,
             });
         }
         let pin_directory = PathBuf::from(self.pin_directory.as_deref().unwrap_or(PIN_DIRECTORY));
@@ -316,6 +323,7 @@ impl RawInterface {
                 key: if self.name.is_some() { key("name") } else { at.to_owned() },
                 problem: format!("has the name \"{name}\", which is no interface name"),
                 remedy: "write name = \"eth1\", as `ip link` shows it (1 to 15 characters)".into(),
+                other: None,
             });
         }
         let namespace = self.netns.clone().filter(|netns| !netns.is_empty());
@@ -324,6 +332,7 @@ impl RawInterface {
                 key: key("netns"),
                 problem: "is no namespace name".into(),
                 remedy: "write the name that `ip netns` shows".into(),
+                other: None,
             });
         }
         let modes =
@@ -344,6 +353,7 @@ impl RawInterface {
                 key: key(name),
                 problem: format!("has {count} entries, at most {MANAGEMENT_MAX} are possible"),
                 remedy: "join prefixes, or drop some".into(),
+                other: None,
             });
         }
         settings.namespace = namespace;
@@ -355,6 +365,7 @@ impl RawInterface {
                     key: key("queues"),
                     problem: format!("names queue {queue} twice"),
                     remedy: "name each queue once, or leave the key out for all".into(),
+                    other: None,
                 });
             }
             settings.queues.push(queue);
@@ -384,6 +395,7 @@ fn management_port(key: &str, text: &str) -> Result<(Transport, u16), Invalid> {
         key: key.to_owned(),
         problem: format!("holds \"{text}\", which is no port"),
         remedy: "write \"tcp/22\" or \"udp/68\"".into(),
+        other: None,
     })
 }
 
@@ -399,6 +411,7 @@ fn prefix(key: &str, text: &str) -> Result<(std::net::IpAddr, u8), Invalid> {
         key: key.to_owned(),
         problem: format!("holds \"{text}\", which is no prefix"),
         remedy: "write \"192.0.2.0/24\" or \"2001:db8::/32\"".into(),
+        other: None,
     })
 }
 
@@ -412,7 +425,7 @@ mod tests {
         for (text, expected) in [
             ("[flow]\ncapacity = 3", "t.toml:2:12: `flow.capacity` is 3, allowed is 1024..=67108864"),
             ("[flow]\ncapasity = 3", "t.toml:2:1: unknown field `capasity`"),
-            ("[flow]\ncapacity = \"x\"", "t.toml:2:12: invalid type"),
+            ("[flow]\ncapacity = \"x\"", "t.toml:2:12: `flow.capacity`: invalid type"),
             ("[flow\n", "t.toml:1:"),
             ("[[interface]]\nname = \"a\"\nmode = \"fast\"", "t.toml:3:8: `interface[0].mode` is \"fast\""),
             ("[[interface]]\nmode = \"auto\"", "`interface[0]` has the name \"\""),
