@@ -11,33 +11,18 @@ use std::io;
 /// Capture mode to be had, queues and offloads of one interface.
 pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
     let label = settings.label();
-    let namespace = match Namespace::named(settings.namespace.as_deref()) {
-        Ok(namespace) => namespace,
-        Err(cause) => {
-            let fix = "ip netns list shows the names";
-            return vec![Finding::new(
-                &label,
-                Verdict::Bad,
-                format!("namespace: {cause}"),
-                "the interface lives there",
-                fix,
-            )];
-        }
-    };
-    if let Err(cause) = link(&namespace, &settings.name) {
-        let found = match cause.raw_os_error() {
-            Some(libc::ENODEV) => "there is no such interface".to_owned(),
-            _ => format!("cannot be looked up: {cause}"),
-        };
-        let fix = format!("`{}ip link` shows those there are", namespace.command_prefix());
-        return vec![Finding::new(&label, Verdict::Bad, found, "it is to be captured from", fix)];
+    if let Some(finding) = refused(settings) {
+        return vec![finding];
     }
     let name = settings.name.clone();
-    let ethtool = match namespace.run(move || Ethtool::open(&name)).and_then(|opened| opened) {
-        Ok(ethtool) => ethtool,
+    let opened = Namespace::named(settings.namespace.as_deref())
+        .and_then(|namespace| Ok((namespace.run(move || Ethtool::open(&name))??, namespace)));
+    let (ethtool, namespace) = match opened {
+        Ok(opened) => opened,
+        // It was there a moment ago.
         Err(cause) => {
-            let fix = format!("{}ip link shows the interfaces", namespace.command_prefix());
-            return vec![Finding::new(&label, Verdict::Bad, format!("{cause}"), "it is to be captured from", fix)];
+            let (found, why) = (format!("{cause}"), "it is to be captured from");
+            return vec![Finding::new(&label, Verdict::Bad, found, why, "shrike doctor, again")];
         }
     };
     let mut findings = Vec::new();
@@ -72,6 +57,36 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What keeps `shrike run` from capturing there at all: no such namespace, interface or queue.
+pub fn refused(settings: &InterfaceSettings) -> Option<Finding> {
+    let bad = |found: String, fix: String| {
+        Some(Finding::new(&settings.label(), Verdict::Bad, found, "it is to be captured from", fix))
+    };
+    let namespace = match Namespace::named(settings.namespace.as_deref()) {
+        Ok(namespace) => namespace,
+        Err(cause) => return bad(format!("namespace: {cause}"), "`ip netns list` shows the names".to_owned()),
+    };
+    let prefix = namespace.command_prefix();
+    if let Err(cause) = link(&namespace, &settings.name) {
+        let found = match cause.raw_os_error() {
+            Some(libc::ENODEV) => "there is no such interface".to_owned(),
+            _ => format!("cannot be looked up: {cause}"),
+        };
+        let fix = match cause.kind() {
+            io::ErrorKind::PermissionDenied => "only root may enter a network namespace: sudo".to_owned(),
+            _ => format!("`{prefix}ip link` shows those there are"),
+        };
+        return bad(found, fix);
+    }
+    let name = settings.name.clone();
+    let channels = namespace.run(move || Ethtool::open(&name)?.channels()).and_then(|channels| channels).ok()?;
+    let beyond = settings.queues.iter().find(|queue| channels.rx > 0 && **queue >= channels.rx)?;
+    bad(
+        format!("has {} receive queues and no queue {beyond}", channels.rx),
+        format!("`{prefix}ethtool -l {}` shows them; numbers begin with 0", settings.name),
+    )
 }
 
 /// The interface as the kernel knows it: an [`Ethtool`] opens for any name.
