@@ -61,6 +61,8 @@ pub enum FindingKind {
     /// Capture time steps back by much, as where a file begins before the one before it ended; its frames were given
     /// later times, so that time goes on. Or what was added so far is added no more.
     TimeShift,
+    /// One record's time is far from that of its neighbours; it was given theirs.
+    StrayTime,
     /// A later file of several could not be opened or is no capture; it was skipped.
     Skipped,
 }
@@ -79,6 +81,7 @@ impl FindingKind {
             FindingKind::Bomb => "decompression_limit",
             FindingKind::Read => "read",
             FindingKind::TimeShift => "time_shift",
+            FindingKind::StrayTime => "stray_time",
             FindingKind::Skipped => "file_skipped",
         }
     }
@@ -97,6 +100,7 @@ impl FindingKind {
             FindingKind::Bomb => "decompress it by hand if it is genuine",
             FindingKind::Read => "check the disk and the compressed file (`gzip -t`, `zstd -t`)",
             FindingKind::TimeShift => "name the files in the order of their times, or replay them one by one",
+            FindingKind::StrayTime => "the record's time is damaged; its frame was taken as of its neighbours' time",
             FindingKind::Skipped => "check the path, the permissions and that it is a capture",
         }
     }

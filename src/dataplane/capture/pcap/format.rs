@@ -48,7 +48,7 @@ pub enum Step {
 }
 
 /// Reads records of the format that the first four bytes announced.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Parser {
     /// Classic pcap.
     Classic(Classic),
@@ -151,7 +151,7 @@ fn lengths(captured: u32, wire: u32, fcs: u32) -> (u32, u32) {
 }
 
 /// Classic pcap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Classic {
     order: Order,
     header: usize,
@@ -273,7 +273,7 @@ impl Interface {
 }
 
 /// pcapng.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ng {
     order: Order,
     interfaces: Vec<Interface>,

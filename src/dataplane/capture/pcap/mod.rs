@@ -17,6 +17,7 @@ mod reader;
 mod report;
 mod source;
 mod split;
+mod timeline;
 
 pub use finding::{CaptureError, Finding, FindingKind};
 pub use format::{FRAME_MAX, link_type};

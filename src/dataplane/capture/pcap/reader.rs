@@ -4,6 +4,7 @@ use super::finding::{CaptureError, FindingKind};
 use super::format::{BLOCK_MAX, Record, Step};
 use super::input::{Input, Limits, is_stdin};
 use super::report::Report;
+use super::timeline::{Placed, Timeline};
 use crate::units::{SECOND, Timestamp};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -52,58 +53,12 @@ pub struct Reader {
     report: Arc<Report>,
 }
 
-/// A step back of the capture's time beyond this is no disorder of the writer but another recording, nanoseconds. Merged
-/// and multi-queue captures are disordered by milliseconds; a clock that is set back while capturing steps by seconds.
-const DISORDER_MAX_NS: u64 = 10 * SECOND;
+/// Frames after a leap ahead that are asked whether it is one; more than one only where they are in the buffer anyway.
+const FOLLOWING: usize = 3;
 
-/// Once the time line is no longer the files' own, a leap ahead beyond this is another recording too, nanoseconds: else
-/// files of different years in any order would add their leaps up until time overflows.
-const LEAP_MAX_NS: u64 = 3600 * SECOND;
-
-/// Latest capture time believed (the year 2262): whoever reckons with time-outs has room for them above it. What claims to
-/// be later is damage or malice and gets the time of the frame before it.
-const TIME_MAX: u64 = i64::MAX as u64;
-
-/// Capture time as the one clock of a replay: it never steps back, whatever the files say, and it is made here, before
-/// frames are split between workers, so that every worker goes by the same times.
-#[derive(Clone, Copy, Debug, Default)]
-struct Timeline {
-    latest: u64,
-    /// What is added to the files' own times.
-    shift: u64,
-}
-
-impl Timeline {
-    /// Time of the next frame. Small disorder is levelled; after a large step back time goes on from where it was, and
-    /// returns to the files' own time as soon as a recording has caught up with it.
-    #[inline(always)]
-    fn place(&mut self, time: u64) -> Placed {
-        let placed = time.saturating_add(self.shift);
-        let leap_max = if self.shift == 0 { TIME_MAX } else { LEAP_MAX_NS };
-        if placed >= self.latest && placed - self.latest <= leap_max && placed <= TIME_MAX {
-            self.latest = placed;
-            return Placed::InOrder(placed);
-        }
-        self.out_of_order(time, placed)
-    }
-
-    #[cold]
-    fn out_of_order(&mut self, time: u64, placed: u64) -> Placed {
-        let step_back = self.latest.saturating_sub(placed);
-        if time > TIME_MAX || (1..=DISORDER_MAX_NS).contains(&step_back) {
-            return Placed::Levelled(self.latest);
-        }
-        self.shift = self.latest.saturating_sub(time);
-        self.latest = self.latest.max(time);
-        Placed::Shifted(self.latest)
-    }
-}
-
-enum Placed {
-    InOrder(u64),
-    Levelled(u64),
-    Shifted(u64),
-}
+/// Steps of the parser to find them, and largest part of the buffer that a leap may keep waiting for the first.
+const OUTLOOK_STEPS: usize = 32;
+const OUTLOOK_BYTES: usize = BUFFER_BYTES - BLOCK_MAX;
 
 impl Reader {
     /// Takes the files in the order given; `-` is standard input. Every regular file is opened once here, so that a
@@ -185,7 +140,15 @@ impl Reader {
                     Step::Frame(mut record, length) => {
                         match self.timeline.place(record.time) {
                             Placed::InOrder(time) => record.time = time,
-                            out_of_order => self.set_back(&mut record, out_of_order),
+                            out_of_order => {
+                                if !self.set_right(&mut record, length, out_of_order) {
+                                    if !may_move {
+                                        return Next::Held;
+                                    }
+                                    self.fill();
+                                    continue;
+                                }
+                            }
                         }
                         record.start += self.start as u32;
                         self.start += length;
@@ -203,22 +166,69 @@ impl Reader {
         }
     }
 
+    /// Gives a frame of `length` bytes whose time does not simply go on another one. `false`: the bytes after it must be
+    /// there first.
     #[cold]
-    fn set_back(&mut self, record: &mut Record, placed: Placed) {
+    fn set_right(&mut self, record: &mut Record, length: usize, placed: Placed) -> bool {
         let stands = record.time;
+        let placed = match placed {
+            Placed::Leap => {
+                let Some(following) = self.following(length) else { return false };
+                match self.timeline.leap(stands, &following) {
+                    Placed::InOrder(time) => {
+                        record.time = time;
+                        return true;
+                    }
+                    other => {
+                        let detail =
+                            format!("a record of {} among others of another time", Timestamp(stands).to_rfc3339());
+                        self.find(FindingKind::StrayTime, detail);
+                        other
+                    }
+                }
+            }
+            other => other,
+        };
         self.report.step_back();
         match placed {
             Placed::InOrder(time) | Placed::Levelled(time) => record.time = time,
+            Placed::Leap => {}
             Placed::Shifted(time) => {
                 record.time = time;
                 let detail = format!(
                     "capture time goes to {}; from here on {:.3} s are added to it",
                     Timestamp(stands).to_rfc3339(),
-                    self.timeline.shift as f64 / SECOND as f64
+                    self.timeline.shift() as f64 / SECOND as f64
                 );
                 self.find(FindingKind::TimeShift, detail);
             }
         }
+        true
+    }
+
+    /// Times of the frames behind the present one of `length` bytes; `None`: more bytes must be read to know the first.
+    /// The first frame of all is not kept waiting: a pipe may be in no hurry.
+    fn following(&self, length: usize) -> Option<Vec<u64>> {
+        let input = self.input.as_ref()?;
+        let (mut parser, mut at) = (input.parser.clone(), self.start + length);
+        let mut times = Vec::with_capacity(FOLLOWING);
+        for _ in 0..OUTLOOK_STEPS {
+            match parser.next(self.buffer.get(at..self.end).unwrap_or_default()) {
+                Step::Frame(record, length) => {
+                    times.push(record.time);
+                    at += length;
+                }
+                Step::Skip(count) | Step::Odd(_, _, count) => at = at.saturating_add(count as usize),
+                Step::Need(_) => break,
+                Step::Broken(..) => return Some(times),
+            }
+            if times.len() == FOLLOWING || at > self.end {
+                return Some(times);
+            }
+        }
+        let room = self.end - self.start < OUTLOOK_BYTES;
+        let wait = times.is_empty() && !self.at_end && room && !self.timeline.is_new();
+        (!wait).then_some(times)
     }
 
     fn uncommon(&mut self, step: Step, may_move: bool) -> Option<Next> {

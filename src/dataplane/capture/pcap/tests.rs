@@ -4,7 +4,7 @@ use super::testing::{Seen, Writer, drain, source};
 use super::*;
 use crate::dataplane::capture::{LinkType, Source};
 use proptest::prelude::*;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -319,17 +319,57 @@ fn recordings_of_any_years_in_any_order_add_no_leaps_up() {
     assert_eq!(kinds(&source), [FindingKind::TimeShift; 4]);
 }
 
+/// A record dated 2100 among others of one day is one damaged record; a silence of hours is a silence.
+#[test]
+fn one_damaged_time_moves_nobody_elses() {
+    let (day, stray) = (1_700_000_000_u32, 4_102_444_800_u32);
+    let times = |seconds: &[u32], burst: usize| {
+        let mut file = Writer::new(false);
+        file.classic(0xa1b2_c3d4, (2, 4), 1);
+        for second in seconds {
+            file.record(*second, 0, 1, 1, &[0]);
+        }
+        let mut source = source(&file.bytes);
+        let times: Vec<_> = drain(&mut source, burst).iter().map(|frame| (frame.time / SECONDS) as u32).collect();
+        (times, kinds(&source))
+    };
+    for burst in [1, 2, 256] {
+        let stray_one = vec![FindingKind::StrayTime];
+        assert_eq!(times(&[day, stray, day + 1], burst), (vec![day, day, day + 1], stray_one.clone()), "in the middle");
+        assert_eq!(times(&[day, stray, stray, day + 1], burst).0, [day, day, day, day + 1], "two of them");
+        assert_eq!(times(&[stray, day, day + 1], burst), (vec![day, day, day + 1], stray_one), "the first one");
+        let silence = [day, day + 20_000, day + 40_000, day + 40_001];
+        assert_eq!(times(&silence, burst), (silence.to_vec(), vec![]), "silences");
+        assert_eq!(times(&[day, stray], burst).0, [day, stray], "nothing follows that speaks against it");
+        assert_eq!(times(&[0, day, day + 1], burst).0, [0, day, day + 1], "a first one in 1970 moves nobody");
+    }
+    // However the bytes arrive: the leap at the very end of what is read so far.
+    let mut file = Writer::new(false);
+    file.classic(0xa1b2_c3d4, (2, 4), 1).record(day, 0, 1, 1, &[0]).record(stray, 0, 1, 1, &[0]);
+    let cut = file.bytes.len();
+    file.record(day + 1, 0, 1, 1, &[0]);
+    let parts =
+        std::io::Cursor::new(file.bytes[..cut].to_vec()).chain(std::io::Cursor::new(file.bytes[cut..].to_vec()));
+    let reader = Reader::from_stream("test", Box::new(parts), Limits::default()).unwrap();
+    let mut source = PcapSource::new(reader, Speed::Max);
+    let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| (frame.time / SECONDS) as u32).collect();
+    assert_eq!(times, [day, day, day + 1]);
+}
+
 #[test]
 fn absurd_times_are_not_believed() {
     let mut file = Writer::new(false);
     file.section().interface(1, 0, &[(9, &[9])]).interface(1, 0, &[(9, &[0])]).interface(1, 0, &[(14, &[0x7f; 8])]);
-    for (interface, ticks) in [(0, 5), (0, u64::MAX), (1, u64::MAX), (2, 1), (0, 7), (0, u64::MAX >> 1), (0, 9)] {
+    for (interface, ticks) in
+        [(0, 5), (0, u64::MAX), (1, u64::MAX), (2, 1), (0, 7), (0, u64::MAX >> 1), (0, 9), (0, u64::MAX >> 1)]
+    {
         file.enhanced(interface, ticks, 1, &[0]);
     }
     let mut source = source(&file.bytes);
     let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| frame.time).collect();
     let end = i64::MAX as u64;
-    assert_eq!(times, [5, 5, 5, 5, 7, end, end]);
+    // The year 2262 is one record's alone; at the end of a file nobody speaks against it.
+    assert_eq!(times, [5, 5, 5, 5, 7, 7, 9, end]);
 }
 
 #[test]
