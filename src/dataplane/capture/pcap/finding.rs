@@ -29,6 +29,18 @@ pub enum CaptureError {
         /// The first four bytes in hexadecimal, fewer if the file is shorter.
         first: String,
     },
+    /// It is compressed, and cannot be decompressed.
+    #[error(
+        "read capture {}: its compressed form cannot be read: {cause}; check it with `gzip -t` or `zstd -t`, or \
+         decompress it by hand",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's words.
+        cause: std::io::Error,
+    },
     /// No file was named.
     #[error("no capture named; give one or more files, or - for standard input")]
     Nothing,

@@ -60,6 +60,11 @@ pub enum Parser {
 pub const CLASSIC_HEADER: usize = 24;
 
 impl Parser {
+    /// For a file without a single record.
+    pub fn of_nothing() -> Parser {
+        Parser::Ng(Ng::new())
+    }
+
     /// Looks at the first bytes of a file. `Ok(None)`: more are needed ([`CLASSIC_HEADER`] always suffice);
     /// `Err(())`: no capture. The number is how many bytes the file header takes.
     #[allow(clippy::result_unit_err)] // the caller has the path and the bytes to say what is wrong

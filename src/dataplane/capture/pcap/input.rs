@@ -1,6 +1,6 @@
 //! Bytes of one capture file: plain, gzip or zstd (told by magic, not by name), a pipe, or standard input.
 
-use super::finding::CaptureError;
+use super::finding::{CaptureError, FindingKind};
 use super::format::{CLASSIC_HEADER, Parser};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
@@ -37,10 +37,14 @@ pub struct Input {
     pub taken: usize,
     /// Reads the records.
     pub parser: Parser,
+    /// What is wrong with it from the start: it ends before its own header does.
+    pub cut: Option<(FindingKind, String)>,
     reader: Box<dyn Read + Send>,
     compressed: Option<Arc<AtomicU64>>,
     decompressed: u64,
     limits: Limits,
+    /// The decoder failed behind the head: told when that has been read.
+    failed: Option<io::Error>,
 }
 
 impl Input {
@@ -63,6 +67,7 @@ impl Input {
         let failed = |cause| CaptureError::Open { path: path.to_path_buf(), cause };
         let mut head = Vec::new();
         read_up_to(&mut reader, &mut head, CLASSIC_HEADER).map_err(failed)?;
+        let mut ended_early = None;
         let compressed = match head.as_slice() {
             [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Arc::new(AtomicU64::new(0))),
             _ => None,
@@ -77,12 +82,35 @@ impl Input {
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(failed)?;
                 Box::new(decoder)
             };
-            read_up_to(&mut reader, &mut head, CLASSIC_HEADER).map_err(failed)?;
+            if let Err(cause) = read_up_to(&mut reader, &mut head, CLASSIC_HEADER) {
+                // Cut, it is read as far as it goes, as an uncompressed file is.
+                if cause.kind() != io::ErrorKind::UnexpectedEof {
+                    return Err(CaptureError::Damaged { path: path.to_path_buf(), cause });
+                }
+                ended_early = Some(cause);
+            }
         }
-        match Parser::detect(&head) {
-            Ok(Some((parser, taken))) => {
-                let (decompressed, path) = (head.len() as u64, path.to_path_buf());
-                Ok(Input { path, head, taken, parser, reader, compressed, decompressed, limits })
+        let decompressed = head.len() as u64;
+        let input = |head, taken, parser, cut, failed| {
+            let path = path.to_path_buf();
+            Input { path, head, taken, parser, cut, reader, compressed, decompressed, limits, failed }
+        };
+        match (Parser::detect(&head), ended_early) {
+            (Ok(Some((parser, taken))), failed) => Ok(input(head, taken, parser, None, failed)),
+            (Ok(None), Some(cause)) => {
+                let cut = (FindingKind::Read, format!("its compressed form ends before the first record: {cause}"));
+                Ok(Input {
+                    reader: Box::new(io::empty()),
+                    ..input(Vec::new(), 0, Parser::of_nothing(), Some(cut), None)
+                })
+            }
+            (Ok(None), None) if head.len() >= 4 => {
+                let detail = format!("a file header of {CLASSIC_HEADER} bytes, {} are there", head.len());
+                let cut = (FindingKind::TruncatedTail, detail);
+                Ok(Input {
+                    reader: Box::new(io::empty()),
+                    ..input(Vec::new(), 0, Parser::of_nothing(), Some(cut), None)
+                })
             }
             _ => {
                 let first: String = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -97,6 +125,9 @@ impl Input {
     /// # Errors
     /// The reader's, among them a damaged or cut compressed stream.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(cause) = self.failed.take() {
+            return Err(cause);
+        }
         loop {
             match self.reader.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

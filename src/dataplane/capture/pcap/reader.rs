@@ -297,7 +297,11 @@ impl Reader {
         }
         (self.start, self.end, self.base, self.skip, self.at_end) = (input.taken, head.len(), 0, 0, false);
         self.report.begin_file();
+        let cut = input.cut.take();
         self.input = Some(input);
+        if let Some((kind, detail)) = cut {
+            self.find(kind, detail);
+        }
     }
 
     fn close(&mut self) {

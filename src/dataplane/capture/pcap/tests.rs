@@ -191,8 +191,10 @@ fn what_is_no_capture_is_refused_with_the_remedy() {
     };
     assert!(open("text", b"hello world").contains("(first bytes 68656c6c)"));
     assert!(open("empty", b"").contains("none, it is empty"));
-    assert!(open("magic only", &[0xd4, 0xc3, 0xb2, 0xa1]).contains("neither pcap nor pcapng"));
-    assert!(open("gzip", &[0x1f, 0x8b, 0, 0]).contains("open capture"));
+    let gzip = open("gzip", &[&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0xff; 40]].concat());
+    assert!(gzip.contains("compressed form") && gzip.contains("`gzip -t`"), "{gzip}");
+    let zstd = open("zstd", &[&[0x28, 0xb5, 0x2f, 0xfd, 4, 0][..], &[0xff; 24]].concat());
+    assert!(zstd.contains("compressed form") && zstd.contains("`zstd -t`"), "{zstd}");
     let missing = PcapSource::open(&[folder.path().join("missing")], Speed::Max).err().unwrap().to_string();
     assert!(missing.contains("check the path"), "{missing}");
     assert!(matches!(PcapSource::open(&[], Speed::Max), Err(CaptureError::Nothing)));
@@ -249,6 +251,36 @@ fn a_cut_gzip_delivers_what_is_whole() {
     let mut source = source(&whole[..whole.len() / 2]);
     assert!(!drain(&mut source, 64).is_empty());
     assert!(kinds(&source).contains(&FindingKind::Read));
+}
+
+/// However little is left of a capture, and however it is compressed: no refusal, but a finding, and what is whole.
+#[test]
+fn captures_cut_anywhere_are_read_as_far_as_they_go() {
+    let plain = many(3000, 1000).bytes;
+    let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
+    // Bytes that do not compress: a first block of 128 KiB and more.
+    let noise: Vec<u8> =
+        (0..400_000_u64).map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let mut random = Writer::new(false);
+    random.classic(0xa1b2_c3d4, (2, 4), 1);
+    noise.chunks(1000).for_each(|chunk| {
+        random.record(1, 0, 1000, 1000, chunk);
+    });
+    let random = zstd::encode_all(random.bytes.as_slice(), 1).unwrap();
+    for (bytes, name) in [(&gzip(&plain), "gzip"), (&zstd, "zstd"), (&random, "zstd of noise")] {
+        for cut in [5, 9, 40, 3000, bytes.len() / 2, bytes.len() - 5].into_iter().filter(|cut| *cut < bytes.len()) {
+            let mut source = source(&bytes[..cut]);
+            drain(&mut source, 64);
+            let told = kinds(&source).into_iter().filter(|kind| *kind == FindingKind::Read).count();
+            assert_eq!(told, 1, "{name} cut at {cut}: {:?}", kinds(&source));
+        }
+        let mut source = source(&bytes[..bytes.len() - 5]);
+        assert!(!drain(&mut source, 64).is_empty(), "{name}");
+    }
+    for length in 4..24 {
+        let mut source = source(&plain[..length]);
+        assert_eq!((drain(&mut source, 8).len(), kinds(&source)), (0, vec![FindingKind::TruncatedTail]), "{length}");
+    }
 }
 
 #[test]
