@@ -278,6 +278,43 @@ fn an_interrupted_replay_leaves_whole_lines_and_a_summary() {
     }
 }
 
+/// A pipe through which nothing comes, before the capture's header and behind its last record.
+#[test]
+fn a_silent_pipe_is_not_waited_for_once_it_is_interrupted() {
+    let frame = datagram();
+    let capture = classic(&[(1_700_000_000, &frame, frame.len() as u32), (1_700_000_000, &frame, frame.len() as u32)]);
+    let folder = tempfile::tempdir().unwrap();
+    for (written, workers, signal) in [(0, "1", "-INT"), (capture.len(), "1", "-TERM"), (capture.len(), "2", "-INT")] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["replay", "--no-model", "--json", "--speed", "1x", "--workers", workers, "-", "--eve"])
+            .arg(folder.path().join(workers))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(&capture[..written]).unwrap();
+        // Both signals are watched for before anything is read: bits 1 and 14 of the mask of those caught.
+        let status = format!("/proc/{}/status", child.id());
+        let caught = || {
+            let text = std::fs::read_to_string(&status).unwrap();
+            let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+            u64::from_str_radix(&mask, 16).unwrap() & 0x4002 == 0x4002
+        };
+        // With a header written, also until it is behind it: then the output is begun.
+        while !caught() || (written > 0 && !folder.path().join(workers).exists()) {
+            std::thread::yield_now();
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        drop(pipe);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{written} bytes: {error}");
+        assert!(error.contains("interrupted"), "{error}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();

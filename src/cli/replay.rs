@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rows::RowFile;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Arguments of `shrike replay`.
 #[derive(clap::Args, Debug)]
@@ -88,7 +89,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         stop: Some(&stop),
     };
     // Before any output is begun: what cannot be read leaves everything as it was.
-    let reader = Reader::open(&settings.files, Limits::default())?;
+    let opened = Reader::open_until(&settings.files, Limits::default(), Some(&stop));
+    if stop.load(Relaxed) {
+        return Err(Failure::Interrupted("interrupted before the capture began".into()));
+    }
+    let reader = opened?;
     let printed = !arguments.outputs().iter().any(|(_, path)| output::is_stdout(path));
     let mut output = Output {
         alerts: (printed && !arguments.json)

@@ -45,9 +45,8 @@ pub struct Settings<'a> {
     pub rows: bool,
     /// Keys of the hashes; `None`: the fixed ones of every replay.
     pub secret: Option<[u64; 4]>,
-    /// Raised by somebody who wants it to end early: what was read until then is finished as at the end of a capture. A
-    /// pipe that says nothing is noticed at its next frame.
-    pub stop: Option<&'a AtomicBool>,
+    /// Raised by somebody who wants it to end early: what was read until then is finished as at the end of a capture.
+    pub stop: Option<&'a Arc<AtomicBool>>,
 }
 
 /// Receives what a replay finds, in an order that does not depend on the number of workers (alerts) or does (flows, rows).
@@ -132,7 +131,7 @@ struct Lane {
 /// # Errors
 /// A file that cannot be opened, a model's session, or the sink's.
 pub fn replay(settings: &Settings<'_>, sink: &mut dyn Sink) -> anyhow::Result<Outcome> {
-    let reader = Reader::open(&settings.files, Limits::default())?;
+    let reader = Reader::open_until(&settings.files, Limits::default(), settings.stop)?;
     replay_reader(settings, reader, sink)
 }
 

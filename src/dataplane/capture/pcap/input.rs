@@ -2,11 +2,14 @@
 
 use super::finding::{CaptureError, FindingKind};
 use super::format::{CLASSIC_HEADER, Parser};
+use crate::sys::poll::PollSet;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// How much a compressed capture may grow. Reading is a stream, so memory is never at stake; the limit is for time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,14 +51,23 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens a file, or standard input for `-`, and looks at its first bytes.
+    /// Opens a file, or standard input for `-`, and looks at its first bytes. A pipe ends where `stop` is raised.
     ///
     /// # Errors
     /// [`CaptureError::Open`] and [`CaptureError::Format`].
-    pub fn open(path: &Path, limits: Limits) -> Result<Input, CaptureError> {
+    pub fn open(path: &Path, limits: Limits, stop: Option<&Arc<AtomicBool>>) -> Result<Input, CaptureError> {
         let failed = |cause| CaptureError::Open { path: path.to_path_buf(), cause };
-        let reader: Box<dyn Read + Send> =
-            if is_stdin(path) { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
+        let file = if is_stdin(path) {
+            File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?)
+        } else {
+            File::open(path).map_err(failed)?
+        };
+        // Whatever is no regular file may be in no hurry.
+        let waits = !file.metadata().is_ok_and(|data| data.is_file());
+        let reader: Box<dyn Read + Send> = match stop.filter(|_| waits) {
+            Some(stop) => Box::new(Patient { file, stop: Arc::clone(stop), poll: PollSet::with_capacity(1) }),
+            None => Box::new(file),
+        };
         Input::new(path, reader, limits)
     }
 
@@ -161,6 +173,32 @@ pub fn is_stdin(path: &Path) -> bool {
 
 fn read_up_to(reader: &mut Box<dyn Read + Send>, head: &mut Vec<u8>, count: usize) -> io::Result<()> {
     reader.by_ref().take(count as u64).read_to_end(head).map(drop)
+}
+
+/// A pipe that says nothing is not waited for once somebody wants to stop: it then ends.
+struct Patient {
+    file: File,
+    stop: Arc<AtomicBool>,
+    poll: PollSet,
+}
+
+/// How long a stop may go unnoticed.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.load(Relaxed) {
+                return Ok(0);
+            }
+            self.poll.clear();
+            self.poll.add(self.file.as_raw_fd());
+            // A pipe whose writer went away is readable too.
+            if self.poll.wait(PATIENCE) {
+                return self.file.read(buffer);
+            }
+        }
+    }
 }
 
 /// Counts the bytes read through it.

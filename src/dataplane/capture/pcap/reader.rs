@@ -9,6 +9,7 @@ use crate::units::{SECOND, Timestamp};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Bytes read at once. Large enough that the copy out of the page cache is a few long ones, small enough that the
 /// frames are still in the L2 cache when the decoder looks at them; at least a largest record and as much again.
@@ -67,6 +68,18 @@ impl Reader {
     /// # Errors
     /// The first file that cannot be read.
     pub fn open(files: &[PathBuf], limits: Limits) -> Result<Reader, CaptureError> {
+        Reader::open_until(files, limits, None)
+    }
+
+    /// As [`Reader::open`]; pipes and standard input end where `stop` is raised, also while nothing comes through them.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_until(
+        files: &[PathBuf],
+        limits: Limits,
+        stop: Option<&Arc<AtomicBool>>,
+    ) -> Result<Reader, CaptureError> {
         if files.is_empty() {
             return Err(CaptureError::Nothing);
         }
@@ -75,7 +88,7 @@ impl Reader {
         }
         let mut waiting = VecDeque::with_capacity(files.len());
         for path in files {
-            let input = Box::new(Input::open(path, limits)?);
+            let input = Box::new(Input::open(path, limits, stop)?);
             let regular = std::fs::metadata(path).is_ok_and(|data| data.is_file());
             waiting.push_back(if regular { Waiting::Named(path.clone()) } else { Waiting::Open(input) });
         }
@@ -282,7 +295,7 @@ impl Reader {
         match self.waiting.pop_front() {
             None => return Some(Next::Ended),
             Some(Waiting::Open(input)) => self.begin(input),
-            Some(Waiting::Named(path)) => match Input::open(&path, self.limits) {
+            Some(Waiting::Named(path)) => match Input::open(&path, self.limits, None) {
                 Ok(input) => self.begin(Box::new(input)),
                 Err(error) => self.report.find(&path, 0, FindingKind::Skipped, error.to_string()),
             },
