@@ -8,7 +8,7 @@
 //!
 //! For instructions a packet, run a case under callgrind at two COUNTs and divide the difference.
 
-use shrike::dataplane::decode::{FlowKey, Packet, tcp_flags};
+use shrike::dataplane::decode::{FlowKey, Packet, TcpWord, tcp_flags};
 use shrike::dataplane::features::{COUNT, write_row};
 use shrike::dataplane::flow::{FlowTable, Settings};
 use shrike::sys::hash::KeyedHash;
@@ -51,8 +51,7 @@ fn packet(flow: u32, back: bool, flags: u8) -> Packet {
         key,
         wire_bytes: 64,
         payload_bytes: 10,
-        tcp_flags: flags,
-        tcp_window: 64_240,
+        tcp: TcpWord::new(flags, 64_240),
         direction: if back { forward.flip() } else { forward },
         ..Packet::default()
     }

@@ -1,4 +1,4 @@
-//! Spreading two IPv4 addresses over four words at once.
+//! Sixteen and more bytes at once: spreading two IPv4 addresses over four words, comparing a block under a mask.
 
 /// Upper word but its address of an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), as the lower of two words.
 pub const V4_MAPPED: u64 = 0xffff_0000_0000;
@@ -45,9 +45,52 @@ fn plain(addresses: u64) -> [u64; 4] {
     [0, V4_MAPPED | addresses >> 32, 0, V4_MAPPED | addresses & 0xffff_ffff]
 }
 
+/// Has `block` the bits of `value` wherever `mask` has ones?
+///
+/// Written with the SSE4.1 intrinsics because LLVM takes the comparison apart into two scalar ones, seven instructions
+/// instead of two, in every packet (`benches/engine`).
+#[inline(always)]
+pub fn agrees(block: &[u8; 16], value: &[u8; 16], mask: &[u8; 16]) -> bool {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1", not(miri)))]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_testz_si128, _mm_xor_si128};
+        // SAFETY: SSE4.1 was compiled in, as the `cfg` above proves. Each load is of 16 bytes behind a reference to 16
+        // bytes, without demands on alignment; the rest works on registers. Nobody can break it.
+        unsafe {
+            let load = |bytes: &[u8; 16]| -> __m128i { _mm_loadu_si128(std::ptr::from_ref(bytes).cast()) };
+            _mm_testz_si128(_mm_xor_si128(load(block), load(value)), load(mask)) == 1
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.1", not(miri))))]
+    {
+        plain_agrees(block, value, mask)
+    }
+}
+
+/// The same without intrinsics.
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse4.1", not(miri)))))]
+fn plain_agrees(block: &[u8; 16], value: &[u8; 16], mask: &[u8; 16]) -> bool {
+    let [block, value, mask] = [block, value, mask].map(|bytes| u128::from_ne_bytes(*bytes));
+    (block ^ value) & mask == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bits_under_the_mask_decide_and_no_others() {
+        let value: [u8; 16] = std::array::from_fn(|at| (at * 37) as u8);
+        let mask: [u8; 16] = std::array::from_fn(|at| (at * 91) as u8);
+        assert!(agrees(&value, &value, &mask));
+        for bit in 0..128 {
+            let mut block = value;
+            block[bit / 8] ^= 1 << (bit % 8);
+            let expected = mask[bit / 8] >> (bit % 8) & 1 == 0;
+            assert_eq!(agrees(&block, &value, &mask), expected, "bit {bit}");
+            assert_eq!(plain_agrees(&block, &value, &mask), expected, "bit {bit}");
+        }
+    }
 
     #[test]
     fn both_ways_agree() {

@@ -69,7 +69,7 @@ pub fn ours(frame: FrameView<'_>) -> Outcome {
         protocol: packet.key.protocol(),
         vlans: packet.key.vlans(),
         payload: (usize::from(packet.payload_offset), packet.payload_bytes as usize),
-        tcp: (packet.tcp_flags, packet.tcp_window),
+        tcp: (packet.tcp.flags(), packet.tcp.window()),
         icmp: (packet.icmp_type, packet.icmp_code),
         fragment: packet.fragment.then_some(packet.fragment_id),
     };

@@ -1,7 +1,7 @@
 //! A made-up wire: packets of attackers and look-alikes through real flow tables and observers into the merger.
 
 use super::{Merger, Settings};
-use crate::dataplane::decode::{FlowKey, Packet, tcp_flags};
+use crate::dataplane::decode::{FlowKey, Packet, TcpWord, tcp_flags};
 use crate::dataplane::detect::{Evidence, Observer, WindowEntry};
 use crate::dataplane::flow::{self, FlowTable};
 use crate::exchange::Up;
@@ -45,7 +45,7 @@ impl Wire {
             time: Timestamp(START + at),
             wire_bytes: 54 + payload,
             payload_bytes: payload,
-            tcp_flags: flags,
+            tcp: TcpWord::new(flags, 0),
             ..Packet::default()
         };
         self.packets.push((at, packet));

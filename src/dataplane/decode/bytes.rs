@@ -32,6 +32,16 @@ pub(super) fn be128<const AT: usize, const N: usize>(block: &[u8; N]) -> u128 {
     block.get(AT..).and_then(|rest| rest.first_chunk::<16>()).map_or(0, |chunk| u128::from_be_bytes(*chunk))
 }
 
+/// `COUNT` bytes at `AT`.
+#[inline(always)]
+pub(super) fn chunk<const AT: usize, const COUNT: usize, const N: usize>(block: &[u8; N]) -> &[u8; COUNT] {
+    const { assert!(AT + COUNT <= N) };
+    match block.get(AT..).and_then(|rest| rest.first_chunk()) {
+        Some(chunk) => chunk,
+        None => &[0; COUNT],
+    }
+}
+
 /// `N` bytes of a frame from `at` on, if it holds them.
 #[inline(always)]
 pub(super) fn block<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {

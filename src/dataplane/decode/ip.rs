@@ -6,7 +6,7 @@
 
 use super::bytes::{be16, be32, be128, block};
 use super::key::FlowKey;
-use super::packet::{Decoded, Packet, Tunnel, protocol};
+use super::packet::{Decoded, Packet, TcpWord, Tunnel, protocol};
 use crate::metrics::Counter;
 
 /// Most extension headers followed. RFC 8200 section 4.1 lists seven in the recommended order; more is an attack on
@@ -233,8 +233,7 @@ fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet) -> Result<(u16, u
             if header < 20 || header > upper.length {
                 return Err(Counter::DropTcpOffset);
             }
-            packet.tcp_flags = head[13];
-            packet.tcp_window = be16::<14, 20>(head);
+            packet.tcp = TcpWord::of(be32::<12, 20>(head));
             ((be16::<0, 20>(head), be16::<2, 20>(head)), header, upper.length)
         }
         protocol::UDP => {

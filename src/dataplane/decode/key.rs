@@ -1,6 +1,7 @@
 //! The canonical 5-tuple.
 
 use crate::sys::lanes::{V4_MAPPED, mapped_v4};
+use std::hint::{cold_path, select_unpredictable};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Which way a packet went relative to its key: keys are canonical (smaller endpoint first), so both ways share one.
@@ -76,14 +77,17 @@ impl FlowKey {
     /// Also gives [`FlowKey::v4_words`].
     #[inline(always)]
     pub(super) fn v4_pairs(addresses: u64, ports: u32, protocol: u8, vlans: u32) -> (FlowKey, Direction, [u64; 2]) {
-        // Swapping the ends is turning each pair by half its width; the smaller of both readings is the canonical one.
+        // Swapping the ends is turning each pair by half its width; the smaller of both readings is the canonical one. By
+        // conditional moves, on both pairs: which way a packet goes is a coin toss for the branch predictor.
         let (turned_addresses, turned_ports) = (addresses.rotate_left(32), ports.rotate_left(16));
-        let sent = u128::from(addresses) << 64 | u128::from(ports);
-        let turned = u128::from(turned_addresses) << 64 | u128::from(turned_ports);
-        let (addresses, ports, direction) = if sent <= turned {
-            (addresses, ports, Direction::Forward)
+        let (addresses, ports, direction) = if turned_addresses == addresses {
+            cold_path(); // a host that speaks with itself
+            let reverse = turned_ports < ports;
+            (addresses, ports.min(turned_ports), if reverse { Direction::Reverse } else { Direction::Forward })
         } else {
-            (turned_addresses, turned_ports, Direction::Reverse)
+            let reverse = turned_addresses < addresses;
+            let ports = select_unpredictable(reverse, turned_ports, ports);
+            (addresses.min(turned_addresses), ports, if reverse { Direction::Reverse } else { Direction::Forward })
         };
         let rest = u64::from(ports) << 32 | u64::from(protocol) << 24 | u64::from(vlans & 0xff_ffff);
         let [low_top, low, high_top, high] = mapped_v4(addresses);

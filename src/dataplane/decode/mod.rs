@@ -32,7 +32,7 @@ pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};
-pub use packet::{Decoded, Packet, Tunnel, tcp_flags};
+pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;
 pub use short::{decode, decode_plain, decode_rest};
 

@@ -4,12 +4,13 @@
 //! Whatever is unusual in any respect, every reject included, goes the long way (`decode_general`), which knows all of it;
 //! where several ways apply they agree (property test).
 
-use super::bytes::{be16, be32, be64, be128};
+use super::bytes::{be16, be32, be64, be128, chunk};
 use super::ip::tunnel_of;
 use super::key::FlowKey;
 use super::link::ether_type;
-use super::packet::{Decoded, Packet, Tunnel, decode_general, protocol};
+use super::packet::{Decoded, Packet, TcpWord, Tunnel, decode_general, protocol};
 use crate::dataplane::capture::{FrameView, LinkType};
+use crate::sys::lanes::agrees;
 use std::hint::cold_path;
 
 /// Decodes one frame into `packet`. Instructions a frame by kind: `benches/decode`.
@@ -87,6 +88,13 @@ pub(super) fn short(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut 
     Some(())
 }
 
+/// What a plain IPv4 packet has from its EtherType on: version and header length, no fragment, protocol. The rest of the
+/// sixteen bytes is masked out (service class, length, identification, "don't fragment", time to live, checksum, half of
+/// the source's address).
+const V4_MASK: [u8; 16] = [0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0x3f, 0xff, 0, 0xff, 0, 0, 0, 0];
+const V4_TCP: [u8; 16] = [0x08, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 0, protocol::TCP, 0, 0, 0, 0];
+const V4_UDP: [u8; 16] = [0x08, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 0, protocol::UDP, 0, 0, 0, 0];
+
 /// Each lower bound is subtracted first and the rest compared as an unsigned number, so that one compare checks both ends:
 /// what was below the bound has wrapped to far above any frame.
 #[inline(always)]
@@ -98,33 +106,24 @@ fn plain_v4(
     packet: &mut Packet,
     tunnels: &mut usize,
 ) -> Option<[u64; 2]> {
-    // EtherType, version and header length, service class, total length, identification.
-    let first = be64::<12, PLAIN>(head);
-    // Flags and fragment offset, time to live, protocol.
-    let second = be32::<20, PLAIN>(head);
-    if first >> 40 != 0x08_0045 || second & 0x3fff_0000 != 0 {
-        return None;
-    }
-    let total = (first >> 16) as u32 & 0xffff;
-    packet.clear_rare();
-    packet.wire_bytes = wire_bytes.max(captured);
-    let addresses = be64::<26, PLAIN>(head);
-    let ports = be32::<34, PLAIN>(head);
-    let transport_protocol = second as u8;
-    if transport_protocol == protocol::TCP {
+    let total = u32::from(be16::<16, PLAIN>(head));
+    let first = chunk::<12, 16, PLAIN>(head);
+    let transport_protocol = if agrees(first, &V4_TCP, &V4_MASK) {
+        let tcp = TcpWord::of(be32::<46, PLAIN>(head));
         let above_headers = total.wrapping_sub(40);
-        let options = u32::from(head[46] >> 4).wrapping_mul(4).wrapping_sub(20);
+        let options = tcp.header_bytes().wrapping_sub(20);
         if above_headers > captured.wrapping_sub(54) || options > above_headers {
             return None;
         }
         packet.payload_bytes = above_headers - options;
         packet.payload_offset = PLAIN as u16 + options as u16;
-        packet.tcp_flags = head[47];
-        packet.tcp_window = be16::<48, PLAIN>(head);
+        packet.tcp = tcp;
+        packet.clear_rare();
+        protocol::TCP
     } else {
         // Out of line, that TCP need not jump over it; it costs a datagram two jumps.
         cold_path();
-        if transport_protocol != protocol::UDP {
+        if !agrees(first, &V4_UDP, &V4_MASK) {
             return None;
         }
         let above_headers = total.wrapping_sub(28);
@@ -132,11 +131,16 @@ fn plain_v4(
         if above_headers > captured.wrapping_sub(42) || payload > above_headers {
             return None;
         }
+        packet.clear_rare();
         packet.payload_bytes = payload;
         packet.payload_offset = 42;
         packet.datagram(be16::<36, PLAIN>(head));
         *tunnels += usize::from(packet.tunnel != Tunnel::None);
-    }
+        protocol::UDP
+    };
+    packet.wire_bytes = wire_bytes.max(captured);
+    let addresses = be64::<26, PLAIN>(head);
+    let ports = be32::<34, PLAIN>(head);
     let (key, direction, words) = FlowKey::v4_pairs(addresses, ports, transport_protocol, vlans);
     (packet.key, packet.direction) = (key, direction);
     Some(words)
@@ -156,15 +160,15 @@ fn plain_v6(bytes: &[u8], captured: u32, vlans: u32, packet: &mut Packet) -> Opt
         protocol::TCP => {
             // To the end of the TCP header, so that the lengths below cannot wrap.
             let rest = bytes.get(66..)?.first_chunk::<8>()?;
+            let tcp = TcpWord::of(be32::<0, 8>(rest));
             let above_headers = length.wrapping_sub(20);
-            let options = u32::from(rest[0] >> 4).wrapping_mul(4).wrapping_sub(20);
+            let options = tcp.header_bytes().wrapping_sub(20);
             if above_headers > captured.wrapping_sub(74) || options > above_headers {
                 return None;
             }
             packet.payload_bytes = above_headers - options;
             packet.payload_offset = 74 + options as u16;
-            packet.tcp_flags = rest[1];
-            packet.tcp_window = be16::<2, 8>(rest);
+            packet.tcp = tcp;
         }
         protocol::UDP => {
             let above_headers = length.wrapping_sub(8);
@@ -188,7 +192,7 @@ impl Packet {
     /// What a datagram has in the place of what TCP has.
     #[inline(always)]
     fn datagram(&mut self, destination_port: u16) {
-        self.clear_tcp();
+        self.tcp = TcpWord::default();
         self.tunnel = tunnel_of(protocol::UDP, destination_port);
     }
 }

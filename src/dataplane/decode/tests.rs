@@ -20,10 +20,10 @@ fn view(bytes: &[u8], wire_bytes: usize, link: LinkType) -> FrameView<'_> {
 
 /// Fields of everything but `key`'s internals, so that two ways of decoding can be compared.
 fn digest(packet: &Packet) -> impl PartialEq + std::fmt::Debug + use<> {
-    let Packet { key, hash: _, time: _, wire_bytes, payload_bytes, payload_offset, tcp_window, .. } = *packet;
-    let Packet { tcp_flags, icmp_type, icmp_code, direction, tunnel, .. } = *packet;
+    let Packet { key, hash: _, time: _, wire_bytes, payload_bytes, payload_offset, tcp, .. } = *packet;
+    let Packet { icmp_type, icmp_code, direction, tunnel, .. } = *packet;
     let lengths = (wire_bytes, payload_bytes, payload_offset);
-    let tcp = (tcp_window, tcp_flags);
+    let tcp = (tcp.window(), tcp.flags());
     (key, direction, lengths, tcp, (icmp_type, icmp_code), tunnel, (packet.fragment, packet.fragment_id))
 }
 
@@ -188,10 +188,10 @@ fn tcp_fields_are_those_of_the_header_and_gone_with_the_next_packet() {
     let frame = eth(0x0800, &ip4(6, &[], 0, &tcp(0x12, &SYN_OPTIONS, b"")));
     for decode in [decode, decode_general] {
         assert_eq!(decode(ethernet(&frame), &mut packet), Decoded::Flow);
-        assert_eq!((packet.tcp_flags, packet.tcp_window), (tcp_flags::SYN | tcp_flags::ACK, 0xfaf0));
+        assert_eq!((packet.tcp.flags(), packet.tcp.window()), (tcp_flags::SYN | tcp_flags::ACK, 0xfaf0));
         let next = eth(0x0800, &ip4(17, &[], 0, &udp(53, b"x")));
         assert_eq!(decode(ethernet(&next), &mut packet), Decoded::Flow);
-        assert_eq!((packet.tcp_flags, packet.tcp_window), (0, 0));
+        assert_eq!((packet.tcp.flags(), packet.tcp.window()), (0, 0));
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dataplane::decode::{FlowKey, Packet};
+use crate::dataplane::decode::{FlowKey, Packet, TcpWord};
 use crate::units::{MICROSECOND, SECOND};
 use proptest::prelude::*;
 
@@ -14,8 +14,7 @@ fn packet(back: bool, flags: u8, wire: u32, payload: u32, time: u64) -> Packet {
         time: Timestamp(time),
         wire_bytes: wire,
         payload_bytes: payload,
-        tcp_flags: flags,
-        tcp_window: 64_240,
+        tcp: TcpWord::new(flags, 64_240),
         direction: if back { forward.flip() } else { forward },
         ..Packet::default()
     }

@@ -385,7 +385,7 @@ impl FlowTable {
     /// A packet of the flow in `slot` that has more to it than counting.
     #[inline(never)]
     fn account_young(&mut self, packet: &Packet, slot: u32, ended: impl FnMut(Ended<'_>)) -> Option<(u32, Signals)> {
-        if packet.tcp_flags & tcp_flags::SYN != 0 {
+        if packet.tcp.flags() & tcp_flags::SYN != 0 {
             return self.account_elsewhere(packet, slot, ended);
         }
         self.observe(packet, slot)
@@ -434,7 +434,7 @@ impl FlowTable {
     ) -> Option<FlowIndex> {
         const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
         let index = found?;
-        if packet.tcp_flags & SYN_KIND != tcp_flags::SYN || self.get(index)?.state() < TcpState::Closing {
+        if packet.tcp.flags() & SYN_KIND != tcp_flags::SYN || self.get(index)?.state() < TcpState::Closing {
             return found;
         }
         self.end(index.slot, EndReason::Closed, packet.time, ended);

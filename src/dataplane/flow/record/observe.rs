@@ -41,7 +41,7 @@ impl FlowRecord {
     /// Is there nothing to this packet but to count it?
     #[inline(always)]
     pub(in super::super) fn is_plain(&self, packet: &Packet) -> bool {
-        (packet.tcp_flags & Self::CONTROL) | self.unsettled == 0
+        (packet.tcp.flags() & Self::CONTROL) | self.unsettled == 0
     }
 
     /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
@@ -53,7 +53,7 @@ impl FlowRecord {
         }
         let originator = packet.direction == self.originator;
         let waits = self.unsettled & unsettled::STATE != 0 && (self.is_tcp() || !originator);
-        if packet.tcp_flags & Self::CONTROL != 0 || waits {
+        if packet.tcp.flags() & Self::CONTROL != 0 || waits {
             return self.observe_thoroughly(packet, gap);
         }
         let signals = self.count(packet, gap);
@@ -79,7 +79,7 @@ impl FlowRecord {
         if sixteenths(length) > (side.bytes >> LONGEST_SHIFT) as u32 {
             side.raise_longest(length);
         }
-        side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp_flags) << FLAGS_SHIFT;
+        side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp.flags()) << FLAGS_SHIFT;
         side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
         side.packets = side.packets.wrapping_add(1);
         self.until_event = self.until_event.wrapping_sub(1);
@@ -116,13 +116,13 @@ impl FlowRecord {
     fn observe_first(&mut self, packet: &Packet) -> Signals {
         const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
         let is_tcp = self.is_tcp();
-        let flags = packet.tcp_flags;
+        let flags = packet.tcp.flags();
         let answer = is_tcp && flags & SYN_ACK == SYN_ACK;
         let (side, index) = if answer { (Side::Responder, 1) } else { (Side::Originator, 0) };
         self.originator = if answer { packet.direction.flip() } else { packet.direction };
         self.unsettled &= !unsettled::FRESH;
         let length = packet.wire_bytes;
-        let window = if is_tcp { window_code(packet.tcp_window) } else { 0 };
+        let window = if is_tcp { window_code(packet.tcp.window()) } else { 0 };
         let Some(counts) = self.sides.get_mut(index) else { return Signals::NEW };
         *counts = SideCounts {
             bytes: u64::from(length)
@@ -148,14 +148,14 @@ impl FlowRecord {
             self.answer_first(packet);
         }
         self.collect_size(side == Side::Responder, packet.payload_bytes);
-        self.step(side, packet.tcp_flags, signals)
+        self.step(side, packet.tcp.flags(), signals)
     }
 
     /// The first packet of the side that did not begin.
     fn answer_first(&mut self, packet: &Packet) {
         let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
         if self.is_tcp() {
-            self.side_mut(side).payload |= u64::from(window_code(packet.tcp_window)) << COUNT_BITS;
+            self.side_mut(side).payload |= u64::from(window_code(packet.tcp.window())) << COUNT_BITS;
         }
         if side == Side::Responder {
             // Without the sign that a time of more than 292 years gets by the signed conversion.

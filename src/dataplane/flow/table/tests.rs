@@ -1,4 +1,5 @@
 use super::*;
+use crate::dataplane::decode::TcpWord;
 use crate::dataplane::flow::Side;
 use crate::units::{MILLISECOND, SECOND};
 use proptest::prelude::*;
@@ -18,7 +19,7 @@ fn packet(table: &FlowTable, host: u32, port: u16, back: bool, flags: u8, time: 
         time: Timestamp(time),
         wire_bytes: 64,
         payload_bytes: 10,
-        tcp_flags: flags,
+        tcp: TcpWord::new(flags, 0),
         direction,
         ..Packet::default()
     }
