@@ -61,8 +61,7 @@ fn packet(flow: u32, back: bool, flags: u8) -> Packet {
 fn burst(table: &mut FlowTable, packets: &mut [Packet], now: Timestamp) -> u64 {
     for packet in packets.iter_mut() {
         packet.time = now;
-        packet.hash = table.hash(&packet.key);
-        table.prefetch_bucket(packet.hash);
+        table.staging().stage(packet);
     }
     table.probe_all(packets);
     let mut signals = 0;

@@ -5,7 +5,7 @@ use super::wheel::NONE;
 /// Entries a bucket.
 pub(super) const WAYS: usize = 8;
 
-/// A bucket. A tag of 0 is an empty entry; a key's tag is never 0.
+/// A bucket. An entry without a slot is empty; its tag is 0, as one key's in 65 536 is.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
@@ -20,13 +20,13 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 impl Bucket {
     pub(super) const EMPTY: Bucket = Bucket { tags: [0; WAYS], slots: [NONE; WAYS], overflowed: 0 };
 
-    /// Entries whose tag is `tag`, a bit each. Branch-free: one vector compare.
+    /// Entries whose tag is `tag`, a bit each, among them such as are empty if it is 0. Branch-free: one vector compare.
     #[inline(always)]
     pub(super) fn matches(&self, tag: u16) -> u32 {
         crate::sys::tags::matches(&self.tags, tag)
     }
 
-    /// The slot of the first entry whose tag is `tag`.
+    /// The slot of the first entry whose tag is `tag`; [`NONE`] if that is empty (then it is 0).
     #[inline(always)]
     pub(super) fn first(&self, tag: u16) -> Option<u32> {
         crate::sys::tags::first(&self.tags, tag).and_then(|way| self.slots.get(way)).copied()
@@ -40,19 +40,25 @@ impl Bucket {
 
     /// Slots in use.
     pub(super) fn occupied(&self) -> impl Iterator<Item = u32> {
-        self.tags.into_iter().zip(self.slots).filter(|(tag, _)| *tag != 0).map(|(_, slot)| slot)
+        self.slots.into_iter().filter(|slot| *slot != NONE)
+    }
+
+    /// Entries not in use, a bit each.
+    #[inline(always)]
+    fn empty(&self) -> u32 {
+        crate::sys::tags::matches_u32(&self.slots, NONE)
     }
 
     /// Entries in use.
     #[inline]
     pub(super) fn len(&self) -> u32 {
-        WAYS as u32 - self.matches(0).count_ones()
+        WAYS as u32 - self.empty().count_ones()
     }
 
     /// Puts an entry into a free place; `false` if there is none.
     #[inline]
     pub(super) fn put(&mut self, tag: u16, slot: u32) -> bool {
-        let way = self.matches(0).trailing_zeros() as usize;
+        let way = self.empty().trailing_zeros() as usize;
         match (self.tags.get_mut(way), self.slots.get_mut(way)) {
             (Some(free), Some(place)) => {
                 *free = tag;
@@ -107,5 +113,15 @@ mod tests {
         assert!(bucket.put(9, 30));
         assert_eq!(bucket.slot(bucket.matches(9).trailing_zeros()), 30);
         assert_eq!(bucket.occupied().count(), 8);
+    }
+
+    #[test]
+    fn a_tag_of_zero_is_one_like_any_other() {
+        let mut bucket = Bucket::EMPTY;
+        assert_eq!((bucket.first(0), bucket.len()), (Some(NONE), 0));
+        assert!(bucket.put(0, 5) && bucket.put(0, 6));
+        assert_eq!((bucket.first(0), bucket.len()), (Some(5), 2));
+        assert!(bucket.take(5) && !bucket.take(NONE - 1));
+        assert_eq!((bucket.first(0), bucket.slot(1), bucket.len()), (Some(NONE), 6, 1));
     }
 }

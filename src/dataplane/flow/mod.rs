@@ -19,4 +19,4 @@ mod tcp;
 mod wheel;
 
 pub use record::{EndReason, FlowRecord, Side, Signals, TcpState, Transition, first_sizes};
-pub use table::{Ended, FlowIndex, FlowTable, Insert, Settings, TableStats};
+pub use table::{Ended, FlowIndex, FlowTable, Insert, Settings, Staging, TableStats};

@@ -1,15 +1,18 @@
 //! The table: 64-byte buckets of 16-bit tags and 32-bit slots, two candidate buckets a key, records in a slab.
 
 mod ending;
+mod stages;
 
 use super::bucket::{Bucket, WAYS};
 use super::record::{EndReason, FlowRecord, Signals, TcpState};
-use super::wheel::{Lane, NONE, Wheel};
+use super::wheel::{Lane, Wheel};
 use crate::dataplane::decode::{FlowKey, Packet, tcp_flags};
 use crate::sys::hash::KeyedHash;
-use crate::sys::{memory, prefetch};
+use crate::sys::memory;
 use crate::units::Timestamp;
 use ending::end_reason;
+use stages::Home;
+pub use stages::Staging;
 
 /// Limits and time-outs of one queue's flow table.
 #[derive(Clone, Copy, Debug)]
@@ -126,14 +129,6 @@ pub struct FlowTable {
     emergency: bool,
 }
 
-/// Where a key may stand.
-#[derive(Clone, Copy)]
-struct Home {
-    first: u32,
-    second: u32,
-    tag: u16,
-}
-
 impl FlowTable {
     /// Takes all memory and touches it on the calling thread. `secret` keys the hash: per boot and queue, from the
     /// kernel's random source; fixed in tests.
@@ -158,64 +153,6 @@ impl FlowTable {
             half_open: 0,
             emergency: false,
         }
-    }
-
-    /// Keyed hash of a key.
-    #[inline(always)]
-    pub fn hash(&self, key: &FlowKey) -> u64 {
-        match key.v4_words() {
-            Some(words) => self.hasher.hash_pair(words),
-            None => self.hasher.hash(key.words()),
-        }
-    }
-
-    /// The same of a key's [`FlowKey::v4_words`].
-    #[inline(always)]
-    pub fn hash_v4(&self, words: [u64; 2]) -> u64 {
-        self.hasher.hash_pair(words)
-    }
-
-    /// Stage 1: asks for the candidate bucket's cache line.
-    #[inline(always)]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        prefetch::nth(&self.buckets, self.home(hash).first as usize);
-    }
-
-    /// Stage 2: compares tags only and asks for the record's cache lines; sets each packet's `hint` to the likely slot
-    /// (`u32::MAX`: none).
-    #[inline(always)]
-    pub fn probe_all(&self, packets: &mut [Packet]) {
-        // In locals: behind `self` they would be read again after every store into a packet.
-        let (buckets, records) = (self.buckets.as_slice(), self.records.as_slice());
-        for packet in packets {
-            let Home { first, tag, .. } = home(packet.hash, buckets.len());
-            let Some(bucket) = buckets.get(first as usize) else { continue };
-            packet.hint = match bucket.first(tag) {
-                Some(slot) => slot,
-                None if bucket.has_overflowed() => self.probe_second(packet.hash),
-                None => {
-                    packet.hint = NONE;
-                    continue;
-                }
-            };
-            prefetch::nth_pair(records, packet.hint as usize);
-        }
-    }
-
-    /// [`FlowTable::probe_all`] for one hash.
-    #[inline]
-    pub fn probe(&self, hash: u64) -> u32 {
-        let mut packet = Packet { hash, hint: NONE, ..Packet::default() };
-        self.probe_all(std::slice::from_mut(&mut packet));
-        packet.hint
-    }
-
-    #[cold]
-    fn probe_second(&self, hash: u64) -> u32 {
-        let home = self.home(hash);
-        let Some(bucket) = self.buckets.get(home.second as usize) else { return NONE };
-        let matches = bucket.matches(home.tag);
-        if matches == 0 { NONE } else { bucket.slot(matches.trailing_zeros()) }
     }
 
     /// Stage 3: the record of `key`, trying `hint` (from [`FlowTable::probe`]) first. A flow whose time-out has passed at
@@ -259,11 +196,11 @@ impl FlowTable {
         let Some(record) = self.records.get_mut(slot as usize) else { return Insert::Full };
         record.begin(key, now);
         let index = FlowIndex { slot, generation: record.generation };
-        if let Some(bucket) = self.buckets.get_mut(chosen as usize) {
+        if let Some(bucket) = self.buckets.get_mut(chosen) {
             bucket.put(home.tag, slot);
         }
         if chosen != home.first
-            && let Some(first) = self.buckets.get_mut(home.first as usize)
+            && let Some(first) = self.buckets.get_mut(home.first)
         {
             first.note_overflow(1);
         }
@@ -359,14 +296,14 @@ impl FlowTable {
     #[inline(never)]
     fn locate_by_probing(&self, hash: u64, key: &FlowKey) -> Option<u32> {
         let home = self.home(hash);
-        let first = self.buckets.get(home.first as usize)?;
+        let first = self.buckets.get(home.first)?;
         if let Some(slot) = self.locate_in(first, home.tag, key) {
             return Some(slot);
         }
         if !first.has_overflowed() {
             return None;
         }
-        self.locate_in(self.buckets.get(home.second as usize)?, home.tag, key)
+        self.locate_in(self.buckets.get(home.second)?, home.tag, key)
     }
 
     #[inline(always)]
@@ -456,31 +393,15 @@ impl FlowTable {
 
     /// The bucket that takes a new key; `None` if both are full.
     #[inline]
-    fn choose_bucket(&self, home: Home) -> Option<u32> {
-        let first = self.buckets.get(home.first as usize)?.len();
+    fn choose_bucket(&self, home: Home) -> Option<usize> {
+        let first = self.buckets.get(home.first)?.len();
         if first < FIRST_CHOICE {
             return Some(home.first);
         }
-        let second = self.buckets.get(home.second as usize)?.len();
+        let second = self.buckets.get(home.second)?.len();
         let (chosen, length) = if first <= second { (home.first, first) } else { (home.second, second) };
         (length < WAYS as u32).then_some(chosen)
     }
-
-    #[inline(always)]
-    fn home(&self, hash: u64) -> Home {
-        home(hash, self.buckets.len())
-    }
-}
-
-/// Splits a hash: its halves choose the buckets by multiply-shift (no division, any number of buckets), which looks at
-/// their upper bits; the lowest 16 are the tag, one of them always set.
-#[inline(always)]
-fn home(hash: u64, buckets: usize) -> Home {
-    let buckets = buckets as u64;
-    // Beyond 2^16 buckets tag and first bucket share some bits; 10 M flows leave 11 of 15, one false tag in 500.
-    let first = (((hash & 0xffff_ffff) * buckets) >> 32) as u32;
-    let second = (((hash >> 32) * buckets) >> 32) as u32;
-    Home { first, second, tag: hash as u16 | 1 }
 }
 
 #[inline(always)]

@@ -100,11 +100,11 @@ impl FlowTable {
             let key = record.key;
             self.home(self.hash(&key))
         };
-        if let Some(first) = self.buckets.get_mut(home.first as usize)
+        if let Some(first) = self.buckets.get_mut(home.first)
             && !first.take(slot)
         {
             first.note_overflow(-1);
-            if let Some(second) = self.buckets.get_mut(home.second as usize) {
+            if let Some(second) = self.buckets.get_mut(home.second) {
                 second.take(slot);
             }
         }
@@ -138,7 +138,7 @@ impl FlowTable {
     fn expect_victim(&self, next: Option<u32>) {
         let Some(next) = next else { return };
         if let Some(record) = self.records.get(next as usize) {
-            self.prefetch_bucket(self.hash(&record.key));
+            self.prefetch_bucket(&record.key);
         }
         self.expect(self.wheel.next_of(next));
     }
@@ -174,7 +174,7 @@ impl FlowTable {
     pub(super) fn evict_from(&mut self, home: Home, now: Timestamp, ended: &mut impl FnMut(Ended<'_>)) -> bool {
         let mut victim: Option<(bool, Timestamp, u32)> = None;
         for bucket in [home.first, home.second] {
-            let Some(bucket) = self.buckets.get(bucket as usize) else { continue };
+            let Some(bucket) = self.buckets.get(bucket) else { continue };
             for slot in bucket.occupied() {
                 let Some(record) = self.records.get(slot as usize) else { continue };
                 let rank = (!record.is_half_open(), record.last_seen, slot);

@@ -1,6 +1,7 @@
 use super::*;
 use crate::dataplane::decode::TcpWord;
 use crate::dataplane::flow::Side;
+use crate::dataplane::flow::wheel::NONE;
 use crate::units::{MILLISECOND, SECOND};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -227,7 +228,7 @@ proptest! {
             prop_assert_eq!(table.buckets.iter().map(|bucket| bucket.len() as usize).sum::<usize>(), live);
             let mut away = vec![false; table.buckets.len()];
             for (slot, record) in table.records.iter().enumerate().filter(|(_, record)| record.is_live()) {
-                let first = table.home(table.hash(&record.key)).first as usize;
+                let first = table.home(table.hash(&record.key)).first;
                 away[first] |= !table.buckets[first].occupied().any(|own| own as usize == slot);
             }
             for (bucket, away) in table.buckets.iter().zip(away) {
@@ -387,13 +388,13 @@ fn crafted_collisions_are_bounded() {
         let mut crafted = packet(&table, 0x20_0000 + host, 7, false, SYN, SECOND + u64::from(host));
         if table.home(crafted.hash).first == wanted {
             // The second bucket made the same as well: the worst that a leaked key allows.
-            crafted.hash = (crafted.hash & 0xffff_ffff) | crafted.hash << 32;
+            crafted.hash = crafted.hash >> 32 << 32 | crafted.hash >> 32;
             table.account(&crafted, NONE, |_| ends += 1).expect("an older one goes");
             sent += 1;
         }
     }
     assert!(sent > WAYS as u32 && ends == sent - WAYS as u32, "{sent} sent, {ends} ended");
-    assert_eq!(table.buckets[wanted as usize].len(), WAYS as u32);
+    assert_eq!(table.buckets[wanted].len(), WAYS as u32);
     assert!(table.get(index).is_some(), "the bystander stays");
 }
 

@@ -5,7 +5,7 @@ use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
     Decoded, FragmentTable, Packet, Tunnel, arp_question, decode, decode_plain, decode_rest, quoted_flow,
 };
-use crate::dataplane::flow::{FlowTable, Signals};
+use crate::dataplane::flow::{FlowTable, Signals, Staging};
 use crate::dataplane::worker::handover::HandoverInbox;
 use crate::dataplane::worker::sinks::Sinks;
 use crate::metrics::{Counter, Stage};
@@ -91,6 +91,7 @@ impl Core {
         let Core { packets, fragments, sinks, table, time: latest, .. } = self;
         // The time in a local: through `self` it would be read again after every store into a packet.
         let mut time = *latest;
+        let staging = table.staging();
         let Some(packets) = packets.get_mut(..count) else { return Burst::default() };
         let mut burst = Burst { flows: count, ..Burst::default() };
         let mut bytes = 0_u64;
@@ -104,14 +105,11 @@ impl Core {
             time = view.time.unwrap_or(now).max(time);
             packet.time = time;
             if let Some(words) = decode_plain(view, packet, &mut burst.tunnelled) {
-                packet.hash = table.hash_v4(words);
-                table.prefetch_bucket(packet.hash);
+                staging.stage_v4(packet, words);
             } else {
                 packet.place = index as u16; // below BURST_MAX
                 // The view anew: so the loop need not keep one in memory for a call that is rarely made.
-                decode_unusual(frame(index), packet, fragments, sinks, &mut burst);
-                packet.hash = table.hash(&packet.key);
-                table.prefetch_bucket(packet.hash);
+                decode_unusual(frame(index), packet, fragments, sinks, staging, &mut burst);
             }
         }
         *latest = time;
@@ -243,7 +241,7 @@ struct Burst {
     has_icmp_errors: bool,
 }
 
-/// Decodes and counts what is no plain packet. A fragment whose ports are known belongs to a flow, as do the packets of
+/// Decodes, counts and stages what is no plain packet. A fragment whose ports are known belongs to a flow, as do the packets of
 /// other protocols; all else leaves a gap.
 #[cold]
 #[inline(never)]
@@ -252,6 +250,7 @@ fn decode_unusual(
     packet: &mut Packet,
     fragments: &mut FragmentTable,
     sinks: &mut Sinks,
+    staging: Staging<'_>,
     burst: &mut Burst,
 ) {
     let outcome = decode_rest(view.bytes, view.wire_bytes, view.link, packet);
@@ -278,6 +277,7 @@ fn decode_unusual(
     }
     burst.tunnelled += usize::from(packet.tunnel != Tunnel::None);
     burst.has_icmp_errors |= is_icmp_error(packet);
+    staging.stage(packet);
 }
 
 /// Destination unreachable, time exceeded, parameter problem (RFC 792), and their ICMPv6 kin (RFC 4443).
