@@ -10,12 +10,12 @@ use super::tcp;
 use crate::dataplane::decode::{Direction, FlowKey, tcp_flags};
 use crate::units::Timestamp;
 
-/// Counts of one side. The upper 16 bits of two words carry small things, so that a side is 24 bytes: 2^47 bytes are three
-/// hours of 100 Gb/s in one flow, and then the count stands.
+/// Counts of one direction of the key. The upper 16 bits of two words carry small things, so that a side is 24 bytes: 2^47
+/// bytes are three hours of 100 Gb/s in one flow, and then the count stands.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 struct SideCounts {
-    /// Wire bytes (48 bits), TCP flags or-ed (8 bits), longest packet in units of 16 bytes (8 bits).
+    /// Wire bytes (48 bits), TCP flags or-ed (8 bits), half of the response time (8 bits).
     bytes: u64,
     /// Payload bytes (48 bits), first TCP window (8-bit float), half of the score (8 bits).
     payload: u64,
@@ -24,22 +24,15 @@ struct SideCounts {
     length_squares: f32,
 }
 
-impl SideCounts {
-    /// A packet longer than all before it (or than can be told).
-    #[cold]
-    fn raise_longest(&mut self, length: u32) {
-        self.bytes = self.bytes << 8 >> 8 | u64::from(sixteenths(length).min(255)) << LONGEST_SHIFT;
-    }
-}
-
-/// Parts of `FlowRecord::syn_count`.
-const SYNS: u8 = 0x7f;
-const RESPONDER_CLOSED: u8 = 0x80;
+/// Parts of `FlowRecord::beginning`.
+const SYNS: u8 = 0x3f;
+const RESPONDER_CLOSED: u8 = 0x40;
+const REVERSE: u8 = 0x80;
 
 const COUNT_BITS: u32 = 48;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const FLAGS_SHIFT: u32 = 48;
-const LONGEST_SHIFT: u32 = 56;
+const RESPONSE_SHIFT: u32 = 56;
 
 /// Something about the flow is not settled: the packet takes the thorough path.
 mod unsettled {
@@ -64,8 +57,9 @@ fn until_event(total: u32) -> u8 {
     (next - total % FlowRecord::REPORT_EVERY) as u8 // 1..=64
 }
 
-/// Hot state of one biflow, two adjacent cache lines. Counts are kept for originator and responder; the originator is who
-/// sent the first packet seen, except that a SYN/ACK seen first makes its receiver the originator.
+/// Hot state of one biflow, two adjacent cache lines. Counts are kept by direction, so that a packet's is all that is asked
+/// for to count it, and told for originator and responder; the originator is who sent the first packet seen, except that a
+/// SYN/ACK seen first makes its receiver the originator.
 #[derive(Clone, Debug)]
 #[repr(C, align(128))]
 pub struct FlowRecord {
@@ -80,16 +74,15 @@ pub struct FlowRecord {
     until_event: u8,
     state: TcpState,
     unsettled: u8,
-    originator: Direction,
-    /// SYNs (7 bits), and whether the responder was the first to close.
-    syn_count: u8,
+    /// SYNs (6 bits), whether the responder was the first to close, and which way of the key the originator sends.
+    beginning: u8,
+    /// Longest gap: upper half of the `f32` in nanoseconds.
+    gap_max: u16,
     sides: [SideCounts; 2],
     /// Sum of squared gaps between packets, nanoseconds squared. (Their plain sum is the duration.)
     gap_squares: f32,
-    /// Longest gap: upper half of the `f32` in nanoseconds.
-    gap_max: u16,
-    /// First packet to first answer: upper half of the `f32` in nanoseconds; 0 until answered.
-    response: u16,
+    /// Longest packet of each direction, bytes on the wire.
+    longest: [u16; 2],
     /// First payload sizes, the latest in the lowest byte: bit 7 responder, bits 0-6 size in units of 16 bytes.
     first_sizes: u64,
 }
@@ -166,12 +159,11 @@ impl FlowRecord {
             until_event: until_event(0),
             state: TcpState::New,
             unsettled: 0,
-            originator: Direction::Forward,
-            syn_count: 0,
+            beginning: 0,
+            gap_max: 0,
             sides: [SideCounts::default(); 2],
             gap_squares: 0.0,
-            gap_max: 0,
-            response: 0,
+            longest: [0; 2],
             first_sizes: 0,
         }
     }
@@ -235,7 +227,7 @@ impl FlowRecord {
     /// Which way of the key the originator sends.
     #[inline(always)]
     pub fn originator(&self) -> Direction {
-        self.originator
+        if self.beginning & REVERSE == 0 { Direction::Forward } else { Direction::Reverse }
     }
 
     /// Time of the first packet.
@@ -271,13 +263,15 @@ impl FlowRecord {
     /// Packets of both sides; saturates.
     #[inline(always)]
     pub fn total_packets(&self) -> u32 {
-        self.packets(Side::Originator).saturating_add(self.packets(Side::Responder))
+        let [forward, reverse] = &self.sides;
+        forward.packets.saturating_add(reverse.packets)
     }
 
     /// Packets since the last [`Signals::REPORT`], both sides together.
     #[inline(always)]
     pub fn unreported(&self) -> u32 {
-        self.packets(Side::Originator).wrapping_add(self.packets(Side::Responder)) % Self::REPORT_EVERY
+        let [forward, reverse] = &self.sides;
+        forward.packets.wrapping_add(reverse.packets) % Self::REPORT_EVERY
     }
 
     /// Bytes on the wire of one side (48 bits).
@@ -298,22 +292,23 @@ impl FlowRecord {
         (self.side(side).bytes >> FLAGS_SHIFT) as u8
     }
 
-    /// SYNs without ACK; saturates at 127.
+    /// SYNs without ACK; saturates at 63.
     #[inline(always)]
     pub fn syn_count(&self) -> u8 {
-        self.syn_count & SYNS
+        self.beginning & SYNS
     }
 
     /// Was the first FIN or RST the responder's?
     #[inline(always)]
     pub fn responder_closed_first(&self) -> bool {
-        self.syn_count & RESPONDER_CLOSED != 0
+        self.beginning & RESPONDER_CLOSED != 0
     }
 
     /// Longest packet of one side, bytes on the wire, rounded up to 16, at most 4080.
     #[inline(always)]
     pub fn longest(&self, side: Side) -> u32 {
-        (self.side(side).bytes >> LONGEST_SHIFT) as u32 * 16
+        let longest = self.longest.get(self.place(side)).copied().unwrap_or_default();
+        sixteenths(longest.into()).min(255) * 16
     }
 
     /// Sum of squared wire lengths of one side.
@@ -350,13 +345,26 @@ impl FlowRecord {
     /// From the first packet to the responder's first one, nanoseconds (8 bits of precision); `None` if not answered.
     pub fn response_ns(&self) -> Option<u64> {
         // A float of at most 1.8e19 that is not negative: the conversion saturates.
-        (self.response != 0).then(|| from_half(self.response) as u64)
+        (self.response_half() != 0).then(|| self.response() as u64)
     }
 
     /// [`FlowRecord::response_ns`] as a float, 0 if not answered.
     #[inline(always)]
     pub fn response(&self) -> f32 {
-        from_half(self.response)
+        from_half(self.response_half())
+    }
+
+    /// First packet to first answer: upper half of the `f32` in nanoseconds; 0 until answered.
+    #[inline(always)]
+    fn response_half(&self) -> u16 {
+        let [forward, reverse] = &self.sides;
+        ((forward.bytes >> RESPONSE_SHIFT) << 8 | reverse.bytes >> RESPONSE_SHIFT) as u16
+    }
+
+    fn set_response_half(&mut self, half: u16) {
+        let [forward, reverse] = &mut self.sides;
+        forward.bytes = forward.bytes << 8 >> 8 | u64::from(half >> 8) << RESPONSE_SHIFT;
+        reverse.bytes = reverse.bytes << 8 >> 8 | u64::from(half & 0xff) << RESPONSE_SHIFT;
     }
 
     /// Size of the first payload of each side (originator, responder) among the first eight, rounded up to 16 bytes; 0 if
@@ -387,8 +395,8 @@ impl FlowRecord {
 
     /// Latest score of the model, 0..=1 in steps of 1/65535; 0 if never scored.
     pub fn score(&self) -> f32 {
-        let [originator, responder] = &self.sides;
-        let steps = originator.payload >> 56 << 8 | responder.payload >> 56;
+        let [forward, reverse] = &self.sides;
+        let steps = forward.payload >> 56 << 8 | reverse.payload >> 56;
         steps as f32 / 65535.0
     }
 
@@ -396,26 +404,33 @@ impl FlowRecord {
     pub fn set_score(&mut self, score: f32) {
         // Rounded, within 0..=65535; NaN becomes 0.
         let steps = (score.clamp(0.0, 1.0) * 65535.0).round() as u64;
-        let [originator, responder] = &mut self.sides;
-        originator.payload = originator.payload << 8 >> 8 | steps >> 8 << 56;
-        responder.payload = responder.payload << 8 >> 8 | (steps & 0xff) << 56;
+        let [forward, reverse] = &mut self.sides;
+        forward.payload = forward.payload << 8 >> 8 | steps >> 8 << 56;
+        reverse.payload = reverse.payload << 8 >> 8 | (steps & 0xff) << 56;
+    }
+
+    /// Which of two things kept by direction is the one of `side`.
+    #[inline(always)]
+    fn place(&self, side: Side) -> usize {
+        usize::from(self.beginning >> 7 ^ side as u8) & 1
     }
 
     #[inline(always)]
     fn side(&self, side: Side) -> &SideCounts {
-        let [originator, responder] = &self.sides;
-        match side {
-            Side::Originator => originator,
-            Side::Responder => responder,
-        }
+        let [forward, reverse] = &self.sides;
+        if self.place(side) == 0 { forward } else { reverse }
     }
 
     #[inline(always)]
     fn side_mut(&mut self, side: Side) -> &mut SideCounts {
-        let [originator, responder] = &mut self.sides;
-        match side {
-            Side::Originator => originator,
-            Side::Responder => responder,
-        }
+        let place = self.place(side);
+        let [forward, reverse] = &mut self.sides;
+        if place == 0 { forward } else { reverse }
+    }
+
+    /// Whose packet it is.
+    #[inline(always)]
+    fn side_of(&self, direction: Direction) -> Side {
+        if direction == self.originator() { Side::Originator } else { Side::Responder }
     }
 }

@@ -1,12 +1,13 @@
 //! One packet into the record of its flow.
 
 use super::{
-    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, LONGEST_SHIFT, RESPONDER_CLOSED, SYNS, Side, SideCounts, Signals,
-    TcpState, sixteenths, size_code, to_half, unsettled, until_event, window_code,
+    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, RESPONDER_CLOSED, REVERSE, SYNS, Side, SideCounts, Signals,
+    TcpState, size_code, to_half, unsettled, until_event, window_code,
 };
-use crate::dataplane::decode::{Packet, tcp_flags};
+use crate::dataplane::decode::{Direction, Packet, tcp_flags};
 use crate::dataplane::flow::tcp;
 use crate::units::Timestamp;
+use std::hint::cold_path;
 
 /// Packets after which the first payload sizes are no longer collected, full or not.
 const EARLY_PACKETS: u32 = 32;
@@ -51,7 +52,7 @@ impl FlowRecord {
         if self.unsettled & unsettled::FRESH != 0 {
             return self.observe_first(packet);
         }
-        let originator = packet.direction == self.originator;
+        let originator = packet.direction == self.originator();
         let waits = self.unsettled & unsettled::STATE != 0 && (self.is_tcp() || !originator);
         if packet.tcp.flags() & Self::CONTROL != 0 || waits {
             return self.observe_thoroughly(packet, gap);
@@ -72,13 +73,15 @@ impl FlowRecord {
             self.gap_max = to_half(gap);
         }
         // By index and not by comparison: which way a packet goes is a coin toss for the branch predictor.
-        let side = usize::from((packet.direction as u8 ^ self.originator as u8) & 1);
-        let Some(side) = self.sides.get_mut(side) else { return Signals::default() };
+        let place = usize::from(packet.direction as u8 & 1);
         let length = packet.wire_bytes;
-        side.length_squares = square_sum(length as f32, side.length_squares);
-        if sixteenths(length) > (side.bytes >> LONGEST_SHIFT) as u32 {
-            side.raise_longest(length);
+        let Some(longest) = self.longest.get_mut(place) else { return Signals::default() };
+        if length > u32::from(*longest) {
+            cold_path();
+            *longest = u16::try_from(length).unwrap_or(u16::MAX);
         }
+        let Some(side) = self.sides.get_mut(place) else { return Signals::default() };
+        side.length_squares = square_sum(length as f32, side.length_squares);
         side.bytes = side.bytes.wrapping_add(u64::from(length)) | u64::from(packet.tcp.flags()) << FLAGS_SHIFT;
         side.payload = side.payload.wrapping_add(u64::from(packet.payload_bytes));
         side.packets = side.packets.wrapping_add(1);
@@ -92,8 +95,8 @@ impl FlowRecord {
     /// Milestones and reports; holds the packet counts below their limit. Reached by one packet in twenty.
     #[inline(never)]
     fn events(&mut self) -> Signals {
-        let [originator, responder] = &self.sides;
-        let total = originator.packets.wrapping_add(responder.packets);
+        let [forward, reverse] = &self.sides;
+        let total = forward.packets.wrapping_add(reverse.packets);
         self.until_event = until_event(total);
         let mut signals = Signals::default();
         if total.is_power_of_two() && total.trailing_zeros().is_multiple_of(2) {
@@ -118,16 +121,21 @@ impl FlowRecord {
         let is_tcp = self.is_tcp();
         let flags = packet.tcp.flags();
         let answer = is_tcp && flags & SYN_ACK == SYN_ACK;
-        let (side, index) = if answer { (Side::Responder, 1) } else { (Side::Originator, 0) };
-        self.originator = if answer { packet.direction.flip() } else { packet.direction };
+        let (side, originator) = match answer {
+            true => (Side::Responder, packet.direction.flip()),
+            false => (Side::Originator, packet.direction),
+        };
+        self.beginning = if originator == Direction::Reverse { REVERSE } else { 0 };
         self.unsettled &= !unsettled::FRESH;
         let length = packet.wire_bytes;
         let window = if is_tcp { window_code(packet.tcp.window()) } else { 0 };
-        let Some(counts) = self.sides.get_mut(index) else { return Signals::NEW };
+        let place = usize::from(packet.direction as u8 & 1);
+        let (Some(longest), Some(counts)) = (self.longest.get_mut(place), self.sides.get_mut(place)) else {
+            return Signals::NEW;
+        };
+        *longest = u16::try_from(length).unwrap_or(u16::MAX);
         *counts = SideCounts {
-            bytes: u64::from(length)
-                | u64::from(sixteenths(length).min(255)) << LONGEST_SHIFT
-                | u64::from(flags) << FLAGS_SHIFT,
+            bytes: u64::from(length) | u64::from(flags) << FLAGS_SHIFT,
             payload: u64::from(packet.payload_bytes) | u64::from(window) << COUNT_BITS,
             packets: 1,
             length_squares: square_sum(length as f32, 0.0),
@@ -143,7 +151,7 @@ impl FlowRecord {
     #[inline(never)]
     fn observe_thoroughly(&mut self, packet: &Packet, gap: u64) -> Signals {
         let signals = self.count(packet, gap);
-        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+        let side = self.side_of(packet.direction);
         if self.packets(side) == 1 {
             self.answer_first(packet);
         }
@@ -153,13 +161,13 @@ impl FlowRecord {
 
     /// The first packet of the side that did not begin.
     fn answer_first(&mut self, packet: &Packet) {
-        let side = if packet.direction == self.originator { Side::Originator } else { Side::Responder };
+        let side = self.side_of(packet.direction);
         if self.is_tcp() {
             self.side_mut(side).payload |= u64::from(window_code(packet.tcp.window())) << COUNT_BITS;
         }
         if side == Side::Responder {
             // Without the sign that a time of more than 292 years gets by the signed conversion.
-            self.response = (to_half(self.duration_ns() as i64 as f32) & 0x7fff).max(1);
+            self.set_response_half((to_half(self.duration_ns() as i64 as f32) & 0x7fff).max(1));
         }
     }
 
@@ -178,7 +186,7 @@ impl FlowRecord {
         };
         let mut signals = signals.with(step.signals);
         if step.signals.has(Signals::SYN) {
-            self.syn_count += u8::from(self.syn_count & SYNS < SYNS);
+            self.beginning += u8::from(self.beginning & SYNS < SYNS);
         }
         if step.state != before {
             self.state = step.state;
@@ -194,7 +202,7 @@ impl FlowRecord {
     #[cold]
     fn note_closing(&mut self, side: Side) {
         if side == Side::Responder && self.tcp_flags(Side::Originator) & CLOSES == 0 {
-            self.syn_count |= RESPONDER_CLOSED;
+            self.beginning |= RESPONDER_CLOSED;
         }
     }
 
