@@ -152,7 +152,7 @@ pub(super) struct Event {
 
 /// What an SSH server said after the key exchange (which the first eight packets with payload hold); of that, what falls on
 /// each guess where several can be told. Beyond every edge if the session cannot have been a refusal.
-fn ssh_answer(facts: &Facts) -> u64 {
+fn ssh_answer(facts: &Facts<'_>) -> u64 {
     let answer = facts.later_answer();
     if facts.total_payload() > SSH_TOTAL {
         return u64::MAX;
@@ -161,10 +161,10 @@ fn ssh_answer(facts: &Facts) -> u64 {
         return answer;
     }
     // Gaps as long as the longest that it would take to make up the sum of squares: all others count little.
-    let pauses = facts.gap_squares / (facts.gap_max * facts.gap_max);
-    if facts.gap_max >= SSH_PAUSE && pauses > 1.0 {
+    let pauses = facts.gap_squares() / (facts.gap_max() * facts.gap_max());
+    if facts.gap_max() >= SSH_PAUSE && pauses > 1.0 {
         (answer as f32 / pauses) as u64
-    } else if facts.responder_closed {
+    } else if facts.responder_closed() {
         answer / SSH_TRIES
     } else {
         answer
@@ -173,20 +173,20 @@ fn ssh_answer(facts: &Facts) -> u64 {
 
 impl Event {
     #[inline]
-    pub fn of(facts: &Facts, time: Timestamp) -> Option<(Entity, Event)> {
+    pub fn of(facts: &Facts<'_>, time: Timestamp) -> Option<(Entity, Event)> {
         let whole = facts.protocol == protocol::TCP
             && facts.begins_with_syn()
-            && facts.flags[1] & tcp_flags::SYN != 0
-            && facts.payload[0] > 0
-            && facts.payload[1] > 0;
+            && facts.flags()[1] & tcp_flags::SYN != 0
+            && facts.payload()[0] > 0
+            && facts.payload()[1] > 0;
         if !whole {
             return None;
         }
         let port = facts.destination.port;
-        let duration_ms = time.since(facts.first_seen) / MILLISECOND;
+        let duration_ms = time.since(facts.first_seen()) / MILLISECOND;
         let (size, answer) = match Service::of(port) {
             Service::Ssh => (ssh_answer(facts), ssh_answer(facts)),
-            _ => (facts.total_payload(), facts.payload[1]),
+            _ => (facts.total_payload(), facts.payload()[1]),
         };
         let cell = match EDGES.iter().position(|edge| size <= *edge) {
             Some(class) if duration_ms <= SHORT_MS => class,
@@ -201,16 +201,16 @@ impl Event {
 
     /// Adds the session to the counts.
     #[inline]
-    pub fn count(self, facts: &Facts, key: &HashKey, counts: &mut Counts) {
+    pub fn count(self, facts: &Facts<'_>, key: &HashKey, counts: &mut Counts) {
         counts.add(self.cell, 1);
         if self.cell == cell::LARGER {
             return;
         }
         // Below some kilobytes, so it fits.
-        counts.add(cell::REQUEST_BYTES, facts.payload[0] as u32);
+        counts.add(cell::REQUEST_BYTES, facts.payload()[0] as u32);
         counts.add(cell::ANSWER_BYTES, self.answer);
         counts.add(cell::DURATION_MS, self.duration_ms);
-        counts.mark(bitmap::REQUESTS, key.number(facts.payload[0]));
+        counts.mark(bitmap::REQUESTS, key.number(facts.payload()[0]));
         counts.mark(bitmap::ANSWERS, key.number(u64::from(self.answer)));
         counts.peer = counts.peer.max(Peer {
             rank: 0,

@@ -1,7 +1,7 @@
-//! What the detectors look at in a flow, read from its record once per signal.
+//! What the detectors look at in a flow.
 
 use crate::dataplane::decode::{Endpoint, tcp_flags};
-use crate::dataplane::flow::{FlowRecord, Side, TcpState, first_sizes};
+use crate::dataplane::flow::{FlowRecord, Side, TcpState};
 use crate::units::Timestamp;
 
 /// IP protocol numbers (IANA).
@@ -14,84 +14,111 @@ pub(super) mod protocol {
 
 const SIDES: [Side; 2] = [Side::Originator, Side::Responder];
 
-/// A flow as the detectors see it. Pairs are `[originator, responder]`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
+/// A flow as the detectors see it: who, and what is read from its record when it is asked for, for most signals are about
+/// little of it. Pairs are `[originator, responder]`.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    record: &'a FlowRecord,
     pub source: Endpoint,
     pub destination: Endpoint,
     pub protocol: u8,
-    pub state: TcpState,
-    pub packets: [u32; 2],
-    pub payload: [u64; 2],
-    pub flags: [u8; 2],
-    pub syns: u8,
-    pub first_seen: Timestamp,
-    /// Sizes of the first packets with payload, as [`FlowRecord::first_sizes_word`] packs them.
-    pub first_sizes: u64,
-    /// Did the responder close first?
-    pub responder_closed: bool,
-    /// Longest gap between two packets, nanoseconds, and the sum of the squared gaps.
-    pub gap_max: f32,
-    pub gap_squares: f32,
 }
 
-impl Facts {
-    #[inline]
-    pub fn of(record: &FlowRecord) -> Facts {
+impl Facts<'_> {
+    #[inline(always)]
+    pub fn of(record: &FlowRecord) -> Facts<'_> {
         let (source, destination) = record.key.endpoints(record.originator());
-        Facts {
-            source,
-            destination,
-            protocol: record.key.protocol(),
-            state: record.state(),
-            packets: SIDES.map(|side| record.packets(side)),
-            payload: SIDES.map(|side| record.payload_bytes(side)),
-            flags: SIDES.map(|side| record.tcp_flags(side)),
-            syns: record.syn_count(),
-            first_seen: record.first_seen(),
-            first_sizes: record.first_sizes_word(),
-            responder_closed: record.responder_closed_first(),
-            gap_max: record.gap_max_ns(),
-            gap_squares: record.gap_squares(),
-        }
+        Facts { record, source, destination, protocol: record.key.protocol() }
+    }
+
+    #[inline(always)]
+    pub fn state(&self) -> TcpState {
+        self.record.state()
+    }
+
+    /// Packets of each side.
+    #[inline(always)]
+    pub fn packets(&self) -> [u32; 2] {
+        SIDES.map(|side| self.record.packets(side))
+    }
+
+    /// Payload of each side, bytes.
+    #[inline(always)]
+    pub fn payload(&self) -> [u64; 2] {
+        SIDES.map(|side| self.record.payload_bytes(side))
+    }
+
+    /// TCP flags of each side, or-ed.
+    #[inline(always)]
+    pub fn flags(&self) -> [u8; 2] {
+        SIDES.map(|side| self.record.tcp_flags(side))
+    }
+
+    /// SYNs without ACK.
+    #[inline(always)]
+    pub fn syns(&self) -> u8 {
+        self.record.syn_count()
+    }
+
+    #[inline(always)]
+    pub fn first_seen(&self) -> Timestamp {
+        self.record.first_seen()
+    }
+
+    /// Did the responder close first?
+    #[inline(always)]
+    pub fn responder_closed(&self) -> bool {
+        self.record.responder_closed_first()
+    }
+
+    /// Longest gap between two packets, nanoseconds.
+    #[inline(always)]
+    pub fn gap_max(&self) -> f32 {
+        self.record.gap_max_ns()
+    }
+
+    /// Sum of the squared gaps.
+    #[inline(always)]
+    pub fn gap_squares(&self) -> f32 {
+        self.record.gap_squares()
     }
 
     /// Packets both ways.
-    #[inline]
+    #[inline(always)]
     pub fn total_packets(&self) -> u64 {
-        self.packets.iter().map(|count| u64::from(*count)).sum()
+        self.packets().iter().map(|count| u64::from(*count)).sum()
     }
 
     /// Payload both ways.
-    #[inline]
+    #[inline(always)]
     pub fn total_payload(&self) -> u64 {
-        self.payload.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+        self.payload().iter().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
     /// What the responder said after the first eight packets with payload, bytes; too little by up to 15 for each of its
     /// packets among them, whose sizes are kept in steps of 16.
-    #[inline]
+    #[inline(always)]
     pub fn later_answer(&self) -> u64 {
         let first: u32 =
-            first_sizes(self.first_sizes).filter(|(side, _)| *side == Side::Responder).map(|(_, size)| size).sum();
-        self.payload[1].saturating_sub(u64::from(first))
+            self.record.first_sizes().filter(|(side, _)| *side == Side::Responder).map(|(_, size)| size).sum();
+        self.payload()[1].saturating_sub(u64::from(first))
     }
 
     /// Did the responder send anything?
-    #[inline]
+    #[inline(always)]
     pub fn is_answered(&self) -> bool {
-        self.packets[1] > 0
+        self.packets()[1] > 0
     }
 
     /// Was the TCP handshake begun in view?
-    #[inline]
+    #[inline(always)]
     pub fn begins_with_syn(&self) -> bool {
-        self.flags[0] & tcp_flags::SYN != 0
+        self.flags()[0] & tcp_flags::SYN != 0
     }
 
     /// Is the responder someone who could answer? Multicast, limited broadcast and the unspecified address cannot, so that
     /// silence from them says nothing (RFC 5771, RFC 919, RFC 4291).
-    #[inline]
+    #[inline(always)]
     pub fn is_to_one_host(&self) -> bool {
         let address = self.destination.address;
         if address >> 32 == 0xffff {
@@ -104,7 +131,7 @@ impl Facts {
 
     /// Looks like an answer whose question was not seen (flow expired, capture began in between): from a service port to
     /// an ephemeral one. IANA begins these at 49152, Linux at 32768, old systems at 1024.
-    #[inline]
+    #[inline(always)]
     pub fn is_answer_like(&self) -> bool {
         let (from, to) = (self.source.port, self.destination.port);
         (from < 1024 && to >= 1024) || (from < 32_768 && to >= 32_768)
@@ -113,7 +140,7 @@ impl Facts {
     /// An ICMP message that asks (echo, timestamp, ...): others carry type and code in place of the identifier
     /// (see [`crate::dataplane::decode::Endpoint`]). An identifier that reads like type and code is mistaken for them,
     /// which happens to one in four hundred.
-    #[inline]
+    #[inline(always)]
     pub fn is_icmp_request(&self) -> bool {
         let (kind, code) = (self.destination.port >> 8, self.destination.port & 0xff);
         match self.protocol {
@@ -125,46 +152,39 @@ impl Facts {
 }
 
 #[cfg(test)]
-pub(super) mod fixture {
+mod tests {
     use super::*;
+    use crate::dataplane::decode::FlowKey;
 
     /// 10.0.x.y as an address of an [`Endpoint`].
-    pub fn host(number: u32) -> u128 {
+    fn host(number: u32) -> u128 {
         0xffff_0a00_0000 + u128::from(number)
     }
 
-    /// One unanswered packet.
-    pub fn flow(source: (u128, u16), destination: (u128, u16), protocol: u8) -> Facts {
-        Facts {
-            source: Endpoint { address: source.0, port: source.1 },
-            destination: Endpoint { address: destination.0, port: destination.1 },
-            protocol,
-            state: TcpState::New,
-            packets: [1, 0],
-            payload: [0, 0],
-            flags: [if protocol == super::protocol::TCP { tcp_flags::SYN } else { 0 }, 0],
-            syns: u8::from(protocol == super::protocol::TCP),
-            first_seen: Timestamp(0),
-            first_sizes: 0,
-            responder_closed: false,
-            gap_max: 0.0,
-            gap_squares: 0.0,
-        }
+    /// What is asked of a flow's ends alone.
+    fn of<T>(source: (u128, u16), destination: (u128, u16), protocol: u8, ask: impl Fn(&Facts<'_>) -> T) -> T {
+        let (key, way) = FlowKey::v6(source.0, source.1, destination.0, destination.1, protocol, 0);
+        let record = FlowRecord::new(key, Timestamp(0));
+        let (source, destination) = key.endpoints(way);
+        ask(&Facts { record: &record, source, destination, protocol })
     }
 
     #[test]
     fn answers_and_group_addresses_are_told_from_contacts() {
-        let to = |address| flow((host(1), 40_000), (address, 53), 17);
-        assert!(to(host(2)).is_to_one_host());
+        let to_one = |address| of((host(1), 40_000), (address, 53), 17, |facts| facts.is_to_one_host());
+        assert!(to_one(host(2)));
         for group in [0xffff_e000_00fb, 0xffff_ffff_ffff, 0xffff_0000_0000, 0xff02 << 112 | 0xfb] {
-            assert!(!to(group).is_to_one_host(), "{group:x}");
+            assert!(!to_one(group), "{group:x}");
         }
-        assert!(flow((host(1), 53), (host(2), 40_000), 17).is_answer_like());
-        assert!(flow((host(1), 8080), (host(2), 50_000), 6).is_answer_like());
-        assert!(!flow((host(1), 40_000), (host(2), 53), 17).is_answer_like());
-        assert!(!flow((host(1), 36_541), (host(2), 49_211), 17).is_answer_like());
-        assert!(flow((host(1), 0x8805), (host(2), 0x8805), 1).is_icmp_request());
-        assert!(!flow((host(1), 0x0303), (host(2), 0x0303), 1).is_icmp_request());
-        assert!(!flow((host(1), 0x8600), (host(2), 0x8600), 58).is_icmp_request());
+        let answer_like =
+            |from, to, protocol| of((host(1), from), (host(2), to), protocol, |facts| facts.is_answer_like());
+        assert!(answer_like(53, 40_000, 17));
+        assert!(answer_like(8080, 50_000, 6));
+        assert!(!answer_like(40_000, 53, 17));
+        assert!(!answer_like(36_541, 49_211, 17));
+        let request = |port, protocol| of((host(1), port), (host(2), port), protocol, |facts| facts.is_icmp_request());
+        assert!(request(0x8805, 1));
+        assert!(!request(0x0303, 1));
+        assert!(!request(0x8600, 58));
     }
 }

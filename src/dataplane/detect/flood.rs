@@ -54,8 +54,8 @@ pub(super) struct Event {
 }
 
 impl Event {
-    #[inline]
-    pub fn of(facts: &Facts, signals: Signals) -> Option<(Entity, Event)> {
+    #[inline(always)]
+    pub fn of(facts: &Facts<'_>, signals: Signals) -> Option<(Entity, Event)> {
         let event = |cell, count| Some(Event { cell, count });
         let event = match facts.protocol {
             protocol::TCP => {
@@ -69,7 +69,7 @@ impl Event {
                     && facts.total_packets() == 4
                     && facts.begins_with_syn()
                     && facts.is_answered()
-                    && facts.state >= TcpState::Established
+                    && facts.state() >= TcpState::Established
                 {
                     event(cell::COMPLETED, 1)
                 } else {
@@ -106,8 +106,8 @@ impl Event {
     }
 
     /// Adds the event to the target's counts.
-    #[inline]
-    pub fn count(self, facts: &Facts, key: &HashKey, counts: &mut Counts) {
+    #[inline(always)]
+    pub fn count(self, facts: &Facts<'_>, key: &HashKey, counts: &mut Counts) {
         counts.add(self.cell, self.count);
         if matches!(self.cell, cell::SYN_ACK | cell::COMPLETED | cell::UDP_ANSWERED | cell::STRAY_TCP_ANSWERED) {
             return;
@@ -126,7 +126,7 @@ impl Event {
         // sends gives it no further ticket.
         let lot = (source ^ u64::from(facts.source.port)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let rank = (lot as u32 & !7) | group as u32;
-        counts.peer = counts.peer.max(Peer { rank, address: facts.source.address, port, protocol: facts.protocol });
+        counts.offer(Peer { rank, address: facts.source.address, port, protocol: facts.protocol });
     }
 }
 

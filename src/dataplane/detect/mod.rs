@@ -152,6 +152,14 @@ impl Counts {
         }
     }
 
+    /// Keeps the larger peer. (By a branch: what is not kept is never put together in memory.)
+    #[inline(always)]
+    pub fn offer(&mut self, peer: Peer) {
+        if peer > self.peer {
+            self.peer = peer;
+        }
+    }
+
     /// A bitmap.
     #[inline]
     pub fn bitmap(&self, bitmap: usize) -> Bitmap {

@@ -41,7 +41,7 @@ impl Observer {
     }
 
     /// A packet of time `now` raised signals on a flow. Entries that must leave early (table full) go to `out`.
-    #[inline]
+    #[inline(always)]
     pub fn on_signals(
         &mut self,
         record: &FlowRecord,
@@ -53,7 +53,7 @@ impl Observer {
     }
 
     /// A flow ended (by FIN, RST, time-out or eviction).
-    #[inline]
+    #[inline(always)]
     pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(&WindowEntry)) {
         self.ended(&Facts::of(ended.record), ended.reason, ended.at, out);
     }
@@ -77,9 +77,10 @@ impl Observer {
         self.table.flush(watermark, budget, out)
     }
 
+    #[inline(always)]
     pub(super) fn signalled(
         &mut self,
-        facts: &Facts,
+        facts: &Facts<'_>,
         signals: Signals,
         now: Timestamp,
         out: &mut dyn FnMut(&WindowEntry),
@@ -94,30 +95,55 @@ impl Observer {
         }
         // A TCP flow that closes is judged now; others when they end.
         if signals.has(Signals::CLOSED) && facts.protocol == protocol::TCP {
-            if let Some(event) = scan::Event::at_close(facts, signals) {
-                self.contact(facts, event, now, out);
-            }
-            self.session(facts, now, out);
+            self.closed(facts, signals, now, out);
         }
     }
 
-    pub(super) fn ended(&mut self, facts: &Facts, reason: EndReason, at: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+    /// A TCP flow closed.
+    #[inline(never)]
+    fn closed(&mut self, facts: &Facts<'_>, signals: Signals, now: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+        if let Some(event) = scan::Event::at_close(facts, signals) {
+            self.contact(facts, event, now, out);
+        }
+        self.session(facts, now, out);
+    }
+
+    #[inline(always)]
+    pub(super) fn ended(
+        &mut self,
+        facts: &Facts<'_>,
+        reason: EndReason,
+        at: Timestamp,
+        out: &mut dyn FnMut(&WindowEntry),
+    ) {
         // Closed or refused: judged when that happened.
-        if facts.state == TcpState::Closed {
+        if facts.state() == TcpState::Closed {
             return;
         }
         if let Some(event) = scan::Event::at_end(facts, reason) {
-            self.contact(facts, event, at, out);
+            self.count_contact(facts, event, at, out);
         }
     }
 
-    fn contact(&mut self, facts: &Facts, event: scan::Event, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+    #[inline(never)]
+    fn contact(&mut self, facts: &Facts<'_>, event: scan::Event, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+        self.count_contact(facts, event, time, out);
+    }
+
+    #[inline(always)]
+    fn count_contact(
+        &mut self,
+        facts: &Facts<'_>,
+        event: scan::Event,
+        time: Timestamp,
+        out: &mut dyn FnMut(&WindowEntry),
+    ) {
         if let Some(counts) = self.table.counts(super::Entity::Source(facts.source.address), time, out) {
             event.count(facts, &self.key, counts);
         }
     }
 
-    fn session(&mut self, facts: &Facts, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+    fn session(&mut self, facts: &Facts<'_>, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
         if let Some((entity, event)) = brute_force::Event::of(facts, time)
             && let Some(counts) = self.table.counts(entity, time, out)
         {

@@ -78,8 +78,8 @@ pub(super) enum Event {
 
 impl Event {
     /// Outcomes known with a packet, apart from the end of a TCP connection.
-    #[inline]
-    pub fn at_signals(facts: &Facts, signals: Signals) -> Option<Event> {
+    #[inline(always)]
+    pub fn at_signals(facts: &Facts<'_>, signals: Signals) -> Option<Event> {
         if !signals.has(Signals::REFUSED.with(Signals::ANSWERED).with(Signals::MILESTONE)) {
             return None;
         }
@@ -89,7 +89,7 @@ impl Event {
             let contact = if tcp { facts.begins_with_syn() } else { !facts.is_answered() && !facts.is_answer_like() };
             contact.then_some(Event::Refused)
         } else if tcp {
-            let talks = facts.state >= TcpState::Established && facts.is_answered() && facts.total_payload() > 0;
+            let talks = facts.state() >= TcpState::Established && facts.is_answered() && facts.total_payload() > 0;
             (talks && signals.has(Signals::MILESTONE)).then_some(Event::Success)
         } else if facts.protocol == protocol::ICMP || facts.protocol == protocol::ICMPV6 {
             (signals.has(Signals::ANSWERED) && facts.is_icmp_request()).then_some(Event::EchoAnswered)
@@ -101,12 +101,12 @@ impl Event {
 
     /// A TCP flow closed with this packet.
     #[inline]
-    pub fn at_close(facts: &Facts, signals: Signals) -> Option<Event> {
+    pub fn at_close(facts: &Facts<'_>, signals: Signals) -> Option<Event> {
         if !facts.is_to_one_host() || (signals.has(Signals::REFUSED) && facts.begins_with_syn()) {
             None
         } else if !facts.begins_with_syn() {
             Event::probe(facts)
-        } else if facts.flags[1] & tcp_flags::SYN == 0 {
+        } else if facts.flags()[1] & tcp_flags::SYN == 0 {
             None
         } else if facts.total_payload() > 0 {
             Some(Event::Success)
@@ -116,16 +116,16 @@ impl Event {
     }
 
     /// A flow left the table, and was not closed before.
-    #[inline]
-    pub fn at_end(facts: &Facts, reason: EndReason) -> Option<Event> {
+    #[inline(always)]
+    pub fn at_end(facts: &Facts<'_>, reason: EndReason) -> Option<Event> {
         if !facts.is_to_one_host() || reason == EndReason::EvictedEstablished {
             return None;
         }
         match facts.protocol {
             protocol::TCP if !facts.begins_with_syn() => Event::probe(facts),
-            protocol::TCP => match facts.state {
+            protocol::TCP => match facts.state() {
                 // An ACK of its own says that the originator was answered, out of our sight.
-                TcpState::New if facts.flags[0] & tcp_flags::ACK == 0 => Some(Event::Unanswered),
+                TcpState::New if facts.flags()[0] & tcp_flags::ACK == 0 => Some(Event::Unanswered),
                 // While the source ends, a handshake may just be under way.
                 TcpState::Answered if reason != EndReason::Shutdown && facts.total_payload() == 0 => {
                     Some(Event::HalfOpen)
@@ -140,14 +140,14 @@ impl Event {
     }
 
     /// TCP without a SYN that met silence or an RST. FIN|ACK alone is what any late close looks like and is left out.
-    fn probe(facts: &Facts) -> Option<Event> {
-        let [sent, answered] = facts.flags;
-        let rejected = facts.packets[1] == 0 || answered & !tcp_flags::ACK == tcp_flags::RST;
-        if facts.packets[0] > 3 || facts.total_payload() > 0 || sent & tcp_flags::RST != 0 || !rejected {
+    fn probe(facts: &Facts<'_>) -> Option<Event> {
+        let [sent, answered] = facts.flags();
+        let rejected = facts.packets()[1] == 0 || answered & !tcp_flags::ACK == tcp_flags::RST;
+        if facts.packets()[0] > 3 || facts.total_payload() > 0 || sent & tcp_flags::RST != 0 || !rejected {
             None
         } else if sent & tcp_flags::ACK == 0 {
             Some(Event::Stealth)
-        } else if sent == tcp_flags::ACK && facts.packets[0] <= 2 && !facts.is_answer_like() {
+        } else if sent == tcp_flags::ACK && facts.packets()[0] <= 2 && !facts.is_answer_like() {
             Some(Event::AckProbe)
         } else {
             None
@@ -155,8 +155,8 @@ impl Event {
     }
 
     /// Adds the event to the source's counts.
-    #[inline]
-    pub fn count(self, facts: &Facts, key: &HashKey, counts: &mut Counts) {
+    #[inline(always)]
+    pub fn count(self, facts: &Facts<'_>, key: &HashKey, counts: &mut Counts) {
         let Endpoint { address, port } = facts.destination;
         let port = match facts.protocol {
             // The identifier of an echo says nothing about the target.
@@ -183,7 +183,7 @@ impl Event {
                 (Event::EchoAnswered, _) => cell::ECHO_ANSWERED,
                 (_, protocol::TCP) => cell::UNANSWERED_TCP,
                 (_, protocol::ICMP | protocol::ICMPV6) => cell::UNANSWERED_ICMP,
-                _ if udp && facts.payload[0] == 0 => cell::UNANSWERED_UDP_EMPTY,
+                _ if udp && facts.payload()[0] == 0 => cell::UNANSWERED_UDP_EMPTY,
                 _ if udp => cell::UNANSWERED_UDP,
                 _ => cell::UNANSWERED_OTHER,
             },
@@ -198,15 +198,15 @@ impl Event {
         }
         counts.mark(bitmap::PORTS, key.number(service));
         counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
-        counts.peer = counts.peer.max(Peer { rank: 0, address, port, protocol: facts.protocol });
+        counts.offer(Peer { rank: 0, address, port, protocol: facts.protocol });
     }
 }
 
 /// Did the originator go on asking one that was silent?
-fn is_patient(facts: &Facts) -> bool {
-    let [sent, _] = facts.packets;
+fn is_patient(facts: &Facts<'_>) -> bool {
+    let [sent, _] = facts.packets();
     let is_echo = matches!(facts.protocol, protocol::ICMP | protocol::ICMPV6);
-    facts.syns >= PATIENT_SYNS || (is_echo && sent >= PATIENT_ECHOES)
+    facts.syns() >= PATIENT_SYNS || (is_echo && sent >= PATIENT_ECHOES)
 }
 
 /// Thresholds of the scan detector.

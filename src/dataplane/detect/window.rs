@@ -52,7 +52,7 @@ impl WindowTable {
     }
 
     /// Counts of `entity` in the window that `time` lies in; `None` cannot happen but costs nothing to allow.
-    #[inline]
+    #[inline(always)]
     pub fn counts(
         &mut self,
         entity: Entity,
@@ -63,37 +63,46 @@ impl WindowTable {
         let hash = self.key.entity(&entity, start.0);
         let set = (hash & self.mask) as usize;
         let tag = (hash >> 32) as u32 | 1;
-        let (tags, entries) = (self.tags.get_mut(set)?, self.entries.get_mut(set)?);
+        let (tags, entries) = (self.tags.get(set)?, self.entries.get(set)?);
+        // Nearly always the first one.
         let mut matches = tags::matches_u32(tags, tag);
-        let mut hit = None;
-        while matches != 0 {
+        let way = loop {
+            if matches == 0 {
+                break self.open((set, tag), start, &entity, out)?;
+            }
             let way = matches.trailing_zeros() as usize;
             if entries.get(way).is_some_and(|entry| entry.start == start && entry.entity == entity) {
-                hit = Some(way);
-                break;
+                break way;
             }
             matches &= matches - 1;
-        }
-        let way = match hit {
-            Some(way) => way,
-            None => {
-                self.earliest = self.earliest.min(start);
-                let way = match tags::matches_u32(tags, 0) {
-                    0 => make_room(entries, out),
-                    free => free.trailing_zeros() as usize,
-                };
-                *tags.get_mut(way)? = tag;
-                // In place, part by part: put together first, its 300 bytes would be copied.
-                let entry = entries.get_mut(way)?;
-                entry.start = start;
-                entry.entity = entity;
-                entry.counts = Counts::ZERO;
-                way
-            }
         };
-        let counts = &mut entries.get_mut(way)?.counts;
+        let counts = &mut self.entries.get_mut(set)?.get_mut(way)?.counts;
         counts.last = counts.last.max(time);
         Some(counts)
+    }
+
+    /// A new entry, all zero, and the way it got; what gives way to it goes to `out`.
+    #[inline(never)]
+    fn open(
+        &mut self,
+        (set, tag): (usize, u32),
+        start: Timestamp,
+        entity: &Entity,
+        out: &mut dyn FnMut(&WindowEntry),
+    ) -> Option<usize> {
+        self.earliest = self.earliest.min(start);
+        let (tags, entries) = (self.tags.get_mut(set)?, self.entries.get_mut(set)?);
+        let way = match tags::matches_u32(tags, 0) {
+            0 => make_room(entries, out),
+            free => free.trailing_zeros() as usize,
+        };
+        *tags.get_mut(way)? = tag;
+        // In place, part by part: put together first, its 300 bytes would be copied.
+        let entry = entries.get_mut(way)?;
+        entry.start = start;
+        entry.entity = *entity;
+        entry.counts = Counts::ZERO;
+        Some(way)
     }
 
     /// See [`super::Observer::flush`].

@@ -126,14 +126,6 @@ fn window_of(code: u8) -> u16 {
     if exponent == 0 { u16::from(code) } else { (8 | u16::from(code & 7)) << (exponent - 1).min(12) }
 }
 
-/// Unpacks [`FlowRecord::first_sizes_word`]: see [`FlowRecord::first_sizes`].
-pub fn first_sizes(word: u64) -> impl Iterator<Item = (Side, u32)> {
-    word.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
-        let side = if byte & 0x80 == 0 { Side::Originator } else { Side::Responder };
-        (side, u32::from(byte & 0x7f) * 16)
-    })
-}
-
 impl FlowRecord {
     /// Packets between two [`Signals::REPORT`].
     pub const REPORT_EVERY: u32 = 64;
@@ -384,13 +376,10 @@ impl FlowRecord {
     /// Sizes of the first packets with payload, oldest first, at most eight: who sent it, and the size rounded up to 16
     /// bytes (at most 2032).
     pub fn first_sizes(&self) -> impl Iterator<Item = (Side, u32)> {
-        first_sizes(self.first_sizes)
-    }
-
-    /// What [`first_sizes`] unpacks: to take along without the record.
-    #[inline(always)]
-    pub fn first_sizes_word(&self) -> u64 {
-        self.first_sizes
+        self.first_sizes.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
+            let side = if byte & 0x80 == 0 { Side::Originator } else { Side::Responder };
+            (side, u32::from(byte & 0x7f) * 16)
+        })
     }
 
     /// Latest score of the model, 0..=1 in steps of 1/65535; 0 if never scored.
