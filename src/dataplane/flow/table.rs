@@ -293,7 +293,7 @@ impl FlowTable {
     }
 
     /// All entries of both buckets, tags first: at most sixteen keys are compared.
-    #[inline(never)]
+    #[inline]
     fn locate_by_probing(&self, hash: u64, key: &FlowKey) -> Option<u32> {
         let home = self.home(hash);
         let first = self.buckets.get(home.first)?;
@@ -342,12 +342,20 @@ impl FlowTable {
         }
         let index = match found {
             Some(index) => index,
-            None => match self.insert(packet.hash, &packet.key, packet.time, ended) {
-                Insert::New(index) => index,
-                Insert::Full => return None,
-            },
+            None => return self.begin(packet, ended),
         };
         self.observe(packet, index.slot)
+    }
+
+    /// The first packet of a flow.
+    #[inline(always)]
+    fn begin(&mut self, packet: &Packet, ended: impl FnMut(Ended<'_>)) -> Option<(u32, Signals)> {
+        let Insert::New(index) = self.insert(packet.hash, &packet.key, packet.time, ended) else { return None };
+        let signals = self.records.get_mut(index.slot as usize)?.observe_first(packet);
+        if signals.has(Signals::MOVED) {
+            self.moved(index.slot);
+        }
+        Some((index.slot, signals.without(Signals::MOVED)))
     }
 
     /// Accounts a packet to a record and moves the flow on the wheel if need be.

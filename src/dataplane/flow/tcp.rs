@@ -10,6 +10,12 @@ pub(super) const PROTOCOL: u8 = 6;
 /// a flow to make his flood look like connections.
 const ONE_WAY_PACKETS: u32 = 3;
 
+/// Does this segment ask for a connection?
+#[inline(always)]
+pub(super) fn is_bare_syn(flags: u8) -> bool {
+    flags & (SYN | ACK | RST | FIN) == SYN
+}
+
 /// Next state and what to tell.
 pub(super) struct Step {
     pub(super) state: TcpState,
@@ -22,8 +28,7 @@ pub(super) struct Step {
 /// Sequence numbers are not checked: the table follows what hosts do, and a detector that judges forged segments has its
 /// own state.
 pub(super) fn step(state: TcpState, side: Side, flags: u8, from_originator: u32, both_fin: bool) -> Step {
-    let bare_syn = flags & (SYN | ACK | RST | FIN) == SYN;
-    let told = if bare_syn { Signals::SYN } else { Signals::default() };
+    let told = if is_bare_syn(flags) { Signals::SYN } else { Signals::default() };
     let to = |state, signals: Signals| Step { state, signals: signals.with(told) };
     let stay = to(state, Signals::default());
 

@@ -41,6 +41,8 @@ struct LaneState {
     occupied: [u64; LEVELS as usize],
     /// A bit for every level with any list in `occupied`.
     levels: u32,
+    /// Sentinel of the list that begins at `cursor` and was popped from last; [`NONE`] where that must be sought.
+    current: u32,
 }
 
 /// The wheel.
@@ -70,7 +72,7 @@ impl Wheel {
             };
         }
         let free = if capacity == 0 { NONE } else { 0 };
-        Wheel { links, capacity, lanes: [LaneState::default(); 2], free }
+        Wheel { links, capacity, lanes: [LaneState { current: NONE, ..LaneState::default() }; 2], free }
     }
 
     /// Memory taken, bytes.
@@ -143,25 +145,25 @@ impl Wheel {
     #[inline]
     pub(super) fn pop_before(&mut self, lane: Lane, limit: u64) -> Option<u32> {
         loop {
-            if self.lane_mut(lane).cursor >= limit {
+            let LaneState { cursor, current, .. } = *self.lane_mut(lane);
+            if cursor >= limit {
                 return None;
             }
-            let Some((level, list, begin)) = self.earliest(lane) else {
-                self.lane_mut(lane).cursor = limit;
+            // As long as the cursor stays no list can come to stand before this one, so that most slots are had at once.
+            if let Some(slot) = self.next_of(current) {
+                self.unlink(slot);
+                return Some(slot);
+            }
+            let Some((level, list, begin)) = self.earliest(lane).filter(|(_, _, begin)| *begin < limit) else {
+                let state = self.lane_mut(lane);
+                (state.cursor, state.current) = (limit, NONE);
                 return None;
             };
-            if begin >= limit {
-                self.lane_mut(lane).cursor = limit;
-                return None;
-            }
+            let current = self.sentinel(lane, level, list);
             let state = self.lane_mut(lane);
-            state.cursor = state.cursor.max(begin);
-            match self.first_of(lane, level, list) {
-                Some(slot) => {
-                    self.unlink(slot);
-                    return Some(slot);
-                }
-                None => self.clear(lane, level, list),
+            (state.cursor, state.current) = (state.cursor.max(begin), current);
+            if self.next_of(current).is_none() {
+                self.clear(lane, level, list);
             }
         }
     }

@@ -116,7 +116,7 @@ impl FlowRecord {
     }
 
     /// The first packet: everything is known to be empty, so that it is written and not added to.
-    fn observe_first(&mut self, packet: &Packet) -> Signals {
+    pub(in super::super) fn observe_first(&mut self, packet: &Packet) -> Signals {
         const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
         let is_tcp = self.is_tcp();
         let flags = packet.tcp.flags();
@@ -144,7 +144,15 @@ impl FlowRecord {
         if packet.payload_bytes != 0 {
             self.first_sizes = size_code(answer, packet.payload_bytes);
         }
-        if is_tcp { self.step(side, flags, Signals::NEW) } else { Signals::NEW }
+        if !is_tcp {
+            return Signals::NEW;
+        }
+        if tcp::is_bare_syn(flags) {
+            // Nearly every connection's, and what `step` would come to.
+            self.beginning += 1;
+            return Signals::NEW.with(Signals::SYN);
+        }
+        self.step(side, flags, Signals::NEW)
     }
 
     /// A later packet of a young or ending flow, or with SYN, FIN or RST.
