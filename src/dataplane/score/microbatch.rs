@@ -81,7 +81,7 @@ impl<T: Copy + Default> Microbatch<T> {
         &mut self,
         scorer: &mut dyn Scorer,
         call_max: usize,
-        mut each: impl FnMut(T, &FeatureRow, f32),
+        mut each: impl FnMut(&T, &FeatureRow, f32),
     ) -> Result<usize, ScoreError> {
         let count = self.waiting.min(call_max.clamp(1, BATCH_MAX)).min(BACKLOG_MAX - self.head);
         let end = self.head + count;
@@ -90,7 +90,7 @@ impl<T: Copy + Default> Microbatch<T> {
         let outcome = if count > 0 { scorer.score(rows, scores) } else { Ok(()) };
         if outcome.is_ok() {
             for (((tag, _), row), score) in tags.iter().zip(rows).zip(scores) {
-                each(*tag, row, *score);
+                each(tag, row, *score);
             }
         }
         self.waiting -= count;
@@ -146,7 +146,7 @@ mod tests {
             let mut seen = Vec::new();
             while !batch.is_empty() {
                 assert_eq!(batch.oldest(), Timestamp(100 + seen.len() as u64));
-                batch.flush(&mut scorer, call_max, |tag, _, score| seen.push((tag, score))).unwrap();
+                batch.flush(&mut scorer, call_max, |tag, _, score| seen.push((*tag, score))).unwrap();
             }
             assert_eq!(seen.len(), BACKLOG_MAX);
             assert!(seen.iter().enumerate().all(|(at, (tag, score))| at == *tag && *score == at as f32));
@@ -178,8 +178,8 @@ mod tests {
                 let expected = model.len().min(call_max).min(BACKLOG_MAX - batch.head);
                 let count = batch
                     .flush(&mut scorer, call_max, |tag, _, score| {
-                        assert_eq!(Some(tag), model.pop_front());
-                        assert!(score == tag as f32);
+                        assert_eq!(Some(*tag), model.pop_front());
+                        assert!(score == *tag as f32);
                     })
                     .unwrap();
                 assert_eq!(count, expected);
@@ -197,7 +197,7 @@ mod tests {
         let error = batch.flush(&mut scorer, 32, |_, _, _| panic!("not called")).unwrap_err();
         assert_eq!((error.rows, batch.len()), (32, 36));
         let mut first = None;
-        batch.flush(&mut scorer, 32, |tag, _, _| first = first.or(Some(tag))).unwrap();
+        batch.flush(&mut scorer, 32, |tag, _, _| first = first.or(Some(*tag))).unwrap();
         assert_eq!(first, Some(64));
     }
 

@@ -54,7 +54,7 @@ impl Core {
                     if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
                         record.set_score(score);
                     }
-                    Sinks::on_score(up, &tag, row, score, threshold);
+                    Sinks::on_score(up, tag, row, score, threshold);
                 });
             histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
             let service_ns = self.clock.now().since(begin);
