@@ -5,7 +5,7 @@
 //! comes from a process of its own, started as `run CASE PACKETS SCORING`:
 //!
 //! - time: the median of several runs (`BENCH_REPEATS`), each after its warm-up;
-//! - instructions: callgrind's count of the measured stretch alone, at two lengths, so that its ends cancel out. (Counted
+//! - instructions: callgrind's count at two lengths of one measured stretch, so that its beginning cancels out. (Counted
 //!   from the start of the process, loading the model would tell on it: the runtime measures its own cost there, and runs
 //!   of one program differed by 50 million instructions, 50 a packet.)
 //! - allocations: counted by an interposer below `malloc` (`benches/malloc_count.c`), again at two lengths, once with the
@@ -176,7 +176,7 @@ impl Bench {
         let median = &outcomes[outcomes.len() / 2];
         let count = |value: u64| value as f64 / median.packets as f64;
         let instructions = self.instructions(case, packets, &scoring)?;
-        // Of the gated cases only: each costs two runs under valgrind.
+        // Of the gated cases only: each costs a run under valgrind.
         let without = GATED.contains(&case).then(|| self.instructions(case, packets, "discard")).transpose()?;
         let allocations = self.allocations(case, packets, "discard")?;
         let with_model = self.allocations(case, packets, &scoring)?;
@@ -250,26 +250,21 @@ impl Bench {
         outcome(&output)
     }
 
-    /// Instructions a packet: the difference of two lengths.
+    /// Instructions a packet: what the second of two stretches, N and 2 N packets long in all, adds.
     fn instructions(&self, case: &str, packets: u64, scoring: &str) -> anyhow::Result<f64> {
-        let mut counts = Vec::new();
-        for packets in [packets, packets * 2] {
-            let file = self.out.join(format!("callgrind.{case}.{packets}"));
-            let valgrind = [
-                "valgrind".to_owned(),
-                "--tool=callgrind".to_owned(),
-                "--instr-atstart=no".to_owned(),
-                "--toggle-collect=*run::measured*".to_owned(),
-                format!("--callgrind-out-file={}", file.display()),
-            ];
-            let output = counted(&mut self.command(&valgrind, case, packets, scoring))?;
-            outcome(&output)?;
-            let text = String::from_utf8_lossy(&output.stderr);
-            let count =
-                text.lines().find_map(|line| line.split_once("Collected : ")).context("valgrind gave no count")?;
-            counts.push(count.1.trim().parse::<f64>()?);
-        }
-        Ok((counts[1] - counts[0]) / packets as f64)
+        let file = self.out.join(format!("callgrind.{case}"));
+        let valgrind = [
+            "valgrind".to_owned(),
+            "--tool=callgrind".to_owned(),
+            "--instr-atstart=no".to_owned(),
+            "--toggle-collect=*run::measured*".to_owned(),
+            format!("--callgrind-out-file={}", file.display()),
+        ];
+        let output = counted(&mut self.command(&valgrind, case, packets, scoring))?;
+        let packets = outcome(&output)?.packets;
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")).context("callgrind gave no total")?;
+        Ok(total.trim().parse::<f64>()? / packets as f64)
     }
 
     /// Allocations a packet, and microbatches in such a stretch: the difference of two lengths.
@@ -290,20 +285,24 @@ impl Bench {
     }
 }
 
-/// Runs a process under callgrind, which begins to count when the process says that it is warm: until then it runs some ten
-/// times faster.
+/// Runs a process under callgrind, which counts from when the process says that it is warm (until then it runs some ten
+/// times faster), and anew from when it says so again.
 fn counted(command: &mut Command) -> anyhow::Result<Output> {
     let pipes = command.env(run::WAIT, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().context("run valgrind")?;
-    let mut said = String::new();
+    let mut input = child.stdin.take().context("a pipe")?;
     let mut lines = BufReader::new(child.stdout.take().context("a pipe")?);
-    lines.read_line(&mut said)?;
-    if said.trim() == run::WARM {
-        let mut control = Command::new("vgdb");
-        let control = control.arg(format!("--pid={}", child.id())).args(["instrumentation", "on"]);
-        let answer = control.output().context("run vgdb, which comes with valgrind")?;
+    let mut said = String::new();
+    for order in [["instrumentation", "on"].as_slice(), &["zero"]] {
+        said.clear();
+        lines.read_line(&mut said)?;
+        if said.trim() != run::WARM {
+            break;
+        }
+        let answer = Command::new("vgdb").arg(format!("--pid={}", child.id())).args(order).output();
+        let answer = answer.context("run vgdb, which comes with valgrind")?;
         ensure!(answer.status.success(), "vgdb: {}", String::from_utf8_lossy(&answer.stderr));
-        child.stdin.take().context("a pipe")?.write_all(b"\n")?;
+        input.write_all(b"\n")?;
         said.clear();
     }
     lines.read_to_string(&mut said)?;

@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-/// Set: a run says [`WARM`] when it is warm, and goes on with a line on standard input.
+/// Set: a run has two measured stretches, says [`WARM`] before either, and goes on with a line on standard input.
 pub const WAIT: &str = "SHRIKE_BENCH_WAIT";
 /// See [`WAIT`].
 pub const WARM: &str = "warm";
@@ -77,26 +77,21 @@ impl Scorer for Discard {
 /// Runs `case` over `packets` packets after its warm-up.
 pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::Result<Outcome> {
     let million = 1_000_000;
-    // Warm-up: every flow is in the table, half-open flows end as fast as they begin (unanswered for 5 s: 1.25 million
-    // packets), and windows have begun to end.
     match case {
-        "uniform_1k_64" => synthetic(traffic::uniform(1_000), 1_000, 100_000, packets, scoring),
-        "uniform_100k_64" => synthetic(traffic::uniform(100_000), 100_000, 300_000, packets, scoring),
-        "uniform_1m_64" => synthetic(traffic::uniform(million), million, 2_200_000, packets, scoring),
-        "uniform_10m_64" => synthetic(traffic::uniform(10 * million), 10 * million, 20_200_000, packets, scoring),
-        "zipf_1m_64" => {
-            let warm = traffic::PRELUDES as u64 * 2_000_000 + 1_400_000;
-            synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, warm, packets, scoring)
-        }
-        "new_flows_64" => synthetic(traffic::flood(), million, 1_400_000, packets, scoring),
+        "uniform_1k_64" => synthetic(traffic::uniform(1_000), 1_000, packets, scoring),
+        "uniform_100k_64" => synthetic(traffic::uniform(100_000), 100_000, packets, scoring),
+        "uniform_1m_64" => synthetic(traffic::uniform(million), million, packets, scoring),
+        "uniform_10m_64" => synthetic(traffic::uniform(10 * million), 10 * million, packets, scoring),
+        "zipf_1m_64" => synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, packets, scoring),
+        "new_flows_64" => synthetic(traffic::flood(), million, packets, scoring),
         "replay_64" => {
             // From a file, as `shrike replay` with one worker reads it; on the page cache, so of reader and engine.
             let flows = 100_000;
-            let warm = traffic::PRELUDES as u64 * 2 * flows as u64;
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
             let path = folder.join(format!("replay-{}.pcap", std::process::id()));
             let zipf = traffic::zipf(flows, 1.1, 1 << 20, 50);
-            let outcome = traffic::write_pcap(zipf, warm + packets + 512, &path).and_then(|()| {
+            let warm = zipf.preludes();
+            let outcome = traffic::write_pcap(zipf, warm + 2 * packets + 1024, &path).and_then(|()| {
                 let source = PcapSource::open(std::slice::from_ref(&path), Speed::Max)?;
                 drive(source, 1 << 18, warm, packets, FRAME_BYTES as f64 + 4.0, scoring)
             });
@@ -108,23 +103,19 @@ pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::R
             anyhow::ensure!(!frames.is_empty(), "no frames below {}", data.join(case).display());
             let lap = frames.len() as u64;
             let frame_bytes = frames.wire_bytes() as f64 / lap as f64;
-            let source = frames.into_source(lap + packets + 512, Timestamp(1_700_000_000_000_000_000), 1_000_000);
+            let source = frames.into_source(lap + 2 * packets + 1024, Timestamp(1_700_000_000_000_000_000), 1_000_000);
             drive(source, 1 << 18, lap, packets, frame_bytes, scoring)
         }
         _ => anyhow::bail!("no such case: {case}"),
     }
 }
 
-fn synthetic(
-    mut source: SyntheticSource,
-    flows: usize,
-    warm: u64,
-    packets: u64,
-    scoring: Scoring,
-) -> anyhow::Result<Outcome> {
+/// Warm-up: the preludes are over, and half-open flows end as fast as they begin (unanswered for 5 s: 1.25 million packets).
+fn synthetic(mut source: SyntheticSource, flows: usize, packets: u64, scoring: Scoring) -> anyhow::Result<Outcome> {
     let capacity = (flows + flows / 4 + (1 << 17)) as u32;
+    let warm = source.preludes() + 1_400_000;
     // Each stretch may go over its end by a burst.
-    source.allow(warm + packets + 512);
+    source.allow(warm + 2 * packets + 1024);
     drive(source, capacity, warm, packets, FRAME_BYTES as f64 + 4.0, scoring)
 }
 
@@ -167,8 +158,9 @@ fn drive<S: Source>(
     snapshot_receiver.drain(|_| ());
     wanted.store(true, Relaxed);
     if std::env::var_os(WAIT).is_some() {
-        println!("{WARM}");
-        std::io::stdin().read_line(&mut String::new()).context("wait to be counted")?;
+        await_counter()?;
+        measured(&mut engine, &mut receiver, packets);
+        await_counter()?;
     }
     let before = Counts::read(&cells);
     let begin = Instant::now();
@@ -185,6 +177,12 @@ fn drive<S: Source>(
         flows_begun: after.begun - before.begun,
         flows_ended: after.ended - before.ended,
     })
+}
+
+fn await_counter() -> anyhow::Result<()> {
+    println!("{WARM}");
+    std::io::stdin().read_line(&mut String::new()).context("wait to be counted")?;
+    Ok(())
 }
 
 /// [`pass`] under another name, for `valgrind --tool=callgrind --toggle-collect='*measured*'`.

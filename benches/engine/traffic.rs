@@ -23,7 +23,7 @@ static EMPTY: Line = Line([0; 64]);
 const GAP_NS: u64 = 4 * MICROSECOND;
 /// How often the prelude, a packet of each flow either way, is given out: flows are then no longer in their first eight
 /// packets, which cost more (first sizes, the first row) and which a flow that lives has behind it.
-pub const PRELUDES: usize = 5;
+const PRELUDES: usize = 5;
 /// Capture time of the first frame; any will do.
 const BEGIN: Timestamp = Timestamp(1_700_000_000 * SECOND);
 
@@ -48,6 +48,11 @@ impl SyntheticSource {
     /// How many frames may still be given out.
     pub fn allow(&mut self, frames: u64) {
         self.left += frames;
+    }
+
+    /// Frames of all preludes together.
+    pub fn preludes(&self) -> u64 {
+        (self.prelude * self.preludes) as u64
     }
 
     /// Renews the tuples that are due among the next `count` frames: 8192 clients, port by port, to 64 servers.
@@ -155,6 +160,16 @@ fn push(arena: &mut Vec<Line>, number: usize, reverse: bool, flags: u8) {
     arena.push(Line(frame));
 }
 
+/// An arena with room for `lap` frames after a packet of each flow either way.
+fn prelude(flows: usize, lap: usize) -> Vec<Line> {
+    let mut arena = Vec::with_capacity(2 * flows + lap);
+    for number in 0..flows {
+        push(&mut arena, number, false, tcp_flags::ACK);
+        push(&mut arena, number, true, tcp_flags::ACK);
+    }
+    arena
+}
+
 fn synthetic(arena: Vec<Line>, prelude: usize, fresh_every: usize) -> SyntheticSource {
     let frames = arena.len();
     SyntheticSource {
@@ -171,22 +186,18 @@ fn synthetic(arena: Vec<Line>, prelude: usize, fresh_every: usize) -> SyntheticS
     }
 }
 
-/// `flows` flows, each as often as any other; the lap is a random order of a packet of each of them either way, so that
-/// all are answered, and at least 64 Ki frames long.
+/// `flows` flows, each as likely as any other to send the next packet, all of them there and answered from the start (the
+/// prelude), and no new ones.
 pub fn uniform(flows: usize) -> SyntheticSource {
     let mut random = Random(7);
-    let laps = (1_usize << 16).div_ceil(2 * flows);
-    let mut arena = Vec::with_capacity(2 * flows * laps);
-    let mut order: Vec<u32> = (0..2 * flows as u32).collect();
-    for _ in 0..laps {
-        for last in (1..order.len()).rev() {
-            order.swap(last, random.below(last + 1));
-        }
-        for number in &order {
-            push(&mut arena, *number as usize / 2, number & 1 != 0, tcp_flags::ACK | tcp_flags::PSH);
-        }
+    let lap = (2 * flows).clamp(1 << 16, 1 << 21);
+    let mut arena = prelude(flows, lap);
+    let prelude = arena.len();
+    for _ in 0..lap {
+        let number = random.below(2 * flows);
+        push(&mut arena, number / 2, number & 1 != 0, tcp_flags::ACK | tcp_flags::PSH);
     }
-    synthetic(arena, 0, 0)
+    synthetic(arena, prelude, 0)
 }
 
 /// `flows` flows of which the one of rank `r` sends in proportion to `r^-exponent`, all of them there and answered from
@@ -199,12 +210,8 @@ pub fn zipf(flows: usize, exponent: f64, lap: usize, fresh_every: usize) -> Synt
         sum += (rank as f64).powf(-exponent);
         cumulative.push(sum);
     }
-    let prelude = 2 * flows;
-    let mut arena = Vec::with_capacity(prelude + lap);
-    for number in 0..flows {
-        push(&mut arena, number, false, tcp_flags::ACK);
-        push(&mut arena, number, true, tcp_flags::ACK);
-    }
+    let mut arena = prelude(flows, lap);
+    let prelude = arena.len();
     for place in prelude..prelude + lap {
         if place.is_multiple_of(fresh_every) {
             push(&mut arena, 0, false, tcp_flags::SYN);
