@@ -24,6 +24,8 @@ const GAP_NS: u64 = 4 * MICROSECOND;
 /// How often the prelude, a packet of each flow either way, is given out: flows are then no longer in their first eight
 /// packets, which cost more (first sizes, the first row) and which a flow that lives has behind it.
 const PRELUDES: usize = 5;
+/// The same where all flows grow evenly: past their row at 16 packets too, which would else be due for all at once.
+const EVEN_PRELUDES: usize = 9;
 /// Capture time of the first frame; any will do.
 const BEGIN: Timestamp = Timestamp(1_700_000_000 * SECOND);
 
@@ -197,7 +199,9 @@ pub fn uniform(flows: usize) -> SyntheticSource {
         let number = random.below(2 * flows);
         push(&mut arena, number / 2, number & 1 != 0, tcp_flags::ACK | tcp_flags::PSH);
     }
-    synthetic(arena, prelude, 0)
+    // Of ten million flows none gets so far in a measured stretch.
+    let preludes = if flows > 2_000_000 { PRELUDES } else { EVEN_PRELUDES };
+    SyntheticSource { preludes, ..synthetic(arena, prelude, 0) }
 }
 
 /// `flows` flows of which the one of rank `r` sends in proportion to `r^-exponent`, all of them there and answered from
