@@ -3,11 +3,14 @@
 
 #![allow(unsafe_code)] // ends a thread as a debugger would
 
+#[path = "support/http.rs"]
+mod http_client;
 #[path = "support/memory.rs"]
 mod memory;
 
 use memory::{Bed, Memory, frame, settings};
 use shrike::clock::Clock;
+use shrike::control::http;
 use shrike::control::store::{self, Store};
 use shrike::control::supervisor::{QueueParts, Settings, SharedPicture, Supervisor};
 use shrike::control::view::{CommandError, ModelStatus, System};
@@ -351,6 +354,27 @@ fn a_program_that_captures_nothing_is_not_ready() {
     program.until("its only interface is gone", |picture| !picture.status().ready);
     unplugged.store(false, SeqCst);
     program.until("and back", |picture| picture.status().ready);
+}
+
+/// The metrics of the real supervisor and those that the server makes itself have no name in common.
+#[test]
+fn the_program_s_own_metrics_are_served() {
+    let clock = Clock::new();
+    let (_kernels, parts) = Bed { queues: 2, handover: false, frames: 64 }.open(&clock);
+    let mut program = Program::start(settings(1), parts, &clock);
+    let started = clock.now();
+    program.until("a picture", |picture| picture.status().now > started);
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(store::Settings::at(folder.path().join("alerts.db"))).expect("a fresh store");
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let settings = http::Settings { listen, ..http::Settings::default() };
+    let server = http::serve(settings, store, program.picture.clone()).expect("a free port");
+    let answer = http_client::Client::connect(server.addr()).get("/metrics");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for name in ["shrike_worker_load_ratio", "shrike_worker_up", "shrike_flows", "shrike_rx_cap_frames"] {
+        let help = format!("# HELP {name} ");
+        assert_eq!(answer.text().lines().filter(|line| line.starts_with(&help)).count(), 1, "{name}");
+    }
 }
 
 /// What former lives lost stands in the pinned counters and is no trouble of this one; a loss keeps its moment.

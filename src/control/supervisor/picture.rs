@@ -392,15 +392,6 @@ impl Supervisor {
             }
         }
         for slot in &self.slots {
-            let labels = vec![("worker", slot.handle.settings().id.0.to_string())];
-            metrics.push(gauge(
-                "shrike_worker_load_ratio",
-                "Share of a worker's time spent on frames.",
-                labels,
-                slot.rates.busy,
-            ));
-        }
-        for slot in &self.slots {
             let labels = vec![("worker", slot.id().0.to_string())];
             let up = f64::from(u8::from(slot.pulse.health == Health::Well));
             metrics.push(gauge("shrike_worker_up", "0 for a worker that hangs or is dead.", labels, up));
