@@ -1,6 +1,8 @@
 //! The real `shrike run` on veth: a million frames through restart, link flap and kill -9, every one accounted for from
 //! the sender to the flow table.
 
+#[path = "support/http.rs"]
+mod http_client;
 mod live;
 mod support;
 
@@ -145,6 +147,26 @@ fn live_run_does_not_blame_a_death_for_a_gap() {
     assert_eq!(summary["drops"]["lost_at_death"], 12_288, "{summary:#}");
     assert_eq!(equation(&summary, "ring")["difference"], 40_000 - 12_288, "{lost} refused, {summary:#}");
     assert!(!pin_path(&settings).exists());
+}
+
+/// What is degraded says since when, also of queues that came after we did.
+#[test]
+fn live_run_says_since_when_queues_are_not_captured() {
+    if !support::privileged("live_run_says_since_when_queues_are_not_captured") {
+        return;
+    }
+    let bed = Bed::new(2);
+    run(&format!("ip netns exec {} ethtool -L tx0 tx 1", bed.sender));
+    run(&format!("ip netns exec {} ethtool -L rx0 rx 1", bed.sensor));
+    let shrike = Shrike::start(&bed, "copy");
+    let mut client = http_client::Client::connect(shrike.address());
+    let mut status = || client.get("/v1/status").json();
+    assert_eq!(status()["degraded"].as_array().map(Vec::len), Some(0));
+    run(&format!("ip netns exec {} ethtool -L rx0 rx 2", bed.sensor));
+    let first = until("degraded", &mut status, |status| !status["degraded"].as_array().unwrap().is_empty());
+    assert!(first["degraded"][0]["reason"].as_str().unwrap().contains("uses 2 receive queues now"), "{first:#}");
+    let later = until("another picture", &mut status, |status| status["now"].as_u64() > first["now"].as_u64());
+    assert_eq!(later["degraded"][0]["since"], first["degraded"][0]["since"]);
 }
 
 /// Interrupted or terminated, nothing is left behind.

@@ -59,7 +59,8 @@ struct Port {
     /// Latest reading.
     accounts: Vec<QueueAccount>,
     nic: Option<NicCounters>,
-    away_since: Option<Timestamp>,
+    /// Since when something is wrong with it as a whole.
+    trouble_since: Option<Timestamp>,
     waiting_since: Option<Timestamp>,
     /// What each queue had before the intake ended, so that the last picture shows it.
     obtained: BTreeMap<QueueId, QueueStatus>,
@@ -98,7 +99,7 @@ pub fn open(
             stops: Vec::new(),
             accounts: Vec::new(),
             nic: None,
-            away_since: None,
+            trouble_since: None,
             waiting_since: None,
             obtained: BTreeMap::new(),
         };
@@ -426,7 +427,7 @@ impl Capture for LiveCapture {
         let entry = |port: &Port, reason| Degraded {
             part: "capture".into(),
             reason,
-            since: port.away_since.or(port.waiting_since).unwrap_or(now),
+            since: port.trouble_since.or(port.waiting_since).unwrap_or(now),
         };
         let ports = self.ports.iter();
         ports.flat_map(|port| reasons(port).into_iter().map(|reason| entry(port, reason)).collect::<Vec<_>>()).collect()
@@ -459,11 +460,12 @@ impl Capture for LiveCapture {
     }
 
     fn poll(&mut self, now: Timestamp) {
-        for port in &mut self.ports {
+        let troubled: Vec<bool> =
+            self.ports.iter().map(|port| self.trouble(port, &port.interface.status()).is_some()).collect();
+        for (port, troubled) in self.ports.iter_mut().zip(troubled) {
             port.accounts = port.interface.accounts();
             port.nic = port.interface.nic_counters().ok();
-            let running = port.interface.status().state == InterfaceState::Running;
-            port.away_since = if running { None } else { port.away_since.or(Some(now)) };
+            port.trouble_since = if troubled { port.trouble_since.or(Some(now)) } else { None };
             let waits = !port.interface.status().waiting.is_empty();
             port.waiting_since = if waits { port.waiting_since.or(Some(now)) } else { None };
         }
