@@ -46,6 +46,68 @@ fn what_run_would_refuse_is_named() {
     }
 }
 
+fn refused_run(arguments: &[&str], as_nobody: bool) -> Option<(Option<i32>, String)> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
+    command.args(["run", "--no-model"]).args(arguments).env_remove("SHRIKE_CONFIG");
+    if as_nobody {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = command.output().ok()?;
+    Some((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// What a typo spoils is told before the interface is touched, and not days later.
+#[test]
+fn summary_and_address_are_tried_before_anything_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (store, summary) = (place("alerts.db"), place("nowhere/summary.json"));
+    let common = ["-i", "nosuchlink0", "--store", &store];
+    for (more, says) in [
+        (["--listen", "127.0.0.1:0", "--summary", &summary], &*summary),
+        (["--listen", &address, "--summary", "-"], &*address),
+    ] {
+        let (code, error) = refused_run(&[&common[..], &more[..]].concat(), false).unwrap();
+        assert!(code == Some(1) && error.contains(says) && !error.contains("nosuchlink0"), "{code:?}: {error}");
+    }
+    assert!(!std::path::Path::new(&store).exists());
+    let whole = place("whole.json");
+    let more = ["--listen", "127.0.0.1:0", "--summary", &whole];
+    let (code, error) = refused_run(&[&common[..], &more[..]].concat(), false).unwrap();
+    assert!(code.is_some_and(|code| code != 0) && error.contains("nosuchlink0"), "{code:?}: {error}");
+    assert!(!std::path::Path::new(&whole).exists() && !folder.path().join("whole.json.part").exists());
+}
+
+/// The commonest refusal of all: exit code 4, and that root is needed.
+#[test]
+fn who_is_not_root_is_told_so_wherever_it_fails() {
+    use std::os::unix::fs::PermissionsExt;
+    let name = "who_is_not_root_is_told_so_wherever_it_fails";
+    if !support::privileged(name) {
+        return;
+    }
+    let (open, shut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(shut.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let place = |folder: &tempfile::TempDir, name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let good = place(&open, "alerts.db");
+    for (store, listen, summary, says) in [
+        (good.clone(), "127.0.0.1:0", "-".to_owned(), "run as root"),
+        (place(&shut, "alerts.db"), "127.0.0.1:0", "-".to_owned(), "alert store"),
+        (place(&shut, "deeper/alerts.db"), "127.0.0.1:0", "-".to_owned(), "folder"),
+        (good, "127.0.0.1:0", place(&shut, "summary.json"), "summary.json"),
+    ] {
+        let arguments = ["-i", "lo", "--store", &store, "--listen", listen, "--summary", &summary];
+        let Some((code, error)) = refused_run(&arguments, true) else {
+            return support::skip(name, "root", "nobody may not run the program from here");
+        };
+        assert!(code == Some(4) && error.contains(says), "{code:?}: {error}");
+    }
+}
+
 /// A running shrike may hold the port: that says nothing about the configuration.
 #[test]
 fn a_good_configuration_is_good_also_beside_a_running_one() {

@@ -12,6 +12,7 @@ mod line;
 mod memory;
 pub mod observe;
 mod out;
+mod output;
 mod replay;
 mod run;
 

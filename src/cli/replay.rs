@@ -1,12 +1,11 @@
 //! `shrike replay`: capture files through the same engine.
 
 mod eve;
-mod output;
 mod rows;
 mod summary;
 
 use super::out::say;
-use super::{Failure, line};
+use super::{Failure, line, output};
 use crate::config;
 use crate::control::alert::Alert;
 use crate::control::export::ModelName;

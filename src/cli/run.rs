@@ -2,14 +2,15 @@
 
 use super::Failure;
 use super::doctor::{Finding, Verdict};
+use super::output::Output;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::http;
 use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Settings, Supervisor, live};
 use crate::control::view::{Equation, ModelStatus, QueueStatus, StageTotals, Status, System, WorkerView};
-use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, XdpError};
-use crate::dataplane::score::{self, Model};
+use crate::dataplane::capture::xdp::{InterfaceSettings, Mode};
+use crate::dataplane::score::{self, Model, ModelError};
 use crate::dataplane::worker::EngineSettings;
 use crate::metrics::{STAGES, Stage};
 use crate::sys::affinity;
@@ -17,8 +18,9 @@ use crate::units::SECOND;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -53,7 +55,7 @@ pub struct Arguments {
     /// Stop after so many seconds.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Write a JSON summary there at the end.
+    /// Write a JSON summary there at the end; `-` is standard output.
     #[arg(long)]
     summary: Option<PathBuf>,
 }
@@ -85,6 +87,9 @@ pub fn add_interfaces(plan: &mut Config, names: &[String]) -> Result<(), Failure
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut plan = plan(&arguments)?;
     let stop = stop_flag()?;
+    // What a typo would spoil is tried before anything begins.
+    let written = arguments.summary.as_deref().map(|path| Output::create(path, false)).transpose().map_err(failure)?;
+    let listener = http::listen(plan.http.listen).map_err(listen_failure)?;
     let (model, model_status) = load_model(&plan)?;
     plan.engine = engine(&plan, model.as_ref());
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
@@ -115,7 +120,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(model) = &model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
     }
-    let server = http::serve(
+    let server = http::serve_on(
+        listener,
         http::Settings {
             listen: plan.http.listen,
             names: plan.http.hosts.clone(),
@@ -136,7 +142,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let summary = summary(&status, &picture.workers(), &latency(&*picture, &alerts), &alerts, supervisor.raised());
     drop(supervisor); // detaches
     server.stop();
-    finish(&status, &alerts, &summary, arguments.summary.as_deref())
+    finish(&status, &alerts, &summary, written)
 }
 
 /// The configuration with the command line's changes.
@@ -206,8 +212,11 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
         return Ok((None, None));
     }
     let settings = score::Settings { manifest: plan.model.manifest.clone(), runtime: plan.model.runtime.clone() };
-    let model = Model::load(&settings)
-        .context("the model cannot be used (run without one: --no-model, or enabled = false in [model])")?;
+    let model = Model::load(&settings).map_err(|error| {
+        let denied = matches!(&error, ModelError::Read { cause, .. } if is_denied(cause));
+        let advice = "the model cannot be used (run without one: --no-model, or enabled = false in [model])";
+        failure_of(denied, anyhow::Error::new(error).context(advice))
+    })?;
     let manifest = model.manifest();
     let status = ModelStatus {
         name: manifest.name.clone(),
@@ -233,18 +242,42 @@ pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
 fn open_store(plan: &Config, clock: &Clock) -> Result<Store, Failure> {
     let path = &plan.alerts.store;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| {
+        let made = std::fs::create_dir_all(folder).with_context(|| {
             format!("make the folder {} of the alert store: choose another with --store", folder.display())
-        })?;
+        });
+        made.map_err(failure)?;
     }
     // The packets' own clock: the store times packet to alert with it.
     let clock = Some(clock.clone());
-    Ok(Store::open(store::Settings { retain: plan.alerts.keep, clock, ..store::Settings::at(path) })?)
+    Store::open(store::Settings { retain: plan.alerts.keep, clock, ..store::Settings::at(path) }).map_err(|error| {
+        // SQLite says only that it could not.
+        let denied = std::fs::OpenOptions::new().append(true).create(true).open(path).err();
+        failure_of(denied.as_ref().is_some_and(is_denied), error.into())
+    })
+}
+
+/// Whatever the system refuses at start for want of a right is one kind of failure, wherever it is.
+fn failure_of(denied: bool, error: anyhow::Error) -> Failure {
+    if denied { Failure::NotPermitted(error) } else { Failure::Runtime(error) }
+}
+
+fn is_denied(cause: &std::io::Error) -> bool {
+    cause.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+fn failure(error: anyhow::Error) -> Failure {
+    let denied = error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(is_denied));
+    failure_of(denied, error)
+}
+
+fn listen_failure(error: http::ServeError) -> Failure {
+    let denied = matches!(&error, http::ServeError::Listen { cause, .. } if is_denied(cause));
+    failure_of(denied, error.into())
 }
 
 fn start_failure(error: live::StartError) -> Failure {
-    let denied = matches!(&error, live::StartError::Capture(XdpError::NotPermitted { .. }));
-    if denied { Failure::NotPermitted(error.into()) } else { Failure::Runtime(error.into()) }
+    let denied = matches!(&error, live::StartError::Capture(error) if error.is_denied());
+    failure_of(denied, error.into())
 }
 
 /// What people want to see first: what was obtained, and where to look.
@@ -353,11 +386,12 @@ fn finish(
     status: &Status,
     alerts: &AlertLatency,
     summary: &serde_json::Value,
-    path: Option<&Path>,
+    written: Option<Output>,
 ) -> Result<(), Failure> {
-    if let Some(path) = path {
+    if let Some(mut output) = written {
         let text = serde_json::to_string_pretty(summary).context("write the summary as JSON")?;
-        std::fs::write(path, text + "\n").with_context(|| format!("write the summary to {}", path.display()))?;
+        let failed = format!("write the summary to {}", output.name().display());
+        writeln!(output, "{text}").and_then(|()| output.finish()).context(failed)?;
     }
     eprintln!(
         "{} packets, {} flows, {} rows scored; loss equation {}",

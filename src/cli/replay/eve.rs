@@ -1,6 +1,6 @@
 //! The EVE file of a replay: the same capture gives the same bytes, whatever the number of workers.
 
-use super::output::Output;
+use crate::cli::output::Output;
 use crate::control::alert::Alert;
 use crate::control::export::{EveWriter, ModelName, Statistics};
 use crate::control::replay::Outcome;

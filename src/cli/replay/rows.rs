@@ -1,6 +1,6 @@
 //! Feature rows as CSV, for training.
 
-use super::output::Output;
+use crate::cli::output::Output;
 use crate::dataplane::detect::ScoredFlow;
 use crate::dataplane::features::FEATURES;
 use anyhow::Context;

@@ -126,15 +126,42 @@ impl Drop for Server {
     }
 }
 
+/// An address that is ours; who connects waits until it is served.
+pub struct Listener {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+/// Takes an address, before anything else is begun.
+///
+/// # Errors
+/// The address is taken or not ours.
+pub fn listen(address: SocketAddr) -> Result<Listener, ServeError> {
+    let failed = |cause| ServeError::Listen { address, cause };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Listener { listener, address })
+}
+
 /// Listens and serves on threads of its own.
 ///
 /// # Errors
 /// The address is taken or not ours, or no thread can be had.
 pub fn serve(settings: Settings, store: Store, system: Arc<dyn System>) -> Result<Server, ServeError> {
-    let listen_error = |cause| ServeError::Listen { address: settings.listen, cause };
-    let listener = std::net::TcpListener::bind(settings.listen).map_err(listen_error)?;
-    listener.set_nonblocking(true).map_err(listen_error)?;
-    let address = listener.local_addr().map_err(listen_error)?;
+    serve_on(listen(settings.listen)?, settings, store, system)
+}
+
+/// As [`serve`], at an address taken before; [`Settings::listen`] is not looked at.
+///
+/// # Errors
+/// No thread can be had.
+pub fn serve_on(
+    Listener { listener, address }: Listener,
+    settings: Settings,
+    store: Store,
+    system: Arc<dyn System>,
+) -> Result<Server, ServeError> {
     let (stop, _) = watch::channel(false);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder

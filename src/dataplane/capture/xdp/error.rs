@@ -220,6 +220,35 @@ pub enum XdpError {
     },
 }
 
+impl XdpError {
+    /// Is it for want of a right?
+    pub fn is_denied(&self) -> bool {
+        match self {
+            XdpError::NotPermitted { .. } => true,
+            XdpError::Namespace { cause, .. }
+            | XdpError::NoInterface { cause, .. }
+            | XdpError::Pin { cause, .. }
+            | XdpError::Attach { cause, .. }
+            | XdpError::NoZeroCopy { cause, .. }
+            | XdpError::Bind { cause, .. }
+            | XdpError::Memory { cause, .. } => cause.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+
+    /// Pins under `path` cannot be made.
+    pub(super) fn pins(interface: String, path: &std::path::Path, cause: io::Error) -> XdpError {
+        let path = path.display();
+        match cause.kind() {
+            io::ErrorKind::PermissionDenied => {
+                let cause = io::Error::new(cause.kind(), format!("under {path}: {cause}"));
+                XdpError::NotPermitted { operation: "pin maps for", interface, cause }
+            }
+            _ => XdpError::Pin { path: path.to_string(), cause },
+        }
+    }
+}
+
 /// The errno's symbol where it is one the binds give, else its number: message texts differ between C libraries.
 pub fn errno_name(error: &io::Error) -> String {
     match error.raw_os_error() {

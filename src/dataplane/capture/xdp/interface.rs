@@ -172,7 +172,7 @@ impl Interface {
 
         let root = instance_path(settings);
         sweep(&settings.pin_directory);
-        let mounted = bpffs::hold(&root).map_err(|cause| XdpError::Pin { path: root.display().to_string(), cause })?;
+        let mounted = bpffs::hold(&root).map_err(|cause| XdpError::pins(settings.label(), &root, cause))?;
         let dimension = possible.max(in_use).clamp(1, QUEUES_MAX);
         let loaded = Program::load(settings, &pin_path(settings), dimension, shared);
         drop(mounted); // our pins keep it from here on

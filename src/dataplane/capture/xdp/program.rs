@@ -104,7 +104,7 @@ impl Program {
         let cpus = u32::try_from(libbpf_rs::num_possible_cpus().unwrap_or(1)).unwrap_or(1);
         let failed = |cause: libbpf_rs::Error| load_error(settings, &cause);
         quiet_libbpf();
-        let pins = |cause: io::Error| XdpError::Pin { path: directory.display().to_string(), cause };
+        let pins = |cause: io::Error| XdpError::pins(settings.label(), directory, cause);
         std::fs::create_dir_all(directory).map_err(pins)?;
 
         let mut open =

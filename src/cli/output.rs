@@ -1,7 +1,7 @@
-//! Where a replay's lines go: a file that is whole or not there, a pipe or device, or standard output.
+//! Where results go: a file that is whole or not there, a pipe or device, or standard output.
 //!
 //! A file is written beside its name (`NAME.part`) and takes the name when it is whole, so that what stood there before
-//! stays until then, and stays for good if the replay fails. Nothing is written over a capture that is being read.
+//! stays until then, and stays for good if the command fails. Nothing is written over a capture that is being read.
 
 use crate::cli::Failure;
 use anyhow::{Context, anyhow};
