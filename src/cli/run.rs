@@ -53,7 +53,7 @@ pub struct Arguments {
     #[arg(long)]
     no_model: bool,
     /// Stop after so many seconds.
-    #[arg(long)]
+    #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
     /// Write a JSON summary there at the end; `-` is standard output.
     #[arg(long)]
@@ -254,6 +254,14 @@ fn open_store(plan: &Config, clock: &Clock) -> Result<Store, Failure> {
         let denied = std::fs::OpenOptions::new().append(true).create(true).open(path).err();
         failure_of(denied.as_ref().is_some_and(is_denied), error.into())
     })
+}
+
+/// More than thirty years are as good as none.
+const SECONDS_MAX: f64 = 1e9;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= SECONDS_MAX);
+    seconds.ok_or_else(|| "a number above 0, at most 1000000000; without it, until stopped".to_owned())
 }
 
 /// Whatever the system refuses at start for want of a right is one kind of failure, wherever it is.
@@ -526,6 +534,14 @@ mod tests {
             let said = said(every);
             assert!(said.starts_with("http://127.0.0.1:7995/ here") && said.contains("hosts in [http]"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_time_to_run_is_a_time() {
+        for bad in ["nan", "inf", "0", "-1", "1e300", "soon"] {
+            assert!(seconds(bad).unwrap_err().contains("above 0"), "{bad}");
+        }
+        assert_eq!((seconds("0.5"), seconds("1e9")), (Ok(0.5), Ok(1e9)));
     }
 
     #[test]

@@ -97,6 +97,9 @@ pub struct HttpPlan {
     pub connections_per_address: u32,
 }
 
+/// Least and largest threshold of the model's scores.
+const THRESHOLD: (f64, f64) = (1e-6, 0.999_999);
+
 /// A whole number in a range, or its default.
 fn number(key: &str, value: Option<i64>, default: u64, low: u64, high: u64) -> Result<u64, Invalid> {
     match value {
@@ -184,8 +187,11 @@ impl RawConfig {
             number("batch.score_wait_us", self.batch.score_wait_us, default_wait, 1, 1_000_000)? * MICROSECOND;
         let threshold = match self.model.threshold {
             None => None,
-            Some(found) if (0.0..=1.0).contains(&found) => Some(found as f32),
-            Some(found) => return Err(Invalid::range("model.threshold", found, "0.0..=1.0")),
+            // At 0 every flow would be evidence, at 1 hardly any could.
+            Some(found) if (THRESHOLD.0..=THRESHOLD.1).contains(&found) => Some(found as f32),
+            Some(found) => {
+                return Err(Invalid::range("model.threshold", found, format!("{}..={}", THRESHOLD.0, THRESHOLD.1)));
+            }
         };
         let listen = match &self.http.listen {
             None => SocketAddr::from(([127, 0, 0, 1], 7470)),
@@ -438,6 +444,8 @@ mod tests {
                 "t.toml:3:8: `interface[0].ring` is 1000, which is no power of two",
             ),
             ("[http]\nlisten = \"here\"", "t.toml:2:10: `http.listen` is \"here\""),
+            ("[model]\nthreshold = 0.0", "t.toml:2:13: `model.threshold` is 0, allowed is 0.000001..=0.999999"),
+            ("[model]\nthreshold = nan", "`model.threshold` is NaN"),
             ("[model]\nthreshold = 1.5", "t.toml:2:13: `model.threshold` is 1.5"),
             ("[capture]\ninstance = \"a.b\"", "t.toml:2:12: `capture.instance` is \"a.b\""),
             ("[capture]\ninstance = \"a23456789b23456789c23456789d23456789\"", "is no name for a directory of pins"),
