@@ -225,6 +225,26 @@ fn outputs_destroy_nothing() {
     assert_eq!(left, ["beside.part", "day.pcap.gz", "hard", "notes.txt", "old.jsonl", "soft"], "nothing half done");
 }
 
+/// Probes time out after the last packet, so the alert is later than every flow; the statistics come last all the same.
+#[test]
+fn the_lines_are_in_order_of_time_to_the_last() {
+    let probe = |port: u8| -> Vec<u8> {
+        let ends = [
+            2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
+        let tcp = [0x9c, port, 1, port, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0x20, 0, 0, 0, 0, 0];
+        [&ends[..], &tcp[..]].concat()
+    };
+    let frames: Vec<_> = (0..150).map(probe).collect();
+    let records: Vec<_> = frames.iter().map(|frame| (1_700_000_000, &frame[..], frame.len() as u32)).collect();
+    let output = replay(&["-", "--eve", "-"], &classic(&records));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["event_type"] == "alert"), "{text}");
+    assert!(lines.is_sorted_by_key(|line| line["timestamp"].as_str().unwrap().to_owned()), "{text}");
+    assert_eq!(lines.last().unwrap()["event_type"], "stats");
+}
+
 #[test]
 fn a_dash_is_standard_output() {
     let day = golden("day.pcap.gz");

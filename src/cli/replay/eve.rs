@@ -43,6 +43,7 @@ impl EveFile {
 
     /// An alert was raised.
     pub fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
+        self.last = self.last.max(alert.evidence.time);
         self.alerts.push(alert.clone());
         self.added()
     }
