@@ -16,8 +16,12 @@ fn queues(settings: &InterfaceSettings) -> Option<usize> {
     let namespace = Namespace::named(settings.namespace.as_deref()).ok()?;
     let name = settings.name.clone();
     let ethtool = namespace.run(move || Ethtool::open(&name)).ok()?.ok()?;
-    // A driver that does not speak of channels has one queue.
-    Some(ethtool.channels().map_or(1, |channels| channels.rx.max(1) as usize))
+    match ethtool.channels() {
+        Ok(channels) => Some(channels.rx.max(1) as usize),
+        Err(cause) if cause.raw_os_error() == Some(libc::ENODEV) => None,
+        // A driver that does not speak of channels has one queue.
+        Err(_) => Some(1),
+    }
 }
 
 /// What the interfaces of the plan take together; `None` without an interface that is there.
@@ -104,6 +108,12 @@ mod tests {
     use crate::config::parse;
 
     /// The plan that took 5 GB for 66 queues is told so before it starts.
+    #[test]
+    fn an_interface_that_is_not_there_takes_nothing() {
+        assert_eq!(queues(&InterfaceSettings::new("nosuchlink0")), None);
+        assert_eq!(queues(&InterfaceSettings::new("lo")), Some(1));
+    }
+
     #[test]
     fn a_plan_is_judged_by_what_it_takes() {
         let plan = parse("t.toml", "[[interface]]\nname = \"eth1\"", std::iter::empty()).expect("a plan");
