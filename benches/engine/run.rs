@@ -77,13 +77,16 @@ impl Scorer for Discard {
 /// Runs `case` over `packets` packets after its warm-up.
 pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::Result<Outcome> {
     let million = 1_000_000;
+    let uniform = |flows| synthetic(traffic::uniform(flows), flows, 100_000, packets, scoring);
+    // Until half-open flows end as fast as they begin (unanswered for 5 s: 1.25 million packets).
+    let settled = 1_400_000;
     match case {
-        "uniform_1k_64" => synthetic(traffic::uniform(1_000), 1_000, packets, scoring),
-        "uniform_100k_64" => synthetic(traffic::uniform(100_000), 100_000, packets, scoring),
-        "uniform_1m_64" => synthetic(traffic::uniform(million), million, packets, scoring),
-        "uniform_10m_64" => synthetic(traffic::uniform(10 * million), 10 * million, packets, scoring),
-        "zipf_1m_64" => synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, packets, scoring),
-        "new_flows_64" => synthetic(traffic::flood(), million, packets, scoring),
+        "uniform_1k_64" => uniform(1_000),
+        "uniform_100k_64" => uniform(100_000),
+        "uniform_1m_64" => uniform(million),
+        "uniform_10m_64" => uniform(10 * million),
+        "zipf_1m_64" => synthetic(traffic::zipf(million, 1.1, 2 * million, 50), million, settled, packets, scoring),
+        "new_flows_64" => synthetic(traffic::flood(), million, settled, packets, scoring),
         "replay_64" => {
             // From a file, as `shrike replay` with one worker reads it; on the page cache, so of reader and engine.
             let flows = 100_000;
@@ -110,10 +113,16 @@ pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::R
     }
 }
 
-/// Warm-up: the preludes are over, and half-open flows end as fast as they begin (unanswered for 5 s: 1.25 million packets).
-fn synthetic(mut source: SyntheticSource, flows: usize, packets: u64, scoring: Scoring) -> anyhow::Result<Outcome> {
+/// Warm-up: the preludes, and so many packets after them.
+fn synthetic(
+    mut source: SyntheticSource,
+    flows: usize,
+    settle: u64,
+    packets: u64,
+    scoring: Scoring,
+) -> anyhow::Result<Outcome> {
     let capacity = (flows + flows / 4 + (1 << 17)) as u32;
-    let warm = source.preludes() + 1_400_000;
+    let warm = source.preludes() + settle;
     // Each stretch may go over its end by a burst.
     source.allow(warm + 2 * packets + 1024);
     drive(source, capacity, warm, packets, FRAME_BYTES as f64 + 4.0, scoring)
