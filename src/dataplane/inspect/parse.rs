@@ -1,0 +1,159 @@
+//! What a parser is: a small state that is shown bytes and says how to go on.
+
+use super::facts::Facts;
+use super::protocol::Protocol;
+use crate::dataplane::flow::Side;
+
+/// How far a look at the first bytes of a flow tells that it is a protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Match {
+    /// It is.
+    Yes,
+    /// So far it may be: more bytes of this side would tell.
+    Maybe,
+    /// It is not.
+    No,
+}
+
+/// What the first bytes are looked at with: nothing here is an identity but the ports, and a probe uses them only where
+/// content cannot tell (they break ties, they never decide alone).
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Who sent the bytes.
+    pub side: Side,
+    /// A datagram, or a stream from its first byte on.
+    pub bytes: &'a [u8],
+    /// UDP (or another protocol that keeps messages apart), not TCP.
+    pub is_datagram: bool,
+    /// Ports of originator and responder.
+    pub ports: [u16; 2],
+    /// Address of the responder is a multicast or broadcast one.
+    pub is_multicast: bool,
+}
+
+impl Look<'_> {
+    /// Is this port at either end?
+    pub fn has_port(&self, port: u16) -> bool {
+        self.ports.contains(&port)
+    }
+}
+
+/// How to go on after [`Parse::step`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// So many bytes are done with, at least one and at most all; what is left is shown again, with more once it came.
+    Took(usize),
+    /// Nothing can be said before so many bytes are there in all (those shown included). A guess: the parser is asked again
+    /// as soon as there are that many. More than [`UNIT_MAX`] ends the inspection of this side.
+    Need(usize),
+    /// So many bytes from here on are of no interest (a body): they are neither kept nor shown.
+    Skip(u64),
+    /// Nothing more of this side is of interest. When both sides are done, the flow's state is released.
+    Done,
+    /// It is not what it seemed to be, or broken beyond reading: both sides are released.
+    Broken(Anomaly),
+}
+
+/// Largest unit of a stream that is put together, bytes: a TLS record. Longer ones end the inspection of their side.
+pub const UNIT_MAX: usize = 16 * 1024 + 512;
+
+/// Something a peer should not have sent, by name; each parser declares its own and lists them in its `ANOMALIES`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Anomaly {
+    /// Whose rules it breaks.
+    pub protocol: Protocol,
+    /// Number within the protocol.
+    pub index: u8,
+    /// Name in events, snake case.
+    pub name: &'static str,
+}
+
+impl Anomaly {
+    /// See the fields.
+    pub const fn new(protocol: Protocol, index: u8, name: &'static str) -> Anomaly {
+        Anomaly { protocol, index, name }
+    }
+}
+
+/// Where a parser's findings go.
+pub trait Output {
+    /// Facts of the event that is being put together.
+    fn facts(&mut self) -> &mut Facts;
+    /// The facts so far are one event: they are sent up and forgotten. Nothing is sent where there are none.
+    fn event(&mut self);
+    /// Something is wrong, but reading goes on.
+    fn anomaly(&mut self, anomaly: Anomaly);
+}
+
+/// A protocol's parser: plain data of at most some 64 bytes, one per flow, no memory of its own.
+pub trait Parse: Default {
+    /// Called once before the first step, with the look that told the protocol: for what bytes alone do not tell (a datagram
+    /// or a stream, ports, multicast). Parsers begin as for datagrams, or a stream where there is no datagram form.
+    fn begin(&mut self, _look: &Look<'_>) {}
+
+    /// Shows the next bytes of `side`: a datagram, or the stream from where the last step ended. Work is bounded by the
+    /// length of `bytes`.
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step;
+
+    /// Bytes of `side` are missing (a hole that nobody filled): goes on behind it, or gives up.
+    fn gap(&mut self, _side: Side, _bytes: u64, _out: &mut dyn Output) -> Step {
+        Step::Done
+    }
+
+    /// The flow is over or no longer of interest: what is still to be told is told by [`Output::event`].
+    fn end(&mut self, out: &mut dyn Output) {
+        out.event();
+    }
+}
+
+/// An [`Output`] that keeps everything, for tests and tools.
+#[cfg(test)]
+#[derive(Default)]
+pub struct Record {
+    /// Facts of the event that is not complete.
+    pub open: Facts,
+    /// Events so far.
+    pub events: Vec<Facts>,
+    /// Names of the anomalies so far.
+    pub anomalies: Vec<&'static str>,
+}
+
+#[cfg(test)]
+impl Output for Record {
+    fn facts(&mut self) -> &mut Facts {
+        &mut self.open
+    }
+
+    fn event(&mut self) {
+        if !self.open.is_empty() {
+            self.events.push(std::mem::take(&mut self.open));
+        }
+    }
+
+    fn anomaly(&mut self, anomaly: Anomaly) {
+        self.anomalies.push(anomaly.name);
+    }
+}
+
+/// Shows a whole stream to a parser in pieces of `piece` bytes, the way the worker does; gives what it found. For tests:
+/// any cutting must give the same.
+#[cfg(test)]
+pub fn feed<P: Parse>(parser: &mut P, side: Side, stream: &[u8], piece: usize, out: &mut Record) -> Step {
+    let (mut begin, mut shown, mut last) = (0, 0, Step::Took(0));
+    while shown < stream.len() {
+        shown = (shown + piece).min(stream.len());
+        while begin < shown {
+            last = parser.step(side, &stream[begin..shown], out);
+            match last {
+                Step::Took(0) => panic!("a step that takes nothing never ends"),
+                Step::Took(taken) => begin += taken,
+                Step::Need(count) if count > shown - begin => break,
+                Step::Need(count) => panic!("asked for {count} bytes, was shown {}", shown - begin),
+                Step::Skip(count) => begin = begin.saturating_add(count as usize),
+                Step::Done | Step::Broken(_) => return last,
+            }
+        }
+        shown = shown.max(begin.min(stream.len()));
+    }
+    last
+}
