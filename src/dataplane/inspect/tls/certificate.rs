@@ -1,0 +1,230 @@
+//! The first certificate of a chain (X.509, RFC 5280), as far as people search for it.
+
+use sha1::{Digest as _, Sha1};
+
+use super::super::bytes::Reader;
+use super::super::facts::Facts;
+use super::der::{self, Text, tag};
+use super::facts::CertificateFacts;
+
+/// Extensions of a certificate that are looked at for alternative names; real ones have some ten.
+const EXTENSIONS_MAX: usize = 48;
+/// Certificates of a chain that are counted.
+const CHAIN_MAX: usize = 64;
+
+/// Reads the body of a Certificate message (RFC 5246 section 7.4.2): the first certificate, and how many there are. `None`:
+/// broken; what was read before stands in the facts. A message whose end is missing (`is_cut`) is none.
+pub fn chain(body: &[u8], is_cut: bool, names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    let mut reader = Reader::new(body);
+    let length = usize::try_from(reader.be24()?).ok()?;
+    let mut chain = match is_cut {
+        true => reader,
+        false => reader.part(length)?,
+    };
+    let first = one(&mut chain);
+    let mut count = u64::from(first.is_some());
+    while !chain.is_empty() && count < CHAIN_MAX as u64 {
+        match one(&mut chain) {
+            Some(_) => count += 1,
+            None if is_cut => break,
+            None => return None,
+        }
+    }
+    facts.put_number(names.count, count);
+    match first {
+        Some(first) => certificate(first, names, facts),
+        None => (length == 0).then_some(()), // a client that has none says so
+    }
+}
+
+fn one<'a>(chain: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let length = usize::try_from(chain.be24()?).ok()?;
+    chain.take(length)
+}
+
+/// Reads one certificate. Costs a SHA-1 over it.
+pub fn certificate(bytes: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    facts.put(names.fingerprint, &Sha1::digest(bytes));
+    let mut whole = Reader::new(der::expect(&mut Reader::new(bytes), tag::SEQUENCE)?);
+    let mut body = Reader::new(der::expect(&mut whole, tag::SEQUENCE)?);
+    if body.rest().first() == Some(&tag::CONTEXT_0) {
+        der::element(&mut body)?; // version
+    }
+    facts.put(names.serial, der::expect(&mut body, tag::INTEGER)?);
+    let algorithm = der::expect(&mut body, tag::SEQUENCE)?;
+    signature(algorithm, names, facts)?;
+    let issuer = der::expect(&mut body, tag::SEQUENCE)?;
+    let validity = der::expect(&mut body, tag::SEQUENCE)?;
+    let subject = der::expect(&mut body, tag::SEQUENCE)?;
+    name(subject, names.subject, facts)?;
+    name(issuer, names.issuer, facts)?;
+    if issuer == subject {
+        facts.put_number(names.self_signed, 1);
+    }
+    dates(validity, names, facts)?;
+    key(der::expect(&mut body, tag::SEQUENCE)?, names, facts)?;
+    while let Some((kind, content)) = der::element(&mut body) {
+        if kind == tag::CONTEXT_3 {
+            alt_names(content, names, facts)?;
+        }
+    }
+    body.is_empty().then_some(())
+}
+
+fn name(content: &[u8], fact: super::super::facts::Fact, facts: &mut Facts) -> Option<()> {
+    let mut text = Text::<{ 256 + 1 }>::default(); // one more than the facts' limit, so that a cut is told
+    let whole = der::push_name(content, &mut text);
+    facts.put(fact, text.as_bytes());
+    whole
+}
+
+fn dates(validity: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    let mut reader = Reader::new(validity);
+    let (kind, content) = der::element(&mut reader)?;
+    facts.put_number(names.not_before, der::time(kind, content)?);
+    let (kind, content) = der::element(&mut reader)?;
+    facts.put_number(names.not_after, der::time(kind, content)?);
+    Some(())
+}
+
+/// Prefix of the algorithms of PKCS #1 (RFC 8017 appendix C).
+const PKCS1: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+
+fn signature(algorithm: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    let object = der::expect(&mut Reader::new(algorithm), tag::OBJECT)?;
+    let known: &[u8] = match object {
+        [rest @ .., last] if *rest == PKCS1 => match last {
+            2 => b"md2WithRSAEncryption",
+            3 => b"md4WithRSAEncryption",
+            4 => b"md5WithRSAEncryption",
+            5 => b"sha1WithRSAEncryption",
+            10 => b"rsassaPss",
+            11 => b"sha256WithRSAEncryption",
+            12 => b"sha384WithRSAEncryption",
+            13 => b"sha512WithRSAEncryption",
+            14 => b"sha224WithRSAEncryption",
+            _ => b"",
+        },
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1] => b"ecdsa-with-SHA1",
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 1] => b"ecdsa-with-SHA224",
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2] => b"ecdsa-with-SHA256",
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3] => b"ecdsa-with-SHA384",
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4] => b"ecdsa-with-SHA512",
+        [0x2a, 0x86, 0x48, 0xce, 0x38, 4, 3] => b"dsa-with-sha1",
+        [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 2] => b"dsa-with-sha256",
+        [0x2b, 0x0e, 3, 2, 29] => b"sha1WithRSASignature",
+        [0x2b, 0x65, 0x70] => b"ed25519",
+        [0x2b, 0x65, 0x71] => b"ed448",
+        _ => b"",
+    };
+    put_object(known, object, names.signature, facts);
+    Some(())
+}
+
+/// A name, or where there is none the object identifier.
+fn put_object(known: &[u8], object: &[u8], fact: super::super::facts::Fact, facts: &mut Facts) {
+    if !known.is_empty() {
+        return facts.put(fact, known);
+    }
+    let mut text = Text::<40>::default();
+    der::push_object(object, &mut text);
+    facts.put(fact, text.as_bytes());
+}
+
+fn key(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    let mut reader = Reader::new(content);
+    let mut algorithm = Reader::new(der::expect(&mut reader, tag::SEQUENCE)?);
+    let object = der::expect(&mut algorithm, tag::OBJECT)?;
+    let bits = der::expect(&mut reader, tag::BIT_STRING)?.get(1..)?;
+    let (name, size): (&[u8], Option<u64>) = match object {
+        [rest @ .., 1 | 10] if *rest == PKCS1 => (b"rsa", modulus_bits(bits)),
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1] => (b"ec", Some(curve_bits(algorithm, bits))),
+        [0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1] => (b"dsa", dsa_bits(algorithm)),
+        [0x2b, 0x65, 0x70] => (b"ed25519", Some(256)),
+        [0x2b, 0x65, 0x71] => (b"ed448", Some(448)),
+        _ => (b"", None),
+    };
+    put_object(name, object, names.key_type, facts);
+    if let Some(size) = size {
+        facts.put_number(names.key_bits, size);
+    }
+    Some(())
+}
+
+/// RSAPublicKey: SEQUENCE { modulus, exponent }.
+fn modulus_bits(key: &[u8]) -> Option<u64> {
+    let mut key = Reader::new(der::expect(&mut Reader::new(key), tag::SEQUENCE)?);
+    der::expect(&mut key, tag::INTEGER).map(integer_bits)
+}
+
+/// Parameters of DSA: SEQUENCE { p, q, g }.
+fn dsa_bits(mut algorithm: Reader<'_>) -> Option<u64> {
+    let mut parameters = Reader::new(der::expect(&mut algorithm, tag::SEQUENCE)?);
+    der::expect(&mut parameters, tag::INTEGER).map(integer_bits)
+}
+
+fn integer_bits(bytes: &[u8]) -> u64 {
+    let from = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let bytes = bytes.get(from..).unwrap_or_default();
+    let unused = bytes.first().map_or(0, |first| first.leading_zeros());
+    (bytes.len() as u64 * 8).saturating_sub(u64::from(unused))
+}
+
+/// Size of a curve by name; of others from the length of the point (uncompressed, or compressed).
+fn curve_bits(mut algorithm: Reader<'_>, point: &[u8]) -> u64 {
+    match der::expect(&mut algorithm, tag::OBJECT) {
+        Some([0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]) => 256,
+        Some([0x2b, 0x81, 0x04, 0, 34]) => 384,
+        Some([0x2b, 0x81, 0x04, 0, 35]) => 521,
+        _ => match point.split_first() {
+            Some((4, xy)) => xy.len() as u64 * 4,
+            Some((_, x)) => x.len() as u64 * 8,
+            None => 0,
+        },
+    }
+}
+
+/// `subjectAltName` among the extensions (RFC 5280 section 4.2.1.6).
+fn alt_names(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    let mut extensions = Reader::new(der::expect(&mut Reader::new(content), tag::SEQUENCE)?);
+    for _ in 0..EXTENSIONS_MAX {
+        if extensions.is_empty() {
+            break;
+        }
+        let mut extension = Reader::new(der::expect(&mut extensions, tag::SEQUENCE)?);
+        if der::expect(&mut extension, tag::OBJECT)? != [0x55, 0x1d, 17] {
+            continue;
+        }
+        let (mut kind, mut value) = der::element(&mut extension)?;
+        if kind != tag::OCTET_STRING {
+            (kind, value) = der::element(&mut extension)?; // behind "critical"
+        }
+        if kind == tag::OCTET_STRING {
+            return put_alt_names(value, names, facts);
+        }
+    }
+    Some(())
+}
+
+fn put_alt_names(value: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
+    let mut list = Reader::new(der::expect(&mut Reader::new(value), tag::SEQUENCE)?);
+    let mut ahead = list;
+    let mut count = 0;
+    while let Some((kind, _)) = der::element(&mut ahead) {
+        count += u64::from(matches!(kind, DNS_NAME | IP_ADDRESS));
+    }
+    facts.put_number(names.alt_name_count, count);
+    let mut kept = 0;
+    while kept <= names.alt_name.repeats && !list.is_empty() {
+        let (kind, name) = der::element(&mut list)?;
+        if kind == DNS_NAME {
+            facts.put(names.alt_name, name);
+            kept += 1;
+        }
+    }
+    Some(())
+}
+
+/// Context tags of GeneralName.
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;

@@ -1,0 +1,261 @@
+//! As much of DER (X.690) as certificates need: elements, times, names of algorithms, distinguished names.
+
+use super::super::bytes::Reader;
+
+/// Tags (X.690 section 8).
+pub mod tag {
+    pub const INTEGER: u8 = 0x02;
+    pub const BIT_STRING: u8 = 0x03;
+    pub const OCTET_STRING: u8 = 0x04;
+    pub const OBJECT: u8 = 0x06;
+    pub const BMP_STRING: u8 = 0x1e;
+    pub const UTC_TIME: u8 = 0x17;
+    pub const GENERALIZED_TIME: u8 = 0x18;
+    pub const SEQUENCE: u8 = 0x30;
+    pub const SET: u8 = 0x31;
+    pub const CONTEXT_0: u8 = 0xa0;
+    pub const CONTEXT_3: u8 = 0xa3;
+}
+
+/// The next element: its tag and what is in it. Lengths of more than three bytes and indefinite ones are refused.
+pub fn element<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
+    let tag = reader.u8()?;
+    let length = match reader.u8()? {
+        short @ 0..=0x7f => usize::from(short),
+        0x81 => usize::from(reader.u8()?),
+        0x82 => usize::from(reader.be16()?),
+        0x83 => usize::try_from(reader.be24()?).ok()?,
+        _ => return None,
+    };
+    Some((tag, reader.take(length)?))
+}
+
+/// What is in the next element, if it has this tag.
+pub fn expect<'a>(reader: &mut Reader<'a>, wanted: u8) -> Option<&'a [u8]> {
+    element(reader).filter(|(tag, _)| *tag == wanted).map(|(_, content)| content)
+}
+
+/// A `Time` (RFC 5280 section 4.1.2.5) as seconds since 1970; earlier ones are 0.
+pub fn time(tag: u8, content: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(content);
+    let year = match tag {
+        tag::UTC_TIME => digits(&mut reader).map(|two| if two >= 50 { 1900 + two } else { 2000 + two })?,
+        tag::GENERALIZED_TIME => digits(&mut reader)? * 100 + digits(&mut reader)?,
+        _ => return None,
+    };
+    let (month, day) = (digits(&mut reader)?, digits(&mut reader)?);
+    let (hour, minute) = (digits(&mut reader)?, digits(&mut reader)?);
+    let second = digits(&mut reader).unwrap_or(0); // UTCTime may leave them out
+    let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let days = days_since_1970(year, month, day);
+    in_range.then(|| days.map_or(0, |days| days * 86_400 + hour * 3600 + minute * 60 + second))
+}
+
+/// Two decimal digits.
+fn digits(reader: &mut Reader<'_>) -> Option<u64> {
+    let mut ahead = *reader;
+    let [tens, ones] = ahead.array()?;
+    if !tens.is_ascii_digit() || !ones.is_ascii_digit() {
+        return None;
+    }
+    *reader = ahead;
+    Some(u64::from(tens - b'0') * 10 + u64::from(ones - b'0'))
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar, for years up to 9999; `None` before.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
+    let (year, month) = if month <= 2 { (year.checked_sub(1)?, month + 9) } else { (year, month - 3) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
+    days.checked_sub(719_469)
+}
+
+/// Text of bounded length.
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
+    used: usize,
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Text { bytes: [0; N], used: 0 }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    /// Appends as much as there is room for.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.used..).unwrap_or_default();
+        let count = room.len().min(bytes.len());
+        if let (Some(place), Some(taken)) = (room.get_mut(..count), bytes.get(..count)) {
+            place.copy_from_slice(taken);
+            self.used += count;
+        }
+    }
+
+    /// Appends a decimal number.
+    fn push_number(&mut self, number: u64) {
+        let (mut digits, mut rest, mut from) = ([0u8; 20], number, 20);
+        while from > 0 {
+            from -= 1;
+            if let Some(place) = digits.get_mut(from) {
+                *place = b'0' + (rest % 10) as u8; // a digit
+            }
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.push(digits.get(from..).unwrap_or_default());
+    }
+
+    /// What was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+
+    /// No room is left.
+    pub fn is_full(&self) -> bool {
+        self.used == N
+    }
+}
+
+/// Parts of an object identifier that are written at most.
+const OBJECT_PARTS_MAX: usize = 32;
+
+/// An object identifier in dotted decimal.
+pub fn push_object<const N: usize>(object: &[u8], text: &mut Text<N>) {
+    let (mut value, mut parts) = (0u64, 0);
+    for byte in object {
+        value = value << 7 | u64::from(byte & 0x7f);
+        if byte & 0x80 != 0 {
+            continue;
+        }
+        if parts == 0 {
+            let first = (value / 40).min(2);
+            text.push_number(first);
+            text.push(b".");
+            text.push_number(value - first * 40);
+        } else {
+            text.push(b".");
+            text.push_number(value);
+        }
+        (value, parts) = (0, parts + 1);
+        if parts == OBJECT_PARTS_MAX {
+            return;
+        }
+    }
+}
+
+/// Attributes of a distinguished name that are read at most.
+const ATTRIBUTES_MAX: usize = 32;
+
+/// A `Name` (RFC 5280 section 4.1.2.4) as `C=.., O=.., CN=..`, in its order. A value with comma or other marks is not
+/// quoted: this is for people.
+pub fn push_name<const N: usize>(content: &[u8], text: &mut Text<N>) -> Option<()> {
+    let mut names = Reader::new(content);
+    let mut count = 0;
+    while !names.is_empty() && count < ATTRIBUTES_MAX && !text.is_full() {
+        let mut set = Reader::new(expect(&mut names, tag::SET)?);
+        while !set.is_empty() && count < ATTRIBUTES_MAX {
+            let mut attribute = Reader::new(expect(&mut set, tag::SEQUENCE)?);
+            let object = expect(&mut attribute, tag::OBJECT)?;
+            let (kind, value) = element(&mut attribute)?;
+            if count > 0 {
+                text.push(b", ");
+            }
+            push_attribute(object, text);
+            text.push(b"=");
+            push_value(kind, value, text);
+            count += 1;
+        }
+    }
+    Some(())
+}
+
+fn push_attribute<const N: usize>(object: &[u8], text: &mut Text<N>) {
+    let name: &[u8] = match object {
+        [0x55, 4, 3] => b"CN",
+        [0x55, 4, 4] => b"SN",
+        [0x55, 4, 5] => b"serialNumber",
+        [0x55, 4, 6] => b"C",
+        [0x55, 4, 7] => b"L",
+        [0x55, 4, 8] => b"ST",
+        [0x55, 4, 9] => b"street",
+        [0x55, 4, 10] => b"O",
+        [0x55, 4, 11] => b"OU",
+        [0x55, 4, 12] => b"title",
+        [0x55, 4, 13] => b"description",
+        [0x55, 4, 15] => b"businessCategory",
+        [0x55, 4, 17] => b"postalCode",
+        [0x55, 4, 42] => b"GN",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => b"emailAddress",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 2] => b"unstructuredName",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25] => b"DC",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1] => b"UID",
+        _ => return push_object(object, text),
+    };
+    text.push(name);
+}
+
+/// A string; UTF-16 of a BMPString becomes UTF-8, all others stay as they are.
+fn push_value<const N: usize>(kind: u8, value: &[u8], text: &mut Text<N>) {
+    if kind != tag::BMP_STRING {
+        return text.push(value);
+    }
+    for unit in value.chunks_exact(2).map(|pair| pair.iter().fold(0, |unit, byte| unit << 8 | u32::from(*byte))) {
+        if text.is_full() {
+            return;
+        }
+        let letter = char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER);
+        text.push(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds() {
+        for (tag, text, wanted) in [
+            (tag::UTC_TIME, &b"700101000000Z"[..], Some(0)),
+            (tag::UTC_TIME, b"191217011728Z", Some(1_576_545_448)),
+            (tag::UTC_TIME, b"491231235959Z", Some(2_524_607_999)),
+            (tag::UTC_TIME, b"500101000000Z", Some(0)),
+            (tag::UTC_TIME, b"2402290000Z", Some(1_709_164_800)),
+            (tag::GENERALIZED_TIME, b"20500101000000Z", Some(2_524_608_000)),
+            (tag::GENERALIZED_TIME, b"99991231235959Z", Some(253_402_300_799)),
+            (tag::GENERALIZED_TIME, b"00000101000000Z", Some(0)),
+            (tag::UTC_TIME, b"191317011728Z", None),
+            (tag::UTC_TIME, b"1912x7011728Z", None),
+            (tag::INTEGER, b"191217011728Z", None),
+        ] {
+            assert_eq!(time(tag, text), wanted, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn objects_are_dotted() {
+        for (object, wanted) in [
+            (&[0x55, 4, 3][..], "2.5.4.3"),
+            (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11], "1.2.840.113549.1.1.11"),
+            (&[0x88, 0x37], "2.999"),
+            (&[0x80], ""),
+        ] {
+            let mut text = Text::<40>::default();
+            push_object(object, &mut text);
+            assert_eq!(String::from_utf8_lossy(text.as_bytes()), wanted);
+        }
+        let mut text = Text::<10>::default();
+        push_object(&[0x7f; 4000], &mut text);
+        assert_eq!(text.as_bytes().len(), 10, "a bomb fills its room and no more");
+    }
+
+    #[test]
+    fn lengths_are_refused_where_they_lie() {
+        for bad in [&b""[..], b"\x30", b"\x30\x80\0\0", b"\x30\x02\x01", b"\x30\x84\0\0\0\0", b"\x30\x82\x01"] {
+            assert_eq!(element(&mut Reader::new(bad)), None, "{bad:02x?}");
+        }
+        assert_eq!(element(&mut Reader::new(b"\x30\x81\x01\x07")), Some((0x30, &b"\x07"[..])));
+    }
+}
