@@ -1,0 +1,126 @@
+use super::*;
+use crate::dataplane::inspect::hostile::{plain, stream, torment_stream};
+use crate::dataplane::inspect::ntlm;
+use crate::dataplane::inspect::parse::{Record, feed};
+
+/// A fragment, little-endian, first and last, with a trailer if there is a token.
+pub fn fragment(kind: u8, call: u32, body: &[u8], token: &[u8]) -> Vec<u8> {
+    let trailer = if token.is_empty() { vec![] } else { [&[10, 2, 0, 0, 0, 0, 0, 0][..], token].concat() };
+    let length = (HEADER + body.len() + trailer.len()) as u16;
+    let mut out = vec![5, 0, kind, 3, 0x10, 0, 0, 0];
+    out.extend(length.to_le_bytes());
+    out.extend((token.len() as u16).to_le_bytes());
+    out.extend(call.to_le_bytes());
+    [&out[..], body, &trailer].concat()
+}
+
+/// A bind of these interfaces, in contexts 0 and on.
+pub fn bind(call: u32, interfaces: &[u128], token: &[u8]) -> Vec<u8> {
+    let mut body = vec![0xb8, 0x10, 0xb8, 0x10, 0, 0, 0, 0, interfaces.len() as u8, 0, 0, 0];
+    for (context, uuid) in interfaces.iter().enumerate() {
+        body.extend([context as u8, 0, 1, 0]);
+        body.extend(wire_of(*uuid));
+        body.extend([2, 0, 0, 0]);
+        body.extend(wire_of(0x8a885d04_1ceb_11c9_9fe8_08002b104860));
+        body.extend([2, 0, 0, 0]);
+    }
+    fragment(11, call, &body, token)
+}
+
+/// The answer that takes the first and refuses the second.
+pub fn bind_ack(call: u32) -> Vec<u8> {
+    let mut body = vec![0xb8, 0x10, 0xb8, 0x10, 1, 0, 0, 0, 13, 0];
+    body.extend(b"\\PIPE\\ntsvcs\0");
+    body.extend([0]);
+    body.extend([2, 0, 0, 0]);
+    body.extend([&[0; 24][..], &[2, 0, 2, 0], &[0; 20]].concat());
+    fragment(12, call, &body, &[])
+}
+
+/// A request for an operation in context 0.
+pub fn request(call: u32, number: u16) -> Vec<u8> {
+    let [low, high] = number.to_le_bytes();
+    fragment(0, call, &[40, 0, 0, 0, 0, 0, low, high, 1, 2, 3, 4], &[])
+}
+
+/// An answer of 4 bytes.
+pub fn response(call: u32) -> Vec<u8> {
+    fragment(2, call, &[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[])
+}
+
+const SVCCTL: u128 = 0x367abb81_9844_35f1_ad32_98f038001003;
+
+fn shown(facts: &Facts, fact: Fact) -> String {
+    String::from_utf8_lossy(facts.get(fact).unwrap_or_default()).into_owned()
+}
+
+#[test]
+fn binds_and_calls_are_named_however_cut() {
+    let run = |piece| {
+        let (mut state, mut out) = (State::default(), Record::default());
+        for (side, bytes) in [
+            (Side::Originator, bind(1, &[SVCCTL, 7], &ntlm::tests::authenticate_message("D", "anna", "PC"))),
+            (Side::Responder, bind_ack(1)),
+            (Side::Originator, request(2, 12)),
+            (Side::Responder, response(2)),
+            (Side::Originator, request(3, 99)),
+            (Side::Originator, request(4, 19)),
+            (Side::Responder, fragment(3, 4, &[0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0], &[])),
+        ] {
+            feed(&mut state, side, &bytes, piece, &mut out);
+        }
+        state.end(&mut out);
+        out
+    };
+    let out = run(10_000);
+    let [bound, created, unknown, faulty] = &out.events[..] else { panic!("{} events", out.events.len()) };
+    assert_eq!((shown(bound, REQUEST), shown(bound, RESPONSE)), ("BIND".into(), "BINDACK".into()));
+    assert_eq!(shown(bound, UUID), "367abb81-9844-35f1-ad32-98f038001003");
+    assert_eq!(bound.all(INTERFACE).collect::<Vec<_>>(), [&b"svcctl"[..], b"unknown"]);
+    assert_eq!(bound.all(ACK_RESULT).collect::<Vec<_>>(), [[0], [2]]);
+    assert_eq!(shown(bound, ntlm::USER), "anna");
+    assert_eq!((shown(created, INTERFACE), shown(created, OPERATION)), ("svcctl".into(), "CreateServiceW".into()));
+    assert_eq!((created.number(OPERATION_NUMBER), created.number(RESPONSE_BYTES)), (Some(12), Some(4)));
+    assert_eq!((unknown.number(OPERATION_NUMBER), unknown.get(OPERATION)), (Some(99), None));
+    assert_eq!((shown(faulty, OPERATION), faulty.number(FAULT)), ("StartServiceW".into(), Some(5)));
+    for piece in [1, 2, 3, 7, 64] {
+        assert_eq!(plain(&run(piece)), plain(&out));
+    }
+}
+
+#[test]
+fn a_stream_of_any_kind_is_stood() {
+    let token = ntlm::tests::authenticate_message("D", "anna", "PC");
+    let bytes = [bind(1, &[SVCCTL; 3], &token), request(2, 1), bind_ack(1), response(2)].concat();
+    torment_stream(State::default, &bytes, [50000, 135], probe);
+    assert_eq!(probe(&stream(&bytes, [50000, 49152])), Match::Yes);
+    for other in
+        [&b"\x05\x01\x00"[..], b"\x05\x00\x0b\x03\x10\x00\x00\x00\x10\x00\x00\x00\x01\x00\x00\x00", b"\x05\x02"]
+    {
+        assert_ne!(probe(&stream(other, [50000, 1080])), Match::Yes);
+    }
+}
+
+#[test]
+fn long_lists_and_fragments_are_bounded() {
+    let many = [SVCCTL; 200];
+    let mut out = Record::default();
+    let bytes = bind(1, &many, &[]);
+    feed(&mut State::default(), Side::Originator, &[bytes, bind(2, &[SVCCTL], &[])].concat(), 100, &mut out);
+    assert_eq!(out.events.len(), 1, "the rest of the first was skipped, and the second found");
+    assert_eq!(out.events[0].all(UUID).count(), usize::from(OFFERED_MAX));
+    let mut calls = Calls::default();
+    for channel in 0..100 {
+        calls.remember(Bound { channel, context: 0, interface: 1 });
+    }
+    let mut left = calls.bound.map(|one| one.channel);
+    left.sort_unstable();
+    assert_eq!(left, [95, 96, 97, 98, 99], "the newest stay");
+}
+
+#[test]
+fn every_interface_is_found_once_by_its_uuid() {
+    for (index, one) in INTERFACES.iter().enumerate() {
+        assert_eq!(interfaces::find(wire_of(one.uuid)), Some(index as u8), "{}", one.name);
+    }
+}
