@@ -1,0 +1,295 @@
+//! From a whole header to facts.
+
+use super::super::facts::Fact;
+use super::super::lines::{self, Told};
+use super::super::parse::Output;
+use super::head::{Field, Framing, Head, Odd};
+use super::*;
+
+/// What a request means for what follows it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Request {
+    pub kind: Kind,
+    pub framing: Framing,
+}
+
+/// What must be remembered of a request until its response.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// Its response may have a body.
+    #[default]
+    Plain = 0,
+    /// Its response has none.
+    Head = 1,
+    /// Its response, if it succeeds, begins a tunnel.
+    Connect = 2,
+}
+
+impl Kind {
+    pub(super) fn from_bits(bits: u64) -> Kind {
+        match bits & 3 {
+            1 => Kind::Head,
+            2 => Kind::Connect,
+            _ => Kind::Plain,
+        }
+    }
+}
+
+/// What a response means for what follows it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Response {
+    pub status: u16,
+    pub framing: Framing,
+    pub upgrade: Upgrade,
+}
+
+/// Protocol of an `Upgrade` field.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) enum Upgrade {
+    #[default]
+    Other,
+    WebSocket,
+    Http2,
+    Tls,
+}
+
+/// Reads the header of a request; `None` where it is none.
+pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Option<Request> {
+    let mut head = Head::new(bytes);
+    let line = head.line()?;
+    let (method, rest) = lines::split(line, b' ')?;
+    let version = version_of(line)?;
+    let target = rest.get(..rest.len().checked_sub(version.len() + 1)?)?;
+    out.facts().put(METHOD, method);
+    if !METHODS.contains(&method) {
+        told.once(METHOD_UNKNOWN, out);
+    }
+    out.facts().put(PROTOCOL, version);
+    put_target(target, method == b"CONNECT", told, out);
+    let mut request = Request { kind: kind_of(method), ..Request::default() };
+    let mut hosts = 0;
+    while let Some(field) = head.field() {
+        hosts += u32::from(field.name.eq_ignore_ascii_case(b"host"));
+        request_field(field, &mut request.framing, out);
+    }
+    if hosts == 0 && version == b"HTTP/1.1" {
+        told.once(HOST_MISSING, out);
+    }
+    if hosts > 1 {
+        told.once(HOST_REPEATED, out);
+    }
+    tell(head.odd, request.framing, told, out);
+    Some(request)
+}
+
+/// Reads the header of a response; `None` where it is none. Facts of interim ones (1xx but 101) are not kept.
+pub(super) fn response(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Option<Response> {
+    let mut head = Head::new(bytes);
+    let line = head.line()?;
+    let (version, rest) = lines::split(line, b' ')?;
+    let (status, _) = lines::reply(rest)?;
+    if !version.starts_with(b"HTTP/") || version.len() > 8 {
+        return None;
+    }
+    let mut response = Response { status: u16::try_from(status).ok()?, ..Response::default() };
+    if (100..200).contains(&status) && status != 101 {
+        return Some(response);
+    }
+    out.facts().put(PROTOCOL, version);
+    out.facts().put_number(STATUS, status);
+    while let Some(field) = head.field() {
+        response_field(field, &mut response, out);
+    }
+    tell(head.odd, response.framing, told, out);
+    Some(response)
+}
+
+fn kind_of(method: &[u8]) -> Kind {
+    match method {
+        b"HEAD" => Kind::Head,
+        b"CONNECT" => Kind::Connect,
+        _ => Kind::Plain,
+    }
+}
+
+fn lower<'a>(name: &[u8], place: &'a mut [u8; 24]) -> &'a [u8] {
+    let Some(place) = place.get_mut(..name.len()) else { return &[] };
+    place.copy_from_slice(name);
+    place.make_ascii_lowercase();
+    place
+}
+
+fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) {
+    let mut place = [0; 24];
+    let value = field.value;
+    match lower(field.name, &mut place) {
+        b"host" => put_host(value, out),
+        b"user-agent" => out.facts().put(USER_AGENT, value),
+        b"referer" => put_uri(REFERER, value, out),
+        b"content-type" => out.facts().put(REQUEST_TYPE, value),
+        b"content-length" => framing.content_length(value),
+        b"transfer-encoding" => framing.transfer_encoding(value),
+        b"authorization" | b"proxy-authorization" => put_authorization(value, out),
+        b"x-forwarded-for" => out.facts().put(FORWARDED_FOR, value),
+        b"upgrade" => out.facts().put(UPGRADE, value),
+        b"sec-websocket-protocol" => out.facts().put(WEBSOCKET_PROTOCOL, value),
+        _ => return,
+    }
+    if let (Some(length), false) = (framing.length, out.facts().number(REQUEST_LENGTH).is_some()) {
+        out.facts().put_number(REQUEST_LENGTH, length);
+    }
+}
+
+fn response_field(field: Field<'_>, response: &mut Response, out: &mut dyn Output) {
+    let mut place = [0; 24];
+    let value = field.value;
+    match lower(field.name, &mut place) {
+        b"server" => out.facts().put(SERVER, value),
+        b"content-type" => out.facts().put(CONTENT_TYPE, value),
+        b"location" => put_uri(LOCATION, value, out),
+        b"content-length" => response.framing.content_length(value),
+        b"transfer-encoding" => response.framing.transfer_encoding(value),
+        b"content-range" => out.facts().put(CONTENT_RANGE, value),
+        b"x-powered-by" => out.facts().put(POWERED_BY, value),
+        b"upgrade" => response.upgrade = upgrade_of(value),
+        b"sec-websocket-protocol" => out.facts().put(WEBSOCKET_PROTOCOL, value),
+        _ => {}
+    }
+}
+
+fn upgrade_of(value: &[u8]) -> Upgrade {
+    let is = |name| lines::begins(value, name) == Match::Yes;
+    match () {
+        () if is(b"websocket") => Upgrade::WebSocket,
+        () if is(b"h2c") => Upgrade::Http2,
+        () if is(b"tls/") => Upgrade::Tls,
+        () => Upgrade::Other,
+    }
+}
+
+fn tell(odd: Odd, framing: Framing, told: &mut Told, out: &mut dyn Output) {
+    for (is_so, anomaly) in [
+        (odd.blank_before_colon, BLANK_BEFORE_COLON),
+        (odd.folded, FOLDED_FIELD),
+        (odd.invalid, FIELD_INVALID),
+        (odd.control, CONTROL_BYTE),
+        (odd.bare_feed, BARE_LINE_FEED),
+        (odd.too_many, HEADER_TOO_LONG),
+        (framing.has_coding && (framing.length.is_some() || framing.invalid), LENGTH_AND_CODING),
+        (framing.differ, LENGTHS_DIFFER),
+        (framing.invalid, LENGTH_INVALID),
+        (framing.coding_odd, CODING_ODD),
+    ] {
+        if is_so {
+            told.once(anomaly, out);
+        }
+    }
+}
+
+/// Of an absolute target the host, and the target; of CONNECT the host and the port.
+fn put_target(target: &[u8], is_connect: bool, told: &mut Told, out: &mut dyn Output) {
+    if target.len() > URI_MAX {
+        told.once(URI_TOO_LONG, out);
+    }
+    if is_connect {
+        put_host(target, out);
+    } else if let Some(at) = target.get(..16.min(target.len())).and_then(|begin| lines::find(begin, b"://")) {
+        let authority = target.get(at + 3..).unwrap_or_default();
+        let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(authority.len());
+        let authority = authority.get(..end).unwrap_or_default();
+        put_host(authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default(), out);
+    }
+    put_uri(URL, target, out);
+}
+
+fn put_host(value: &[u8], out: &mut dyn Output) {
+    if out.facts().get(HOSTNAME).is_some() {
+        return;
+    }
+    let port_at = value.iter().rposition(|byte| *byte == b':').filter(|at| !value.iter().skip(*at).any(|b| *b == b']'));
+    let (host, port) = port_at.and_then(|at| value.split_at_checked(at)).unwrap_or((value, &[]));
+    out.facts().put(HOSTNAME, host);
+    if let Some(port) = lines::decimal(port.get(1..).unwrap_or_default()) {
+        out.facts().put_number(PORT, port);
+    }
+}
+
+/// The scheme, and the user name of Basic (RFC 7617) and Digest (RFC 7616). What follows the colon is never kept.
+fn put_authorization(value: &[u8], out: &mut dyn Output) {
+    let (scheme, rest) = lines::word(value);
+    if rest.is_empty() {
+        return; // one word: may be a bare secret
+    }
+    out.facts().put(AUTH_SCHEME, scheme);
+    if scheme.eq_ignore_ascii_case(b"basic") {
+        let mut place = [0; 256];
+        if let Some((user, _)) = lines::split(lines::base64(rest, &mut place), b':') {
+            out.facts().put(USERNAME, user);
+        }
+    } else if scheme.eq_ignore_ascii_case(b"digest")
+        && let Some(at) = lines::find(rest, b"username=")
+    {
+        out.facts().put(USERNAME, lines::quoted(rest.get(at + 9..).unwrap_or_default()).0);
+    }
+}
+
+/// Puts a URI of at most [`URI_MAX`] bytes without its user information, with the values of parameters that are named like
+/// passwords blanked; the user becomes a fact.
+pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) {
+    let cut = uri.get(..URI_MAX).unwrap_or(uri);
+    let cut = match userinfo(cut) {
+        Some((user, rest)) => {
+            out.facts().put(USERNAME, user);
+            rest
+        }
+        None => cut,
+    };
+    let mut place = [0; URI_MAX];
+    out.facts().put(fact, blank(cut, &mut place));
+}
+
+/// The user before the `@` of an authority, and what follows it.
+fn userinfo(uri: &[u8]) -> Option<(&[u8], &[u8])> {
+    let scheme = lines::find(uri.get(..16.min(uri.len()))?, b"://")?;
+    let authority = uri.get(scheme + 3..)?;
+    let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(authority.len());
+    let at = authority.get(..end)?.iter().rposition(|byte| *byte == b'@')?;
+    let info = authority.get(..at)?;
+    Some((lines::split(info, b':').map_or(info, |(user, _)| user), authority.get(at + 1..)?))
+}
+
+/// Names of parameters whose values are blanked: those that end so.
+const SECRETS: [&[u8]; 7] = [b"password", b"passwd", b"pass", b"pwd", b"passphrase", b"secret", b"psw"];
+
+fn blank<'a>(uri: &'a [u8], place: &'a mut [u8; URI_MAX]) -> &'a [u8] {
+    if !uri.contains(&b'=') || !SECRETS.iter().any(|secret| lines::find(uri, secret).is_some()) {
+        return uri;
+    }
+    let mut written = 0;
+    let mut put = |bytes: &[u8]| {
+        let room = place.len() - written;
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        if let Some(slot) = place.get_mut(written..written + bytes.len()) {
+            slot.copy_from_slice(bytes);
+            written += bytes.len();
+        }
+    };
+    for part in uri.split_inclusive(|byte| matches!(byte, b'?' | b'&' | b';')) {
+        let end = part.strip_suffix(b"?").or(part.strip_suffix(b"&")).or(part.strip_suffix(b";")).unwrap_or(part);
+        match lines::split(end, b'=') {
+            Some((name, _)) if SECRETS.iter().any(|secret| ends_so(name, secret)) => {
+                put(name);
+                put(b"=*");
+                put(part.get(end.len()..).unwrap_or_default());
+            }
+            _ => put(part),
+        }
+    }
+    place.get(..written).unwrap_or_default()
+}
+
+fn ends_so(name: &[u8], end: &[u8]) -> bool {
+    let begin = name.len().saturating_sub(end.len());
+    name.get(begin..).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+}

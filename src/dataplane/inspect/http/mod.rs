@@ -1,0 +1,323 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
+//!
+//! Reads request and status lines, the header fields that people search for, and the framing of bodies; bodies are skipped,
+//! never kept. One event per transaction: the request and its final response, paired in order. Where a client sends
+//! requests without waiting (pipelining), requests and responses are events of their own with the same `transaction`.
+//! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
+//!
+//! Deliberately not read: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is
+//! taken off it, values of parameters that are named like passwords are blanked), trailers, HTTP/0.9, responses that
+//! follow a hole in the stream.
+//!
+//! After `101 Switching Protocols` and a successful `CONNECT` both sides answer [`Step::Done`](super::Step::Done) at the
+//! first byte of what follows, having taken nothing of it; [`State::turns_into`] says what that is.
+//!
+//! | fact | EVE field |
+//! | --- | --- |
+//! | `method` | `http.http_method` |
+//! | `hostname`, `port` | `http.hostname`, `http.http_port` |
+//! | `url` | `http.url` |
+//! | `user_agent` | `http.http_user_agent` |
+//! | `referer` | `http.http_refer` |
+//! | `protocol` | `http.protocol` |
+//! | `status` | `http.status` |
+//! | `content_type` (of the response) | `http.http_content_type` |
+//! | `location` | `http.redirect` |
+//! | `length` (of the response's body) | `http.length` |
+//! | `forwarded_for` | `http.xff` |
+//! | `content_range` | `http.content_range.raw` |
+//! | `transaction` | `tx_id` of the line |
+//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade` | only in our own object |
+
+mod fields;
+mod head;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use super::facts::Fact;
+use super::lines;
+use super::parse::{Anomaly, Look, Match};
+use super::protocol::Protocol;
+pub(super) use fields::put_uri;
+pub use state::{PENDING_MAX, State};
+
+const P: Protocol = Protocol::Http;
+
+/// Method of the request.
+pub const METHOD: Fact = Fact::text(P, 1, "method", 128);
+/// Host of the request: of the `Host` field or of an absolute URI, without the port.
+pub const HOSTNAME: Fact = Fact::text(P, 2, "hostname", 256);
+/// Port behind the host, where one is named.
+pub const PORT: Fact = Fact::number(P, 3, "port");
+/// Target of the request, as sent but without user information and passwords.
+pub const URL: Fact = Fact::text(P, 4, "url", URI_MAX as u16);
+/// `User-Agent`.
+pub const USER_AGENT: Fact = Fact::text(P, 5, "user_agent", 512);
+/// `Referer`, cut like the target.
+pub const REFERER: Fact = Fact::text(P, 6, "referer", 512);
+/// Media type of the request's body.
+pub const REQUEST_TYPE: Fact = Fact::text(P, 7, "request_content_type", 128);
+/// `Content-Length` of the request.
+pub const REQUEST_LENGTH: Fact = Fact::number(P, 8, "request_length");
+/// Scheme of `Authorization` or `Proxy-Authorization`.
+pub const AUTH_SCHEME: Fact = Fact::text(P, 9, "auth_scheme", 32);
+/// User name of Basic or Digest, or of a URI.
+pub const USERNAME: Fact = Fact::text(P, 10, "username", 128);
+/// Version, as in `HTTP/1.1`; of the request if there is one.
+pub const PROTOCOL: Fact = Fact::text(P, 11, "protocol", 16);
+/// Status code.
+pub const STATUS: Fact = Fact::number(P, 12, "status");
+/// `Server`.
+pub const SERVER: Fact = Fact::text(P, 13, "server", 256);
+/// Media type of the response's body.
+pub const CONTENT_TYPE: Fact = Fact::text(P, 14, "content_type", 128);
+/// `Location`.
+pub const LOCATION: Fact = Fact::text(P, 15, "location", 512);
+/// Bytes of the response's body: announced, or counted where it is chunked.
+pub const LENGTH: Fact = Fact::number(P, 16, "length");
+/// `X-Forwarded-For`.
+pub const FORWARDED_FOR: Fact = Fact::text(P, 17, "forwarded_for", 128);
+/// `Upgrade`, of the request.
+pub const UPGRADE: Fact = Fact::text(P, 18, "upgrade", 64);
+/// Number of the transaction in the connection, from 0.
+pub const TRANSACTION: Fact = Fact::number(P, 19, "transaction");
+/// `Content-Range`, of the response.
+pub const CONTENT_RANGE: Fact = Fact::text(P, 20, "content_range", 64);
+/// Sub-protocols of WebSocket that the client offers, then the one that the server takes.
+pub const WEBSOCKET_PROTOCOL: Fact = Fact::text(P, 21, "websocket_protocol", 128).repeated(2);
+/// `X-Powered-By`, of the response: what the server runs on.
+pub const POWERED_BY: Fact = Fact::text(P, 22, "powered_by", 128);
+
+/// All facts.
+pub const FACTS: &[Fact] = &[
+    METHOD,
+    HOSTNAME,
+    PORT,
+    URL,
+    USER_AGENT,
+    REFERER,
+    REQUEST_TYPE,
+    REQUEST_LENGTH,
+    AUTH_SCHEME,
+    USERNAME,
+    PROTOCOL,
+    STATUS,
+    SERVER,
+    CONTENT_TYPE,
+    LOCATION,
+    LENGTH,
+    FORWARDED_FOR,
+    UPGRADE,
+    TRANSACTION,
+    CONTENT_RANGE,
+    WEBSOCKET_PROTOCOL,
+    POWERED_BY,
+];
+
+/// A message has both `Content-Length` and `Transfer-Encoding`.
+pub const LENGTH_AND_CODING: Anomaly = Anomaly::new(P, 1, "length_and_coding");
+/// `Content-Length` fields that differ.
+pub const LENGTHS_DIFFER: Anomaly = Anomaly::new(P, 2, "lengths_differ");
+/// A `Content-Length` that is no number.
+pub const LENGTH_INVALID: Anomaly = Anomaly::new(P, 3, "length_invalid");
+/// A `Transfer-Encoding` that implementations read in different ways.
+pub const CODING_ODD: Anomaly = Anomaly::new(P, 4, "coding_odd");
+/// A chunk without a readable size, or not ended where it says.
+pub const CHUNK_INVALID: Anomaly = Anomaly::new(P, 5, "chunk_invalid");
+/// A header longer than [`HEAD_MAX`], or of more than [`FIELDS_MAX`] fields.
+pub const HEADER_TOO_LONG: Anomaly = Anomaly::new(P, 6, "header_too_long");
+/// Blanks between the name of a field and its colon.
+pub const BLANK_BEFORE_COLON: Anomaly = Anomaly::new(P, 7, "blank_before_colon");
+/// A field that is continued on the next line.
+pub const FOLDED_FIELD: Anomaly = Anomaly::new(P, 8, "folded_field");
+/// A field without a colon or with a name that is no token.
+pub const FIELD_INVALID: Anomaly = Anomaly::new(P, 9, "field_invalid");
+/// A carriage return or a zero byte inside a line.
+pub const CONTROL_BYTE: Anomaly = Anomaly::new(P, 10, "control_byte");
+/// Lines that end without a carriage return.
+pub const BARE_LINE_FEED: Anomaly = Anomaly::new(P, 11, "bare_line_feed");
+/// No `Host` in HTTP/1.1.
+pub const HOST_MISSING: Anomaly = Anomaly::new(P, 12, "host_missing");
+/// More than one `Host`.
+pub const HOST_REPEATED: Anomaly = Anomaly::new(P, 13, "host_repeated");
+/// A method that no registry has.
+pub const METHOD_UNKNOWN: Anomaly = Anomaly::new(P, 14, "method_unknown");
+/// A request line that is none.
+pub const REQUEST_LINE_INVALID: Anomaly = Anomaly::new(P, 15, "request_line_invalid");
+/// A status line that is none.
+pub const STATUS_LINE_INVALID: Anomaly = Anomaly::new(P, 16, "status_line_invalid");
+/// More requests without an answer than are remembered.
+pub const PENDING_TOO_MANY: Anomaly = Anomaly::new(P, 17, "pending_too_many");
+/// Target of a request longer than [`URI_MAX`].
+pub const URI_TOO_LONG: Anomaly = Anomaly::new(P, 18, "uri_too_long");
+
+/// All anomalies.
+pub const ANOMALIES: &[Anomaly] = &[
+    LENGTH_AND_CODING,
+    LENGTHS_DIFFER,
+    LENGTH_INVALID,
+    CODING_ODD,
+    CHUNK_INVALID,
+    HEADER_TOO_LONG,
+    BLANK_BEFORE_COLON,
+    FOLDED_FIELD,
+    FIELD_INVALID,
+    CONTROL_BYTE,
+    BARE_LINE_FEED,
+    HOST_MISSING,
+    HOST_REPEATED,
+    METHOD_UNKNOWN,
+    REQUEST_LINE_INVALID,
+    STATUS_LINE_INVALID,
+    PENDING_TOO_MANY,
+    URI_TOO_LONG,
+];
+
+/// Bytes of a target that are kept.
+pub const URI_MAX: usize = 1024;
+/// Bytes of a header at most: servers take 8 to 16 KiB.
+pub const HEAD_MAX: usize = 16 * 1024;
+/// Fields of a header at most.
+pub const FIELDS_MAX: usize = 200;
+
+/// Methods of the IANA registry, of WebDAV, UPnP and Microsoft's RPC and messaging.
+const METHODS: &[&[u8]] = &[
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b"PUT",
+    b"DELETE",
+    b"OPTIONS",
+    b"CONNECT",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"NOTIFY",
+    b"M-SEARCH",
+    b"POLL",
+    b"BCOPY",
+    b"BMOVE",
+    b"BDELETE",
+    b"BPROPFIND",
+    b"BPROPPATCH",
+    b"ACL",
+    b"BIND",
+    b"UNBIND",
+    b"REBIND",
+    b"CHECKIN",
+    b"CHECKOUT",
+    b"UNCHECKOUT",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"MKWORKSPACE",
+    b"MKCALENDAR",
+    b"LABEL",
+    b"LINK",
+    b"UNLINK",
+    b"UPDATE",
+    b"VERSION-CONTROL",
+    b"BASELINE-CONTROL",
+    b"ORDERPATCH",
+    b"MKREDIRECTREF",
+    b"UPDATEREDIRECTREF",
+    b"QUERY",
+    b"PURGE",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+    b"RPC_CONNECT",
+    b"CCM_POST",
+    b"SSTP_DUPLEX_POST",
+    b"BITS_POST",
+    b"X-MS-ENUMATTS",
+    b"SOURCE",
+];
+
+/// Bytes of a request line after which a known method and a target so far are enough.
+const PROBE_ENOUGH: usize = 192;
+
+/// Recognises a request line or a status line; never datagrams.
+pub fn probe(look: &Look<'_>) -> Match {
+    if look.is_datagram {
+        return Match::No;
+    }
+    match status_line(look.bytes) {
+        Match::No => request_line(look.bytes),
+        other => other,
+    }
+}
+
+fn status_line(bytes: &[u8]) -> Match {
+    match lines::begins(bytes, b"HTTP/1.") {
+        Match::Yes => match bytes.get(7..) {
+            Some([digit, b' ', status, ..]) if digit.is_ascii_digit() && status.is_ascii_digit() => Match::Yes,
+            Some([digit, b' ']) | Some([digit]) if digit.is_ascii_digit() => Match::Maybe,
+            Some([]) | None => Match::Maybe,
+            _ => Match::No,
+        },
+        other => other,
+    }
+}
+
+fn request_line(bytes: &[u8]) -> Match {
+    // An empty line in front is allowed (RFC 9112 section 2.2).
+    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let (line, is_whole) = match lines::split(bytes, b'\n') {
+        Some((line, _)) => (line.strip_suffix(b"\r").unwrap_or(line), true),
+        None => (bytes, false),
+    };
+    let Some((method, target)) = lines::split(line, b' ') else {
+        let known = METHODS.iter().any(|known| known.starts_with(line));
+        return if known && !is_whole { Match::Maybe } else { Match::No };
+    };
+    let known = METHODS.contains(&method);
+    if !known && (!is_whole || !is_method(method)) {
+        return Match::No;
+    }
+    if is_whole {
+        return if version_of(line).is_some() && is_target(target) { Match::Yes } else { Match::No };
+    }
+    match (is_target(target), line.len() >= PROBE_ENOUGH) {
+        (false, _) => Match::No,
+        (true, false) => Match::Maybe,
+        (true, true) => Match::Yes,
+    }
+}
+
+/// `HTTP/1.1` at the end of a request line.
+fn version_of(line: &[u8]) -> Option<&[u8]> {
+    let version = line.get(line.len().checked_sub(8)?..)?;
+    (version.starts_with(b"HTTP/1.") && version.last().is_some_and(u8::is_ascii_digit)).then_some(version)
+}
+
+fn is_method(method: &[u8]) -> bool {
+    (3..=32).contains(&method.len())
+        && method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
+}
+
+/// May a target begin so? Other protocols with lines of this kind (RTSP, SIP) name their own schemes.
+fn is_target(target: &[u8]) -> bool {
+    let schemes: [&[u8]; 3] = [b"http://", b"https://", b"ftp://"];
+    let plain = target.iter().all(|byte| *byte >= b' ' && *byte != 0x7f);
+    let begin = match target.first() {
+        None | Some(b'/' | b'*' | b'?') => true,
+        Some(_) if schemes.iter().any(|scheme| lines::begins(target, scheme) != Match::No) => true,
+        // Of CONNECT: a host and a port; not the scheme of another protocol.
+        Some(first) => {
+            (first.is_ascii_alphanumeric() || *first == b'[')
+                && lines::find(target, b"://").is_none()
+                && lines::begins(target, b"sip") != Match::Yes
+        }
+    };
+    plain && begin
+}

@@ -1,0 +1,350 @@
+//! What is remembered of a connection between its messages.
+
+use super::super::lines::{self, Told};
+use super::super::parse::{Output, Parse, Step};
+use super::super::protocol::Protocol;
+use super::fields::{self, Kind, Response, Upgrade};
+use super::head::{self, End, Framing};
+use super::*;
+use crate::dataplane::flow::Side;
+
+/// Unanswered requests that are remembered: two bits each.
+pub const PENDING_MAX: u8 = 32;
+/// Bytes of a line with the size of a chunk, extensions included.
+const CHUNK_LINE_MAX: usize = 1024;
+/// Bytes of a method: far more than any has, but attacks put what they want to have logged there.
+const METHOD_MAX: usize = 512;
+/// Bytes of a trailer's line.
+const TRAILER_LINE_MAX: usize = 8 * 1024;
+
+/// Where a side stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Mode {
+    /// Before a header.
+    #[default]
+    Head,
+    /// Before the size of a chunk.
+    Chunk,
+    /// Before the line end behind a chunk.
+    ChunkEnd,
+    /// In the lines behind the last chunk.
+    Trailer,
+    /// In a body that ends with the connection.
+    Rest,
+    /// Behind a switch to another protocol, or done.
+    Over,
+}
+
+/// What follows a switch.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Turn {
+    #[default]
+    None,
+    Into(Protocol),
+}
+
+/// An HTTP/1 connection.
+#[derive(Default, Debug)]
+pub struct State {
+    /// Kinds of the requests without a response, the oldest in the lowest bits.
+    pending: u64,
+    /// Bytes of chunks of the response that is being read.
+    chunked: u64,
+    told: Told,
+    /// Number of the next request.
+    requests: u32,
+    /// Number of the next response.
+    responses: u32,
+    /// Transaction of the facts that are being put together.
+    open: u32,
+    searched: [u16; 2],
+    mode: [Mode; 2],
+    count: u8,
+    turn: Turn,
+    /// The originator is the server: the capture began in mid-stream.
+    is_turned: Option<bool>,
+}
+
+const _: () = assert!(size_of::<State>() <= 64);
+
+impl State {
+    /// The protocol that the stream turns into: from the byte on at which [`Step::Done`] was answered, which takes nothing.
+    /// [`Protocol::Unknown`] for a tunnel, whose first bytes are to be looked at like those of a new connection.
+    pub fn turns_into(&self) -> Option<Protocol> {
+        match self.turn {
+            Turn::None => None,
+            Turn::Into(protocol) => Some(protocol),
+        }
+    }
+
+    /// Who is the server is told by who sends a status line first.
+    fn is_turned(&mut self, side: Side, bytes: &[u8]) -> Option<bool> {
+        if self.is_turned.is_none() {
+            let is_server = match lines::begins(bytes, b"HTTP/1.") {
+                Match::Maybe => return None,
+                is_server => is_server == Match::Yes,
+            };
+            self.is_turned = Some(is_server == (side == Side::Originator));
+        }
+        self.is_turned
+    }
+
+    fn mode(&mut self, side: Side) -> &mut Mode {
+        let [originator, responder] = &mut self.mode;
+        match side {
+            Side::Originator => originator,
+            Side::Responder => responder,
+        }
+    }
+
+    fn searched(&mut self, side: Side) -> &mut u16 {
+        let [originator, responder] = &mut self.searched;
+        match side {
+            Side::Originator => originator,
+            Side::Responder => responder,
+        }
+    }
+
+    fn head(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        // Empty lines before a message are passed over (RFC 9112 section 2.2).
+        let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        if blank > 0 {
+            return Step::Took(blank);
+        }
+        if self.waits_for_switch(side) {
+            return Step::Need(bytes.len() + 1);
+        }
+        if !begins_well(side, bytes) {
+            return self.broken(side, out);
+        }
+        match head::end(bytes, usize::from(*self.searched(side))) {
+            End::At(length) => {
+                *self.searched(side) = 0;
+                let head = bytes.get(..length).unwrap_or(bytes);
+                match side {
+                    Side::Originator => self.request(head, out),
+                    Side::Responder => self.response(head, out),
+                }
+            }
+            End::NotYet(searched) => {
+                *self.searched(side) = u16::try_from(searched).unwrap_or(0);
+                Step::Need(bytes.len() + 1)
+            }
+            End::TooLong => {
+                self.told.once(HEADER_TOO_LONG, out);
+                let head = bytes.get(..HEAD_MAX).unwrap_or(bytes);
+                match side {
+                    Side::Originator => self.request(head, out),
+                    Side::Responder => self.response(head, out),
+                };
+                *self.mode(side) = Mode::Over;
+                Step::Done
+            }
+        }
+    }
+
+    /// The client may speak another protocol as soon as its CONNECT is answered; until then its bytes cannot be told.
+    fn waits_for_switch(&self, side: Side) -> bool {
+        let last = u32::from(self.count.saturating_sub(1)) * 2;
+        side == Side::Originator && self.count > 0 && Kind::from_bits(self.pending >> last) == Kind::Connect
+    }
+
+    fn broken(&mut self, side: Side, out: &mut dyn Output) -> Step {
+        *self.mode(side) = Mode::Over;
+        let anomaly = match side {
+            Side::Originator => REQUEST_LINE_INVALID,
+            Side::Responder => STATUS_LINE_INVALID,
+        };
+        if side == Side::Responder && self.responses == 0 && self.requests == 0 {
+            return Step::Broken(anomaly);
+        }
+        self.told.once(anomaly, out);
+        Step::Done
+    }
+
+    fn request(&mut self, head: &[u8], out: &mut dyn Output) -> Step {
+        out.event(); // the one before it, which has no response yet
+        let number = self.requests;
+        out.facts().put_number(TRANSACTION, u64::from(number));
+        let Some(request) = fields::request(head, &mut self.told, out) else {
+            out.facts().clear();
+            return self.broken(Side::Originator, out);
+        };
+        self.open = number;
+        self.requests = self.requests.wrapping_add(1);
+        if self.count < PENDING_MAX {
+            self.pending |= (request.kind as u64) << (u32::from(self.count) * 2);
+            self.count += 1;
+        } else {
+            self.told.once(PENDING_TOO_MANY, out);
+        }
+        self.body(Side::Originator, head.len(), request.framing, false)
+    }
+
+    fn response(&mut self, head: &[u8], out: &mut dyn Output) -> Step {
+        let number = self.responses;
+        if self.requests != self.responses.wrapping_add(1) || self.open != number {
+            out.event(); // of another transaction
+        }
+        if out.facts().is_empty() {
+            out.facts().put_number(TRANSACTION, u64::from(number));
+        }
+        let Some(response) = fields::response(head, &mut self.told, out) else {
+            return self.broken(Side::Responder, out);
+        };
+        match response.status {
+            101 => return self.switch(head.len(), response.upgrade, out),
+            100..200 => return Step::Took(head.len()),
+            _ => {}
+        }
+        self.responses = self.responses.wrapping_add(1);
+        let kind = Kind::from_bits(self.pending);
+        self.pending >>= 2;
+        self.count = self.count.saturating_sub(1);
+        if kind == Kind::Connect && (200..300).contains(&response.status) {
+            out.event();
+            (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(Protocol::Unknown));
+            return Step::Took(head.len());
+        }
+        self.response_body(head.len(), kind, response, out)
+    }
+
+    fn response_body(&mut self, length: usize, kind: Kind, response: Response, out: &mut dyn Output) -> Step {
+        if kind == Kind::Head || matches!(response.status, 204 | 304) {
+            out.event();
+            return Step::Took(length);
+        }
+        if !response.framing.chunked {
+            if let Some(length) = response.framing.length {
+                out.facts().put_number(LENGTH, length);
+            }
+            out.event();
+        }
+        self.chunked = 0;
+        self.body(Side::Responder, length, response.framing, true)
+    }
+
+    fn switch(&mut self, taken: usize, upgrade: Upgrade, out: &mut dyn Output) -> Step {
+        out.event();
+        let into = match upgrade {
+            Upgrade::WebSocket => Protocol::WebSocket,
+            Upgrade::Http2 => Protocol::Http2,
+            Upgrade::Tls => Protocol::Tls,
+            Upgrade::Other => Protocol::Unknown,
+        };
+        (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(into));
+        Step::Took(taken)
+    }
+
+    /// How to pass over the body behind a header of `taken` bytes.
+    fn body(&mut self, side: Side, taken: usize, framing: Framing, until_close: bool) -> Step {
+        let taken_wide = taken as u64; // at most HEAD_MAX
+        match (framing.chunked, framing.length) {
+            (true, _) => *self.mode(side) = Mode::Chunk,
+            (false, Some(0)) => {}
+            (false, Some(length)) => return Step::Skip(taken_wide.saturating_add(length)),
+            (false, None) if until_close => *self.mode(side) = Mode::Rest,
+            (false, None) => {}
+        }
+        Step::Took(taken)
+    }
+
+    fn chunk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let window = bytes.get(..CHUNK_LINE_MAX).unwrap_or(bytes);
+        let Some((line, _)) = lines::split(window, b'\n') else {
+            return match bytes.len() < CHUNK_LINE_MAX {
+                true => Step::Need(bytes.len() + 1),
+                false => self.bad_chunk(side, out),
+            };
+        };
+        let size = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let Some(size) = lines::hexadecimal(size).filter(|size| *size <= u64::from(u32::MAX)) else {
+            return self.bad_chunk(side, out);
+        };
+        let taken = line.len() as u64 + 1; // at most CHUNK_LINE_MAX
+        if side == Side::Responder {
+            self.chunked = self.chunked.saturating_add(size);
+        }
+        *self.mode(side) = if size == 0 { Mode::Trailer } else { Mode::ChunkEnd };
+        Step::Skip(taken.saturating_add(size))
+    }
+
+    fn chunk_end(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        match bytes {
+            [b'\r', b'\n', ..] => {
+                *self.mode(side) = Mode::Chunk;
+                Step::Took(2)
+            }
+            [b'\n', ..] => {
+                self.told.once(BARE_LINE_FEED, out);
+                *self.mode(side) = Mode::Chunk;
+                Step::Took(1)
+            }
+            [b'\r'] => Step::Need(2),
+            _ => self.bad_chunk(side, out),
+        }
+    }
+
+    fn bad_chunk(&mut self, side: Side, out: &mut dyn Output) -> Step {
+        self.told.once(CHUNK_INVALID, out);
+        *self.mode(side) = Mode::Over;
+        if side == Side::Responder {
+            out.event();
+        }
+        Step::Done
+    }
+
+    fn trailer(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let Some(feed) = bytes.iter().position(|byte| *byte == b'\n') else {
+            return match bytes.len() < TRAILER_LINE_MAX {
+                true => Step::Need(bytes.len() + 1),
+                false => self.bad_chunk(side, out),
+            };
+        };
+        if bytes.get(..feed).is_some_and(|line| line.is_empty() || line == b"\r") {
+            *self.mode(side) = Mode::Head;
+            if side == Side::Responder {
+                self.chunked_end(out);
+            }
+        }
+        Step::Took(feed + 1)
+    }
+
+    /// The response is whole: how long it was. Not where its facts went up with a later request.
+    fn chunked_end(&mut self, out: &mut dyn Output) {
+        if out.facts().number(STATUS).is_some() {
+            out.facts().put_number(LENGTH, self.chunked);
+            out.event();
+        }
+    }
+}
+
+/// Could a message of this side begin so? Told early, so that bytes that are none are not waited for.
+fn begins_well(side: Side, bytes: &[u8]) -> bool {
+    match side {
+        Side::Responder => lines::begins(bytes, b"HTTP/") != Match::No,
+        Side::Originator => {
+            let method = bytes.iter().take(METHOD_MAX + 1).position(|byte| *byte == b' ');
+            let name = bytes.get(..method.unwrap_or(bytes.len().min(METHOD_MAX + 1))).unwrap_or_default();
+            name.len() <= METHOD_MAX && !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic())
+        }
+    }
+}
+
+impl Parse for State {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let side = match self.is_turned(side, bytes) {
+            None => return Step::Need(bytes.len() + 1),
+            Some(false) => side,
+            Some(true) if side == Side::Originator => Side::Responder,
+            Some(true) => Side::Originator,
+        };
+        match *self.mode(side) {
+            Mode::Head => self.head(side, bytes, out),
+            Mode::Chunk => self.chunk(side, bytes, out),
+            Mode::ChunkEnd => self.chunk_end(side, bytes, out),
+            Mode::Trailer => self.trailer(side, bytes, out),
+            Mode::Rest | Mode::Over => Step::Done,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+use super::super::parse::{Parse, Record, Step, feed};
+use super::super::tries::{C, S, Turns, show, spoil, talk, unambiguous};
+use super::*;
+use crate::dataplane::flow::Side;
+
+fn look(bytes: &[u8]) -> Match {
+    probe(&Look { side: C, bytes, is_datagram: false, ports: [40000, 80], is_multicast: false })
+}
+
+const GET: &[u8] =
+    b"GET /a?b=c HTTP/1.1\r\nHost: www.example.org:8080\r\nUser-Agent: curl/8\r\nReferer: http://x/\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.2\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn is_recognised_by_its_first_line() {
+    for (bytes, wanted) in [
+        (GET, Match::Yes),
+        (OK, Match::Yes),
+        (b"G", Match::Maybe),
+        (b"GET", Match::Maybe),
+        (b"GET /index.ht", Match::Maybe),
+        (b"GETS /", Match::No),
+        (b"OPTIONS sip:a@b SIP/2.0\r\n", Match::No),
+        (b"DESCRIBE rtsp://a/b RTSP/1.0\r\n", Match::No),
+        (b"OPTIONS rtsp://a/b", Match::No),
+        (b"GET /a HTTP/2.0\r\n", Match::No),
+        (b"FROBNICATE /a HTTP/1.1\r\n", Match::Yes),
+        (b"CONNECT a.b:443 HTTP/1.1\r\n", Match::Yes),
+        (b"HTTP/1.1 2", Match::Yes),
+        (b"HTTP/1.", Match::Maybe),
+        (b"HTTP/2", Match::No),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Match::No),
+        (b"\x16\x03\x01", Match::No),
+        (b"", Match::Maybe),
+    ] {
+        assert_eq!(look(bytes), wanted, "{}", String::from_utf8_lossy(bytes));
+    }
+    let long = [b"GET /".as_slice(), &[b'x'; 400]].concat();
+    assert_eq!(look(&long), Match::Yes);
+    assert_eq!(probe(&Look { is_datagram: true, side: C, bytes: GET, ports: [1, 2], is_multicast: true }), Match::No);
+}
+
+#[test]
+fn names_are_unambiguous() {
+    unambiguous(FACTS, ANOMALIES);
+}
+
+#[test]
+fn requests_and_responses_are_paired() {
+    let chunked: &[u8] =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nX: y\r\n\r\n";
+    let turns: Turns<'_> = &[
+        (C, GET),
+        (S, OK),
+        (C, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (S, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
+        (C, b"POST /p?user=u&password=secret&x=1 HTTP/1.1\r\nHost: h\r\nContent-Type: text/xml\r\nContent-Length: 4\r\n\r\nbody"),
+        (S, chunked),
+        (C, b"GET http://bob:hunter2@[::1]:81/z HTTP/1.0\r\n\r\n"),
+        (S, b"HTTP/1.0 302 Found\r\nLocation: http://n/\r\nX-Powered-By: PHP/5\r\n\r\nuntil the end"),
+    ];
+    let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+    let wanted = [
+        "transaction=0 method=GET protocol=HTTP/1.1 url=/a?b=c hostname=www.example.org port=8080 user_agent=curl/8 \
+         referer=http://x/ status=200 server=nginx/1.2 content_type=text/html length=5",
+        "transaction=1 method=HEAD protocol=HTTP/1.1 url=/ hostname=h status=200",
+        "transaction=2 method=POST protocol=HTTP/1.1 url=/p?user=u&password=*&x=1 hostname=h \
+         request_content_type=text/xml request_length=4 status=200 length=13",
+        "transaction=3 method=GET protocol=HTTP/1.0 hostname=[::1] port=81 username=bob url=[::1]:81/z status=302 \
+         location=http://n/ powered_by=PHP/5",
+    ];
+    assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+    spoil::<State>(turns);
+}
+
+#[test]
+fn pipelined_requests_keep_their_numbers() {
+    let two = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answers = b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+    let (events, _) = talk::<State>(&[(C, two), (S, answers), (C, GET), (S, OK)], &[FACTS]);
+    assert_eq!(
+        events[..4],
+        [
+            "transaction=0 method=GET protocol=HTTP/1.1 url=/1 hostname=a",
+            "transaction=1 method=GET protocol=HTTP/1.1 url=/2 hostname=a",
+            "transaction=0 protocol=HTTP/1.1 status=404 length=0",
+            "transaction=1 protocol=HTTP/1.1 status=200 length=1",
+        ]
+    );
+    assert!(events[4].starts_with("transaction=2 method=GET") && events[4].contains("status=200"), "{}", events[4]);
+}
+
+#[test]
+fn user_names_but_no_passwords() {
+    for (field, wanted) in [
+        ("Basic Ym9iOmh1bnRlcjI=", "auth_scheme=Basic username=bob"),
+        ("basic  Ym9i", "auth_scheme=basic"),
+        ("Digest realm=\"r\", username=\"al ice\", nonce=\"n\"", "auth_scheme=Digest username=al ice"),
+        ("Bearer c2VjcmV0", "auth_scheme=Bearer"),
+        ("c2VjcmV0", ""),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\nAuthorization: {field}\r\n\r\n");
+        let (events, _) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
+        let wanted = format!("transaction=0 method=GET protocol=HTTP/1.1 url=/ hostname=h {wanted}");
+        assert_eq!(events, [wanted.trim_end()]);
+        assert!(!events[0].contains("hunter2") && !events[0].contains("c2VjcmV0"));
+    }
+}
+
+#[test]
+fn switches_are_told_and_nothing_behind_them_is_taken() {
+    let upgrade = b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat, mqtt\r\n\r\n";
+    let answer = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    for (request, answer, into) in [
+        (&upgrade[..], &answer[..], Protocol::WebSocket),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n",
+            b"HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\n",
+            Protocol::Http2,
+        ),
+        (
+            b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n",
+            Protocol::Unknown,
+        ),
+    ] {
+        let (mut state, mut out) = (State::default(), Record::default());
+        assert_eq!(feed(&mut state, C, request, 5, &mut out), Step::Took(request.len()));
+        assert_eq!(state.turns_into(), None);
+        assert_eq!(feed(&mut state, S, answer, 5, &mut out), Step::Took(answer.len()));
+        assert_eq!(state.turns_into(), Some(into));
+        assert_eq!((state.step(C, b"\x81\x80", &mut out), state.step(S, b"\x81", &mut out)), (Step::Done, Step::Done));
+        assert_eq!(out.events.len(), 1, "{}", show(&out.events[0], &[FACTS]));
+    }
+    let (events, _) = talk::<State>(&[(C, upgrade), (S, answer), (S, b"\x81\x00")], &[FACTS]);
+    assert!(events[0].ends_with("websocket_protocol=chat, mqtt status=101 websocket_protocol=mqtt"), "{events:?}");
+}
+
+#[test]
+fn what_is_wrong_has_a_name() {
+    let many: String = (0..=FIELDS_MAX).map(|at| format!("x{at}: y\r\n")).collect();
+    let long = format!("X: {}\r\n", "y".repeat(HEAD_MAX));
+    let uri = "u".repeat(URI_MAX);
+    for (request, wanted) in [
+        ("GET / HTTP/1.1\r\n\r\n", "host_missing"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", "host_repeated"),
+        ("GET / HTTP/1.0\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "lengths_differ"),
+        ("GET / HTTP/1.0\r\nContent-Length: +1\r\n\r\n", "length_invalid"),
+        ("GET / HTTP/1.0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "length_and_coding"),
+        ("GET / HTTP/1.0\r\nTransfer-Encoding: xchunked\r\n\r\n", "coding_odd"),
+        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk_invalid"),
+        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", "chunk_invalid"),
+        ("GET / HTTP/1.0\r\nX : y\r\n\r\n", "blank_before_colon"),
+        ("GET / HTTP/1.0\r\nX: y\r\n z\r\n\r\n", "folded_field"),
+        ("GET / HTTP/1.0\r\nX y\r\n\r\n", "field_invalid"),
+        ("GET / HTTP/1.0\r\nX: y\0z\r\n\r\n", "control_byte"),
+        ("GET / HTTP/1.0\nX: y\n\n", "bare_line_feed"),
+        ("BREW / HTTP/1.0\r\n\r\n", "method_unknown"),
+        ("GET / HTTP/1.0\r\n\r\nGET /2\r\n\r\n", "request_line_invalid"),
+        (&format!("GET / HTTP/1.0\r\n{many}\r\n"), "header_too_long"),
+        (&format!("GET / HTTP/1.0\r\n{long}\r\n"), "header_too_long"),
+        (&format!("GET /{uri} HTTP/1.0\r\n\r\n"), "uri_too_long"),
+        (&"GET / HTTP/1.0\r\n\r\n".repeat(usize::from(PENDING_MAX) + 1), "pending_too_many"),
+    ] {
+        let (_, anomalies) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
+        assert_eq!(anomalies, [wanted], "{request:.60}");
+    }
+    let (events, _) = talk::<State>(&[(C, OK), (S, GET)], &[FACTS]);
+    assert!(events[0].contains("status=200") && events[1].contains("method=GET"), "turned: {events:?}");
+    assert_eq!(talk::<State>(&[(C, GET), (S, b"what?")], &[FACTS]).1, ["status_line_invalid"]);
+}
+
+/// Heads that httparse (the reference in Rust) takes are taken with the same method, target, version and status; those that
+/// it refuses are told as an anomaly or are on the list of what we read and it does not.
+#[test]
+fn heads_are_read_as_httparse_reads_them() {
+    let base = b"POST /x/y?z HTTP/1.1\r\nHost: example.org\r\nContent-Length: 0\r\nA: b\r\n\r\n";
+    let (mut compared, mut refused) = (0, 0);
+    for at in 0..base.len() {
+        for byte in (0..=255u8).filter(|byte| *byte != base[at]) {
+            let mut head = base.to_vec();
+            head[at] = byte;
+            let mut place = [httparse::EMPTY_HEADER; 16];
+            let mut theirs = httparse::Request::new(&mut place);
+            let result = theirs.parse(&head);
+            let (mut state, mut out) = (State::default(), Record::default());
+            feed(&mut state, C, &head, head.len(), &mut out);
+            state.end(&mut out);
+            let ours = out.events.first();
+            match result {
+                Ok(httparse::Status::Complete(_)) => {
+                    let ours = ours.unwrap_or_else(|| panic!("{:?}", String::from_utf8_lossy(&head)));
+                    compared += 1;
+                    assert_eq!(ours.get(METHOD), theirs.method.map(str::as_bytes));
+                    assert_eq!(ours.get(URL), theirs.path.map(str::as_bytes));
+                    let host =
+                        theirs.headers.iter().find(|one| one.name.eq_ignore_ascii_case("host")).map(|one| one.value);
+                    let host = host.map(|host| host.split(|byte| *byte == b':').next().unwrap_or_default());
+                    assert_eq!(ours.get(HOSTNAME), host, "{:?}", String::from_utf8_lossy(&head));
+                }
+                Ok(httparse::Status::Partial) => {}
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(compared > 6_000 && refused > 10_000, "{compared} {refused}");
+}
+
+#[test]
+fn a_flood_of_heads_stays_bounded() {
+    let mut state = State::default();
+    let mut out = Record::default();
+    let flood = "GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(5_000);
+    feed(&mut state, Side::Originator, flood.as_bytes(), 1000, &mut out);
+    assert_eq!(out.anomalies, ["pending_too_many"]);
+    assert_eq!(out.events.len(), 4_999);
+}
