@@ -1,0 +1,414 @@
+//! FTP, the control connection (RFC 959, RFC 2428, RFC 4217).
+//!
+//! Reads commands with their arguments and the replies to them, one event each; a login (`USER`, `PASS`) is one event.
+//! Replies to several commands sent at once are events of their own. Deliberately not read: arguments of `PASS`, `ACCT`,
+//! `SITE` and of the security commands, the lines of a reply behind its first, data connections (their endpoints are facts).
+//!
+//! After `AUTH TLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
+//! it; [`State::turns_into`] says so.
+//!
+//! | fact | EVE field |
+//! | --- | --- |
+//! | `command`, `argument` | `ftp.command`, `ftp.command_data` |
+//! | `code` | `ftp.completion_code` |
+//! | `reply` | `ftp.reply` |
+//! | `data_port`, `mode` | `ftp.dynamic_port`, `ftp.mode` |
+//! | `argument` of RETR and STOR | `ftp_data.filename`, with `ftp_data.command` |
+//! | `username`, `banner`, `data_address` | only in our own object |
+
+use super::facts::Fact;
+use super::lines::{self, Lines, Told};
+use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::protocol::Protocol;
+use super::sides::Sides;
+use crate::dataplane::flow::Side;
+
+const P: Protocol = Protocol::Ftp;
+
+/// The command, in upper case as most send it; of a login `USER`.
+pub const COMMAND: Fact = Fact::text(P, 1, "command", 16);
+/// Its argument: a file name, mostly. Never a secret.
+pub const ARGUMENT: Fact = Fact::text(P, 2, "argument", 512);
+/// Codes of the replies, preliminary ones included.
+pub const CODE: Fact = Fact::number(P, 3, "code").repeated(4);
+/// Text of the last of these replies' first line.
+pub const REPLY: Fact = Fact::text(P, 4, "reply", 200).repeated(4);
+/// User name.
+pub const USERNAME: Fact = Fact::text(P, 5, "username", 128);
+/// What the server says first.
+pub const BANNER: Fact = Fact::text(P, 6, "banner", 256);
+/// Where the data connection goes to.
+pub const DATA_ADDRESS: Fact = Fact::address(P, 7, "data_address");
+/// Port of the data connection.
+pub const DATA_PORT: Fact = Fact::number(P, 8, "data_port");
+/// `passive` or `active`.
+pub const MODE: Fact = Fact::text(P, 9, "mode", 8);
+
+/// All facts.
+pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, CODE, REPLY, USERNAME, BANNER, DATA_ADDRESS, DATA_PORT, MODE];
+
+/// A line longer than [`LINE_MAX`].
+pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
+/// A reply that does not begin with three digits.
+pub const REPLY_INVALID: Anomaly = Anomaly::new(P, 2, "reply_invalid");
+/// A `PORT` or `EPRT` that names no endpoint.
+pub const ENDPOINT_INVALID: Anomaly = Anomaly::new(P, 3, "endpoint_invalid");
+
+/// All anomalies.
+pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, REPLY_INVALID, ENDPOINT_INVALID];
+
+/// Bytes of a line.
+pub const LINE_MAX: usize = 1024;
+/// Lines that a probe looks at.
+const PROBE_LINES: usize = 24;
+
+/// Commands that no other protocol with lines has.
+const OWN: [&[u8]; 19] = [
+    b"SYST", b"PASV", b"EPSV", b"PORT", b"EPRT", b"CWD", b"XCWD", b"PWD", b"XPWD", b"FEAT", b"OPTS", b"TYPE", b"STOR",
+    b"MDTM", b"PBSZ", b"PROT", b"MLSD", b"NLST", b"CLNT",
+];
+
+/// Recognises a server by its greeting or its replies, a client by its commands. `USER` and a greeting without a name are
+/// SMTP's and POP3's too: further lines or, where these are not there, port 21 decide.
+pub fn probe(look: &Look<'_>) -> Match {
+    if look.is_datagram {
+        return Match::No;
+    }
+    match look.bytes.first() {
+        None => Match::Maybe,
+        Some(b'2' | b'4' | b'5') => probe_server(look),
+        Some(first) if first.is_ascii_alphabetic() => probe_client(look),
+        Some(_) => Match::No,
+    }
+}
+
+fn probe_server(look: &Look<'_>) -> Match {
+    let mut reader = super::bytes::Reader::new(look.bytes);
+    let mut is_greeted = false;
+    for _ in 0..PROBE_LINES {
+        let Some(line) = reader.line() else { break };
+        let Some((code, text)) = lines::reply(line) else {
+            if is_greeted && lines::is_text(line) {
+                continue; // inside a reply of several lines
+            }
+            return Match::No;
+        };
+        if !lines::is_text(text) || lines::find(text, b"SMTP").is_some() {
+            return Match::No;
+        }
+        let has_name = lines::find(text, b"FTP").is_some() || lines::find(text, b"FileZilla").is_some();
+        match (is_greeted, code) {
+            (false, 220 | 421 | 530) if has_name => return Match::Yes,
+            (true, 220) if has_name => return Match::Yes,
+            (_, 220) => is_greeted = true,
+            (true, 331 | 332 | 211 | 215 | 230 | 234 | 530 | 227 | 229 | 257) => return Match::Yes,
+            _ => return Match::No,
+        }
+        if is_greeted && text.starts_with(b" ") && look.has_port(21) {
+            return Match::Yes;
+        }
+    }
+    let rest = reader.rest();
+    let is_begun = b"220".iter().zip(rest).all(|(one, other)| one == other) || is_greeted;
+    if is_begun && rest.len() < LINE_MAX { Match::Maybe } else { Match::No }
+}
+
+fn probe_client(look: &Look<'_>) -> Match {
+    let mut reader = super::bytes::Reader::new(look.bytes);
+    for _ in 0..PROBE_LINES {
+        let Some(line) = reader.line() else { break };
+        let (command, argument) = lines::word(line);
+        let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
+        match () {
+            () if !lines::is_text(line) => return Match::No,
+            () if OWN.iter().any(|own| is(own)) => return Match::Yes,
+            () if is(b"AUTH")
+                && (lines::after(argument, b"TLS").is_some() || lines::after(argument, b"SSL").is_some()) =>
+            {
+                return Match::Yes;
+            }
+            () if is(b"USER") && look.has_port(21) && !argument.is_empty() => return Match::Yes,
+            () if is(b"USER") || is(b"PASS") || is(b"QUIT") || is(b"NOOP") => {}
+            () => return Match::No,
+        }
+    }
+    let rest = reader.rest();
+    let (command, _) = lines::word(rest);
+    let known = OWN.iter().copied().chain([&b"USER"[..], b"PASS", b"AUTH", b"QUIT", b"NOOP"]);
+    let mut known = known.map(|known| lines::begins(command, known));
+    let may_be = rest.is_empty() || (lines::is_text(rest) && known.any(|known| known != Match::No));
+    if may_be && rest.len() < LINE_MAX { Match::Maybe } else { Match::No }
+}
+
+/// An FTP control connection.
+#[derive(Default, Debug)]
+pub struct State {
+    lines: Sides<Lines>,
+    told: Told,
+    /// Code of the reply of several lines that is being read.
+    inside: u16,
+    /// Commands without a final reply.
+    pending: u8,
+    /// `AUTH` was sent last.
+    is_auth: bool,
+    /// `PASS` belongs to the event of its `USER`.
+    is_login: bool,
+    is_tls: bool,
+}
+
+const _: () = assert!(size_of::<State>() <= 64);
+
+impl State {
+    /// [`Protocol::Tls`] once the connection turns into it, from the byte on at which [`Step::Done`] was answered.
+    pub fn turns_into(&self) -> Option<Protocol> {
+        self.is_tls.then_some(Protocol::Tls)
+    }
+
+    fn command(&mut self, line: &[u8], out: &mut dyn Output) {
+        // Telnet commands may stand in front (RFC 959 section 4.1.3): ABOR is sent behind two of them.
+        let begin = line.iter().position(|byte| byte.is_ascii()).unwrap_or(line.len());
+        let (command, argument) = lines::word(line.get(begin..).unwrap_or_default());
+        let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
+        if is(b"PASS") && self.is_login {
+            self.pending = self.pending.saturating_add(1);
+            return;
+        }
+        out.event();
+        self.is_login = is(b"USER");
+        self.is_auth = is(b"AUTH");
+        self.pending = self.pending.saturating_add(1);
+        out.facts().put(COMMAND, command);
+        match () {
+            () if is(b"USER") => out.facts().put(USERNAME, argument),
+            () if is(b"PASS")
+                || is(b"ACCT")
+                || is(b"SITE")
+                || is(b"ADAT")
+                || is(b"MIC")
+                || is(b"CONF")
+                || is(b"ENC") => {}
+            () if is(b"PORT") => self.endpoint(host_port(argument), out),
+            () if is(b"EPRT") => self.endpoint(extended(argument), out),
+            () if argument.is_empty() => {}
+            () => out.facts().put(ARGUMENT, argument),
+        }
+    }
+
+    fn endpoint(&mut self, endpoint: Option<Endpoint>, out: &mut dyn Output) {
+        let Some(endpoint) = endpoint else {
+            self.told.once(ENDPOINT_INVALID, out);
+            return;
+        };
+        endpoint.put(b"active", out);
+    }
+
+    fn reply(&mut self, line: &[u8], out: &mut dyn Output) {
+        let Some((code, text)) = lines::reply(line) else {
+            if self.inside == 0 {
+                self.told.once(REPLY_INVALID, out);
+            }
+            return;
+        };
+        if self.inside != 0 {
+            if u64::from(self.inside) == code && !text.starts_with(b"-") {
+                self.inside = 0;
+                self.replied(code, out);
+            }
+            return;
+        }
+        self.first_line(code, text, out);
+        if text.starts_with(b"-") {
+            self.inside = u16::try_from(code).unwrap_or(0); // three digits
+        } else {
+            self.replied(code, out);
+        }
+    }
+
+    fn first_line(&mut self, code: u64, text: &[u8], out: &mut dyn Output) {
+        let said = text.get(1..).unwrap_or_default();
+        if self.pending > if self.is_login { 2 } else { 1 } {
+            out.event(); // of a later command
+        }
+        if self.pending == 0 && code == 220 {
+            out.facts().put(BANNER, said);
+        }
+        out.facts().put_number(CODE, code);
+        if !said.is_empty() && self.pending > 0 {
+            out.facts().put(REPLY, said);
+        }
+        let endpoint = match code {
+            227 => said.iter().position(u8::is_ascii_digit).and_then(|at| host_port(said.get(at..)?)),
+            229 => said.iter().position(|byte| *byte == b'(').and_then(|at| extended(said.get(at + 1..)?)),
+            _ => None,
+        };
+        if let Some(endpoint) = endpoint {
+            endpoint.put(b"passive", out);
+        }
+    }
+
+    fn replied(&mut self, code: u64, out: &mut dyn Output) {
+        if code < 200 {
+            return;
+        }
+        self.pending = self.pending.saturating_sub(1);
+        if self.is_login && matches!(code, 331 | 332) {
+            return; // PASS follows
+        }
+        if self.is_auth && code == 234 {
+            self.is_tls = true;
+        }
+        (self.is_login, self.is_auth) = (false, false);
+        out.event();
+    }
+}
+
+/// Where a data connection goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Endpoint {
+    address: Option<std::net::IpAddr>,
+    port: u16,
+}
+
+impl Endpoint {
+    fn put(self, mode: &[u8], out: &mut dyn Output) {
+        match self.address {
+            Some(std::net::IpAddr::V4(address)) => out.facts().put(DATA_ADDRESS, &address.octets()),
+            Some(std::net::IpAddr::V6(address)) => out.facts().put(DATA_ADDRESS, &address.octets()),
+            None => {}
+        }
+        out.facts().put_number(DATA_PORT, u64::from(self.port));
+        out.facts().put(MODE, mode);
+    }
+}
+
+/// `h1,h2,h3,h4,p1,p2`.
+fn host_port(text: &[u8]) -> Option<Endpoint> {
+    let mut parts =
+        text.split(|byte| !byte.is_ascii_digit()).take(6).map(|part| u8::try_from(lines::decimal(part)?).ok());
+    let mut next = || parts.next().flatten();
+    let address = [next()?, next()?, next()?, next()?];
+    let port = u16::from_be_bytes([next()?, next()?]);
+    Some(Endpoint { address: Some(address.into()), port })
+}
+
+/// `|family|address|port|`; of EPSV's reply without the first two.
+fn extended(text: &[u8]) -> Option<Endpoint> {
+    let (delimiter, rest) = text.split_first()?;
+    let mut parts = rest.split(|byte| byte == delimiter);
+    let (_, address, port) = (parts.next()?, parts.next()?, parts.next()?);
+    let address = std::str::from_utf8(address).ok().and_then(|address| address.parse().ok());
+    Some(Endpoint { address, port: u16::try_from(lines::decimal(port)?).ok()? })
+}
+
+impl Parse for State {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if self.is_tls {
+            return Step::Done;
+        }
+        let line = match self.lines.of(side).next(bytes, LINE_MAX) {
+            Ok(line) => line,
+            Err(step) => return step,
+        };
+        if line.is_cut {
+            self.told.once(LINE_TOO_LONG, out);
+        }
+        match side {
+            _ if line.text.is_empty() => {}
+            Side::Originator => self.command(line.text, out),
+            Side::Responder => self.reply(line.text, out),
+        }
+        Step::Took(line.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::stream;
+    use super::super::parse::{Record, feed};
+    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
+    use super::*;
+
+    #[test]
+    fn is_recognised_by_greeting_or_commands() {
+        for (bytes, port, wanted) in [
+            (&b"220 (vsFTPd 2.3.4)\r\n"[..], 2121, Match::Yes),
+            (b"220-Welcome\r\n220 here\r\n", 2121, Match::Maybe),
+            (b"220-Welcome\r\n220 here\r\n331 who?\r\n", 2121, Match::Yes),
+            (b"220 here\r\n", 21, Match::Yes),
+            (b"220 here\r\n250 ok\r\n", 2121, Match::No),
+            (b"220 mail ESMTP\r\n", 21, Match::No),
+            (b"22", 9, Match::Maybe),
+            (b"USER bob\r\n", 110, Match::Maybe),
+            (b"USER bob\r\nPASS x\r\nSYST\r\n", 110, Match::Yes),
+            (b"USER bob\r\nPASS x\r\nSTAT\r\n", 110, Match::No),
+            (b"USER bob\r\n", 21, Match::Yes),
+            (b"AUTH TLS\r\n", 990, Match::Yes),
+            (b"USE", 21, Match::Maybe),
+            (b"GET / HTTP/1.1\r\n", 21, Match::No),
+            (b"\x16\x03", 21, Match::No),
+        ] {
+            assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));
+        }
+        unambiguous(FACTS, ANOMALIES);
+    }
+
+    #[test]
+    fn commands_and_replies_are_paired() {
+        let turns: Turns<'_> = &[
+            (S, b"220-ProFTPD\r\n more\r\n220 ready\r\n"),
+            (C, b"USER bob\r\n"),
+            (S, b"331 Password?\r\n"),
+            (C, b"PASS hunter2\r\n"),
+            (S, b"230 In\r\n"),
+            (C, b"PASV\r\n"),
+            (S, b"227 Entering Passive Mode (10,0,0,1,4,1).\r\n"),
+            (C, b"RETR a b.txt\r\n"),
+            (S, b"150 Opening\r\n226 Done\r\n"),
+            (C, b"EPRT |2|::1|5282|\r\n"),
+            (S, b"200 Ok\r\n"),
+            (C, b"EPSV\r\n"),
+            (S, b"229 Extended (|||6446|)\r\n"),
+            (C, b"SITE PSWD a b\r\n"),
+            (S, b"500 No\r\n"),
+            (C, b"CWD a\r\nPWD\r\n"),
+            (S, b"250 A\r\n257 B\r\n"),
+        ];
+        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+        let wanted = [
+            "banner=ProFTPD code=220",
+            "command=USER username=bob code=331 reply=Password? code=230 reply=In",
+            "command=PASV code=227 reply=Entering Passive Mode (10,0,0,1,4,1). data_address=[0a, 00, 00, 01] \
+             data_port=1025 mode=passive",
+            "command=RETR argument=a b.txt code=150 reply=Opening code=226 reply=Done",
+            "command=EPRT data_address=[00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01] data_port=5282 \
+             mode=active code=200 reply=Ok",
+            "command=EPSV code=229 reply=Extended (|||6446|) data_port=6446 mode=passive",
+            "command=SITE code=500 reply=No",
+            "command=CWD argument=a",
+            "command=PWD",
+            "code=250 reply=A",
+            "code=257 reply=B",
+        ];
+        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+        spoil::<State>(turns);
+    }
+
+    #[test]
+    fn tls_ends_it_at_the_right_byte() {
+        let (mut state, mut out) = (State::default(), Record::default());
+        feed(&mut state, C, b"AUTH TLS\r\n", 3, &mut out);
+        assert_eq!(state.turns_into(), None);
+        feed(&mut state, S, b"234 Go\r\n", 3, &mut out);
+        assert_eq!(state.turns_into(), Some(Protocol::Tls));
+        assert_eq!((state.step(C, b"\x16", &mut out), state.step(S, b"\x16", &mut out)), (Step::Done, Step::Done));
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_name() {
+        let long = [&[b'x'; 5000][..], b"\r\nUSER a\r\n"].concat();
+        let (events, anomalies) = talk::<State>(&[(C, &long)], &[FACTS]);
+        assert_eq!((events.len(), anomalies), (2, vec!["line_too_long"]));
+        assert_eq!(talk::<State>(&[(S, b"what\r\n")], &[FACTS]).1, ["reply_invalid"]);
+        assert_eq!(talk::<State>(&[(C, b"PORT 1,2,3\r\n")], &[FACTS]).1, ["endpoint_invalid"]);
+    }
+}

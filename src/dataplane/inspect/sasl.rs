@@ -1,0 +1,110 @@
+//! User names out of SASL exchanges (RFC 4422), as SMTP, IMAP and POP3 carry them in Base64. Secrets are not looked at.
+
+use super::facts::Fact;
+use super::lines;
+use super::parse::Output;
+
+/// Bytes of a decoded message that are looked at.
+const DECODED_MAX: usize = 512;
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// draft-murchison-sasl-login.
+    Login,
+    /// RFC 2195.
+    CramMd5,
+    /// Google's and Microsoft's tokens.
+    OAuth,
+    #[default]
+    Other,
+}
+
+/// An exchange.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Sasl {
+    mechanism: Mechanism,
+    /// Messages of the client so far.
+    messages: u8,
+}
+
+impl Sasl {
+    /// Begins with the name of a mechanism and, behind it, what the client already sends (RFC 4959).
+    pub(super) fn begin(name: &[u8], initial: &[u8], user: Fact, out: &mut dyn Output) -> Sasl {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        let mechanism = match () {
+            () if is(b"PLAIN") => Mechanism::Plain,
+            () if is(b"LOGIN") => Mechanism::Login,
+            () if is(b"CRAM-MD5") => Mechanism::CramMd5,
+            () if is(b"XOAUTH2") || is(b"OAUTHBEARER") => Mechanism::OAuth,
+            () => Mechanism::Other,
+        };
+        let mut sasl = Sasl { mechanism, messages: 0 };
+        if !initial.is_empty() {
+            sasl.message(initial, user, out);
+        }
+        sasl
+    }
+
+    /// A message of the client, a line: its user name, if it has one, becomes a fact.
+    pub(super) fn message(&mut self, line: &[u8], user: Fact, out: &mut dyn Output) {
+        let number = self.messages;
+        self.messages = number.saturating_add(1);
+        if number > 0 || self.mechanism == Mechanism::Other {
+            return; // secrets, or nothing that is read here
+        }
+        let mut place = [0; DECODED_MAX];
+        let decoded = lines::base64(line.trim_ascii(), &mut place);
+        let name = match self.mechanism {
+            Mechanism::Plain => {
+                lines::split(decoded, 0).and_then(|(_, rest)| lines::split(rest, 0)).map(|(name, _)| name)
+            }
+            Mechanism::Login => Some(decoded),
+            Mechanism::CramMd5 => decoded.iter().rposition(|byte| *byte == b' ').and_then(|at| decoded.get(..at)),
+            Mechanism::OAuth => oauth_user(decoded),
+            Mechanism::Other => None,
+        };
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            out.facts().put(user, name);
+        }
+    }
+}
+
+/// `user=NAME^A` of XOAUTH2, `n,a=NAME,` of RFC 7628.
+fn oauth_user(message: &[u8]) -> Option<&[u8]> {
+    match message.strip_prefix(b"user=") {
+        Some(rest) => lines::split(rest, 1),
+        None => lines::split(message.strip_prefix(b"n,a=")?, b','),
+    }
+    .map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Fact;
+    use super::super::parse::{Output, Record};
+    use super::super::protocol::Protocol;
+    use super::*;
+
+    const USER: Fact = Fact::text(Protocol::Smtp, 1, "user", 64);
+
+    #[test]
+    fn names_but_no_secrets() {
+        for (mechanism, messages, wanted) in [
+            ("PLAIN", &["AGJvYgBzZWNyZXQ="][..], Some("bob")),
+            ("plain", &["Ym9i"], None),
+            ("LOGIN", &["Ym9i", "c2VjcmV0"], Some("bob")),
+            ("CRAM-MD5", &["Ym9iIDAxMjM="], Some("bob")),
+            ("XOAUTH2", &["dXNlcj1ib2IBYXV0aD1CZWFyZXIgeHl6AQE="], Some("bob")),
+            ("NTLM", &["Ym9i"], None),
+        ] {
+            let mut out = Record::default();
+            let mut sasl = Sasl::begin(mechanism.as_bytes(), b"", USER, &mut out);
+            for message in messages {
+                sasl.message(message.as_bytes(), USER, &mut out);
+            }
+            assert_eq!(out.facts().get(USER), wanted.map(str::as_bytes), "{mechanism}");
+        }
+    }
+}
