@@ -1,0 +1,397 @@
+//! SMTP (RFC 5321, RFC 3207, RFC 4954), LMTP (RFC 2033) alike.
+//!
+//! Reads the greeting, EHLO, envelopes with what became of them (one event each), logins without their secrets (one event
+//! each). Mails are passed over, up to the line with the dot or by the length of `BDAT`. Deliberately not read: headers and
+//! bodies of mails, text of replies.
+//!
+//! After `STARTTLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
+//! it; [`State::turns_into`] says so.
+//!
+//! | fact | EVE field |
+//! | --- | --- |
+//! | `helo` | `smtp.helo` (of the first event; it holds for the connection) |
+//! | `mail_from` | `smtp.mail_from` |
+//! | `rcpt_to` | `smtp.rcpt_to` |
+//! | `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls` | only in our own object |
+
+use super::bytes::Reader;
+use super::facts::Fact;
+use super::lines::{self, Lines, Told};
+use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::protocol::Protocol;
+use super::sasl::Sasl;
+use super::sides::Sides;
+use crate::dataplane::flow::Side;
+
+const P: Protocol = Protocol::Smtp;
+
+/// What the server says first: its name and, mostly, its software.
+pub const BANNER: Fact = Fact::text(P, 1, "banner", 256);
+/// How the client calls itself.
+pub const HELO: Fact = Fact::text(P, 2, "helo", 256);
+/// Sender of the envelope.
+pub const MAIL_FROM: Fact = Fact::text(P, 3, "mail_from", 256);
+/// Recipients of the envelope.
+pub const RCPT_TO: Fact = Fact::text(P, 4, "rcpt_to", 128).repeated(16);
+/// Mechanism of a login.
+pub const AUTH_MECHANISM: Fact = Fact::text(P, 5, "auth_mechanism", 32);
+/// User name of a login.
+pub const USERNAME: Fact = Fact::text(P, 6, "username", 128);
+/// Code that ended the transaction.
+pub const CODE: Fact = Fact::number(P, 7, "code");
+/// Bytes of the mail, as counted.
+pub const SIZE: Fact = Fact::number(P, 8, "size");
+/// 1 where the connection turned into TLS.
+pub const STARTTLS: Fact = Fact::number(P, 9, "starttls");
+
+/// All facts.
+pub const FACTS: &[Fact] = &[BANNER, HELO, MAIL_FROM, RCPT_TO, AUTH_MECHANISM, USERNAME, CODE, SIZE, STARTTLS];
+
+/// A line longer than [`LINE_MAX`].
+pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
+/// A reply that does not begin with three digits.
+pub const REPLY_INVALID: Anomaly = Anomaly::new(P, 2, "reply_invalid");
+/// Commands sent behind STARTTLS without waiting: they would be taken for encrypted ones (CVE-2011-0411).
+pub const STARTTLS_PIPELINED: Anomaly = Anomaly::new(P, 3, "starttls_pipelined");
+
+/// All anomalies.
+pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, REPLY_INVALID, STARTTLS_PIPELINED];
+
+/// Bytes of a line: RFC 4954 wants 12288 for logins, of which names need little.
+pub const LINE_MAX: usize = 2048;
+/// Lines of a server that a probe looks at.
+const PROBE_LINES: usize = 16;
+
+/// Recognises a greeting that names SMTP or is followed by the reply to EHLO, and the first commands of a client.
+pub fn probe(look: &Look<'_>) -> Match {
+    if look.is_datagram {
+        return Match::No;
+    }
+    match look.bytes.first() {
+        Some(b'2' | b'4' | b'5') => probe_server(look),
+        _ => probe_client(look.bytes),
+    }
+}
+
+fn probe_client(bytes: &[u8]) -> Match {
+    let own: [&[u8]; 5] = [b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:<", b"RCPT TO:<"];
+    let mut found = Match::No;
+    for one in own {
+        match lines::begins(bytes, one) {
+            Match::Yes => return Match::Yes,
+            Match::Maybe => found = Match::Maybe,
+            Match::No => {}
+        }
+    }
+    found
+}
+
+fn probe_server(look: &Look<'_>) -> Match {
+    let mut reader = Reader::new(look.bytes);
+    let mut greeted = false;
+    for _ in 0..PROBE_LINES {
+        let Some(line) = reader.line() else { break };
+        let Some((code, text)) = lines::reply(line).filter(|(_, text)| lines::is_text(text)) else { return Match::No };
+        if !matches!(text.first(), None | Some(b' ' | b'-')) || lines::find(text, b"FTP").is_some() {
+            return Match::No;
+        }
+        let has_name = lines::find(text, b"SMTP").is_some();
+        let port = [25, 587, 2525].into_iter().any(|port| look.has_port(port));
+        match (greeted, code) {
+            (false, 220 | 421 | 554) if has_name => return Match::Yes,
+            (false, 421 | 554) if port => return Match::Yes, // refused at once
+            (_, 220) => greeted = true,
+            (true, 250) => return Match::Yes,
+            _ => return Match::No,
+        }
+        if greeted && text.starts_with(b" ") && port {
+            return Match::Yes;
+        }
+    }
+    let rest = reader.rest();
+    let begins = [&b"220"[..], b"421", b"554", b"250"].into_iter().any(|code| lines::begins(rest, code) != Match::No);
+    if begins && rest.len() < LINE_MAX { Match::Maybe } else { Match::No }
+}
+
+/// What the client is sending.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Mode {
+    #[default]
+    Command,
+    /// A mail, up to the line with the dot.
+    Data,
+    /// Messages of a login.
+    Auth,
+}
+
+/// What the next final reply of the server is to.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Asked {
+    #[default]
+    Other,
+    Mail,
+    Auth,
+    StartTls,
+}
+
+/// An SMTP connection.
+#[derive(Default, Debug)]
+pub struct State {
+    size: u64,
+    lines: Sides<Lines>,
+    told: Told,
+    sasl: Sasl,
+    mode: Mode,
+    asked: Asked,
+    /// The next byte of the mail does not begin a line.
+    is_mid_line: bool,
+    is_greeted: bool,
+    is_tls: bool,
+}
+
+const _: () = assert!(size_of::<State>() <= 64);
+
+impl State {
+    /// [`Protocol::Tls`] once the connection turns into it, from the byte on at which [`Step::Done`] was answered.
+    pub fn turns_into(&self) -> Option<Protocol> {
+        self.is_tls.then_some(Protocol::Tls)
+    }
+
+    fn command(&mut self, line: &[u8], out: &mut dyn Output) -> Option<u64> {
+        if self.asked == Asked::StartTls {
+            self.told.once(STARTTLS_PIPELINED, out);
+        }
+        let (command, argument) = lines::word(line);
+        let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
+        match () {
+            () if is(b"EHLO") || is(b"HELO") || is(b"LHLO") => out.facts().put(HELO, argument),
+            () if is(b"MAIL") => {
+                if out.facts().get(MAIL_FROM).is_some() {
+                    out.event(); // what became of the one before is not known
+                }
+                out.facts().put(MAIL_FROM, address(argument));
+            }
+            () if is(b"RCPT") => out.facts().put(RCPT_TO, address(argument)),
+            () if is(b"DATA") => {
+                (self.mode, self.asked, self.size, self.is_mid_line) = (Mode::Data, Asked::Mail, 0, false)
+            }
+            () if is(b"BDAT") => return self.chunk(argument),
+            () if is(b"AUTH") => self.auth(argument, out),
+            () if is(b"STARTTLS") => self.asked = Asked::StartTls,
+            () if is(b"RSET") || is(b"QUIT") => out.event(),
+            () => {}
+        }
+        None
+    }
+
+    /// RFC 3030: bytes to pass over.
+    fn chunk(&mut self, argument: &[u8]) -> Option<u64> {
+        let (size, last) = lines::word(argument);
+        let size = lines::decimal(size)?;
+        self.size = self.size.saturating_add(size);
+        if last.eq_ignore_ascii_case(b"LAST") {
+            self.asked = Asked::Mail;
+        }
+        Some(size)
+    }
+
+    fn auth(&mut self, argument: &[u8], out: &mut dyn Output) {
+        let (mechanism, initial) = lines::word(argument);
+        out.facts().put(AUTH_MECHANISM, mechanism);
+        self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
+        (self.mode, self.asked) = (Mode::Auth, Asked::Auth);
+    }
+
+    /// Passes over a mail: whole lines, and of the last one what cannot be the dot.
+    fn data(&mut self, bytes: &[u8]) -> Step {
+        let mut taken = 0;
+        let mut rest = bytes;
+        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = rest.get(..at).unwrap_or_default();
+            taken += at + 1;
+            rest = rest.get(at + 1..).unwrap_or_default();
+            let is_dot = !self.is_mid_line && (line == b"." || line == b".\r");
+            self.is_mid_line = false;
+            if is_dot {
+                self.size = self.size.saturating_add((taken - at - 1) as u64);
+                self.mode = Mode::Command;
+                return Step::Took(taken);
+            }
+        }
+        if !self.is_mid_line && (rest == b"." || rest == b".\r") {
+            self.size = self.size.saturating_add(taken as u64);
+            return if taken > 0 { Step::Took(taken) } else { Step::Need(bytes.len() + 1) };
+        }
+        self.is_mid_line |= !rest.is_empty();
+        self.size = self.size.saturating_add(bytes.len() as u64);
+        Step::Took(bytes.len())
+    }
+
+    fn reply(&mut self, line: &[u8], out: &mut dyn Output) {
+        let Some((code, text)) = lines::reply(line) else {
+            self.told.once(REPLY_INVALID, out);
+            return;
+        };
+        if !std::mem::replace(&mut self.is_greeted, true) && matches!(code, 220 | 421 | 554) {
+            out.facts().put(BANNER, text.get(1..).unwrap_or_default());
+        }
+        if text.starts_with(b"-") {
+            return;
+        }
+        match (self.asked, code) {
+            (Asked::StartTls, 220) => {
+                self.is_tls = true;
+                out.facts().put_number(STARTTLS, 1);
+                out.event();
+            }
+            (Asked::Auth, 334) | (Asked::Mail, 354) => return,
+            // To commands in front of DATA, sent together with it.
+            (Asked::Mail, 250..=259) if self.mode == Mode::Data => return,
+            (Asked::Auth, _) => {
+                self.mode = Mode::Command;
+                out.facts().put_number(CODE, code);
+                out.event();
+            }
+            (Asked::Mail, _) => self.mailed(code, out),
+            _ => return,
+        }
+        self.asked = Asked::Other;
+    }
+
+    fn mailed(&mut self, code: u64, out: &mut dyn Output) {
+        if self.mode == Mode::Data && self.size == 0 {
+            self.mode = Mode::Command; // refused before it began
+        }
+        out.facts().put_number(CODE, code);
+        out.facts().put_number(SIZE, self.size);
+        self.size = 0;
+        out.event();
+    }
+
+    fn client(&mut self, line: &[u8], out: &mut dyn Output) -> Option<u64> {
+        if self.mode == Mode::Auth {
+            self.sasl.message(line, USERNAME, out);
+            return None;
+        }
+        self.command(line, out)
+    }
+}
+
+/// What stands between `<` and `>`, or behind the colon.
+fn address(argument: &[u8]) -> &[u8] {
+    let Some((_, rest)) = lines::split(argument, b':') else { return argument };
+    match lines::split(rest, b'<') {
+        Some((_, rest)) => lines::split(rest, b'>').map_or(rest, |(address, _)| address),
+        None => lines::word(rest.trim_ascii()).0,
+    }
+}
+
+impl Parse for State {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if self.is_tls {
+            return Step::Done;
+        }
+        if side == Side::Originator && self.mode == Mode::Data {
+            return self.data(bytes);
+        }
+        let line = match self.lines.of(side).next(bytes, LINE_MAX) {
+            Ok(line) => line,
+            Err(step) => return step,
+        };
+        if line.is_cut {
+            self.told.once(LINE_TOO_LONG, out);
+        }
+        match side {
+            _ if line.text.is_empty() => {}
+            Side::Originator => {
+                if let Some(skip) = self.client(line.text, out).filter(|_| !line.is_cut) {
+                    return Step::Skip(skip.saturating_add(line.taken as u64));
+                }
+            }
+            Side::Responder => self.reply(line.text, out),
+        }
+        Step::Took(line.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::stream;
+    use super::super::parse::{Record, feed};
+    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
+    use super::*;
+
+    #[test]
+    fn is_recognised_by_greeting_or_commands() {
+        for (bytes, port, wanted) in [
+            (&b"220 mx.example.org ESMTP Postfix\r\n"[..], 9, Match::Yes),
+            (b"220 mx ready\r\n", 9, Match::Maybe),
+            (b"220 mx ready\r\n250-mx\r\n", 9, Match::Yes),
+            (b"220 mx ready\r\n", 25, Match::Yes),
+            (b"220 mx ready\r\n331 x\r\n", 9, Match::No),
+            (b"220 FTP server\r\n", 25, Match::No),
+            (b"421 deferred\r\n", 25, Match::Yes),
+            (b"421 deferred\r\n", 9, Match::No),
+            (b"EHLO me\r\n", 9, Match::Yes),
+            (b"eh", 9, Match::Maybe),
+            (b"USER", 25, Match::No),
+            (b"22", 9, Match::Maybe),
+            (b"2 x", 25, Match::No),
+        ] {
+            assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));
+        }
+        unambiguous(FACTS, ANOMALIES);
+    }
+
+    #[test]
+    fn logins_and_envelopes_are_events() {
+        let turns: Turns<'_> = &[
+            (S, b"220 mx ESMTP Exim 4.9\r\n"),
+            (C, b"EHLO me\r\n"),
+            (S, b"250-mx\r\n250-AUTH PLAIN LOGIN\r\n250 OK\r\n"),
+            (C, b"AUTH LOGIN\r\n"),
+            (S, b"334 VXNlcm5hbWU6\r\n"),
+            (C, b"Ym9i\r\n"),
+            (S, b"334 UGFzc3dvcmQ6\r\n"),
+            (C, b"c2VjcmV0\r\n"),
+            (S, b"535 no\r\n"),
+            (C, b"AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n"),
+            (S, b"235 yes\r\n"),
+            (C, b"MAIL FROM:<a@b> SIZE=5\r\nRCPT TO:<c@d>\r\nRCPT TO: e@f\r\nDATA\r\n"),
+            (S, b"250 a\r\n250 b\r\n250 c\r\n354 go\r\n"),
+            (C, b"Subject: x\r\n\r\n.\r.\nMAIL FROM:<no>\r\n..\r\n.\r\n"),
+            (S, b"250 queued\r\n"),
+            (C, b"MAIL FROM:<>\r\nBDAT 7 LAST\r\nab\r\n.\r\nQUIT\r\n"),
+            (S, b"250 a\r\n221 bye\r\n"),
+        ];
+        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+        let wanted = [
+            "banner=mx ESMTP Exim 4.9 helo=me auth_mechanism=LOGIN username=bob code=535",
+            "auth_mechanism=PLAIN username=bob code=235",
+            "mail_from=a@b rcpt_to=c@d rcpt_to=e@f code=250 size=38",
+            "mail_from=",
+            "code=250 size=7",
+        ];
+        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+        spoil::<State>(turns);
+    }
+
+    #[test]
+    fn tls_ends_it_at_the_right_byte() {
+        let (mut state, mut out) = (State::default(), Record::default());
+        feed(&mut state, C, b"EHLO x\r\nSTARTTLS\r\n", 3, &mut out);
+        feed(&mut state, S, b"220 hi\r\n", 3, &mut out);
+        assert_eq!(state.turns_into(), Some(Protocol::Tls));
+        assert_eq!((state.step(C, b"\x16", &mut out), state.step(S, b"\x16", &mut out)), (Step::Done, Step::Done));
+        assert_eq!(talk::<State>(&[(C, b"STARTTLS\r\nRSET\r\n")], &[FACTS]).1, ["starttls_pipelined"]);
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_name() {
+        let long = [&[b'x'; 9000][..], b"\r\n"].concat();
+        assert_eq!(talk::<State>(&[(C, &long)], &[FACTS]).1, ["line_too_long"]);
+        assert_eq!(talk::<State>(&[(S, b"what\r\n")], &[FACTS]).1, ["reply_invalid"]);
+        let refused: Turns<'_> = &[(C, b"DATA\r\n"), (S, b"503 no\r\n"), (C, b"EHLO again\r\n")];
+        assert_eq!(talk::<State>(refused, &[FACTS]).0, ["code=503 size=0", "helo=again"]);
+    }
+}
