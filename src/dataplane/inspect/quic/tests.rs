@@ -1,0 +1,248 @@
+use super::super::facts::{Facts, number};
+use super::super::hostile;
+use super::super::parse::{Look, Match, Record};
+use super::super::tls::fingerprint::{self, Transport};
+use super::super::tls::tests::{client_hello, message};
+use super::*;
+
+const DCID: [u8; 8] = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
+const V1: u32 = 1;
+
+fn crypto(offset: u16, bytes: &[u8]) -> Vec<u8> {
+    let two = |value: u16| (value | 0x4000).to_be_bytes();
+    [&[6][..], &two(offset), &two(bytes.len() as u16), bytes].concat()
+}
+
+/// An Initial packet, padded so that the datagram has 1200 bytes where `is_padded`.
+fn initial(version: u32, dcid: &[u8], token: &[u8], from: Side, frames: &[u8], is_padded: bool) -> Vec<u8> {
+    let first = if header::V2.contains(&version) { 0xd1 } else { 0xc1 };
+    let head =
+        [&[first][..], &version.to_be_bytes(), &[dcid.len() as u8], dcid, &[0, token.len() as u8], token].concat();
+    let mut plain = frames.to_vec();
+    if is_padded {
+        plain.resize(1200 - head.len() - 2 - 2 - 16, 0);
+    }
+    let length = 0x4000 | (plain.len() + 2 + 16) as u16;
+    let head = [&head[..], &length.to_be_bytes(), &[0, 1]].concat();
+    keys::seal(&head, 2, &plain, version, dcid, from)
+}
+
+fn hello() -> Vec<u8> {
+    let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], b"shrike.example"].concat();
+    let versions = [0, 43, 0, 3, 2, 3, 4];
+    let alpn = [0, 16, 0, 5, 0, 3, 2, b'h', b'3'];
+    client_hello(0x0303, None, &[&sni[..], &alpn, &versions].concat())
+}
+
+fn server_hello() -> Vec<u8> {
+    let body = [&[3, 3][..], &[9; 32], &[0, 0x13, 0x01, 0], &[0, 6, 0, 43, 0, 2, 3, 4]].concat();
+    message(2, &body)
+}
+
+fn first(frames: &[u8]) -> Vec<u8> {
+    initial(V1, &DCID, b"", Side::Originator, frames, true)
+}
+
+fn answer() -> Vec<u8> {
+    let frames = [&[2, 0, 0, 0, 0][..], &crypto(0, &server_hello())].concat();
+    let head = [&[0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40][..], &[(frames.len() + 18) as u8], &[0, 0]].concat();
+    keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder)
+}
+
+fn show(datagrams: &[(Side, Vec<u8>)], scratch: Option<&mut Scratch>) -> (Record, Vec<Step>) {
+    let (mut state, mut out) = (State::default(), Record::default());
+    let mut kept = scratch;
+    let steps =
+        datagrams.iter().map(|(side, bytes)| state.step_with(*side, bytes, kept.as_deref_mut(), &mut out)).collect();
+    state.end(&mut out);
+    (out, steps)
+}
+
+fn look(bytes: &[u8]) -> Look<'_> {
+    hostile::datagram(bytes, [50_000, 443])
+}
+
+fn check(event: &Facts) {
+    assert_eq!(event.get(HELLO.sni), Some(&b"shrike.example"[..]));
+    assert_eq!(event.get(HELLO.client_alpn), Some(&b"h3"[..]));
+    assert_eq!(event.get(QUIC_VERSION).map(number), Some(u64::from(V1)));
+    let ja4 = fingerprint::ja4(event, &HELLO, Transport::Quic).unwrap();
+    assert!(ja4.starts_with("q13d0303h3_"), "{ja4}");
+}
+
+#[test]
+fn a_handshake_is_one_event() {
+    let (client, server) = ((Side::Originator, first(&crypto(0, &hello()))), (Side::Responder, answer()));
+    for (datagrams, last) in [
+        (vec![client.clone(), server.clone()], Step::Done),
+        (vec![client.clone(), client.clone(), server.clone()], Step::Done),
+        (vec![client.clone()], Step::Took(1200)),
+    ] {
+        let (out, steps) = show(&datagrams, None);
+        assert_eq!((out.events.len(), out.anomalies.len(), steps.last()), (1, 0, Some(&last)));
+        check(&out.events[0]);
+        let is_answered = datagrams.len() > 1;
+        assert_eq!(out.events[0].number(HELLO.cipher), is_answered.then_some(0x1301));
+        assert_eq!(fingerprint::ja3s(&out.events[0], &HELLO), is_answered.then(|| "771,4865,43".to_owned()));
+    }
+}
+
+#[test]
+fn hellos_come_in_pieces_out_of_order_and_over_datagrams() {
+    let hello = hello();
+    let (a, b, c) = (&hello[..50], &hello[50..70], &hello[70..]);
+    let mixed = [crypto(70, c), vec![1, 0, 0, 0], crypto(0, a), crypto(40, &hello[40..60]), crypto(50, b)].concat();
+    let (out, _) = show(&[(Side::Originator, first(&mixed))], None);
+    check(&out.events[0]);
+    let datagrams = [crypto(50, b), crypto(70, c), crypto(0, a)].map(|frames| (Side::Originator, first(&frames)));
+    let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
+    check(&out.events[0]);
+    let mut used = Scratch::default();
+    frames::sort(&crypto(0, &[0xff; 700]), &mut used);
+    let (out, _) = show(&datagrams, Some(&mut used));
+    check(&out.events[0]);
+    let (out, _) = show(&[(Side::Originator, first(&crypto(0, &hello[..120])))], None);
+    assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]), "what there is");
+    assert_eq!(fingerprint::ja4(&out.events[0], &HELLO, Transport::Quic), None, "but no fingerprint");
+    let coalesced =
+        [initial(V1, &DCID, b"", Side::Originator, &crypto(0, &hello[..80]), false), first(&crypto(80, &hello[80..]))];
+    let (out, _) = show(&[(Side::Originator, coalesced.concat())], None);
+    check(&out.events[0]);
+}
+
+#[test]
+fn versions_are_negotiated_and_hellos_asked_for_again() {
+    let split = server_hello();
+    let pieces = [crypto(30, &split[30..]), crypto(0, &split[..30])].map(|frames| {
+        let head = [&[0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40][..], &[(frames.len() + 18) as u8], &[0, 0]].concat();
+        (Side::Responder, keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder))
+    });
+    let datagrams = [vec![(Side::Originator, first(&crypto(0, &hello())))], pieces.to_vec()].concat();
+    let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
+    assert_eq!(out.events[0].number(HELLO.cipher), Some(0x1301), "the server's hello in two packets");
+    let unknown = initial(V1, &DCID, b"", Side::Originator, &crypto(0, &hello()), true);
+    let unknown = [&unknown[..1], &[0x1a, 0x2a, 0x3a, 0x4a], &unknown[5..]].concat();
+    let forced = initial(0x1a2a_3a4a, &DCID, b"", Side::Originator, &crypto(0, &hello()), true);
+    let offer = [&[0xca, 0, 0, 0, 0, 0, 8][..], &DCID, &[0, 0, 0, 1, 0xff, 0, 0, 29]].concat();
+    assert_eq!([&forced, &offer].map(|bytes| probe(&look(bytes))), [Match::Yes; 2]);
+    let datagrams = [
+        (Side::Originator, forced),
+        (Side::Responder, offer),
+        (Side::Originator, first(&crypto(0, &hello()))),
+        (Side::Responder, answer()),
+    ];
+    for first in [datagrams[0].clone(), (Side::Originator, unknown)] {
+        let datagrams = [vec![first], datagrams[1..].to_vec()].concat();
+        let (out, _) = show(&datagrams, None);
+        check(&out.events[0]);
+        assert_eq!((out.events.len(), out.events[0].number(NEGOTIATION), &out.anomalies), (1, Some(1), &vec![]));
+    }
+    let retry = [&[0xf0, 0, 0, 0, 1, 0, 4, 5, 6, 7, 8][..], b"token", &[0; 16]].concat();
+    assert_eq!(probe(&look(&retry)), Match::Yes);
+    let again = initial(V1, &[5, 6, 7, 8], b"token", Side::Originator, &crypto(0, &hello()), true);
+    let datagrams =
+        [(Side::Originator, first(&crypto(0, &hello()[..90]))), (Side::Responder, retry), (Side::Originator, again)];
+    let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
+    check(&out.events[0]);
+    assert_eq!(out.events[0].number(RETRY), Some(1));
+}
+
+#[test]
+fn version_2_and_refusals() {
+    let hello = crypto(0, &hello());
+    let packet = initial(header::V2[0], &DCID, b"", Side::Originator, &hello, true);
+    let (out, _) = show(&[(Side::Originator, packet)], None);
+    assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]));
+    assert_eq!(out.events[0].number(QUIC_VERSION), Some(0x6b33_43cf));
+    let close = [0x1c, 0x41, 0x28, 0, 0];
+    let head = [&[0xc1, 0, 0, 0, 1, 0, 0, 0, 0x40, 5 + 18, 0, 0][..]].concat();
+    let refusal = keys::seal(&head, 2, &close, V1, &DCID, Side::Responder);
+    let (out, steps) = show(&[(Side::Originator, first(&hello)), (Side::Responder, refusal)], None);
+    assert_eq!((out.events[0].number(CLOSE), steps[1]), (Some(0x128), Step::Done));
+    let mut forged = first(&hello);
+    forged[600] ^= 1;
+    let (out, steps) = show(&[(Side::Originator, forged)], None);
+    assert_eq!((&out.anomalies[..], steps[0]), (&["unauthentic_initial"][..], Step::Done));
+    let (out, _) = show(&[(Side::Originator, first(&crypto(0, &server_hello())))], None);
+    assert_eq!(out.anomalies, ["bad_hello"]);
+}
+
+#[test]
+fn googles_handshake_in_the_clear() {
+    let values: [(&[u8; 4], &[u8]); 3] = [(b"SNI\0", b"shrike.example"), (b"VER\0", b"Q043"), (b"UAID", b"Chrome/64")];
+    let (mut tags, mut body, mut end) = (vec![], vec![], 0u32);
+    for (tag, value) in values {
+        end += value.len() as u32;
+        tags.extend([&tag[..], &end.to_le_bytes()].concat());
+        body.extend(value);
+    }
+    let hello = [&b"CHLO\x03\0\0\0"[..], &tags, &body].concat();
+    let old = [&[0x09][..], &DCID, b"Q043", &[1], &[7; 12], &[0xa0, 1, 0, 4], &hello].concat();
+    let long = [&[0xc3][..], b"Q046\x50", &DCID, &[0, 0, 0, 1], &[7; 12], &[0xa0, 1, 0, 4], &hello].concat();
+    let q050 = initial(keys::Q050, &DCID, b"", Side::Originator, &[&[8, 0, 0x40, 100][..], &hello].concat(), true);
+    for packet in [old, long, q050] {
+        assert_eq!(probe(&look(&packet)), Match::Yes);
+        let (out, _) = show(&[(Side::Originator, packet)], None);
+        assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]));
+        assert_eq!(out.events[0].get(USER_AGENT), Some(&b"Chrome/64"[..]));
+    }
+}
+
+#[test]
+fn recognition_is_by_the_whole_header() {
+    let packet = first(&crypto(0, &hello()));
+    assert_eq!([&packet, &answer()].map(|bytes| probe(&look(bytes))), [Match::Yes; 2]);
+    for other in
+        [&b""[..], &[0xc0, 0, 0, 0, 1, 8], &packet[..1199], &[0x40; 1200], &[0xff; 1200], &[0; 1200], b"\xc0\0\0\0\x02"]
+    {
+        assert_eq!(probe(&look(other)), Match::No);
+    }
+    assert_eq!(probe(&Look { is_datagram: false, ..look(&packet) }), Match::No);
+}
+
+#[test]
+fn hostile_datagrams_end() {
+    for packet in [answer(), [&[0x09][..], &DCID, b"Q043", b"CHLO\x03\0\0\0SNI\0\x04\0\0\0name"].concat()] {
+        hostile::torment_datagram::<State>(&packet, [50_000, 443], probe);
+    }
+    let packet = first(&crypto(0, &hello()));
+    for end in (0..packet.len()).step_by(7) {
+        show(&[(Side::Originator, packet[..end].to_vec()), (Side::Responder, answer())], None);
+    }
+    for at in 0..40 {
+        let mut bytes = packet.clone();
+        bytes[at] ^= 0xff;
+        show(&[(Side::Originator, bytes), (Side::Responder, answer())], None);
+    }
+    // Every frame that authentic but hostile peers may send, cut and flipped.
+    let frames = [&[2, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0][..], &[1, 0, 0], &crypto(3, &hello()), &[0x1c, 1, 0, 0]].concat();
+    for at in 0..frames.len() {
+        let mut bytes = frames.clone();
+        bytes[at] ^= 0xff;
+        for frames in [&frames[..at], &bytes] {
+            frames::sort(frames, &mut Scratch::default());
+        }
+    }
+}
+
+#[test]
+fn bombs_stay_within_bounds() {
+    let mut scratch = Scratch::default();
+    let many = [&[2, 0, 0, 0xc0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0; 900]].concat();
+    assert_eq!(frames::sort(&many, &mut scratch), None);
+    let far = [6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 4, 1, 2, 3, 4];
+    assert_eq!((frames::sort(&far, &mut scratch), scratch.prefix().len()), (None, 0));
+    for offset in (0..0x3000).step_by(1000) {
+        frames::sort(&crypto(offset, &[1; 1000]), &mut scratch);
+    }
+    assert_eq!(scratch.prefix().len(), crate::dataplane::inspect::SCRATCH_BYTES, "what is beyond is dropped");
+    // A hello that never ends: given up after so many packets.
+    let endless = crypto(0, &[1, 0xff, 0xff, 0xff, 3, 3]);
+    let datagrams = vec![(Side::Originator, first(&endless)); 40];
+    let (out, steps) = show(&datagrams, Some(&mut scratch));
+    let until = steps.iter().position(|step| *step == Step::Done);
+    assert_eq!((until, out.events.len()), (Some(usize::from(PACKETS_MAX)), 1));
+    // A datagram of many packets.
+    let packet = initial(V1, &DCID, b"", Side::Originator, &[1; 4], false);
+    show(&[(Side::Originator, packet.repeat(1000))], None);
+}
