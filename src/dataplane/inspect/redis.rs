@@ -1,0 +1,349 @@
+//! Redis and its kin: RESP, versions 2 and 3.
+//!
+//! Reads the commands of a client with their first argument, and whether they failed: an event each, up to a bound. Values
+//! are passed over. Deliberately not read: the password of `AUTH` and `HELLO`, scripts, answers but errors and status.
+//!
+//! There is no object in EVE for it: all facts are only in our own.
+
+use super::facts::Fact;
+use super::lines::{self, Lines, Told};
+use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::protocol::Protocol;
+use super::sides::Sides;
+use crate::dataplane::flow::Side;
+
+const P: Protocol = Protocol::Redis;
+
+/// The command.
+pub const COMMAND: Fact = Fact::text(P, 1, "command", 32);
+/// Its first arguments, where they are no secret and no content.
+pub const ARGUMENT: Fact = Fact::text(P, 2, "argument", 128).repeated(3);
+/// User name of a login.
+pub const USERNAME: Fact = Fact::text(P, 3, "username", 128);
+/// Text of the error that the command got.
+pub const ERROR: Fact = Fact::text(P, 4, "error", 128);
+/// Status that the command got.
+pub const STATUS: Fact = Fact::text(P, 5, "status", 64);
+
+/// All facts.
+pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, USERNAME, ERROR, STATUS];
+
+/// What is no RESP.
+pub const SYNTAX_INVALID: Anomaly = Anomaly::new(P, 1, "syntax_invalid");
+
+/// All anomalies.
+pub const ANOMALIES: &[Anomaly] = &[SYNTAX_INVALID];
+
+/// Commands of a connection that are told; then nothing more of it is of interest.
+pub const COMMANDS_MAX: u8 = 64;
+/// Bytes of a line.
+const LINE_MAX: usize = 512;
+/// Bytes of an argument that is read; longer ones are passed over.
+const ARGUMENT_MAX: u64 = 256;
+/// Arguments of a command at most: the server's own limit.
+const ARGUMENTS_MAX: u64 = 1 << 20;
+/// Bytes of a value at most: the server's own limit.
+const VALUE_MAX: u64 = 512 << 20;
+
+/// Recognises the array of strings that a command is, and the errors of a server that nothing else has.
+pub fn probe(look: &Look<'_>) -> Match {
+    if look.is_datagram {
+        return Match::No;
+    }
+    match look.bytes.first() {
+        None => Match::Maybe,
+        Some(b'*') => probe_command(look.bytes),
+        Some(b'-' | b'+') => {
+            let own: [&[u8]; 6] = [
+                b"-NOAUTH ",
+                b"-DENIED Redis",
+                b"-WRONGPASS ",
+                b"-ERR wrong number of arg",
+                b"-ERR unknown command",
+                b"+PONG\r\n",
+            ];
+            let found = own.map(|own| lines::begins(look.bytes, own));
+            match (found.contains(&Match::Yes), found.contains(&Match::Maybe)) {
+                (true, _) => Match::Yes,
+                (_, true) => Match::Maybe,
+                _ if look.has_port(6379) && look.bytes == b"+OK\r\n" => Match::Yes,
+                _ => Match::No,
+            }
+        }
+        Some(_) => Match::No,
+    }
+}
+
+/// `*3\r\n$3\r\nSET`: digits, a line end, a dollar, digits, a line end, a letter.
+fn probe_command(bytes: &[u8]) -> Match {
+    let mut rest = bytes;
+    for mark in *b"*$" {
+        let Some((first, behind)) = rest.split_first() else { return Match::Maybe };
+        let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let end = behind.get(digits..).unwrap_or_default();
+        match end {
+            _ if *first != mark || digits > 7 => return Match::No,
+            [] | [b'\r'] => return if digits > 0 || end.is_empty() { Match::Maybe } else { Match::No },
+            [b'\r', b'\n', behind @ ..] if digits > 0 => rest = behind,
+            _ => return Match::No,
+        }
+    }
+    match rest.first() {
+        None => Match::Maybe,
+        Some(byte) if byte.is_ascii_alphabetic() => Match::Yes,
+        Some(_) => Match::No,
+    }
+}
+
+/// What of a command's arguments may be told.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Tell {
+    /// None: they are secrets or content.
+    #[default]
+    None,
+    /// The first one: a key, mostly.
+    First,
+    /// The first three: addresses, paths, names of settings.
+    Three,
+    /// Of AUTH with two arguments the first one.
+    User,
+}
+
+/// A Redis connection.
+#[derive(Default, Debug)]
+pub struct State {
+    /// Values of the server's reply that are still to come.
+    values: u64,
+    lines: Sides<Lines>,
+    told: Told,
+    /// Arguments of the command that are still to come.
+    arguments: u32,
+    /// Commands without a reply.
+    pending: u16,
+    number: u8,
+    commands: u8,
+    tell: Tell,
+    is_over: bool,
+}
+
+const _: () = assert!(size_of::<State>() <= 64);
+
+impl State {
+    fn invalid(&mut self, out: &mut dyn Output) -> Step {
+        self.is_over = true;
+        self.told.once(SYNTAX_INVALID, out);
+        out.event();
+        Step::Done
+    }
+
+    fn client(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let line = match self.lines.of(Side::Originator).next(bytes, LINE_MAX) {
+            Ok(line) => line,
+            Err(step) => return step,
+        };
+        if self.arguments > 0 {
+            return self.argument(bytes, line, out);
+        }
+        match line.text.split_first() {
+            None => {}
+            Some((b'*', count)) => {
+                let Some(count) = lines::decimal(count).filter(|count| *count <= ARGUMENTS_MAX) else {
+                    return self.invalid(out);
+                };
+                (self.arguments, self.number) = (count as u32, 0); // at most ARGUMENTS_MAX
+            }
+            // A command in one line.
+            Some((first, _)) if first.is_ascii_alphabetic() && lines::is_text(line.text) => {
+                let (command, rest) = lines::word(line.text);
+                let count = 1 + rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count();
+                self.begin(command, count as u64, out);
+                let words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+                for (number, word) in (1..=3).zip(words) {
+                    self.put(number, word, out);
+                }
+                self.check(out);
+            }
+            Some(_) => return self.invalid(out),
+        }
+        Step::Took(line.taken)
+    }
+
+    /// One string of a command: its line with the length, then its bytes.
+    fn argument(&mut self, bytes: &[u8], line: lines::Line<'_>, out: &mut dyn Output) -> Step {
+        let size = line.text.strip_prefix(b"$").and_then(lines::decimal).filter(|size| *size <= VALUE_MAX);
+        let Some(size) = size else { return self.invalid(out) };
+        let whole = line.taken as u64 + size + 2; // at most LINE_MAX and VALUE_MAX
+        if size <= ARGUMENT_MAX && self.number <= 3 {
+            let whole = line.taken + size as usize + 2; // at most ARGUMENT_MAX
+            let Some(value) = bytes.get(line.taken..whole) else { return Step::Need(whole) };
+            let value = value.strip_suffix(b"\r\n").unwrap_or(value);
+            match self.number {
+                0 => self.begin(value, u64::from(self.arguments), out),
+                number => self.put(number, value, out),
+            }
+        } else if self.number == 0 {
+            return self.invalid(out); // no command is that long
+        }
+        self.number = self.number.saturating_add(1);
+        self.arguments -= 1;
+        if self.arguments == 0 {
+            self.check(out);
+        }
+        Step::Skip(whole)
+    }
+
+    fn begin(&mut self, command: &[u8], count: u64, out: &mut dyn Output) {
+        out.event();
+        self.commands = self.commands.saturating_add(1);
+        self.pending = self.pending.saturating_add(1);
+        out.facts().put(COMMAND, command);
+        let is = |names: &[&[u8]]| names.iter().any(|name| command.eq_ignore_ascii_case(name));
+        self.tell = match () {
+            () if is(&[b"AUTH"]) && count == 3 => Tell::User,
+            () if is(&[b"AUTH", b"HELLO", b"EVAL", b"EVALSHA", b"SCRIPT", b"MIGRATE", b"ECHO", b"PING"]) => Tell::None,
+            () if is(&[b"CONFIG", b"SLAVEOF", b"REPLICAOF", b"MODULE", b"CLIENT", b"DEBUG"]) => Tell::Three,
+            () => Tell::First,
+        };
+    }
+
+    fn put(&mut self, number: u8, value: &[u8], out: &mut dyn Output) {
+        match (self.tell, number) {
+            (Tell::User, 1) => out.facts().put(USERNAME, value),
+            (Tell::First, 1) | (Tell::Three, 1..=3) => out.facts().put(ARGUMENT, value),
+            _ => {}
+        }
+        // CONFIG SET requirepass, masterauth: what follows is a secret.
+        let secrets: [&[u8]; 3] = [b"pass", b"auth", b"user"];
+        if self.tell == Tell::Three && secrets.iter().any(|secret| lines::find(value, secret).is_some()) {
+            self.tell = Tell::None;
+        }
+    }
+
+    fn check(&mut self, out: &mut dyn Output) {
+        if self.commands >= COMMANDS_MAX {
+            self.is_over = true;
+            out.event();
+        }
+    }
+
+    fn server(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let line = match self.lines.of(Side::Responder).next(bytes, LINE_MAX) {
+            Ok(line) => line,
+            Err(step) => return step,
+        };
+        let Some((kind, rest)) = line.text.split_first() else { return self.invalid(out) };
+        let is_first = self.values == 0;
+        let mut skip = 0;
+        self.values = self.values.max(1) - 1;
+        match kind {
+            b'+' | b'-' if is_first && self.pending <= 1 => {
+                out.facts().put(if *kind == b'-' { ERROR } else { STATUS }, rest);
+            }
+            b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {}
+            b'$' | b'!' | b'=' => match lines::decimal(rest) {
+                Some(size) if size <= VALUE_MAX => skip = size + 2,
+                Some(_) => return self.invalid(out),
+                None => {} // -1: nothing
+            },
+            b'*' | b'~' | b'>' | b'%' | b'|' => {
+                let count = lines::decimal(rest).unwrap_or(0).min(ARGUMENTS_MAX);
+                let count = if matches!(kind, b'%' | b'|') { count * 2 } else { count };
+                self.values = self.values.saturating_add(count);
+            }
+            _ => return self.invalid(out),
+        }
+        if self.values == 0 {
+            self.pending = self.pending.saturating_sub(1);
+            if self.pending == 0 {
+                out.event();
+            }
+        }
+        Step::Skip(skip + line.taken as u64)
+    }
+}
+
+impl Parse for State {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        match side {
+            _ if self.is_over => Step::Done,
+            Side::Originator => self.client(bytes, out),
+            Side::Responder => self.server(bytes, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::stream;
+    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
+    use super::*;
+
+    fn command(words: &[&str]) -> Vec<u8> {
+        let mut bytes = format!("*{}\r\n", words.len());
+        for word in words {
+            bytes += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        bytes.into_bytes()
+    }
+
+    #[test]
+    fn is_recognised_by_its_syntax() {
+        for (bytes, port, wanted) in [
+            (&command(&["GET", "k"])[..], 9, Match::Yes),
+            (b"*1", 9, Match::Maybe),
+            (b"*1\r\n$4\r\n", 9, Match::Maybe),
+            (b"* OK ", 9, Match::No),
+            (b"*1\r\n+x", 9, Match::No),
+            (b"-NOAUTH Authentication required.\r\n", 9, Match::Yes),
+            (b"+OK\r\n", 110, Match::No),
+            (b"+OK\r\n", 6379, Match::Yes),
+            (b"-ERR no\r\n", 9, Match::No),
+        ] {
+            assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));
+        }
+        unambiguous(FACTS, ANOMALIES);
+    }
+
+    #[test]
+    fn commands_are_events_without_secrets() {
+        let value = "v".repeat(3000);
+        let turns: Turns<'_> = &[
+            (C, &command(&["AUTH", "hunter2"])),
+            (S, b"-WRONGPASS invalid\r\n"),
+            (C, &command(&["AUTH", "bob", "hunter2"])),
+            (S, b"+OK\r\n"),
+            (C, &command(&["SET", "key", &value])),
+            (S, b"+OK\r\n"),
+            (C, &command(&["CONFIG", "SET", "dir", "/var/spool/cron"])),
+            (S, b"+OK\r\n"),
+            (C, &command(&["CONFIG", "SET", "requirepass", "hunter2"])),
+            (S, b"+OK\r\n"),
+            (C, b"keys *\r\n"),
+            (S, b"*2\r\n$3\r\n-ab\r\n*1\r\n:5\r\n"),
+            (C, &[command(&["GET", "a"]), command(&["GET", "b"])].concat()),
+            (S, b"$-1\r\n$1\r\nx\r\n"),
+        ];
+        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+        let wanted = [
+            "command=AUTH error=WRONGPASS invalid",
+            "command=AUTH username=bob status=OK",
+            "command=SET argument=key status=OK",
+            "command=CONFIG argument=SET argument=dir argument=/var/spool/cron status=OK",
+            "command=CONFIG argument=SET argument=requirepass status=OK",
+            "command=keys argument=*",
+            "command=GET argument=a",
+            "command=GET argument=b",
+        ];
+        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+        spoil::<State>(&turns[..4]);
+        spoil::<State>(&turns[10..]);
+    }
+
+    #[test]
+    fn bombs_stay_bounded() {
+        let many = command(&["GET", "a"]).repeat(1000);
+        assert_eq!(talk::<State>(&[(C, &many)], &[FACTS]).0.len(), usize::from(COMMANDS_MAX));
+        assert_eq!(talk::<State>(&[(C, b"*99999999999\r\n")], &[FACTS]).1, ["syntax_invalid"]);
+        assert_eq!(talk::<State>(&[(S, b"*1048576\r\n*1048576\r\n*1048576\r\n?\r\n")], &[FACTS]).1, ["syntax_invalid"]);
+    }
+}
