@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of the packet's way, ground floor first. A module may use those before it and itself.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "units",
     "clock",
     "sys",
@@ -13,6 +13,7 @@ const ORDER: [&str; 17] = [
     "dataplane::capture",
     "dataplane::decode",
     "dataplane::flow",
+    "dataplane::inspect",
     "dataplane::features",
     "dataplane::score",
     "dataplane::detect",

@@ -8,5 +8,6 @@ pub mod decode;
 pub mod detect;
 pub mod features;
 pub mod flow;
+pub mod inspect;
 pub mod score;
 pub mod worker;

@@ -1,0 +1,207 @@
+use super::super::parse::Anomaly;
+use super::super::protocol::Protocol;
+use super::*;
+
+/// Takes units of one length byte and so many more; keeps what it took.
+#[derive(Default)]
+struct Units {
+    taken: Vec<u8>,
+    holes: Vec<u64>,
+    asked: usize,
+}
+
+impl Reader for Units {
+    fn step(&mut self, bytes: &[u8]) -> Step {
+        self.asked += 1;
+        let count = usize::from(bytes[0]) + 1;
+        match bytes.get(..count) {
+            None => Step::Need(count),
+            Some(_) if count == 256 => Step::Done,
+            Some(unit) => {
+                self.taken.extend_from_slice(unit);
+                Step::Took(count)
+            }
+        }
+    }
+
+    fn gap(&mut self, bytes: u64) -> Step {
+        self.holes.push(bytes);
+        Step::Took(1)
+    }
+}
+
+/// Takes nothing but what it is told to pass over first.
+struct Skips(Option<u64>, Vec<u8>);
+
+impl Reader for Skips {
+    fn step(&mut self, bytes: &[u8]) -> Step {
+        if let Some(count) = self.0.take() {
+            return Step::Skip(count);
+        }
+        self.1.extend_from_slice(bytes);
+        Step::Took(bytes.len())
+    }
+
+    fn gap(&mut self, _bytes: u64) -> Step {
+        Step::Done
+    }
+}
+
+fn units(count: u8) -> Vec<u8> {
+    (0..count).flat_map(|unit| std::iter::once(unit % 40).chain((0..unit % 40).map(move |at| unit ^ at))).collect()
+}
+
+const DEPTH: u64 = 1 << 20;
+
+/// splitmix64: the same orders in every run.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
+#[test]
+fn any_order_cutting_and_repetition_gives_the_stream() {
+    let stream = units(200);
+    for seed in 0..500_u64 {
+        let mut state = seed;
+        let mut buffers = Buffers::new(1);
+        let mut side = Stream::default();
+        let mut reader = Units::default();
+        // Close to wrap-around every other time.
+        let begin = if seed % 2 == 0 { u32::MAX - 700 } else { random(&mut state) as u32 };
+        side.start(begin);
+        let mut at = 0;
+        while at < stream.len() {
+            // Up to four segments in any order, some twice, some longer than they were cut.
+            let mut cuts = Vec::new();
+            for _ in 0..1 + random(&mut state) % 4 {
+                let end = (at + 1 + random(&mut state) as usize % 100).min(stream.len());
+                let longer = (end + random(&mut state) as usize % 30).min(stream.len());
+                let earlier = at - (random(&mut state) as usize % 20).min(at);
+                cuts.push((at, end));
+                cuts.push((earlier, longer));
+                at = end;
+            }
+            for last in (1..cuts.len()).rev() {
+                cuts.swap(last, random(&mut state) as usize % (last + 1));
+            }
+            for (from, to) in cuts {
+                let sequence = begin.wrapping_add(from as u32);
+                let outcome = side.segment(sequence, &stream[from..to], DEPTH, &mut buffers, &mut reader);
+                assert_eq!(outcome, Outcome::Goes);
+            }
+        }
+        // An island too many is let go: what is missing comes again.
+        for from in (0..stream.len()).step_by(50) {
+            let to = (from + 50).min(stream.len());
+            side.segment(begin.wrapping_add(from as u32), &stream[from..to], DEPTH, &mut buffers, &mut reader);
+        }
+        assert_eq!(reader.taken, stream, "seed {seed}");
+        assert_eq!((side.lost(), buffers.free()), (0, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_first_to_come_wins() {
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
+    side.start(100);
+    side.segment(103, &[7, 8], DEPTH, &mut buffers, &mut reader);
+    side.segment(102, &[1, 2, 3, 9], DEPTH, &mut buffers, &mut reader);
+    side.segment(100, &[5, 4, 4, 4, 4, 4, 4], DEPTH, &mut buffers, &mut reader);
+    assert_eq!(reader.taken, [5, 4, 1, 7, 8, 9]);
+}
+
+#[test]
+fn a_hole_that_was_acknowledged_is_crossed_and_counted() {
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
+    side.start(0);
+    side.segment(0, &[1, 9, 3, 1], DEPTH, &mut buffers, &mut reader);
+    side.segment(10, &[2, 5, 6], DEPTH, &mut buffers, &mut reader);
+    assert_eq!(side.acknowledged(9, DEPTH, &mut buffers, &mut reader), Outcome::Goes);
+    assert!(reader.holes.is_empty(), "the hole may still be filled");
+    assert_eq!(side.acknowledged(13, DEPTH, &mut buffers, &mut reader), Outcome::Goes);
+    assert_eq!((reader.holes.as_slice(), side.lost()), ([6].as_slice(), 6));
+    assert_eq!(reader.taken, [1, 9, 2, 5, 6], "half a unit before the hole is given up");
+    assert_eq!(buffers.free(), 1);
+}
+
+#[test]
+fn what_is_passed_over_is_neither_kept_nor_shown() {
+    for cut in [1, 3, 50, 400] {
+        for jump in [false, true] {
+            let stream: Vec<u8> = (0..400_u32).map(|at| at as u8).collect();
+            let (mut buffers, mut side) = (Buffers::new(1), Stream::default());
+            let mut reader = Skips(Some(300), Vec::new());
+            for (index, piece) in stream.chunks(cut).enumerate() {
+                // With holes in what is passed over.
+                if jump && cut == 50 && index == 2 {
+                    continue;
+                }
+                side.segment((index * cut) as u32, piece, DEPTH, &mut buffers, &mut reader);
+            }
+            assert_eq!(reader.1, &stream[300..], "cut {cut}");
+            assert_eq!(buffers.free(), 1);
+        }
+    }
+}
+
+#[test]
+fn limits_end_a_side_and_give_its_buffer_back() {
+    // A unit that never ends.
+    struct Never;
+    impl Reader for Never {
+        fn step(&mut self, bytes: &[u8]) -> Step {
+            Step::Need(bytes.len() + 1)
+        }
+        fn gap(&mut self, _bytes: u64) -> Step {
+            Step::Broken(Anomaly::new(Protocol::Dns, 1, "x"))
+        }
+    }
+    let (mut buffers, mut side) = (Buffers::new(1), Stream::default());
+    let mut last = Outcome::Goes;
+    for at in 0..40_u32 {
+        last = side.segment(at * 1000, &[0; 1000], DEPTH, &mut buffers, &mut Never);
+        if last != Outcome::Goes {
+            break;
+        }
+    }
+    assert_eq!((last, buffers.free()), (Outcome::GaveUp(Gave::TooLong), 1));
+
+    let mut empty = Buffers::new(0);
+    let outcome = Stream::default().segment(0, &[9, 9], DEPTH, &mut empty, &mut Units::default());
+    assert_eq!(outcome, Outcome::GaveUp(Gave::NoBuffer));
+
+    let mut side = Stream::default();
+    let outcome = side.segment(0, &[0; 100], 50, &mut buffers, &mut Units::default());
+    assert_eq!((outcome, side.is_done()), (Outcome::GaveUp(Gave::Depth), true));
+    assert_eq!(side.segment(100, &[0], 50, &mut buffers, &mut Units::default()), Outcome::Done);
+}
+
+#[test]
+fn single_bytes_do_not_have_every_one_cost_a_look() {
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
+    // The need is known here, so it is asked for once a unit at most twice.
+    for (at, byte) in units(250).iter().enumerate() {
+        side.segment(at as u32, std::slice::from_ref(byte), DEPTH, &mut buffers, &mut reader);
+    }
+    assert_eq!(reader.taken, units(250));
+    assert!(reader.asked <= 2 * 250, "{}", reader.asked);
+
+    struct Lines(usize);
+    impl Reader for Lines {
+        fn step(&mut self, bytes: &[u8]) -> Step {
+            self.0 += 1;
+            Step::Need(bytes.len() + 1)
+        }
+        fn gap(&mut self, _bytes: u64) -> Step {
+            Step::Done
+        }
+    }
+    let (mut side, mut lines) = (Stream::default(), Lines(0));
+    for at in 0..UNIT_MAX as u32 {
+        side.segment(at, b"a", DEPTH, &mut buffers, &mut lines);
+    }
+    assert!(lines.0 < usize::from(ASKS) + UNIT_MAX / ASK_BYTES + 3, "{}", lines.0);
+}
