@@ -6,6 +6,7 @@ use crate::control::hosts;
 use crate::dataplane::capture::xdp::{
     BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport,
 };
+use crate::dataplane::inspect;
 use crate::dataplane::worker::EngineSettings;
 use crate::units::{MICROSECOND, SECOND};
 use std::net::SocketAddr;
@@ -176,6 +177,13 @@ impl RawConfig {
         engine.flow.closed_ns = seconds("closed_seconds", flow.closed_seconds, engine.flow.closed_ns)?;
         engine.flow.datagram_ns = seconds("datagram_seconds", flow.datagram_seconds, engine.flow.datagram_ns)?;
         engine.windows = power("flow.windows", flow.windows, engine.windows as u64, 1024, 1 << 22)? as usize;
+        let (inspect, default) = (&self.inspect, engine.inspect);
+        engine.inspect = inspect::Settings {
+            flows: number("inspect.flows", inspect.flows, default.flows.into(), 0, 1 << 22)? as u32,
+            buffers: number("inspect.buffers", inspect.buffers, default.buffers.into(), 1, 1 << 16)? as u32,
+            facts: number("inspect.facts", inspect.facts, default.facts.into(), 1, 1 << 18)? as u32,
+            depth: number("inspect.depth_kib", inspect.depth_kib, default.depth >> 10, 1, 1 << 20)? << 10,
+        };
         if let Some(cap) = self.batch.rx_fixed {
             engine.rx.fixed = Some(number("batch.rx_fixed", Some(cap), 0, 1, 256)? as u32);
         }

@@ -12,6 +12,8 @@ pub struct RawConfig {
     pub workers: RawWorkers,
     /// `[flow]`
     pub flow: RawFlow,
+    /// `[inspect]`
+    pub inspect: RawInspect,
     /// `[batch]`
     pub batch: RawBatch,
     /// `[model]`
@@ -108,6 +110,20 @@ pub struct RawBatch {
     pub score_fixed: Option<i64>,
     /// Longest time a row may wait for its microbatch, microseconds.
     pub score_wait_us: Option<i64>,
+}
+
+/// Inspection of application protocols.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawInspect {
+    /// Flows inspected at once, per queue; 0 for no inspection.
+    pub flows: Option<i64>,
+    /// Sides of connections that wait for the rest of a unit at once, per queue.
+    pub buffers: Option<i64>,
+    /// Flows at once with an event that is not complete, per queue.
+    pub facts: Option<i64>,
+    /// Bytes of one side of a connection that are inspected at most, KiB.
+    pub depth_kib: Option<i64>,
 }
 
 /// The model.

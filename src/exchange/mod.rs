@@ -7,6 +7,7 @@
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
 use crate::dataplane::flow::{EndReason, TcpState};
+use crate::dataplane::inspect::{self, Protocol};
 use crate::units::{QueueId, Timestamp};
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
@@ -18,6 +19,8 @@ pub enum Up {
     Score(ScoredFlow),
     /// A flow ended; sent only while someone exports flows.
     Flow(FlowSummary),
+    /// Inspection found something; its facts are [`UpReceiver::facts`] until the next item is received.
+    Event(EventHead),
     /// Everything of this queue up to this moment of capture time has been sent.
     Watermark(QueueId, Timestamp),
     /// The queue's source has ended and everything has been sent.
@@ -43,10 +46,31 @@ pub struct FlowSummary {
     pub tcp_flags: [u8; 2],
     /// Latest model score; 0 if it was never scored.
     pub score: f32,
+    /// What it carried, as far as inspection told.
+    pub application: Protocol,
     /// How far its life has come.
     pub state: TcpState,
     /// Why it ended; `None` while it lives.
     pub ended: Option<EndReason>,
+}
+
+/// An event of [`inspect`] without its facts.
+#[derive(Clone, Copy, Debug)]
+pub struct EventHead {
+    /// Capture time of the packet that completed it.
+    pub time: Timestamp,
+    /// Canonical 5-tuple.
+    pub key: FlowKey,
+    /// Which way of the key the originator sends.
+    pub originator: Direction,
+    /// What the flow is.
+    pub protocol: Protocol,
+    /// An anomaly by protocol and number; `None`: the facts are an event.
+    pub anomaly: Option<(Protocol, u8)>,
+    /// A fact was cut or left out.
+    pub truncated: bool,
+    /// Bytes of the facts.
+    pub bytes: u16,
 }
 
 /// What to do when a ring up is full.
@@ -61,6 +85,7 @@ pub enum Full {
 /// Sending end of a queue's ring up.
 pub struct UpSender {
     ring: rtrb::Producer<Up>,
+    facts: rtrb::Producer<u8>,
     full: Full,
     lost: u64,
 }
@@ -84,6 +109,17 @@ impl UpSender {
         }
     }
 
+    /// Room for `count` bytes of facts and an item; `false`: there is none and nobody may wait.
+    fn has_room(&self, count: usize) -> bool {
+        while self.facts.slots() < count || self.ring.is_full() {
+            if self.full == Full::Count || self.ring.is_abandoned() {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
     /// Items lost since the last call.
     #[inline]
     pub fn take_lost(&mut self) -> u64 {
@@ -94,12 +130,28 @@ impl UpSender {
 /// Receiving end of a queue's ring up.
 pub struct UpReceiver {
     ring: rtrb::Consumer<Up>,
+    facts: rtrb::Consumer<u8>,
+    /// Facts of the latest event.
+    latest: Vec<u8>,
 }
 
 impl UpReceiver {
     /// The next item, if there is one.
     pub fn receive(&mut self) -> Option<Up> {
+        // Looked at in its place: an item is 300 bytes, and is copied once.
+        if let Ok(Up::Event(head)) = self.ring.peek() {
+            self.latest.clear();
+            // Written before the item: they are there.
+            if let Ok(chunk) = self.facts.read_chunk(usize::from(head.bytes)) {
+                self.latest.extend(chunk);
+            }
+        }
         self.ring.pop().ok()
+    }
+
+    /// Facts of the latest [`Up::Event`].
+    pub fn facts(&self) -> &[u8] {
+        &self.latest
     }
 
     /// The sender is gone; what is still in the ring can be received.
@@ -113,10 +165,40 @@ impl UpReceiver {
     }
 }
 
-/// Ring for findings: `capacity` items of some 250 bytes.
+/// Bytes of facts on their way up: 250 of the largest events, thousands of usual ones.
+const FACTS_RING: usize = 1 << 20;
+
+/// Ring for findings: `capacity` items of some 250 bytes, and facts of 1 MiB.
 pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
-    (UpSender { ring: producer, full, lost: 0 }, UpReceiver { ring: consumer })
+    let (facts_in, facts_out) = rtrb::RingBuffer::new(FACTS_RING);
+    let latest = Vec::with_capacity(inspect::FACTS_BYTES);
+    (
+        UpSender { ring: producer, facts: facts_in, full, lost: 0 },
+        UpReceiver { ring: consumer, facts: facts_out, latest },
+    )
+}
+
+impl inspect::Sink for UpSender {
+    fn event(&mut self, event: &inspect::Event<'_>) {
+        let count = event.facts.len();
+        if !self.has_room(count) {
+            self.lost += 1;
+            return;
+        }
+        if let Ok(chunk) = self.facts.write_chunk_uninit(count) {
+            chunk.fill_from_iter(event.facts.iter().copied());
+        }
+        self.send(Up::Event(EventHead {
+            time: event.time,
+            key: event.key,
+            originator: event.originator,
+            protocol: event.protocol,
+            anomaly: event.anomaly,
+            truncated: event.truncated,
+            bytes: count as u16, // facts are shorter than 64 KiB
+        }));
+    }
 }
 
 /// Something that can be emptied in place, so that its memory goes round and round.

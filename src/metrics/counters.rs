@@ -110,6 +110,30 @@ counters! {
     ExchangeFull = "exchange_full", Detail;
     /// Window entries given out early because the per-worker window table was full.
     WindowsEvicted = "windows_evicted", Detail;
+    /// Flows whose application protocol was told by their content.
+    InspectIdentified = "inspect_identified", Detail;
+    /// Flows with payload that is none of the protocols known.
+    InspectUnknown = "inspect_unknown", Detail;
+    /// Payloads not inspected because as many flows were as may be at once.
+    InspectFlowsFull = "inspect_flows_full", Detail;
+    /// Sides of connections given up because no buffer was free.
+    InspectBuffersFull = "inspect_buffers_full", Detail;
+    /// Events sent in parts because no room for their facts was free.
+    InspectFactsFull = "inspect_facts_full", Detail;
+    /// Sides of connections given up because a unit was longer than the largest.
+    InspectUnitTooLong = "inspect_unit_too_long", Detail;
+    /// Sides of connections inspected as far as the settings allow.
+    InspectDepthReached = "inspect_depth_reached", Detail;
+    /// Payloads that the capture cut.
+    InspectCut = "inspect_cut", Detail;
+    /// Flows given up because they broke the rules of their protocol.
+    InspectBroken = "inspect_broken", Detail;
+    /// Bytes of inspected connections that were acknowledged and never seen: what the tap loses, or the sensor.
+    InspectGapBytes = "inspect_gap_bytes", Detail;
+    /// Events about application protocols.
+    InspectEvents = "inspect_events", Detail;
+    /// Anomalies in application protocols.
+    InspectAnomalies = "inspect_anomalies", Detail;
     /// Times the queue began anew, without its flows, after a panic.
     QueueRestarts = "queue_restarts", Detail;
 }

@@ -185,7 +185,9 @@ const REST_BYTES: usize = 16 << 20;
 
 /// What one queue takes at its start, bytes: tables, ring up, frames. For a warning, not to the byte.
 pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> usize {
-    let tables = engine.flow.capacity as usize * FLOW_BYTES + engine.windows * size_of::<WindowEntry>();
+    let tables = engine.flow.capacity as usize * FLOW_BYTES
+        + engine.windows * size_of::<WindowEntry>()
+        + engine.inspect.bytes(engine.flow.capacity);
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }
 

@@ -58,7 +58,7 @@ impl TcpWord {
 
     /// Length of the header, bytes, as it claims.
     #[inline(always)]
-    pub(super) fn header_bytes(self) -> u32 {
+    pub fn header_bytes(self) -> u32 {
         self.0 >> 26 & 0x3c
     }
 }

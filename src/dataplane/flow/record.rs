@@ -42,6 +42,8 @@ mod unsettled {
     pub const EARLY: u8 = 1 << 1;
     /// No packet accounted yet.
     pub const FRESH: u8 = 1 << 2;
+    /// Its payload is inspected.
+    pub const INSPECTED: u8 = 1 << 3;
     /// Counted as half open by the table; set with `STATE` and taken back by the table soon after it.
     pub const COUNTED: u8 = 1 << 7;
 }
@@ -137,7 +139,7 @@ impl FlowRecord {
     /// live outside a table.
     pub fn new(key: FlowKey, now: Timestamp) -> FlowRecord {
         let mut record = FlowRecord::vacant();
-        record.begin(&key, now);
+        record.begin(&key, now, false);
         record
     }
 
@@ -162,13 +164,14 @@ impl FlowRecord {
 
     /// Makes this record a new flow under the next generation.
     #[inline]
-    pub(super) fn begin(&mut self, key: &FlowKey, now: Timestamp) {
+    pub(super) fn begin(&mut self, key: &FlowKey, now: Timestamp, inspect: bool) {
+        let inspected = if inspect && matches!(key.protocol(), 6 | 17) { unsettled::INSPECTED } else { 0 };
         *self = FlowRecord {
             key: *key,
             last_seen: now,
             first_seen: now,
             generation: self.generation.wrapping_add(1),
-            unsettled: unsettled::STATE | unsettled::EARLY | unsettled::FRESH | unsettled::COUNTED,
+            unsettled: unsettled::STATE | unsettled::EARLY | unsettled::FRESH | unsettled::COUNTED | inspected,
             ..FlowRecord::vacant()
         };
     }
@@ -203,6 +206,17 @@ impl FlowRecord {
             TcpState::Established | TcpState::Closing if self.is_tcp() => settings.established_ns,
             TcpState::Established | TcpState::Closing => settings.datagram_ns,
         }
+    }
+
+    /// Its payload is wanted ([`Signals::PAYLOAD`]).
+    #[inline(always)]
+    pub fn is_inspected(&self) -> bool {
+        self.unsettled & unsettled::INSPECTED != 0
+    }
+
+    /// Nobody wants more of its payload.
+    pub fn end_inspection(&mut self) {
+        self.unsettled &= !unsettled::INSPECTED;
     }
 
     #[inline(always)]

@@ -28,6 +28,8 @@ pub struct Settings {
     pub closed_ns: u64,
     /// Answered UDP, ICMP and others: idle time, nanoseconds.
     pub datagram_ns: u64,
+    /// Payload of TCP and UDP flows is inspected: they raise [`Signals::PAYLOAD`] until nobody wants more of it.
+    pub inspect: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             unanswered_ns: 5_000_000_000,
             closed_ns: 2_000_000_000,
             datagram_ns: 60_000_000_000,
+            inspect: false,
         }
     }
 }
@@ -53,6 +56,8 @@ pub struct FlowIndex {
 
 /// A flow that left the table, borrowed for the call that reports it.
 pub struct Ended<'a> {
+    /// Its slot.
+    pub slot: u32,
     /// Its last state.
     pub record: &'a FlowRecord,
     /// Why it ended.
@@ -194,7 +199,7 @@ impl FlowTable {
         }
         let Some(slot) = self.wheel.take_free() else { return Insert::Full };
         let Some(record) = self.records.get_mut(slot as usize) else { return Insert::Full };
-        record.begin(key, now);
+        record.begin(key, now, self.settings.inspect);
         let index = FlowIndex { slot, generation: record.generation };
         if let Some(bucket) = self.buckets.get_mut(chosen) {
             bucket.put(home.tag, slot);
@@ -351,7 +356,9 @@ impl FlowTable {
     #[inline(always)]
     fn begin(&mut self, packet: &Packet, ended: impl FnMut(Ended<'_>)) -> Option<(u32, Signals)> {
         let Insert::New(index) = self.insert(packet.hash, &packet.key, packet.time, ended) else { return None };
-        let signals = self.records.get_mut(index.slot as usize)?.observe_first(packet);
+        let record = self.records.get_mut(index.slot as usize)?;
+        let signals = record.observe_first(packet);
+        let signals = record.with_payload(packet, signals);
         if signals.has(Signals::MOVED) {
             self.moved(index.slot);
         }

@@ -70,6 +70,7 @@ mod tests {
             bytes: [bytes, 0],
             tcp_flags: [0, 0],
             score: 0.0,
+            application: Default::default(),
             state: crate::dataplane::flow::TcpState::New,
             ended: None,
         }

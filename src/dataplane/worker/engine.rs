@@ -13,6 +13,7 @@ use crate::dataplane::capture::{BURST_MAX, Source};
 use crate::dataplane::decode::{FragmentSettings, FragmentTable, Packet};
 use crate::dataplane::detect::Observer;
 use crate::dataplane::flow::{self, FlowTable};
+use crate::dataplane::inspect::{self, Inspector};
 use crate::dataplane::score::{Microbatch, Scorer};
 use crate::exchange::{SnapshotSender, UpSender};
 use crate::metrics::{Counter, CounterBlock, Role, Stage};
@@ -27,6 +28,8 @@ pub struct EngineSettings {
     pub flow: flow::Settings,
     /// Fragment table limits.
     pub fragments: FragmentSettings,
+    /// Limits of the inspection of application protocols.
+    pub inspect: inspect::Settings,
     /// Entities counted at once by the detectors' observer, per queue; a power of two.
     pub windows: usize,
     /// RX batch controller.
@@ -56,6 +59,7 @@ impl Default for EngineSettings {
         EngineSettings {
             flow: flow::Settings::default(),
             fragments: FragmentSettings::default(),
+            inspect: inspect::Settings::default(),
             windows: 1 << 16,
             rx: RxSettings::default(),
             score: ScoreSettings::default(),
@@ -178,7 +182,7 @@ struct Core {
 impl<S: Source> Engine<S> {
     /// Takes all the memory the queue will ever have, on the calling thread.
     pub fn new(source: S, settings: EngineSettings, parts: EngineParts) -> Engine<S> {
-        let (table, fragments, observer) = tables(&settings, parts.secret);
+        let Tables { table, fragments, inspector, observer } = tables(&settings, parts.secret);
         let scoring = parts.scorer.is_some();
         let core = Core {
             id: parts.id,
@@ -187,6 +191,7 @@ impl<S: Source> Engine<S> {
             fragments,
             sinks: Sinks {
                 observer,
+                inspector,
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
                 up: parts.up,
@@ -334,10 +339,22 @@ impl<S: Source> Queue for Engine<S> {
 const RESTARTS_MAX: u32 = 10;
 
 /// Everything that holds flows or counts.
-fn tables(settings: &EngineSettings, secret: [u64; 4]) -> (FlowTable, FragmentTable, Observer) {
+struct Tables {
+    table: FlowTable,
+    fragments: FragmentTable,
+    inspector: Inspector,
+    observer: Observer,
+}
+
+fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
     let [a, b, c, d] = secret;
-    let fragments = FragmentTable::new(settings.fragments, a ^ b.rotate_left(32));
-    (FlowTable::new(settings.flow, secret), fragments, Observer::new(settings.windows, [d, c, b, a]))
+    let flow = flow::Settings { inspect: settings.inspect.flows > 0, ..settings.flow };
+    Tables {
+        table: FlowTable::new(flow, secret),
+        fragments: FragmentTable::new(settings.fragments, a ^ b.rotate_left(32)),
+        inspector: Inspector::new(settings.inspect, settings.flow.capacity),
+        observer: Observer::new(settings.windows, [d, c, b, a]),
+    }
 }
 
 impl Core {
@@ -359,7 +376,8 @@ impl Core {
         let Core { settings, secret, sinks, .. } = self;
         // The old table goes before the new one comes: of the size it has, there may be no room for two.
         self.table = FlowTable::new(flow::Settings { capacity: 0, ..settings.flow }, *secret);
-        (self.table, self.fragments, sinks.observer) = tables(settings, *secret);
+        let Tables { table, fragments, inspector, observer } = tables(settings, *secret);
+        (self.table, self.fragments, sinks.inspector, sinks.observer) = (table, fragments, inspector, observer);
         self.packets.fill(Packet::default());
         self.unmeasured = 0;
         sinks.batch = Microbatch::new();

@@ -7,6 +7,7 @@ use crate::dataplane::decode::{ArpQuestion, Direction, FlowKey};
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
+use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
 use crate::dataplane::score::Microbatch;
 use crate::exchange::{FlowSummary, Up, UpSender};
 use crate::metrics::{Counter, CounterBlock};
@@ -33,6 +34,8 @@ pub struct RowTag {
 pub struct Sinks {
     /// Worker half of the detectors.
     pub observer: Observer,
+    /// Application protocols.
+    pub inspector: Inspector,
     /// Rows that wait to be scored.
     pub batch: Microbatch<RowTag>,
     /// Earliest `due` of the rows that wait; the end of time when none does.
@@ -56,7 +59,7 @@ impl Sinks {
     #[inline(never)]
     pub fn on_signals(&mut self, record: &FlowRecord, index: FlowIndex, signals: Signals, now: Timestamp) {
         if signals.has(Signals::REPORT) {
-            self.report(record);
+            self.report(record, index);
             if signals == Signals::REPORT && !Observer::wants_reports(record) {
                 return;
             }
@@ -76,9 +79,9 @@ impl Sinks {
 
     /// A flow has grown by [`FlowRecord::REPORT_EVERY`] packets.
     #[inline]
-    fn report(&mut self, record: &FlowRecord) {
+    fn report(&mut self, record: &FlowRecord, index: FlowIndex) {
         if self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder)) {
-            self.elephants.offer(summary(record, None));
+            self.elephants.offer(summary(record, self.inspector.application(index.slot), None));
         }
     }
 
@@ -103,6 +106,14 @@ impl Sinks {
             },
             1,
         );
+        let record = ended.record;
+        let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
+        let application = if has_payload {
+            let mut gate = Gate { up: &mut self.up, open: self.export_flows };
+            self.inspector.end(ended.slot, &record.key, record.originator(), ended.at, &mut gate)
+        } else {
+            Protocol::Unknown
+        };
         let (up, counters) = (&mut self.up, &mut self.counters);
         self.observer.on_end(ended, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
@@ -112,10 +123,40 @@ impl Sinks {
             self.queue_row(ended.record, None, ended.at);
         }
         if self.export_flows {
-            self.up.send(Up::Flow(summary(ended.record, Some(ended.reason))));
+            self.up.send(Up::Flow(summary(ended.record, application, Some(ended.reason))));
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
+        }
+    }
+
+    /// Payload of an inspected flow: is more wanted?
+    #[inline(never)]
+    pub fn on_payload(&mut self, payload: &Payload<'_>) -> Wants {
+        self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_flows })
+    }
+
+    /// Adds up what inspection counted.
+    #[inline(never)]
+    pub fn count_inspection(&mut self) {
+        let counts = self.inspector.take_counts();
+        for (counter, value) in [
+            (Counter::InspectIdentified, counts.identified),
+            (Counter::InspectUnknown, counts.unknown),
+            (Counter::InspectFlowsFull, counts.flows_full),
+            (Counter::InspectBuffersFull, counts.buffers_full),
+            (Counter::InspectFactsFull, counts.facts_full),
+            (Counter::InspectUnitTooLong, counts.unit_too_long),
+            (Counter::InspectDepthReached, counts.depth_reached),
+            (Counter::InspectCut, counts.cut),
+            (Counter::InspectBroken, counts.broken),
+            (Counter::InspectGapBytes, counts.gap_bytes),
+            (Counter::InspectEvents, counts.events),
+            (Counter::InspectAnomalies, counts.anomalies),
+        ] {
+            if value > 0 {
+                self.counters.add(counter, value);
+            }
         }
     }
 
@@ -160,6 +201,20 @@ impl Sinks {
     }
 }
 
+/// Lets events through while somebody exports them.
+struct Gate<'a> {
+    up: &'a mut UpSender,
+    open: bool,
+}
+
+impl inspect::Sink for Gate<'_> {
+    fn event(&mut self, event: &inspect::Event<'_>) {
+        if self.open {
+            self.up.event(event);
+        }
+    }
+}
+
 /// A value of each side, originator first.
 fn sides<T>(of: impl Fn(Side) -> T) -> [T; 2] {
     [of(Side::Originator), of(Side::Responder)]
@@ -171,7 +226,7 @@ fn is_milestone(packets: u32) -> bool {
 }
 
 /// What a flow came to.
-pub fn summary(record: &FlowRecord, ended: Option<EndReason>) -> FlowSummary {
+pub fn summary(record: &FlowRecord, application: Protocol, ended: Option<EndReason>) -> FlowSummary {
     FlowSummary {
         key: record.key,
         originator: record.originator(),
@@ -181,6 +236,7 @@ pub fn summary(record: &FlowRecord, ended: Option<EndReason>) -> FlowSummary {
         bytes: sides(|side| record.bytes(side)),
         tcp_flags: sides(|side| record.tcp_flags(side)),
         score: record.score(),
+        application,
         state: record.state(),
         ended,
     }

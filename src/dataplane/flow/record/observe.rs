@@ -45,10 +45,24 @@ impl FlowRecord {
         (packet.tcp.flags() & Self::CONTROL) | self.unsettled == 0
     }
 
-    /// A packet of a flow whose first sizes are still collected, or that has something to it. The plain ones of the former
-    /// are many: short flows consist of nothing else.
+    /// A packet of a flow that is inspected, whose first sizes are still collected, or that has something to it.
     #[inline(never)]
     fn observe_young(&mut self, packet: &Packet, gap: u64) -> Signals {
+        let signals = self.observe_unsettled(packet, gap);
+        self.with_payload(packet, signals)
+    }
+
+    /// Adds [`Signals::PAYLOAD`] where there is some that is wanted. Data of a SYN comes again unless the option for fast open
+    /// is there (RFC 7413 section 2).
+    #[inline(always)]
+    pub(in super::super) fn with_payload(&self, packet: &Packet, signals: Signals) -> Signals {
+        let has_payload = packet.payload_bytes != 0 && packet.tcp.flags() & tcp_flags::SYN == 0;
+        if has_payload && self.is_inspected() { signals.with(Signals::PAYLOAD) } else { signals }
+    }
+
+    /// The plain packets of young flows are many: short flows consist of nothing else.
+    #[inline(always)]
+    fn observe_unsettled(&mut self, packet: &Packet, gap: u64) -> Signals {
         if self.unsettled & unsettled::FRESH != 0 {
             return self.observe_first(packet);
         }

@@ -2,7 +2,7 @@
 
 /// Things that happened to a flow with this packet; 0 for the common packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Signals(pub u8);
+pub struct Signals(pub u16);
 
 impl Signals {
     /// First packet of the flow.
@@ -20,6 +20,8 @@ impl Signals {
     pub const REPORT: Signals = Signals(1 << 5);
     /// A SYN without ACK (the first one or a repeat).
     pub const SYN: Signals = Signals(1 << 6);
+    /// Payload of a flow that is inspected.
+    pub const PAYLOAD: Signals = Signals(1 << 8);
     /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
     pub(in super::super) const MOVED: Signals = Signals(1 << 7);
 

@@ -91,7 +91,7 @@ impl FlowTable {
     fn end_unlinked(&mut self, slot: u32, reason: EndReason, at: Timestamp, mut ended: impl FnMut(Ended<'_>)) {
         let at = at.max(self.expired_until());
         let Some(record) = self.records.get_mut(slot as usize) else { return };
-        ended(Ended { record, reason, at });
+        ended(Ended { slot, record, reason, at });
         if record.take_counted() {
             self.half_open = self.half_open.saturating_sub(1);
         }

@@ -3,9 +3,10 @@
 use super::Core;
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
-    Decoded, FragmentTable, Packet, Tunnel, arp_question, decode, decode_plain, decode_rest, quoted_flow,
+    Decoded, FragmentTable, Packet, Tunnel, arp_question, decode, decode_plain, decode_rest, quoted_flow, tcp_flags,
 };
-use crate::dataplane::flow::{FlowTable, Signals, Staging};
+use crate::dataplane::flow::{FlowIndex, FlowTable, Side, Signals, Staging};
+use crate::dataplane::inspect::{Payload, Wants};
 use crate::dataplane::worker::handover::HandoverInbox;
 use crate::dataplane::worker::sinks::Sinks;
 use crate::metrics::{Counter, Stage};
@@ -70,9 +71,9 @@ impl Core {
         let decoded = self.stage_time(now);
         self.stage(Stage::Decode, begin, decoded, count);
         if burst.has_icmp_errors {
-            self.update_with_errors(&frame, burst.flows);
+            self.update_with_errors(&frame, burst);
         } else {
-            self.update_all(burst.flows, |_, _, _| ());
+            self.update_all(&frame, burst, |_, _, _| ());
         }
         let updated = self.stage_time(now);
         self.stage(Stage::Flow, decoded, updated, count);
@@ -142,6 +143,7 @@ impl Core {
                 kept += 1;
             }
         }
+        burst.moved = true;
         burst.flows = kept;
     }
 
@@ -165,10 +167,11 @@ impl Core {
                 continue;
             }
             if let Some(to) = self.packets.get_mut(kept) {
-                *to = packet;
+                *to = Packet { place: index as u16, ..packet }; // below BURST_MAX
                 kept += 1;
             }
         }
+        burst.moved = true;
         burst.flows = kept;
     }
 
@@ -192,8 +195,8 @@ impl Core {
 
     /// [`Core::update_all`] for a burst that has ICMP errors, in the order of its packets.
     #[inline(never)]
-    fn update_with_errors<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, flows: usize) {
-        self.update_all(flows, |table, sinks, packet| {
+    fn update_with_errors<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, burst: Burst) {
+        self.update_all(frame, burst, |table, sinks, packet| {
             if is_icmp_error(packet) {
                 refuse_quoted(table, sinks, frame(usize::from(packet.place)), packet);
             }
@@ -202,19 +205,31 @@ impl Core {
 
     /// Probes all, then accounts all; `after` sees each packet once it is accounted.
     #[inline(always)]
-    fn update_all(&mut self, flows: usize, after: impl Fn(&mut FlowTable, &mut Sinks, &Packet)) {
+    fn update_all<'a>(
+        &mut self,
+        frame: &impl Fn(usize) -> FrameView<'a>,
+        burst: Burst,
+        after: impl Fn(&mut FlowTable, &mut Sinks, &Packet),
+    ) {
         let Core { table, sinks, packets, .. } = self;
+        let flows = burst.flows;
         let Some(packets) = packets.get_mut(..flows) else { return };
         table.probe_all(packets);
         let mut full = 0;
-        for packet in packets.iter() {
+        for (at, packet) in packets.iter().enumerate() {
             let Some((index, record, signals)) = table.account(packet, packet.hint, |ended| sinks.on_end(&ended))
             else {
                 full += 1;
                 continue;
             };
             if !signals.is_empty() {
-                sinks.on_signals(record, index, signals, packet.time);
+                if signals != Signals::PAYLOAD {
+                    sinks.on_signals(record, index, signals, packet.time);
+                }
+                if signals.has(Signals::PAYLOAD) {
+                    let place = if burst.moved { usize::from(packet.place) } else { at };
+                    inspect(table, sinks, frame(place), packet, index);
+                }
             }
             after(table, sinks, packet);
         }
@@ -235,6 +250,8 @@ struct Burst {
     flows: usize,
     /// Frames among them that belong to no flow.
     gaps: usize,
+    /// Packets no longer lie where their frames do: each knows its place.
+    moved: bool,
     /// Packets of tunnels.
     tunnelled: usize,
     /// Is any of them an ICMP error?
@@ -288,6 +305,44 @@ fn is_icmp_error(packet: &Packet) -> bool {
         58 => matches!(packet.icmp_type, 1..=4),
         _ => false,
     }
+}
+
+/// Shows the payload of a packet to the inspection of its flow.
+#[inline(never)]
+fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packet: &Packet, index: FlowIndex) {
+    let Some(record) = table.get_mut(index) else { return };
+    // Pieces of a datagram are no messages.
+    if packet.fragment {
+        return;
+    }
+    let begin = usize::from(packet.payload_offset);
+    let rest = frame.bytes.get(begin..).unwrap_or_default();
+    let announced = packet.payload_bytes as usize;
+    let payload = Payload {
+        slot: index.slot,
+        key: &packet.key,
+        originator: record.originator(),
+        side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
+        tcp: tcp_numbers(frame, packet),
+        bytes: rest.get(..announced).unwrap_or(rest),
+        is_cut: rest.len() < announced,
+        time: packet.time,
+    };
+    if sinks.on_payload(&payload) == Wants::Nothing {
+        record.end_inspection();
+    }
+}
+
+/// Sequence number, and the acknowledgement number where its flag says that it counts; `None` where it is not TCP.
+fn tcp_numbers(frame: FrameView<'_>, packet: &Packet) -> Option<(u32, Option<u32>)> {
+    if packet.key.protocol() != 6 {
+        return None;
+    }
+    let begin = usize::from(packet.payload_offset).checked_sub(packet.tcp.header_bytes() as usize)?;
+    let header = frame.bytes.get(begin..)?;
+    let &[_, _, _, _, a, b, c, d, e, f, g, h] = header.first_chunk::<12>()?;
+    let acknowledges = packet.tcp.flags() & tcp_flags::ACK != 0;
+    Some((u32::from_be_bytes([a, b, c, d]), acknowledges.then(|| u32::from_be_bytes([e, f, g, h]))))
 }
 
 /// Lays an ICMP error at the door of the flow it quotes.

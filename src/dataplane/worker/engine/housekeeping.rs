@@ -23,6 +23,9 @@ impl Core {
             self.rx = self.rx.timed(frames, expired.since(now));
         }
         self.score_if_due(now, ended);
+        if self.sinks.inspector.has_counted() {
+            self.sinks.count_inspection();
+        }
         self.flush_windows();
         self.turns = self.turns.wrapping_add(1);
         if now >= self.next_snapshot {
