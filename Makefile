@@ -1,6 +1,6 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench zero-copy lint fuzz
+.PHONY: help demo test bench agreement zero-copy lint fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ bench: ## the engine's table: time, instructions and allocations a packet; write
 	@ci/install-packages.sh test
 	@ci/get-onnxruntime.sh >/dev/null
 	@ci/bench.sh
+
+agreement: ## compare every flow's protocol with nDPI's results beside ../shared/data; writes target/agreement/ndpi.json
+	@cargo test --locked --quiet --test agreement -- --nocapture
 
 zero-copy: ## boot an emulated NIC and prove true zero-copy on it; writes target/zero-copy/summary.json
 	@ci/zero-copy.sh

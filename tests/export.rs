@@ -1,8 +1,11 @@
 //! What leaves for other tools, held against their own definitions: Community IDs against the specification's baseline, EVE
 //! lines against Suricata's published schema.
 
+#[path = "support/eve.rs"]
+mod eve;
 mod support;
 
+use eve::{Schema, is_eve_time};
 use serde::Deserialize;
 use serde_json::Value;
 use shrike::control::alert::Alert;
@@ -12,12 +15,11 @@ use shrike::dataplane::capture::pcap::{PcapSource, Speed};
 use shrike::dataplane::decode::{Decoded, FlowKey, Packet, community_id_of, decode};
 use shrike::dataplane::detect::{Detector, Evidence, FlowRef, Term};
 use shrike::dataplane::flow::{EndReason, TcpState};
+use shrike::dataplane::inspect::Protocol;
 use shrike::exchange::FlowSummary;
 use shrike::units::{SECOND, Timestamp};
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
 
 #[derive(Deserialize)]
 struct Baseline {
@@ -136,6 +138,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                 score: if number % 2 == 0 { -1.0 } else { 0.5 },
                 ended,
                 state: TcpState::New,
+                application: Protocol::ALL[number % Protocol::ALL.len()],
             };
             writer.flow(&flow).unwrap();
         }
@@ -145,88 +148,16 @@ fn lines_of_every_shape() -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What Suricata's schema uses of JSON Schema: `type`, `properties`, `additionalProperties: false`, `required`, `items`,
-/// `minItems`, `enum` and local `$ref`.
-fn violations(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
-    if let Some(name) = schema["$ref"].as_str() {
-        let target = root.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{path}: no {name}"));
-        return violations(root, target, value, path, found);
-    }
-    let fits = match schema["type"].as_str() {
-        Some("object") => value.is_object(),
-        Some("array") => value.is_array(),
-        Some("string") => value.is_string(),
-        Some("integer") => value.is_u64() || value.is_i64(),
-        Some("number") => value.is_number(),
-        Some("boolean") => value.is_boolean(),
-        _ => true,
-    };
-    if !fits {
-        found.push(format!("{path}: {value} is no {}", schema["type"]));
-    }
-    if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
-        found.push(format!("{path}: {value} is none of {allowed:?}"));
-    }
-    for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if value.get(required).is_none() {
-            found.push(format!("{path}: {required} is missing"));
-        }
-    }
-    for (name, part) in value.as_object().into_iter().flatten() {
-        let inner = format!("{path}.{name}");
-        match schema["properties"].get(name) {
-            Some(rule) => violations(root, rule, part, &inner, found),
-            None if schema["additionalProperties"] == Value::Bool(false) => found.push(format!("{inner}: not allowed")),
-            None => {}
-        }
-    }
-    for (index, part) in value.as_array().into_iter().flatten().enumerate() {
-        violations(root, &schema["items"], part, &format!("{path}[{index}]"), found);
-    }
-    if value.as_array().is_some_and(|items| (items.len() as u64) < schema["minItems"].as_u64().unwrap_or(0)) {
-        found.push(format!("{path}: too few items"));
-    }
-}
-
-/// `^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d+[+\-]\d+$`, the schema's one pattern.
-fn is_eve_time(text: &str) -> bool {
-    let Some((head, tail)) = text.split_once('.') else { return false };
-    let shape: String = head.chars().map(|letter| if letter.is_ascii_digit() { '9' } else { letter }).collect();
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let Some((fraction, offset)) = tail.split_once(['+', '-']) else { return false };
-    shape == "9999-99-99T99:99:99" && digits(fraction) && digits(offset)
-}
-
 #[test]
 fn every_line_obeys_the_published_schema() {
     let Some(data) = support::shared_data("every_line_obeys_the_published_schema") else { return };
-    let path = data.join("conformance/eve/schema.json");
-    let schema: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let schema = Schema::open(&data);
     let (mut found, mut lines) = (Vec::new(), lines_of_every_shape());
-    for (number, line) in lines.iter_mut().enumerate() {
-        // The one object more than Suricata has.
-        line.as_object_mut().unwrap().remove("ml");
-        violations(&schema, &schema, line, &format!("line {number}"), &mut found);
+    for line in &mut lines {
+        found.append(&mut schema.violations(line));
         assert!(is_eve_time(line["timestamp"].as_str().unwrap_or_default()), "{line}");
         assert!(line["flow_id"].as_u64().unwrap_or_default() < 1 << 51, "{line}");
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-
-    // The same by the usual validator, where Python has it.
-    let script = "import json,sys,jsonschema\n\
-                  v=jsonschema.Draft202012Validator(json.load(open(sys.argv[1])))\n\
-                  for line in sys.stdin: v.validate(json.loads(line))";
-    let python = std::env::var("SHRIKE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let installed = Command::new(&python).args(["-c", "import jsonschema"]).stderr(Stdio::null()).status();
-    if !installed.is_ok_and(|status| status.success()) {
-        return support::skip("every_line_obeys_the_published_schema", "jsonschema", "Python has no jsonschema");
-    }
-    let mut validator =
-        Command::new(&python).args(["-c", script]).arg(&path).stdin(Stdio::piped()).spawn().expect("python starts");
-    let mut input = validator.stdin.take().unwrap();
-    for line in &lines {
-        writeln!(input, "{line}").unwrap();
-    }
-    drop(input);
-    assert!(validator.wait().unwrap().success(), "jsonschema refuses a line; its words stand above");
+    schema.validate_with_python("every_line_obeys_the_published_schema", &lines);
 }

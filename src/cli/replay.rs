@@ -8,7 +8,7 @@ use super::out::say;
 use super::{Failure, line, output};
 use crate::config;
 use crate::control::alert::Alert;
-use crate::control::export::ModelName;
+use crate::control::export::{AppEvent, ModelName};
 use crate::control::replay::{Outcome, Settings, Sink, replay_reader};
 use crate::dataplane::capture::pcap::{Limits, Reader, Report, Speed};
 use crate::dataplane::detect::ScoredFlow;
@@ -186,6 +186,13 @@ impl Sink for Output {
     fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
         match &mut self.eve {
             Some(eve) => eve.flow(flow),
+            None => Ok(()),
+        }
+    }
+
+    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        match &mut self.eve {
+            Some(eve) => eve.event(event),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::cli::output::Output;
 use crate::control::alert::Alert;
-use crate::control::export::{EveWriter, ModelName, Statistics};
+use crate::control::export::{AppEvent, EveWriter, ModelName, Statistics};
 use crate::control::replay::Outcome;
 use crate::exchange::FlowSummary;
 use crate::metrics::{COUNTERS, Counter, Role};
@@ -22,6 +22,7 @@ pub struct EveFile {
     writer: EveWriter<Output>,
     alerts: Vec<Alert>,
     flows: Vec<FlowSummary>,
+    events: Vec<AppEvent>,
     at_once: bool,
     first: Timestamp,
     last: Timestamp,
@@ -35,6 +36,7 @@ impl EveFile {
             writer: EveWriter::new(output, model),
             alerts: Vec::new(),
             flows: Vec::new(),
+            events: Vec::new(),
             at_once,
             first: Timestamp(u64::MAX),
             last: Timestamp(0),
@@ -53,6 +55,12 @@ impl EveFile {
     pub fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
         (self.first, self.last) = (self.first.min(flow.first_seen), self.last.max(flow.last_seen));
         self.flows.push(FlowSummary { score: -1.0, ..*flow });
+        self.added()
+    }
+
+    /// Inspection found something.
+    pub fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        self.events.push(event);
         self.added()
     }
 
@@ -77,24 +85,36 @@ impl EveFile {
     }
 
     fn added(&mut self) -> anyhow::Result<()> {
-        if !self.at_once && self.alerts.len() + self.flows.len() < ORDERED_MAX {
+        if !self.at_once && self.alerts.len() + self.flows.len() + self.events.len() < ORDERED_MAX {
             return Ok(());
         }
         let written = self.write_waiting().and_then(|()| if self.at_once { self.writer.flush() } else { Ok(()) });
         written.with_context(|| format!("write {}", self.path))
     }
 
-    /// In order of time; alerts, whose order is one and the same in every run, before flows of the same moment.
+    /// In order of time; of one moment events of applications (a flow's in their own order) come first, then alerts, whose
+    /// order is one and the same in every run, then flows.
     fn write_waiting(&mut self) -> io::Result<()> {
         self.flows.sort_by_key(|flow| (flow.last_seen, flow.first_seen, *flow.key.words()));
         self.alerts.sort_by_key(|alert| alert.evidence.time);
+        self.events.sort_by_key(|event| (event.head.time, *event.head.key.words()));
+        let mut events = self.events.drain(..).peekable();
         let mut alerts = self.alerts.drain(..).peekable();
-        for flow in self.flows.drain(..) {
-            while let Some(alert) = alerts.next_if(|alert| alert.evidence.time <= flow.last_seen) {
+        let mut flows = self.flows.drain(..).peekable();
+        loop {
+            let times = [
+                events.peek().map(|event| event.head.time),
+                alerts.peek().map(|alert| alert.evidence.time),
+                flows.peek().map(|flow| flow.last_seen),
+            ];
+            let Some(first) = times.into_iter().flatten().min() else { return Ok(()) };
+            if let Some(event) = events.next_if(|event| event.head.time == first) {
+                self.writer.application(&event)?;
+            } else if let Some(alert) = alerts.next_if(|alert| alert.evidence.time == first) {
                 self.writer.alert(&alert)?;
+            } else if let Some(flow) = flows.next() {
+                self.writer.flow(&flow)?;
             }
-            self.writer.flow(&flow)?;
         }
-        alerts.try_for_each(|alert| self.writer.alert(&alert))
     }
 }

@@ -3,15 +3,19 @@
 //! Strict consumers find what the published schema allows and one extra top-level object, `ml`, to delete. Times are the
 //! capture's, so the same capture gives the same lines.
 
+use super::application::{AppEvent, render};
+use super::one_line::OneLine;
 use crate::control::alert::Alert;
-use crate::dataplane::decode::{FlowKey, community_id, tcp_flags};
+use crate::dataplane::decode::{Direction, FlowKey, community_id, tcp_flags};
 use crate::dataplane::detect::{Detector, Evidence, has_ports, protocol_name};
 use crate::dataplane::flow::{EndReason, TcpState};
+use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::Serializer;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -107,28 +111,40 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn flow(&mut self, summary: &FlowSummary) -> io::Result<()> {
-        let (source, destination) = summary.key.endpoints(summary.originator);
-        let protocol = summary.key.protocol();
-        let ports = has_ports(protocol);
         let community = community_id(&summary.key, summary.originator, None);
+        let protocol = summary.key.protocol();
         let event = Event {
-            timestamp: summary.last_seen.to_eve(),
-            flow_id: flow_id(&community),
             event_type: "flow",
-            vlan: vlans(&summary.key),
-            src_ip: Some(source.ip()),
-            src_port: ports.then_some(source.port.into()),
-            dest_ip: Some(destination.ip()),
-            dest_port: ports.then_some(destination.port.into()),
-            proto: Some(protocol_name(protocol).into_owned()),
-            ip_v: Some(if summary.key.is_v4() { 4 } else { 6 }),
-            community_id: Some(&community),
+            app_proto: Some(summary.application.name()).filter(|_| summary.application != Protocol::Unknown),
             flow: Some(FlowPart::new(summary)),
             tcp: (protocol == 6).then(|| TcpPart::new(summary)),
             ml: (summary.score >= 0.0).then(|| Ml::of_score(summary.score, self.model.as_ref())),
-            ..Event::default()
+            ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, &community)
         };
         write(&mut self.out, &mut self.lines, &event)
+    }
+
+    /// One event of an application protocol, or an anomaly in one.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn application(&mut self, event: &AppEvent) -> io::Result<()> {
+        let (rendered, head) = (render(event), &event.head);
+        let community = community_id(&head.key, head.originator, None);
+        let truncated = head.truncated.then_some(true);
+        let ml = (truncated.is_some() || !rendered.extra.is_empty()).then(|| Ml {
+            facts: rendered.extra,
+            truncated,
+            ..Ml::default()
+        });
+        let line = Event {
+            event_type: rendered.event_type,
+            app_proto: Some(head.protocol.name()).filter(|_| head.protocol != Protocol::Unknown),
+            objects: rendered.objects,
+            ml,
+            ..Event::of_flow(head.time, &head.key, head.originator, &community)
+        };
+        write(&mut self.out, &mut self.lines, &line)
     }
 
     /// One `stats` event.
@@ -171,7 +187,7 @@ impl<W: Write> EveWriter<W> {
 }
 
 fn write<W: Write>(out: &mut W, lines: &mut u64, event: &Event<'_>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
+    event.serialize(&mut Serializer::with_formatter(&mut *out, OneLine)).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
     *lines += 1;
     Ok(())
@@ -237,6 +253,8 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     community_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<AlertPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<FlowPart>,
@@ -244,8 +262,33 @@ struct Event<'a> {
     tcp: Option<TcpPart>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stats: Option<StatsPart>,
+    /// Objects of application protocols.
+    #[serde(flatten)]
+    objects: serde_json::Map<String, serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ml: Option<Ml<'a>>,
+}
+
+impl<'a> Event<'a> {
+    /// What every event about a flow says.
+    fn of_flow(time: Timestamp, key: &FlowKey, originator: Direction, community: &'a str) -> Event<'a> {
+        let (source, destination) = key.endpoints(originator);
+        let protocol = key.protocol();
+        let ports = has_ports(protocol);
+        Event {
+            timestamp: time.to_eve(),
+            flow_id: flow_id(community),
+            vlan: vlans(key),
+            src_ip: Some(source.ip()),
+            src_port: ports.then_some(source.port.into()),
+            dest_ip: Some(destination.ip()),
+            dest_port: ports.then_some(destination.port.into()),
+            proto: Some(protocol_name(protocol).into_owned()),
+            ip_v: Some(if key.is_v4() { 4 } else { 6 }),
+            community_id: Some(community),
+            ..Event::default()
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -378,17 +421,24 @@ impl TcpPart {
 }
 
 /// The one object that no schema of Suricata's has.
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Ml<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'a str>,
-    score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     top_features: Vec<TopFeature<'a>>,
+    /// Facts of application protocols that the schema has no place for.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    facts: serde_json::Map<String, serde_json::Value>,
+    /// A fact was cut or left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -406,9 +456,8 @@ impl<'a> Ml<'a> {
         Ml {
             model: model.map(|model| model.name.as_str()),
             version: model.map(|model| model.version.as_str()),
-            score: rounded(f64::from(score)),
-            threshold: None,
-            top_features: Vec::new(),
+            score: Some(rounded(f64::from(score))),
+            ..Ml::default()
         }
     }
 
@@ -417,7 +466,7 @@ impl<'a> Ml<'a> {
         let score = evidence.terms.iter().find(|term| term.name == "score");
         let reasons = evidence.terms.iter().filter(|term| term.usual.is_some());
         Ml {
-            score: rounded(score.map_or(evidence.confidence, |term| term.value)),
+            score: Some(rounded(score.map_or(evidence.confidence, |term| term.value))),
             threshold: score.and_then(|term| term.threshold).map(rounded),
             top_features: reasons
                 .map(|term| TopFeature {

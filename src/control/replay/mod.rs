@@ -6,6 +6,7 @@
 use super::supervisor::Pipeline;
 use crate::clock::Clock;
 use crate::control::alert::Alert;
+use crate::control::export::AppEvent;
 use crate::control::hosts::{self, Scores};
 use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
@@ -55,6 +56,10 @@ pub trait Sink {
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()>;
     /// A flow ended; only with [`EngineSettings::export_flows`].
     fn flow(&mut self, _flow: &FlowSummary) -> anyhow::Result<()> {
+        Ok(())
+    }
+    /// Inspection found something; only with [`EngineSettings::export_flows`].
+    fn event(&mut self, _event: AppEvent) -> anyhow::Result<()> {
         Ok(())
     }
     /// A feature row was due; only with [`Settings::rows`].
@@ -235,6 +240,7 @@ fn drain(
                 worked = true;
                 match item {
                     Up::Flow(flow) => sink.flow(&flow)?,
+                    Up::Event(head) => sink.event(AppEvent { head, facts: lane.up.facts().into() })?,
                     Up::Score(row) if settings.rows => sink.row(&row)?,
                     Up::Ended(_) => {
                         lane.ended = true;

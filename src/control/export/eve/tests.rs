@@ -52,6 +52,7 @@ fn summary() -> FlowSummary {
         bytes: [300, 200],
         tcp_flags: [0x02, 0x12],
         score: 0.25,
+        application: Default::default(),
         state: crate::dataplane::flow::TcpState::Established,
         ended: Some(EndReason::Idle),
     }

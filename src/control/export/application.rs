@@ -1,0 +1,268 @@
+//! Facts of application protocols as EVE objects: one file per family, a table of everything else.
+//!
+//! Owns the wording of EVE, nothing else; calls the parsers' constants. What the published schema has a place for goes
+//! there; all other facts stand under `ml.facts` by their names. Deliberately does not: hold state between events, or leave
+//! out what it does not know.
+
+mod directory;
+mod dns;
+mod ike;
+mod industry;
+mod lines;
+mod local;
+mod peers;
+mod rdp;
+mod servers;
+mod smb;
+mod ssh;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod web;
+
+use crate::dataplane::inspect::{Fact, Facts, Kind, Protocol, TABLE, number};
+use crate::exchange::EventHead;
+use serde_json::{Map, Value};
+use std::net::IpAddr;
+
+/// An event of inspection with its facts.
+#[derive(Clone, Debug)]
+pub struct AppEvent {
+    /// Time, flow, protocol.
+    pub head: EventHead,
+    /// A list of facts.
+    pub facts: Box<[u8]>,
+}
+
+/// What an event's line says beside time and flow.
+pub(super) struct Rendered {
+    /// `event_type`.
+    pub event_type: &'static str,
+    /// Objects that the schema has.
+    pub objects: Map<String, Value>,
+    /// Facts that it has no place for, by name.
+    pub extra: Map<String, Value>,
+}
+
+/// The wording of one event.
+pub(super) fn render(event: &AppEvent) -> Rendered {
+    if let Some((protocol, index)) = event.head.anomaly {
+        return anomaly(event, protocol, index);
+    }
+    let mut facts = Found::new(&event.facts);
+    let mut objects = Map::new();
+    let event_type = objects_of(event, &mut facts, &mut objects);
+    objects.retain(|_, object| object.as_object().is_none_or(|object| !object.is_empty()));
+    Rendered { event_type, objects, extra: facts.rest(event.head.protocol) }
+}
+
+/// Moves facts into the objects that the schema has for their protocol; gives the type of the event.
+fn objects_of(event: &AppEvent, facts: &mut Found<'_>, objects: &mut Map<String, Value>) -> &'static str {
+    let protocol = event.head.protocol;
+    let all = || Facts::from_bytes(&event.facts, event.head.truncated);
+    let object = match protocol {
+        Protocol::Dns | Protocol::Mdns | Protocol::Llmnr => return dns::object(protocol, facts, objects),
+        Protocol::Tls => return tls::object(&all(), facts, objects),
+        Protocol::Http => return web::http(facts, objects),
+        Protocol::Http2 => return web::http2(facts, objects),
+        Protocol::BitTorrent => return peers::bittorrent(facts, objects),
+        Protocol::Quic => web::quic(&all(), facts),
+        Protocol::Ssh => ssh::object(facts),
+        Protocol::Smb => smb::object(facts),
+        Protocol::DceRpc => smb::dcerpc(facts),
+        Protocol::Kerberos => directory::kerberos(facts),
+        Protocol::Ldap => directory::ldap(facts),
+        Protocol::Rdp => rdp::object(facts),
+        Protocol::Ftp => lines::ftp(facts),
+        Protocol::Smtp => lines::smtp(facts),
+        Protocol::Pop3 => lines::pop3(facts),
+        Protocol::Sip => lines::sip(facts),
+        Protocol::Dhcp => local::dhcp(facts),
+        Protocol::Snmp => local::snmp(facts),
+        Protocol::Ntp => local::ntp(facts),
+        Protocol::Tftp => local::tftp(facts),
+        Protocol::Mqtt => servers::mqtt(facts),
+        Protocol::PostgreSql => servers::pgsql(facts),
+        Protocol::Ike => ike::object(facts),
+        Protocol::Modbus => industry::modbus(facts),
+        Protocol::Dnp3 => industry::dnp3(facts),
+        _ => return protocol.name(),
+    };
+    objects.insert(protocol.name().to_owned(), object.into());
+    protocol.name()
+}
+
+/// An anomaly with the facts known when it was met.
+fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
+    let known = TABLE.iter().find(|(one, ..)| *one == protocol).into_iter().flat_map(|(_, _, anomalies)| *anomalies);
+    let name = known.clone().find(|one| one.index == index).map_or("unknown", |one| one.name);
+    let object = serde_json::json!({
+        "app_proto": event.head.protocol.name(),
+        "type": "applayer",
+        "event": format!("{}.{name}", protocol.name()),
+        "layer": "proto_parser",
+    });
+    Rendered {
+        event_type: "anomaly",
+        objects: Map::from_iter([("anomaly".to_owned(), object)]),
+        extra: Found::new(&event.facts).rest(event.head.protocol),
+    }
+}
+
+/// The facts of an event; what a mapping takes is not in the rest.
+pub(super) struct Found<'a> {
+    values: Vec<(u8, u8, &'a [u8])>,
+}
+
+impl<'a> Found<'a> {
+    fn new(bytes: &'a [u8]) -> Found<'a> {
+        Found { values: Facts::read(bytes).map(|one| (one.protocol, one.index, one.value)).collect() }
+    }
+
+    /// Takes every value of `fact` out.
+    pub fn all(&mut self, fact: Fact) -> Vec<&'a [u8]> {
+        let wanted = (fact.protocol as u8, fact.index);
+        let (taken, left) = self.values.iter().partition(|(protocol, index, _)| (*protocol, *index) == wanted);
+        self.values = left;
+        let taken: Vec<(u8, u8, &'a [u8])> = taken;
+        taken.into_iter().map(|(_, _, value)| value).collect()
+    }
+
+    /// Takes the first value of `fact`, and forgets others.
+    pub fn one(&mut self, fact: Fact) -> Option<&'a [u8]> {
+        self.all(fact).into_iter().next()
+    }
+
+    /// As a number.
+    pub fn number(&mut self, fact: Fact) -> Option<u64> {
+        self.one(fact).map(number)
+    }
+
+    /// The first value of `fact` as a number, which stays.
+    pub fn peek(&self, fact: Fact) -> Option<u64> {
+        self.first(fact).map(number)
+    }
+
+    /// The first value of `fact`, which stays.
+    pub fn first(&self, fact: Fact) -> Option<&'a [u8]> {
+        self.values(fact).next()
+    }
+
+    /// Every value of `fact`; they stay.
+    pub fn values(&self, fact: Fact) -> impl Iterator<Item = &'a [u8]> {
+        let wanted = (fact.protocol as u8, fact.index);
+        self.values.iter().filter(move |(protocol, index, _)| (*protocol, *index) == wanted).map(|(.., value)| *value)
+    }
+
+    /// Moves facts as they are into `object`; a list where a fact may come more than once.
+    pub fn place(&mut self, object: &mut Map<String, Value>, places: &[(&str, Fact)]) {
+        for (name, fact) in places {
+            let mut values = self.all(*fact).into_iter().map(|value| json(*fact, value));
+            match fact.repeats {
+                1 => put(object, name, values.next()),
+                _ => put(object, name, list(values.collect())),
+            }
+        }
+    }
+
+    /// As text.
+    pub fn text(&mut self, fact: Fact) -> Option<String> {
+        self.one(fact).map(text)
+    }
+
+    /// All values as text.
+    pub fn texts(&mut self, fact: Fact) -> Vec<String> {
+        self.all(fact).into_iter().map(text).collect()
+    }
+
+    /// Is there a number other than 0?
+    pub fn flag(&mut self, fact: Fact) -> bool {
+        self.number(fact).is_some_and(|value| value != 0)
+    }
+
+    /// What nobody took, by name, that of its protocol in front where it is another than `own`; a list where a fact may come
+    /// more than once.
+    fn rest(self, own: Protocol) -> Map<String, Value> {
+        let mut rest = Map::new();
+        for (protocol, index, value) in self.values {
+            let facts = TABLE.iter().find(|(one, ..)| *one as u8 == protocol).map(|(_, facts, _)| *facts);
+            let Some(fact) = facts.unwrap_or_default().iter().find(|fact| fact.index == index) else { continue };
+            let value = json(*fact, value);
+            let name = if fact.protocol == own {
+                fact.name.to_owned()
+            } else {
+                format!("{}_{}", fact.protocol.name(), fact.name)
+            };
+            if fact.repeats == 1 {
+                rest.insert(name, value);
+                continue;
+            }
+            let list = rest.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            list.as_array_mut().into_iter().for_each(|list| list.push(value.clone()));
+        }
+        rest
+    }
+}
+
+fn json(fact: Fact, value: &[u8]) -> Value {
+    match fact.kind {
+        Kind::Text => text(value).into(),
+        Kind::Bytes => hex(value).into(),
+        Kind::Number => number(value).into(),
+        Kind::Address => address(value).map_or_else(|| hex(value).into(), |address| address.to_string().into()),
+    }
+}
+
+/// An address of 4 or 16 bytes.
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => bytes.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
+        16 => bytes.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
+        _ => None,
+    }
+}
+
+/// Bytes as text: what is UTF-8 stays, every other byte is written as `\xNN`, so that nothing is lost and nothing is made
+/// up. Control characters are the JSON writer's to escape.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// Two digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The same with colons between the bytes.
+pub(super) fn with_colons(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| hex(&[*byte])).collect::<Vec<_>>().join(":")
+}
+
+/// Adds what there is.
+pub(super) fn put(object: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        object.insert(name.to_owned(), value.into());
+    }
+}
+
+/// Adds an object that is not empty.
+pub(super) fn put_object(object: &mut Map<String, Value>, name: &str, inner: Map<String, Value>) {
+    put(object, name, Some(inner).filter(|inner| !inner.is_empty()));
+}
+
+/// A list that is not empty: the schema has no others.
+pub(super) fn list<T>(values: Vec<T>) -> Option<Vec<T>> {
+    (!values.is_empty()).then_some(values)
+}
+
+/// The number by its name, or in digits.
+pub(super) fn word(name: Option<&str>, number: u64) -> String {
+    name.filter(|name| !name.is_empty()).map_or_else(|| number.to_string(), str::to_owned)
+}

@@ -1,0 +1,72 @@
+//! Protocols of lines: `ftp`, `smtp`, `pop3`, `sip`.
+
+use super::{Found, list, put, put_object, text};
+use crate::dataplane::inspect::{ftp, number, pop3, sip, smtp};
+use serde_json::{Map, Value, json};
+
+/// `ftp`; the user name of a login is its command's data.
+pub fn ftp(facts: &mut Found<'_>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let codes = facts.all(ftp::CODE).into_iter().map(|code| format!("{:03}", number(code))).collect::<Vec<_>>();
+    let places = [
+        ("command", ftp::COMMAND),
+        ("command_data", ftp::ARGUMENT),
+        ("reply", ftp::REPLY),
+        ("dynamic_port", ftp::DATA_PORT),
+        ("mode", ftp::MODE),
+    ];
+    facts.place(&mut object, &places);
+    if let Some(user) = facts.first(ftp::USERNAME) {
+        object.entry("command_data").or_insert_with(|| text(user).into());
+    }
+    if object.contains_key("command") {
+        object.insert("reply_received".to_owned(), json!(if codes.is_empty() { "no" } else { "yes" }));
+    }
+    put(&mut object, "completion_code", list(codes));
+    object
+}
+
+/// `smtp`.
+pub fn smtp(facts: &mut Found<'_>) -> Map<String, Value> {
+    let mut object = Map::new();
+    facts.place(&mut object, &[("helo", smtp::HELO), ("mail_from", smtp::MAIL_FROM), ("rcpt_to", smtp::RCPT_TO)]);
+    object
+}
+
+/// `pop3`; the user name of a login is its command's argument.
+pub fn pop3(facts: &mut Found<'_>) -> Map<String, Value> {
+    let (mut object, mut request, mut response) = (Map::new(), Map::new(), Map::new());
+    facts.place(&mut request, &[("command", pop3::COMMAND)]);
+    let argument = facts.text(pop3::ARGUMENT).or_else(|| facts.first(pop3::USERNAME).map(text));
+    put(&mut request, "args", argument.map(|argument| vec![argument]));
+    if let Some(success) = facts.number(pop3::SUCCESS) {
+        response.insert("success".to_owned(), (success != 0).into());
+        response.insert("status".to_owned(), if success == 0 { "ERR" } else { "OK" }.into());
+    }
+    facts.place(&mut response, &[("header", pop3::REPLY)]);
+    put_object(&mut object, "request", request);
+    put_object(&mut object, "response", response);
+    object
+}
+
+/// `sip`.
+pub fn sip(facts: &mut Found<'_>) -> Map<String, Value> {
+    let (mut object, mut sdp) = (Map::new(), Map::new());
+    let places = [
+        ("method", sip::METHOD),
+        ("uri", sip::URI),
+        ("version", sip::VERSION),
+        ("reason", sip::REASON),
+        ("request_line", sip::REQUEST_LINE),
+        ("response_line", sip::RESPONSE_LINE),
+    ];
+    facts.place(&mut object, &places);
+    put(&mut object, "code", facts.number(sip::STATUS).map(|status| status.to_string()));
+    let places =
+        [("origin", sip::SDP_ORIGIN), ("session_name", sip::SDP_SESSION), ("connection_data", sip::SDP_CONNECTION)];
+    facts.place(&mut sdp, &places);
+    let media = facts.texts(sip::SDP_MEDIA).into_iter().map(|media| json!({"media": media})).collect::<Vec<_>>();
+    put(&mut sdp, "media_descriptions", list(media));
+    put_object(&mut object, "sdp", sdp);
+    object
+}

@@ -1,0 +1,288 @@
+//! Events of application protocols as EVE lines, over the captures and over facts of any kind: every line is one line of
+//! JSON, and obeys Suricata's published schema once our one object is taken out.
+
+#[path = "support/captures.rs"]
+mod captures;
+#[path = "support/eve.rs"]
+mod eve;
+mod support;
+
+use captures::engine;
+use eve::Schema;
+use proptest::collection;
+use proptest::prelude::*;
+use serde_json::Value;
+use shrike::control::alert::Alert;
+use shrike::control::export::{AppEvent, EveWriter};
+use shrike::control::hosts;
+use shrike::control::replay::{Settings, Sink, replay_reader};
+use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
+use shrike::dataplane::decode::FlowKey;
+use shrike::dataplane::inspect::{Fact, Facts, Protocol, TABLE};
+use shrike::exchange::{EventHead, FlowSummary};
+use shrike::units::{SECOND, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Folders of captures that are replayed whole.
+const WHOLE: [&str; 6] = [
+    "benign/ndpi",
+    "attack/ndpi",
+    "conformance/ndpi",
+    "conformance/zeek",
+    "attack/bruteforce",
+    "attack/cleartext_creds",
+];
+/// Folders of which every third capture is.
+const SAMPLED: [&str; 8] = [
+    "benign/apps",
+    "attack/malware",
+    "benign/iot",
+    "attack/exploit",
+    "attack/c2_lateral",
+    "conformance/suricata_verify",
+    "conformance/ja4",
+    "conformance/tcpdump",
+];
+/// Larger captures are left out: they repeat themselves.
+const BYTES_MAX: u64 = 1 << 20;
+/// Lines that are shown to Python's validator too; beyond that their shapes are known.
+const PYTHON_LINES: usize = 1500;
+
+/// Renders every event and every flow at once.
+struct Lines(EveWriter<Vec<u8>>);
+
+impl Sink for Lines {
+    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        Ok(self.0.flow(flow)?)
+    }
+
+    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        Ok(self.0.application(&event)?)
+    }
+}
+
+fn lines_of(capture: &Path) -> String {
+    let reader = Reader::open(std::slice::from_ref(&capture.to_owned()), Limits::default()).expect("a capture");
+    let settings = Settings {
+        files: Vec::new(),
+        workers: 1,
+        speed: Speed::Max,
+        engine: engine(1 << 12),
+        detect: hosts::Settings::default(),
+        model: None,
+        rows: false,
+        secret: Some([1, 2, 3, 4]),
+        stop: None,
+    };
+    let mut lines = Lines(EveWriter::new(Vec::new(), None));
+    replay_reader(&settings, reader, &mut lines).unwrap_or_else(|error| panic!("{}: {error}", capture.display()));
+    String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8")
+}
+
+/// The captures of the manifest that are replayed here.
+fn chosen(data: &Path) -> Vec<PathBuf> {
+    let all = captures::captures(data);
+    let of = |folder: &str| {
+        let prefix = format!("{folder}/");
+        all.iter().filter(move |capture| capture.name.starts_with(&prefix)).map(|capture| capture.path.clone())
+    };
+    let whole = WHOLE.iter().flat_map(|folder| of(folder));
+    let sampled = SAMPLED.iter().flat_map(|folder| of(folder).step_by(3));
+    let is_small = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.len() <= BYTES_MAX);
+    whole.chain(sampled).filter(is_small).collect()
+}
+
+/// One line: parsed, and nothing in it that a reader of lines or a terminal takes for something else.
+fn parsed(line: &str) -> Value {
+    let odd = line.chars().find(|letter| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}'));
+    assert_eq!(odd, None, "{}", line.escape_debug());
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// Names and kinds of values, without the values: lines that share them hardly differ for a validator.
+fn shape(value: &Value, path: &str, shapes: &mut String) {
+    match value {
+        Value::Object(parts) => parts.iter().for_each(|(name, part)| shape(part, &format!("{path}.{name}"), shapes)),
+        Value::Array(parts) => parts.iter().take(1).for_each(|part| shape(part, &format!("{path}[]"), shapes)),
+        Value::String(_) => *shapes += &format!("{path}:s "),
+        Value::Number(_) => *shapes += &format!("{path}:n "),
+        Value::Bool(_) | Value::Null => *shapes += &format!("{path}:b "),
+    }
+}
+
+#[test]
+fn every_event_of_the_captures_obeys_the_schema() {
+    let test = "every_event_of_the_captures_obeys_the_schema";
+    let Some(data) = support::shared_data(test) else { return };
+    let schema = Schema::open(&data);
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    let (mut found, mut shapes, mut shown) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    let captures = chosen(&data);
+    for capture in &captures {
+        let text = lines_of(capture);
+        let (mut flows, mut events) = (BTreeSet::new(), BTreeSet::new());
+        for line in text.lines() {
+            let mut line = parsed(line);
+            let kind = line["event_type"].as_str().expect("a type").to_owned();
+            let id = line["community_id"].as_str().expect("an id").to_owned();
+            if kind == "flow" {
+                flows.insert(id)
+            } else {
+                events.insert(id)
+            };
+            for violation in schema.violations(&mut line) {
+                let words = violation.split(':').next().unwrap_or_default().to_owned();
+                found.entry((kind.clone(), words)).or_insert((violation, capture.clone(), line.clone()));
+            }
+            *counts.entry(kind).or_default() += 1;
+            let mut of = String::new();
+            shape(&line, "", &mut of);
+            if shapes.insert(of) && shown.len() < PYTHON_LINES {
+                shown.push(line);
+            }
+        }
+        let lost: Vec<_> = events.difference(&flows).collect();
+        assert!(lost.is_empty(), "{}: events of no flow: {lost:?}", capture.display());
+    }
+    println!("{} captures, {} shapes of lines, {} shown to Python", captures.len(), shapes.len(), shown.len());
+    println!("{:<16} {:>7}", "event_type", "lines");
+    counts.iter().for_each(|(kind, count)| println!("{kind:<16} {count:>7}"));
+    assert!(found.is_empty(), "{found:#?}");
+    schema.validate_with_python(test, &shown);
+    for kind in ["anomaly", "dhcp", "dns", "ftp", "http", "krb5", "quic", "smb", "smtp", "ssh", "tls"] {
+        assert!(counts.contains_key(kind), "no event of {kind}");
+    }
+}
+
+/// Ends of a line, as the specification's baseline has them for each packet.
+type Ends = (u64, String, String, u64, u64);
+
+fn ends(row: &Value, [proto, from, to, from_port, to_port]: [&str; 5]) -> Option<Ends> {
+    let proto = match &row[proto] {
+        Value::String(name) => match name.as_str() {
+            "TCP" => 6,
+            "UDP" => 17,
+            "SCTP" => 132,
+            _ => return None,
+        },
+        number => number.as_u64()?,
+    };
+    let address = |name: &str| row[name].as_str().map(str::to_owned);
+    Some((proto, address(from)?, address(to)?, row[from_port].as_u64()?, row[to_port].as_u64()?))
+}
+
+#[test]
+fn community_ids_are_those_of_the_specification() {
+    let Some(data) = support::shared_data("community_ids_are_those_of_the_specification") else { return };
+    let folder = data.join("conformance/community_id/corelight+community-id-spec");
+    let text = std::fs::read_to_string(folder.join("baseline/baseline_deflt.json")).expect("a baseline");
+    let baseline: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    let wanted: BTreeMap<Ends, &str> = baseline
+        .iter()
+        .filter_map(|row| {
+            Some((ends(row, ["proto", "saddr", "daddr", "sport", "dport"])?, row["communityid"].as_str()?))
+        })
+        .collect();
+    let mut compared = BTreeMap::new();
+    for line in lines_of(&folder.join("pcaps/combined.pcap.gz")).lines().map(parsed) {
+        let Some(ends) = ends(&line, ["proto", "src_ip", "dest_ip", "src_port", "dest_port"]) else { continue };
+        assert_eq!(line["community_id"].as_str(), wanted.get(&ends).copied(), "{line}");
+        *compared.entry(line["event_type"].as_str().unwrap_or_default().to_owned()).or_insert(0) += 1;
+    }
+    println!("lines whose id was compared: {compared:?}");
+    assert!(compared.contains_key("flow") && compared.len() > 1, "{compared:?}");
+}
+
+/// Words that mappings look for.
+const WORDS: [&str; 20] = [
+    "dht",
+    "q",
+    "r",
+    "e",
+    "connect",
+    "publish",
+    "subscribe",
+    "unsubscribe",
+    "disconnect",
+    "bind_request",
+    "search_request",
+    "extended_request",
+    "search_result_done",
+    "bind_response",
+    "SMB1_COMMAND_TRANS2",
+    "SMB2_COMMAND_CREATE",
+    "startup_message",
+    "sasl",
+    "bytes 0-99/200",
+    "1.2",
+];
+
+/// Any bytes, words that mean something, text with what breaks lines, numbers.
+fn value() -> BoxedStrategy<Vec<u8>> {
+    prop_oneof![
+        collection::vec(any::<u8>(), 0..48),
+        proptest::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec()),
+        "[\\PC\\pC\"\\\\\n]{0,12}".prop_map(String::into_bytes),
+        (0_u8..8).prop_map(|number| vec![number]),
+        any::<u64>().prop_map(|number| number.to_be_bytes().to_vec()),
+        Just(vec![0; 52]),
+    ]
+    .boxed()
+}
+
+/// An event of a protocol with facts of it, and some of others.
+fn event() -> impl Strategy<Value = AppEvent> {
+    let facts: Vec<(Protocol, Vec<Fact>)> = TABLE.iter().map(|(one, facts, _)| (*one, facts.to_vec())).collect();
+    let all: Vec<Fact> = facts.iter().flat_map(|(_, facts)| facts.clone()).collect();
+    let other = (proptest::sample::select(all), value());
+    (proptest::sample::select(facts), any::<bool>(), proptest::option::weighted(0.1, any::<u8>()))
+        .prop_flat_map(move |((protocol, own), truncated, anomaly)| {
+            let own = collection::vec((proptest::sample::select(own), value()), 0..40);
+            (Just((protocol, truncated, anomaly)), own, collection::vec(other.clone(), 0..6))
+        })
+        .prop_map(|((protocol, truncated, anomaly), own, others)| {
+            let mut facts = Facts::default();
+            own.iter().chain(&others).for_each(|(fact, value)| facts.put(*fact, value));
+            let (key, originator) = FlowKey::v4(1, 2, 3, 4, 17, 0);
+            let head = EventHead {
+                time: Timestamp(SECOND),
+                key,
+                originator,
+                protocol,
+                anomaly: anomaly.map(|index| (protocol, index)),
+                truncated,
+                bytes: facts.as_bytes().len() as u16,
+            };
+            AppEvent { head, facts: facts.as_bytes().into() }
+        })
+}
+
+fn line_of(event: &AppEvent) -> Value {
+    let mut writer = EveWriter::new(Vec::new(), None);
+    writer.application(event).expect("in memory");
+    let text = String::from_utf8(writer.finish().expect("in memory")).expect("UTF-8");
+    let line = text.strip_suffix('\n').expect("a line");
+    parsed(line)
+}
+
+#[test]
+fn any_facts_make_a_valid_line() {
+    let Some(data) = support::shared_data("any_facts_make_a_valid_line") else { return };
+    let schema = Schema::open(&data);
+    let config = |cases| ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    proptest!(config(6000), |(event in event())| {
+        let found = schema.violations(&mut line_of(&event));
+        prop_assert!(found.is_empty(), "{}: {found:?}", event.head.protocol.name());
+    });
+    // What is no list of facts at all.
+    proptest!(config(200), |(mut event in event(), bytes in collection::vec(0_u8..64, 0..200))| {
+        event.facts = bytes.into();
+        let found = schema.violations(&mut line_of(&event));
+        prop_assert!(found.is_empty(), "{}: {found:?}", event.head.protocol.name());
+    });
+}

@@ -1,0 +1,150 @@
+//! JA3, JA3S and JA4 as we write them to EVE against the values that nDPI and FoxIO recorded for the same captures. Every
+//! recorded value counts: one that we lack is wrong.
+
+#[path = "support/captures.rs"]
+mod captures;
+#[path = "support/ndpi.rs"]
+mod ndpi;
+mod support;
+
+use captures::engine;
+use ndpi::{Ends, ends};
+use serde_json::Value;
+use shrike::control::alert::Alert;
+use shrike::control::export::{AppEvent, EveWriter};
+use shrike::control::hosts;
+use shrike::control::replay::{Settings, Sink, replay_reader};
+use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+struct Lines(EveWriter<Vec<u8>>);
+
+impl Sink for Lines {
+    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        Ok(self.0.application(&event)?)
+    }
+}
+
+/// Every fingerprint of every flow: `ja3 HASH`, `ja3s HASH`, `ja4 TEXT`.
+fn ours(capture: &Path) -> HashMap<Ends, BTreeSet<String>> {
+    let reader = Reader::open(std::slice::from_ref(&capture.to_owned()), Limits::default()).expect("a capture");
+    let settings = Settings {
+        files: Vec::new(),
+        workers: 1,
+        speed: Speed::Max,
+        engine: engine(1 << 14),
+        detect: hosts::Settings::default(),
+        model: None,
+        rows: false,
+        secret: Some([1, 2, 3, 4]),
+        stop: None,
+    };
+    let mut lines = Lines(EveWriter::new(Vec::new(), None));
+    replay_reader(&settings, reader, &mut lines).expect("a replay");
+    let text = String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8");
+    let mut found: HashMap<Ends, BTreeSet<String>> = HashMap::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("a line of JSON");
+        for object in [&line["tls"], &line["quic"]] {
+            for (name, value) in
+                [("ja3", &object["ja3"]["hash"]), ("ja3s", &object["ja3s"]["hash"]), ("ja4", &object["ja4"])]
+            {
+                let (Some(value), Some(ends)) = (value.as_str(), ends_of(&line)) else { continue };
+                found.entry(ends).or_default().insert(format!("{name} {value}"));
+            }
+        }
+    }
+    found
+}
+
+fn ends_of(line: &Value) -> Option<Ends> {
+    let protocol = if line["proto"] == "TCP" { 6 } else { 17 };
+    let end =
+        |address: &Value, port: &Value| Some((address.as_str()?.parse().ok()?, u16::try_from(port.as_u64()?).ok()?));
+    Some(ends(protocol, end(&line["src_ip"], &line["src_port"])?, end(&line["dest_ip"], &line["dest_port"])?))
+}
+
+/// Recorded inside an IPv4-in-IPv6 tunnel and on a PPP link: neither is decoded yet.
+const NOT_DECODED: [&str; 2] = ["4in6tunnel.pcap", "dlt_ppp.pcap"];
+
+#[test]
+fn ja3_and_ja3s_are_what_ndpi_recorded() {
+    let Some(data) = support::shared_data("ja3_and_ja3s_are_what_ndpi_recorded") else { return };
+    let (mut compared, mut missed) = ([0; 2], Vec::new());
+    for (capture, report) in ndpi::reports(&data) {
+        let recorded = ndpi::flows(&report);
+        if !recorded.iter().any(|line| line.text.contains("[JA3")) {
+            continue;
+        }
+        let found = ours(&capture);
+        for line in recorded {
+            for (index, name, ours) in [(0, "JA3C", "ja3"), (1, "JA3S", "ja3s")] {
+                let Some(value) = line.value(name) else { continue };
+                compared[index] += 1;
+                let have = line.ends.and_then(|ends| found.get(&ends));
+                // nDPI adds remarks such as `HASH (WEAK)`.
+                let value = value.split(' ').next().unwrap_or(value);
+                if !have.is_some_and(|have| have.contains(&format!("{ours} {value}"))) {
+                    missed.push(format!("{}: {name} {value} {:.60}", capture.display(), line.text));
+                }
+            }
+        }
+    }
+    println!("JA3: {} compared, JA3S: {} compared, {} wrong", compared[0], compared[1], missed.len());
+    missed.iter().for_each(|one| println!("  {one}"));
+    missed.retain(|one| !NOT_DECODED.iter().any(|name| one.contains(name)));
+    assert!(compared[0] >= 200 && compared[1] >= 100, "{compared:?}");
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// Recorded where TLS begins behind a SOCKS handshake, which is not on our list of protocols.
+const BEHIND_SOCKS: [&str; 2] = ["socks-https-example.pcap", "socks4-https.pcap"];
+
+#[test]
+fn ja4_is_what_its_makers_recorded() {
+    let Some(data) = support::shared_data("ja4_is_what_its_makers_recorded") else { return };
+    let folder = data.join("conformance/ja4/FoxIO-LLC+ja4");
+    let (mut compared, mut wrong, mut absent) = (0, Vec::new(), Vec::new());
+    let snapshots = std::fs::read_dir(folder.join("rust/ja4/src/snapshots")).expect("snapshots");
+    for entry in snapshots {
+        let path = entry.expect("a readable entry").path();
+        let file = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let Some(name) = file.strip_prefix("ja4__insta@").and_then(|name| name.strip_suffix(".snap")) else { continue };
+        let text = std::fs::read_to_string(&path).expect("a readable snapshot");
+        if !text.contains("\n  ja4: ") {
+            continue;
+        }
+        let capture = folder.join("pcap").join(name);
+        if !capture.exists() {
+            absent.push(name.to_owned());
+            continue;
+        }
+        let found = ours(&capture);
+        for flow in text.split("\n- ").skip(1) {
+            let field = |name: &str| {
+                flow.lines()
+                    .find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(": "))
+                    .map(|value| value.trim_matches('\''))
+            };
+            let Some(value) = field("ja4") else { continue };
+            compared += 1;
+            let protocol = if field("transport") == Some("udp") { 17 } else { 6 };
+            let end = |address: &str, port: &str| Some((field(address)?.parse().ok()?, field(port)?.parse().ok()?));
+            let ends = end("src", "src_port").zip(end("dst", "dst_port")).map(|(a, b)| ends(protocol, a, b));
+            let have = ends.and_then(|ends| found.get(&ends));
+            if !have.is_some_and(|have| have.contains(&format!("ja4 {value}"))) {
+                wrong.push(format!("{name}: {value}, ours {have:?}"));
+            }
+        }
+    }
+    println!("JA4: {compared} compared, {} wrong; captures that are not there: {absent:?}", wrong.len());
+    wrong.iter().for_each(|one| println!("  {one}"));
+    wrong.retain(|one| !BEHIND_SOCKS.iter().any(|name| one.starts_with(name)));
+    assert!(compared >= 190, "{compared}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
