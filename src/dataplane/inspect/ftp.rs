@@ -21,6 +21,7 @@ use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Ftp;
@@ -66,6 +67,16 @@ const PROBE_LINES: usize = 24;
 const OWN: [&[u8]; 19] = [
     b"SYST", b"PASV", b"EPSV", b"PORT", b"EPRT", b"CWD", b"XCWD", b"PWD", b"XPWD", b"FEAT", b"OPTS", b"TYPE", b"STOR",
     b"MDTM", b"PBSZ", b"PROT", b"MLSD", b"NLST", b"CLNT",
+];
+
+/// Commands whose argument may be told. Of others it may be a secret: `PASS` mistyped is one of them.
+#[rustfmt::skip]
+const TOLD: [&[u8]; 53] = [
+    b"ABOR", b"ALLO", b"APPE", b"AUTH", b"CCC", b"CDUP", b"CLNT", b"CWD", b"DELE", b"EPSV", b"FEAT", b"HASH", b"HELP",
+    b"HOST", b"LANG", b"LIST", b"MDTM", b"MFCT", b"MFF", b"MFMT", b"MKD", b"MLSD", b"MLST", b"MODE", b"NLST", b"NOOP",
+    b"OPTS", b"PASV", b"PBSZ", b"PROT", b"PWD", b"QUIT", b"RANG", b"REIN", b"REST", b"RETR", b"RMD", b"RNFR", b"RNTO",
+    b"SIZE", b"SMNT", b"STAT", b"STOR", b"STOU", b"STRU", b"SYST", b"TYPE", b"XCRC", b"XCUP", b"XCWD", b"XMKD", b"XPWD",
+    b"XRMD",
 ];
 
 /// Recognises a server by its greeting or its replies, a client by its commands. `USER` and a greeting without a name are
@@ -167,7 +178,7 @@ impl State {
     fn command(&mut self, line: &[u8], out: &mut dyn Output) {
         // Telnet commands may stand in front (RFC 959 section 4.1.3): ABOR is sent behind two of them.
         let begin = line.iter().position(|byte| byte.is_ascii()).unwrap_or(line.len());
-        let (command, argument) = lines::word(line.get(begin..).unwrap_or_default());
+        let (command, argument) = lines::word(line.get(begin..).unwrap_or_default().trim_ascii());
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         if is(b"PASS") && self.is_login {
             self.pending = self.pending.saturating_add(1);
@@ -177,20 +188,15 @@ impl State {
         self.is_login = is(b"USER");
         self.is_auth = is(b"AUTH");
         self.pending = self.pending.saturating_add(1);
-        out.facts().put(COMMAND, command);
+        if command.iter().all(u8::is_ascii_alphabetic) {
+            out.facts().put(COMMAND, command);
+        }
         match () {
             () if is(b"USER") => out.facts().put(USERNAME, argument),
-            () if is(b"PASS")
-                || is(b"ACCT")
-                || is(b"SITE")
-                || is(b"ADAT")
-                || is(b"MIC")
-                || is(b"CONF")
-                || is(b"ENC") => {}
             () if is(b"PORT") => self.endpoint(host_port(argument), out),
             () if is(b"EPRT") => self.endpoint(extended(argument), out),
-            () if argument.is_empty() => {}
-            () => out.facts().put(ARGUMENT, argument),
+            () if TOLD.iter().any(|told| is(told)) && !argument.is_empty() => out.facts().put(ARGUMENT, argument),
+            () => {}
         }
     }
 
@@ -234,7 +240,7 @@ impl State {
         }
         out.facts().put_number(CODE, code);
         if !said.is_empty() && self.pending > 0 {
-            out.facts().put(REPLY, said);
+            put_reply(code, said, out);
         }
         let endpoint = match code {
             227 => said.iter().position(u8::is_ascii_digit).and_then(|at| host_port(said.get(at..)?)),
@@ -260,6 +266,13 @@ impl State {
         (self.is_login, self.is_auth) = (false, false);
         out.event();
     }
+}
+
+/// Servers quote what they do not understand.
+fn put_reply(code: u64, said: &[u8], out: &mut dyn Output) {
+    let mut place = Text::<256>::default();
+    let said = if code < 500 { said } else { lines::unquoted(said, false, &mut place) };
+    out.facts().put(REPLY, said);
 }
 
 /// Where a data connection goes to.
@@ -391,6 +404,28 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(turns);
+    }
+
+    #[test]
+    fn no_secret_is_told() {
+        for (line, wanted) in [
+            (&b" PASS Hunter2PW\r\n"[..], "command=PASS"),
+            (b"\tpass Hunter2PW\r\n", "command=pass"),
+            (b"\xff\xf4 PASS Hunter2PW\r\n", "command=PASS"),
+            (b"XPAS Hunter2PW\r\n", "command=XPAS"),
+            (b"Hunter2PW\r\n", ""),
+            (b"ACCT Hunter2PW\r\n", "command=ACCT"),
+            (b"cwd a b\r\n", "command=cwd argument=a b"),
+        ] {
+            assert_eq!(
+                talk::<State>(&[(C, line), (S, b"500 no\r\n")], &[FACTS]).0,
+                [format!("{wanted} code=500 reply=no").trim_start()]
+            );
+        }
+        let echo: Turns<'_> = &[(C, b"XPAS Hunter2PW\r\n"), (S, b"500 'XPAS Hunter2PW': what?\r\n")];
+        assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=XPAS code=500 reply='': what?"]);
+        let login: Turns<'_> = &[(C, b"USER bob\r\n PASS Hunter2PW\r\n"), (S, b"331 a\r\n230 b\r\n")];
+        assert_eq!(talk::<State>(login, &[FACTS]).0.len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing is kept here and nothing allocates; what is no text comes out as `None` or as it is.
 
 use super::parse::{Anomaly, Match, Output, Step};
+use super::text::Text;
 
 /// A line of a stream whose lines are bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,6 +164,30 @@ pub(super) fn quoted(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// An error's text without what it quotes, which may be a statement with a secret in it: two quotes stand for all from the
+/// first to the last, as quoted text has quotes of its own in it. Of text that was cut nothing behind the first is kept.
+pub(super) fn unquoted<'a, const N: usize>(text: &'a [u8], is_cut: bool, place: &'a mut Text<N>) -> &'a [u8] {
+    let size = |at: &usize| quote_size(text.get(*at..).unwrap_or_default());
+    let Some(first) = (0..text.len()).find(|at| size(at) > 0) else { return text };
+    let last = (0..text.len()).rfind(|at| size(at) > 0).filter(|last| *last > first && !is_cut);
+    let behind = last.and_then(|at| text.get(at + size(&at)..)).unwrap_or_default();
+    let mark = text.get(first).copied().filter(u8::is_ascii).unwrap_or(b'"');
+    place.extend(text.get(..first).unwrap_or_default());
+    place.extend(&[mark, mark]);
+    place.extend(behind);
+    place.as_bytes()
+}
+
+/// Bytes of the quotation mark that `text` begins with; translated texts have other ones.
+fn quote_size(text: &[u8]) -> usize {
+    match text {
+        [b'\'' | b'"' | b'`' | 0xab | 0xbb, ..] => 1,
+        [0xe2, 0x80, 0x98..=0x9f | 0xb9 | 0xba, ..] | [0xe3, 0x80, 0x8c..=0x8f, ..] => 3,
+        [0xc2, 0xab | 0xbb, ..] => 2,
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +228,24 @@ mod tests {
         assert_eq!(reply(b"220-x"), Some((220, &b"-x"[..])));
         assert_eq!(quoted(b"\"a b\" c"), (&b"a b"[..], &b" c"[..]));
         assert_eq!(find(b"abCdef", b"cD"), Some(2));
+    }
+
+    #[test]
+    fn what_is_quoted_is_left_out() {
+        for (text, is_cut, wanted) in [
+            ("no quotes", false, "no quotes"),
+            ("role \"Hunter2PW\" is none", false, "role \"\" is none"),
+            ("near 'BY 'Hunter2PW'' at 1", false, "near '' at 1"),
+            ("can't read 'Hunter2PW' here", false, "can'' here"),
+            ("near `Hunter2PW", false, "near ``"),
+            ("near 'a' Hunter2PW", true, "near ''"),
+            ("Rolle \u{bb}Hunter2PW\u{ab} nicht", false, "Rolle \"\" nicht"),
+            ("role \u{201c}Hunter2PW\u{201d} no", false, "role \"\" no"),
+        ] {
+            let mut place = Text::<256>::default();
+            let shown = unquoted(text.as_bytes(), is_cut, &mut place);
+            assert_eq!(String::from_utf8_lossy(shown), wanted, "{text}");
+        }
     }
 
     #[test]

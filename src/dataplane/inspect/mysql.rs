@@ -11,6 +11,7 @@ use super::facts::Fact;
 use super::lines::{self, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::MySql;
@@ -27,7 +28,7 @@ pub const DATABASE: Fact = Fact::text(P, 4, "database", 128);
 pub const AUTHENTICATED: Fact = Fact::number(P, 5, "authenticated");
 /// Code of an error.
 pub const CODE: Fact = Fact::number(P, 6, "code");
-/// Text of an error.
+/// Text of an error, without what it quotes.
 pub const MESSAGE: Fact = Fact::text(P, 7, "message", 200);
 /// Kind of command, told once each.
 pub const COMMAND: Fact = Fact::text(P, 8, "command", 24);
@@ -253,7 +254,8 @@ impl State {
         // `#` and five characters of SQLSTATE, since 4.1.
         let text = if text.starts_with(b"#") { text.get(6..).unwrap_or_default() } else { text };
         out.facts().put_number(CODE, u64::from(code));
-        out.facts().put(MESSAGE, text);
+        let mut place = Text::<256>::default();
+        out.facts().put(MESSAGE, lines::unquoted(text, body.len() + 4 >= LOOK_MAX, &mut place));
         out.event();
     }
 
@@ -417,7 +419,7 @@ mod tests {
     #[test]
     fn logins_and_kinds_of_commands_are_events() {
         let refused = packet(2, b"\xff\x15\x04#28000Access denied for user 'bob'");
-        let failed = packet(1, b"\xff\x28\x04#42000You have");
+        let failed = packet(1, b"\xff\x28\x04#42000Error near 'BY 'Hunter2PW'' at 1");
         let turns: Turns<'_> = &[
             (S, &greeting()),
             (C, &login(ALL)),
@@ -434,14 +436,14 @@ mod tests {
         let wanted = [
             "server_version=8.0.30 auth_plugin=caching_sha2_password user=bob database=shop \
              auth_plugin=mysql_native_password client=mysql authenticated=1",
-            "command=query code=1064 message=You have",
+            "command=query code=1064 message=Error near '' at 1",
             "command=init_db database=other",
             "command=quit",
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec!["password_in_clear"]));
         spoil::<State>(&turns[..5]);
         let (events, _) = talk::<State>(&[(S, &greeting()), (C, &login(ALL)), (S, &refused)], &[FACTS]);
-        assert!(events[0].ends_with("authenticated=0 code=1045 message=Access denied for user 'bob'"), "{events:?}");
+        assert!(events[0].ends_with("authenticated=0 code=1045 message=Access denied for user ''"), "{events:?}");
     }
 
     #[test]

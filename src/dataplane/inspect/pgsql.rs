@@ -19,9 +19,10 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
-use super::lines::Told;
+use super::lines::{self, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::PostgreSql;
@@ -50,7 +51,7 @@ pub const SERVER_VERSION: Fact = Fact::text(P, 10, "server_version", 64);
 pub const CODE: Fact = Fact::text(P, 11, "code", 8);
 /// Severity of an error.
 pub const SEVERITY: Fact = Fact::text(P, 12, "severity", 16);
-/// Text of an error.
+/// Text of an error, without what it quotes.
 pub const MESSAGE: Fact = Fact::text(P, 13, "message", 200);
 
 /// All facts.
@@ -324,7 +325,10 @@ impl State {
             match kind {
                 b'C' => out.facts().put(CODE, value),
                 b'V' => out.facts().put(SEVERITY, value),
-                b'M' => out.facts().put(MESSAGE, value),
+                b'M' => {
+                    let mut place = Text::<256>::default();
+                    out.facts().put(MESSAGE, lines::unquoted(value, false, &mut place));
+                }
                 _ => {}
             }
         }
@@ -411,7 +415,7 @@ mod tests {
     #[test]
     fn logins_and_errors_are_events() {
         let refused = message(b'E', b"SFATAL\0VFATAL\0C28P01\0Mno\0\0");
-        let failed = message(b'E', b"VERROR\0C42P01\0Mwhat\0\0");
+        let failed = message(b'E', b"VERROR\0C42P01\0Mat \"'Hunter2PW'\" no\0\0");
         let first = [&message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")[..]].concat();
         let welcome =
             [message(b'R', &[0; 4]), message(b'S', b"server_version\x0016.1\0"), message(b'Z', b"I")].concat();
@@ -434,7 +438,7 @@ mod tests {
             "request=ssl_request ssl_accepted=0",
             "request=startup_message protocol_version=3.0 user=bob database=shop application=psql auth_method=sasl \
              sasl_mechanism=SCRAM-SHA-256 authenticated=1 server_version=16.1",
-            "request=simple_query severity=ERROR code=42P01 message=what",
+            "request=simple_query severity=ERROR code=42P01 message=at \"\" no",
             "severity=FATAL code=28P01 message=no",
             "request=terminate",
         ];

@@ -58,6 +58,13 @@ const PROBE_LINES: usize = 8;
 /// Commands that no other protocol with lines has.
 const OWN: [&[u8]; 6] = [b"STAT", b"UIDL", b"APOP", b"STLS", b"CAPA", b"TOP"];
 
+/// Commands; of others nothing but the name is told.
+#[rustfmt::skip]
+const KNOWN: [&[u8]; 17] = [
+    b"STAT", b"LIST", b"RETR", b"DELE", b"NOOP", b"RSET", b"QUIT", b"TOP", b"UIDL", b"USER", b"PASS", b"APOP", b"AUTH",
+    b"CAPA", b"STLS", b"LANG", b"UTF8",
+];
+
 /// Recognises a greeting, and the commands of a client where they are POP3's own or on its port. A greeting without words is
 /// Redis' too, and not taken.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -129,7 +136,10 @@ pub struct State {
     is_login: bool,
     /// The `USER` of the login was answered.
     is_named: bool,
-    is_auth: bool,
+    /// Replies up to and with that to the AUTH that goes on; 0 where none does.
+    auth: u8,
+    /// An AUTH was ever begun: a line that is no command may be a secret of it.
+    was_auth: bool,
     is_stls: bool,
     is_greeted: bool,
     is_tls: bool,
@@ -144,15 +154,16 @@ impl State {
     }
 
     fn command(&mut self, line: &[u8], out: &mut dyn Output) {
-        if self.is_auth {
+        if self.auth > 0 {
             self.sasl.message(line, USERNAME, out);
             return;
         }
         if self.is_stls {
             self.told.once(STLS_PIPELINED, out);
         }
-        let (command, argument) = lines::word(line);
+        let (command, argument) = lines::word(line.trim_ascii());
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
+        let is_known = KNOWN.iter().any(|known| is(known));
         let is_long = is(b"RETR") || is(b"TOP") || is(b"CAPA") || (argument.is_empty() && (is(b"LIST") || is(b"UIDL")));
         self.long |= u64::from(is_long).checked_shl(u32::from(self.pending)).unwrap_or(0);
         self.pending = self.pending.saturating_add(1).min(63);
@@ -162,8 +173,17 @@ impl State {
         out.event();
         (self.is_login, self.is_named) = (is(b"USER"), false);
         self.is_stls = is(b"STLS");
-        out.facts().put(COMMAND, command);
+        let is_name = command.len() <= 4 && command.iter().all(u8::is_ascii_alphabetic);
+        if is_known || (is_name && !self.was_auth) {
+            out.facts().put(COMMAND, command);
+        }
+        self.arguments(command, argument, is_known, out);
+    }
+
+    fn arguments(&mut self, command: &[u8], argument: &[u8], is_known: bool, out: &mut dyn Output) {
+        let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         match () {
+            () if !is_known => {}
             () if is(b"PASS") => {}
             () if is(b"USER") => out.facts().put(USERNAME, argument),
             () if is(b"APOP") => out.facts().put(USERNAME, lines::word(argument).0),
@@ -171,7 +191,7 @@ impl State {
                 let (mechanism, initial) = lines::word(argument);
                 out.facts().put(AUTH_MECHANISM, mechanism);
                 self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
-                self.is_auth = true;
+                (self.auth, self.was_auth) = (self.pending, true);
             }
             () if argument.is_empty() => {}
             () => out.facts().put(ARGUMENT, argument),
@@ -186,7 +206,7 @@ impl State {
         let (is_good, text) = match (lines::after(line, b"+OK"), lines::after(line, b"-ERR")) {
             (Some(text), _) => (true, text.trim_ascii()),
             (_, Some(text)) => (false, text.trim_ascii()),
-            _ if self.is_auth && line.starts_with(b"+") => return,
+            _ if self.auth > 0 && line.starts_with(b"+") => return,
             _ => {
                 self.told.once(REPLY_INVALID, out);
                 return;
@@ -207,6 +227,7 @@ impl State {
         self.is_inside = is_good && self.long & 1 == 1;
         self.long >>= 1;
         self.pending = self.pending.saturating_sub(1);
+        self.auth = self.auth.saturating_sub(1);
         if self.is_login && is_good && !std::mem::replace(&mut self.is_named, true) {
             return; // PASS follows
         }
@@ -215,7 +236,7 @@ impl State {
         if !text.is_empty() {
             out.facts().put(REPLY, text);
         }
-        (self.is_login, self.is_auth, self.is_stls) = (false, false, false);
+        (self.is_login, self.is_stls) = (false, false);
         out.event();
     }
 }
@@ -301,6 +322,44 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(turns);
+    }
+
+    #[test]
+    fn no_secret_is_told() {
+        for (line, wanted) in [
+            (&b" PASS Hunter2PW\r\n"[..], "command=PASS"),
+            (b"XPAS Hunter2PW\r\n", "command=XPAS"),
+            (b"XPASS Hunter2PW\r\n", ""),
+            (b"Hunter2PW\r\n", ""),
+        ] {
+            assert_eq!(
+                talk::<State>(&[(C, line), (S, b"-ERR no\r\n")], &[FACTS]).0,
+                [format!("{wanted} success=0 reply=no").trim_start()]
+            );
+        }
+        let blob = b"AGJvYgBIdW50ZXIyUFc=\r\n";
+        let sent: Turns<'_> = &[
+            (C, b"CAPA\r\nAUTH PLAIN\r\n"),
+            (S, b"+OK\r\n.\r\n"),
+            (S, b"+ \r\n"),
+            (C, blob),
+            (S, b"+OK in\r\n"),
+            (C, b"STAT\r\n"),
+            (S, b"+OK\r\n"),
+        ];
+        let wanted = [
+            "command=CAPA",
+            "command=AUTH auth_mechanism=PLAIN",
+            "success=1",
+            "username=bob success=1 reply=in",
+            "command=STAT success=1",
+        ];
+        assert_eq!(talk::<State>(sent, &[FACTS]).0, wanted);
+        spoil::<State>(sent);
+        let refused: Turns<'_> =
+            &[(C, b"AUTH PLAIN\r\n"), (S, b"-ERR\r\n"), (C, blob), (C, b"eHg=\r\n"), (C, b"abcd\r\n")];
+        assert_eq!(talk::<State>(refused, &[FACTS]).0[0], "command=AUTH auth_mechanism=PLAIN success=0");
+        assert!(talk::<State>(refused, &[FACTS]).0[1..].iter().all(String::is_empty));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub const COMMAND: Fact = Fact::text(P, 1, "command", 32);
 pub const ARGUMENT: Fact = Fact::text(P, 2, "argument", 128).repeated(3);
 /// User name of a login.
 pub const USERNAME: Fact = Fact::text(P, 3, "username", 128);
-/// Text of the error that the command got.
+/// First word of the error that the command got; what follows may quote the command.
 pub const ERROR: Fact = Fact::text(P, 4, "error", 128);
 /// Status that the command got.
 pub const STATUS: Fact = Fact::text(P, 5, "status", 64);
@@ -236,9 +236,8 @@ impl State {
         let mut skip = 0;
         self.values = self.values.max(1) - 1;
         match kind {
-            b'+' | b'-' if is_first && self.pending <= 1 => {
-                out.facts().put(if *kind == b'-' { ERROR } else { STATUS }, rest);
-            }
+            b'-' if is_first && self.pending <= 1 => out.facts().put(ERROR, lines::word(rest).0),
+            b'+' if is_first && self.pending <= 1 => out.facts().put(STATUS, rest),
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {}
             b'$' | b'!' | b'=' => match lines::decimal(rest) {
                 Some(size) if size <= VALUE_MAX => skip = size + 2,
@@ -310,6 +309,8 @@ mod tests {
         let turns: Turns<'_> = &[
             (C, &command(&["AUTH", "hunter2"])),
             (S, b"-WRONGPASS invalid\r\n"),
+            (C, b"XAUT\r\n"),
+            (S, b"-ERR unknown command 'XAUT', with args beginning with: 'Hunter2PW'\r\n"),
             (C, &command(&["AUTH", "bob", "hunter2"])),
             (S, b"+OK\r\n"),
             (C, &command(&["SET", "key", &value])),
@@ -325,7 +326,8 @@ mod tests {
         ];
         let (events, anomalies) = talk::<State>(turns, &[FACTS]);
         let wanted = [
-            "command=AUTH error=WRONGPASS invalid",
+            "command=AUTH error=WRONGPASS",
+            "command=XAUT error=ERR",
             "command=AUTH username=bob status=OK",
             "command=SET argument=key status=OK",
             "command=CONFIG argument=SET argument=dir argument=/var/spool/cron status=OK",
@@ -336,7 +338,7 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(&turns[..4]);
-        spoil::<State>(&turns[10..]);
+        spoil::<State>(&turns[12..]);
     }
 
     #[test]

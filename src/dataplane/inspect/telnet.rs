@@ -102,6 +102,9 @@ enum Prompt {
     Secret,
 }
 
+/// What stands in a line that asks for a secret.
+const SECRETS: [&[u8]; 6] = [b"passw", b"passcode", b"pass phrase", b"passphrase", b"pin", b"secret"];
+
 /// A Telnet connection.
 #[derive(Default, Debug)]
 pub struct State {
@@ -113,6 +116,8 @@ pub struct State {
     prompt: Prompt,
     attempts: u8,
     has_name: bool,
+    /// The server's last line has one of [`SECRETS`] in it.
+    is_secret: bool,
     told: super::lines::Told,
 }
 
@@ -132,17 +137,29 @@ impl State {
                 if let Some(last) = self.tail.last_mut() {
                     *last = text.to_ascii_lowercase();
                 }
-                if text == b':' {
-                    self.prompted(out);
-                }
+                self.text(text, out);
             }
         }
         if self.text >= TEXT_MAX || self.attempts >= ATTEMPTS_MAX { Step::Done } else { Step::Took(bytes.len()) }
     }
 
+    fn text(&mut self, text: u8, out: &mut dyn Output) {
+        match text {
+            b'\n' => self.is_secret = false,
+            b':' => self.prompted(out),
+            _ if SECRETS.iter().any(|secret| self.tail.ends_with(secret)) => {
+                self.is_secret = true;
+                if self.prompt == Prompt::Name {
+                    self.prompt = Prompt::None; // no longer surely a name
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn prompted(&mut self, out: &mut dyn Output) {
         let ends = |end: &[u8]| self.tail.ends_with(end);
-        if ends(b"password:") || ends(b"passwd:") || ends(b"passcode:") {
+        if self.is_secret {
             self.prompt = Prompt::Secret;
         } else if (ends(b"login:") && !ends(b"last login:"))
             || ends(b"username:")
@@ -178,7 +195,10 @@ impl State {
                 out.facts().put(USERNAME, typed(line, &mut place));
                 self.has_name = true;
             }
-            Prompt::Secret => self.told_login(true, out),
+            Prompt::Secret => {
+                self.is_secret = false; // answered
+                self.told_login(true, out);
+            }
             Prompt::Name | Prompt::None => {}
         }
         Step::Took(end + 1)
@@ -289,6 +309,34 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(turns);
+    }
+
+    #[test]
+    fn no_secret_is_a_name() {
+        for (prompt, is_told) in [
+            ("[sudo] password for user:", true),
+            ("Enter PASSCODE, user: ", true),
+            ("Pass phrase of user:", true),
+            ("PIN for login:", true),
+            ("secret of username:", true),
+            ("login: \r\npassword> ", false),
+        ] {
+            let turns: Turns<'_> = &[
+                (S, prompt.as_bytes()),
+                (C, b"Hunter2PW\r\n"),
+                (S, b"\r\nlogin: "),
+                (C, b"bob\r\n"),
+                (S, b"\r\nPassword: "),
+                (C, b"Hunter2PW\r\n"),
+            ];
+            let (events, _) = talk::<State>(turns, &[FACTS]);
+            let wanted = ["attempt=1 secret_sent=1", "username=bob attempt=2 secret_sent=1"];
+            match is_told {
+                true => assert_eq!(events, wanted, "{prompt}"),
+                false => assert_eq!(events, ["username=bob attempt=1 secret_sent=1"], "{prompt}"),
+            }
+            spoil::<State>(turns);
+        }
     }
 
     #[test]

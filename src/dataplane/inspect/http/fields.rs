@@ -3,6 +3,7 @@
 use super::super::facts::Fact;
 use super::super::lines::{self, Told};
 use super::super::parse::Output;
+use super::super::text::Text;
 use super::head::{Field, Framing, Head, Odd};
 use super::*;
 
@@ -124,7 +125,7 @@ fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) 
     let mut place = [0; 24];
     let value = field.value;
     match lower(field.name, &mut place) {
-        b"host" => put_host(value, out),
+        b"host" => put_host(without_password(value), out),
         b"user-agent" => out.facts().put(USER_AGENT, value),
         b"referer" => put_uri(REFERER, value, out),
         b"content-type" => out.facts().put(REQUEST_TYPE, value),
@@ -133,7 +134,7 @@ fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) 
         b"authorization" | b"proxy-authorization" => put_authorization(value, out),
         b"x-forwarded-for" => out.facts().put(FORWARDED_FOR, value),
         b"upgrade" => out.facts().put(UPGRADE, value),
-        b"sec-websocket-protocol" => out.facts().put(WEBSOCKET_PROTOCOL, value),
+        b"sec-websocket-protocol" => put_subprotocols(value, out),
         _ => return,
     }
     if let (Some(length), false) = (framing.length, out.facts().number(REQUEST_LENGTH).is_some()) {
@@ -153,7 +154,7 @@ fn response_field(field: Field<'_>, response: &mut Response, out: &mut dyn Outpu
         b"content-range" => out.facts().put(CONTENT_RANGE, value),
         b"x-powered-by" => out.facts().put(POWERED_BY, value),
         b"upgrade" => response.upgrade = upgrade_of(value),
-        b"sec-websocket-protocol" => out.facts().put(WEBSOCKET_PROTOCOL, value),
+        b"sec-websocket-protocol" => put_subprotocols(value, out),
         _ => {}
     }
 }
@@ -192,15 +193,51 @@ fn put_target(target: &[u8], is_connect: bool, told: &mut Told, out: &mut dyn Ou
     if target.len() > URI_MAX {
         told.once(URI_TOO_LONG, out);
     }
+    let has_path = matches!(target.first(), Some(b'/' | b'*'));
     if is_connect {
+        let target = without_user(target);
         put_host(target, out);
+        return put_uri(URL, target, out);
     } else if let Some(at) = target.get(..16.min(target.len())).and_then(|begin| lines::find(begin, b"://")) {
         let authority = target.get(at + 3..).unwrap_or_default();
         let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(authority.len());
         let authority = authority.get(..end).unwrap_or_default();
-        put_host(authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default(), out);
+        put_host(without_user(authority), out);
+    } else if !has_path {
+        return put_uri(URL, without_password(target), out); // a host, though nobody asked for a tunnel
     }
     put_uri(URL, target, out);
+}
+
+/// A host without the user information in front.
+fn without_user(host: &[u8]) -> &[u8] {
+    host.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
+}
+
+/// A host, or one with a path behind it, without user information that has a password in it.
+fn without_password(target: &[u8]) -> &[u8] {
+    let end = target.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(target.len());
+    let Some(at) = target.iter().take(end).rposition(|byte| *byte == b'@') else { return target };
+    let has_password = target.iter().take(at).any(|byte| *byte == b':');
+    if has_password { target.get(at + 1..).unwrap_or_default() } else { target }
+}
+
+/// Sub-protocols of WebSocket that are no tokens: Kubernetes and others carry these as if they were names.
+fn put_subprotocols(value: &[u8], out: &mut dyn Output) {
+    let mut kept = Text::<256>::default();
+    let secrets: [&[u8]; 2] = [b"bearer", b"auth"];
+    for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        if name.is_empty() || name.len() > 64 || secrets.iter().any(|secret| lines::find(name, secret).is_some()) {
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.extend(b", ");
+        }
+        kept.extend(name);
+    }
+    if !kept.is_empty() {
+        out.facts().put(WEBSOCKET_PROTOCOL, kept.as_bytes());
+    }
 }
 
 fn put_host(value: &[u8], out: &mut dyn Output) {
@@ -237,14 +274,14 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
 /// Puts a URI of at most [`URI_MAX`] bytes without its user information, with the values of parameters that are named like
 /// passwords blanked; the user becomes a fact.
 pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) {
-    let cut = uri.get(..URI_MAX).unwrap_or(uri);
-    let cut = match userinfo(cut) {
+    let uri = match userinfo(uri) {
         Some((user, rest)) => {
             out.facts().put(USERNAME, user);
             rest
         }
-        None => cut,
+        None => uri,
     };
+    let cut = uri.get(..URI_MAX).unwrap_or(uri);
     let mut place = [0; URI_MAX];
     out.facts().put(fact, blank(cut, &mut place));
 }

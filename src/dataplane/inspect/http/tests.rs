@@ -137,6 +137,30 @@ fn switches_are_told_and_nothing_behind_them_is_taken() {
 }
 
 #[test]
+fn no_secret_is_told() {
+    let token = "t".repeat(65);
+    let long = format!("http://bob:{}@h/x", "Hunter2PW".repeat(URI_MAX / 8));
+    let get = |target: &str, field: &str| format!("{target} HTTP/1.1\r\nHost: x\r\n{field}\r\n");
+    for (request, wanted) in [
+        (get("CONNECT bob:Hunter2PW@h:443", ""), "hostname=h port=443 url=h:443"),
+        (get("CONNECT bob:Hunter2/P@W@h:443", ""), "hostname=h port=443 url=h:443"),
+        (get("GET bob:Hunter2PW@h:443", ""), "url=h:443 hostname=x"),
+        (get("GET http://bob:Hunter2PW@h/x", ""), "hostname=h username=bob url=h/x"),
+        (get(&format!("GET {long}"), ""), "hostname=h username=bob url=h/x"),
+        (get("GET /", "Sec-WebSocket-Protocol: base64url.Bearer.authorization.k8s.io.dG9r, a.k8s.io\r\n"), {
+            "url=/ hostname=x websocket_protocol=a.k8s.io"
+        }),
+        (get("GET /", &format!("Sec-WebSocket-Protocol: {token},authX\r\n")), "url=/ hostname=x"),
+    ] {
+        let (events, _) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
+        assert!(events[0].ends_with(&format!("protocol=HTTP/1.1 {wanted}")), "{events:?}");
+        assert!(!events[0].contains("Hunter2"), "{events:?}");
+    }
+    let (events, _) = talk::<State>(&[(C, b"GET / HTTP/1.1\r\nHost: bob:Hunter2PW@h:81\r\n\r\n")], &[FACTS]);
+    assert!(events[0].ends_with("hostname=h port=81"), "{events:?}");
+}
+
+#[test]
 fn what_is_wrong_has_a_name() {
     let many: String = (0..=FIELDS_MAX).map(|at| format!("x{at}: y\r\n")).collect();
     let long = format!("X: {}\r\n", "y".repeat(HEAD_MAX));

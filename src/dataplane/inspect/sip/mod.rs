@@ -20,9 +20,11 @@ mod tests;
 pub use probe::probe;
 
 use super::bytes::Reader;
-use super::facts::Fact;
+use super::facts::{Fact, Facts};
+use super::lines;
 use super::parse::{Anomaly, Look, Output, Parse, Step};
 use super::protocol::Protocol;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const PROTOCOL: Protocol = Protocol::Sip;
@@ -178,13 +180,13 @@ fn first_line(line: &[u8], out: &mut dyn Output) -> Option<()> {
         facts.put(VERSION, first);
         let digits = second.iter().take(3).filter(|byte| byte.is_ascii_digit());
         facts.put_number(STATUS, digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
-        facts.put(REASON, third);
-        facts.put(RESPONSE_LINE, line);
+        put_clean(REASON, third, facts);
+        put_clean(RESPONSE_LINE, line, facts);
     } else if third.starts_with(b"SIP/") {
         facts.put(METHOD, first);
-        facts.put(URI, second);
+        put_clean(URI, second, facts);
         facts.put(VERSION, third);
-        facts.put(REQUEST_LINE, line);
+        put_clean(REQUEST_LINE, line, facts);
     } else {
         return None;
     }
@@ -206,10 +208,45 @@ fn put(name: &[u8], value: &[u8], out: &mut dyn Output) {
         (b"m", CONTACT),
     ];
     if let Some((_, fact)) = facts.iter().find(|(wanted, _)| name.eq_ignore_ascii_case(wanted)) {
-        out.facts().put(*fact, value);
+        match *fact {
+            CALL_ID | USER_AGENT => out.facts().put(*fact, value),
+            _ => put_clean(*fact, value, out.facts()),
+        }
     } else if [&b"authorization"[..], b"proxy-authorization"].iter().any(|one| name.eq_ignore_ascii_case(one)) {
-        user_of(value).into_iter().for_each(|user| out.facts().put(USER_NAME, user));
+        user_of(value).into_iter().for_each(|user| put_clean(USER_NAME, user, out.facts()));
     }
+}
+
+/// Puts a text without the passwords of the URIs in it (RFC 3261 section 19.1.1).
+fn put_clean(fact: Fact, value: &[u8], facts: &mut Facts) {
+    let mut place = Text::<256>::default();
+    let mut rest = value;
+    while let Some((first, behind)) = rest.split_first() {
+        let is_end = |byte: &u8| match first {
+            b'<' => *byte == b'>',
+            _ => matches!(byte, b' ' | b'\t' | b'<'),
+        };
+        let end = behind.iter().position(is_end).unwrap_or(behind.len());
+        let (part, after) = rest.split_at_checked(end + 1).unwrap_or((rest, &[]));
+        put_part(part, &mut place);
+        rest = after;
+    }
+    facts.put(fact, place.as_bytes());
+}
+
+/// Of `sip:bob:secret@host` all but `:secret`. What is odd loses rather too much.
+fn put_part<const N: usize>(part: &[u8], place: &mut Text<N>) {
+    let Some(at) = part.iter().rposition(|byte| *byte == b'@') else { return place.extend(part) };
+    let (info, host) = part.split_at_checked(at).unwrap_or((part, &[]));
+    let (before, behind) = lines::split(info, b':').unwrap_or((info, &[]));
+    let schemes: [&[u8]; 5] = [b"sip", b"sips", b"im", b"pres", b"mailto"];
+    let scheme = before.trim_ascii_start().strip_prefix(b"<").unwrap_or(before.trim_ascii_start());
+    place.extend(before);
+    if before.len() < info.len() && schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        place.push(b':');
+        place.extend(behind.split(|byte| *byte == b':').next().unwrap_or_default());
+    }
+    place.extend(host);
 }
 
 /// `username="..."` of a Digest answer; nothing else of it is kept.
@@ -233,6 +270,6 @@ fn body(mut lines: Reader<'_>, out: &mut dyn Output) {
             [b'm', b'=', ..] => SDP_MEDIA,
             _ => continue,
         };
-        out.facts().put(fact, line.get(2..).unwrap_or_default());
+        put_clean(fact, line.get(2..).unwrap_or_default(), out.facts());
     }
 }

@@ -24,6 +24,27 @@ fn requests_and_answers_are_read() {
 }
 
 #[test]
+fn passwords_of_uris_are_left_out() {
+    for uri in ["sip:bob:Hunter2PW@h", "SIPS:bob:Hunter2:P@W@h", "<sip:bob:Hunter2 PW@h>;tag=1", "bob:Hunter2PW@h"] {
+        let line = uri.split(['<', '>']).find(|part| part.contains('@')).unwrap().replace(' ', "");
+        let request = format!(
+            "INVITE {line} SIP/2.0\r\nFrom: Bob {uri}\r\nTo: {uri}\r\nContact: {uri}, sip:al:Hunter2PW@h\r\nCall-ID: 1\r\n\r\n"
+        );
+        let facts = show_one::<State>(request.as_bytes()).events.remove(0);
+        let all = String::from_utf8_lossy(facts.as_bytes()).into_owned();
+        assert!(!all.contains("Hunter2") && !all.contains("PW"), "{all}");
+        assert!(facts.get(CONTACT).unwrap().ends_with(b", sip:al@h"), "{all}");
+    }
+    let facts =
+        show_one::<State>(b"INVITE sip:bob:Hunter2PW@h SIP/2.0\r\nTo: <sip:b@h:5060>;x=y\r\n\r\n").events.remove(0);
+    assert_eq!(
+        (facts.get(URI), facts.get(REQUEST_LINE)),
+        (Some(&b"sip:bob@h"[..]), Some(&b"INVITE sip:bob@h SIP/2.0"[..]))
+    );
+    assert_eq!(facts.get(TO), Some(&b"<sip:b@h:5060>;x=y"[..]));
+}
+
+#[test]
 fn streams_are_read_in_any_pieces() {
     let bytes = [b"\r\n\r\n", INVITE, b"\r\n\r\n", RINGING].concat();
     let run = |bytes: &[u8]| torment_stream(State::stream, bytes, [1, 2], |_| Match::Maybe);
