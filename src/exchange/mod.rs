@@ -138,11 +138,15 @@ pub struct UpReceiver {
 impl UpReceiver {
     /// The next item, if there is one.
     pub fn receive(&mut self) -> Option<Up> {
-        // Looked at in its place: an item is 300 bytes, and is copied once.
-        if let Ok(Up::Event(head)) = self.ring.peek() {
+        // Looked at in its place, because an item is 300 bytes; once, because another may come between two looks.
+        let bytes = match self.ring.peek().ok()? {
+            Up::Event(head) => Some(usize::from(head.bytes)),
+            _ => None,
+        };
+        if let Some(bytes) = bytes {
             self.latest.clear();
             // Written before the item: they are there.
-            if let Ok(chunk) = self.facts.read_chunk(usize::from(head.bytes)) {
+            if let Ok(chunk) = self.facts.read_chunk(bytes) {
                 self.latest.extend(chunk);
             }
         }
@@ -274,6 +278,42 @@ mod tests {
         assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(0)))));
         assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(1)))));
         assert!(down.receive().is_none());
+    }
+
+    /// Facts belong to their event, however the two ends take turns.
+    #[test]
+    fn facts_come_with_their_event() {
+        use crate::dataplane::inspect::{Event, Sink};
+        const EVENTS: u32 = 20_000;
+        let (mut up, mut down) = up_ring(64, Full::Wait);
+        let sending = std::thread::spawn(move || {
+            for number in 0..EVENTS {
+                let facts = number.to_be_bytes().repeat(number as usize % 9);
+                up.event(&Event {
+                    time: Timestamp(number.into()),
+                    key: FlowKey::default(),
+                    originator: Direction::Forward,
+                    protocol: Protocol::Dns,
+                    anomaly: None,
+                    facts: &facts,
+                    truncated: false,
+                });
+                up.send(Up::Watermark(QueueId(0), Timestamp(number.into())));
+            }
+        });
+        let mut wanted = 0;
+        while wanted < EVENTS {
+            let Some(item) = down.receive() else {
+                std::hint::spin_loop();
+                continue;
+            };
+            if let Up::Event(head) = item {
+                assert_eq!(head.time, Timestamp(wanted.into()));
+                assert_eq!(down.facts(), wanted.to_be_bytes().repeat(wanted as usize % 9));
+                wanted += 1;
+            }
+        }
+        sending.join().expect("the sender ends well");
     }
 
     #[test]

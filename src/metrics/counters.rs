@@ -114,10 +114,12 @@ counters! {
     InspectIdentified = "inspect_identified", Detail;
     /// Flows with payload that is none of the protocols known.
     InspectUnknown = "inspect_unknown", Detail;
-    /// Payloads not inspected because as many flows were as may be at once.
+    /// Flows whose inspection was given up, or never begun, because as many were inspected as may be at once.
     InspectFlowsFull = "inspect_flows_full", Detail;
     /// Sides of connections given up because no buffer was free.
     InspectBuffersFull = "inspect_buffers_full", Detail;
+    /// Hellos of QUIC and DTLS in several datagrams for which no room was free: read as far as the first one goes.
+    InspectScratchesFull = "inspect_scratches_full", Detail;
     /// Events sent in parts because no room for their facts was free.
     InspectFactsFull = "inspect_facts_full", Detail;
     /// Sides of connections given up because a unit was longer than the largest.

@@ -60,6 +60,7 @@ impl EveFile {
 
     /// Inspection found something.
     pub fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        (self.first, self.last) = (self.first.min(event.head.time), self.last.max(event.head.time));
         self.events.push(event);
         self.added()
     }

@@ -4,12 +4,12 @@
 //! full is counted, and the flow then goes on without being inspected.
 
 use super::facts::Facts;
-use super::parse::{Anomaly, Look, Match, Output, Step};
+use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;
-use super::rtp;
 use super::scratch::Scratch;
-use super::stream::{BUFFER_BYTES, Buffers, Gave, Outcome, Reader, Stream};
+use super::session::{Out, datagram, last_look, look, segment};
+use super::stream::{BUFFER_BYTES, Buffers, Stream};
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::units::Timestamp;
@@ -47,11 +47,6 @@ impl Settings {
     }
 }
 
-/// Bytes of one side after which a stream that is nothing so far is nothing.
-const IDENTIFY_BYTES: usize = 2048;
-/// Datagrams after which a flow that may still be something is nothing.
-const IDENTIFY_DATAGRAMS: u8 = 8;
-
 /// What happened, in numbers; every limit has its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
@@ -73,6 +68,8 @@ pub struct Counts {
     pub cut: u64,
     /// Flows given up because their parser found them broken.
     pub broken: u64,
+    /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
+    pub scratches_full: u64,
     /// Bytes that were acknowledged but never seen: the estimate of what the tap loses.
     pub gap_bytes: u64,
     /// Events.
@@ -142,22 +139,38 @@ const SCRATCHES: u32 = 256;
 
 /// What a slot of the flow table has here: an entry's number, or one of these.
 const NONE: u32 = u32::MAX;
-/// Inspection is over; plus the number of the protocol that was found.
+/// Inspection is over, or was given up; plus the number of the protocol that was found.
 const OVER: u32 = u32::MAX - 256;
+/// Between two datagrams of a protocol whose parser remembers nothing; plus its number.
+const BETWEEN: u32 = OVER - 256;
+
+/// Parsers that remember nothing from datagram to datagram: their flows hold no entry in between, or DNS alone would keep
+/// tens of thousands of them until their time-outs.
+fn remembers_nothing(protocol: Protocol) -> bool {
+    use Protocol::{Dhcp, Dns, Llmnr, Mdns, Nbns, Ntp, Radius, Snmp, Syslog};
+    matches!(protocol, Dns | Mdns | Llmnr | Nbns | Dhcp | Ntp | Snmp | Radius | Syslog)
+}
+
+/// Entries looked at, a packet, when one or a buffer has to be given up.
+const EVICT_TRIES: usize = 64;
 
 /// One inspected flow.
 #[derive(Default)]
-struct Entry {
-    parser: Parser,
+pub(super) struct Entry {
+    pub(super) parser: Parser,
     /// What it may still be: a bit for each of [`PROBES`].
-    candidates: u64,
-    sides: [Stream; 2],
+    pub(super) candidates: u64,
+    pub(super) sides: [Stream; 2],
     /// Its facts so far, if they wait.
     facts: Option<u32>,
     /// Where a hello of QUIC is put together.
     scratch: Option<u32>,
-    datagrams: u8,
-    done: [bool; 2],
+    pub(super) datagrams: u8,
+    pub(super) done: [bool; 2],
+    /// Had a packet since the clock's hand was here.
+    touched: bool,
+    /// Whose it is.
+    slot: u32,
 }
 
 const _: () = assert!(PROBES.len() <= 64);
@@ -166,7 +179,7 @@ const _: () = assert!(size_of::<Entry>() <= 320);
 /// State of all inspected flows of a queue.
 pub struct Inspector {
     settings: Settings,
-    /// Entry of each slot of the flow table, [`NONE`], or [`OVER`] and a protocol.
+    /// Entry of each slot of the flow table, [`NONE`], or [`OVER`] or [`BETWEEN`] and a protocol.
     places: Vec<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -176,6 +189,8 @@ pub struct Inspector {
     /// Clean unless in use.
     scratches: Vec<Scratch>,
     scratches_free: Vec<u32>,
+    /// The clock's hand: where the next entry to be given up is looked for.
+    hand: usize,
     /// Facts of the flow at hand.
     scratch: Box<Facts>,
     counts: Counts,
@@ -186,7 +201,7 @@ impl Inspector {
     /// Takes all memory; `slots`: slots of the flow table.
     pub fn new(settings: Settings, slots: u32) -> Inspector {
         let slots = if settings.flows == 0 { 0 } else { slots as usize };
-        let facts = if settings.flows == 0 { 0 } else { settings.facts };
+        let (facts, scratches) = if settings.flows == 0 { (0, 0) } else { (settings.facts, SCRATCHES) };
         let downwards = |count: u32| (0..count).rev().collect();
         Inspector {
             settings,
@@ -194,10 +209,11 @@ impl Inspector {
             entries: (0..settings.flows).map(|_| Entry::default()).collect(),
             free: downwards(settings.flows),
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }),
-            scratches: (0..SCRATCHES).map(|_| Scratch::default()).collect(),
-            scratches_free: downwards(SCRATCHES),
+            scratches: (0..scratches).map(|_| Scratch::default()).collect(),
+            scratches_free: downwards(scratches),
             saved: vec![Facts::default(); facts as usize],
             saved_free: downwards(facts),
+            hand: 0,
             scratch: Box::default(),
             counts: Counts::default(),
             has_counted: false,
@@ -224,7 +240,7 @@ impl Inspector {
     pub fn application(&self, slot: u32) -> Protocol {
         match self.places.get(slot as usize) {
             None | Some(&NONE) => Protocol::Unknown,
-            Some(&place) if place >= OVER => Protocol::from_number((place - OVER) as u8), // below 256
+            Some(&place) if place >= BETWEEN => protocol_of(place),
             Some(&place) => self.entries.get(place as usize).map_or(Protocol::Unknown, |entry| entry.parser.protocol()),
         }
     }
@@ -232,11 +248,12 @@ impl Inspector {
     /// Payload of a flow that is inspected, or that might be. Is more wanted?
     pub fn payload(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
         self.has_counted = true;
-        let Some(index) = self.place(payload.slot) else {
-            self.counts.flows_full += 1;
-            return Wants::Nothing;
-        };
+        let Some(index) = self.place(payload) else { return Wants::Nothing };
+        if payload.tcp.is_some() && self.buffers.free() == 0 {
+            self.free_a_buffer(index);
+        }
         let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::Nothing };
+        entry.touched = true;
         load(entry, &mut self.scratch, &self.saved, &mut self.saved_free);
         let mut out = Out {
             facts: &mut self.scratch,
@@ -256,7 +273,7 @@ impl Inspector {
                 match index {
                     Some(_) if wants => entry.scratch = index,
                     Some(index) => give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free),
-                    None => {}
+                    None => out.counts.scratches_full += u64::from(wants),
                 }
             }
         }
@@ -269,6 +286,8 @@ impl Inspector {
         }
         if !self.scratch.is_empty() {
             self.save(index, payload, sink);
+        } else if payload.tcp.is_none() && remembers_nothing(protocol) {
+            self.forget(payload.slot, BETWEEN + protocol as u32);
         }
         Wants::More
     }
@@ -284,8 +303,7 @@ impl Inspector {
     ) -> Protocol {
         let Some(place) = self.places.get_mut(slot as usize) else { return Protocol::Unknown };
         let Some(entry) = self.entries.get_mut(*place as usize) else {
-            let over = std::mem::replace(place, NONE);
-            return if over == NONE { Protocol::Unknown } else { Protocol::from_number((over - OVER) as u8) };
+            return protocol_of(std::mem::replace(place, NONE));
         };
         self.has_counted = true;
         load(entry, &mut self.scratch, &self.saved, &mut self.saved_free);
@@ -293,7 +311,9 @@ impl Inspector {
             Payload { slot, key, originator, side: Side::Originator, tcp: None, bytes: &[], is_cut: false, time };
         let protocol = entry.parser.protocol();
         let counts = &mut self.counts;
-        entry.parser.end(&mut Out { facts: &mut self.scratch, sink, counts, payload: &payload, protocol });
+        let mut out = Out { facts: &mut self.scratch, sink, counts, payload: &payload, protocol };
+        last_look(entry, &mut out, &mut self.buffers, self.settings.depth);
+        entry.parser.end(&mut out);
         if protocol == Protocol::Unknown {
             self.counts.unknown += 1;
         }
@@ -301,15 +321,60 @@ impl Inspector {
         protocol
     }
 
-    /// The entry of this slot, a new one if it has none.
-    fn place(&mut self, slot: u32) -> Option<u32> {
-        let place = self.places.get_mut(slot as usize)?;
-        if *place >= OVER {
-            *place = self.free.pop()?;
-            let entry = self.entries.get_mut(*place as usize)?;
-            *entry = Entry { candidates: u64::MAX, ..Entry::default() };
+    /// The flow's entry, a new one if it has none; `None` where inspection was given up or can have none.
+    fn place(&mut self, payload: &Payload<'_>) -> Option<u32> {
+        let place = *self.places.get(payload.slot as usize)?;
+        if place < BETWEEN {
+            return Some(place);
         }
-        Some(*place)
+        if (OVER..NONE).contains(&place) {
+            return None;
+        }
+        let Some(index) = self.free.pop().or_else(|| self.evict()) else {
+            self.counts.flows_full += 1;
+            return None;
+        };
+        let entry = self.entries.get_mut(index as usize)?;
+        *entry = Entry { candidates: u64::MAX, slot: payload.slot, ..Entry::default() };
+        if place < OVER {
+            entry.parser = Parser::new(protocol_of(place));
+            entry.parser.begin(&look(payload, payload.side, payload.bytes));
+        }
+        *self.places.get_mut(payload.slot as usize)? = index;
+        Some(index)
+    }
+
+    /// Gives up the inspection of a flow that had no packet for long (second chance), whatever was open of it.
+    #[cold]
+    fn evict(&mut self) -> Option<u32> {
+        for _ in 0..EVICT_TRIES {
+            self.hand = (self.hand + 1) % self.entries.len().max(1);
+            let entry = self.entries.get_mut(self.hand)?;
+            if !std::mem::take(&mut entry.touched) {
+                let (slot, protocol) = (entry.slot, entry.parser.protocol());
+                self.counts.flows_full += 1;
+                self.forget(slot, OVER + protocol as u32);
+                return self.free.pop();
+            }
+        }
+        None
+    }
+
+    /// Gives up a side that waits for the rest of a unit and had no packet for long; not of the flow at hand.
+    #[cold]
+    fn free_a_buffer(&mut self, at_hand: u32) {
+        for _ in 0..EVICT_TRIES {
+            self.hand = (self.hand + 1) % self.entries.len().max(1);
+            let Some(entry) = self.entries.get_mut(self.hand) else { return };
+            if self.hand == at_hand as usize || std::mem::take(&mut entry.touched) {
+                continue;
+            }
+            if let Some(side) = entry.sides.iter_mut().find(|side| side.holds()) {
+                side.finish(&mut self.buffers);
+                self.counts.buffers_full += 1;
+                return;
+            }
+        }
     }
 
     /// Gives back what the flow has; its slot then says `after`.
@@ -350,6 +415,15 @@ impl Inspector {
     }
 }
 
+/// The protocol in a place that is no entry's number.
+fn protocol_of(place: u32) -> Protocol {
+    match place {
+        NONE => Protocol::Unknown,
+        OVER.. => Protocol::from_number((place - OVER) as u8), // below 256
+        _ => Protocol::from_number(place.saturating_sub(BETWEEN) as u8), // below 256
+    }
+}
+
 /// Back among the free ones; cleaned if its flow wrote to it.
 fn give_back(index: u32, parser: &Parser, scratches: &mut [Scratch], free: &mut Vec<u32>) {
     if let (Parser::Quic(_) | Parser::Dtls(_), Some(scratch)) = (parser, scratches.get_mut(index as usize)) {
@@ -369,270 +443,6 @@ fn load(entry: &mut Entry, scratch: &mut Facts, saved: &[Facts], free: &mut Vec<
     }
 }
 
-/// Output of a parser at work.
-struct Out<'a, S> {
-    facts: &'a mut Facts,
-    sink: &'a mut S,
-    counts: &'a mut Counts,
-    payload: &'a Payload<'a>,
-    protocol: Protocol,
-}
-
-impl<S: Sink> Out<'_, S> {
-    fn send(&mut self, anomaly: Option<(Protocol, u8)>) {
-        self.sink.event(&Event {
-            time: self.payload.time,
-            key: *self.payload.key,
-            originator: self.payload.originator,
-            protocol: self.protocol,
-            anomaly,
-            facts: self.facts.as_bytes(),
-            truncated: self.facts.is_truncated(),
-        });
-    }
-}
-
-impl<S: Sink> Output for Out<'_, S> {
-    fn facts(&mut self) -> &mut Facts {
-        self.facts
-    }
-
-    fn event(&mut self) {
-        if !self.facts.is_empty() {
-            self.counts.events += 1;
-            self.send(None);
-        }
-        self.facts.clear();
-    }
-
-    fn anomaly(&mut self, anomaly: Anomaly) {
-        self.counts.anomalies += 1;
-        self.send(Some((anomaly.protocol, anomaly.index)));
-    }
-}
-
-/// One side of a flow at its parser.
-struct Session<'a, 'b, S> {
-    side: Side,
-    parser: &'a mut Parser,
-    candidates: &'a mut u64,
-    scratch: Option<&'a mut Scratch>,
-    /// The other side has bytes that wait for the protocol to be told.
-    other_waits: bool,
-    out: &'a mut Out<'b, S>,
-}
-
-impl<S: Sink> Reader for Session<'_, '_, S> {
-    fn step(&mut self, bytes: &[u8]) -> Step {
-        if self.parser.protocol() == Protocol::Unknown {
-            let look = look(self.out.payload, self.side, bytes);
-            match identify(&look, self.candidates) {
-                Found::Protocol(protocol) => self.found(protocol, &look),
-                Found::Perhaps if bytes.len() < IDENTIFY_BYTES => return Step::Need(bytes.len() + 1),
-                Found::Perhaps | Found::Nothing => {
-                    *self.candidates = 0;
-                    return Step::Done;
-                }
-            }
-            if self.other_waits {
-                // The parser sees the sides in the order in which they spoke.
-                return Step::Need(bytes.len() + 1);
-            }
-        }
-        let step = match (&mut *self.parser, self.scratch.as_deref_mut()) {
-            (Parser::Quic(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
-            (Parser::Dtls(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
-            (parser, _) => parser.step(self.side, bytes, self.out),
-        };
-        match self.parser.turns_into() {
-            Some(next) if step == Step::Done => self.turn_into(next, bytes),
-            _ => step,
-        }
-    }
-
-    fn gap(&mut self, bytes: u64) -> Step {
-        match self.parser.protocol() {
-            // What comes behind a hole is not how a protocol begins.
-            Protocol::Unknown => Step::Done,
-            _ => self.parser.gap(self.side, bytes, self.out),
-        }
-    }
-}
-
-impl<S: Sink> Session<'_, '_, S> {
-    /// The stream goes on as another protocol: both sides do, from what the old parser did not take.
-    #[cold]
-    fn turn_into(&mut self, next: Protocol, bytes: &[u8]) -> Step {
-        self.parser.end(self.out);
-        *self.parser = Parser::new(next);
-        if self.parser.protocol() == Protocol::Unknown {
-            // A tunnel: what comes is looked at like the beginning of a connection.
-            *self.candidates = u64::MAX;
-            return if next == Protocol::Unknown { self.step(bytes) } else { Step::Done };
-        }
-        self.out.protocol = next;
-        self.parser.begin(&look(self.out.payload, self.side, bytes));
-        self.parser.step(self.side, bytes, self.out)
-    }
-
-    fn found(&mut self, protocol: Protocol, look: &Look<'_>) {
-        *self.parser = Parser::new(protocol);
-        self.parser.begin(look);
-        self.out.counts.identified += 1;
-        self.out.protocol = protocol;
-    }
-}
-
-/// What a look at the first bytes of a side told.
-enum Found {
-    Protocol(Protocol),
-    Perhaps,
-    Nothing,
-}
-
-/// Asks the probes that have not said no yet.
-fn identify(look: &Look<'_>, candidates: &mut u64) -> Found {
-    let mut left = *candidates;
-    while left != 0 {
-        let bit = left.trailing_zeros();
-        left &= left - 1;
-        let Some(probe) = PROBES.get(bit as usize) else { break };
-        let applies = if look.is_datagram { probe.datagrams } else { probe.streams };
-        match if applies { (probe.look)(look) } else { Match::No } {
-            Match::Yes => return Found::Protocol(probe.protocol),
-            Match::Maybe => {}
-            Match::No => *candidates &= !(1 << bit),
-        }
-    }
-    // Bits beyond the last probe mean nothing.
-    let known = if PROBES.len() < 64 { (1_u64 << PROBES.len()) - 1 } else { u64::MAX };
-    *candidates &= known;
-    if *candidates == 0 { Found::Nothing } else { Found::Perhaps }
-}
-
-fn look<'a>(payload: &Payload<'_>, side: Side, bytes: &'a [u8]) -> Look<'a> {
-    let (originator, responder) = payload.key.endpoints(payload.originator);
-    let is_multicast = match responder.ip() {
-        std::net::IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
-        std::net::IpAddr::V6(address) => address.is_multicast(),
-    };
-    Look { side, bytes, is_datagram: payload.tcp.is_none(), ports: [originator.port, responder.port], is_multicast }
-}
-
-fn other(side: Side) -> Side {
-    match side {
-        Side::Originator => Side::Responder,
-        Side::Responder => Side::Originator,
-    }
-}
-
-/// A segment into its side; then what was kept of the other one until now.
-fn segment<S: Sink>(
-    entry: &mut Entry,
-    out: &mut Out<'_, S>,
-    buffers: &mut Buffers,
-    depth: u64,
-    sequence: u32,
-    acknowledgement: Option<u32>,
-) {
-    let payload = out.payload;
-    let (side, unknown) = (payload.side, entry.parser.protocol() == Protocol::Unknown);
-    let [first, second] = &mut entry.sides;
-    let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
-    let mut session = Session {
-        side,
-        parser: &mut entry.parser,
-        candidates: &mut entry.candidates,
-        scratch: None,
-        other_waits: unknown && !peer.waiting(buffers).is_empty(),
-        out,
-    };
-    let mut ends = [None; 2];
-    if let Some(number) = acknowledgement {
-        // What the peer's first byte is, where that was not seen; or that it will not be seen any more.
-        peer.start(number);
-        session.side = other(side);
-        ends[1] = Some(peer.acknowledged(number, depth, buffers, &mut session));
-        session.side = side;
-    }
-    ends[0] = Some(own.segment(sequence, payload.bytes, depth, buffers, &mut session));
-    if session.other_waits && session.parser.protocol() != Protocol::Unknown {
-        session.other_waits = false;
-        session.side = other(side);
-        ends[1] = Some(peer.resume(depth, buffers, &mut session));
-        session.side = side;
-        ends[0] = Some(own.resume(depth, buffers, &mut session));
-    }
-    if payload.is_cut && !own.is_done() {
-        own.finish(buffers);
-        session.out.counts.cut += 1;
-    }
-    entry.done = [own.is_done(), peer.is_done()];
-    for outcome in ends.into_iter().flatten() {
-        entry.done = if note(outcome, session.out) { [true; 2] } else { entry.done };
-    }
-    if entry.candidates == 0 && entry.parser.protocol() == Protocol::Unknown {
-        out.counts.unknown += 1;
-        entry.done = [true; 2];
-    }
-}
-
-/// Counts how a side ended; does that end the flow?
-fn note<S: Sink>(outcome: Outcome, out: &mut Out<'_, S>) -> bool {
-    match outcome {
-        Outcome::Goes | Outcome::Done => return false,
-        Outcome::GaveUp(Gave::NoBuffer) => out.counts.buffers_full += 1,
-        Outcome::GaveUp(Gave::TooLong) => out.counts.unit_too_long += 1,
-        Outcome::GaveUp(Gave::Depth) => out.counts.depth_reached += 1,
-        Outcome::Broken(anomaly) => {
-            out.counts.broken += 1;
-            out.anomaly(anomaly);
-            return true;
-        }
-    }
-    false
-}
-
-/// A datagram, whole by itself; does the flow want to keep the scratch?
-fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch: Option<&mut Scratch>) -> bool {
-    let payload = out.payload;
-    if payload.is_cut {
-        out.counts.cut += 1;
-        return false;
-    }
-    let side = payload.side;
-    let (parser, candidates) = (&mut entry.parser, &mut entry.candidates);
-    let mut session = Session { side, parser, candidates, scratch, other_waits: false, out };
-    let step = session.step(payload.bytes);
-    let is_unknown = session.parser.protocol() == Protocol::Unknown;
-    entry.datagrams = entry.datagrams.saturating_add(1);
-    if is_unknown && (entry.candidates == 0 || entry.datagrams >= IDENTIFY_DATAGRAMS) {
-        out.counts.unknown += 1;
-        entry.done = [true; 2];
-        return false;
-    }
-    match step {
-        Step::Took(_) | Step::Need(_) | Step::Skip(_) => {}
-        Step::Done => {
-            if let Some(done) = entry.done.get_mut(side as usize) {
-                *done = true;
-            }
-        }
-        // It only looked like it: nothing is wrong.
-        Step::Broken(rtp::NOT_CONFIRMED) => {
-            out.counts.identified = out.counts.identified.saturating_sub(1);
-            out.counts.unknown += 1;
-            entry.parser = Parser::None;
-            entry.done = [true; 2];
-        }
-        Step::Broken(anomaly) => {
-            note(Outcome::Broken(anomaly), out);
-            entry.done = [true; 2];
-        }
-    }
-    match &entry.parser {
-        Parser::Quic(state) => state.wants_scratch(),
-        Parser::Dtls(state) => state.wants_scratch(),
-        _ => false,
-    }
-}
+#[cfg(test)]
+#[path = "inspector_tests.rs"]
+mod tests;

@@ -10,6 +10,8 @@
 //! | `bytes` | the checked reader |
 //! | `facts` | what was found, bounded, in one piece |
 //! | `parse` | what a parser is |
+//! | `parsers` | all of them as one value, and what recognises each |
+//! | `inspector`, `session` | the inspected flows of a queue; one packet of such a flow at its parser |
 //! | `nbns` | NetBIOS names and datagrams |
 //! | `dhcp` | DHCP, both versions |
 //! | `ntp`, `snmp`, `ssdp` | time, management, discovery |
@@ -103,6 +105,7 @@ pub mod rtp;
 pub mod s7;
 mod sasl;
 mod scratch;
+mod session;
 mod sides;
 pub mod sip;
 pub mod smb;

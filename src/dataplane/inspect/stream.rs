@@ -10,10 +10,11 @@ use super::parse::{Step, UNIT_MAX};
 pub const BUFFER_BYTES: usize = UNIT_MAX;
 /// Stretches between holes that are kept; a further one is let go, as if it had been lost.
 const ISLANDS: usize = 4;
-/// Times that a parser is asked about a unit that is not whole; then only every [`ASK_BYTES`], so that a peer that sends
-/// single bytes cannot have each of them cost a look at all before it.
+/// Times that a parser is asked about a unit that is not whole whenever a byte comes; then only when it has grown by an
+/// eighth, so that a peer that sends single bytes cannot have each of them cost a look at all before it, and when the other
+/// side speaks, which it does when it has all it waited for.
 const ASKS: u8 = 32;
-const ASK_BYTES: usize = 512;
+const GROWTH: usize = 8;
 
 /// Buffers of one queue.
 pub struct Buffers {
@@ -32,7 +33,6 @@ impl Buffers {
     }
 
     /// Buffers not in use.
-    #[cfg(test)]
     pub fn free(&self) -> usize {
         self.free.len()
     }
@@ -105,6 +105,8 @@ pub struct Stream {
     count: u8,
     /// Times that the parser was asked about the present unit.
     asks: u8,
+    /// Bytes of it that were there when it was asked last.
+    asked: u32,
     started: bool,
     done: bool,
     /// Bytes that the parser waits for.
@@ -124,6 +126,7 @@ impl Default for Stream {
             islands: [Island::default(); ISLANDS],
             count: 0,
             asks: 0,
+            asked: 0,
             started: false,
             done: false,
             need: 1,
@@ -138,6 +141,16 @@ impl Stream {
     /// Wants no more.
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Bytes have come in order since the parser was asked last.
+    pub fn has_news(&self) -> bool {
+        !self.done && self.held() > self.asked as usize
+    }
+
+    /// Has a buffer.
+    pub fn holds(&self) -> bool {
+        self.buffer != NONE
     }
 
     /// Bytes lost in holes so far.
@@ -245,11 +258,11 @@ impl Stream {
         if self.skip > 0 {
             if end <= wanted {
                 // A hole in what is passed over is no loss.
-                self.pass(u32::try_from(end).unwrap_or(0));
+                self.step_over(u32::try_from(end).unwrap_or(0));
                 self.skip -= u64::try_from(end).unwrap_or(0);
                 return Outcome::Goes;
             }
-            self.pass(self.skip as u32); // below `end`, which is below 2^31 + 64 Ki
+            self.step_over(self.skip as u32); // below `end`, which is below 2^31 + 64 Ki
             self.skip = 0;
         }
         let ahead = ahead - wanted;
@@ -339,7 +352,8 @@ impl Stream {
                 Step::Need(need) if need > UNIT_MAX => return (at, Outcome::GaveUp(Gave::TooLong)),
                 Step::Need(need) => {
                     self.asks = self.asks.saturating_add(1);
-                    let more = if self.asks > ASKS { ASK_BYTES } else { 1 };
+                    self.asked = count as u32; // at most a buffer
+                    let more = if self.asks > ASKS { (count / GROWTH).max(1) } else { 1 };
                     self.need = need.max(count + more).min(UNIT_MAX) as u32;
                     return (at, Outcome::Goes);
                 }
@@ -358,8 +372,13 @@ impl Stream {
         (at, Outcome::Goes)
     }
 
-    fn pass(&mut self, count: u32) {
+    /// What nobody looks at does not count as inspected.
+    fn step_over(&mut self, count: u32) {
         self.next = self.next.wrapping_add(count);
+    }
+
+    fn pass(&mut self, count: u32) {
+        self.step_over(count);
         self.passed += u64::from(count);
     }
 

@@ -110,7 +110,7 @@ impl Sinks {
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
         let application = if has_payload {
             let mut gate = Gate { up: &mut self.up, open: self.export_flows };
-            self.inspector.end(ended.slot, &record.key, record.originator(), ended.at, &mut gate)
+            self.inspector.end(ended.slot, &record.key, record.originator(), record.last_seen, &mut gate)
         } else {
             Protocol::Unknown
         };
@@ -145,6 +145,7 @@ impl Sinks {
             (Counter::InspectUnknown, counts.unknown),
             (Counter::InspectFlowsFull, counts.flows_full),
             (Counter::InspectBuffersFull, counts.buffers_full),
+            (Counter::InspectScratchesFull, counts.scratches_full),
             (Counter::InspectFactsFull, counts.facts_full),
             (Counter::InspectUnitTooLong, counts.unit_too_long),
             (Counter::InspectDepthReached, counts.depth_reached),

@@ -274,7 +274,8 @@ fn request_line(bytes: &[u8]) -> Match {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let (line, is_whole) = match lines::split(bytes, b'\n') {
         Some((line, _)) => (line.strip_suffix(b"\r").unwrap_or(line), true),
-        None => (bytes, false),
+        // Cut between the two bytes that end it.
+        None => (bytes.strip_suffix(b"\r").unwrap_or(bytes), false),
     };
     let Some((method, target)) = lines::split(line, b' ') else {
         let known = METHODS.iter().any(|known| known.starts_with(line));

@@ -1,0 +1,226 @@
+use super::super::{http, smtp, ssh, tls};
+use super::*;
+
+/// What went up: of which protocol, whether an anomaly, and the facts.
+type Told = (Protocol, bool, Facts);
+
+/// Events as they went up.
+#[derive(Default)]
+struct Kept(Vec<Told>);
+
+impl Sink for Kept {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0.push((event.protocol, event.anomaly.is_some(), Facts::from_bytes(event.facts, event.truncated)));
+    }
+}
+
+impl Kept {
+    fn of(&self, protocol: Protocol) -> Vec<&Facts> {
+        self.0.iter().filter(|(one, anomaly, _)| *one == protocol && !anomaly).map(|(.., facts)| facts).collect()
+    }
+}
+
+const SETTINGS: Settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16 };
+const A: Side = Side::Originator;
+const B: Side = Side::Responder;
+
+/// A TCP connection through an inspector.
+struct Talk {
+    inspector: Inspector,
+    kept: Kept,
+    slot: u32,
+    key: FlowKey,
+    originator: Direction,
+    next: [u32; 2],
+}
+
+impl Talk {
+    fn new(settings: Settings) -> Talk {
+        let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 9999, 6, 0);
+        let inspector = Inspector::new(settings, 16);
+        Talk { inspector, kept: Kept::default(), slot: 3, key, originator, next: [1000, 9000] }
+    }
+
+    fn say(&mut self, side: Side, bytes: &[u8]) -> Wants {
+        let wants = self.say_at(side, self.next[side as usize], bytes);
+        self.next[side as usize] += bytes.len() as u32;
+        wants
+    }
+
+    fn say_at(&mut self, side: Side, sequence: u32, bytes: &[u8]) -> Wants {
+        let payload = Payload {
+            slot: self.slot,
+            key: &self.key,
+            originator: self.originator,
+            side,
+            tcp: Some((sequence, Some(self.next[1 - side as usize]))),
+            bytes,
+            is_cut: false,
+            time: Timestamp(5),
+        };
+        self.inspector.payload(&payload, &mut self.kept)
+    }
+
+    fn end(&mut self) -> Protocol {
+        self.inspector.end(self.slot, &self.key, self.originator, Timestamp(9), &mut self.kept)
+    }
+}
+
+const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nHost: h.example\r\n\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\n";
+
+#[test]
+fn a_request_and_its_answer_are_one_event_however_they_are_cut() {
+    for cut in [1, 2, 7, 1000] {
+        let mut talk = Talk::new(SETTINGS);
+        for (side, bytes) in [(A, REQUEST), (B, ANSWER)] {
+            bytes
+                .chunks(cut)
+                .enumerate()
+                .for_each(|(at, piece)| assert_eq!(talk.say(side, piece), Wants::More, "cut {cut}, {side:?} {at}"));
+        }
+        assert_eq!(talk.end(), Protocol::Http);
+        let events = talk.kept.of(Protocol::Http);
+        assert_eq!(events.len(), 1, "cut {cut}");
+        assert_eq!(events[0].get(http::URL), Some(&b"/a"[..]), "cut {cut}");
+        assert_eq!(events[0].number(http::STATUS), Some(204));
+        assert_eq!(talk.inspector.inspected(), 0);
+    }
+}
+
+#[test]
+fn who_speaks_first_does_not_matter() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(B, b"SSH-2.0-server\r\n");
+    talk.say(A, b"SSH-2.0-client\r\n");
+    assert_eq!(talk.end(), Protocol::Ssh);
+    let events = talk.kept.of(Protocol::Ssh);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].get(ssh::CLIENT_SOFTWARE), Some(&b"client"[..]));
+    assert_eq!(events[0].get(ssh::SERVER_SOFTWARE), Some(&b"server"[..]));
+}
+
+#[test]
+fn what_is_no_protocol_is_released_at_once_and_a_slot_can_be_used_again() {
+    let mut talk = Talk::new(SETTINGS);
+    assert_eq!(talk.say(A, &[0; 64]), Wants::Nothing);
+    assert_eq!((talk.inspector.inspected(), talk.inspector.application(3)), (0, Protocol::Unknown));
+    assert_eq!(talk.end(), Protocol::Unknown);
+    talk.say(A, REQUEST);
+    assert_eq!(talk.inspector.application(3), Protocol::Http);
+    assert_eq!(talk.end(), Protocol::Http);
+    assert_eq!(talk.inspector.application(3), Protocol::Unknown, "the flow is over");
+    let counts = talk.inspector.take_counts();
+    assert_eq!((counts.identified, counts.unknown), (1, 1));
+}
+
+#[test]
+fn a_stream_turns_into_tls() {
+    let mut talk = Talk::new(SETTINGS);
+    let turns: [(Side, &[u8]); 5] = [
+        (B, b"220 mail.example ESMTP\r\n"),
+        (A, b"EHLO c.example\r\n"),
+        (B, b"250-mail.example\r\n250 STARTTLS\r\n"),
+        (A, b"STARTTLS\r\n"),
+        (B, b"220 ready\r\n"),
+    ];
+    turns.into_iter().for_each(|(side, bytes)| assert_eq!(talk.say(side, bytes), Wants::More));
+    // A hello with nothing in it but a version and one cipher.
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0x13, 1, 1, 0]);
+    assert_eq!(hello.len(), 50);
+    talk.say(A, &hello);
+    assert_eq!(talk.end(), Protocol::Tls);
+    assert!(talk.kept.of(Protocol::Smtp).iter().any(|event| event.get(smtp::HELO) == Some(&b"c.example"[..])));
+    let tls = talk.kept.of(Protocol::Tls);
+    assert_eq!(tls.first().and_then(|event| event.get(tls::HELLO.ciphers)), Some(&[0x13, 1][..]));
+}
+
+#[test]
+fn a_hole_that_the_peer_acknowledged_is_counted() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(A, REQUEST);
+    talk.next[1] += 100; // lost on the tap
+    let late = talk.next[1];
+    talk.say_at(B, late, ANSWER);
+    talk.next[1] += ANSWER.len() as u32;
+    // The client's next request acknowledges all of it.
+    talk.say(A, REQUEST);
+    talk.end();
+    assert_eq!(talk.inspector.take_counts().gap_bytes, 100);
+}
+
+#[test]
+fn what_is_full_is_counted_and_the_others_go_on() {
+    let mut talk = Talk::new(Settings { flows: 1, ..SETTINGS });
+    talk.say(A, REQUEST);
+    talk.slot = 4;
+    assert_eq!(talk.say(A, REQUEST), Wants::More, "the flow that is silent gives way");
+    assert_eq!(talk.inspector.take_counts().flows_full, 1);
+    talk.slot = 3;
+    assert_eq!(talk.say(A, REQUEST), Wants::Nothing, "what was given up is not begun again in its middle");
+    assert_eq!(talk.end(), Protocol::Http, "and is known all the same");
+    talk.slot = 4;
+    assert_eq!((talk.end(), talk.inspector.inspected()), (Protocol::Http, 0));
+
+    // Without room for facts that wait, a request is told before its answer.
+    let mut talk = Talk::new(Settings { facts: 0, ..SETTINGS });
+    talk.say(A, REQUEST);
+    assert_eq!(talk.inspector.take_counts().facts_full, 1);
+    assert_eq!(talk.kept.of(Protocol::Http).len(), 1);
+
+    // Without buffers half a line ends its side.
+    let mut talk = Talk::new(Settings { buffers: 0, ..SETTINGS });
+    talk.say(A, &REQUEST[..10]);
+    assert_eq!(talk.inspector.take_counts().buffers_full, 1);
+
+    let mut talk = Talk::new(Settings { depth: 20, ..SETTINGS });
+    talk.say(A, REQUEST);
+    assert_eq!(talk.inspector.take_counts().depth_reached, 1);
+}
+
+#[test]
+fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
+    let mut talk = Talk::new(Settings { flows: 2, ..SETTINGS });
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 53, 17, 0);
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+    for round in 0..3 {
+        for slot in 0..16 {
+            let payload = Payload {
+                slot,
+                key: &key,
+                originator,
+                side: A,
+                tcp: None,
+                bytes: query,
+                is_cut: false,
+                time: Timestamp(5),
+            };
+            assert_eq!(talk.inspector.payload(&payload, &mut talk.kept), Wants::More, "{round}");
+            assert_eq!((talk.inspector.inspected(), talk.inspector.application(slot)), (0, Protocol::Dns));
+        }
+    }
+    assert_eq!(talk.kept.of(Protocol::Dns).len(), 48);
+    assert_eq!(talk.inspector.take_counts().flows_full, 0);
+    for slot in 0..16 {
+        assert_eq!(talk.inspector.end(slot, &key, originator, Timestamp(9), &mut talk.kept), Protocol::Dns);
+    }
+}
+
+#[test]
+fn sides_that_wait_in_vain_do_not_keep_the_buffers_from_others() {
+    let mut talk = Talk::new(Settings { flows: 8, buffers: 2, ..SETTINGS });
+    for slot in 0..6 {
+        talk.slot = slot;
+        talk.next = [1000, 9000];
+        talk.say(A, &REQUEST[..10]);
+    }
+    talk.slot = 7;
+    talk.next = [1000, 9000];
+    talk.say(A, &REQUEST[..10]);
+    talk.say(A, &REQUEST[10..]);
+    talk.say(B, ANSWER);
+    assert_eq!(talk.end(), Protocol::Http);
+    assert_eq!(talk.kept.of(Protocol::Http)[0].get(http::URL), Some(&b"/a"[..]));
+}
