@@ -129,7 +129,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn name(model: &Model) -> ModelName {
+pub fn name(model: &Model) -> ModelName {
     let manifest = model.manifest();
     ModelName { name: manifest.name.clone(), version: manifest.format.to_string() }
 }

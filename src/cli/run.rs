@@ -5,6 +5,7 @@ use super::doctor::{Finding, Verdict};
 use super::output::Output;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::control::export::{EveLog, LogSettings};
 use crate::control::http;
 use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Settings, Supervisor, live};
@@ -49,6 +50,9 @@ pub struct Arguments {
     /// SQLite file of the alerts.
     #[arg(long)]
     store: Option<PathBuf>,
+    /// Write alerts, flows and protocol events there as Suricata's EVE JSON; rotated ([eve] in the configuration).
+    #[arg(long)]
+    eve: Option<PathBuf>,
     /// Run without a model, by decision.
     #[arg(long)]
     no_model: bool,
@@ -91,6 +95,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let written = arguments.summary.as_deref().map(|path| Output::create(path, false)).transpose().map_err(failure)?;
     let listener = http::listen(plan.http.listen).map_err(listen_failure)?;
     let (model, model_status) = load_model(&plan)?;
+    let log = open_log(&plan, model.as_ref())?;
     plan.engine = engine(&plan, model.as_ref());
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
@@ -117,6 +122,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let mut supervisor = Supervisor::start(settings, queues, Box::new(capture), store.clone(), clock.clone())
         .context("start the workers")?;
+    if let Some(log) = log {
+        supervisor.write_to(log);
+    }
     if let Some(model) = &model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
     }
@@ -174,6 +182,9 @@ fn plan(arguments: &Arguments) -> Result<Config, Failure> {
     plan.http.listen = arguments.listen.unwrap_or(plan.http.listen);
     if let Some(store) = &arguments.store {
         plan.alerts.store = store.clone();
+    }
+    if let Some(path) = &arguments.eve {
+        plan.eve.path = Some(path.clone());
     }
     plan.model.enabled &= !arguments.no_model;
     Ok(plan)
@@ -234,8 +245,19 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
 /// Every queue's engine: as planned, and reporting flows from the threshold that the operator or else the model names.
 pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
+    engine.export_flows = plan.eve.path.is_some();
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
+}
+
+/// Opens the EVE file, where one is wanted.
+fn open_log(plan: &Config, model: Option<&Model>) -> Result<Option<EveLog>, Failure> {
+    let Some(path) = plan.eve.path.clone() else { return Ok(None) };
+    let name = path.display().to_string();
+    let settings = LogSettings { path, rotate_bytes: plan.eve.rotate_bytes, keep: plan.eve.keep };
+    let log = EveLog::start(settings, model.map(super::replay::name))
+        .with_context(|| format!("open the EVE file {name}: choose another with --eve or eve.path"))?;
+    Ok(Some(log))
 }
 
 /// Opens the store, making its folder.

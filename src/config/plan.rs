@@ -29,6 +29,8 @@ pub struct Config {
     pub detect: hosts::Settings,
     /// The alert store.
     pub alerts: AlertsPlan,
+    /// The EVE file.
+    pub eve: EvePlan,
     /// The HTTP API.
     pub http: HttpPlan,
 }
@@ -83,6 +85,17 @@ pub struct AlertsPlan {
     pub store: PathBuf,
     /// Alerts kept.
     pub keep: u64,
+}
+
+/// The EVE file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EvePlan {
+    /// Path; `None`: no file is written.
+    pub path: Option<PathBuf>,
+    /// Size at which it is rotated, bytes.
+    pub rotate_bytes: u64,
+    /// Older files kept.
+    pub keep: u32,
 }
 
 /// The HTTP API.
@@ -232,6 +245,11 @@ impl RawConfig {
                 threshold,
             },
             detect: self.detect,
+            eve: EvePlan {
+                path: self.eve.path.as_ref().map(PathBuf::from),
+                rotate_bytes: number("eve.rotate_mib", self.eve.rotate_mib, 256, 1, 1 << 20)? << 20,
+                keep: number("eve.keep", self.eve.keep, 8, 0, 10_000)? as u32,
+            },
             alerts: AlertsPlan {
                 store: self
                     .alerts

@@ -14,6 +14,8 @@ pub struct RawConfig {
     pub flow: RawFlow,
     /// `[inspect]`
     pub inspect: RawInspect,
+    /// `[eve]`
+    pub eve: RawEve,
     /// `[batch]`
     pub batch: RawBatch,
     /// `[model]`
@@ -124,6 +126,18 @@ pub struct RawInspect {
     pub facts: Option<i64>,
     /// Bytes of one side of a connection that are inspected at most, KiB.
     pub depth_kib: Option<i64>,
+}
+
+/// The EVE file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEve {
+    /// Path; no file is written if absent.
+    pub path: Option<String>,
+    /// Size at which it is rotated, MiB.
+    pub rotate_mib: Option<i64>,
+    /// Older files kept.
+    pub keep: Option<i64>,
 }
 
 /// The model.

@@ -59,20 +59,48 @@ pub struct Statistics {
 
 /// Writes events to anything that takes bytes; gives errors of the writer back unchanged.
 pub struct EveWriter<W: Write> {
-    out: W,
+    out: Lines<W>,
     model: Option<ModelName>,
-    lines: u64,
+}
+
+/// Writes one line after the other, each in one piece: a full disk has it whole or not at all.
+struct Lines<W> {
+    out: W,
+    written: u64,
+    /// Memory of the line that is being made.
+    line: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.line.clear();
+        event.serialize(&mut Serializer::with_formatter(&mut self.line, OneLine)).map_err(io::Error::from)?;
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)?;
+        self.written += 1;
+        Ok(())
+    }
 }
 
 impl<W: Write> EveWriter<W> {
     /// `model`: whose scores they are, where a model is loaded. Give a buffered writer.
     pub fn new(out: W, model: Option<ModelName>) -> EveWriter<W> {
-        EveWriter { out, model, lines: 0 }
+        EveWriter { out: Lines { out, written: 0, line: Vec::new() }, model }
+    }
+
+    /// What it writes to.
+    pub fn get_ref(&self) -> &W {
+        &self.out.out
+    }
+
+    /// The same, to be changed between two lines.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out.out
     }
 
     /// Lines written.
     pub fn lines(&self) -> u64 {
-        self.lines
+        self.out.written
     }
 
     /// One `alert` event.
@@ -103,7 +131,7 @@ impl<W: Write> EveWriter<W> {
             ml: (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref())),
             ..Event::default()
         };
-        write(&mut self.out, &mut self.lines, &event)
+        self.out.write(&event)
     }
 
     /// One `flow` event; its time is that of the flow's last packet.
@@ -121,7 +149,7 @@ impl<W: Write> EveWriter<W> {
             ml: (summary.score >= 0.0).then(|| Ml::of_score(summary.score, self.model.as_ref())),
             ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, &community)
         };
-        write(&mut self.out, &mut self.lines, &event)
+        self.out.write(&event)
     }
 
     /// One event of an application protocol, or an anomaly in one.
@@ -144,7 +172,7 @@ impl<W: Write> EveWriter<W> {
             ml,
             ..Event::of_flow(head.time, &head.key, head.originator, &community)
         };
-        write(&mut self.out, &mut self.lines, &line)
+        self.out.write(&line)
     }
 
     /// One `stats` event.
@@ -161,11 +189,7 @@ impl<W: Write> EveWriter<W> {
             detect: AlertTotal { alert: alerts },
         };
         let timestamp = statistics.time.to_eve();
-        write(
-            &mut self.out,
-            &mut self.lines,
-            &Event { timestamp, event_type: "stats", stats: Some(stats), ..Event::default() },
-        )
+        self.out.write(&Event { timestamp, event_type: "stats", stats: Some(stats), ..Event::default() })
     }
 
     /// Hands everything written so far on.
@@ -173,7 +197,7 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.out.out.flush()
     }
 
     /// Ends the writing.
@@ -181,16 +205,9 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn finish(mut self) -> io::Result<W> {
-        self.out.flush()?;
-        Ok(self.out)
+        self.out.out.flush()?;
+        Ok(self.out.out)
     }
-}
-
-fn write<W: Write>(out: &mut W, lines: &mut u64, event: &Event<'_>) -> io::Result<()> {
-    event.serialize(&mut Serializer::with_formatter(&mut *out, OneLine)).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
-    *lines += 1;
-    Ok(())
 }
 
 /// Number of a flow: 51 bits of its Community ID, so that alerts and flows of one 5-tuple join in tools that know nothing

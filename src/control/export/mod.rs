@@ -5,8 +5,10 @@
 
 mod application;
 mod eve;
+mod log;
 mod one_line;
 
 pub use crate::dataplane::decode::{community_id, community_id_of};
 pub use application::AppEvent;
 pub use eve::{EveWriter, ModelName, Statistics, flow_id, signature_id};
+pub use log::{EveLog, LogSettings};

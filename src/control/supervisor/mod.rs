@@ -17,6 +17,7 @@ pub use picture::SharedPicture;
 pub use pipeline::Pipeline;
 
 use crate::clock::Clock;
+use crate::control::export::{AppEvent, EveLog};
 use crate::control::hosts::Scores;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
@@ -24,7 +25,7 @@ use crate::dataplane::score::Explainer;
 use crate::dataplane::worker::{
     Command, Queue, QueueSnapshot, QueueState, RingCount, RxSettings, ScoreSettings, Why, WorkerHandle,
 };
-use crate::exchange::{SnapshotReceiver, UpReceiver};
+use crate::exchange::{SnapshotReceiver, Up, UpReceiver};
 use crate::metrics::{COUNTERS, CounterMemory, read_counters};
 use crate::units::{MILLISECOND, QueueId, Timestamp, WorkerId};
 use balance::Balancer;
@@ -180,6 +181,8 @@ pub struct Supervisor {
     overflows: u64,
     /// Findings that found no room on their way up.
     findings_lost: Losses,
+    /// The EVE file, where one is written.
+    log: Option<EveLog>,
     /// The intake has ended: nothing may be under way any more.
     stopped: bool,
 }
@@ -215,6 +218,7 @@ impl Supervisor {
             balancer: Balancer::new(started),
             overflows: 0,
             findings_lost: Losses::default(),
+            log: None,
             stopped: false,
             clock,
             settings,
@@ -256,6 +260,11 @@ impl Supervisor {
     /// Lets the model's alerts say which features made the score.
     pub fn explain_with(&mut self, explainer: Explainer) {
         self.pipeline.explain_with(explainer);
+    }
+
+    /// Has alerts, ended flows and events written there too; the engines must export them.
+    pub fn write_to(&mut self, log: EveLog) {
+        self.log = Some(log);
     }
 
     /// What `http` serves.
@@ -322,7 +331,11 @@ impl Supervisor {
             for _ in 0..ITEMS_A_ROUND {
                 let Some(item) = entry.up.receive() else { break };
                 worked = true;
-                self.pipeline.push(entry.id, item);
+                match (&self.log, item) {
+                    (Some(log), Up::Flow(flow)) => log.flow(flow),
+                    (Some(log), Up::Event(head)) => log.event(AppEvent { head, facts: entry.up.facts().into() }),
+                    (_, item) => self.pipeline.push(entry.id, item),
+                }
             }
             let (latency, latest, scoring) = (&mut entry.latency, &mut entry.latest, &mut entry.scoring);
             entry.snapshots.drain(|snapshot| {
@@ -332,6 +345,9 @@ impl Supervisor {
             });
         }
         let alerts = self.pipeline.take_alerts();
+        if let Some(log) = &self.log {
+            alerts.iter().for_each(|alert| log.alert(alert));
+        }
         if !alerts.is_empty() {
             self.store.append(alerts);
         }

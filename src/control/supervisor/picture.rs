@@ -4,6 +4,7 @@ use super::health::Health;
 use super::orders::{Answer, Order};
 use super::{Entry, Slot, Supervisor};
 use crate::clock::Clock;
+use crate::control::export::EveLog;
 use crate::control::view::{
     Amount, CommandError, ControllerView, Degraded, Equation, Loss, Metric, MetricKind, QueueCounters, QueueLatency,
     QueueView, Status, System, TopFlow, Totals, WorkerView, state_name,
@@ -224,6 +225,7 @@ impl Supervisor {
         let mut degraded = self.settings.degraded.clone();
         degraded.extend(self.capture.degraded(now));
         degraded.extend(self.pipeline.degraded(now));
+        degraded.extend(self.log.as_ref().and_then(|log| log.degraded(now)));
         degraded.extend(self.unwell(now));
         let mut model = self.settings.model.clone();
         if let Some(model) = &mut model
@@ -397,6 +399,7 @@ impl Supervisor {
             metrics.push(gauge("shrike_worker_up", "0 for a worker that hangs or is dead.", labels, up));
         }
         metrics.extend(self.pipeline.metrics());
+        metrics.extend(self.log.iter().flat_map(EveLog::metrics));
         metrics
     }
 }
