@@ -8,8 +8,9 @@ use crate::config;
 use crate::control::store::Cursor;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Source};
-use crate::dataplane::decode::{Decoded, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
-use crate::dataplane::flow::{FlowTable, Settings};
+use crate::dataplane::decode::{Decoded, FlowKey, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::flow::{FlowTable, Settings, Side};
+use crate::dataplane::inspect::{self, FACTS_BYTES, Facts, Inspector, Payload, Protocol, Sink, TABLE, Wants};
 use crate::dataplane::score::Manifest;
 use crate::metrics::Role;
 use crate::units::{MILLISECOND, Timestamp};
@@ -25,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cursor", cursor),
     ("manifest", manifest),
     ("config", configuration),
+    ("inspect", inspection),
 ];
 
 /// Link types in the order of the selecting byte.
@@ -69,6 +71,88 @@ fn frames(mut data: &[u8]) {
             }
         }
     }
+}
+
+/// Ports in the order of the selecting byte: where a probe asks for one, it is here.
+const PORTS: [u16; 24] = [
+    53, 80, 443, 22, 25, 21, 110, 143, 445, 389, 88, 161, 67, 123, 5060, 1900, 5353, 5355, 137, 3306, 5432, 11211,
+    4500, 9999,
+];
+
+/// Looks at every event as the control plane does.
+struct Events;
+
+impl Sink for Events {
+    fn event(&mut self, event: &inspect::Event<'_>) {
+        assert!(event.facts.len() <= FACTS_BYTES);
+        assert!(event.anomaly.is_some() || event.protocol != Protocol::Unknown, "an event is of a known protocol");
+        let mut bytes = 0;
+        for value in Facts::read(event.facts) {
+            bytes += 4 + value.value.len();
+            let known = TABLE.iter().find(|(one, ..)| *one as u8 == value.protocol);
+            let fact = known.and_then(|(_, facts, _)| facts.iter().find(|fact| fact.index == value.index));
+            assert!(
+                fact.is_some_and(|fact| value.value.len() <= usize::from(fact.limit)),
+                "{value:?} stands in no table"
+            );
+        }
+        assert_eq!(bytes, event.facts.len(), "the list is whole");
+        if let Some((protocol, index)) = event.anomaly {
+            let known = TABLE.iter().find(|(one, ..)| *one == protocol);
+            assert!(
+                known.is_some_and(|(.., anomalies)| anomalies.iter().any(|one| one.index == index)),
+                "{protocol:?} {index}"
+            );
+        }
+    }
+}
+
+/// One flow at its inspection: a byte for the transport, one for the port; then payloads, each with a byte for its side and
+/// place (again, or behind a hole), a byte of length, and the payload itself.
+fn inspection(data: &[u8]) {
+    thread_local! {
+        // Its pools are taken once; every flow gives back what it had.
+        static INSPECTOR: std::cell::RefCell<Inspector> = std::cell::RefCell::new(Inspector::new(
+            inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16 },
+            1,
+        ));
+    }
+    let [transport, port, rest @ ..] = data else { return };
+    let mut rest: &[u8] = rest;
+    let port = PORTS[usize::from(*port) % PORTS.len()];
+    let is_tcp = transport & 1 == 0;
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, if is_tcp { 6 } else { 17 }, 0);
+    let mut next = [u32::MAX - 100, 7];
+    let mut wants = Wants::More;
+    INSPECTOR.with_borrow_mut(|inspector| {
+        while let ([place, length, after @ ..], Wants::More) = (rest, wants) {
+            // Lengths are a quarter of what they stand for.
+            let (bytes, after) = after.split_at((usize::from(*length) * 4).min(after.len()));
+            rest = after;
+            let index = usize::from(place & 1);
+            let jump = i32::from(*place as i8 >> 3) * i32::from(place & 2 != 0);
+            let sequence = next[index].wrapping_add_signed(jump);
+            next[index] = sequence.wrapping_add(bytes.len() as u32);
+            if bytes.is_empty() {
+                continue;
+            }
+            let payload = Payload {
+                slot: 0,
+                key: &key,
+                originator,
+                side: if index == 0 { Side::Originator } else { Side::Responder },
+                tcp: is_tcp.then_some((sequence, (place & 4 == 0).then_some(next[1 - index]))),
+                bytes,
+                is_cut: *place == 0xf8,
+                time: Timestamp(1),
+            };
+            wants = inspector.payload(&payload, &mut Events);
+        }
+        inspector.end(0, &key, originator, Timestamp(2), &mut Events);
+        inspector.take_counts();
+        assert_eq!(inspector.inspected(), 0, "every flow gives back what it had");
+        assert_eq!(inspector.application(0), Protocol::Unknown);
+    });
 }
 
 /// Packets of a small universe of hosts and ports against a table that is too small for them; eight bytes each.
