@@ -130,7 +130,7 @@ counters! {
     InspectCut = "inspect_cut", Detail;
     /// Flows given up because they broke the rules of their protocol.
     InspectBroken = "inspect_broken", Detail;
-    /// Bytes of inspected connections that were acknowledged and never seen: what the tap loses, or the sensor.
+    /// Bytes of inspected connections that were acknowledged and never seen: a part of what the tap loses, or the sensor.
     InspectGapBytes = "inspect_gap_bytes", Detail;
     /// Events about application protocols.
     InspectEvents = "inspect_events", Detail;

@@ -178,6 +178,7 @@ fn write_all(mut writer: EveWriter<LogFile>, events: &Receiver<Item>, shared: &S
             tell(shared, writer.get_mut().look_after().and(outcome));
             shared.rotations.store(writer.get_ref().rotations, Relaxed);
             if shared.trouble.lock().is_ok_and(|trouble| trouble.is_some()) && !shared.stop.load(Relaxed) {
+                // A pause before the next try, not a wait for anybody: what comes meanwhile waits in the queue.
                 std::thread::sleep(LOOK);
             }
         }

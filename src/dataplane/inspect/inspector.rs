@@ -70,7 +70,7 @@ pub struct Counts {
     pub broken: u64,
     /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
     pub scratches_full: u64,
-    /// Bytes that were acknowledged but never seen: the estimate of what the tap loses.
+    /// Bytes that were acknowledged but never seen, where a hole was crossed: a part of what the tap loses.
     pub gap_bytes: u64,
     /// Events.
     pub events: u64,
