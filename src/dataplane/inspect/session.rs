@@ -165,13 +165,6 @@ pub(super) fn look<'a>(payload: &Payload<'_>, side: Side, bytes: &'a [u8]) -> Lo
     Look { side, bytes, is_datagram: payload.tcp.is_none(), ports: [originator.port, responder.port], is_multicast }
 }
 
-fn other(side: Side) -> Side {
-    match side {
-        Side::Originator => Side::Responder,
-        Side::Responder => Side::Originator,
-    }
-}
-
 /// A segment into its side; then what was kept of the other one until now.
 pub(super) fn segment<S: Sink>(
     entry: &mut Entry,
@@ -195,21 +188,21 @@ pub(super) fn segment<S: Sink>(
     };
     let mut ends = [None; 2];
     if !unknown && peer.has_news() {
-        session.side = other(side);
+        session.side = side.other();
         ends[1] = Some(peer.resume(depth, buffers, &mut session));
         session.side = side;
     }
     if let Some(number) = acknowledgement.filter(|_| !peer.is_done()) {
         // What the peer's first byte is, where that was not seen; or that it will not be seen any more.
         peer.start(number);
-        session.side = other(side);
+        session.side = side.other();
         ends[1] = Some(peer.acknowledged(number, depth, buffers, &mut session));
         session.side = side;
     }
     ends[0] = Some(own.segment(sequence, payload.bytes, depth, buffers, &mut session));
     if session.other_waits && session.parser.protocol() != Protocol::Unknown {
         session.other_waits = false;
-        session.side = other(side);
+        session.side = side.other();
         if peer.is_done() {
             note(ends[1].take().unwrap_or(Outcome::Goes), session.out);
         }

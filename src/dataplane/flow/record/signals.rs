@@ -105,5 +105,16 @@ pub enum Side {
     Responder = 1,
 }
 
+impl Side {
+    /// Whom this side speaks to.
+    #[inline(always)]
+    pub fn other(self) -> Side {
+        match self {
+            Side::Originator => Side::Responder,
+            Side::Responder => Side::Originator,
+        }
+    }
+}
+
 /// What [`super::FlowRecord::update`] reports.
 pub type Transition = Signals;

@@ -46,7 +46,7 @@ pub struct Talk {
 impl Talk {
     /// This side is the client, and its hello was read by other means.
     pub fn client_is(&mut self, side: Side) {
-        (self.server, self.has_client_hello) = (Some(other(side)), true);
+        (self.server, self.has_client_hello) = (Some(side.other()), true);
     }
 
     /// This side is the server, and its part was read by other means.
@@ -63,7 +63,7 @@ impl Talk {
     /// A HelloRetryRequest was seen; or this is a client of TLS 1.3 and the server's answer was not.
     pub fn may_hello_again(&self, side: Side) -> bool {
         let is_unanswered = self.offers_tls13 && !self.has_server_hello;
-        self.is_retrying || (is_unanswered && self.server == Some(other(side)))
+        self.is_retrying || (is_unanswered && self.server == Some(side.other()))
     }
 
     /// This side goes over to ciphertext.
@@ -130,7 +130,7 @@ impl Talk {
             return Err(words.unexpected_message);
         }
         let is_second = std::mem::replace(&mut self.has_client_hello, true);
-        self.server = Some(other(side));
+        self.server = Some(side.other());
         if is_second && words.is_datagram && !self.is_retrying {
             return Ok(()); // the same again, with a cookie, or because it was lost
         }
@@ -156,7 +156,7 @@ impl Talk {
         if is_again && words.is_datagram {
             return Ok(());
         }
-        if self.server == Some(other(side)) || is_again {
+        if self.server == Some(side.other()) || is_again {
             return Err(words.unexpected_message);
         }
         self.server = Some(side);
@@ -180,12 +180,5 @@ fn report(seen: hello::Seen, is_cut: bool, words: &Words, out: &mut dyn Output) 
     ];
     for (_, anomaly) in found.iter().filter(|(is_so, _)| *is_so) {
         out.anomaly(*anomaly);
-    }
-}
-
-fn other(side: Side) -> Side {
-    match side {
-        Side::Originator => Side::Responder,
-        Side::Responder => Side::Originator,
     }
 }
