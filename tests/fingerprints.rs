@@ -102,9 +102,6 @@ fn ja3_and_ja3s_are_what_ndpi_recorded() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// Recorded where TLS begins behind a SOCKS handshake, which is not on our list of protocols.
-const BEHIND_SOCKS: [&str; 2] = ["socks-https-example.pcap", "socks4-https.pcap"];
-
 #[test]
 fn ja4_is_what_its_makers_recorded() {
     let Some(data) = support::shared_data("ja4_is_what_its_makers_recorded") else { return };
@@ -144,7 +141,6 @@ fn ja4_is_what_its_makers_recorded() {
     }
     println!("JA4: {compared} compared, {} wrong; captures that are not there: {absent:?}", wrong.len());
     wrong.iter().for_each(|one| println!("  {one}"));
-    wrong.retain(|one| !BEHIND_SOCKS.iter().any(|name| one.starts_with(name)));
     assert!(compared >= 190, "{compared}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -56,6 +56,7 @@
 //! | `telnet` | Telnet |
 //! | `websocket` | WebSocket, behind its upgrade |
 //! | `http2` | HTTP/2 in the clear |
+//! | `socks` | SOCKS, and what goes through it |
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
@@ -111,6 +112,7 @@ pub mod sip;
 pub mod smb;
 pub mod smtp;
 pub mod snmp;
+pub mod socks;
 mod spnego;
 pub mod ssdp;
 pub mod ssh;

@@ -79,6 +79,7 @@ macro_rules! parsers {
                     Parser::PostgreSql(state) => state.turns_into(),
                     Parser::Ldap(state) => state.turns_into(),
                     Parser::Rdp(state) => state.turns_into(),
+                    Parser::Socks(state) => state.turns_into(),
                     _ => None,
                 }
             }
@@ -115,6 +116,7 @@ parsers! {
     Tls: tls, true, false;
     Http: http, true, false;
     Ssh: ssh, true, false;
+    Socks: socks, true, false;
     Smb: smb, true, false;
     Smtp: smtp, true, false;
     Ftp: ftp, true, false;

@@ -120,6 +120,8 @@ protocols! {
     Syslog = "syslog",
     /// RFC 2865.
     Radius = "radius",
+    /// SOCKS 4, 4a and 5 (RFC 1928).
+    Socks = "socks",
 }
 
 impl Protocol {
