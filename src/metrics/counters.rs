@@ -214,11 +214,11 @@ fn book_death_while_publishing(memory: &dyn CounterMemory) {
 /// The writing end of one queue's counters. Adds are gathered in plain memory and published once a burst.
 pub struct CounterBlock {
     pending: [u64; COUNTERS.len()],
-    dirty: u64,
+    dirty: u128,
     memory: Arc<dyn CounterMemory>,
 }
 
-const _: () = assert!(COUNTERS.len() <= 64, "the dirty mask is one u64");
+const _: () = assert!(COUNTERS.len() <= 128, "the dirty mask is one u128");
 
 impl CounterBlock {
     /// Counters in ordinary memory, starting at zero.

@@ -20,7 +20,7 @@
 //! received by then (copies still unread are not lost: their ring is pinned too). Of that it takes no more than the
 //! rings of the dead process held (`Cell::RingsHold`); the rest is no loss that a death explains, and stays open.
 
-use crate::metrics::{COUNTERS, Counter, CounterMemory, read_counters};
+use crate::metrics::{COUNTER_CELLS, COUNTERS, Counter, CounterMemory, read_counters};
 use crate::sys::mapping::SharedCells;
 use libbpf_rs::{MapCore, MapHandle};
 use std::io;
@@ -34,9 +34,9 @@ pub(super) const XDP_COUNTS: usize = 16;
 /// Cells of one queue in `shrike_worker`: `struct worker_cells` there.
 pub(super) const WORKER_CELLS: usize = 128;
 /// Where the cells after the worker's own counters begin.
-const SOURCE_CELLS: usize = 64;
+const SOURCE_CELLS: usize = 104;
 
-const _: () = assert!(COUNTERS.len() <= SOURCE_CELLS, "the worker's counters must fit before the source's own");
+const _: () = assert!(COUNTER_CELLS <= SOURCE_CELLS, "the worker's counters must fit before the source's own");
 
 /// Cells that the source writes, after the worker's counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
