@@ -4,6 +4,9 @@
 //! target is a function here, a line in [`TARGETS`] and a seed under `fuzz/corpus/NAME/`. An entry panics where a rule is
 //! broken and returns otherwise; it must be fast, deterministic and bounded.
 
+pub(crate) mod defrag;
+
+use self::defrag::datagrams;
 use crate::config;
 use crate::control::store::Cursor;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
@@ -27,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("manifest", manifest),
     ("config", configuration),
     ("inspect", inspection),
+    ("defrag", datagrams),
 ];
 
 /// Link types in the order of the selecting byte.

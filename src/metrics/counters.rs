@@ -96,6 +96,30 @@ counters! {
     FlowsEvictedEstablished = "flows_evicted_established", Detail;
     /// IP fragments seen (first and later ones).
     Fragments = "fragments", Detail;
+    /// Datagrams put together from their fragments.
+    DatagramsWhole = "datagrams_whole", Detail;
+    /// Datagrams whose fragments did not all come in time: lost before or at the tap, or never sent.
+    DatagramsIncomplete = "datagrams_incomplete", Detail;
+    /// Datagrams given up before they were whole, because their source or all together held as many as may be at once.
+    DatagramsEvicted = "datagrams_evicted", Detail;
+    /// Datagrams with a fragment that covers bytes of another again and is not its duplicate.
+    FragmentOverlap = "fragment_overlap", Detail;
+    /// Datagrams with a fragment that covers bytes of another with different ones.
+    FragmentOverlapDifferent = "fragment_overlap_different", Detail;
+    /// Datagrams with a fragment that lies inside another (teardrop).
+    FragmentTeardrop = "fragment_teardrop", Detail;
+    /// Datagrams with a tiny fragment that is not the last, or with TCP flags out of the first one.
+    FragmentTiny = "fragment_tiny", Detail;
+    /// Fragments that reach beyond 65 535 bytes (ping of death), once a datagram.
+    FragmentTooLarge = "fragment_too_large", Detail;
+    /// Datagrams of more fragments than are kept.
+    FragmentTooMany = "fragment_too_many", Detail;
+    /// Datagrams with two ends, or with bytes beyond their end.
+    FragmentEndConflict = "fragment_end_conflict", Detail;
+    /// Fragments without bytes or, not the last, of a length that is no multiple of eight; once a datagram.
+    FragmentInvalidLength = "fragment_invalid_length", Detail;
+    /// Whole IPv6 packets with a fragment header (RFC 6946).
+    FragmentsAtomic = "fragments_atomic", Detail;
     /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...) and counted by their outer flow.
     Tunnelled = "tunnelled", Detail;
     /// Feature rows handed to the model.

@@ -113,8 +113,8 @@ impl FragmentTable {
 }
 
 /// What all fragments of a datagram have in common (RFC 791 section 2.3, RFC 8200 section 4.5).
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Identity([u64; 6]);
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Identity([u64; 6]);
 
 impl Identity {
     fn new(key: &FlowKey, direction: Direction, fragment_id: u32) -> Identity {
@@ -128,17 +128,25 @@ impl Identity {
         Identity([a, b, c, d, rest, u64::from(fragment_id) << 1 | u64::from(reverse)])
     }
 
-    fn of(packet: &Packet) -> Identity {
+    pub(super) fn of(packet: &Packet) -> Identity {
         Identity::new(&packet.key, packet.direction, packet.fragment_id)
     }
 
     /// Keyed hash: each pair of words is multiplied after its secrets were mixed in, and the halves of the 128-bit
     /// product are folded (the step of wyhash). Without the secrets nobody can aim datagrams at one set.
-    fn hash(&self, secrets: &[u64; 6]) -> u64 {
+    pub(super) fn hash(&self, secrets: &[u64; 6]) -> u64 {
         let [a, b, c, d, e, f] = self.0;
         let [k0, k1, k2, k3, k4, k5] = *secrets;
         let mixed = fold(a ^ k0, b ^ k1) ^ fold(c ^ k2, d ^ k3);
         fold(mixed ^ e ^ k4, f ^ k5 ^ mixed.rotate_left(32))
+    }
+
+    /// The same of who sent it alone.
+    pub(super) fn source_hash(&self, secrets: &[u64; 6]) -> u64 {
+        let [low_top, low, high_top, high, _, last] = self.0;
+        let [k0, k1, k2, ..] = *secrets;
+        let (top, rest) = if last & 1 == 0 { (low_top, low) } else { (high_top, high) };
+        fold(fold(top ^ k0, rest ^ k1) ^ k2, k1)
     }
 }
 
@@ -154,7 +162,7 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// Next number of the splitmix64 sequence (Steele, Lea, Flood 2014): several secrets from one seed.
-fn splitmix(state: &mut u64) -> u64 {
+pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut x = *state;
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,6 +1,6 @@
 //! L2 to L4 of one frame, from borrowed, length-checked bytes into one [`Packet`].
 //!
-//! Untrusted input starts here. Owns nothing between frames but the bounded [`FragmentTable`]; never allocates, never
+//! Untrusted input starts here. Owns nothing between frames but the bounded [`FragmentTable`] and [`Defragmenter`]; never allocates, never
 //! panics, reads no clock. What it does not understand it names ([`Decoded::Reject`] with a counter) and never guesses.
 
 //!
@@ -13,6 +13,7 @@
 //! | `quote` | the packet inside an ICMP error |
 //! | `arp` | the question of an ARP request |
 //! | `fragment` | which ports the later fragments of a datagram have |
+//! | `defrag` | datagrams from their fragments |
 //! | `key` | the canonical 5-tuple |
 //! | `community_id` | the name that other tools give a flow |
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -20,6 +21,7 @@
 mod arp;
 mod bytes;
 mod community_id;
+mod defrag;
 mod fragment;
 mod ip;
 mod key;
@@ -30,6 +32,10 @@ mod short;
 
 pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
+pub use defrag::{
+    Anomalies, DATAGRAM_MEMORY, Datagram, DefragSettings, Defragmenter, FRAGMENTS_MAX, Fragment, FragmentAnomaly,
+    Outcome, Taken,
+};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};

@@ -1,0 +1,222 @@
+use super::*;
+
+use crate::fuzzing::defrag::{Step, against_bytes, too_small};
+use proptest::prelude::*;
+
+fn packet(v6: bool, source: u8, id: u32) -> Packet {
+    let (key, direction) = if v6 {
+        let net = 0x2001_0db8_u128 << 96;
+        FlowKey::v6(net | u128::from(source), 7, net | 200, 53, 17, 0)
+    } else {
+        FlowKey::v4(source.into(), 7, 200, 53, 17, 0)
+    };
+    Packet { key, direction, fragment: true, fragment_id: id, ..Packet::default() }
+}
+
+fn piece(offset: u32, more: bool, bytes: &[u8]) -> Fragment<'_> {
+    Fragment { offset, more, header_bytes: 20, protocol: 17, bytes, length: bytes.len() as u32 }
+}
+
+/// Shows fragments one after the other; the last answer, and all anomalies by name.
+fn show(v6: bool, fragments: &[Fragment<'_>]) -> (Option<Vec<u8>>, Vec<&'static str>) {
+    let mut defragmenter = Defragmenter::new(DefragSettings::default(), 1);
+    let (mut whole, mut names) = (None, Vec::new());
+    for fragment in fragments {
+        let taken = defragmenter.take(&packet(v6, 1, 9), fragment, Timestamp(1));
+        names.extend(taken.anomalies.iter().map(FragmentAnomaly::name));
+        if let Outcome::Whole(slot) = taken.outcome {
+            let head = if v6 { 40 } else { 20 };
+            whole = defragmenter.datagram(slot).map(|datagram| datagram.packet[head..].to_vec());
+            defragmenter.release(slot);
+        }
+    }
+    (whole, names)
+}
+
+#[test]
+fn attacks_have_names() {
+    let (a, b) = ([1; 200], [2; 200]);
+    let whole = Some([&a[..], &b[..]].concat());
+    assert_eq!(show(false, &[piece(0, true, &a), piece(200, false, &b)]), (whole.clone(), vec![]));
+    assert_eq!(show(true, &[piece(200, false, &b), piece(0, true, &a)]), (whole.clone(), vec![]));
+    // A duplicate is harmless in both.
+    for v6 in [false, true] {
+        assert_eq!(show(v6, &[piece(0, true, &a), piece(0, true, &a), piece(200, false, &b)]), (whole.clone(), vec![]));
+    }
+    // The byte that came first stays; in IPv6 the datagram ends.
+    let over = [piece(0, true, &a), piece(160, true, &b[..160]), piece(200, false, &b)];
+    let names = vec!["frag_overlap", "frag_overlap_different"];
+    assert_eq!(show(false, &over), (whole.clone(), names.clone()));
+    assert_eq!(show(true, &over), (None, names));
+    let equal = [piece(0, true, &a), piece(0, true, &a[..160]), piece(200, false, &b)];
+    assert_eq!(show(false, &equal), (whole.clone(), vec!["frag_overlap", "frag_teardrop"]));
+    // teardrop.c: 36 bytes with more to come, then 4 bytes at 24, the last.
+    let teardrop = [piece(0, true, &a[..40]), piece(24, false, &b[..4])];
+    let names = vec!["frag_tiny", "frag_overlap", "frag_overlap_different", "frag_teardrop", "frag_end_conflict"];
+    assert_eq!(show(false, &teardrop), (None, names));
+    // ping -s 65510: the last fragment reaches beyond what a length field can say.
+    let ping = [piece(0, true, &a), piece(65_512, false, &b[..26])];
+    assert_eq!(show(false, &ping), (None, vec!["frag_pkt_too_large"]));
+    let ends = [piece(200, false, &b), piece(200, false, &b[..100]), piece(400, true, &a), piece(0, true, &a)];
+    assert_eq!(show(false, &ends).1, vec!["frag_overlap", "frag_teardrop", "frag_end_conflict"]);
+    assert_eq!(show(false, &ends).0, whole);
+    assert_eq!(show(false, &[piece(0, true, &a[..99]), piece(8, false, &[])]), (None, vec!["frag_invalid_length"; 2]));
+    // RFC 1858: eight bytes of TCP, or its flags in the second fragment.
+    let mut tcp = packet(false, 1, 9);
+    (tcp.key, _) = FlowKey::v4(1, 7, 200, 80, 6, 0);
+    let mut defragmenter = Defragmenter::new(DefragSettings::default(), 1);
+    let taken = defragmenter.take(&tcp, &piece(8, false, &a), Timestamp(1));
+    assert!(taken.anomalies.contains(FragmentAnomaly::Tiny));
+}
+
+#[test]
+fn many_fragments_end_their_datagram() {
+    let bytes = [7; 128];
+    let fragments: Vec<_> = (0..=FRAGMENTS_MAX as u32).map(|number| piece(number * 128, true, &bytes)).collect();
+    let (whole, names) = show(false, &fragments);
+    assert_eq!((whole, names), (None, vec!["frag_too_many"]));
+    let mut enough: Vec<_> = fragments[..FRAGMENTS_MAX].to_vec();
+    enough[FRAGMENTS_MAX - 1].more = false;
+    enough.reverse();
+    assert_eq!(show(true, &enough).0.map(|whole| whole.len()), Some(128 * FRAGMENTS_MAX));
+}
+
+#[test]
+fn the_largest_datagram_is_whole() {
+    let bytes = [3; 65_535];
+    let at = |offset: usize, end: usize, more| piece(offset as u32, more, &bytes[offset..end]);
+    let v4 = [at(0, 40_000, true), at(40_000, 65_515, false)];
+    assert_eq!(show(false, &v4).0.map(|whole| whole.len()), Some(65_515));
+    let v6 = [at(40_000, 65_535, false), at(0, 40_000, true)].map(|one| Fragment { header_bytes: 0, ..one });
+    assert_eq!(show(true, &v6).0.map(|whole| whole.len()), Some(65_535));
+}
+
+#[test]
+fn time_ends_what_is_not_whole() {
+    let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 8, timeout_ns: 100 }, 1);
+    let bytes = [1; 200];
+    for (id, now) in [(1, 0), (2, 50)] {
+        defragmenter.take(&packet(false, 1, id), &piece(0, true, &bytes), Timestamp(now));
+    }
+    let mut ended = 0;
+    defragmenter.expire(Timestamp(100), 8, |_, _| ended += 1);
+    assert_eq!((ended, defragmenter.held()), (0, 2));
+    defragmenter.expire(Timestamp(101), 8, |key, _| {
+        assert_eq!(*key, packet(false, 1, 1).key);
+        ended += 1;
+    });
+    assert_eq!((ended, defragmenter.held()), (1, 1));
+    // Nobody asked in time: the fragment that comes later begins anew.
+    let taken = defragmenter.take(&packet(false, 1, 2), &piece(200, false, &bytes), Timestamp(151));
+    assert_eq!(taken.outcome, Outcome::Kept);
+    assert!(taken.anomalies.contains(FragmentAnomaly::Incomplete));
+    assert_eq!(defragmenter.held(), 1);
+}
+
+/// A flood of one source takes a quarter; a flood of all takes all, oldest first; what is whole keeps its place.
+#[test]
+fn floods_stay_in_their_bounds() {
+    let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 64, timeout_ns: u64::MAX }, 5);
+    let bytes = [1; 200];
+    let first = piece(0, true, &bytes);
+    let last = piece(200, false, &bytes);
+    defragmenter.take(&packet(true, 2, 0), &first, Timestamp(0));
+    for id in 0..10_000 {
+        let taken = defragmenter.take(&packet(false, 1, id), &first, Timestamp(1));
+        assert_eq!((taken.outcome, taken.evicted), (Outcome::Kept, id >= 16));
+        assert_eq!(defragmenter.held(), 1 + 16.min(id as usize + 1));
+    }
+    let taken = defragmenter.take(&packet(true, 2, 0), &last, Timestamp(2));
+    let Outcome::Whole(slot) = taken.outcome else { panic!("{taken:?}") };
+    assert!(matches!(defragmenter.take(&packet(false, 1, 9_999), &last, Timestamp(2)).outcome, Outcome::Whole(_)));
+    assert_eq!(defragmenter.take(&packet(false, 1, 5), &last, Timestamp(2)).outcome, Outcome::Kept);
+    for id in 0..10_000_u32 {
+        defragmenter.take(&packet(id % 2 == 0, (id % 250) as u8, id), &first, Timestamp(3));
+        assert!(defragmenter.held() <= 64);
+    }
+    assert_eq!(defragmenter.held(), 64);
+    assert_eq!(defragmenter.datagram(slot).map(|whole| whole.packet.len()), Some(440));
+}
+
+/// All in one bucket: the chains hold, whatever is taken out of their middle.
+#[test]
+fn collisions_are_only_slow() {
+    let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 64, timeout_ns: 100 }, 5);
+    defragmenter.heads = vec![NIL].into_boxed_slice();
+    let bytes = [1; 200];
+    for id in 0..15 {
+        defragmenter.take(&packet(false, 1, id), &piece(0, true, &bytes), Timestamp(0));
+    }
+    for id in [7, 0, 14, 3, 13, 1] {
+        let taken = defragmenter.take(&packet(false, 1, id), &piece(200, false, &bytes), Timestamp(1));
+        let Outcome::Whole(slot) = taken.outcome else { panic!("{id}: {taken:?}") };
+        defragmenter.release(slot);
+    }
+    assert_eq!(defragmenter.held(), 9);
+    defragmenter.expire(Timestamp(101), 64, |_, _| ());
+    assert_eq!((defragmenter.held(), defragmenter.oldest, defragmenter.newest), (0, NIL, NIL));
+}
+
+#[test]
+fn without_room_nothing_is_kept() {
+    let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 0, timeout_ns: 100 }, 5);
+    assert!(!defragmenter.is_on());
+    let taken = defragmenter.take(&packet(false, 1, 1), &piece(0, true, &[1; 200]), Timestamp(0));
+    assert_eq!((taken.outcome, taken.evicted), (Outcome::Refused, false));
+    defragmenter.expire(Timestamp(1), 1, |_, _| ());
+}
+
+/// Every three pieces of 8 or 16 bytes among five places, the last or not, with equal and with other bytes.
+#[test]
+fn every_small_case_is_as_the_oracle_says() {
+    let mut pieces = Vec::new();
+    for begin in 0..4_u16 {
+        for length in 1..=2_u16 {
+            for more in [0, 0x2000] {
+                for variant in [0, 1] {
+                    pieces.push(Step { who: 0, field: 0x4000 | more | begin, length: length * 8, variant, pause: 0 });
+                }
+            }
+        }
+    }
+    for v6 in [0, 8] {
+        for a in &pieces {
+            for b in &pieces {
+                for c in &pieces {
+                    against_bytes(4, &[*a, *b, *c].map(|step| Step { who: v6, ..step }));
+                }
+            }
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step =
+        (0_u8..32, any::<u16>(), any::<u16>(), prop_oneof![4 => Just(0_u8), 2 => Just(1), 1 => Just(0x80)], 0_u8..14);
+    let near = (0_u8..2, 0_u16..16, any::<bool>(), 0_u16..256, prop_oneof![9 => Just(0_u8), 1 => Just(1)]);
+    let step = prop_oneof![
+        step.prop_map(|(who, field, length, variant, pause)| Step { who, field, length, variant, pause }),
+        near.prop_map(|(who, eights, more, length, variant)| Step {
+            who: who * 8,
+            field: 0x4000 | u16::from(more) << 13 | eights,
+            length,
+            variant,
+            pause: 0,
+        }),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_are_those_of_a_map_of_bytes(steps in steps()) {
+        against_bytes(128, &steps);
+    }
+
+    #[test]
+    fn beyond_its_room_it_forgets_and_never_mixes(steps in steps()) {
+        too_small(&steps);
+    }
+}
