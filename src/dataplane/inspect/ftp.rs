@@ -98,8 +98,8 @@ fn probe_server(look: &Look<'_>) -> Match {
     let mut is_greeted = false;
     for _ in 0..PROBE_LINES {
         let Some(line) = reader.line() else { break };
-        let Some((code, text)) = lines::reply(line) else {
-            if is_greeted && lines::is_text(line) {
+        let Some((code, text)) = lines::reply(line).filter(|_| line.len() < LINE_MAX) else {
+            if is_greeted && lines::is_text(line) && line.len() < LINE_MAX {
                 continue; // inside a reply of several lines
             }
             return Match::No;
@@ -119,8 +119,9 @@ fn probe_server(look: &Look<'_>) -> Match {
             return Match::Yes;
         }
     }
-    let rest = reader.rest();
-    let is_begun = b"220".iter().zip(rest).all(|(one, other)| one == other) || is_greeted;
+    let rest = lines::begun(reader.rest());
+    let may_be = |code: &[u8; 3]| code.iter().zip(rest).all(|(one, other)| one == other);
+    let is_begun = is_greeted || [b"220", b"421", b"530"].into_iter().any(may_be);
     if is_begun && rest.len() < LINE_MAX { Match::Maybe } else { Match::No }
 }
 
@@ -131,7 +132,7 @@ fn probe_client(look: &Look<'_>) -> Match {
         let (command, argument) = lines::word(line);
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         match () {
-            () if !lines::is_text(line) => return Match::No,
+            () if !lines::is_text(line) || line.len() >= LINE_MAX => return Match::No,
             () if OWN.iter().any(|own| is(own)) => return Match::Yes,
             () if is(b"AUTH")
                 && (lines::after(argument, b"TLS").is_some() || lines::after(argument, b"SSL").is_some()) =>
@@ -143,7 +144,7 @@ fn probe_client(look: &Look<'_>) -> Match {
             () => return Match::No,
         }
     }
-    let rest = reader.rest();
+    let rest = lines::begun(reader.rest());
     let (command, _) = lines::word(rest);
     let known = OWN.iter().copied().chain([&b"USER"[..], b"PASS", b"AUTH", b"QUIT", b"NOOP"]);
     let mut known = known.map(|known| lines::begins(command, known));

@@ -77,7 +77,7 @@ pub fn probe(look: &Look<'_>) -> Match {
 
 fn probe_client(bytes: &[u8]) -> Match {
     let line = Reader::new(bytes).line();
-    let shown = line.unwrap_or(bytes);
+    let shown = line.unwrap_or(lines::begun(bytes));
     let Some((tag, rest)) = lines::split(shown, b' ') else {
         return if line.is_none() && is_tag(shown) { Match::Maybe } else { Match::No };
     };

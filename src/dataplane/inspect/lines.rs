@@ -69,6 +69,11 @@ pub(super) fn begins(bytes: &[u8], prefix: &[u8]) -> Match {
     }
 }
 
+/// What is there of a line without an end; it may have been cut between the two bytes that end it.
+pub(super) fn begun(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
 /// What follows `prefix`, upper and lower case alike.
 pub(super) fn after<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = bytes.split_at_checked(prefix.len())?;

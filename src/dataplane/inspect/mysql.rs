@@ -112,7 +112,9 @@ fn probe_login(length: usize, body: &[u8]) -> Match {
     if capabilities & PROTOCOL_41 == 0 || length < 32 {
         return Match::No;
     }
-    reader.take(5);
+    if reader.take(5).is_none() {
+        return Match::Maybe;
+    }
     // Reserved; the last four are capabilities of MariaDB.
     let reserved = reader.rest().get(..19).unwrap_or(reader.rest());
     match reserved.iter().all(|byte| *byte == 0) {

@@ -55,6 +55,8 @@ pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, REPLY_INVALID, STLS_PIPELINED
 /// Bytes of a line.
 pub const LINE_MAX: usize = 2048;
 const PROBE_LINES: usize = 8;
+/// Bytes of a line by which a probe tells; its end, of one byte or two, is not among them.
+const PROBE_LINE: usize = 512;
 /// Commands that no other protocol with lines has.
 const OWN: [&[u8]; 6] = [b"STAT", b"UIDL", b"APOP", b"STLS", b"CAPA", b"TOP"];
 
@@ -81,10 +83,11 @@ pub fn probe(look: &Look<'_>) -> Match {
 fn probe_server(look: &Look<'_>) -> Match {
     let mut reader = Reader::new(look.bytes);
     let Some(line) = reader.line() else {
-        let is_short = look.bytes.len() < 512;
+        let is_short = look.bytes.len() <= PROBE_LINE;
         return if is_short && lines::begins(look.bytes, b"+OK") != Match::No { Match::Maybe } else { Match::No };
     };
     match lines::after(line, b"+OK") {
+        _ if line.len() >= PROBE_LINE => Match::No,
         Some([b' ', rest @ ..]) if !rest.is_empty() && lines::is_text(rest) => Match::Yes,
         Some([]) if look.has_port(110) => Match::Yes,
         _ => Match::No,
@@ -100,7 +103,7 @@ fn probe_client(look: &Look<'_>) -> Match {
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         let is_number = lines::decimal(argument).is_some();
         match () {
-            () if !lines::is_text(line) => return Match::No,
+            () if !lines::is_text(line) || line.len() >= PROBE_LINE => return Match::No,
             () if is(b"STAT") && is_login => return Match::Yes,
             () if OWN.iter().any(|own| is(own)) && !is(b"STAT") => return Match::Yes,
             () if is_login && is_number && (is(b"RETR") || is(b"LIST") || is(b"DELE")) => return Match::Yes,
@@ -113,10 +116,10 @@ fn probe_client(look: &Look<'_>) -> Match {
             return Match::Yes;
         }
     }
-    let rest = reader.rest();
+    let rest = lines::begun(reader.rest());
     let known = OWN.into_iter().chain([&b"USER"[..], b"PASS", b"AUTH", b"RETR", b"LIST", b"DELE"]);
     let mut known = known.map(|known| lines::begins(rest, known));
-    if rest.len() < 512 && lines::is_text(rest) && known.any(|known| known != Match::No) {
+    if rest.len() < PROBE_LINE && lines::is_text(rest) && known.any(|known| known != Match::No) {
         Match::Maybe
     } else {
         Match::No

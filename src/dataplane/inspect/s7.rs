@@ -81,9 +81,9 @@ fn one(cotp: &[u8], is_cut: bool) -> Match {
     match cotp {
         [] => Match::Maybe,
         [17..=64, CONNECT | CONFIRM, ..] | [17..=64] => connection(cotp, is_cut),
-        [2, DATA] | [2] => may,
         // Nothing inside: an acknowledgement.
         [2, DATA, 0x00 | 0x80] => Match::Maybe,
+        [2, DATA, _] | [2, DATA] | [2] => may,
         [2, DATA, _, 0x32, 1..=3 | 7, 0, 0, ..] => Match::Yes,
         [2, DATA, _, 0x32, 1..=3 | 7] | [2, DATA, _, 0x32, 1..=3 | 7, 0] => may,
         [2, DATA, _, 0x32] | [2, DATA, _, 0x72] => may,

@@ -199,7 +199,10 @@ pub(super) fn segment<S: Sink>(
         ends[1] = Some(peer.acknowledged(number, depth, buffers, &mut session));
         session.side = side;
     }
-    ends[0] = Some(own.segment(sequence, payload.bytes, depth, buffers, &mut session));
+    // Where what waited of the other side turned out broken, the flow is over however its bytes were cut.
+    if !matches!(ends[1], Some(Outcome::Broken(_))) {
+        ends[0] = Some(own.segment(sequence, payload.bytes, depth, buffers, &mut session));
+    }
     if session.other_waits && session.parser.protocol() != Protocol::Unknown {
         session.other_waits = false;
         session.side = side.other();

@@ -54,6 +54,7 @@ pub fn probe(look: &Look<'_>) -> Match {
         match rest {
             [] if found == 1 && look.has_port(23) => return Match::Yes,
             [] | [IAC] | [IAC, 251..=254] => return Match::Maybe,
+            [IAC, SB] if found == 1 => return Match::Maybe,
             [IAC, 251..=254, 0..=49 | 255, behind @ ..] => rest = behind,
             [IAC, SB, 0..=49, ..] if found == 1 => return Match::Yes,
             _ if found == 1 && look.has_port(23) => return Match::Yes,

@@ -274,15 +274,12 @@ fn request_line(bytes: &[u8]) -> Match {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let (line, is_whole) = match lines::split(bytes, b'\n') {
         Some((line, _)) => (line.strip_suffix(b"\r").unwrap_or(line), true),
-        // Cut between the two bytes that end it.
-        None => (bytes.strip_suffix(b"\r").unwrap_or(bytes), false),
+        None => (lines::begun(bytes), false),
     };
     let Some((method, target)) = lines::split(line, b' ') else {
-        let known = METHODS.iter().any(|known| known.starts_with(line));
-        return if known && !is_whole { Match::Maybe } else { Match::No };
+        return if !is_whole && may_be_method(line) { Match::Maybe } else { Match::No };
     };
-    let known = METHODS.contains(&method);
-    if !known && (!is_whole || !is_method(method)) {
+    if method.len() < 3 || !may_be_method(method) {
         return Match::No;
     }
     if is_whole {
@@ -290,8 +287,9 @@ fn request_line(bytes: &[u8]) -> Match {
     }
     match (is_target(target), line.len() >= PROBE_ENOUGH) {
         (false, _) => Match::No,
-        (true, false) => Match::Maybe,
-        (true, true) => Match::Yes,
+        // A method that nobody knows is believed once its line is whole.
+        (true, true) if METHODS.contains(&method) => Match::Yes,
+        (true, _) => Match::Maybe,
     }
 }
 
@@ -301,9 +299,8 @@ fn version_of(line: &[u8]) -> Option<&[u8]> {
     (version.starts_with(b"HTTP/1.") && version.last().is_some_and(u8::is_ascii_digit)).then_some(version)
 }
 
-fn is_method(method: &[u8]) -> bool {
-    (3..=32).contains(&method.len())
-        && method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
+fn may_be_method(method: &[u8]) -> bool {
+    method.len() <= 32 && method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
 }
 
 /// May a target begin so? Other protocols with lines of this kind (RTSP, SIP) name their own schemes.

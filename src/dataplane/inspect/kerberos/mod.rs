@@ -154,6 +154,10 @@ pub struct State {
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
+    fn begin(&mut self, look: &Look<'_>) {
+        (self.begun, self.is_stream) = (true, !look.is_datagram);
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if !self.begun {
             self.begun = true;

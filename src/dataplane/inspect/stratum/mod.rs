@@ -143,11 +143,13 @@ pub struct State {
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl State {
-    fn begin(&mut self, bytes: &[u8], out: &mut dyn Output) {
-        let (kind, name): (_, &[u8]) = match bytes.first() {
-            Some(b'{') => (Kind::Stratum, b"stratum"),
-            _ if peers::bitcoin(bytes) != Match::No => (Kind::Bitcoin, b"bitcoin"),
-            _ => (Kind::Over, b"ethereum"),
+    /// Tells what is spoken; not before the name of Bitcoin's first message is there, if it is one.
+    fn tell(&mut self, bytes: &[u8], out: &mut dyn Output) {
+        let (kind, name): (_, &[u8]) = match (bytes.first(), peers::bitcoin(bytes)) {
+            (Some(b'{'), _) => (Kind::Stratum, b"stratum"),
+            (_, Match::Maybe) => return,
+            (_, Match::Yes) => (Kind::Bitcoin, b"bitcoin"),
+            (_, Match::No) => (Kind::Over, b"ethereum"),
         };
         self.kind = kind;
         out.facts().put(KIND, name);
@@ -219,7 +221,7 @@ fn put_algorithms(line: &[u8], out: &mut dyn Output) {
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.kind == Kind::Unknown {
-            self.begin(bytes, out);
+            self.tell(bytes, out);
         }
         match self.kind {
             Kind::Stratum => self.stratum(side, bytes, out),
@@ -230,7 +232,8 @@ impl Parse for State {
                 }
                 Err(step) => step,
             },
-            Kind::Unknown | Kind::Over => Step::Done,
+            Kind::Unknown => Step::Need(bytes.len() + 1),
+            Kind::Over => Step::Done,
         }
     }
 }
