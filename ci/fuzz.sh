@@ -23,7 +23,14 @@ build() {
 }
 
 # Inputs are short: what a length field can promise is reached by few bytes, and short inputs are run faster.
-longest() { case $1 in pcap | inspect) echo 4096 ;; manifest | config) echo 8192 ;; cursor) echo 128 ;; *) echo 1024 ;; esac; }
+longest() {
+  case $1 in
+    manifest | config) echo 8192 ;;
+    pcap | inspect | names | tls | quic | http | windows | mail | industry | stores | peers) echo 4096 ;;
+    cursor) echo 128 ;;
+    *) echo 1024 ;;
+  esac
+}
 
 run() { # target, seconds
   local corpus=$CARGO_TARGET_DIR/corpus/$1 log=$CARGO_TARGET_DIR/$1.log findings stopped=

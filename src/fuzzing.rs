@@ -5,15 +5,17 @@
 //! broken and returns otherwise; it must be fast, deterministic and bounded.
 
 pub(crate) mod defrag;
+mod parsers;
 
 use self::defrag::datagrams;
+use self::parsers::{http, industry, mail, names, peers, quic, stores, tls, windows};
 use crate::config;
 use crate::control::store::Cursor;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Source};
 use crate::dataplane::decode::{Decoded, FlowKey, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
 use crate::dataplane::flow::{FlowTable, Settings, Side};
-use crate::dataplane::inspect::{self, FACTS_BYTES, Facts, Inspector, Payload, Protocol, Sink, TABLE, Wants};
+use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Sink, Wants};
 use crate::dataplane::score::Manifest;
 use crate::metrics::Role;
 use crate::units::{MILLISECOND, Timestamp};
@@ -31,6 +33,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", configuration),
     ("inspect", inspection),
     ("defrag", datagrams),
+    ("names", names),
+    ("tls", tls),
+    ("quic", quic),
+    ("http", http),
+    ("windows", windows),
+    ("mail", mail),
+    ("industry", industry),
+    ("stores", stores),
+    ("peers", peers),
 ];
 
 /// Link types in the order of the selecting byte.
@@ -88,26 +99,7 @@ struct Events;
 
 impl Sink for Events {
     fn event(&mut self, event: &inspect::Event<'_>) {
-        assert!(event.facts.len() <= FACTS_BYTES);
-        assert!(event.anomaly.is_some() || event.protocol != Protocol::Unknown, "an event is of a known protocol");
-        let mut bytes = 0;
-        for value in Facts::read(event.facts) {
-            bytes += 4 + value.value.len();
-            let known = TABLE.iter().find(|(one, ..)| *one as u8 == value.protocol);
-            let fact = known.and_then(|(_, facts, _)| facts.iter().find(|fact| fact.index == value.index));
-            assert!(
-                fact.is_some_and(|fact| value.value.len() <= usize::from(fact.limit)),
-                "{value:?} stands in no table"
-            );
-        }
-        assert_eq!(bytes, event.facts.len(), "the list is whole");
-        if let Some((protocol, index)) = event.anomaly {
-            let known = TABLE.iter().find(|(one, ..)| *one == protocol);
-            assert!(
-                known.is_some_and(|(.., anomalies)| anomalies.iter().any(|one| one.index == index)),
-                "{protocol:?} {index}"
-            );
-        }
+        parsers::check(event);
     }
 }
 

@@ -245,6 +245,13 @@ impl Inspector {
         }
     }
 
+    /// A flow that begins in this slot is of `protocol`, whatever its bytes look like: for those who know it already.
+    pub fn assume(&mut self, slot: u32, protocol: Protocol) {
+        if let Some(place @ &mut NONE) = self.places.get_mut(slot as usize) {
+            *place = BETWEEN + protocol as u32;
+        }
+    }
+
     /// Payload of a flow that is inspected, or that might be. Is more wanted?
     pub fn payload(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
         self.has_counted = true;

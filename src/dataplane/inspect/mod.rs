@@ -137,6 +137,6 @@ pub use inspector::{Counts, Event, Inspector, Payload, Settings, Sink, Wants};
 pub use parse::{Anomaly, Look, Match, Output, Parse, Step, UNIT_MAX};
 #[cfg(test)]
 pub use parse::{Record, feed};
-pub use parsers::TABLE;
+pub use parsers::{PROBES, Probe, TABLE};
 pub use protocol::Protocol;
 pub use scratch::{SCRATCH_BYTES, Scratch};

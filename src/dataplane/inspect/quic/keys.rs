@@ -134,22 +134,30 @@ pub fn open<'a>(packet: &'a mut [u8], number_at: usize, version: u32, dcid: &[u8
     key.open_in_place(nonce, Aad::from(&*head), body).ok().map(|plain| &*plain)
 }
 
-/// The way there, for tests: puts the protection on. `header` ends with the packet number, of `number_length` bytes.
-#[cfg(test)]
-pub fn seal(header: &[u8], number_length: usize, plain: &[u8], version: u32, dcid: &[u8], from: Side) -> Vec<u8> {
-    let Keys { key, iv, header: protection } = keys(version, dcid, from).unwrap();
-    let number_at = header.len() - number_length;
+/// The way there, for those who make packets to be inspected (tests, benches, fuzzing): puts the protection on. `header` ends
+/// with the packet number, of `number_length` bytes; `None` where the packet is too short to be protected.
+pub fn seal(
+    header: &[u8],
+    number_length: usize,
+    plain: &[u8],
+    version: u32,
+    dcid: &[u8],
+    from: Side,
+) -> Option<Vec<u8>> {
+    let Keys { key, iv, header: protection } = keys(version, dcid, from)?;
+    let number_at = header.len().checked_sub(number_length)?;
     let mut nonce = iv;
-    for (byte, part) in nonce.iter_mut().rev().zip(header[number_at..].iter().rev()) {
+    for (byte, part) in nonce.iter_mut().rev().zip(header.get(number_at..)?.iter().rev()) {
         *byte ^= part;
     }
     let mut body = plain.to_vec();
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(header), &mut body).unwrap();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(header), &mut body).ok()?;
     let mut packet = [header, &body].concat();
-    let mask = protection.new_mask(&packet[number_at + 4..number_at + 20]).unwrap();
-    packet[0] ^= mask[0] & 0x0f;
-    packet[number_at..].iter_mut().zip(&mask[1..=number_length]).for_each(|(byte, mask)| *byte ^= mask);
-    packet
+    let [first, number @ ..] = protection.new_mask(packet.get(number_at + 4..number_at + 20)?).ok()?;
+    *packet.first_mut()? ^= first & 0x0f;
+    let numbers = packet.get_mut(number_at..number_at + number_length)?;
+    numbers.iter_mut().zip(number).for_each(|(byte, mask)| *byte ^= mask);
+    Some(packet)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
+pub use keys::seal;
 pub use probe::probe;
 
 use super::facts::Fact;

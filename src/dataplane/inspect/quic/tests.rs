@@ -24,7 +24,7 @@ fn initial(version: u32, dcid: &[u8], token: &[u8], from: Side, frames: &[u8], i
     }
     let length = 0x4000 | (plain.len() + 2 + 16) as u16;
     let head = [&head[..], &length.to_be_bytes(), &[0, 1]].concat();
-    keys::seal(&head, 2, &plain, version, dcid, from)
+    keys::seal(&head, 2, &plain, version, dcid, from).unwrap()
 }
 
 fn hello() -> Vec<u8> {
@@ -46,7 +46,7 @@ fn first(frames: &[u8]) -> Vec<u8> {
 fn answer() -> Vec<u8> {
     let frames = [&[2, 0, 0, 0, 0][..], &crypto(0, &server_hello())].concat();
     let head = [&[0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40][..], &[(frames.len() + 18) as u8], &[0, 0]].concat();
-    keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder)
+    keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder).unwrap()
 }
 
 fn show(datagrams: &[(Side, Vec<u8>)], scratch: Option<&mut Scratch>) -> (Record, Vec<Step>) {
@@ -115,7 +115,7 @@ fn versions_are_negotiated_and_hellos_asked_for_again() {
     let split = server_hello();
     let pieces = [crypto(30, &split[30..]), crypto(0, &split[..30])].map(|frames| {
         let head = [&[0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40][..], &[(frames.len() + 18) as u8], &[0, 0]].concat();
-        (Side::Responder, keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder))
+        (Side::Responder, keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder).unwrap())
     });
     let datagrams = [vec![(Side::Originator, first(&crypto(0, &hello())))], pieces.to_vec()].concat();
     let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
@@ -156,7 +156,7 @@ fn version_2_and_refusals() {
     assert_eq!(out.events[0].number(QUIC_VERSION), Some(0x6b33_43cf));
     let close = [0x1c, 0x41, 0x28, 0, 0];
     let head = [&[0xc1, 0, 0, 0, 1, 0, 0, 0, 0x40, 5 + 18, 0, 0][..]].concat();
-    let refusal = keys::seal(&head, 2, &close, V1, &DCID, Side::Responder);
+    let refusal = keys::seal(&head, 2, &close, V1, &DCID, Side::Responder).unwrap();
     let (out, steps) = show(&[(Side::Originator, first(&hello)), (Side::Responder, refusal)], None);
     assert_eq!((out.events[0].number(CLOSE), steps[1]), (Some(0x128), Step::Done));
     let mut forged = first(&hello);
