@@ -42,6 +42,8 @@ pub(super) struct Rendered {
     pub objects: Map<String, Value>,
     /// Facts that it has no place for, by name.
     pub extra: Map<String, Value>,
+    /// Told from the side that answers: its source is the responder.
+    pub is_answer: bool,
 }
 
 /// The wording of one event.
@@ -50,10 +52,11 @@ pub(super) fn render(event: &AppEvent) -> Rendered {
         return anomaly(event, protocol, index);
     }
     let mut facts = Found::new(&event.facts);
+    let is_answer = dns::is_answer(&event.head, &facts);
     let mut objects = Map::new();
     let event_type = objects_of(event, &mut facts, &mut objects);
     objects.retain(|_, object| object.as_object().is_none_or(|object| !object.is_empty()));
-    Rendered { event_type, objects, extra: facts.rest(event.head.protocol) }
+    Rendered { event_type, objects, extra: facts.rest(event.head.protocol), is_answer }
 }
 
 /// Moves facts into the objects that the schema has for their protocol; gives the type of the event.
@@ -106,6 +109,7 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
         event_type: "anomaly",
         objects: Map::from_iter([("anomaly".to_owned(), object)]),
         extra: Found::new(&event.facts).rest(event.head.protocol),
+        is_answer: false,
     }
 }
 

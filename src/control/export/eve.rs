@@ -165,12 +165,13 @@ impl<W: Write> EveWriter<W> {
             truncated,
             ..Ml::default()
         });
+        let sender = if rendered.is_answer { head.originator.flip() } else { head.originator };
         let line = Event {
             event_type: rendered.event_type,
             app_proto: Some(head.protocol.name()).filter(|_| head.protocol != Protocol::Unknown),
             objects: rendered.objects,
             ml,
-            ..Event::of_flow(head.time, &head.key, head.originator, &community)
+            ..Event::of_flow(head.time, &head.key, sender, &community)
         };
         self.out.write(&line)
     }
@@ -373,7 +374,8 @@ impl FlowPart {
             bytes_toclient,
             start: summary.first_seen.to_eve(),
             end: summary.last_seen.to_eve(),
-            age: summary.last_seen.since(summary.first_seen) / SECOND,
+            // As Suricata counts it: between the two seconds, not of the whole span.
+            age: (summary.last_seen.0 / SECOND).saturating_sub(summary.first_seen.0 / SECOND),
             state: match summary.state {
                 TcpState::New => "new",
                 TcpState::Answered | TcpState::Established | TcpState::Closing => "established",
@@ -391,6 +393,8 @@ impl FlowPart {
 
 #[derive(Serialize)]
 struct TcpPart {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     tcp_flags: String,
     tcp_flags_ts: String,
     tcp_flags_tc: String,
@@ -421,7 +425,16 @@ impl TcpPart {
         let [to_server, to_client] = summary.tcp_flags;
         let all = to_server | to_client;
         let has = |flag: u8| all & flag != 0;
+        let fin_by_originator = to_server & tcp_flags::FIN != 0;
         TcpPart {
+            state: match summary.state {
+                TcpState::New if to_server & tcp_flags::SYN == 0 => None,
+                TcpState::New => Some("syn_sent"),
+                TcpState::Answered => Some("syn_recv"),
+                TcpState::Established => Some("established"),
+                TcpState::Closing => Some(if fin_by_originator { "close_wait" } else { "fin_wait1" }),
+                TcpState::Closed => Some("closed"),
+            },
             tcp_flags: format!("{all:02x}"),
             tcp_flags_ts: format!("{to_server:02x}"),
             tcp_flags_tc: format!("{to_client:02x}"),

@@ -51,6 +51,8 @@ pub const RETAIN: Fact = Fact::number(P, 12, "retain");
 pub const KEEP_ALIVE: Fact = Fact::number(P, 13, "keep_alive");
 /// Bytes of a message, its topic included.
 pub const SIZE: Fact = Fact::number(P, 14, "size");
+/// Is a published message sent again?
+pub const DUPLICATE: Fact = Fact::number(P, 15, "duplicate");
 
 /// All facts.
 pub const FACTS: &[Fact] = &[
@@ -66,6 +68,7 @@ pub const FACTS: &[Fact] = &[
     TOPIC,
     QOS,
     RETAIN,
+    DUPLICATE,
     KEEP_ALIVE,
     SIZE,
 ];
@@ -312,6 +315,7 @@ impl State {
         out.facts().put(TOPIC, topic);
         out.facts().put_number(QOS, u64::from(header.flags >> 1 & 3));
         out.facts().put_number(RETAIN, u64::from(header.flags & 1));
+        out.facts().put_number(DUPLICATE, u64::from(header.flags >> 3 & 1));
         out.facts().put_number(SIZE, header.length as u64);
         out.event();
         Some(())
@@ -427,7 +431,7 @@ mod tests {
              will_topic=will/t username=bob session_present=1 return_code=0"
                 .to_owned(),
             "type=subscribe topic=a/# topic=b".to_owned(),
-            format!("type=publish topic=a/t qos=1 retain=1 size={large}"),
+            format!("type=publish topic=a/t qos=1 retain=1 duplicate=0 size={large}"),
             "type=disconnect".to_owned(),
         ];
         assert_eq!((events, anomalies), (wanted.to_vec(), vec![]));

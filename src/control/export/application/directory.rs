@@ -15,6 +15,11 @@ pub fn kerberos(facts: &mut Found<'_>) -> Map<String, Value> {
         let request = facts.peek(kerberos::REQUEST_TYPE).and_then(|kind| u8::try_from(kind).ok());
         object.insert("failed_request".to_owned(), request.map_or("UNKNOWN", kerberos::message_name).into());
     }
+    if facts.peek(kerberos::ENCRYPTION).is_none() {
+        // Suricata's words for a message with nothing encrypted in it: a request, an error.
+        object.insert("encryption".to_owned(), "<none>".into());
+        object.insert("weak_encryption".to_owned(), false.into());
+    }
     for (fact, name, weak) in [
         (kerberos::ENCRYPTION, "encryption", "weak_encryption"),
         (kerberos::TICKET_ENCRYPTION, "ticket_encryption", "ticket_weak_encryption"),

@@ -1,7 +1,8 @@
 //! `dns`, and the objects of its relatives `mdns` and `llmnr`, which the schema gives other shapes.
 
-use super::Found;
+use super::{Found, put_object};
 use crate::dataplane::inspect::{Fact, Protocol, dns, llmnr, mdns, number};
+use crate::exchange::EventHead;
 use serde_json::{Map, Value, json};
 
 /// One record as it stands in the facts.
@@ -10,6 +11,14 @@ struct Record {
     kind: u16,
     ttl: u64,
     data: String,
+}
+
+/// Is it an answer, sent by the flow's responder? Suricata names the sender of each message as the source. A flow whose first
+/// packet was an answer has the server as originator.
+pub fn is_answer(head: &EventHead, facts: &Found<'_>) -> bool {
+    let (originator, responder) = head.key.endpoints(head.originator);
+    let begun_by_server = originator.port == dns::PORT && responder.port != dns::PORT;
+    head.protocol == Protocol::Dns && !begun_by_server && facts.peek(dns::SET.qr).is_some_and(|value| value != 0)
 }
 
 /// Adds the object; gives the type of the event.
@@ -78,12 +87,31 @@ pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<Strin
                 _ => dns_record(record, index == 2),
             })
             .collect();
+        if protocol == Protocol::Dns && section == "answers" {
+            put_object(&mut object, "grouped", grouped(&records));
+        }
         if !records.is_empty() {
             object.insert(section.to_owned(), records.into());
         }
     }
     objects.insert(name.to_owned(), object.into());
     name
+}
+
+/// The data of the answers by type, where the schema has a list for it.
+fn grouped(answers: &[Value]) -> Map<String, Value> {
+    const TYPES: [&str; 11] = ["A", "AAAA", "CNAME", "MX", "NS", "NULL", "PTR", "SOA", "SRV", "SSHFP", "TXT"];
+    let mut groups = Map::new();
+    for answer in answers {
+        let Some(kind) = answer["rrtype"].as_str().filter(|kind| TYPES.contains(kind)) else { continue };
+        let data = ["rdata", "soa", "srv", "sshfp"].iter().find_map(|name| answer.get(*name));
+        // One of a type that has an object, and could not be split into it, is no member of the list.
+        let is_object = matches!(kind, "SOA" | "SRV" | "SSHFP");
+        let Some(data) = data.filter(|data| data.is_object() == is_object) else { continue };
+        let list = groups.entry(kind).or_insert_with(|| Value::Array(Vec::new()));
+        list.as_array_mut().into_iter().for_each(|list| list.push(data.clone()));
+    }
+    groups
 }
 
 /// A type by its name, or as RFC 3597 writes unknown ones.

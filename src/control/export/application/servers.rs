@@ -12,25 +12,31 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
     let name = match kind {
         b"connect" => {
             connect(facts, &mut inner);
+            fixed_header(&mut inner, 0);
             "connect"
         }
         b"publish" => {
             put(&mut inner, "topic", facts.text(mqtt::TOPIC));
             facts.place(&mut inner, &[("qos", mqtt::QOS)]);
-            put(&mut inner, "retain", facts.number(mqtt::RETAIN).map(|retain| retain != 0));
+            for (name, fact) in [("retain", mqtt::RETAIN), ("dup", mqtt::DUPLICATE)] {
+                put(&mut inner, name, facts.number(fact).map(|value| value != 0));
+            }
             "publish"
         }
         b"subscribe" => {
             let topics = facts.texts(mqtt::TOPIC).into_iter().map(|topic| json!({"topic": topic})).collect::<Vec<_>>();
             put(&mut inner, "topics", list(topics));
+            fixed_header(&mut inner, 1);
             "subscribe"
         }
         b"unsubscribe" => {
             facts.place(&mut inner, &[("topics", mqtt::TOPIC)]);
+            fixed_header(&mut inner, 1);
             "unsubscribe"
         }
         b"disconnect" => {
             facts.place(&mut inner, &[("reason_code", mqtt::RETURN_CODE)]);
+            fixed_header(&mut inner, 0);
             "disconnect"
         }
         _ => "",
@@ -42,8 +48,18 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut answer = Map::new();
     facts.place(&mut answer, &[("return_code", mqtt::RETURN_CODE)]);
     put(&mut answer, "session_present", facts.number(mqtt::SESSION_PRESENT).map(|present| present != 0));
-    put_object(&mut object, "connack", answer);
+    if !answer.is_empty() {
+        fixed_header(&mut answer, 0);
+        object.insert("connack".to_owned(), answer.into());
+    }
     object
+}
+
+/// What the first byte of every packet but PUBLISH says: the standard leaves one value to each type.
+fn fixed_header(object: &mut Map<String, Value>, qos: u8) {
+    object.insert("qos".to_owned(), qos.into());
+    object.insert("retain".to_owned(), false.into());
+    object.insert("dup".to_owned(), false.into());
 }
 
 fn connect(facts: &mut Found<'_>, object: &mut Map<String, Value>) {

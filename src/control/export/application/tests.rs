@@ -170,6 +170,9 @@ fn directory() {
         "ticket_weak_encryption": false,
     });
     is(Protocol::Kerberos, &values, "krb5", json!({"krb5": object}), json!({"request_type": 10}));
+    let request = json!({"msg_type": "KRB_AS_REQ", "encryption": "<none>", "weak_encryption": false});
+    let values = [(i::kerberos::MESSAGE_TYPE, text("KRB_AS_REQ"))];
+    is(Protocol::Kerberos, &values, "krb5", json!({"krb5": request}), json!({}));
 
     let values = [
         (i::ldap::ID, Number(7)),
@@ -266,10 +269,23 @@ fn servers() {
         (i::mqtt::KEEP_ALIVE, Number(60)),
     ];
     let flags = json!({"username": true, "password": true, "will_retain": false, "will": false, "clean_session": true});
-    let object = json!({"connect": {"flags": flags}, "connack": {"return_code": 5}});
+    let object = json!({
+        "connect": {"flags": flags, "qos": 0, "retain": false, "dup": false},
+        "connack": {"return_code": 5, "qos": 0, "retain": false, "dup": false},
+    });
     is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({"keep_alive": 60}));
     let values = [(i::mqtt::TYPE, text("subscribe")), (i::mqtt::TOPIC, text("a")), (i::mqtt::TOPIC, text("b"))];
-    let object = json!({"subscribe": {"topics": [{"topic": "a"}, {"topic": "b"}]}});
+    let topics = json!([{"topic": "a"}, {"topic": "b"}]);
+    let object = json!({"subscribe": {"topics": topics, "qos": 1, "retain": false, "dup": false}});
+    is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({}));
+    let values = [
+        (i::mqtt::TYPE, text("publish")),
+        (i::mqtt::TOPIC, text("a")),
+        (i::mqtt::QOS, Number(2)),
+        (i::mqtt::RETAIN, Number(0)),
+        (i::mqtt::DUPLICATE, Number(1)),
+    ];
+    let object = json!({"publish": {"topic": "a", "qos": 2, "retain": false, "dup": true}});
     is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({}));
 
     let values = [
@@ -367,4 +383,38 @@ fn industry() {
     let response = json!({"application": {"function_code": 129},
         "iin": {"indicators": ["device_restart", "need_time", "no_func_code_support"]}});
     assert_eq!(rendered(Protocol::Dnp3, &values).1, json!({"dnp3": {"request": request, "response": response}}));
+}
+
+/// Records of the answer section: name, type, seconds, data.
+fn answers<'a>(records: &[(u64, &'a str)]) -> Vec<(Fact, Is<'a>)> {
+    let [name, kind, ttl, data] = i::dns::SET.sections[0];
+    let one = |(number, value): &(u64, &'a str)| {
+        [(name, text("a.example")), (kind, Number(*number)), (ttl, Number(60)), (data, text(value))]
+    };
+    records.iter().flat_map(one).collect()
+}
+
+#[test]
+fn answers_stand_by_type_too_and_come_from_the_server() {
+    let records =
+        [(1, "192.0.2.1"), (5, "b.example"), (1, "192.0.2.2"), (6, "m. r. 1 2 3 4 5"), (6, "odd"), (65, "1 .")];
+    let mut values = answers(&records);
+    values.push((i::dns::SET.qr, Number(1)));
+    let (_, objects, _) = rendered(Protocol::Dns, &values);
+    let soa = json!({"mname": "m.", "rname": "r.", "serial": 1, "refresh": 2, "retry": 3, "expire": 4, "minimum": 5});
+    let grouped = json!({"A": ["192.0.2.1", "192.0.2.2"], "CNAME": ["b.example"], "SOA": [soa]});
+    assert_eq!(objects["dns"]["grouped"], grouped);
+
+    for (ports, qr, wanted) in
+        [((4000, 53), 0, false), ((4000, 53), 1, true), ((53, 4000), 1, false), ((53, 53), 1, true)]
+    {
+        let mut facts = Facts::default();
+        facts.put_number(i::dns::SET.qr, qr);
+        let (key, originator) = FlowKey::v4(1, ports.0, 3, ports.1, 17, 0);
+        let protocol = Protocol::Dns;
+        let head =
+            EventHead { time: Timestamp(0), key, originator, protocol, anomaly: None, truncated: false, bytes: 0 };
+        let rendered = render(&AppEvent { head, facts: facts.as_bytes().into() });
+        assert_eq!(rendered.is_answer, wanted, "{ports:?} {qr}");
+    }
 }

@@ -99,7 +99,7 @@ fn a_flow_reads_like_this() {
             r#""flow":{"pkts_toserver":3,"pkts_toclient":2,"bytes_toserver":300,"bytes_toclient":200,"#,
             r#""start":"1970-01-01T00:00:01.000000+0000","end":"1970-01-01T00:00:04.000000+0000","age":3,"#,
             r#""state":"established","reason":"timeout"},"#,
-            r#""tcp":{"tcp_flags":"12","tcp_flags_ts":"02","tcp_flags_tc":"12","syn":true,"ack":true},"#,
+            r#""tcp":{"state":"established","tcp_flags":"12","tcp_flags_ts":"02","tcp_flags_tc":"12","syn":true,"ack":true},"#,
             r#""ml":{"model":"mlp","version":"1.0","score":0.25}}"#,
             "\n"
         )

@@ -43,8 +43,8 @@ pub const FACTS: &[Fact] = &SET.facts();
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &SET.anomalies();
 
-/// Ports at which oddness is forgiven.
-const PORT: u16 = 53;
+/// Port at which oddness is forgiven.
+pub const PORT: u16 = 53;
 
 /// DNS? A header, a question of a known class and records that end where the message ends; at port 53 a readable header and
 /// question are enough. mDNS and LLMNR have ports of their own, NetBIOS names an encoding of their own: those are not DNS.

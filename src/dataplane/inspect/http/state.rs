@@ -211,6 +211,7 @@ impl State {
 
     fn response_body(&mut self, length: usize, kind: Kind, response: Response, out: &mut dyn Output) -> Step {
         if kind == Kind::Head || matches!(response.status, 204 | 304) {
+            out.facts().put_number(LENGTH, 0);
             out.event();
             return Step::Took(length);
         }

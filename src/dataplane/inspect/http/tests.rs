@@ -64,7 +64,7 @@ fn requests_and_responses_are_paired() {
     let wanted = [
         "transaction=0 method=GET protocol=HTTP/1.1 url=/a?b=c hostname=www.example.org port=8080 user_agent=curl/8 \
          referer=http://x/ status=200 server=nginx/1.2 content_type=text/html length=5",
-        "transaction=1 method=HEAD protocol=HTTP/1.1 url=/ hostname=h status=200",
+        "transaction=1 method=HEAD protocol=HTTP/1.1 url=/ hostname=h status=200 length=0",
         "transaction=2 method=POST protocol=HTTP/1.1 url=/p?user=u&password=*&x=1 hostname=h \
          request_content_type=text/xml request_length=4 status=200 length=13",
         "transaction=3 method=GET protocol=HTTP/1.0 hostname=[::1] port=81 username=bob url=[::1]:81/z status=302 \
