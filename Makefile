@@ -1,6 +1,6 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench agreement zero-copy lint fuzz
+.PHONY: help demo test bench agreement conformance zero-copy lint fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ bench: ## the engine's table: time, instructions and allocations a packet; write
 
 agreement: ## compare every flow's protocol with nDPI's results beside ../shared/data; writes target/agreement/ndpi.json
 	@cargo test --locked --quiet --test agreement -- --nocapture
+
+conformance: ## compare with what the tests of tcpdump and Suricata expect of their captures; writes target/conformance/*.json
+	@cargo test --locked --quiet --test conformance -- --nocapture
 
 zero-copy: ## boot an emulated NIC and prove true zero-copy on it; writes target/zero-copy/summary.json
 	@ci/zero-copy.sh
