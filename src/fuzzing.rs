@@ -45,13 +45,14 @@ pub const TARGETS: &[(&str, Target)] = &[
 ];
 
 /// Link types in the order of the selecting byte.
-const LINKS: [LinkType; 6] = [
+const LINKS: [LinkType; 7] = [
     LinkType::Ethernet,
     LinkType::RawIp,
     LinkType::Null,
     LinkType::LinuxSll,
     LinkType::LinuxSll2,
     LinkType::Other(105),
+    LinkType::Ppp,
 ];
 
 /// Frames one after the other: a byte for link type and how much longer the frame was on the wire, a byte of length, then

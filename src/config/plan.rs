@@ -190,6 +190,7 @@ impl RawConfig {
         engine.flow.closed_ns = seconds("closed_seconds", flow.closed_seconds, engine.flow.closed_ns)?;
         engine.flow.datagram_ns = seconds("datagram_seconds", flow.datagram_seconds, engine.flow.datagram_ns)?;
         engine.windows = power("flow.windows", flow.windows, engine.windows as u64, 1024, 1 << 22)? as usize;
+        engine.decode.tunnels = self.decode.tunnels.unwrap_or(engine.decode.tunnels);
         let (inspect, default) = (&self.inspect, engine.inspect);
         engine.inspect = inspect::Settings {
             flows: number("inspect.flows", inspect.flows, default.flows.into(), 0, 1 << 22)? as u32,

@@ -12,6 +12,8 @@ pub struct RawConfig {
     pub workers: RawWorkers,
     /// `[flow]`
     pub flow: RawFlow,
+    /// `[decode]`
+    pub decode: RawDecode,
     /// `[inspect]`
     pub inspect: RawInspect,
     /// `[eve]`
@@ -112,6 +114,14 @@ pub struct RawBatch {
     pub score_fixed: Option<i64>,
     /// Longest time a row may wait for its microbatch, microseconds.
     pub score_wait_us: Option<i64>,
+}
+
+/// Decoder.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDecode {
+    /// Enter tunnels.
+    pub tunnels: Option<bool>,
 }
 
 /// Inspection of application protocols.

@@ -46,7 +46,7 @@ counters! {
     ProcessedFlow = "processed_flow", Processed;
     /// ARP frames, looked at and counted.
     ProcessedArp = "processed_arp", Processed;
-    /// Frames of an EtherType that is not decoded, whether it can carry IP (PPPoE session, MPLS) or not (LLDP, STP), counted.
+    /// Frames without an IP packet that is decoded (LLDP, STP, what PPPoE and MPLS carry besides IP), counted.
     ProcessedOther = "processed_other", Processed;
     /// Frames handed to the queue that owns their flow.
     HandedOver = "handed_over", Processed;
@@ -56,6 +56,8 @@ counters! {
     DropTruncatedLink = "truncated_link", Drop;
     /// More VLAN tags than the decoder follows.
     DropVlanDepth = "vlan_depth", Drop;
+    /// More MPLS labels than the decoder follows.
+    DropLabelDepth = "label_depth", Drop;
     /// Capture too short for the IP header it announces.
     DropTruncatedIp = "truncated_ip", Drop;
     /// IP version other than 4 or 6, or not the one the EtherType announces.
@@ -120,8 +122,17 @@ counters! {
     FragmentInvalidLength = "fragment_invalid_length", Detail;
     /// Whole IPv6 packets with a fragment header (RFC 6946).
     FragmentsAtomic = "fragments_atomic", Detail;
-    /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...) and counted by their outer flow.
+    /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...): counted by the flow in the tunnel, or by the outer one
+    /// where no packet was found in it.
     Tunnelled = "tunnelled", Detail;
+    /// Frames with more tunnels within one another than the decoder enters, counted by the innermost flow reached.
+    TunnelDepth = "tunnel_depth", Detail;
+    /// Tunnel headers that are cut short, of another version, or longer than their packet; counted by the outer flow.
+    TunnelHeader = "tunnel_header", Detail;
+    /// Packets in tunnels that would have been refused as frames (truncated, wrong lengths); counted by the outer flow.
+    TunnelBroken = "tunnel_broken", Detail;
+    /// Tunnelled flows whose outer addresses were given up for those of newer ones.
+    TunnelOutersEvicted = "tunnel_outers_evicted", Detail;
     /// Feature rows handed to the model.
     RowsScored = "rows_scored", Detail;
     /// Feature rows given up because the scoring queue was full or the model absent.

@@ -1,4 +1,4 @@
-//! An independent count of conversations: the 5-tuples that tshark finds in every packet.
+//! An independent count of conversations: the innermost 5-tuples that tshark finds in every packet.
 //!
 //! tshark starts slowly, so captures are joined a hundred and fifty at a time by mergecap and told apart afterwards by the
 //! manifest's packet counts. What it found is kept under `target/`, named after the manifest's hash.
@@ -41,7 +41,7 @@ pub fn oracle(data: &Path, captures: &[Capture]) -> Option<Oracle> {
         text
     });
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let cache = folder.join(format!("tshark-{name}-2.tsv"));
+    let cache = folder.join(format!("tshark-{name}-3.tsv"));
     if let Ok(text) = std::fs::read_to_string(&cache) {
         return Some(parse(&text));
     }
@@ -83,7 +83,7 @@ fn ask(joined: &Path, chunk: &[&Capture]) -> String {
         .status()
         .expect("mergecap starts");
     let mut command = Command::new("tshark");
-    command.arg("-n").arg("-r").arg(joined).args(["-T", "fields", "-E", "occurrence=f"]);
+    command.arg("-n").arg("-r").arg(joined).args(["-T", "fields", "-E", "occurrence=a"]);
     // Fragments are not joined: later ones have no ports there and find their flow here.
     command.args(["-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]);
     let fields = "frame.protocols ip.src ip.dst ipv6.src ipv6.dst tcp.srcport tcp.dstport udp.srcport udp.dstport \
@@ -119,28 +119,70 @@ fn ask(joined: &Path, chunk: &[&Capture]) -> String {
     out
 }
 
-/// Layers that carry the outermost IP header and that the decoder opens.
-const OPENED: [&str; 9] = ["eth", "ethertype", "vlan", "ieee8021ad", "sll", "sll2", "null", "raw", "loop"];
+/// Layers on the way to the innermost IP header that the decoder opens.
+const OPENED: [&str; 23] = [
+    "eth",
+    "ethertype",
+    "vlan",
+    "ieee8021ad",
+    "sll",
+    "sll2",
+    "null",
+    "raw",
+    "loop",
+    "ppp",
+    "chdlc",
+    "gre",
+    "erspan",
+    "mpls",
+    "pwethheuristic",
+    "pwethcw",
+    "pppoe",
+    "pppoes",
+    "vxlan",
+    "geneve",
+    "gtp",
+    "gtp.ext_hdr",
+    "teredo",
+];
 
-/// The outermost 5-tuple of a line; what is inside tunnels and ICMP errors is counted by its outer flow.
+/// The 5-tuple of a line: that of the innermost packet that the decoder reaches. What is in ICMP errors is no packet, and what
+/// is no packet in a tunnel leaves the one round it.
 fn conversation(line: &str) -> Option<Conversation> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [protocols, v4_from, v4_to, v6_from, v6_to, ref ports @ ..] = fields[..] else { return None };
     let [tcp_from, tcp_to, udp_from, udp_to, sctp_from, sctp_to] = ports[..] else { return None };
-    let mut layers = protocols.split(':').skip_while(|layer| OPENED.contains(layer));
-    let (from, to) = match layers.next()? {
-        "ip" => (v4_from, v4_to),
-        "ipv6" => (v6_from, v6_to),
-        _ => return None,
+    let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut pair = |layer, from: &str, to: &str| {
+        let place = taken.entry(layer).and_modify(|place| *place += 1).or_default();
+        let nth = |list: &str| list.split(',').nth(*place).map(str::to_owned);
+        Some((nth(from)?, nth(to)?))
     };
-    let (from_port, to_port, protocol) = match layers.find(|layer| !layer.starts_with("ipv6."))? {
-        "tcp" => (tcp_from, tcp_to, 6),
-        "udp" => (udp_from, udp_to, 17),
-        "sctp" => (sctp_from, sctp_to, 132),
-        "icmp" => ("0", "0", 1),
-        "icmpv6" => ("0", "0", 58),
-        _ => return None,
-    };
-    let endpoint = |address: &str, port: &str| Some((address.parse().ok()?, port.parse().ok()?));
-    Some(Conversation::new(endpoint(from, from_port)?, endpoint(to, to_port)?, protocol))
+    let (mut found, mut hosts, mut carries) = (None, None, true);
+    for layer in protocols.split(':') {
+        match layer {
+            "ip" => (found, hosts, carries) = (None, pair("ip", v4_from, v4_to), true),
+            "ipv6" => (found, hosts, carries) = (None, pair("ipv6", v6_from, v6_to), true),
+            extension if extension.starts_with("ipv6.") => {}
+            opened if OPENED.contains(&opened) && carries => {}
+            transport => {
+                let (ports, protocol) = match transport {
+                    "tcp" => (pair("tcp", tcp_from, tcp_to), 6),
+                    "udp" => (pair("udp", udp_from, udp_to), 17),
+                    "sctp" => (pair("sctp", sctp_from, sctp_to), 132),
+                    "icmp" => (Some(("0".into(), "0".into())), 1),
+                    "icmpv6" => (Some(("0".into(), "0".into())), 58),
+                    _ => break,
+                };
+                let ((from, to), (from_port, to_port)) = (hosts.take()?, ports?);
+                let endpoint = |address: &str, port: &str| Some((address.parse().ok()?, port.parse().ok()?));
+                found = Some(Conversation::new(endpoint(&from, &from_port)?, endpoint(&to, &to_port)?, protocol));
+                carries = protocol == 17;
+                if !carries {
+                    break;
+                }
+            }
+        }
+    }
+    found
 }

@@ -7,7 +7,7 @@ use etherparse::{
     UdpSlice,
 };
 use shrike::dataplane::capture::{FrameView, LinkType};
-use shrike::dataplane::decode::{Decoded, Packet, decode, tcp_flags};
+use shrike::dataplane::decode::{Decoded, Layers, Packet, Tunnel, decode, decode_rest, tcp_flags};
 use std::net::IpAddr;
 
 /// Where the two differ on purpose.
@@ -58,10 +58,23 @@ pub enum Outcome {
     Reject,
 }
 
-/// What we say.
+/// What we say of the frame itself, as etherparse does: tunnels are not entered. A frame in none is the same to us either
+/// way, which is seen here to be so.
 pub fn ours(frame: FrameView<'_>) -> Outcome {
     let mut packet = Packet::default();
-    let decoded = decode(frame, &mut packet);
+    let decoded = decode_rest(frame.bytes, frame.wire_bytes, frame.link, &mut packet, &mut Layers::new(false));
+    let mut entered = Packet::default();
+    let outcome = plain(decode(frame, &mut entered), &entered);
+    if entered.tunnel == Tunnel::None {
+        assert!(
+            decoded == Decoded::Other || outcome == plain(decoded, &packet),
+            "{outcome:?} and {decoded:?} {packet:?}"
+        );
+    }
+    plain(decoded, &packet)
+}
+
+fn plain(decoded: Decoded, packet: &Packet) -> Outcome {
     let (from, to) = packet.key.endpoints(packet.direction);
     let plain = Plain {
         source: (from.ip(), from.port),
@@ -112,6 +125,24 @@ fn link_layer(bytes: &[u8], link: LinkType, rules: &mut Vec<Rule>) -> Option<Out
             (2, 0, 0, 0) | (0, 0, 0, 2) => (0x0800, 4),
             (10 | 24 | 28 | 30, 0, 0, 0) | (0, 0, 0, 10 | 24 | 28 | 30) => (0x86dd, 4),
             _ => return Some(Outcome::Other),
+        },
+        LinkType::Ppp => match bytes {
+            [0x0f | 0x8f, 0, a, b, ..] => (u16::from_be_bytes([*a, *b]), 4),
+            _ => {
+                let at = if bytes.first() == Some(&0xff) { 2 } else { 0 };
+                let (number, at) = match *bytes.get(at)? {
+                    first if first & 1 != 0 => (u16::from(first), at + 1),
+                    _ => (be(at)?, at + 2),
+                };
+                (
+                    match number {
+                        0x21 => 0x0800,
+                        0x57 => 0x86dd,
+                        _ => 0,
+                    },
+                    at,
+                )
+            }
         },
         LinkType::Other(_) => return None,
     };

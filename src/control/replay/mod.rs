@@ -11,7 +11,7 @@ use crate::control::hosts::{self, Scores};
 use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
-use crate::dataplane::decode::{Decoded, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::decode::{Decoded, FragmentTable, Layers, Packet, decode_plain, decode_rest, quoted_flow};
 use crate::dataplane::detect::{Detector, ScoredFlow};
 use crate::dataplane::score::{Model, ScoreError, Scorer};
 use crate::dataplane::worker::{
@@ -346,9 +346,12 @@ impl Scorer for NoScore {
 fn router(queues: usize, settings: &Settings<'_>) -> impl FnMut(FrameView<'_>, Timestamp) -> Route + Send + use<> {
     let [seed, ..] = settings.secret.unwrap_or(SECRET);
     let mut fragments = FragmentTable::new(settings.engine.fragments, seed);
-    let mut packet = Packet::default();
+    let (mut packet, mut layers) = (Packet::default(), Layers::new(settings.engine.decode.tunnels));
     move |frame: FrameView<'_>, time: Timestamp| {
-        let decoded = decode(frame, &mut packet);
+        let decoded = match decode_plain(frame, &mut packet) {
+            Some(_) => Decoded::Flow,
+            None => decode_rest(frame.bytes, frame.wire_bytes, frame.link, &mut packet, &mut layers),
+        };
         match decoded {
             Decoded::Flow => {}
             // An unknown later fragment goes where its addresses lead; it is counted there.

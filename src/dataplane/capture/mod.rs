@@ -28,6 +28,8 @@ pub enum LinkType {
     LinuxSll,
     /// Linux cooked capture v2, 20-byte header (LINKTYPE_LINUX_SLL2 276).
     LinuxSll2,
+    /// A serial line: PPP with address and control or without, or Cisco's framing (LINKTYPE_PPP 9, PPP_HDLC 50, C_HDLC 104).
+    Ppp,
     /// Any other number: its frames are counted and not decoded.
     Other(u16),
 }

@@ -1,8 +1,7 @@
 //! Ports of later fragments: a bounded table from (addresses, protocol, identification) to the first fragment's ports.
 
-use super::ip::tunnel_of;
 use super::key::{Direction, FlowKey};
-use super::packet::{Decoded, Packet};
+use super::packet::{Decoded, Packet, Tunnel};
 use crate::metrics::Counter;
 use crate::units::Timestamp;
 
@@ -36,6 +35,7 @@ struct Entry {
     until: Timestamp,
     fragment_id: u32,
     direction: Direction,
+    tunnel: Tunnel,
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -78,8 +78,7 @@ impl FragmentTable {
                 let entry = self.recall(packet, now).ok_or(Counter::DropFragmentUnknown)?;
                 packet.key = entry.key;
                 packet.direction = entry.direction;
-                let (_, receiver) = entry.key.endpoints(entry.direction);
-                packet.tunnel = tunnel_of(entry.key.protocol(), receiver.port);
+                packet.tunnel = entry.tunnel;
                 Ok(())
             }
             _ => Ok(()),
@@ -95,7 +94,8 @@ impl FragmentTable {
         // or forgotten place, else the oldest: each is the least by this rank.
         let victim = set.iter_mut().min_by_key(|entry| (!entry.holds(&identity), entry.until));
         if let Some(entry) = victim {
-            *entry = Entry { key: packet.key, until, fragment_id: packet.fragment_id, direction: packet.direction };
+            let Packet { key, fragment_id, direction, tunnel, .. } = *packet;
+            *entry = Entry { key, until, fragment_id, direction, tunnel };
         }
     }
 

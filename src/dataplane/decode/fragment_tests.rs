@@ -39,6 +39,7 @@ fn memory_ends_with_the_time_out_and_the_oldest_gives_way() {
 fn later_fragments_inherit_the_tunnels_name() {
     let mut table = FragmentTable::new(FragmentSettings::default(), 7);
     let mut first = fragment(false, 9, 2, (1000, 4789), 17, 1, 0);
+    first.tunnel = Tunnel::Vxlan;
     table.resolve(Decoded::FirstFragment, &mut first, Timestamp(1)).unwrap();
     let mut later = fragment(false, 9, 2, (0, 0), 17, 1, 0);
     table.resolve(Decoded::LaterFragment, &mut later, Timestamp(1)).unwrap();

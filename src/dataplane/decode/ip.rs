@@ -5,16 +5,16 @@
 //! not be.
 
 use super::bytes::{be16, be32, be128, block};
-use super::key::FlowKey;
-use super::packet::{Decoded, Packet, TcpWord, Tunnel, protocol};
+use super::key::{Direction, FlowKey, Scope};
+use super::outer::Layers;
+use super::packet::{Decoded, Packet, TcpWord, protocol};
+use super::span::Span;
+use super::tunnel;
 use crate::metrics::Counter;
 
 /// Most extension headers followed. RFC 8200 section 4.1 lists seven in the recommended order; more is an attack on
 /// whoever follows them.
 const EXTENSIONS_MAX: usize = 8;
-/// UDP ports that name a tunnel; the receiver's port is fixed, the sender's is chosen by hash.
-const VXLAN_PORT: u16 = 4789;
-const GENEVE_PORT: u16 = 6081;
 
 /// Addresses of either version, in the packet's order.
 #[derive(Clone, Copy)]
@@ -33,10 +33,10 @@ impl Addresses {
     }
 
     /// Canonical key of a packet between them.
-    pub(super) fn key(self, ports: (u16, u16), protocol: u8, vlans: u32) -> (FlowKey, super::Direction) {
+    pub(super) fn key(self, ports: (u16, u16), protocol: u8, scope: Scope) -> (FlowKey, Direction) {
         match self {
-            Addresses::V4(from, to) => FlowKey::v4(from, ports.0, to, ports.1, protocol, vlans),
-            Addresses::V6(from, to) => FlowKey::v6(from, ports.0, to, ports.1, protocol, vlans),
+            Addresses::V4(from, to) => FlowKey::v4_in(scope, (from, to), ports, protocol),
+            Addresses::V6(from, to) => FlowKey::v6_in(scope, (from, to), ports, protocol),
         }
     }
 }
@@ -63,7 +63,8 @@ pub(super) struct Upper {
 }
 
 /// Decodes an IPv4 packet (RFC 791) that begins at `at`.
-pub(super) fn v4(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Result<Decoded, Counter> {
+pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &Layers) -> Result<Decoded, Counter> {
+    let bytes = span.bytes;
     let head = block::<20>(bytes, at).ok_or(Counter::DropTruncatedIp)?;
     if head[0] >> 4 != 4 {
         return Err(Counter::DropIpVersion);
@@ -72,7 +73,7 @@ pub(super) fn v4(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Re
     if header < 20 {
         return Err(Counter::DropIpHeaderLength);
     }
-    let on_wire = on_wire(packet, at);
+    let on_wire = span.left(at);
     // A total length of 0 is what a capture on the sending host shows for a segment that the NIC is to cut (TSO, and always
     // above 64 KiB: BIG TCP). No packet on a wire has it, so there is nothing to confuse it with: take the frame.
     let total = match usize::from(be16::<2, 20>(head)) {
@@ -105,16 +106,17 @@ pub(super) fn v4(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Re
         let length = authentication_bytes(bytes, &upper).ok_or(Counter::DropTruncatedTransport)?;
         upper.skip(bytes, length).ok_or(Counter::DropTruncatedTransport)?;
     }
-    finish(bytes, Addresses::v4(head), upper, vlans, packet)
+    finish(bytes, Addresses::v4(head), upper, layers.scope(), packet)
 }
 
 /// Decodes an IPv6 packet (RFC 8200) that begins at `at`.
-pub(super) fn v6(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Result<Decoded, Counter> {
+pub(super) fn v6(span: Span<'_>, at: usize, packet: &mut Packet, layers: &Layers) -> Result<Decoded, Counter> {
+    let bytes = span.bytes;
     let head = block::<40>(bytes, at).ok_or(Counter::DropTruncatedIp)?;
     if head[0] >> 4 != 6 {
         return Err(Counter::DropIpVersion);
     }
-    let left = on_wire(packet, at).checked_sub(40).ok_or(Counter::DropTruncatedIp)?;
+    let left = span.left(at).checked_sub(40).ok_or(Counter::DropTruncatedIp)?;
     // Jumbograms (RFC 2675) and BIG TCP announce 0 because the field cannot hold more than 65535. Below that 0 means 0:
     // padding of a short frame must not become payload.
     let length = match usize::from(be16::<4, 40>(head)) {
@@ -126,12 +128,7 @@ pub(super) fn v6(bytes: &[u8], at: usize, vlans: u32, packet: &mut Packet) -> Re
     }
     let upper = Upper { protocol: head[6], at: at + 40, length, piece: Piece::Whole, fragment_id: 0 };
     let upper = extensions(bytes, upper).ok_or(Counter::DropIpv6Extension)?;
-    finish(bytes, Addresses::v6(head), upper, vlans, packet)
-}
-
-/// Bytes of the frame on the wire from `at` on.
-fn on_wire(packet: &Packet, at: usize) -> usize {
-    (packet.wire_bytes as usize).saturating_sub(at)
+    finish(bytes, Addresses::v6(head), upper, layers.scope(), packet)
 }
 
 fn piece(offset: u16, more: bool) -> Piece {
@@ -203,7 +200,7 @@ fn finish(
     bytes: &[u8],
     addresses: Addresses,
     upper: Upper,
-    vlans: u32,
+    scope: Scope,
     packet: &mut Packet,
 ) -> Result<Decoded, Counter> {
     let ports = if upper.piece == Piece::Later {
@@ -213,10 +210,10 @@ fn finish(
     } else {
         transport(bytes, &upper, packet)?
     };
-    packet.tunnel = tunnel_of(upper.protocol, ports.1);
+    packet.tunnel = tunnel::named(upper.protocol, ports);
     packet.fragment = upper.piece != Piece::Whole;
     packet.fragment_id = upper.fragment_id;
-    (packet.key, packet.direction) = addresses.key(ports, upper.protocol, vlans);
+    (packet.key, packet.direction) = addresses.key(ports, upper.protocol, scope);
     Ok(match upper.piece {
         Piece::Whole => Decoded::Flow,
         Piece::First => Decoded::FirstFragment,
@@ -287,19 +284,8 @@ pub(super) fn icmp_port(protocol: u8, head: &[u8; 8]) -> u16 {
     if asks { be16::<4, 8>(head) } else { be16::<0, 8>(head) }
 }
 
-/// The tunnel that a protocol and the receiver's port name.
-#[inline(always)]
-pub(super) fn tunnel_of(protocol: u8, destination_port: u16) -> Tunnel {
-    match protocol {
-        protocol::UDP if destination_port == VXLAN_PORT => Tunnel::Vxlan,
-        protocol::UDP if destination_port == GENEVE_PORT => Tunnel::Geneve,
-        protocol::GRE => Tunnel::Gre,
-        protocol::IPV4 | protocol::IPV6 => Tunnel::IpInIp,
-        _ => Tunnel::None,
-    }
-}
-
-/// Headers end far below 64 KiB: 34 bytes of link and tags, 8 extensions of at most 2 KiB, 60 bytes of TCP.
+/// Headers of a level end far below 64 KiB: 34 bytes of link and tags, 8 extensions of at most 2 KiB, 60 bytes of TCP. Those
+/// of all levels together can be made longer; no frame on a wire is, and what is further in is not read.
 fn offset(at: usize) -> u16 {
     u16::try_from(at).unwrap_or(u16::MAX)
 }

@@ -1,5 +1,6 @@
 //! The canonical 5-tuple.
 
+use super::packet::protocol;
 use crate::sys::lanes::{V4_MAPPED, mapped_v4};
 use std::hint::{cold_path, select_unpredictable};
 use std::net::{IpAddr, Ipv6Addr};
@@ -43,21 +44,83 @@ impl Endpoint {
     }
 }
 
-/// Canonical 5-tuple plus up to two VLAN ids: the identity of a biflow. 40 bytes, compared and hashed as five words.
+/// Where a 5-tuple counts: the VLANs of a plain packet, or the tunnel of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Scope {
+    /// Outer VLAN id << 12 | inner VLAN id; in a tunnel 24 bits that tell it from others.
+    value: u32,
+    tunnelled: bool,
+}
+
+impl Scope {
+    /// Of a packet in no tunnel. `vlans`: outer VLAN id << 12 | inner VLAN id, 0 for none.
+    pub fn plain(vlans: u32) -> Scope {
+        Scope { value: vlans & 0xff_ffff, tunnelled: false }
+    }
+
+    /// The 24 bits.
+    #[cfg(test)]
+    pub(super) fn value(self) -> u32 {
+        self.value
+    }
+
+    /// Of a packet in a tunnel with this identity (24 bits).
+    pub(super) fn tunnelled(identity: u32) -> Scope {
+        Scope { value: identity & 0xff_ffff, tunnelled: true }
+    }
+}
+
+/// What stands in a key for the protocol number where the number alone would not do. They are numbers that IANA has not
+/// assigned, so that a plain packet hardly ever needs [`marker::UNASSIGNED`].
+mod marker {
+    /// Tunnelled TCP, UDP, ICMP, ICMPv6, SCTP: this and the next four.
+    pub(super) const TUNNELLED: u8 = 0xf0;
+    /// Tunnelled, and another protocol: its number is in the place of both ports, which it has not.
+    pub(super) const TUNNELLED_OTHER: u8 = 0xf5;
+    /// Not tunnelled, and the number is one that means something else here: it is in the place of both ports.
+    pub(super) const UNASSIGNED: u8 = 0xf6;
+}
+
+/// The protocols whose tunnelled packets have a marker of their own, in the order of these.
+const MARKED: [u8; 5] = [protocol::TCP, protocol::UDP, protocol::ICMP, protocol::ICMPV6, protocol::SCTP];
+
+/// Canonical 5-tuple plus up to two VLAN ids, or plus the identity of the tunnel: what makes a biflow one. 40 bytes,
+/// compared and hashed as five words.
 ///
 /// Can only be made canonical, together with the [`Direction`] that tells which way the packet went.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(C)]
 pub struct FlowKey {
     /// low endpoint's address (high, low), high endpoint's address (high, low),
-    /// then low port << 48 | high port << 32 | protocol << 24 | outer VLAN << 12 | inner VLAN.
+    /// then low port << 48 | high port << 32 | protocol or marker << 24 | outer VLAN << 12 | inner VLAN. In a tunnel the
+    /// lowest 24 bits are its identity.
     words: [u64; 5],
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 40);
 
 impl FlowKey {
-    /// Key of an IPv4 packet. `vlans`: outer VLAN id << 12 | inner VLAN id, 0 for none.
+    /// Key of a packet between IPv4 addresses.
+    pub(super) fn v4_in(scope: Scope, addresses: (u32, u32), ports: (u16, u16), protocol: u8) -> (FlowKey, Direction) {
+        let (number, ports) = marked(scope, ports, protocol);
+        let addresses = u64::from(addresses.0) << 32 | u64::from(addresses.1);
+        let ports = u32::from(ports.0) << 16 | u32::from(ports.1);
+        let (key, direction, _) = FlowKey::v4_pairs(addresses, ports, number, scope.value);
+        (key, direction)
+    }
+
+    /// Key of a packet between IPv6 addresses.
+    pub(super) fn v6_in(
+        scope: Scope,
+        addresses: (u128, u128),
+        ports: (u16, u16),
+        protocol: u8,
+    ) -> (FlowKey, Direction) {
+        let (number, ports) = marked(scope, ports, protocol);
+        FlowKey::v6_pairs(addresses, ports, number, scope.value)
+    }
+
+    /// Key of an IPv4 packet in no tunnel. `vlans`: outer VLAN id << 12 | inner VLAN id, 0 for none.
     #[inline(always)]
     pub fn v4(
         source: u32,
@@ -67,10 +130,7 @@ impl FlowKey {
         protocol: u8,
         vlans: u32,
     ) -> (FlowKey, Direction) {
-        let addresses = u64::from(source) << 32 | u64::from(destination);
-        let ports = u32::from(source_port) << 16 | u32::from(destination_port);
-        let (key, direction, _) = FlowKey::v4_pairs(addresses, ports, protocol, vlans);
-        (key, direction)
+        FlowKey::v4_in(Scope::plain(vlans), (source, destination), (source_port, destination_port), protocol)
     }
 
     /// The same from pairs as they stand in a packet: source << 32 | destination, source port << 16 | destination port.
@@ -94,7 +154,7 @@ impl FlowKey {
         (FlowKey { words: [low_top, low, high_top, high, rest] }, direction, [addresses, rest])
     }
 
-    /// Key of an IPv6 packet; arguments as for [`FlowKey::v4`].
+    /// Key of an IPv6 packet in no tunnel; arguments as for [`FlowKey::v4`].
     #[inline(always)]
     pub fn v6(
         source: u128,
@@ -104,6 +164,13 @@ impl FlowKey {
         protocol: u8,
         vlans: u32,
     ) -> (FlowKey, Direction) {
+        FlowKey::v6_in(Scope::plain(vlans), (source, destination), (source_port, destination_port), protocol)
+    }
+
+    /// The same from pairs, source first. `number`: as it stands in the key.
+    #[inline(always)]
+    pub(super) fn v6_pairs(addresses: (u128, u128), ports: (u16, u16), number: u8, scope: u32) -> (FlowKey, Direction) {
+        let ((source, destination), (source_port, destination_port)) = (addresses, ports);
         let forward = (source, source_port) <= (destination, destination_port);
         let (low, low_port, high, high_port, direction) = if forward {
             (source, source_port, destination, destination_port, Direction::Forward)
@@ -117,7 +184,7 @@ impl FlowKey {
             low as u64,
             (high >> 64) as u64,
             high as u64,
-            ports | u64::from(protocol) << 24 | u64::from(vlans & 0xff_ffff),
+            ports | u64::from(number) << 24 | u64::from(scope & 0xff_ffff),
         ];
         (FlowKey { words }, direction)
     }
@@ -142,7 +209,7 @@ impl FlowKey {
     pub fn low(&self) -> Endpoint {
         Endpoint {
             address: u128::from(self.words[0]) << 64 | u128::from(self.words[1]),
-            port: (self.words[4] >> 48) as u16,
+            port: if self.has_number_for_ports() { 0 } else { (self.words[4] >> 48) as u16 },
         }
     }
 
@@ -151,7 +218,7 @@ impl FlowKey {
     pub fn high(&self) -> Endpoint {
         Endpoint {
             address: u128::from(self.words[2]) << 64 | u128::from(self.words[3]),
-            port: (self.words[4] >> 32 & 0xffff) as u16,
+            port: if self.has_number_for_ports() { 0 } else { (self.words[4] >> 32 & 0xffff) as u16 },
         }
     }
 
@@ -167,13 +234,51 @@ impl FlowKey {
     /// IP protocol number (IANA).
     #[inline(always)]
     pub fn protocol(&self) -> u8 {
+        let number = self.number();
+        if number < marker::TUNNELLED { number } else { self.marked_protocol() }
+    }
+
+    /// Is it the key of a packet in a tunnel? (MPLS alone makes none: its labels come and go on the way.)
+    #[inline(always)]
+    pub fn is_tunnelled(&self) -> bool {
+        (marker::TUNNELLED..=marker::TUNNELLED_OTHER).contains(&self.number())
+    }
+
+    /// Outer and inner VLAN id, 0 for none and in a tunnel.
+    #[inline]
+    pub fn vlans(&self) -> (u16, u16) {
+        if self.is_tunnelled() {
+            return (0, 0);
+        }
+        ((self.words[4] >> 12 & 0xfff) as u16, (self.words[4] & 0xfff) as u16)
+    }
+
+    /// The VLANs or the tunnel, for keys of packets that belong to this one.
+    pub(super) fn scope(&self) -> Scope {
+        Scope { value: (self.words[4] & 0xff_ffff) as u32, tunnelled: self.is_tunnelled() }
+    }
+
+    /// The identity of the tunnel: 24 bits that differ between any two networks of one kind of tunnel (VNI, key, session)
+    /// under the same VLANs, and are the same in every process. `None` for a packet in no tunnel.
+    pub fn tunnel_identity(&self) -> Option<u32> {
+        let Scope { value, tunnelled } = self.scope();
+        tunnelled.then_some(value)
+    }
+
+    #[inline(always)]
+    fn number(&self) -> u8 {
         (self.words[4] >> 24 & 0xff) as u8
     }
 
-    /// Outer and inner VLAN id, 0 for none.
-    #[inline]
-    pub fn vlans(&self) -> (u16, u16) {
-        ((self.words[4] >> 12 & 0xfff) as u16, (self.words[4] & 0xfff) as u16)
+    #[inline(always)]
+    fn has_number_for_ports(&self) -> bool {
+        self.number() >= marker::TUNNELLED_OTHER
+    }
+
+    #[cold]
+    fn marked_protocol(&self) -> u8 {
+        let index = usize::from(self.number() - marker::TUNNELLED);
+        MARKED.get(index).copied().unwrap_or((self.words[4] >> 32 & 0xff) as u8)
     }
 
     /// Is this an IPv4 flow?
@@ -195,6 +300,19 @@ impl FlowKey {
         x ^= x >> 31;
         // Multiply-shift instead of a division; below 2^16 queues the product fits.
         ((u128::from(x) * queues as u128) >> 64) as usize
+    }
+}
+
+/// What stands in the key for the protocol and the ports.
+#[inline(always)]
+fn marked(scope: Scope, ports: (u16, u16), protocol: u8) -> (u8, (u16, u16)) {
+    let number = (u16::from(protocol), u16::from(protocol));
+    if !scope.tunnelled {
+        return if protocol < marker::TUNNELLED { (protocol, ports) } else { (marker::UNASSIGNED, number) };
+    }
+    match MARKED.into_iter().zip(marker::TUNNELLED..).find(|(marked, _)| *marked == protocol) {
+        Some((_, marker)) => (marker, ports),
+        None => (marker::TUNNELLED_OTHER, number),
     }
 }
 
@@ -232,6 +350,28 @@ mod tests {
         assert_eq!(way, Direction::Reverse);
         assert_eq!(key.endpoints(way), (Endpoint { address: b, port: 1 }, Endpoint { address: a, port: 2 }));
         assert!(!key.is_v4());
+    }
+
+    #[test]
+    fn every_protocol_number_is_given_back_in_and_out_of_tunnels() {
+        let mut keys = std::collections::HashSet::new();
+        for scope in [Scope::plain(5 << 12), Scope::tunnelled(5 << 12)] {
+            for protocol in 0..=u8::MAX {
+                let has_ports = MARKED.contains(&protocol);
+                let ports = if has_ports { (9, 7) } else { (0, 0) };
+                let (there, way) = FlowKey::v4_in(scope, (1, 2), ports, protocol);
+                let (back, other_way) = FlowKey::v4_in(scope, (2, 1), (ports.1, ports.0), protocol);
+                assert_eq!((there, way), (back, other_way.flip()));
+                let six = FlowKey::v6_in(scope, (1, 2), ports, protocol).0;
+                for key in [there, six] {
+                    assert_eq!((key.protocol(), key.is_tunnelled()), (protocol, scope.tunnelled));
+                    assert_eq!((key.low().port, key.high().port), ports);
+                    assert_eq!(key.vlans(), if scope.tunnelled { (0, 0) } else { (5, 0) });
+                    assert_eq!((key.scope(), key.tunnel_identity()), (scope, scope.tunnelled.then_some(5 << 12)));
+                    assert!(keys.insert(key));
+                }
+            }
+        }
     }
 
     #[test]

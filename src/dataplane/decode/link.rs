@@ -1,8 +1,11 @@
 //! From the first byte of a frame to its network header.
 
-use super::bytes::{be16, block};
-use super::ip;
+use super::bytes::be16;
+use super::ip::{v4, v6};
+use super::outer::Layers;
 use super::packet::{Decoded, Packet};
+use super::span::Span;
+use super::tunnel;
 use crate::dataplane::capture::LinkType;
 use crate::metrics::Counter;
 
@@ -14,41 +17,68 @@ pub(super) mod ether_type {
     pub(in super::super) const IPV6: u16 = 0x86dd;
     pub(in super::super) const PROVIDER_BRIDGING: u16 = 0x88a8;
     pub(in super::super) const QINQ_OLD: u16 = 0x9100;
+    pub(in super::super) const MPLS: u16 = 0x8847;
+    pub(in super::super) const MPLS_MULTICAST: u16 = 0x8848;
+    pub(in super::super) const PPPOE_SESSION: u16 = 0x8864;
+
+    /// One that the decoder follows: a sign that what it stands in is a frame.
+    pub(in super::super) fn is_known(number: u16) -> bool {
+        matches!(number, IPV4 | ARP | VLAN | IPV6 | PROVIDER_BRIDGING | MPLS | MPLS_MULTICAST | PPPOE_SESSION)
+    }
 }
 
 /// Most VLAN tags followed. Provider networks stack two; a third is met where a tap adds its own.
-const TAGS_MAX: usize = 3;
+const TAGS_MAX: u8 = 3;
 
 /// Decodes a frame from its link header on.
-pub(super) fn decode(bytes: &[u8], link: LinkType, packet: &mut Packet) -> Result<Decoded, Counter> {
+pub(super) fn decode(
+    span: Span<'_>,
+    link: LinkType,
+    packet: &mut Packet,
+    layers: &mut Layers,
+) -> Result<Decoded, Counter> {
     let (protocol, at) = match link {
-        LinkType::Ethernet => {
-            let head = block::<14>(bytes, 0).ok_or(Counter::DropTruncatedLink)?;
-            (be16::<12, 14>(head), 14)
-        }
+        LinkType::Ethernet => return ethernet(span, 0, packet, layers),
+        LinkType::RawIp => return ip(span, 0, packet, layers),
+        LinkType::Ppp => return tunnel::ppp_framed(span, packet, layers),
         LinkType::LinuxSll => {
-            let head = block::<16>(bytes, 0).ok_or(Counter::DropTruncatedLink)?;
+            let head = span.block::<16>(0).ok_or(Counter::DropTruncatedLink)?;
             (be16::<14, 16>(head), 16)
         }
         LinkType::LinuxSll2 => {
-            let head = block::<20>(bytes, 0).ok_or(Counter::DropTruncatedLink)?;
+            let head = span.block::<20>(0).ok_or(Counter::DropTruncatedLink)?;
             (be16::<0, 20>(head), 20)
         }
         LinkType::Null => {
-            let head = block::<4>(bytes, 0).ok_or(Counter::DropTruncatedLink)?;
+            let head = span.block::<4>(0).ok_or(Counter::DropTruncatedLink)?;
             match null_family(*head) {
                 Some(protocol) => (protocol, 4),
                 None => return Ok(Decoded::Other),
             }
         }
-        LinkType::RawIp => match bytes.first().ok_or(Counter::DropTruncatedIp)? >> 4 {
-            4 => (ether_type::IPV4, 0),
-            6 => (ether_type::IPV6, 0),
-            _ => return Err(Counter::DropIpVersion),
-        },
         LinkType::Other(_) => return Err(Counter::DropLinkType),
     };
-    network(bytes, protocol, at, packet)
+    network(span, protocol, at, packet, layers)
+}
+
+/// An Ethernet frame that begins at `at`.
+pub(super) fn ethernet(
+    span: Span<'_>,
+    at: usize,
+    packet: &mut Packet,
+    layers: &mut Layers,
+) -> Result<Decoded, Counter> {
+    let head = span.block::<14>(at).ok_or(Counter::DropTruncatedLink)?;
+    network(span, be16::<12, 14>(head), at + 14, packet, layers)
+}
+
+/// An IP packet that begins at `at`, of the version that it says it is.
+pub(super) fn ip(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut Layers) -> Result<Decoded, Counter> {
+    match span.byte(at).ok_or(Counter::DropTruncatedIp)? >> 4 {
+        4 => v4(span, at, packet, layers),
+        6 => v6(span, at, packet, layers),
+        _ => Err(Counter::DropIpVersion),
+    }
 }
 
 /// EtherType for the address family of a BSD loopback header, which is in the byte order of the machine that wrote it
@@ -64,29 +94,36 @@ fn null_family(head: [u8; 4]) -> Option<u16> {
 }
 
 /// Follows VLAN tags to the network header. The key keeps the outermost and the innermost id.
-fn network(bytes: &[u8], mut protocol: u16, mut at: usize, packet: &mut Packet) -> Result<Decoded, Counter> {
-    let mut vlans = 0;
-    for tag in 0..=TAGS_MAX {
+pub(super) fn network(
+    span: Span<'_>,
+    mut protocol: u16,
+    mut at: usize,
+    packet: &mut Packet,
+    layers: &mut Layers,
+) -> Result<Decoded, Counter> {
+    // Ends: each round takes a tag, and their number has a limit.
+    loop {
         match protocol {
-            ether_type::IPV4 => return ip::v4(bytes, at, vlans, packet),
-            ether_type::IPV6 => return ip::v6(bytes, at, vlans, packet),
+            ether_type::IPV4 => return v4(span, at, packet, layers),
+            ether_type::IPV6 => return v6(span, at, packet, layers),
             ether_type::ARP => {
-                packet.payload_offset = at as u16; // link headers and tags: below 40
+                // Link headers and tags: below 40, and nobody asks where one in a tunnel lies.
+                packet.payload_offset = at as u16;
                 return Ok(Decoded::Arp);
             }
-            ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD if tag < TAGS_MAX => {
-                let head = block::<4>(bytes, at).ok_or(Counter::DropTruncatedLink)?;
-                let id = u32::from(be16::<0, 4>(head) & 0x0fff);
-                vlans = if tag == 0 { id << 12 } else { vlans & 0xff_f000 | id };
+            ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD => {
+                if layers.tags >= TAGS_MAX {
+                    return Err(Counter::DropVlanDepth);
+                }
+                let head = span.block::<4>(at).ok_or(Counter::DropTruncatedLink)?;
+                layers.tag(u32::from(be16::<0, 4>(head) & 0x0fff));
                 protocol = be16::<2, 4>(head);
                 at += 4;
             }
-            ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD => {
-                return Err(Counter::DropVlanDepth);
-            }
+            ether_type::MPLS | ether_type::MPLS_MULTICAST => return tunnel::mpls(span, at, packet, layers),
+            ether_type::PPPOE_SESSION => return tunnel::pppoe(span, at, packet, layers),
             // Below 0x0600 the field is the length of an IEEE 802.3 frame (LLC: STP, CDP, IS-IS, ...).
             _ => return Ok(Decoded::Other),
         }
     }
-    Err(Counter::DropVlanDepth)
 }

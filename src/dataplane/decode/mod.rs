@@ -10,6 +10,9 @@
 //! | `short` | the short ways of the common packets |
 //! | `link` | link headers and VLAN tags |
 //! | `ip` | IPv4, IPv6 with extension headers, transport headers |
+//! | `tunnel` | what is in a tunnel: GRE, ERSPAN, VXLAN, GENEVE, MPLS, PPP, IP in IP, GTP-U, Teredo |
+//! | `outer` | the tunnels around a packet, and their part of its key |
+//! | `span` | the stretch of a frame that one layer may read |
 //! | `quote` | the packet inside an ICMP error |
 //! | `arp` | the question of an ARP request |
 //! | `fragment` | which ports the later fragments of a datagram have |
@@ -26,9 +29,12 @@ mod fragment;
 mod ip;
 mod key;
 mod link;
+mod outer;
 mod packet;
 mod quote;
 mod short;
+mod span;
+mod tunnel;
 
 pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
@@ -37,10 +43,24 @@ pub use defrag::{
     Outcome, Taken,
 };
 pub use fragment::{FragmentSettings, FragmentTable};
-pub use key::{Direction, Endpoint, FlowKey};
+pub use key::{Direction, Endpoint, FlowKey, Scope};
+pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;
-pub use short::{decode, decode_plain, decode_rest};
+pub use short::{decode, decode_plain, decode_rest, decode_within};
+
+/// Settings of the decoder.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Tunnels are entered and their frames counted by the flows in them; otherwise by the outer flows.
+    pub tunnels: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { tunnels: true }
+    }
+}
 
 #[cfg(test)]
 mod tests;

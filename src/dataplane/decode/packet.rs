@@ -1,7 +1,9 @@
 //! What becomes of one frame: a [`Packet`], or the reason why not; and the long way there.
 
 use super::key::{Direction, FlowKey};
-use super::link;
+use super::outer::Layers;
+use super::span::Span;
+use super::{link, tunnel};
 use crate::dataplane::capture::LinkType;
 use crate::metrics::Counter;
 use crate::units::Timestamp;
@@ -63,21 +65,52 @@ impl TcpWord {
     }
 }
 
-/// A tunnel recognised by name; its frames are counted by the outer flow.
+/// A kind of tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(u8)]
 pub enum Tunnel {
     /// Not a tunnel that we know.
     #[default]
     None,
-    /// IP protocol 47 (RFC 2784).
+    /// IP protocol 47, version 0 (RFC 2784, RFC 2890). Id: the key.
     Gre,
-    /// UDP port 4789 (RFC 7348).
+    /// UDP port 4789 (RFC 7348), 8472 of older implementations, 4790 with a protocol number. Id: the VNI.
     Vxlan,
-    /// UDP port 6081 (RFC 8926).
+    /// UDP port 6081 (RFC 8926). Id: the VNI.
     Geneve,
-    /// IP in IP: protocol 4 or 41 (RFC 2003, RFC 4213).
+    /// IP in IP: protocol 4 or 41 (RFC 2003, RFC 2473, RFC 4213). No id.
     IpInIp,
+    /// Mirrored frames in GRE (draft-foschiano-erspan). Id: the session, 0 for type I.
+    Erspan,
+    /// Labels by EtherType, in GRE or by IP protocol 137 (RFC 3032, RFC 4023). Id: the first label.
+    Mpls,
+    /// Sessions by EtherType (RFC 2516). Id: the session.
+    Pppoe,
+    /// GRE version 1 (RFC 2637). Id: the call.
+    Pptp,
+    /// UDP port 2152 (3GPP TS 29.281). Id: the TEID.
+    Gtp,
+    /// UDP port 3544 (RFC 4380). No id.
+    Teredo,
+}
+
+impl Tunnel {
+    /// What people call it; empty for none.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tunnel::None => "",
+            Tunnel::Gre => "gre",
+            Tunnel::Vxlan => "vxlan",
+            Tunnel::Geneve => "geneve",
+            Tunnel::IpInIp => "ip_in_ip",
+            Tunnel::Erspan => "erspan",
+            Tunnel::Mpls => "mpls",
+            Tunnel::Pppoe => "pppoe",
+            Tunnel::Pptp => "pptp",
+            Tunnel::Gtp => "gtp_u",
+            Tunnel::Teredo => "teredo",
+        }
+    }
 }
 
 /// What the worker needs to know of one frame. Reused between bursts; `decode` sets every field but `hash`, `time`, `hint`
@@ -110,7 +143,7 @@ pub struct Packet {
     pub icmp_type: u8,
     /// ICMP code.
     pub icmp_code: u8,
-    /// Tunnel recognised.
+    /// The innermost tunnel it is in, or the one that it is a packet of where that was not entered.
     pub tunnel: Tunnel,
     /// Which frame of the burst, where that is asked for; set by the worker.
     pub place: u16,
@@ -167,9 +200,17 @@ pub(super) mod protocol {
     pub(in super::super) const ICMPV6: u8 = 58;
     pub(in super::super) const DESTINATION: u8 = 60;
     pub(in super::super) const SCTP: u8 = 132;
+    pub(in super::super) const MPLS: u8 = 137;
 }
 
 impl Packet {
+    /// Forgets what another level or frame left.
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        self.tcp = TcpWord::default();
+        self.clear_rare();
+    }
+
     /// Sets what few packets have to zero; one store.
     #[inline(always)]
     pub(super) fn clear_rare(&mut self) {
@@ -181,11 +222,26 @@ impl Packet {
     }
 }
 
-/// The long way: every link type, tag, option, extension header and fragment, and every reject.
-pub(super) fn decode_general(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Decoded {
+/// The long way: every link type, tag, option, extension header, fragment and tunnel, and every reject.
+pub(super) fn decode_general(
+    bytes: &[u8],
+    wire_bytes: u32,
+    link: LinkType,
+    packet: &mut Packet,
+    layers: &mut Layers,
+) -> Decoded {
     // A source that claims less than it holds is corrected.
     packet.wire_bytes = wire_bytes.max(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    packet.tcp = TcpWord::default();
-    packet.clear_rare();
-    link::decode(bytes, link, packet).unwrap_or_else(Decoded::Reject)
+    packet.clear();
+    let span = Span { bytes, end: packet.wire_bytes as usize };
+    match link::decode(span, link, packet, layers) {
+        Ok(Decoded::Flow) => tunnel::follow(span, packet, layers),
+        Ok(decoded) => decoded,
+        // Labels and frames in turns, and no packet of a flow reached.
+        Err(Counter::TunnelDepth) => {
+            layers.fault = Some(Counter::TunnelDepth);
+            Decoded::Other
+        }
+        Err(reason) => Decoded::Reject(reason),
+    }
 }

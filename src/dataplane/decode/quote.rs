@@ -38,8 +38,7 @@ pub fn quoted_flow(frame: FrameView<'_>, packet: &Packet) -> Option<(FlowKey, Di
         }
         _ => (0, 0),
     };
-    let (outer, inner) = packet.key.vlans();
-    Some(addresses.key(ports, upper.protocol, u32::from(outer) << 12 | u32::from(inner)))
+    Some(addresses.key(ports, upper.protocol, packet.key.scope()))
 }
 
 fn quoted_v4(bytes: &[u8], at: usize) -> Option<(Addresses, Upper)> {

@@ -5,33 +5,52 @@
 //! where several ways apply they agree (property test).
 
 use super::bytes::{be16, be32, be64, be128, chunk};
-use super::ip::tunnel_of;
 use super::key::FlowKey;
 use super::link::ether_type;
-use super::packet::{Decoded, Packet, TcpWord, Tunnel, decode_general, protocol};
+use super::outer::Layers;
+use super::packet::{Decoded, Packet, TcpWord, decode_general, protocol};
+use super::tunnel;
 use crate::dataplane::capture::{FrameView, LinkType};
 use crate::sys::lanes::agrees;
 use std::hint::cold_path;
 
-/// Decodes one frame into `packet`. Instructions a frame by kind: `benches/decode`.
+/// Decodes one frame into `packet`, through the tunnels it is in. Instructions a frame by kind: `benches/decode`.
 ///
 /// Never panics whatever the bytes are. On anything but the three flow outcomes `packet` is unspecified.
 #[inline(always)]
 pub fn decode(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
-    if decode_plain(frame, packet, &mut 0).is_some() {
+    if decode_plain(frame, packet).is_some() {
         return Decoded::Flow;
     }
     // In parts, so that the view need not be put together in memory for a call that is rarely made.
-    decode_rest(frame.bytes, frame.wire_bytes, frame.link, packet)
+    decode_rest(frame.bytes, frame.wire_bytes, frame.link, packet, &mut Layers::new(true))
 }
 
-/// What [`decode_plain`] leaves: the other short ways, then the long one.
+/// What [`decode_plain`] leaves: the other short ways, which leave `layers` alone, then the long one from the beginning.
 #[inline(never)]
-pub fn decode_rest(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet) -> Decoded {
+pub fn decode_rest(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut Packet, layers: &mut Layers) -> Decoded {
     match short(bytes, wire_bytes, link, packet) {
         Some(()) => Decoded::Flow,
-        None => decode_general(bytes, wire_bytes, link, packet),
+        None => {
+            layers.restart();
+            decode_within(bytes, wire_bytes, link, packet, layers)
+        }
     }
+}
+
+/// The long way alone, from the layers that `layers` has gone through: new ones for a frame; for a datagram put together
+/// from fragments ([`LinkType::RawIp`]) those that its first fragment was left with.
+///
+/// [`Packet::tunnel`] tells whether there is anything to be read from `layers` afterwards.
+#[inline(never)]
+pub fn decode_within(
+    bytes: &[u8],
+    wire_bytes: u32,
+    link: LinkType,
+    packet: &mut Packet,
+    layers: &mut Layers,
+) -> Decoded {
+    decode_general(bytes, wire_bytes, link, packet, layers)
 }
 
 /// Ethernet header, IPv4 header without options, TCP header without options: what the shortest way reads as one block.
@@ -47,17 +66,17 @@ const TAG: usize = 4;
 /// The shortest way: IPv4 without tag, options and fragments; `None` if the frame is not for it (then `packet` may be half
 /// written). Only for frames that were captured whole, so that one length answers for both.
 ///
-/// Returns [`FlowKey::v4_words`] as well as setting the key, so that what follows need not read it back, and adds to
-/// `tunnels` where it is already known to be a datagram, so that TCP has no part in it.
+/// Returns [`FlowKey::v4_words`] as well as setting the key, so that what follows need not read it back. What a tunnel may
+/// carry goes the long way.
 #[inline(always)]
-pub fn decode_plain(frame: FrameView<'_>, packet: &mut Packet, tunnels: &mut usize) -> Option<[u64; 2]> {
+pub fn decode_plain(frame: FrameView<'_>, packet: &mut Packet) -> Option<[u64; 2]> {
     let head = frame.bytes.first_chunk::<PLAIN>()?;
     if frame.link != LinkType::Ethernet {
         return None;
     }
     // A slice of 4 GiB is no frame; cut to 32 bits its length could only be found too short for its headers.
     let captured = frame.bytes.len() as u32;
-    plain_v4(head, captured, frame.wire_bytes, 0, packet, tunnels)
+    plain_v4(head, captured, frame.wire_bytes, 0, packet)
 }
 
 /// What [`decode_plain`] leaves that has fixed offsets too: IPv6 without extension headers, and either version behind one
@@ -79,7 +98,7 @@ pub(super) fn short(bytes: &[u8], wire_bytes: u32, link: LinkType, packet: &mut 
     let captured = rest.len() as u32;
     match rest.first_chunk::<PLAIN>() {
         Some(head) if be16::<12, PLAIN>(head) == ether_type::IPV4 => {
-            plain_v4(head, captured, wire_bytes, vlans, packet, &mut 0)?;
+            plain_v4(head, captured, wire_bytes, vlans, packet)?;
         }
         _ => plain_v6(rest, captured, vlans, packet)?,
     }
@@ -98,14 +117,8 @@ const V4_UDP: [u8; 16] = [0x08, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 0, protocol::UDP, 
 /// Each lower bound is subtracted first and the rest compared as an unsigned number, so that one compare checks both ends:
 /// what was below the bound has wrapped to far above any frame.
 #[inline(always)]
-fn plain_v4(
-    head: &[u8; PLAIN],
-    captured: u32,
-    wire_bytes: u32,
-    vlans: u32,
-    packet: &mut Packet,
-    tunnels: &mut usize,
-) -> Option<[u64; 2]> {
+fn plain_v4(head: &[u8; PLAIN], captured: u32, wire_bytes: u32, vlans: u32, packet: &mut Packet) -> Option<[u64; 2]> {
+    let ports = be32::<34, PLAIN>(head);
     let total = u32::from(be16::<16, PLAIN>(head));
     let first = chunk::<12, 16, PLAIN>(head);
     let transport_protocol = if agrees(first, &V4_TCP, &V4_MASK) {
@@ -128,19 +141,16 @@ fn plain_v4(
         }
         let above_headers = total.wrapping_sub(28);
         let payload = u32::from(be16::<38, PLAIN>(head)).wrapping_sub(8);
-        if above_headers > captured.wrapping_sub(42) || payload > above_headers {
+        if above_headers > captured.wrapping_sub(42) || payload > above_headers || tunnel::is_port(ports) {
             return None;
         }
-        packet.clear_rare();
+        packet.clear();
         packet.payload_bytes = payload;
         packet.payload_offset = 42;
-        packet.datagram(be16::<36, PLAIN>(head));
-        *tunnels += usize::from(packet.tunnel != Tunnel::None);
         protocol::UDP
     };
     packet.wire_bytes = wire_bytes.max(captured);
     let addresses = be64::<26, PLAIN>(head);
-    let ports = be32::<34, PLAIN>(head);
     let (key, direction, words) = FlowKey::v4_pairs(addresses, ports, transport_protocol, vlans);
     (packet.key, packet.direction) = (key, direction);
     Some(words)
@@ -173,26 +183,18 @@ fn plain_v6(bytes: &[u8], captured: u32, vlans: u32, packet: &mut Packet) -> Opt
         protocol::UDP => {
             let above_headers = length.wrapping_sub(8);
             let payload = u32::from(be16::<58, PLAIN_V6>(head)).wrapping_sub(8);
-            if above_headers > captured.wrapping_sub(62) || payload > above_headers {
+            let ports = be32::<54, PLAIN_V6>(head);
+            if above_headers > captured.wrapping_sub(62) || payload > above_headers || tunnel::is_port(ports) {
                 return None;
             }
             packet.payload_bytes = payload;
             packet.payload_offset = PLAIN_V6 as u16;
-            packet.datagram(be16::<56, PLAIN_V6>(head));
+            packet.tcp = TcpWord::default();
         }
         _ => return None,
     }
     let ports = (be16::<54, PLAIN_V6>(head), be16::<56, PLAIN_V6>(head));
     let (from, to) = (be128::<22, PLAIN_V6>(head), be128::<38, PLAIN_V6>(head));
-    (packet.key, packet.direction) = FlowKey::v6(from, ports.0, to, ports.1, transport_protocol, vlans);
+    (packet.key, packet.direction) = FlowKey::v6_pairs((from, to), ports, transport_protocol, vlans);
     Some(())
-}
-
-impl Packet {
-    /// What a datagram has in the place of what TCP has.
-    #[inline(always)]
-    fn datagram(&mut self, destination_port: u16) {
-        self.tcp = TcpWord::default();
-        self.tunnel = tunnel_of(protocol::UDP, destination_port);
-    }
 }

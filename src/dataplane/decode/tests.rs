@@ -6,20 +6,20 @@ use std::net::IpAddr;
 
 /// The long way, called as the short one is.
 fn decode_general(frame: FrameView<'_>, packet: &mut Packet) -> Decoded {
-    super::packet::decode_general(frame.bytes, frame.wire_bytes, frame.link, packet)
+    decode_within(frame.bytes, frame.wire_bytes, frame.link, packet, &mut Layers::new(true))
 }
 
 /// An Ethernet frame that is on the wire as captured.
-fn ethernet(bytes: &[u8]) -> FrameView<'_> {
+pub(super) fn ethernet(bytes: &[u8]) -> FrameView<'_> {
     view(bytes, bytes.len(), LinkType::Ethernet)
 }
 
-fn view(bytes: &[u8], wire_bytes: usize, link: LinkType) -> FrameView<'_> {
+pub(super) fn view(bytes: &[u8], wire_bytes: usize, link: LinkType) -> FrameView<'_> {
     FrameView { bytes, wire_bytes: wire_bytes as u32, time: None, link }
 }
 
 /// Fields of everything but `key`'s internals, so that two ways of decoding can be compared.
-fn digest(packet: &Packet) -> impl PartialEq + std::fmt::Debug + use<> {
+pub(super) fn digest(packet: &Packet) -> impl PartialEq + std::fmt::Debug + use<> {
     let Packet { key, hash: _, time: _, wire_bytes, payload_bytes, payload_offset, tcp, .. } = *packet;
     let Packet { icmp_type, icmp_code, direction, tunnel, .. } = *packet;
     let lengths = (wire_bytes, payload_bytes, payload_offset);
@@ -27,16 +27,16 @@ fn digest(packet: &Packet) -> impl PartialEq + std::fmt::Debug + use<> {
     (key, direction, lengths, tcp, (icmp_type, icmp_code), tunnel, (packet.fragment, packet.fragment_id))
 }
 
-fn join(parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-fn eth(ether_type: u16, rest: &[u8]) -> Vec<u8> {
+pub(super) fn eth(ether_type: u16, rest: &[u8]) -> Vec<u8> {
     join(&[&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2], &ether_type.to_be_bytes(), rest])
 }
 
 /// IPv4 from 10.0.0.9 to 10.0.0.2 with `options` and the fragment field as given.
-fn ip4(protocol: u8, options: &[u8], fragment: u16, rest: &[u8]) -> Vec<u8> {
+pub(super) fn ip4(protocol: u8, options: &[u8], fragment: u16, rest: &[u8]) -> Vec<u8> {
     let total = (20 + options.len() + rest.len()) as u16;
     let [t0, t1] = total.to_be_bytes();
     let [f0, f1] = fragment.to_be_bytes();
@@ -45,7 +45,7 @@ fn ip4(protocol: u8, options: &[u8], fragment: u16, rest: &[u8]) -> Vec<u8> {
 }
 
 /// IPv6 from 2001:db8::9 to 2001:db8::2.
-fn ip6(next: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn ip6(next: u8, rest: &[u8]) -> Vec<u8> {
     let length = (rest.len() as u16).to_be_bytes();
     let mut head = vec![0x60, 0, 0, 0, length[0], length[1], next, 61];
     for last in [9, 2] {
@@ -54,22 +54,22 @@ fn ip6(next: u8, rest: &[u8]) -> Vec<u8> {
     join(&[&head, rest])
 }
 
-fn tcp(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn tcp(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let offset = (5 + options.len() / 4) as u8;
     let head = [0x9c, 0x40, 1, 0xbb, 1, 2, 3, 4, 5, 6, 7, 8, offset << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0];
     join(&[&head, options, payload])
 }
 
-fn udp(destination: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn udp(destination: u16, payload: &[u8]) -> Vec<u8> {
     let length = (8 + payload.len()) as u16;
     join(&[&[0x9c, 0x40], &destination.to_be_bytes(), &length.to_be_bytes(), &[0, 0], payload])
 }
 
-fn icmp(kind: u8, code: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn icmp(kind: u8, code: u8, payload: &[u8]) -> Vec<u8> {
     join(&[&[kind, code, 0, 0, 0x12, 0x34, 0, 1], payload])
 }
 
-fn tag(id: u16, ether_type: u16, rest: &[u8]) -> Vec<u8> {
+pub(super) fn tag(id: u16, ether_type: u16, rest: &[u8]) -> Vec<u8> {
     join(&[&(0xe000 | id).to_be_bytes(), &ether_type.to_be_bytes(), rest])
 }
 
@@ -80,18 +80,18 @@ fn extension(next: u8, extra: u8, rest: &[u8]) -> Vec<u8> {
     join(&[&head, rest])
 }
 
-fn fragment6(next: u8, offset: u16, more: bool, rest: &[u8]) -> Vec<u8> {
+pub(super) fn fragment6(next: u8, offset: u16, more: bool, rest: &[u8]) -> Vec<u8> {
     let [a, b] = (offset << 3 | u16::from(more)).to_be_bytes();
     join(&[&[next, 0, a, b, 0xca, 0xfe, 0xba, 0xbe], rest])
 }
 
-const SYN_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 7];
+pub(super) const SYN_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 7];
 
 /// One kind of packet: (name, frame, protocol, ports as sent, payload).
-type Kind = (&'static str, Vec<u8>, u8, (u16, u16), u32);
+pub(super) type Kind = (&'static str, Vec<u8>, u8, (u16, u16), u32);
 
 /// One of each kind of packet that ends in a flow.
-fn flows() -> Vec<Kind> {
+pub(super) fn flows() -> Vec<Kind> {
     let web = (40000, 443);
     let segment = tcp(0x18, &[], b"hello");
     let echo = icmp(8, 0, b"ping");
@@ -112,8 +112,8 @@ fn flows() -> Vec<Kind> {
         ("icmp unreachable", eth(0x0800, &ip4(1, &[], 0, &icmp(3, 1, &inner))), 1, (0x0301, 0x0301), 29),
         ("sctp", eth(0x0800, &ip4(132, &[], 0, &sctp)), 132, web, 5),
         ("igmp", eth(0x0800, &ip4(2, &[1; 4], 0, &[0x16; 8])), 2, (0, 0), 8),
-        ("gre", eth(0x0800, &ip4(47, &[], 0, &[0; 24])), 47, (0, 0), 24),
-        ("ip in ip", eth(0x0800, &ip4(4, &[], 0, &inner)), 4, (0, 0), 29),
+        ("gre of nothing known", eth(0x0800, &ip4(47, &[], 0, &[0; 24])), 47, (0, 0), 24),
+        ("ip in ip of nothing", eth(0x0800, &ip4(4, &[], 0, &inner[..12])), 4, (0, 0), 12),
         ("authentication", eth(0x0800, &ip4(51, &[], 0, &ah(6, &segment))), 6, web, 5),
         ("vlan", eth(0x8100, &tag(7, 0x0800, &ip4(6, &[], 0, &segment))), 6, web, 5),
         ("vlan, udp", eth(0x8100, &tag(7, 0x0800, &ip4(17, &[], 0, &udp(443, b"hello")))), 17, web, 5),
@@ -164,8 +164,8 @@ fn the_common_kinds_take_a_short_way() {
     for (name, mut frame, ..) in flows() {
         // As on a wire, where no frame is shorter.
         frame.resize(frame.len().max(60), 0);
-        let (mut packet, mut tunnels) = (Packet::default(), 0);
-        let plain = decode_plain(ethernet(&frame), &mut packet, &mut tunnels).is_some();
+        let mut packet = Packet::default();
+        let plain = decode_plain(ethernet(&frame), &mut packet).is_some();
         let short = super::short::short(&frame, 0, LinkType::Ethernet, &mut packet).is_some();
         let expected = match name {
             "tcp" | "tcp, do not fragment" | "tcp options" | "udp" | "udp with a trailer" => (true, false),
@@ -174,12 +174,26 @@ fn the_common_kinds_take_a_short_way() {
             _ => (false, false),
         };
         assert_eq!((plain, short), expected, "{name}");
-        assert_eq!(tunnels, 0, "{name}");
     }
-    let vxlan = eth(0x8100, &tag(7, 0x86dd, &ip6(17, &udp(4789, b"hello"))));
-    let mut packet = Packet::default();
-    assert!(super::short::short(&vxlan, 0, LinkType::Ethernet, &mut packet).is_some());
-    assert_eq!(packet.tunnel, Tunnel::Vxlan);
+}
+
+/// What may be a tunnel is looked into, and nothing else is: not even where its port differs from a tunnel's in the upper
+/// bits only.
+#[test]
+fn datagrams_to_the_ports_of_tunnels_take_the_long_way() {
+    for (port, is_tunnel) in
+        [4789_u16, 4790, 8472, 6081, 2152, 3544].into_iter().flat_map(|port| [(port, true), (port ^ 64, false)])
+    {
+        let (mut frame, mut packet) = (eth(0x0800, &ip4(17, &[], 0, &udp(port, b"hello"))), Packet::default());
+        frame.resize(60, 0);
+        assert_eq!(decode_plain(ethernet(&frame), &mut packet).is_none(), is_tunnel, "{port}");
+        let tagged = eth(0x8100, &tag(7, 0x86dd, &ip6(17, &udp(port, b"hello"))));
+        assert_eq!(super::short::short(&tagged, 0, LinkType::Ethernet, &mut packet).is_none(), is_tunnel, "{port}");
+    }
+    let mut from_server = eth(0x0800, &ip4(17, &[], 0, &udp(50_000, b"hello")));
+    from_server.resize(60, 0);
+    from_server[34..36].copy_from_slice(&3544_u16.to_be_bytes());
+    assert!(decode_plain(ethernet(&from_server), &mut Packet::default()).is_none());
 }
 
 #[test]
@@ -212,10 +226,12 @@ fn vlan_ids_are_the_outermost_and_the_innermost() {
 }
 
 #[test]
-fn tunnels_are_named_by_the_receivers_side() {
+fn without_leave_to_enter_tunnels_are_named_by_the_receivers_side() {
     let by_name = |frame: &[u8]| {
         let mut packet = Packet::default();
-        assert_eq!(decode(ethernet(frame), &mut packet), Decoded::Flow);
+        let mut layers = Layers::new(false);
+        assert_eq!(decode_rest(frame, 0, LinkType::Ethernet, &mut packet, &mut layers), Decoded::Flow);
+        assert_eq!((layers.outer.depth(), layers.fault), (0, None));
         packet.tunnel
     };
     assert_eq!(by_name(&eth(0x0800, &ip4(47, &[], 0, &[0; 8]))), Tunnel::Gre);
@@ -223,10 +239,25 @@ fn tunnels_are_named_by_the_receivers_side() {
     assert_eq!(by_name(&eth(0x0800, &ip4(4, &[], 0, &[0; 20]))), Tunnel::IpInIp);
     assert_eq!(by_name(&eth(0x0800, &ip4(41, &[], 0, &[0; 40]))), Tunnel::IpInIp);
     assert_eq!(by_name(&eth(0x86dd, &ip6(4, &[0; 20]))), Tunnel::IpInIp);
-    for (port, tunnel) in [(4789, Tunnel::Vxlan), (6081, Tunnel::Geneve), (4790, Tunnel::None)] {
+    assert_eq!(by_name(&eth(0x86dd, &ip6(137, &[0; 20]))), Tunnel::Mpls);
+    for (port, tunnel) in [
+        (4789, Tunnel::Vxlan),
+        (8472, Tunnel::Vxlan),
+        (6081, Tunnel::Geneve),
+        (2152, Tunnel::Gtp),
+        (3544, Tunnel::Teredo),
+        (4790, Tunnel::Vxlan),
+        (4791, Tunnel::None),
+    ] {
         assert_eq!(by_name(&eth(0x0800, &ip4(17, &[], 0, &udp(port, &[0; 30])))), tunnel);
         assert_eq!(by_name(&eth(0x86dd, &ip6(17, &udp(port, &[0; 30])))), tunnel);
         assert_eq!(by_name(&eth(0x0800, &ip4(6, &[], 0, &tcp(0x10, &[], &port.to_be_bytes())))), Tunnel::None);
+    }
+    let pppoe = eth(0x8864, &join(&[&[0x11, 0, 0, 1, 0, 30, 0, 0x21], &ip4(17, &[], 0, &udp(53, b""))]));
+    let mpls = eth(0x8847, &join(&[&[0, 0, 0x11, 64], &ip4(17, &[], 0, &udp(53, b""))]));
+    for frame in [pppoe, mpls] {
+        let mut layers = Layers::new(false);
+        assert_eq!(decode_rest(&frame, 0, LinkType::Ethernet, &mut Packet::default(), &mut layers), Decoded::Other);
     }
 }
 
@@ -240,7 +271,7 @@ fn frames_without_ip_are_named() {
         (eth(0x05dc, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0]), Decoded::Other),
         (eth(0x88cc, &[2, 7]), Decoded::Other),
         (eth(0x8863, &[0; 6]), Decoded::Other),
-        (eth(0x8847, &[0; 8]), Decoded::Other),
+        (eth(0x8864, &[0x11, 1, 0, 0, 0, 0]), Decoded::Other),
     ] {
         assert_eq!(decode(ethernet(&frame), &mut Packet::default()), decoded, "{frame:02x?}");
     }
@@ -267,7 +298,7 @@ fn an_arp_request_names_who_asks_for_whom() {
 }
 
 /// `frame` with one byte changed.
-fn with(frame: &[u8], at: usize, value: u8) -> Vec<u8> {
+pub(super) fn with(frame: &[u8], at: usize, value: u8) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[at] = value;
     frame
@@ -544,7 +575,8 @@ proptest! {
 
     #[test]
     fn any_bytes_on_any_link_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..200), wire in 0_u32..300) {
-        for link in [LinkType::Ethernet, LinkType::RawIp, LinkType::Null, LinkType::LinuxSll, LinkType::LinuxSll2] {
+        let links = [LinkType::RawIp, LinkType::Null, LinkType::LinuxSll, LinkType::LinuxSll2, LinkType::Ppp];
+        for link in links.into_iter().chain([LinkType::Ethernet]) {
             let frame = FrameView { bytes: &bytes, wire_bytes: wire, time: None, link };
             let mut packet = Packet::default();
             if let Decoded::Flow = decode(frame, &mut packet) {

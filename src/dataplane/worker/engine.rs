@@ -10,7 +10,7 @@ use super::snapshot::QueueSnapshot;
 use super::thread::UNPOLLED_WAIT;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
-use crate::dataplane::decode::{FragmentSettings, FragmentTable, Packet};
+use crate::dataplane::decode::{self, FragmentSettings, FragmentTable, Layers, Packet};
 use crate::dataplane::detect::Observer;
 use crate::dataplane::flow::{self, FlowTable};
 use crate::dataplane::inspect::{self, Inspector};
@@ -26,6 +26,8 @@ use std::time::Duration;
 pub struct EngineSettings {
     /// Flow table limits and time-outs.
     pub flow: flow::Settings,
+    /// What the decoder goes into.
+    pub decode: decode::Settings,
     /// Fragment table limits.
     pub fragments: FragmentSettings,
     /// Limits of the inspection of application protocols.
@@ -58,6 +60,7 @@ impl Default for EngineSettings {
     fn default() -> EngineSettings {
         EngineSettings {
             flow: flow::Settings::default(),
+            decode: decode::Settings::default(),
             fragments: FragmentSettings::default(),
             inspect: inspect::Settings::default(),
             windows: 1 << 16,
@@ -154,6 +157,8 @@ struct Core {
     clock: Clock,
     table: FlowTable,
     fragments: FragmentTable,
+    /// The decoder's, of the frame decoded last.
+    layers: Layers,
     sinks: Sinks,
     scorer: Option<Box<dyn Scorer>>,
     peers: Vec<Option<HandoverSender>>,
@@ -189,6 +194,7 @@ impl<S: Source> Engine<S> {
             clock: parts.clock,
             table,
             fragments,
+            layers: Layers::new(settings.decode.tunnels),
             sinks: Sinks {
                 observer,
                 inspector,

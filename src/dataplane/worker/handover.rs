@@ -316,6 +316,7 @@ fn link_code(link: LinkType) -> u16 {
         LinkType::Null => 0,
         LinkType::LinuxSll => 113,
         LinkType::LinuxSll2 => 276,
+        LinkType::Ppp => 50,
         LinkType::Other(code) => code,
     }
 }
@@ -328,6 +329,7 @@ fn link_of(code: u16) -> LinkType {
         0 => LinkType::Null,
         113 => LinkType::LinuxSll,
         276 => LinkType::LinuxSll2,
+        50 => LinkType::Ppp,
         other => LinkType::Other(other),
     }
 }

@@ -101,6 +101,7 @@ pub fn link_type(number: u16) -> LinkType {
         0 | 108 => LinkType::Null,
         113 => LinkType::LinuxSll,
         276 => LinkType::LinuxSll2,
+        9 | 50 | 104 => LinkType::Ppp,
         other => LinkType::Other(other),
     }
 }

@@ -47,9 +47,12 @@ fn link_types_have_their_names() {
     for (number, link) in [
         (0, LinkType::Null),
         (1, LinkType::Ethernet),
+        (9, LinkType::Ppp),
         (12, LinkType::RawIp),
         (14, LinkType::RawIp),
+        (50, LinkType::Ppp),
         (101, LinkType::RawIp),
+        (104, LinkType::Ppp),
         (108, LinkType::Null),
         (113, LinkType::LinuxSll),
         (228, LinkType::RawIp),

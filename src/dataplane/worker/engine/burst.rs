@@ -3,7 +3,7 @@
 use super::Core;
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
-    Decoded, FragmentTable, Packet, Tunnel, arp_question, decode, decode_plain, decode_rest, quoted_flow, tcp_flags,
+    Decoded, FragmentTable, Layers, Packet, Tunnel, arp_question, decode_plain, decode_rest, quoted_flow, tcp_flags,
 };
 use crate::dataplane::flow::{FlowIndex, FlowTable, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Wants};
@@ -39,7 +39,8 @@ impl Core {
     #[cold]
     pub(super) fn note(&mut self, view: FrameView<'_>, time: Timestamp) {
         let mut packet = Packet::default();
-        if decode(view, &mut packet) == Decoded::Flow && is_icmp_error(&packet) {
+        let decoded = decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut self.layers);
+        if decoded == Decoded::Flow && is_icmp_error(&packet) {
             self.time = self.time.max(time);
             packet.time = self.time;
             refuse_quoted(&mut self.table, &mut self.sinks, view, &packet);
@@ -89,7 +90,7 @@ impl Core {
         now: Timestamp,
         hand_over: bool,
     ) -> Burst {
-        let Core { packets, fragments, sinks, table, time: latest, .. } = self;
+        let Core { packets, fragments, layers, sinks, table, time: latest, .. } = self;
         // The time in a local: through `self` it would be read again after every store into a packet.
         let mut time = *latest;
         let staging = table.staging();
@@ -105,12 +106,12 @@ impl Core {
             bytes += u64::from(view.wire_bytes);
             time = view.time.unwrap_or(now).max(time);
             packet.time = time;
-            if let Some(words) = decode_plain(view, packet, &mut burst.tunnelled) {
+            if let Some(words) = decode_plain(view, packet) {
                 staging.stage_v4(packet, words);
             } else {
                 packet.place = index as u16; // below BURST_MAX
                 // The view anew: so the loop need not keep one in memory for a call that is rarely made.
-                decode_unusual(frame(index), packet, fragments, sinks, staging, &mut burst);
+                decode_unusual(frame(index), packet, fragments, layers, sinks, staging, &mut burst);
             }
         }
         *latest = time;
@@ -180,7 +181,7 @@ impl Core {
     fn send_note<'a>(&mut self, index: usize, frame: &impl Fn(usize) -> FrameView<'a>, time: Timestamp) {
         let view = frame(index);
         let mut packet = Packet::default();
-        if decode(view, &mut packet) != Decoded::Flow {
+        if decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut self.layers) != Decoded::Flow {
             return;
         }
         let Some((key, _)) = quoted_flow(view, &packet) else { return };
@@ -266,11 +267,16 @@ fn decode_unusual(
     view: FrameView<'_>,
     packet: &mut Packet,
     fragments: &mut FragmentTable,
+    layers: &mut Layers,
     sinks: &mut Sinks,
     staging: Staging<'_>,
     burst: &mut Burst,
 ) {
-    let outcome = decode_rest(view.bytes, view.wire_bytes, view.link, packet);
+    let outcome = decode_rest(view.bytes, view.wire_bytes, view.link, packet, layers);
+    // Taken, because the short ways leave those of an earlier frame.
+    if let Some(fault) = layers.fault.take() {
+        sinks.counters.add(fault, 1);
+    }
     let counter = match outcome {
         Decoded::Flow => None,
         Decoded::FirstFragment | Decoded::LaterFragment => {

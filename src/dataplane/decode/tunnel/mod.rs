@@ -1,0 +1,131 @@
+//! From an IP packet that carries a tunnel to the packet in it, level by level.
+//!
+//! A tunnel is entered where its header says beyond doubt that it is one; a datagram to a tunnel's port that is none stays
+//! the datagram it is. Whatever is broken or too deep inside is left where it is: the frame counts for the flow of the
+//! innermost level reached, and [`Layers::fault`] names what was met. Pieces of a datagram are not entered: only put together
+//! are they a packet.
+
+mod gre;
+mod mpls;
+mod ppp;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+pub(super) use mpls::decode as mpls;
+pub(super) use ppp::{framed as ppp_framed, session as pppoe};
+pub(super) use udp::is_port;
+
+use super::link::{self, ether_type};
+use super::outer::Layers;
+use super::packet::{Decoded, Packet, Tunnel, protocol};
+use super::span::Span;
+use crate::metrics::Counter;
+
+/// What a tunnel's header says.
+struct Header {
+    kind: Tunnel,
+    id: u32,
+    /// Where what it carries begins and ends in the frame, and what that is.
+    at: usize,
+    end: usize,
+    content: Content,
+}
+
+/// What a tunnel carries.
+#[derive(Clone, Copy)]
+enum Content {
+    Ethernet,
+    /// By EtherType.
+    Network(u16),
+    /// IP of the version that its first bits tell.
+    Ip,
+    Ppp,
+    /// Nothing that has a flow.
+    Nothing,
+}
+
+/// The tunnel that a protocol and the ports (sender's, receiver's) name.
+pub(super) fn named(protocol: u8, ports: (u16, u16)) -> Tunnel {
+    match protocol {
+        protocol::UDP => udp::named(ports),
+        protocol::GRE => Tunnel::Gre,
+        protocol::IPV4 | protocol::IPV6 => Tunnel::IpInIp,
+        protocol::MPLS => Tunnel::Mpls,
+        _ => Tunnel::None,
+    }
+}
+
+/// Goes from the packet of a flow into the tunnels that it carries, as far as they go.
+pub(super) fn follow(span: Span<'_>, packet: &mut Packet, layers: &mut Layers) -> Decoded {
+    let mut decoded = Decoded::Flow;
+    // Each round goes one level deeper or ends; `Layers::enter` ends it at the limit.
+    while decoded == Decoded::Flow && layers.enters() && packet.tunnel != Tunnel::None {
+        let (mut inner, mut deeper) = (*packet, *layers);
+        deeper.carried_by(&packet.key, packet.direction);
+        let outcome = match header(span, packet) {
+            Ok(Some(header)) => content(span, &header, &mut inner, &mut deeper),
+            Ok(None) => {
+                packet.tunnel = Tunnel::None;
+                break;
+            }
+            Err(fault) => Err(fault),
+        };
+        match outcome {
+            Ok(found @ (Decoded::Flow | Decoded::FirstFragment | Decoded::LaterFragment)) => {
+                (*packet, *layers, decoded) = (inner, deeper, found);
+            }
+            Ok(Decoded::Arp | Decoded::Other | Decoded::Reject(_)) => break,
+            Err(fault) => {
+                layers.fault = Some(match fault {
+                    Counter::TunnelDepth | Counter::TunnelHeader => fault,
+                    _ => Counter::TunnelBroken,
+                });
+                break;
+            }
+        }
+    }
+    if packet.tunnel == Tunnel::None {
+        packet.tunnel = layers.outer.innermost();
+    }
+    decoded
+}
+
+/// The header of the tunnel that a packet carries; `None`: it looked like one and is none.
+fn header(span: Span<'_>, packet: &Packet) -> Result<Option<Header>, Counter> {
+    let at = usize::from(packet.payload_offset);
+    if packet.payload_offset == u16::MAX {
+        // Further in than an offset reaches: no such packet is on a wire.
+        return Err(Counter::TunnelDepth);
+    }
+    let span = span.until(at + packet.payload_bytes as usize);
+    let whole = |kind, content| Header { kind, id: 0, at, end: span.end, content };
+    Ok(Some(match packet.key.protocol() {
+        protocol::UDP => {
+            let (from, to) = packet.key.endpoints(packet.direction);
+            return udp::header(span, at, (from.port, to.port));
+        }
+        protocol::GRE => gre::header(span, at)?,
+        protocol::IPV4 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV4)),
+        protocol::IPV6 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV6)),
+        // A level of its own by its labels.
+        protocol::MPLS => whole(Tunnel::None, Content::Network(ether_type::MPLS)),
+        _ => return Ok(None),
+    }))
+}
+
+/// Decodes what a tunnel carries.
+fn content(span: Span<'_>, header: &Header, packet: &mut Packet, layers: &mut Layers) -> Result<Decoded, Counter> {
+    packet.clear();
+    if header.kind != Tunnel::None {
+        layers.enter(header.kind, header.id)?;
+    }
+    let (span, at) = (span.until(header.end), header.at);
+    match header.content {
+        Content::Ethernet => link::ethernet(span, at, packet, layers),
+        Content::Network(protocol) => link::network(span, protocol, at, packet, layers),
+        Content::Ip => link::ip(span, at, packet, layers),
+        Content::Ppp => ppp::payload(span, at, packet, layers),
+        Content::Nothing => Ok(Decoded::Other),
+    }
+}

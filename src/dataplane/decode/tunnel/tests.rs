@@ -1,0 +1,541 @@
+use super::super::tests::{
+    SYN_OPTIONS, eth, ethernet, flows, fragment6, icmp, ip4, ip6, join, tag, tcp, udp, view, with,
+};
+use super::super::{Decoded, FlowKey, FragmentSettings, FragmentTable, LEVELS_MAX, Layers, Packet, Tunnel};
+use super::super::{decode_rest, quoted_flow};
+use crate::dataplane::capture::{FrameView, LinkType};
+use crate::metrics::Counter;
+use crate::units::Timestamp;
+use proptest::prelude::*;
+
+fn decode(frame: FrameView<'_>) -> (Decoded, Packet, Layers) {
+    let (mut packet, mut layers) = (Packet::default(), Layers::new(true));
+    let decoded = decode_rest(frame.bytes, frame.wire_bytes, frame.link, &mut packet, &mut layers);
+    (decoded, packet, layers)
+}
+
+/// The flow of a frame that has one.
+fn flow(frame: &[u8]) -> (Packet, Layers) {
+    let (decoded, packet, layers) = decode(ethernet(frame));
+    assert_eq!(decoded, Decoded::Flow);
+    (packet, layers)
+}
+
+/// Protocol, ports and addresses as sent: what a frame has in or out of a tunnel.
+fn tuple(key: &FlowKey, packet: &Packet) -> impl PartialEq + std::fmt::Debug + use<> {
+    (key.protocol(), key.endpoints(packet.direction))
+}
+
+fn ether_type(ip: &[u8]) -> [u8; 2] {
+    if ip[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] }
+}
+
+fn frame_of(ip: &[u8]) -> Vec<u8> {
+    eth(u16::from_be_bytes(ether_type(ip)), ip)
+}
+
+/// A tunnel round an IP packet, as an IP packet.
+struct Wrap {
+    name: &'static str,
+    kind: Tunnel,
+    id: u32,
+    wrap: Around,
+}
+
+type Around = fn(&[u8]) -> Vec<u8>;
+
+fn gre(flags: [u8; 2], protocol: [u8; 2], fields: &[u8], rest: &[u8]) -> Vec<u8> {
+    ip4(47, &[], 0, &join(&[&flags, &protocol, fields, rest]))
+}
+
+fn gtp(flags: u8, fields: &[u8], ip: &[u8]) -> Vec<u8> {
+    let [a, b] = ((fields.len() + ip.len()) as u16).to_be_bytes();
+    ip4(17, &[], 0, &udp(2152, &join(&[&[0x30 | flags, 255, a, b, 0, 0, 0, 9], fields, ip])))
+}
+
+fn pptp(fields: &[u8], flags: [u8; 2], ppp: &[u8], ip: &[u8]) -> Vec<u8> {
+    let [a, b] = ((ppp.len() + ip.len()) as u16).to_be_bytes();
+    gre(flags, [0x88, 0x0b], &join(&[&[a, b, 0, 4], fields]), &join(&[ppp, ip]))
+}
+
+fn ppp_protocol(ip: &[u8]) -> [u8; 2] {
+    if ip[0] >> 4 == 4 { [0, 0x21] } else { [0, 0x57] }
+}
+
+const LABELS: [u8; 8] = [0, 1, 0x20, 64, 0, 2, 0x31, 64];
+const GENEVE_FRAMES: [u8; 8] = [0, 0, 0x65, 0x58, 0, 0, 5, 0];
+
+#[rustfmt::skip]
+fn wraps() -> Vec<Wrap> {
+    fn of(name: &'static str, kind: Tunnel, id: u32, wrap: Around) -> Wrap {
+        Wrap { name, kind, id, wrap }
+    }
+    vec![
+        of("gre", Tunnel::Gre, 0, |ip| gre([0, 0], ether_type(ip), &[], ip)),
+        of("gre over ipv6", Tunnel::Gre, 0, |ip| ip6(47, &join(&[&[0, 0], &ether_type(ip), ip]))),
+        of("gre, checksum", Tunnel::Gre, 0, |ip| gre([0x80, 0], ether_type(ip), &[7; 4], ip)),
+        of("gre, key", Tunnel::Gre, 0x0102_0304, |ip| gre([0x20, 0], ether_type(ip), &[1, 2, 3, 4], ip)),
+        of("gre, sequence", Tunnel::Gre, 0, |ip| gre([0x10, 0], ether_type(ip), &[7; 4], ip)),
+        of("gre, checksum, key, sequence", Tunnel::Gre, 5, |ip| {
+            gre([0xb0, 0], ether_type(ip), &[9, 9, 0, 0, 0, 0, 0, 5, 8, 8, 8, 8], ip)
+        }),
+        of("gre, routing", Tunnel::Gre, 0, |ip| {
+            gre([0x40, 0], ether_type(ip), &[0, 0, 0, 0, 8, 0, 0, 4, 1, 2, 3, 4, 0, 0, 0, 0], ip)
+        }),
+        of("gre of ethernet", Tunnel::Gre, 0, |ip| gre([0, 0], [0x65, 0x58], &[], &frame_of(ip))),
+        of("gre of ppp", Tunnel::Gre, 0, |ip| gre([0, 0], [0x88, 0x0b], &[0xff, 3], &join(&[&ppp_protocol(ip), ip]))),
+        of("erspan 1", Tunnel::Erspan, 0, |ip| gre([0, 0], [0x88, 0xbe], &[], &frame_of(ip))),
+        of("erspan 2", Tunnel::Erspan, 0x203, |ip| {
+            gre([0x10, 0], [0x88, 0xbe], &[0, 0, 0, 1, 0x10, 7, 0x1a, 3, 0, 0, 0, 9], &frame_of(ip))
+        }),
+        of("erspan 3", Tunnel::Erspan, 3, |ip| {
+            gre([0x10, 0], [0x22, 0xeb], &[0, 0, 0, 1, 0x20, 7, 0, 3, 1, 2, 3, 4, 0, 0, 0x80, 0], &frame_of(ip))
+        }),
+        of("erspan 3, subheader", Tunnel::Erspan, 3, |ip| {
+            gre([0x10, 0], [0x22, 0xeb], &join(&[&[0, 0, 0, 1, 0x20, 7, 0, 3, 1, 2, 3, 4, 0, 0, 0x80, 1], &[6; 8]]), &frame_of(ip))
+        }),
+        of("erspan 3 of ip", Tunnel::Erspan, 3, |ip| {
+            gre([0x10, 0], [0x22, 0xeb], &[0, 0, 0, 1, 0x20, 7, 0, 3, 1, 2, 3, 4, 0, 0, 0x08, 0], ip)
+        }),
+        of("pptp", Tunnel::Pptp, 4, |ip| pptp(&[7; 4], [0x30, 0x01], &ppp_protocol(ip), ip)),
+        of("pptp, acknowledgement, compressed", Tunnel::Pptp, 4, |ip| {
+            pptp(&[7; 8], [0x30, 0x81], &ppp_protocol(ip)[1..], ip)
+        }),
+        of("vxlan", Tunnel::Vxlan, 5, |ip| ip4(17, &[], 0, &udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &frame_of(ip)])))),
+        of("vxlan, old port, group policy, over ipv6", Tunnel::Vxlan, 0x10_0005, |ip| {
+            ip6(17, &udp(8472, &join(&[&[0x88, 0, 0, 7, 0x10, 0, 5, 0], &frame_of(ip)])))
+        }),
+        of("vxlan, next protocol", Tunnel::Vxlan, 5, |ip| {
+            ip4(17, &[], 0, &udp(4789, &join(&[&[0x0c, 0, 0, 3, 0, 0, 5, 0], &frame_of(ip)])))
+        }),
+        of("vxlan of ip", Tunnel::Vxlan, 5, |ip| ip4(17, &[], 0, &udp(4789, &join(&[&[0x0c, 0, 0, 1, 0, 0, 5, 0], ip])))),
+        of("vxlan, tagged inside", Tunnel::Vxlan, 5, |ip| {
+            let frame = eth(0x8100, &tag(77, u16::from_be_bytes(ether_type(ip)), ip));
+            ip4(17, &[], 0, &udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &frame])))
+        }),
+        of("geneve", Tunnel::Geneve, 5, |ip| ip4(17, &[], 0, &udp(6081, &join(&[&GENEVE_FRAMES, &frame_of(ip)])))),
+        of("geneve of ip, options", Tunnel::Geneve, 5, |ip| {
+            let head = join(&[&[2, 0x40], &ether_type(ip), &[0, 0, 5, 0], &[1; 8]]);
+            ip4(17, &[], 0, &udp(6081, &join(&[&head, ip])))
+        }),
+        of("ip in ip", Tunnel::IpInIp, 0, |ip| ip4(if ip[0] >> 4 == 4 { 4 } else { 41 }, &[], 0, ip)),
+        of("ip in ipv6", Tunnel::IpInIp, 0, |ip| ip6(if ip[0] >> 4 == 4 { 4 } else { 41 }, ip)),
+        of("mpls in ip", Tunnel::Mpls, 0x12, |ip| ip4(137, &[], 0, &join(&[&LABELS, ip]))),
+        of("mpls in gre", Tunnel::Mpls, 0x12, |ip| gre([0, 0], [0x88, 0x47], &[], &join(&[&LABELS, ip]))),
+        of("gtp", Tunnel::Gtp, 9, |ip| gtp(0, &[], ip)),
+        of("gtp, sequence", Tunnel::Gtp, 9, |ip| gtp(2, &[0, 1, 0, 0], ip)),
+        of("gtp, extensions", Tunnel::Gtp, 9, |ip| gtp(4, &[0, 0, 0, 0x85, 1, 0x10, 9, 0x40, 1, 0, 0, 0], ip)),
+        of("pppoe in gre", Tunnel::Pppoe, 0x1234, |ip| {
+            let [a, b] = (ip.len() as u16 + 2).to_be_bytes();
+            gre([0, 0], [0x65, 0x58], &[], &eth(0x8864, &join(&[&[0x11, 0, 0x12, 0x34, a, b], &ppp_protocol(ip), ip])))
+        }),
+    ]
+}
+
+/// IP packets to be wrapped: those of all kinds, without what is on the wire between them.
+fn packets() -> Vec<(&'static str, Vec<u8>)> {
+    let plain = flows().into_iter().filter(|kind| matches!(kind.1[12..14], [8, 0] | [0x86, 0xdd]));
+    let whole = plain.filter(|kind| kind.0 != "udp with a trailer");
+    whole.map(|(name, frame, ..)| (name, frame[14..].to_vec())).collect()
+}
+
+#[test]
+fn what_is_in_a_tunnel_is_what_it_is_outside() {
+    for (name, ip) in packets() {
+        let (alone, by_itself) = flow(&frame_of(&ip));
+        for wrap in wraps() {
+            let about = (name, wrap.name);
+            let outside = (wrap.wrap)(&ip);
+            let frame = frame_of(&outside);
+            let (packet, layers) = flow(&frame);
+            assert_eq!(tuple(&packet.key, &packet), tuple(&alone.key, &alone), "{about:?}");
+            assert_eq!((packet.tcp, packet.icmp_type, packet.icmp_code), (alone.tcp, alone.icmp_type, alone.icmp_code));
+            assert_eq!((packet.payload_bytes, layers.fault), (alone.payload_bytes, by_itself.fault), "{about:?}");
+            let from_end = |frame: usize, packet: &Packet| frame - usize::from(packet.payload_offset);
+            assert_eq!(from_end(frame.len(), &packet), from_end(14 + ip.len(), &alone), "{about:?}");
+            assert_eq!(packet.wire_bytes as usize, frame.len());
+            let named = alone.tunnel != Tunnel::None;
+            assert_eq!(packet.tunnel, if named { alone.tunnel } else { wrap.kind }, "{about:?}");
+            assert_eq!(layers.outer.levels().last(), Some((wrap.kind, wrap.id)), "{about:?}");
+            let is_mpls_alone = wrap.name == "mpls in ip";
+            assert_eq!(packet.key.is_tunnelled(), !is_mpls_alone, "{about:?}");
+            let mut closed = Layers::new(false);
+            let mut carrier = Packet::default();
+            decode_rest(&frame, 0, LinkType::Ethernet, &mut carrier, &mut closed);
+            let (source, destination) = carrier.key.endpoints(carrier.direction);
+            assert_eq!(layers.outer.carrier(), Some((source, destination, carrier.key.protocol())), "{about:?}");
+        }
+    }
+}
+
+#[test]
+fn both_directions_share_a_key_and_networks_do_not() {
+    let there = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    let mut back = there.clone();
+    back[12..20].rotate_left(4);
+    back[20..24].rotate_left(2);
+    let mut keys = std::collections::HashMap::new();
+    for wrap in wraps() {
+        let (a, b) = (flow(&frame_of(&(wrap.wrap)(&there))).0, flow(&frame_of(&(wrap.wrap)(&back))).0);
+        assert_eq!((a.key, a.direction), (b.key, b.direction.flip()), "{}", wrap.name);
+        assert_eq!(a.key.owner(8), b.key.owner(8));
+        let tagged = wrap.name.contains("tagged");
+        let id = if matches!(wrap.kind, Tunnel::Gtp | Tunnel::Pptp) { 0 } else { wrap.id };
+        // Labels add nothing to what is around them.
+        let place = match wrap.name {
+            "mpls in gre" => (Tunnel::Gre, 0, false),
+            _ => (wrap.kind, id, tagged),
+        };
+        let known = *keys.entry(place).or_insert(a.key);
+        assert_eq!(known, a.key, "{}", wrap.name);
+    }
+    let different: std::collections::HashSet<_> = keys.values().collect();
+    assert_eq!(different.len(), keys.len());
+    let tagged = |id| flow(&eth(0x8100, &tag(id, 0x0800, &gre([0, 0], [8, 0], &[], &there)))).0.key;
+    assert_ne!(tagged(1), tagged(2), "the outer VLAN is part of it");
+    assert_eq!(tagged(1).vlans(), (0, 0));
+    let bare = eth(0x8100, &tag(5, 0x8847, &join(&[&LABELS, &there])));
+    let (packet, layers) = flow(&bare);
+    assert_eq!(packet.key, flow(&eth(0x8100, &tag(5, 0x0800, &there))).0.key, "labels come and go on the way");
+    assert_eq!((packet.tunnel, layers.outer.carrier()), (Tunnel::Mpls, None));
+    assert_eq!(layers.outer.vlans().collect::<Vec<_>>(), [5]);
+}
+
+#[test]
+fn tunnels_are_entered_to_a_limit() {
+    let ip = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    let (alone, _) = flow(&frame_of(&ip));
+    let stack = |count: usize| (0..count).fold(ip.clone(), |ip, _| gre([0x20, 0], ether_type(&ip), &[0, 0, 0, 5], &ip));
+    for depth in 1..=LEVELS_MAX {
+        let (packet, layers) = flow(&frame_of(&stack(depth)));
+        assert_eq!(tuple(&packet.key, &packet), tuple(&alone.key, &alone));
+        assert_eq!((layers.outer.depth(), layers.fault), (depth, None));
+    }
+    for depth in [LEVELS_MAX + 1, LEVELS_MAX + 2, 40] {
+        let (packet, layers) = flow(&frame_of(&stack(depth)));
+        assert_eq!((packet.key.protocol(), packet.tunnel), (47, Tunnel::Gre), "the innermost reached");
+        assert_eq!((layers.outer.depth(), layers.fault), (LEVELS_MAX, Some(Counter::TunnelDepth)));
+    }
+    // Labels and frames in turns: no packet of a flow is reached.
+    let wire = |inside: &[u8]| eth(0x8847, &join(&[&[0, 0, 0x11, 64, 0, 0, 0, 0], inside]));
+    let frame = (0..=LEVELS_MAX).fold(frame_of(&ip), |inside, _| wire(&inside));
+    let (decoded, _, layers) = decode(ethernet(&frame));
+    assert_eq!((decoded, layers.fault), (Decoded::Other, Some(Counter::TunnelDepth)));
+}
+
+#[test]
+fn every_fault_is_named_and_counts_for_the_outer_flow() {
+    let ip = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    let broken = with(&ip, 0, 0x44);
+    let (header, inside) = (Counter::TunnelHeader, Counter::TunnelBroken);
+    let vni = [8, 0, 0, 0, 0, 0, 5, 0];
+    let datagram = |port, payload: &[&[u8]]| ip4(17, &[], 0, &udp(port, &join(payload)));
+    for (name, outside, fault) in [
+        ("gre cut", ip4(47, &[], 0, &[0, 0, 8]), header),
+        ("gre, key cut", ip4(47, &[], 0, &[0x20, 0, 8, 0, 1, 2]), header),
+        ("gre version 2", gre([0, 2], [8, 0], &[], &ip), header),
+        ("gre version 1 of ip", gre([0x20, 1], [8, 0], &[0; 4], &ip), header),
+        ("gre, endless routing", gre([0x40, 0], [8, 0], &[1; 60], &ip), header),
+        ("gre, broken packet", gre([0, 0], [8, 0], &[], &broken), inside),
+        ("gre of a frame cut", gre([0, 0], [0x65, 0x58], &[], &frame_of(&ip)[..13]), inside),
+        ("gre of a packet cut", gre([0, 0], [8, 0], &[], &ip[..ip.len() - 1]), inside),
+        (
+            "gre of four tags",
+            gre([0, 0], [0x81, 0], &[], &[0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 8, 0]),
+            inside,
+        ),
+        (
+            "erspan 2 of version 3",
+            gre([0x10, 0], [0x88, 0xbe], &[0, 0, 0, 1, 0x30, 7, 0, 3, 0, 0, 0, 9], &frame_of(&ip)),
+            header,
+        ),
+        ("erspan 3 cut", gre([0x10, 0], [0x22, 0xeb], &[0, 0, 0, 1, 0x20, 7, 0, 3], &[]), header),
+        ("vxlan, broken packet", datagram(4789, &[&vni, &frame_of(&broken)]), inside),
+        ("geneve, options beyond", datagram(6081, &[&with(&GENEVE_FRAMES, 0, 0x3f), &frame_of(&ip)]), header),
+        ("gtp, extension of 0", gtp(4, &[0, 0, 0, 0x85, 0, 0, 0, 0], &ip), header),
+        ("gtp, endless extensions", gtp(4, &[[0, 0, 0, 0x85], [1, 0, 0, 0x85]].concat().repeat(9), &[]), header),
+        ("ipv6 by number 4", ip4(4, &[], 0, &ip6(17, &udp(53, b"x"))), inside),
+        ("ipv4 by number 41", ip4(41, &[], 0, &ip), inside),
+        ("labels without end", ip4(137, &[], 0, &[0; 400]), inside),
+        ("labels cut", ip4(137, &[], 0, &LABELS[..7]), inside),
+    ] {
+        let (packet, layers) = flow(&frame_of(&outside));
+        assert_eq!(layers.fault, Some(fault), "{name}");
+        assert_eq!((packet.key.is_tunnelled(), layers.outer.depth()), (false, 0), "{name}");
+        assert_eq!(packet.key.protocol(), outside[9], "{name}");
+        assert_ne!(packet.tunnel, Tunnel::None, "{name}");
+    }
+    for (name, frame, reason) in [
+        (
+            "pppoe of a broken packet",
+            eth(0x8864, &join(&[&[0x11, 0, 0, 1, 0, 47, 0, 0x21], &broken])),
+            Counter::DropIpHeaderLength,
+        ),
+        (
+            "pppoe longer than its frame",
+            eth(0x8864, &join(&[&[0x11, 0, 0, 1, 0, 48, 0, 0x21], &ip])),
+            Counter::DropTruncatedLink,
+        ),
+        ("pppoe cut", eth(0x8864, &[0x11, 0, 0, 1, 0]), Counter::DropTruncatedLink),
+        ("labels cut", eth(0x8847, &LABELS[..7]), Counter::DropTruncatedLink),
+        ("labels without end", eth(0x8848, &[0; 400]), Counter::DropLabelDepth),
+        ("labels of nothing", eth(0x8848, &LABELS), Counter::DropTruncatedIp),
+    ] {
+        assert_eq!(decode(ethernet(&frame)).0, Decoded::Reject(reason), "{name}");
+    }
+}
+
+#[test]
+fn a_datagram_to_a_tunnels_port_that_is_none_stays_one() {
+    let frame = frame_of(&ip4(6, &[], 0, &tcp(0x18, &[], b"hello")));
+    let vni = [8, 0, 0, 0, 0, 0, 5, 0];
+    let echo = [0x32, 1, 0, 4, 0, 0, 0, 0, 0, 1, 0, 0];
+    let v6 = ip6(17, &udp(53, b"x"));
+    for (port, payload) in [
+        (4789, b"hello".to_vec()),
+        (4789, vni[..7].to_vec()),
+        (4789, join(&[&with(&vni, 0, 0), &frame])),
+        (4789, join(&[&with(&vni, 0, 0x0c), &frame])),
+        (4789, join(&[&with(&vni, 2, 1), &frame])),
+        (8472, join(&[&with(&vni, 7, 1), &frame])),
+        (6081, join(&[&with(&GENEVE_FRAMES, 0, 0x40), &frame])),
+        (6081, join(&[&with(&GENEVE_FRAMES, 1, 1), &frame])),
+        (6081, join(&[&with(&GENEVE_FRAMES, 2, 0x66), &frame])),
+        (2152, echo.to_vec()),
+        (2152, join(&[&[0x20, 255, 0, 45, 0, 0, 0, 9], &frame[14..]])),
+        (2152, join(&[&[0x30, 255, 0, 46, 0, 0, 0, 9], &frame[14..]])),
+        (3544, join(&[&frame[14..], &[0; 20]])),
+        (3544, v6[..v6.len() - 1].to_vec()),
+        (3544, v6[..39].to_vec()),
+    ] {
+        let (packet, layers) = flow(&frame_of(&ip4(17, &[], 0, &udp(port, &payload))));
+        assert_eq!((packet.tunnel, packet.key.high().port.max(packet.key.low().port)), (Tunnel::None, 40000), "{port}");
+        assert_eq!((packet.payload_bytes as usize, layers.fault, layers.outer.depth()), (payload.len(), None, 0));
+    }
+}
+
+/// Frames of a tunnel that carry no packet count for the tunnel.
+#[test]
+fn what_is_no_ip_in_a_tunnel_counts_for_the_outer_flow() {
+    let arp = eth(0x0806, &[0; 28]);
+    for outside in [
+        gre([0, 0], [0x65, 0x58], &[], &arp),
+        gre([0, 0], [0, 0], &[], &[]),
+        gre([0x20, 0x81], [0x88, 0x0b], &[0, 0, 0, 4, 0, 0, 0, 1], &[]),
+        gre([0x30, 1], [0x88, 0x0b], &[0, 4, 0, 4, 0, 0, 0, 1], &[0xc0, 0x21, 1, 1]),
+        gre([0x10, 0], [0x22, 0xeb], &[0, 0, 0, 1, 0x20, 7, 0, 3, 1, 2, 3, 4, 0, 0, 0x84, 0], &arp),
+        ip4(17, &[], 0, &udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &arp]))),
+        gtp(0, &[], &[0x20; 30]),
+        ip4(137, &[], 0, &[0, 0, 0xd1, 64, 0x10, 0, 0, 7]),
+    ] {
+        let (packet, layers) = flow(&frame_of(&outside));
+        assert_eq!((packet.key.is_tunnelled(), layers.fault, layers.outer.depth()), (false, None, 0));
+        assert_ne!(packet.tunnel, Tunnel::None);
+    }
+    for frame in [
+        eth(0x8864, &[0x11, 0, 0, 1, 0, 6, 0xc0, 0x21, 1, 1, 0, 4]),
+        eth(0x8863, &[0x11, 9, 0, 0, 0, 0]),
+        eth(0x8847, &[0, 0, 0x11, 64, 0x10, 0, 0, 7]),
+        eth(0x8847, &join(&[&[0, 0, 0x11, 64], &[0xaa; 30]])),
+    ] {
+        assert_eq!(decode(ethernet(&frame)).0, Decoded::Other);
+    }
+}
+
+/// An IPv4 packet with its checksum.
+fn checked(ip: &[u8]) -> Vec<u8> {
+    let sum: u32 = ip[..20].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    let [a, b] = (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes();
+    with(&with(ip, 10, a), 11, b)
+}
+
+#[test]
+fn frames_in_labels_are_found_where_that_is_safe() {
+    let ip = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    let (alone, _) = flow(&frame_of(&ip));
+    let bottom = [0, 0, 0x11, 64];
+    for (name, inside) in [
+        ("control word", join(&[&[0, 0, 0, 9], &frame_of(&ip)])),
+        ("no control word", frame_of(&ip)),
+        ("an address like IPv4", with(&frame_of(&ip), 0, 0x4c)),
+        ("an address like IPv6", with(&frame_of(&ip), 0, 0x64)),
+        ("explicit null", ip.clone()),
+        ("an address like a type of frames", checked(&with(&with(&ip, 12, 8), 13, 0))),
+        ("tagged", join(&[&[0, 0, 0, 0], &eth(0x8100, &tag(9, 0x0800, &ip))])),
+    ] {
+        let (packet, layers) = flow(&eth(0x8847, &join(&[&bottom, &inside])));
+        if !name.contains("a type of") {
+            assert_eq!(tuple(&packet.key, &packet), tuple(&alone.key, &alone), "{name}");
+        }
+        assert_eq!(layers.outer.levels().collect::<Vec<_>>(), [(Tunnel::Mpls, 1)], "{name}");
+        assert_eq!(packet.key.vlans().0, if name == "tagged" { 9 } else { 0 });
+    }
+}
+
+#[test]
+fn serial_lines_carry_packets_too() {
+    let (v4, v6) = (ip4(6, &[], 0, &tcp(0x18, &[], b"hello")), ip6(17, &udp(443, b"hello")));
+    for (head, ip) in [
+        (vec![0xff, 3, 0, 0x21], &v4),
+        (vec![0, 0x21], &v4),
+        (vec![0x21], &v4),
+        (vec![0xff, 3, 0x57], &v6),
+        (vec![0, 0x57], &v6),
+        (vec![0x0f, 0, 8, 0], &v4),
+        (vec![0x8f, 0, 0x86, 0xdd], &v6),
+        (vec![0xff, 3, 2, 0x81, 0, 0, 0x11, 64], &v4),
+    ] {
+        let frame = join(&[&head, ip]);
+        let (decoded, packet, _) = decode(view(&frame, frame.len(), LinkType::Ppp));
+        assert_eq!((decoded, packet.key), (Decoded::Flow, flow(&frame_of(ip)).0.key), "{head:02x?}");
+    }
+    for (frame, decoded) in [
+        (vec![], Decoded::Reject(Counter::DropTruncatedLink)),
+        (vec![0xff, 3], Decoded::Reject(Counter::DropTruncatedLink)),
+        (vec![0xff, 3, 0], Decoded::Reject(Counter::DropTruncatedLink)),
+        (vec![0xff, 3, 0xc0, 0x21, 1], Decoded::Other),
+        (vec![0x0f, 0, 0x80, 0x35, 0], Decoded::Other),
+    ] {
+        assert_eq!(decode(view(&frame, frame.len(), LinkType::Ppp)).0, decoded, "{frame:02x?}");
+    }
+}
+
+#[test]
+fn teredo_is_entered_from_either_side() {
+    let v6 = ip6(17, &udp(53, b"hello"));
+    let authentication = join(&[&[0, 1, 2, 3], &[9; 5], &[7; 8], &[0]]);
+    let origin = [0, 0, 1, 2, 3, 4, 5, 6];
+    let (alone, _) = flow(&frame_of(&v6));
+    for payload in [
+        v6.clone(),
+        join(&[&origin, &v6]),
+        join(&[&authentication, &v6]),
+        join(&[&authentication, &origin, &v6]),
+        join(&[&v6, &[1, 4, 0, 0, 0, 0]]),
+    ] {
+        let mut keys = Vec::new();
+        for from_server in [false, true] {
+            let mut datagram = udp(3544, &payload);
+            if from_server {
+                datagram[..4].rotate_left(2);
+            }
+            let (packet, layers) = flow(&frame_of(&ip4(17, &[], 0, &datagram)));
+            assert_eq!(tuple(&packet.key, &packet), tuple(&alone.key, &alone));
+            assert_eq!(layers.outer.levels().collect::<Vec<_>>(), [(Tunnel::Teredo, 0)]);
+            keys.push(packet.key);
+        }
+        assert_eq!(keys[0], keys[1]);
+    }
+}
+
+#[test]
+fn errors_in_tunnels_quote_flows_in_them() {
+    let sent = ip4(17, &[], 0, &udp(9, b"payload"));
+    let error = ip4(1, &[], 0, &icmp(3, 3, &sent[..28]));
+    for wrap in wraps() {
+        let (original, _) = flow(&frame_of(&(wrap.wrap)(&sent)));
+        let frame = frame_of(&(wrap.wrap)(&error));
+        let (packet, _) = flow(&frame);
+        assert_eq!(quoted_flow(ethernet(&frame), &packet), Some((original.key, original.direction)), "{}", wrap.name);
+    }
+}
+
+#[test]
+fn fragments_in_tunnels_find_each_other_and_fragments_of_tunnels_are_not_entered() {
+    let datagram = udp(53, &[1; 40]);
+    let cases = [
+        (ip4(17, &[], 0x2000, &datagram[..24]), ip4(17, &[], 3, &datagram[24..])),
+        (ip6(44, &fragment6(17, 0, true, &datagram[..24])), ip6(44, &fragment6(17, 3, false, &datagram[24..]))),
+    ];
+    for (first, later) in cases {
+        for wrap in wraps() {
+            let mut table = FragmentTable::new(FragmentSettings::default(), 1);
+            let (decoded, mut one, layers) = decode(ethernet(&frame_of(&(wrap.wrap)(&first))));
+            assert_eq!((decoded, layers.fault), (Decoded::FirstFragment, None), "{}", wrap.name);
+            let (decoded, mut two, _) = decode(ethernet(&frame_of(&(wrap.wrap)(&later))));
+            assert_eq!(decoded, Decoded::LaterFragment, "{}", wrap.name);
+            assert_eq!(table.resolve(Decoded::FirstFragment, &mut one, Timestamp(5)), Ok(()));
+            assert_eq!(table.resolve(Decoded::LaterFragment, &mut two, Timestamp(5)), Ok(()), "{}", wrap.name);
+            assert_eq!((one.key, one.direction, one.tunnel), (two.key, two.direction, two.tunnel));
+        }
+    }
+    let frame = frame_of(&ip4(6, &[], 0, &tcp(2, &SYN_OPTIONS, b"")));
+    let piece = udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &frame]));
+    let (decoded, packet, layers) = decode(ethernet(&frame_of(&ip4(17, &[], 0x2000, &piece))));
+    assert_eq!((decoded, layers.outer.depth()), (Decoded::FirstFragment, 0));
+    assert_eq!((packet.tunnel, packet.key.is_tunnelled()), (Tunnel::Vxlan, false));
+}
+
+#[test]
+fn whatever_is_cut_off_is_counted_somewhere() {
+    let ip = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    let (alone, _) = flow(&frame_of(&ip));
+    for wrap in wraps() {
+        let frame = frame_of(&(wrap.wrap)(&ip));
+        let (whole, _) = flow(&frame);
+        let headers = usize::from(whole.payload_offset);
+        for length in 0..frame.len() {
+            let (decoded, packet, layers) = decode(view(&frame[..length], frame.len(), LinkType::Ethernet));
+            let inside = tuple(&packet.key, &packet) == tuple(&alone.key, &alone);
+            match decoded {
+                Decoded::Flow if inside => assert!(length >= headers, "{} {length}", wrap.name),
+                Decoded::Flow => {
+                    let named = layers.fault.is_some() || packet.tunnel == Tunnel::None;
+                    assert!(named, "{} {length}", wrap.name);
+                }
+                other => assert!(matches!(other, Decoded::Reject(_)), "{} {length}: {other:?}", wrap.name),
+            }
+            assert!(length < headers || inside, "{} {length}", wrap.name);
+        }
+    }
+}
+
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    let packets = packets().into_iter().filter(|(_, ip)| flow(&frame_of(ip)).0.tunnel == Tunnel::None);
+    proptest::sample::select(packets.map(|(_, ip)| ip).collect::<Vec<_>>())
+}
+
+fn any_stack() -> impl Strategy<Value = Vec<Around>> {
+    let wraps: Vec<_> =
+        wraps().into_iter().filter(|wrap| !wrap.name.contains("in gre")).map(|wrap| wrap.wrap).collect();
+    proptest::collection::vec(proptest::sample::select(wraps), 1..=LEVELS_MAX)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stacks_of_tunnels_change_nothing_about_the_packet(ip in any_packet(), stack in any_stack(), padding in 0_usize..40) {
+        let (alone, _) = flow(&frame_of(&ip));
+        let mut frame = frame_of(&stack.iter().fold(ip, |ip, wrap| wrap(&ip)));
+        frame.resize(frame.len() + padding, 0);
+        let (packet, layers) = flow(&frame);
+        prop_assert_eq!(tuple(&packet.key, &packet), tuple(&alone.key, &alone));
+        prop_assert_eq!((packet.payload_bytes, layers.fault), (alone.payload_bytes, None));
+        prop_assert_eq!(layers.outer.depth(), stack.len());
+    }
+
+    #[test]
+    fn flipped_bytes_and_ends_are_answered(
+        ip in any_packet(),
+        stack in any_stack(),
+        flips in proptest::collection::vec((0_usize..400, any::<u8>()), 0..4),
+        end in 0_usize..600,
+        beyond in 0_usize..40,
+    ) {
+        let mut frame = frame_of(&stack.iter().fold(ip, |ip, wrap| wrap(&ip)));
+        for (at, value) in flips {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        frame.truncate(end.max(20));
+        let (decoded, packet, layers) = decode(view(&frame, frame.len() + beyond, LinkType::Ethernet));
+        if matches!(decoded, Decoded::Flow | Decoded::FirstFragment | Decoded::LaterFragment) {
+            prop_assert!(u32::from(packet.payload_offset) + packet.payload_bytes <= packet.wire_bytes);
+            prop_assert!(packet.key.low() <= packet.key.high());
+            prop_assert!(packet.key.is_tunnelled() <= (layers.outer.depth() > 0));
+            let _ = quoted_flow(ethernet(&frame), &packet);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Tunnels in datagrams: VXLAN, GENEVE, GTP-U, Teredo.
+
+use super::{Content, Header};
+use crate::dataplane::decode::bytes::{be16, be32};
+use crate::dataplane::decode::link::ether_type;
+use crate::dataplane::decode::packet::Tunnel;
+use crate::dataplane::decode::span::Span;
+use crate::metrics::Counter;
+
+/// The receiver's port; the sender's is chosen by hash.
+const VXLAN: u16 = 4789;
+/// Before IANA gave it a port, and where nobody changed that since.
+const VXLAN_OLD: u16 = 8472;
+/// Where the header tells what is carried, which some senders do at the other ports too.
+const VXLAN_EXTENDED: u16 = 4790;
+const GENEVE: u16 = 6081;
+const GTP_U: u16 = 2152;
+/// The server's, so either side's.
+const TEREDO: u16 = 3544;
+
+/// What the ports have in common, one bit each for the lowest six: passes one port in thirteen and all of those above.
+const RECEIVERS: u64 = 1 << (VXLAN & 63) | 1 << (VXLAN_OLD & 63) | 1 << (VXLAN_EXTENDED & 63) | OTHERS | SENDERS;
+const OTHERS: u64 = 1 << (GENEVE & 63) | 1 << (GTP_U & 63);
+const SENDERS: u64 = 1 << (TEREDO & 63);
+
+/// Do the ports (sender's << 16 | receiver's) name a tunnel?
+#[inline(always)]
+pub(in super::super) fn is_port(ports: u32) -> bool {
+    let maybe = RECEIVERS >> (ports & 63) | SENDERS >> (ports >> 16 & 63);
+    maybe & 1 != 0 && named(((ports >> 16) as u16, (ports & 0xffff) as u16)) != Tunnel::None
+}
+
+/// The tunnel that the ports (sender's, receiver's) name.
+pub(in super::super) fn named(ports: (u16, u16)) -> Tunnel {
+    match ports {
+        (_, VXLAN | VXLAN_OLD | VXLAN_EXTENDED) => Tunnel::Vxlan,
+        (_, GENEVE) => Tunnel::Geneve,
+        (_, GTP_U) => Tunnel::Gtp,
+        (_, TEREDO) | (TEREDO, _) => Tunnel::Teredo,
+        _ => Tunnel::None,
+    }
+}
+
+/// Header of the tunnel in a datagram that the ports name; `None` if the content is not of that kind.
+pub(super) fn header(span: Span<'_>, at: usize, ports: (u16, u16)) -> Result<Option<Header>, Counter> {
+    match named(ports) {
+        Tunnel::Vxlan => Ok(vxlan(span, at)),
+        Tunnel::Geneve => geneve(span, at).transpose(),
+        Tunnel::Gtp => gtp(span, at).transpose(),
+        Tunnel::Teredo => Ok(teredo(span, at)),
+        _ => Ok(None),
+    }
+}
+
+/// RFC 7348: the I flag alone and what is reserved 0; with the G flag a group policy
+/// (draft-smith-vxlan-group-policy), with the P flag the number of what is carried (draft-ietf-nvo3-vxlan-gpe).
+fn vxlan(span: Span<'_>, at: usize) -> Option<Header> {
+    let head = span.block::<8>(at)?;
+    let content = match *head {
+        [0x08, 0, 0, 0, .., 0] | [0x88, .., 0] | [0x0c, 0, 0, 3, .., 0] => Content::Ethernet,
+        [0x0c, 0, 0, 1 | 2, .., 0] => Content::Ip,
+        _ => return None,
+    };
+    Some(Header { kind: Tunnel::Vxlan, id: be32::<4, 8>(head) >> 8, at: at + 8, end: span.end, content })
+}
+
+/// RFC 8926: version 0, what is reserved 0, a protocol that we know of.
+fn geneve(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
+    let head = span.block::<8>(at)?;
+    let protocol = be16::<2, 8>(head);
+    let content = match protocol {
+        0x6558 => Content::Ethernet,
+        known if ether_type::is_known(known) => Content::Network(known),
+        _ => return None,
+    };
+    if head[0] >> 6 != 0 || head[1] & 0x3f != 0 || head[7] != 0 {
+        return None;
+    }
+    let behind = at + 8 + usize::from(head[0] & 0x3f) * 4;
+    if behind > span.end {
+        return Some(Err(Counter::TunnelHeader));
+    }
+    Some(Ok(Header { kind: Tunnel::Geneve, id: be32::<4, 8>(head) >> 8, at: behind, end: span.end, content }))
+}
+
+/// 3GPP TS 29.281 section 5: version 1, GTP (and not GTP'), a message that carries a packet, a length that fits. Other
+/// messages are the tunnel's own talk, a conversation like others.
+fn gtp(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
+    const PACKET: u8 = 255;
+    const OPTIONAL: u8 = 0x07;
+    const EXTENDED: u8 = 0x04;
+    let head = span.block::<8>(at)?;
+    let (length, id) = (usize::from(be16::<2, 8>(head)), be32::<4, 8>(head));
+    if head[0] >> 4 != 3 || head[1] != PACKET || length > span.left(at + 8) {
+        return None;
+    }
+    let span = span.until(at + 8 + length);
+    let at = match head[0] {
+        flags if flags & OPTIONAL == 0 => Some(at + 8),
+        flags => behind_extensions(span, at + 8, flags & EXTENDED != 0),
+    };
+    let Some(at) = at.filter(|at| *at <= span.end) else { return Some(Err(Counter::TunnelHeader)) };
+    // Frames of Ethernet sessions do not say that they are: what is not IP stays where it is.
+    let content = match span.byte(at).map(|first| first >> 4) {
+        Some(4 | 6) => Content::Ip,
+        None if at < span.end => return Some(Err(Counter::TunnelHeader)),
+        _ => Content::Nothing,
+    };
+    Some(Ok(Header { kind: Tunnel::Gtp, id, at, end: span.end, content }))
+}
+
+/// Sequence number, N-PDU number and type of the first extension; each extension begins with its length in words and ends
+/// with the type of the next.
+fn behind_extensions(span: Span<'_>, at: usize, extended: bool) -> Option<usize> {
+    const EXTENSIONS_MAX: usize = 8;
+    let mut next = if extended { span.byte(at + 3)? } else { 0 };
+    let mut at = at + 4;
+    for _ in 0..EXTENSIONS_MAX {
+        if next == 0 {
+            return Some(at);
+        }
+        let words = usize::from(span.byte(at)?);
+        if words == 0 {
+            return None;
+        }
+        at += words * 4;
+        next = span.byte(at - 1)?;
+    }
+    (next == 0).then_some(at)
+}
+
+/// RFC 4380 section 5.1.1: authentication, then where the sender was seen, either, both or none; then an IPv6 packet.
+fn teredo(span: Span<'_>, mut at: usize) -> Option<Header> {
+    if span.block::<2>(at) == Some(&[0, 1]) {
+        let [_, _, id, value] = *span.block::<4>(at)?;
+        // Nonce and confirmation.
+        at += 4 + usize::from(id) + usize::from(value) + 9;
+    }
+    if span.block::<2>(at) == Some(&[0, 0]) {
+        at += 8;
+    }
+    let head = span.block::<40>(at)?;
+    let fits = usize::from(be16::<4, 40>(head)) <= span.left(at + 40);
+    let content = Content::Network(ether_type::IPV6);
+    let header = Header { kind: Tunnel::Teredo, id: 0, at, end: span.end, content };
+    (head[0] >> 4 == 6 && fits).then_some(header)
+}
