@@ -139,6 +139,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                 ended,
                 state: TcpState::New,
                 application: Protocol::ALL[number % Protocol::ALL.len()],
+                ..FlowSummary::default()
             };
             writer.flow(&flow).unwrap();
         }

@@ -27,8 +27,8 @@ pub enum Up {
     Ended(QueueId),
 }
 
-/// What a flow came to, for EVE and `/v1/flows/top`.
-#[derive(Clone, Copy, Debug)]
+/// What a flow came to, for EVE, `conn.log` and `/v1/flows`.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FlowSummary {
     /// Canonical 5-tuple.
     pub key: FlowKey,
@@ -42,8 +42,14 @@ pub struct FlowSummary {
     pub packets: [u64; 2],
     /// Layer-2 bytes from originator and responder.
     pub bytes: [u64; 2],
+    /// Bytes of transport payload from originator and responder, what was sent twice counted twice.
+    pub payload: [u64; 2],
     /// Or of all TCP flags from originator and responder.
     pub tcp_flags: [u8; 2],
+    /// The first FIN or RST was the responder's.
+    pub responder_closed_first: bool,
+    /// The first payload was the responder's, as far as the first packets tell.
+    pub responder_spoke_first: bool,
     /// Latest model score; 0 if it was never scored.
     pub score: f32,
     /// What it carried, as far as inspection told.
@@ -83,11 +89,19 @@ pub enum Full {
 }
 
 /// Sending end of a queue's ring up.
+///
+/// Live, findings come before flows: what exports them fills the ring only up to its room for findings, so that a flood of
+/// ended flows costs their history and no alert.
 pub struct UpSender {
     ring: rtrb::Producer<Up>,
     facts: rtrb::Producer<u8>,
     full: Full,
+    /// Slots that are kept free of ended flows.
+    kept_from_flows: usize,
+    /// Slots that are kept free of events of inspection.
+    kept_from_events: usize,
     lost: u64,
+    flows_lost: u64,
 }
 
 impl UpSender {
@@ -109,10 +123,22 @@ impl UpSender {
         }
     }
 
+    /// Sends a flow that ended, where that takes no room from findings.
+    pub fn send_flow(&mut self, flow: FlowSummary) {
+        if self.full == Full::Count && self.ring.slots() <= self.kept_from_flows {
+            self.flows_lost += 1;
+            return;
+        }
+        self.send(Up::Flow(flow));
+    }
+
     /// Room for `count` bytes of facts and an item; `false`: there is none and nobody may wait.
     fn has_room(&self, count: usize) -> bool {
+        if self.full == Full::Count {
+            return self.facts.slots() >= count && self.ring.slots() > self.kept_from_events;
+        }
         while self.facts.slots() < count || self.ring.is_full() {
-            if self.full == Full::Count || self.ring.is_abandoned() {
+            if self.ring.is_abandoned() {
                 return false;
             }
             std::thread::yield_now();
@@ -124,6 +150,12 @@ impl UpSender {
     #[inline]
     pub fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
+    }
+
+    /// Ended flows given up for findings since the last call.
+    #[inline]
+    pub fn take_flows_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.flows_lost)
     }
 }
 
@@ -177,8 +209,9 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
     let (facts_in, facts_out) = rtrb::RingBuffer::new(FACTS_RING);
     let latest = Vec::with_capacity(inspect::FACTS_BYTES);
+    let (kept_from_flows, kept_from_events) = (capacity / 2, capacity / 8);
     (
-        UpSender { ring: producer, facts: facts_in, full, lost: 0 },
+        UpSender { ring: producer, facts: facts_in, full, kept_from_flows, kept_from_events, lost: 0, flows_lost: 0 },
         UpReceiver { ring: consumer, facts: facts_out, latest },
     )
 }
@@ -278,6 +311,43 @@ mod tests {
         assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(0)))));
         assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(1)))));
         assert!(down.receive().is_none());
+    }
+
+    /// Whatever else fills the ring, findings have their room; and a file waits for all of them.
+    #[test]
+    fn flows_and_events_leave_room_for_findings() {
+        use crate::dataplane::inspect::{Event, Sink};
+        let event = Event {
+            time: Timestamp(0),
+            key: FlowKey::default(),
+            originator: Direction::Forward,
+            protocol: Protocol::Dns,
+            anomaly: None,
+            facts: &[1],
+            truncated: false,
+        };
+        let (mut up, mut down) = up_ring(64, Full::Count);
+        (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
+        assert_eq!((up.take_flows_lost(), up.take_lost()), (68, 0), "half of the ring");
+        (0..100).for_each(|_| up.event(&event));
+        assert_eq!((up.take_flows_lost(), up.take_lost()), (0, 76), "seven eighths of it");
+        (0..9).for_each(|time| up.send(Up::Watermark(QueueId(0), Timestamp(time))));
+        assert_eq!(up.take_lost(), 1, "the rest is the findings'");
+        let kinds: Vec<char> = std::iter::from_fn(|| down.receive())
+            .map(|item| match item {
+                Up::Flow(_) => 'f',
+                Up::Event(_) => 'e',
+                _ => 'w',
+            })
+            .collect();
+        assert_eq!(kinds.iter().collect::<String>(), format!("{}{}{}", "f".repeat(32), "e".repeat(24), "w".repeat(8)));
+        let (mut up, mut down) = up_ring(8, Full::Wait);
+        let sending = std::thread::spawn(move || (0..100).for_each(|_| up.send_flow(FlowSummary::default())));
+        let mut received = 0;
+        while received < 100 {
+            received += u32::from(down.receive().is_some());
+        }
+        sending.join().expect("the sender ends well");
     }
 
     /// Facts belong to their event, however the two ends take turns.

@@ -143,6 +143,8 @@ counters! {
     ScoreErrors = "score_errors", Detail;
     /// Items for the control plane given up because the queue up was full.
     ExchangeFull = "exchange_full", Detail;
+    /// Ended flows that were not told, because the room on the way up was needed for findings.
+    FlowsUntold = "flows_untold", Detail;
     /// Window entries given out early because the per-worker window table was full.
     WindowsEvicted = "windows_evicted", Detail;
     /// Flows whose application protocol was told by their content.

@@ -290,6 +290,7 @@ mod tests {
             application: Default::default(),
             state: TcpState::Closed,
             ended: None,
+            ..FlowSummary::default()
         }
     }
 

@@ -73,6 +73,7 @@ mod tests {
             application: Default::default(),
             state: crate::dataplane::flow::TcpState::New,
             ended: None,
+            ..FlowSummary::default()
         }
     }
 

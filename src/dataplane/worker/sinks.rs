@@ -123,7 +123,7 @@ impl Sinks {
             self.queue_row(ended.record, None, ended.at);
         }
         if self.export_flows {
-            self.up.send(Up::Flow(summary(ended.record, application, Some(ended.reason))));
+            self.up.send_flow(summary(ended.record, application, Some(ended.reason)));
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
@@ -235,7 +235,10 @@ pub fn summary(record: &FlowRecord, application: Protocol, ended: Option<EndReas
         last_seen: record.last_seen,
         packets: sides(|side| u64::from(record.packets(side))),
         bytes: sides(|side| record.bytes(side)),
+        payload: sides(|side| record.payload_bytes(side)),
         tcp_flags: sides(|side| record.tcp_flags(side)),
+        responder_closed_first: record.responder_closed_first(),
+        responder_spoke_first: record.first_sizes().next().is_some_and(|(side, _)| side == Side::Responder),
         score: record.score(),
         application,
         state: record.state(),

@@ -55,6 +55,7 @@ fn summary() -> FlowSummary {
         application: Default::default(),
         state: crate::dataplane::flow::TcpState::Established,
         ended: Some(EndReason::Idle),
+        ..FlowSummary::default()
     }
 }
 

@@ -104,9 +104,12 @@ impl Core {
             self.watermark_sent = flushed;
             up.send(Up::Watermark(self.id, flushed));
         }
-        let lost = up.take_lost();
+        let (lost, untold) = (up.take_lost(), up.take_flows_lost());
         if lost > 0 {
             self.sinks.counters.add(Counter::ExchangeFull, lost);
+        }
+        if untold > 0 {
+            self.sinks.counters.add(Counter::FlowsUntold, untold);
         }
     }
 
@@ -154,8 +157,9 @@ impl Core {
         let up = &mut self.sinks.up;
         self.sinks.observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| up.send(Up::Window(*entry)));
         up.send(Up::Ended(self.id));
-        let lost = up.take_lost();
+        let (lost, untold) = (up.take_lost(), up.take_flows_lost());
         self.sinks.counters.add(Counter::ExchangeFull, lost);
+        self.sinks.counters.add(Counter::FlowsUntold, untold);
         self.send_snapshot();
     }
 }
