@@ -7,6 +7,7 @@ mod check;
 mod client;
 pub mod demo;
 mod doctor;
+mod flows;
 mod interface;
 mod line;
 mod memory;
@@ -65,6 +66,8 @@ enum Subcommands {
     Replay(replay::Arguments),
     /// Show the alerts of a running sensor, and follow them.
     Observe(observe::ObserveArgs),
+    /// Show the flows of a running sensor, by host, protocol, time and more.
+    Flows(flows::Arguments),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Subcommands::Run(arguments) => run::run(arguments),
         Subcommands::Replay(arguments) => replay::run(arguments),
         Subcommands::Observe(arguments) => observe::run(&arguments),
+        Subcommands::Flows(arguments) => flows::run(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),

@@ -1,5 +1,6 @@
 //! `shrike replay`: capture files through the same engine.
 
+mod conn;
 mod eve;
 mod rows;
 mod summary;
@@ -8,12 +9,13 @@ use super::out::say;
 use super::{Failure, line, output};
 use crate::config;
 use crate::control::alert::Alert;
-use crate::control::export::{AppEvent, ModelName};
+use crate::control::export::{AppEvent, ConnFormat, ModelName};
 use crate::control::replay::{Outcome, Settings, Sink, replay_reader};
 use crate::dataplane::capture::pcap::{Limits, Reader, Report, Speed};
 use crate::dataplane::detect::ScoredFlow;
 use crate::dataplane::score::Model;
 use crate::exchange::FlowSummary;
+use conn::ConnFile;
 use eve::EveFile;
 use indicatif::{ProgressBar, ProgressStyle};
 use rows::RowFile;
@@ -27,6 +29,7 @@ use std::sync::atomic::Ordering::Relaxed;
   shrike replay trace.pcap                          alerts as they are found, then one line of summary
   shrike replay day*.pcap.gz --workers 2 --json     the summary as JSON
   shrike replay trace.pcapng --eve eve.jsonl        EVE JSON lines as Suricata writes them
+  shrike replay trace.pcap --conn-log conn.log      flows as Zeek's conn.log
   shrike replay trace.pcap --eve - | jq .alert      events to standard output, the summary to standard error
   tcpdump -w - | shrike replay - --speed 1x         from a pipe")]
 pub struct Arguments {
@@ -46,6 +49,12 @@ pub struct Arguments {
     /// is whole, at the capture's own pace at once.
     #[arg(long, value_name = "OUT.jsonl")]
     eve: Option<PathBuf>,
+    /// Write ended flows as Zeek's conn.log; `-` is standard output.
+    #[arg(long, value_name = "OUT.log")]
+    conn_log: Option<PathBuf>,
+    /// As tab-separated values, or JSON; the configuration's ([conn_log]) if not given.
+    #[arg(long, value_parser = ["tsv", "json"], requires = "conn_log")]
+    conn_log_format: Option<String>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -60,7 +69,7 @@ pub struct Arguments {
 impl Arguments {
     /// Outputs by option.
     fn outputs(&self) -> Vec<(&'static str, &Path)> {
-        let named = [("--eve", &self.eve), ("--features", &self.features)];
+        let named = [("--eve", &self.eve), ("--conn-log", &self.conn_log), ("--features", &self.features)];
         named.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?))).collect()
     }
 }
@@ -73,7 +82,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let model =
         if arguments.no_model || arguments.features.is_some() { None } else { super::run::load_model(&plan)?.0 };
     let mut engine = super::run::engine(&plan, model.as_ref());
-    engine.export_flows = arguments.eve.is_some();
+    engine.export_flows = arguments.eve.is_some() || arguments.conn_log.is_some();
     let paced = arguments.speed == "1x";
     let stop = super::run::stop_flag()?;
     let settings = Settings {
@@ -101,6 +110,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         progress: progress(&arguments),
         eve: match &arguments.eve {
             Some(path) => Some(EveFile::new(output::Output::create(path, paced)?, model.as_ref().map(name), paced)),
+            None => None,
+        },
+        conn: match &arguments.conn_log {
+            Some(path) => {
+                let format = match arguments.conn_log_format.as_deref() {
+                    Some("json") => ConnFormat::Json,
+                    Some(_) => ConnFormat::Tsv,
+                    None => plan.conn_log.format,
+                };
+                Some(ConnFile::new(output::Output::create(path, paced)?, format, paced))
+            }
             None => None,
         },
         rows: match &arguments.features {
@@ -156,6 +176,7 @@ struct Output {
     told: line::Told,
     progress: ProgressBar,
     eve: Option<EveFile>,
+    conn: Option<ConnFile>,
     rows: Option<RowFile>,
 }
 
@@ -164,6 +185,9 @@ impl Output {
         self.progress.finish_and_clear();
         if let Some(eve) = self.eve.take() {
             eve.finish(outcome)?;
+        }
+        if let Some(conn) = self.conn.take() {
+            conn.finish()?;
         }
         if let Some(rows) = self.rows.take() {
             rows.finish()?;
@@ -184,6 +208,9 @@ impl Sink for Output {
     }
 
     fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        if let Some(conn) = &mut self.conn {
+            conn.flow(flow)?;
+        }
         match &mut self.eve {
             Some(eve) => eve.flow(flow),
             None => Ok(()),

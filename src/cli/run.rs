@@ -5,10 +5,11 @@ use super::doctor::{Finding, Verdict};
 use super::output::Output;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::control::export::{EveLog, LogSettings};
+use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings};
+use crate::control::flows::FlowHistory;
 use crate::control::http;
 use crate::control::store::{self, AlertLatency, Store};
-use crate::control::supervisor::{Settings, Supervisor, live};
+use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{Equation, ModelStatus, QueueStatus, StageTotals, Status, System, WorkerView};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode};
 use crate::dataplane::score::{self, Model, ModelError};
@@ -51,8 +52,11 @@ pub struct Arguments {
     #[arg(long)]
     store: Option<PathBuf>,
     /// Write alerts, flows and protocol events there as Suricata's EVE JSON; rotated ([eve] in the configuration).
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     eve: Option<PathBuf>,
+    /// Write ended flows there as Zeek's conn.log; rotated ([conn_log] in the configuration).
+    #[arg(long, value_name = "FILE")]
+    conn_log: Option<PathBuf>,
     /// Run without a model, by decision.
     #[arg(long)]
     no_model: bool,
@@ -95,12 +99,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let written = arguments.summary.as_deref().map(|path| Output::create(path, false)).transpose().map_err(failure)?;
     let listener = http::listen(plan.http.listen).map_err(listen_failure)?;
     let (model, model_status) = load_model(&plan)?;
-    let log = open_log(&plan, model.as_ref())?;
+    let mut outputs = open_outputs(&plan, model.as_ref())?;
     plan.engine = engine(&plan, model.as_ref());
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
     affinity::restrict_to(&control_cores);
     let clock = Clock::new();
+    if plan.history > 0 {
+        outputs.history = Some(Arc::new(FlowHistory::new(plan.history, clock.now())));
+    }
     let store = open_store(&plan, &clock)?;
     let (capture, queues) = live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
     if queues.len() > worker_cores.len() {
@@ -122,9 +129,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let mut supervisor = Supervisor::start(settings, queues, Box::new(capture), store.clone(), clock.clone())
         .context("start the workers")?;
-    if let Some(log) = log {
-        supervisor.write_to(log);
-    }
+    let flows = outputs.history.clone();
+    supervisor.write_to(outputs);
     if let Some(model) = &model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
     }
@@ -133,6 +139,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         http::Settings {
             listen: plan.http.listen,
             names: plan.http.hosts.clone(),
+            flows,
             connections: plan.http.connections as usize,
             connections_per_address: plan.http.connections_per_address as usize,
             ..http::Settings::default()
@@ -184,7 +191,10 @@ fn plan(arguments: &Arguments) -> Result<Config, Failure> {
         plan.alerts.store = store.clone();
     }
     if let Some(path) = &arguments.eve {
-        plan.eve.path = Some(path.clone());
+        plan.eve.log.path = Some(path.clone());
+    }
+    if let Some(path) = &arguments.conn_log {
+        plan.conn_log.log.path = Some(path.clone());
     }
     plan.model.enabled &= !arguments.no_model;
     Ok(plan)
@@ -245,19 +255,38 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
 /// Every queue's engine: as planned, and reporting flows from the threshold that the operator or else the model names.
 pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
-    engine.export_flows = plan.eve.path.is_some();
+    engine.export_flows = plan.history > 0 || plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some();
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
 }
 
-/// Opens the EVE file, where one is wanted.
-fn open_log(plan: &Config, model: Option<&Model>) -> Result<Option<EveLog>, Failure> {
-    let Some(path) = plan.eve.path.clone() else { return Ok(None) };
-    let name = path.display().to_string();
-    let settings = LogSettings { path, rotate_bytes: plan.eve.rotate_bytes, keep: plan.eve.keep };
-    let log = EveLog::start(settings, model.map(super::replay::name))
-        .with_context(|| format!("open the EVE file {name}: choose another with --eve or eve.path"))?;
-    Ok(Some(log))
+/// Opens the files that are wanted.
+fn open_outputs(plan: &Config, model: Option<&Model>) -> Result<Outputs, Failure> {
+    let (eve, conn) = (plan.eve.log.settings(), plan.conn_log.log.settings());
+    if let (Some(eve), Some(conn)) = (&eve, &conn)
+        && eve.path == conn.path
+    {
+        let path = eve.path.display();
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "eve.path and conn_log.path are both {path}; name another for one"
+        )));
+    }
+    let eve: Option<EveLog> =
+        eve.map(|settings| open_log(settings, EveFormat::new(model.map(super::replay::name)), "--eve")).transpose()?;
+    let conn: Option<ConnLog> =
+        conn.map(|settings| open_log(settings, plan.conn_log.format, "--conn-log")).transpose()?;
+    Ok(Outputs::new(eve, plan.eve.stats_ns, conn))
+}
+
+/// Opens one file; SIGHUP has it opened anew.
+fn open_log<F: Format>(settings: LogSettings, format: F, option: &str) -> Result<Log<F>, Failure> {
+    let opened = Log::start(settings.clone(), format).with_context(|| {
+        let path = settings.path.display();
+        format!("open {path}: choose another file with {option} or {}.path", F::NAME)
+    });
+    let log = opened.map_err(failure)?;
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, log.reopen_flag()).context("watch for signals")?;
+    Ok(log)
 }
 
 /// Opens the store, making its folder.

@@ -1,7 +1,8 @@
 //! The validated plan.
 
 use super::error::Invalid;
-use super::raw::{RawCapture, RawConfig, RawInterface};
+use super::raw::{RawCapture, RawConfig, RawConnLog, RawEve, RawInterface};
+use crate::control::export::{ConnFormat, LogSettings};
 use crate::control::hosts;
 use crate::dataplane::capture::xdp::{
     BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport,
@@ -31,6 +32,10 @@ pub struct Config {
     pub alerts: AlertsPlan,
     /// The EVE file.
     pub eve: EvePlan,
+    /// Zeek's `conn.log`.
+    pub conn_log: ConnLogPlan,
+    /// Ended flows kept for `/v1/flows`.
+    pub history: usize,
     /// The HTTP API.
     pub http: HttpPlan,
 }
@@ -87,15 +92,58 @@ pub struct AlertsPlan {
     pub keep: u64,
 }
 
-/// The EVE file.
+/// A file that is written line by line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EvePlan {
+pub struct LogPlan {
     /// Path; `None`: no file is written.
     pub path: Option<PathBuf>,
     /// Size at which it is rotated, bytes.
     pub rotate_bytes: u64,
+    /// Time after which it is rotated, seconds; `None`: by size alone.
+    pub rotate_seconds: Option<u64>,
     /// Older files kept.
     pub keep: u32,
+}
+
+impl LogPlan {
+    fn new(
+        section: &str,
+        path: Option<&String>,
+        [rotate_mib, rotate_hours, keep]: [Option<i64>; 3],
+    ) -> Result<LogPlan, Invalid> {
+        let key = |name: &str| format!("{section}.{name}");
+        let hours = number(&key("rotate_hours"), rotate_hours, 0, 0, 8760)?;
+        Ok(LogPlan {
+            path: path.map(PathBuf::from),
+            rotate_bytes: number(&key("rotate_mib"), rotate_mib, 256, 1, 1 << 20)? << 20,
+            rotate_seconds: (hours > 0).then_some(hours * 3600),
+            keep: number(&key("keep"), keep, 8, 0, 10_000)? as u32,
+        })
+    }
+
+    /// Where it is written, if it is.
+    pub fn settings(&self) -> Option<LogSettings> {
+        let LogPlan { rotate_bytes, rotate_seconds, keep, .. } = *self;
+        self.path.clone().map(|path| LogSettings { path, rotate_bytes, rotate_seconds, keep })
+    }
+}
+
+/// The EVE file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EvePlan {
+    /// The file.
+    pub log: LogPlan,
+    /// Time between two lines of statistics, nanoseconds; 0: none.
+    pub stats_ns: u64,
+}
+
+/// Zeek's `conn.log`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnLogPlan {
+    /// The file.
+    pub log: LogPlan,
+    /// How lines are written.
+    pub format: ConnFormat,
 }
 
 /// The HTTP API.
@@ -246,11 +294,9 @@ impl RawConfig {
                 threshold,
             },
             detect: self.detect,
-            eve: EvePlan {
-                path: self.eve.path.as_ref().map(PathBuf::from),
-                rotate_bytes: number("eve.rotate_mib", self.eve.rotate_mib, 256, 1, 1 << 20)? << 20,
-                keep: number("eve.keep", self.eve.keep, 8, 0, 10_000)? as u32,
-            },
+            eve: self.eve.plan()?,
+            conn_log: self.conn_log.plan()?,
+            history: number("flow.history", flow.history, 1 << 16, 0, 1 << 22)? as usize,
             alerts: AlertsPlan {
                 store: self
                     .alerts
@@ -327,6 +373,25 @@ pub fn worker_cores(list: &[i64]) -> Result<Vec<usize>, Invalid> {
         return Err(invalid("is empty".into()));
     }
     Ok(cores)
+}
+
+impl RawEve {
+    fn plan(&self) -> Result<EvePlan, Invalid> {
+        Ok(EvePlan {
+            log: LogPlan::new("eve", self.path.as_ref(), [self.rotate_mib, self.rotate_hours, self.keep])?,
+            stats_ns: number("eve.stats_seconds", self.stats_seconds, 10, 0, 86_400)? * SECOND,
+        })
+    }
+}
+
+impl RawConnLog {
+    fn plan(&self) -> Result<ConnLogPlan, Invalid> {
+        let formats = [("tsv", ConnFormat::Tsv), ("json", ConnFormat::Json)];
+        Ok(ConnLogPlan {
+            log: LogPlan::new("conn_log", self.path.as_ref(), [self.rotate_mib, self.rotate_hours, self.keep])?,
+            format: word("conn_log.format", self.format.as_deref(), &formats, ConnFormat::Tsv)?,
+        })
+    }
 }
 
 impl RawCapture {
@@ -470,6 +535,9 @@ mod tests {
                 "[[interface]]\nname = \"a\"\nring = 1000",
                 "t.toml:3:8: `interface[0].ring` is 1000, which is no power of two",
             ),
+            ("[conn_log]\nformat = \"csv\"", "t.toml:2:10: `conn_log.format` is \"csv\", allowed is tsv, json"),
+            ("[eve]\nrotate_hours = 9999", "t.toml:2:16: `eve.rotate_hours` is 9999"),
+            ("[flow]\nhistory = -1", "t.toml:2:11: `flow.history` is -1"),
             ("[http]\nlisten = \"here\"", "t.toml:2:10: `http.listen` is \"here\""),
             ("[model]\nthreshold = 0.0", "t.toml:2:13: `model.threshold` is 0, allowed is 0.000001..=0.999999"),
             ("[model]\nthreshold = nan", "`model.threshold` is NaN"),
@@ -548,6 +616,8 @@ mod tests {
             "[capture]",
             "[workers]",
             "[flow]",
+            "[eve]",
+            "[conn_log]",
             "[batch]",
             "[model]",
             "[alerts]",

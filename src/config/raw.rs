@@ -18,6 +18,8 @@ pub struct RawConfig {
     pub inspect: RawInspect,
     /// `[eve]`
     pub eve: RawEve,
+    /// `[conn_log]`
+    pub conn_log: RawConnLog,
     /// `[batch]`
     pub batch: RawBatch,
     /// `[model]`
@@ -102,6 +104,8 @@ pub struct RawFlow {
     pub datagram_seconds: Option<i64>,
     /// Entities the detectors count at once, per queue.
     pub windows: Option<i64>,
+    /// Ended flows kept for `/v1/flows`, of all queues.
+    pub history: Option<i64>,
 }
 
 /// The two batch controllers.
@@ -146,6 +150,26 @@ pub struct RawEve {
     pub path: Option<String>,
     /// Size at which it is rotated, MiB.
     pub rotate_mib: Option<i64>,
+    /// Time after which it is rotated, hours; 0: by size alone.
+    pub rotate_hours: Option<i64>,
+    /// Older files kept.
+    pub keep: Option<i64>,
+    /// Seconds between two lines of statistics; 0: none.
+    pub stats_seconds: Option<i64>,
+}
+
+/// Zeek's `conn.log`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConnLog {
+    /// Path; no file is written if absent.
+    pub path: Option<String>,
+    /// `tsv` or `json`.
+    pub format: Option<String>,
+    /// Size at which it is rotated, MiB.
+    pub rotate_mib: Option<i64>,
+    /// Time after which it is rotated, hours; 0: by size alone.
+    pub rotate_hours: Option<i64>,
     /// Older files kept.
     pub keep: Option<i64>,
 }

@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod export;
+pub mod flows;
 pub mod hosts;
 pub mod http;
 pub mod replay;

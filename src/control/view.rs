@@ -5,6 +5,7 @@
 //! may be added, never renamed or given another unit.
 
 use crate::dataplane::flow::TcpState;
+use crate::exchange::FlowSummary;
 use crate::metrics::{COUNTERS, Counter, STAGES, Stage, StageHistograms};
 use crate::units::{QueueId, Timestamp, WorkerId};
 use hdrhistogram::Histogram;
@@ -33,6 +34,11 @@ pub trait System: Send + Sync {
 
     /// The flows with most bytes lately, biggest first, at most `limit`.
     fn top_flows(&self, limit: usize) -> Vec<TopFlow>;
+
+    /// The same flows as they were told, without an order.
+    fn living_flows(&self) -> Vec<FlowSummary> {
+        Vec::new()
+    }
 
     /// The counters of every queue.
     fn counters(&self) -> Vec<QueueCounters>;

@@ -2,6 +2,7 @@
 
 #[path = "../support/demo.rs"]
 mod demo;
+mod flows;
 mod heads;
 #[path = "../support/http.rs"]
 mod http_client;
@@ -10,6 +11,7 @@ mod support;
 
 use demo::{DemoSystem, alert};
 use http_client::{Answer, Client, Events};
+use shrike::control::flows::FlowHistory;
 use shrike::control::http::{Server, Settings, serve};
 use shrike::control::store::{self, Store};
 use shrike::units::{SECOND, Timestamp};
@@ -26,6 +28,7 @@ struct Bed {
     server: Server,
     store: Store,
     system: Arc<DemoSystem>,
+    flows: Arc<FlowHistory>,
     _folder: tempfile::TempDir,
 }
 
@@ -37,7 +40,9 @@ impl Bed {
     fn with(change: impl FnOnce(&mut Settings, &mut store::Settings)) -> Bed {
         let folder = tempfile::tempdir().unwrap();
         let mut store_settings = store::Settings::at(folder.path().join("alerts.db"));
+        let flows = Arc::new(FlowHistory::new(1_000, Timestamp(SECOND)));
         let mut settings = Settings {
+            flows: Some(Arc::clone(&flows)),
             listen: "127.0.0.1:0".parse().unwrap(),
             heartbeat: Duration::from_millis(50),
             ..Settings::default()
@@ -46,7 +51,7 @@ impl Bed {
         let store = Store::open(store_settings).unwrap();
         let system = Arc::new(DemoSystem::new());
         let server = serve(settings, store.clone(), system.clone()).unwrap();
-        Bed { server, store, system, _folder: folder }
+        Bed { server, store, system, flows, _folder: folder }
     }
 
     fn address(&self) -> SocketAddr {
@@ -374,7 +379,13 @@ fn every_error_is_a_problem_with_its_status() {
         is_problem(&answer, 405, "method-not-allowed");
         assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
     }
-    for path in ["/v1/alerts?limit=0", "/v1/alerts?x=1", "/v1/flows/top?limit=101", "/v1/alerts?limit=1&limit=1"] {
+    for path in [
+        "/v1/alerts?limit=0",
+        "/v1/alerts?x=1",
+        "/v1/flows/top?limit=101",
+        "/v1/flows?host=x",
+        "/v1/alerts?limit=1&limit=1",
+    ] {
         is_problem(&client.get(path), 400, "bad-request");
     }
     // A parameter that a route does not know is told, also where it knows none.

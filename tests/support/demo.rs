@@ -6,6 +6,7 @@
 use shrike::control::alert::Alert;
 use shrike::control::view::*;
 use shrike::dataplane::detect::{Detector, Evidence, FlowRef, Term};
+use shrike::exchange::FlowSummary;
 use shrike::metrics::{COUNTERS, Counter, Stage};
 use shrike::units::{QueueId, SECOND, Timestamp, WorkerId};
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,6 +28,8 @@ pub struct DemoSystem {
     pub restarts: AtomicU64,
     /// Worker of each queue.
     place: Mutex<Vec<u16>>,
+    /// Flows that live.
+    pub living: Mutex<Vec<FlowSummary>>,
 }
 
 impl DemoSystem {
@@ -38,6 +41,7 @@ impl DemoSystem {
             ready: AtomicBool::new(true),
             alive: AtomicBool::new(true),
             place: Mutex::new(vec![0, 0, 1, 1]),
+            living: Mutex::default(),
         }
     }
 
@@ -365,6 +369,10 @@ impl System for DemoSystem {
 
     fn top_flows(&self, limit: usize) -> Vec<TopFlow> {
         self.flows(limit)
+    }
+
+    fn living_flows(&self) -> Vec<FlowSummary> {
+        self.living.lock().unwrap().clone()
     }
 
     fn counters(&self) -> Vec<QueueCounters> {

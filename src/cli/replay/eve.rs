@@ -2,17 +2,21 @@
 
 use crate::cli::output::Output;
 use crate::control::alert::Alert;
-use crate::control::export::{AppEvent, EveWriter, ModelName, Statistics};
+use crate::control::export::{AppEvent, EveItem, EveWriter, ModelName, Statistics};
 use crate::control::replay::Outcome;
 use crate::exchange::FlowSummary;
-use crate::metrics::{COUNTERS, Counter, Role};
 use crate::units::{SECOND, Timestamp};
 use anyhow::Context;
 use std::io;
 
-/// Events put in order together, some 150 bytes each. Captures with more of them are ordered piece by piece, and where
-/// the pieces begin then depends on the workers.
+/// Events put in order together, and their bytes. Captures with more of them are ordered piece by piece, and where the
+/// pieces begin then depends on the workers.
 const ORDERED_MAX: usize = 1 << 20;
+const ORDERED_BYTES: usize = 512 << 20;
+
+/// Counters of how the work was done: another number of workers or another machine has others.
+const OF_THE_MACHINE: [&str; 6] =
+    ["bursts", "empty_polls", "microbatches", "windows_evicted", "rows_scored", "rows_shed"];
 
 /// Events of a replay, ordered by capture time before they are written. Workers end their flows in an order of their
 /// own, so only this makes the file depend on the capture alone. At the capture's own pace somebody watches: then every
@@ -23,6 +27,8 @@ pub struct EveFile {
     alerts: Vec<Alert>,
     flows: Vec<FlowSummary>,
     events: Vec<AppEvent>,
+    /// Bytes of all of them.
+    waiting: usize,
     at_once: bool,
     first: Timestamp,
     last: Timestamp,
@@ -37,6 +43,7 @@ impl EveFile {
             alerts: Vec::new(),
             flows: Vec::new(),
             events: Vec::new(),
+            waiting: 0,
             at_once,
             first: Timestamp(u64::MAX),
             last: Timestamp(0),
@@ -47,7 +54,7 @@ impl EveFile {
     pub fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
         self.last = self.last.max(alert.evidence.time);
         self.alerts.push(alert.clone());
-        self.added()
+        self.added(EveItem::bytes_of_alert(alert))
     }
 
     /// A flow ended. Its score is left out: it may be known or not when the flow ends, depending on the batches; where it
@@ -55,40 +62,39 @@ impl EveFile {
     pub fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
         (self.first, self.last) = (self.first.min(flow.first_seen), self.last.max(flow.last_seen));
         self.flows.push(FlowSummary { score: -1.0, ..*flow });
-        self.added()
+        self.added(size_of::<FlowSummary>())
     }
 
     /// Inspection found something.
     pub fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
         (self.first, self.last) = (self.first.min(event.head.time), self.last.max(event.head.time));
+        let bytes = size_of::<AppEvent>() + event.facts.len();
         self.events.push(event);
-        self.added()
+        self.added(bytes)
     }
 
     /// Writes what waits and the statistics.
     pub fn finish(mut self, outcome: &Outcome) -> anyhow::Result<()> {
-        let drops = COUNTERS.iter().filter(|counter| counter.role() == Role::Drop);
-        let dropped: u64 = drops.map(|counter| outcome.count(*counter)).sum();
-        let full = outcome.count(Counter::DropFlowTableFull);
-        let statistics = Statistics {
+        // How the work was done (bursts, microbatches) depends on the machine: only what was found is told.
+        let mut statistics = Statistics {
             time: self.last,
             uptime_seconds: self.last.since(self.first) / SECOND,
-            packets: outcome.count(Counter::FramesReceived),
-            bytes: outcome.count(Counter::BytesReceived),
-            invalid: dropped.saturating_sub(full),
-            lost: full,
-            flows: outcome.count(Counter::FlowsCreated),
             alerts: outcome.alerts.values().sum(),
+            ..Statistics::of(&outcome.counters, None)
         };
+        statistics.counters.retain(|(name, _)| !OF_THE_MACHINE.contains(&name.as_str()));
         let written = self.write_waiting().and_then(|()| self.writer.stats(&statistics));
         let written = written.and_then(|()| self.writer.finish()).and_then(Output::finish);
         written.with_context(|| format!("write {}", self.path))
     }
 
-    fn added(&mut self) -> anyhow::Result<()> {
-        if !self.at_once && self.alerts.len() + self.flows.len() + self.events.len() < ORDERED_MAX {
+    fn added(&mut self, bytes: usize) -> anyhow::Result<()> {
+        self.waiting += bytes;
+        let count = self.alerts.len() + self.flows.len() + self.events.len();
+        if !self.at_once && count < ORDERED_MAX && self.waiting < ORDERED_BYTES {
             return Ok(());
         }
+        self.waiting = 0;
         let written = self.write_waiting().and_then(|()| if self.at_once { self.writer.flush() } else { Ok(()) });
         written.with_context(|| format!("write {}", self.path))
     }

@@ -5,6 +5,7 @@
 
 use super::application::{AppEvent, render};
 use super::one_line::OneLine;
+use super::statistics::Statistics;
 use crate::control::alert::Alert;
 use crate::dataplane::decode::{Direction, FlowKey, community_id, tcp_flags};
 use crate::dataplane::detect::{Detector, Evidence, has_ports, protocol_name};
@@ -34,27 +35,6 @@ pub struct ModelName {
     pub name: String,
     /// Version in the manifest.
     pub version: String,
-}
-
-/// What a `stats` event tells.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Statistics {
-    /// Capture time reached.
-    pub time: Timestamp,
-    /// Seconds the program (or, offline, the capture) ran.
-    pub uptime_seconds: u64,
-    /// Frames received.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Frames that the decoder refused.
-    pub invalid: u64,
-    /// Frames lost before the decoder.
-    pub lost: u64,
-    /// Flows begun.
-    pub flows: u64,
-    /// Alerts raised.
-    pub alerts: u64,
 }
 
 /// Writes events to anything that takes bytes; gives errors of the writer back unchanged.
@@ -181,16 +161,22 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn stats(&mut self, statistics: &Statistics) -> io::Result<()> {
-        let Statistics { packets, bytes, invalid, lost, flows, alerts, .. } = *statistics;
+        let Statistics { packets, bytes, invalid, lost, flows, active, alerts, .. } = *statistics;
         let stats = StatsPart {
             uptime: statistics.uptime_seconds,
             capture: Capture { kernel_packets: packets.saturating_add(lost), kernel_drops: lost },
             decoder: Decoder { pkts: packets, bytes, invalid },
-            flow: FlowTotal { total: flows },
+            flow: FlowTotal { total: flows, active },
             detect: AlertTotal { alert: alerts },
         };
-        let timestamp = statistics.time.to_eve();
-        self.out.write(&Event { timestamp, event_type: "stats", stats: Some(stats), ..Event::default() })
+        let counters = statistics.counters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.out.write(&Event {
+            timestamp: statistics.time.to_eve(),
+            event_type: "stats",
+            stats: Some(stats),
+            ml: (!statistics.counters.is_empty()).then(|| Ml { counters, ..Ml::default() }),
+            ..Event::default()
+        })
     }
 
     /// Hands everything written so far on.
@@ -469,6 +455,9 @@ struct Ml<'a> {
     /// A fact was cut or left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
+    /// Counters of ours.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    counters: BTreeMap<&'a str, u64>,
 }
 
 #[derive(Serialize)]
@@ -536,6 +525,7 @@ struct Decoder {
 #[derive(Serialize)]
 struct FlowTotal {
     total: u64,
+    active: u64,
 }
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@
 
 mod accept;
 mod alerts;
+mod flows;
 mod guard;
 mod heads;
 mod history;
@@ -18,6 +19,7 @@ mod routes;
 mod stream;
 mod wire;
 
+use crate::control::flows::FlowHistory;
 use crate::control::store::Store;
 use crate::control::view::System;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,6 +56,8 @@ pub struct Settings {
     pub connections_per_address: usize,
     /// Threads of the async runtime, at least 1.
     pub threads: usize,
+    /// Flows that ended lately; `None`: none are kept.
+    pub flows: Option<Arc<FlowHistory>>,
     /// What each thread of the server does first (pin itself to the control core, say).
     pub thread_start: Option<ThreadStart>,
 }
@@ -71,6 +75,7 @@ impl Default for Settings {
             connections: 512,
             connections_per_address: 64,
             threads: 1,
+            flows: None,
             thread_start: None,
         }
     }

@@ -35,9 +35,9 @@ kinds! {
         "The detail says which part of the request is wrong and what is expected there.";
     BadCursor = "bad-cursor", BAD_REQUEST, "Not a cursor of this API",
         "A cursor is opaque: pass `next` of an earlier answer (or the id of a streamed event) back as it is.";
-    CursorExpired = "cursor-expired", GONE, "The alerts after this cursor are gone",
-        "Retention has deleted alerts that this cursor had not seen yet, or the store was replaced. Ask again without a \
-         cursor; what lies between is lost for this reader.";
+    CursorExpired = "cursor-expired", GONE, "What this cursor stands at is gone",
+        "Of alerts: retention has deleted some that this cursor had not seen yet, or the store was replaced. Of flows: the \
+         sensor was started again. Ask again without a cursor; what lies between is lost for this reader.";
     UnknownAlert = "unknown-alert", NOT_FOUND, "No alert has this id",
         "It never existed, or retention has deleted it.";
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive",

@@ -1,7 +1,7 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, history, latency, page, prometheus, stream};
+use super::{App, alerts, flows, history, latency, page, prometheus, stream};
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
 use crate::units::{QueueId, WorkerId};
@@ -57,6 +57,7 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/workers", "GET, HEAD, POST", "Workers with their queues and controllers; POST starts one."),
     route("/v1/workers/*", "DELETE", "Stops a worker."),
     route("/v1/queues/*/move", "POST", "Gives a queue to a worker."),
+    route("/v1/flows", "GET, HEAD", "Flows, those that live and are large, then the ended ones, newest first: before, limit, host, port, protocol, community_id, state, living, since, until, min_bytes, alerted."),
     route("/v1/flows/top", "GET, HEAD", "The flows with most bytes lately: limit."),
     route("/metrics", "GET, HEAD", "Prometheus metrics."),
     route("/health/live", "GET, HEAD", "Is the process up?"),
@@ -108,7 +109,13 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         .and(warp::get())
         .and(with(app))
         .then(|id, app| answer(alerts::one(app, id)));
-    let flows = warp::path!("v1" / "flows" / "top")
+    let kept = warp::path!("v1" / "flows")
+        .and(warp::get())
+        .and(with(app))
+        .and(query())
+        .and(header("if-none-match"))
+        .then(|app, query, etag| answer(flows::list(app, query, etag)));
+    let top = warp::path!("v1" / "flows" / "top")
         .and(warp::get())
         .and(with(app))
         .and(query())
@@ -136,7 +143,8 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         read(warp::path!("v1" / "latency.hlog").boxed(), app, latency::log),
         read(warp::path!("v1" / "status").boxed(), app, status),
         read(warp::path!("v1" / "workers").boxed(), app, workers),
-        flows.boxed(),
+        kept.boxed(),
+        top.boxed(),
         read(warp::path!("metrics").boxed(), app, prometheus::answer),
         probe(warp::path!("health" / "live").boxed(), app, live),
         probe(warp::path!("health" / "ready").boxed(), app, ready),

@@ -9,15 +9,17 @@ mod books;
 mod health;
 pub mod live;
 mod orders;
+mod outputs;
 mod picture;
 mod pipeline;
 mod rates;
 
+pub use outputs::Outputs;
 pub use picture::SharedPicture;
 pub use pipeline::Pipeline;
 
 use crate::clock::Clock;
-use crate::control::export::{AppEvent, EveLog};
+use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
@@ -181,8 +183,8 @@ pub struct Supervisor {
     overflows: u64,
     /// Findings that found no room on their way up.
     findings_lost: Losses,
-    /// The EVE file, where one is written.
-    log: Option<EveLog>,
+    /// The files, and the flows that are kept.
+    outputs: Outputs,
     /// The intake has ended: nothing may be under way any more.
     stopped: bool,
 }
@@ -218,7 +220,7 @@ impl Supervisor {
             balancer: Balancer::new(started),
             overflows: 0,
             findings_lost: Losses::default(),
-            log: None,
+            outputs: Outputs::default(),
             stopped: false,
             clock,
             settings,
@@ -262,9 +264,9 @@ impl Supervisor {
         self.pipeline.explain_with(explainer);
     }
 
-    /// Has alerts, ended flows and events written there too; the engines must export them.
-    pub fn write_to(&mut self, log: EveLog) {
-        self.log = Some(log);
+    /// Has alerts, ended flows and events written and kept there too; the engines must export them.
+    pub fn write_to(&mut self, outputs: Outputs) {
+        self.outputs = outputs;
     }
 
     /// What `http` serves.
@@ -331,10 +333,10 @@ impl Supervisor {
             for _ in 0..ITEMS_A_ROUND {
                 let Some(item) = entry.up.receive() else { break };
                 worked = true;
-                match (&self.log, item) {
-                    (Some(log), Up::Flow(flow)) => log.flow(flow),
-                    (Some(log), Up::Event(head)) => log.event(AppEvent { head, facts: entry.up.facts().into() }),
-                    (_, item) => self.pipeline.push(entry.id, item),
+                match item {
+                    Up::Flow(flow) => self.outputs.flow(flow),
+                    Up::Event(head) => self.outputs.event(|| AppEvent { head, facts: entry.up.facts().into() }),
+                    item => self.pipeline.push(entry.id, item),
                 }
             }
             let (latency, latest, scoring) = (&mut entry.latency, &mut entry.latest, &mut entry.scoring);
@@ -344,10 +346,9 @@ impl Supervisor {
                 *latest = Some(Box::new(snapshot.state.clone()));
             });
         }
+        self.outputs.keep();
         let alerts = self.pipeline.take_alerts();
-        if let Some(log) = &self.log {
-            alerts.iter().for_each(|alert| log.alert(alert));
-        }
+        self.outputs.alerts(&alerts);
         if !alerts.is_empty() {
             self.store.append(alerts);
         }
@@ -451,6 +452,7 @@ impl Supervisor {
         while self.take_findings(self.clock.now()) {}
         self.pipeline.finish();
         let alerts = self.pipeline.take_alerts();
+        self.outputs.alerts(&alerts);
         if !alerts.is_empty() {
             self.store.append(alerts);
         }

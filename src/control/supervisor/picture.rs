@@ -4,7 +4,7 @@ use super::health::Health;
 use super::orders::{Answer, Order};
 use super::{Entry, Slot, Supervisor};
 use crate::clock::Clock;
-use crate::control::export::EveLog;
+use crate::control::export::Statistics;
 use crate::control::view::{
     Amount, CommandError, ControllerView, Degraded, Equation, Loss, Metric, MetricKind, QueueCounters, QueueLatency,
     QueueView, Status, System, TopFlow, Totals, WorkerView, state_name,
@@ -26,6 +26,7 @@ struct Picture {
     workers: Vec<WorkerView>,
     latency: Vec<QueueLatency>,
     top: Vec<TopFlow>,
+    living: Vec<FlowSummary>,
     counters: Vec<QueueCounters>,
     metrics: Vec<Metric>,
 }
@@ -121,6 +122,10 @@ impl System for SharedPicture {
         self.read(|picture| picture.top.iter().take(limit).cloned().collect())
     }
 
+    fn living_flows(&self) -> Vec<FlowSummary> {
+        self.read(|picture| picture.living.clone())
+    }
+
     fn counters(&self) -> Vec<QueueCounters> {
         self.read(|picture| picture.counters.clone())
     }
@@ -164,11 +169,13 @@ impl Supervisor {
         equations.extend(counters.iter().map(|(id, values)| queue_equation(*id, self.name(*id), values)));
         let mut top: Vec<TopFlow> = self.entries.iter().flat_map(top_flows).collect();
         top.sort_by_key(|flow| std::cmp::Reverse(flow.bytes.iter().sum::<u64>()));
+        self.tell_statistics(now, &counters);
         let picture = Picture {
             status: Some(self.status(now, &counters, Loss::of(equations))),
             workers: self.slots.iter().map(|slot| self.worker_view(slot)).collect(),
             latency: self.entries.iter().map(|entry| self.queue_latency(entry)).collect(),
             top,
+            living: self.latest().flat_map(QueueState::largest_flows).collect(),
             counters: self
                 .entries
                 .iter()
@@ -178,6 +185,21 @@ impl Supervisor {
             metrics: self.all_metrics(),
         };
         *self.picture.picture.lock().unwrap_or_else(PoisonError::into_inner) = picture;
+    }
+
+    /// A line of statistics into the EVE file, where it is time for one.
+    fn tell_statistics(&mut self, now: Timestamp, counters: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) {
+        let sum = std::array::from_fn(|index| counters.values().map(|queue| queue[index]).sum());
+        let active = self.latest().map(|latest| u64::from(latest.table.flows)).sum();
+        let alerts = self.pipeline.raised().values().sum();
+        let (capture, uptime) = (&self.capture, now.since(self.started) / SECOND);
+        self.outputs.stats(now, self.stopped, || Statistics {
+            time: now,
+            uptime_seconds: uptime,
+            active,
+            alerts,
+            ..Statistics::of(&sum, capture.drops().into_iter().map(|drop| (drop.name, drop.value)))
+        });
     }
 
     /// What queues hand over comes out at its owner, or lies in a ring between them: counted by the sender, by the ring and
@@ -225,7 +247,7 @@ impl Supervisor {
         let mut degraded = self.settings.degraded.clone();
         degraded.extend(self.capture.degraded(now));
         degraded.extend(self.pipeline.degraded(now));
-        degraded.extend(self.log.as_ref().and_then(|log| log.degraded(now)));
+        degraded.extend(self.outputs.degraded(now));
         degraded.extend(self.unwell(now));
         let mut model = self.settings.model.clone();
         if let Some(model) = &mut model
@@ -399,7 +421,7 @@ impl Supervisor {
             metrics.push(gauge("shrike_worker_up", "0 for a worker that hangs or is dead.", labels, up));
         }
         metrics.extend(self.pipeline.metrics());
-        metrics.extend(self.log.iter().flat_map(EveLog::metrics));
+        metrics.extend(self.outputs.metrics());
         metrics
     }
 }

@@ -117,14 +117,16 @@ fn statistics_read_like_this() {
         invalid: 2,
         lost: 1,
         flows: 3,
+        active: 2,
         alerts: 4,
+        counters: vec![("bursts".to_owned(), 7)],
     };
     assert_eq!(
         lines(|writer| writer.stats(&statistics).unwrap()),
         concat!(
             r#"{"timestamp":"1970-01-01T00:00:01.000000+0000","event_type":"stats","stats":{"uptime":1,"#,
             r#""capture":{"kernel_packets":10,"kernel_drops":1},"decoder":{"pkts":9,"bytes":900,"invalid":2},"#,
-            r#""flow":{"total":3},"detect":{"alert":4}}}"#,
+            r#""flow":{"total":3,"active":2},"detect":{"alert":4}},"ml":{"counters":{"bursts":7}}}"#,
             "\n"
         )
     );

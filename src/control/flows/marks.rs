@@ -1,0 +1,64 @@
+//! What recent alerts are about.
+
+use crate::control::alert::Alert;
+use crate::exchange::FlowSummary;
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
+
+/// Marks remembered; the oldest are forgotten.
+const MARKS: usize = 1 << 14;
+
+/// A flow, or a part of its ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Mark {
+    Flow((IpAddr, u16), (IpAddr, u16), u8),
+    /// Originator, responder, responder's port.
+    Ends(Option<IpAddr>, Option<IpAddr>, Option<u16>),
+}
+
+/// Bounded set of marks.
+#[derive(Default)]
+pub(super) struct Marks {
+    known: HashSet<Mark>,
+    order: VecDeque<Mark>,
+}
+
+impl Marks {
+    pub(super) fn add(&mut self, alert: &Alert) {
+        let evidence = &alert.evidence;
+        if let Some(flow) = &evidence.flow {
+            let (from, to) = ((flow.source, flow.source_port), (flow.destination, flow.destination_port));
+            self.remember(Mark::Flow(from, to, flow.protocol));
+        }
+        if evidence.source.is_some() || evidence.target.is_some() {
+            self.remember(Mark::Ends(evidence.source, evidence.target, evidence.port));
+        }
+    }
+
+    fn remember(&mut self, mark: Mark) {
+        if !self.known.insert(mark) {
+            return;
+        }
+        self.order.push_back(mark);
+        if self.order.len() > MARKS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    /// Is an alert about this flow: it names the flow, or its originator and what else it names of it fits?
+    pub(super) fn has(&self, flow: &FlowSummary) -> bool {
+        if self.known.is_empty() {
+            return false;
+        }
+        let (from, to) = flow.key.endpoints(flow.originator);
+        let (source, target, port) = (Some(from.ip()), Some(to.ip()), Some(to.port));
+        let named = Mark::Flow((from.ip(), from.port), (to.ip(), to.port), flow.key.protocol());
+        let parts = [(source, target), (source, None), (None, target)];
+        self.known.contains(&named)
+            || parts.into_iter().any(|(source, target)| {
+                [port, None].into_iter().any(|port| self.known.contains(&Mark::Ends(source, target, port)))
+            })
+    }
+}
