@@ -163,6 +163,8 @@ pub struct State {
     pending: u8,
     /// `AUTH` was sent last.
     is_auth: bool,
+    /// A command without a final reply is unknown or has a secret: an error may repeat it.
+    has_secret: bool,
     /// `PASS` belongs to the event of its `USER`.
     is_login: bool,
     is_tls: bool,
@@ -181,6 +183,8 @@ impl State {
         let begin = line.iter().position(|byte| byte.is_ascii()).unwrap_or(line.len());
         let (command, argument) = lines::word(line.get(begin..).unwrap_or_default().trim_ascii());
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
+        let is_told = TOLD.iter().any(|told| is(told));
+        self.has_secret |= !is_told && !is(b"USER") && !is(b"PORT") && !is(b"EPRT");
         if is(b"PASS") && self.is_login {
             self.pending = self.pending.saturating_add(1);
             return;
@@ -196,7 +200,7 @@ impl State {
             () if is(b"USER") => out.facts().put(USERNAME, argument),
             () if is(b"PORT") => self.endpoint(host_port(argument), out),
             () if is(b"EPRT") => self.endpoint(extended(argument), out),
-            () if TOLD.iter().any(|told| is(told)) && !argument.is_empty() => out.facts().put(ARGUMENT, argument),
+            () if is_told && !argument.is_empty() => out.facts().put(ARGUMENT, argument),
             () => {}
         }
     }
@@ -240,7 +244,9 @@ impl State {
             out.facts().put(BANNER, said);
         }
         out.facts().put_number(CODE, code);
-        if !said.is_empty() && self.pending > 0 {
+        // What is not understood is repeated, with quotes and without.
+        let repeats = self.has_secret && (500..=504).contains(&code);
+        if !said.is_empty() && self.pending > 0 && !repeats {
             put_reply(code, said, out);
         }
         let endpoint = match code {
@@ -258,6 +264,7 @@ impl State {
             return;
         }
         self.pending = self.pending.saturating_sub(1);
+        self.has_secret &= self.pending > 0;
         if self.is_login && matches!(code, 331 | 332) {
             return; // PASS follows
         }
@@ -397,7 +404,7 @@ mod tests {
             "command=EPRT data_address=[00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01] data_port=5282 \
              mode=active code=200 reply=Ok",
             "command=EPSV code=229 reply=Extended (|||6446|) data_port=6446 mode=passive",
-            "command=SITE code=500 reply=No",
+            "command=SITE code=500",
             "command=CWD argument=a",
             "command=PWD",
             "code=250 reply=A",
@@ -416,15 +423,15 @@ mod tests {
             (b"XPAS Hunter2PW\r\n", "command=XPAS"),
             (b"Hunter2PW\r\n", ""),
             (b"ACCT Hunter2PW\r\n", "command=ACCT"),
-            (b"cwd a b\r\n", "command=cwd argument=a b"),
         ] {
-            assert_eq!(
-                talk::<State>(&[(C, line), (S, b"500 no\r\n")], &[FACTS]).0,
-                [format!("{wanted} code=500 reply=no").trim_start()]
-            );
+            let echo = [&b"500 "[..], line.trim_ascii(), b" not understood\r\n"].concat();
+            let told = talk::<State>(&[(C, line), (S, &echo)], &[FACTS]).0;
+            assert_eq!(told, [format!("{wanted} code=500").trim_start()]);
         }
+        let told = talk::<State>(&[(C, b"cwd a b\r\n"), (S, b"500 no\r\n")], &[FACTS]).0;
+        assert_eq!(told, ["command=cwd argument=a b code=500 reply=no"]);
         let echo: Turns<'_> = &[(C, b"XPAS Hunter2PW\r\n"), (S, b"500 'XPAS Hunter2PW': what?\r\n")];
-        assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=XPAS code=500 reply='': what?"]);
+        assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=XPAS code=500"]);
         let login: Turns<'_> = &[(C, b"USER bob\r\n PASS Hunter2PW\r\n"), (S, b"331 a\r\n230 b\r\n")];
         assert_eq!(talk::<State>(login, &[FACTS]).0.len(), 1);
     }

@@ -11,7 +11,7 @@ use super::facts::Fact;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::sasl::Sasl;
+use super::sasl::{self, Sasl};
 use super::sides::Sides;
 use crate::dataplane::flow::Side;
 
@@ -37,7 +37,7 @@ pub const FACTS: &[Fact] = &[TAG, COMMAND, STATUS, USERNAME, AUTH_MECHANISM, MAI
 
 /// A line longer than [`LINE_MAX`].
 pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
-/// A line of the client without tag and command.
+/// A line of the client without a tag and a command that is known.
 pub const COMMAND_INVALID: Anomaly = Anomaly::new(P, 2, "command_invalid");
 /// Commands sent behind STARTTLS without waiting.
 pub const STARTTLS_PIPELINED: Anomaly = Anomaly::new(P, 3, "starttls_pipelined");
@@ -54,6 +54,17 @@ const COMMANDS_MAX: u8 = 64;
 /// Commands that no other protocol with lines has behind a tag.
 const OWN: [&[u8]; 9] =
     [b"CAPABILITY", b"LOGIN", b"AUTHENTICATE", b"STARTTLS", b"SELECT", b"EXAMINE", b"ID", b"LIST", b"LSUB"];
+
+/// Commands; of a line with another word behind its tag nothing is told: it may be a secret.
+#[rustfmt::skip]
+const KNOWN: &[&[u8]] = &[
+    b"CAPABILITY", b"NOOP", b"LOGOUT", b"STARTTLS", b"AUTHENTICATE", b"LOGIN", b"ENABLE", b"SELECT", b"EXAMINE",
+    b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE", b"UNSUBSCRIBE", b"LIST", b"LSUB", b"XLIST", b"NAMESPACE", b"STATUS",
+    b"APPEND", b"IDLE", b"CHECK", b"CLOSE", b"UNSELECT", b"EXPUNGE", b"SEARCH", b"ESEARCH", b"FETCH", b"STORE", b"COPY",
+    b"MOVE", b"UID", b"ID", b"SORT", b"THREAD", b"REPLACE", b"NOTIFY", b"COMPRESS", b"UNAUTHENTICATE", b"LANGUAGE",
+    b"COMPARATOR", b"GETQUOTA", b"GETQUOTAROOT", b"SETQUOTA", b"GETACL", b"SETACL", b"DELETEACL", b"LISTRIGHTS",
+    b"MYRIGHTS", b"GETMETADATA", b"SETMETADATA", b"GENURLAUTH", b"URLFETCH", b"RESETKEY",
+];
 
 /// Recognises the greeting of a server, and tag and command of a client.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -174,7 +185,7 @@ impl State {
         }
         let (tag, rest) = lines::word(line);
         let (command, argument) = lines::word(rest);
-        if !is_tag(tag) || command.is_empty() {
+        if !is_tag(tag) || !KNOWN.iter().any(|known| command.eq_ignore_ascii_case(known)) {
             self.told.once(COMMAND_INVALID, out);
             return;
         }
@@ -196,7 +207,7 @@ impl State {
             },
             () if is(b"AUTHENTICATE") => {
                 let (mechanism, initial) = lines::word(argument);
-                out.facts().put(AUTH_MECHANISM, mechanism);
+                sasl::put_mechanism(AUTH_MECHANISM, mechanism, out);
                 self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
                 self.mode = Mode::Auth;
             }
@@ -330,6 +341,18 @@ mod tests {
     }
 
     #[test]
+    fn no_secret_is_a_tag_or_a_command() {
+        for line in [&b"Hunter2PW\r\n"[..], b"a1 Hunter2PW\r\n", b"Hunter2PW x\r\n", b"LOGIN bob Hunter2PW\r\n"] {
+            let turns: Turns<'_> = &[(C, line), (S, b"a1 BAD Hunter2PW?\r\nHunter2PW BAD what?\r\n")];
+            let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+            assert!(!events.concat().contains("Hunter2PW") && !events.concat().contains("LOGIN"), "{events:?}");
+            assert_eq!(anomalies, ["command_invalid"]);
+        }
+        let turns: Turns<'_> = &[(C, b"a1 AUTHENTICATE Hunter/2.PW!\r\n"), (S, b"a1 NO what?\r\n")];
+        assert_eq!(talk::<State>(turns, &[FACTS]).0, ["tag=a1 command=AUTHENTICATE status=NO"]);
+    }
+
+    #[test]
     fn tls_ends_it_at_the_right_byte() {
         let (mut state, mut out) = (State::default(), Record::default());
         feed(&mut state, C, b"1 STARTTLS\r\n", 3, &mut out);
@@ -337,7 +360,7 @@ mod tests {
         assert_eq!(state.turns_into(), Some(Protocol::Tls));
         assert_eq!((state.step(C, b"\x16", &mut out), state.step(S, b"\x16", &mut out)), (Step::Done, Step::Done));
         assert_eq!(talk::<State>(&[(C, b"1 STARTTLS\r\n2 NOOP\r\n")], &[FACTS]).1, ["starttls_pipelined"]);
-        let long = [&b"1 x"[..], &[b'x'; 9000], b"\r\n?\r\n"].concat();
+        let long = [&b"1 ID "[..], &[b'x'; 9000], b"\r\n?\r\n"].concat();
         assert_eq!(talk::<State>(&[(C, &long)], &[FACTS]).1, ["line_too_long", "command_invalid"]);
     }
 }

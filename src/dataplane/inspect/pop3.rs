@@ -18,8 +18,9 @@ use super::facts::Fact;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::sasl::Sasl;
+use super::sasl::{self, Sasl};
 use super::sides::Sides;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Pop3;
@@ -143,6 +144,8 @@ pub struct State {
     auth: u8,
     /// An AUTH was ever begun: a line that is no command may be a secret of it.
     was_auth: bool,
+    /// A command without a reply is unknown, and may be a secret: an error may repeat it.
+    has_unknown: bool,
     is_stls: bool,
     is_greeted: bool,
     is_tls: bool,
@@ -170,6 +173,7 @@ impl State {
         let is_long = is(b"RETR") || is(b"TOP") || is(b"CAPA") || (argument.is_empty() && (is(b"LIST") || is(b"UIDL")));
         self.long |= u64::from(is_long).checked_shl(u32::from(self.pending)).unwrap_or(0);
         self.pending = self.pending.saturating_add(1).min(63);
+        self.has_unknown |= !is_known;
         if is(b"PASS") && self.is_login {
             return;
         }
@@ -192,7 +196,7 @@ impl State {
             () if is(b"APOP") => out.facts().put(USERNAME, lines::word(argument).0),
             () if is(b"AUTH") && !argument.is_empty() => {
                 let (mechanism, initial) = lines::word(argument);
-                out.facts().put(AUTH_MECHANISM, mechanism);
+                sasl::put_mechanism(AUTH_MECHANISM, mechanism, out);
                 self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
                 (self.auth, self.was_auth) = (self.pending, true);
             }
@@ -236,11 +240,31 @@ impl State {
         }
         self.is_tls = self.is_stls && is_good;
         out.facts().put_number(SUCCESS, u64::from(is_good));
-        if !text.is_empty() {
+        if is_good && !text.is_empty() {
             out.facts().put(REPLY, text);
+        } else if !text.is_empty() {
+            self.error(text, out);
         }
+        self.has_unknown &= self.pending > 0;
         (self.is_login, self.is_stls) = (false, false);
         out.event();
+    }
+}
+
+impl State {
+    /// Servers repeat what they do not understand, with quotes and without. Of an error that may repeat a secret the code in
+    /// square brackets (RFC 2449 section 8) is told.
+    fn error(&self, text: &[u8], out: &mut dyn Output) {
+        let mut place = Text::<128>::default();
+        let code = text.iter().position(|byte| *byte == b']').filter(|_| text.starts_with(b"["));
+        let code = code.and_then(|at| text.get(..=at)).filter(|code| {
+            code.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'[' | b']' | b'-' | b'/'))
+        });
+        match (self.has_unknown, code) {
+            (false, _) => out.facts().put(REPLY, lines::unquoted(text, false, &mut place)),
+            (true, Some(code)) => out.facts().put(REPLY, code),
+            (true, None) => {}
+        }
     }
 }
 
@@ -293,6 +317,20 @@ mod tests {
     }
 
     #[test]
+    fn an_error_repeats_no_secret() {
+        for (command, reply, wanted) in [
+            (&b"PAS Hunter2PW\r\n"[..], &b"-ERR unknown command PAS Hunter2PW\r\n"[..], "command=PAS success=0"),
+            (b"Hunter2PW\r\n", b"-ERR Hunter2PW?\r\n", "success=0"),
+            (b"PAS Hunter2PW\r\n", b"-ERR [AUTH] Hunter2PW is wrong\r\n", "command=PAS success=0 reply=[AUTH]"),
+            (b"PAS Hunter2PW\r\n", b"-ERR [Hunter2PW] no\r\n", "command=PAS success=0"),
+            (b"PASS Hunter2PW\r\n", b"-ERR \"Hunter2PW\" is wrong\r\n", "command=PASS success=0 reply=\"\" is wrong"),
+            (b"RETR 9\r\n", b"-ERR no message 'x' 9\r\n", "command=RETR argument=9 success=0 reply=no message '' 9"),
+        ] {
+            assert_eq!(talk::<State>(&[(C, command), (S, reply)], &[FACTS]).0, [wanted]);
+        }
+    }
+
+    #[test]
     fn commands_and_replies_are_paired() {
         let turns: Turns<'_> = &[
             (S, b"+OK Dovecot ready.\r\n"),
@@ -330,15 +368,12 @@ mod tests {
     #[test]
     fn no_secret_is_told() {
         for (line, wanted) in [
-            (&b" PASS Hunter2PW\r\n"[..], "command=PASS"),
-            (b"XPAS Hunter2PW\r\n", "command=XPAS"),
-            (b"XPASS Hunter2PW\r\n", ""),
-            (b"Hunter2PW\r\n", ""),
+            (&b" PASS Hunter2PW\r\n"[..], "command=PASS success=0 reply=no"),
+            (b"XPAS Hunter2PW\r\n", "command=XPAS success=0"),
+            (b"XPASS Hunter2PW\r\n", "success=0"),
+            (b"Hunter2PW\r\n", "success=0"),
         ] {
-            assert_eq!(
-                talk::<State>(&[(C, line), (S, b"-ERR no\r\n")], &[FACTS]).0,
-                [format!("{wanted} success=0 reply=no").trim_start()]
-            );
+            assert_eq!(talk::<State>(&[(C, line), (S, b"-ERR no\r\n")], &[FACTS]).0, [wanted]);
         }
         let blob = b"AGJvYgBIdW50ZXIyUFc=\r\n";
         let sent: Turns<'_> = &[

@@ -109,6 +109,51 @@ enum Tell {
     User,
 }
 
+/// Commands whose first argument is a key, a channel or a word of theirs. Of others, mistyped ones among them, it may be a
+/// secret.
+#[rustfmt::skip]
+const KEYS: &[&[u8]] = &[
+    b"GET", b"SET", b"SETEX", b"PSETEX", b"SETNX", b"GETSET", b"GETDEL", b"GETEX", b"MGET", b"MSET", b"MSETNX",
+    b"APPEND", b"STRLEN", b"INCR", b"DECR", b"INCRBY", b"DECRBY", b"INCRBYFLOAT", b"GETRANGE", b"SETRANGE", b"SUBSTR",
+    b"DEL", b"UNLINK", b"EXISTS", b"EXPIRE", b"EXPIREAT", b"PEXPIRE", b"PEXPIREAT", b"PERSIST", b"TTL", b"PTTL",
+    b"TYPE", b"RENAME", b"RENAMENX", b"DUMP", b"RESTORE", b"KEYS", b"SCAN", b"SORT", b"TOUCH", b"COPY", b"MOVE",
+    b"OBJECT", b"HGET", b"HSET", b"HMGET", b"HMSET", b"HSETNX", b"HGETALL", b"HKEYS", b"HVALS", b"HLEN", b"HDEL",
+    b"HEXISTS", b"HINCRBY", b"HINCRBYFLOAT", b"HSCAN", b"HSTRLEN", b"LPUSH", b"RPUSH", b"LPUSHX", b"RPUSHX", b"LPOP",
+    b"RPOP", b"LLEN", b"LRANGE", b"LINDEX", b"LSET", b"LREM", b"LTRIM", b"LINSERT", b"LMOVE", b"LPOS", b"BLPOP",
+    b"BRPOP", b"BRPOPLPUSH", b"RPOPLPUSH", b"SADD", b"SREM", b"SMEMBERS", b"SISMEMBER", b"SCARD", b"SPOP",
+    b"SRANDMEMBER", b"SINTER", b"SUNION", b"SDIFF", b"SINTERSTORE", b"SUNIONSTORE", b"SDIFFSTORE", b"SSCAN", b"SMOVE",
+    b"ZADD", b"ZREM", b"ZRANGE", b"ZREVRANGE", b"ZRANGEBYSCORE", b"ZREVRANGEBYSCORE", b"ZSCORE", b"ZCARD", b"ZCOUNT",
+    b"ZRANK", b"ZREVRANK", b"ZINCRBY", b"ZSCAN", b"ZPOPMIN", b"ZPOPMAX", b"XADD", b"XREAD", b"XRANGE", b"XREVRANGE",
+    b"XLEN", b"XGROUP", b"XINFO", b"PFADD", b"PFCOUNT", b"PFMERGE", b"GEOADD", b"GEOPOS", b"GEODIST", b"SETBIT",
+    b"GETBIT", b"BITCOUNT", b"PUBLISH", b"SUBSCRIBE", b"PSUBSCRIBE", b"SELECT", b"INFO", b"WATCH", b"CLUSTER",
+    b"COMMAND", b"MEMORY", b"SLOWLOG", b"PSYNC", b"REPLCONF", b"ACL",
+];
+
+/// The words of a command in one line; text in quotes is one, with them (the server's `sdssplitargs`).
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let (mut quote, mut is_escaped, mut end) = (None, false, rest.len());
+        for (at, byte) in rest.iter().enumerate() {
+            match (quote, byte) {
+                _ if is_escaped => is_escaped = false,
+                (Some(_), b'\\') => is_escaped = true,
+                (Some(open), byte) if open == *byte => quote = None,
+                (None, b'"' | b'\'') => quote = Some(*byte),
+                (None, b' ' | b'\t') => {
+                    end = at;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let (word, behind) = rest.split_at_checked(end)?;
+        rest = behind;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
 /// A Redis connection.
 #[derive(Default, Debug)]
 pub struct State {
@@ -155,10 +200,9 @@ impl State {
             // A command in one line.
             Some((first, _)) if first.is_ascii_alphabetic() && lines::is_text(line.text) => {
                 let (command, rest) = lines::word(line.text);
-                let count = 1 + rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count();
+                let count = 1 + words(rest).count();
                 self.begin(command, count as u64, out);
-                let words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-                for (number, word) in (1..=3).zip(words) {
+                for (number, word) in (1..=3).zip(words(rest)) {
                     self.put(number, word, out);
                 }
                 self.check(out);
@@ -202,7 +246,8 @@ impl State {
             () if is(&[b"AUTH"]) && count == 3 => Tell::User,
             () if is(&[b"AUTH", b"HELLO", b"EVAL", b"EVALSHA", b"SCRIPT", b"MIGRATE", b"ECHO", b"PING"]) => Tell::None,
             () if is(&[b"CONFIG", b"SLAVEOF", b"REPLICAOF", b"MODULE", b"CLIENT", b"DEBUG"]) => Tell::Three,
-            () => Tell::First,
+            () if is(KEYS) => Tell::First,
+            () => Tell::None,
         };
     }
 
@@ -339,6 +384,23 @@ mod tests {
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(&turns[..4]);
         spoil::<State>(&turns[12..]);
+    }
+
+    #[test]
+    fn no_secret_is_an_argument() {
+        for (line, wanted) in [
+            (&b"AUTH \"Hunter2 PW\"\r\n"[..], "command=AUTH"),
+            (b"AUTH 'Hunter2 \\' PW'\r\n", "command=AUTH"),
+            (b"AUTH bob \"Hunter2 PW\"\r\n", "command=AUTH username=bob"),
+            (b"AUTH \"Hunter2 PW\r\n", "command=AUTH"),
+            (b"XAUTH Hunter2PW\r\n", "command=XAUTH"),
+            (b"AUT bob Hunter2PW\r\n", "command=AUT"),
+            (b"GET \"a b\"\r\n", "command=GET argument=\"a b\""),
+        ] {
+            assert_eq!(talk::<State>(&[(C, line), (S, b"+OK\r\n")], &[FACTS]).0, [format!("{wanted} status=OK")]);
+        }
+        let mistyped = command(&["XAUTH", "bob", "Hunter2PW"]);
+        assert_eq!(talk::<State>(&[(C, &mistyped), (S, b"+OK\r\n")], &[FACTS]).0, ["command=XAUTH status=OK"]);
     }
 
     #[test]

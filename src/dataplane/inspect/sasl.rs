@@ -21,6 +21,30 @@ enum Mechanism {
     Other,
 }
 
+/// Puts the name of a mechanism, where it is one (RFC 4422 section 3.1): what was sent in its place may be a secret. Those
+/// known here may be in lower case.
+pub(super) fn put_mechanism(fact: Fact, name: &[u8], out: &mut dyn Output) {
+    const KNOWN: [&[u8]; 12] = [
+        b"PLAIN",
+        b"LOGIN",
+        b"CRAM-MD5",
+        b"DIGEST-MD5",
+        b"NTLM",
+        b"GSSAPI",
+        b"GSS-SPNEGO",
+        b"EXTERNAL",
+        b"ANONYMOUS",
+        b"XOAUTH2",
+        b"OAUTHBEARER",
+        b"SCRAM-SHA-256",
+    ];
+    let in_form = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let is_name = (1..=20).contains(&name.len()) && name.iter().all(in_form);
+    if is_name || KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        out.facts().put(fact, name);
+    }
+}
+
 /// An exchange.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sasl {
@@ -88,6 +112,24 @@ mod tests {
     use super::*;
 
     const USER: Fact = Fact::text(Protocol::Smtp, 1, "user", 64);
+
+    #[test]
+    fn only_a_name_of_a_mechanism_is_told() {
+        for (name, is_told) in [
+            ("SCRAM-SHA-256-PLUS", true),
+            ("KERBEROS_V4", true),
+            ("plain", true),
+            ("Hunter2PW", false),
+            ("hunter2", false),
+            ("AGJvYgBzZWNyZXQ=", false),
+            ("ABCDEFGHIJKLMNOPQRSTU", false),
+            ("", false),
+        ] {
+            let mut out = Record::default();
+            put_mechanism(USER, name.as_bytes(), &mut out);
+            assert_eq!(out.facts().get(USER).is_some(), is_told, "{name}");
+        }
+    }
 
     #[test]
     fn names_but_no_secrets() {

@@ -19,7 +19,7 @@ use super::facts::Fact;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::sasl::Sasl;
+use super::sasl::{self, Sasl};
 use super::sides::Sides;
 use crate::dataplane::flow::Side;
 
@@ -197,7 +197,7 @@ impl State {
 
     fn auth(&mut self, argument: &[u8], out: &mut dyn Output) {
         let (mechanism, initial) = lines::word(argument);
-        out.facts().put(AUTH_MECHANISM, mechanism);
+        sasl::put_mechanism(AUTH_MECHANISM, mechanism, out);
         self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
         (self.mode, self.asked) = (Mode::Auth, Asked::Auth);
     }

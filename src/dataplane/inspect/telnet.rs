@@ -104,7 +104,9 @@ enum Prompt {
 }
 
 /// What stands in a line that asks for a secret.
-const SECRETS: [&[u8]; 6] = [b"passw", b"passcode", b"pass phrase", b"passphrase", b"pin", b"secret"];
+const SECRETS: [&[u8]; 5] = [b"passw", b"passcode", b"pass phrase", b"passphrase", b"secret"];
+/// The same as a word of its own: it is a part of many others.
+const PIN: &[u8] = b"pin";
 
 /// A Telnet connection.
 #[derive(Default, Debug)]
@@ -147,15 +149,25 @@ impl State {
     fn text(&mut self, text: u8, out: &mut dyn Output) {
         match text {
             b'\n' => self.is_secret = false,
-            b':' => self.prompted(out),
-            _ if SECRETS.iter().any(|secret| self.tail.ends_with(secret)) => {
+            _ if SECRETS.iter().any(|secret| self.tail.ends_with(secret)) || self.ends_with_pin() => {
                 self.is_secret = true;
                 if self.prompt == Prompt::Name {
                     self.prompt = Prompt::None; // no longer surely a name
                 }
+                if text == b':' {
+                    self.prompted(out);
+                }
             }
+            b':' => self.prompted(out),
             _ => {}
         }
+    }
+
+    /// Did the word before the latest byte, which is of no word, ask for a PIN?
+    fn ends_with_pin(&self) -> bool {
+        let Some((last, before)) = self.tail.split_last() else { return false };
+        let word = before.strip_suffix(PIN).filter(|_| !last.is_ascii_alphabetic());
+        word.is_some_and(|rest| rest.last().is_none_or(|byte| !byte.is_ascii_alphabetic()))
     }
 
     fn prompted(&mut self, out: &mut dyn Output) {
@@ -320,7 +332,11 @@ mod tests {
             ("Pass phrase of user:", true),
             ("PIN for login:", true),
             ("secret of username:", true),
+            ("Enter PIN (4 digits): ", true),
+            ("PIN: ", true),
             ("login: \r\npassword> ", false),
+            ("shipping: ", false),
+            ("pins: ", false),
         ] {
             let turns: Turns<'_> = &[
                 (S, prompt.as_bytes()),

@@ -215,7 +215,7 @@ fn without_user(host: &[u8]) -> &[u8] {
 }
 
 /// A host, or one with a path behind it, without user information that has a password in it.
-fn without_password(target: &[u8]) -> &[u8] {
+pub(in super::super) fn without_password(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(target.len());
     let Some(at) = target.iter().take(end).rposition(|byte| *byte == b'@') else { return target };
     let has_password = target.iter().take(at).any(|byte| *byte == b':');

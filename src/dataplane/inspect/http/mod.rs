@@ -39,7 +39,7 @@ use super::facts::Fact;
 use super::lines;
 use super::parse::{Anomaly, Look, Match};
 use super::protocol::Protocol;
-pub(super) use fields::put_uri;
+pub(super) use fields::{put_uri, without_password};
 pub use state::{PENDING_MAX, State};
 
 const P: Protocol = Protocol::Http;

@@ -134,7 +134,7 @@ impl State {
 fn put(name: &[u8], value: &[u8], out: &mut dyn Output) -> bool {
     match name {
         b":method" => out.facts().put(METHOD, value),
-        b":authority" => out.facts().put(AUTHORITY, value),
+        b":authority" => out.facts().put(AUTHORITY, super::http::without_password(value)),
         b":path" => super::http::put_uri(PATH, value, out),
         b":scheme" => out.facts().put(SCHEME, value),
         b":status" => {
@@ -234,6 +234,18 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(&[(C, &client)]);
+    }
+
+    #[test]
+    fn a_password_in_the_authority_is_not_told() {
+        for (authority, wanted) in
+            [("bob:Hunter2PW@a.org", "a.org"), ("bob@a.org", "bob@a.org"), ("a.org:8080", "a.org:8080")]
+        {
+            let field = [&[0x41, authority.len() as u8][..], authority.as_bytes()].concat();
+            let client = [PREFACE, &frame(1, 4, 1, &field)].concat();
+            let (events, _) = talk::<State>(&[(C, &client), (S, &frame(1, 4, 1, b"\x88"))], &[FACTS]);
+            assert_eq!(events.first().map(String::as_str), Some(&*format!("stream=1 authority={wanted} status=200")));
+        }
     }
 
     #[test]

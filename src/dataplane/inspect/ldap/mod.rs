@@ -439,12 +439,21 @@ fn entry(mut body: Reader<'_>, facts: &mut Facts) -> Option<()> {
 }
 
 /// RFC 4511 section 4.1.9.
+/// Text, with the NUL that some servers end it with; lines are text too.
+fn is_text(bytes: &[u8]) -> bool {
+    let text = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    let is_control = |letter: char| letter.is_control() && !matches!(letter, '\t' | '\r' | '\n');
+    std::str::from_utf8(text).is_ok_and(|text| !text.is_empty() && !text.contains(is_control))
+}
+
 fn result(body: &mut Reader<'_>, facts: &mut Facts) -> Option<u64> {
     let code = der::number(body, ENUMERATED)?;
     facts.put_number(RESULT, code);
     for fact in [MATCHED, MESSAGE] {
         match der::whole(body, OCTETS) {
-            Some(text) if !text.is_empty() => facts.put(fact, text.strip_suffix(&[0]).unwrap_or(text)),
+            // A Sicily bind's answer has the server's token in place of a name (MS-ADTS section 5.1.1.1.3).
+            Some(token) if spnego::read(token, facts) => {}
+            Some(text) if is_text(text) => facts.put(fact, text.strip_suffix(&[0]).unwrap_or(text)),
             _ => {}
         }
     }

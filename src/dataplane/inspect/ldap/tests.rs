@@ -144,3 +144,17 @@ fn deep_and_long_filters_are_bounded() {
         assert!(out.events[0].all(FILTER_ATTRIBUTE).count() <= usize::from(NAMES_MAX));
     }
 }
+
+/// The answer to a Sicily bind has a token where others have a name.
+#[test]
+fn a_token_is_no_name() {
+    use crate::dataplane::inspect::tries::{C, S, talk};
+    let bind = simple(1, "u", b"x");
+    for token in [&b"\x01\xff\x00\x02"[..], b"name\0\x01", &ntlm::tests::authenticate_message("D", "u", "w")] {
+        let answer = [tlv(ENUMERATED, &[0]), tlv(OCTETS, token), tlv(OCTETS, b"well")].concat();
+        let answer = message(1, &tlv(0x61, &answer));
+        let (events, _) = talk::<State>(&[(C, &bind), (S, &answer)], &[FACTS, ntlm::FACTS]);
+        let text = events.concat();
+        assert!(text.contains("message=well") && !text.contains("matched_dn"), "{text}");
+    }
+}
