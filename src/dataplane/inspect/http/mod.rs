@@ -23,7 +23,7 @@
 //! | `status` | `http.status` |
 //! | `content_type` (of the response) | `http.http_content_type` |
 //! | `location` | `http.redirect` |
-//! | `length` (of the response's body) | `http.length` |
+//! | `length` (of the response's body: announced, or counted where it is chunked) | `http.length` |
 //! | `forwarded_for` | `http.xff` |
 //! | `content_range` | `http.content_range.raw` |
 //! | `transaction` | `tx_id` of the line |
