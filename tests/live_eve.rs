@@ -32,6 +32,16 @@ fn query(number: u16) -> Vec<u8> {
     frame
 }
 
+/// A SYN of 10.9.0.3 to a port that nobody answers from.
+fn knock(port: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 3, 8, 0, 0x45, 0, 0, 40];
+    frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 10, 9, 0, 3, 10, 9, 0, 2]);
+    frame.extend(40_000_u16.to_be_bytes());
+    frame.extend(port.to_be_bytes());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    frame
+}
+
 fn lines(path: &Path, kind: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     // The last line may be half written while it runs.
@@ -77,6 +87,18 @@ fn live_events_flows_and_statistics_are_written_while_it_runs() {
     assert!(page["items"].as_array().unwrap().iter().all(|item| item["conn_state"] == "S0" && item["ended"] == "idle"));
     let one = client.get("/v1/flows?port=20007").json();
     assert_eq!((one["items"].as_array().unwrap().len(), &one["items"][0]["source"]), (1, &"10.9.0.1".into()));
+    // A scan is an alert in the file, and marks its flows.
+    let knocks: Vec<Vec<u8>> = (1..=100).map(knock).collect();
+    let mut scanner = Sender::of(&bed, knocks.clone());
+    knocks.iter().for_each(|frame| scanner.send_frame(frame));
+    let alerts = until("the scan is an alert", || lines(&path, "alert"), |alerts| !alerts.is_empty());
+    assert_eq!((&alerts[0]["src_ip"], &alerts[0]["alert"]["action"]), (&"10.9.0.3".into(), &"allowed".into()));
+    let alerted = until(
+        "its flows are alerted",
+        || client.get("/v1/flows?alerted=true&limit=1000").json(),
+        |page| page["items"].as_array().is_some_and(|items| items.len() == 100),
+    );
+    assert!(alerted["items"].as_array().unwrap().iter().all(|item| item["source"] == "10.9.0.3"));
     // What logrotate does: the file goes, and SIGHUP asks for a new one; the process stays.
     let moved = folder.path().join("eve.json.moved");
     std::fs::rename(&path, &moved).unwrap();
