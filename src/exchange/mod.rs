@@ -4,7 +4,7 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::dataplane::inspect::{self, Protocol};
@@ -21,6 +21,8 @@ pub enum Up {
     Flow(FlowSummary),
     /// Inspection found something; its facts are [`UpReceiver::facts`] until the next item is received.
     Event(EventHead),
+    /// A host on the link said that it has an address; sent only while someone wants events, and not at every repeat.
+    Neighbour(Timestamp, Neighbour),
     /// Everything of this queue up to this moment of capture time has been sent.
     Watermark(QueueId, Timestamp),
     /// The queue's source has ended and everything has been sent.

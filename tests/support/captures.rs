@@ -66,6 +66,7 @@ pub fn engine(packets: u64) -> EngineSettings {
         flow: flow::Settings { capacity, ..flow::Settings::default() },
         windows: 1 << 12,
         export_flows: true,
+        export_events: true,
         ..EngineSettings::default()
     }
 }

@@ -149,7 +149,7 @@ impl Merger {
                 return self.model.decide(&scored).into_iter().collect();
             }
             Up::Score(scored) => self.add_score(scored),
-            Up::Flow(_) | Up::Event(_) => {}
+            Up::Flow(_) | Up::Event(_) | Up::Neighbour(..) => {}
             Up::Watermark(_, watermark) => {
                 let progress = self.progress(queue);
                 progress.watermark = progress.watermark.max(watermark);

@@ -11,7 +11,9 @@ use crate::control::hosts::{self, Scores};
 use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
-use crate::dataplane::decode::{Decoded, FragmentTable, Layers, Packet, decode_plain, decode_rest, quoted_flow};
+use crate::dataplane::decode::{
+    Decoded, FragmentTable, Layers, Neighbour, Packet, decode_plain, decode_rest, quoted_flow,
+};
 use crate::dataplane::detect::{Detector, ScoredFlow};
 use crate::dataplane::score::{Model, ScoreError, Scorer};
 use crate::dataplane::worker::{
@@ -58,8 +60,12 @@ pub trait Sink {
     fn flow(&mut self, _flow: &FlowSummary) -> anyhow::Result<()> {
         Ok(())
     }
-    /// Inspection found something; only with [`EngineSettings::export_flows`].
+    /// Inspection found something; only with [`EngineSettings::export_events`].
     fn event(&mut self, _event: AppEvent) -> anyhow::Result<()> {
+        Ok(())
+    }
+    /// A host on the link said that it has an address; only with [`EngineSettings::export_events`].
+    fn neighbour(&mut self, _time: Timestamp, _neighbour: &Neighbour) -> anyhow::Result<()> {
         Ok(())
     }
     /// A feature row was due; only with [`Settings::rows`].
@@ -241,6 +247,7 @@ fn drain(
                 match item {
                     Up::Flow(flow) => sink.flow(&flow)?,
                     Up::Event(head) => sink.event(AppEvent { head, facts: lane.up.facts().into() })?,
+                    Up::Neighbour(time, neighbour) => sink.neighbour(time, &neighbour)?,
                     Up::Score(row) if settings.rows => sink.row(&row)?,
                     Up::Ended(_) => {
                         lane.ended = true;

@@ -2,6 +2,7 @@
 
 use super::bytes::be16;
 use super::ip::{v4, v6};
+use super::key::FlowKey;
 use super::outer::Layers;
 use super::packet::{Decoded, Packet};
 use super::span::Span;
@@ -109,6 +110,8 @@ pub(super) fn network(
             ether_type::ARP => {
                 // Link headers and tags: below 40, and nobody asks where one in a tunnel lies.
                 packet.payload_offset = at as u16;
+                // No flow; where its addresses count is asked for.
+                (packet.key, _) = FlowKey::v4_in(layers.scope(), (0, 0), (0, 0), 0);
                 return Ok(Decoded::Arp);
             }
             ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD => {

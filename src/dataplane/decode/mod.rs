@@ -15,6 +15,7 @@
 //! | `span` | the stretch of a frame that one layer may read |
 //! | `quote` | the packet inside an ICMP error |
 //! | `arp` | the question of an ARP request |
+//! | `neighbour` | who has an address, by ARP and neighbour discovery |
 //! | `fragment` | which ports the later fragments of a datagram have |
 //! | `defrag` | datagrams from their fragments |
 //! | `key` | the canonical 5-tuple |
@@ -29,6 +30,7 @@ mod fragment;
 mod ip;
 mod key;
 mod link;
+mod neighbour;
 mod outer;
 mod packet;
 mod quote;
@@ -44,6 +46,7 @@ pub use defrag::{
 };
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey, Scope};
+pub use neighbour::{Neighbour, arp_sender, ndp_sender};
 pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;

@@ -5,6 +5,7 @@ mod housekeeping;
 
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
 use super::handover::{HandoverInbox, HandoverSender};
+use super::neighbours::Neighbours;
 use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
 use super::thread::UNPOLLED_WAIT;
@@ -48,6 +49,8 @@ pub struct EngineSettings {
     pub watermark_lag_ns: u64,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
+    /// Send events of inspection, and who has which address on the link, up.
+    pub export_events: bool,
     /// Frames bring no time of their own, so a read that finds none tells that the clock's time has been reached: without
     /// that a queue on which nothing comes in would hold up every window of the others.
     pub live: bool,
@@ -71,6 +74,7 @@ impl Default for EngineSettings {
             flush_budget: 64,
             watermark_lag_ns: 0,
             export_flows: false,
+            export_events: false,
             live: false,
             run_out: false,
         }
@@ -204,6 +208,8 @@ impl<S: Source> Engine<S> {
                 counters: parts.counters,
                 elephants: Default::default(),
                 export_flows: settings.export_flows,
+                export_events: settings.export_events,
+                neighbours: Neighbours::new(parts.secret[0]),
                 scoring,
                 burst_time: Timestamp(0),
             },

@@ -16,6 +16,7 @@ pub mod batch;
 mod elephants;
 mod engine;
 mod handover;
+mod neighbours;
 mod sinks;
 mod snapshot;
 mod thread;

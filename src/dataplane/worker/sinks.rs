@@ -3,7 +3,8 @@
 //! Apart from the flow table, so that the table's callbacks can borrow it.
 
 use super::elephants::Elephants;
-use crate::dataplane::decode::{ArpQuestion, Direction, FlowKey};
+use super::neighbours::Neighbours;
+use crate::dataplane::decode::{ArpQuestion, Direction, FlowKey, Neighbour};
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
@@ -48,6 +49,10 @@ pub struct Sinks {
     pub elephants: Elephants,
     /// Someone exports ended flows.
     pub export_flows: bool,
+    /// Someone wants events of inspection and neighbours.
+    pub export_events: bool,
+    /// Neighbours told lately.
+    pub neighbours: Neighbours,
     /// A model is there to score rows.
     pub scoring: bool,
     /// Clock time of the present burst.
@@ -95,6 +100,14 @@ impl Sinks {
         });
     }
 
+    /// A host said which address it has.
+    #[cold]
+    pub fn on_neighbour(&mut self, neighbour: Neighbour, now: Timestamp) {
+        if self.export_events && self.neighbours.is_news(&neighbour, now) {
+            self.up.send(Up::Neighbour(now, neighbour));
+        }
+    }
+
     /// A flow left the table.
     #[inline(never)]
     pub fn on_end(&mut self, ended: &Ended<'_>) {
@@ -109,7 +122,7 @@ impl Sinks {
         let record = ended.record;
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
         let application = if has_payload {
-            let mut gate = Gate { up: &mut self.up, open: self.export_flows };
+            let mut gate = Gate { up: &mut self.up, open: self.export_events };
             self.inspector.end(ended.slot, &record.key, record.originator(), record.last_seen, &mut gate)
         } else {
             Protocol::Unknown
@@ -133,7 +146,7 @@ impl Sinks {
     /// Payload of an inspected flow: is more wanted?
     #[inline(never)]
     pub fn on_payload(&mut self, payload: &Payload<'_>) -> Wants {
-        self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_flows })
+        self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_events })
     }
 
     /// Adds up what inspection counted.

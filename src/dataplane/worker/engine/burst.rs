@@ -3,7 +3,8 @@
 use super::Core;
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
-    Decoded, FragmentTable, Layers, Packet, Tunnel, arp_question, decode_plain, decode_rest, quoted_flow, tcp_flags,
+    Decoded, FragmentTable, Layers, Packet, Tunnel, arp_question, arp_sender, decode_plain, decode_rest, ndp_sender,
+    quoted_flow, tcp_flags,
 };
 use crate::dataplane::flow::{FlowIndex, FlowTable, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Wants};
@@ -278,7 +279,12 @@ fn decode_unusual(
         sinks.counters.add(fault, 1);
     }
     let counter = match outcome {
-        Decoded::Flow => None,
+        Decoded::Flow => {
+            if let Some(neighbour) = ndp_sender(view, packet) {
+                sinks.on_neighbour(neighbour, packet.time);
+            }
+            None
+        }
         Decoded::FirstFragment | Decoded::LaterFragment => {
             sinks.counters.add(Counter::Fragments, 1);
             fragments.resolve(outcome, packet, packet.time).err()
@@ -286,6 +292,9 @@ fn decode_unusual(
         Decoded::Arp => {
             if let Some(question) = arp_question(view, packet) {
                 sinks.on_arp(question, packet.time);
+            }
+            if let Some(neighbour) = arp_sender(view, packet) {
+                sinks.on_neighbour(neighbour, packet.time);
             }
             Some(Counter::ProcessedArp)
         }

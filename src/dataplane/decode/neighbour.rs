@@ -1,0 +1,79 @@
+//! Who has an address, by what ARP and neighbour discovery say: the link address inside the message, not the frame's
+//! sender, which may be a router.
+
+use super::bytes::{be16, be32, block};
+use super::packet::{Packet, protocol};
+use crate::dataplane::capture::FrameView;
+
+/// A host on the link said that it has this address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Neighbour {
+    /// The address as a big-endian number, IPv4 as IPv4-mapped IPv6.
+    pub address: u128,
+    /// Its link address.
+    pub mac: [u8; 6],
+    /// Outer and inner VLAN id, 0 for none and in a tunnel.
+    pub vlans: (u16, u16),
+    /// Identity of the tunnel, as in the keys of its flows.
+    pub tunnel: Option<u32>,
+    /// By neighbour discovery; else by ARP.
+    pub is_ndp: bool,
+}
+
+/// The sender of an ARP request or reply (RFC 826), which names itself; `None` where it has no address yet (RFC 5227) or no
+/// link address that a host can have.
+#[cold]
+pub fn arp_sender(frame: FrameView<'_>, packet: &Packet) -> Option<Neighbour> {
+    let body = block::<28>(frame.bytes, usize::from(packet.payload_offset))?;
+    let is_v4 = be16::<2, 28>(body) == 0x0800 && be16::<4, 28>(body) == 0x0604;
+    let speaks = matches!(be16::<6, 28>(body), 1 | 2);
+    let address = be32::<14, 28>(body);
+    let mac = *body.get(8..)?.first_chunk::<6>()?;
+    let good = is_v4 && speaks && address != 0 && is_host(mac);
+    good.then_some(Neighbour {
+        address: 0xffff_0000_0000 | u128::from(address),
+        mac,
+        vlans: packet.key.vlans(),
+        tunnel: packet.key.tunnel_identity(),
+        is_ndp: false,
+    })
+}
+
+/// What a neighbour solicitation says of its sender and an advertisement of its target (RFC 4861 sections 4.3 and 4.4), as
+/// far as it has the option with the link address and came from the link itself (hop limit 255).
+#[cold]
+pub fn ndp_sender(frame: FrameView<'_>, packet: &Packet) -> Option<Neighbour> {
+    if packet.key.protocol() != protocol::ICMPV6 || !matches!(packet.icmp_type, 135 | 136) {
+        return None;
+    }
+    let target_at = usize::from(packet.payload_offset);
+    // Neighbour discovery has no extension headers on ordinary links: fixed header, 8 bytes of ICMPv6, target.
+    let header = block::<40>(frame.bytes, target_at.checked_sub(48)?)?;
+    let [version, _, _, _, _, _, next, hops, ..] = *header;
+    if version >> 4 != 6 || next != protocol::ICMPV6 || hops != 255 {
+        return None;
+    }
+    let (address, wanted) = match packet.icmp_type {
+        135 => (*header.get(8..)?.first_chunk::<16>()?, 1),
+        _ => (*block::<16>(frame.bytes, target_at)?, 2),
+    };
+    let address = u128::from_be_bytes(address);
+    let end = target_at.checked_add(packet.payload_bytes as usize)?.min(frame.bytes.len());
+    let mut options = frame.bytes.get(target_at + 16..end)?;
+    while let [kind, units, ..] = *options {
+        let (option, rest) = options.split_at_checked(usize::from(units) * 8).filter(|_| units > 0)?;
+        if kind == wanted {
+            let mac = *option.get(2..)?.first_chunk::<6>()?;
+            let good = units == 1 && address != 0 && address >> 120 != 0xff && is_host(mac);
+            let (vlans, tunnel) = (packet.key.vlans(), packet.key.tunnel_identity());
+            return good.then_some(Neighbour { address, mac, vlans, tunnel, is_ndp: true });
+        }
+        options = rest;
+    }
+    None
+}
+
+/// Neither a group's, nor nobody's.
+fn is_host(mac: [u8; 6]) -> bool {
+    mac != [0; 6] && mac.first().is_some_and(|first| first & 1 == 0)
+}
