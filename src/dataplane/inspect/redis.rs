@@ -24,9 +24,11 @@ pub const USERNAME: Fact = Fact::text(P, 3, "username", 128);
 pub const ERROR: Fact = Fact::text(P, 4, "error", 128);
 /// Status that the command got.
 pub const STATUS: Fact = Fact::text(P, 5, "status", 64);
+/// A reply came: 1 where the connection has sent no login (`AUTH`, `HELLO`) so far, 2 where it has.
+pub const ANSWERED: Fact = Fact::number(P, 6, "answered");
 
 /// All facts.
-pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, USERNAME, ERROR, STATUS];
+pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, USERNAME, ERROR, STATUS, ANSWERED];
 
 /// What is no RESP.
 pub const SYNTAX_INVALID: Anomaly = Anomaly::new(P, 1, "syntax_invalid");
@@ -168,6 +170,7 @@ pub struct State {
     number: u8,
     commands: u8,
     tell: Tell,
+    has_login: bool,
     is_over: bool,
 }
 
@@ -242,6 +245,7 @@ impl State {
         self.pending = self.pending.saturating_add(1);
         out.facts().put(COMMAND, command);
         let is = |names: &[&[u8]]| names.iter().any(|name| command.eq_ignore_ascii_case(name));
+        self.has_login |= is(&[b"AUTH", b"HELLO"]);
         self.tell = match () {
             () if is(&[b"AUTH"]) && count == 3 => Tell::User,
             () if is(&[b"AUTH", b"HELLO", b"EVAL", b"EVALSHA", b"SCRIPT", b"MIGRATE", b"ECHO", b"PING"]) => Tell::None,
@@ -280,6 +284,9 @@ impl State {
         let is_first = self.values == 0;
         let mut skip = 0;
         self.values = self.values.max(1) - 1;
+        if is_first && self.pending == 1 {
+            out.facts().put_number(ANSWERED, if self.has_login { 2 } else { 1 });
+        }
         match kind {
             b'-' if is_first && self.pending <= 1 => out.facts().put(ERROR, lines::word(rest).0),
             b'+' if is_first && self.pending <= 1 => out.facts().put(STATUS, rest),
@@ -371,17 +378,19 @@ mod tests {
         ];
         let (events, anomalies) = talk::<State>(turns, &[FACTS]);
         let wanted = [
-            "command=AUTH error=WRONGPASS",
-            "command=XAUT error=ERR",
-            "command=AUTH username=bob status=OK",
-            "command=SET argument=key status=OK",
-            "command=CONFIG argument=SET argument=dir argument=/var/spool/cron status=OK",
-            "command=CONFIG argument=SET argument=requirepass status=OK",
-            "command=keys argument=*",
+            "command=AUTH answered=2 error=WRONGPASS",
+            "command=XAUT answered=2 error=ERR",
+            "command=AUTH username=bob answered=2 status=OK",
+            "command=SET argument=key answered=2 status=OK",
+            "command=CONFIG argument=SET argument=dir argument=/var/spool/cron answered=2 status=OK",
+            "command=CONFIG argument=SET argument=requirepass answered=2 status=OK",
+            "command=keys argument=* answered=2",
             "command=GET argument=a",
-            "command=GET argument=b",
+            "command=GET argument=b answered=2",
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+        let open: Turns<'_> = &[(C, b"PING\r\n"), (S, b"+PONG\r\n")];
+        assert_eq!(talk::<State>(open, &[FACTS]).0, ["command=PING answered=1 status=PONG"]);
         spoil::<State>(&turns[..4]);
         spoil::<State>(&turns[12..]);
     }
@@ -397,10 +406,15 @@ mod tests {
             (b"AUT bob Hunter2PW\r\n", "command=AUT"),
             (b"GET \"a b\"\r\n", "command=GET argument=\"a b\""),
         ] {
-            assert_eq!(talk::<State>(&[(C, line), (S, b"+OK\r\n")], &[FACTS]).0, [format!("{wanted} status=OK")]);
+            let answered = if wanted.starts_with("command=AUTH") { 2 } else { 1 };
+            let wanted = format!("{wanted} answered={answered} status=OK");
+            assert_eq!(talk::<State>(&[(C, line), (S, b"+OK\r\n")], &[FACTS]).0, [wanted]);
         }
         let mistyped = command(&["XAUTH", "bob", "Hunter2PW"]);
-        assert_eq!(talk::<State>(&[(C, &mistyped), (S, b"+OK\r\n")], &[FACTS]).0, ["command=XAUTH status=OK"]);
+        assert_eq!(
+            talk::<State>(&[(C, &mistyped), (S, b"+OK\r\n")], &[FACTS]).0,
+            ["command=XAUTH answered=1 status=OK"]
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! SNMP versions 1, 2c (RFC 1157, RFC 1901, RFC 3416) and 3 (RFC 3412, RFC 3414), one event a message.
 //!
 //! Reads version, community or user, the kind of PDU, object identifiers, trap fields, and the size that a bulk request
-//! asks for. It deliberately does not: read values of variables, decrypt, or check authentication.
+//! asks for. Of values of variables only what a device says of itself is read
+//! (`sysDescr`, `sysName`). It deliberately does not: decrypt, or check authentication.
 //!
 //! Bounds: 64 variables are looked at, 16 identifiers of 128 bytes as text kept; nesting is that of the message format, not
 //! of the input.
@@ -12,7 +13,7 @@
 //! | `community`, `pdu_type` (by [`pdu_name`]), `trap_type` (by [`trap_name`]), `trap_oid`, `trap_address` | the same |
 //! | `user` | `usm` |
 //! | `oid` | `vars` |
-//! | `request_id`, `error_status`, `max_repetitions`, `security_level`, `engine_id` | none |
+//! | `request_id`, `error_status`, `max_repetitions`, `security_level`, `engine_id`, `sys_descr`, `sys_name` | none |
 
 mod ber;
 #[cfg(test)]
@@ -52,12 +53,16 @@ pub const TRAP_ADDRESS: Fact = Fact::address(PROTOCOL, 11, "trap_address");
 pub const SECURITY_LEVEL: Fact = Fact::number(PROTOCOL, 12, "security_level");
 /// Version 3: who is authoritative.
 pub const ENGINE_ID: Fact = Fact::bytes(PROTOCOL, 13, "engine_id", 32);
+/// What the agent says of its device (`sysDescr.0`).
+pub const SYS_DESCR: Fact = Fact::text(PROTOCOL, 14, "sys_descr", 255);
+/// Name of the device (`sysName.0`).
+pub const SYS_NAME: Fact = Fact::text(PROTOCOL, 15, "sys_name", 255);
 
 /// All facts.
 #[rustfmt::skip]
 pub const FACTS: &[Fact] = &[
     VERSION, COMMUNITY, PDU_TYPE, OID, USER, REQUEST_ID, ERROR_STATUS, MAX_REPETITIONS, TRAP_TYPE, TRAP_OID, TRAP_ADDRESS,
-    SECURITY_LEVEL, ENGINE_ID,
+    SECURITY_LEVEL, ENGINE_ID, SYS_DESCR, SYS_NAME,
 ];
 
 /// It cannot be read.
@@ -182,7 +187,17 @@ fn pdu(tag: u8, mut body: Reader<'_>, out: &mut dyn Output) -> Option<()> {
             break;
         }
         let mut one = ber::expect(&mut list, ber::SEQUENCE)?;
-        put_oid(OID, ber::expect(&mut one, ber::OID)?, out);
+        let oid = ber::expect(&mut one, ber::OID)?;
+        put_oid(OID, oid, out);
+        let fact = match oid.rest() {
+            [0x2b, 6, 1, 2, 1, 1, 1, 0] => SYS_DESCR,
+            [0x2b, 6, 1, 2, 1, 1, 5, 0] => SYS_NAME,
+            _ => continue,
+        };
+        // In a request the value is nothing.
+        if let Some(value) = ber::expect(&mut one, ber::OCTETS) {
+            out.facts().put(fact, value.rest());
+        }
     }
     Some(())
 }

@@ -45,6 +45,20 @@ fn versions_1_and_2_are_read() {
 }
 
 #[test]
+fn what_a_device_says_of_itself_is_read_and_no_other_value() {
+    let variable = |last: u8, value: &[u8]| tlv(0x30, &[&[6, 8, 0x2b, 6, 1, 2, 1, 1, last, 0], value]);
+    let list = [variable(1, b"\x04\x05Linux"), variable(5, b"\x04\x02gw"), variable(4, b"\x04\x04root")].concat();
+    let pdu = tlv(0xa2, &[b"\x02\x01\x01\x02\x01\0\x02\x01\0", &tlv(0x30, &[&list])]);
+    let answer = tlv(0x30, &[b"\x02\x01\x01\x04\x01x", &pdu]);
+    let facts = show_one::<State>(&answer).events.remove(0);
+    assert_eq!((facts.get(SYS_DESCR), facts.get(SYS_NAME)), (Some(&b"Linux"[..]), Some(&b"gw"[..])));
+    assert!(!facts.as_bytes().windows(4).any(|bytes| bytes == b"root"));
+    let asked = show_one::<State>(&request(0, b"public", 0xa0)).events.remove(0);
+    assert_eq!(asked.get(SYS_NAME), None, "asked for, not said");
+    torment_datagram::<State>(&answer, PORTS, probe);
+}
+
+#[test]
 fn traps_and_version_3_are_read() {
     let pdu = tlv(
         0xa4,
