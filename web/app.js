@@ -453,6 +453,52 @@ function showFlows(flows) {
   });
 }
 
+// ---------------------------------------------------------------- what exposes hosts
+
+const FINDINGS_KEPT = 2000; // findings held; the worst of them are shown
+const FINDINGS_SHOWN = 25;
+const findings = { held: new Map(), after: "" };
+
+// Pages are in the order of changes: what comes is new or was seen again.
+async function followFindings() {
+  for (let page = 0; page < 10; page++) {
+    const answer = await fetch(`/v1/findings?severity=3&limit=500${findings.after}`, { signal: AbortSignal.timeout(8000) });
+    if (answer.status === 410) { findings.held.clear(); findings.after = ""; continue; }
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.detail ?? `status ${answer.status}`);
+    for (const one of body.items) {
+      findings.held.delete(one.id);
+      findings.held.set(one.id, one);
+      if (findings.held.size > FINDINGS_KEPT) findings.held.delete(findings.held.keys().next().value);
+    }
+    findings.after = `&after=${body.next}`;
+    if (!body.has_more) break;
+  }
+  showFindings();
+}
+
+function showFindings() {
+  const all = [...findings.held.values()].sort((a, b) => a.severity - b.severity || b.last_seen.localeCompare(a.last_seen) || a.id.localeCompare(b.id));
+  const hosts = new Set(all.map((one) => one.host)).size;
+  set($("findings-meta"), all.length ? `${whole(all.length)} of severity low or higher on ${whole(hosts)} hosts; /v1/findings has all` : "");
+  $("findings-empty").hidden = all.length > 0;
+  $("findings").hidden = all.length === 0;
+  const create = (one) => make("tr", "",
+    make("td", "", make("span", `sev s${one.severity}`, SEVERITY[one.severity] ?? "")),
+    make("td", "", make("b"), " ", make("span"), make("span", "meta")),
+    make("td", "", make("span", "mono", one.host), " ", make("span", "meta")), make("td"));
+  rows(document.querySelector("#findings tbody"), all.slice(0, FINDINGS_SHOWN), (one) => one.id, create, (row, one) => {
+    const [, what, where, seen] = row.children;
+    set(what.children[0], one.cve ? one.cve + (one.cvss ? ` (${one.cvss})` : "") : one.kind.replaceAll("_", " "));
+    set(what.children[1], one.evidence);
+    set(what.children[2], one.confidence === "low" ? " possible" : "");
+    const service = one.service ? `${one.service.transport}/${one.service.port} ${one.service.protocol}` : "";
+    set(where.children[1], [service, one.host_name ?? ""].filter(Boolean).join(", "));
+    set(seen, one.last_seen.slice(0, 16).replace("T", " "));
+    row.title = `${one.remedy} Seen ${whole(one.count)} times, first ${one.first_seen.slice(0, 16).replace("T", " ")}.`;
+  });
+}
+
 function banner(status) {
   const host = $("banner");
   if (lost) {
@@ -675,6 +721,8 @@ function restarted() {
   before = null;
   alerts.length = 0;
   byId.clear();
+  findings.held.clear();
+  findings.after = "";
   loaded = false;
   pending = [];
   seen.clear();
@@ -739,6 +787,8 @@ async function tick() {
       showWorkers(workers.items);
       if (latency) showLatency(latency);
       if (flows) showFlows(flows.items);
+      $("exposed").hidden = !status.inventory;
+      if (status.inventory && turn % 4 === 1) await followFindings();
     } catch (error) {
       connection(false);
       banner(lastStatus);

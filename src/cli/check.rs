@@ -51,7 +51,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 fn refused(plan: &Config) -> Vec<Finding> {
     let model = super::run::examine_model(plan).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
     let interfaces = plan.interfaces.iter().filter_map(super::interface::refused);
-    model.chain(interfaces).chain(unheard(plan.http.listen)).collect()
+    model.chain(interfaces).chain(unheard(plan.http.listen)).chain(unruled(plan)).collect()
 }
 
 /// An address that cannot be listened on. One that is taken is no finding: a running shrike may have it.
@@ -62,6 +62,13 @@ fn unheard(listen: SocketAddr) -> Option<Finding> {
         _ => "`ip address` shows this machine's own; set listen in [http], or --listen",
     };
     Some(Finding::new("http", Verdict::Bad, format!("listen on {listen}: {cause}"), "alerts are served there", fix))
+}
+
+/// A rule file that cannot be used.
+fn unruled(plan: &Config) -> Option<Finding> {
+    let error = plan.inventory.settings().err()?;
+    let fix = error.remedy.clone();
+    Some(Finding::new("inventory", Verdict::Bad, error.to_string(), "known vulnerabilities are told by it", fix))
 }
 
 fn unusable(name: &str, error: ConfigError, json: bool) -> Failure {
@@ -106,6 +113,10 @@ fn print(name: &str, plan: &Config, refused: &[Finding]) {
         None => say!("  model    the one that comes with shrike"),
     }
     say!("  alerts   {} (at most {})", plan.alerts.store.display(), plan.alerts.keep);
+    if let (true, Ok(settings)) = (plan.inventory.enabled, plan.inventory.settings()) {
+        let home: Vec<String> = settings.home.iter().map(ToString::to_string).collect();
+        say!("  hosts    at most {} of {}; {} rules", settings.hosts, home.join(" "), settings.rules.count());
+    }
     say!("  http     http://{}/", plan.http.listen);
     for finding in refused {
         say!("REFUSED    {}: {}", finding.check, finding.found);

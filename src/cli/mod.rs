@@ -8,6 +8,7 @@ mod client;
 pub mod demo;
 mod doctor;
 mod flows;
+mod hosts;
 mod interface;
 mod line;
 mod memory;
@@ -49,7 +50,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
   shrike doctor                          what this machine can do, and the exact fix for what it cannot
   shrike run -i eth1                     watch eth1; the live page is at http://127.0.0.1:7470/
   shrike replay trace.pcap --json        what the same engine finds in a capture file
-  shrike observe -f                      alerts as they arrive")]
+  shrike observe -f                      alerts as they arrive
+  shrike findings                        what exposes the hosts that were seen")]
 struct Arguments {
     /// Log format on standard error.
     #[arg(long, global = true, value_parser = ["pretty", "json"], default_value = "pretty")]
@@ -68,6 +70,10 @@ enum Subcommands {
     Observe(observe::ObserveArgs),
     /// Show the flows of a running sensor, by host, protocol, time and more.
     Flows(flows::Arguments),
+    /// Show the hosts of a running sensor: names, systems, services.
+    Hosts(hosts::HostsArgs),
+    /// Show what exposes these hosts: weak protocols, passwords in the clear, known vulnerabilities.
+    Findings(hosts::FindingsArgs),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         Subcommands::Replay(arguments) => replay::run(arguments),
         Subcommands::Observe(arguments) => observe::run(&arguments),
         Subcommands::Flows(arguments) => flows::run(&arguments),
+        Subcommands::Hosts(arguments) => hosts::hosts(&arguments),
+        Subcommands::Findings(arguments) => hosts::findings(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),

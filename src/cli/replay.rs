@@ -6,15 +6,18 @@ mod rows;
 mod summary;
 
 use super::out::say;
-use super::{Failure, line, output};
+use super::{Failure, hosts, line, output};
 use crate::config;
 use crate::control::alert::Alert;
 use crate::control::export::{AppEvent, ConnFormat, ModelName};
+use crate::control::inventory::{Inventory, host_json};
 use crate::control::replay::{Outcome, Settings, Sink, replay_reader};
 use crate::dataplane::capture::pcap::{Limits, Reader, Report, Speed};
+use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::ScoredFlow;
 use crate::dataplane::score::Model;
 use crate::exchange::FlowSummary;
+use crate::units::Timestamp;
 use conn::ConnFile;
 use eve::EveFile;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +34,7 @@ use std::sync::atomic::Ordering::Relaxed;
   shrike replay trace.pcapng --eve eve.jsonl        EVE JSON lines as Suricata writes them
   shrike replay trace.pcap --conn-log conn.log      flows as Zeek's conn.log
   shrike replay trace.pcap --eve - | jq .alert      events to standard output, the summary to standard error
+  shrike replay trace.pcap --hosts                  hosts with names, systems, services, and what exposes them
   tcpdump -w - | shrike replay - --speed 1x         from a pipe")]
 pub struct Arguments {
     /// Capture files (pcap, pcapng; plain, gzip or zstd) in their order; `-` is standard input.
@@ -58,6 +62,10 @@ pub struct Arguments {
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+    /// Show the hosts of the capture behind the summary: names, systems, services, and what exposes them; with --json as
+    /// its member `hosts`. Hosts of `inventory.home` in the configuration; all private networks without one.
+    #[arg(long)]
+    hosts: bool,
     /// Replay without a model.
     #[arg(long)]
     no_model: bool,
@@ -83,6 +91,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         if arguments.no_model || arguments.features.is_some() { None } else { super::run::load_model(&plan)?.0 };
     let mut engine = super::run::engine(&plan, model.as_ref());
     engine.export_flows = arguments.eve.is_some() || arguments.conn_log.is_some();
+    engine.export_events = engine.export_flows || arguments.hosts;
+    let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     let paced = arguments.speed == "1x";
     let stop = super::run::stop_flag()?;
     let settings = Settings {
@@ -123,6 +133,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             None => None,
         },
+        inventory: arguments.hosts.then(|| Inventory::new(inventory)),
         rows: match &arguments.features {
             Some(path) => Some(RowFile::new(output::Output::create(path, paced)?)?),
             None => None,
@@ -133,11 +144,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     for finding in outcome.report.findings().0 {
         tracing::warn!("{finding}");
     }
-    let summary = if arguments.json { summary::json(&outcome) } else { summary::text(&outcome) };
+    let hosts = output.inventory.take().map(hosts_of);
+    let summary = if arguments.json { summary::json(&outcome, hosts.as_deref()) } else { summary::text(&outcome) };
     if printed {
         say!("{summary}")
     } else {
         eprintln!("{summary}")
+    }
+    if let Some(hosts) = hosts.filter(|_| printed && !arguments.json) {
+        show_hosts(&hosts);
     }
     if !outcome.loss_equation_closed() {
         let reason = "the loss equation does not close: frames were read that no counter accounts for";
@@ -147,6 +162,19 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::Interrupted("interrupted: what stands above is of a part of the capture".into()));
     }
     Ok(())
+}
+
+/// Every host as the API serves it, with its findings, in the order of addresses.
+fn hosts_of(inventory: Inventory) -> Vec<serde_json::Value> {
+    let mut hosts: Vec<_> = inventory.hosts().map(|(_, host)| host_json(host)).collect();
+    hosts::sort(&mut hosts);
+    hosts
+}
+
+fn show_hosts(hosts: &[serde_json::Value]) {
+    let colour = hosts::colour();
+    say!("{} hosts, {}", hosts.len(), hosts::PASSIVE);
+    hosts.iter().for_each(|host| say!("{}", hosts::host_lines(host, colour)));
 }
 
 pub fn name(model: &Model) -> ModelName {
@@ -177,6 +205,7 @@ struct Output {
     progress: ProgressBar,
     eve: Option<EveFile>,
     conn: Option<ConnFile>,
+    inventory: Option<Inventory>,
     rows: Option<RowFile>,
 }
 
@@ -217,7 +246,17 @@ impl Sink for Output {
         }
     }
 
+    fn neighbour(&mut self, time: Timestamp, neighbour: &Neighbour) -> anyhow::Result<()> {
+        if let Some(inventory) = &mut self.inventory {
+            inventory.neighbour(time, neighbour);
+        }
+        Ok(())
+    }
+
     fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        if let Some(inventory) = &mut self.inventory {
+            inventory.observe(&event.head, &event.facts);
+        }
         match &mut self.eve {
             Some(eve) => eve.event(event),
             None => Ok(()),

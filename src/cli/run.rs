@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings};
 use crate::control::flows::FlowHistory;
 use crate::control::http;
+use crate::control::inventory::LiveInventory;
 use crate::control::store::{self, AlertLatency, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{Equation, ModelStatus, QueueStatus, StageTotals, Status, System, WorkerView};
@@ -100,6 +101,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let listener = http::listen(plan.http.listen).map_err(listen_failure)?;
     let (model, model_status) = load_model(&plan)?;
     let mut outputs = open_outputs(&plan, model.as_ref())?;
+    let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     plan.engine = engine(&plan, model.as_ref());
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
@@ -131,6 +133,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         .context("start the workers")?;
     let flows = outputs.history.clone();
     supervisor.write_to(outputs);
+    let mut shown = None;
+    if plan.inventory.enabled {
+        let path = plan.inventory.store_beside(&plan.alerts.store);
+        let inventory = LiveInventory::start(inventory, &path).map_err(failure)?;
+        shown = Some(inventory.shared());
+        supervisor.keep_hosts(inventory);
+    }
     if let Some(model) = &model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
     }
@@ -142,6 +151,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             flows,
             connections: plan.http.connections as usize,
             connections_per_address: plan.http.connections_per_address as usize,
+            inventory: shown,
             ..http::Settings::default()
         },
         store.clone(),
@@ -256,6 +266,8 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
 pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
     engine.export_flows = plan.history > 0 || plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some();
+    engine.export_events =
+        plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some() || plan.inventory.enabled;
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
 }

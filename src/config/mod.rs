@@ -12,7 +12,7 @@ mod raw;
 mod wanted;
 
 pub use error::{ConfigError, Invalid};
-pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, ModelPlan, WorkersPlan, worker_cores};
+pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, InventoryPlan, ModelPlan, WorkersPlan, worker_cores};
 pub use raw::RawConfig;
 
 use std::path::Path;

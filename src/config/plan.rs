@@ -1,9 +1,12 @@
 //! The validated plan.
 
 use super::error::Invalid;
-use super::raw::{RawCapture, RawConfig, RawConnLog, RawEve, RawInterface};
+use super::raw::{RawCapture, RawConfig, RawConnLog, RawEve, RawInterface, RawInventory};
 use crate::control::export::{ConnFormat, LogSettings};
 use crate::control::hosts;
+use crate::control::inventory;
+use crate::control::inventory::network::{self, Network};
+use crate::control::inventory::rules::{RuleError, Rules};
 use crate::dataplane::capture::xdp::{
     BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport,
 };
@@ -12,6 +15,7 @@ use crate::dataplane::worker::EngineSettings;
 use crate::units::{MICROSECOND, SECOND};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What the program may rely on.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Config {
     pub conn_log: ConnLogPlan,
     /// Ended flows kept for `/v1/flows`.
     pub history: usize,
+    /// Hosts, services and what exposes them.
+    pub inventory: InventoryPlan,
     /// The HTTP API.
     pub http: HttpPlan,
 }
@@ -144,6 +150,39 @@ pub struct ConnLogPlan {
     pub log: LogPlan,
     /// How lines are written.
     pub format: ConnFormat,
+}
+
+/// Hosts, services and what exposes them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InventoryPlan {
+    /// Keep one at all?
+    pub enabled: bool,
+    /// Networks whose hosts are kept.
+    pub home: Vec<Network>,
+    /// SQLite file; `None`: beside the alerts'.
+    pub store: Option<PathBuf>,
+    /// Hosts at most.
+    pub hosts: usize,
+    /// Memory of all hosts together, bytes.
+    pub bytes: usize,
+    /// Rule file; `None`: the one that comes with the program.
+    pub rules: Option<PathBuf>,
+}
+
+impl InventoryPlan {
+    /// The file, for a sensor whose alerts are in `alerts`.
+    pub fn store_beside(&self, alerts: &std::path::Path) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| alerts.with_extension("inventory.db"))
+    }
+
+    /// Settings with the rules read.
+    ///
+    /// # Errors
+    /// The rule file's.
+    pub fn settings(&self) -> Result<inventory::Settings, RuleError> {
+        let rules = Arc::new(Rules::load(self.rules.as_deref())?);
+        Ok(inventory::Settings { home: self.home.clone(), hosts: self.hosts, bytes: self.bytes, rules })
+    }
 }
 
 /// The HTTP API.
@@ -297,6 +336,7 @@ impl RawConfig {
             eve: self.eve.plan()?,
             conn_log: self.conn_log.plan()?,
             history: number("flow.history", flow.history, 1 << 16, 0, 1 << 22)? as usize,
+            inventory: self.inventory.plan()?,
             alerts: AlertsPlan {
                 store: self
                     .alerts
@@ -390,6 +430,29 @@ impl RawConnLog {
         Ok(ConnLogPlan {
             log: LogPlan::new("conn_log", self.path.as_ref(), [self.rotate_mib, self.rotate_hours, self.keep])?,
             format: word("conn_log.format", self.format.as_deref(), &formats, ConnFormat::Tsv)?,
+        })
+    }
+}
+
+impl RawInventory {
+    fn plan(&self) -> Result<InventoryPlan, Invalid> {
+        let mut home = Vec::new();
+        for (index, text) in self.home.iter().flatten().enumerate() {
+            home.push(Network::parse(text).ok_or_else(|| Invalid {
+                key: format!("inventory.home[{index}]"),
+                problem: format!("is {text:?}, which is no network"),
+                remedy: "write an address and its prefix, such as \"10.0.0.0/8\" or \"2001:db8::/32\"".into(),
+                other: None,
+            })?);
+        }
+        let path = |text: &Option<String>| text.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from);
+        Ok(InventoryPlan {
+            enabled: self.enabled.unwrap_or(true),
+            home: if self.home.is_some() { home } else { network::home() },
+            store: path(&self.store),
+            hosts: number("inventory.hosts", self.hosts, 16_384, 16, 1 << 22)? as usize,
+            bytes: (number("inventory.memory_mib", self.memory_mib, 64, 1, 1 << 20)? << 20) as usize,
+            rules: path(&self.rules),
         })
     }
 }

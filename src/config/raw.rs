@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub eve: RawEve,
     /// `[conn_log]`
     pub conn_log: RawConnLog,
+    /// `[inventory]`
+    pub inventory: RawInventory,
     /// `[batch]`
     pub batch: RawBatch,
     /// `[model]`
@@ -172,6 +174,24 @@ pub struct RawConnLog {
     pub rotate_hours: Option<i64>,
     /// Older files kept.
     pub keep: Option<i64>,
+}
+
+/// Hosts, services and what exposes them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawInventory {
+    /// Keep one at all?
+    pub enabled: Option<bool>,
+    /// Networks whose hosts are kept.
+    pub home: Option<Vec<String>>,
+    /// Path of the SQLite file.
+    pub store: Option<String>,
+    /// Hosts at most.
+    pub hosts: Option<i64>,
+    /// Memory of all hosts together, MiB.
+    pub memory_mib: Option<i64>,
+    /// Path of the rule file.
+    pub rules: Option<String>,
 }
 
 /// The model.

@@ -7,6 +7,7 @@ pub mod export;
 pub mod flows;
 pub mod hosts;
 pub mod http;
+pub mod inventory;
 pub mod replay;
 pub mod store;
 pub mod supervisor;

@@ -15,8 +15,8 @@ fn packets_per_second(outcome: &Outcome) -> f64 {
     if outcome.seconds > 0.0 { packets as f64 / outcome.seconds } else { 0.0 }
 }
 
-/// The summary as one line of JSON.
-pub fn json(outcome: &Outcome) -> String {
+/// The summary as one line of JSON, with the hosts where they were asked for.
+pub fn json(outcome: &Outcome, hosts: Option<&[serde_json::Value]>) -> String {
     let (findings, beyond) = outcome.report.findings();
     let findings: Vec<_> = findings
         .iter()
@@ -25,7 +25,7 @@ pub fn json(outcome: &Outcome) -> String {
                 "detail": finding.detail, "remedy": finding.kind.remedy()})
         })
         .collect();
-    let summary = serde_json::json!({
+    let mut summary = serde_json::json!({
         "packets": outcome.count(Counter::FramesReceived),
         "bytes": outcome.count(Counter::BytesReceived),
         "flows": outcome.count(Counter::FlowsCreated),
@@ -46,6 +46,9 @@ pub fn json(outcome: &Outcome) -> String {
         "interrupted": outcome.report.is_stopped(),
         "latency_ns": latency_json(&outcome.latency),
     });
+    if let Some(hosts) = hosts {
+        summary["hosts"] = hosts.into();
+    }
     summary.to_string()
 }
 

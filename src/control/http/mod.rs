@@ -11,6 +11,7 @@ mod flows;
 mod guard;
 mod heads;
 mod history;
+mod hosts;
 mod latency;
 mod page;
 mod problem;
@@ -20,6 +21,7 @@ mod stream;
 mod wire;
 
 use crate::control::flows::FlowHistory;
+use crate::control::inventory::SharedInventory;
 use crate::control::store::Store;
 use crate::control::view::System;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -58,6 +60,8 @@ pub struct Settings {
     pub threads: usize,
     /// Flows that ended lately; `None`: none are kept.
     pub flows: Option<Arc<FlowHistory>>,
+    /// Hosts and findings, where they are kept.
+    pub inventory: Option<Arc<SharedInventory>>,
     /// What each thread of the server does first (pin itself to the control core, say).
     pub thread_start: Option<ThreadStart>,
 }
@@ -76,6 +80,7 @@ impl Default for Settings {
             connections_per_address: 64,
             threads: 1,
             flows: None,
+            inventory: None,
             thread_start: None,
         }
     }

@@ -1,7 +1,7 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, flows, history, latency, page, prometheus, stream};
+use super::{App, alerts, flows, history, hosts, latency, page, prometheus, stream};
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
 use crate::units::{QueueId, WorkerId};
@@ -50,6 +50,9 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/alerts", "GET, HEAD", "Alerts by pages: after, limit, severity, detector, since, wait; or newest, grouped."),
     route("/v1/alerts/stream", "GET, HEAD", "Alerts as server-sent events, with resume: after, severity, detector, since."),
     route("/v1/alerts/*", "GET, HEAD", "One alert by its id, with its history."),
+    route("/v1/hosts", "GET, HEAD", "Hosts in the order of their latest change: after, limit, address, name, service, severity, kind, since."),
+    route("/v1/hosts/*", "GET, HEAD", "One host by its id or an address, with its findings."),
+    route("/v1/findings", "GET, HEAD", "What exposes hosts: after, limit, address, name, service, severity, kind, since."),
     route("/v1/history", "GET, HEAD", "Totals of the last five minutes by the second."),
     route("/v1/latency", "GET, HEAD", "Latency percentiles by core and stage."),
     route("/v1/latency.hlog", "GET, HEAD", "The same as an HdrHistogram log."),
@@ -115,6 +118,20 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         .and(query())
         .and(header("if-none-match"))
         .then(|app, query, etag| answer(flows::list(app, query, etag)));
+    let inventory = warp::path!("v1" / "hosts")
+        .and(warp::get())
+        .and(with(app))
+        .and(query())
+        .then(|app, query| answer(hosts::hosts(app, query)));
+    let host = warp::path!("v1" / "hosts" / String)
+        .and(warp::get())
+        .and(with(app))
+        .then(|id, app| answer(hosts::one(app, id)));
+    let findings = warp::path!("v1" / "findings")
+        .and(warp::get())
+        .and(with(app))
+        .and(query())
+        .then(|app, query| answer(hosts::findings(app, query)));
     let top = warp::path!("v1" / "flows" / "top")
         .and(warp::get())
         .and(with(app))
@@ -137,6 +154,9 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         list.boxed(),
         streamed.boxed(),
         one.boxed(),
+        inventory.boxed(),
+        host.boxed(),
+        findings.boxed(),
         read(warp::path!("v1").boxed(), app, listed),
         read(warp::path!("v1" / "history").boxed(), app, history::answer),
         read(warp::path!("v1" / "latency").boxed(), app, latency::json),
@@ -264,12 +284,14 @@ struct FullStatus {
     #[serde(flatten)]
     status: Status,
     store: StoreStatus,
+    /// Hosts and findings are kept: `/v1/hosts` and `/v1/findings` answer.
+    inventory: bool,
 }
 
 fn full_status(app: &App) -> FullStatus {
     let (mut status, store) = (app.system.status(), app.store.status());
     status.degraded.extend(store.degraded.iter().cloned());
-    FullStatus { status, store }
+    FullStatus { status, store, inventory: app.settings.inventory.is_some() }
 }
 
 fn status(app: &App) -> Result<Response, Problem> {

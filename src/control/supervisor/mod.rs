@@ -21,6 +21,7 @@ pub use pipeline::Pipeline;
 use crate::clock::Clock;
 use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
+use crate::control::inventory::LiveInventory;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
 use crate::dataplane::score::Explainer;
@@ -185,6 +186,8 @@ pub struct Supervisor {
     findings_lost: Losses,
     /// The files, and the flows that are kept.
     outputs: Outputs,
+    /// Hosts and findings, where they are kept.
+    inventory: Option<LiveInventory>,
     /// The intake has ended: nothing may be under way any more.
     stopped: bool,
 }
@@ -221,6 +224,7 @@ impl Supervisor {
             overflows: 0,
             findings_lost: Losses::default(),
             outputs: Outputs::default(),
+            inventory: None,
             stopped: false,
             clock,
             settings,
@@ -267,6 +271,11 @@ impl Supervisor {
     /// Has alerts, ended flows and events written and kept there too; the engines must export them.
     pub fn write_to(&mut self, outputs: Outputs) {
         self.outputs = outputs;
+    }
+
+    /// Has hosts and findings kept there; the engines must export events.
+    pub fn keep_hosts(&mut self, inventory: LiveInventory) {
+        self.inventory = Some(inventory);
     }
 
     /// What `http` serves.
@@ -335,7 +344,17 @@ impl Supervisor {
                 worked = true;
                 match item {
                     Up::Flow(flow) => self.outputs.flow(flow),
-                    Up::Event(head) => self.outputs.event(|| AppEvent { head, facts: entry.up.facts().into() }),
+                    Up::Event(head) => {
+                        if let Some(inventory) = &self.inventory {
+                            inventory.event(&head, entry.up.facts());
+                        }
+                        self.outputs.event(|| AppEvent { head, facts: entry.up.facts().into() });
+                    }
+                    Up::Neighbour(time, neighbour) => {
+                        if let Some(inventory) = &self.inventory {
+                            inventory.neighbour(time, neighbour);
+                        }
+                    }
                     item => self.pipeline.push(entry.id, item),
                 }
             }

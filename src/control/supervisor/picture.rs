@@ -248,6 +248,7 @@ impl Supervisor {
         degraded.extend(self.capture.degraded(now));
         degraded.extend(self.pipeline.degraded(now));
         degraded.extend(self.outputs.degraded(now));
+        degraded.extend(self.inventory.as_ref().and_then(|inventory| inventory.shared().degraded()));
         degraded.extend(self.unwell(now));
         let mut model = self.settings.model.clone();
         if let Some(model) = &mut model
@@ -422,6 +423,7 @@ impl Supervisor {
         }
         metrics.extend(self.pipeline.metrics());
         metrics.extend(self.outputs.metrics());
+        metrics.extend(self.inventory.iter().flat_map(|inventory| inventory.shared().metrics()));
         metrics
     }
 }

@@ -1,0 +1,227 @@
+//! One event of inspection as the inventory reads it, and what it may note.
+
+use super::banner::Product;
+use super::host::{MacSource, NameSource, Segment, kept};
+use super::kinds::Kind;
+use super::os::Hint;
+use crate::dataplane::decode::Endpoint;
+use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, number};
+use crate::exchange::EventHead;
+use std::net::IpAddr;
+
+/// An event and its facts.
+pub struct Event<'a> {
+    /// Time, flow, protocol.
+    pub head: &'a EventHead,
+    /// Who began the flow.
+    pub client: Endpoint,
+    /// Who was spoken to.
+    pub server: Endpoint,
+    facts: &'a [u8],
+}
+
+/// Ports of UDP that servers have and clients do not, unless both ends do.
+const SERVICES: [u16; 9] = [53, 67, 123, 161, 389, 500, 1900, 5060, 11211];
+
+/// Whom a note is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum About {
+    /// Who began the flow, or sent the datagram.
+    Client,
+    /// Who was spoken to.
+    Server,
+    /// Whoever has this address in the same segment.
+    Address(IpAddr),
+    /// Whoever has this link address in the same segment, now or later.
+    Mac([u8; 6]),
+}
+
+/// What an event says of a host.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Note {
+    /// It is there.
+    Alive(About),
+    /// It has a name.
+    Name(About, NameSource, String),
+    /// It has a link address.
+    Mac(About, [u8; 6], MacSource),
+    /// Its system may be this one; and what says so.
+    Os(About, Hint, &'static str),
+    /// It answered in the event's protocol, with this software and banner.
+    Service(About, Vec<Product>, String),
+    /// The server answered a client outside the home networks in a protocol of a database.
+    Database,
+    /// Something exposes the server's service: kind, detail, evidence.
+    Finding(Kind, String, String),
+}
+
+impl<'a> Event<'a> {
+    /// An event with the list of its facts.
+    pub fn new(head: &'a EventHead, facts: &'a [u8]) -> Event<'a> {
+        let (mut client, mut server) = head.key.endpoints(head.originator);
+        // An answer may be the first datagram that the tap sees of a flow.
+        let is_service = |port: u16| SERVICES.contains(&port);
+        if head.key.protocol() == 17 && is_service(client.port) && !is_service(server.port) {
+            std::mem::swap(&mut client, &mut server);
+        }
+        Event { head, client, server, facts }
+    }
+
+    /// Where its addresses mean hosts.
+    pub fn segment(&self) -> Segment {
+        Segment::of(&self.head.key)
+    }
+
+    /// `tcp` or `udp`.
+    pub fn transport(&self) -> &'static str {
+        if self.head.key.protocol() == 6 { "tcp" } else { "udp" }
+    }
+
+    /// Is it this anomaly?
+    pub fn is(&self, anomaly: Anomaly) -> bool {
+        self.head.anomaly == Some((anomaly.protocol, anomaly.index))
+    }
+
+    /// Every value of a fact.
+    pub fn all(&self, fact: Fact) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let wanted = (fact.protocol as u8, fact.index);
+        Facts::read(self.facts).filter(move |one| (one.protocol, one.index) == wanted).map(|one| one.value)
+    }
+
+    /// The first value of a fact.
+    pub fn bytes(&self, fact: Fact) -> Option<&'a [u8]> {
+        self.all(fact).next()
+    }
+
+    /// As text, harmless and bounded; none where it is empty.
+    pub fn text(&self, fact: Fact) -> Option<String> {
+        self.bytes(fact).map(kept).filter(|text| !text.is_empty())
+    }
+
+    /// As a number.
+    pub fn number(&self, fact: Fact) -> Option<u64> {
+        self.bytes(fact).map(number)
+    }
+
+    /// As an address.
+    pub fn addresses(&self, fact: Fact) -> impl Iterator<Item = IpAddr> + use<'a> {
+        self.all(fact).filter_map(|bytes| match bytes.len() {
+            4 => bytes.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
+            _ => bytes.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
+        })
+    }
+}
+
+/// Notes of one event at most.
+const NOTES_MAX: usize = 64;
+
+/// Collects notes.
+#[derive(Default)]
+pub struct Notes(pub Vec<Note>);
+
+impl Notes {
+    fn put(&mut self, note: Note) {
+        if self.0.len() < NOTES_MAX {
+            self.0.push(note);
+        }
+    }
+
+    /// A host is there.
+    pub fn alive(&mut self, about: About) {
+        self.put(Note::Alive(about));
+    }
+
+    /// A name, if it is one.
+    pub fn name(&mut self, about: About, source: NameSource, name: Option<String>) {
+        if let Some(name) = name.and_then(|name| good_name(&name)) {
+            self.put(Note::Name(about, source, name));
+        }
+    }
+
+    /// A link address of six bytes that a host can have.
+    pub fn mac(&mut self, about: About, bytes: &[u8], source: MacSource) {
+        if let Ok(mac) = <[u8; 6]>::try_from(bytes)
+            && mac != [0; 6]
+            && mac.first().is_some_and(|first| first & 1 == 0)
+        {
+            self.put(Note::Mac(about, mac, source));
+        }
+    }
+
+    /// A hint at a system.
+    pub fn os(&mut self, about: About, hint: Option<Hint>, source: &'static str) {
+        if let Some((text, sure)) = hint {
+            self.put(Note::Os(about, (kept(text.as_bytes()), sure), source));
+        }
+    }
+
+    /// The server answered.
+    pub fn service(&mut self, products: impl IntoIterator<Item = Product>, banner: Option<String>) {
+        self.service_of(About::Server, products, banner);
+    }
+
+    /// A host serves the event's protocol.
+    pub fn service_of(&mut self, about: About, products: impl IntoIterator<Item = Product>, banner: Option<String>) {
+        let products: Vec<Product> = products.into_iter().collect();
+        for product in &products {
+            if let Some(packed) = &product.distribution {
+                self.os(about, super::os::distribution(packed), "package of a banner");
+            }
+        }
+        self.put(Note::Service(about, products, banner.unwrap_or_default()));
+    }
+
+    /// A database answered.
+    pub fn database(&mut self) {
+        self.put(Note::Database);
+    }
+
+    /// Something exposes the server.
+    pub fn finding(&mut self, kind: Kind, detail: impl Into<String>, evidence: impl Into<String>) {
+        self.put(Note::Finding(kind, detail.into(), evidence.into()));
+    }
+
+    /// A password in the clear: how, and whose.
+    pub fn cleartext(&mut self, event: &Event<'_>, how: &str, user: Option<String>) {
+        let who = user.map_or_else(String::new, |user| format!(" of user {user}"));
+        let client = event.client.ip();
+        let evidence = format!("{client} sent a password{who} unencrypted by {how}");
+        self.finding(super::kinds::CLEARTEXT, how, evidence);
+    }
+}
+
+/// A name without the dot at its end, if it is neither empty, nor an address, nor full of what no name has.
+fn good_name(name: &str) -> Option<String> {
+    let name = name.trim_end_matches('.');
+    let is_address = name.parse::<IpAddr>().is_ok() || name.starts_with('[');
+    let is_name = !name.is_empty() && !is_address && name != "localhost" && !name.contains("\\x");
+    is_name.then(|| name.to_owned())
+}
+
+/// Protocols whose events say something of hosts: others are not even copied.
+pub fn is_of_interest(protocol: Protocol) -> bool {
+    use Protocol::{
+        BitTorrent, Dnp3, Iec104, Modbus, OpenVpn, Rtp, S7, Stratum, Stun, Syslog, Tftp, Unknown, WebSocket, WireGuard,
+    };
+    !matches!(protocol, Unknown | BitTorrent | Rtp | Stun | Stratum | Syslog | Tftp | WebSocket | WireGuard)
+        || matches!(protocol, Modbus | S7 | Dnp3 | Iec104 | OpenVpn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_names() {
+        for (text, wanted) in [
+            ("host.example.", Some("host.example")),
+            ("10.0.0.1", None),
+            ("[::1]", None),
+            ("localhost", None),
+            ("a\\x1bb", None),
+            (".", None),
+        ] {
+            assert_eq!(good_name(text).as_deref(), wanted, "{text}");
+        }
+    }
+}

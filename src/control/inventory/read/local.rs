@@ -1,0 +1,149 @@
+//! What hosts say of themselves on the link and to its servers: DHCP, mDNS, LLMNR, DNS, SSDP, SNMP, NTP.
+
+use crate::control::inventory::banner;
+use crate::control::inventory::event::{About, Event, Notes};
+use crate::control::inventory::host::{Confidence, MacSource, NameSource, kept};
+use crate::control::inventory::{kinds, os};
+use crate::dataplane::inspect::dns::Set;
+use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, ntp, number, snmp, ssdp};
+use std::net::IpAddr;
+
+/// `DHCPACK`.
+const ACK: u64 = 5;
+
+/// Names and makes of clients, and which address a link address got.
+pub fn dhcp(event: &Event<'_>, notes: &mut Notes) {
+    let mac = event.bytes(dhcp::CLIENT_MAC).unwrap_or_default();
+    if event.number(dhcp::MESSAGE) == Some(2) {
+        let address = event.addresses(dhcp::ASSIGNED_IP).next().filter(|address| !address.is_unspecified());
+        if let Some(address) = address.filter(|_| event.number(dhcp::TYPE) == Some(ACK)) {
+            notes.mac(About::Address(address), mac, MacSource::Dhcp);
+        }
+        return;
+    }
+    // A client without an address yet is known by its link address; whoever owns that has these names.
+    let about = match <[u8; 6]>::try_from(mac) {
+        Ok(mac) if event.client.ip().is_unspecified() => About::Mac(mac),
+        _ => About::Client,
+    };
+    let name = event.text(dhcp::FQDN).filter(|name| !name.is_empty()).or_else(|| event.text(dhcp::HOSTNAME));
+    notes.name(about, NameSource::Dhcp, name);
+    let class = event.text(dhcp::VENDOR_CLASS).unwrap_or_default();
+    notes.os(about, os::dhcp(&class, event.bytes(dhcp::PARAMETERS).unwrap_or_default()), "DHCP");
+    if about == About::Client {
+        notes.mac(About::Client, mac, MacSource::Dhcp);
+    }
+}
+
+const TYPE_A: u64 = 1;
+const TYPE_TXT: u64 = 16;
+const TYPE_AAAA: u64 = 28;
+
+/// Records of an answer, all sections: name, type, data.
+fn records<'a>(event: &Event<'a>, set: &Set) -> Vec<(&'a [u8], u64, &'a [u8])> {
+    let mut records = Vec::new();
+    for [name, kind, _, data] in set.sections {
+        let types = event.all(kind).map(number);
+        records.extend(event.all(name).zip(types).zip(event.all(data)).map(|((name, kind), data)| (name, kind, data)));
+    }
+    records
+}
+
+fn addresses(event: &Event<'_>, set: &Set, source: NameSource, notes: &mut Notes) {
+    for (name, kind, data) in records(event, set) {
+        let address = std::str::from_utf8(data).ok().and_then(|text| text.parse::<IpAddr>().ok());
+        if let Some(address) = address.filter(|_| kind == TYPE_A || kind == TYPE_AAAA) {
+            notes.name(About::Address(address), source, Some(kept(name)));
+        }
+    }
+}
+
+/// Names with their addresses, models of devices.
+pub fn mdns(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(mdns::SET.qr) != Some(1) {
+        return;
+    }
+    addresses(event, &mdns::SET, NameSource::Mdns, notes);
+    for (name, kind, data) in records(event, &mdns::SET) {
+        let is_device = kind == TYPE_TXT && String::from_utf8_lossy(name).contains("._device-info._tcp");
+        let model = data.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"model="));
+        if let Some(model) = model.filter(|_| is_device) {
+            notes.os(About::Client, os::apple_model(&kept(model)), "mDNS model");
+        }
+    }
+}
+
+/// Names with their addresses, as their owners answer.
+pub fn llmnr(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(llmnr::SET.qr) == Some(1) {
+        addresses(event, &llmnr::SET, NameSource::Llmnr, notes);
+    }
+}
+
+/// That a server answers, and its version where somebody asked for that.
+pub fn dns(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(dns::SET.qr) != Some(1) {
+        return;
+    }
+    let asked = event.bytes(dns::SET.query_name).unwrap_or_default();
+    let version = records(event, &dns::SET)
+        .into_iter()
+        .find(|(_, kind, _)| *kind == TYPE_TXT)
+        .map(|(_, _, data)| kept(data))
+        .filter(|_| asked.eq_ignore_ascii_case(b"version.bind"));
+    notes.service(version.as_deref().and_then(banner::name_server), version);
+}
+
+/// What devices say of themselves, to all or to who asked.
+pub fn ssdp(event: &Event<'_>, notes: &mut Notes) {
+    let Some(server) = event.text(ssdp::SERVER) else { return };
+    // A notice goes to everybody; an answer comes from the device to who asked.
+    let is_notice = event.bytes(ssdp::METHOD).is_some();
+    let about = if is_notice { About::Client } else { About::Server };
+    if let Some(system) = server.split(' ').next().and_then(|word| word.split_once('/')).map(|(name, _)| name)
+        && ["Linux", "Windows", "FreeBSD", "Ubuntu", "Debian", "Darwin"].contains(&system)
+    {
+        notes.os(about, Some((system.to_owned(), Confidence::Medium)), "SSDP");
+    }
+    notes.service_of(about, banner::server(&server), Some(server));
+}
+
+/// Letters of a device's description that are taken for its system.
+const DESCRIPTION_MAX: usize = 100;
+
+/// `response` among the kinds of PDU.
+const RESPONSE: u64 = 2;
+
+/// Communities that an agent takes.
+pub fn snmp(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(snmp::PDU_TYPE) != Some(RESPONSE) {
+        return;
+    }
+    let description = event.text(snmp::SYS_DESCR);
+    notes.name(About::Server, NameSource::Snmp, event.text(snmp::SYS_NAME));
+    let hint = description.as_ref().map(|text| (text.chars().take(DESCRIPTION_MAX).collect(), Confidence::High));
+    notes.os(About::Server, hint, "SNMP sysDescr");
+    notes.service(None, description);
+    let version = match event.number(snmp::VERSION) {
+        Some(1) => "1",
+        Some(2) => "2c",
+        _ => return,
+    };
+    let client = event.client.ip();
+    match event.bytes(snmp::COMMUNITY) {
+        // Names that everybody knows may be told, others are passwords.
+        Some(known @ (b"public" | b"private")) => {
+            let known = kept(known);
+            let evidence = format!("it answered {client} by SNMP {version} with the community {known}");
+            notes.finding(kinds::SNMP_DEFAULT, known, evidence);
+        }
+        _ => notes.finding(kinds::SNMP_CLEARTEXT, "", format!("it answered {client} by SNMP {version}")),
+    }
+}
+
+/// That a server answers.
+pub fn ntp(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(ntp::MODE) == Some(4) {
+        notes.service(None, None);
+    }
+}

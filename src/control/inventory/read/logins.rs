@@ -1,0 +1,135 @@
+//! HTTP, mail, file transfer and Telnet: software, names, and passwords in the clear (never the passwords themselves).
+
+use crate::control::inventory::banner;
+use crate::control::inventory::event::{About, Event, Notes};
+use crate::control::inventory::host::NameSource;
+use crate::control::inventory::{kinds, os};
+use crate::dataplane::inspect::{ftp, http, http2, imap, pop3, smtp, telnet};
+
+/// Server and browser, host names, Basic authentication.
+pub fn http(event: &Event<'_>, notes: &mut Notes) {
+    let agent = event.text(http::USER_AGENT).unwrap_or_default();
+    notes.os(About::Client, os::user_agent(&agent), "HTTP User-Agent");
+    if event.number(http::STATUS).is_some() {
+        let server = event.text(http::SERVER).unwrap_or_default();
+        let runs = event.text(http::POWERED_BY).unwrap_or_default();
+        notes.os(About::Server, os::http_server(&server), "HTTP Server");
+        let products = banner::server(&server).into_iter().chain(banner::server(&runs));
+        notes.service(products, Some(server).filter(|server| !server.is_empty()));
+        // A request to a proxy names somebody else.
+        let is_direct = event.bytes(http::URL).is_none_or(|url| url.starts_with(b"/"));
+        if is_direct {
+            notes.name(About::Server, NameSource::HttpHost, event.text(http::HOSTNAME));
+        }
+    }
+    if event.bytes(http::AUTH_SCHEME).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic")) {
+        notes.cleartext(event, "HTTP Basic", event.text(http::USERNAME));
+    }
+}
+
+/// As [`http`], for HTTP/2 in the clear.
+pub fn http2(event: &Event<'_>, notes: &mut Notes) {
+    let agent = event.text(http2::USER_AGENT).unwrap_or_default();
+    notes.os(About::Client, os::user_agent(&agent), "HTTP User-Agent");
+    if event.number(http2::STATUS).is_some() {
+        let server = event.text(http2::SERVER).unwrap_or_default();
+        notes.os(About::Server, os::http_server(&server), "HTTP Server");
+        notes.service(banner::server(&server), Some(server).filter(|server| !server.is_empty()));
+    }
+}
+
+/// A name that a greeting begins with: `mail.example.org ESMTP Exim`.
+fn greeted_by(banner: &str) -> Option<String> {
+    let first = banner.split([' ', '\t']).next()?.trim_matches(['<', '>']);
+    let good =
+        first.contains('.') && first.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-".contains(letter));
+    (good && first.starts_with(|letter: char| letter.is_ascii_alphabetic())).then(|| first.to_owned())
+}
+
+fn greeting(event: &Event<'_>, text: Option<String>, notes: &mut Notes) {
+    let Some(text) = text else { return };
+    if event.head.protocol == crate::dataplane::inspect::Protocol::Smtp {
+        notes.name(About::Server, NameSource::Greeting, greeted_by(&text));
+    }
+    notes.service(banner::greeting(&text), Some(text));
+}
+
+/// Greeting, logins, anonymous ones.
+pub fn ftp(event: &Event<'_>, notes: &mut Notes) {
+    let mut codes = event.all(ftp::CODE).map(crate::dataplane::inspect::number);
+    let first = codes.next();
+    let last = codes.last().or(first);
+    if first.is_some() {
+        notes.service(None, None);
+    }
+    greeting(event, event.text(ftp::BANNER), notes);
+    let Some(user) = event.text(ftp::USERNAME) else { return };
+    // 230 and 530 are answers to the password; a lone 331 only asks for it.
+    let sent = last.is_some_and(|code| matches!(code, 230 | 332 | 530)) && first == Some(331);
+    let is_anonymous = ["anonymous", "ftp"].iter().any(|name| user.eq_ignore_ascii_case(name));
+    if is_anonymous && last == Some(230) {
+        notes.finding(kinds::FTP_ANONYMOUS, "", format!("it let in the user {user} from {}", event.client.ip()));
+    } else if sent && !is_anonymous {
+        notes.cleartext(event, "FTP", Some(user));
+    }
+}
+
+/// Mechanisms that send the password as it is.
+fn is_plain(mechanism: &str) -> bool {
+    ["PLAIN", "LOGIN"].iter().any(|plain| mechanism.eq_ignore_ascii_case(plain))
+}
+
+/// Greeting, AUTH.
+pub fn smtp(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(smtp::CODE).is_some() {
+        notes.service(None, None);
+    }
+    greeting(event, event.text(smtp::BANNER), notes);
+    if let Some(mechanism) = event.text(smtp::AUTH_MECHANISM).filter(|mechanism| is_plain(mechanism)) {
+        notes.cleartext(event, &format!("SMTP AUTH {}", mechanism.to_ascii_uppercase()), event.text(smtp::USERNAME));
+    }
+}
+
+/// Greeting, USER and PASS, AUTH.
+pub fn pop3(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(pop3::SUCCESS).is_some() {
+        notes.service(None, None);
+    }
+    greeting(event, event.text(pop3::BANNER), notes);
+    let (user, command) = (event.text(pop3::USERNAME), event.text(pop3::COMMAND).unwrap_or_default());
+    match event.text(pop3::AUTH_MECHANISM) {
+        Some(mechanism) if is_plain(&mechanism) => {
+            notes.cleartext(event, &format!("POP3 AUTH {}", mechanism.to_ascii_uppercase()), user);
+        }
+        None if user.is_some() && command.eq_ignore_ascii_case("user") => {
+            notes.cleartext(event, "POP3 USER and PASS", user)
+        }
+        _ => {}
+    }
+}
+
+/// Greeting, LOGIN, AUTHENTICATE.
+pub fn imap(event: &Event<'_>, notes: &mut Notes) {
+    if event.bytes(imap::STATUS).is_some() {
+        notes.service(None, None);
+    }
+    greeting(event, event.text(imap::BANNER), notes);
+    let (user, command) = (event.text(imap::USERNAME), event.text(imap::COMMAND).unwrap_or_default());
+    match event.text(imap::AUTH_MECHANISM) {
+        Some(mechanism) if is_plain(&mechanism) => {
+            notes.cleartext(event, &format!("IMAP AUTHENTICATE {}", mechanism.to_ascii_uppercase()), user);
+        }
+        None if user.is_some() && command.eq_ignore_ascii_case("login") => notes.cleartext(event, "IMAP LOGIN", user),
+        _ => {}
+    }
+}
+
+/// That it is there, and logins.
+pub fn telnet(event: &Event<'_>, notes: &mut Notes) {
+    // Events are logins: there was a prompt.
+    notes.service(None, None);
+    notes.finding(kinds::TELNET, "", format!("a Telnet login from {}", event.client.ip()));
+    if event.number(telnet::SECRET_SENT) == Some(1) {
+        notes.cleartext(event, "Telnet", event.text(telnet::USERNAME));
+    }
+}

@@ -1,0 +1,245 @@
+//! What each protocol notes, from facts as its parser puts them.
+
+use super::super::event::{About, Event, Note};
+use super::super::host::NameSource;
+use super::super::kinds;
+use crate::dataplane::decode::FlowKey;
+use crate::dataplane::inspect::tls::{HELLO, SERVER_CERTIFICATE};
+use crate::dataplane::inspect::*;
+use crate::exchange::EventHead;
+use crate::units::{SECOND, Timestamp};
+
+/// 2026-11-21.
+const NOW: u64 = 1_795_219_200;
+
+fn notes(protocol: Protocol, transport: u8, anomaly: Option<Anomaly>, put: impl Fn(&mut Facts)) -> Vec<Note> {
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 4_000, transport, 0);
+    let anomaly = anomaly.map(|one| (one.protocol, one.index));
+    let time = Timestamp(NOW * SECOND);
+    let head = EventHead { time, key, originator, protocol, anomaly, truncated: false, bytes: 0 };
+    let mut facts = Facts::default();
+    put(&mut facts);
+    super::notes(&Event::new(&head, facts.as_bytes()))
+}
+
+fn found(notes: &[Note]) -> Vec<&'static str> {
+    let kinds = notes.iter().filter_map(|note| match note {
+        Note::Finding(kind, ..) => Some(kind.name),
+        _ => None,
+    });
+    kinds.collect()
+}
+
+fn tls(version: u64, cipher: u64, put: impl Fn(&mut Facts)) -> Vec<Note> {
+    notes(Protocol::Tls, 6, None, |facts| {
+        facts.put_number(HELLO.version, version);
+        facts.put_number(HELLO.cipher, cipher);
+        put(facts);
+    })
+}
+
+#[test]
+fn tls_versions_suites_and_certificates_are_judged() {
+    for (version, cipher, wanted) in [
+        (0x0304, 0x1301, &[][..]),
+        (0x0303, 0xc02f, &[]),
+        (0x0302, 0x002f, &["tls_version"]),
+        (0x0300, 0x0005, &["ssl_version", "tls_cipher_broken"]),
+        (0x0303, 0x000a, &["tls_cipher_weak"]),
+        (0x0002, 0x0001, &["ssl_version"]),
+    ] {
+        assert_eq!(found(&tls(version, cipher, |_| ())), wanted, "{version:x} {cipher:x}");
+    }
+    let certificate = |begin: u64, end: u64, bits: u64, key: &str, signature: &str, is_own: bool| {
+        let notes = tls(0x0303, 0xc02f, |facts| {
+            let facts_of = SERVER_CERTIFICATE;
+            facts.put(facts_of.fingerprint, &[0xab; 20]);
+            facts.put(facts_of.subject, b"C=DE, CN=www.example.org");
+            facts.put(facts_of.alt_name, b"*.example.org");
+            facts.put(facts_of.alt_name, b"example.org");
+            facts.put_number(facts_of.not_before, begin);
+            facts.put_number(facts_of.not_after, end);
+            facts.put(facts_of.key_type, key.as_bytes());
+            facts.put_number(facts_of.key_bits, bits);
+            facts.put(facts_of.signature, signature.as_bytes());
+            if is_own {
+                facts.put_number(facts_of.self_signed, 1);
+            }
+        });
+        let names = notes.iter().filter(|note| matches!(note, Note::Name(About::Server, NameSource::Certificate, _)));
+        assert_eq!(names.count(), 2, "the common name and the alternative one without a wildcard");
+        found(&notes)
+    };
+    let (before, after) = (NOW - 86_400, NOW + 86_400);
+    let good = "sha256WithRSAEncryption";
+    assert_eq!(certificate(before, after, 2048, "rsa", good, false), [""; 0]);
+    assert_eq!(certificate(before, NOW, 2048, "rsa", good, false), [""; 0], "its last second");
+    assert_eq!(certificate(before, NOW - 1, 2048, "rsa", good, false), ["certificate_expired"]);
+    assert_eq!(certificate(after, after, 256, "ec", good, false), ["certificate_not_yet_valid"]);
+    assert_eq!(certificate(before, after, 2047, "rsa", good, false), ["certificate_weak_key"]);
+    assert_eq!(certificate(before, after, 192, "ec", good, false), ["certificate_weak_key"]);
+    assert_eq!(certificate(before, after, 256, "ed25519", "ed25519", false), [""; 0]);
+    assert_eq!(certificate(before, after, 2048, "rsa", "sha1WithRSAEncryption", false), ["certificate_weak_signature"]);
+    assert_eq!(certificate(before, after, 2048, "rsa", "ecdsa-with-SHA1", true), ["certificate_self_signed"]);
+}
+
+#[test]
+fn passwords_in_the_clear_are_told_and_never_kept() {
+    let clear = ["cleartext_credentials"];
+    let ftp = |user: &'static [u8], codes: &'static [u64]| {
+        let notes = notes(Protocol::Ftp, 6, None, |facts| {
+            facts.put(ftp::COMMAND, b"USER");
+            facts.put(ftp::USERNAME, user);
+            codes.iter().for_each(|code| facts.put_number(ftp::CODE, *code));
+        });
+        found(&notes).join(" ")
+    };
+    assert_eq!(ftp(b"bob", &[331, 230]), "cleartext_credentials");
+    assert_eq!(ftp(b"bob", &[331, 530]), "cleartext_credentials", "wrong, and sent all the same");
+    assert_eq!(ftp(b"bob", &[331]), "", "asked for, not seen");
+    assert_eq!(ftp(b"anonymous", &[331, 230]), "ftp_anonymous");
+    assert_eq!(ftp(b"anonymous", &[331, 530]), "");
+    let http = |scheme: &'static [u8]| notes(Protocol::Http, 6, None, |facts| facts.put(http::AUTH_SCHEME, scheme));
+    assert_eq!(found(&http(b"Basic")), clear);
+    assert_eq!(found(&http(b"Digest")), [""; 0]);
+    let smtp = |how: &'static [u8]| notes(Protocol::Smtp, 6, None, |facts| facts.put(smtp::AUTH_MECHANISM, how));
+    assert_eq!(found(&smtp(b"plain")), clear);
+    assert_eq!(found(&smtp(b"CRAM-MD5")), [""; 0]);
+    let imap = notes(Protocol::Imap, 6, None, |facts| {
+        facts.put(imap::COMMAND, b"LOGIN");
+        facts.put(imap::USERNAME, b"al");
+    });
+    assert_eq!(found(&imap), clear);
+    let pop3 = |command: &'static [u8]| {
+        notes(Protocol::Pop3, 6, None, |facts| {
+            facts.put(pop3::COMMAND, command);
+            facts.put(pop3::USERNAME, b"al");
+        })
+    };
+    assert_eq!((found(&pop3(b"user")), found(&pop3(b"APOP"))), (clear.to_vec(), vec![]));
+    let telnet = notes(Protocol::Telnet, 6, None, |facts| facts.put_number(telnet::SECRET_SENT, 1));
+    assert_eq!(found(&telnet), ["telnet_in_use", "cleartext_credentials"]);
+    for anomaly in [ldap::CLEARTEXT_PASSWORD, mysql::PASSWORD_IN_CLEAR, pgsql::PASSWORD_IN_CLEAR] {
+        assert_eq!(found(&notes(anomaly.protocol, 6, Some(anomaly), |_| ())), clear);
+    }
+}
+
+#[test]
+fn what_answers_without_a_login_is_told() {
+    let redis = |command: &'static [u8], answered: u64, error: &'static [u8]| {
+        let notes = notes(Protocol::Redis, 6, None, |facts| {
+            facts.put(redis::COMMAND, command);
+            facts.put_number(redis::ANSWERED, answered);
+            if !error.is_empty() {
+                facts.put(redis::ERROR, error);
+            }
+        });
+        found(&notes).join(" ")
+    };
+    assert_eq!(redis(b"keys", 1, b""), "database_without_login");
+    assert_eq!(redis(b"GET", 1, b"WRONGTYPE"), "database_without_login");
+    assert_eq!(redis(b"GET", 1, b"NOAUTH"), "");
+    assert_eq!(redis(b"GET", 2, b""), "");
+    assert_eq!(redis(b"AUTH", 2, b""), "cleartext_credentials");
+    let pgsql = |method: &'static [u8]| {
+        let notes = notes(Protocol::PostgreSql, 6, None, |facts| {
+            facts.put(pgsql::REQUEST, b"startup_message");
+            facts.put_number(pgsql::AUTHENTICATED, 1);
+            facts.put(pgsql::SERVER_VERSION, b"9.6.3");
+            if !method.is_empty() {
+                facts.put(pgsql::AUTH_METHOD, method);
+            }
+        });
+        found(&notes).join(" ")
+    };
+    assert_eq!((pgsql(b""), pgsql(b"md5")), ("database_without_login".to_owned(), String::new()));
+    let memcached =
+        |transport| notes(Protocol::Memcached, transport, None, |facts| facts.put(memcached::ANSWER, b"END"));
+    assert_eq!(found(&memcached(6)), ["database_without_login"]);
+    assert_eq!(found(&memcached(17)), ["memcached_over_udp", "database_without_login"]);
+    let mqtt = |flags: u64, code: u64| {
+        notes(Protocol::Mqtt, 6, None, |facts| {
+            facts.put_number(mqtt::CONNECT_FLAGS, flags);
+            facts.put_number(mqtt::RETURN_CODE, code);
+        })
+    };
+    assert_eq!(found(&mqtt(2, 0)), ["broker_without_login"]);
+    assert_eq!(found(&mqtt(2, 5)), [""; 0]);
+    assert_eq!(found(&mqtt(0xc2, 0)), ["cleartext_credentials"]);
+    let snmp = |community: &'static [u8], version: u64, pdu: u64| {
+        let notes = notes(Protocol::Snmp, 17, None, |facts| {
+            facts.put_number(snmp::VERSION, version);
+            facts.put(snmp::COMMUNITY, community);
+            facts.put_number(snmp::PDU_TYPE, pdu);
+        });
+        assert!(!format!("{notes:?}").contains("hunter2"), "a community is a password");
+        found(&notes).join(" ")
+    };
+    assert_eq!(snmp(b"public", 1, 2), "snmp_default_community");
+    assert_eq!(snmp(b"hunter2", 2, 2), "snmp_cleartext_community");
+    assert_eq!(snmp(b"public", 1, 0), "", "a question alone");
+    assert_eq!(snmp(b"", 3, 2), "");
+}
+
+#[test]
+fn old_file_servers_logins_and_tickets_are_told() {
+    assert_eq!(found(&notes(Protocol::Smb, 6, Some(smb::VERSION_1), |_| ())), [kinds::SMB_1.name]);
+    let smb = |mode: u64| {
+        notes(Protocol::Smb, 6, None, |facts| {
+            facts.put(smb::DIALECT, b"3.11");
+            facts.put_number(smb::SIGNING, mode);
+        })
+    };
+    assert_eq!((found(&smb(1)), found(&smb(3))), (vec![kinds::SMB_SIGNING.name], vec![]));
+    let rdp = |chosen: u64| notes(Protocol::Rdp, 6, None, |facts| facts.put_number(rdp::SELECTED, chosen));
+    assert_eq!((found(&rdp(0)), found(&rdp(2))), (vec![kinds::RDP_OLD.name], vec![]));
+    let ticket =
+        |kind: u64| notes(Protocol::Kerberos, 6, None, |facts| facts.put_number(kerberos::TICKET_ENCRYPTION, kind));
+    assert_eq!((found(&ticket(23)), found(&ticket(18))), (vec![kinds::KERBEROS.name], vec![]));
+    let machine = notes(Protocol::Kerberos, 6, None, |facts| facts.put(kerberos::CLIENT, b"PC7$"));
+    assert!(machine.contains(&Note::Name(About::Client, NameSource::Kerberos, "PC7".into())));
+    let ntlm = notes(Protocol::Smb, 6, None, |facts| {
+        facts.put(ntlm::WORKSTATION, b"PC7");
+        facts.put(ntlm::TARGET_DNS, b"fs.example.org");
+        facts.put(ntlm::TARGET_VERSION, b"10.0 build 17763 rev 15");
+    });
+    assert!(ntlm.contains(&Note::Name(About::Client, NameSource::Ntlm, "PC7".into())));
+    assert!(ntlm.contains(&Note::Name(About::Server, NameSource::Ntlm, "fs.example.org".into())));
+    assert!(ntlm.iter().any(|note| matches!(note, Note::Os(About::Server, (os, _), _) if os.contains("Server 2019"))));
+    let old = notes(Protocol::Ssh, 6, None, |facts| {
+        facts.put(ssh::SERVER_VERSION, b"1.99");
+        facts.put(ssh::SERVER_SOFTWARE, b"OpenSSH_3.9p1");
+        facts.put(ssh::HASSH_SERVER, b"diffie-hellman-group1-sha1;aes128-cbc;hmac-md5;none");
+        facts.put(ssh::KEY_TYPE, b"ssh-dss");
+    });
+    assert_eq!(
+        found(&old),
+        ["ssh_version_1", "ssh_weak_key_exchange", "ssh_weak_cipher", "ssh_weak_mac", "ssh_weak_host_key"]
+    );
+}
+
+/// Whatever bytes stand in facts, texts stay bounded and without control characters.
+#[test]
+fn hostile_facts_become_harmless_notes() {
+    for protocol in Protocol::ALL {
+        for fill in [0x1b, 0, b'"', 0xff, b'x'] {
+            for transport in [6, 17] {
+                let all = notes(*protocol, transport, None, |facts| {
+                    let table = TABLE.iter().find(|(one, ..)| one == protocol).map(|(_, facts, _)| *facts);
+                    table.unwrap_or_default().iter().for_each(|fact| facts.put(*fact, &vec![fill; fact.limit.into()]));
+                });
+                assert!(all.len() <= 64);
+                for note in all {
+                    let texts = match note {
+                        Note::Name(_, _, text) | Note::Os(_, (text, _), _) | Note::Service(_, _, text) => vec![text],
+                        Note::Finding(_, detail, evidence) => vec![detail, evidence],
+                        _ => vec![],
+                    };
+                    for text in texts {
+                        assert!(text.len() < 800 && !text.chars().any(char::is_control), "{protocol:?} {text:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! All hosts: whose an address is, when two are one, who gives way, and the order of changes.
+//!
+//! A host is what ARP, neighbour discovery or DHCP say has one link address; without their word, an address is a host of its
+//! own. So a router, whose frames carry many addresses, swallows none: frames are not asked, and a link address that claims
+//! more than a host has joins no more.
+
+use super::Settings;
+use super::event::{About, Event, Note};
+use super::host::{
+    ADDRESSES_MAX, Confidence, Finding, Host, Mac, MacSource, Name, OsHint, Place, Seen, Segment, Service,
+};
+use super::kinds::{self, Kind};
+use super::read;
+use crate::dataplane::decode::Neighbour;
+use crate::exchange::EventHead;
+use crate::units::Timestamp;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Link addresses whose names wait for an address at most.
+const WAITING_MAX: usize = 2048;
+/// Notes that wait for one link address at most.
+const WAITING_NOTES_MAX: usize = 8;
+/// One in so many hosts goes when there are too many, so that room is made seldom.
+const EVICT_SHARE: usize = 16;
+
+/// What the inventory did and gave up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Hosts now.
+    pub hosts: u64,
+    /// Findings now.
+    pub findings: u64,
+    /// Their memory, about, bytes.
+    pub bytes: u64,
+    /// Events read.
+    pub events: u64,
+    /// Hosts that gave way to others.
+    pub evicted: u64,
+    /// Names, services, findings and the like that found no room at their host.
+    pub not_kept: u64,
+}
+
+/// The table of hosts.
+pub struct Inventory {
+    settings: Settings,
+    hosts: HashMap<u64, Host>,
+    by_address: HashMap<(Segment, IpAddr), u64>,
+    by_mac: HashMap<(Segment, String), u64>,
+    /// What DHCP clients said of themselves before they had an address.
+    waiting: HashMap<(Segment, [u8; 6]), Vec<Note>>,
+    /// Hosts that are gone since somebody asked, for the file.
+    gone: Vec<u64>,
+    next_key: u64,
+    revision: u64,
+    bytes: usize,
+    events: u64,
+    evicted: u64,
+    not_kept: u64,
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+impl Inventory {
+    /// An empty one.
+    pub fn new(settings: Settings) -> Inventory {
+        Inventory {
+            settings,
+            hosts: HashMap::new(),
+            by_address: HashMap::new(),
+            by_mac: HashMap::new(),
+            waiting: HashMap::new(),
+            gone: Vec::new(),
+            next_key: 1,
+            revision: 0,
+            bytes: 0,
+            events: 0,
+            evicted: 0,
+            not_kept: 0,
+        }
+    }
+
+    /// Takes hosts of an earlier run back; changes go on behind `revision`.
+    pub fn restore(&mut self, hosts: impl IntoIterator<Item = (u64, Host)>, revision: u64) {
+        self.revision = self.revision.max(revision);
+        for (key, host) in hosts {
+            if host.addresses.is_empty() || self.hosts.len() >= self.settings.hosts {
+                self.gone.push(key);
+                continue;
+            }
+            self.next_key = self.next_key.max(key + 1);
+            self.bytes += host.bytes();
+            self.enter(key, &host);
+            self.hosts.insert(key, host);
+        }
+    }
+
+    /// Is an address one of those kept?
+    pub fn is_home(&self, address: IpAddr) -> bool {
+        self.settings.home.iter().any(|network| network.holds(address))
+    }
+
+    /// An event of inspection with its facts.
+    pub fn observe(&mut self, head: &EventHead, facts: &[u8]) {
+        self.events += 1;
+        let event = Event::new(head, facts);
+        for note in read::notes(&event) {
+            self.apply(&event, note);
+        }
+    }
+
+    /// A host said which address it has.
+    pub fn neighbour(&mut self, time: Timestamp, neighbour: &Neighbour) {
+        let address = Ipv6Addr::from(neighbour.address);
+        let address = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+        let segment = Segment::at(neighbour.vlans, neighbour.tunnel);
+        let source = if neighbour.is_ndp { MacSource::Ndp } else { MacSource::Arp };
+        self.owns(segment, address, neighbour.mac, source, time);
+    }
+
+    /// Hosts by their keys, which outlive a restart.
+    pub fn hosts(&self) -> impl Iterator<Item = (u64, &Host)> {
+        self.hosts.iter().map(|(key, host)| (*key, host))
+    }
+
+    /// The host with this id, or one of whose addresses this is.
+    pub fn find(&self, id: &str) -> Option<&Host> {
+        let by_address = id.parse::<IpAddr>().ok().and_then(|address| {
+            let plain = self.by_address.get(&(Segment::default(), address));
+            let of_any = || self.by_address.iter().filter(|((_, one), _)| *one == address).map(|(_, key)| key).min();
+            plain.or_else(of_any)
+        });
+        match by_address {
+            Some(key) => self.hosts.get(key),
+            None => self.hosts.values().find(|host| host.id() == id),
+        }
+    }
+
+    /// Order of the latest change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The host with this key.
+    pub fn host_of(&self, key: u64) -> Option<&Host> {
+        self.hosts.get(&key)
+    }
+
+    /// Keys of [`Inventory::take_gone`] that the file still has.
+    pub fn keep_gone(&mut self, keys: &[u64]) {
+        self.gone.extend(keys);
+    }
+
+    /// Hosts that went since the last call, by their keys.
+    pub fn take_gone(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// What it did and gave up.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            hosts: self.hosts.len() as u64,
+            findings: self.hosts.values().map(|host| host.findings.len() as u64).sum(),
+            bytes: self.bytes as u64,
+            events: self.events,
+            evicted: self.evicted,
+            not_kept: self.not_kept + self.hosts.values().map(|host| host.not_kept).sum::<u64>(),
+        }
+    }
+
+    fn apply(&mut self, event: &Event<'_>, note: Note) {
+        let (segment, time) = (event.segment(), event.head.time);
+        let seen = Seen::at(time);
+        match note {
+            Note::Alive(about) => self.with(event, about, |_| false),
+            Note::Name(About::Mac(mac), ..) | Note::Os(About::Mac(mac), ..) => self.wait(segment, mac, note, time),
+            Note::Name(about, source, name) => {
+                self.with(event, about, |host| host.add_name(Name { name, source, seen }));
+            }
+            Note::Os(about, (os, confidence), source) => {
+                let source = source.to_owned();
+                self.with(event, about, |host| host.add_hint(OsHint { os, source, confidence, seen }));
+            }
+            Note::Mac(about, mac, source) => {
+                if let Some(address) = address_of(event, about) {
+                    self.owns(segment, address, mac, source, time);
+                }
+            }
+            Note::Service(about, products, banner) => {
+                let port = if about == About::Client { event.client.port } else { event.server.port };
+                let place = place(event, port);
+                let findings: Vec<Finding> = products
+                    .iter()
+                    .flat_map(|product| self.settings.rules.of(product).into_iter().map(move |found| (product, found)))
+                    .filter_map(|(product, (rule, sure))| {
+                        let address = address_of(event, about)?;
+                        Some(vulnerable(segment, address, &place, product, rule, sure, time))
+                    })
+                    .collect();
+                let service = Service {
+                    transport: place.transport.clone(),
+                    port,
+                    protocol: place.protocol.clone(),
+                    banner_time: if banner.is_empty() { Timestamp(0) } else { time },
+                    products,
+                    banner,
+                    count: 1,
+                    seen,
+                };
+                self.with(event, about, |host| host.add_service(service));
+                for finding in findings {
+                    self.add_finding(event, about, finding);
+                }
+            }
+            Note::Database => {
+                let client = event.client.ip();
+                if !self.is_home(client) {
+                    let evidence = format!("it answered {client}, which is outside the home networks");
+                    self.finding(event, kinds::DATABASE_OUTSIDE, String::new(), evidence);
+                }
+            }
+            Note::Finding(kind, detail, evidence) => self.finding(event, kind, detail, evidence),
+        }
+    }
+
+    fn finding(&mut self, event: &Event<'_>, kind: Kind, detail: String, evidence: String) {
+        let address = event.server.ip();
+        let place = place(event, event.server.port);
+        let finding = exposed(event.segment(), address, Some(place), kind, detail, evidence, event.head.time);
+        self.add_finding(event, About::Server, finding);
+    }
+
+    fn add_finding(&mut self, event: &Event<'_>, about: About, mut finding: Finding) {
+        // A new finding takes the next number; `with` counts on behind it.
+        self.revision += 1;
+        finding.revision = self.revision;
+        self.with(event, about, |host| host.add_finding(finding));
+    }
+
+    /// Changes the host that a note is about; makes it if it is one of ours and new.
+    fn with(&mut self, event: &Event<'_>, about: About, change: impl FnOnce(&mut Host) -> bool) {
+        if let Some(address) = address_of(event, about) {
+            self.change(event.segment(), address, event.head.time, change);
+        }
+    }
+
+    fn change(&mut self, segment: Segment, address: IpAddr, time: Timestamp, change: impl FnOnce(&mut Host) -> bool) {
+        let Some(key) = self.key(segment, address, time) else { return };
+        let Some(host) = self.hosts.get_mut(&key) else { return };
+        let before = host.bytes();
+        let seen = host.see(address, time);
+        if change(host) || seen || host.revision == 0 {
+            self.revision += 1;
+            host.revision = self.revision;
+        }
+        self.bytes = (self.bytes + host.bytes()).saturating_sub(before);
+        self.make_room(key);
+    }
+
+    /// The host of an address; made where it is of a home network.
+    fn key(&mut self, segment: Segment, address: IpAddr, time: Timestamp) -> Option<u64> {
+        if let Some(key) = self.by_address.get(&(segment, address)) {
+            return Some(*key);
+        }
+        let is_host = !address.is_unspecified() && !address.is_multicast() && !is_broadcast(address);
+        if !is_host || !self.is_home(address) {
+            return None;
+        }
+        let key = self.next_key;
+        self.next_key += 1;
+        let host = Host::new(segment, address, time);
+        self.bytes += host.bytes();
+        self.enter(key, &host);
+        self.hosts.insert(key, host);
+        self.make_room(key);
+        Some(key)
+    }
+
+    fn enter(&mut self, key: u64, host: &Host) {
+        for address in &host.addresses {
+            self.by_address.insert((host.segment, address.address), key);
+        }
+        // The first to have a link address keeps it.
+        for mac in &host.macs {
+            self.by_mac.entry((host.segment, mac.mac.clone())).or_insert(key);
+        }
+    }
+
+    /// ARP, neighbour discovery or DHCP say that `mac` has `address`.
+    fn owns(&mut self, segment: Segment, address: IpAddr, mac: [u8; 6], source: MacSource, time: Timestamp) {
+        let Some(key) = self.key(segment, address, time) else { return };
+        let text = mac_text(mac);
+        let known = self.by_mac.get(&(segment, text.clone())).copied();
+        let own_macs = self.hosts.get(&key).map(|host| host.macs.clone()).unwrap_or_default();
+        let has_it = own_macs.iter().any(|one| one.mac == text);
+        let entry = Mac { mac: text.clone(), source, seen: Seen::at(time) };
+        match known {
+            // Two addresses of one link address: one host, unless it is a router's or a proxy's, or the address has another.
+            Some(other) if other != key && own_macs.is_empty() && self.may_join(other, key) => {
+                self.join(other, key);
+                self.change(segment, address, time, |host| host.add_mac(entry));
+            }
+            _ => {
+                if known.is_none() {
+                    self.by_mac.insert((segment, text.clone()), key);
+                }
+                self.change(segment, address, time, |host| host.add_mac(entry));
+                if !has_it && let Some(before) = own_macs.first() {
+                    self.changed_hands(segment, address, &before.mac, &text, time);
+                }
+            }
+        }
+        for note in self.waiting.get(&(segment, mac)).cloned().unwrap_or_default() {
+            self.tell_owner(segment, address, note, time);
+        }
+    }
+
+    fn may_join(&self, into: u64, from: u64) -> bool {
+        let count = |key| self.hosts.get(&key).map_or(ADDRESSES_MAX, |host: &Host| host.addresses.len());
+        count(into) + count(from) <= ADDRESSES_MAX
+    }
+
+    /// An address with a second link address: who of the two it belongs to is not for us to say.
+    fn changed_hands(&mut self, segment: Segment, address: IpAddr, before: &str, now: &str, time: Timestamp) {
+        let mut pair = [before, now];
+        pair.sort_unstable();
+        let detail = pair.join(" and ");
+        let evidence = format!("{address} was {before} and now {now} says that it has it");
+        self.revision += 1;
+        let mut finding = exposed(segment, address, None, kinds::MAC_CHANGED, detail, evidence, time);
+        finding.confidence = Confidence::Medium;
+        finding.revision = self.revision;
+        self.change(segment, address, time, |host| host.add_finding(finding));
+    }
+
+    fn join(&mut self, into: u64, from: u64) {
+        let Some(gone) = self.hosts.remove(&from) else { return };
+        self.gone.push(from);
+        self.bytes = self.bytes.saturating_sub(gone.bytes());
+        let Some(host) = self.hosts.get_mut(&into) else { return };
+        let before = host.bytes();
+        host.join(gone);
+        self.bytes = (self.bytes + host.bytes()).saturating_sub(before);
+        self.revision += 1;
+        host.revision = self.revision;
+        let addresses: Vec<_> = host.addresses.iter().map(|one| (host.segment, one.address)).collect();
+        self.by_address.extend(addresses.into_iter().map(|address| (address, into)));
+        self.by_mac.values_mut().filter(|key| **key == from).for_each(|key| *key = into);
+    }
+
+    /// What a client without an address said of itself: for the owner of its link address, now and whenever it gets one.
+    fn wait(&mut self, segment: Segment, mac: [u8; 6], note: Note, time: Timestamp) {
+        if let Some(key) = self.by_mac.get(&(segment, mac_text(mac))) {
+            let address = self.hosts.get(key).and_then(|host| host.addresses.first()).map(|one| one.address);
+            if let Some(address) = address {
+                self.tell_owner(segment, address, note.clone(), time);
+            }
+        }
+        if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&(segment, mac)) {
+            self.waiting.clear();
+            self.not_kept += 1;
+        }
+        let waiting = self.waiting.entry((segment, mac)).or_default();
+        if waiting.len() < WAITING_NOTES_MAX && !waiting.contains(&note) {
+            waiting.push(note);
+        }
+    }
+
+    fn tell_owner(&mut self, segment: Segment, address: IpAddr, note: Note, time: Timestamp) {
+        let seen = Seen::at(time);
+        match note {
+            Note::Name(_, source, name) => {
+                self.change(segment, address, time, |host| host.add_name(Name { name, source, seen }));
+            }
+            Note::Os(_, (os, confidence), source) => {
+                let source = source.to_owned();
+                self.change(segment, address, time, |host| host.add_hint(OsHint { os, source, confidence, seen }));
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets the longest unseen go while there are too many, those of which nothing is known first; never `keep`.
+    fn make_room(&mut self, keep: u64) {
+        if self.hosts.len() <= self.settings.hosts && self.bytes <= self.settings.bytes {
+            return;
+        }
+        let mut order: Vec<(bool, Timestamp, u64)> = self
+            .hosts
+            .iter()
+            .filter(|(key, _)| **key != keep)
+            .map(|(key, host)| (!host.is_bare(), host.seen.last_seen, *key))
+            .collect();
+        let count = (order.len() / EVICT_SHARE).max(1).min(order.len());
+        if count == 0 {
+            return;
+        }
+        order.select_nth_unstable(count - 1);
+        for (_, _, key) in order.into_iter().take(count) {
+            self.evict(key);
+        }
+    }
+
+    fn evict(&mut self, key: u64) {
+        let Some(host) = self.hosts.remove(&key) else { return };
+        self.bytes = self.bytes.saturating_sub(host.bytes());
+        self.not_kept += host.not_kept;
+        self.evicted += 1;
+        self.gone.push(key);
+        for address in &host.addresses {
+            self.by_address.remove(&(host.segment, address.address));
+        }
+        for mac in host.macs {
+            let entry = (host.segment, mac.mac);
+            if self.by_mac.get(&entry) == Some(&key) {
+                self.by_mac.remove(&entry);
+            }
+        }
+    }
+}
+
+/// The last address of a network of 256 is as good as never a host's; nor is the last of all.
+fn is_broadcast(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.octets()[3] == 255 || address.octets()[0] == 0)
+}
+
+fn address_of(event: &Event<'_>, about: About) -> Option<IpAddr> {
+    match about {
+        About::Client => Some(event.client.ip()),
+        About::Server => Some(event.server.ip()),
+        About::Address(address) => Some(address),
+        About::Mac(_) => None,
+    }
+}
+
+fn place(event: &Event<'_>, port: u16) -> Place {
+    Place { transport: event.transport().to_owned(), port, protocol: event.head.protocol.name().to_owned() }
+}
+
+/// A finding's name: the same for the same thing, whenever and by whom it is seen.
+fn id(segment: Segment, address: IpAddr, place: Option<&Place>, kind: &str, detail: &str) -> String {
+    let place = place.map(|place| format!("{}/{}/{}", place.transport, place.port, place.protocol)).unwrap_or_default();
+    let text = format!("{}{address}\0{place}\0{kind}\0{detail}", segment.prefix());
+    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn exposed(
+    segment: Segment,
+    address: IpAddr,
+    service: Option<Place>,
+    kind: Kind,
+    detail: String,
+    evidence: String,
+    time: Timestamp,
+) -> Finding {
+    Finding {
+        id: id(segment, address, service.as_ref(), kind.name, &detail),
+        kind: kind.name.to_owned(),
+        severity: kind.severity,
+        confidence: Confidence::High,
+        address,
+        service,
+        detail,
+        evidence,
+        remedy: kind.remedy.to_owned(),
+        reference: kind.reference.to_owned(),
+        cve: None,
+        cvss: None,
+        count: 1,
+        seen: Seen::at(time),
+        revision: 0,
+        told: time,
+    }
+}
+
+fn vulnerable(
+    segment: Segment,
+    address: IpAddr,
+    place: &Place,
+    product: &super::banner::Product,
+    rule: &super::rules::Rule,
+    sure: Confidence,
+    time: Timestamp,
+) -> Finding {
+    let doubt = match (&rule.condition, &product.distribution) {
+        (Some(condition), _) => format!("; possible: only if {condition}"),
+        (None, Some(_)) if sure == Confidence::Low => {
+            "; possible: its distribution may have fixed it without a new version".to_owned()
+        }
+        _ => String::new(),
+    };
+    let evidence = format!("{product}: {}{doubt}", rule.title);
+    let detail = format!("{} {}", rule.cve, product.name);
+    let base = exposed(segment, address, Some(place.clone()), kinds::VULNERABLE, detail, evidence, time);
+    Finding {
+        severity: rule.severity,
+        confidence: sure,
+        reference: rule.reference.clone(),
+        cve: Some(rule.cve.clone()),
+        cvss: rule.cvss,
+        ..base
+    }
+}
+
+#[cfg(test)]
+mod tests;

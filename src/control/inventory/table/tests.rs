@@ -1,0 +1,258 @@
+//! The table fed with events as inspection sends them.
+
+use super::super::host::{FINDINGS_MAX, NAMES_MAX, NameSource, SERVICES_MAX};
+use super::super::rules::Rules;
+use super::*;
+use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::inspect::{Facts, Protocol, dhcp, http, redis, ssh};
+use crate::units::SECOND;
+use std::sync::Arc;
+
+fn inventory() -> Inventory {
+    Inventory::new(Settings::with(Arc::new(Rules::shipped().unwrap())))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// An event of 10.0.0.`client`:40000 with 10.0.0.`server`:`port` at second `at`.
+fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at: u64) -> EventHead {
+    let address = |last: u8| 0x0a00_0000 + u32::from(last);
+    let (key, originator) = FlowKey::v4(address(client), 40_000, address(server), port, transport, 0);
+    EventHead { time: Timestamp(at * SECOND), key, originator, protocol, anomaly: None, truncated: false, bytes: 0 }
+}
+
+fn ssh_event(inventory: &mut Inventory, server: u8, software: &str, at: u64) {
+    let mut facts = Facts::default();
+    facts.put(ssh::SERVER_VERSION, b"2.0");
+    facts.put(ssh::SERVER_SOFTWARE, software.as_bytes());
+    facts.put(ssh::HASSH_SERVER, b"curve25519-sha256;aes128-ctr,3des-cbc;hmac-sha1;none");
+    inventory.observe(&head(Protocol::Ssh, 1, server, 22, 6, at), facts.as_bytes());
+}
+
+fn neighbour(address: u8, mac: u8) -> Neighbour {
+    Neighbour {
+        address: 0xffff_0a00_0000 + u128::from(address),
+        mac: [2, 0, 0, 0, 0, mac],
+        vlans: (0, 0),
+        tunnel: None,
+        is_ndp: false,
+    }
+}
+
+#[test]
+fn a_server_has_its_service_product_and_findings_once() {
+    let mut inventory = inventory();
+    for at in 100..110 {
+        ssh_event(&mut inventory, 5, "OpenSSH_9.2p1", at);
+    }
+    let host = inventory.find("10.0.0.5").unwrap();
+    let service = &host.services[0];
+    assert_eq!(
+        (service.port, service.transport.as_str(), service.protocol.as_str(), service.count),
+        (22, "tcp", "ssh", 10)
+    );
+    assert_eq!(service.products[0].to_string(), "openssh 9.2p1");
+    let mut kinds: Vec<_> = host.findings.iter().map(|one| (one.kind.as_str(), one.count)).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [("ssh_weak_cipher", 10), ("vulnerable_version", 10), ("vulnerable_version", 10)]);
+    let worst = host.findings.iter().find(|one| one.cve.as_deref() == Some("CVE-2024-6387")).unwrap();
+    assert_eq!((worst.severity, worst.cvss, worst.confidence), (2, Some(8.1), Confidence::High));
+    assert!(inventory.find("10.0.0.1").unwrap().is_bare(), "a client, of which nothing else is known");
+}
+
+#[test]
+fn only_home_is_kept_and_a_database_reached_from_elsewhere_is_a_finding() {
+    let mut inventory = inventory();
+    let (key, originator) = FlowKey::v4(0x0808_0808, 40_000, 0x0a00_0005, 6379, 6, 0);
+    let head = EventHead { key, originator, ..head(Protocol::Redis, 1, 5, 6379, 6, 100) };
+    let mut facts = Facts::default();
+    facts.put(redis::COMMAND, b"INFO");
+    facts.put_number(redis::ANSWERED, 1);
+    inventory.observe(&head, facts.as_bytes());
+    assert!(inventory.find("8.8.8.8").is_none());
+    let host = inventory.find("10.0.0.5").unwrap();
+    let mut kinds: Vec<_> = host.findings.iter().map(|one| (one.kind.as_str(), one.severity)).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [("database_reached_from_outside", 2), ("database_without_login", 1)]);
+    facts.clear();
+    facts.put(redis::COMMAND, b"INFO");
+    facts.put_number(redis::ANSWERED, 2);
+    inventory
+        .observe(&EventHead { key: self::head(Protocol::Redis, 1, 6, 6379, 6, 100).key, ..head }, facts.as_bytes());
+    assert!(inventory.find("10.0.0.6").is_none_or(|host| host.findings.is_empty()), "after a login");
+}
+
+#[test]
+fn addresses_of_one_link_address_are_one_host_and_a_router_swallows_none() {
+    let mut inventory = inventory();
+    ssh_event(&mut inventory, 5, "OpenSSH_9.9", 100);
+    ssh_event(&mut inventory, 6, "OpenSSH_9.9", 100);
+    inventory.neighbour(Timestamp(101 * SECOND), &neighbour(5, 1));
+    inventory.neighbour(Timestamp(102 * SECOND), &neighbour(6, 1));
+    let host = inventory.find("10.0.0.6").unwrap();
+    assert_eq!((host.id(), host.addresses.len(), host.services.len()), ("10.0.0.5".into(), 2, 1));
+    assert_eq!(host.macs[0].mac, "02:00:00:00:00:01");
+    // A proxy that claims a whole network stops at the limit: the others stay hosts of their own.
+    for address in 20..80 {
+        ssh_event(&mut inventory, address, "OpenSSH_9.9", 110);
+        inventory.neighbour(Timestamp(111 * SECOND), &neighbour(address, 9));
+    }
+    assert_eq!(inventory.find("10.0.0.20").unwrap().addresses.len(), ADDRESSES_MAX);
+    assert_eq!(inventory.find("10.0.0.79").unwrap().addresses.len(), 1);
+}
+
+#[test]
+fn a_second_link_address_is_a_finding_and_moves_nothing() {
+    let mut inventory = inventory();
+    ssh_event(&mut inventory, 5, "OpenSSH_9.9", 100);
+    for (mac, at) in [(1, 101), (2, 102), (1, 103), (2, 104)] {
+        inventory.neighbour(Timestamp(at * SECOND), &neighbour(5, mac));
+    }
+    let host = inventory.find("10.0.0.5").unwrap();
+    let found: Vec<_> = host.findings.iter().filter(|one| one.kind == "address_of_two_hosts").collect();
+    assert_eq!((found.len(), host.macs.len(), host.services.len()), (1, 2, 1));
+    assert!(found[0].service.is_none() && found[0].evidence.contains("02:00:00:00:00:02"), "{:?}", found[0]);
+}
+
+/// A DHCP client says its name before it has an address; its server's answer may be seen first.
+#[test]
+fn dhcp_names_find_their_host_in_either_order() {
+    let mac = [2, 0, 0, 0, 0, 7];
+    let said = |inventory: &mut Inventory, is_answer: bool| {
+        let mut facts = Facts::default();
+        facts.put_number(dhcp::VERSION, 4);
+        facts.put(dhcp::CLIENT_MAC, &mac);
+        let (client, server) = if is_answer { (0x0a00_0001, 0xffff_ffff) } else { (0, 0xffff_ffff) };
+        let (ports, kind) = if is_answer { ((67, 68), 5) } else { ((68, 67), 3) };
+        facts.put_number(dhcp::MESSAGE, if is_answer { 2 } else { 1 });
+        facts.put_number(dhcp::TYPE, kind);
+        match is_answer {
+            true => facts.put(dhcp::ASSIGNED_IP, &[10, 0, 0, 42]),
+            false => {
+                facts.put(dhcp::HOSTNAME, b"laptop");
+                facts.put(dhcp::VENDOR_CLASS, b"MSFT 5.0");
+            }
+        }
+        let (key, originator) = FlowKey::v4(client, ports.0, server, ports.1, 17, 0);
+        let head = EventHead { key, originator, ..head(Protocol::Dhcp, 1, 2, 67, 17, 100) };
+        inventory.observe(&head, facts.as_bytes());
+    };
+    for order in [[false, true], [true, false]] {
+        let mut inventory = inventory();
+        order.into_iter().for_each(|is_answer| said(&mut inventory, is_answer));
+        let host = inventory.find("10.0.0.42").unwrap();
+        assert_eq!((host.names.len(), host.names[0].name.as_str()), (1, "laptop"), "{order:?}");
+        assert_eq!(host.names[0].source, NameSource::Dhcp);
+        assert_eq!(host.os().unwrap().os, "Windows 2000 or later");
+        assert_eq!(host.macs[0].mac, "02:00:00:00:00:07");
+    }
+}
+
+/// However much comes, the table stays within its limits, and a host of which something is known outlives made-up ones.
+#[test]
+fn floods_stay_bounded_and_spare_what_is_known() {
+    let settings = Settings { hosts: 200, bytes: 1 << 20, ..Settings::with(Arc::new(Rules::default())) };
+    let mut inventory = Inventory::new(settings);
+    ssh_event(&mut inventory, 5, "OpenSSH_9.9", 10);
+    for number in 0..20_000_u32 {
+        let (key, originator) = FlowKey::v4(0x0a01_0000 + number, 40_000, 0x0808_0808, 80, 6, 0);
+        let head = EventHead { key, originator, ..head(Protocol::Http, 1, 2, 80, 6, 100 + u64::from(number)) };
+        inventory.observe(&head, &[]);
+    }
+    let stats = inventory.stats();
+    assert!(stats.hosts <= 200 && stats.evicted > 19_000 && stats.bytes <= 1 << 20, "{stats:?}");
+    assert!(inventory.find("10.0.0.5").is_some());
+    assert_eq!(inventory.by_address.len() as u64, stats.hosts);
+    assert!(inventory.take_gone().len() as u64 >= stats.evicted);
+    // One host with thousands of ports, names and versions.
+    for number in 0..5_000_u16 {
+        let mut facts = Facts::default();
+        facts.put_number(http::STATUS, 200);
+        facts.put(http::SERVER, format!("Apache/2.4.{number} {}", "x".repeat(200)).as_bytes());
+        facts.put(http::HOSTNAME, format!("{number}.{}", "y".repeat(240)).as_bytes());
+        inventory.observe(&head(Protocol::Http, 1, 5, 1000 + number, 6, 30_000 + u64::from(number)), facts.as_bytes());
+    }
+    let host = inventory.find("10.0.0.5").unwrap();
+    assert!(
+        host.names.len() <= NAMES_MAX && host.services.len() <= SERVICES_MAX && host.findings.len() <= FINDINGS_MAX
+    );
+    assert!(host.not_kept > 9_000 && host.bytes() < 64 << 10, "{} {}", host.not_kept, host.bytes());
+    let bytes: usize = inventory.hosts.values().map(Host::bytes).sum();
+    assert_eq!(inventory.bytes, bytes, "the account of memory is right");
+}
+
+#[test]
+fn readers_follow_changes_and_filters_hold() {
+    use super::super::page::Filter;
+    let mut inventory = inventory();
+    for server in 10..40 {
+        ssh_event(&mut inventory, server, "OpenSSH_9.2p1", 100);
+    }
+    let mut seen = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = inventory.page_of_hosts(after, &Filter::default(), 7);
+        seen.extend(page.items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        after = page.next;
+        if !page.has_more {
+            break;
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 31, "30 servers and their client");
+    assert!(inventory.page_of_hosts(after, &Filter::default(), 7).items.is_empty());
+    ssh_event(&mut inventory, 12, "OpenSSH_9.3p1", 101);
+    let news = inventory.page_of_hosts(after, &Filter::default(), 7);
+    assert_eq!((news.items.len(), news.items[0]["id"].as_str()), (1, Some("10.0.0.12")), "another version is news");
+    let count = |filter: Filter| inventory.page_of_findings(0, &filter, 1000).items.len();
+    assert_eq!(count(Filter::default()), 90);
+    assert_eq!(count(Filter { kind: Some("ssh_weak_cipher".into()), ..Filter::default() }), 30);
+    assert_eq!(count(Filter { severity: Some(2), ..Filter::default() }), 30);
+    assert_eq!(count(Filter { address: super::super::network::Network::parse("10.0.0.12"), ..Filter::default() }), 3);
+    for (service, wanted) in [("ssh", 90), ("22", 90), ("tcp/22", 90), ("openssh", 90), ("udp/22", 0), ("http", 0)] {
+        assert_eq!(count(Filter { service: Some(service.into()), ..Filter::default() }), wanted, "{service}");
+    }
+    assert_eq!(count(Filter { since: Some(Timestamp(101 * SECOND)), ..Filter::default() }), 3);
+    let hosts = |filter: Filter| inventory.page_of_hosts(0, &filter, 1000).items.len();
+    assert_eq!(hosts(Filter { severity: Some(2), ..Filter::default() }), 30);
+    assert_eq!(hosts(Filter { service: Some("openssh".into()), ..Filter::default() }), 30);
+}
+
+/// Whatever order several workers tell the same things in, the outcome is one.
+#[test]
+fn the_order_of_events_does_not_matter() {
+    type Tell = Box<dyn Fn(&mut Inventory)>;
+    let events: Vec<Tell> = vec![
+        Box::new(|inventory| ssh_event(inventory, 5, "OpenSSH_9.2p1", 100)),
+        Box::new(|inventory| ssh_event(inventory, 6, "OpenSSH_8.0", 101)),
+        Box::new(|inventory| inventory.neighbour(Timestamp(102 * SECOND), &neighbour(5, 1))),
+        Box::new(|inventory| inventory.neighbour(Timestamp(103 * SECOND), &neighbour(6, 1))),
+        Box::new(|inventory| ssh_event(inventory, 5, "OpenSSH_9.3p1", 104)),
+    ];
+    let outcome = |order: &[usize]| {
+        let mut inventory = inventory();
+        order.iter().for_each(|place| events[*place](&mut inventory));
+        let mut hosts: Vec<_> =
+            inventory.hosts().map(|(_, host)| super::super::page::host_json(host).to_string()).collect();
+        hosts.sort();
+        hosts
+    };
+    let wanted = outcome(&[0, 1, 2, 3, 4]);
+    assert_eq!(wanted.len(), 2);
+    for order in [[4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 2, 1, 0, 4]] {
+        assert_eq!(outcome(&order), wanted, "{order:?}");
+    }
+}
+
+#[test]
+fn directions_are_those_of_the_flow() {
+    // A datagram from a well-known port, seen first, is an answer.
+    let (key, originator) = FlowKey::v4(0x0a00_0005, 161, 0x0a00_0001, 50_000, 17, 0);
+    assert_eq!(originator, Direction::Reverse);
+    let head = EventHead { key, originator, ..head(Protocol::Snmp, 1, 5, 161, 17, 1) };
+    let event = Event::new(&head, &[]);
+    assert_eq!((event.server.ip(), event.client.ip()), (ip("10.0.0.5"), ip("10.0.0.1")));
+}
