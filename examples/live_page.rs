@@ -8,6 +8,8 @@
 
 #[path = "../tests/support/demo.rs"]
 mod demo;
+#[path = "../tests/support/exposed.rs"]
+mod exposed;
 
 use demo::{DemoSystem, alert};
 use shrike::clock::Clock;
@@ -33,7 +35,8 @@ fn main() -> anyhow::Result<()> {
     let system = Arc::new(DemoSystem::new());
     system.broken.store(mood("broken"), Relaxed);
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
-    let server = serve(Settings { listen, ..Settings::default() }, store.clone(), system.clone())?;
+    let inventory = (!mood("empty")).then(exposed::exposed);
+    let server = serve(Settings { listen, inventory, ..Settings::default() }, store.clone(), system.clone())?;
     println!("http://{}/", server.addr());
     let mut next = 0;
     loop {

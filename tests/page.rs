@@ -4,6 +4,8 @@
 mod browser;
 #[path = "support/demo.rs"]
 mod demo;
+#[path = "support/exposed.rs"]
+mod exposed;
 mod support;
 
 use browser::Browser;
@@ -30,7 +32,8 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     };
     // Every fifth is hostile to browsers: markup in the summary and in the name of a term.
     add(0..1_500);
-    let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
+    let inventory = Some(exposed::exposed());
+    let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), inventory, ..Settings::default() };
     let server = serve(settings, store.clone(), system.clone()).unwrap();
     let address = server.addr();
     let page = format!("http://{address}/");
@@ -45,6 +48,12 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
         "document.querySelector('.mode.zero-copy') && document.querySelectorAll('#flows tbody tr').length === 10",
     );
     browser.until("document.querySelectorAll('#latency svg path').length >= 7");
+
+    // What exposes hosts, the worst first; what comes from the wire is text.
+    browser.until("document.querySelectorAll('#findings tbody tr').length >= 10");
+    assert_eq!(browser.evaluate("document.querySelector('#findings .sev').textContent"), "high");
+    browser.until("document.getElementById('findings').textContent.includes('<b>admin</b>')");
+    assert_eq!(browser.evaluate("document.querySelectorAll('#findings img, #findings b b').length"), 0);
 
     // A new alert arrives by itself.
     let newest = "document.querySelector('#alert-list > li').dataset.sequence";

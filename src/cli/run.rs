@@ -266,8 +266,7 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
 pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
     engine.export_flows = plan.history > 0 || plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some();
-    engine.export_events =
-        plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some() || plan.inventory.enabled;
+    engine.export_events = plan.eve.log.path.is_some() || plan.inventory.enabled;
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
 }

@@ -4,6 +4,7 @@
 mod demo;
 mod flows;
 mod heads;
+mod hosts;
 #[path = "../support/http.rs"]
 mod http_client;
 #[path = "../support/mod.rs"]
@@ -45,6 +46,7 @@ impl Bed {
             flows: Some(Arc::clone(&flows)),
             listen: "127.0.0.1:0".parse().unwrap(),
             heartbeat: Duration::from_millis(50),
+            inventory: Some(hosts::inventory()),
             ..Settings::default()
         };
         change(&mut settings, &mut store_settings);
