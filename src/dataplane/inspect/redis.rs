@@ -72,7 +72,54 @@ pub fn probe(look: &Look<'_>) -> Match {
                 _ => Match::No,
             }
         }
+        Some(_) if look.has_port(6379) => probe_line(look.bytes),
         Some(_) => Match::No,
+    }
+}
+
+/// Commands that clients, and those who look for open servers, send in one line without any syntax. `GET` is not among them:
+/// on this port too it may be HTTP's.
+const INLINE: [&[u8]; 24] = [
+    b"AUTH",
+    b"CLIENT",
+    b"COMMAND",
+    b"CONFIG",
+    b"DBSIZE",
+    b"DEL",
+    b"ECHO",
+    b"EXISTS",
+    b"FLUSHALL",
+    b"HELLO",
+    b"INCR",
+    b"INFO",
+    b"KEYS",
+    b"LPUSH",
+    b"LRANGE",
+    b"MODULE",
+    b"MONITOR",
+    b"PING",
+    b"QUIT",
+    b"REPLICAOF",
+    b"SELECT",
+    b"SET",
+    b"SLAVEOF",
+    b"TIME",
+];
+/// Bytes of the longest of them.
+const INLINE_MAX: usize = 9;
+
+/// A command in one line, at the port of the protocol.
+fn probe_line(bytes: &[u8]) -> Match {
+    let word = bytes.split(|byte| matches!(byte, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+    let is_whole = word.len() < bytes.len();
+    let fits = |name: &&[u8]| match is_whole {
+        true => word.eq_ignore_ascii_case(name),
+        false => name.get(..word.len()).is_some_and(|begin| word.eq_ignore_ascii_case(begin)),
+    };
+    match (word.len() <= INLINE_MAX && INLINE.iter().any(fits), is_whole) {
+        (true, true) => Match::Yes,
+        (true, false) => Match::Maybe,
+        (false, _) => Match::No,
     }
 }
 
@@ -348,6 +395,12 @@ mod tests {
             (b"-NOAUTH Authentication required.\r\n", 9, Match::Yes),
             (b"+OK\r\n", 110, Match::No),
             (b"+OK\r\n", 6379, Match::Yes),
+            (b"ping\r\n", 6379, Match::Yes),
+            (b"INFO server\n", 6379, Match::Yes),
+            (b"SLAVE", 6379, Match::Maybe),
+            (b"SLAVEOFNOBODY", 6379, Match::No),
+            (b"GET / HTTP/1.1\r\n", 6379, Match::No),
+            (b"PING\r\n", 6667, Match::No),
             (b"-ERR no\r\n", 9, Match::No),
         ] {
             assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));

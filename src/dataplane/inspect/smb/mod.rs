@@ -174,6 +174,8 @@ pub const ANOMALIES: &[Anomaly] = &[VERSION_1, MALFORMED, RESERVED_TRANSACTION];
 
 const SMB1: &[u8] = b"\xffSMB";
 const SMB2: &[u8] = b"\xfeSMB";
+/// Encrypted messages of a connection after which nothing in the clear is expected any more.
+const ENCRYPTED_MAX: u8 = 64;
 const ENCRYPTED_SMB3: &[u8] = b"\xfdSMB";
 const COMPRESSED_SMB3: &[u8] = b"\xfcSMB";
 
@@ -259,8 +261,8 @@ pub struct State {
     in_step: Sides<bool>,
     /// Version 1 was told.
     is_old: bool,
-    /// Encryption was told.
-    is_encrypted: bool,
+    /// Encrypted messages met.
+    encrypted: u8,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
@@ -292,7 +294,8 @@ impl Parse for State {
         *self.in_step.of(side) = true;
         *self.skip.of(side) = (length - shown) as u32; // of three bytes
         match kind {
-            0 if message.starts_with(ENCRYPTED_SMB3) => return self.encrypted(message, out),
+            0 if message.starts_with(ENCRYPTED_SMB3) && self.encrypted >= ENCRYPTED_MAX => return Step::Done,
+            0 if message.starts_with(ENCRYPTED_SMB3) => self.encrypted(message, out),
             0 => self.message(message, out),
             0x81 => names::session_request(message, out.facts()),
             _ => {}
@@ -337,18 +340,19 @@ impl State {
         }
     }
 
-    /// Nothing of a session that is encrypted can be read; it is told once (MS-SMB2 section 2.2.41).
-    fn encrypted(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+    /// Nothing of a message that is encrypted can be read; it is told once (MS-SMB2 section 2.2.41). Shares are encrypted one
+    /// by one: others of the connection may be in the clear.
+    fn encrypted(&mut self, bytes: &[u8], out: &mut dyn Output) {
         out.event();
         self.open = Open::Nothing;
-        if !std::mem::replace(&mut self.is_encrypted, true) {
+        if self.encrypted == 0 {
             out.facts().put_number(ENCRYPTED, 1);
             if let Some(session) = at(bytes, 44).and_then(|mut reader| reader.le64()) {
                 out.facts().put_number(SESSION, session);
             }
             out.event();
         }
-        Step::Done
+        self.encrypted += 1; // at most ENCRYPTED_MAX
     }
 
     /// Begins an event with this message; the one before goes up as it is.
