@@ -19,8 +19,8 @@ bench: ## the engine's table: time, instructions and allocations a packet; write
 	@ci/get-onnxruntime.sh >/dev/null
 	@ci/bench.sh
 
-agreement: ## compare every flow's protocol with nDPI's results beside ../shared/data; writes target/agreement/ndpi.json
-	@cargo test --locked --quiet --test agreement -- --nocapture
+agreement: ## compare with nDPI's results beside ../shared/data, and with tshark's fields; writes target/agreement/*.json
+	@cargo test --locked --quiet --test agreement --test tshark_fields -- --nocapture
 
 conformance: ## compare with what the tests of tcpdump and Suricata expect of their captures; writes target/conformance/*.json
 	@cargo test --locked --quiet --test conformance -- --nocapture

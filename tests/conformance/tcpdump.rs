@@ -254,7 +254,10 @@ fn claims(packet: &Printed) -> Vec<(Claim, Option<Ends>)> {
     let ends = Some(ends(transport, (pair.from.0, port(pair.from.1)), (pair.to.0, port(pair.to.1))));
     found.push((Claim::Transport(transport), ends));
     found.extend(application.map(|protocol| (Claim::Application(protocol.name()), ends)));
-    let words = INNER.iter().filter(|(word, _)| text.contains(word)).map(|(_, tunnel)| *tunnel);
+    // What ERSPAN mirrors need not be IP: then the flow is the outer one.
+    let is_inner = |tunnel: &str| tunnel != "erspan" || pairs.len() > 1;
+    let words =
+        INNER.iter().filter(|(word, tunnel)| text.contains(word) && is_inner(tunnel)).map(|(_, tunnel)| *tunnel);
     found.extend(tunnels.into_iter().chain(words).map(|tunnel| (Claim::Tunnel(tunnel), ends)));
     found
 }
@@ -301,7 +304,11 @@ fn verdict(answer: &Answer, claim: Claim, ends: Option<Ends>) -> Verdict {
             let drops: Vec<_> = answer.outcome.drops().into_iter().filter(|(_, count)| *count > 0).collect();
             Verdict::Unmet(format!("no such flow; refused {drops:?}"))
         }
-        Claim::Transport(_) | Claim::Tunnel(_) => Verdict::Met,
+        Claim::Transport(_) => Verdict::Met,
+        // Labels and lines are no network of their own: their packets' keys are those of plain ones.
+        Claim::Tunnel("mpls" | "pppoe") => Verdict::Met,
+        Claim::Tunnel(_) if flows.any(|flow| flow.key.is_tunnelled()) => Verdict::Met,
+        Claim::Tunnel(_) => Verdict::Unmet("a flow in no tunnel".to_owned()),
         Claim::Application(name) => {
             let said: Vec<&str> = flows.clone().map(|flow| flow.application.name()).collect();
             if flows.any(|flow| flow.application.name() == name) {
