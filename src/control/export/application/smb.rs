@@ -26,6 +26,12 @@ pub fn object(facts: &mut Found<'_>) -> Map<String, Value> {
         ("fuid", smb::FILE_ID),
     ];
     facts.place(&mut object, &places);
+    // Of a share of pipes Suricata writes the name so.
+    if facts.first(smb::SHARE_TYPE).is_some_and(|kind| matches!(kind, b"PIPE" | b"IPC"))
+        && let Some(name) = object.remove("share")
+    {
+        object.insert("named_pipe".to_owned(), name);
+    }
     status(facts, &mut object);
     if command.starts_with(b"SMB1") {
         let mut service = Map::new();

@@ -144,6 +144,16 @@ fn windows() {
     });
     is(Protocol::Smb, &values, "smb", json!({"smb": object}), json!({}));
 
+    for (kind, name) in [("PIPE", "named_pipe"), ("DISK", "share")] {
+        let values = [
+            (i::smb::COMMAND, text("SMB2_COMMAND_TREE_CONNECT")),
+            (i::smb::SHARE, text(r"\\dc1\x$")),
+            (i::smb::SHARE_TYPE, text(kind)),
+        ];
+        let object = json!({"command": "SMB2_COMMAND_TREE_CONNECT", "share_type": kind, name: r"\\dc1\x$"});
+        is(Protocol::Smb, &values, "smb", json!({"smb": object}), json!({}));
+    }
+
     let values =
         [(i::dcerpc::RESPONSE, text("FAULT")), (i::dcerpc::OPERATION_NUMBER, Number(2)), (i::dcerpc::FAULT, Number(5))];
     let object = json!({"request": "REQUEST_LOST", "response": "FAULT", "req": {"opnum": 2}});
