@@ -156,16 +156,16 @@ fn a_restart_loses_nothing_and_readers_go_on() {
 }
 
 fn page() -> String {
-    let mut page = format!(
+    let mut page = String::from(
         "# Hosts, services and what exposes them\n\n\
          Made by `SHRIKE_WRITE_DOCS=1 cargo test --test inventory` from the program's own tables; a test compares.\n\n\
          Shrike keeps what inspection sees of every host in the home networks (`[inventory]` in CONFIG.md): addresses, link \
          addresses by ARP, neighbour discovery and DHCP, names with their source, hints at the operating system with source and \
          confidence, services that answered with the software their banners name, and findings. Nothing is ever sent. \
-         `shrike hosts` and `shrike findings` show it, `GET /v1/hosts`, `/v1/hosts/{{id}}` and `/v1/findings` serve it \
+         `shrike hosts` and `shrike findings` show it, `GET /v1/hosts`, `/v1/hosts/{id}` and `/v1/findings` serve it \
          (cursors as for alerts; `since` is nanoseconds since 1970), `shrike replay FILE --hosts` does it for a capture. It \
          outlives a restart.\n\n\
-         ## What watching alone cannot see\n\n"
+         ## What watching alone cannot see\n\n",
     );
     for sentence in CANNOT_SEE {
         let _ = writeln!(page, "- {sentence}");
