@@ -6,16 +6,18 @@
 
 pub(crate) mod defrag;
 mod parsers;
+mod reassembly;
 
 use self::defrag::datagrams;
 use self::parsers::{http, industry, mail, names, peers, quic, stores, tls, windows};
+use self::reassembly::reassembly;
 use crate::config;
 use crate::control::store::Cursor;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Source};
 use crate::dataplane::decode::{Decoded, FlowKey, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
 use crate::dataplane::flow::{FlowTable, Settings, Side};
-use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Sink, Wants};
+use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Segment, Sink, Wants};
 use crate::dataplane::score::Manifest;
 use crate::metrics::Role;
 use crate::units::{MILLISECOND, Timestamp};
@@ -42,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("industry", industry),
     ("stores", stores),
     ("peers", peers),
+    ("reassembly", reassembly),
 ];
 
 /// Link types in the order of the selecting byte.
@@ -119,10 +122,14 @@ fn inspection(data: &[u8]) {
     let port = PORTS[usize::from(*port) % PORTS.len()];
     let is_tcp = transport & 1 == 0;
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, if is_tcp { 6 } else { 17 }, 0);
-    let mut next = [u32::MAX - 100, 7];
-    let mut wants = Wants::More;
+    let begin = [u32::MAX - 100, 7];
+    let mut next = begin;
+    let mut wants = Wants::PAYLOAD;
     INSPECTOR.with_borrow_mut(|inspector| {
-        while let ([place, length, after @ ..], Wants::More) = (rest, wants) {
+        while let [place, length, after @ ..] = rest {
+            if wants == Wants::NOTHING {
+                break;
+            }
             // Lengths are a quarter of what they stand for.
             let (bytes, after) = after.split_at((usize::from(*length) * 4).min(after.len()));
             rest = after;
@@ -130,15 +137,21 @@ fn inspection(data: &[u8]) {
             let jump = i32::from(*place as i8 >> 3) * i32::from(place & 2 != 0);
             let sequence = next[index].wrapping_add_signed(jump);
             next[index] = sequence.wrapping_add(bytes.len() as u32);
-            if bytes.is_empty() {
-                continue;
-            }
             let payload = Payload {
                 slot: 0,
                 key: &key,
                 originator,
                 side: if index == 0 { Side::Originator } else { Side::Responder },
-                tcp: is_tcp.then_some((sequence, (place & 4 == 0).then_some(next[1 - index]))),
+                tcp: is_tcp.then_some(Segment {
+                    sequence,
+                    acknowledgement: (*place != 0xe8).then_some(if place & 4 == 0 {
+                        next[1 - index]
+                    } else {
+                        begin[1 - index]
+                    }),
+                    is_syn: *place == 0xf0,
+                    beginnings: [(transport & 2 == 0).then_some(begin[0]), (transport & 4 == 0).then_some(begin[1])],
+                }),
                 bytes,
                 is_cut: *place == 0xf8,
                 time: Timestamp(1),

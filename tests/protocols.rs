@@ -2,7 +2,7 @@
 //!
 //! `SHRIKE_WRITE_DOCS=1 cargo test --test protocols` writes it anew.
 
-use shrike::dataplane::inspect::{FACTS_BYTES, Kind, TABLE, UNIT_MAX};
+use shrike::dataplane::inspect::{FACTS_BYTES, Kind, Protocol, TABLE, UNIT_MAX};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -15,7 +15,8 @@ fn page() -> String {
          at which a value is cut, and how often it may come in an event where that is more than once.\n"
     );
     for (protocol, facts, anomalies) in TABLE {
-        let _ = writeln!(page, "\n## {}\n", protocol.name());
+        let name = if *protocol == Protocol::Unknown { "every TCP connection" } else { protocol.name() };
+        let _ = writeln!(page, "\n## {name}\n");
         let facts: Vec<String> = facts
             .iter()
             .map(|fact| {
@@ -29,7 +30,9 @@ fn page() -> String {
                 format!("`{}` ({limit}{times})", fact.name)
             })
             .collect();
-        let _ = writeln!(page, "{}", facts.join(", "));
+        if !facts.is_empty() {
+            let _ = writeln!(page, "{}", facts.join(", "));
+        }
         if !anomalies.is_empty() {
             let names: Vec<String> = anomalies.iter().map(|anomaly| format!("`{}`", anomaly.name)).collect();
             let _ = writeln!(page, "\nAnomalies: {}", names.join(", "));

@@ -167,8 +167,22 @@ counters! {
     InspectCut = "inspect_cut", Detail;
     /// Flows given up because they broke the rules of their protocol.
     InspectBroken = "inspect_broken", Detail;
-    /// Bytes of inspected connections that were acknowledged and never seen: a part of what the tap loses, or the sensor.
+    /// Bytes of inspected connections that their receivers acknowledged and this sensor never saw: an estimate of what the tap loses, and what sensor and kernel drop, in the part of the traffic that is inspected.
     InspectGapBytes = "inspect_gap_bytes", Detail;
+    /// Holes in inspected connections that were acknowledged, so that inspection went on or ended behind them.
+    InspectHoles = "inspect_holes", Detail;
+    /// Segments of inspected connections that their receiver takes no notice of: further off than any window reaches, or without acknowledgement.
+    InspectRefused = "inspect_refused", Detail;
+    /// Segments of inspected connections that brought nothing new: retransmissions, keep-alives.
+    InspectDuplicates = "inspect_duplicates", Detail;
+    /// Segments of inspected connections that brought something new and something seen before.
+    InspectOverlaps = "inspect_overlaps", Detail;
+    /// Segments of inspected connections that contradicted what was seen before and is still held: the first to come stays.
+    InspectOverlapsDifferent = "inspect_overlaps_different", Detail;
+    /// Stretches ahead of a hole let go because as many as may be were held.
+    InspectIslandsFull = "inspect_islands_full", Detail;
+    /// Segments so far ahead of a hole that they were not kept, or not wholly.
+    InspectBeyondBuffer = "inspect_beyond_buffer", Detail;
     /// Events about application protocols.
     InspectEvents = "inspect_events", Detail;
     /// Anomalies in application protocols.

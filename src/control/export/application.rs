@@ -99,12 +99,18 @@ fn objects_of(event: &AppEvent, facts: &mut Found<'_>, objects: &mut Map<String,
 fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
     let known = TABLE.iter().find(|(one, ..)| *one == protocol).into_iter().flat_map(|(_, _, anomalies)| *anomalies);
     let name = known.clone().find(|one| one.index == index).map_or("unknown", |one| one.name);
-    let object = serde_json::json!({
-        "app_proto": event.head.protocol.name(),
-        "type": "applayer",
-        "event": format!("{}.{name}", protocol.name()),
-        "layer": "proto_parser",
-    });
+    let object = match protocol {
+        // Of the stream below it, by Suricata's names.
+        Protocol::Unknown => {
+            serde_json::json!({ "type": "stream", "event": format!("stream.reassembly_{name}") })
+        }
+        _ => serde_json::json!({
+            "app_proto": event.head.protocol.name(),
+            "type": "applayer",
+            "event": format!("{}.{name}", protocol.name()),
+            "layer": "proto_parser",
+        }),
+    };
     Rendered {
         event_type: "anomaly",
         objects: Map::from_iter([("anomaly".to_owned(), object)]),

@@ -42,8 +42,14 @@ mod unsettled {
     pub const EARLY: u8 = 1 << 1;
     /// No packet accounted yet.
     pub const FRESH: u8 = 1 << 2;
-    /// Its payload is inspected.
+    /// The payload that goes forward is inspected.
     pub const INSPECTED: u8 = 1 << 3;
+    /// The payload of either direction is: the bits lie in the order of the directions.
+    pub const INSPECTED_BOTH: u8 = INSPECTED | INSPECTED << 1;
+    /// Acknowledgements without payload are asked for as well.
+    pub const ACKS: u8 = 1 << 5;
+    /// `FlowRecord::first_sizes` holds what the SYNs said.
+    pub const BEGINNINGS: u8 = 1 << 6;
     /// Counted as half open by the table; set with `STATE` and taken back by the table soon after it.
     pub const COUNTED: u8 = 1 << 7;
 }
@@ -85,7 +91,9 @@ pub struct FlowRecord {
     gap_squares: f32,
     /// Longest packet of each direction, bytes on the wire.
     longest: [u16; 2],
-    /// First payload sizes, the latest in the lowest byte: bit 7 responder, bits 0-6 size in units of 16 bytes.
+    /// First payload sizes, the latest in the lowest byte: bit 7 responder, bits 0-6 size in units of 16 bytes. Until there
+    /// is payload and where it is to be inspected, the sequence numbers of the first bytes of both directions, 0 for unknown
+    /// (`unsettled::BEGINNINGS`).
     first_sizes: u64,
 }
 
@@ -165,7 +173,7 @@ impl FlowRecord {
     /// Makes this record a new flow under the next generation.
     #[inline]
     pub(super) fn begin(&mut self, key: &FlowKey, now: Timestamp, inspect: bool) {
-        let inspected = if inspect && matches!(key.protocol(), 6 | 17) { unsettled::INSPECTED } else { 0 };
+        let inspected = if inspect && matches!(key.protocol(), 6 | 17) { unsettled::INSPECTED_BOTH } else { 0 };
         *self = FlowRecord {
             key: *key,
             last_seen: now,
@@ -208,15 +216,68 @@ impl FlowRecord {
         }
     }
 
-    /// Its payload is wanted ([`Signals::PAYLOAD`]).
+    /// Its payload is wanted, of one direction at least ([`Signals::PAYLOAD`]).
     #[inline(always)]
     pub fn is_inspected(&self) -> bool {
-        self.unsettled & unsettled::INSPECTED != 0
+        self.unsettled & unsettled::INSPECTED_BOTH != 0
     }
 
-    /// Nobody wants more of its payload.
-    pub fn end_inspection(&mut self) {
-        self.unsettled &= !unsettled::INSPECTED;
+    /// What is wanted from here on: payload of originator and responder, and acknowledgements without payload.
+    pub fn inspect(&mut self, payload: [bool; 2], acks: bool) {
+        let [originator, responder] = payload.map(u8::from);
+        let forward_first =
+            if self.beginning & REVERSE == 0 { originator | responder << 1 } else { responder | originator << 1 };
+        let acks = if acks { unsettled::ACKS } else { 0 };
+        self.unsettled &= !(unsettled::INSPECTED_BOTH | unsettled::ACKS);
+        self.unsettled |= (forward_first * unsettled::INSPECTED) | acks;
+    }
+
+    /// A SYN of a flow without payload so far says where its direction begins: `sequence` is the number of the first byte,
+    /// `acknowledgement` that of the other direction's in a SYN/ACK. A later SYN counts as long as nobody has answered; an
+    /// answer to another SYN than the one seen does not. `false`: there was payload, so the record has no room for it.
+    pub fn note_beginning(&mut self, direction: Direction, sequence: u32, acknowledgement: Option<u32>) -> bool {
+        let [forward, reverse] = &self.sides;
+        if (forward.payload | reverse.payload) & COUNT_MASK != 0 {
+            return false;
+        }
+        let mut numbers = self.beginnings_by_direction();
+        let (own, other) = (usize::from(direction as u8 & 1), usize::from(direction.flip() as u8 & 1));
+        let counts = match (acknowledgement, numbers.get(own), numbers.get(other)) {
+            (Some(number), Some(0), Some(&asked)) => asked == 0 || asked == number,
+            (None, Some(_), Some(0)) => true,
+            _ => false,
+        };
+        if let Some(number) = numbers.get_mut(own).filter(|_| counts) {
+            *number = sequence;
+            self.unsettled |= unsettled::BEGINNINGS;
+            let [forward, reverse] = numbers.map(u64::from);
+            self.first_sizes = reverse << 32 | forward;
+        }
+        true
+    }
+
+    /// The numbers of the first bytes as far as they are kept; 0 for unknown.
+    fn beginnings_by_direction(&self) -> [u32; 2] {
+        let kept = if self.unsettled & unsettled::BEGINNINGS != 0 { self.first_sizes } else { 0 };
+        [kept as u32, (kept >> 32) as u32] // its two halves
+    }
+
+    /// Gives out the numbers of the first bytes of originator and responder, to make room for sizes.
+    #[inline]
+    pub(super) fn take_beginnings(&mut self) -> Option<[u32; 2]> {
+        if self.unsettled & unsettled::BEGINNINGS == 0 {
+            return None;
+        }
+        let [forward, reverse] = self.beginnings_by_direction();
+        self.unsettled &= !unsettled::BEGINNINGS;
+        self.first_sizes = 0;
+        Some(if self.beginning & REVERSE == 0 { [forward, reverse] } else { [reverse, forward] })
+    }
+
+    /// First payload sizes.
+    #[inline(always)]
+    fn sizes(&self) -> u64 {
+        if self.unsettled & unsettled::BEGINNINGS == 0 { self.first_sizes } else { 0 }
     }
 
     #[inline(always)]
@@ -378,7 +439,7 @@ impl FlowRecord {
     #[inline(always)]
     pub fn first_payload(&self) -> (u32, u32) {
         const TOP_BITS: u64 = 0x8080_8080_8080_8080;
-        let sizes = self.first_sizes;
+        let sizes = self.sizes();
         let used = u64::MAX.checked_shr(sizes.leading_zeros() & !7).unwrap_or(0);
         let oldest = |marked: u64| {
             let shift = (63 - (marked | 1).leading_zeros()) & !7;
@@ -390,7 +451,7 @@ impl FlowRecord {
     /// Sizes of the first packets with payload, oldest first, at most eight: who sent it, and the size rounded up to 16
     /// bytes (at most 2032).
     pub fn first_sizes(&self) -> impl Iterator<Item = (Side, u32)> {
-        self.first_sizes.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
+        self.sizes().to_be_bytes().into_iter().filter(|byte| *byte != 0).map(|byte| {
             let side = if byte & 0x80 == 0 { Side::Originator } else { Side::Responder };
             (side, u32::from(byte & 0x7f) * 16)
         })

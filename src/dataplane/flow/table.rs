@@ -132,6 +132,8 @@ pub struct FlowTable {
     flows: u32,
     half_open: u32,
     emergency: bool,
+    /// Where the sides of the flow begin whose first payload was accounted last.
+    beginnings: (FlowIndex, [u32; 2]),
 }
 
 impl FlowTable {
@@ -157,6 +159,7 @@ impl FlowTable {
             flows: 0,
             half_open: 0,
             emergency: false,
+            beginnings: (FlowIndex { slot: u32::MAX, generation: 0 }, [0; 2]),
         }
     }
 
@@ -270,6 +273,15 @@ impl FlowTable {
         self.records.get_mut(index.slot as usize).filter(|record| record.generation == index.generation)
     }
 
+    /// The sequence numbers of the first bytes of originator and responder as far as their SYNs were seen: of the flow whose
+    /// first payload was the latest packet that was accounted, and of no other.
+    pub fn beginnings(&self, index: FlowIndex) -> [Option<u32>; 2] {
+        match self.beginnings {
+            (known, numbers) if known == index => numbers.map(|number| Some(number).filter(|number| *number != 0)),
+            _ => [None; 2],
+        }
+    }
+
     /// Every flow whose end lies before this moment has been reported.
     pub fn expired_until(&self) -> Timestamp {
         Timestamp(self.wheel.done_until() << TICK_BITS)
@@ -369,6 +381,11 @@ impl FlowTable {
     #[inline(always)]
     fn observe(&mut self, packet: &Packet, slot: u32) -> Option<(u32, Signals)> {
         let record = self.records.get_mut(slot as usize)?;
+        if FlowRecord::is_of_stream(packet)
+            && let Some(numbers) = record.take_beginnings()
+        {
+            self.beginnings = (FlowIndex { slot, generation: record.generation }, numbers);
+        }
         let signals = record.observe(packet, record.gap(packet.time));
         if signals.has(Signals::MOVED) {
             self.moved(slot);

@@ -18,7 +18,7 @@
 
 use super::facts::Fact;
 use super::lines::{self, Lines, Told};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::text::Text;
@@ -322,6 +322,12 @@ fn extended(text: &[u8]) -> Option<Endpoint> {
 }
 
 impl Parse for State {
+    /// Every line of either side says what it is.
+    fn gap(&mut self, side: Side, _hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        *self.lines.of(side) = Lines::default();
+        if self.is_tls { Resume::Done } else { Resume::Line }
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_tls {
             return Step::Done;

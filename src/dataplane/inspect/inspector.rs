@@ -70,8 +70,23 @@ pub struct Counts {
     pub broken: u64,
     /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
     pub scratches_full: u64,
-    /// Bytes that were acknowledged but never seen, where a hole was crossed: a part of what the tap loses.
+    /// Holes of connections that were crossed.
+    pub holes: u64,
+    /// Bytes that were acknowledged but never seen: of holes that were crossed, and of bodies that were passed over. An
+    /// estimate of what the tap loses, as far as connections are inspected.
     pub gap_bytes: u64,
+    /// Segments that their receiver takes no notice of.
+    pub refused: u64,
+    /// Segments that brought nothing new.
+    pub duplicates: u64,
+    /// Segments that brought something new, and something that was seen before.
+    pub overlaps: u64,
+    /// Those that contradicted what was seen before and is held.
+    pub overlaps_different: u64,
+    /// Segments ahead of a hole that were not kept: too many stretches were.
+    pub islands_full: u64,
+    /// Segments ahead of a hole that were not kept, or not all of them: further ahead than a buffer is long.
+    pub beyond_buffer: u64,
     /// Events.
     pub events: u64,
     /// Anomalies.
@@ -89,9 +104,9 @@ pub struct Payload<'a> {
     pub originator: Direction,
     /// Who sent this.
     pub side: Side,
-    /// Sequence and acknowledgement numbers, the latter if its flag is set; `None` for datagrams.
-    pub tcp: Option<(u32, Option<u32>)>,
-    /// What was captured of it.
+    /// What TCP says of it; `None` for datagrams.
+    pub tcp: Option<Segment>,
+    /// What was captured of it; empty in a pure acknowledgement.
     pub bytes: &'a [u8],
     /// The capture cut it.
     pub is_cut: bool,
@@ -99,13 +114,33 @@ pub struct Payload<'a> {
     pub time: Timestamp,
 }
 
-/// Is more of the flow wanted?
+/// What TCP says of a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Segment {
+    /// Sequence number of its first byte; that of a SYN itself comes before.
+    pub sequence: u32,
+    /// Acknowledgement number, if its flag is set.
+    pub acknowledgement: Option<u32>,
+    /// It opens its side.
+    pub is_syn: bool,
+    /// Numbers of the first bytes of originator and responder as their SYNs said; asked for with a flow's first payload.
+    pub beginnings: [Option<u32>; 2],
+}
+
+/// What more of a flow is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wants {
-    /// Every payload.
-    More,
+pub struct Wants {
+    /// Payload of originator and responder.
+    pub payload: [bool; 2],
+    /// Acknowledgements without payload too, of both.
+    pub acks: bool,
+}
+
+impl Wants {
     /// Nothing: its state is released.
-    Nothing,
+    pub const NOTHING: Wants = Wants { payload: [false; 2], acks: false };
+    /// Every payload.
+    pub const PAYLOAD: Wants = Wants { payload: [true; 2], acks: false };
 }
 
 /// Something to tell about a flow.
@@ -167,10 +202,23 @@ pub(super) struct Entry {
     scratch: Option<u32>,
     pub(super) datagrams: u8,
     pub(super) done: [bool; 2],
+    /// Segments that contradict each other were told.
+    pub(super) told: bool,
     /// Had a packet since the clock's hand was here.
     touched: bool,
     /// Whose it is.
     slot: u32,
+}
+
+impl Entry {
+    /// Where a side has a hole, acknowledgements tell whether it will be filled; where the other one is no longer shown, they
+    /// also tell when that is to speak.
+    fn wants(&self) -> Wants {
+        let [originator, responder] = &self.sides;
+        let waits = |one: &Stream, other: &Stream| one.wants_acks() || one.has_news() && other.is_done();
+        let acks = waits(originator, responder) || waits(responder, originator);
+        Wants { payload: self.done.map(|done| !done), acks }
+    }
 }
 
 const _: () = assert!(PROBES.len() <= 64);
@@ -255,11 +303,14 @@ impl Inspector {
     /// Payload of a flow that is inspected, or that might be. Is more wanted?
     pub fn payload(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
         self.has_counted = true;
-        let Some(index) = self.place(payload) else { return Wants::Nothing };
+        if payload.bytes.is_empty() && !self.has_entry(payload.slot) {
+            return if self.is_over(payload.slot) { Wants::NOTHING } else { Wants::PAYLOAD };
+        }
+        let Some(index) = self.place(payload) else { return Wants::NOTHING };
         if payload.tcp.is_some() && self.buffers.free() == 0 {
             self.free_a_buffer(index);
         }
-        let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::Nothing };
+        let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::NOTHING };
         entry.touched = true;
         load(entry, &mut self.scratch, &self.saved, &mut self.saved_free);
         let mut out = Out {
@@ -269,10 +320,8 @@ impl Inspector {
             payload,
             protocol: entry.parser.protocol(),
         };
-        match payload.tcp {
-            Some((sequence, acknowledgement)) => {
-                segment(entry, &mut out, &mut self.buffers, self.settings.depth, sequence, acknowledgement);
-            }
+        match &payload.tcp {
+            Some(tcp) => segment(entry, &mut out, &mut self.buffers, self.settings.depth, tcp),
             None => {
                 let index = entry.scratch.take().or_else(|| self.scratches_free.pop());
                 let scratch = index.and_then(|index| self.scratches.get_mut(index as usize));
@@ -289,14 +338,23 @@ impl Inspector {
             out.protocol = protocol;
             entry.parser.end(&mut out);
             self.forget(payload.slot, OVER + protocol as u32);
-            return Wants::Nothing;
+            return Wants::NOTHING;
         }
+        let wants = entry.wants();
         if !self.scratch.is_empty() {
             self.save(index, payload, sink);
         } else if payload.tcp.is_none() && remembers_nothing(protocol) {
             self.forget(payload.slot, BETWEEN + protocol as u32);
         }
-        Wants::More
+        wants
+    }
+
+    fn has_entry(&self, slot: u32) -> bool {
+        self.places.get(slot as usize).is_some_and(|place| *place < BETWEEN)
+    }
+
+    fn is_over(&self, slot: u32) -> bool {
+        self.places.get(slot as usize).is_none_or(|place| (OVER..NONE).contains(place))
     }
 
     /// The flow in this slot is over; what it carried.
@@ -334,7 +392,7 @@ impl Inspector {
         if place < BETWEEN {
             return Some(place);
         }
-        if (OVER..NONE).contains(&place) {
+        if self.is_over(payload.slot) {
             return None;
         }
         let Some(index) = self.free.pop().or_else(|| self.evict()) else {
@@ -343,6 +401,12 @@ impl Inspector {
         };
         let entry = self.entries.get_mut(index as usize)?;
         *entry = Entry { candidates: u64::MAX, slot: payload.slot, ..Entry::default() };
+        let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
+        for (side, sequence) in entry.sides.iter_mut().zip(beginnings) {
+            if let Some(sequence) = sequence {
+                side.begin(sequence);
+            }
+        }
         if place < OVER {
             entry.parser = Parser::new(protocol_of(place));
             entry.parser.begin(&look(payload, payload.side, payload.bytes));
@@ -377,7 +441,7 @@ impl Inspector {
                 continue;
             }
             if let Some(side) = entry.sides.iter_mut().find(|side| side.holds()) {
-                side.finish(&mut self.buffers);
+                self.counts.gap_bytes += side.finish(&mut self.buffers);
                 self.counts.buffers_full += 1;
                 return;
             }
@@ -390,8 +454,7 @@ impl Inspector {
         let index = std::mem::replace(place, after);
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
         for side in &mut entry.sides {
-            self.counts.gap_bytes += side.lost();
-            side.finish(&mut self.buffers);
+            self.counts.gap_bytes += side.finish(&mut self.buffers);
         }
         if let Some(saved) = entry.facts.take() {
             self.saved_free.push(saved);

@@ -1,4 +1,4 @@
-use super::super::{http, smtp, ssh, tls};
+use super::super::{ftp, http, smtp, ssh, tls};
 use super::*;
 
 /// What went up: of which protocol, whether an anomaly, and the facts.
@@ -53,7 +53,7 @@ impl Talk {
             key: &self.key,
             originator: self.originator,
             side,
-            tcp: Some((sequence, Some(self.next[1 - side as usize]))),
+            tcp: Some(Segment { sequence, acknowledgement: Some(self.next[1 - side as usize]), ..Segment::default() }),
             bytes,
             is_cut: false,
             time: Timestamp(5),
@@ -77,7 +77,7 @@ fn a_request_and_its_answer_are_one_event_however_they_are_cut() {
             bytes
                 .chunks(cut)
                 .enumerate()
-                .for_each(|(at, piece)| assert_eq!(talk.say(side, piece), Wants::More, "cut {cut}, {side:?} {at}"));
+                .for_each(|(at, piece)| assert_eq!(talk.say(side, piece), Wants::PAYLOAD, "cut {cut}, {side:?} {at}"));
         }
         assert_eq!(talk.end(), Protocol::Http);
         let events = talk.kept.of(Protocol::Http);
@@ -103,7 +103,7 @@ fn who_speaks_first_does_not_matter() {
 #[test]
 fn what_is_no_protocol_is_released_at_once_and_a_slot_can_be_used_again() {
     let mut talk = Talk::new(SETTINGS);
-    assert_eq!(talk.say(A, &[0; 64]), Wants::Nothing);
+    assert_eq!(talk.say(A, &[0; 64]), Wants::NOTHING);
     assert_eq!((talk.inspector.inspected(), talk.inspector.application(3)), (0, Protocol::Unknown));
     assert_eq!(talk.end(), Protocol::Unknown);
     talk.say(A, REQUEST);
@@ -124,7 +124,7 @@ fn a_stream_turns_into_tls() {
         (A, b"STARTTLS\r\n"),
         (B, b"220 ready\r\n"),
     ];
-    turns.into_iter().for_each(|(side, bytes)| assert_eq!(talk.say(side, bytes), Wants::More));
+    turns.into_iter().for_each(|(side, bytes)| assert_eq!(talk.say(side, bytes), Wants::PAYLOAD));
     // A hello with nothing in it but a version and one cipher.
     let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
     hello.extend([7; 32]);
@@ -156,10 +156,10 @@ fn what_is_full_is_counted_and_the_others_go_on() {
     let mut talk = Talk::new(Settings { flows: 1, ..SETTINGS });
     talk.say(A, REQUEST);
     talk.slot = 4;
-    assert_eq!(talk.say(A, REQUEST), Wants::More, "the flow that is silent gives way");
+    assert_eq!(talk.say(A, REQUEST), Wants::PAYLOAD, "the flow that is silent gives way");
     assert_eq!(talk.inspector.take_counts().flows_full, 1);
     talk.slot = 3;
-    assert_eq!(talk.say(A, REQUEST), Wants::Nothing, "what was given up is not begun again in its middle");
+    assert_eq!(talk.say(A, REQUEST), Wants::NOTHING, "what was given up is not begun again in its middle");
     assert_eq!(talk.end(), Protocol::Http, "and is known all the same");
     talk.slot = 4;
     assert_eq!((talk.end(), talk.inspector.inspected()), (Protocol::Http, 0));
@@ -197,7 +197,7 @@ fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
                 is_cut: false,
                 time: Timestamp(5),
             };
-            assert_eq!(talk.inspector.payload(&payload, &mut talk.kept), Wants::More, "{round}");
+            assert_eq!(talk.inspector.payload(&payload, &mut talk.kept), Wants::PAYLOAD, "{round}");
             assert_eq!((talk.inspector.inspected(), talk.inspector.application(slot)), (0, Protocol::Dns));
         }
     }
@@ -223,4 +223,38 @@ fn sides_that_wait_in_vain_do_not_keep_the_buffers_from_others() {
     talk.say(B, ANSWER);
     assert_eq!(talk.end(), Protocol::Http);
     assert_eq!(talk.kept.of(Protocol::Http)[0].get(http::URL), Some(&b"/a"[..]));
+}
+
+#[test]
+fn behind_a_hole_reading_goes_on_where_that_takes_no_guess() {
+    // A line of the server's is lost, and half of the one before and of the one behind.
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(B, b"220 (vsFTPd 2.3.4)\r\n");
+    talk.say(A, b"USER bob\r\n");
+    talk.say(B, b"331 ple");
+    talk.next[1] += 40;
+    talk.say(B, b"lf a line\r\n530 no\r\n");
+    talk.say(A, b"USER eve\r\nQUIT\r\n");
+    talk.end();
+    let users: Vec<_> = talk.kept.of(Protocol::Ftp).iter().filter_map(|event| event.get(ftp::USERNAME)).collect();
+    let users: Vec<Vec<u8>> = users.into_iter().map(<[u8]>::to_vec).collect();
+    assert!(users.contains(&b"bob".to_vec()) && users.contains(&b"eve".to_vec()), "{users:?}");
+    assert_eq!(talk.inspector.take_counts().gap_bytes, 40);
+
+    // The middle of a DNS message is lost, and the next one is read.
+    let query = |name: u8| {
+        let mut query = vec![0, 30, 0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 4, b'h', b'o', b's', name];
+        query.extend(b"\x07example\0\0\x01\0\x01");
+        assert_eq!(query.len(), 32);
+        query
+    };
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(A, &query(b'a'));
+    talk.say(A, &query(b'b')[..10]);
+    talk.next[0] += 12;
+    talk.say(A, &[&query(b'b')[22..], &query(b'c')[..]].concat());
+    talk.say(B, &[0]);
+    talk.say(A, &query(b'd'));
+    talk.end();
+    assert_eq!(talk.kept.of(Protocol::Dns).len(), 3, "all but the one that was lost");
 }

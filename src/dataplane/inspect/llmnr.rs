@@ -11,7 +11,7 @@
 
 use super::dns::{self, Set};
 use super::facts::Fact;
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
 
@@ -45,5 +45,9 @@ impl Parse for State {
 
     fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         dns::step(&SET, self.is_stream, bytes, out)
+    }
+
+    fn gap(&mut self, _side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        dns::behind(hole)
     }
 }

@@ -117,7 +117,7 @@ mod spnego;
 pub mod ssdp;
 pub mod ssh;
 pub mod stratum;
-mod stream;
+pub mod stream;
 pub mod stun;
 pub mod syslog;
 pub mod telnet;
@@ -133,8 +133,8 @@ pub mod wireguard;
 
 pub use bytes::Reader;
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};
-pub use inspector::{Counts, Event, Inspector, Payload, Settings, Sink, Wants};
-pub use parse::{Anomaly, Look, Match, Output, Parse, Step, UNIT_MAX};
+pub use inspector::{Counts, Event, Inspector, Payload, Segment, Settings, Sink, Wants};
+pub use parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 #[cfg(test)]
 pub use parse::{Record, feed};
 pub use parsers::{PROBES, Probe, TABLE};

@@ -14,7 +14,7 @@
 
 use super::bytes::Reader;
 use super::facts::{Fact, Facts};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
 
@@ -136,6 +136,11 @@ pub struct State {
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
+    fn gap(&mut self, _side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        let length = Reader::new(hole.before.get(4..).unwrap_or_default()).be16();
+        length.map_or(Resume::Done, |length| hole.within(HEADER as u64 - 1 + u64::from(length)))
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let Some(length) = Reader::new(bytes.get(4..).unwrap_or_default()).be16() else { return Step::Need(6) };
         if !(2..=LENGTH_MAX).contains(&length) {

@@ -54,6 +54,44 @@ pub enum Step {
     Broken(Anomaly),
 }
 
+/// Bytes of a stream that nobody will show: lost on the way to this tap, or more than could be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Hole<'a> {
+    /// What came before it and was not taken: the beginning of a unit, if it is not empty.
+    pub before: &'a [u8],
+    /// How many are missing.
+    pub bytes: u64,
+}
+
+impl Hole<'_> {
+    /// Goes on `rest` bytes behind what came before it, if it does not reach further: the end of a unit of no interest.
+    pub fn before_end(&self, rest: u64) -> Resume {
+        rest.checked_sub(self.bytes).map_or(Resume::Done, Resume::Skip)
+    }
+
+    /// Goes on behind the unit that began before the hole and has `length` bytes in all, if the hole lies within it.
+    pub fn within(&self, length: u64) -> Resume {
+        let lost = (self.before.len() as u64).saturating_add(self.bytes);
+        match length.checked_sub(lost) {
+            Some(rest) if !self.before.is_empty() => Resume::Skip(rest),
+            _ => Resume::Done,
+        }
+    }
+}
+
+/// How to go on behind a [`Hole`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// With the first byte behind it: it is the first of a unit.
+    Here,
+    /// So many bytes further on.
+    Skip(u64),
+    /// Behind the next end of a line.
+    Line,
+    /// Not at all: nothing more of this side can be told.
+    Done,
+}
+
 /// Largest unit of a stream that is put together, bytes: a TLS record. Longer ones end the inspection of their side.
 pub const UNIT_MAX: usize = 16 * 1024 + 512;
 
@@ -95,9 +133,10 @@ pub trait Parse: Default {
     /// length of `bytes`.
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step;
 
-    /// Bytes of `side` are missing (a hole that nobody filled): goes on behind it, or gives up.
-    fn gap(&mut self, _side: Side, _bytes: u64, _out: &mut dyn Output) -> Step {
-        Step::Done
+    /// Bytes of `side` are missing, and not of those that were to be passed over: goes on behind them where that takes no
+    /// guess, or gives up.
+    fn gap(&mut self, _side: Side, _hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        Resume::Done
     }
 
     /// The flow is over or no longer of interest: what is still to be told is told by [`Output::event`].

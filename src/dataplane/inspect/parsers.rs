@@ -1,8 +1,9 @@
 //! Every parser, as one value, and what recognises each.
 
 use super::facts::Fact;
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
+use super::stream;
 use crate::dataplane::flow::Side;
 
 /// What recognises a protocol.
@@ -40,6 +41,7 @@ macro_rules! parsers {
         pub const TABLE: &[(Protocol, &[Fact], &[Anomaly])] = &[
             $((Protocol::$protocol, super::$module::FACTS, super::$module::ANOMALIES),)*
             (Protocol::Ntlm, super::ntlm::FACTS, &[]),
+            (Protocol::Unknown, &[], stream::ANOMALIES),
         ];
 
         impl Parser {
@@ -93,10 +95,10 @@ macro_rules! parsers {
             }
 
             /// See [`Parse::gap`].
-            pub fn gap(&mut self, side: Side, bytes: u64, out: &mut dyn Output) -> Step {
+            pub fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
                 match self {
-                    Parser::None => Step::Done,
-                    $(Parser::$protocol(state) => state.gap(side, bytes, out),)*
+                    Parser::None => Resume::Done,
+                    $(Parser::$protocol(state) => state.gap(side, hole, out),)*
                 }
             }
 

@@ -1,13 +1,13 @@
 //! One packet of an inspected flow at its parser: told apart, put in order, shown, and how its sides ended.
 
 use super::facts::Facts;
-use super::inspector::{Counts, Entry, Event, Payload, Sink};
-use super::parse::{Anomaly, Look, Match, Output, Step};
+use super::inspector::{Counts, Entry, Event, Payload, Segment, Sink};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;
 use super::rtp;
 use super::scratch::Scratch;
-use super::stream::{Buffers, Gave, Outcome, Reader};
+use super::stream::{Buffers, Gave, Note, OVERLAP_DIFFERENT, Outcome, Reader, Stream};
 use crate::dataplane::flow::Side;
 
 /// Bytes of one side after which a stream that is nothing so far is nothing.
@@ -65,6 +65,8 @@ struct Session<'a, 'b, S> {
     scratch: Option<&'a mut Scratch>,
     /// The other side has bytes that wait for the protocol to be told.
     other_waits: bool,
+    /// Segments that contradict each other were told.
+    told: &'a mut bool,
     out: &'a mut Out<'b, S>,
 }
 
@@ -96,11 +98,34 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
         }
     }
 
-    fn gap(&mut self, bytes: u64) -> Step {
+    fn gap(&mut self, hole: &Hole<'_>) -> Resume {
         match self.parser.protocol() {
             // What comes behind a hole is not how a protocol begins.
-            Protocol::Unknown => Step::Done,
-            _ => self.parser.gap(self.side, bytes, self.out),
+            Protocol::Unknown => Resume::Done,
+            _ => self.parser.gap(self.side, hole, self.out),
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        let counts = &mut *self.out.counts;
+        match note {
+            Note::Duplicate => counts.duplicates += 1,
+            Note::Overlap => counts.overlaps += 1,
+            Note::Refused => counts.refused += 1,
+            Note::Islands => counts.islands_full += 1,
+            Note::Beyond => counts.beyond_buffer += 1,
+            Note::Missing(bytes) => counts.gap_bytes += bytes,
+            Note::Hole(bytes) => {
+                counts.holes += 1;
+                counts.gap_bytes += bytes;
+            }
+            Note::Different => {
+                counts.overlaps_different += 1;
+                // Once a flow: it may have many such.
+                if !std::mem::replace(self.told, true) {
+                    self.out.anomaly(OVERLAP_DIFFERENT);
+                }
+            }
         }
     }
 }
@@ -171,8 +196,7 @@ pub(super) fn segment<S: Sink>(
     out: &mut Out<'_, S>,
     buffers: &mut Buffers,
     depth: u64,
-    sequence: u32,
-    acknowledgement: Option<u32>,
+    segment: &Segment,
 ) {
     let payload = out.payload;
     let (side, unknown) = (payload.side, entry.parser.protocol() == Protocol::Unknown);
@@ -184,6 +208,7 @@ pub(super) fn segment<S: Sink>(
         candidates: &mut entry.candidates,
         scratch: None,
         other_waits: unknown && !peer.waiting(buffers).is_empty(),
+        told: &mut entry.told,
         out,
     };
     let mut ends = [None; 2];
@@ -192,16 +217,18 @@ pub(super) fn segment<S: Sink>(
         ends[1] = Some(peer.resume(depth, buffers, &mut session));
         session.side = side;
     }
-    if let Some(number) = acknowledgement.filter(|_| !peer.is_done()) {
-        // What the peer's first byte is, where that was not seen; or that it will not be seen any more.
-        peer.start(number);
+    if let Some(number) = segment.acknowledgement.filter(|_| !peer.is_done()) {
         session.side = side.other();
         ends[1] = Some(peer.acknowledged(number, depth, buffers, &mut session));
         session.side = side;
     }
-    // Where what waited of the other side turned out broken, the flow is over however its bytes were cut.
-    if !matches!(ends[1], Some(Outcome::Broken(_))) {
-        ends[0] = Some(own.segment(sequence, payload.bytes, depth, buffers, &mut session));
+    if segment.is_syn {
+        own.opening(segment.sequence, payload.bytes, buffers, &mut session);
+    } else if segment.acknowledgement.is_none() {
+        session.note(Note::Refused);
+    } else if !matches!(ends[1], Some(Outcome::Broken(_))) {
+        // Where what waited of the other side turned out broken, the flow is over however its bytes were cut.
+        ends[0] = Some(own.segment(segment.sequence, payload.bytes, depth, buffers, &mut session));
     }
     if session.other_waits && session.parser.protocol() != Protocol::Unknown {
         session.other_waits = false;
@@ -214,16 +241,20 @@ pub(super) fn segment<S: Sink>(
         ends[0] = Some(own.resume(depth, buffers, &mut session));
     }
     if payload.is_cut && !own.is_done() {
-        own.finish(buffers);
+        session.out.counts.gap_bytes += own.finish(buffers);
         session.out.counts.cut += 1;
     }
-    entry.done = [own.is_done(), peer.is_done()];
+    let mut is_over = false;
     for outcome in ends.into_iter().flatten() {
-        entry.done = if note(outcome, session.out) { [true; 2] } else { entry.done };
+        is_over |= note(outcome, session.out);
     }
     if entry.candidates == 0 && entry.parser.protocol() == Protocol::Unknown {
         out.counts.unknown += 1;
         entry.done = [true; 2];
+    } else if is_over {
+        entry.done = [true; 2];
+    } else {
+        entry.done = std::array::from_fn(|side| entry.sides.get(side).is_none_or(Stream::is_done));
     }
 }
 
@@ -234,8 +265,9 @@ pub(super) fn last_look<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, buffer
     }
     for (side, stream) in [Side::Originator, Side::Responder].into_iter().zip(&mut entry.sides) {
         if stream.has_news() {
-            let (parser, candidates) = (&mut entry.parser, &mut entry.candidates);
-            let mut session = Session { side, parser, candidates, scratch: None, other_waits: false, out: &mut *out };
+            let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
+            let (scratch, other_waits) = (None, false);
+            let mut session = Session { side, parser, candidates, scratch, other_waits, told, out: &mut *out };
             let outcome = stream.resume(depth, buffers, &mut session);
             note(outcome, out);
         }
@@ -270,8 +302,8 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
         return false;
     }
     let side = payload.side;
-    let (parser, candidates) = (&mut entry.parser, &mut entry.candidates);
-    let mut session = Session { side, parser, candidates, scratch, other_waits: false, out };
+    let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
+    let mut session = Session { side, parser, candidates, scratch, other_waits: false, told, out };
     let step = session.step(payload.bytes);
     let is_unknown = session.parser.protocol() == Protocol::Unknown;
     entry.datagrams = entry.datagrams.saturating_add(1);

@@ -17,7 +17,7 @@
 use super::bytes::Reader;
 use super::facts::Fact;
 use super::lines::{self, Lines, Told};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sasl::{self, Sasl};
 use super::sides::Sides;
@@ -287,6 +287,21 @@ fn address(argument: &[u8]) -> &[u8] {
 }
 
 impl Parse for State {
+    /// Replies say what they are, and lines of a mail are passed over up to the dot. Of commands the one that begins a mail, or
+    /// a login, may be what was lost.
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        *self.lines.of(side) = Lines::default();
+        let is_mail = self.mode == Mode::Data;
+        if self.is_tls || (side == Side::Originator && !is_mail) {
+            return Resume::Done;
+        }
+        if side == Side::Originator {
+            self.size = self.size.saturating_add(hole.bytes);
+            self.is_mid_line = false;
+        }
+        Resume::Line
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_tls {
             return Step::Done;

@@ -2,58 +2,38 @@
 //!
 //! Lazy: what arrives in order goes straight from the frame to the parser; only what a parser cannot use yet, and what came
 //! ahead of a hole, is copied into a buffer of [`BUFFER_BYTES`] from the queue's pool. First wins: a byte that is held is
-//! not replaced by a later one at its place. Every limit ends in a [`Gave`] that is counted.
+//! not replaced by a later one at its place, and one that differs is told. Every limit is told too, as a [`Gave`] where it
+//! ends the side and as a [`Note`] where it does not.
+//!
+//! A hole is crossed when its bytes were acknowledged: the peer has them, so they do not come again, and this tap has lost
+//! them.
 
-use super::parse::{Step, UNIT_MAX};
+mod held;
 
-/// Size of a buffer: the largest unit.
-pub const BUFFER_BYTES: usize = UNIT_MAX;
-/// Stretches between holes that are kept; a further one is let go, as if it had been lost.
-const ISLANDS: usize = 4;
+use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};
+use super::protocol::Protocol;
+pub use held::{BUFFER_BYTES, Buffers, ISLANDS};
+use held::{Held, Put, Refused};
+
+/// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
+/// inspection is evaded.
+pub const OVERLAP_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 0, "overlap_different_data");
+
+/// What a connection can have that its protocol does not know of.
+pub const ANOMALIES: &[Anomaly] = &[OVERLAP_DIFFERENT];
+
 /// Times that a parser is asked about a unit that is not whole whenever a byte comes; then only when it has grown by an
 /// eighth, so that a peer that sends single bytes cannot have each of them cost a look at all before it, and when the other
 /// side speaks, which it does when it has all it waited for.
 const ASKS: u8 = 32;
 const GROWTH: usize = 8;
 
-/// Buffers of one queue.
-pub struct Buffers {
-    memory: Vec<u8>,
-    free: Vec<u32>,
-}
+/// The largest window that can be announced (RFC 7323 section 2.3): nothing further from what is expected is taken.
+const WINDOW_MAX: u32 = 1 << 30;
 
-/// No buffer.
-const NONE: u32 = u32::MAX;
-
-impl Buffers {
-    /// Takes memory for `count` buffers.
-    pub fn new(count: usize) -> Buffers {
-        let count = count.min(NONE as usize);
-        Buffers { memory: vec![0; count * BUFFER_BYTES], free: (0..count as u32).rev().collect() }
-    }
-
-    /// Buffers not in use.
-    pub fn free(&self) -> usize {
-        self.free.len()
-    }
-
-    fn get(&self, index: u32) -> &[u8] {
-        let begin = (index as usize).saturating_mul(BUFFER_BYTES);
-        self.memory.get(begin..begin.saturating_add(BUFFER_BYTES)).unwrap_or_default()
-    }
-
-    fn get_mut(&mut self, index: u32) -> &mut [u8] {
-        let begin = (index as usize).saturating_mul(BUFFER_BYTES);
-        self.memory.get_mut(begin..begin.saturating_add(BUFFER_BYTES)).unwrap_or_default()
-    }
-
-    fn give_back(&mut self, index: &mut u32) {
-        if *index != NONE {
-            self.free.push(*index); // never more than there were at first
-            *index = NONE;
-        }
-    }
-}
+/// Bytes in a row, too far ahead to be kept, that tell that a hole is not filled any more though no acknowledgement was
+/// seen: the other direction goes another way. Smaller: a hole that is filled late is given up; larger: more is not read.
+pub const RUN_MAX: u32 = 1 << 20;
 
 /// Why a side is no longer put together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,22 +56,39 @@ pub enum Outcome {
     /// It is no longer put together.
     GaveUp(Gave),
     /// The parser found that it is something else, or broken.
-    Broken(super::parse::Anomaly),
+    Broken(Anomaly),
 }
 
-/// Told about bytes in order, and about holes.
+/// Something about a segment that does not end its side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// It brought nothing new.
+    Duplicate,
+    /// It brought something new, and something that was seen before.
+    Overlap,
+    /// What was seen before, and is held, was not the same.
+    Different,
+    /// Its receiver takes no notice of it (RFC 9293 section 3.10.7.4): it, or what it acknowledges, lies further away than
+    /// any window reaches, or it acknowledges nothing.
+    Refused,
+    /// It came ahead of a hole, and as many stretches were held as may be: the last of them was let go.
+    Islands,
+    /// It came further ahead of a hole than a buffer is long.
+    Beyond,
+    /// A hole of so many bytes that were never seen was crossed.
+    Hole(u64),
+    /// So many bytes were missing in what is passed over (a body).
+    Missing(u64),
+}
+
+/// Told about bytes in order, about holes, and what else there was.
 pub trait Reader {
     /// See [`super::parse::Parse::step`].
     fn step(&mut self, bytes: &[u8]) -> Step;
     /// See [`super::parse::Parse::gap`].
-    fn gap(&mut self, bytes: u64) -> Step;
-}
-
-/// A stretch that is held: offsets from `Stream::next`.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-struct Island {
-    begin: u32,
-    end: u32,
+    fn gap(&mut self, hole: &Hole<'_>) -> Resume;
+    /// Something to count.
+    fn note(&mut self, note: Note);
 }
 
 /// State of one side.
@@ -99,40 +96,52 @@ struct Island {
 pub struct Stream {
     /// Sequence number of the first byte that the parser has not taken, and of the buffer's first one.
     next: u32,
-    buffer: u32,
-    /// What the buffer holds, in order, none touching another; the first `count` are in use.
-    islands: [Island; ISLANDS],
-    count: u8,
-    /// Times that the parser was asked about the present unit.
-    asks: u8,
-    /// Bytes of it that were there when it was asked last.
+    held: Held,
+    /// Latest acknowledgement.
+    acked: u32,
+    /// Sequence numbers of what came last, in a row and too far ahead to be kept; empty where there is none.
+    run: [u32; 2],
+    /// Bytes missing in what was passed over.
+    missing: u32,
+    /// Bytes of the present unit that were there when the parser was asked last.
     asked: u32,
-    started: bool,
-    done: bool,
     /// Bytes that the parser waits for.
     need: u32,
+    /// Times that the parser was asked about the present unit.
+    asks: u8,
+    /// The number of the first byte is known, or taken for known.
+    started: bool,
+    /// By a SYN.
+    sure: bool,
+    done: bool,
+    /// What is held came with the SYN: the peer's acknowledgement, or the next segment, tells whether it counts.
+    with_syn: bool,
+    /// Behind a hole, up to the end of a line.
+    seeks_line: bool,
     /// Bytes from `next` on that nobody wants.
     skip: u64,
-    /// Bytes that the parser took, passed over and lost.
+    /// Bytes that the parser took, and lost ones.
     passed: u64,
-    lost: u64,
 }
 
 impl Default for Stream {
     fn default() -> Stream {
         Stream {
             next: 0,
-            buffer: NONE,
-            islands: [Island::default(); ISLANDS],
-            count: 0,
-            asks: 0,
+            held: Held::default(),
+            acked: 0,
+            run: [0; 2],
+            missing: 0,
             asked: 0,
-            started: false,
-            done: false,
             need: 1,
+            asks: 0,
+            started: false,
+            sure: false,
+            done: false,
+            with_syn: false,
+            seeks_line: false,
             skip: 0,
             passed: 0,
-            lost: 0,
         }
     }
 }
@@ -145,31 +154,39 @@ impl Stream {
 
     /// Bytes have come in order since the parser was asked last.
     pub fn has_news(&self) -> bool {
-        !self.done && self.held() > self.asked as usize
+        !self.done && !self.with_syn && self.held.in_order() > self.asked
     }
 
     /// Has a buffer.
     pub fn holds(&self) -> bool {
-        self.buffer != NONE
+        self.held.has_buffer()
     }
 
-    /// Bytes lost in holes so far.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// An acknowledgement would tell something.
+    pub fn wants_acks(&self) -> bool {
+        let [begin, end] = self.run;
+        !self.done && self.skip == 0 && (self.with_syn || self.held.behind_hole().is_some() || begin != end)
     }
 
-    /// The first byte will have this number, unless that is known already.
-    pub fn start(&mut self, sequence: u32) {
+    /// The first byte has this number, as a SYN said.
+    pub fn begin(&mut self, sequence: u32) {
         if !self.started {
-            (self.next, self.started) = (sequence, true);
+            (self.next, self.acked, self.started, self.sure) = (sequence, sequence, true, true);
         }
     }
 
-    /// Nothing more is wanted; gives the buffer back.
-    pub fn finish(&mut self, buffers: &mut Buffers) {
+    /// The first byte probably has this number, unless that is known already.
+    fn guess(&mut self, sequence: u32) {
+        if !self.started {
+            (self.next, self.acked, self.started) = (sequence, sequence, true);
+        }
+    }
+
+    /// Nothing more is wanted; gives the buffer back. Bytes missing in what was passed over, to be counted.
+    pub fn finish(&mut self, buffers: &mut Buffers) -> u64 {
         self.done = true;
-        self.count = 0;
-        buffers.give_back(&mut self.buffer);
+        self.held.clear(buffers);
+        u64::from(std::mem::take(&mut self.missing))
     }
 
     /// Shows what waits, whatever it waited for.
@@ -177,9 +194,12 @@ impl Stream {
         if self.done {
             return Outcome::Done;
         }
+        if self.with_syn {
+            return Outcome::Goes;
+        }
         self.ask_again();
         let outcome = self.read_held(buffers, reader);
-        self.ended(outcome, depth, buffers)
+        self.ended(outcome, depth, buffers, reader)
     }
 
     fn ask_again(&mut self) {
@@ -188,7 +208,23 @@ impl Stream {
 
     /// What is held in order, from the first byte that the parser has not taken.
     pub fn waiting<'a>(&self, buffers: &'a Buffers) -> &'a [u8] {
-        buffers.get(self.buffer).get(..self.held()).unwrap_or_default()
+        self.held.waiting(buffers)
+    }
+
+    /// Data that came with the SYN (RFC 7413), `sequence` the number of its first byte: kept aside until it is told whether
+    /// the peer took it. Not where buffers are scarce, or a flood of such SYNs would take them all.
+    pub fn opening(&mut self, sequence: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) {
+        self.begin(sequence);
+        let is_first = self.sure && sequence == self.next && self.passed == 0 && !self.done;
+        if is_first && !payload.is_empty() && (self.with_syn || self.held.is_empty()) && !buffers.are_scarce() {
+            let payload = payload.get(..payload.len().min(BUFFER_BYTES)).unwrap_or_default();
+            self.with_syn = self.held.put(0, payload, buffers).is_ok_and(|put| {
+                if put.differs {
+                    reader.note(Note::Different);
+                }
+                true
+            });
+        }
     }
 
     /// A segment's payload; `depth`: bytes that are inspected at most.
@@ -203,11 +239,28 @@ impl Stream {
         if self.done {
             return Outcome::Done;
         }
-        self.start(sequence);
+        if payload.is_empty() {
+            return Outcome::Goes;
+        }
+        self.guess(sequence);
         // Sequence numbers compare within half their range (RFC 9293 section 3.4).
-        let ahead = i64::from(sequence.wrapping_sub(self.next) as i32);
-        let outcome = self.place(ahead, payload, buffers, reader);
-        self.ended(outcome, depth, buffers)
+        let ahead = sequence.wrapping_sub(self.next) as i32;
+        let is_untouched = self.passed == 0 && self.held.is_empty();
+        if !self.sure && is_untouched && ahead.unsigned_abs() as usize > BUFFER_BYTES {
+            // An acknowledgement was believed that nothing followed.
+            (self.next, self.acked, self.run) = (sequence, sequence, [0; 2]);
+        } else if ahead.unsigned_abs() > WINDOW_MAX {
+            reader.note(Note::Refused);
+            return Outcome::Goes;
+        }
+        let mut outcome = Outcome::Goes;
+        if self.with_syn {
+            outcome = self.settle_opening(ahead != 0, payload, buffers, reader);
+        }
+        if outcome == Outcome::Goes {
+            outcome = self.place(sequence, payload, buffers, reader);
+        }
+        self.ended(outcome, depth, buffers, reader)
     }
 
     /// The peer has received all before `sequence`: a hole below it will never be filled on this tap.
@@ -218,70 +271,157 @@ impl Stream {
         buffers: &mut Buffers,
         reader: &mut impl Reader,
     ) -> Outcome {
-        let behind_hole = self.islands.iter().take(self.count.into()).find(|island| island.begin > 0);
-        let Some(&Island { begin, .. }) = behind_hole.filter(|_| !self.done) else { return Outcome::Goes };
+        if self.done {
+            return Outcome::Done;
+        }
+        self.guess(sequence);
         let reached = sequence.wrapping_sub(self.next) as i32;
-        if reached < begin as i32 {
+        if reached.unsigned_abs() > WINDOW_MAX {
+            reader.note(Note::Refused);
             return Outcome::Goes;
         }
-        let outcome = self.cross_hole(begin, buffers, reader);
-        self.ended(outcome, depth, buffers)
+        let mut outcome = Outcome::Goes;
+        if self.with_syn && reached >= 0 {
+            outcome = self.settle_opening(reached > 0, &[], buffers, reader);
+        }
+        if reached > 0 && outcome == Outcome::Goes {
+            self.acked = sequence;
+            outcome = self.cross_acknowledged(buffers, reader);
+        }
+        self.ended(outcome, depth, buffers, reader)
     }
 
-    fn ended(&mut self, outcome: Outcome, depth: u64, buffers: &mut Buffers) -> Outcome {
-        match outcome {
-            Outcome::Goes if self.passed > depth => {
-                self.finish(buffers);
-                Outcome::GaveUp(Gave::Depth)
+    /// Bytes from `next` on that the peer has received.
+    fn reached(&self) -> u32 {
+        u32::try_from(self.acked.wrapping_sub(self.next) as i32).unwrap_or(0)
+    }
+
+    /// The data of the SYN counts, or comes again in `payload`.
+    fn settle_opening(
+        &mut self,
+        counts: bool,
+        payload: &[u8],
+        buffers: &mut Buffers,
+        reader: &mut impl Reader,
+    ) -> Outcome {
+        self.with_syn = false;
+        if counts {
+            return self.read_held(buffers, reader);
+        }
+        let common = payload.len().min(self.held.in_order() as usize);
+        if self.waiting(buffers).get(..common) != payload.get(..common) {
+            reader.note(Note::Different);
+        }
+        self.held.clear(buffers);
+        Outcome::Goes
+    }
+
+    /// Crosses the holes that were acknowledged.
+    fn cross_acknowledged(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+        // Once for each stretch that is held, and once for what is not: each time one is used up.
+        while self.skip == 0
+            && let Some((begin, end)) = self.first_behind_hole().filter(|(begin, _)| *begin <= self.reached())
+        {
+            if end > begin {
+                self.run = [0; 2];
             }
-            Outcome::Goes => Outcome::Goes,
-            _ => {
-                self.finish(buffers);
-                outcome
+            let outcome = self.cross(begin, end, buffers, reader);
+            if outcome != Outcome::Goes {
+                return outcome;
             }
+        }
+        Outcome::Goes
+    }
+
+    /// Where what was seen behind the first hole begins, and where reading can go on: there if it is held.
+    fn first_behind_hole(&mut self) -> Option<(u32, u32)> {
+        match (self.held.behind_hole(), self.run_ahead()) {
+            (Some(begin), Some([run, _])) if begin <= run => Some((begin, begin)),
+            (Some(begin), None) => Some((begin, begin)),
+            (_, Some([begin, end])) => Some((begin, end)),
+            (None, None) => None,
         }
     }
 
-    /// Bytes held in order.
-    fn held(&self) -> usize {
-        match self.islands.first() {
-            Some(first) if self.count > 0 && first.begin == 0 => first.end as usize,
-            _ => 0,
+    /// The run ahead, from `next` on; forgets one that was passed.
+    fn run_ahead(&mut self) -> Option<[u32; 2]> {
+        let [begin, end] = self.run;
+        let [from, to] = [begin.wrapping_sub(self.next) as i32, end.wrapping_sub(self.next) as i32];
+        if begin == end || to <= 0 {
+            self.run = [0; 2];
+            return None;
         }
+        Some([u32::try_from(from).unwrap_or(0), to.unsigned_abs()])
     }
 
-    /// A segment that begins `ahead` of what is wanted, or before it.
-    fn place(&mut self, ahead: i64, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
-        // What is not wanted: from before `next`, or to be passed over.
-        let wanted = i64::try_from(self.skip).unwrap_or(i64::MAX);
-        let end = ahead.saturating_add(payload.len() as i64);
-        if self.skip > 0 {
-            if end <= wanted {
-                // A hole in what is passed over is no loss.
-                self.step_over(u32::try_from(end).unwrap_or(0));
-                self.skip -= u64::try_from(end).unwrap_or(0);
-                return Outcome::Goes;
-            }
-            self.step_over(self.skip as u32); // below `end`, which is below 2^31 + 64 Ki
-            self.skip = 0;
-        }
-        let ahead = ahead - wanted;
-        let (at, payload) = if ahead < 0 {
-            let old = usize::try_from(-ahead).unwrap_or(usize::MAX);
-            (0, payload.get(old..).unwrap_or_default())
-        } else {
-            (u32::try_from(ahead).unwrap_or(u32::MAX), payload)
+    fn ended(&mut self, outcome: Outcome, depth: u64, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+        let outcome = match outcome {
+            Outcome::Goes if self.passed > depth => Outcome::GaveUp(Gave::Depth),
+            other => other,
         };
-        if payload.is_empty() {
+        if outcome != Outcome::Goes {
+            let missing = self.finish(buffers);
+            if missing > 0 {
+                reader.note(Note::Missing(missing));
+            }
+        }
+        outcome
+    }
+
+    /// A segment within the window.
+    fn place(&mut self, sequence: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+        let ahead = i64::from(sequence.wrapping_sub(self.next) as i32);
+        let end = ahead + payload.len() as i64;
+        if end <= 0 {
+            self.come_again(payload.len(), reader);
             return Outcome::Goes;
         }
-        if at == 0 && self.count == 0 {
+        if ahead < 0 {
+            reader.note(Note::Overlap);
+        }
+        let ahead = match self.step_over(ahead, end) {
+            Some(ahead) => ahead,
+            None => return Outcome::Goes,
+        };
+        let old = usize::try_from(-ahead).unwrap_or(0);
+        let (at, payload) = (u32::try_from(ahead).unwrap_or(0), payload.get(old..).unwrap_or_default());
+        if at > self.held.in_order() && at <= self.reached() {
+            // What was acknowledged before does not come any more.
+            let outcome = self.cross(at, at, buffers, reader);
+            return if outcome == Outcome::Goes { self.place(sequence, payload, buffers, reader) } else { outcome };
+        }
+        if at == 0 && self.held.is_empty() {
             return self.read(payload, buffers, reader);
         }
-        match self.keep(at, payload, buffers) {
+        match self.keep(at, payload, buffers, reader) {
             Outcome::Goes => self.read_held(buffers, reader),
             other => other,
         }
+    }
+
+    /// A segment that lies behind.
+    fn come_again(&mut self, count: usize, reader: &mut impl Reader) {
+        if self.missing > 0 {
+            // A hole in what is passed over may be filled late; nobody has kept where it was.
+            self.missing = self.missing.saturating_sub(count as u32);
+        } else {
+            reader.note(Note::Duplicate);
+        }
+    }
+
+    /// Passes over what is not wanted of a segment that lies `ahead` of `next` and ends at `end`; gives where the rest lies,
+    /// if there is one. A hole in what is passed over ends nothing.
+    fn step_over(&mut self, ahead: i64, end: i64) -> Option<i64> {
+        if self.skip == 0 {
+            return Some(ahead);
+        }
+        let wanted = i64::try_from(self.skip).unwrap_or(i64::MAX);
+        let here = end.min(wanted);
+        // Both lie below the largest window and a frame.
+        self.missing = self.missing.saturating_add(u32::try_from(ahead.min(here)).unwrap_or(0));
+        self.next = self.next.wrapping_add(here as u32);
+        self.skip -= here as u64;
+        (end > wanted).then_some(ahead - here)
     }
 
     /// Reads straight from the frame; what is left goes into the buffer.
@@ -292,14 +432,14 @@ impl Stream {
         if outcome != Outcome::Goes || rest.is_empty() {
             return outcome;
         }
-        self.keep(0, rest, buffers)
+        self.keep(0, rest, buffers, reader)
     }
 
     /// Reads what the buffer holds in order.
     fn read_held(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
-        let (taken, outcome) = self.run(self.waiting(buffers), reader);
+        let (taken, outcome) = self.run(self.held.waiting(buffers), reader);
         self.drop_front(taken as u32, buffers); // at most a buffer
-        if outcome == Outcome::Goes && self.skip > 0 && self.count > 0 {
+        if outcome == Outcome::Goes && self.skip > 0 && !self.held.is_empty() {
             return self.skip_held(buffers, reader);
         }
         outcome
@@ -307,35 +447,46 @@ impl Stream {
 
     /// What is passed over reaches into what is held behind a hole.
     fn skip_held(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
-        let last = self.islands.get(usize::from(self.count) - 1).map_or(0, |island| island.end);
-        let here = self.skip.min(u64::from(last)) as u32; // at most a buffer
+        let here = self.skip.min(u64::from(self.held.end())) as u32; // at most a buffer
         self.drop_front(here, buffers);
         self.skip -= u64::from(here);
         // Once more at most for each island: each time one is used up.
-        if self.skip == 0 && self.held() > 0 { self.read_held(buffers, reader) } else { Outcome::Goes }
+        if self.skip == 0 && self.held.in_order() > 0 { self.read_held(buffers, reader) } else { Outcome::Goes }
     }
 
-    /// Goes on behind the hole before `begin`.
-    fn cross_hole(&mut self, begin: u32, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
-        let hole = u64::from(begin) - self.held() as u64;
-        self.lost += hole;
+    /// Goes on at `end`: what lies between what is held in order and `begin` was never seen, what lies between `begin` and
+    /// `end` was not kept.
+    fn cross(&mut self, begin: u32, end: u32, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+        let held = self.held.in_order();
+        reader.note(Note::Hole(u64::from(begin.saturating_sub(held))));
+        let missing = u64::from(end.saturating_sub(held));
+        let resume = reader.gap(&Hole { before: self.held.waiting(buffers), bytes: missing });
         self.ask_again();
+        self.asked = 0;
         // What was held before the hole was part of a unit that will never be whole.
-        self.drop_front(begin, buffers);
-        match reader.gap(hole) {
-            Step::Skip(count) => {
+        self.drop_front(end, buffers);
+        match resume {
+            Resume::Skip(count) if count > 0 => {
                 self.skip = count;
                 self.skip_held(buffers, reader)
             }
-            Step::Took(_) | Step::Need(_) => self.read_held(buffers, reader),
-            Step::Done => Outcome::Done,
-            Step::Broken(anomaly) => Outcome::Broken(anomaly),
+            Resume::Line => {
+                self.seeks_line = true;
+                self.read_held(buffers, reader)
+            }
+            Resume::Here | Resume::Skip(_) => self.read_held(buffers, reader),
+            Resume::Done => Outcome::Done,
         }
     }
 
     /// Shows `bytes` to the parser as often as it takes some of them; gives how many are done with.
     fn run(&mut self, bytes: &[u8], reader: &mut impl Reader) -> (usize, Outcome) {
         let mut at = 0;
+        if self.seeks_line {
+            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return (bytes.len(), Outcome::Goes) };
+            at = end + 1;
+            self.seeks_line = false;
+        }
         while self.skip == 0
             && let Some(shown) = bytes.get(at..)
             && !shown.is_empty()
@@ -372,104 +523,67 @@ impl Stream {
         (at, Outcome::Goes)
     }
 
-    /// What nobody looks at does not count as inspected.
-    fn step_over(&mut self, count: u32) {
-        self.next = self.next.wrapping_add(count);
-    }
-
     fn pass(&mut self, count: u32) {
-        self.step_over(count);
+        self.next = self.next.wrapping_add(count);
         self.passed += u64::from(count);
     }
 
     /// Holds a segment that lies `at` bytes from `next`.
-    fn keep(&mut self, at: u32, payload: &[u8], buffers: &mut Buffers) -> Outcome {
+    fn keep(&mut self, at: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         let room = BUFFER_BYTES.saturating_sub(at as usize);
-        if payload.len() > room && at as usize <= self.held() {
+        let in_order = self.held.in_order();
+        if payload.len() > room && at <= in_order {
             return Outcome::GaveUp(Gave::TooLong);
         }
-        let payload = payload.get(..payload.len().min(room)).unwrap_or_default();
-        let new = Island { begin: at, end: at + payload.len() as u32 }; // at most a buffer
-        let Some((islands, count)) = self.with(new).filter(|_| !payload.is_empty()) else { return Outcome::Goes };
-        if self.buffer == NONE {
-            let Some(index) = buffers.free.pop() else { return Outcome::GaveUp(Gave::NoBuffer) };
-            self.buffer = index;
+        let (near, far) = payload.split_at(payload.len().min(room));
+        if !near.is_empty() {
+            match self.held.put(at, near, buffers) {
+                Ok(put) => note_put(put, near.len(), reader),
+                Err(Refused::NoBuffer) => return Outcome::GaveUp(Gave::NoBuffer),
+                Err(Refused::Islands) => reader.note(Note::Islands),
+            }
         }
-        self.write(new, payload, buffers);
-        (self.islands, self.count) = (islands, count);
+        if !far.is_empty() {
+            reader.note(Note::Beyond);
+            return self.let_go(at + near.len() as u32, far.len() as u32, buffers, reader); // at most a frame
+        }
         Outcome::Goes
     }
 
-    /// Writes what no island holds yet: the first to come wins.
-    fn write(&self, new: Island, payload: &[u8], buffers: &mut Buffers) {
-        let place = buffers.get_mut(self.buffer);
-        let mut put = |from: u32, to: u32| {
-            let source = payload.get((from - new.begin) as usize..(to - new.begin) as usize);
-            if let (Some(target), Some(source)) = (place.get_mut(from as usize..to as usize), source) {
-                target.copy_from_slice(source);
-            }
+    /// Bytes too far ahead to be kept: remembers where they end, to go on there once the hole before them is lost.
+    fn let_go(&mut self, at: u32, count: u32, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+        let [begin, end] = match self.run_ahead() {
+            Some([begin, end]) if (begin..=end).contains(&at) => [begin, end.max(at.saturating_add(count))],
+            _ => [at, at.saturating_add(count)],
         };
-        let mut from = new.begin;
-        for island in self.islands.iter().take(self.count.into()) {
-            if island.begin >= new.end {
-                break;
-            }
-            if island.begin > from {
-                put(from, island.begin);
-            }
-            from = from.max(island.end);
+        self.run = [self.next.wrapping_add(begin), self.next.wrapping_add(end)];
+        if end - begin < RUN_MAX {
+            return Outcome::Goes;
         }
-        if from < new.end {
-            put(from, new.end);
-        }
+        // As if it had been acknowledged.
+        let [begin, _] = self.run;
+        self.acked = begin;
+        self.cross_acknowledged(buffers, reader)
     }
 
-    /// The islands with `new` among them; `None` if they would be too many.
-    fn with(&self, new: Island) -> Option<([Island; ISLANDS], u8)> {
-        let mut islands = [Island::default(); ISLANDS];
-        let mut count = 0;
-        let mut put = |island: Island| {
-            *islands.get_mut(count)? = island;
-            count += 1;
-            Some(())
-        };
-        let mut new = Some(new);
-        for &island in self.islands.iter().take(self.count.into()) {
-            match new {
-                Some(one) if one.end < island.begin => {
-                    put(one)?;
-                    put(island)?;
-                    new = None;
-                }
-                Some(one) if one.begin <= island.end => {
-                    new = Some(Island { begin: one.begin.min(island.begin), end: one.end.max(island.end) });
-                }
-                _ => put(island)?,
-            }
-        }
-        if let Some(one) = new {
-            put(one)?;
-        }
-        Some((islands, count as u8)) // at most ISLANDS
-    }
-
-    /// Drops the first `count` bytes of what is held, holes included, and gives an empty buffer back.
     fn drop_front(&mut self, count: u32, buffers: &mut Buffers) {
         self.pass(count);
-        let before = std::mem::take(&mut self.islands);
-        let all = usize::from(std::mem::take(&mut self.count));
-        let last = before.get(..all).and_then(<[Island]>::last).map_or(0, |island| island.end);
-        for island in before.iter().take(all).filter(|island| island.end > count) {
-            if let Some(place) = self.islands.get_mut(usize::from(self.count)) {
-                *place = Island { begin: island.begin.saturating_sub(count), end: island.end - count };
-                self.count += 1;
-            }
-        }
-        if self.count == 0 {
-            buffers.give_back(&mut self.buffer);
-        } else if count > 0 && (count as usize) < BUFFER_BYTES && last as usize <= BUFFER_BYTES {
-            buffers.get_mut(self.buffer).copy_within(count as usize..last as usize, 0);
-        }
+        self.held.drop_front(count, buffers);
+    }
+}
+
+/// How a stretch of `count` bytes lay to what was held.
+fn note_put(put: Put, count: usize, reader: &mut impl Reader) {
+    match put.common as usize {
+        0 => {}
+        common if common >= count => reader.note(Note::Duplicate),
+        _ => reader.note(Note::Overlap),
+    }
+    if put.differs {
+        reader.note(Note::Different);
+    }
+    if put.last_gone {
+        reader.note(Note::Islands);
     }
 }
 

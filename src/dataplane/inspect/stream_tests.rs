@@ -1,5 +1,3 @@
-use super::super::parse::Anomaly;
-use super::super::protocol::Protocol;
 use super::*;
 
 /// Takes units of one length byte and so many more; keeps what it took.
@@ -7,6 +5,7 @@ use super::*;
 struct Units {
     taken: Vec<u8>,
     holes: Vec<u64>,
+    notes: Vec<Note>,
     asked: usize,
 }
 
@@ -24,9 +23,13 @@ impl Reader for Units {
         }
     }
 
-    fn gap(&mut self, bytes: u64) -> Step {
-        self.holes.push(bytes);
-        Step::Took(1)
+    fn gap(&mut self, hole: &Hole<'_>) -> Resume {
+        self.holes.push(hole.bytes);
+        Resume::Here
+    }
+
+    fn note(&mut self, note: Note) {
+        self.notes.push(note);
     }
 }
 
@@ -42,9 +45,11 @@ impl Reader for Skips {
         Step::Took(bytes.len())
     }
 
-    fn gap(&mut self, _bytes: u64) -> Step {
-        Step::Done
+    fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
+        Resume::Done
     }
+
+    fn note(&mut self, _note: Note) {}
 }
 
 fn units(count: u8) -> Vec<u8> {
@@ -71,7 +76,7 @@ fn any_order_cutting_and_repetition_gives_the_stream() {
         let mut reader = Units::default();
         // Close to wrap-around every other time.
         let begin = if seed % 2 == 0 { u32::MAX - 700 } else { random(&mut state) as u32 };
-        side.start(begin);
+        side.begin(begin);
         let mut at = 0;
         while at < stream.len() {
             // Up to four segments in any order, some twice, some longer than they were cut.
@@ -99,14 +104,14 @@ fn any_order_cutting_and_repetition_gives_the_stream() {
             side.segment(begin.wrapping_add(from as u32), &stream[from..to], DEPTH, &mut buffers, &mut reader);
         }
         assert_eq!(reader.taken, stream, "seed {seed}");
-        assert_eq!((side.lost(), buffers.free()), (0, 1), "seed {seed}");
+        assert_eq!((reader.holes.len(), buffers.free()), (0, 1), "seed {seed}");
     }
 }
 
 #[test]
 fn the_first_to_come_wins() {
     let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
-    side.start(100);
+    side.begin(100);
     side.segment(103, &[7, 8], DEPTH, &mut buffers, &mut reader);
     side.segment(102, &[1, 2, 3, 9], DEPTH, &mut buffers, &mut reader);
     side.segment(100, &[5, 4, 4, 4, 4, 4, 4], DEPTH, &mut buffers, &mut reader);
@@ -116,13 +121,14 @@ fn the_first_to_come_wins() {
 #[test]
 fn a_hole_that_was_acknowledged_is_crossed_and_counted() {
     let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
-    side.start(0);
+    side.begin(0);
     side.segment(0, &[1, 9, 3, 1], DEPTH, &mut buffers, &mut reader);
     side.segment(10, &[2, 5, 6], DEPTH, &mut buffers, &mut reader);
     assert_eq!(side.acknowledged(9, DEPTH, &mut buffers, &mut reader), Outcome::Goes);
     assert!(reader.holes.is_empty(), "the hole may still be filled");
     assert_eq!(side.acknowledged(13, DEPTH, &mut buffers, &mut reader), Outcome::Goes);
-    assert_eq!((reader.holes.as_slice(), side.lost()), ([6].as_slice(), 6));
+    assert_eq!(reader.holes, [6]);
+    assert_eq!(reader.notes, [Note::Hole(6)]);
     assert_eq!(reader.taken, [1, 9, 2, 5, 6], "half a unit before the hole is given up");
     assert_eq!(buffers.free(), 1);
 }
@@ -155,9 +161,11 @@ fn limits_end_a_side_and_give_its_buffer_back() {
         fn step(&mut self, bytes: &[u8]) -> Step {
             Step::Need(bytes.len() + 1)
         }
-        fn gap(&mut self, _bytes: u64) -> Step {
-            Step::Broken(Anomaly::new(Protocol::Dns, 1, "x"))
+        fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
+            Resume::Done
         }
+
+        fn note(&mut self, _note: Note) {}
     }
     let (mut buffers, mut side) = (Buffers::new(1), Stream::default());
     let mut last = Outcome::Goes;
@@ -195,9 +203,11 @@ fn single_bytes_do_not_have_every_one_cost_a_look() {
             self.0 += 1;
             Step::Need(bytes.len() + 1)
         }
-        fn gap(&mut self, _bytes: u64) -> Step {
-            Step::Done
+        fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
+            Resume::Done
         }
+
+        fn note(&mut self, _note: Note) {}
     }
     let (mut side, mut lines) = (Stream::default(), Lines(0));
     for at in 0..UNIT_MAX as u32 {

@@ -143,7 +143,7 @@ impl Sinks {
         }
     }
 
-    /// Payload of an inspected flow: is more wanted?
+    /// A packet of an inspected flow: what more is wanted?
     #[inline(never)]
     pub fn on_payload(&mut self, payload: &Payload<'_>) -> Wants {
         self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_events })
@@ -164,7 +164,14 @@ impl Sinks {
             (Counter::InspectDepthReached, counts.depth_reached),
             (Counter::InspectCut, counts.cut),
             (Counter::InspectBroken, counts.broken),
+            (Counter::InspectHoles, counts.holes),
             (Counter::InspectGapBytes, counts.gap_bytes),
+            (Counter::InspectRefused, counts.refused),
+            (Counter::InspectDuplicates, counts.duplicates),
+            (Counter::InspectOverlaps, counts.overlaps),
+            (Counter::InspectOverlapsDifferent, counts.overlaps_different),
+            (Counter::InspectIslandsFull, counts.islands_full),
+            (Counter::InspectBeyondBuffer, counts.beyond_buffer),
             (Counter::InspectEvents, counts.events),
             (Counter::InspectAnomalies, counts.anomalies),
         ] {

@@ -52,12 +52,25 @@ impl FlowRecord {
         self.with_payload(packet, signals)
     }
 
-    /// Adds [`Signals::PAYLOAD`] where there is some that is wanted. Data of a SYN comes again unless the option for fast open
-    /// is there (RFC 7413 section 2).
+    /// Has it payload that the inspection sees? A reset's is none of the stream's, and pieces of a datagram are no messages.
+    #[inline(always)]
+    pub(in super::super) fn is_of_stream(packet: &Packet) -> bool {
+        packet.payload_bytes != 0 && packet.tcp.flags() & tcp_flags::RST == 0 && !packet.fragment
+    }
+
+    /// Adds [`Signals::PAYLOAD`] where the inspection is to see the packet: payload of a direction that it wants, SYNs for
+    /// where their side begins, acknowledgements if it asked for them. A reset's payload is none of the stream's.
     #[inline(always)]
     pub(in super::super) fn with_payload(&self, packet: &Packet, signals: Signals) -> Signals {
-        let has_payload = packet.payload_bytes != 0 && packet.tcp.flags() & tcp_flags::SYN == 0;
-        if has_payload && self.is_inspected() { signals.with(Signals::PAYLOAD) } else { signals }
+        let flags = packet.tcp.flags();
+        let own = unsettled::INSPECTED << (packet.direction as u8 & 1);
+        let wanted = match flags & (tcp_flags::SYN | tcp_flags::RST) {
+            0 if packet.payload_bytes != 0 => own | unsettled::ACKS,
+            0 => unsettled::ACKS,
+            tcp_flags::SYN => unsettled::INSPECTED_BOTH,
+            _ => 0,
+        };
+        if self.unsettled & wanted != 0 { signals.with(Signals::PAYLOAD) } else { signals }
     }
 
     /// The plain packets of young flows are many: short flows consist of nothing else.
@@ -234,10 +247,11 @@ impl FlowRecord {
         if self.unsettled & unsettled::EARLY == 0 {
             return;
         }
-        if payload != 0 {
+        // Where the sides begin stays until the inspection has taken it.
+        if payload != 0 && self.unsettled & unsettled::BEGINNINGS == 0 {
             self.first_sizes = self.first_sizes << 8 | size_code(responder, payload);
         }
-        if self.first_sizes >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
+        if self.sizes() >> 56 != 0 || self.total_packets() >= EARLY_PACKETS {
             self.unsettled &= !unsettled::EARLY;
         }
     }

@@ -20,7 +20,7 @@ impl Signals {
     pub const REPORT: Signals = Signals(1 << 5);
     /// A SYN without ACK (the first one or a repeat).
     pub const SYN: Signals = Signals(1 << 6);
-    /// Payload of a flow that is inspected.
+    /// A packet that the inspection of its flow is to see.
     pub const PAYLOAD: Signals = Signals(1 << 8);
     /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
     pub(in super::super) const MOVED: Signals = Signals(1 << 7);

@@ -25,7 +25,7 @@ pub use interfaces::{INTERFACES, Interface, call_name};
 
 use super::bytes::Reader;
 use super::facts::{Fact, Facts};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::spnego;
@@ -388,8 +388,8 @@ impl Parse for State {
         Step::Took(shown)
     }
 
-    fn gap(&mut self, _side: Side, _bytes: u64, out: &mut dyn Output) -> Step {
+    fn gap(&mut self, _side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         out.event();
-        Step::Done
+        Resume::Done
     }
 }

@@ -32,7 +32,7 @@ pub use set::Set;
 use super::bytes::Reader;
 use super::facts::Fact;
 use super::nbns;
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step, UNIT_MAX};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
 
@@ -86,6 +86,15 @@ impl Parse for State {
     fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         step(&SET, self.is_stream, bytes, out)
     }
+
+    fn gap(&mut self, _side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        behind(hole)
+    }
+}
+
+/// Behind a hole within a message: the length in front tells where the next one begins.
+pub(super) fn behind(hole: &Hole<'_>) -> Resume {
+    Reader::new(hole.before).be16().map_or(Resume::Done, |length| hole.within(2 + u64::from(length)))
 }
 
 /// A step of any of the three protocols.

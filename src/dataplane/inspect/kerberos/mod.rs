@@ -26,7 +26,7 @@ pub use names::{encryption_name, error_name, message_name};
 use super::bytes::Reader;
 use super::der::{self, GENERAL_STRING, INTEGER, SEQUENCE};
 use super::facts::{Fact, Facts};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step, UNIT_MAX};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::text::Text;
@@ -166,9 +166,16 @@ impl Parse for State {
         if self.is_stream { self.stream(side, bytes, out) } else { self.datagram(bytes, out) }
     }
 
-    fn gap(&mut self, _side: Side, _bytes: u64, out: &mut dyn Output) -> Step {
-        out.event();
-        Step::Done
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+        let resume = match (std::mem::take(&mut self.sides.of(side).skip), Reader::new(hole.before).be32()) {
+            (0, Some(length)) => hole.within(4 + u64::from(length)),
+            (0, None) => Resume::Done,
+            (rest, _) => hole.before_end(u64::from(rest)),
+        };
+        if resume == Resume::Done {
+            out.event();
+        }
+        resume
     }
 }
 

@@ -24,7 +24,7 @@ mod tests;
 use super::bytes::Reader;
 use super::der::{self, BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE};
 use super::facts::{Fact, Facts};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::spnego;
@@ -274,9 +274,16 @@ impl Parse for State {
         Step::Took(shown)
     }
 
-    fn gap(&mut self, _side: Side, _bytes: u64, out: &mut dyn Output) -> Step {
-        out.event();
-        Step::Done
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+        let resume = match (std::mem::take(self.skip.of(side)), der::header(hole.before)) {
+            (0, der::Header::Whole { tag: SEQUENCE, header, body }) => hole.within(header.saturating_add(body) as u64),
+            (0, _) => Resume::Done,
+            (rest, _) => hole.before_end(u64::from(rest)),
+        };
+        if resume == Resume::Done {
+            out.event();
+        }
+        resume
     }
 }
 

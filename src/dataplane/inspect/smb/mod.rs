@@ -33,7 +33,7 @@ pub use names::status_name;
 use super::bytes::Reader;
 use super::dcerpc::Calls;
 use super::facts::{Fact, Facts};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::wide::utf16;
@@ -303,9 +303,17 @@ impl Parse for State {
         Step::Took(4 + shown)
     }
 
-    fn gap(&mut self, _side: Side, _bytes: u64, out: &mut dyn Output) -> Step {
-        out.event();
-        Step::Done
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+        let mut reader = Reader::new(hole.before);
+        let resume = match (std::mem::take(self.skip.of(side)), reader.u8(), reader.be24()) {
+            (0, Some(_), Some(length)) => hole.within(4 + u64::from(length)),
+            (0, ..) => Resume::Done,
+            (rest, ..) => hole.before_end(u64::from(rest)),
+        };
+        if resume == Resume::Done {
+            out.event();
+        }
+        resume
     }
 }
 

@@ -7,7 +7,7 @@ use crate::dataplane::decode::{
     quoted_flow, tcp_flags,
 };
 use crate::dataplane::flow::{FlowIndex, FlowTable, Side, Signals, Staging};
-use crate::dataplane::inspect::{Payload, Wants};
+use crate::dataplane::inspect::{Payload, Segment};
 use crate::dataplane::worker::handover::HandoverInbox;
 use crate::dataplane::worker::sinks::Sinks;
 use crate::metrics::{Counter, Stage};
@@ -322,12 +322,19 @@ fn is_icmp_error(packet: &Packet) -> bool {
     }
 }
 
-/// Shows the payload of a packet to the inspection of its flow.
+/// Shows a packet to the inspection of its flow; keeps what a SYN without payload says in the flow's record.
 #[inline(never)]
 fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packet: &Packet, index: FlowIndex) {
+    let beginnings = table.beginnings(index);
     let Some(record) = table.get_mut(index) else { return };
     // Pieces of a datagram are no messages.
     if packet.fragment {
+        return;
+    }
+    let tcp = segment(frame, packet);
+    if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && packet.payload_bytes == 0)
+        && record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement)
+    {
         return;
     }
     let begin = usize::from(packet.payload_offset);
@@ -338,26 +345,32 @@ fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packe
         key: &packet.key,
         originator: record.originator(),
         side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
-        tcp: tcp_numbers(frame, packet),
+        tcp: tcp.map(|tcp| Segment { beginnings, ..tcp }),
         bytes: rest.get(..announced).unwrap_or(rest),
         is_cut: rest.len() < announced,
         time: packet.time,
     };
-    if sinks.on_payload(&payload) == Wants::Nothing {
-        record.end_inspection();
-    }
+    let wants = sinks.on_payload(&payload);
+    record.inspect(wants.payload, wants.acks);
 }
 
-/// Sequence number, and the acknowledgement number where its flag says that it counts; `None` where it is not TCP.
-fn tcp_numbers(frame: FrameView<'_>, packet: &Packet) -> Option<(u32, Option<u32>)> {
+/// What the TCP header says; `None` where it is not TCP.
+#[inline(always)]
+fn segment(frame: FrameView<'_>, packet: &Packet) -> Option<Segment> {
     if packet.key.protocol() != 6 {
         return None;
     }
     let begin = usize::from(packet.payload_offset).checked_sub(packet.tcp.header_bytes() as usize)?;
     let header = frame.bytes.get(begin..)?;
     let &[_, _, _, _, a, b, c, d, e, f, g, h] = header.first_chunk::<12>()?;
-    let acknowledges = packet.tcp.flags() & tcp_flags::ACK != 0;
-    Some((u32::from_be_bytes([a, b, c, d]), acknowledges.then(|| u32::from_be_bytes([e, f, g, h]))))
+    let flags = packet.tcp.flags();
+    let is_syn = flags & tcp_flags::SYN != 0;
+    Some(Segment {
+        sequence: u32::from_be_bytes([a, b, c, d]).wrapping_add(u32::from(is_syn)),
+        acknowledgement: (flags & tcp_flags::ACK != 0).then(|| u32::from_be_bytes([e, f, g, h])),
+        is_syn,
+        beginnings: [None; 2],
+    })
 }
 
 /// Lays an ICMP error at the door of the flow it quotes.

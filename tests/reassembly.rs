@@ -1,0 +1,270 @@
+//! Connections as hosts and attackers send them, through the whole engine: what is read of them, and what is counted; and
+//! the same lines of EVE whatever the number of workers.
+
+#[path = "support/captures.rs"]
+mod captures;
+mod support;
+
+use captures::engine;
+use etherparse::{PacketBuilder, TcpOptionElement};
+use serde_json::Value;
+use shrike::control::alert::Alert;
+use shrike::control::export::{AppEvent, EveWriter};
+use shrike::control::hosts;
+use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
+use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
+use shrike::exchange::FlowSummary;
+use shrike::metrics::Counter;
+
+/// Renders every event and every flow at once.
+struct Lines(EveWriter<Vec<u8>>);
+
+impl Sink for Lines {
+    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        Ok(self.0.flow(flow)?)
+    }
+
+    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        Ok(self.0.application(&event)?)
+    }
+}
+
+fn lines_of(reader: Reader, workers: usize) -> (Outcome, Vec<String>) {
+    let settings = Settings {
+        files: Vec::new(),
+        workers,
+        speed: Speed::Max,
+        engine: engine(1 << 11),
+        detect: hosts::Settings::default(),
+        model: None,
+        rows: false,
+        secret: Some([1, 2, 3, 4]),
+        stop: None,
+    };
+    let mut lines = Lines(EveWriter::new(Vec::new(), None));
+    let outcome = replay_reader(&settings, reader, &mut lines).expect("a replay");
+    let text = String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    (outcome, lines)
+}
+
+/// Where the sides' numbers begin: the client's first byte is 1 further, and wraps around.
+const FIRST: [u32; 2] = [u32::MAX - 20, 9000];
+const C: usize = 0;
+const S: usize = 1;
+
+/// A connection that is put down frame by frame; places count from each side's first byte.
+struct Talk {
+    client_port: u16,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Talk {
+    fn new(client_port: u16) -> Talk {
+        Talk { client_port, frames: Vec::new() }
+    }
+
+    /// After the handshake.
+    fn open(client_port: u16) -> Talk {
+        let mut talk = Talk::new(client_port);
+        talk.frame(C, "s", -1, 0, b"").frame(S, "sa", -1, 0, b"").frame(C, "a", 0, 0, b"");
+        talk
+    }
+
+    /// `flags`: s, a, r, f.
+    fn frame(&mut self, side: usize, flags: &str, at: i64, acked: i64, payload: &[u8]) -> &mut Talk {
+        let number = |side: usize, at: i64| FIRST[side].wrapping_add(1).wrapping_add(at as u32);
+        let (ports, addresses) = ([self.client_port, 8080], [[10, 0, 0, 1], [10, 0, 0, 2]]);
+        let mut builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(addresses[side], addresses[1 - side], 64).tcp(
+            ports[side],
+            ports[1 - side],
+            number(side, at),
+            500,
+        );
+        for flag in flags.chars() {
+            builder = match flag {
+                's' => builder.syn(),
+                'a' => builder.ack(number(1 - side, acked)),
+                'r' => builder.rst(),
+                _ => builder.fin(),
+            };
+        }
+        if flags == "s" && !payload.is_empty() {
+            builder = builder.options(&[TcpOptionElement::Noop]).expect("room for options");
+        }
+        let mut frame = Vec::new();
+        builder.write(&mut frame, payload).expect("a frame in memory");
+        self.frames.push(frame);
+        self
+    }
+
+    fn say(&mut self, side: usize, at: i64, acked: i64, payload: &[u8]) -> &mut Talk {
+        self.frame(side, "a", at, acked, payload)
+    }
+
+    fn close(&mut self, at: i64, acked: i64) -> &mut Talk {
+        self.frame(C, "fa", at, acked, b"").frame(S, "fa", acked, at + 1, b"").frame(C, "a", at + 1, acked + 1, b"")
+    }
+}
+
+/// A capture file of frames, a millisecond between them.
+fn capture(talks: &[&Talk]) -> Vec<u8> {
+    let mut file = Vec::from(0xa1b2_c3d4_u32.to_le_bytes());
+    for word in [0x0004_0002_u32, 0, 0, 65_535, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for (index, frame) in talks.iter().flat_map(|talk| &talk.frames).enumerate() {
+        for word in [1_700_000_000, 1000 * index as u32, frame.len() as u32, frame.len() as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    file
+}
+
+fn read(bytes: Vec<u8>, workers: usize) -> (Outcome, Vec<String>) {
+    let reader = Reader::from_stream("talk", Box::new(std::io::Cursor::new(bytes)), Limits::default());
+    lines_of(reader.expect("a capture"), workers)
+}
+
+/// What EVE says of HTTP in it, and its counters.
+fn urls(talk: &Talk) -> (Vec<String>, Outcome) {
+    let (outcome, lines) = read(capture(&[talk]), 1);
+    let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let urls = events.filter_map(|event| Some(event["http"]["url"].as_str()?.to_owned())).collect();
+    (urls, outcome)
+}
+
+const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nHost: h.example\r\nUser-Agent: curl\r\n\r\n";
+const DECOY: &[u8] = b"GET /d HTTP/1.1\r\nHost: h.example\r\nUser-Agent: curl\r\n\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\n";
+const LENGTH: i64 = REQUEST.len() as i64;
+
+/// The request came whole; the rest of the connection.
+fn finish(talk: &mut Talk) {
+    talk.say(S, 0, LENGTH, ANSWER).close(LENGTH, ANSWER.len() as i64);
+}
+
+#[test]
+fn the_first_two_segments_may_come_in_either_order() {
+    let mut talk = Talk::open(40_001);
+    talk.say(C, 20, 0, &REQUEST[20..]).say(C, 0, 0, &REQUEST[..20]);
+    finish(&mut talk);
+    assert_eq!(urls(&talk).0, ["/a"]);
+}
+
+#[test]
+fn what_comes_before_the_data_does_not_hide_it() {
+    let mut keep_alive = Talk::open(40_002);
+    keep_alive.say(C, -1, 0, b"\0").say(S, -1, 0, b"\0");
+    let mut reset = Talk::open(40_002);
+    reset.frame(C, "ra", 5_000, 0, b"garbage");
+    let mut far = Talk::open(40_002);
+    far.say(C, 1 << 31, 0, b"garbage").say(C, -(1 << 30) - 100, 0, b"garbage");
+    let mut silent = Talk::open(40_002);
+    silent.frame(C, "f", 0, 0, b"GET /d");
+    let mut poisoned = Talk::open(40_002);
+    poisoned.say(S, 0, 1 << 31, b"").say(S, -1, (1 << 30) + 5, b"\0").say(S, -1, 1 << 20, b"\0");
+    let mut other = Talk::new(40_002);
+    // An answer to a SYN that was never sent.
+    other
+        .frame(C, "s", -1, 0, b"")
+        .frame(S, "sa", 70_000, 70_000, b"")
+        .frame(S, "sa", -1, 0, b"")
+        .frame(C, "a", 0, 0, b"");
+    for (name, talk, refused) in [
+        ("keep-alive", &mut keep_alive, 0),
+        ("reset", &mut reset, 0),
+        ("far off", &mut far, 2),
+        ("no acknowledgement", &mut silent, 1),
+        ("acknowledgements", &mut poisoned, 1),
+        ("another's answer", &mut other, 0),
+    ] {
+        talk.say(C, 0, 0, REQUEST);
+        finish(talk);
+        let (urls, outcome) = urls(talk);
+        assert_eq!(urls, ["/a"], "{name}");
+        assert_eq!(outcome.count(Counter::InspectRefused), refused, "{name}");
+    }
+}
+
+#[test]
+fn data_of_a_syn_counts_where_the_peer_took_it() {
+    let mut taken = Talk::new(40_003);
+    taken.frame(C, "s", -1, 0, REQUEST).frame(S, "sa", -1, LENGTH, b"").frame(C, "a", LENGTH, 0, b"");
+    finish(&mut taken);
+    assert_eq!(urls(&taken).0, ["/a"], "taken");
+
+    let mut refused = Talk::new(40_003);
+    refused.frame(C, "s", -1, 0, DECOY).frame(S, "sa", -1, 0, b"").say(C, 0, 0, REQUEST);
+    finish(&mut refused);
+    let (found, outcome) = urls(&refused);
+    assert_eq!((found.as_slice(), outcome.count(Counter::InspectEvents)), (["/a".to_owned()].as_slice(), 1), "refused");
+
+    // The answer went another way: the next segment tells.
+    for (begin, payload, url) in [(LENGTH, b"".as_slice(), "/d"), (0, REQUEST, "/a")] {
+        let mut one_way = Talk::new(40_003);
+        one_way.frame(C, "s", -1, 0, DECOY).say(C, begin, 0, payload).say(C, LENGTH, 0, DECOY).close(2 * LENGTH, 0);
+        assert_eq!(urls(&one_way).0.first().map(String::as_str), Some(url));
+    }
+}
+
+#[test]
+fn segments_that_contradict_each_other_are_told_by_name() {
+    let mut talk = Talk::open(40_004);
+    talk.say(C, 4, 0, &DECOY[4..30]).say(C, 4, 0, &REQUEST[4..30]).say(C, 0, 0, REQUEST);
+    finish(&mut talk);
+    let (outcome, lines) = read(capture(&[&talk]), 1);
+    let told = lines.iter().filter(|line| line.contains("\"stream.reassembly_overlap_different_data\"")).count();
+    assert_eq!((told, outcome.count(Counter::InspectOverlapsDifferent)), (1, 2));
+    assert_eq!(urls(&talk).0, ["/d"], "the first to come stays");
+}
+
+#[test]
+fn a_pure_acknowledgement_tells_that_a_hole_stays() {
+    let mut talk = Talk::open(40_005);
+    talk.say(C, 0, 0, REQUEST).say(C, LENGTH + 100, 0, b"behind").frame(S, "a", 0, LENGTH + 106, b"");
+    let (_, outcome) = urls(&talk);
+    assert_eq!((outcome.count(Counter::InspectHoles), outcome.count(Counter::InspectGapBytes)), (1, 100));
+    assert_eq!(outcome.count(Counter::InspectRefused), 0);
+}
+
+#[test]
+fn eve_is_the_same_with_any_number_of_workers() {
+    let mut talks: Vec<Talk> = (0..40).map(|index| Talk::open(41_000 + index)).collect();
+    for (index, talk) in talks.iter_mut().enumerate() {
+        let cut = 1 + index % 50;
+        if index % 3 == 0 {
+            talk.frame(C, "r", 0, 0, b"no data");
+        }
+        talk.say(C, cut as i64, 0, &REQUEST[cut..]).say(C, 0, 0, &REQUEST[..cut]);
+        finish(talk);
+    }
+    // In turns, so that what a queue remembers of one connection meets the others.
+    let longest = talks.iter().map(|talk| talk.frames.len()).max().unwrap_or_default();
+    let turns = (0..longest).flat_map(|at| talks.iter().filter_map(move |talk| talk.frames.get(at).cloned()));
+    let bytes = capture(&[&Talk { client_port: 0, frames: turns.collect() }]);
+    let (_, one) = read(bytes.clone(), 1);
+    assert_eq!(one.len(), 80, "a request and a flow each");
+    assert_eq!(one, read(bytes, 4).1);
+
+    let Some(data) = support::shared_data("eve_is_the_same_with_any_number_of_workers") else { return };
+    let small = |capture: &captures::Capture| std::fs::metadata(&capture.path).is_ok_and(|found| found.len() < 60_000);
+    let captures: Vec<_> = captures::captures(&data).into_iter().filter(small).step_by(3).take(300).collect();
+    let mut lines = 0;
+    for capture in &captures {
+        let open = || Reader::open(std::slice::from_ref(&capture.path), Limits::default());
+        let (Ok(first), Ok(second)) = (open(), open()) else { continue };
+        let (_, one) = lines_of(first, 1);
+        let (_, four) = lines_of(second, 4);
+        assert_eq!(one, four, "{}", capture.name);
+        lines += one.len();
+    }
+    eprintln!("{} captures, {lines} lines", captures.len());
+    assert!(captures.len() >= 100 && lines >= 1000, "{} captures, {lines} lines", captures.len());
+}
