@@ -430,6 +430,7 @@ fn summary(
     raised: &BTreeMap<crate::dataplane::detect::Detector, u64>,
 ) -> serde_json::Value {
     let drops: BTreeMap<_, _> = status.totals.drops.iter().map(|drop| (drop.name.clone(), drop.value)).collect();
+    let unread: BTreeMap<_, _> = status.totals.unread.iter().map(|one| (one.name.clone(), one.value)).collect();
     let alerts: BTreeMap<_, _> = raised.iter().map(|(detector, count)| (detector.name(), *count)).collect();
     serde_json::json!({
         "packets": status.totals.packets,
@@ -440,6 +441,7 @@ fn summary(
         "alerts": alerts,
         "not_decoded": status.totals.not_decoded,
         "drops": drops,
+        "unread": unread,
         "loss_equation_closed": status.loss.closed,
         "loss": status.loss,
         "capture_mode": status.queues.iter().map(|queue| queue.mode.name()).collect::<Vec<_>>(),

@@ -140,6 +140,10 @@ pub struct Totals {
     pub not_decoded: u64,
     /// Every drop by its cause, from the wire to the flow table; the order is the packet's way.
     pub drops: Vec<Amount>,
+    /// What was not inspected by its cause: limits, and bytes that the tap lost ([`crate::metrics::UNREAD`]). No drops: the
+    /// packets are counted in their flows.
+    #[serde(default)]
+    pub unread: Vec<Amount>,
 }
 
 /// A named number.

@@ -191,6 +191,23 @@ counters! {
     QueueRestarts = "queue_restarts", Detail;
 }
 
+/// What was not inspected of the connections that should have been, by its cause: limits, captures that were cut, and bytes
+/// that this sensor never saw.
+pub const UNREAD: &[Counter] = &[
+    Counter::InspectFlowsFull,
+    Counter::InspectBuffersFull,
+    Counter::InspectScratchesFull,
+    Counter::InspectFactsFull,
+    Counter::InspectUnitTooLong,
+    Counter::InspectDepthReached,
+    Counter::InspectCut,
+    Counter::InspectBroken,
+    Counter::InspectIslandsFull,
+    Counter::InspectBeyondBuffer,
+    Counter::InspectHoles,
+    Counter::InspectGapBytes,
+];
+
 /// Cells that [`CounterMemory`] needs: one per counter, and a sequence number behind them.
 pub const COUNTER_CELLS: usize = COUNTERS.len() + 1;
 

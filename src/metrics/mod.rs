@@ -7,6 +7,6 @@ mod counters;
 mod stages;
 
 pub use counters::{
-    COUNTER_CELLS, COUNTERS, Counter, CounterBlock, CounterMemory, Role, TURN_FRAMES_MAX, read_counters,
+    COUNTER_CELLS, COUNTERS, Counter, CounterBlock, CounterMemory, Role, TURN_FRAMES_MAX, UNREAD, read_counters,
 };
 pub use stages::{STAGES, Stage, StageHistograms};

@@ -274,6 +274,7 @@ impl System for DemoSystem {
                 scored: sum(Counter::RowsScored),
                 shed: sum(Counter::RowsShed),
                 not_decoded: sum(Counter::ProcessedOther),
+                unread: Vec::new(),
                 drops: vec![
                     Amount::new(
                         "nic_missed",

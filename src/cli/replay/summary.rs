@@ -33,6 +33,7 @@ pub fn json(outcome: &Outcome, hosts: Option<&[serde_json::Value]>) -> String {
         "packets_per_second": packets_per_second(outcome),
         "not_decoded": outcome.count(Counter::ProcessedOther),
         "drops": outcome.drops(),
+        "unread": outcome.unread(),
         "alerts": alerts(outcome),
         "scored": outcome.count(Counter::RowsScored),
         "shed": outcome.count(Counter::RowsShed),
@@ -52,7 +53,7 @@ pub fn json(outcome: &Outcome, hosts: Option<&[serde_json::Value]>) -> String {
     summary.to_string()
 }
 
-/// The summary in three or four lines.
+/// The summary in a few lines.
 pub fn text(outcome: &Outcome) -> String {
     let list = |counts: &mut dyn Iterator<Item = (&str, u64)>| {
         let some: Vec<_> = counts
@@ -74,6 +75,11 @@ pub fn text(outcome: &Outcome) -> String {
         format!("alerts: {}", list(&mut alerts(outcome).into_iter())),
         format!("drops:  {}", list(&mut outcome.drops().into_iter())),
     ];
+    let unread = outcome.unread();
+    if unread.values().any(|count| *count > 0) {
+        let named = unread.into_iter().map(|(name, count)| (name.trim_start_matches("inspect_"), count));
+        lines.push(format!("not inspected: {}", list(&mut { named })));
+    }
     let not_decoded = outcome.count(Counter::ProcessedOther);
     if not_decoded > 0 {
         lines.push(format!("not decoded: {} packets of an EtherType that is only counted", grouped(not_decoded)));

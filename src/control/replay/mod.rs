@@ -21,7 +21,7 @@ use crate::dataplane::worker::{
     WorkerSettings,
 };
 use crate::exchange::{FlowSummary, Full, SnapshotReceiver, Up, UpReceiver, snapshot_ring, up_ring};
-use crate::metrics::{COUNTERS, Counter, CounterBlock, CounterMemory, Role, read_counters};
+use crate::metrics::{COUNTERS, Counter, CounterBlock, CounterMemory, Role, UNREAD, read_counters};
 use crate::units::{QueueId, Timestamp, WorkerId};
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -108,6 +108,11 @@ impl Outcome {
             .filter(|counter| counter.role() == Role::Drop)
             .map(|counter| (counter.name(), self.count(*counter)))
             .collect()
+    }
+
+    /// What was not inspected, by cause.
+    pub fn unread(&self) -> BTreeMap<&'static str, u64> {
+        UNREAD.iter().map(|counter| (counter.name(), self.count(*counter))).collect()
     }
 
     /// Read = received = processed + each drop: the reader counts for itself.

@@ -11,7 +11,7 @@ use crate::control::view::{
 };
 use crate::dataplane::worker::{QueueState, Reason};
 use crate::exchange::FlowSummary;
-use crate::metrics::{COUNTERS, Counter, Role, read_counters};
+use crate::metrics::{COUNTERS, Counter, Role, UNREAD, read_counters};
 use crate::units::{QueueId, SECOND, Timestamp, WorkerId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -277,6 +277,7 @@ impl Supervisor {
                 shed: sum(Counter::RowsShed),
                 not_decoded: sum(Counter::ProcessedOther),
                 drops,
+                unread: UNREAD.iter().map(|one| Amount::new(one.name(), sum(*one), one.help())).collect(),
             },
             queues: self.entries.iter().filter_map(|entry| self.capture.status(entry.id)).collect(),
             loss,
