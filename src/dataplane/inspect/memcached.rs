@@ -91,14 +91,20 @@ fn stream_of(bytes: &[u8], at_port: bool) -> Match {
         };
     }
     let Some(line) = Reader::new(bytes).line() else {
-        let is_text = bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r'));
-        let may_be = may_begin(bytes);
-        return if is_text && may_be && bytes.len() < LINE_MAX { Match::Maybe } else { Match::No };
+        let may_be = is_text(bytes) && may_begin(bytes);
+        return if may_be && bytes.len() < LINE_MAX { Match::Maybe } else { Match::No };
     };
-    if line.len() + 2 > bytes.len() || !bytes.get(line.len()..).is_some_and(|end| end.starts_with(b"\r\n")) {
+    if !is_text(line)
+        || line.len() + 2 > bytes.len().min(LINE_MAX)
+        || !bytes.get(line.len()..).is_some_and(|end| end.starts_with(b"\r\n"))
+    {
         return Match::No;
     }
     text_line(line, at_port)
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\r')
 }
 
 /// May a line that is not whole become a command or an answer?
@@ -106,7 +112,7 @@ fn may_begin(bytes: &[u8]) -> bool {
     let word = bytes.split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
     let is_whole = word.len() < bytes.len();
     let fits = |one: &&[u8]| if is_whole { *one == word } else { one.starts_with(word) };
-    let others: [&[u8]; 4] = [b"VALUE", b"STAT", b"END", b"VERSION"];
+    let others: [&[u8]; 6] = [b"VALUE", b"STAT", b"END", b"VERSION", b"ERROR", b"OK"];
     [&STORE[..], &KEYED, &BARE, &ANSWERS, &others].iter().any(|list| list.iter().any(&fits))
 }
 

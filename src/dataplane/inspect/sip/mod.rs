@@ -118,6 +118,8 @@ impl Parse for State {
         match probe::head_bytes(bytes) {
             None if bytes.len() > HEAD_MAX => Step::Broken(MALFORMED),
             None => Step::Need(bytes.len() + 1),
+            // However much of it came at once.
+            Some(head) if head > HEAD_MAX => Step::Broken(MALFORMED),
             Some(head) => stream_message(bytes, head, out),
         }
     }

@@ -55,6 +55,8 @@ fn has_address(line: &[u8]) -> bool {
 
 /// Bytes of a head with its blank line, if it is whole.
 pub fn head_bytes(bytes: &[u8]) -> Option<usize> {
-    let ends = bytes.windows(4).position(|part| part == b"\r\n\r\n").map(|at| at + 4);
-    ends.or_else(|| bytes.windows(2).position(|part| part == b"\n\n").map(|at| at + 2))
+    // Whichever comes first, or it would depend on how much is there.
+    let usual = bytes.windows(3).position(|part| part == b"\n\r\n").map(|at| at + 3);
+    let bare = bytes.windows(2).position(|part| part == b"\n\n").map(|at| at + 2);
+    [usual, bare].into_iter().flatten().min()
 }
