@@ -14,6 +14,7 @@ use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::pcap::{PcapSource, Speed};
 use shrike::dataplane::decode::{Decoded, FlowKey, Packet, community_id_of, decode};
 use shrike::dataplane::detect::{Detector, Evidence, FlowRef, Term};
+use shrike::dataplane::features::encrypted::Shape;
 use shrike::dataplane::flow::{EndReason, TcpState};
 use shrike::dataplane::inspect::Protocol;
 use shrike::exchange::FlowSummary;
@@ -139,6 +140,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                 ended,
                 state: TcpState::New,
                 application: Protocol::ALL[number % Protocol::ALL.len()],
+                shape: (number % 2 == 0).then(Shape::default),
                 ..FlowSummary::default()
             };
             writer.flow(&flow).unwrap();

@@ -6,6 +6,7 @@
 
 use crate::dataplane::decode::{Direction, FlowKey, Neighbour};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
+use crate::dataplane::features::encrypted::Shape;
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::dataplane::inspect::{self, Protocol};
 use crate::units::{QueueId, Timestamp};
@@ -60,6 +61,8 @@ pub struct FlowSummary {
     pub state: TcpState,
     /// Why it ended; `None` while it lives.
     pub ended: Option<EndReason>,
+    /// What its first packets looked like; `None` while it lives, or where that was not kept.
+    pub shape: Option<Shape>,
 }
 
 /// An event of [`inspect`] without its facts.

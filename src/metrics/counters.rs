@@ -159,6 +159,8 @@ counters! {
     InspectScratchesFull = "inspect_scratches_full", Detail;
     /// Events sent in parts because no room for their facts was free.
     InspectFactsFull = "inspect_facts_full", Detail;
+    /// Flows whose shape was given up for another one's because as many were kept as may be at once.
+    InspectShapesFull = "inspect_shapes_full", Detail;
     /// Sides of connections given up because a unit was longer than the largest.
     InspectUnitTooLong = "inspect_unit_too_long", Detail;
     /// Sides of connections inspected as far as the settings allow.

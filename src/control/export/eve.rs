@@ -3,6 +3,9 @@
 //! Strict consumers find what the published schema allows and one extra top-level object, `ml`, to delete. Times are the
 //! capture's, so the same capture gives the same lines.
 
+mod shape;
+
+use self::shape::ShapePart;
 use super::application::{AppEvent, render};
 use super::one_line::OneLine;
 use super::statistics::Statistics;
@@ -126,7 +129,7 @@ impl<W: Write> EveWriter<W> {
             app_proto: Some(summary.application.name()).filter(|_| summary.application != Protocol::Unknown),
             flow: Some(FlowPart::new(summary)),
             tcp: (protocol == 6).then(|| TcpPart::new(summary)),
-            ml: (summary.score >= 0.0).then(|| Ml::of_score(summary.score, self.model.as_ref())),
+            ml: Ml::of_flow(summary, self.model.as_ref()),
             ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, &community)
         };
         self.out.write(&event)
@@ -458,6 +461,8 @@ struct Ml<'a> {
     /// Counters of ours.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     counters: BTreeMap<&'a str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<ShapePart>,
 }
 
 #[derive(Serialize)]
@@ -477,6 +482,16 @@ impl<'a> Ml<'a> {
             version: model.map(|model| model.version.as_str()),
             score: Some(rounded(f64::from(score))),
             ..Ml::default()
+        }
+    }
+
+    /// A flow's score and its shape, where it has them.
+    fn of_flow(flow: &FlowSummary, model: Option<&'a ModelName>) -> Option<Ml<'a>> {
+        let shape = flow.shape.as_ref().map(ShapePart::new);
+        let score = (flow.score >= 0.0).then(|| Ml::of_score(flow.score, model));
+        match shape {
+            None => score,
+            shape => Some(Ml { shape, ..score.unwrap_or_default() }),
         }
     }
 

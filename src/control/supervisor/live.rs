@@ -10,6 +10,7 @@ use crate::dataplane::capture::xdp::{
     SymmetricRss, XdpError,
 };
 use crate::dataplane::detect::WindowEntry;
+use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Queue, QueueSnapshot,
@@ -187,7 +188,8 @@ const REST_BYTES: usize = 16 << 20;
 pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> usize {
     let tables = engine.flow.capacity as usize * FLOW_BYTES
         + engine.windows * size_of::<WindowEntry>()
-        + engine.inspect.bytes(engine.flow.capacity);
+        + engine.inspect.bytes(engine.flow.capacity)
+        + Shapes::bytes(engine.shapes(), engine.flow.capacity);
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }
 

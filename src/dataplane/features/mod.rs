@@ -11,6 +11,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
 )]
 
+pub mod encrypted;
 mod schema;
 
 pub use schema::{COUNT, FEATURES, Feature, SCHEMA_VERSION, schema_json};

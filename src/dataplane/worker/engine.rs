@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
 use crate::dataplane::decode::{self, FragmentSettings, FragmentTable, Layers, Packet};
 use crate::dataplane::detect::Observer;
+use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::flow::{self, FlowTable};
 use crate::dataplane::inspect::{self, Inspector};
 use crate::dataplane::score::{Microbatch, Scorer};
@@ -33,6 +34,8 @@ pub struct EngineSettings {
     pub fragments: FragmentSettings,
     /// Limits of the inspection of application protocols.
     pub inspect: inspect::Settings,
+    /// Flows at once whose shape is kept, where flows are exported and inspected; some 330 bytes each.
+    pub shapes: u32,
     /// Entities counted at once by the detectors' observer, per queue; a power of two.
     pub windows: usize,
     /// RX batch controller.
@@ -59,6 +62,13 @@ pub struct EngineSettings {
     pub run_out: bool,
 }
 
+impl EngineSettings {
+    /// Shapes that are kept at once: none where nobody takes them.
+    pub fn shapes(&self) -> u32 {
+        if self.export_flows && self.inspect.flows > 0 { self.shapes } else { 0 }
+    }
+}
+
 impl Default for EngineSettings {
     fn default() -> EngineSettings {
         EngineSettings {
@@ -66,6 +76,7 @@ impl Default for EngineSettings {
             decode: decode::Settings::default(),
             fragments: FragmentSettings::default(),
             inspect: inspect::Settings::default(),
+            shapes: 1 << 15,
             windows: 1 << 16,
             rx: RxSettings::default(),
             score: ScoreSettings::default(),
@@ -191,7 +202,7 @@ struct Core {
 impl<S: Source> Engine<S> {
     /// Takes all the memory the queue will ever have, on the calling thread.
     pub fn new(source: S, settings: EngineSettings, parts: EngineParts) -> Engine<S> {
-        let Tables { table, fragments, inspector, observer } = tables(&settings, parts.secret);
+        let Tables { table, fragments, inspector, shapes, observer } = tables(&settings, parts.secret);
         let scoring = parts.scorer.is_some();
         let core = Core {
             id: parts.id,
@@ -202,6 +213,7 @@ impl<S: Source> Engine<S> {
             sinks: Sinks {
                 observer,
                 inspector,
+                shapes,
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
                 up: parts.up,
@@ -355,6 +367,7 @@ struct Tables {
     table: FlowTable,
     fragments: FragmentTable,
     inspector: Inspector,
+    shapes: Shapes,
     observer: Observer,
 }
 
@@ -365,6 +378,7 @@ fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
         table: FlowTable::new(flow, secret),
         fragments: FragmentTable::new(settings.fragments, a ^ b.rotate_left(32)),
         inspector: Inspector::new(settings.inspect, settings.flow.capacity),
+        shapes: Shapes::new(settings.shapes(), settings.flow.capacity),
         observer: Observer::new(settings.windows, [d, c, b, a]),
     }
 }
@@ -388,8 +402,9 @@ impl Core {
         let Core { settings, secret, sinks, .. } = self;
         // The old table goes before the new one comes: of the size it has, there may be no room for two.
         self.table = FlowTable::new(flow::Settings { capacity: 0, ..settings.flow }, *secret);
-        let Tables { table, fragments, inspector, observer } = tables(settings, *secret);
-        (self.table, self.fragments, sinks.inspector, sinks.observer) = (table, fragments, inspector, observer);
+        let Tables { table, fragments, inspector, shapes, observer } = tables(settings, *secret);
+        (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
+        (sinks.inspector, sinks.shapes) = (inspector, shapes);
         self.packets.fill(Packet::default());
         self.unmeasured = 0;
         sinks.batch = Microbatch::new();

@@ -6,6 +6,7 @@ use super::elephants::Elephants;
 use super::neighbours::Neighbours;
 use crate::dataplane::decode::{ArpQuestion, Direction, FlowKey, Neighbour};
 use crate::dataplane::detect::{Observer, ScoredFlow};
+use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
 use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
@@ -37,6 +38,8 @@ pub struct Sinks {
     pub observer: Observer,
     /// Application protocols.
     pub inspector: Inspector,
+    /// Shapes of their beginnings; none where nobody exports flows.
+    pub shapes: Shapes,
     /// Rows that wait to be scored.
     pub batch: Microbatch<RowTag>,
     /// Earliest `due` of the rows that wait; the end of time when none does.
@@ -136,17 +139,38 @@ impl Sinks {
             self.queue_row(ended.record, None, ended.at);
         }
         if self.export_flows {
-            self.up.send_flow(summary(ended.record, application, Some(ended.reason)));
+            let shape = self.shapes.end(ended.slot);
+            self.up.send_flow(FlowSummary { shape, ..summary(ended.record, application, Some(ended.reason)) });
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
         }
     }
 
-    /// A packet of an inspected flow: what more is wanted?
+    /// A packet of an inspected flow, of `announced` bytes of payload on the wire: what more is wanted?
     #[inline(never)]
-    pub fn on_payload(&mut self, payload: &Payload<'_>) -> Wants {
+    pub fn on_payload(&mut self, payload: &Payload<'_>, announced: u32) -> Wants {
+        if self.shapes.is_on() {
+            return self.shape(payload, announced);
+        }
         self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_events })
+    }
+
+    /// The same where shapes are wanted too: each of the two goes on when the other one has enough.
+    fn shape(&mut self, payload: &Payload<'_>, announced: u32) -> Wants {
+        // A SYN takes a number of its own.
+        let sequence = payload.tcp.map(|tcp| tcp.sequence.wrapping_add(u32::from(tcp.is_syn)));
+        let more = self.shapes.payload(payload, sequence, announced);
+        let shape = if more { Wants::PAYLOAD } else { Wants::NOTHING };
+        if !self.shapes.is_inspected(payload.slot) {
+            return shape;
+        }
+        let wants = self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_events });
+        if wants == Wants::NOTHING {
+            self.shapes.inspection_is_over(payload.slot);
+            return shape;
+        }
+        if more { Wants { payload: [true; 2], ..wants } } else { wants }
     }
 
     /// Adds up what inspection counted.
@@ -160,6 +184,7 @@ impl Sinks {
             (Counter::InspectBuffersFull, counts.buffers_full),
             (Counter::InspectScratchesFull, counts.scratches_full),
             (Counter::InspectFactsFull, counts.facts_full),
+            (Counter::InspectShapesFull, self.shapes.take_given_up()),
             (Counter::InspectUnitTooLong, counts.unit_too_long),
             (Counter::InspectDepthReached, counts.depth_reached),
             (Counter::InspectCut, counts.cut),
@@ -263,5 +288,6 @@ pub fn summary(record: &FlowRecord, application: Protocol, ended: Option<EndReas
         application,
         state: record.state(),
         ended,
+        shape: None,
     }
 }

@@ -350,7 +350,7 @@ fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packe
         is_cut: rest.len() < announced,
         time: packet.time,
     };
-    let wants = sinks.on_payload(&payload);
+    let wants = sinks.on_payload(&payload, packet.payload_bytes);
     record.inspect(wants.payload, wants.acks);
 }
 
