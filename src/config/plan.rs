@@ -278,6 +278,12 @@ impl RawConfig {
         engine.flow.datagram_ns = seconds("datagram_seconds", flow.datagram_seconds, engine.flow.datagram_ns)?;
         engine.windows = power("flow.windows", flow.windows, engine.windows as u64, 1024, 1 << 22)? as usize;
         engine.decode.tunnels = self.decode.tunnels.unwrap_or(engine.decode.tunnels);
+        let (decode, defrag) = (&self.decode, engine.defrag);
+        engine.defrag.datagrams =
+            number("decode.datagrams", decode.datagrams, defrag.datagrams.into(), 0, 1 << 15)? as u16;
+        let waited = number("decode.fragment_seconds", decode.fragment_seconds, defrag.timeout_ns / SECOND, 1, 120)?;
+        engine.defrag.timeout_ns = waited * SECOND;
+        engine.fragments.timeout_ns = waited * SECOND;
         let (inspect, default) = (&self.inspect, engine.inspect);
         engine.inspect = inspect::Settings {
             flows: number("inspect.flows", inspect.flows, default.flows.into(), 0, 1 << 22)? as u32,

@@ -128,6 +128,10 @@ pub struct RawBatch {
 pub struct RawDecode {
     /// Enter tunnels.
     pub tunnels: Option<bool>,
+    /// Datagrams put together from fragments at once, a queue; 0: none.
+    pub datagrams: Option<i64>,
+    /// How long fragments of a datagram are waited for, seconds.
+    pub fragment_seconds: Option<i64>,
 }
 
 /// Inspection of application protocols.

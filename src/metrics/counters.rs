@@ -42,7 +42,9 @@ counters! {
     FramesReceived = "frames_received", Received;
     /// Frames that other queues handed to this one as the owner of their flow.
     HandoverReceived = "handover_received", Received;
-    /// Frames that updated a flow.
+    /// Packets found in tunnels whose packets had come in fragments, each in one more than there were frames.
+    DatagramsUnwrapped = "datagrams_unwrapped", Received;
+    /// Frames that updated a flow, and packets found in datagrams put together.
     ProcessedFlow = "processed_flow", Processed;
     /// ARP frames, looked at and counted.
     ProcessedArp = "processed_arp", Processed;
@@ -74,7 +76,8 @@ counters! {
     DropTcpOffset = "tcp_offset", Drop;
     /// UDP length field shorter than its header or longer than the packet.
     DropUdpLength = "udp_length", Drop;
-    /// Later fragment whose first fragment is not known (lost, late, or evicted from the fragment table).
+    /// Later fragment whose first fragment is not known (lost, late, or evicted from the fragment table): not in its flow's
+    /// counts, though its bytes are kept for its datagram.
     DropFragmentUnknown = "fragment_unknown", Drop;
     /// Link type of the capture that the decoder does not know.
     DropLinkType = "link_type", Drop;

@@ -198,12 +198,13 @@ fn packet_socket(name: &str) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A UDP frame of a flow, `bytes` long without FCS.
+/// A UDP frame of a flow, `bytes` long without FCS. Each has a receiver of its own: datagrams are owned by addresses.
 pub fn udp_frame(flow: u16, bytes: usize) -> Vec<u8> {
     let payload = bytes - 42;
+    let [high, low] = flow.to_be_bytes();
     let mut frame = Vec::new();
     etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv4([192, 0, 2, 1], [198, 51, 100, (flow >> 8) as u8], 64)
+        .ipv4([192, 0, 2, 1], [198, 18, high, low], 64)
         .udp(10_000 + flow, 9)
         .write(&mut frame, &vec![0x5a; payload])
         .unwrap();

@@ -58,16 +58,14 @@ impl Capture for Memory {
     fn stop(&mut self) {}
 }
 
-/// A UDP frame of one of `flows` flows, in one of its two directions.
+/// A UDP frame of a flow, in one of its two directions. Each has a client of its own: datagrams are owned by addresses.
 pub fn frame(flow: u16, back: bool) -> Vec<u8> {
+    let [high, low] = flow.to_be_bytes();
+    let client = [10, 1, high, low];
     let builder = if back {
-        etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
-            .ipv4([10, 0, 0, 2], [10, 0, 0, 1], 64)
-            .udp(53, 10_000 + flow)
+        etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 2], client, 64).udp(53, 10_000 + flow)
     } else {
-        etherparse::PacketBuilder::ethernet2([4; 6], [2; 6])
-            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-            .udp(10_000 + flow, 53)
+        etherparse::PacketBuilder::ethernet2([4; 6], [2; 6]).ipv4(client, [10, 0, 0, 2], 64).udp(10_000 + flow, 53)
     };
     let mut bytes = Vec::new();
     builder.write(&mut bytes, b"payload").expect("a frame in memory");

@@ -280,6 +280,18 @@ fn offset(whole: &[u8], part: &[u8]) -> usize {
 
 fn transport(payload: &[u8], plain: &mut Plain, rules: &mut Vec<Rule>) -> Option<()> {
     let (ports, header, length) = match plain.protocol {
+        // The rest of the header may be in the next fragment; etherparse asks for all of it.
+        6 if plain.fragment.is_some() && TcpSlice::from_slice(payload).is_err() => {
+            let ports = payload.first_chunk::<4>()?;
+            if let Some(head) = payload.first_chunk::<20>() {
+                if head[12] >> 4 < 5 {
+                    return None;
+                }
+                plain.tcp = (head[13], u16::from_be_bytes([head[14], head[15]]));
+            }
+            let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+            ((port(0), port(2)), payload.len(), payload.len())
+        }
         6 => {
             let tcp = TcpSlice::from_slice(payload).ok()?;
             let flags = [

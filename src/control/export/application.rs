@@ -20,6 +20,7 @@ mod tests;
 mod tls;
 mod web;
 
+use crate::dataplane::decode::FragmentAnomaly;
 use crate::dataplane::inspect::{Fact, Facts, Kind, Protocol, TABLE, number};
 use crate::exchange::EventHead;
 use serde_json::{Map, Value};
@@ -97,6 +98,11 @@ fn objects_of(event: &AppEvent, facts: &mut Found<'_>, objects: &mut Map<String,
 
 /// An anomaly with the facts known when it was met.
 fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
+    if protocol == Protocol::Unknown
+        && let Some(anomaly) = FragmentAnomaly::of_number(index)
+    {
+        return fragment(event, anomaly);
+    }
     let known = TABLE.iter().find(|(one, ..)| *one == protocol).into_iter().flat_map(|(_, _, anomalies)| *anomalies);
     let name = known.clone().find(|one| one.index == index).map_or("unknown", |one| one.name);
     let object = match protocol {
@@ -117,6 +123,15 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
         extra: Found::new(&event.facts).rest(event.head.protocol),
         is_answer: false,
     }
+}
+
+/// What is unusual about a fragment: the decoder's events, as Suricata names them.
+fn fragment(event: &AppEvent, anomaly: FragmentAnomaly) -> Rendered {
+    let name = anomaly.name();
+    let version = if event.head.key.is_v4() { 4 } else { 6 };
+    let object = serde_json::json!({ "type": "decode", "event": format!("decoder.ipv{version}.{name}") });
+    let objects = Map::from_iter([("anomaly".to_owned(), object)]);
+    Rendered { event_type: "anomaly", objects, extra: Map::new(), is_answer: false }
 }
 
 /// The facts of an event; what a mapping takes is not in the rest.

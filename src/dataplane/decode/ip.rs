@@ -5,6 +5,7 @@
 //! not be.
 
 use super::bytes::{be16, be32, be128, block};
+use super::defrag::Place;
 use super::key::{Direction, FlowKey, Scope};
 use super::outer::Layers;
 use super::packet::{Decoded, Packet, TcpWord, protocol};
@@ -60,10 +61,22 @@ pub(super) struct Upper {
     pub(super) piece: Piece,
     /// Identification of the fragment, 0 for a whole packet.
     pub(super) fragment_id: u32,
+    /// Where the fragment belongs.
+    pub(super) place: Place,
+    /// A fragment header was in the way of a whole packet.
+    pub(super) is_atomic: bool,
+}
+
+impl Upper {
+    /// Of a whole packet.
+    pub(super) fn whole(protocol: u8, at: usize, length: usize) -> Upper {
+        let (piece, place) = (Piece::Whole, Place::default());
+        Upper { protocol, at, length, piece, fragment_id: 0, place, is_atomic: false }
+    }
 }
 
 /// Decodes an IPv4 packet (RFC 791) that begins at `at`.
-pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &Layers) -> Result<Decoded, Counter> {
+pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut Layers) -> Result<Decoded, Counter> {
     let bytes = span.bytes;
     let head = block::<20>(bytes, at).ok_or(Counter::DropTruncatedIp)?;
     if head[0] >> 4 != 4 {
@@ -91,26 +104,22 @@ pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &Layers
     }
     let field = be16::<6, 20>(head);
     let (offset, more) = (field & 0x1fff, field & 0x2000 != 0);
-    let mut upper = Upper {
-        protocol: head[9],
-        at: at + header,
-        length: total - header,
-        piece: piece(offset, more),
-        fragment_id: 0,
-    };
+    let mut upper = Upper::whole(head[9], at + header, total - header);
+    upper.piece = piece(offset, more);
     if upper.piece != Piece::Whole {
         upper.fragment_id = u32::from(be16::<4, 20>(head));
+        upper.belongs(offset << 3, more, header);
     }
     // Not in fragments: the later ones name the authentication header, and all must agree on what they are part of.
     if upper.protocol == protocol::AUTHENTICATION && upper.piece == Piece::Whole {
         let length = authentication_bytes(bytes, &upper).ok_or(Counter::DropTruncatedTransport)?;
         upper.skip(bytes, length).ok_or(Counter::DropTruncatedTransport)?;
     }
-    finish(bytes, Addresses::v4(head), upper, layers.scope(), packet)
+    finish(bytes, Addresses::v4(head), upper, packet, layers)
 }
 
 /// Decodes an IPv6 packet (RFC 8200) that begins at `at`.
-pub(super) fn v6(span: Span<'_>, at: usize, packet: &mut Packet, layers: &Layers) -> Result<Decoded, Counter> {
+pub(super) fn v6(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut Layers) -> Result<Decoded, Counter> {
     let bytes = span.bytes;
     let head = block::<40>(bytes, at).ok_or(Counter::DropTruncatedIp)?;
     if head[0] >> 4 != 6 {
@@ -126,9 +135,8 @@ pub(super) fn v6(span: Span<'_>, at: usize, packet: &mut Packet, layers: &Layers
     if length > left {
         return Err(Counter::DropIpTotalLength);
     }
-    let upper = Upper { protocol: head[6], at: at + 40, length, piece: Piece::Whole, fragment_id: 0 };
-    let upper = extensions(bytes, upper).ok_or(Counter::DropIpv6Extension)?;
-    finish(bytes, Addresses::v6(head), upper, layers.scope(), packet)
+    let upper = extensions(bytes, Upper::whole(head[6], at + 40, length)).ok_or(Counter::DropIpv6Extension)?;
+    finish(bytes, Addresses::v6(head), upper, packet, layers)
 }
 
 fn piece(offset: u16, more: bool) -> Piece {
@@ -140,6 +148,18 @@ fn piece(offset: u16, more: bool) -> Piece {
 }
 
 impl Upper {
+    /// Notes where a fragment belongs; its bytes begin here.
+    fn belongs(&mut self, offset: u16, more: bool, header_bytes: usize) {
+        self.place = Place {
+            offset: u32::from(offset),
+            more,
+            protocol: self.protocol,
+            header_bytes: u16::try_from(header_bytes).unwrap_or(u16::MAX),
+            at: size(self.at),
+            length: size(self.length),
+        };
+    }
+
     /// Steps over a header of `length` bytes whose first byte names the next one; `None` if it does not fit.
     fn skip(&mut self, bytes: &[u8], length: usize) -> Option<()> {
         let next = *bytes.get(self.at)?;
@@ -160,7 +180,9 @@ fn authentication_bytes(bytes: &[u8], upper: &Upper) -> Option<usize> {
 
 /// Follows IPv6 extension headers; `None` if the chain is too long, out of order or cut short.
 pub(super) fn extensions(bytes: &[u8], mut upper: Upper) -> Option<Upper> {
+    let all = upper.length;
     for index in 0..=EXTENSIONS_MAX {
+        let mut fragment = None;
         let length = match upper.protocol {
             // Only right behind the fixed header (RFC 8200 section 4.1).
             protocol::HOP_BY_HOP if index > 0 => return None,
@@ -179,6 +201,9 @@ pub(super) fn extensions(bytes: &[u8], mut upper: Upper) -> Option<Upper> {
                     }
                     upper.piece = piece;
                     upper.fragment_id = be32::<4, 8>(head);
+                    fragment = Some((field & 0xfff8, field & 1 != 0, all - upper.length));
+                } else {
+                    upper.is_atomic = true;
                 }
                 8
             }
@@ -188,6 +213,9 @@ pub(super) fn extensions(bytes: &[u8], mut upper: Upper) -> Option<Upper> {
             return None;
         }
         upper.skip(bytes, length)?;
+        if let Some((offset, more, header_bytes)) = fragment {
+            upper.belongs(offset, more, header_bytes);
+        }
         if upper.piece == Piece::Later {
             return Some(upper);
         }
@@ -200,9 +228,11 @@ fn finish(
     bytes: &[u8],
     addresses: Addresses,
     upper: Upper,
-    scope: Scope,
     packet: &mut Packet,
+    layers: &mut Layers,
 ) -> Result<Decoded, Counter> {
+    let scope = layers.scope();
+    (layers.place, layers.is_atomic) = (upper.place, layers.is_atomic || upper.is_atomic);
     let ports = if upper.piece == Piece::Later {
         packet.payload_offset = offset(upper.at);
         packet.payload_bytes = size(upper.length);
@@ -224,9 +254,16 @@ fn finish(
 /// Sets the transport fields of `packet` and gives the ports.
 fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet) -> Result<(u16, u16), Counter> {
     let (ports, header, length) = match upper.protocol {
+        // Where the rest of the header is in the next fragment, the ports are all that counts (RFC 1858 has the reason why
+        // somebody does so); the whole datagram shows the rest.
+        protocol::TCP if upper.piece == Piece::First && upper.length < 20 => {
+            let head = header::<4>(bytes, upper)?;
+            ((be16::<0, 4>(head), be16::<2, 4>(head)), upper.length, upper.length)
+        }
         protocol::TCP => {
             let head = header::<20>(bytes, upper)?;
             let header = usize::from(head[12] >> 4) * 4;
+            let header = if upper.piece == Piece::First { header.min(upper.length) } else { header };
             if header < 20 || header > upper.length {
                 return Err(Counter::DropTcpOffset);
             }

@@ -287,13 +287,14 @@ impl FlowKey {
         self.words[0] == 0 && self.words[1] >> 32 == V4_MAPPED >> 32
     }
 
-    /// Which of `queues` owns the flow where RSS is not symmetric, and in replay: the same rule everywhere. Unkeyed on
-    /// purpose, so that every process and every run splits alike; the flow table's hash is another one, and keyed.
+    /// Which of `queues` owns the flow where RSS is not symmetric, and in replay: the same rule everywhere. TCP goes by its
+    /// ports too; all else by addresses alone, as NICs do it, because only so do the fragments of a datagram meet, whichever
+    /// comes first, and the errors of the host it went to. Unkeyed on purpose, so that every process and every run splits alike; the flow table's hash is another one, and keyed.
     #[inline]
     pub fn owner(&self, queues: usize) -> usize {
         let w = &self.words;
-        let mut x =
-            w[0] ^ w[1].rotate_left(17) ^ w[2].rotate_left(31) ^ w[3].rotate_left(47) ^ (w[4] & 0xffff_ffff_ff00_0000);
+        let rest = if self.protocol() == protocol::TCP { w[4] & 0xffff_ffff_ff00_0000 } else { 0 };
+        let mut x = w[0] ^ w[1].rotate_left(17) ^ w[2].rotate_left(31) ^ w[3].rotate_left(47) ^ rest;
         // splitmix64 finaliser (Steele, Lea, Flood 2014): every input bit reaches the high half.
         x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

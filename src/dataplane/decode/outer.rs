@@ -1,5 +1,6 @@
 //! What lies around a packet: the tunnels it is in, outermost first.
 
+use super::defrag::Place;
 use super::key::{Direction, Endpoint, FlowKey, Scope};
 use super::packet::Tunnel;
 use crate::metrics::Counter;
@@ -67,6 +68,10 @@ pub struct Layers {
     /// Why the decoder went no further into a tunnel, where that was for a fault: the frame counts for the flow of the
     /// innermost level reached.
     pub fault: Option<Counter>,
+    /// Where a fragment belongs, after one.
+    pub place: Place,
+    /// A whole IPv6 packet had a fragment header (RFC 6946).
+    pub is_atomic: bool,
     /// Identity of the tunnels so far; `None` before the first one that has any.
     identity: Option<u32>,
     /// VLAN ids of the Ethernet frame just being read: outermost << 12 | innermost.

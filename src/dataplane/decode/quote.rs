@@ -49,7 +49,7 @@ fn quoted_v4(bytes: &[u8], at: usize) -> Option<(Addresses, Upper)> {
     }
     let field = be16::<6, 20>(head);
     let piece = if field & 0x1fff == 0 { Piece::Whole } else { Piece::Later };
-    let upper = Upper { protocol: head[9], at: at + header, length: usize::MAX, piece, fragment_id: 0 };
+    let upper = Upper { piece, ..Upper::whole(head[9], at + header, usize::MAX) };
     Some((Addresses::v4(head), upper))
 }
 
@@ -58,6 +58,6 @@ fn quoted_v6(bytes: &[u8], at: usize) -> Option<(Addresses, Upper)> {
     if head[0] >> 4 != 6 {
         return None;
     }
-    let upper = Upper { protocol: head[6], at: at + 40, length: usize::MAX, piece: Piece::Whole, fragment_id: 0 };
+    let upper = Upper::whole(head[6], at + 40, usize::MAX);
     Some((Addresses::v6(head), extensions(bytes, upper)?))
 }

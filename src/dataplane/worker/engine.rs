@@ -1,6 +1,7 @@
 //! One queue with everything that belongs to it, and one turn over it.
 
 mod burst;
+mod fragments;
 mod housekeeping;
 
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
@@ -11,7 +12,7 @@ use super::snapshot::QueueSnapshot;
 use super::thread::UNPOLLED_WAIT;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
-use crate::dataplane::decode::{self, FragmentSettings, FragmentTable, Layers, Packet};
+use crate::dataplane::decode::{self, DefragSettings, FragmentSettings, Layers, Packet};
 use crate::dataplane::detect::Observer;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::flow::{self, FlowTable};
@@ -21,6 +22,7 @@ use crate::exchange::{SnapshotSender, UpSender};
 use crate::metrics::{Counter, CounterBlock, Role, Stage};
 use crate::sys::poll::PollSet;
 use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
+use fragments::Fragments;
 use std::time::Duration;
 
 /// Settings of one queue's engine.
@@ -32,6 +34,8 @@ pub struct EngineSettings {
     pub decode: decode::Settings,
     /// Fragment table limits.
     pub fragments: FragmentSettings,
+    /// Limits of the reassembly of datagrams.
+    pub defrag: DefragSettings,
     /// Limits of the inspection of application protocols.
     pub inspect: inspect::Settings,
     /// Flows at once whose shape is kept, where flows are exported and inspected; some 330 bytes each.
@@ -75,6 +79,7 @@ impl Default for EngineSettings {
             flow: flow::Settings::default(),
             decode: decode::Settings::default(),
             fragments: FragmentSettings::default(),
+            defrag: DefragSettings::default(),
             inspect: inspect::Settings::default(),
             shapes: 1 << 15,
             windows: 1 << 16,
@@ -171,7 +176,7 @@ struct Core {
     settings: EngineSettings,
     clock: Clock,
     table: FlowTable,
-    fragments: FragmentTable,
+    fragments: Fragments,
     /// The decoder's, of the frame decoded last.
     layers: Layers,
     sinks: Sinks,
@@ -365,7 +370,7 @@ const RESTARTS_MAX: u32 = 10;
 /// Everything that holds flows or counts.
 struct Tables {
     table: FlowTable,
-    fragments: FragmentTable,
+    fragments: Fragments,
     inspector: Inspector,
     shapes: Shapes,
     observer: Observer,
@@ -376,7 +381,7 @@ fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
     let flow = flow::Settings { inspect: settings.inspect.flows > 0, ..settings.flow };
     Tables {
         table: FlowTable::new(flow, secret),
-        fragments: FragmentTable::new(settings.fragments, a ^ b.rotate_left(32)),
+        fragments: Fragments::new(settings.fragments, settings.defrag, a ^ b.rotate_left(32)),
         inspector: Inspector::new(settings.inspect, settings.flow.capacity),
         shapes: Shapes::new(settings.shapes(), settings.flow.capacity),
         observer: Observer::new(settings.windows, [d, c, b, a]),

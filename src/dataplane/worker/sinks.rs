@@ -4,7 +4,7 @@
 
 use super::elephants::Elephants;
 use super::neighbours::Neighbours;
-use crate::dataplane::decode::{ArpQuestion, Direction, FlowKey, Neighbour};
+use crate::dataplane::decode::{Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour};
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
@@ -109,6 +109,33 @@ impl Sinks {
         if self.export_events && self.neighbours.is_news(&neighbour, now) {
             self.up.send(Up::Neighbour(now, neighbour));
         }
+    }
+
+    /// A fragment, or its datagram, is unusual. Who began its flow is not asked: its sender is who did this.
+    #[cold]
+    pub fn on_fragment(&mut self, anomalies: Anomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
+        let mut gate = Gate { up: &mut self.up, open: self.export_events };
+        for anomaly in anomalies.iter() {
+            self.counters.add(anomaly.counter(), 1);
+            inspect::Sink::event(
+                &mut gate,
+                &inspect::Event {
+                    time,
+                    key: *key,
+                    originator: direction,
+                    protocol: Protocol::Unknown,
+                    anomaly: Some((Protocol::Unknown, anomaly.number())),
+                    facts: &[],
+                    truncated: false,
+                },
+            );
+        }
+    }
+
+    /// A datagram was not whole in time.
+    #[cold]
+    pub fn on_incomplete(&mut self, key: &FlowKey, direction: Direction, time: Timestamp) {
+        self.on_fragment(Anomalies::of(FragmentAnomaly::Incomplete), key, direction, time);
     }
 
     /// A flow left the table.

@@ -2,6 +2,9 @@
 
 use crate::metrics::Counter;
 
+/// Below it are the anomalies of streams ([`crate::dataplane::inspect::TABLE`]).
+const FIRST_NUMBER: u8 = 128;
+
 macro_rules! anomalies {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $counter:ident;)+) => {
         /// What is unusual about a fragment or its datagram.
@@ -12,6 +15,16 @@ macro_rules! anomalies {
         impl FragmentAnomaly {
             /// All of them, in the order of their numbers.
             pub const ALL: &[FragmentAnomaly] = &[$(FragmentAnomaly::$variant,)+];
+
+            /// Number among the anomalies below any protocol, behind those of streams.
+            pub const fn number(self) -> u8 {
+                FIRST_NUMBER + self as u8
+            }
+
+            /// The one of this number; `None` for a stream's.
+            pub fn of_number(number: u8) -> Option<FragmentAnomaly> {
+                FragmentAnomaly::ALL.get(usize::from(number.checked_sub(FIRST_NUMBER)?)).copied()
+            }
 
             /// Name in events.
             pub const fn name(self) -> &'static str { match self { $(FragmentAnomaly::$variant => $name,)+ } }
@@ -52,6 +65,11 @@ pub struct Anomalies(u16);
 const _: () = assert!(FragmentAnomaly::ALL.len() <= 16);
 
 impl Anomalies {
+    /// With one in it.
+    pub fn of(anomaly: FragmentAnomaly) -> Anomalies {
+        Anomalies(1 << anomaly as u32)
+    }
+
     /// Adds one.
     pub fn insert(&mut self, anomaly: FragmentAnomaly) {
         self.0 |= 1 << anomaly as u32;

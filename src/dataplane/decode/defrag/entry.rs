@@ -1,7 +1,7 @@
 //! One datagram: which of its bytes came, and what contradicts what.
 
 use super::anomaly::{Anomalies, FragmentAnomaly};
-use super::{FRAGMENTS_MAX, Fragment, HEAD_BYTES, NIL, Outcome};
+use super::{FRAGMENTS_MAX, HEAD_BYTES, NIL, Outcome, Place};
 use crate::dataplane::decode::fragment::Identity;
 use crate::dataplane::decode::key::{Direction, FlowKey};
 use crate::dataplane::decode::packet::Packet;
@@ -15,7 +15,10 @@ pub(super) enum State {
     Open,
     /// Given up; remembered until its time-out, so that what still comes of it begins no other.
     Dead,
+    /// In use outside.
     Whole,
+    /// It was whole a moment ago: its place is free, and it is remembered until that is taken.
+    Done,
 }
 
 /// One datagram.
@@ -40,8 +43,11 @@ pub(super) struct Entry {
     told: Anomalies,
     /// Share of its source.
     pub(super) share: u8,
-    /// Next of the same bucket, or next free one.
+    /// Can it be found in its bucket?
+    pub(super) is_linked: bool,
+    /// Next of the same bucket.
     pub(super) chain: u16,
+    pub(super) next_free: u16,
     pub(super) older: u16,
     pub(super) newer: u16,
 }
@@ -59,7 +65,7 @@ struct Found {
 impl Entry {
     /// A free place.
     pub(super) fn free(next: u16) -> Entry {
-        Entry { chain: next, older: NIL, newer: NIL, ..Entry::default() }
+        Entry { next_free: next, chain: NIL, older: NIL, newer: NIL, ..Entry::default() }
     }
 
     /// Begins a datagram in this place, with nothing of it there.
@@ -90,14 +96,16 @@ impl Entry {
     /// A fragment that is sound by itself; `body` is the datagram's buffer without the room for its header.
     pub(super) fn take(
         &mut self,
+        frame: &[u8],
         packet: &Packet,
-        fragment: &Fragment<'_>,
+        place: &Place,
         body: &mut [u8],
         anomalies: &mut Anomalies,
     ) -> Outcome {
+        let from = place.at as usize;
         // The bytes that the capture cut off never come.
-        let Some(bytes) = fragment.bytes.get(..fragment.length as usize) else { return self.die() };
-        let (begin, end) = (fragment.offset, fragment.offset + fragment.length);
+        let Some(bytes) = frame.get(from..from + place.length as usize) else { return self.die() };
+        let (begin, end) = (place.offset, place.offset + place.length);
         let piece = (begin as u16, end as u16); // at most 65 535
         let found = self.compare(begin, end, bytes, body);
         let is_known = self.pieces.as_slice().contains(&piece);
@@ -113,7 +121,7 @@ impl Entry {
                 return self.die();
             }
         }
-        let conflicts = match (fragment.more, self.end) {
+        let conflicts = match (place.more, self.end) {
             (false, Some(known)) => known != end,
             (false, None) => end < self.highest,
             (true, Some(known)) => end > known,
@@ -123,7 +131,7 @@ impl Entry {
             anomalies.insert(FragmentAnomaly::EndConflict);
             return if self.key.is_v4() { Outcome::Refused } else { self.die() };
         }
-        if !fragment.more {
+        if !place.more {
             self.end = Some(end);
         }
         if found.new == 0 {
@@ -131,7 +139,7 @@ impl Entry {
         }
         // What stands at the front says what the datagram is, and only the first to come there.
         if begin == 0 && self.pieces.as_slice().first().is_none_or(|first| first.0 > 0) {
-            (self.key, self.direction, self.protocol) = (packet.key, packet.direction, fragment.protocol);
+            (self.key, self.direction, self.protocol) = (packet.key, packet.direction, place.protocol);
         }
         self.lay(begin, end, bytes, body);
         self.covered += found.new;

@@ -61,23 +61,27 @@ const BUFFER_BYTES: usize = (HEAD_BYTES + LENGTH_MAX).next_multiple_of(64);
 /// Bytes that one datagram takes.
 pub const DATAGRAM_MEMORY: usize = BUFFER_BYTES + size_of::<Entry>() + 4;
 
+/// How long what is left of a datagram's duplicates begins no other: a tap that sees frames twice sees both within
+/// milliseconds. Longer would take its identification from a sender of thousands of fragmented datagrams a second.
+const REMEMBERED_NS: u64 = 200_000_000;
+
 /// No datagram has this number.
 const NIL: u16 = u16::MAX;
 
-/// A fragment by its headers.
-#[derive(Clone, Copy, Debug)]
-pub struct Fragment<'a> {
+/// Where a fragment belongs in its datagram, and where it lies in its frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
     /// Where its bytes belong in the datagram.
     pub offset: u32,
     /// Others follow behind it.
     pub more: bool,
-    /// What the headers before it take of the datagram's length: the IPv4 header, or the extension headers of IPv6.
-    pub header_bytes: u16,
     /// Protocol (IPv4) or next header (IPv6) of the datagram; that of the fragment at 0 counts.
     pub protocol: u8,
-    /// What was captured.
-    pub bytes: &'a [u8],
-    /// What was announced.
+    /// What the headers before it take of the datagram's length: the IPv4 header, or the extension headers of IPv6.
+    pub header_bytes: u16,
+    /// Where its bytes begin in the frame.
+    pub at: u32,
+    /// How many they are by the headers.
     pub length: u32,
 }
 
@@ -121,8 +125,9 @@ pub struct Defragmenter {
     buffers: Vec<u8>,
     /// First of each bucket.
     heads: Box<[u16]>,
-    /// First free one.
+    /// First and last of those that are free, the longest free one first.
     free: u16,
+    last_free: u16,
     oldest: u16,
     newest: u16,
     /// Datagrams by the hash of their source.
@@ -143,6 +148,7 @@ impl Defragmenter {
             buffers: vec![0; usize::from(count) * BUFFER_BYTES],
             heads: vec![NIL; usize::from(count).next_power_of_two() * 2].into_boxed_slice(),
             free: if count == 0 { NIL } else { 0 },
+            last_free: count.wrapping_sub(1),
             oldest: NIL,
             newest: NIL,
             shares: Box::new([0; 256]),
@@ -162,13 +168,14 @@ impl Defragmenter {
         self.shares.iter().map(|share| usize::from(*share)).sum()
     }
 
-    /// Takes a fragment. `packet`: as decoded, ports or not.
-    pub fn take(&mut self, packet: &Packet, fragment: &Fragment<'_>, now: Timestamp) -> Taken {
+    /// Takes a fragment of `frame`. `packet`: as decoded, its ports known or not.
+    pub fn take(&mut self, frame: &[u8], packet: &Packet, place: &Place, now: Timestamp) -> Taken {
         let mut taken = Taken { outcome: Outcome::Refused, anomalies: Anomalies::default(), evicted: false };
         let identity = Identity::of(packet);
         let found = self.find(&identity);
-        if !is_sound(fragment, packet.key.protocol(), &mut taken.anomalies) {
-            if let Some(entry) = found.and_then(|slot| self.entries.get_mut(usize::from(slot))) {
+        if !is_sound(place, packet.key.protocol(), &mut taken.anomalies) {
+            let entry = found.and_then(|slot| self.entries.get_mut(usize::from(slot)));
+            if let Some(entry) = entry.filter(|entry| matches!(entry.state, State::Open | State::Dead)) {
                 entry.tell(&mut taken.anomalies);
             }
             return taken;
@@ -191,17 +198,18 @@ impl Defragmenter {
         let Some(entry) = self.entries.get_mut(at) else { return taken };
         let Some(buffer) = self.buffers.get_mut(at * BUFFER_BYTES..(at + 1) * BUFFER_BYTES) else { return taken };
         if entry.state != State::Open {
-            // Of a datagram that was given up everything was said.
+            // Of a datagram that is whole or was given up everything was said.
             taken.anomalies = Anomalies::default();
             return taken;
         }
         let Some(body) = buffer.get_mut(HEAD_BYTES..) else { return taken };
-        taken.outcome = entry.take(packet, fragment, body, &mut taken.anomalies);
+        taken.outcome = entry.take(frame, packet, place, body, &mut taken.anomalies);
         entry.tell(&mut taken.anomalies);
         if entry.is_whole() {
             entry.close(buffer);
+            entry.until = now.after(REMEMBERED_NS);
             taken.outcome = Outcome::Whole(slot);
-            self.unlink(slot);
+            self.leave_age(slot);
         }
         taken
     }
@@ -218,17 +226,17 @@ impl Defragmenter {
     /// A whole datagram is needed no longer.
     pub fn release(&mut self, slot: u16) {
         if self.entries.get(usize::from(slot)).is_some_and(|entry| entry.state == State::Whole) {
-            self.forget(slot);
+            self.forget(slot, State::Done);
         }
     }
 
-    /// Forgets up to `budget` datagrams whose time is over; tells of those that were not given up before.
-    pub fn expire(&mut self, now: Timestamp, budget: usize, mut each: impl FnMut(&FlowKey, Direction)) {
+    /// Forgets up to `budget` datagrams whose time is over; tells of those that were not given up before, and when that was.
+    pub fn expire(&mut self, now: Timestamp, budget: usize, mut each: impl FnMut(&FlowKey, Direction, Timestamp)) {
         for _ in 0..budget {
             let slot = self.oldest;
             let Some(entry) = self.entries.get(usize::from(slot)).filter(|entry| entry.until < now) else { return };
             if entry.state == State::Open {
-                each(&entry.key, entry.direction);
+                each(&entry.key, entry.direction, entry.until);
             }
             self.give_up(slot);
         }
@@ -270,9 +278,11 @@ impl Defragmenter {
         }
         let bucket = self.bucket(&identity);
         let slot = self.free;
+        self.leave_bucket(slot);
         let head = self.heads.get_mut(bucket)?;
         let entry = self.entries.get_mut(usize::from(slot))?;
-        self.free = entry.chain;
+        self.free = entry.next_free;
+        entry.is_linked = true;
         entry.begin(identity, packet, now.after(self.timeout_ns), share);
         entry.chain = std::mem::replace(head, slot);
         (entry.older, entry.newer) = (self.newest, NIL);
@@ -287,32 +297,40 @@ impl Defragmenter {
         Some(slot)
     }
 
-    /// Takes a datagram that is not whole out of everything.
+    /// Nothing shall find the datagram any more; its place is free, unless it is whole and in use.
     fn give_up(&mut self, slot: u16) {
+        self.leave_bucket(slot);
         if self.entries.get(usize::from(slot)).is_some_and(|entry| matches!(entry.state, State::Open | State::Dead)) {
-            self.unlink(slot);
-            self.forget(slot);
+            self.leave_age(slot);
+            self.forget(slot, State::Free);
         }
     }
 
-    /// Out of its bucket and out of the order of age: nothing finds it any more.
-    fn unlink(&mut self, slot: u16) {
-        let Some(entry) = self.entries.get(usize::from(slot)) else { return };
-        let (chain, older, newer) = (entry.chain, entry.older, entry.newer);
-        let bucket = self.bucket(&entry.identity);
+    fn leave_bucket(&mut self, slot: u16) {
+        let Some(entry) = self.entries.get_mut(usize::from(slot)) else { return };
+        if !std::mem::take(&mut entry.is_linked) {
+            return;
+        }
+        let (identity, chain) = (entry.identity, entry.chain);
+        let bucket = self.bucket(&identity);
         let Some(head) = self.heads.get_mut(bucket) else { return };
         if *head == slot {
             *head = chain;
-        } else {
-            let mut at = *head;
-            while let Some(entry) = self.entries.get_mut(usize::from(at)) {
-                if entry.chain == slot {
-                    entry.chain = chain;
-                    break;
-                }
-                at = entry.chain;
-            }
+            return;
         }
+        let mut at = *head;
+        while let Some(entry) = self.entries.get_mut(usize::from(at)) {
+            if entry.chain == slot {
+                entry.chain = chain;
+                return;
+            }
+            at = entry.chain;
+        }
+    }
+
+    fn leave_age(&mut self, slot: u16) {
+        let Some(entry) = self.entries.get(usize::from(slot)) else { return };
+        let (older, newer) = (entry.older, entry.newer);
         match self.entries.get_mut(usize::from(older)) {
             Some(entry) => entry.newer = newer,
             None => self.oldest = newer,
@@ -323,32 +341,36 @@ impl Defragmenter {
         }
     }
 
-    /// Back to the free ones, and off its source's share.
-    fn forget(&mut self, slot: u16) {
+    /// Behind the other free ones, and off its source's share.
+    fn forget(&mut self, slot: u16, state: State) {
         let Some(entry) = self.entries.get_mut(usize::from(slot)) else { return };
-        entry.state = State::Free;
-        entry.chain = std::mem::replace(&mut self.free, slot);
+        (entry.state, entry.next_free) = (state, NIL);
         if let Some(count) = self.shares.get_mut(usize::from(entry.share)) {
             *count = count.saturating_sub(1);
         }
+        match self.entries.get_mut(usize::from(self.last_free)).filter(|_| self.free != NIL) {
+            Some(last) => last.next_free = slot,
+            None => self.free = slot,
+        }
+        self.last_free = slot;
     }
 }
 
 /// Checks a fragment by itself; `false` if no datagram can have it.
-fn is_sound(fragment: &Fragment<'_>, protocol: u8, anomalies: &mut Anomalies) -> bool {
-    let length = fragment.length as usize;
-    if length == 0 || fragment.more && !length.is_multiple_of(8) {
+fn is_sound(place: &Place, protocol: u8, anomalies: &mut Anomalies) -> bool {
+    let length = place.length as usize;
+    if length == 0 || place.more && !length.is_multiple_of(8) {
         anomalies.insert(FragmentAnomaly::InvalidLength);
         return false;
     }
-    let whole = fragment.offset as usize + length + usize::from(fragment.header_bytes);
+    let whole = place.offset as usize + length + usize::from(place.header_bytes);
     if whole > LENGTH_MAX {
         anomalies.insert(FragmentAnomaly::TooLarge);
         return false;
     }
     // Eight bytes of TCP end before its flags: who lets them pass without looking sees no connection begin.
-    let behind_ports = protocol == protocol::TCP && fragment.offset == 8;
-    if fragment.more && length < TINY_BYTES || behind_ports {
+    let behind_ports = protocol == protocol::TCP && place.offset == 8;
+    if place.more && length < TINY_BYTES || behind_ports {
         anomalies.insert(FragmentAnomaly::Tiny);
     }
     true

@@ -13,16 +13,23 @@ fn packet(v6: bool, source: u8, id: u32) -> Packet {
     Packet { key, direction, fragment: true, fragment_id: id, ..Packet::default() }
 }
 
-fn piece(offset: u32, more: bool, bytes: &[u8]) -> Fragment<'_> {
-    Fragment { offset, more, header_bytes: 20, protocol: 17, bytes, length: bytes.len() as u32 }
+/// A fragment, and its bytes.
+type Piece<'a> = (Place, &'a [u8]);
+
+fn piece(offset: u32, more: bool, bytes: &[u8]) -> Piece<'_> {
+    (Place { offset, more, header_bytes: 20, protocol: 17, at: 0, length: bytes.len() as u32 }, bytes)
+}
+
+fn take(defragmenter: &mut Defragmenter, packet: &Packet, piece: &Piece<'_>, now: Timestamp) -> Taken {
+    defragmenter.take(piece.1, packet, &piece.0, now)
 }
 
 /// Shows fragments one after the other; the last answer, and all anomalies by name.
-fn show(v6: bool, fragments: &[Fragment<'_>]) -> (Option<Vec<u8>>, Vec<&'static str>) {
+fn show(v6: bool, fragments: &[Piece<'_>]) -> (Option<Vec<u8>>, Vec<&'static str>) {
     let mut defragmenter = Defragmenter::new(DefragSettings::default(), 1);
     let (mut whole, mut names) = (None, Vec::new());
-    for fragment in fragments {
-        let taken = defragmenter.take(&packet(v6, 1, 9), fragment, Timestamp(1));
+    for (place, bytes) in fragments {
+        let taken = defragmenter.take(bytes, &packet(v6, 1, 9), place, Timestamp(1));
         names.extend(taken.anomalies.iter().map(FragmentAnomaly::name));
         if let Outcome::Whole(slot) = taken.outcome {
             let head = if v6 { 40 } else { 20 };
@@ -50,6 +57,20 @@ fn attacks_have_names() {
     assert_eq!(show(true, &over), (None, names));
     let equal = [piece(0, true, &a), piece(0, true, &a[..160]), piece(200, false, &b)];
     assert_eq!(show(false, &equal), (whole.clone(), vec!["frag_overlap", "frag_teardrop"]));
+    // What a tap sees twice begins no other datagram, until some time is over.
+    let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 8, ..DefragSettings::default() }, 1);
+    let mut again = |now| {
+        let pieces = [piece(0, true, &a), piece(200, false, &b), piece(200, false, &b)];
+        let outcomes =
+            pieces.map(|piece| take(&mut defragmenter, &packet(false, 1, 9), &piece, Timestamp(now)).outcome);
+        if let Outcome::Whole(slot) = outcomes[1] {
+            defragmenter.release(slot);
+        }
+        (outcomes[1] != Outcome::Refused, outcomes[2] == Outcome::Refused, defragmenter.held())
+    };
+    assert_eq!(again(1), (true, true, 0));
+    assert_eq!(again(REMEMBERED_NS), (false, true, 0));
+    assert_eq!(again(REMEMBERED_NS + 2), (true, true, 0));
     // teardrop.c: 36 bytes with more to come, then 4 bytes at 24, the last.
     let teardrop = [piece(0, true, &a[..40]), piece(24, false, &b[..4])];
     let names = vec!["frag_tiny", "frag_overlap", "frag_overlap_different", "frag_teardrop", "frag_end_conflict"];
@@ -65,7 +86,7 @@ fn attacks_have_names() {
     let mut tcp = packet(false, 1, 9);
     (tcp.key, _) = FlowKey::v4(1, 7, 200, 80, 6, 0);
     let mut defragmenter = Defragmenter::new(DefragSettings::default(), 1);
-    let taken = defragmenter.take(&tcp, &piece(8, false, &a), Timestamp(1));
+    let taken = take(&mut defragmenter, &tcp, &piece(8, false, &a), Timestamp(1));
     assert!(taken.anomalies.contains(FragmentAnomaly::Tiny));
 }
 
@@ -76,7 +97,7 @@ fn many_fragments_end_their_datagram() {
     let (whole, names) = show(false, &fragments);
     assert_eq!((whole, names), (None, vec!["frag_too_many"]));
     let mut enough: Vec<_> = fragments[..FRAGMENTS_MAX].to_vec();
-    enough[FRAGMENTS_MAX - 1].more = false;
+    enough[FRAGMENTS_MAX - 1].0.more = false;
     enough.reverse();
     assert_eq!(show(true, &enough).0.map(|whole| whole.len()), Some(128 * FRAGMENTS_MAX));
 }
@@ -87,7 +108,8 @@ fn the_largest_datagram_is_whole() {
     let at = |offset: usize, end: usize, more| piece(offset as u32, more, &bytes[offset..end]);
     let v4 = [at(0, 40_000, true), at(40_000, 65_515, false)];
     assert_eq!(show(false, &v4).0.map(|whole| whole.len()), Some(65_515));
-    let v6 = [at(40_000, 65_535, false), at(0, 40_000, true)].map(|one| Fragment { header_bytes: 0, ..one });
+    let v6 = [at(40_000, 65_535, false), at(0, 40_000, true)]
+        .map(|(place, bytes)| (Place { header_bytes: 0, ..place }, bytes));
     assert_eq!(show(true, &v6).0.map(|whole| whole.len()), Some(65_535));
 }
 
@@ -96,18 +118,18 @@ fn time_ends_what_is_not_whole() {
     let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 8, timeout_ns: 100 }, 1);
     let bytes = [1; 200];
     for (id, now) in [(1, 0), (2, 50)] {
-        defragmenter.take(&packet(false, 1, id), &piece(0, true, &bytes), Timestamp(now));
+        take(&mut defragmenter, &packet(false, 1, id), &piece(0, true, &bytes), Timestamp(now));
     }
     let mut ended = 0;
-    defragmenter.expire(Timestamp(100), 8, |_, _| ended += 1);
+    defragmenter.expire(Timestamp(100), 8, |_, _, _| ended += 1);
     assert_eq!((ended, defragmenter.held()), (0, 2));
-    defragmenter.expire(Timestamp(101), 8, |key, _| {
+    defragmenter.expire(Timestamp(101), 8, |key, _, _| {
         assert_eq!(*key, packet(false, 1, 1).key);
         ended += 1;
     });
     assert_eq!((ended, defragmenter.held()), (1, 1));
     // Nobody asked in time: the fragment that comes later begins anew.
-    let taken = defragmenter.take(&packet(false, 1, 2), &piece(200, false, &bytes), Timestamp(151));
+    let taken = take(&mut defragmenter, &packet(false, 1, 2), &piece(200, false, &bytes), Timestamp(151));
     assert_eq!(taken.outcome, Outcome::Kept);
     assert!(taken.anomalies.contains(FragmentAnomaly::Incomplete));
     assert_eq!(defragmenter.held(), 1);
@@ -120,18 +142,21 @@ fn floods_stay_in_their_bounds() {
     let bytes = [1; 200];
     let first = piece(0, true, &bytes);
     let last = piece(200, false, &bytes);
-    defragmenter.take(&packet(true, 2, 0), &first, Timestamp(0));
+    take(&mut defragmenter, &packet(true, 2, 0), &first, Timestamp(0));
     for id in 0..10_000 {
-        let taken = defragmenter.take(&packet(false, 1, id), &first, Timestamp(1));
+        let taken = take(&mut defragmenter, &packet(false, 1, id), &first, Timestamp(1));
         assert_eq!((taken.outcome, taken.evicted), (Outcome::Kept, id >= 16));
         assert_eq!(defragmenter.held(), 1 + 16.min(id as usize + 1));
     }
-    let taken = defragmenter.take(&packet(true, 2, 0), &last, Timestamp(2));
+    let taken = take(&mut defragmenter, &packet(true, 2, 0), &last, Timestamp(2));
     let Outcome::Whole(slot) = taken.outcome else { panic!("{taken:?}") };
-    assert!(matches!(defragmenter.take(&packet(false, 1, 9_999), &last, Timestamp(2)).outcome, Outcome::Whole(_)));
-    assert_eq!(defragmenter.take(&packet(false, 1, 5), &last, Timestamp(2)).outcome, Outcome::Kept);
+    assert!(matches!(
+        take(&mut defragmenter, &packet(false, 1, 9_999), &last, Timestamp(2)).outcome,
+        Outcome::Whole(_)
+    ));
+    assert_eq!(take(&mut defragmenter, &packet(false, 1, 5), &last, Timestamp(2)).outcome, Outcome::Kept);
     for id in 0..10_000_u32 {
-        defragmenter.take(&packet(id % 2 == 0, (id % 250) as u8, id), &first, Timestamp(3));
+        take(&mut defragmenter, &packet(id % 2 == 0, (id % 250) as u8, id), &first, Timestamp(3));
         assert!(defragmenter.held() <= 64);
     }
     assert_eq!(defragmenter.held(), 64);
@@ -145,15 +170,15 @@ fn collisions_are_only_slow() {
     defragmenter.heads = vec![NIL].into_boxed_slice();
     let bytes = [1; 200];
     for id in 0..15 {
-        defragmenter.take(&packet(false, 1, id), &piece(0, true, &bytes), Timestamp(0));
+        take(&mut defragmenter, &packet(false, 1, id), &piece(0, true, &bytes), Timestamp(0));
     }
     for id in [7, 0, 14, 3, 13, 1] {
-        let taken = defragmenter.take(&packet(false, 1, id), &piece(200, false, &bytes), Timestamp(1));
+        let taken = take(&mut defragmenter, &packet(false, 1, id), &piece(200, false, &bytes), Timestamp(1));
         let Outcome::Whole(slot) = taken.outcome else { panic!("{id}: {taken:?}") };
         defragmenter.release(slot);
     }
     assert_eq!(defragmenter.held(), 9);
-    defragmenter.expire(Timestamp(101), 64, |_, _| ());
+    defragmenter.expire(Timestamp(101), 64, |_, _, _| ());
     assert_eq!((defragmenter.held(), defragmenter.oldest, defragmenter.newest), (0, NIL, NIL));
 }
 
@@ -161,9 +186,9 @@ fn collisions_are_only_slow() {
 fn without_room_nothing_is_kept() {
     let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 0, timeout_ns: 100 }, 5);
     assert!(!defragmenter.is_on());
-    let taken = defragmenter.take(&packet(false, 1, 1), &piece(0, true, &[1; 200]), Timestamp(0));
+    let taken = take(&mut defragmenter, &packet(false, 1, 1), &piece(0, true, &[1; 200]), Timestamp(0));
     assert_eq!((taken.outcome, taken.evicted), (Outcome::Refused, false));
-    defragmenter.expire(Timestamp(1), 1, |_, _| ());
+    defragmenter.expire(Timestamp(1), 1, |_, _, _| ());
 }
 
 /// Every three pieces of 8 or 16 bytes among five places, the last or not, with equal and with other bytes.
@@ -212,7 +237,7 @@ proptest! {
 
     #[test]
     fn answers_are_those_of_a_map_of_bytes(steps in steps()) {
-        against_bytes(128, &steps);
+        against_bytes(64, &steps);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The frames of one burst, all the way into the flow table.
 
 use super::Core;
+use super::fragments::{Fragments, Owner};
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
-    Decoded, FragmentTable, Layers, Packet, Tunnel, arp_question, arp_sender, decode_plain, decode_rest, ndp_sender,
-    quoted_flow, tcp_flags,
+    Anomalies, Decoded, FragmentAnomaly, Layers, Packet, Tunnel, arp_question, arp_sender, decode_plain, decode_rest,
+    ndp_sender, quoted_flow, tcp_flags,
 };
 use crate::dataplane::flow::{FlowIndex, FlowTable, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
@@ -77,6 +78,9 @@ impl Core {
         } else {
             self.update_all(&frame, burst, |_, _, _| ());
         }
+        if self.fragments.has_whole() {
+            self.update_tunnelled();
+        }
         let updated = self.stage_time(now);
         self.stage(Stage::Flow, decoded, updated, count);
     }
@@ -91,6 +95,7 @@ impl Core {
         now: Timestamp,
         hand_over: bool,
     ) -> Burst {
+        let owner = Owner { place: self.place, queues: if hand_over { self.peers.len() } else { 0 } };
         let Core { packets, fragments, layers, sinks, table, time: latest, .. } = self;
         // The time in a local: through `self` it would be read again after every store into a packet.
         let mut time = *latest;
@@ -112,7 +117,7 @@ impl Core {
             } else {
                 packet.place = index as u16; // below BURST_MAX
                 // The view anew: so the loop need not keep one in memory for a call that is rarely made.
-                decode_unusual(frame(index), packet, fragments, layers, sinks, staging, &mut burst);
+                decode_unusual(frame(index), packet, (fragments, owner), layers, sinks, staging, &mut burst);
             }
         }
         *latest = time;
@@ -205,6 +210,38 @@ impl Core {
         });
     }
 
+    /// Accounts the packets that lie in the datagrams of this burst as in those of a tunnel; ends with the datagrams.
+    ///
+    /// A flow met only here is this queue's, whoever its owner would be: what hands over takes frames.
+    #[cold]
+    #[inline(never)]
+    fn update_tunnelled(&mut self) {
+        let Core { table, sinks, fragments, .. } = self;
+        let mut index = 0;
+        while let Some((view, whole)) = fragments.whole(index) {
+            index += 1;
+            if !whole.is_tunnelled {
+                continue;
+            }
+            let mut packet = whole.packet;
+            packet.hash = table.hash(&packet.key);
+            let hint = table.probe(packet.hash);
+            sinks.counters.add(Counter::DatagramsUnwrapped, 1);
+            let Some((at, record, signals)) = table.account(&packet, hint, |ended| sinks.on_end(&ended)) else {
+                sinks.counters.add(Counter::DropFlowTableFull, 1);
+                continue;
+            };
+            sinks.counters.add(Counter::ProcessedFlow, 1);
+            if !signals.is_empty() && signals != Signals::PAYLOAD {
+                sinks.on_signals(record, at, signals, packet.time);
+            }
+            if signals.has(Signals::PAYLOAD) {
+                inspect(table, sinks, view, &packet, at);
+            }
+        }
+        fragments.release();
+    }
+
     /// Probes all, then accounts all; `after` sees each packet once it is accounted.
     #[inline(always)]
     fn update_all<'a>(
@@ -213,7 +250,7 @@ impl Core {
         burst: Burst,
         after: impl Fn(&mut FlowTable, &mut Sinks, &Packet),
     ) {
-        let Core { table, sinks, packets, .. } = self;
+        let Core { table, sinks, packets, fragments, .. } = self;
         let flows = burst.flows;
         let Some(packets) = packets.get_mut(..flows) else { return };
         table.probe_all(packets);
@@ -229,8 +266,12 @@ impl Core {
                     sinks.on_signals(record, index, signals, packet.time);
                 }
                 if signals.has(Signals::PAYLOAD) {
-                    let place = if burst.moved { usize::from(packet.place) } else { at };
-                    inspect(table, sinks, frame(place), packet, index);
+                    if packet.fragment {
+                        inspect_whole(table, sinks, fragments, packet, index);
+                    } else {
+                        let place = if burst.moved { usize::from(packet.place) } else { at };
+                        inspect(table, sinks, frame(place), packet, index);
+                    }
                 }
             }
             after(table, sinks, packet);
@@ -267,7 +308,7 @@ struct Burst {
 fn decode_unusual(
     view: FrameView<'_>,
     packet: &mut Packet,
-    fragments: &mut FragmentTable,
+    (fragments, owner): (&mut Fragments, Owner),
     layers: &mut Layers,
     sinks: &mut Sinks,
     staging: Staging<'_>,
@@ -278,6 +319,9 @@ fn decode_unusual(
     if let Some(fault) = layers.fault.take() {
         sinks.counters.add(fault, 1);
     }
+    if std::mem::take(&mut layers.is_atomic) && outcome == Decoded::Flow {
+        sinks.on_fragment(Anomalies::of(FragmentAnomaly::Atomic), &packet.key, packet.direction, packet.time);
+    }
     let counter = match outcome {
         Decoded::Flow => {
             if let Some(neighbour) = ndp_sender(view, packet) {
@@ -287,7 +331,7 @@ fn decode_unusual(
         }
         Decoded::FirstFragment | Decoded::LaterFragment => {
             sinks.counters.add(Counter::Fragments, 1);
-            fragments.resolve(outcome, packet, packet.time).err()
+            fragments.take(view, packet, outcome, layers, owner, sinks).err()
         }
         Decoded::Arp => {
             if let Some(question) = arp_question(view, packet) {
@@ -322,15 +366,20 @@ fn is_icmp_error(packet: &Packet) -> bool {
     }
 }
 
+/// Shows a datagram to the inspection of its flow, once, when its last fragment has come.
+#[cold]
+#[inline(never)]
+fn inspect_whole(table: &mut FlowTable, sinks: &mut Sinks, fragments: &Fragments, packet: &Packet, index: FlowIndex) {
+    if let Some((view, packet)) = fragments.completed_by(packet) {
+        inspect(table, sinks, view, packet, index);
+    }
+}
+
 /// Shows a packet to the inspection of its flow; keeps what a SYN without payload says in the flow's record.
 #[inline(never)]
 fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packet: &Packet, index: FlowIndex) {
     let beginnings = table.beginnings(index);
     let Some(record) = table.get_mut(index) else { return };
-    // Pieces of a datagram are no messages.
-    if packet.fragment {
-        return;
-    }
     let tcp = segment(frame, packet);
     if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && packet.payload_bytes == 0)
         && record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement)

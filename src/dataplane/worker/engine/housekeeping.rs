@@ -17,6 +17,7 @@ impl Core {
         let begin = self.stage_time(now);
         let (table, sinks) = (&mut self.table, &mut self.sinks);
         table.expire(self.time, self.settings.expire_budget, |ended| sinks.on_end(&ended));
+        self.fragments.expire(self.time, sinks);
         let expired = self.stage_time(now);
         self.stage(Stage::Expire, begin, expired, frames.max(1));
         if self.is_sampled() {
@@ -136,6 +137,9 @@ impl Core {
             return;
         }
         self.finished = true;
+        if self.settings.run_out {
+            self.fragments.finish(&mut self.sinks);
+        }
         let flow = self.settings.flow;
         let longest = flow.established_ns.max(flow.unanswered_ns).max(flow.closed_ns).max(flow.datagram_ns);
         let end = self.time.after(longest + SECOND);

@@ -1,0 +1,160 @@
+//! Fragments: the ports of later ones, whole datagrams, what is odd about them.
+//!
+//! A fragment counts in its flow by itself. When its datagram is whole, the one that completed it shows the datagram to the
+//! flow's inspection; where the datagram is a packet of a tunnel, the packet in it is accounted as one more.
+
+use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType};
+use crate::dataplane::decode::{
+    Decoded, DefragSettings, Defragmenter, FlowKey, FragmentSettings, FragmentTable, Layers, Outcome, Packet,
+    decode_within,
+};
+use crate::dataplane::worker::sinks::Sinks;
+use crate::metrics::Counter;
+use crate::units::Timestamp;
+
+/// Datagrams looked at for their time-out, a burst and a fragment.
+const EXPIRE_BUDGET: usize = 4;
+
+/// A datagram that became whole in this burst.
+#[derive(Clone, Copy)]
+pub(super) struct Whole {
+    slot: u16,
+    /// The frame that completed it.
+    place: u16,
+    /// It decoded as a packet.
+    pub(super) packet: Packet,
+    /// That packet is one of a flow in the tunnel whose packet the datagram is.
+    pub(super) is_tunnelled: bool,
+}
+
+/// Which queue this is among those that hand over to each other; `queues` below 2: nobody does.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) place: usize,
+    pub(super) queues: usize,
+}
+
+impl Owner {
+    fn is_other(self, key: &FlowKey) -> bool {
+        self.queues > 1 && key.owner(self.queues) != self.place
+    }
+}
+
+/// What a queue knows of fragments.
+pub(super) struct Fragments {
+    table: FragmentTable,
+    defragmenter: Defragmenter,
+    /// Of this burst; each took a frame of it.
+    wholes: Vec<Whole>,
+}
+
+impl Fragments {
+    /// Takes all memory.
+    pub(super) fn new(table: FragmentSettings, defrag: DefragSettings, seed: u64) -> Fragments {
+        Fragments {
+            table: FragmentTable::new(table, seed),
+            defragmenter: Defragmenter::new(defrag, seed.rotate_left(17)),
+            wholes: Vec::with_capacity(BURST_MAX),
+        }
+    }
+
+    /// A fragment that `packet` was decoded from, and `layers` left with: fills in key and direction, as far as the first
+    /// one is known, and puts its datagram together.
+    ///
+    /// # Errors
+    /// [`Counter::DropFragmentUnknown`] for a later one whose first one is not known. Its bytes are kept all the same.
+    #[cold]
+    pub(super) fn take(
+        &mut self,
+        view: FrameView<'_>,
+        packet: &mut Packet,
+        outcome: Decoded,
+        layers: &mut Layers,
+        owner: Owner,
+        sinks: &mut Sinks,
+    ) -> Result<(), Counter> {
+        let time = packet.time;
+        let goes_by_ports = packet.key.protocol() == 6;
+        if !goes_by_ports && owner.is_other(&packet.key) {
+            return Ok(());
+        }
+        let resolved = self.table.resolve(outcome, packet, time);
+        // Of TCP only the ports tell whose it is, and its owner resolves it again.
+        if goes_by_ports && owner.queues > 1 && (resolved.is_err() || owner.is_other(&packet.key)) {
+            return resolved;
+        }
+        if !self.defragmenter.is_on() {
+            return resolved;
+        }
+        self.expire(time, sinks);
+        let taken = self.defragmenter.take(view.bytes, packet, &layers.place, time);
+        sinks.counters.add(Counter::DatagramsEvicted, u64::from(taken.evicted));
+        if !taken.anomalies.is_empty() {
+            sinks.on_fragment(taken.anomalies, &packet.key, packet.direction, time);
+        }
+        if let Outcome::Whole(slot) = taken.outcome {
+            sinks.counters.add(Counter::DatagramsWhole, 1);
+            self.keep(slot, packet, layers, sinks);
+        }
+        resolved
+    }
+
+    /// Decodes a whole datagram; keeps it until the end of the burst if there is a packet in it to be shown.
+    fn keep(&mut self, slot: u16, completed_by: &Packet, layers: &mut Layers, sinks: &mut Sinks) {
+        let Some(datagram) = self.defragmenter.datagram(slot) else { return };
+        let mut packet = Packet { time: completed_by.time, ..Packet::default() };
+        let length = datagram.packet.len() as u32; // at most 65 555
+        let decoded = decode_within(datagram.packet, length, LinkType::RawIp, &mut packet, layers);
+        if let Some(fault) = layers.fault.take() {
+            sinks.counters.add(fault, 1);
+        }
+        let is_tunnelled = packet.key != datagram.key;
+        if decoded == Decoded::Flow && self.wholes.len() < self.wholes.capacity() {
+            self.wholes.push(Whole { slot, place: completed_by.place, packet, is_tunnelled });
+        } else {
+            self.defragmenter.release(slot);
+        }
+    }
+
+    /// Did datagrams become whole in this burst?
+    #[inline(always)]
+    pub(super) fn has_whole(&self) -> bool {
+        !self.wholes.is_empty()
+    }
+
+    /// The datagram that a fragment completed, as a packet of the fragment's flow.
+    #[cold]
+    pub(super) fn completed_by(&self, packet: &Packet) -> Option<(FrameView<'_>, &Packet)> {
+        let whole = self.wholes.iter().find(|whole| whole.place == packet.place && whole.packet.key == packet.key)?;
+        Some((self.view(whole)?, &whole.packet))
+    }
+
+    /// One of the datagrams of this burst.
+    pub(super) fn whole(&self, index: usize) -> Option<(FrameView<'_>, Whole)> {
+        let whole = self.wholes.get(index)?;
+        Some((self.view(whole)?, *whole))
+    }
+
+    fn view(&self, whole: &Whole) -> Option<FrameView<'_>> {
+        let bytes = self.defragmenter.datagram(whole.slot)?.packet;
+        Some(FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::RawIp })
+    }
+
+    /// The burst is over: its datagrams are not needed any more.
+    pub(super) fn release(&mut self) {
+        for whole in self.wholes.drain(..) {
+            self.defragmenter.release(whole.slot);
+        }
+    }
+
+    /// Gives up datagrams whose time is over, a few at a time.
+    pub(super) fn expire(&mut self, now: Timestamp, sinks: &mut Sinks) {
+        self.defragmenter.expire(now, EXPIRE_BUDGET, |key, direction, at| sinks.on_incomplete(key, direction, at));
+    }
+
+    /// Gives up all that wait. O(datagrams), on shutdown only.
+    pub(super) fn finish(&mut self, sinks: &mut Sinks) {
+        let each = |key: &_, direction, at| sinks.on_incomplete(key, direction, at);
+        self.defragmenter.expire(Timestamp(u64::MAX), usize::from(u16::MAX), each);
+    }
+}
