@@ -7,17 +7,19 @@ mod support;
 
 use eve::{Schema, is_eve_time};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shrike::control::alert::Alert;
-use shrike::control::export::{EveWriter, ModelName, Statistics, community_id};
-use shrike::dataplane::capture::Source;
+use shrike::control::export::{AppEvent, EveWriter, ModelName, Statistics, community_id};
 use shrike::dataplane::capture::pcap::{PcapSource, Speed};
-use shrike::dataplane::decode::{Decoded, FlowKey, Packet, community_id_of, decode};
+use shrike::dataplane::capture::{LinkType, Source};
+use shrike::dataplane::decode::{
+    Decoded, Direction, FlowKey, Layers, Outer, Packet, community_id_of, decode, decode_rest,
+};
 use shrike::dataplane::detect::{Detector, Evidence, FlowRef, Term};
 use shrike::dataplane::features::encrypted::Shape;
 use shrike::dataplane::flow::{EndReason, TcpState};
 use shrike::dataplane::inspect::Protocol;
-use shrike::exchange::FlowSummary;
+use shrike::exchange::{EventHead, FlowSummary};
 use shrike::units::{SECOND, Timestamp};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -33,6 +35,58 @@ struct Baseline {
 }
 
 type Row = (u8, IpAddr, IpAddr, Option<u16>, Option<u16>, String);
+
+/// A datagram in GRE with a key between two other hosts, behind a VLAN tag, and one in a session under a label.
+const CARRIED: &[u8] = &[
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 5, 8, 0, 0x45, 0, 0, 56, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 1,
+    192, 0, 2, 2, 0x20, 0, 8, 0, 0, 0, 0, 7, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 9,
+    0, 53, 0, 8, 0, 0,
+];
+const LABELLED: &[u8] = &[
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x47, 0, 1, 0x21, 64, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0,
+    1, 10, 0, 0, 2, 0, 9, 0, 53, 0, 8, 0, 0,
+];
+
+/// Key and surroundings of the flow in a frame.
+fn tunnelled(frame: &[u8]) -> (FlowKey, Outer) {
+    let (mut packet, mut layers) = (Packet::default(), Layers::new(true));
+    assert_eq!(decode_rest(frame, 0, LinkType::Ethernet, &mut packet, &mut layers), Decoded::Flow);
+    assert!(layers.outer.depth() > 0);
+    (packet.key, layers.outer)
+}
+
+/// A flow in a tunnel tells who speaks round it, in which networks; its number differs from that of the same hosts elsewhere.
+#[test]
+fn tunnels_stand_in_events() {
+    let mut numbers = std::collections::HashSet::new();
+    for (frame, tunnel, tunnels, vlans) in [
+        (
+            CARRIED,
+            json!({"src_ip": "192.0.2.1", "dest_ip": "192.0.2.2", "proto": "GRE", "depth": 1}),
+            json!([{"kind": "gre", "id": 7}]),
+            json!([5]),
+        ),
+        (LABELLED, json!({"depth": 1}), json!([{"kind": "mpls", "id": 18}]), json!(null)),
+    ] {
+        let (key, outer) = tunnelled(frame);
+        let head = EventHead {
+            time: Timestamp(SECOND),
+            key,
+            originator: Direction::Forward,
+            protocol: Protocol::Dns,
+            anomaly: None,
+            truncated: false,
+            bytes: 0,
+            outer: Some(outer),
+        };
+        let mut writer = EveWriter::new(Vec::new(), None);
+        writer.application(&AppEvent { head, facts: [].into() }).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&writer.finish().unwrap()).unwrap();
+        assert_eq!((&line["tunnel"], &line["ml"]["tunnels"], &line["vlan"]), (&tunnel, &tunnels, &vlans), "{line}");
+        assert_eq!((&line["src_ip"], &line["dest_port"]), (&json!("10.0.0.1"), &json!(53)));
+        assert!(numbers.insert(line["flow_id"].as_u64()));
+    }
+}
 
 #[test]
 fn every_packet_of_the_specifications_captures_has_its_id() {
@@ -110,6 +164,8 @@ fn lines_of_every_shape() -> Vec<Value> {
                         destination_port: 2,
                         protocol: 6,
                         community_id: community_id(&key, way, None),
+                        vlans: Vec::new(),
+                        tunnel: None,
                     }),
                     row: None,
                 },
@@ -144,6 +200,9 @@ fn lines_of_every_shape() -> Vec<Value> {
                 ..FlowSummary::default()
             };
             writer.flow(&flow).unwrap();
+            for (key, outer) in [tunnelled(CARRIED), tunnelled(LABELLED)] {
+                writer.flow(&FlowSummary { key, outer: Some(outer), ..flow }).unwrap();
+            }
         }
     }
     writer.stats(&Statistics { packets: u64::MAX, ..Statistics::default() }).unwrap();

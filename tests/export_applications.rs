@@ -258,6 +258,7 @@ fn event() -> impl Strategy<Value = AppEvent> {
                 anomaly: anomaly.map(|index| (protocol, index)),
                 truncated,
                 bytes: facts.as_bytes().len() as u16,
+                outer: None,
             };
             AppEvent { head, facts: facts.as_bytes().into() }
         })

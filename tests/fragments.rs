@@ -76,6 +76,19 @@ fn events(lines: &[String]) -> Vec<Value> {
     values.filter(|value| value["event_type"] != "flow").collect()
 }
 
+/// Without who sent the packets of the tunnel. A packet that was put together counts in the flow of the queue that did so,
+/// which is another one than its answer's where only one of them came in pieces: each began with what that queue saw first.
+fn unsided(mut events: Vec<Value>) -> Vec<Value> {
+    for event in &mut events {
+        if let Some(tunnel) = event["tunnel"].as_object_mut() {
+            for end in ["src_ip", "dest_ip", "src_port", "dest_port"] {
+                tunnel.remove(end);
+            }
+        }
+    }
+    events
+}
+
 /// Who sends to whom over which version; hosts 1 and 2.
 #[derive(Clone, Copy)]
 struct Way {
@@ -239,7 +252,7 @@ fn what_comes_in_pieces_is_read_as_in_one() {
             assert!(outcome.drops().values().all(|count| *count == 0), "{:?}", outcome.drops());
             let (of_four, outcome) = replay(&conversation(way, piece, order), 4);
             if v6 || vlan || piece.is_some() {
-                assert_eq!(events(&of_four), whole, "four workers");
+                assert!(unsided(events(&of_four)) == unsided(whole.clone()), "four workers: {of_four:#?}");
             }
             assert!(outcome.count(Counter::DatagramsUnwrapped) >= 1);
         }

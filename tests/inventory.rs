@@ -120,7 +120,16 @@ fn ssh_event(server: u8, seconds: u64) -> (EventHead, Facts) {
     facts.put(ssh::SERVER_VERSION, b"2.0");
     facts.put(ssh::SERVER_SOFTWARE, b"OpenSSH_9.2p1");
     let time = Timestamp(seconds * SECOND);
-    let head = EventHead { time, key, originator, protocol: Protocol::Ssh, anomaly: None, truncated: false, bytes: 0 };
+    let head = EventHead {
+        time,
+        key,
+        originator,
+        protocol: Protocol::Ssh,
+        anomaly: None,
+        truncated: false,
+        bytes: 0,
+        outer: None,
+    };
     (head, facts)
 }
 

@@ -4,7 +4,7 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
 use crate::dataplane::features::encrypted::Shape;
 use crate::dataplane::flow::{EndReason, TcpState};
@@ -61,6 +61,8 @@ pub struct FlowSummary {
     pub state: TcpState,
     /// Why it ended; `None` while it lives.
     pub ended: Option<EndReason>,
+    /// What was round its first packet, where it is in a tunnel.
+    pub outer: Option<Outer>,
     /// What its first packets looked like; `None` while it lives, or where that was not kept.
     pub shape: Option<Shape>,
 }
@@ -82,6 +84,8 @@ pub struct EventHead {
     pub truncated: bool,
     /// Bytes of the facts.
     pub bytes: u16,
+    /// What was round the flow's first packet, where it is in a tunnel.
+    pub outer: Option<Outer>,
 }
 
 /// What to do when a ring up is full.
@@ -120,7 +124,7 @@ impl UpSender {
             }
             std::thread::yield_now();
         }
-        // There is room, and nobody else sends: it cannot fail. An item is 300 bytes: as a chunk it is written where it
+        // There is room, and nobody else sends: it cannot fail. An item is 380 bytes: as a chunk it is written where it
         // belongs, a push that may give it back copies it twice more.
         match self.ring.write_chunk_uninit(1) {
             Ok(chunk) => drop(chunk.fill_from_iter(std::iter::once(item))),
@@ -175,7 +179,7 @@ pub struct UpReceiver {
 impl UpReceiver {
     /// The next item, if there is one.
     pub fn receive(&mut self) -> Option<Up> {
-        // Looked at in its place, because an item is 300 bytes; once, because another may come between two looks.
+        // Looked at in its place, because an item is 380 bytes; once, because another may come between two looks.
         let bytes = match self.ring.peek().ok()? {
             Up::Event(head) => Some(usize::from(head.bytes)),
             _ => None,
@@ -209,7 +213,7 @@ impl UpReceiver {
 /// Bytes of facts on their way up: 250 of the largest events, thousands of usual ones.
 const FACTS_RING: usize = 1 << 20;
 
-/// Ring for findings: `capacity` items of some 250 bytes, and facts of 1 MiB.
+/// Ring for findings: `capacity` items of some 380 bytes, and facts of 1 MiB.
 pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
     let (facts_in, facts_out) = rtrb::RingBuffer::new(FACTS_RING);
@@ -221,8 +225,10 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     )
 }
 
-impl inspect::Sink for UpSender {
-    fn event(&mut self, event: &inspect::Event<'_>) {
+impl UpSender {
+    /// An event about a flow that has `outer` round it. Sent or counted as [`UpSender::send`] does, its facts with it or not
+    /// at all.
+    pub fn event(&mut self, event: &inspect::Event<'_>, outer: Option<Outer>) {
         let count = event.facts.len();
         if !self.has_room(count) {
             self.lost += 1;
@@ -239,6 +245,7 @@ impl inspect::Sink for UpSender {
             anomaly: event.anomaly,
             truncated: event.truncated,
             bytes: count as u16, // facts are shorter than 64 KiB
+            outer,
         }));
     }
 }
@@ -321,7 +328,7 @@ mod tests {
     /// Whatever else fills the ring, findings have their room; and a file waits for all of them.
     #[test]
     fn flows_and_events_leave_room_for_findings() {
-        use crate::dataplane::inspect::{Event, Sink};
+        use crate::dataplane::inspect::Event;
         let event = Event {
             time: Timestamp(0),
             key: FlowKey::default(),
@@ -334,7 +341,7 @@ mod tests {
         let (mut up, mut down) = up_ring(64, Full::Count);
         (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (68, 0), "half of the ring");
-        (0..100).for_each(|_| up.event(&event));
+        (0..100).for_each(|_| up.event(&event, None));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (0, 76), "seven eighths of it");
         (0..9).for_each(|time| up.send(Up::Watermark(QueueId(0), Timestamp(time))));
         assert_eq!(up.take_lost(), 1, "the rest is the findings'");
@@ -358,21 +365,24 @@ mod tests {
     /// Facts belong to their event, however the two ends take turns.
     #[test]
     fn facts_come_with_their_event() {
-        use crate::dataplane::inspect::{Event, Sink};
+        use crate::dataplane::inspect::Event;
         const EVENTS: u32 = 20_000;
         let (mut up, mut down) = up_ring(64, Full::Wait);
         let sending = std::thread::spawn(move || {
             for number in 0..EVENTS {
                 let facts = number.to_be_bytes().repeat(number as usize % 9);
-                up.event(&Event {
-                    time: Timestamp(number.into()),
-                    key: FlowKey::default(),
-                    originator: Direction::Forward,
-                    protocol: Protocol::Dns,
-                    anomaly: None,
-                    facts: &facts,
-                    truncated: false,
-                });
+                up.event(
+                    &Event {
+                        time: Timestamp(number.into()),
+                        key: FlowKey::default(),
+                        originator: Direction::Forward,
+                        protocol: Protocol::Dns,
+                        anomaly: None,
+                        facts: &facts,
+                        truncated: false,
+                    },
+                    None,
+                );
                 up.send(Up::Watermark(QueueId(0), Timestamp(number.into())));
             }
         });

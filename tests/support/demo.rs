@@ -508,6 +508,8 @@ pub fn alert(index: u64, time: Timestamp) -> Alert {
                 destination_port: 8443,
                 protocol: 6,
                 community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into(),
+                vlans: Vec::new(),
+                tunnel: None,
             }),
             row: None,
         },

@@ -10,8 +10,8 @@ use super::application::{AppEvent, render};
 use super::one_line::OneLine;
 use super::statistics::Statistics;
 use crate::control::alert::Alert;
-use crate::dataplane::decode::{Direction, FlowKey, community_id, tcp_flags};
-use crate::dataplane::detect::{Detector, Evidence, has_ports, protocol_name};
+use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id, tcp_flags};
+use crate::dataplane::detect::{Detector, Evidence, TunnelLevel, TunnelRef, has_ports, protocol_name, vlans};
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
@@ -94,9 +94,12 @@ impl<W: Write> EveWriter<W> {
         let evidence = &alert.evidence;
         let flow = evidence.flow.as_ref();
         let service = evidence.port.map(u64::from);
+        let tunnel = flow.and_then(|flow| flow.tunnel.as_ref());
+        let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref()));
         let event = Event {
             timestamp: evidence.time.to_eve(),
-            flow_id: flow.and_then(|flow| flow_id(&flow.community_id)),
+            flow_id: flow.and_then(|flow| flow_id(&flow.community_id, tunnel.and_then(|tunnel| tunnel.identity))),
+            vlan: flow.map(|flow| flow.vlans.clone()).filter(|vlans| !vlans.is_empty()),
             event_type: "alert",
             src_ip: flow.map(|flow| flow.source).or(evidence.source),
             src_port: flow.filter(|flow| has_ports(flow.protocol)).map(|flow| flow.source_port.into()),
@@ -111,7 +114,8 @@ impl<W: Write> EveWriter<W> {
                 .map(|number| protocol_name(number).into_owned()),
             community_id: flow.map(|flow| flow.community_id.as_str()),
             alert: Some(AlertPart::new(alert)),
-            ml: (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref())),
+            tunnel: tunnel.map(TunnelPart::new),
+            ml: Ml::with_tunnel(ml, tunnel),
             ..Event::default()
         };
         self.out.write(&event)
@@ -124,13 +128,15 @@ impl<W: Write> EveWriter<W> {
     pub fn flow(&mut self, summary: &FlowSummary) -> io::Result<()> {
         let community = community_id(&summary.key, summary.originator, None);
         let protocol = summary.key.protocol();
+        let tunnel = summary.outer.map(|outer| TunnelRef::new(&summary.key, &outer));
         let event = Event {
             event_type: "flow",
             app_proto: Some(summary.application.name()).filter(|_| summary.application != Protocol::Unknown),
             flow: Some(FlowPart::new(summary)),
             tcp: (protocol == 6).then(|| TcpPart::new(summary)),
-            ml: Ml::of_flow(summary, self.model.as_ref()),
-            ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, &community)
+            tunnel: tunnel.as_ref().map(TunnelPart::new),
+            ml: Ml::with_tunnel(Ml::of_flow(summary, self.model.as_ref()), tunnel.as_ref()),
+            ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, summary.outer.as_ref(), &community)
         };
         self.out.write(&event)
     }
@@ -149,12 +155,14 @@ impl<W: Write> EveWriter<W> {
             ..Ml::default()
         });
         let sender = if rendered.is_answer { head.originator.flip() } else { head.originator };
+        let tunnel = head.outer.map(|outer| TunnelRef::new(&head.key, &outer));
         let line = Event {
             event_type: rendered.event_type,
             app_proto: Some(head.protocol.name()).filter(|_| head.protocol != Protocol::Unknown),
             objects: rendered.objects,
-            ml,
-            ..Event::of_flow(head.time, &head.key, sender, &community)
+            tunnel: tunnel.as_ref().map(TunnelPart::new),
+            ml: Ml::with_tunnel(ml, tunnel.as_ref()),
+            ..Event::of_flow(head.time, &head.key, sender, head.outer.as_ref(), &community)
         };
         self.out.write(&line)
     }
@@ -201,10 +209,12 @@ impl<W: Write> EveWriter<W> {
 }
 
 /// Number of a flow: 51 bits of its Community ID, so that alerts and flows of one 5-tuple join in tools that know nothing
-/// else. `None` where that text is none of ours.
-pub fn flow_id(community_id: &str) -> Option<u64> {
+/// else; in a tunnel with its identity in it, because networks in tunnels use the same addresses. `None` where that text is
+/// none of ours.
+pub fn flow_id(community_id: &str, tunnel: Option<u32>) -> Option<u64> {
     let digest = STANDARD.decode(community_id.strip_prefix("1:")?).ok()?;
-    Some(u64::from_be_bytes(*digest.first_chunk::<8>()?) & FLOW_ID_MASK)
+    let identity = tunnel.map_or(0, |identity| (u64::from(identity) + 1) << 20);
+    Some((u64::from_be_bytes(*digest.first_chunk::<8>()?) ^ identity) & FLOW_ID_MASK)
 }
 
 /// Signature id of what a detector calls a kind: stable over versions, because made of the names alone (FNV-1a).
@@ -214,12 +224,6 @@ pub fn signature_id(detector: Detector, kind: &str) -> u64 {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     SIGNATURE_BASE + hash % SIGNATURES
-}
-
-fn vlans(key: &FlowKey) -> Option<Vec<u16>> {
-    let (outer, inner) = key.vlans();
-    let tags: Vec<u16> = [outer, inner].into_iter().filter(|tag| *tag != 0).collect();
-    (!tags.is_empty()).then_some(tags)
 }
 
 /// What Suricata's classification.config calls such things.
@@ -262,6 +266,8 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     app_proto: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<TunnelPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<AlertPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<FlowPart>,
@@ -278,14 +284,21 @@ struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// What every event about a flow says.
-    fn of_flow(time: Timestamp, key: &FlowKey, originator: Direction, community: &'a str) -> Event<'a> {
+    fn of_flow(
+        time: Timestamp,
+        key: &FlowKey,
+        originator: Direction,
+        outer: Option<&Outer>,
+        community: &'a str,
+    ) -> Event<'a> {
+        let vlans = vlans(key, outer);
         let (source, destination) = key.endpoints(originator);
         let protocol = key.protocol();
         let ports = has_ports(protocol);
         Event {
             timestamp: time.to_eve(),
-            flow_id: flow_id(community),
-            vlan: vlans(key),
+            flow_id: flow_id(community, key.tunnel_identity()),
+            vlan: (!vlans.is_empty()).then_some(vlans),
             src_ip: Some(source.ip()),
             src_port: ports.then_some(source.port.into()),
             dest_ip: Some(destination.ip()),
@@ -294,6 +307,37 @@ impl<'a> Event<'a> {
             ip_v: Some(if key.is_v4() { 4 } else { 6 }),
             community_id: Some(community),
             ..Event::default()
+        }
+    }
+}
+
+/// Who speaks round the tunnel, as the schema has it. The kinds and ids of the tunnels are in our own object.
+#[derive(Serialize)]
+struct TunnelPart {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proto: Option<String>,
+    depth: usize,
+}
+
+impl TunnelPart {
+    fn new(tunnel: &TunnelRef) -> TunnelPart {
+        let carrier = tunnel.carrier.as_ref();
+        let ports = carrier.filter(|carrier| has_ports(carrier.protocol));
+        TunnelPart {
+            src_ip: carrier.map(|carrier| carrier.source),
+            src_port: ports.map(|carrier| carrier.source_port),
+            dest_ip: carrier.map(|carrier| carrier.destination),
+            dest_port: ports.map(|carrier| carrier.destination_port),
+            proto: carrier.map(|carrier| protocol_name(carrier.protocol).into_owned()),
+            depth: tunnel.levels.len(),
         }
     }
 }
@@ -461,6 +505,9 @@ struct Ml<'a> {
     /// Counters of ours.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     counters: BTreeMap<&'a str, u64>,
+    /// Kind and id of each tunnel, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tunnels: Vec<TunnelLevel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<ShapePart>,
 }
@@ -476,6 +523,14 @@ struct TopFeature<'a> {
 }
 
 impl<'a> Ml<'a> {
+    /// Ours with what the schema's own object lacks of a tunnel.
+    fn with_tunnel(ml: Option<Ml<'a>>, tunnel: Option<&TunnelRef>) -> Option<Ml<'a>> {
+        match tunnel {
+            Some(tunnel) => Some(Ml { tunnels: tunnel.levels.clone(), ..ml.unwrap_or_default() }),
+            None => ml,
+        }
+    }
+
     fn of_score(score: f32, model: Option<&'a ModelName>) -> Ml<'a> {
         Ml {
             model: model.map(|model| model.name.as_str()),

@@ -146,6 +146,8 @@ fn a_flow_is_alerted_by_its_name_or_by_its_ends() {
         destination_port: 443,
         protocol: 6,
         community_id: String::new(),
+        tunnel: None,
+        vlans: Vec::new(),
     };
     for (alert, alerted) in [
         (alert(Some("10.0.0.1"), None, None, None), true),

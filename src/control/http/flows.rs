@@ -111,7 +111,7 @@ fn protocol(text: &str, filter: &mut FlowFilter) -> Result<(), Problem> {
 fn community_id(text: &str) -> Result<String, Problem> {
     // Version, colon, 20 bytes in base64. A `+` that was not escaped arrives as a space.
     let text = text.replace(' ', "+");
-    if crate::control::export::flow_id(&text).is_none() || text.len() != 30 {
+    if crate::control::export::flow_id(&text, None).is_none() || text.len() != 30 {
         let detail = "community_id must be as in events and flows, such as 1:LQU9qZlK+B5F3KDmev6m5PMibrg=";
         return Err(Problem::new(Kind::BadRequest, detail));
     }

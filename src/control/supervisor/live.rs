@@ -14,7 +14,7 @@ use crate::dataplane::detect::WindowEntry;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
-    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Queue, QueueSnapshot,
+    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Outers, Queue, QueueSnapshot,
     handover_mesh,
 };
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
@@ -191,6 +191,7 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
         + engine.windows * size_of::<WindowEntry>()
         + engine.inspect.bytes(engine.flow.capacity)
         + usize::from(engine.defrag.datagrams) * DATAGRAM_MEMORY
+        + if engine.decode.tunnels { Outers::bytes(engine.flow.capacity) } else { 0 }
         + Shapes::bytes(engine.shapes(), engine.flow.capacity);
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }

@@ -159,7 +159,16 @@ mod tests {
         let (key, originator) = FlowKey::v4(0x0a00_0100 + source, 40_000, 0x0a00_0005, port, 6, 0);
         let time = Timestamp(at_ms * MILLISECOND);
         let score = 0.9 + source as f32 / 1e3;
-        Up::Score(ScoredFlow { time, key, originator, score, threshold: 0.5, packets: 8, row: [1.0; COUNT] })
+        Up::Score(ScoredFlow {
+            time,
+            key,
+            originator,
+            score,
+            threshold: 0.5,
+            packets: 8,
+            outer: None,
+            row: [1.0; COUNT],
+        })
     }
 
     fn pipeline(scores: Scores) -> Pipeline {

@@ -13,6 +13,7 @@ pub(crate) mod cold;
 pub mod distinct;
 mod facts;
 pub mod flood;
+mod flow_ref;
 mod generations;
 pub mod model;
 mod naming;
@@ -21,10 +22,11 @@ pub mod scan;
 mod window;
 
 pub use distinct::Bitmap;
+pub use flow_ref::{Carrier, FlowRef, TunnelLevel, TunnelRef, vlans};
 pub use naming::{has_ports, protocol_name};
 pub use observer::Observer;
 
-use crate::dataplane::decode::FlowKey;
+use crate::dataplane::decode::{FlowKey, Outer};
 use crate::dataplane::features::FeatureRow;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -198,6 +200,8 @@ pub struct ScoredFlow {
     pub threshold: f32,
     /// Packets so far, both ways.
     pub packets: u32,
+    /// What was round the flow's first packet, where it is in a tunnel.
+    pub outer: Option<Outer>,
     /// The row that was scored.
     pub row: FeatureRow,
 }
@@ -320,21 +324,4 @@ pub struct Evidence {
     /// The row that was scored, until the reasons are known; leaves with no alert.
     #[serde(skip)]
     pub row: Option<Box<FeatureRow>>,
-}
-
-/// A flow as evidence names it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct FlowRef {
-    /// Originator.
-    pub source: std::net::IpAddr,
-    /// Originator's port.
-    pub source_port: u16,
-    /// Responder.
-    pub destination: std::net::IpAddr,
-    /// Responder's port.
-    pub destination_port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Community ID v1.
-    pub community_id: String,
 }

@@ -12,7 +12,7 @@
 use super::cold::{ColdMap, Touched};
 use super::naming::{counted, has_ports, protocol_name};
 use super::{Detector, Evidence, FlowRef, Relation, ScoredFlow, Term};
-use crate::dataplane::decode::{FlowKey, community_id};
+use crate::dataplane::decode::FlowKey;
 use crate::dataplane::score::Reason;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -135,14 +135,7 @@ impl Decider {
                 counted(scored.packets, "packet")
             ),
             terms,
-            flow: Some(FlowRef {
-                source: source.ip(),
-                source_port: source.port,
-                destination: destination.ip(),
-                destination_port: destination.port,
-                protocol,
-                community_id: community_id(&scored.key, scored.originator, None),
-            }),
+            flow: Some(FlowRef::new(&scored.key, scored.originator, scored.outer.as_ref())),
             row: Some(Box::new(scored.row)),
         }
     }
@@ -169,7 +162,16 @@ mod tests {
         let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 80, 6, 0);
         let mut row = [1.0; COUNT];
         row[7] = 7.0;
-        let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.995, threshold: 0.9, packets: 16, row };
+        let scored = ScoredFlow {
+            time: Timestamp(5),
+            key,
+            originator,
+            score: 0.995,
+            threshold: 0.9,
+            packets: 16,
+            outer: None,
+            row,
+        };
         let settings = Settings { flows: 1, ..Settings::default() };
         let evidence = Decider::new(settings).decide(&scored).unwrap();
         assert_eq!((evidence.severity, evidence.port, evidence.time), (2, Some(80), Timestamp(5)));
@@ -196,7 +198,16 @@ mod tests {
         let summary = |protocol: u8, packets: u32| {
             let (key, originator) = FlowKey::v4(0x0a00_0001, 4002, 0x0a00_0102, 4002, protocol, 0);
             let row = [1.0; COUNT];
-            let scored = ScoredFlow { time: Timestamp(5), key, originator, score: 0.5, threshold: 0.0, packets, row };
+            let scored = ScoredFlow {
+                time: Timestamp(5),
+                key,
+                originator,
+                score: 0.5,
+                threshold: 0.0,
+                packets,
+                outer: None,
+                row,
+            };
             let settings = Settings { flows: 1, ..Settings::default() };
             Decider::new(settings).decide(&scored).unwrap().summary
         };
@@ -212,7 +223,7 @@ mod tests {
         let scored = |second: u64, source: u32, port: u16| {
             let (key, originator) = FlowKey::v4(source, port, 0x0a00_0005, 80, 6, 0);
             let time = Timestamp(second * SECOND);
-            ScoredFlow { time, key, originator, score: 0.9, threshold: 0.5, packets: 4, row: [1.0; COUNT] }
+            ScoredFlow { time, key, originator, score: 0.9, threshold: 0.5, packets: 4, outer: None, row: [1.0; COUNT] }
         };
         let found = |scores: &[ScoredFlow]| {
             let mut decider = Decider::new(Settings::default());

@@ -7,12 +7,13 @@ mod housekeeping;
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
 use super::handover::{HandoverInbox, HandoverSender};
 use super::neighbours::Neighbours;
+use super::outers::Outers;
 use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
 use super::thread::UNPOLLED_WAIT;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
-use crate::dataplane::decode::{self, DefragSettings, FragmentSettings, Layers, Packet};
+use crate::dataplane::decode::{self, DefragSettings, FragmentSettings, Layers, Outer, Packet};
 use crate::dataplane::detect::Observer;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::flow::{self, FlowTable};
@@ -179,6 +180,8 @@ struct Core {
     fragments: Fragments,
     /// The decoder's, of the frame decoded last.
     layers: Layers,
+    /// What is round the packets of the burst, by the place of their frames; written for those in tunnels only.
+    outers: Vec<Outer>,
     sinks: Sinks,
     scorer: Option<Box<dyn Scorer>>,
     peers: Vec<Option<HandoverSender>>,
@@ -207,7 +210,7 @@ struct Core {
 impl<S: Source> Engine<S> {
     /// Takes all the memory the queue will ever have, on the calling thread.
     pub fn new(source: S, settings: EngineSettings, parts: EngineParts) -> Engine<S> {
-        let Tables { table, fragments, inspector, shapes, observer } = tables(&settings, parts.secret);
+        let Tables { table, fragments, inspector, shapes, observer, outers } = tables(&settings, parts.secret);
         let scoring = parts.scorer.is_some();
         let core = Core {
             id: parts.id,
@@ -215,9 +218,11 @@ impl<S: Source> Engine<S> {
             table,
             fragments,
             layers: Layers::new(settings.decode.tunnels),
+            outers: vec![Outer::default(); BURST_MAX],
             sinks: Sinks {
                 observer,
                 inspector,
+                outers,
                 shapes,
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
@@ -374,6 +379,7 @@ struct Tables {
     inspector: Inspector,
     shapes: Shapes,
     observer: Observer,
+    outers: Outers,
 }
 
 fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
@@ -385,6 +391,7 @@ fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
         inspector: Inspector::new(settings.inspect, settings.flow.capacity),
         shapes: Shapes::new(settings.shapes(), settings.flow.capacity),
         observer: Observer::new(settings.windows, [d, c, b, a]),
+        outers: Outers::new(if settings.decode.tunnels { settings.flow.capacity } else { 0 }, [b, a, d, c]),
     }
 }
 
@@ -407,9 +414,9 @@ impl Core {
         let Core { settings, secret, sinks, .. } = self;
         // The old table goes before the new one comes: of the size it has, there may be no room for two.
         self.table = FlowTable::new(flow::Settings { capacity: 0, ..settings.flow }, *secret);
-        let Tables { table, fragments, inspector, shapes, observer } = tables(settings, *secret);
+        let Tables { table, fragments, inspector, shapes, observer, outers } = tables(settings, *secret);
         (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
-        (sinks.inspector, sinks.shapes) = (inspector, shapes);
+        (sinks.inspector, sinks.shapes, sinks.outers) = (inspector, shapes, outers);
         self.packets.fill(Packet::default());
         self.unmeasured = 0;
         sinks.batch = Microbatch::new();
@@ -460,7 +467,7 @@ mod tests {
     use crate::dataplane::capture::memory::{RingSettings, ring};
     use crate::dataplane::features::FeatureRow;
     use crate::dataplane::score::ScoreError;
-    use crate::exchange::{Full, snapshot_ring, up_ring};
+    use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 
     struct Discard;
 
@@ -471,25 +478,63 @@ mod tests {
         }
     }
 
+    /// Frames of a flow in a tunnel, then of one in the same addresses outside: each tells what is round it at its end.
+    #[test]
+    fn what_is_round_a_flow_is_told_at_its_end() {
+        let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+        let mut settings = EngineSettings { export_flows: true, ..EngineSettings::default() };
+        (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+        let (up, mut down) = up_ring(64, Full::Count);
+        let mut engine = Engine::new(source, settings, parts(up, None));
+        let inner =
+            [0x45, 0, 0, 30, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 9, 0x23, 0x28, 0, 10, 0, 0, 1, 2];
+        let head = [0x45, 0, 0, 58, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0x20, 0, 8, 0, 0, 0, 0, 7];
+        let link = [&[0; 12][..], &[8, 0]].concat();
+        let broken = [&link[..], &head, &[0; 30]].concat();
+        for frame in [[&link[..], &head, &inner].concat(), [&link[..], &inner].concat(), broken] {
+            for _ in 0..2 {
+                kernel.send(&frame, frame.len() as u32, None, LinkType::Ethernet);
+            }
+        }
+        engine.turn();
+        engine.finish();
+        let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+        let count = |counter: Counter| counters[counter as usize];
+        assert_eq!((count(Counter::ProcessedFlow), count(Counter::Tunnelled), count(Counter::TunnelBroken)), (6, 4, 2));
+        let mut ended = Vec::new();
+        while let Some(item) = down.receive() {
+            if let Up::Flow(flow) = item {
+                let levels: Vec<_> = flow.outer.iter().flat_map(|outer| outer.levels()).collect();
+                ended.push((flow.key.protocol(), flow.key.low().port, flow.packets[0], levels));
+            }
+        }
+        ended.sort_by_key(|flow| (flow.0, flow.3.len()));
+        let known = [(17, 9, 2, vec![]), (17, 9, 2, vec![(decode::Tunnel::Gre, 7)]), (47, 0, 2, vec![])];
+        assert_eq!(ended, known);
+    }
+
+    fn parts(up: UpSender, scorer: Option<Box<dyn Scorer>>) -> EngineParts {
+        EngineParts {
+            id: QueueId(0),
+            counters: CounterBlock::in_memory(),
+            up,
+            snapshots: snapshot_ring(Box::<QueueSnapshot>::default()).0,
+            scorer,
+            peers: Vec::new(),
+            place: 0,
+            inbox: HandoverInbox::new(Vec::new()),
+            secret: [1, 2, 3, 4],
+            clock: Clock::new(),
+        }
+    }
+
     /// A row is scored after its 200 us also where nothing else comes: the worker sleeps no longer than that.
     #[test]
     fn a_wait_ends_when_the_oldest_row_is_due() {
         let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
         let mut settings = EngineSettings::default();
         (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
-        let parts = EngineParts {
-            id: QueueId(0),
-            counters: CounterBlock::in_memory(),
-            up: up_ring(64, Full::Count).0,
-            snapshots: snapshot_ring(Box::<QueueSnapshot>::default()).0,
-            scorer: Some(Box::new(Discard)),
-            peers: Vec::new(),
-            place: 0,
-            inbox: HandoverInbox::new(Vec::new()),
-            secret: [1, 2, 3, 4],
-            clock: Clock::new(),
-        };
-        let mut engine = Engine::new(source, settings, parts);
+        let mut engine = Engine::new(source, settings, parts(up_ring(64, Full::Count).0, Some(Box::new(Discard))));
         let mut set = PollSet::with_capacity(4);
         let limit = Duration::from_millis(1);
         assert_eq!(engine.before_wait(limit, &mut set).limit, limit, "no row waits");

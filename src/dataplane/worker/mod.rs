@@ -17,6 +17,7 @@ mod elephants;
 mod engine;
 mod handover;
 mod neighbours;
+mod outers;
 mod sinks;
 mod snapshot;
 mod thread;
@@ -26,6 +27,7 @@ pub use engine::{Engine, EngineParts, EngineSettings, Queue, Rest, Turn};
 pub use handover::{
     Bell, HandoverInbox, HandoverPlace, HandoverReceiver, HandoverSender, RingCount, handover_mesh, handover_ring,
 };
+pub use outers::Outers;
 pub use snapshot::{QueueSnapshot, QueueState};
 pub use thread::{Command, Returned, Why, WorkerHandle, WorkerLoad, WorkerSettings};
 

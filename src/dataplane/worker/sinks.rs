@@ -4,7 +4,8 @@
 
 use super::elephants::Elephants;
 use super::neighbours::Neighbours;
-use crate::dataplane::decode::{Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour};
+use super::outers::Outers;
+use crate::dataplane::decode::{Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, Outer};
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
@@ -38,6 +39,8 @@ pub struct Sinks {
     pub observer: Observer,
     /// Application protocols.
     pub inspector: Inspector,
+    /// What is round the flows in tunnels.
+    pub outers: Outers,
     /// Shapes of their beginnings; none where nobody exports flows.
     pub shapes: Shapes,
     /// Rows that wait to be scored.
@@ -89,7 +92,20 @@ impl Sinks {
     #[inline]
     fn report(&mut self, record: &FlowRecord, index: FlowIndex) {
         if self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder)) {
-            self.elephants.offer(summary(record, self.inspector.application(index.slot), None));
+            self.elephants.offer(summary(
+                record,
+                self.inspector.application(index.slot),
+                None,
+                self.outers.find(&record.key),
+            ));
+        }
+    }
+
+    /// The first packet of a flow in a tunnel.
+    #[cold]
+    pub fn on_tunnelled(&mut self, record: &FlowRecord, outer: &Outer, now: Timestamp) {
+        if !self.outers.keep(&record.key, outer, now) {
+            self.counters.add(Counter::TunnelOutersEvicted, 1);
         }
     }
 
@@ -114,7 +130,7 @@ impl Sinks {
     /// A fragment, or its datagram, is unusual. Who began its flow is not asked: its sender is who did this.
     #[cold]
     pub fn on_fragment(&mut self, anomalies: Anomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
-        let mut gate = Gate { up: &mut self.up, open: self.export_events };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
         for anomaly in anomalies.iter() {
             self.counters.add(anomaly.counter(), 1);
             inspect::Sink::event(
@@ -150,9 +166,10 @@ impl Sinks {
             1,
         );
         let record = ended.record;
+        let outer = self.outers.end(&record.key);
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
         let application = if has_payload {
-            let mut gate = Gate { up: &mut self.up, open: self.export_events };
+            let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
             self.inspector.end(ended.slot, &record.key, record.originator(), record.last_seen, &mut gate)
         } else {
             Protocol::Unknown
@@ -167,7 +184,7 @@ impl Sinks {
         }
         if self.export_flows {
             let shape = self.shapes.end(ended.slot);
-            self.up.send_flow(FlowSummary { shape, ..summary(ended.record, application, Some(ended.reason)) });
+            self.up.send_flow(FlowSummary { shape, ..summary(ended.record, application, Some(ended.reason), outer) });
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
@@ -180,7 +197,8 @@ impl Sinks {
         if self.shapes.is_on() {
             return self.shape(payload, announced);
         }
-        self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_events })
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        self.inspector.payload(payload, &mut gate)
     }
 
     /// The same where shapes are wanted too: each of the two goes on when the other one has enough.
@@ -192,7 +210,8 @@ impl Sinks {
         if !self.shapes.is_inspected(payload.slot) {
             return shape;
         }
-        let wants = self.inspector.payload(payload, &mut Gate { up: &mut self.up, open: self.export_events });
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let wants = self.inspector.payload(payload, &mut gate);
         if wants == Wants::NOTHING {
             self.shapes.inspection_is_over(payload.slot);
             return shape;
@@ -236,6 +255,7 @@ impl Sinks {
     /// A score came back.
     pub fn on_score(
         up: &mut UpSender,
+        outers: &Outers,
         tag: &RowTag,
         row: &crate::dataplane::features::FeatureRow,
         score: f32,
@@ -249,6 +269,7 @@ impl Sinks {
                 score,
                 threshold,
                 packets: tag.packets,
+                outer: outers.find(&tag.key),
                 row: *row,
             }));
         }
@@ -277,13 +298,14 @@ impl Sinks {
 /// Lets events through while somebody exports them.
 struct Gate<'a> {
     up: &'a mut UpSender,
+    outers: &'a Outers,
     open: bool,
 }
 
 impl inspect::Sink for Gate<'_> {
     fn event(&mut self, event: &inspect::Event<'_>) {
         if self.open {
-            self.up.event(event);
+            self.up.event(event, self.outers.find(&event.key));
         }
     }
 }
@@ -299,7 +321,12 @@ fn is_milestone(packets: u32) -> bool {
 }
 
 /// What a flow came to.
-pub fn summary(record: &FlowRecord, application: Protocol, ended: Option<EndReason>) -> FlowSummary {
+pub fn summary(
+    record: &FlowRecord,
+    application: Protocol,
+    ended: Option<EndReason>,
+    outer: Option<Outer>,
+) -> FlowSummary {
     FlowSummary {
         key: record.key,
         originator: record.originator(),
@@ -315,6 +342,7 @@ pub fn summary(record: &FlowRecord, application: Protocol, ended: Option<EndReas
         application,
         state: record.state(),
         ended,
+        outer,
         shape: None,
     }
 }

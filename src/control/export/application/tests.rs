@@ -27,7 +27,16 @@ fn rendered(protocol: Protocol, values: &[(Fact, Is<'_>)]) -> (&'static str, Val
         }
     }
     let (key, originator) = FlowKey::v4(1, 2, 3, 4, 6, 0);
-    let head = EventHead { time: Timestamp(0), key, originator, protocol, anomaly: None, truncated: false, bytes: 0 };
+    let head = EventHead {
+        time: Timestamp(0),
+        key,
+        originator,
+        protocol,
+        anomaly: None,
+        truncated: false,
+        bytes: 0,
+        outer: None,
+    };
     let rendered = render(&AppEvent { head, facts: facts.as_bytes().into() });
     (rendered.event_type, rendered.objects.into(), rendered.extra.into())
 }
@@ -422,8 +431,16 @@ fn answers_stand_by_type_too_and_come_from_the_server() {
         facts.put_number(i::dns::SET.qr, qr);
         let (key, originator) = FlowKey::v4(1, ports.0, 3, ports.1, 17, 0);
         let protocol = Protocol::Dns;
-        let head =
-            EventHead { time: Timestamp(0), key, originator, protocol, anomaly: None, truncated: false, bytes: 0 };
+        let head = EventHead {
+            time: Timestamp(0),
+            key,
+            originator,
+            protocol,
+            anomaly: None,
+            truncated: false,
+            bytes: 0,
+            outer: None,
+        };
         let rendered = render(&AppEvent { head, facts: facts.as_bytes().into() });
         assert_eq!(rendered.is_answer, wanted, "{ports:?} {qr}");
     }

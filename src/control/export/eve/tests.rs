@@ -35,6 +35,8 @@ fn model_alert(text: &str) -> Alert {
                 destination_port: 443,
                 protocol: 6,
                 community_id: community_id(&key, way, None),
+                vlans: Vec::new(),
+                tunnel: None,
             }),
             row: None,
         },
@@ -159,11 +161,11 @@ fn signatures_are_apart_and_flow_ids_fit_a_double() {
     assert_eq!(ids.len(), 32);
     for port in 0..1000 {
         let (key, way) = FlowKey::v4(1, port, 2, 443, 6, 0);
-        assert!(flow_id(&community_id(&key, way, None)).unwrap() < 1 << 51);
+        assert!(flow_id(&community_id(&key, way, None), None).unwrap() < 1 << 51);
         assert_eq!(key.endpoints(Direction::Forward).0.address & 0xffff_ffff, 1);
     }
     for text in ["", "1:", "2:AAAA", "1:!!!!"] {
-        assert_eq!(flow_id(text), None);
+        assert_eq!(flow_id(text, None), None);
     }
 }
 

@@ -20,7 +20,16 @@ fn ip(text: &str) -> IpAddr {
 fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at: u64) -> EventHead {
     let address = |last: u8| 0x0a00_0000 + u32::from(last);
     let (key, originator) = FlowKey::v4(address(client), 40_000, address(server), port, transport, 0);
-    EventHead { time: Timestamp(at * SECOND), key, originator, protocol, anomaly: None, truncated: false, bytes: 0 }
+    EventHead {
+        time: Timestamp(at * SECOND),
+        key,
+        originator,
+        protocol,
+        anomaly: None,
+        truncated: false,
+        bytes: 0,
+        outer: None,
+    }
 }
 
 fn ssh_event(inventory: &mut Inventory, server: u8, software: &str, at: u64) {

@@ -4,10 +4,10 @@ use super::Core;
 use super::fragments::{Fragments, Owner};
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
-    Anomalies, Decoded, FragmentAnomaly, Layers, Packet, Tunnel, arp_question, arp_sender, decode_plain, decode_rest,
-    ndp_sender, quoted_flow, tcp_flags,
+    Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_question, arp_sender, decode_plain,
+    decode_rest, ndp_sender, quoted_flow, tcp_flags,
 };
-use crate::dataplane::flow::{FlowIndex, FlowTable, Side, Signals, Staging};
+use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
 use crate::dataplane::worker::handover::HandoverInbox;
 use crate::dataplane::worker::sinks::Sinks;
@@ -96,7 +96,7 @@ impl Core {
         hand_over: bool,
     ) -> Burst {
         let owner = Owner { place: self.place, queues: if hand_over { self.peers.len() } else { 0 } };
-        let Core { packets, fragments, layers, sinks, table, time: latest, .. } = self;
+        let Core { packets, fragments, layers, outers, sinks, table, time: latest, .. } = self;
         // The time in a local: through `self` it would be read again after every store into a packet.
         let mut time = *latest;
         let staging = table.staging();
@@ -118,6 +118,11 @@ impl Core {
                 packet.place = index as u16; // below BURST_MAX
                 // The view anew: so the loop need not keep one in memory for a call that is rarely made.
                 decode_unusual(frame(index), packet, (fragments, owner), layers, sinks, staging, &mut burst);
+                if packet.tunnel != Tunnel::None
+                    && let Some(outer) = outers.get_mut(index)
+                {
+                    *outer = layers.outer;
+                }
             }
         }
         *latest = time;
@@ -232,6 +237,9 @@ impl Core {
                 continue;
             };
             sinks.counters.add(Counter::ProcessedFlow, 1);
+            if signals.has(Signals::NEW) {
+                sinks.on_tunnelled(record, &whole.outer, packet.time);
+            }
             if !signals.is_empty() && signals != Signals::PAYLOAD {
                 sinks.on_signals(record, at, signals, packet.time);
             }
@@ -250,7 +258,7 @@ impl Core {
         burst: Burst,
         after: impl Fn(&mut FlowTable, &mut Sinks, &Packet),
     ) {
-        let Core { table, sinks, packets, fragments, .. } = self;
+        let Core { table, sinks, packets, fragments, outers, .. } = self;
         let flows = burst.flows;
         let Some(packets) = packets.get_mut(..flows) else { return };
         table.probe_all(packets);
@@ -263,6 +271,9 @@ impl Core {
             };
             if !signals.is_empty() {
                 if signals != Signals::PAYLOAD {
+                    if packet.tunnel != Tunnel::None && signals.has(Signals::NEW) {
+                        note_outer(sinks, record, outers, packet);
+                    }
                     sinks.on_signals(record, index, signals, packet.time);
                 }
                 if signals.has(Signals::PAYLOAD) {
@@ -354,6 +365,15 @@ fn decode_unusual(
     burst.tunnelled += usize::from(packet.tunnel != Tunnel::None);
     burst.has_icmp_errors |= is_icmp_error(packet);
     staging.stage(packet);
+}
+
+/// Keeps what is round the first packet of a flow that is in a tunnel; one whose tunnel was not entered is in none.
+#[cold]
+#[inline(never)]
+fn note_outer(sinks: &mut Sinks, record: &FlowRecord, outers: &[Outer], packet: &Packet) {
+    if let Some(outer) = outers.get(usize::from(packet.place)).filter(|outer| outer.depth() > 0) {
+        sinks.on_tunnelled(record, outer, packet.time);
+    }
 }
 
 /// Destination unreachable, time exceeded, parameter problem (RFC 792), and their ICMPv6 kin (RFC 4443).

@@ -5,7 +5,7 @@
 
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType};
 use crate::dataplane::decode::{
-    Decoded, DefragSettings, Defragmenter, FlowKey, FragmentSettings, FragmentTable, Layers, Outcome, Packet,
+    Decoded, DefragSettings, Defragmenter, FlowKey, FragmentSettings, FragmentTable, Layers, Outcome, Outer, Packet,
     decode_within,
 };
 use crate::dataplane::worker::sinks::Sinks;
@@ -25,6 +25,8 @@ pub(super) struct Whole {
     pub(super) packet: Packet,
     /// That packet is one of a flow in the tunnel whose packet the datagram is.
     pub(super) is_tunnelled: bool,
+    /// What is round that packet.
+    pub(super) outer: Outer,
 }
 
 /// Which queue this is among those that hand over to each other; `queues` below 2: nobody does.
@@ -110,7 +112,7 @@ impl Fragments {
         }
         let is_tunnelled = packet.key != datagram.key;
         if decoded == Decoded::Flow && self.wholes.len() < self.wholes.capacity() {
-            self.wholes.push(Whole { slot, place: completed_by.place, packet, is_tunnelled });
+            self.wholes.push(Whole { slot, place: completed_by.place, packet, is_tunnelled, outer: layers.outer });
         } else {
             self.defragmenter.release(slot);
         }

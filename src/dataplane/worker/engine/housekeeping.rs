@@ -44,7 +44,8 @@ impl Core {
             }
             let Some(scorer) = self.scorer.as_mut() else { return };
             let begin = self.clock.now();
-            let (up, table, histograms) = (&mut self.sinks.up, &mut self.table, &mut self.snapshot.histograms);
+            let (up, outers) = (&mut self.sinks.up, &self.sinks.outers);
+            let (table, histograms) = (&mut self.table, &mut self.snapshot.histograms);
             let threshold = self.settings.threshold;
             // Rows of one burst waited alike.
             let mut waited = (begin, 0);
@@ -58,7 +59,7 @@ impl Core {
                     if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
                         record.set_score(score);
                     }
-                    Sinks::on_score(up, tag, row, score, threshold);
+                    Sinks::on_score(up, outers, tag, row, score, threshold);
                 });
             histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
             let service_ns = self.clock.now().since(begin);
