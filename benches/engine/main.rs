@@ -1,7 +1,8 @@
 //! The engine from memory: decode, flow table, features, detectors, scoring and expiry, as a worker runs them.
 //!
 //! `cargo bench --bench engine` prints the table and writes `target/bench/engine.json`; `-- gate` counts instructions of
-//! the gated cases only and compares them with `benches/baseline.json`; `-- CASE...` does so many cases. Every figure
+//! the gated cases only and compares them with `benches/baseline.json`; `-- flows` counts those of whole flows of TLS, QUIC,
+//! DNS and HTTP with inspection and without; `-- CASE...` does so many cases. Every figure
 //! comes from a process of its own, started as `run CASE PACKETS SCORING`:
 //!
 //! - time: the median of several runs (`BENCH_REPEATS`), each after its warm-up;
@@ -14,6 +15,7 @@
 //! Wall clock on a shared machine says little (identical runs differ by a factor of two there): the load average stands
 //! beside it, and the gate is on instructions.
 
+mod flows;
 mod run;
 mod traffic;
 
@@ -41,6 +43,8 @@ const CASES: &[(&str, u64)] = &[
 ];
 /// Cases whose instructions are gated: the one that counts, and the hostile one.
 const GATED: &[&str] = &["zipf_1m_64", "new_flows_64"];
+/// Packets of a stretch of whole flows: every timer has fired, and an instruction more or less is a thousandth.
+const FLOW_PACKETS: u64 = 200_000;
 /// How much more than the baseline the gate lets through.
 const TOLERANCE: f64 = 1.02;
 
@@ -119,6 +123,7 @@ fn main() -> anyhow::Result<()> {
         Some("gate") => {
             bench.gate(&root.join("benches/baseline.json"), arguments.get(1).is_some_and(|a| a == "record"))
         }
+        Some("flows") => bench.flows(),
         _ => bench.table(&arguments),
     }
 }
@@ -201,6 +206,18 @@ impl Bench {
         })
     }
 
+    /// Instructions of whole flows, with inspection and without: what looking into their first packets costs.
+    fn flows(&self) -> anyhow::Result<()> {
+        println!("{:<20} {:>8} {:>12} {:>12} {:>12}  what", "flow", "packets", "inspected", "not", "difference");
+        for (kind, what) in flows::KINDS {
+            let packets = flows::flows(kind, 0)?.each() as f64;
+            let of = |case: &str| anyhow::Ok(self.instructions(case, FLOW_PACKETS, "discard")? * packets);
+            let (with, without) = (of(kind)?, of(&format!("{kind}{}", run::UNINSPECTED))?);
+            println!("{kind:<20} {packets:>8} {with:>12.0} {without:>12.0} {:>12.0}  {what}", with - without);
+        }
+        Ok(())
+    }
+
     fn gate(&self, baseline: &Path, record: bool) -> anyhow::Result<()> {
         ensure!(self.model.is_some(), "the gate counts the model's calls too: ci/get-onnxruntime.sh");
         let mut found = BTreeMap::new();
@@ -252,7 +269,7 @@ impl Bench {
 
     /// Instructions a packet: what the second of two stretches, N and 2 N packets long in all, adds.
     fn instructions(&self, case: &str, packets: u64, scoring: &str) -> anyhow::Result<f64> {
-        let file = self.out.join(format!("callgrind.{case}"));
+        let file = self.out.join(format!("callgrind.{}", case.replace('/', ".")));
         let valgrind = [
             "valgrind".to_owned(),
             "--tool=callgrind".to_owned(),

@@ -1,5 +1,6 @@
 //! One case in one process: warm up, then drive the worker engine over so many packets.
 
+use crate::flows;
 use crate::traffic::{self, FRAME_BYTES, SyntheticSource};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -7,11 +8,11 @@ use shrike::clock::Clock;
 use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::pcap::{PcapSource, Speed};
 use shrike::dataplane::features::FeatureRow;
-use shrike::dataplane::flow;
 use shrike::dataplane::score::{BATCH_MAX, Model, ScoreError, Scorer, Settings as ModelSettings};
 use shrike::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, ScoreSettings,
 };
+use shrike::dataplane::{flow, inspect};
 use shrike::exchange::{Full, UpReceiver, snapshot_ring, up_ring};
 use shrike::metrics::{Counter, CounterBlock, CounterMemory};
 use shrike::units::{QueueId, Timestamp};
@@ -25,6 +26,9 @@ use std::time::Instant;
 pub const WAIT: &str = "SHRIKE_BENCH_WAIT";
 /// See [`WAIT`].
 pub const WARM: &str = "warm";
+
+/// Ends the name of a kind of flow whose inspection is off.
+pub const UNINSPECTED: &str = "/uninspected";
 
 /// Which scorer a run has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +113,19 @@ pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::R
             let source = frames.into_source(lap + 2 * packets + 1024, Timestamp(1_700_000_000_000_000_000), 1_000_000);
             drive(source, 1 << 18, lap, packets, frame_bytes, scoring)
         }
-        _ => anyhow::bail!("no such case: {case}"),
+        _ => {
+            let (kind, inspect) = match case.strip_suffix(UNINSPECTED) {
+                Some(kind) => (kind, inspect::Settings { flows: 0, ..inspect::Settings::default() }),
+                None => (case, inspect::Settings::default()),
+            };
+            let warm = packets / 2;
+            // Each stretch may go over its end by a burst.
+            let source = flows::flows(kind, warm + 2 * packets + 1024)?;
+            let settings = EngineSettings { inspect, ..EngineSettings::default() };
+            let frames = source.each() as u64;
+            let outcome = drive_with(source, 1 << 18, warm, packets, 0.0, scoring, settings)?;
+            Ok(Outcome { flows: outcome.packets / frames, ..outcome })
+        }
     }
 }
 
@@ -136,6 +152,19 @@ fn drive<S: Source>(
     frame_bytes: f64,
     scoring: Scoring,
 ) -> anyhow::Result<Outcome> {
+    drive_with(source, capacity, warm, packets, frame_bytes, scoring, EngineSettings::default())
+}
+
+#[allow(clippy::too_many_arguments)] // the parts of a case, once each
+fn drive_with<S: Source>(
+    source: S,
+    capacity: u32,
+    warm: u64,
+    packets: u64,
+    frame_bytes: f64,
+    scoring: Scoring,
+    settings: EngineSettings,
+) -> anyhow::Result<Outcome> {
     let (up, mut receiver) = up_ring(1 << 14, Full::Count);
     let (snapshots, mut snapshot_receiver) = snapshot_ring::<QueueSnapshot>(Box::default());
     let counters = CounterBlock::in_memory();
@@ -148,7 +177,7 @@ fn drive<S: Source>(
         // Calls by size only, so that how slow the machine is (valgrind) does not change what is counted. At line rate the
         // wait of 500 us fills any batch.
         score: ScoreSettings { fixed: Some(target), maximum: target, wait_ns: u64::MAX, ..ScoreSettings::default() },
-        ..EngineSettings::default()
+        ..settings
     };
     let parts = EngineParts {
         id: QueueId(0),

@@ -2,6 +2,9 @@
 //! escapes, as the difference of two lengths, so that start and warm-up cancel out.
 
 mod mixed;
+#[allow(dead_code)] // its table is the bench's
+#[path = "../../benches/engine/flows.rs"]
+mod flows;
 #[allow(dead_code)] // the bench uses all of it
 #[path = "../../benches/engine/run.rs"]
 mod run;
