@@ -1,7 +1,7 @@
 //! The flows that ended lately, for `/v1/flows`: a ring in memory, newest last, whose oldest are overwritten.
 //!
 //! Owns the ring and the marks of recent alerts by which a flow is known as alerted. The supervisor writes, `http` reads;
-//! both meet at one lock, which a reader holds for [`CHUNK`] rows at a time. A read looks at [`SCAN`] rows at most: there is
+//! both meet at one lock, which a reader holds for `CHUNK` rows at a time. A read looks at `SCAN` rows at most: there is
 //! no index, because a filter passes over a row in some ten nanoseconds and an index would have to be kept for each.
 //! Deliberately does not: outlive the process, or hold more than the newest; `eve.json` and `conn.log` are for that.
 

@@ -4,7 +4,7 @@
 //! It deliberately does not: keep passwords (they are stepped over), follow GSS-API (RFC 1961: what comes behind it may be
 //! sealed), read the datagrams of an association.
 //!
-//! Bounds: names of 255 bytes, by their length fields; SOCKS 4 texts of [`TEXT_MAX`].
+//! Bounds: names of 255 bytes, by their length fields; SOCKS 4 texts of `TEXT_MAX`.
 
 use super::bytes::Reader;
 use super::facts::Fact;
