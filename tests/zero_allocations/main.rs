@@ -1,10 +1,10 @@
 //! In steady state a packet allocates nothing outside the call of the model: counted below `malloc`, so that no library
 //! escapes, as the difference of two lengths, so that start and warm-up cancel out.
 
-mod mixed;
 #[allow(dead_code)] // its table is the bench's
 #[path = "../../benches/engine/flows.rs"]
 mod flows;
+mod mixed;
 #[allow(dead_code)] // the bench uses all of it
 #[path = "../../benches/engine/run.rs"]
 mod run;
