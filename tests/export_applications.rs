@@ -130,11 +130,13 @@ fn every_event_of_the_captures_obeys_the_schema() {
             let mut line = parsed(line);
             let kind = line["event_type"].as_str().expect("a type").to_owned();
             let id = line["community_id"].as_str().expect("an id").to_owned();
+            // What is odd about a fragment is told also where its first one, and so its flow, never came.
+            let is_of_decoder = line["anomaly"]["type"] == "decode";
             if kind == "flow" {
-                flows.insert(id)
-            } else {
-                events.insert(id)
-            };
+                flows.insert(id);
+            } else if !is_of_decoder {
+                events.insert(id);
+            }
             for violation in schema.violations(&mut line) {
                 let words = violation.split(':').next().unwrap_or_default().to_owned();
                 found.entry((kind.clone(), words)).or_insert((violation, capture.clone(), line.clone()));

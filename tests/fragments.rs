@@ -268,7 +268,8 @@ fn what_comes_in_pieces_is_read_as_in_one() {
         // Of TCP only the first fragment tells whose it is; all else meets at its owner in any order.
         let of_dns =
             |events: Vec<Value>| events.into_iter().filter(|event| event["event_type"] == "dns").collect::<Vec<_>>();
-        assert_eq!(of_dns(events(&replay(&backwards, 4).0)), of_dns(whole), "backwards, four workers");
+        let of_four = events(&replay(&backwards, 4).0);
+        assert!(of_dns(unsided(of_four)) == of_dns(unsided(whole)), "backwards, four workers");
     }
 }
 
