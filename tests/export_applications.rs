@@ -7,19 +7,16 @@ mod captures;
 mod eve;
 mod support;
 
-use captures::engine;
+use captures::eve;
 use eve::Schema;
 use proptest::collection;
 use proptest::prelude::*;
 use serde_json::Value;
-use shrike::control::alert::Alert;
 use shrike::control::export::{AppEvent, EveWriter};
-use shrike::control::hosts;
-use shrike::control::replay::{Settings, Sink, replay_reader};
-use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
+use shrike::dataplane::capture::pcap::{Limits, Reader};
 use shrike::dataplane::decode::FlowKey;
 use shrike::dataplane::inspect::{Fact, Facts, Protocol, TABLE};
-use shrike::exchange::{EventHead, FlowSummary};
+use shrike::exchange::EventHead;
 use shrike::units::{SECOND, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -49,39 +46,9 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Lines that are shown to Python's validator too; beyond that their shapes are known.
 const PYTHON_LINES: usize = 1500;
 
-/// Renders every event and every flow at once.
-struct Lines(EveWriter<Vec<u8>>);
-
-impl Sink for Lines {
-    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
-        Ok(self.0.flow(flow)?)
-    }
-
-    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
-        Ok(self.0.application(&event)?)
-    }
-}
-
 fn lines_of(capture: &Path) -> String {
     let reader = Reader::open(std::slice::from_ref(&capture.to_owned()), Limits::default()).expect("a capture");
-    let settings = Settings {
-        files: Vec::new(),
-        workers: 1,
-        speed: Speed::Max,
-        engine: engine(1 << 12),
-        detect: hosts::Settings::default(),
-        model: None,
-        rows: false,
-        secret: Some([1, 2, 3, 4]),
-        stop: None,
-    };
-    let mut lines = Lines(EveWriter::new(Vec::new(), None));
-    replay_reader(&settings, reader, &mut lines).unwrap_or_else(|error| panic!("{}: {error}", capture.display()));
-    String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8")
+    eve(reader, 1, 1 << 12).unwrap_or_else(|error| panic!("{}: {error}", capture.display())).0
 }
 
 /// The captures of the manifest that are replayed here.

@@ -6,37 +6,16 @@
 mod captures;
 mod support;
 
-use captures::engine;
+use captures::eve;
 use serde_json::Value;
-use shrike::control::alert::Alert;
-use shrike::control::export::{AppEvent, EveWriter};
-use shrike::control::hosts;
-use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
+use shrike::control::replay::Outcome;
 use shrike::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
 use shrike::dataplane::capture::{BURST_MAX, Source};
 use shrike::dataplane::decode::{self, Decoded, DefragSettings, Defragmenter, Layers, Packet, decode_rest};
-use shrike::exchange::FlowSummary;
 use shrike::metrics::Counter;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Renders every event and every flow at once.
-struct Lines(EveWriter<Vec<u8>>);
-
-impl Sink for Lines {
-    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
-        Ok(self.0.flow(flow)?)
-    }
-
-    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
-        Ok(self.0.application(&event)?)
-    }
-}
 
 /// Replays frames a millisecond apart; the lines of EVE, sorted, and what it came to.
 fn replay(frames: &[(u32, Vec<u8>)], workers: usize) -> (Vec<String>, Outcome) {
@@ -50,21 +29,8 @@ fn replay(frames: &[(u32, Vec<u8>)], workers: usize) -> (Vec<String>, Outcome) {
     }
     let stream = Box::new(std::io::Cursor::new(capture));
     let reader = Reader::from_stream("fragments", stream, Limits::default()).expect("a capture");
-    let settings = Settings {
-        files: Vec::new(),
-        workers,
-        speed: Speed::Max,
-        engine: engine(1 << 10),
-        detect: hosts::Settings::default(),
-        model: None,
-        rows: false,
-        secret: Some([1, 2, 3, 4]),
-        stop: None,
-    };
-    let mut lines = Lines(EveWriter::new(Vec::new(), None));
-    let outcome = replay_reader(&settings, reader, &mut lines).expect("a replay");
+    let (text, outcome) = eve(reader, workers, 1 << 10).expect("a replay");
     assert!(outcome.loss_equation_closed(), "{:?}", outcome.counters);
-    let text = String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     (lines, outcome)

@@ -228,14 +228,5 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_findings_is_what_the_program_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/inventory.md");
-    let page = page();
-    if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &page).expect("a page that can be written");
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == page,
-        "docs/inventory.md is not what the program says: SHRIKE_WRITE_DOCS=1 cargo test --test inventory"
-    );
+    support::page_is("inventory.md", &page(), "inventory");
 }

@@ -2,9 +2,10 @@
 //!
 //! `SHRIKE_WRITE_DOCS=1 cargo test --test protocols` writes it anew.
 
+mod support;
+
 use shrike::dataplane::inspect::{FACTS_BYTES, Kind, Protocol, TABLE, UNIT_MAX};
 use std::fmt::Write;
-use std::path::Path;
 
 fn page() -> String {
     let mut page = format!(
@@ -43,16 +44,7 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_protocols_is_what_the_parsers_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocols.md");
-    let page = page();
-    if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &page).expect("a page that can be written");
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == page,
-        "docs/protocols.md is not what the parsers say: SHRIKE_WRITE_DOCS=1 cargo test --test protocols"
-    );
+    support::page_is("protocols.md", &page(), "protocols");
 }
 
 #[test]

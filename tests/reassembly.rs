@@ -5,49 +5,15 @@
 mod captures;
 mod support;
 
-use captures::engine;
+use captures::eve;
 use etherparse::{PacketBuilder, TcpOptionElement};
 use serde_json::Value;
-use shrike::control::alert::Alert;
-use shrike::control::export::{AppEvent, EveWriter};
-use shrike::control::hosts;
-use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
-use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
-use shrike::exchange::FlowSummary;
+use shrike::control::replay::Outcome;
+use shrike::dataplane::capture::pcap::{Limits, Reader};
 use shrike::metrics::Counter;
 
-/// Renders every event and every flow at once.
-struct Lines(EveWriter<Vec<u8>>);
-
-impl Sink for Lines {
-    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
-        Ok(self.0.flow(flow)?)
-    }
-
-    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
-        Ok(self.0.application(&event)?)
-    }
-}
-
 fn lines_of(reader: Reader, workers: usize) -> (Outcome, Vec<String>) {
-    let settings = Settings {
-        files: Vec::new(),
-        workers,
-        speed: Speed::Max,
-        engine: engine(1 << 11),
-        detect: hosts::Settings::default(),
-        model: None,
-        rows: false,
-        secret: Some([1, 2, 3, 4]),
-        stop: None,
-    };
-    let mut lines = Lines(EveWriter::new(Vec::new(), None));
-    let outcome = replay_reader(&settings, reader, &mut lines).expect("a replay");
-    let text = String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8");
+    let (text, outcome) = eve(reader, workers, 1 << 11).expect("a replay");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort_unstable();
     (outcome, lines)

@@ -76,11 +76,5 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_shapes_is_what_the_code_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/shapes.md");
-    let page = page();
-    if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &page).expect("a page that can be written");
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page, "docs/shapes.md is not what the code says: SHRIKE_WRITE_DOCS=1 cargo test --test shapes");
+    support::page_is("shapes.md", &page(), "shapes");
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 use shrike::control::alert::Alert;
+use shrike::control::export::{AppEvent, EveWriter};
 use shrike::control::hosts;
 use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
 use shrike::dataplane::capture::pcap::{Reader, Speed};
@@ -98,4 +99,39 @@ pub fn replay_with(
     let mut collected = Collected::default();
     let outcome = replay_reader(&settings, reader, &mut collected).expect("a replay");
     (outcome, collected)
+}
+
+/// Renders every event and every flow at once.
+struct Lines(EveWriter<Vec<u8>>);
+
+impl Sink for Lines {
+    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        Ok(self.0.flow(flow)?)
+    }
+
+    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
+        Ok(self.0.application(&event)?)
+    }
+}
+
+/// The lines of EVE of a capture's flows and events, as they come, and what it came to; room for `flows` at once.
+pub fn eve(reader: Reader, workers: usize, flows: u64) -> anyhow::Result<(String, Outcome)> {
+    let settings = Settings {
+        files: Vec::new(),
+        workers,
+        speed: Speed::Max,
+        engine: engine(flows),
+        detect: hosts::Settings::default(),
+        model: None,
+        rows: false,
+        secret: Some([1, 2, 3, 4]),
+        stop: None,
+    };
+    let mut lines = Lines(EveWriter::new(Vec::new(), None));
+    let outcome = replay_reader(&settings, reader, &mut lines)?;
+    Ok((String::from_utf8(lines.0.finish()?)?, outcome))
 }

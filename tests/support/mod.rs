@@ -44,3 +44,13 @@ pub fn is_privileged() -> bool {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask & (1 << 12) != 0 && mask & (1 << 21) != 0)
 }
+
+/// A page below `docs` is what `test` makes of the program's own tables; with `SHRIKE_WRITE_DOCS` it is written anew.
+pub fn page_is(name: &str, page: &str, test: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
+        std::fs::write(&path, page).expect("a page that can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "docs/{name} is not what the program says: SHRIKE_WRITE_DOCS=1 cargo test --test {test}");
+}

@@ -17,6 +17,12 @@ fn text(text: &str) -> Is<'_> {
     Bytes(text.as_bytes())
 }
 
+/// An event of a flow between these ports.
+fn head(protocol: Protocol, transport: u8, ports: (u16, u16)) -> EventHead {
+    let (key, originator) = FlowKey::v4(1, ports.0, 3, ports.1, transport, 0);
+    EventHead { time: Timestamp(0), key, originator, protocol, anomaly: None, truncated: false, bytes: 0, outer: None }
+}
+
 /// Type of the event, its objects, its other facts.
 fn rendered(protocol: Protocol, values: &[(Fact, Is<'_>)]) -> (&'static str, Value, Value) {
     let mut facts = Facts::default();
@@ -26,17 +32,7 @@ fn rendered(protocol: Protocol, values: &[(Fact, Is<'_>)]) -> (&'static str, Val
             Bytes(bytes) => facts.put(*fact, bytes),
         }
     }
-    let (key, originator) = FlowKey::v4(1, 2, 3, 4, 6, 0);
-    let head = EventHead {
-        time: Timestamp(0),
-        key,
-        originator,
-        protocol,
-        anomaly: None,
-        truncated: false,
-        bytes: 0,
-        outer: None,
-    };
+    let head = head(protocol, 6, (2, 4));
     let rendered = render(&AppEvent { head, facts: facts.as_bytes().into() });
     (rendered.event_type, rendered.objects.into(), rendered.extra.into())
 }
@@ -429,18 +425,7 @@ fn answers_stand_by_type_too_and_come_from_the_server() {
     {
         let mut facts = Facts::default();
         facts.put_number(i::dns::SET.qr, qr);
-        let (key, originator) = FlowKey::v4(1, ports.0, 3, ports.1, 17, 0);
-        let protocol = Protocol::Dns;
-        let head = EventHead {
-            time: Timestamp(0),
-            key,
-            originator,
-            protocol,
-            anomaly: None,
-            truncated: false,
-            bytes: 0,
-            outer: None,
-        };
+        let head = head(Protocol::Dns, 17, ports);
         let rendered = render(&AppEvent { head, facts: facts.as_bytes().into() });
         assert_eq!(rendered.is_answer, wanted, "{ports:?} {qr}");
     }
