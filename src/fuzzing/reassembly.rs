@@ -218,24 +218,28 @@ impl Model {
     }
 
     fn deliver(&mut self) {
-        let shown: Vec<u8> = self.held.iter().map_while(|byte| *byte).collect();
-        let mut at = 0;
-        while at < shown.len() {
-            match self.reader.step(&shown[at..]) {
-                Step::Took(count) => at += count,
-                Step::Skip(count) => {
-                    self.move_to(self.next + at as u64);
-                    self.skip = count;
-                    self.pass_over();
-                    if self.skip == 0 {
-                        self.deliver();
-                    }
-                    return;
+        loop {
+            let shown: Vec<u8> = self.held.iter().map_while(|byte| *byte).collect();
+            let mut at = 0;
+            // Passing over what is there costs no second copy: a reader may do so after each byte.
+            let skip = loop {
+                match shown.get(at..).filter(|rest| !rest.is_empty()).map(|rest| self.reader.step(rest)) {
+                    Some(Step::Took(count)) => at += count,
+                    Some(Step::Skip(count)) if count < (shown.len() - at) as u64 => at += count as usize,
+                    Some(Step::Skip(count)) => break count,
+                    _ => break 0,
                 }
-                _ => break,
+            };
+            self.move_to(self.next + at as u64);
+            if skip == 0 {
+                return;
+            }
+            self.skip = skip;
+            self.pass_over();
+            if self.skip > 0 {
+                return;
             }
         }
-        self.move_to(self.next + at as u64);
     }
 }
 
