@@ -291,9 +291,10 @@ impl Stream {
         self.ended(outcome, depth, buffers, reader)
     }
 
-    /// Bytes from `next` on that the peer has received.
-    fn reached(&self) -> u32 {
-        u32::try_from(self.acked.wrapping_sub(self.next) as i32).unwrap_or(0)
+    /// The peer has received all before what lies `at` bytes from `next`; of what lies behind its last acknowledgement
+    /// nothing is known.
+    fn has_reached(&self, at: u32) -> bool {
+        u32::try_from(self.acked.wrapping_sub(self.next) as i32).is_ok_and(|reached| at <= reached)
     }
 
     /// The data of the SYN counts, or comes again in `payload`.
@@ -320,7 +321,7 @@ impl Stream {
     fn cross_acknowledged(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         // Once for each stretch that is held, and once for what is not: each time one is used up.
         while self.skip == 0
-            && let Some((begin, end)) = self.first_behind_hole().filter(|(begin, _)| *begin <= self.reached())
+            && let Some((begin, end)) = self.first_behind_hole().filter(|(begin, _)| self.has_reached(*begin))
         {
             if end > begin {
                 self.run = [0; 2];
@@ -385,7 +386,7 @@ impl Stream {
         };
         let old = usize::try_from(-ahead).unwrap_or(0);
         let (at, payload) = (u32::try_from(ahead).unwrap_or(0), payload.get(old..).unwrap_or_default());
-        if at > self.held.in_order() && at <= self.reached() {
+        if at > self.held.in_order() && self.has_reached(at) {
             // What was acknowledged before does not come any more.
             let outcome = self.cross(at, at, buffers, reader);
             return if outcome == Outcome::Goes { self.place(sequence, payload, buffers, reader) } else { outcome };

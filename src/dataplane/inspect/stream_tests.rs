@@ -134,6 +134,18 @@ fn a_hole_that_was_acknowledged_is_crossed_and_counted() {
 }
 
 #[test]
+fn what_lies_behind_the_last_acknowledgement_may_still_come_again() {
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
+    side.begin(0);
+    // Behind a hole, and longer than what is left of the buffer: its end is not kept.
+    side.segment(100, &[0; BUFFER_BYTES + 50], DEPTH, &mut buffers, &mut reader);
+    assert_eq!(side.acknowledged(150, DEPTH, &mut buffers, &mut reader), Outcome::Goes);
+    assert_eq!((&reader.holes[..], reader.taken.len()), (&[100][..], BUFFER_BYTES - 100));
+    side.segment(BUFFER_BYTES as u32, &[0; 150], DEPTH, &mut buffers, &mut reader);
+    assert_eq!((&reader.holes[..], reader.taken.len()), (&[100][..], BUFFER_BYTES + 50));
+}
+
+#[test]
 fn what_is_passed_over_is_neither_kept_nor_shown() {
     for cut in [1, 3, 50, 400] {
         for jump in [false, true] {

@@ -70,17 +70,20 @@ pub fn probe(look: &Look<'_>) -> Match {
 fn probe_call(bytes: &[u8]) -> Match {
     let window = bytes.get(..PROBE_MAX).unwrap_or(bytes);
     let line = lines::split(window, b'\n').map_or(window, |(line, _)| line);
+    let is_whole = line.len() < window.len() || window.len() >= PROBE_MAX;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let own: [&[u8]; 5] =
         [b"\"mining.", b"\"eth_submitLogin\"", b"\"eth_submitWork\"", b"\"eth_getWork\"", b"\"keepalived\""];
     let is_call = own.iter().any(|own| lines::find(line, own).is_some());
     let has = |key: &[u8]| lines::find(line, key).is_some();
     let is_login = value(line, b"method") == Some(b"login") && has(b"\"pass\"");
     let is_job = has(b"\"job_id\"") && has(b"\"blob\"") && has(b"\"target\"");
-    let is_whole = line.len() < window.len() || window.len() >= PROBE_MAX;
     match (is_call || is_login || is_job, is_whole) {
+        // Also where it is a call: without it, what is told would depend on how much of the line is there.
+        _ if !lines::is_text(line) => Match::No,
         (true, _) => Match::Yes,
-        (false, false) if lines::is_text(line) => Match::Maybe,
-        _ => Match::No,
+        (false, false) => Match::Maybe,
+        (false, true) => Match::No,
     }
 }
 
@@ -270,6 +273,8 @@ mod tests {
             (&SUBSCRIBE[..10], 9, Match::Maybe),
             (b"{\"method\":\"login\"}\n", 9, Match::No),
             (b"{\"a\":1}\n", 9, Match::No),
+            (b"{\"method\":\"mining.subscribe\"}\r\n", 9, Match::Yes),
+            (b"{\"a\":\"\0\",\"method\":\"mining.subscribe\"}\n", 9, Match::No),
             (b"[", 9, Match::No),
             (&version(), 9, Match::Yes),
             (&version()[..6], 9, Match::Maybe),
