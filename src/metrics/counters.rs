@@ -130,10 +130,13 @@ counters! {
     Tunnelled = "tunnelled", Detail;
     /// Frames with more tunnels within one another than the decoder enters, counted by the innermost flow reached.
     TunnelDepth = "tunnel_depth", Detail;
-    /// Tunnel headers that are cut short, of another version, or longer than their packet; counted by the outer flow.
+    /// Tunnel headers that are cut short, of another version, or longer than their packet; counted by the outer flow, where
+    /// there is one.
     TunnelHeader = "tunnel_header", Detail;
     /// Packets in tunnels that would have been refused as frames (truncated, wrong lengths); counted by the outer flow.
     TunnelBroken = "tunnel_broken", Detail;
+    /// Frames that MACsec encrypts, in tunnels or not: what they carry is not seen.
+    MacsecEncrypted = "macsec_encrypted", Detail;
     /// Tunnelled flows whose outer addresses were given up for those of newer ones.
     TunnelOutersEvicted = "tunnel_outers_evicted", Detail;
     /// Feature rows handed to the model.

@@ -305,9 +305,9 @@ fn verdict(answer: &Answer, claim: Claim, ends: Option<Ends>) -> Verdict {
             Verdict::Unmet(format!("no such flow; refused {drops:?}"))
         }
         Claim::Transport(_) => Verdict::Met,
-        // Labels and lines are no network of their own: their packets' keys are those of plain ones.
+        // A flow may begin without them: the last router takes labels off.
         Claim::Tunnel("mpls" | "pppoe") => Verdict::Met,
-        Claim::Tunnel(_) if flows.any(|flow| flow.key.is_tunnelled()) => Verdict::Met,
+        Claim::Tunnel(_) if flows.any(|flow| flow.outer.is_some_and(|outer| outer.depth() > 0)) => Verdict::Met,
         Claim::Tunnel(_) => Verdict::Unmet("a flow in no tunnel".to_owned()),
         Claim::Application(name) => {
             let said: Vec<&str> = flows.clone().map(|flow| flow.application.name()).collect();

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 /// Where the two differ on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Rule {
-    /// etherparse stops at a fourth VLAN tag and calls it payload; we refuse the frame.
-    FourthTag,
+    /// etherparse stops at a fourth VLAN tag and calls it payload; we go on, and refuse the frame at a fifth.
+    FifthTag,
     /// etherparse refuses IPv4 total length 0; we take the frame (segments recorded before the NIC cut them).
     TotalLengthZero,
     /// etherparse takes the frame at IPv6 payload length 0; we do so above 64 KiB only.
@@ -148,8 +148,8 @@ fn link_layer(bytes: &[u8], link: LinkType, rules: &mut Vec<Rule>) -> Option<Out
     };
     let mut ids = Vec::new();
     while let 0x8100 | 0x88a8 | 0x9100 = ether_type {
-        if ids.len() == 3 {
-            rules.push(Rule::FourthTag);
+        if ids.len() == 4 {
+            rules.push(Rule::FifthTag);
             return None;
         }
         let tag = SingleVlanSlice::from_slice(bytes.get(at..)?).ok()?;

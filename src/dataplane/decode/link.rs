@@ -21,15 +21,19 @@ pub(super) mod ether_type {
     pub(in super::super) const MPLS: u16 = 0x8847;
     pub(in super::super) const MPLS_MULTICAST: u16 = 0x8848;
     pub(in super::super) const PPPOE_SESSION: u16 = 0x8864;
+    pub(in super::super) const MACSEC: u16 = 0x88e5;
+    pub(in super::super) const VN_TAG: u16 = 0x8926;
+    pub(in super::super) const E_TAG: u16 = 0x893f;
+    pub(in super::super) const NSH: u16 = 0x894f;
 
     /// One that the decoder follows: a sign that what it stands in is a frame.
     pub(in super::super) fn is_known(number: u16) -> bool {
-        matches!(number, IPV4 | ARP | VLAN | IPV6 | PROVIDER_BRIDGING | MPLS | MPLS_MULTICAST | PPPOE_SESSION)
+        matches!(number, IPV4 | ARP | VLAN | IPV6 | PROVIDER_BRIDGING | MPLS | MPLS_MULTICAST | PPPOE_SESSION | NSH)
     }
 }
 
-/// Most VLAN tags followed. Provider networks stack two; a third is met where a tap adds its own.
-const TAGS_MAX: u8 = 3;
+/// Most VLAN tags followed, and kept. Provider networks stack two; a third is met where a tap adds its own.
+const TAGS_MAX: u8 = 4;
 
 /// Decodes a frame from its link header on.
 pub(super) fn decode(
@@ -103,30 +107,33 @@ pub(super) fn network(
     layers: &mut Layers,
 ) -> Result<Decoded, Counter> {
     // Ends: each round takes a tag, and their number has a limit.
-    loop {
-        match protocol {
-            ether_type::IPV4 => return v4(span, at, packet, layers),
-            ether_type::IPV6 => return v6(span, at, packet, layers),
-            ether_type::ARP => {
-                // Link headers and tags: below 40, and nobody asks where one in a tunnel lies.
-                packet.payload_offset = at as u16;
-                // No flow; where its addresses count is asked for.
-                (packet.key, _) = FlowKey::v4_in(layers.scope(), (0, 0), (0, 0), 0);
-                return Ok(Decoded::Arp);
-            }
-            ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD => {
-                if layers.tags >= TAGS_MAX {
-                    return Err(Counter::DropVlanDepth);
-                }
-                let head = span.block::<4>(at).ok_or(Counter::DropTruncatedLink)?;
-                layers.tag(u32::from(be16::<0, 4>(head) & 0x0fff));
-                protocol = be16::<2, 4>(head);
-                at += 4;
-            }
-            ether_type::MPLS | ether_type::MPLS_MULTICAST => return tunnel::mpls(span, at, packet, layers),
-            ether_type::PPPOE_SESSION => return tunnel::pppoe(span, at, packet, layers),
-            // Below 0x0600 the field is the length of an IEEE 802.3 frame (LLC: STP, CDP, IS-IS, ...).
-            _ => return Ok(Decoded::Other),
+    while let ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD = protocol {
+        if layers.tags >= TAGS_MAX {
+            return Err(Counter::DropVlanDepth);
         }
+        let head = span.block::<4>(at).ok_or(Counter::DropTruncatedLink)?;
+        layers.tag(u32::from(be16::<0, 4>(head) & 0x0fff));
+        protocol = be16::<2, 4>(head);
+        at += 4;
+    }
+    layers.stack_tags()?;
+    match protocol {
+        ether_type::IPV4 => v4(span, at, packet, layers),
+        ether_type::IPV6 => v6(span, at, packet, layers),
+        ether_type::ARP => {
+            // Link headers and tags: a few of at most 252 bytes, and nobody asks where one in a tunnel lies.
+            packet.payload_offset = at as u16;
+            // No flow; where its addresses count is asked for.
+            (packet.key, _) = FlowKey::v4_in(layers.scope(), (0, 0), (0, 0), 0);
+            Ok(Decoded::Arp)
+        }
+        ether_type::MPLS | ether_type::MPLS_MULTICAST => tunnel::mpls(span, at, packet, layers),
+        ether_type::PPPOE_SESSION => tunnel::pppoe(span, at, packet, layers),
+        ether_type::NSH => tunnel::nsh(span, at, packet, layers),
+        ether_type::E_TAG => tunnel::e_tag(span, at, packet, layers),
+        ether_type::VN_TAG => tunnel::vn_tag(span, at, packet, layers),
+        ether_type::MACSEC => tunnel::macsec(span, at, packet, layers),
+        // Below 0x0600 the field is the length of an IEEE 802.3 frame (LLC: STP, CDP, IS-IS, ...).
+        _ => Ok(Decoded::Other),
     }
 }

@@ -31,8 +31,7 @@ impl Outer {
         usize::from(self.depth)
     }
 
-    /// Kind and id of each tunnel, outermost first. The id is the VNI, the key, the session, the TEID or the first MPLS label; 0
-    /// where the kind has none.
+    /// Kind and id of each tunnel, outermost first. What the id is: [`Tunnel`]; 0 where the kind has none.
     pub fn levels(&self) -> impl Iterator<Item = (Tunnel, u32)> + '_ {
         self.kinds.into_iter().zip(self.ids).take(self.depth())
     }
@@ -51,10 +50,21 @@ impl Outer {
         Some((source, destination, self.key.protocol()))
     }
 
-    /// VLAN ids, outermost first: up to two of the frame itself and up to two of the last Ethernet frame in a tunnel.
+    /// VLAN ids, outermost first: up to four of the frame itself and up to four of the last Ethernet frame in a tunnel.
     pub fn vlans(&self) -> impl Iterator<Item = u16> {
-        let ids = |pair: u32| [(pair >> 12 & 0xfff) as u16, (pair & 0xfff) as u16];
-        ids(self.vlans).into_iter().chain(ids(self.inner_vlans)).filter(|id| *id != 0)
+        // Those between the outermost and the innermost; of the frame itself until a tunnel has a network of its own.
+        let (mut between, mut is_inner) = ([0; 2], false);
+        for (kind, id) in self.levels() {
+            is_inner |= kind.identity(id).is_some();
+            if let (Tunnel::VlanStack, [outer, inner]) = (kind, &mut between) {
+                *(if is_inner { inner } else { outer }) = id;
+            }
+        }
+        let [outer, inner] = between;
+        let ids = |ends: u32, between: u32| {
+            [ends >> 12, between >> 12, between, ends].map(|id| (id & 0xfff) as u16) // 12 bits
+        };
+        ids(self.vlans, outer).into_iter().chain(ids(self.inner_vlans, inner)).filter(|id| *id != 0)
     }
 }
 
@@ -76,6 +86,8 @@ pub struct Layers {
     identity: Option<u32>,
     /// VLAN ids of the Ethernet frame just being read: outermost << 12 | innermost.
     vlans: u32,
+    /// Those between them.
+    between: u32,
     /// Tags of it so far.
     pub(super) tags: u8,
     /// Tunnels are named and not entered.
@@ -106,11 +118,26 @@ impl Layers {
         }
     }
 
-    /// A VLAN tag: the outermost and the innermost are kept.
+    /// A VLAN tag: the outermost and the innermost are part of the key.
     pub(super) fn tag(&mut self, id: u32) {
+        if self.tags > 1 {
+            self.between = self.between << 12 & 0xff_f000 | self.vlans & 0xfff;
+        }
         self.vlans = if self.tags == 0 { id << 12 } else { self.vlans & 0xff_f000 | id };
         self.tags = self.tags.saturating_add(1);
         *(if self.identity.is_none() { &mut self.outer.vlans } else { &mut self.outer.inner_vlans }) = self.vlans;
+    }
+
+    /// The last VLAN tag is read: more than two are kept like a tunnel.
+    ///
+    /// # Errors
+    /// [`Counter::TunnelDepth`] if that is one too many.
+    pub(super) fn stack_tags(&mut self) -> Result<(), Counter> {
+        if self.between == 0 || self.closed {
+            return Ok(());
+        }
+        let between = std::mem::take(&mut self.between);
+        self.enter(Tunnel::VlanStack, between)
     }
 
     /// Goes into a tunnel.
@@ -134,7 +161,7 @@ impl Layers {
             identity = permute(identity ^ id >> 24);
         }
         self.identity = Some(identity);
-        (self.vlans, self.tags) = (0, 0);
+        (self.vlans, self.between, self.tags) = (0, 0, 0);
         Ok(())
     }
 
@@ -150,10 +177,12 @@ impl Tunnel {
     /// What of a tunnel's id tells its network from others of the kind; `None` for a kind that tells nothing.
     ///
     /// Not the ids that each direction has its own of: GTP-U TEIDs, call ids of GRE version 1. Of MPLS not even that it is
-    /// there: the last router before the end takes the labels off, so on many links they are on one direction only.
+    /// there: the last router before the end takes the labels off, so on many links they are on one direction only. So it is
+    /// with what a cache is handed, with paths of services, and with tags that a frame has on one link of its way.
     fn identity(self, id: u32) -> Option<u32> {
         match self {
-            Tunnel::None | Tunnel::Mpls => None,
+            Tunnel::None | Tunnel::Mpls | Tunnel::Wccp | Tunnel::Nsh => None,
+            Tunnel::ETag | Tunnel::VnTag | Tunnel::Macsec | Tunnel::VlanStack => None,
             Tunnel::Gre | Tunnel::Erspan | Tunnel::Vxlan | Tunnel::Geneve | Tunnel::Pppoe => Some(id),
             Tunnel::IpInIp | Tunnel::Gtp | Tunnel::Teredo | Tunnel::Pptp => Some(0),
         }

@@ -5,7 +5,7 @@ use super::outer::Layers;
 use super::span::Span;
 use super::{link, tunnel};
 use crate::dataplane::capture::LinkType;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Role};
 use crate::units::Timestamp;
 
 /// TCP flag bits (RFC 9293 section 3.1).
@@ -82,7 +82,7 @@ pub enum Tunnel {
     IpInIp,
     /// Mirrored frames in GRE (draft-foschiano-erspan). Id: the session, 0 for type I.
     Erspan,
-    /// Labels by EtherType, in GRE or by IP protocol 137 (RFC 3032, RFC 4023). Id: the first label.
+    /// Labels by EtherType, in GRE, by IP protocol 137 or UDP port 6635 (RFC 3032, RFC 4023, RFC 7510). Id: the first label.
     Mpls,
     /// Sessions by EtherType (RFC 2516). Id: the session.
     Pppoe,
@@ -92,6 +92,18 @@ pub enum Tunnel {
     Gtp,
     /// UDP port 3544 (RFC 4380). No id.
     Teredo,
+    /// What a router hands to a cache, in GRE (WCCP version 1 and 2). Id: the service.
+    Wccp,
+    /// Service function chains by EtherType 0x894f and in VXLAN (RFC 8300). Id: the path.
+    Nsh,
+    /// A port extender's tag by EtherType 0x893f (IEEE 802.1BR). Id: the channel, base below group below extension.
+    ETag,
+    /// A virtual interface's tag by EtherType 0x8926 (IEEE 802.1Qbh). Id: the destination's interface.
+    VnTag,
+    /// Frames with a checksum of their own, not encrypted (IEEE 802.1AE). Id: the sender's port, as far as it is said.
+    Macsec,
+    /// More than two VLAN tags on a frame. Id: those between the outermost and the innermost, 12 bits each.
+    VlanStack,
 }
 
 impl Tunnel {
@@ -109,6 +121,12 @@ impl Tunnel {
             Tunnel::Pptp => "pptp",
             Tunnel::Gtp => "gtp_u",
             Tunnel::Teredo => "teredo",
+            Tunnel::Wccp => "wccp",
+            Tunnel::Nsh => "nsh",
+            Tunnel::ETag => "e_tag",
+            Tunnel::VnTag => "vn_tag",
+            Tunnel::Macsec => "macsec",
+            Tunnel::VlanStack => "vlan_stack",
         }
     }
 }
@@ -235,11 +253,10 @@ pub(super) fn decode_general(
     packet.clear();
     let span = Span { bytes, end: packet.wire_bytes as usize };
     match link::decode(span, link, packet, layers) {
-        Ok(Decoded::Flow) => tunnel::follow(span, packet, layers),
-        Ok(decoded) => decoded,
-        // Labels and frames in turns, and no packet of a flow reached.
-        Err(Counter::TunnelDepth) => {
-            layers.fault = Some(Counter::TunnelDepth);
+        Ok(decoded) => tunnel::follow(span, decoded, packet, layers),
+        // A fault of what is round a packet, and no packet of a flow reached.
+        Err(fault) if fault.role() == Role::Detail => {
+            layers.fault = Some(fault);
             Decoded::Other
         }
         Err(reason) => Decoded::Reject(reason),

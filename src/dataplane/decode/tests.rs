@@ -361,7 +361,7 @@ fn every_reject_is_named() {
     for (name, frame, counter) in [
         ("short link header", v4[..13].to_vec(), Counter::DropTruncatedLink),
         ("short tag", eth(0x8100, &[0, 5, 8]), Counter::DropTruncatedLink),
-        ("four tags", eth(0x8100, &[0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 8, 0]), Counter::DropVlanDepth),
+        ("five tags", eth(0x8100, &[[0, 1, 0x81, 0]; 5].concat()), Counter::DropVlanDepth),
         ("no ip header", eth(0x0800, &[]), Counter::DropTruncatedIp),
         ("short ip header", v4[..33].to_vec(), Counter::DropTruncatedIp),
         ("short ipv6 header", v6[..53].to_vec(), Counter::DropTruncatedIp),

@@ -45,7 +45,7 @@ pub struct TunnelRef {
 pub struct TunnelLevel {
     /// `vxlan`, `gre`, ...
     pub kind: String,
-    /// VNI, key, session, TEID or first label; 0 where the kind has none.
+    /// VNI, key, session, TEID, first label, service, path, channel; 0 where the kind has none.
     pub id: u32,
 }
 

@@ -19,6 +19,7 @@ const BRIDGED: u16 = 0x6558;
 const PPP: u16 = 0x880b;
 const ERSPAN_2: u16 = 0x88be;
 const ERSPAN_3: u16 = 0x22eb;
+const WCCP: u16 = 0x883e;
 
 /// Most source routes followed (RFC 1701); nobody has sent one for decades.
 const ROUTES_MAX: usize = 8;
@@ -58,6 +59,7 @@ fn version_0(span: Span<'_>, mut at: usize, flags: u16, protocol: u16) -> Option
         ERSPAN_2 if flags & SEQUENCE == 0 => return Some(erspan(span, at, 0)),
         ERSPAN_2 => return erspan_2(span, at),
         ERSPAN_3 => return erspan_3(span, at),
+        WCCP => return wccp(span, at),
         other => Content::Network(other),
     };
     Some(Header { kind: Tunnel::Gre, id, at, end: span.end, content })
@@ -87,6 +89,16 @@ fn version_1(span: Span<'_>, at: usize, flags: u16, protocol: u16) -> Option<Hea
     let at = at + 4 + [SEQUENCE, ACKNOWLEDGEMENT].into_iter().filter(|bit| flags & bit != 0).count() * 4;
     let content = if has_payload && length > 0 { Content::Ppp } else { Content::Nothing };
     Some(Header { kind: Tunnel::Pptp, id, at, end: span.end.min(at + length), content })
+}
+
+/// Version 1 has no header of its own, version 2 has one of flags, service and buckets: it may begin like a version of IP, but
+/// not like a whole first byte of it.
+fn wccp(span: Span<'_>, at: usize) -> Option<Header> {
+    let (id, at) = match *span.block::<2>(at)? {
+        [0x45..=0x4f, _] => (0, at),
+        [_, service] => (u32::from(service), at + 4),
+    };
+    Some(Header { kind: Tunnel::Wccp, id, at, end: span.end, content: Content::Ip })
 }
 
 fn erspan(span: Span<'_>, at: usize, session: u16) -> Header {

@@ -7,20 +7,24 @@
 
 mod gre;
 mod mpls;
+mod nsh;
 mod ppp;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod udp;
 
 pub(super) use mpls::decode as mpls;
+pub(super) use nsh::decode as nsh;
 pub(super) use ppp::{framed as ppp_framed, session as pppoe};
+pub(super) use tag::{e_tag, macsec, vn_tag};
 pub(super) use udp::is_port;
 
 use super::link::{self, ether_type};
 use super::outer::Layers;
 use super::packet::{Decoded, Packet, Tunnel, protocol};
 use super::span::Span;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Role};
 
 /// What a tunnel's header says.
 struct Header {
@@ -56,9 +60,9 @@ pub(super) fn named(protocol: u8, ports: (u16, u16)) -> Tunnel {
     }
 }
 
-/// Goes from the packet of a flow into the tunnels that it carries, as far as they go.
-pub(super) fn follow(span: Span<'_>, packet: &mut Packet, layers: &mut Layers) -> Decoded {
-    let mut decoded = Decoded::Flow;
+/// Goes from what a frame was decoded to, where that is a packet of a flow, into the tunnels that it carries, as far as they
+/// go.
+pub(super) fn follow(span: Span<'_>, mut decoded: Decoded, packet: &mut Packet, layers: &mut Layers) -> Decoded {
     // Each round goes one level deeper or ends; `Layers::enter` ends it at the limit.
     while decoded == Decoded::Flow && layers.enters() && packet.tunnel != Tunnel::None {
         let (mut inner, mut deeper) = (*packet, *layers);
@@ -77,10 +81,7 @@ pub(super) fn follow(span: Span<'_>, packet: &mut Packet, layers: &mut Layers) -
             }
             Ok(Decoded::Arp | Decoded::Other | Decoded::Reject(_)) => break,
             Err(fault) => {
-                layers.fault = Some(match fault {
-                    Counter::TunnelDepth | Counter::TunnelHeader => fault,
-                    _ => Counter::TunnelBroken,
-                });
+                layers.fault = Some(if fault.role() == Role::Detail { fault } else { Counter::TunnelBroken });
                 break;
             }
         }
@@ -108,10 +109,14 @@ fn header(span: Span<'_>, packet: &Packet) -> Result<Option<Header>, Counter> {
         protocol::GRE => gre::header(span, at)?,
         protocol::IPV4 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV4)),
         protocol::IPV6 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV6)),
-        // A level of its own by its labels.
-        protocol::MPLS => whole(Tunnel::None, Content::Network(ether_type::MPLS)),
+        protocol::MPLS => labels(span, at),
         _ => return Ok(None),
     }))
+}
+
+/// Labels right behind a transport: they are the level.
+fn labels(span: Span<'_>, at: usize) -> Header {
+    Header { kind: Tunnel::None, id: 0, at, end: span.end, content: Content::Network(ether_type::MPLS) }
 }
 
 /// Decodes what a tunnel carries.

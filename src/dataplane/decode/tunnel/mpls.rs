@@ -55,17 +55,29 @@ fn payload(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut Layers) 
     link::ethernet(span, at_frame, packet, layers)
 }
 
+/// Are these labels, with something known under them? A datagram does not tell; IPv4 has to have a right checksum.
+pub(super) fn is_certain(span: Span<'_>, at: usize) -> bool {
+    let bottom = |index: &usize| span.byte(at + index * 4 + 2).is_some_and(|byte| byte & 1 != 0);
+    let Some(labels) = (0..LABELS_MAX).find(bottom) else { return false };
+    let under = at + (labels + 1) * 4;
+    is_whole_ip(span, under) || is_ethernet(span, under) || is_ethernet(span, under + CONTROL_WORD)
+}
+
 fn is_ethernet(span: Span<'_>, at: usize) -> bool {
     let known = |head: &[u8; 14]| ether_type::is_known(be16::<12, 14>(head));
     span.block::<14>(at).is_some_and(known)
 }
 
-/// IPv4 with a right checksum (without options: those are rarer than such an address), IPv6 with the length that is there.
+/// IPv4 with a right checksum, IPv6 with the length that is there.
 fn is_whole_ip(span: Span<'_>, at: usize) -> bool {
-    let sum = |head: &[u8; 20]| head.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
-    let is_checked = |sum: u32| (sum & 0xffff) + (sum >> 16) == 0xffff;
+    let sum = |head: &[u8]| head.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    // All ones in one's complement: a multiple of that, and a first byte that is not 0.
+    let is_checked = |sum: u32| sum.is_multiple_of(0xffff);
     match span.byte(at) {
-        Some(0x45) => span.block::<20>(at).map(sum).is_some_and(is_checked),
+        Some(first @ 0x45..0x50) => {
+            let header = span.bytes.get(at..at + usize::from(first & 0x0f) * 4);
+            header.map(sum).is_some_and(is_checked)
+        }
         Some(0x60..0x70) => {
             span.block::<6>(at).is_some_and(|head| usize::from(be16::<4, 6>(head)) + 40 == span.left(at))
         }

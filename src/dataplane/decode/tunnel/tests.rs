@@ -42,6 +42,13 @@ struct Wrap {
     wrap: Around,
 }
 
+impl Wrap {
+    /// Its packets' keys are those of plain ones.
+    fn adds_no_network(&self) -> bool {
+        matches!(self.name, "mpls in ip" | "mpls in udp" | "wccp")
+    }
+}
+
 type Around = fn(&[u8]) -> Vec<u8>;
 
 fn gre(flags: [u8; 2], protocol: [u8; 2], fields: &[u8], rest: &[u8]) -> Vec<u8> {
@@ -62,6 +69,26 @@ fn ppp_protocol(ip: &[u8]) -> [u8; 2] {
     if ip[0] >> 4 == 4 { [0, 0x21] } else { [0, 0x57] }
 }
 
+/// An IPv4 packet with its checksum; any other as it is.
+fn checked(ip: &[u8]) -> Vec<u8> {
+    if ip[0] >> 4 != 4 {
+        return ip.to_vec();
+    }
+    let header = ip[..usize::from(ip[0] & 0x0f) * 4].chunks(2);
+    let sum: u32 = header.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    let [a, b] = (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes();
+    with(&with(ip, 10, a), 11, b)
+}
+
+/// A frame in GRE with something between its addresses and its EtherType.
+fn bridged(kind: u16, head: &[u8], ip: &[u8], tail: &[u8]) -> Vec<u8> {
+    gre([0, 0], [0x65, 0x58], &[], &eth(kind, &join(&[head, &ether_type(ip), ip, tail])))
+}
+
+/// Flags, no length, number 9; then the sender's address and port 7.
+const MACSEC: [u8; 14] = [0x20, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 2, 0, 7];
+/// Two words, so no metadata; IPv4; path 0x010203, index 255.
+const NSH: [u8; 8] = [0x0f, 0xc2, 1, 1, 1, 2, 3, 255];
 const LABELS: [u8; 8] = [0, 1, 0x20, 64, 0, 2, 0x31, 64];
 const GENEVE_FRAMES: [u8; 8] = [0, 0, 0x65, 0x58, 0, 0, 5, 0];
 
@@ -122,6 +149,26 @@ fn wraps() -> Vec<Wrap> {
         of("ip in ipv6", Tunnel::IpInIp, 0, |ip| ip6(if ip[0] >> 4 == 4 { 4 } else { 41 }, ip)),
         of("mpls in ip", Tunnel::Mpls, 0x12, |ip| ip4(137, &[], 0, &join(&[&LABELS, ip]))),
         of("mpls in gre", Tunnel::Mpls, 0x12, |ip| gre([0, 0], [0x88, 0x47], &[], &join(&[&LABELS, ip]))),
+        of("mpls in udp", Tunnel::Mpls, 0x12, |ip| ip4(17, &[], 0, &udp(6635, &join(&[&LABELS, &checked(ip)])))),
+        of("wccp", Tunnel::Wccp, 89, |ip| gre([0, 0], [0x88, 0x3e], &[], &join(&[&[0x40, 89, 0, 72], ip]))),
+        of("nsh in vxlan", Tunnel::Nsh, 0x1_0203, |ip| {
+            let head = with(&NSH, 3, if ip[0] >> 4 == 4 { 1 } else { 2 });
+            ip4(17, &[], 0, &udp(4790, &join(&[&[0x0c, 0, 0, 4, 0, 0, 5, 0], &head, ip])))
+        }),
+        of("nsh of a frame, metadata, in gre", Tunnel::Nsh, 0x1_0203, |ip| {
+            let head = with(&with(&with(&NSH, 1, 0xc6), 3, 3), 0, 0x2f);
+            gre([0, 0], [0x89, 0x4f], &[], &join(&[&head, &[7; 16], &frame_of(ip)]))
+        }),
+        of("e-tag in gre", Tunnel::ETag, 0x5_80d3, |ip| bridged(0x893f, &[0x10, 0, 0, 0xd3, 0, 0x16], ip, &[])),
+        of("vn-tag in gre", Tunnel::VnTag, 0x1234, |ip| bridged(0x8926, &[0x92, 0x34, 0, 9], ip, &[])),
+        of("macsec in gre", Tunnel::Macsec, 7, |ip| bridged(0x88e5, &MACSEC, ip, &[0xaa; 16])),
+        of("macsec without sender in gre", Tunnel::Macsec, 0, |ip| bridged(0x88e5, &[0, 0, 0, 0, 0, 9], ip, &[0xaa; 16])),
+        of("three tags in gre", Tunnel::VlanStack, 78, |ip| {
+            bridged(0x8100, &[0, 77, 0x81, 0, 0, 78, 0x81, 0, 0, 79], ip, &[])
+        }),
+        of("four tags in gre", Tunnel::VlanStack, 78 << 12 | 79, |ip| {
+            bridged(0x8100, &[0, 77, 0x81, 0, 0, 78, 0x81, 0, 0, 79, 0x81, 0, 0, 80], ip, &[])
+        }),
         of("gtp", Tunnel::Gtp, 9, |ip| gtp(0, &[], ip)),
         of("gtp, sequence", Tunnel::Gtp, 9, |ip| gtp(2, &[0, 1, 0, 0], ip)),
         of("gtp, extensions", Tunnel::Gtp, 9, |ip| gtp(4, &[0, 0, 0, 0x85, 1, 0x10, 9, 0x40, 1, 0, 0, 0], ip)),
@@ -151,14 +198,15 @@ fn what_is_in_a_tunnel_is_what_it_is_outside() {
             assert_eq!(tuple(&packet.key, &packet), tuple(&alone.key, &alone), "{about:?}");
             assert_eq!((packet.tcp, packet.icmp_type, packet.icmp_code), (alone.tcp, alone.icmp_type, alone.icmp_code));
             assert_eq!((packet.payload_bytes, layers.fault), (alone.payload_bytes, by_itself.fault), "{about:?}");
-            let from_end = |frame: usize, packet: &Packet| frame - usize::from(packet.payload_offset);
-            assert_eq!(from_end(frame.len(), &packet), from_end(14 + ip.len(), &alone), "{about:?}");
+            let payload = |frame: &[u8], packet: &Packet| {
+                frame[usize::from(packet.payload_offset)..][..packet.payload_bytes as usize].to_vec()
+            };
+            assert_eq!(payload(&frame, &packet), payload(&frame_of(&ip), &alone), "{about:?}");
             assert_eq!(packet.wire_bytes as usize, frame.len());
             let named = alone.tunnel != Tunnel::None;
             assert_eq!(packet.tunnel, if named { alone.tunnel } else { wrap.kind }, "{about:?}");
             assert_eq!(layers.outer.levels().last(), Some((wrap.kind, wrap.id)), "{about:?}");
-            let is_mpls_alone = wrap.name == "mpls in ip";
-            assert_eq!(packet.key.is_tunnelled(), !is_mpls_alone, "{about:?}");
+            assert_eq!(packet.key.is_tunnelled(), !wrap.adds_no_network(), "{about:?}");
             let mut closed = Layers::new(false);
             let mut carrier = Packet::default();
             decode_rest(&frame, 0, LinkType::Ethernet, &mut carrier, &mut closed);
@@ -181,9 +229,13 @@ fn both_directions_share_a_key_and_networks_do_not() {
         assert_eq!(a.key.owner(8), b.key.owner(8));
         let tagged = wrap.name.contains("tagged");
         let id = if matches!(wrap.kind, Tunnel::Gtp | Tunnel::Pptp) { 0 } else { wrap.id };
-        // Labels add nothing to what is around them.
+        // Labels add nothing to what is around them, nor do tags.
         let place = match wrap.name {
-            "mpls in gre" => (Tunnel::Gre, 0, false),
+            "nsh in vxlan" => (Tunnel::Vxlan, 5, false),
+            "three tags in gre" => (Tunnel::Gre, 3, true),
+            "four tags in gre" => (Tunnel::Gre, 4, true),
+            name if name.ends_with(" in gre") && wrap.kind != Tunnel::Pppoe => (Tunnel::Gre, 0, false),
+            _ if wrap.adds_no_network() => (Tunnel::None, 0, false),
             _ => (wrap.kind, id, tagged),
         };
         let known = *keys.entry(place).or_insert(a.key);
@@ -239,11 +291,17 @@ fn every_fault_is_named_and_counts_for_the_outer_flow() {
         ("gre, broken packet", gre([0, 0], [8, 0], &[], &broken), inside),
         ("gre of a frame cut", gre([0, 0], [0x65, 0x58], &[], &frame_of(&ip)[..13]), inside),
         ("gre of a packet cut", gre([0, 0], [8, 0], &[], &ip[..ip.len() - 1]), inside),
-        (
-            "gre of four tags",
-            gre([0, 0], [0x81, 0], &[], &[0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 8, 0]),
-            inside,
-        ),
+        ("gre of five tags", gre([0, 0], [0x81, 0], &[], &[[0, 1, 0x81, 0]; 5].concat()), inside),
+        ("wccp cut", gre([0, 0], [0x88, 0x3e], &[], &[0]), header),
+        ("nsh of no path", gre([0, 0], [0x89, 0x4f], &[], &with(&NSH, 1, 0xc1)), header),
+        ("nsh of version 1", gre([0, 0], [0x89, 0x4f], &[], &join(&[&with(&NSH, 0, 0x4f), &ip])), header),
+        ("nsh, metadata beyond", gre([0, 0], [0x89, 0x4f], &[], &with(&NSH, 1, 0xc3)), header),
+        ("nsh of nothing", gre([0, 0], [0x89, 0x4f], &[], &NSH), inside),
+        ("macsec, encrypted", bridged(0x88e5, &with(&MACSEC, 0, 0x2c), &ip, &[]), Counter::MacsecEncrypted),
+        ("macsec without its check", gre([0, 0], [0x88, 0xe5], &[], &join(&[&MACSEC, &[8; 17]])), inside),
+        ("macsec, short length beyond", bridged(0x88e5, &with(&MACSEC, 1, 48), &ip, &[]), inside),
+        ("e-tag cut", gre([0, 0], [0x89, 0x3f], &[], &[0; 7]), inside),
+        ("vn-tag cut", gre([0, 0], [0x89, 0x26], &[], &[0; 5]), inside),
         (
             "erspan 2 of version 3",
             gre([0x10, 0], [0x88, 0xbe], &[0, 0, 0, 1, 0x30, 7, 0, 3, 0, 0, 0, 9], &frame_of(&ip)),
@@ -276,6 +334,11 @@ fn every_fault_is_named_and_counts_for_the_outer_flow() {
             eth(0x8864, &join(&[&[0x11, 0, 0, 1, 0, 48, 0, 0x21], &ip])),
             Counter::DropTruncatedLink,
         ),
+        ("e-tag cut", eth(0x893f, &[0; 7]), Counter::DropTruncatedLink),
+        ("vn-tag cut", eth(0x8926, &[0; 5]), Counter::DropTruncatedLink),
+        ("macsec cut", eth(0x88e5, &MACSEC[..5]), Counter::DropTruncatedLink),
+        ("macsec, sender cut", eth(0x88e5, &MACSEC[..13]), Counter::DropTruncatedLink),
+        ("nsh cut", eth(0x894f, &NSH[..7]), Counter::DropTruncatedLink),
         ("pppoe cut", eth(0x8864, &[0x11, 0, 0, 1, 0]), Counter::DropTruncatedLink),
         ("labels cut", eth(0x8847, &LABELS[..7]), Counter::DropTruncatedLink),
         ("labels without end", eth(0x8848, &[0; 400]), Counter::DropLabelDepth),
@@ -298,6 +361,11 @@ fn a_datagram_to_a_tunnels_port_that_is_none_stays_one() {
         (4789, join(&[&with(&vni, 0, 0x0c), &frame])),
         (4789, join(&[&with(&vni, 2, 1), &frame])),
         (8472, join(&[&with(&vni, 7, 1), &frame])),
+        (4790, join(&[&with(&with(&vni, 0, 0x0c), 3, 5), &frame])),
+        (6635, b"hello".to_vec()),
+        (6635, [0; 80].to_vec()),
+        (6635, join(&[&LABELS, &with(&checked(&frame[14..]), 8, 60)])),
+        (6635, join(&[&LABELS, &v6[..v6.len() - 1]])),
         (6081, join(&[&with(&GENEVE_FRAMES, 0, 0x40), &frame])),
         (6081, join(&[&with(&GENEVE_FRAMES, 1, 1), &frame])),
         (6081, join(&[&with(&GENEVE_FRAMES, 2, 0x66), &frame])),
@@ -337,16 +405,12 @@ fn what_is_no_ip_in_a_tunnel_counts_for_the_outer_flow() {
         eth(0x8863, &[0x11, 9, 0, 0, 0, 0]),
         eth(0x8847, &[0, 0, 0x11, 64, 0x10, 0, 0, 7]),
         eth(0x8847, &join(&[&[0, 0, 0x11, 64], &[0xaa; 30]])),
+        eth(0x894f, &with(&NSH, 3, 9)),
+        eth(0x88e5, &join(&[&with(&MACSEC, 0, 0x24), &[0; 60]])),
+        eth(0x88e5, &join(&[&with(&MACSEC, 0, 0xa0), &[0; 60]])),
     ] {
         assert_eq!(decode(ethernet(&frame)).0, Decoded::Other);
     }
-}
-
-/// An IPv4 packet with its checksum.
-fn checked(ip: &[u8]) -> Vec<u8> {
-    let sum: u32 = ip[..20].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
-    let [a, b] = (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes();
-    with(&with(ip, 10, a), 11, b)
 }
 
 #[test]
@@ -370,6 +434,57 @@ fn frames_in_labels_are_found_where_that_is_safe() {
         assert_eq!(layers.outer.levels().collect::<Vec<_>>(), [(Tunnel::Mpls, 1)], "{name}");
         assert_eq!(packet.key.vlans().0, if name == "tagged" { 9 } else { 0 });
     }
+}
+
+/// Tags and their kin on a frame of its own: the flow is that of the frame without them, and they are told.
+#[test]
+fn tags_on_a_frame_leave_its_flow_and_are_told() {
+    let ip = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    let tagged = |ids: &[u16], ip: &[u8]| {
+        let (first, rest) = ids.split_first().unwrap();
+        let inside = rest.iter().rev().fold((0x0800, ip.to_vec()), |(kind, body), id| (0x8100, tag(*id, kind, &body)));
+        eth(0x8100, &tag(*first, inside.0, &inside.1))
+    };
+    let behind = |kind: u16, head: &[u8], frame: &[u8]| eth(kind, &join(&[head, &frame[12..]]));
+    let (plain, one, two) = (frame_of(&ip), tagged(&[5], &ip), tagged(&[5, 6], &ip));
+    let ends = tagged(&[5, 8], &ip);
+    let e_tag = [0x10, 0, 0, 0xd3, 0, 0];
+    let trailer = |frame: Vec<u8>| join(&[&frame, &[0; 16]]);
+    for (name, frame, same, level, vlans) in [
+        ("e-tag", behind(0x893f, &e_tag, &plain), &plain, (Tunnel::ETag, 0xd3), vec![]),
+        ("e-tag, vlan", behind(0x893f, &e_tag, &one), &one, (Tunnel::ETag, 0xd3), vec![5]),
+        ("vn-tag, vlans", behind(0x8926, &[0; 4], &two), &two, (Tunnel::VnTag, 0), vec![5, 6]),
+        ("macsec", trailer(behind(0x88e5, &MACSEC, &one)), &one, (Tunnel::Macsec, 7), vec![5]),
+        ("macsec, short", trailer(behind(0x88e5, &with(&MACSEC, 1, 47), &plain)), &plain, (Tunnel::Macsec, 7), vec![]),
+        ("nsh", eth(0x894f, &join(&[&NSH, &ip])), &plain, (Tunnel::Nsh, 0x1_0203), vec![]),
+        ("three tags", tagged(&[5, 6, 8], &ip), &ends, (Tunnel::VlanStack, 6), vec![5, 6, 8]),
+        ("four tags", tagged(&[5, 6, 7, 8], &ip), &ends, (Tunnel::VlanStack, 0x6007), vec![5, 6, 7, 8]),
+    ] {
+        let ((packet, layers), (alone, _)) = (flow(&frame), flow(same));
+        assert_eq!((packet.key, packet.payload_bytes), (alone.key, alone.payload_bytes), "{name}");
+        assert_eq!(layers.outer.levels().collect::<Vec<_>>(), [level], "{name}");
+        assert_eq!((packet.tunnel, layers.outer.carrier(), layers.fault), (level.0, None, None), "{name}");
+        assert_eq!(layers.outer.vlans().collect::<Vec<_>>(), vlans, "{name}");
+        // Without leave to enter they are frames of another kind; tags of VLANs are none of that.
+        let (mut packet, mut closed) = (Packet::default(), Layers::new(false));
+        let decoded = decode_rest(&frame, 0, LinkType::Ethernet, &mut packet, &mut closed);
+        let expected = if level.0 == Tunnel::VlanStack { Decoded::Flow } else { Decoded::Other };
+        assert_eq!((decoded, closed.outer.depth(), packet.tunnel), (expected, 0, Tunnel::None), "{name}");
+    }
+    // Three tags in a tunnel are told behind the frame's own.
+    let inside = gre([0, 0], [0x65, 0x58], &[], &tagged(&[5, 6, 8], &ip));
+    let (_, layers) = flow(&tagged(&[1, 2, 3], &inside));
+    assert_eq!(layers.outer.vlans().collect::<Vec<_>>(), [1, 2, 3, 5, 6, 8]);
+    // The first version of WCCP has no header.
+    let (packet, layers) = flow(&frame_of(&gre([0, 0], [0x88, 0x3e], &[], &ip)));
+    assert_eq!((packet.key, layers.outer.innermost()), (flow(&plain).0.key, Tunnel::Wccp));
+    // Fragments too.
+    let first = eth(0x893f, &join(&[&e_tag, &[8, 0], &ip4(17, &[], 0x2000, &udp(53, &[1; 16]))]));
+    let (decoded, packet, _) = decode(ethernet(&first));
+    assert_eq!((decoded, packet.tunnel), (Decoded::FirstFragment, Tunnel::ETag));
+    // What is encrypted is a frame of another kind with a counter.
+    let (decoded, _, layers) = decode(ethernet(&behind(0x88e5, &with(&MACSEC, 0, 0x2c), &plain)));
+    assert_eq!((decoded, layers.fault), (Decoded::Other, Some(Counter::MacsecEncrypted)));
 }
 
 #[test]
@@ -496,8 +611,11 @@ fn any_packet() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_stack() -> impl Strategy<Value = Vec<Around>> {
-    let wraps: Vec<_> =
-        wraps().into_iter().filter(|wrap| !wrap.name.contains("in gre")).map(|wrap| wrap.wrap).collect();
+    let wraps: Vec<_> = wraps()
+        .into_iter()
+        .filter(|wrap| ![" in gre", " in vxlan"].iter().any(|two| wrap.name.ends_with(two)))
+        .map(|wrap| wrap.wrap)
+        .collect();
     proptest::collection::vec(proptest::sample::select(wraps), 1..=LEVELS_MAX)
 }
 

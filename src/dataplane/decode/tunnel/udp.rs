@@ -1,6 +1,6 @@
-//! Tunnels in datagrams: VXLAN, GENEVE, GTP-U, Teredo.
+//! Tunnels in datagrams: VXLAN, GENEVE, MPLS, GTP-U, Teredo.
 
-use super::{Content, Header};
+use super::{Content, Header, mpls};
 use crate::dataplane::decode::bytes::{be16, be32};
 use crate::dataplane::decode::link::ether_type;
 use crate::dataplane::decode::packet::Tunnel;
@@ -14,13 +14,14 @@ const VXLAN_OLD: u16 = 8472;
 /// Where the header tells what is carried, which some senders do at the other ports too.
 const VXLAN_EXTENDED: u16 = 4790;
 const GENEVE: u16 = 6081;
+const MPLS: u16 = 6635;
 const GTP_U: u16 = 2152;
 /// The server's, so either side's.
 const TEREDO: u16 = 3544;
 
-/// What the ports have in common, one bit each for the lowest six: passes one port in thirteen and all of those above.
+/// What the ports have in common, one bit each for the lowest six: passes one port in eleven and all of those above.
 const RECEIVERS: u64 = 1 << (VXLAN & 63) | 1 << (VXLAN_OLD & 63) | 1 << (VXLAN_EXTENDED & 63) | OTHERS | SENDERS;
-const OTHERS: u64 = 1 << (GENEVE & 63) | 1 << (GTP_U & 63);
+const OTHERS: u64 = 1 << (GENEVE & 63) | 1 << (MPLS & 63) | 1 << (GTP_U & 63);
 const SENDERS: u64 = 1 << (TEREDO & 63);
 
 /// Do the ports (sender's << 16 | receiver's) name a tunnel?
@@ -35,6 +36,7 @@ pub(in super::super) fn named(ports: (u16, u16)) -> Tunnel {
     match ports {
         (_, VXLAN | VXLAN_OLD | VXLAN_EXTENDED) => Tunnel::Vxlan,
         (_, GENEVE) => Tunnel::Geneve,
+        (_, MPLS) => Tunnel::Mpls,
         (_, GTP_U) => Tunnel::Gtp,
         (_, TEREDO) | (TEREDO, _) => Tunnel::Teredo,
         _ => Tunnel::None,
@@ -46,6 +48,7 @@ pub(super) fn header(span: Span<'_>, at: usize, ports: (u16, u16)) -> Result<Opt
     match named(ports) {
         Tunnel::Vxlan => Ok(vxlan(span, at)),
         Tunnel::Geneve => geneve(span, at).transpose(),
+        Tunnel::Mpls => Ok(mpls::is_certain(span, at).then(|| super::labels(span, at))),
         Tunnel::Gtp => gtp(span, at).transpose(),
         Tunnel::Teredo => Ok(teredo(span, at)),
         _ => Ok(None),
@@ -59,6 +62,7 @@ fn vxlan(span: Span<'_>, at: usize) -> Option<Header> {
     let content = match *head {
         [0x08, 0, 0, 0, .., 0] | [0x88, .., 0] | [0x0c, 0, 0, 3, .., 0] => Content::Ethernet,
         [0x0c, 0, 0, 1 | 2, .., 0] => Content::Ip,
+        [0x0c, 0, 0, 4, .., 0] => Content::Network(ether_type::NSH),
         _ => return None,
     };
     Some(Header { kind: Tunnel::Vxlan, id: be32::<4, 8>(head) >> 8, at: at + 8, end: span.end, content })
