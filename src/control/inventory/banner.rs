@@ -46,8 +46,13 @@ const NAME_MAX: usize = 40;
 const VERSION_MAX: usize = 40;
 
 /// Names that rules and people use for what banners say otherwise.
-const CALLED: [(&str, &str); 4] =
-    [("microsoft-iis", "iis"), ("apache-coyote", "coyote"), ("openssh_for_windows", "openssh"), ("devices", "libupnp")];
+const CALLED: [(&str, &str); 5] = [
+    ("microsoft-iis", "iis"),
+    ("apache-coyote", "coyote"),
+    ("openssh_for_windows", "openssh"),
+    ("devices", "libupnp"),
+    ("allegro-software-rompager", "rompager"),
+];
 
 fn called(name: &str) -> String {
     let name = name.to_ascii_lowercase();
@@ -70,10 +75,10 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(good)
 }
 
-/// Distributions and systems that servers name in parentheses.
-const DISTRIBUTIONS: [&str; 14] = [
+/// Distributions that servers name in parentheses.
+const DISTRIBUTIONS: [&str; 12] = [
     "Debian", "Ubuntu", "Raspbian", "CentOS", "Red Hat", "Fedora", "Rocky", "Alma", "Oracle", "Amazon", "SUSE",
-    "FreeBSD", "Win64", "Win32",
+    "FreeBSD",
 ];
 
 fn distribution(comment: &str) -> Option<&str> {
@@ -115,6 +120,14 @@ pub fn server(text: &str) -> Vec<Product> {
         // `kamailio (5.1.1 (x86_64/linux))`
         products.push(Product::new(&called(whole), comment.and_then(version), packed));
     }
+    // `HFS 2.3m`
+    if let (true, Some((name, rest))) = (products.is_empty(), whole.split_once(' '))
+        && is_name(name)
+        && rest.contains('.')
+        && version(rest) == Some(rest)
+    {
+        products.push(Product::new(&called(name), Some(rest), packed));
+    }
     products
 }
 
@@ -135,7 +148,7 @@ pub fn ssh(software: &str, comment: &str) -> Option<Product> {
 }
 
 /// How a product calls itself in a greeting, and its name.
-const GREETINGS: [(&str, &str); 26] = [
+const GREETINGS: [(&str, &str); 27] = [
     ("Exim", "exim"),
     ("Postfix", "postfix"),
     ("Sendmail", "sendmail"),
@@ -162,6 +175,7 @@ const GREETINGS: [(&str, &str); 26] = [
     ("Microsoft Exchange", "exchange"),
     ("Qpopper", "qpopper"),
     ("pyftpdlib", "pyftpdlib"),
+    ("FTP server (MikroTik", "routeros"),
 ];
 
 /// Words that stand between a product and its version.
@@ -266,6 +280,12 @@ mod tests {
             ("kamailio (5.1.1 (x86_64/linux))", "kamailio 5.1.1"),
             ("PHP/7.4.3", "php 7.4.3"),
             ("gws", "gws"),
+            ("Apache/2.4.49 (Win64)", "apache 2.4.49"),
+            ("HFS 2.3m", "hfs 2.3m"),
+            ("Jetty(9.4.11.v20180605)", "jetty 9.4.11.v20180605"),
+            ("Allegro-Software-RomPager/4.07", "rompager 4.07"),
+            ("router 2", ""),
+            ("HFS 2.3m beta", ""),
             ("", ""),
             ("a b c", ""),
             ("<script>/1.0", ""),
@@ -287,6 +307,8 @@ mod tests {
             ("libssh-0.6.3", "", "libssh 0.6.3"),
             ("libssh_0.8.1", "hello there", "libssh 0.8.1"),
             ("Cisco-1.25", "", "cisco 1.25"),
+            ("Erlang/5.2.9", "", "erlang 5.2.9"),
+            ("Serv-U_15.2.3.717", "", "serv-u 15.2.3.717"),
             ("ROSSSH", "", "rosssh"),
             ("babeld-4f04c79d", "", "babeld 4f04c79d"),
             ("", "", ""),
@@ -310,6 +332,7 @@ mod tests {
             ("---------- Welcome to Pure-FTPd [privsep] [TLS] ----------", "pure-ftpd"),
             ("+OK Dovecot (Ubuntu) ready.", "dovecot (Ubuntu)"),
             ("* OK [CAPABILITY IMAP4] host Cyrus IMAP v2.4.17-Fedora server ready", "cyrus 2.4.17-Fedora"),
+            ("MikroTik FTP server (MikroTik 6.46.4) ready", "routeros 6.46.4"),
             ("Welcome", ""),
         ] {
             assert_eq!(told(greeting(text)), wanted, "{text}");
