@@ -219,7 +219,13 @@ fn page() -> String {
         "\n## Known vulnerabilities\n\n\
          `rules/vulnerabilities.toml` comes with the program ({} rules); its head describes the format, `rules` in \
          `[inventory]` names another file, `shrike check` reads it. Products: {}. Postfix, Dovecot and many others tell no \
-         version, so no rule could ever match them.",
+         version, so no rule could ever match them. The head of the file says what was checked and when.\n\n\
+         A version is no proof: distributions fix without a new one, and `OpenSSH_9.2p1 Debian-2+deb12u3` still says 9.2p1. \
+         Where the banner names distribution and revision, and the rule the first revision with the fix (`fixed`), an older \
+         revision makes a finding of high confidence, that one and later ones none. A distribution of whose fix no rule \
+         knows makes one of low confidence; a banner without a distribution of medium (Red Hat's OpenSSH, for one, does not \
+         say whose it is). Where the vulnerability also takes a setting that nobody can see from outside, the rule has a \
+         `condition`, and confidence is low. The evidence of the finding says each of these.",
         rules.count(),
         products.join(", ")
     );

@@ -313,7 +313,7 @@ mod tests {
     fn cves(name: &str, version: &str, distribution: &str) -> Vec<String> {
         let rules = Rules::shipped().unwrap();
         let found = rules.of(&product(name, version, distribution));
-        found.into_iter().map(|(rule, sure)| format!("{} {sure:?}", rule.cve)).collect()
+        found.into_iter().map(|(rule, packed)| format!("{} {:?}", rule.cve, rule.confidence(packed))).collect()
     }
 
     fn has(name: &str, version: &str, distribution: &str, cve: &str) -> bool {
@@ -338,6 +338,15 @@ mod tests {
             ("openssh", "9.7p1", "CVE-2024-6387", true),
             ("openssh", "9.8p1", "CVE-2024-6387", false),
             ("openssh", "4.3p2", "CVE-2024-6387", true),
+            // Upstream's banners leave the p level out.
+            ("openssh", "4.4", "CVE-2024-6387", false),
+            ("openssh", "8.5", "CVE-2024-6387", true),
+            ("openssh", "9.7", "CVE-2024-6387", true),
+            ("openssh", "9.8", "CVE-2024-6387", false),
+            ("openssh", "9.4p1", "CVE-2025-26466", false),
+            ("openssh", "9.9p1", "CVE-2025-26466", true),
+            ("openssh", "9.9p2", "CVE-2025-26466", false),
+            ("openssh", "9.9", "CVE-2025-26466", false),
             ("apache", "2.4.49", "CVE-2021-41773", true),
             ("apache", "2.4.50", "CVE-2021-41773", false),
             ("apache", "2.4.50", "CVE-2021-42013", true),
