@@ -46,7 +46,7 @@ pub const CANNOT_SEE: [&str; 7] = [
     "Hosts and services that nobody spoke with in front of the tap are missing: absence is no proof of safety.",
     "Certificates of TLS 1.3 and QUIC, and what is said inside encryption, are not seen.",
     "Versions are what banners claim: they may be hidden or wrong, and most services tell none.",
-    "Fixes that a distribution made without a new version are known only where a rule names the revision.",
+    "Fixes that a distribution made without a new version (`OpenSSH_9.2p1 Debian-2+deb12u3` is still 9.2p1) are known only where a rule names the revision.",
     "Hosts behind a translating router or proxy look like one.",
     "Settings, missing updates without a banner, weak passwords and local software are not seen.",
     "Operating systems are hints with a source; any of them can be forged.",

@@ -102,6 +102,17 @@ pub struct Rule {
     fixed: Vec<Fixed>,
 }
 
+/// May whoever packed a product have fixed it without a new version?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Packed {
+    /// The banner tells a revision that a rule knows to be older than the fix.
+    BeforeTheFix,
+    /// The banner names no distribution; some that fix so never name themselves.
+    Unnamed,
+    /// The banner names a distribution of whose fix no rule knows.
+    Unknown,
+}
+
 /// All rules, by product.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
@@ -145,22 +156,42 @@ impl Range {
 }
 
 impl Rule {
-    /// Does the product have it? How sure that is: a packer may have fixed it without a new version.
-    fn matches(&self, product: &Product) -> Option<Confidence> {
+    /// Does the product have it, as far as its version tells?
+    fn matches(&self, product: &Product) -> Option<Packed> {
         let version = product.version.as_deref()?;
         if !self.affected.iter().any(|range| range.holds(version)) {
             return None;
         }
-        let sure = if self.condition.is_some() { Confidence::Low } else { Confidence::High };
-        let Some(distribution) = &product.distribution else { return Some(sure) };
+        let Some(distribution) = &product.distribution else { return Some(Packed::Unnamed) };
         for fixed in &self.fixed {
             let revision =
                 distribution.strip_prefix(&fixed.distribution).filter(|_| compare(version, &fixed.version).is_eq());
             if let Some(revision) = revision {
-                return compare_revisions(revision, &fixed.revision).is_lt().then_some(sure);
+                return compare_revisions(revision, &fixed.revision).is_lt().then_some(Packed::BeforeTheFix);
             }
         }
-        Some(Confidence::Low)
+        Some(Packed::Unknown)
+    }
+
+    /// How sure it is that a product has it.
+    pub fn confidence(&self, packed: Packed) -> Confidence {
+        match packed {
+            _ if self.condition.is_some() => Confidence::Low,
+            Packed::BeforeTheFix => Confidence::High,
+            Packed::Unnamed => Confidence::Medium,
+            Packed::Unknown => Confidence::Low,
+        }
+    }
+
+    /// What speaks against it, for people; empty if nothing does.
+    pub fn doubts(&self, packed: Packed) -> String {
+        let condition = self.condition.as_ref().map(|condition| format!("; possible: only if {condition}"));
+        let fix = match packed {
+            Packed::BeforeTheFix => "",
+            Packed::Unnamed => "; unless a distribution fixed it without a new version",
+            Packed::Unknown => "; possible: its distribution may have fixed it without a new version",
+        };
+        condition.unwrap_or_default() + fix
     }
 }
 
@@ -246,8 +277,8 @@ impl Rules {
         self.by_product.keys().map(String::as_str)
     }
 
-    /// What the product has, and how sure that is.
-    pub fn of(&self, product: &Product) -> Vec<(&Rule, Confidence)> {
+    /// What the product has by its version, and whether that may have been fixed without a new one.
+    pub fn of(&self, product: &Product) -> Vec<(&Rule, Packed)> {
         let rules = self.by_product.get(&product.name).map(Vec::as_slice).unwrap_or_default();
         rules.iter().filter_map(|rule| Some((rule, rule.matches(product)?))).collect()
     }
@@ -367,6 +398,36 @@ mod tests {
             ("php", "7.1.33", "CVE-2019-11043", false),
             ("tomcat", "9.0.30", "CVE-2020-1938", true),
             ("tomcat", "9.0.31", "CVE-2020-1938", false),
+            ("squid", "2.7.9", "CVE-2019-12526", false),
+            ("squid", "3.5.28", "CVE-2019-12526", true),
+            ("squid", "6.4", "CVE-2023-46847", false),
+            ("openssl", "1.1.0l", "CVE-2022-0778", true),
+            ("openssl", "1.0.2k-fips", "CVE-2022-0778", true),
+            ("proftpd", "1.3.6", "CVE-2019-12815", true),
+            ("proftpd", "1.3.6a", "CVE-2019-12815", false),
+            ("proftpd", "1.3.3c", "CVE-2010-20103", true),
+            ("postgresql", "9.6.3", "CVE-2024-10979", true),
+            ("bind", "9.15.3", "CVE-2020-8617", true),
+            ("bind", "9.16.48", "CVE-2023-50387", false),
+            ("samba", "4.2.0rc4", "CVE-2015-0240", true),
+            ("samba", "4.2.0", "CVE-2015-0240", false),
+            ("erlang", "5.2.9", "CVE-2025-32433", true),
+            ("erlang", "5.2.10", "CVE-2025-32433", false),
+            ("erlang", "5.1.4.8", "CVE-2025-32433", false),
+            ("erlang", "4.15.3.12", "CVE-2025-32433", false),
+            ("jetty", "9.2.26.v20180806", "CVE-2017-7657", true),
+            ("jetty", "9.4.11.v20180605", "CVE-2017-7657", false),
+            ("nginx", "1.30.3", "CVE-2026-42533", true),
+            ("nginx", "1.30.4", "CVE-2026-42533", false),
+            ("nginx", "1.30.1", "CVE-2026-42945", false),
+            ("exim", "4.99.2", "CVE-2026-45185", true),
+            ("exim", "4.99.3", "CVE-2026-45185", false),
+            ("hfs", "2.3m", "CVE-2024-23692", true),
+            ("hfs", "2.4.0", "CVE-2024-23692", false),
+            ("routeros", "6.40.7", "CVE-2018-14847", true),
+            ("routeros", "6.40.9", "CVE-2018-14847", false),
+            ("routeros", "6.42", "CVE-2018-14847", true),
+            ("routeros", "6.42.1", "CVE-2018-14847", false),
             ("unknown", "1.0", "CVE", false),
         ] {
             assert_eq!(has(name, version, "", cve), wanted, "{name} {version} {cve}: {:?}", cves(name, version, ""));
@@ -381,12 +442,43 @@ mod tests {
             let found = cves("openssh", "9.2p1", distribution);
             found.into_iter().find(|found| found.starts_with("CVE-2024-6387")).unwrap_or_default()
         };
-        assert_eq!(of(""), "CVE-2024-6387 High");
+        assert_eq!(of(""), "CVE-2024-6387 Medium", "Red Hat and others never name themselves");
         assert_eq!(of("Debian-2+deb12u2"), "CVE-2024-6387 High", "before the fix");
         assert_eq!(of("Debian-2+deb12u3"), "", "the fix");
         assert_eq!(of("Debian-2+deb12u10"), "");
         assert_eq!(of("Raspbian-2+deb12u1"), "CVE-2024-6387 Low", "another distribution");
         assert_eq!(cves("iis", "7.5", ""), ["CVE-2015-1635 Low"], "the version alone does not tell");
+        for (version, distribution, cve, wanted) in [
+            ("8.4p1", "Debian-5+deb11u2", "CVE-2023-48795", true),
+            ("8.4p1", "Debian-5+deb11u3", "CVE-2023-48795", false),
+            ("8.2p1", "Ubuntu-4ubuntu0.9", "CVE-2023-48795", true),
+            ("8.2p1", "Ubuntu-4ubuntu0.13", "CVE-2023-48795", false),
+            ("7.4p1", "Debian-10+deb9u7", "CVE-2018-15473", false),
+            ("9.6p1", "Ubuntu-3ubuntu13.5", "CVE-2025-26466", true),
+            ("9.6p1", "Ubuntu-3ubuntu13.8", "CVE-2025-26466", false),
+        ] {
+            assert_eq!(has("openssh", version, distribution, cve), wanted, "{version} {distribution} {cve}");
+        }
+    }
+
+    /// A finding keeps 255 bytes of evidence; what speaks against it stands at its end.
+    #[test]
+    fn doubts_are_told_and_fit() {
+        let rules = Rules::shipped().unwrap();
+        let rule =
+            |product: &str, cve: &str| rules.by_product[product].iter().find(|rule| rule.cve == cve).unwrap().clone();
+        let plain = rule("openssh", "CVE-2024-6387");
+        assert_eq!(plain.doubts(Packed::BeforeTheFix), "");
+        assert_eq!(plain.doubts(Packed::Unnamed), "; unless a distribution fixed it without a new version");
+        let text = rule("nginx", "CVE-2021-23017").doubts(Packed::Unknown);
+        assert_eq!(
+            text,
+            "; possible: only if a resolver is configured; possible: its distribution may have fixed it without a new version"
+        );
+        for rule in rules.by_product.values().flatten() {
+            let text = format!("{}{}", rule.title, rule.doubts(Packed::Unknown));
+            assert!(text.len() <= 215, "{} bytes beside product and version: {text}", text.len());
+        }
     }
 
     #[test]

@@ -196,9 +196,9 @@ impl Inventory {
                 let findings: Vec<Finding> = products
                     .iter()
                     .flat_map(|product| self.settings.rules.of(product).into_iter().map(move |found| (product, found)))
-                    .filter_map(|(product, (rule, sure))| {
+                    .filter_map(|(product, (rule, packed))| {
                         let address = address_of(event, about)?;
-                        Some(vulnerable(segment, address, &place, product, rule, sure, time))
+                        Some(vulnerable(segment, address, &place, product, rule, packed, time))
                     })
                     .collect();
                 let service = Service {
@@ -483,22 +483,15 @@ fn vulnerable(
     place: &Place,
     product: &super::banner::Product,
     rule: &super::rules::Rule,
-    sure: Confidence,
+    packed: super::rules::Packed,
     time: Timestamp,
 ) -> Finding {
-    let doubt = match (&rule.condition, &product.distribution) {
-        (Some(condition), _) => format!("; possible: only if {condition}"),
-        (None, Some(_)) if sure == Confidence::Low => {
-            "; possible: its distribution may have fixed it without a new version".to_owned()
-        }
-        _ => String::new(),
-    };
-    let evidence = format!("{product}: {}{doubt}", rule.title);
+    let evidence = format!("{product}: {}{}", rule.title, rule.doubts(packed));
     let detail = format!("{} {}", rule.cve, product.name);
     let base = exposed(segment, address, Some(place.clone()), kinds::VULNERABLE, detail, evidence, time);
     Finding {
         severity: rule.severity,
-        confidence: sure,
+        confidence: rule.confidence(packed),
         reference: rule.reference.clone(),
         cve: Some(rule.cve.clone()),
         cvss: rule.cvss,

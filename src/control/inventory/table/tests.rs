@@ -67,7 +67,8 @@ fn a_server_has_its_service_product_and_findings_once() {
     kinds.sort_unstable();
     assert_eq!(kinds, [("ssh_weak_cipher", 10), ("vulnerable_version", 10), ("vulnerable_version", 10)]);
     let worst = host.findings.iter().find(|one| one.cve.as_deref() == Some("CVE-2024-6387")).unwrap();
-    assert_eq!((worst.severity, worst.cvss, worst.confidence), (2, Some(8.1), Confidence::High));
+    assert_eq!((worst.severity, worst.cvss, worst.confidence), (2, Some(8.1), Confidence::Medium));
+    assert!(worst.evidence.ends_with("; unless a distribution fixed it without a new version"), "{}", worst.evidence);
     assert!(inventory.find("10.0.0.1").unwrap().is_bare(), "a client, of which nothing else is known");
 }
 
