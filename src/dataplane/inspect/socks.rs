@@ -99,21 +99,35 @@ struct Request<'a> {
     user: &'a [u8],
 }
 
+/// Text up to a NUL, of at most [`TEXT_MAX`] bytes.
+fn text<'a>(reader: &mut Reader<'a>) -> Read<&'a [u8]> {
+    let may_go_on = reader.len() <= TEXT_MAX;
+    match reader.until(0) {
+        Some(text) if text.len() <= TEXT_MAX => Read::Whole(text, text.len() + 1),
+        None if may_go_on => Read::More,
+        _ => Read::Bad,
+    }
+}
+
 /// VN 4, CD, port, address, user id, NUL; the address 0.0.0.x announces a name and another NUL (4a).
 fn request4(bytes: &[u8]) -> Read<Request<'_>> {
     let mut reader = Reader::new(bytes);
     let head = (reader.u8(), reader.u8(), reader.be16(), reader.take(4));
     let (Some(_), Some(command), Some(port), Some(address)) = head else { return Read::More };
-    let text = |reader: &mut Reader<'_>| match reader.rest().len() {
-        0..=TEXT_MAX => Read::More,
-        _ => Read::Bad::<Request<'_>>,
+    let user = match text(&mut reader) {
+        Read::Whole(user, _) => user,
+        Read::More => return Read::More,
+        Read::Bad => return Read::Bad,
     };
-    let Some(user) = reader.until(0).filter(|user| user.len() <= TEXT_MAX) else { return text(&mut reader) };
     let nothing: &[u8] = &[];
     let (mut name, mut address) = (nothing, address);
     if matches!(address, [0, 0, 0, 1..=255]) {
-        let Some(asked) = reader.until(0).filter(|name| name.len() <= TEXT_MAX) else { return text(&mut reader) };
-        (name, address) = (asked, nothing);
+        name = match text(&mut reader) {
+            Read::Whole(name, _) => name,
+            Read::More => return Read::More,
+            Read::Bad => return Read::Bad,
+        };
+        address = nothing;
     } else if address == [0; 4] {
         return Read::Bad;
     }
@@ -352,6 +366,15 @@ mod tests {
                 (address, name, Some(&b"bob"[..]))
             );
             assert_eq!(facts.number(REPLY), Some(90));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_malformed_however_it_is_cut() {
+        let asks = [b"\x04\x01\x00\x50\x0a\x00\x00\x02".to_vec(), vec![b'a'; TEXT_MAX + 1], vec![0]].concat();
+        for size in [1, 50, asks.len()] {
+            let (mut state, mut out) = (State::default(), Record::default());
+            assert_eq!(feed(&mut state, C, &asks, size, &mut out), Step::Broken(MALFORMED), "pieces of {size}");
         }
     }
 
