@@ -47,7 +47,8 @@ impl Marks {
         }
     }
 
-    /// Is an alert about this flow: it names the flow, or its originator and what else it names of it fits?
+    /// Is an alert about this flow: it names the flow, or its originator and what else it names of it fits? An alert that
+    /// names no originator (a flood from many) is not about the connections of those who are served all the while.
     pub(super) fn has(&self, flow: &FlowSummary) -> bool {
         if self.known.is_empty() {
             return false;
@@ -55,10 +56,15 @@ impl Marks {
         let (from, to) = flow.key.endpoints(flow.originator);
         let (source, target, port) = (Some(from.ip()), Some(to.ip()), Some(to.port));
         let named = Mark::Flow((from.ip(), from.port), (to.ip(), to.port), flow.key.protocol());
-        let parts = [(source, target), (source, None), (None, target)];
+        let parts = [(source, target), (source, None), (None, target.filter(|_| !is_conversation(flow)))];
         self.known.contains(&named)
             || parts.into_iter().any(|(source, target)| {
                 [port, None].into_iter().any(|port| self.known.contains(&Mark::Ends(source, target, port)))
             })
     }
+}
+
+/// A TCP connection on which both sides said something.
+fn is_conversation(flow: &FlowSummary) -> bool {
+    flow.key.protocol() == 6 && flow.payload.iter().all(|bytes| *bytes > 0)
 }

@@ -169,6 +169,20 @@ fn a_flow_is_alerted_by_its_name_or_by_its_ends() {
     }
 }
 
+/// Who is served while many flood the server is not what the alert is about.
+#[test]
+fn a_flood_from_many_does_not_mark_those_who_are_served() {
+    let history = FlowHistory::new(2, Timestamp(77));
+    let served = FlowSummary { payload: [70, 5000], ..flow(1) };
+    history.extend(&[served, flow(1)]);
+    history.mark([&alert(None, Some("192.0.2.0"), Some(443), None)]);
+    let page = history.page(None, &FlowFilter::default(), 10).unwrap();
+    assert_eq!(page.items.iter().map(|kept| kept.alerted).collect::<Vec<_>>(), [true, false]);
+    history.mark([&alert(Some("10.0.0.1"), Some("192.0.2.0"), Some(443), None)]);
+    let page = history.page(None, &FlowFilter::default(), 10).unwrap();
+    assert!(page.items.iter().all(|kept| kept.alerted));
+}
+
 proptest! {
     /// Pages of any size, whatever comes between them, are the list from newest to oldest without what was overwritten.
     #[test]
