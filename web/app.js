@@ -472,6 +472,7 @@ async function followFindings() {
       if (findings.held.size > FINDINGS_KEPT) findings.held.delete(findings.held.keys().next().value);
     }
     findings.after = `&after=${body.next}`;
+    findings.home = body.home.join(", ");
     if (!body.has_more) break;
   }
   showFindings();
@@ -482,6 +483,7 @@ function showFindings() {
   const hosts = new Set(all.map((one) => one.host)).size;
   set($("findings-meta"), all.length ? `${whole(all.length)} of severity low or higher on ${whole(hosts)} hosts; /v1/findings has all` : "");
   $("findings-empty").hidden = all.length > 0;
+  if (!all.length && findings.home) set($("findings-empty"), `Nothing so far, of what watching alone can see of the hosts in ${findings.home}.`);
   $("findings").hidden = all.length === 0;
   const create = (one) => make("tr", "",
     make("td", "", make("span", `sev s${one.severity}`, SEVERITY[one.severity] ?? "")),

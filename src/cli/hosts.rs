@@ -88,6 +88,7 @@ struct Page {
     items: Vec<Value>,
     next: String,
     has_more: bool,
+    home: Vec<String>,
 }
 
 /// A value of a query.
@@ -122,26 +123,27 @@ impl Selection {
     }
 }
 
-/// Everything behind `path`, page by page. A host that changes meanwhile comes again: its latest form counts.
-fn all(selection: &Selection, path: &str) -> Result<Vec<Value>, Failure> {
+/// Everything behind `path`, page by page, and the networks whose hosts are kept. A host that changes meanwhile comes
+/// again: its latest form counts.
+fn all(selection: &Selection, path: &str) -> Result<(Vec<Value>, Vec<String>), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let mut client = Client::new(&selection.url).map_err(|cause| Failure::Usage(cause.into()))?;
         let mut items: Vec<Value> = Vec::new();
         let mut after = String::new();
-        loop {
+        let home = loop {
             let asked = format!("{path}?limit={PAGE}{}{after}", selection.query());
             let page: Page = serde_json::from_slice(&get(&mut client, &asked).await?)?;
             items.extend(page.items);
             if !page.has_more {
-                break;
+                break page.home;
             }
             after = format!("&after={}", page.next);
-        }
+        };
         let mut seen = std::collections::HashSet::new();
         items.reverse();
         items.retain(|item| seen.insert(item["id"].to_string()));
-        Ok(items)
+        Ok((items, home))
     })
 }
 
@@ -156,26 +158,27 @@ async fn get(client: &mut Client, path: &str) -> Result<Bytes, Failure> {
 
 /// Shows hosts on standard output.
 pub fn hosts(args: &HostsArgs) -> Result<(), Failure> {
-    let found = match &args.host {
+    let (found, home) = match &args.host {
         Some(host) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let body = runtime.block_on(async {
                 let mut client = Client::new(&args.selection.url).map_err(|cause| Failure::Usage(cause.into()))?;
                 get(&mut client, &format!("/v1/hosts/{}", escaped(host))).await
             })?;
-            vec![serde_json::from_slice(&body)?]
+            (vec![serde_json::from_slice(&body)?], Vec::new())
         }
         None => all(&args.selection, "/v1/hosts")?,
     };
-    print(found, args.selection.json, host_lines)
+    print(found, &home, args.selection.json, host_lines)
 }
 
 /// Shows findings on standard output.
 pub fn findings(args: &FindingsArgs) -> Result<(), Failure> {
-    print(all(&args.selection, "/v1/findings")?, args.selection.json, finding_lines)
+    let (found, home) = all(&args.selection, "/v1/findings")?;
+    print(found, &home, args.selection.json, finding_lines)
 }
 
-fn print(mut items: Vec<Value>, json: bool, lines: fn(&Value, bool) -> String) -> Result<(), Failure> {
+fn print(mut items: Vec<Value>, home: &[String], json: bool, lines: fn(&Value, bool) -> String) -> Result<(), Failure> {
     sort(&mut items);
     if json {
         items.iter().for_each(|item| say!("{item}"));
@@ -183,8 +186,15 @@ fn print(mut items: Vec<Value>, json: bool, lines: fn(&Value, bool) -> String) -
     }
     let colour = colour();
     items.iter().for_each(|item| say!("{}", lines(item, colour)));
-    let count = items.len();
-    eprintln!("{count} {}; {PASSIVE}", if count == 1 { "found" } else { "found in all" });
+    match items.len() {
+        // The most common reason for an empty list stands in the configuration.
+        0 => eprintln!(
+            "none found; hosts of these networks are kept (home in [inventory]): {}; {PASSIVE}",
+            home.join(", ")
+        ),
+        1 => eprintln!("1 found; {PASSIVE}"),
+        count => eprintln!("{count} found in all; {PASSIVE}"),
+    }
     Ok(())
 }
 

@@ -3,10 +3,12 @@
 use super::error::DemoError;
 use super::verdict::Percentiles;
 use crate::cli::client::Client;
+use crate::cli::hosts;
 use crate::control::alert::Alert;
 use crate::control::view::{Status, WorkerView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -103,6 +105,16 @@ impl Api {
                 return Ok(alerts);
             }
         }
+    }
+
+    /// What exposes the lab's hosts, the worst first.
+    ///
+    /// # Errors
+    /// The program does not answer, or not as expected.
+    pub fn findings(&mut self) -> Result<Vec<Value>, DemoError> {
+        let mut found = self.json::<Items<Value>>("/v1/findings?limit=1000")?.items;
+        hosts::sort(&mut found);
+        Ok(found)
     }
 
     /// The live page itself, as a browser would get it.

@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// The network that all hosts of the lab are in.
+pub const NETWORK: &str = "198.18.77.0/24";
 /// Part of every name of a lab.
 const PREFIX: &str = "shrike-demo-";
 /// Interface of every host.

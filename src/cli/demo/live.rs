@@ -104,6 +104,7 @@ pub fn show(watched: &mut Watched, length: Option<Duration>, interrupted: &Atomi
         watched.screen.say(&format!("benign clients: {served} requests served, {failed} failed"));
     }
     settle(watched, &stage, interrupted)?;
+    watched.show_findings();
     watched.fetch_page();
     let status = stage.sensor.stop(STOP_WAIT);
     if !status.is_some_and(|status| status.success()) {
@@ -141,10 +142,12 @@ fn configuration_text(lab: &Lab, address: SocketAddr) -> String {
          [[interface]]\nname = \"{SENSOR_INTERFACE}\"\nnetns = \"{}\"\nmode = \"auto\"\n\n\
          [flow]\ncapacity = 65536\n\n\
          [alerts]\nstore = \"{}\"\n\n\
+         [inventory]\nhome = [\"{}\"]\n\n\
          [http]\nlisten = \"{address}\"\n",
         watchdog::instance(std::process::id()),
         lab.sensor(),
         lab.directory().join("alerts.db").display(),
+        super::lab::NETWORK,
     )
 }
 

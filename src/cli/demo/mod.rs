@@ -32,7 +32,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use verdict::{Percentiles, Summary, Verdict, detected};
 
+use crate::cli::hosts::finding_lines;
 use crate::control::alert::Alert;
+
+/// Findings shown at the end.
+const FINDINGS_SHOWN: usize = 6;
 
 /// Arguments of `shrike demo`.
 #[derive(Args, Clone, Debug)]
@@ -179,6 +183,19 @@ impl Watched {
         self.screen.figures(&picture, &page, clients, &done);
         self.picture = Some(picture);
         Ok(())
+    }
+
+    /// Shows what exposes the hosts, the worst first.
+    fn show_findings(&mut self) {
+        let found = match self.api.as_mut().map(Api::findings) {
+            None => return,
+            Some(Ok(found)) => found,
+            Some(Err(error)) => return self.screen.say(&format!("findings cannot be shown: {error}")),
+        };
+        self.screen.say(&format!("what exposes these hosts: {} findings by watching alone", found.len()));
+        for one in found.iter().take(FINDINGS_SHOWN) {
+            self.screen.say(&finding_lines(one, self.screen.takes_color()));
+        }
     }
 
     /// Opens the live page as a browser would, and says so if it cannot.

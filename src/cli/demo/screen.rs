@@ -40,6 +40,11 @@ impl Screen {
         self.terminal
     }
 
+    /// Text may be coloured.
+    pub fn takes_color(&self) -> bool {
+        self.color
+    }
+
     /// A line that stays.
     pub fn say(&mut self, text: &str) {
         let mut out = self.erase();

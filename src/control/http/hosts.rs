@@ -25,6 +25,8 @@ struct Answer {
     items: Vec<Value>,
     next: String,
     has_more: bool,
+    /// Networks whose hosts are kept.
+    home: Vec<String>,
     /// What watching alone cannot see.
     cannot_see: [&'static str; CANNOT_SEE.len()],
 }
@@ -93,12 +95,13 @@ type Pages = fn(&SharedInventory, Option<Cursor>, &Filter, usize) -> Option<(Pag
 async fn list(app: Arc<App>, query: Query, of: Pages) -> Result<Response, Problem> {
     let request = Request::parse(&query)?;
     let inventory = inventory(&app)?;
+    let home = inventory.home().iter().map(ToString::to_string).collect();
     let found = blocking(move || of(&inventory, request.after, &request.filter, request.limit)).await?;
     let Some((page, next)) = found else {
         return Err(Problem::new(Kind::CursorExpired, "the cursor is of another inventory: begin without one"));
     };
     let next = next.to_string();
-    json(&Answer { items: page.items, next, has_more: page.has_more, cannot_see: CANNOT_SEE })
+    json(&Answer { items: page.items, next, has_more: page.has_more, home, cannot_see: CANNOT_SEE })
 }
 
 /// `GET /v1/hosts`.

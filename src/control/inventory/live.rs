@@ -49,6 +49,11 @@ impl SharedInventory {
         SharedInventory { inventory: RwLock::new(inventory), epoch, lost, trouble: Mutex::new(None), home }
     }
 
+    /// Networks whose hosts are kept.
+    pub fn home(&self) -> &[super::network::Network] {
+        &self.home
+    }
+
     fn read<T>(&self, of: impl FnOnce(&Inventory) -> T) -> T {
         of(&self.inventory.read().unwrap_or_else(PoisonError::into_inner))
     }
