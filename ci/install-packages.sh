@@ -10,8 +10,10 @@ BUILD="clang llvm libelf-dev zlib1g-dev libbpf-dev linux-libc-dev gcc g++ make m
 DEMO="iproute2 ethtool procps nginx-light openssh-server openssh-client dnsmasq-base bind9-dnsutils curl nmap hydra hping3
   tcpdump python3-venv zstd util-linux"
 # What the tests compare with: tshark (conversations), valgrind (instructions), chromium (the live page), cpio and xz
-# (the guest's root file system), vsftpd and netcat (traffic for training and tests).
-TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils gzip"
+# (the guest's root file system), vsftpd and netcat (traffic for training and tests), servers and clients of the protocols
+# that EVE has events of (tests/live_services.rs).
+TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils gzip
+  samba smbclient krb5-kdc krb5-admin-server krb5-user udhcpc ngtcp2-client ngtcp2-server python3-aiosmtpd"
 
 [ "${SHRIKE_INSTALL:-yes}" != no ] || exit 0
 command -v apt-get >/dev/null || { say "no apt-get here: the packages are the machine owner's"; exit 0; }
