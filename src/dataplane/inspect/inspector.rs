@@ -42,7 +42,7 @@ impl Settings {
         slots as usize * size_of::<u32>()
             + self.flows as usize * (size_of::<Entry>() + size_of::<u32>())
             + self.buffers as usize * BUFFER_BYTES
-            + self.facts as usize * size_of::<Facts>()
+            + self.facts as usize * size_of::<Saved>()
             + SCRATCHES as usize * size_of::<Scratch>()
     }
 }
@@ -221,6 +221,14 @@ impl Entry {
     }
 }
 
+/// Facts of an event that is not complete, and whose they are.
+#[derive(Clone, Default)]
+struct Saved {
+    facts: Facts,
+    key: FlowKey,
+    originator: Direction,
+}
+
 const _: () = assert!(PROBES.len() <= 64);
 const _: () = assert!(size_of::<Entry>() <= 320);
 
@@ -232,7 +240,7 @@ pub struct Inspector {
     entries: Vec<Entry>,
     free: Vec<u32>,
     buffers: Buffers,
-    saved: Vec<Facts>,
+    saved: Vec<Saved>,
     saved_free: Vec<u32>,
     /// Clean unless in use.
     scratches: Vec<Scratch>,
@@ -259,7 +267,7 @@ impl Inspector {
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }),
             scratches: (0..scratches).map(|_| Scratch::default()).collect(),
             scratches_free: downwards(scratches),
-            saved: vec![Facts::default(); facts as usize],
+            saved: vec![Saved::default(); facts as usize],
             saved_free: downwards(facts),
             hand: 0,
             scratch: Box::default(),
@@ -306,15 +314,14 @@ impl Inspector {
         if payload.bytes.is_empty() && !self.has_entry(payload.slot) {
             return if self.is_over(payload.slot) { Wants::NOTHING } else { Wants::PAYLOAD };
         }
-        let Some(index) = self.place(payload) else { return Wants::NOTHING };
+        let Some(index) = self.place(payload, sink) else { return Wants::NOTHING };
         if payload.tcp.is_some() && self.buffers.free() == 0 {
             self.free_a_buffer(index);
         }
         let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::NOTHING };
         entry.touched = true;
-        load(entry, &mut self.scratch, &self.saved, &mut self.saved_free);
         let mut out = Out {
-            facts: &mut self.scratch,
+            facts: facts_of(entry, &mut self.saved, &mut self.scratch),
             sink,
             counts: &mut self.counts,
             payload,
@@ -340,10 +347,13 @@ impl Inspector {
             self.forget(payload.slot, OVER + protocol as u32);
             return Wants::NOTHING;
         }
-        let wants = entry.wants();
-        if !self.scratch.is_empty() {
+        let (wants, is_open) = (entry.wants(), !out.facts.is_empty());
+        if is_open && entry.facts.is_none() {
             self.save(index, payload, sink);
-        } else if payload.tcp.is_none() && remembers_nothing(protocol) {
+        } else if !is_open && let Some(saved) = entry.facts.take() {
+            self.saved_free.push(saved); // it came from there
+        }
+        if !is_open && payload.tcp.is_none() && remembers_nothing(protocol) {
             self.forget(payload.slot, BETWEEN + protocol as u32);
         }
         wants
@@ -371,12 +381,10 @@ impl Inspector {
             return protocol_of(std::mem::replace(place, NONE));
         };
         self.has_counted = true;
-        load(entry, &mut self.scratch, &self.saved, &mut self.saved_free);
-        let payload =
-            Payload { slot, key, originator, side: Side::Originator, tcp: None, bytes: &[], is_cut: false, time };
+        let payload = nothing(slot, key, originator, time);
         let protocol = entry.parser.protocol();
-        let counts = &mut self.counts;
-        let mut out = Out { facts: &mut self.scratch, sink, counts, payload: &payload, protocol };
+        let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
+        let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol };
         last_look(entry, &mut out, &mut self.buffers, self.settings.depth);
         entry.parser.end(&mut out);
         if protocol == Protocol::Unknown {
@@ -387,7 +395,7 @@ impl Inspector {
     }
 
     /// The flow's entry, a new one if it has none; `None` where inspection was given up or can have none.
-    fn place(&mut self, payload: &Payload<'_>) -> Option<u32> {
+    fn place(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Option<u32> {
         let place = *self.places.get(payload.slot as usize)?;
         if place < BETWEEN {
             return Some(place);
@@ -395,7 +403,7 @@ impl Inspector {
         if self.is_over(payload.slot) {
             return None;
         }
-        let Some(index) = self.free.pop().or_else(|| self.evict()) else {
+        let Some(index) = self.free.pop().or_else(|| self.evict(payload.time, sink)) else {
             self.counts.flows_full += 1;
             return None;
         };
@@ -415,14 +423,19 @@ impl Inspector {
         Some(index)
     }
 
-    /// Gives up the inspection of a flow that had no packet for long (second chance), whatever was open of it.
+    /// Gives up the inspection of a flow that had no packet for long (second chance); what is open of it is told.
     #[cold]
-    fn evict(&mut self) -> Option<u32> {
+    fn evict(&mut self, time: Timestamp, sink: &mut impl Sink) -> Option<u32> {
         for _ in 0..EVICT_TRIES {
             self.hand = (self.hand + 1) % self.entries.len().max(1);
             let entry = self.entries.get_mut(self.hand)?;
             if !std::mem::take(&mut entry.touched) {
                 let (slot, protocol) = (entry.slot, entry.parser.protocol());
+                if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
+                    let payload = nothing(slot, &saved.key, saved.originator, time);
+                    let (facts, counts) = (&mut saved.facts, &mut self.counts);
+                    entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
+                }
                 self.counts.flows_full += 1;
                 self.forget(slot, OVER + protocol as u32);
                 return self.free.pop();
@@ -472,7 +485,8 @@ impl Inspector {
         let room = self.saved_free.pop();
         match room.and_then(|room| self.saved.get_mut(room as usize)) {
             Some(saved) => {
-                saved.copy_from(&self.scratch);
+                saved.facts.copy_from(&self.scratch);
+                (saved.key, saved.originator) = (*payload.key, payload.originator);
                 entry.facts = room;
             }
             None => {
@@ -483,6 +497,22 @@ impl Inspector {
         }
         self.scratch.clear();
     }
+}
+
+/// Where the facts of a flow are put together: where they wait for its packets, or the place of the flow at hand.
+fn facts_of<'a>(entry: &Entry, saved: &'a mut [Saved], scratch: &'a mut Facts) -> &'a mut Facts {
+    match entry.facts.and_then(|index| saved.get_mut(index as usize)) {
+        Some(saved) => &mut saved.facts,
+        None => {
+            scratch.clear();
+            scratch
+        }
+    }
+}
+
+/// No packet: for what is told without one.
+fn nothing(slot: u32, key: &FlowKey, originator: Direction, time: Timestamp) -> Payload<'_> {
+    Payload { slot, key, originator, side: Side::Originator, tcp: None, bytes: &[], is_cut: false, time }
 }
 
 /// The protocol in a place that is no entry's number.
@@ -500,17 +530,6 @@ fn give_back(index: u32, parser: &Parser, scratches: &mut [Scratch], free: &mut 
         scratch.clear();
     }
     free.push(index); // it came from there
-}
-
-/// Brings back what [`Inspector::save`] kept.
-fn load(entry: &mut Entry, scratch: &mut Facts, saved: &[Facts], free: &mut Vec<u32>) {
-    scratch.clear();
-    if let Some(index) = entry.facts.take() {
-        if let Some(facts) = saved.get(index as usize) {
-            scratch.copy_from(facts);
-        }
-        free.push(index); // it came from there
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use super::*;
 /// What went up: of which protocol, whether an anomaly, and the facts.
 type Told = (Protocol, bool, Facts);
 
-/// Events as they went up.
+/// Events as they went up, and whose they are.
 #[derive(Default)]
-struct Kept(Vec<Told>);
+struct Kept(Vec<Told>, Vec<FlowKey>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
+        self.1.push(event.key);
         self.0.push((event.protocol, event.anomaly.is_some(), Facts::from_bytes(event.facts, event.truncated)));
     }
 }
@@ -178,6 +179,81 @@ fn what_is_full_is_counted_and_the_others_go_on() {
     let mut talk = Talk::new(Settings { depth: 20, ..SETTINGS });
     talk.say(A, REQUEST);
     assert_eq!(talk.inspector.take_counts().depth_reached, 1);
+}
+
+#[test]
+fn a_body_is_as_long_as_what_came_of_it() {
+    let body = [b'x'; 1000];
+    let announced = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+    let endless = b"HTTP/1.0 200 OK\r\n\r\n";
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n";
+    // Pieces of 100 bytes in the order in which they come, what follows them, and how long the body then is: before the
+    // flow is over, and when it is.
+    let in_order: Vec<usize> = (0..10).collect();
+    let last_first = [0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
+    let one_lost = [0, 1, 2, 3, 4, 6, 7, 8, 9];
+    let cases: [(&[u8], &[usize], &[u8], Option<u64>, u64); 9] = [
+        (announced, &in_order, b"", Some(1000), 1000),
+        (announced, &in_order[..5], b"", None, 500),
+        (announced, &last_first, b"", Some(1000), 1000),
+        (announced, &one_lost, b"", None, 900),
+        (announced, &one_lost, ANSWER, Some(900), 900),
+        (endless, &in_order, b"", None, 1000),
+        (endless, &one_lost, b"", None, 900),
+        (chunked, &in_order, b"\r\n0\r\n\r\n", Some(1000), 1000),
+        (chunked, &one_lost, b"\r\n2\r\nab", None, 902),
+    ];
+    for (head, pieces, behind, before, after) in cases {
+        let mut talk = Talk::new(SETTINGS);
+        talk.say(A, REQUEST);
+        talk.say(B, head);
+        let begin = talk.next[1];
+        for piece in pieces {
+            talk.say_at(B, begin + 100 * *piece as u32, &body[..100]);
+        }
+        talk.next[1] = begin + 1000;
+        if !behind.is_empty() {
+            talk.say(B, behind);
+        }
+        let length = |talk: &Talk| talk.kept.of(Protocol::Http).first().map(|event| event.number(http::LENGTH));
+        assert_eq!(length(&talk), before.map(Some), "{head:?} {pieces:?}");
+        talk.end();
+        assert_eq!(length(&talk), Some(Some(after)), "{head:?} {pieces:?}");
+        let events = talk.kept.of(Protocol::Http);
+        assert_eq!((events[0].get(http::URL), events[0].number(http::STATUS)), (Some(&b"/a"[..]), Some(200)));
+        assert_eq!(events[0].number(http::CONTENT_LENGTH), (head == announced).then_some(1000));
+        assert_eq!(talk.inspector.inspected(), 0);
+    }
+}
+
+#[test]
+fn a_request_in_the_middle_of_a_body_ends_the_event_and_not_the_body() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(A, REQUEST);
+    talk.say(B, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc");
+    talk.say(A, REQUEST);
+    talk.say(B, &[b'x'; 997]);
+    assert_eq!(talk.kept.0.len(), 1, "the second request waits for its answer");
+    talk.say(B, ANSWER);
+    talk.end();
+    let told = |fact| talk.kept.of(Protocol::Http).iter().map(|event| event.number(fact)).collect::<Vec<_>>();
+    assert_eq!(told(http::LENGTH), [Some(3), Some(0)]);
+    assert_eq!(told(http::STATUS), [Some(200), Some(204)]);
+    assert_eq!(told(http::TRANSACTION), [Some(0), Some(1)]);
+}
+
+#[test]
+fn a_flow_that_gives_way_has_its_open_event_told() {
+    let mut talk = Talk::new(Settings { flows: 1, ..SETTINGS });
+    talk.say(A, REQUEST);
+    talk.say(B, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc");
+    talk.say(B, b"defg");
+    let first = std::mem::replace(&mut talk.key, FlowKey::v4(0x0a00_0003, 1, 0x0a00_0004, 2, 6, 0).0);
+    (talk.slot, talk.next) = (4, [1000, 9000]);
+    talk.say(A, REQUEST);
+    let events = talk.kept.of(Protocol::Http);
+    assert_eq!((events.len(), events[0].number(http::LENGTH)), (1, Some(7)));
+    assert_eq!(talk.kept.1, [first]);
 }
 
 #[test]

@@ -46,7 +46,8 @@ pub enum Step {
     /// Nothing can be said before so many bytes are there in all (those shown included). A guess: the parser is asked again
     /// as soon as there are that many. More than [`UNIT_MAX`] ends the inspection of this side.
     Need(usize),
-    /// So many bytes from here on are of no interest (a body): they are neither kept nor shown.
+    /// So many bytes from here on are of no interest (a body): they are neither kept nor shown. Of those that were not shown
+    /// already, [`Parse::passed`] tells how many came.
     Skip(u64),
     /// Nothing more of this side is of interest. When both sides are done, the flow's state is released.
     Done,
@@ -139,6 +140,9 @@ pub trait Parse: Default {
         Resume::Done
     }
 
+    /// So many bytes of `side` came that [`Step::Skip`] passes over; those that the tap lost are not among them.
+    fn passed(&mut self, _side: Side, _count: u64, _out: &mut dyn Output) {}
+
     /// The flow is over or no longer of interest: what is still to be told is told by [`Output::event`].
     fn end(&mut self, out: &mut dyn Output) {
         out.event();
@@ -178,21 +182,29 @@ impl Output for Record {
 /// any cutting must give the same.
 #[cfg(test)]
 pub fn feed<P: Parse>(parser: &mut P, side: Side, stream: &[u8], piece: usize, out: &mut Record) -> Step {
-    let (mut begin, mut shown, mut last) = (0, 0, Step::Took(0));
+    let (mut begin, mut shown, mut skip, mut last) = (0, 0, 0, Step::Took(0));
     while shown < stream.len() {
         shown = (shown + piece).min(stream.len());
+        let passed = skip.min((shown - begin) as u64);
+        if passed > 0 {
+            (begin, skip) = (begin + passed as usize, skip - passed);
+            parser.passed(side, passed, out);
+        }
         while begin < shown {
+            let count = shown - begin;
             last = parser.step(side, &stream[begin..shown], out);
             match last {
                 Step::Took(0) => panic!("a step that takes nothing never ends"),
                 Step::Took(taken) => begin += taken,
-                Step::Need(count) if count > shown - begin => break,
-                Step::Need(count) => panic!("asked for {count} bytes, was shown {}", shown - begin),
-                Step::Skip(count) => begin = begin.saturating_add(count as usize),
+                Step::Need(wanted) if wanted > count => break,
+                Step::Need(wanted) => panic!("asked for {wanted} bytes, was shown {count}"),
+                Step::Skip(wanted) => {
+                    let here = wanted.min(count as u64);
+                    (begin, skip) = (begin + here as usize, wanted - here);
+                }
                 Step::Done | Step::Broken(_) => return last,
             }
         }
-        shown = shown.max(begin.min(stream.len()));
     }
     last
 }

@@ -102,6 +102,14 @@ macro_rules! parsers {
                 }
             }
 
+            /// See [`Parse::passed`].
+            pub fn passed(&mut self, side: Side, count: u64, out: &mut dyn Output) {
+                match self {
+                    Parser::None => {}
+                    $(Parser::$protocol(state) => state.passed(side, count, out),)*
+                }
+            }
+
             /// See [`Parse::end`].
             pub fn end(&mut self, out: &mut dyn Output) {
                 match self {

@@ -106,6 +106,10 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
         }
     }
 
+    fn passed(&mut self, count: u64) {
+        self.parser.passed(self.side, count, self.out);
+    }
+
     fn note(&mut self, note: Note) {
         let counts = &mut *self.out.counts;
         match note {

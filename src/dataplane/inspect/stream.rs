@@ -9,11 +9,13 @@
 //! them.
 
 mod held;
+mod reader;
 
 use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
 pub use held::{BUFFER_BYTES, Buffers, ISLANDS};
 use held::{Held, Put, Refused};
+pub use reader::{Gave, Note, Outcome, Reader};
 
 /// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
 /// inspection is evaded.
@@ -34,62 +36,6 @@ const WINDOW_MAX: u32 = 1 << 30;
 /// Bytes in a row, too far ahead to be kept, that tell that a hole is not filled any more though no acknowledgement was
 /// seen: the other direction goes another way. Smaller: a hole that is filled late is given up; larger: more is not read.
 pub const RUN_MAX: u32 = 1 << 20;
-
-/// Why a side is no longer put together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Gave {
-    /// No buffer was free.
-    NoBuffer,
-    /// A unit is longer than [`UNIT_MAX`].
-    TooLong,
-    /// The side was inspected as far as the settings allow.
-    Depth,
-}
-
-/// What became of a segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// The side goes on.
-    Goes,
-    /// The parser wants no more of this side.
-    Done,
-    /// It is no longer put together.
-    GaveUp(Gave),
-    /// The parser found that it is something else, or broken.
-    Broken(Anomaly),
-}
-
-/// Something about a segment that does not end its side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Note {
-    /// It brought nothing new.
-    Duplicate,
-    /// It brought something new, and something that was seen before.
-    Overlap,
-    /// What was seen before, and is held, was not the same.
-    Different,
-    /// Its receiver takes no notice of it (RFC 9293 section 3.10.7.4): it, or what it acknowledges, lies further away than
-    /// any window reaches, or it acknowledges nothing.
-    Refused,
-    /// It came ahead of a hole, and as many stretches were held as may be: the last of them was let go.
-    Islands,
-    /// It came further ahead of a hole than a buffer is long.
-    Beyond,
-    /// A hole of so many bytes that were never seen was crossed.
-    Hole(u64),
-    /// So many bytes were missing in what is passed over (a body).
-    Missing(u64),
-}
-
-/// Told about bytes in order, about holes, and what else there was.
-pub trait Reader {
-    /// See [`super::parse::Parse::step`].
-    fn step(&mut self, bytes: &[u8]) -> Step;
-    /// See [`super::parse::Parse::gap`].
-    fn gap(&mut self, hole: &Hole<'_>) -> Resume;
-    /// Something to count.
-    fn note(&mut self, note: Note);
-}
 
 /// State of one side.
 #[derive(Clone, Debug)]
@@ -380,7 +326,7 @@ impl Stream {
         if ahead < 0 {
             reader.note(Note::Overlap);
         }
-        let ahead = match self.step_over(ahead, end) {
+        let ahead = match self.step_over(ahead, end, reader) {
             Some(ahead) => ahead,
             None => return Outcome::Goes,
         };
@@ -404,7 +350,9 @@ impl Stream {
     fn come_again(&mut self, count: usize, reader: &mut impl Reader) {
         if self.missing > 0 {
             // A hole in what is passed over may be filled late; nobody has kept where it was.
-            self.missing = self.missing.saturating_sub(count as u32);
+            let late = self.missing.min(count as u32);
+            self.missing -= late;
+            reader.passed(late.into());
         } else {
             reader.note(Note::Duplicate);
         }
@@ -412,16 +360,18 @@ impl Stream {
 
     /// Passes over what is not wanted of a segment that lies `ahead` of `next` and ends at `end`; gives where the rest lies,
     /// if there is one. A hole in what is passed over ends nothing.
-    fn step_over(&mut self, ahead: i64, end: i64) -> Option<i64> {
+    fn step_over(&mut self, ahead: i64, end: i64, reader: &mut impl Reader) -> Option<i64> {
         if self.skip == 0 {
             return Some(ahead);
         }
         let wanted = i64::try_from(self.skip).unwrap_or(i64::MAX);
         let here = end.min(wanted);
         // Both lie below the largest window and a frame.
-        self.missing = self.missing.saturating_add(u32::try_from(ahead.min(here)).unwrap_or(0));
+        let missing = u32::try_from(ahead.min(here)).unwrap_or(0);
+        self.missing = self.missing.saturating_add(missing);
         self.next = self.next.wrapping_add(here as u32);
         self.skip -= here as u64;
+        reader.passed(here as u64 - u64::from(missing));
         (end > wanted).then_some(ahead - here)
     }
 
@@ -449,7 +399,10 @@ impl Stream {
     /// What is passed over reaches into what is held behind a hole.
     fn skip_held(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         let here = self.skip.min(u64::from(self.held.end())) as u32; // at most a buffer
+        let came = self.held.count_before(here);
+        self.missing = self.missing.saturating_add(here - came);
         self.drop_front(here, buffers);
+        reader.passed(came.into());
         self.skip -= u64::from(here);
         // Once more at most for each island: each time one is used up.
         if self.skip == 0 && self.held.in_order() > 0 { self.read_held(buffers, reader) } else { Outcome::Goes }

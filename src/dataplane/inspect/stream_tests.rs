@@ -33,12 +33,13 @@ impl Reader for Units {
     }
 }
 
-/// Takes nothing but what it is told to pass over first.
-struct Skips(Option<u64>, Vec<u8>);
+/// Takes what follows what it is told to pass over first, and counts what came of that.
+struct Skips(Option<u64>, Vec<u8>, u64);
 
 impl Reader for Skips {
     fn step(&mut self, bytes: &[u8]) -> Step {
         if let Some(count) = self.0.take() {
+            self.2 = count.min(bytes.len() as u64);
             return Step::Skip(count);
         }
         self.1.extend_from_slice(bytes);
@@ -47,6 +48,10 @@ impl Reader for Skips {
 
     fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
         Resume::Done
+    }
+
+    fn passed(&mut self, count: u64) {
+        self.2 += count;
     }
 
     fn note(&mut self, _note: Note) {}
@@ -151,7 +156,7 @@ fn what_is_passed_over_is_neither_kept_nor_shown() {
         for jump in [false, true] {
             let stream: Vec<u8> = (0..400_u32).map(|at| at as u8).collect();
             let (mut buffers, mut side) = (Buffers::new(1), Stream::default());
-            let mut reader = Skips(Some(300), Vec::new());
+            let mut reader = Skips(Some(300), Vec::new(), 0);
             for (index, piece) in stream.chunks(cut).enumerate() {
                 // With holes in what is passed over.
                 if jump && cut == 50 && index == 2 {
@@ -160,9 +165,22 @@ fn what_is_passed_over_is_neither_kept_nor_shown() {
                 side.segment((index * cut) as u32, piece, DEPTH, &mut buffers, &mut reader);
             }
             assert_eq!(reader.1, &stream[300..], "cut {cut}");
+            assert_eq!(reader.2, if jump && cut == 50 { 250 } else { 300 }, "cut {cut}");
             assert_eq!(buffers.free(), 1);
         }
     }
+}
+
+#[test]
+fn what_comes_late_of_what_is_passed_over_is_counted_once() {
+    let stream = [7; 400];
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Skips(Some(300), Vec::new(), 0));
+    side.begin(0);
+    // 300 bytes of no interest: some held behind a hole before that is known, some late, some twice.
+    for (from, to) in [(150, 200), (0, 50), (250, 320), (50, 150), (200, 250), (200, 250), (320, 400)] {
+        side.segment(from, &stream[from as usize..to], DEPTH, &mut buffers, &mut reader);
+    }
+    assert_eq!((reader.1.len(), reader.2, buffers.free()), (100, 300, 1));
 }
 
 #[test]

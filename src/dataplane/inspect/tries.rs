@@ -71,9 +71,13 @@ pub(super) fn spoil<P: Parse>(turns: Turns<'_>) {
 fn drive<P: Parse>(turns: &[(Side, Vec<u8>)]) {
     let (mut parser, mut out, mut over) = (P::default(), Record::default(), [false; 2]);
     let mut rest: [Vec<u8>; 2] = Default::default();
+    let mut skip = [0_u64; 2];
     for (side, bytes) in turns {
-        let rest = &mut rest[*side as usize];
-        rest.extend_from_slice(bytes);
+        let (rest, skip) = (&mut rest[*side as usize], &mut skip[*side as usize]);
+        let passed = bytes.len().min(usize::try_from(*skip).unwrap_or(usize::MAX));
+        *skip -= passed as u64;
+        parser.passed(*side, passed as u64, &mut out);
+        rest.extend_from_slice(&bytes[passed..]);
         while !rest.is_empty() && !over[*side as usize] {
             match parser.step(*side, rest, &mut out) {
                 Step::Took(count) => {
@@ -82,7 +86,9 @@ fn drive<P: Parse>(turns: &[(Side, Vec<u8>)]) {
                 }
                 Step::Skip(count) => {
                     assert!(count > 0);
-                    rest.drain(..rest.len().min(usize::try_from(count).unwrap_or(usize::MAX)));
+                    let here = rest.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+                    rest.drain(..here);
+                    *skip = count - here as u64;
                 }
                 Step::Need(count) => {
                     assert!(count > rest.len());

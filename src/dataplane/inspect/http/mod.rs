@@ -1,7 +1,8 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
 //!
 //! Reads request and status lines, the header fields that people search for, and the framing of bodies; bodies are skipped,
-//! never kept. One event per transaction: the request and its final response, paired in order. Where a client sends
+//! never kept. One event per transaction: the request and its final response, paired in order, told when the response's body
+//! is whole, at the next request, behind a hole, or at the end of the connection. Where a client sends
 //! requests without waiting (pipelining), requests and responses are events of their own with the same `transaction`.
 //! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
 //!
@@ -23,11 +24,11 @@
 //! | `status` | `http.status` |
 //! | `content_type` (of the response) | `http.http_content_type` |
 //! | `location` | `http.redirect` |
-//! | `length` (of the response's body: announced, or counted where it is chunked) | `http.length` |
+//! | `length` (of the response's body: the bytes of it that were seen) | `http.length` |
 //! | `forwarded_for` | `http.xff` |
 //! | `content_range` | `http.content_range.raw` |
 //! | `transaction` | `tx_id` of the line |
-//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade` | only in our own object |
+//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length` | only in our own object |
 
 mod fields;
 mod head;
@@ -74,7 +75,7 @@ pub const SERVER: Fact = Fact::text(P, 13, "server", 256);
 pub const CONTENT_TYPE: Fact = Fact::text(P, 14, "content_type", 128);
 /// `Location`.
 pub const LOCATION: Fact = Fact::text(P, 15, "location", 512);
-/// Bytes of the response's body: announced, or counted where it is chunked.
+/// Bytes of the response's body that were seen, without the sizes of its chunks.
 pub const LENGTH: Fact = Fact::number(P, 16, "length");
 /// `X-Forwarded-For`.
 pub const FORWARDED_FOR: Fact = Fact::text(P, 17, "forwarded_for", 128);
@@ -88,6 +89,9 @@ pub const CONTENT_RANGE: Fact = Fact::text(P, 20, "content_range", 64);
 pub const WEBSOCKET_PROTOCOL: Fact = Fact::text(P, 21, "websocket_protocol", 128).repeated(2);
 /// `X-Powered-By`, of the response: what the server runs on.
 pub const POWERED_BY: Fact = Fact::text(P, 22, "powered_by", 128);
+
+/// `Content-Length` of the response.
+pub const CONTENT_LENGTH: Fact = Fact::number(P, 23, "content_length");
 
 /// All facts.
 pub const FACTS: &[Fact] = &[
@@ -113,6 +117,7 @@ pub const FACTS: &[Fact] = &[
     CONTENT_RANGE,
     WEBSOCKET_PROTOCOL,
     POWERED_BY,
+    CONTENT_LENGTH,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.

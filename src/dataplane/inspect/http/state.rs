@@ -1,7 +1,7 @@
 //! What is remembered of a connection between its messages.
 
 use super::super::lines::{self, Told};
-use super::super::parse::{Output, Parse, Step};
+use super::super::parse::{Hole, Output, Parse, Resume, Step};
 use super::super::protocol::Protocol;
 use super::fields::{self, Kind, Response, Upgrade};
 use super::head::{self, End, Framing};
@@ -29,8 +29,8 @@ enum Mode {
     ChunkEnd,
     /// In the lines behind the last chunk.
     Trailer,
-    /// In a body that ends with the connection.
-    Rest,
+    /// In a body of known length, or one that ends with the connection.
+    Body,
     /// Behind a switch to another protocol, or done.
     Over,
 }
@@ -48,8 +48,10 @@ enum Turn {
 pub struct State {
     /// Kinds of the requests without a response, the oldest in the lowest bits.
     pending: u64,
-    /// Bytes of chunks of the response that is being read.
-    chunked: u64,
+    /// Bytes of the response's body so far, without the sizes of chunks.
+    body: u64,
+    /// Bytes of it that are still to come, where that is known.
+    left: u64,
     told: Told,
     /// Number of the next request.
     requests: u32,
@@ -89,6 +91,11 @@ impl State {
         self.is_turned
     }
 
+    /// What `side` is to this connection: the client or the server.
+    fn seen_as(&self, side: Side) -> Side {
+        if self.is_turned == Some(true) { side.other() } else { side }
+    }
+
     fn mode(&mut self, side: Side) -> &mut Mode {
         let [originator, responder] = &mut self.mode;
         match side {
@@ -123,7 +130,7 @@ impl State {
                 let head = bytes.get(..length).unwrap_or(bytes);
                 match side {
                     Side::Originator => self.request(head, out),
-                    Side::Responder => self.response(head, out),
+                    Side::Responder => self.response(bytes, head, out),
                 }
             }
             End::NotYet(searched) => {
@@ -135,9 +142,12 @@ impl State {
                 let head = bytes.get(..HEAD_MAX).unwrap_or(bytes);
                 match side {
                     Side::Originator => self.request(head, out),
-                    Side::Responder => self.response(head, out),
+                    Side::Responder => self.response(head, head, out),
                 };
                 *self.mode(side) = Mode::Over;
+                if side == Side::Responder {
+                    out.event();
+                }
                 Step::Done
             }
         }
@@ -163,7 +173,7 @@ impl State {
     }
 
     fn request(&mut self, head: &[u8], out: &mut dyn Output) -> Step {
-        out.event(); // the one before it, which has no response yet
+        self.end(out); // the one before it, which has no response yet, or not all of one
         let number = self.requests;
         out.facts().put_number(TRANSACTION, u64::from(number));
         let Some(request) = fields::request(head, &mut self.told, out) else {
@@ -178,10 +188,15 @@ impl State {
         } else {
             self.told.once(PENDING_TOO_MANY, out);
         }
-        self.body(Side::Originator, head.len(), request.framing, false)
+        match (request.framing.chunked, request.framing.length) {
+            (true, _) => *self.mode(Side::Originator) = Mode::Chunk,
+            (false, Some(length)) => return Step::Skip((head.len() as u64).saturating_add(length)), // at most HEAD_MAX
+            (false, None) => {}
+        }
+        Step::Took(head.len())
     }
 
-    fn response(&mut self, head: &[u8], out: &mut dyn Output) -> Step {
+    fn response(&mut self, shown: &[u8], head: &[u8], out: &mut dyn Output) -> Step {
         let number = self.responses;
         if self.requests != self.responses.wrapping_add(1) || self.open != number {
             out.event(); // of another transaction
@@ -206,23 +221,68 @@ impl State {
             (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(Protocol::Unknown));
             return Step::Took(head.len());
         }
-        self.response_body(head.len(), kind, response, out)
+        self.response_body(shown.get(head.len()..).unwrap_or_default(), head.len(), kind, response, out)
     }
 
-    fn response_body(&mut self, length: usize, kind: Kind, response: Response, out: &mut dyn Output) -> Step {
-        if kind == Kind::Head || matches!(response.status, 204 | 304) {
+    /// How to go on with the body of a response behind a head of `taken` bytes; `shown`: what is there of it.
+    fn response_body(
+        &mut self,
+        shown: &[u8],
+        taken: usize,
+        kind: Kind,
+        response: Response,
+        out: &mut dyn Output,
+    ) -> Step {
+        let Framing { chunked, length, .. } = response.framing;
+        if let Some(length) = length {
+            out.facts().put_number(CONTENT_LENGTH, length);
+        }
+        (self.body, self.left) = (0, u64::MAX);
+        if kind == Kind::Head || matches!(response.status, 204 | 304) || (!chunked && length == Some(0)) {
             out.facts().put_number(LENGTH, 0);
             out.event();
-            return Step::Took(length);
+            return Step::Took(taken);
         }
-        if !response.framing.chunked {
-            if let Some(length) = response.framing.length {
-                out.facts().put_number(LENGTH, length);
-            }
+        if chunked {
+            *self.mode(Side::Responder) = Mode::Chunk;
+            return Step::Took(taken);
+        }
+        *self.mode(Side::Responder) = Mode::Body;
+        self.left = length.unwrap_or(u64::MAX);
+        let rest = self.left;
+        self.count(rest.min(shown.len() as u64), out);
+        Step::Skip((taken as u64).saturating_add(rest)) // at most HEAD_MAX
+    }
+
+    /// So many more bytes of the response's body came.
+    fn count(&mut self, count: u64, out: &mut dyn Output) {
+        self.body = self.body.saturating_add(count);
+        self.left = self.left.saturating_sub(count);
+        if self.left == 0 {
+            self.body_is_over(out);
+        }
+    }
+
+    /// Its event is told, unless that was done before it was whole.
+    fn body_is_over(&mut self, out: &mut dyn Output) {
+        if self.put_length(out) {
             out.event();
         }
-        self.chunked = 0;
-        self.body(Side::Responder, length, response.framing, true)
+        *self.mode(Side::Responder) = Mode::Head;
+    }
+
+    /// What came of a response's body goes to its other facts; is the event that is put together a response's?
+    fn put_length(&mut self, out: &mut dyn Output) -> bool {
+        let is_response = self.is_in_body() && out.facts().number(STATUS).is_some();
+        if is_response {
+            out.facts().put_number(LENGTH, self.body);
+        }
+        is_response
+    }
+
+    fn is_in_body(&self) -> bool {
+        let [_, responder] = self.mode;
+        matches!(responder, Mode::Body | Mode::Chunk | Mode::ChunkEnd | Mode::Trailer)
     }
 
     fn switch(&mut self, taken: usize, upgrade: Upgrade, out: &mut dyn Output) -> Step {
@@ -234,19 +294,6 @@ impl State {
             Upgrade::Other => Protocol::Unknown,
         };
         (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(into));
-        Step::Took(taken)
-    }
-
-    /// How to pass over the body behind a header of `taken` bytes.
-    fn body(&mut self, side: Side, taken: usize, framing: Framing, until_close: bool) -> Step {
-        let taken_wide = taken as u64; // at most HEAD_MAX
-        match (framing.chunked, framing.length) {
-            (true, _) => *self.mode(side) = Mode::Chunk,
-            (false, Some(0)) => {}
-            (false, Some(length)) => return Step::Skip(taken_wide.saturating_add(length)),
-            (false, None) if until_close => *self.mode(side) = Mode::Rest,
-            (false, None) => {}
-        }
         Step::Took(taken)
     }
 
@@ -263,10 +310,10 @@ impl State {
             return self.bad_chunk(side, out);
         };
         let taken = line.len() as u64 + 1; // at most CHUNK_LINE_MAX
-        if side == Side::Responder {
-            self.chunked = self.chunked.saturating_add(size);
-        }
         *self.mode(side) = if size == 0 { Mode::Trailer } else { Mode::ChunkEnd };
+        if side == Side::Responder {
+            self.count(size.min(bytes.len() as u64 - taken), out);
+        }
         Step::Skip(taken.saturating_add(size))
     }
 
@@ -288,10 +335,10 @@ impl State {
 
     fn bad_chunk(&mut self, side: Side, out: &mut dyn Output) -> Step {
         self.told.once(CHUNK_INVALID, out);
-        *self.mode(side) = Mode::Over;
         if side == Side::Responder {
-            out.event();
+            self.end(out);
         }
+        *self.mode(side) = Mode::Over;
         Step::Done
     }
 
@@ -303,20 +350,12 @@ impl State {
             };
         };
         if bytes.get(..feed).is_some_and(|line| line.is_empty() || line == b"\r") {
-            *self.mode(side) = Mode::Head;
-            if side == Side::Responder {
-                self.chunked_end(out);
+            match side {
+                Side::Originator => *self.mode(side) = Mode::Head,
+                Side::Responder => self.body_is_over(out),
             }
         }
         Step::Took(feed + 1)
-    }
-
-    /// The response is whole: how long it was. Not where its facts went up with a later request.
-    fn chunked_end(&mut self, out: &mut dyn Output) {
-        if out.facts().number(STATUS).is_some() {
-            out.facts().put_number(LENGTH, self.chunked);
-            out.event();
-        }
     }
 }
 
@@ -334,18 +373,41 @@ fn begins_well(side: Side, bytes: &[u8]) -> bool {
 
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let side = match self.is_turned(side, bytes) {
-            None => return Step::Need(bytes.len() + 1),
-            Some(false) => side,
-            Some(true) if side == Side::Originator => Side::Responder,
-            Some(true) => Side::Originator,
-        };
+        if self.is_turned(side, bytes).is_none() {
+            return Step::Need(bytes.len() + 1);
+        }
+        let side = self.seen_as(side);
         match *self.mode(side) {
             Mode::Head => self.head(side, bytes, out),
             Mode::Chunk => self.chunk(side, bytes, out),
             Mode::ChunkEnd => self.chunk_end(side, bytes, out),
             Mode::Trailer => self.trailer(side, bytes, out),
-            Mode::Rest | Mode::Over => Step::Done,
+            // Of the body before it something was lost.
+            Mode::Body => {
+                self.body_is_over(out);
+                self.head(side, bytes, out)
+            }
+            Mode::Over => Step::Done,
         }
+    }
+
+    fn gap(&mut self, side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+        let side = self.seen_as(side);
+        if side == Side::Responder {
+            self.end(out);
+        }
+        *self.mode(side) = Mode::Over;
+        Resume::Done
+    }
+
+    fn passed(&mut self, side: Side, count: u64, out: &mut dyn Output) {
+        if self.seen_as(side) == Side::Responder && self.is_in_body() {
+            self.count(count, out);
+        }
+    }
+
+    fn end(&mut self, out: &mut dyn Output) {
+        self.put_length(out);
+        out.event();
     }
 }

@@ -63,12 +63,12 @@ fn requests_and_responses_are_paired() {
     let (events, anomalies) = talk::<State>(turns, &[FACTS]);
     let wanted = [
         "transaction=0 method=GET protocol=HTTP/1.1 url=/a?b=c hostname=www.example.org port=8080 user_agent=curl/8 \
-         referer=http://x/ status=200 server=nginx/1.2 content_type=text/html length=5",
-        "transaction=1 method=HEAD protocol=HTTP/1.1 url=/ hostname=h status=200 length=0",
+         referer=http://x/ status=200 server=nginx/1.2 content_type=text/html content_length=5 length=5",
+        "transaction=1 method=HEAD protocol=HTTP/1.1 url=/ hostname=h status=200 content_length=500 length=0",
         "transaction=2 method=POST protocol=HTTP/1.1 url=/p?user=u&password=*&x=1 hostname=h \
          request_content_type=text/xml request_length=4 status=200 length=13",
         "transaction=3 method=GET protocol=HTTP/1.0 hostname=[::1] port=81 username=bob url=[::1]:81/z status=302 \
-         location=http://n/ powered_by=PHP/5",
+         location=http://n/ powered_by=PHP/5 length=13",
     ];
     assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
     spoil::<State>(turns);
@@ -84,8 +84,8 @@ fn pipelined_requests_keep_their_numbers() {
         [
             "transaction=0 method=GET protocol=HTTP/1.1 url=/1 hostname=a",
             "transaction=1 method=GET protocol=HTTP/1.1 url=/2 hostname=a",
-            "transaction=0 protocol=HTTP/1.1 status=404 length=0",
-            "transaction=1 protocol=HTTP/1.1 status=200 length=1",
+            "transaction=0 protocol=HTTP/1.1 status=404 content_length=0 length=0",
+            "transaction=1 protocol=HTTP/1.1 status=200 content_length=1 length=1",
         ]
     );
     assert!(events[4].starts_with("transaction=2 method=GET") && events[4].contains("status=200"), "{}", events[4]);

@@ -121,6 +121,11 @@ impl Held {
         self.islands().last().map_or(0, |island| island.end)
     }
 
+    /// Bytes held that lie before `at`.
+    pub(super) fn count_before(&self, at: u32) -> u32 {
+        self.islands().iter().map(|island| island.end.min(at) - island.begin.min(at)).sum()
+    }
+
     /// Lets all of it go.
     pub(super) fn clear(&mut self, buffers: &mut Buffers) {
         self.count = 0;
