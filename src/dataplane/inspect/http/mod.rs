@@ -156,6 +156,9 @@ pub const STATUS_LINE_INVALID: Anomaly = Anomaly::new(P, 16, "status_line_invali
 pub const PENDING_TOO_MANY: Anomaly = Anomaly::new(P, 17, "pending_too_many");
 /// Target of a request longer than [`URI_MAX`].
 pub const URI_TOO_LONG: Anomaly = Anomaly::new(P, 18, "uri_too_long");
+/// A response, and not the one that a server may send unasked (408), to none of the requests that were seen: to one before
+/// the capture began, to another way's, or put there by somebody else.
+pub const RESPONSE_UNMATCHED: Anomaly = Anomaly::new(P, 19, "unable_to_match_response_to_request");
 
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &[
@@ -177,6 +180,7 @@ pub const ANOMALIES: &[Anomaly] = &[
     STATUS_LINE_INVALID,
     PENDING_TOO_MANY,
     URI_TOO_LONG,
+    RESPONSE_UNMATCHED,
 ];
 
 /// Bytes of a target that are kept.

@@ -212,6 +212,9 @@ impl State {
             100..200 => return Step::Took(head.len()),
             _ => {}
         }
+        if self.requests == number {
+            self.unmatched(response.status, out);
+        }
         self.responses = self.responses.wrapping_add(1);
         let kind = Kind::from_bits(self.pending);
         self.pending >>= 2;
@@ -222,6 +225,15 @@ impl State {
             return Step::Took(head.len());
         }
         self.response_body(shown.get(head.len()..).unwrap_or_default(), head.len(), kind, response, out)
+    }
+
+    /// A response to no request that was seen. The first of all takes a number of its own, that the next ones meet theirs.
+    fn unmatched(&mut self, status: u16, out: &mut dyn Output) {
+        let [client, _] = self.mode;
+        if client != Mode::Over && status != 408 {
+            self.told.once(RESPONSE_UNMATCHED, out);
+        }
+        self.requests = self.requests.max(1);
     }
 
     /// How to go on with the body of a response behind a head of `taken` bytes; `shown`: what is there of it.
