@@ -239,6 +239,31 @@ fn what_comes_in_pieces_is_read_as_in_one() {
     }
 }
 
+/// The first fragment has nothing but the header of UDP, and comes last: it completes the datagram without a payload.
+#[test]
+fn a_datagram_is_read_whatever_its_last_piece_holds() {
+    for v6 in [false, true] {
+        let way = Way { v6, back: false, vlan: false };
+        let question = udp(40_000, 53, &dns(77, 1).0);
+        let read = |piece, order: fn(&mut Vec<Vec<u8>>)| {
+            let mut pieces = way.send(17, &question, 9, piece);
+            order(&mut pieces);
+            let frames: Vec<_> = pieces.into_iter().enumerate().map(|(at, frame)| (at as u32, frame)).collect();
+            let mut lines = events(&replay(&frames, 1).0);
+            lines.retain(|event| event["event_type"] == "dns");
+            // The datagram is whole a few milliseconds later.
+            lines.iter_mut().for_each(|event| event["timestamp"] = Value::Null);
+            lines
+        };
+        let whole = read(None, |_| ());
+        assert_eq!(whole.len(), 1);
+        for piece in [8, 16, 24] {
+            assert_eq!(read(Some(piece), |_| ()), whole, "in order, {piece}");
+            assert_eq!(read(Some(piece), |pieces| pieces.reverse()), whole, "backwards, {piece}");
+        }
+    }
+}
+
 /// Names of anomalies with the source and destination they are told of.
 fn anomalies(frames: Vec<Vec<u8>>, workers: usize) -> Vec<String> {
     let frames: Vec<_> = frames.into_iter().enumerate().map(|(number, frame)| (number as u32, frame)).collect();

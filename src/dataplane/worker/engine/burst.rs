@@ -79,7 +79,7 @@ impl Core {
             self.update_all(&frame, burst, |_, _, _| ());
         }
         if self.fragments.has_whole() {
-            self.update_tunnelled();
+            self.update_wholes();
         }
         let updated = self.stage_time(now);
         self.stage(Stage::Flow, decoded, updated, count);
@@ -215,22 +215,26 @@ impl Core {
         });
     }
 
-    /// Accounts the packets that lie in the datagrams of this burst as in those of a tunnel; ends with the datagrams.
+    /// Accounts the packets that lie in the datagrams of this burst as in those of a tunnel, and shows those that are not in
+    /// one and were not shown yet; ends with the datagrams.
     ///
     /// A flow met only here is this queue's, whoever its owner would be: what hands over takes frames.
     #[cold]
     #[inline(never)]
-    fn update_tunnelled(&mut self) {
+    fn update_wholes(&mut self) {
         let Core { table, sinks, fragments, .. } = self;
         let mut index = 0;
         while let Some((view, whole)) = fragments.whole(index) {
             index += 1;
-            if !whole.is_tunnelled {
-                continue;
-            }
             let mut packet = whole.packet;
             packet.hash = table.hash(&packet.key);
             let hint = table.probe(packet.hash);
+            if !whole.is_tunnelled {
+                if !whole.was_shown {
+                    inspect_late(table, sinks, view, &packet, hint);
+                }
+                continue;
+            }
             sinks.counters.add(Counter::DatagramsUnwrapped, 1);
             let Some((at, record, signals)) = table.account(&packet, hint, |ended| sinks.on_end(&ended)) else {
                 sinks.counters.add(Counter::DropFlowTableFull, 1);
@@ -389,8 +393,25 @@ fn is_icmp_error(packet: &Packet) -> bool {
 /// Shows a datagram to the inspection of its flow, once, when its last fragment has come.
 #[cold]
 #[inline(never)]
-fn inspect_whole(table: &mut FlowTable, sinks: &mut Sinks, fragments: &Fragments, packet: &Packet, index: FlowIndex) {
+fn inspect_whole(
+    table: &mut FlowTable,
+    sinks: &mut Sinks,
+    fragments: &mut Fragments,
+    packet: &Packet,
+    index: FlowIndex,
+) {
     if let Some((view, packet)) = fragments.completed_by(packet) {
+        inspect(table, sinks, view, &packet, index);
+    }
+}
+
+/// Shows a datagram to the inspection of its flow where the fragment that completed it asked for none: it had no payload
+/// of its own (nothing but the header of UDP), or its flow was not known by it.
+#[cold]
+#[inline(never)]
+fn inspect_late(table: &mut FlowTable, sinks: &mut Sinks, view: FrameView<'_>, packet: &Packet, hint: u32) {
+    let index = table.find(packet.hash, &packet.key, hint, packet.time, |ended| sinks.on_end(&ended));
+    if let Some(index) = index.filter(|index| table.get(*index).is_some_and(FlowRecord::is_inspected)) {
         inspect(table, sinks, view, packet, index);
     }
 }

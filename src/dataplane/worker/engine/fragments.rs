@@ -25,6 +25,8 @@ pub(super) struct Whole {
     pub(super) packet: Packet,
     /// That packet is one of a flow in the tunnel whose packet the datagram is.
     pub(super) is_tunnelled: bool,
+    /// It was shown to the inspection of its flow, with the fragment that completed it.
+    pub(super) was_shown: bool,
     /// What is round that packet.
     pub(super) outer: Outer,
 }
@@ -112,7 +114,14 @@ impl Fragments {
         }
         let is_tunnelled = packet.key != datagram.key;
         if decoded == Decoded::Flow && self.wholes.len() < self.wholes.capacity() {
-            self.wholes.push(Whole { slot, place: completed_by.place, packet, is_tunnelled, outer: layers.outer });
+            self.wholes.push(Whole {
+                slot,
+                place: completed_by.place,
+                packet,
+                is_tunnelled,
+                was_shown: false,
+                outer: layers.outer,
+            });
         } else {
             self.defragmenter.release(slot);
         }
@@ -124,11 +133,14 @@ impl Fragments {
         !self.wholes.is_empty()
     }
 
-    /// The datagram that a fragment completed, as a packet of the fragment's flow.
+    /// The datagram that a fragment completed, as a packet of the fragment's flow, to be shown now.
     #[cold]
-    pub(super) fn completed_by(&self, packet: &Packet) -> Option<(FrameView<'_>, &Packet)> {
-        let whole = self.wholes.iter().find(|whole| whole.place == packet.place && whole.packet.key == packet.key)?;
-        Some((self.view(whole)?, &whole.packet))
+    pub(super) fn completed_by(&mut self, packet: &Packet) -> Option<(FrameView<'_>, Packet)> {
+        let is_it = |whole: &&mut Whole| whole.place == packet.place && whole.packet.key == packet.key;
+        let whole = self.wholes.iter_mut().find(is_it)?;
+        whole.was_shown = true;
+        let whole = *whole;
+        Some((self.view(&whole)?, whole.packet))
     }
 
     /// One of the datagrams of this burst.
