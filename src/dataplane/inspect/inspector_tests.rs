@@ -333,4 +333,23 @@ fn behind_a_hole_reading_goes_on_where_that_takes_no_guess() {
     talk.say(A, &query(b'd'));
     talk.end();
     assert_eq!(talk.kept.of(Protocol::Dns).len(), 3, "all but the one that was lost");
+
+    // Of whole messages that are lost nothing says where the next one begins: believed where one can be read to its end.
+    for (lost, behind, wanted) in [
+        (0, query(b'c'), 3),
+        (10, query(b'c'), 3),
+        (0, query(b'c')[1..].to_vec(), 1),
+        (0, [&query(b'c')[..31], &[2, 0]].concat(), 1),
+    ] {
+        let mut talk = Talk::new(SETTINGS);
+        talk.say(A, &query(b'a'));
+        talk.say(A, &query(b'b')[..lost]);
+        talk.next[0] += 64 - lost as u32;
+        talk.say(A, &behind);
+        talk.say(B, &[0]);
+        talk.say(A, &query(b'd'));
+        talk.end();
+        assert_eq!(talk.kept.of(Protocol::Dns).len(), wanted, "{lost} {behind:?}");
+        assert!(talk.kept.0.iter().all(|(_, is_anomaly, _)| !is_anomaly), "{lost} {behind:?}");
+    }
 }

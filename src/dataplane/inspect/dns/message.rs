@@ -9,6 +9,8 @@ use crate::dataplane::inspect::parse::{Anomaly, Look, Match, Output};
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 12;
+/// Bytes of a message that is guessed to begin behind a hole.
+const GUESS_MAX: usize = 4096;
 /// Questions looked at; a message of this world has one, mDNS some.
 const QUESTIONS_MAX: u16 = 32;
 /// Records looked at in each section; those that the facts have no room for are passed over to reach EDNS.
@@ -150,6 +152,21 @@ fn head_is_plausible(header: Header, known_port: bool) -> bool {
         && answers <= 512
         && authorities <= 64
         && asks_cleanly
+}
+
+/// Does a message with its length in front begin here, beyond doubt: one that can be read, to where that says it ends? For
+/// behind a hole.
+pub fn begins(bytes: &[u8]) -> Match {
+    let mut reader = Reader::new(bytes);
+    let Some(length) = reader.be16().map(usize::from) else { return Match::Maybe };
+    if !(HEADER_BYTES..=GUESS_MAX).contains(&length) {
+        return Match::No;
+    }
+    match reader.take(length) {
+        Some(message) => plausible(message, false, false),
+        None if plausible(reader.rest(), false, true) == Match::No => Match::No,
+        None => Match::Maybe,
+    }
 }
 
 /// [`plausible`] for the first bytes of a flow, with the length in front on a stream (RFC 1035 section 4.2.2).

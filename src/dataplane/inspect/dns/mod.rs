@@ -34,6 +34,7 @@ use super::facts::Fact;
 use super::nbns;
 use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
+use super::sides::Sides;
 use crate::dataplane::flow::Side;
 
 /// The facts by their names.
@@ -63,10 +64,12 @@ pub(super) fn probe_at_port(look: &Look<'_>) -> Match {
     message::probe(look, true)
 }
 
-/// Nothing but whether messages have a length in front.
+/// Nothing but whether messages have a length in front, and where they begin is a guess.
 #[derive(Default)]
 pub struct State {
     is_stream: bool,
+    /// Of each side: what comes next is behind a hole, and perhaps the beginning of a message.
+    is_guess: Sides<bool>,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
@@ -74,7 +77,7 @@ const _: () = assert!(size_of::<State>() <= 64);
 impl State {
     /// A state for a stream: each message has its length in front.
     pub fn stream() -> State {
-        State { is_stream: true }
+        State { is_stream: true, ..State::default() }
     }
 }
 
@@ -83,12 +86,25 @@ impl Parse for State {
         self.is_stream = !look.is_datagram;
     }
 
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if *self.is_guess.of(side) {
+            match message::begins(bytes) {
+                Match::Yes => *self.is_guess.of(side) = false,
+                Match::Maybe => return Step::Need(bytes.len() + 1),
+                Match::No => return Step::Done,
+            }
+        }
         step(&SET, self.is_stream, bytes, out)
     }
 
-    fn gap(&mut self, _side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
-        behind(hole)
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        match behind(hole) {
+            Resume::Done if self.is_stream => {
+                *self.is_guess.of(side) = true;
+                Resume::Here
+            }
+            other => other,
+        }
     }
 }
 
