@@ -3,7 +3,9 @@
 //! A flow is inspected from its first payload until nothing more of it is of interest, from a pool of fixed size. What is
 //! full is counted, and the flow then goes on without being inspected.
 
+use super::counts::Counts;
 use super::facts::Facts;
+use super::http;
 use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;
@@ -47,52 +49,6 @@ impl Settings {
     }
 }
 
-/// What happened, in numbers; every limit has its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Flows whose protocol was told.
-    pub identified: u64,
-    /// Flows that are none of the protocols.
-    pub unknown: u64,
-    /// Flows not inspected because the pool was full.
-    pub flows_full: u64,
-    /// Sides given up because no buffer was free.
-    pub buffers_full: u64,
-    /// Events sent in parts because no room for their facts was free.
-    pub facts_full: u64,
-    /// Sides given up because a unit was longer than the largest.
-    pub unit_too_long: u64,
-    /// Sides inspected as far as the settings allow.
-    pub depth_reached: u64,
-    /// Sides that the capture cut.
-    pub cut: u64,
-    /// Flows given up because their parser found them broken.
-    pub broken: u64,
-    /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
-    pub scratches_full: u64,
-    /// Holes of connections that were crossed.
-    pub holes: u64,
-    /// Bytes that were acknowledged but never seen: of holes that were crossed, and of bodies that were passed over. An
-    /// estimate of what the tap loses, as far as connections are inspected.
-    pub gap_bytes: u64,
-    /// Segments that their receiver takes no notice of.
-    pub refused: u64,
-    /// Segments that brought nothing new.
-    pub duplicates: u64,
-    /// Segments that brought something new, and something that was seen before.
-    pub overlaps: u64,
-    /// Those that contradicted what was seen before and is held.
-    pub overlaps_different: u64,
-    /// Segments ahead of a hole that were not kept: too many stretches were.
-    pub islands_full: u64,
-    /// Segments ahead of a hole that were not kept, or not all of them: further ahead than a buffer is long.
-    pub beyond_buffer: u64,
-    /// Events.
-    pub events: u64,
-    /// Anomalies.
-    pub anomalies: u64,
-}
-
 /// Payload of one packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
@@ -112,6 +68,30 @@ pub struct Payload<'a> {
     pub is_cut: bool,
     /// Capture time.
     pub time: Timestamp,
+}
+
+impl<'a> Payload<'a> {
+    /// Of a flow's first payload: is its originator, of whom no SYN tells that he is, the server? By what he says, else by
+    /// the ports, where his is one of servers and the other's is none.
+    ///
+    /// System ports (RFC 6335 section 6) only: clients have none of them, but some of remote file systems, which are none of
+    /// the protocols.
+    fn is_servers(&self) -> bool {
+        if self.tcp.is_none_or(|tcp| tcp.is_syn || tcp.beginnings != [None; 2]) {
+            return false;
+        }
+        if let Some(is_server) = http::is_server(self.bytes) {
+            return is_server == (self.side == Side::Originator);
+        }
+        let (originator, responder) = self.key.endpoints(self.originator);
+        let is_of_servers = |port| (1..1024).contains(&port);
+        is_of_servers(originator.port) && !is_of_servers(responder.port)
+    }
+
+    /// The same seen with the roles exchanged.
+    fn turned(self) -> Payload<'a> {
+        Payload { originator: self.originator.flip(), side: self.side.other(), ..self }
+    }
 }
 
 /// What TCP says of a payload.
@@ -176,6 +156,9 @@ const SCRATCHES: u32 = 256;
 const NONE: u32 = u32::MAX;
 /// Inspection is over, or was given up; plus the number of the protocol that was found.
 const OVER: u32 = u32::MAX - 256;
+/// With [`OVER`]: see [`Inspector::is_turned`].
+const TURNED: u32 = 128;
+const _: () = assert!(Protocol::ALL.len() < TURNED as usize);
 /// Between two datagrams of a protocol whose parser remembers nothing; plus its number.
 const BETWEEN: u32 = OVER - 256;
 
@@ -206,6 +189,8 @@ pub(super) struct Entry {
     pub(super) told: bool,
     /// Had a packet since the clock's hand was here.
     touched: bool,
+    /// The originator looks like the server: the capture began in the middle of its words.
+    is_turned: bool,
     /// Whose it is.
     slot: u32,
 }
@@ -301,6 +286,19 @@ impl Inspector {
         }
     }
 
+    /// Does what the flow in this slot carries tell that who seems to be its originator is the server? Only of connections that
+    /// were met in mid-stream.
+    pub fn is_turned(&self, slot: u32) -> bool {
+        match self.places.get(slot as usize) {
+            None | Some(&NONE) => false,
+            Some(&place) if place >= OVER => (place - OVER) & TURNED != 0,
+            Some(&place) => self
+                .entries
+                .get(place as usize)
+                .is_some_and(|entry| entry.is_turned && entry.parser.protocol() != Protocol::Unknown),
+        }
+    }
+
     /// A flow that begins in this slot is of `protocol`, whatever its bytes look like: for those who know it already.
     pub fn assume(&mut self, slot: u32, protocol: Protocol) {
         if let Some(place @ &mut NONE) = self.places.get_mut(slot as usize) {
@@ -315,6 +313,17 @@ impl Inspector {
             return if self.is_over(payload.slot) { Wants::NOTHING } else { Wants::PAYLOAD };
         }
         let Some(index) = self.place(payload, sink) else { return Wants::NOTHING };
+        let is_turned = self.entries.get(index as usize).is_some_and(|entry| entry.is_turned);
+        let mut wants = self.show(index, &if is_turned { payload.turned() } else { *payload }, sink);
+        if is_turned {
+            wants.payload.reverse();
+        }
+        wants
+    }
+
+    /// [`Inspector::payload`] of an entry, seen as its parser is to see it.
+    #[inline]
+    fn show(&mut self, index: u32, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
         if payload.tcp.is_some() && self.buffers.free() == 0 {
             self.free_a_buffer(index);
         }
@@ -344,7 +353,8 @@ impl Inspector {
         if entry.done == [true; 2] {
             out.protocol = protocol;
             entry.parser.end(&mut out);
-            self.forget(payload.slot, OVER + protocol as u32);
+            let after = over(entry);
+            self.forget(payload.slot, after);
             return Wants::NOTHING;
         }
         let (wants, is_open) = (entry.wants(), !out.facts.is_empty());
@@ -381,6 +391,7 @@ impl Inspector {
             return protocol_of(std::mem::replace(place, NONE));
         };
         self.has_counted = true;
+        let originator = if entry.is_turned { originator.flip() } else { originator };
         let payload = nothing(slot, key, originator, time);
         let protocol = entry.parser.protocol();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
@@ -408,7 +419,8 @@ impl Inspector {
             return None;
         };
         let entry = self.entries.get_mut(index as usize)?;
-        *entry = Entry { candidates: u64::MAX, slot: payload.slot, ..Entry::default() };
+        let is_turned = place == NONE && payload.is_servers();
+        *entry = Entry { candidates: u64::MAX, slot: payload.slot, is_turned, ..Entry::default() };
         let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
         for (side, sequence) in entry.sides.iter_mut().zip(beginnings) {
             if let Some(sequence) = sequence {
@@ -437,7 +449,8 @@ impl Inspector {
                     entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
                 }
                 self.counts.flows_full += 1;
-                self.forget(slot, OVER + protocol as u32);
+                let after = over(entry);
+                self.forget(slot, after);
                 return self.free.pop();
             }
         }
@@ -515,12 +528,19 @@ fn nothing(slot: u32, key: &FlowKey, originator: Direction, time: Timestamp) -> 
     Payload { slot, key, originator, side: Side::Originator, tcp: None, bytes: &[], is_cut: false, time }
 }
 
+/// The place of a flow whose inspection is over.
+fn over(entry: &Entry) -> u32 {
+    let protocol = entry.parser.protocol();
+    let is_turned = entry.is_turned && protocol != Protocol::Unknown;
+    OVER + protocol as u32 + if is_turned { TURNED } else { 0 }
+}
+
 /// The protocol in a place that is no entry's number.
 fn protocol_of(place: u32) -> Protocol {
     match place {
         NONE => Protocol::Unknown,
-        OVER.. => Protocol::from_number((place - OVER) as u8), // below 256
-        _ => Protocol::from_number(place.saturating_sub(BETWEEN) as u8), // below 256
+        OVER.. => Protocol::from_number(((place - OVER) % TURNED) as u8), // below 128
+        _ => Protocol::from_number(place.saturating_sub(BETWEEN) as u8),  // below 256
     }
 }
 

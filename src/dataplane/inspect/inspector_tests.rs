@@ -6,11 +6,12 @@ type Told = (Protocol, bool, Facts);
 
 /// Events as they went up, and whose they are.
 #[derive(Default)]
-struct Kept(Vec<Told>, Vec<FlowKey>);
+struct Kept(Vec<Told>, Vec<FlowKey>, Vec<Direction>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
         self.1.push(event.key);
+        self.2.push(event.originator);
         self.0.push((event.protocol, event.anomaly.is_some(), Facts::from_bytes(event.facts, event.truncated)));
     }
 }
@@ -240,6 +241,60 @@ fn a_request_in_the_middle_of_a_body_ends_the_event_and_not_the_body() {
     assert_eq!(told(http::LENGTH), [Some(3), Some(0)]);
     assert_eq!(told(http::STATUS), [Some(200), Some(204)]);
     assert_eq!(told(http::TRANSACTION), [Some(0), Some(1)]);
+}
+
+#[test]
+fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
+    let smtp: &[u8] = b"250 ok\r\n";
+    // Ports of who was seen first and of the other, what he says and what he is answered, and whether he is the server.
+    let cases: [(u16, u16, &[u8], &[u8], bool); 6] = [
+        (80, 40_000, ANSWER, REQUEST, true),
+        (8080, 40_000, ANSWER, REQUEST, true),
+        (80, 40_000, REQUEST, ANSWER, false),
+        (40_000, 80, REQUEST, ANSWER, false),
+        (80, 40_000, &[0; 64], b"", false),
+        (25, 40_000, smtp, b"MAIL FROM:<a@b>\r\n", true),
+    ];
+    for (first, second, said, answered, is_turned) in cases {
+        let mut talk = Talk::new(SETTINGS);
+        (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, first, 0x0a00_0002, second, 6, 0);
+        talk.say(A, said);
+        talk.say(B, answered);
+        let application = talk.inspector.application(3);
+        let told = is_turned && application != Protocol::Unknown;
+        assert_eq!(talk.inspector.is_turned(3), told, "{first} {second} {application:?}");
+        talk.end();
+        assert!(!talk.inspector.is_turned(3), "the flow is over");
+        let client = if is_turned { talk.originator.flip() } else { talk.originator };
+        assert!(talk.kept.2.iter().all(|originator| *originator == client), "{first} {second}");
+        for event in talk.kept.of(Protocol::Http).iter().filter(|event| event.get(http::URL).is_some()) {
+            assert_eq!(event.number(http::STATUS), (!is_turned).then_some(204), "{first} {second}");
+        }
+    }
+
+    // A SYN says who began, whatever the ports are.
+    let mut talk = Talk::new(SETTINGS);
+    (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 80, 0x0a00_0002, 40_000, 6, 0);
+    let tcp =
+        Some(Segment { sequence: 1000, acknowledgement: Some(9000), beginnings: [Some(1000), None], is_syn: false });
+    let payload = Payload {
+        slot: 3,
+        key: &talk.key,
+        originator: talk.originator,
+        side: A,
+        tcp,
+        bytes: ANSWER,
+        is_cut: false,
+        time: Timestamp(5),
+    };
+    talk.inspector.payload(&payload, &mut talk.kept);
+    assert_eq!((talk.inspector.application(3), talk.inspector.is_turned(3)), (Protocol::Http, false));
+
+    // What is wanted is said of those who seemed to be originator and responder.
+    let mut talk = Talk::new(SETTINGS);
+    (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 80, 0x0a00_0002, 40_000, 6, 0);
+    talk.say(A, ANSWER);
+    assert_eq!(talk.say(A, b"none of HTTP"), Wants { payload: [false, true], acks: false });
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `facts` | what was found, bounded, in one piece |
 //! | `parse` | what a parser is |
 //! | `parsers` | all of them as one value, and what recognises each |
+//! | `counts` | what happened, in numbers |
 //! | `inspector`, `session` | the inspected flows of a queue; one packet of such a flow at its parser |
 //! | `nbns` | NetBIOS names and datagrams |
 //! | `dhcp` | DHCP, both versions |
@@ -64,6 +65,7 @@
 
 pub mod bittorrent;
 mod bytes;
+mod counts;
 pub mod dcerpc;
 pub mod der;
 pub mod dhcp;
@@ -132,8 +134,9 @@ mod wide;
 pub mod wireguard;
 
 pub use bytes::Reader;
+pub use counts::Counts;
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};
-pub use inspector::{Counts, Event, Inspector, Payload, Segment, Settings, Sink, Wants};
+pub use inspector::{Event, Inspector, Payload, Segment, Settings, Sink, Wants};
 pub use parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 #[cfg(test)]
 pub use parse::{Record, feed};

@@ -1,7 +1,8 @@
 //! One packet of an inspected flow at its parser: told apart, put in order, shown, and how its sides ended.
 
+use super::counts::Counts;
 use super::facts::Facts;
-use super::inspector::{Counts, Entry, Event, Payload, Segment, Sink};
+use super::inspector::{Entry, Event, Payload, Segment, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;

@@ -5,7 +5,9 @@
 use super::elephants::Elephants;
 use super::neighbours::Neighbours;
 use super::outers::Outers;
-use crate::dataplane::decode::{Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, Outer};
+use crate::dataplane::decode::{
+    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, Outer, tcp_flags,
+};
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
@@ -92,12 +94,11 @@ impl Sinks {
     #[inline]
     fn report(&mut self, record: &FlowRecord, index: FlowIndex) {
         if self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder)) {
-            self.elephants.offer(summary(
-                record,
-                self.inspector.application(index.slot),
-                None,
-                self.outers.find(&record.key),
-            ));
+            let carried = Carried {
+                application: self.inspector.application(index.slot),
+                is_turned: self.inspector.is_turned(index.slot),
+            };
+            self.elephants.offer(summary(record, carried, None, self.outers.find(&record.key)));
         }
     }
 
@@ -168,11 +169,14 @@ impl Sinks {
         let record = ended.record;
         let outer = self.outers.end(&record.key);
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
-        let application = if has_payload {
+        let carried = if has_payload {
+            let is_turned = self.inspector.is_turned(ended.slot);
             let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
-            self.inspector.end(ended.slot, &record.key, record.originator(), record.last_seen, &mut gate)
+            let application =
+                self.inspector.end(ended.slot, &record.key, record.originator(), record.last_seen, &mut gate);
+            Carried { application, is_turned }
         } else {
-            Protocol::Unknown
+            Carried::default()
         };
         let (up, counters) = (&mut self.up, &mut self.counters);
         self.observer.on_end(ended, &mut |entry| {
@@ -183,8 +187,8 @@ impl Sinks {
             self.queue_row(ended.record, None, ended.at);
         }
         if self.export_flows {
-            let shape = self.shapes.end(ended.slot);
-            self.up.send_flow(FlowSummary { shape, ..summary(ended.record, application, Some(ended.reason), outer) });
+            let shape = self.shapes.end(ended.slot).map(|shape| if carried.is_turned { shape.turned() } else { shape });
+            self.up.send_flow(FlowSummary { shape, ..summary(ended.record, carried, Some(ended.reason), outer) });
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
@@ -320,24 +324,37 @@ fn is_milestone(packets: u32) -> bool {
     packets >= 4 && packets.is_power_of_two() && packets.trailing_zeros().is_multiple_of(2)
 }
 
-/// What a flow came to.
+/// What a flow carried, as far as inspection told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Carried {
+    /// The protocol.
+    pub application: Protocol,
+    /// It tells that the originator is the server, of a connection met in mid-stream.
+    pub is_turned: bool,
+}
+
+/// What a flow came to; originator and responder as what it carried tells.
 pub fn summary(
     record: &FlowRecord,
-    application: Protocol,
+    Carried { application, is_turned }: Carried,
     ended: Option<EndReason>,
     outer: Option<Outer>,
 ) -> FlowSummary {
+    let of = |side: Side| if is_turned { side.other() } else { side };
+    let has_closed =
+        sides(|side| record.tcp_flags(side)).iter().any(|flags| flags & (tcp_flags::FIN | tcp_flags::RST) != 0);
+    let first = record.first_sizes().next();
     FlowSummary {
         key: record.key,
-        originator: record.originator(),
+        originator: if is_turned { record.originator().flip() } else { record.originator() },
         first_seen: record.first_seen(),
         last_seen: record.last_seen,
-        packets: sides(|side| u64::from(record.packets(side))),
-        bytes: sides(|side| record.bytes(side)),
-        payload: sides(|side| record.payload_bytes(side)),
-        tcp_flags: sides(|side| record.tcp_flags(side)),
-        responder_closed_first: record.responder_closed_first(),
-        responder_spoke_first: record.first_sizes().next().is_some_and(|(side, _)| side == Side::Responder),
+        packets: sides(|side| u64::from(record.packets(of(side)))),
+        bytes: sides(|side| record.bytes(of(side))),
+        payload: sides(|side| record.payload_bytes(of(side))),
+        tcp_flags: sides(|side| record.tcp_flags(of(side))),
+        responder_closed_first: has_closed && record.responder_closed_first() != is_turned,
+        responder_spoke_first: first.is_some_and(|(side, _)| side == of(Side::Responder)),
         score: record.score(),
         application,
         state: record.state(),

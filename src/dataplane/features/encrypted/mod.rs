@@ -63,6 +63,15 @@ impl Shape {
         Some(if self.responder >> index & 1 == 0 { i32::from(*length) } else { -i32::from(*length) })
     }
 
+    /// The same with originator and responder exchanged.
+    pub fn turned(mut self) -> Shape {
+        let seen = (1_u32 << self.packets.min(16)) - 1;
+        self.responder ^= seen as u16; // a bit for each packet
+        self.heads.reverse();
+        self.records.reverse();
+        self
+    }
+
     /// Is the originator's first payload none of what the test for fully encrypted traffic exempts?
     pub fn is_fully_encrypted(&self) -> bool {
         let [first, _] = &self.heads;

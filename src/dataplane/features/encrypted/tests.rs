@@ -178,3 +178,18 @@ fn values_stand_where_the_columns_say() {
     }
     assert!(values.iter().all(|value| value.is_finite()));
 }
+
+#[test]
+fn a_turned_shape_is_that_of_the_other_roles() {
+    let words =
+        [(Side::Responder, 0, 1, b"from the server, far too early".to_vec()), (Side::Originator, 1, 1, noise(40))];
+    let [seen, turned] = [false, true].map(|exchange| {
+        let mut shapes = shapes();
+        for (side, at, sequence, bytes) in &words {
+            let side = if exchange { side.other() } else { *side };
+            show(&mut shapes, 3, side, at * MS, Some(*sequence), bytes);
+        }
+        shapes.end(3).expect("a shape")
+    });
+    assert_eq!((seen.turned(), seen.turned().turned()), (turned, seen));
+}

@@ -266,6 +266,15 @@ pub fn probe(look: &Look<'_>) -> Match {
     }
 }
 
+/// Does a message begin with these bytes of a stream, and is it the server's?
+pub(super) fn is_server(bytes: &[u8]) -> Option<bool> {
+    match (status_line(bytes), request_line(bytes)) {
+        (Match::Yes, _) => Some(true),
+        (_, Match::Yes) => Some(false),
+        _ => None,
+    }
+}
+
 fn status_line(bytes: &[u8]) -> Match {
     match lines::begins(bytes, b"HTTP/1.") {
         Match::Yes => match bytes.get(7..) {

@@ -1,0 +1,47 @@
+//! What inspection counts.
+
+/// What happened, in numbers; every limit has its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Flows whose protocol was told.
+    pub identified: u64,
+    /// Flows that are none of the protocols.
+    pub unknown: u64,
+    /// Flows not inspected because the pool was full.
+    pub flows_full: u64,
+    /// Sides given up because no buffer was free.
+    pub buffers_full: u64,
+    /// Events sent in parts because no room for their facts was free.
+    pub facts_full: u64,
+    /// Sides given up because a unit was longer than the largest.
+    pub unit_too_long: u64,
+    /// Sides inspected as far as the settings allow.
+    pub depth_reached: u64,
+    /// Sides that the capture cut.
+    pub cut: u64,
+    /// Flows given up because their parser found them broken.
+    pub broken: u64,
+    /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
+    pub scratches_full: u64,
+    /// Holes of connections that were crossed.
+    pub holes: u64,
+    /// Bytes that were acknowledged but never seen: of holes that were crossed, and of bodies that were passed over. An
+    /// estimate of what the tap loses, as far as connections are inspected.
+    pub gap_bytes: u64,
+    /// Segments that their receiver takes no notice of.
+    pub refused: u64,
+    /// Segments that brought nothing new.
+    pub duplicates: u64,
+    /// Segments that brought something new, and something that was seen before.
+    pub overlaps: u64,
+    /// Those that contradicted what was seen before and is held.
+    pub overlaps_different: u64,
+    /// Segments ahead of a hole that were not kept: too many stretches were.
+    pub islands_full: u64,
+    /// Segments ahead of a hole that were not kept, or not all of them: further ahead than a buffer is long.
+    pub beyond_buffer: u64,
+    /// Events.
+    pub events: u64,
+    /// Anomalies.
+    pub anomalies: u64,
+}
