@@ -277,10 +277,13 @@ fn binary(bytes: &[u8], out: &mut dyn Output) -> Step {
 
 fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
     let mut reader = Reader::new(bytes);
-    let Some(line) = reader.line() else {
-        return if bytes.len() > LINE_MAX { Step::Broken(MALFORMED) } else { Step::Need(bytes.len() + 1) };
-    };
+    let line = reader.line();
     let taken = bytes.len() - reader.len();
+    let line = match line {
+        Some(line) if taken <= LINE_MAX + 1 => line,
+        None if bytes.len() <= LINE_MAX => return Step::Need(bytes.len() + 1),
+        _ => return Step::Broken(MALFORMED),
+    };
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let word = words.next().unwrap_or_default();
     let mut value = None;
@@ -329,6 +332,16 @@ mod tests {
         let mut bytes = b"\x80\x21\0\x05\0\0\0\0\0\0\0\x12\0\0\0\0\0\0\0\0\0\0\0\0PLAIN\0alice\0secret".to_vec();
         bytes.extend(b"\x81\0\0\0\x04\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\0\0\0\0\0\xde\xad\xbe\xefvalue");
         bytes
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_malformed_however_it_is_cut() {
+        let line = [b"get ".to_vec(), vec![b'k'; LINE_MAX], b"\r\n".to_vec()].concat();
+        for size in [1, 100, line.len()] {
+            let mut out = crate::dataplane::inspect::Record::default();
+            let step = crate::dataplane::inspect::feed(&mut State::stream(), Side::Originator, &line, size, &mut out);
+            assert_eq!(step, Step::Broken(MALFORMED), "pieces of {size}");
+        }
     }
 
     #[test]
