@@ -4,16 +4,27 @@
 
 mod support;
 
-use shrike::dataplane::inspect::{FACTS_BYTES, Kind, Protocol, TABLE, UNIT_MAX};
+use shrike::dataplane::inspect::stream::{BUFFER_BYTES, ISLANDS};
+use shrike::dataplane::inspect::{
+    FACTS_BYTES, Kind, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, Settings, TABLE, UNIT_MAX,
+};
+use shrike::metrics::Counter;
 use std::fmt::Write;
 
 fn page() -> String {
     let mut page = format!(
         "# Protocols\n\n\
          Made by `SHRIKE_WRITE_DOCS=1 cargo test --test protocols` from the parsers' own tables; a test compares.\n\n\
-         Recognised by content over the transports of `src/dataplane/inspect/parsers.rs`. An event's facts have \
-         {FACTS_BYTES} bytes together; a unit of a stream (a record, a message, a line) {UNIT_MAX}. Behind a fact: the bytes \
-         at which a value is cut, and how often it may come in an event where that is more than once.\n"
+         Recognised by content: every probe sees what each side says first, whatever the ports; `src/dataplane/inspect` says \
+         at each parser what it looks for. State: bytes that its parser remembers of a flow. Facts: how many kinds an event \
+         may have, and their bytes together at most; anomalies: how many it can tell by name.\n\n"
+    );
+    page += &overview();
+    page += &bounds();
+    let _ = write!(
+        page,
+        "\n# Facts and anomalies\n\nBehind a fact: the bytes at which a value is cut, and how often it may come in an event \
+         where that is more than once.\n"
     );
     for (protocol, facts, anomalies) in TABLE {
         let name = if *protocol == Protocol::Unknown { "every TCP connection" } else { protocol.name() };
@@ -40,6 +51,62 @@ fn page() -> String {
         }
     }
     page
+}
+
+/// A line a protocol.
+fn overview() -> String {
+    let mut table = String::from("| protocol | over | state | facts | anomalies |\n| --- | --- | --- | --- | --- |\n");
+    for (protocol, facts, anomalies) in TABLE {
+        let probe = PROBES.iter().find(|probe| probe.protocol == *protocol);
+        let over = match probe.map(|probe| (probe.streams, probe.datagrams)) {
+            Some((true, true)) => "TCP, UDP",
+            Some((true, false)) => "TCP",
+            Some((false, _)) => "UDP",
+            None if *protocol == Protocol::Unknown => continue,
+            None => "others",
+        };
+        let state = probe.map_or("-".to_owned(), |probe| probe.state_bytes.to_string());
+        let bytes: usize = facts.iter().map(|fact| usize::from(fact.limit) * usize::from(fact.repeats.max(1))).sum();
+        let bytes = bytes.min(FACTS_BYTES);
+        let name = protocol.name();
+        let _ = writeln!(
+            table,
+            "| [{name}](#{name}) | {over} | {state} | {}, {bytes} bytes | {} |",
+            facts.len(),
+            anomalies.len()
+        );
+    }
+    table
+}
+
+/// What is bounded where, and what tells that a bound was reached.
+fn bounds() -> String {
+    let settings = Settings::default();
+    let rows: [(&str, String, Option<Counter>); 9] = [
+        ("flows inspected at once, a queue", settings.flows.to_string(), Some(Counter::InspectFlowsFull)),
+        (
+            "sides of connections that hold bytes, a queue",
+            format!("{} of {BUFFER_BYTES} bytes", settings.buffers),
+            Some(Counter::InspectBuffersFull),
+        ),
+        ("flows with facts of an event to come, a queue", settings.facts.to_string(), Some(Counter::InspectFactsFull)),
+        (
+            "hellos of QUIC and DTLS in several datagrams, a queue",
+            format!("{SCRATCHES} of {SCRATCH_BYTES} bytes"),
+            Some(Counter::InspectScratchesFull),
+        ),
+        ("a unit (record, message, line) of a stream", format!("{UNIT_MAX} bytes"), Some(Counter::InspectUnitTooLong)),
+        ("one side of a connection", format!("{} bytes", settings.depth), Some(Counter::InspectDepthReached)),
+        ("stretches held between holes, a side", ISLANDS.to_string(), Some(Counter::InspectIslandsFull)),
+        ("how far ahead of a hole is held", format!("{BUFFER_BYTES} bytes"), Some(Counter::InspectBeyondBuffer)),
+        ("facts of an event", format!("{FACTS_BYTES} bytes"), None),
+    ];
+    let mut table = String::from("\n# Bounds\n\n| of | bound | told by |\n| --- | --- | --- |\n");
+    for (of, bound, told) in rows {
+        let told = told.map_or("`truncated` in the event".to_owned(), |counter| format!("`{}`", counter.name()));
+        let _ = writeln!(table, "| {of} | {bound} | {told} |");
+    }
+    table
 }
 
 #[test]

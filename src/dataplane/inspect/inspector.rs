@@ -150,7 +150,7 @@ pub trait Sink {
 
 /// Hellos of QUIC that are put together at once from several datagrams; 4.6 KB each. One more is read as far as its first
 /// datagram goes.
-const SCRATCHES: u32 = 256;
+pub const SCRATCHES: u32 = 256;
 
 /// What a slot of the flow table has here: an entry's number, or one of these.
 const NONE: u32 = u32::MAX;

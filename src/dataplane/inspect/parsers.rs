@@ -14,6 +14,8 @@ pub struct Probe {
     pub streams: bool,
     /// Is it looked for in UDP?
     pub datagrams: bool,
+    /// Bytes of what its parser remembers of a flow.
+    pub state_bytes: usize,
     /// See [`Match`].
     pub look: fn(&Look<'_>) -> Match,
 }
@@ -34,6 +36,7 @@ macro_rules! parsers {
             protocol: Protocol::$protocol,
             streams: $streams,
             datagrams: $datagrams,
+            state_bytes: size_of::<super::$module::State>(),
             look: super::$module::probe,
         },)*];
 
