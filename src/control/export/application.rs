@@ -146,16 +146,27 @@ impl<'a> Found<'a> {
 
     /// Takes every value of `fact` out.
     pub fn all(&mut self, fact: Fact) -> Vec<&'a [u8]> {
-        let wanted = (fact.protocol as u8, fact.index);
-        let (taken, left) = self.values.iter().partition(|(protocol, index, _)| (*protocol, *index) == wanted);
-        self.values = left;
-        let taken: Vec<(u8, u8, &'a [u8])> = taken;
-        taken.into_iter().map(|(_, _, value)| value).collect()
+        let mut taken = Vec::new();
+        self.take(fact, |value| taken.push(value));
+        taken
     }
 
     /// Takes the first value of `fact`, and forgets others.
     pub fn one(&mut self, fact: Fact) -> Option<&'a [u8]> {
-        self.all(fact).into_iter().next()
+        let mut first = None;
+        self.take(fact, |value| first = first.or(Some(value)));
+        first
+    }
+
+    fn take(&mut self, fact: Fact, mut each: impl FnMut(&'a [u8])) {
+        let wanted = (fact.protocol as u8, fact.index);
+        self.values.retain(|(protocol, index, value)| {
+            let is_wanted = (*protocol, *index) == wanted;
+            if is_wanted {
+                each(value);
+            }
+            !is_wanted
+        });
     }
 
     /// As a number.
@@ -182,10 +193,9 @@ impl<'a> Found<'a> {
     /// Moves facts as they are into `object`; a list where a fact may come more than once.
     pub fn place(&mut self, object: &mut Map<String, Value>, places: &[(&str, Fact)]) {
         for (name, fact) in places {
-            let mut values = self.all(*fact).into_iter().map(|value| json(*fact, value));
             match fact.repeats {
-                1 => put(object, name, values.next()),
-                _ => put(object, name, list(values.collect())),
+                1 => put(object, name, self.one(*fact).map(|value| json(*fact, value))),
+                _ => put(object, name, list(self.all(*fact).into_iter().map(|value| json(*fact, value)).collect())),
             }
         }
     }
@@ -222,8 +232,9 @@ impl<'a> Found<'a> {
                 rest.insert(name, value);
                 continue;
             }
-            let list = rest.entry(name).or_insert_with(|| Value::Array(Vec::new()));
-            list.as_array_mut().into_iter().for_each(|list| list.push(value.clone()));
+            if let Value::Array(list) = rest.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
+                list.push(value);
+            }
         }
         rest
     }
@@ -262,12 +273,27 @@ pub(super) fn text(bytes: &[u8]) -> String {
 
 /// Two digits a byte.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    bytes.iter().for_each(|byte| push_hex(*byte, &mut text));
+    text
 }
 
 /// The same with colons between the bytes.
 pub(super) fn with_colons(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| hex(&[*byte])).collect::<Vec<_>>().join(":")
+    let mut text = String::with_capacity(3 * bytes.len());
+    for (index, byte) in bytes.iter().enumerate() {
+        if index > 0 {
+            text.push(':');
+        }
+        push_hex(*byte, &mut text);
+    }
+    text
+}
+
+fn push_hex(byte: u8, text: &mut String) {
+    for digit in [byte >> 4, byte & 15] {
+        text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+    }
 }
 
 /// Adds what there is.

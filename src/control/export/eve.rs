@@ -20,6 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Serializer;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -108,10 +109,7 @@ impl<W: Write> EveWriter<W> {
                 Some(flow) => has_ports(flow.protocol).then_some(flow.destination_port.into()),
                 None => service,
             },
-            proto: evidence
-                .protocol
-                .or(flow.map(|flow| flow.protocol))
-                .map(|number| protocol_name(number).into_owned()),
+            proto: evidence.protocol.or(flow.map(|flow| flow.protocol)).map(protocol_name),
             community_id: flow.map(|flow| flow.community_id.as_str()),
             alert: Some(AlertPart::new(alert)),
             tunnel: tunnel.map(TunnelPart::new),
@@ -258,7 +256,7 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dest_port: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    proto: Option<String>,
+    proto: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip_v: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,7 +301,7 @@ impl<'a> Event<'a> {
             src_port: ports.then_some(source.port.into()),
             dest_ip: Some(destination.ip()),
             dest_port: ports.then_some(destination.port.into()),
-            proto: Some(protocol_name(protocol).into_owned()),
+            proto: Some(protocol_name(protocol)),
             ip_v: Some(if key.is_v4() { 4 } else { 6 }),
             community_id: Some(community),
             ..Event::default()
@@ -323,7 +321,7 @@ struct TunnelPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     dest_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    proto: Option<String>,
+    proto: Option<Cow<'static, str>>,
     depth: usize,
 }
 
@@ -336,7 +334,7 @@ impl TunnelPart {
             src_port: ports.map(|carrier| carrier.source_port),
             dest_ip: carrier.map(|carrier| carrier.destination),
             dest_port: ports.map(|carrier| carrier.destination_port),
-            proto: carrier.map(|carrier| protocol_name(carrier.protocol).into_owned()),
+            proto: carrier.map(|carrier| protocol_name(carrier.protocol)),
             depth: tunnel.levels.len(),
         }
     }
