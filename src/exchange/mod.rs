@@ -6,7 +6,7 @@
 
 use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
-use crate::dataplane::features::encrypted::Shape;
+use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::dataplane::inspect::{self, Protocol};
 use crate::units::{QueueId, Timestamp};
@@ -65,6 +65,8 @@ pub struct FlowSummary {
     pub outer: Option<Outer>,
     /// What its first packets looked like; `None` while it lives, or where that was not kept.
     pub shape: Option<Shape>,
+    /// What of it was lost or repeated, as far as it was inspected; `None` where that was not kept.
+    pub losses: Option<Losses>,
 }
 
 /// An event of [`inspect`] without its facts.

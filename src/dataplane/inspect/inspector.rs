@@ -266,6 +266,12 @@ impl Inspector {
         self.has_counted
     }
 
+    /// Bytes found missing, and segments that brought nothing new, since counts were taken: what one packet adds is its
+    /// flow's.
+    pub fn losses(&self) -> (u64, u64) {
+        (self.counts.gap_bytes, self.counts.duplicates)
+    }
+
     /// What happened since the last call.
     pub fn take_counts(&mut self) -> Counts {
         self.has_counted = false;

@@ -169,6 +169,7 @@ impl Sinks {
         let record = ended.record;
         let outer = self.outers.end(&record.key);
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
+        let before = self.inspector.losses();
         let carried = if has_payload {
             let is_turned = self.inspector.is_turned(ended.slot);
             let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
@@ -187,8 +188,13 @@ impl Sinks {
             self.queue_row(ended.record, None, ended.at);
         }
         if self.export_flows {
+            // What was still awaited when the flow ended.
+            self.note_losses(ended.slot, Side::Originator, before);
+            let losses = self.shapes.losses(ended.slot);
+            let losses = losses.map(|losses| if carried.is_turned { losses.turned() } else { losses });
             let shape = self.shapes.end(ended.slot).map(|shape| if carried.is_turned { shape.turned() } else { shape });
-            self.up.send_flow(FlowSummary { shape, ..summary(ended.record, carried, Some(ended.reason), outer) });
+            let told = summary(ended.record, carried, Some(ended.reason), outer);
+            self.up.send_flow(FlowSummary { shape, losses, ..told });
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
@@ -209,18 +215,33 @@ impl Sinks {
     fn shape(&mut self, payload: &Payload<'_>, announced: u32) -> Wants {
         // A SYN takes a number of its own.
         let sequence = payload.tcp.map(|tcp| tcp.sequence.wrapping_add(u32::from(tcp.is_syn)));
+        // Inspection of another flow may end to make room for a new one, and bring losses of its own.
+        let is_new = self.shapes.losses(payload.slot).is_none();
         let more = self.shapes.payload(payload, sequence, announced);
         let shape = if more { Wants::PAYLOAD } else { Wants::NOTHING };
         if !self.shapes.is_inspected(payload.slot) {
             return shape;
         }
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let before = self.inspector.losses();
         let wants = self.inspector.payload(payload, &mut gate);
+        if !is_new {
+            self.note_losses(payload.slot, payload.side, before);
+        }
         if wants == Wants::NOTHING {
             self.shapes.inspection_is_over(payload.slot);
             return shape;
         }
         if more { Wants { payload: [true; 2], ..wants } } else { wants }
+    }
+
+    /// What reassembly found lost or repeated since `before` is the flow's.
+    #[inline]
+    fn note_losses(&mut self, slot: u32, side: Side, before: (u64, u64)) {
+        let after = self.inspector.losses();
+        if after != before {
+            self.shapes.lose(slot, side, after.0 - before.0, after.1 != before.1);
+        }
     }
 
     /// Adds up what inspection counted.
@@ -361,5 +382,6 @@ pub fn summary(
         ended,
         outer,
         shape: None,
+        losses: None,
     }
 }

@@ -1,12 +1,13 @@
 //! Zeek's `conn.log`: one line for each flow that ended, as tab-separated values under Zeek's header or as its JSON.
 //!
 //! Owns the columns, and how what we know becomes what Zeek says. What we do not know is unset (`-`, absent in JSON), never
-//! guessed: `missed_bytes` (gaps are counted for all flows together), `tunnel_parents`. Nothing in a line is text off the
-//! wire: addresses, numbers, and words of this program, so nothing can break one.
+//! guessed. Nothing in a line is text off the wire: addresses, numbers, and words of this program, so nothing can break one.
 //!
 //! Where our numbers differ from Zeek's: bytes are those of all segments and not of the sequence space, so what was sent
 //! twice counts twice and what was lost not at all; `*_ip_bytes` are frames without their link header, so Ethernet's padding
-//! of short ones is in them, and inside a tunnel they are unset; `history` has no order but of what is known to come first ([`state::history`]).
+//! of short ones is in them, and inside a tunnel they are unset; `missed_bytes` are those of the part that was inspected (of
+//! TLS the handshake), unset where nothing was; `tunnel_parents` is one identifier for the whole stack of tunnels, which no
+//! line of its own has, because what is round a flow is no flow with us; `history` has no order but of what is known to come first ([`state::history`]).
 
 mod service;
 mod state;
@@ -16,6 +17,7 @@ mod tests;
 pub use state::conn_state;
 
 use crate::dataplane::decode::{FlowKey, community_id};
+use crate::dataplane::detect::TunnelRef;
 use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
 use serde::ser::{SerializeMap, Serializer};
@@ -116,10 +118,32 @@ impl serde::Serialize for Value {
 /// Identifier of one flow: of its 5-tuple and of its beginning, so that the same ports again have another one. As long as
 /// Zeek's, which are drawn by lot.
 pub fn uid(flow: &FlowSummary) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut hash = Sha1::new();
     flow.key.words().iter().for_each(|word| hash.update(word.to_be_bytes()));
     hash.update(flow.first_seen.0.to_be_bytes());
+    identifier(hash)
+}
+
+/// Identifier of the tunnels round a flow: the same for every flow and both directions between the same two ends in the same
+/// stack of tunnels. Ids that each direction chooses (TEIDs) are no part of it.
+fn tunnel_uid(flow: &FlowSummary) -> Option<String> {
+    let tunnel = TunnelRef::new(&flow.key, flow.outer.as_ref()?);
+    let mut hash = Sha1::new();
+    if let Some(carrier) = &tunnel.carrier {
+        let mut ends = [carrier.source, carrier.destination].map(|address| match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        });
+        ends.sort_unstable();
+        ends.iter().for_each(|end| hash.update(end));
+    }
+    hash.update([tunnel.levels.len() as u8]); // a handful at most
+    hash.update(tunnel.identity.unwrap_or_default().to_be_bytes());
+    Some(identifier(hash))
+}
+
+fn identifier(hash: Sha1) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut number = hash.finalize().iter().take(12).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
     let mut text = String::from("C");
     for _ in 0..17 {
@@ -155,6 +179,14 @@ fn ip_bytes(key: &FlowKey, packets: u64, bytes: u64, payload: u64) -> Option<u64
     };
     let least = packets.saturating_mul(transport + if key.is_v4() { 20 } else { 40 }).saturating_add(payload);
     Some(bytes.saturating_sub(packets.saturating_mul(link)).max(least))
+}
+
+/// Bytes that were acknowledged and never seen. Datagrams have no numbers, and Zeek says 0 of them.
+fn missed_bytes(flow: &FlowSummary) -> Value {
+    match flow.key.protocol() {
+        6 => Value::if_some(flow.losses.map(|losses| losses.missed)),
+        _ => Value::Count(0),
+    }
 }
 
 /// Is it an address that the internet does not route (RFC 6890)? Zeek calls these local where nobody names the networks.
@@ -216,13 +248,13 @@ fn values(flow: &FlowSummary) -> [Value; COLUMNS.len()] {
         Value::Word(state::conn_state(flow)),
         Value::Bool(is_local(from.ip())),
         Value::Bool(is_local(to.ip())),
-        Value::Unset,
+        missed_bytes(flow),
         Value::or_unset(state::history(flow)),
         Value::Count(packets),
         Value::if_some(ip_bytes(&flow.key, packets, bytes, payload).filter(|_| flow.outer.is_none())),
         Value::Count(answers),
         Value::if_some(ip_bytes(&flow.key, answers, answer_bytes, answer_payload).filter(|_| flow.outer.is_none())),
-        Value::Unset,
+        tunnel_uid(flow).map_or(Value::Unset, Value::Text),
         Value::Count(protocol.into()),
         Value::Text(community_id(&flow.key, flow.originator, None)),
         tag(outer),

@@ -79,16 +79,26 @@ fn of_tcp(flow: &FlowSummary) -> &'static str {
     }
 }
 
-/// What is known of Zeek's `history`: SYN (`S`), SYN/ACK (`H`), data (`D`), FIN (`F`), RST (`R`), in capitals for the
-/// originator. The order is the usual one, but of whose data and whose end came first, which is known. Left out because it
-/// is not known: pure acknowledgements (`A`), repeats, gaps, and the order between data and the other side's end.
+/// What is known of Zeek's `history`: a SYN/ACK without its SYN turned the direction round (`^`), SYN (`S`), SYN/ACK (`H`),
+/// data (`D`), data that came again while they were inspected (`T`), FIN (`F`), RST (`R`), in capitals for the originator.
+/// The order is the usual one, but of whose data and whose end came first, which is known. Left out because it is not kept:
+/// pure acknowledgements (`A`), whose gaps they are (`G`; how many bytes says `missed_bytes`), windows of zero (`W`), wrong
+/// checksums (`C`), contradicting flags (`I`, `Q`), how often a letter came, and the order between data and the other side's
+/// end. Protocols without ports have none, as with Zeek.
 pub(super) fn history(flow: &FlowSummary) -> String {
     let mut text = String::new();
-    let is_tcp = flow.key.protocol() == 6;
+    let is_tcp = match flow.key.protocol() {
+        6 => true,
+        17 => false,
+        _ => return text,
+    };
     let mut add = |letter: char, responder: bool| {
         text.push(if responder { letter.to_ascii_lowercase() } else { letter });
     };
     let flags = |responder: bool| if is_tcp { flow.tcp_flags[usize::from(responder)] } else { 0 };
+    if flags(false) & SYN == 0 && flags(true) & (SYN | ACK) == SYN | ACK {
+        add('^', false);
+    }
     for responder in [false, true] {
         match flags(responder) & (SYN | ACK) {
             SYN => add('S', responder),
@@ -100,6 +110,9 @@ pub(super) fn history(flow: &FlowSummary) -> String {
     for responder in order(flow.responder_spoke_first) {
         if flow.payload[usize::from(responder)] > 0 {
             add('D', responder);
+        }
+        if flow.losses.is_some_and(|losses| losses.repeated[usize::from(responder)]) {
+            add('T', responder);
         }
     }
     for responder in order(flow.responder_closed_first) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dataplane::decode::Direction;
+use crate::dataplane::features::encrypted::Losses;
 use crate::dataplane::inspect::Protocol;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -46,17 +47,21 @@ fn flags_of_both_sides_make_the_state() {
         ([SYN | RST, ACK], [0, 0], "RSTOS0", "SR"),
         ([RST, 0], [0, 0], "OTH", "R"),
         ([SYN | FIN | RST, ACK], [0, 0], "OTH", "SFR"),
-        ([0, SYN | ACK | RST], [0, 0], "RSTRH", "hr"),
+        ([0, SYN | ACK | RST], [0, 0], "RSTRH", "^hr"),
         ([SYN | FIN, 0], [0, 0], "SH", "SF"),
-        ([0, SYN | ACK | FIN], [0, 0], "SHR", "hf"),
+        ([0, SYN | ACK | FIN], [0, 0], "SHR", "^hf"),
         ([ACK, ACK], [9, 9], "OTH", "Dd"),
         ([SYN, ACK], [0, 9], "OTH", "Sd"),
-        ([0, SYN | ACK], [0, 0], "OTH", "h"),
+        ([0, SYN | ACK], [0, 0], "OTH", "^h"),
         ([ACK | FIN, ACK | FIN], [9, 9], "SF", "DdFf"),
     ] {
         let flow = tcp(flags, payload);
         assert_eq!((conn_state(&flow), state::history(&flow).as_str()), (state, history), "{flags:?}");
     }
+    let losses = Some(Losses { missed: 7, repeated: [false, true] });
+    let repeated = FlowSummary { losses, ..tcp([all, all], [9, 9]) };
+    assert_eq!(state::history(&repeated), "ShDdtFf");
+    assert!(line(ConnFormat::Tsv, &repeated).contains("\tT\tF\t7\tShDdtFf\t"), "missed bytes before the history");
     let server_first =
         FlowSummary { responder_spoke_first: true, responder_closed_first: true, ..tcp([all, all], [9, 9]) };
     assert_eq!(state::history(&server_first), "ShdDfF");

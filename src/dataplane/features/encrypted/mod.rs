@@ -143,10 +143,29 @@ pub fn columns() -> Vec<Column> {
     all
 }
 
+/// What of a flow did not come, or came twice, as far as it was inspected. It is no part of the shape: it is kept with it
+/// because both live from a flow's first payload until it ends, and only where flows are exported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Losses {
+    /// Bytes of both sides that were acknowledged and never seen; 2^32 - 1 is that or more.
+    pub missed: u32,
+    /// Originator and responder sent a segment that brought nothing new.
+    pub repeated: [bool; 2],
+}
+
+impl Losses {
+    /// The same with the sides exchanged.
+    pub fn turned(self) -> Losses {
+        let [originator, responder] = self.repeated;
+        Losses { repeated: [responder, originator], ..self }
+    }
+}
+
 /// One flow's.
 #[derive(Clone, Copy, Default)]
 struct Entry {
     shape: Shape,
+    losses: Losses,
     followers: [Follower; 2],
     is_quic: bool,
     last: Timestamp,
@@ -233,6 +252,24 @@ impl Shapes {
         if let Some(entry) = self.entries.get_mut(index as usize) {
             entry.alone = true;
         }
+    }
+
+    /// With a packet of `side` reassembly found `missed` bytes lost, or that it was `repeated`.
+    pub fn lose(&mut self, slot: u32, side: Side, missed: u64, repeated: bool) {
+        let index = self.places.get(slot as usize).copied().unwrap_or(NONE);
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        entry.losses.missed = entry.losses.missed.saturating_add(missed);
+        let [originator, responder] = &mut entry.losses.repeated;
+        match side {
+            Side::Originator => *originator |= repeated,
+            Side::Responder => *responder |= repeated,
+        }
+    }
+
+    /// What was lost of the flow in this slot; `None` if nothing was kept of it.
+    pub fn losses(&self, slot: u32) -> Option<Losses> {
+        self.entry(slot).map(|entry| entry.losses)
     }
 
     /// The flow in this slot is over; its shape, if it had payload and kept its entry.
