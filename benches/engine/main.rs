@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench engine` prints the table and writes `target/bench/engine.json`; `-- gate` counts instructions of
 //! the gated cases only and compares them with `benches/baseline.json`; `-- flows` counts those of whole flows of TLS, QUIC,
-//! DNS and HTTP with inspection and without; `-- CASE...` does so many cases. Every figure
-//! comes from a process of its own, started as `run CASE PACKETS SCORING`:
+//! DNS and HTTP with inspection and without; `-- export` counts what it costs worker and control plane that flows and
+//! events are written; `-- CASE...` does so many cases. Every figure comes from a process of its own, started as `run CASE PACKETS SCORING`:
 //!
 //! - time: the median of several runs (`BENCH_REPEATS`), each after its warm-up;
 //! - instructions: callgrind's count at two lengths of one measured stretch, so that its beginning cancels out. (Counted
@@ -15,6 +15,7 @@
 //! Wall clock on a shared machine says little (identical runs differ by a factor of two there): the load average stands
 //! beside it, and the gate is on instructions.
 
+mod export;
 mod flows;
 mod run;
 mod traffic;
@@ -45,6 +46,8 @@ const CASES: &[(&str, u64)] = &[
 const GATED: &[&str] = &["zipf_1m_64", "new_flows_64"];
 /// Packets of a stretch of whole flows: every timer has fired, and an instruction more or less is a thousandth.
 const FLOW_PACKETS: u64 = 200_000;
+/// Lines of a stretch that is counted.
+const LINES: u64 = 20_000;
 /// How much more than the baseline the gate lets through.
 const TOLERANCE: f64 = 1.02;
 
@@ -95,7 +98,10 @@ fn main() -> anyhow::Result<()> {
             Err(_) if scoring == "discard" => Scoring::Discard,
             Err(_) => Scoring::Off,
         };
-        println!("{}", serde_json::to_string(&run::run(case, packets.parse()?, scoring, &data)?)?);
+        let packets = packets.parse()?;
+        let outcome =
+            if export::is_line(case) { export::run(case, packets)? } else { run::run(case, packets, scoring, &data)? };
+        println!("{}", serde_json::to_string(&outcome)?);
         return Ok(());
     }
     let out = root.join("target/bench");
@@ -124,6 +130,7 @@ fn main() -> anyhow::Result<()> {
             bench.gate(&root.join("benches/baseline.json"), arguments.get(1).is_some_and(|a| a == "record"))
         }
         Some("flows") => bench.flows(),
+        Some("export") => bench.export(),
         _ => bench.table(&arguments),
     }
 }
@@ -218,6 +225,54 @@ impl Bench {
         Ok(())
     }
 
+    /// What it costs that flows and events are exported: the worker in instructions a flow, without what the control plane
+    /// does; and the control plane in instructions, allocations and time a line.
+    fn export(&self) -> anyhow::Result<()> {
+        println!("worker: instructions a flow, and what more is taken for its events, its end and its shape");
+        println!("{:<20} {:>10} {:>8} {:>8} {:>8} {:>8}", "flow", "inspected", "events", "+events", "+end", "+shape");
+        let flood = ("new_flows_64", "");
+        for (kind, _) in flows::KINDS.iter().chain([&flood]) {
+            let packets = if *kind == flood.0 { 1.0 } else { flows::flows(kind, 0)?.each() as f64 };
+            let mut counts = Vec::new();
+            let mut events = 0.0;
+            for end in [""].iter().chain(&run::EXPORTS) {
+                let (instructions, outcome) =
+                    self.counted(&format!("{kind}{end}"), FLOW_PACKETS, "discard", "*run::worker_turn*")?;
+                counts.push(instructions * packets);
+                events = outcome.events as f64 / outcome.packets as f64 * packets;
+            }
+            let more = counts.windows(2).map(|pair| format!(" {:>8.0}", pair[1] - pair[0])).collect::<String>();
+            println!("{kind:<20} {:>10.0} {events:>8.1}{more}", counts[0]);
+        }
+        println!("control plane, a line (an event of the inventory); lines a second are of the file's thread alone");
+        println!(
+            "{:<16} {:>12} {:>11} {:>6} {:>8} {:>10} {:>10} {:>9}",
+            "line", "instructions", "allocations", "bytes", "ns", "file ns", "handed ns", "lines/s"
+        );
+        for (line, _, taker) in export::LINES {
+            let instructions = self.instructions(line, LINES, "off")?;
+            let (allocations, _) = self.allocations(line, LINES, "off")?;
+            let made = self.plain(line, 10 * LINES, "off")?;
+            let each = |nanoseconds: f64| nanoseconds / (10 * LINES) as f64;
+            print!("{line:<16} {instructions:>12.0} {allocations:>11.1}");
+            if *taker == export::Taker::Inventory {
+                println!(" {:>6} {:>8.0}", "", each(made.nanoseconds));
+                continue;
+            }
+            let file = self.plain(&format!("{}{line}", export::FILE), 10 * LINES, "off")?;
+            println!(
+                " {:>6.0} {:>8.0} {:>10.0} {:>10.0} {:>9.0}",
+                file.frame_bytes,
+                each(made.nanoseconds),
+                each(file.nanoseconds),
+                each(file.handed_ns),
+                1e9 / each(file.nanoseconds)
+            );
+        }
+        println!("load average {:.2}", load_average());
+        Ok(())
+    }
+
     fn gate(&self, baseline: &Path, record: bool) -> anyhow::Result<()> {
         ensure!(self.model.is_some(), "the gate counts the model's calls too: ci/get-onnxruntime.sh");
         let mut found = BTreeMap::new();
@@ -269,19 +324,24 @@ impl Bench {
 
     /// Instructions a packet: what the second of two stretches, N and 2 N packets long in all, adds.
     fn instructions(&self, case: &str, packets: u64, scoring: &str) -> anyhow::Result<f64> {
-        let file = self.out.join(format!("callgrind.{}", case.replace('/', ".")));
+        Ok(self.counted(case, packets, scoring, "*::measured*")?.0)
+    }
+
+    /// The same of the functions of that name alone, with the outcome of the run.
+    fn counted(&self, case: &str, packets: u64, scoring: &str, function: &str) -> anyhow::Result<(f64, Outcome)> {
+        let file = self.out.join(format!("callgrind.{}", case.replace(['/', ' '], ".")));
         let valgrind = [
             "valgrind".to_owned(),
             "--tool=callgrind".to_owned(),
             "--instr-atstart=no".to_owned(),
-            "--toggle-collect=*run::measured*".to_owned(),
+            format!("--toggle-collect={function}"),
             format!("--callgrind-out-file={}", file.display()),
         ];
         let output = counted(&mut self.command(&valgrind, case, packets, scoring))?;
-        let packets = outcome(&output)?.packets;
+        let outcome = outcome(&output)?;
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         let total = text.lines().find_map(|line| line.strip_prefix("totals: ")).context("callgrind gave no total")?;
-        Ok(total.trim().parse::<f64>()? / packets as f64)
+        Ok((total.trim().parse::<f64>()? / outcome.packets as f64, outcome))
     }
 
     /// Allocations a packet, and microbatches in such a stretch: the difference of two lengths.
