@@ -1,4 +1,4 @@
-//! A bounded reader of BER and DER elements (X.690), for Kerberos, LDAP, SPNEGO and whoever else needs it.
+//! The bounded reader of BER and DER elements (X.690), for Kerberos, LDAP, SPNEGO, SNMP, RDP and certificates.
 //!
 //! Reads what protocols on the wire use: tags of one byte, definite lengths of up to four bytes. Deliberately not read: tags
 //! of several bytes, indefinite lengths (both are "not this"). Nothing recurses: the caller opens one level at a time, with
@@ -12,10 +12,16 @@ pub const INTEGER: u8 = 0x02;
 pub const OCTETS: u8 = 0x04;
 /// `ENUMERATED`.
 pub const ENUMERATED: u8 = 0x0a;
+/// `OBJECT IDENTIFIER`.
+pub const OBJECT: u8 = 0x06;
+/// `BIT STRING`.
+pub const BIT_STRING: u8 = 0x03;
 /// `BOOLEAN`.
 pub const BOOLEAN: u8 = 0x01;
 /// `SEQUENCE`, constructed.
 pub const SEQUENCE: u8 = 0x30;
+/// `SET`, constructed.
+pub const SET: u8 = 0x31;
 /// `GeneralString`, the strings of Kerberos.
 pub const GENERAL_STRING: u8 = 0x1b;
 
@@ -78,12 +84,20 @@ pub fn open<'a>(reader: &mut Reader<'a>, wanted: u8) -> Option<Reader<'a>> {
     })
 }
 
-/// The next element if its tag is `wanted` and all of it is there.
-pub fn whole<'a>(reader: &mut Reader<'a>, wanted: u8) -> Option<&'a [u8]> {
+/// The next element and its tag, if all of it is there.
+pub fn element<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     let mut ahead = *reader;
     let Header::Whole { tag, header, body } = header(ahead.rest()) else { return None };
     ahead.take(header)?;
     let contents = ahead.take(body)?;
+    *reader = ahead;
+    Some((tag, contents))
+}
+
+/// The next element if its tag is `wanted` and all of it is there.
+pub fn whole<'a>(reader: &mut Reader<'a>, wanted: u8) -> Option<&'a [u8]> {
+    let mut ahead = *reader;
+    let (tag, contents) = element(&mut ahead)?;
     (tag == wanted).then(|| {
         *reader = ahead;
         contents
@@ -133,6 +147,14 @@ mod tests {
         assert_eq!(whole(&mut reader, OCTETS), None, "four bytes are missing");
         assert_eq!(open(&mut reader, OCTETS).map(|body| body.rest()), Some(&b"a"[..]), "what is there");
         assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn elements_are_whole_or_none() {
+        for bad in [&b""[..], b"\x30", b"\x30\x80\0\0", b"\x30\x02\x01", b"\x30\x82\x01", b"\x30\x84\0\0\0\x01"] {
+            assert_eq!(element(&mut Reader::new(bad)), None, "{bad:02x?}");
+        }
+        assert_eq!(element(&mut Reader::new(b"\x30\x81\x01\x07")), Some((SEQUENCE, &b"\x07"[..])));
     }
 
     #[test]

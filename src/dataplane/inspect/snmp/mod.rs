@@ -15,11 +15,11 @@
 //! | `oid` | `vars` |
 //! | `request_id`, `error_status`, `max_repetitions`, `security_level`, `engine_id`, `sys_descr`, `sys_name` | none |
 
-mod ber;
 #[cfg(test)]
 mod tests;
 
 use super::bytes::Reader;
+use super::der;
 use super::facts::Fact;
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
@@ -81,6 +81,25 @@ const GET_RESPONSE: u8 = 0xa2;
 const TRAP_V1: u8 = 0xa4;
 const GET_BULK: u8 = 0xa5;
 
+/// An IPv4 address (RFC 1155).
+const IP_ADDRESS: u8 = 0x40;
+
+/// The next element.
+fn any<'a>(reader: &mut Reader<'a>) -> Option<(u8, Reader<'a>)> {
+    der::element(reader).map(|(tag, contents)| (tag, Reader::new(contents)))
+}
+
+/// The next element, if it has this tag.
+fn open<'a>(reader: &mut Reader<'a>, tag: u8) -> Option<Reader<'a>> {
+    der::whole(reader, tag).map(Reader::new)
+}
+
+/// The next element, an integer of 1 to 8 bytes (sign not minded).
+fn integer(reader: &mut Reader<'_>) -> Option<u64> {
+    let value = der::whole(reader, der::INTEGER)?;
+    (1..=8).contains(&value.len()).then(|| value.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+}
+
 /// What stands at the front of every message.
 struct Front<'a> {
     version: u64,
@@ -89,8 +108,8 @@ struct Front<'a> {
 
 fn front(bytes: &[u8]) -> Option<Front<'_>> {
     let mut outer = Reader::new(bytes);
-    let mut rest = ber::expect(&mut outer, ber::SEQUENCE)?;
-    let version = ber::integer(&mut rest)?;
+    let mut rest = open(&mut outer, der::SEQUENCE)?;
+    let version = integer(&mut rest)?;
     matches!(version, 0 | 1 | 3).then_some(Front { version, rest })
 }
 
@@ -99,12 +118,12 @@ pub fn probe(look: &Look<'_>) -> Match {
     let is = |bytes| {
         let Front { version, mut rest } = front(bytes)?;
         if version == 3 {
-            let mut global = ber::expect(&mut rest, ber::SEQUENCE)?;
-            let (_id, _size) = (ber::integer(&mut global)?, ber::integer(&mut global)?);
-            return (ber::expect(&mut global, ber::OCTETS)?.len() == 1).then_some(());
+            let mut global = open(&mut rest, der::SEQUENCE)?;
+            let (_id, _size) = (integer(&mut global)?, integer(&mut global)?);
+            return (open(&mut global, der::OCTETS)?.len() == 1).then_some(());
         }
-        ber::expect(&mut rest, ber::OCTETS)?;
-        let (tag, _) = ber::any(&mut rest)?;
+        open(&mut rest, der::OCTETS)?;
+        let (tag, _) = any(&mut rest)?;
         (0xa0..=0xa8).contains(&tag).then_some(())
     };
     if look.is_datagram && is(look.bytes).is_some() { Match::Yes } else { Match::No }
@@ -132,9 +151,9 @@ fn message(bytes: &[u8], out: &mut dyn Output) -> Option<()> {
     if version == 3 {
         return version_3(rest, out);
     }
-    let community = ber::expect(&mut rest, ber::OCTETS)?.rest();
+    let community = open(&mut rest, der::OCTETS)?.rest();
     out.facts().put(COMMUNITY, community);
-    let (tag, body) = ber::any(&mut rest)?;
+    let (tag, body) = any(&mut rest)?;
     if tag != GET_RESPONSE && DEFAULT_COMMUNITIES.iter().any(|one| one.eq_ignore_ascii_case(community)) {
         out.anomaly(DEFAULT_COMMUNITY);
     }
@@ -143,51 +162,51 @@ fn message(bytes: &[u8], out: &mut dyn Output) -> Option<()> {
 
 /// RFC 3412 section 6, RFC 3414 section 2.4.
 fn version_3(mut rest: Reader<'_>, out: &mut dyn Output) -> Option<()> {
-    let mut global = ber::expect(&mut rest, ber::SEQUENCE)?;
-    let (_id, _size) = (ber::integer(&mut global)?, ber::integer(&mut global)?);
-    let flags = ber::expect(&mut global, ber::OCTETS)?.u8()?;
+    let mut global = open(&mut rest, der::SEQUENCE)?;
+    let (_id, _size) = (integer(&mut global)?, integer(&mut global)?);
+    let flags = open(&mut global, der::OCTETS)?.u8()?;
     out.facts().put_number(SECURITY_LEVEL, flags.into());
-    let mut security = ber::expect(&mut rest, ber::OCTETS)?;
-    if ber::integer(&mut global)? == 3 {
-        let mut usm = ber::expect(&mut security, ber::SEQUENCE)?;
-        out.facts().put(ENGINE_ID, ber::expect(&mut usm, ber::OCTETS)?.rest());
-        let (_boots, _time) = (ber::integer(&mut usm)?, ber::integer(&mut usm)?);
-        let user = ber::expect(&mut usm, ber::OCTETS)?.rest();
+    let mut security = open(&mut rest, der::OCTETS)?;
+    if integer(&mut global)? == 3 {
+        let mut usm = open(&mut security, der::SEQUENCE)?;
+        out.facts().put(ENGINE_ID, open(&mut usm, der::OCTETS)?.rest());
+        let (_boots, _time) = (integer(&mut usm)?, integer(&mut usm)?);
+        let user = open(&mut usm, der::OCTETS)?.rest();
         if !user.is_empty() {
             out.facts().put(USER, user);
         }
     }
-    let (tag, mut scoped) = ber::any(&mut rest)?;
-    if tag != ber::SEQUENCE {
+    let (tag, mut scoped) = any(&mut rest)?;
+    if tag != der::SEQUENCE {
         return Some(()); // encrypted
     }
-    let (_engine, _name) = (ber::expect(&mut scoped, ber::OCTETS)?, ber::expect(&mut scoped, ber::OCTETS)?);
-    let (tag, body) = ber::any(&mut scoped)?;
+    let (_engine, _name) = (open(&mut scoped, der::OCTETS)?, open(&mut scoped, der::OCTETS)?);
+    let (tag, body) = any(&mut scoped)?;
     pdu(tag, body, out)
 }
 
 fn pdu(tag: u8, mut body: Reader<'_>, out: &mut dyn Output) -> Option<()> {
     out.facts().put_number(PDU_TYPE, u64::from(tag & 0x1f));
     if tag == TRAP_V1 {
-        put_oid(TRAP_OID, ber::expect(&mut body, ber::OID)?, out);
-        out.facts().put(TRAP_ADDRESS, &ber::expect(&mut body, ber::IP_ADDRESS)?.array::<4>()?);
-        out.facts().put_number(TRAP_TYPE, ber::integer(&mut body)?);
-        let (_specific, _ticks) = (ber::any(&mut body)?, ber::any(&mut body)?);
+        put_oid(TRAP_OID, open(&mut body, der::OBJECT)?, out);
+        out.facts().put(TRAP_ADDRESS, &open(&mut body, IP_ADDRESS)?.array::<4>()?);
+        out.facts().put_number(TRAP_TYPE, integer(&mut body)?);
+        let (_specific, _ticks) = (any(&mut body)?, any(&mut body)?);
     } else {
-        out.facts().put_number(REQUEST_ID, ber::integer(&mut body)? & 0xffff_ffff);
-        let (first, second) = (ber::integer(&mut body)?, ber::integer(&mut body)?);
+        out.facts().put_number(REQUEST_ID, integer(&mut body)? & 0xffff_ffff);
+        let (first, second) = (integer(&mut body)?, integer(&mut body)?);
         match tag {
             GET_BULK => out.facts().put_number(MAX_REPETITIONS, second),
             _ => out.facts().put_number(ERROR_STATUS, first),
         }
     }
-    let mut list = ber::expect(&mut body, ber::SEQUENCE)?;
+    let mut list = open(&mut body, der::SEQUENCE)?;
     for _ in 0..VARIABLES_MAX {
         if list.is_empty() {
             break;
         }
-        let mut one = ber::expect(&mut list, ber::SEQUENCE)?;
-        let oid = ber::expect(&mut one, ber::OID)?;
+        let mut one = open(&mut list, der::SEQUENCE)?;
+        let oid = open(&mut one, der::OBJECT)?;
         put_oid(OID, oid, out);
         let fact = match oid.rest() {
             [0x2b, 6, 1, 2, 1, 1, 1, 0] => SYS_DESCR,
@@ -195,7 +214,7 @@ fn pdu(tag: u8, mut body: Reader<'_>, out: &mut dyn Output) -> Option<()> {
             _ => continue,
         };
         // In a request the value is nothing.
-        if let Some(value) = ber::expect(&mut one, ber::OCTETS) {
+        if let Some(value) = open(&mut one, der::OCTETS) {
             out.facts().put(fact, value.rest());
         }
     }

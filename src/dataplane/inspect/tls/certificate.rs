@@ -3,9 +3,11 @@
 use sha1::{Digest as _, Sha1};
 
 use super::super::bytes::Reader;
+use super::super::der;
 use super::super::facts::Facts;
-use super::der::{self, Text, tag};
+use super::super::text::Text;
 use super::facts::CertificateFacts;
+use super::x509::{self, tag};
 
 /// Extensions of a certificate that are looked at for alternative names; real ones have some ten.
 const EXTENSIONS_MAX: usize = 48;
@@ -45,24 +47,24 @@ fn one<'a>(chain: &mut Reader<'a>) -> Option<&'a [u8]> {
 /// Reads one certificate. Costs a SHA-1 over it.
 pub fn certificate(bytes: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
     facts.put(names.fingerprint, &Sha1::digest(bytes));
-    let mut whole = Reader::new(der::expect(&mut Reader::new(bytes), tag::SEQUENCE)?);
-    let mut body = Reader::new(der::expect(&mut whole, tag::SEQUENCE)?);
+    let mut whole = Reader::new(der::whole(&mut Reader::new(bytes), der::SEQUENCE)?);
+    let mut body = Reader::new(der::whole(&mut whole, der::SEQUENCE)?);
     if body.rest().first() == Some(&tag::CONTEXT_0) {
         der::element(&mut body)?; // version
     }
-    facts.put(names.serial, der::expect(&mut body, tag::INTEGER)?);
-    let algorithm = der::expect(&mut body, tag::SEQUENCE)?;
+    facts.put(names.serial, der::whole(&mut body, der::INTEGER)?);
+    let algorithm = der::whole(&mut body, der::SEQUENCE)?;
     signature(algorithm, names, facts)?;
-    let issuer = der::expect(&mut body, tag::SEQUENCE)?;
-    let validity = der::expect(&mut body, tag::SEQUENCE)?;
-    let subject = der::expect(&mut body, tag::SEQUENCE)?;
+    let issuer = der::whole(&mut body, der::SEQUENCE)?;
+    let validity = der::whole(&mut body, der::SEQUENCE)?;
+    let subject = der::whole(&mut body, der::SEQUENCE)?;
     name(subject, names.subject, facts)?;
     name(issuer, names.issuer, facts)?;
     if issuer == subject {
         facts.put_number(names.self_signed, 1);
     }
     dates(validity, names, facts)?;
-    key(der::expect(&mut body, tag::SEQUENCE)?, names, facts)?;
+    key(der::whole(&mut body, der::SEQUENCE)?, names, facts)?;
     while let Some((kind, content)) = der::element(&mut body) {
         if kind == tag::CONTEXT_3 {
             alt_names(content, names, facts)?;
@@ -73,7 +75,7 @@ pub fn certificate(bytes: &[u8], names: &CertificateFacts, facts: &mut Facts) ->
 
 fn name(content: &[u8], fact: super::super::facts::Fact, facts: &mut Facts) -> Option<()> {
     let mut text = Text::<{ 256 + 1 }>::default(); // one more than the facts' limit, so that a cut is told
-    let whole = der::push_name(content, &mut text);
+    let whole = x509::push_name(content, &mut text);
     facts.put(fact, text.as_bytes());
     whole
 }
@@ -81,9 +83,9 @@ fn name(content: &[u8], fact: super::super::facts::Fact, facts: &mut Facts) -> O
 fn dates(validity: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
     let mut reader = Reader::new(validity);
     let (kind, content) = der::element(&mut reader)?;
-    facts.put_number(names.not_before, der::time(kind, content)?);
+    facts.put_number(names.not_before, x509::time(kind, content)?);
     let (kind, content) = der::element(&mut reader)?;
-    facts.put_number(names.not_after, der::time(kind, content)?);
+    facts.put_number(names.not_after, x509::time(kind, content)?);
     Some(())
 }
 
@@ -91,7 +93,7 @@ fn dates(validity: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option
 const PKCS1: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
 
 fn signature(algorithm: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
-    let object = der::expect(&mut Reader::new(algorithm), tag::OBJECT)?;
+    let object = der::whole(&mut Reader::new(algorithm), der::OBJECT)?;
     let known: &[u8] = match object {
         [rest @ .., last] if *rest == PKCS1 => match last {
             2 => b"md2WithRSAEncryption",
@@ -127,15 +129,15 @@ fn put_object(known: &[u8], object: &[u8], fact: super::super::facts::Fact, fact
         return facts.put(fact, known);
     }
     let mut text = Text::<40>::default();
-    der::push_object(object, &mut text);
+    x509::push_object(object, &mut text);
     facts.put(fact, text.as_bytes());
 }
 
 fn key(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
     let mut reader = Reader::new(content);
-    let mut algorithm = Reader::new(der::expect(&mut reader, tag::SEQUENCE)?);
-    let object = der::expect(&mut algorithm, tag::OBJECT)?;
-    let bits = der::expect(&mut reader, tag::BIT_STRING)?.get(1..)?;
+    let mut algorithm = Reader::new(der::whole(&mut reader, der::SEQUENCE)?);
+    let object = der::whole(&mut algorithm, der::OBJECT)?;
+    let bits = der::whole(&mut reader, der::BIT_STRING)?.get(1..)?;
     let (name, size): (&[u8], Option<u64>) = match object {
         [rest @ .., 1 | 10] if *rest == PKCS1 => (b"rsa", modulus_bits(bits)),
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1] => (b"ec", Some(curve_bits(algorithm, bits))),
@@ -153,14 +155,14 @@ fn key(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()
 
 /// RSAPublicKey: SEQUENCE { modulus, exponent }.
 fn modulus_bits(key: &[u8]) -> Option<u64> {
-    let mut key = Reader::new(der::expect(&mut Reader::new(key), tag::SEQUENCE)?);
-    der::expect(&mut key, tag::INTEGER).map(integer_bits)
+    let mut key = Reader::new(der::whole(&mut Reader::new(key), der::SEQUENCE)?);
+    der::whole(&mut key, der::INTEGER).map(integer_bits)
 }
 
 /// Parameters of DSA: SEQUENCE { p, q, g }.
 fn dsa_bits(mut algorithm: Reader<'_>) -> Option<u64> {
-    let mut parameters = Reader::new(der::expect(&mut algorithm, tag::SEQUENCE)?);
-    der::expect(&mut parameters, tag::INTEGER).map(integer_bits)
+    let mut parameters = Reader::new(der::whole(&mut algorithm, der::SEQUENCE)?);
+    der::whole(&mut parameters, der::INTEGER).map(integer_bits)
 }
 
 fn integer_bits(bytes: &[u8]) -> u64 {
@@ -172,7 +174,7 @@ fn integer_bits(bytes: &[u8]) -> u64 {
 
 /// Size of a curve by name; of others from the length of the point (uncompressed, or compressed).
 fn curve_bits(mut algorithm: Reader<'_>, point: &[u8]) -> u64 {
-    match der::expect(&mut algorithm, tag::OBJECT) {
+    match der::whole(&mut algorithm, der::OBJECT) {
         Some([0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]) => 256,
         Some([0x2b, 0x81, 0x04, 0, 34]) => 384,
         Some([0x2b, 0x81, 0x04, 0, 35]) => 521,
@@ -186,20 +188,20 @@ fn curve_bits(mut algorithm: Reader<'_>, point: &[u8]) -> u64 {
 
 /// `subjectAltName` among the extensions (RFC 5280 section 4.2.1.6).
 fn alt_names(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
-    let mut extensions = Reader::new(der::expect(&mut Reader::new(content), tag::SEQUENCE)?);
+    let mut extensions = Reader::new(der::whole(&mut Reader::new(content), der::SEQUENCE)?);
     for _ in 0..EXTENSIONS_MAX {
         if extensions.is_empty() {
             break;
         }
-        let mut extension = Reader::new(der::expect(&mut extensions, tag::SEQUENCE)?);
-        if der::expect(&mut extension, tag::OBJECT)? != [0x55, 0x1d, 17] {
+        let mut extension = Reader::new(der::whole(&mut extensions, der::SEQUENCE)?);
+        if der::whole(&mut extension, der::OBJECT)? != [0x55, 0x1d, 17] {
             continue;
         }
         let (mut kind, mut value) = der::element(&mut extension)?;
-        if kind != tag::OCTET_STRING {
+        if kind != der::OCTETS {
             (kind, value) = der::element(&mut extension)?; // behind "critical"
         }
-        if kind == tag::OCTET_STRING {
+        if kind == der::OCTETS {
             return put_alt_names(value, names, facts);
         }
     }
@@ -207,7 +209,7 @@ fn alt_names(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Opt
 }
 
 fn put_alt_names(value: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
-    let mut list = Reader::new(der::expect(&mut Reader::new(value), tag::SEQUENCE)?);
+    let mut list = Reader::new(der::whole(&mut Reader::new(value), der::SEQUENCE)?);
     let mut ahead = list;
     let mut count = 0;
     while let Some((kind, _)) = der::element(&mut ahead) {

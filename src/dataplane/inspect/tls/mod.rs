@@ -35,7 +35,6 @@
 //! `client_retry_extensions`; the JA4 of the second is [`fingerprint::ja4`] with [`HelloFacts::of_retry`].
 
 mod certificate;
-mod der;
 mod facts;
 pub mod fingerprint;
 mod gather;
@@ -45,6 +44,7 @@ mod ssl2;
 pub(super) mod talk;
 #[cfg(test)]
 pub(super) mod tests;
+mod x509;
 
 pub use facts::*;
 pub use probe::probe;
