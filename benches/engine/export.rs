@@ -127,9 +127,11 @@ fn through_a_file<F: Format>(format: F, count: u64, item: impl Fn(usize) -> F::I
     let written = || log.metrics().first().map_or(0, |lines| lines.value as u64);
     let thread = F::NAME.replace('_', "-");
     let (mut before, mut handed) = ((0, 0), 0);
-    // The first round warms up.
+    // The first round warms up, and the thread has its name when it has written.
     for end in [AT_ONCE, AT_ONCE + count] {
-        before = (on_core(&thread)?, on_core("engine")?);
+        if handed > 0 {
+            before = (on_core(&thread)?, on_core("engine")?);
+        }
         while handed < end {
             let until = end.min(handed + AT_ONCE);
             (handed..until).for_each(|index| log.write(item(index as usize)));
