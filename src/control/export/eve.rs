@@ -3,8 +3,10 @@
 //! Strict consumers find what the published schema allows and one extra top-level object, `ml`, to delete. Times are the
 //! capture's, so the same capture gives the same lines.
 
+mod icmp;
 mod shape;
 
+use self::icmp::IcmpPart;
 use self::shape::ShapePart;
 use super::application::{AppEvent, render};
 use super::one_line::OneLine;
@@ -132,6 +134,7 @@ impl<W: Write> EveWriter<W> {
             app_proto: Some(summary.application.name()).filter(|_| summary.application != Protocol::Unknown),
             flow: Some(FlowPart::new(summary)),
             tcp: (protocol == 6).then(|| TcpPart::new(summary)),
+            icmp: IcmpPart::new(summary.icmp),
             tunnel: tunnel.as_ref().map(TunnelPart::new),
             ml: Ml::with_tunnel(Ml::of_flow(summary, self.model.as_ref()), tunnel.as_ref()),
             ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, summary.outer.as_ref(), &community)
@@ -271,6 +274,8 @@ struct Event<'a> {
     flow: Option<FlowPart>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<TcpPart>,
+    #[serde(flatten)]
+    icmp: IcmpPart,
     #[serde(skip_serializing_if = "Option::is_none")]
     stats: Option<StatsPart>,
     /// Objects of application protocols.

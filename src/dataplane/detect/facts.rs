@@ -48,7 +48,7 @@ impl Facts<'_> {
         SIDES.map(|side| self.record.payload_bytes(side))
     }
 
-    /// TCP flags of each side, or-ed.
+    /// TCP flags of each side, or-ed; of other protocols nothing that means anything.
     #[inline(always)]
     pub fn flags(&self) -> [u8; 2] {
         SIDES.map(|side| self.record.tcp_flags(side))
@@ -110,7 +110,7 @@ impl Facts<'_> {
         self.packets()[1] > 0
     }
 
-    /// Was the TCP handshake begun in view?
+    /// Was the handshake begun in view? Of TCP alone.
     #[inline(always)]
     pub fn begins_with_syn(&self) -> bool {
         self.flags()[0] & tcp_flags::SYN != 0

@@ -71,10 +71,12 @@ pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
         first_in as f32,
     ]);
     let total = at_least(bytes[0] + bytes[1], 1.0);
-    let flags = [record.tcp_flags(Originator), record.tcp_flags(Responder)];
+    // Of other protocols something else lies there.
+    let of_tcp = if record.key.protocol() == 6 { u8::MAX } else { 0 };
+    let flags = [record.tcp_flags(Originator) & of_tcp, record.tcp_flags(Responder) & of_tcp];
     // Four whole numbers at once, and powers of two as their units: the same to the last bit as one by one.
     let [window, syns, longest_out, longest_in] = [
-        i32::from(record.first_window_code(Originator)),
+        i32::from(record.first_window_code(Originator) & of_tcp),
         i32::from(record.syn_count().min(8)),
         record.longest(Originator) as i32,
         record.longest(Responder) as i32,

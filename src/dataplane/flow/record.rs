@@ -15,9 +15,9 @@ use crate::units::Timestamp;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 struct SideCounts {
-    /// Wire bytes (48 bits), TCP flags or-ed (8 bits), half of the response time (8 bits).
+    /// Wire bytes (48 bits), TCP flags or-ed or the first ICMP code (8 bits), half of the response time (8 bits).
     bytes: u64,
-    /// Payload bytes (48 bits), first TCP window (8-bit float), half of the score (8 bits).
+    /// Payload bytes (48 bits), first TCP window (8-bit float) or first ICMP type, half of the score (8 bits).
     payload: u64,
     packets: u32,
     /// Sum of squared wire lengths, bytes squared.
@@ -353,10 +353,17 @@ impl FlowRecord {
         self.side(side).payload & COUNT_MASK
     }
 
-    /// TCP flags of one side's packets, or-ed.
+    /// TCP flags of one side's packets, or-ed. Of a flow that is not TCP it means nothing, which is for the caller to know:
+    /// asked for here, it would cost each new flow 80 instructions.
     #[inline(always)]
     pub fn tcp_flags(&self, side: Side) -> u8 {
         (self.side(side).bytes >> FLAGS_SHIFT) as u8
+    }
+
+    /// Type and code of one side's first packet, where it is ICMP or ICMPv6 and has sent one.
+    pub fn icmp(&self, side: Side) -> Option<(u8, u8)> {
+        let is_icmp = matches!(self.key.protocol(), 1 | 58) && self.packets(side) > 0;
+        is_icmp.then(|| ((self.side(side).payload >> COUNT_BITS) as u8, self.tcp_flags(side)))
     }
 
     /// SYNs without ACK; saturates at 63.
@@ -384,14 +391,14 @@ impl FlowRecord {
         self.side(side).length_squares
     }
 
-    /// First TCP window of one side on a scale of octaves of eight steps: 8 is a window of 8, 16 one of 16, 111 one of
+    /// Of TCP, as [`FlowRecord::tcp_flags`]: first window of one side on a scale of octaves of eight steps: 8 is a window of 8, 16 one of 16, 111 one of
     /// 65535; 0 if none was seen.
     #[inline(always)]
     pub fn first_window_code(&self, side: Side) -> u8 {
         (self.side(side).payload >> COUNT_BITS) as u8
     }
 
-    /// First TCP window of one side, unscaled, within an eighth; 0 if none was seen.
+    /// Of TCP: first window of one side, unscaled, within an eighth; 0 if none was seen.
     #[inline(always)]
     pub fn first_window(&self, side: Side) -> u16 {
         window_of(self.first_window_code(side))

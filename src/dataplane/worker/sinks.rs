@@ -362,8 +362,8 @@ pub fn summary(
     outer: Option<Outer>,
 ) -> FlowSummary {
     let of = |side: Side| if is_turned { side.other() } else { side };
-    let has_closed =
-        sides(|side| record.tcp_flags(side)).iter().any(|flags| flags & (tcp_flags::FIN | tcp_flags::RST) != 0);
+    let flags = |side| if record.key.protocol() == 6 { record.tcp_flags(side) } else { 0 };
+    let has_closed = sides(flags).iter().any(|flags| flags & (tcp_flags::FIN | tcp_flags::RST) != 0);
     let first = record.first_sizes().next();
     FlowSummary {
         key: record.key,
@@ -373,7 +373,8 @@ pub fn summary(
         packets: sides(|side| u64::from(record.packets(of(side)))),
         bytes: sides(|side| record.bytes(of(side))),
         payload: sides(|side| record.payload_bytes(of(side))),
-        tcp_flags: sides(|side| record.tcp_flags(of(side))),
+        tcp_flags: sides(|side| flags(of(side))),
+        icmp: sides(|side| record.icmp(of(side))),
         responder_closed_first: has_closed && record.responder_closed_first() != is_turned,
         responder_spoke_first: first.is_some_and(|(side, _)| side == of(Side::Responder)),
         score: record.score(),

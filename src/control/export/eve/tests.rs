@@ -92,6 +92,21 @@ fn an_alert_of_the_model_reads_like_this() {
 }
 
 #[test]
+fn icmp_says_its_types_and_codes() {
+    let (key, originator) = FlowKey::v4(0x0a00_0002, 0x1234, 0x0a00_0001, 0x1234, 1, 0);
+    let names = ["icmp_type", "icmp_code", "response_icmp_type", "response_icmp_code"];
+    for (icmp, expected) in [
+        ([Some((8, 1)), Some((0, 2))], [Some(8), Some(1), Some(0), Some(2)]),
+        ([Some((3, 13)), None], [Some(3), Some(13), None, None]),
+        ([None; 2], [None; 4]),
+    ] {
+        let text = lines(|writer| writer.flow(&FlowSummary { key, originator, icmp, ..summary() }).unwrap());
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(names.map(|name| line[name].as_u64()), expected);
+    }
+}
+
+#[test]
 fn a_flow_reads_like_this() {
     assert_eq!(
         lines(|writer| writer.flow(&summary()).unwrap()),

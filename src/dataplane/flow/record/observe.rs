@@ -157,14 +157,14 @@ impl FlowRecord {
         self.beginning = if originator == Direction::Reverse { REVERSE } else { 0 };
         self.unsettled &= !unsettled::FRESH;
         let length = packet.wire_bytes;
-        let window = if is_tcp { window_code(packet.tcp.window()) } else { 0 };
+        let (marks, window) = if is_tcp { (flags, window_code(packet.tcp.window())) } else { icmp(packet) };
         let place = usize::from(packet.direction as u8 & 1);
         let (Some(longest), Some(counts)) = (self.longest.get_mut(place), self.sides.get_mut(place)) else {
             return Signals::NEW;
         };
         *longest = u16::try_from(length).unwrap_or(u16::MAX);
         *counts = SideCounts {
-            bytes: u64::from(length) | u64::from(flags) << FLAGS_SHIFT,
+            bytes: u64::from(length) | u64::from(marks) << FLAGS_SHIFT,
             payload: u64::from(packet.payload_bytes) | u64::from(window) << COUNT_BITS,
             packets: 1,
             length_squares: square_sum(length as f32, 0.0),
@@ -199,9 +199,10 @@ impl FlowRecord {
     /// The first packet of the side that did not begin.
     fn answer_first(&mut self, packet: &Packet) {
         let side = self.side_of(packet.direction);
-        if self.is_tcp() {
-            self.side_mut(side).payload |= u64::from(window_code(packet.tcp.window())) << COUNT_BITS;
-        }
+        let (marks, window) = if self.is_tcp() { (0, window_code(packet.tcp.window())) } else { icmp(packet) };
+        let counts = self.side_mut(side);
+        counts.bytes |= u64::from(marks) << FLAGS_SHIFT;
+        counts.payload |= u64::from(window) << COUNT_BITS;
         if side == Side::Responder {
             // Without the sign that a time of more than 292 years gets by the signed conversion.
             self.set_response_half((to_half(self.duration_ns() as i64 as f32) & 0x7fff).max(1));
@@ -278,6 +279,11 @@ impl FlowRecord {
             self.unsettled |= unsettled::STATE;
         }
     }
+}
+
+/// Code and type of an ICMP packet, which lie where flags and window of TCP do; 0 of other packets.
+fn icmp(packet: &Packet) -> (u8, u8) {
+    (packet.icmp_code, packet.icmp_type)
 }
 
 /// Keeps a 48-bit count from running into the bits above it: held at 2^47 from there on. The 64 packets until the next
