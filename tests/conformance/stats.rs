@@ -11,7 +11,7 @@ pub fn number(answer: &Answer, name: &str) -> Option<u64> {
         answer.flows.iter().filter(|flow| of(flow)).map(|flow| flow.packets.iter().sum::<u64>()).sum()
     };
     let count = |counter| answer.outcome.count(counter);
-    let refused = || answer.outcome.drops().values().sum();
+    let refused = || -> u64 { answer.outcome.drops().values().sum() };
     let protocol = |wanted: u8| packets(&|flow| flow.key.protocol() == wanted);
     if let Some(name) = name.strip_prefix("app_layer.flow.") {
         let (name, transport) = match name.rsplit_once('_') {
@@ -27,7 +27,7 @@ pub fn number(answer: &Answer, name: &str) -> Option<u64> {
     }
     Some(match name {
         "decoder.pkts" | "decoder.ethernet" => count(Counter::FramesReceived),
-        "decoder.invalid" => refused(),
+        "decoder.invalid" => refused() + count(Counter::TunnelHeader) + count(Counter::TunnelBroken),
         "decoder.ipv4" => packets(&|flow| flow.key.is_v4()),
         "decoder.ipv6" => packets(&|flow| !flow.key.is_v4()),
         "decoder.tcp" => protocol(6),

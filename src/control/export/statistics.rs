@@ -14,7 +14,7 @@ pub struct Statistics {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Frames that the decoder refused.
+    /// Packets that the decoder refused: frames, and what is broken in tunnels, whose frames count for the flow round them.
     pub invalid: u64,
     /// Frames lost before the decoder or for want of room.
     pub lost: u64,
@@ -46,11 +46,32 @@ impl Statistics {
         Statistics {
             packets: count(Counter::FramesReceived),
             bytes: count(Counter::BytesReceived),
-            invalid: drops.saturating_sub(no_room),
+            invalid: drops.saturating_sub(no_room) + count(Counter::TunnelHeader) + count(Counter::TunnelBroken),
             lost,
             flows: count(Counter::FlowsCreated),
             counters: all,
             ..Statistics::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_in_a_tunnel_is_invalid_too_and_what_had_no_room_is_lost() {
+        let mut counters = [0; COUNTERS.len()];
+        for (number, counter) in (1..).zip([
+            Counter::DropTcpOffset,
+            Counter::DropFlowTableFull,
+            Counter::TunnelHeader,
+            Counter::TunnelBroken,
+            Counter::TunnelDepth,
+        ]) {
+            counters[counter as usize] = number;
+        }
+        let statistics = Statistics::of(&counters, [("rx_dropped".to_owned(), 7)]);
+        assert_eq!((statistics.invalid, statistics.lost), (1 + 3 + 4, 2 + 7));
     }
 }
