@@ -68,6 +68,8 @@ counters! {
     DropIpHeaderLength = "ip_header_length", Drop;
     /// IP total or payload length shorter than the headers or longer than the frame.
     DropIpTotalLength = "ip_total_length", Drop;
+    /// IPv4 options that cannot be read to their end, so that no host takes the packet.
+    DropIpOptions = "ip_options", Drop;
     /// IPv6 extension header chain longer than the decoder follows, or cut short.
     DropIpv6Extension = "ipv6_extension", Drop;
     /// Frame too short for the transport header it announces.
@@ -125,6 +127,16 @@ counters! {
     FragmentInvalidLength = "fragment_invalid_length", Detail;
     /// Whole IPv6 packets with a fragment header (RFC 6946).
     FragmentsAtomic = "fragments_atomic", Detail;
+    /// IPv4 packets with an option of a length that it cannot have.
+    OptionsInvalidLength = "options_invalid_length", Detail;
+    /// IPv4 packets whose options end in the first byte of one.
+    OptionsEndRequired = "options_end_required", Detail;
+    /// IPv4 packets with a pointer that leads outside its option.
+    OptionsMalformed = "options_malformed", Detail;
+    /// IPv4 packets with an option twice that may come once.
+    OptionsDuplicate = "options_duplicate", Detail;
+    /// IPv4 packets whose sender chose their way.
+    OptionsSourceRoute = "options_source_route", Detail;
     /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...): counted by the flow in the tunnel, or by the outer one
     /// where no packet was found in it.
     Tunnelled = "tunnelled", Detail;
@@ -137,6 +149,38 @@ counters! {
     TunnelBroken = "tunnel_broken", Detail;
     /// Frames that MACsec encrypts, in tunnels or not: what they carry is not seen.
     MacsecEncrypted = "macsec_encrypted", Detail;
+    /// Packets of flows in GRE, once a level.
+    TunnelGre = "tunnel_gre", Detail;
+    /// Packets of flows in VXLAN, once a level.
+    TunnelVxlan = "tunnel_vxlan", Detail;
+    /// Packets of flows in GENEVE, once a level.
+    TunnelGeneve = "tunnel_geneve", Detail;
+    /// Packets of flows in IP in IP, once a level.
+    TunnelIpInIp = "tunnel_ip_in_ip", Detail;
+    /// Packets of flows in ERSPAN, once a level.
+    TunnelErspan = "tunnel_erspan", Detail;
+    /// Packets of flows in MPLS, once a level.
+    TunnelMpls = "tunnel_mpls", Detail;
+    /// Packets of flows in PPPoE, once a level.
+    TunnelPppoe = "tunnel_pppoe", Detail;
+    /// Packets of flows in PPTP, once a level.
+    TunnelPptp = "tunnel_pptp", Detail;
+    /// Packets of flows in GTP-U, once a level.
+    TunnelGtp = "tunnel_gtp_u", Detail;
+    /// Packets of flows in Teredo, once a level.
+    TunnelTeredo = "tunnel_teredo", Detail;
+    /// Packets of flows in what WCCP redirects, once a level.
+    TunnelWccp = "tunnel_wccp", Detail;
+    /// Packets of flows in network service headers, once a level.
+    TunnelNsh = "tunnel_nsh", Detail;
+    /// Packets of flows in E-tags (802.1BR), once a level.
+    TunnelETag = "tunnel_e_tag", Detail;
+    /// Packets of flows in VN-tags, once a level.
+    TunnelVnTag = "tunnel_vn_tag", Detail;
+    /// Packets of flows in MACsec that is not encrypted, once a level.
+    TunnelMacsec = "tunnel_macsec", Detail;
+    /// Packets of flows in more than two VLAN tags, once a level.
+    TunnelVlanStack = "tunnel_vlan_stack", Detail;
     /// Tunnelled flows whose outer addresses were given up for those of newer ones.
     TunnelOutersEvicted = "tunnel_outers_evicted", Detail;
     /// Feature rows handed to the model.

@@ -7,6 +7,7 @@
 use super::bytes::{be16, be32, be128, block};
 use super::defrag::Place;
 use super::key::{Direction, FlowKey, Scope};
+use super::options;
 use super::outer::Layers;
 use super::packet::{Decoded, Packet, TcpWord, protocol};
 use super::span::Span;
@@ -115,7 +116,14 @@ pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut La
         let length = authentication_bytes(bytes, &upper).ok_or(Counter::DropTruncatedTransport)?;
         upper.skip(bytes, length).ok_or(Counter::DropTruncatedTransport)?;
     }
-    finish(bytes, Addresses::v4(head), upper, packet, layers)
+    let decoded = finish(bytes, Addresses::v4(head), upper, packet, layers)?;
+    if header > 20 {
+        let (found, is_readable) = options::check(bytes.get(at + 20..at + header).unwrap_or_default());
+        layers.options.add(found);
+        // No host takes it, so it is of no flow.
+        is_readable.then_some(()).ok_or(Counter::DropIpOptions)?;
+    }
+    Ok(decoded)
 }
 
 /// Decodes an IPv6 packet (RFC 8200) that begins at `at`.

@@ -18,6 +18,7 @@
 //! | `neighbour` | who has an address, by ARP and neighbour discovery |
 //! | `fragment` | which ports the later fragments of a datagram have |
 //! | `defrag` | datagrams from their fragments |
+//! | `options` | what is unusual about options of IPv4 |
 //! | `key` | the canonical 5-tuple |
 //! | `community_id` | the name that other tools give a flow |
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -31,6 +32,7 @@ mod ip;
 mod key;
 mod link;
 mod neighbour;
+mod options;
 mod outer;
 mod packet;
 mod quote;
@@ -47,6 +49,7 @@ pub use defrag::{
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey, Scope};
 pub use neighbour::{Neighbour, arp_sender, ndp_sender};
+pub use options::{OptionAnomalies, OptionAnomaly};
 pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;

@@ -131,6 +131,31 @@ impl Tunnel {
     }
 }
 
+impl Tunnel {
+    /// Where the packets in such tunnels are counted.
+    pub const fn counter(self) -> Option<Counter> {
+        Some(match self {
+            Tunnel::None => return None,
+            Tunnel::Gre => Counter::TunnelGre,
+            Tunnel::Vxlan => Counter::TunnelVxlan,
+            Tunnel::Geneve => Counter::TunnelGeneve,
+            Tunnel::IpInIp => Counter::TunnelIpInIp,
+            Tunnel::Erspan => Counter::TunnelErspan,
+            Tunnel::Mpls => Counter::TunnelMpls,
+            Tunnel::Pppoe => Counter::TunnelPppoe,
+            Tunnel::Pptp => Counter::TunnelPptp,
+            Tunnel::Gtp => Counter::TunnelGtp,
+            Tunnel::Teredo => Counter::TunnelTeredo,
+            Tunnel::Wccp => Counter::TunnelWccp,
+            Tunnel::Nsh => Counter::TunnelNsh,
+            Tunnel::ETag => Counter::TunnelETag,
+            Tunnel::VnTag => Counter::TunnelVnTag,
+            Tunnel::Macsec => Counter::TunnelMacsec,
+            Tunnel::VlanStack => Counter::TunnelVlanStack,
+        })
+    }
+}
+
 /// What the worker needs to know of one frame. Reused between bursts; `decode` sets every field but `hash`, `time`, `hint`
 /// and `place`, which are the worker's.
 ///

@@ -6,7 +6,7 @@ use super::elephants::Elephants;
 use super::neighbours::Neighbours;
 use super::outers::Outers;
 use crate::dataplane::decode::{
-    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, Outer, tcp_flags,
+    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, OptionAnomalies, Outer, tcp_flags,
 };
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::encrypted::Shapes;
@@ -102,6 +102,14 @@ impl Sinks {
         }
     }
 
+    /// A packet of a flow in tunnels.
+    #[cold]
+    pub fn count_levels(&mut self, outer: &Outer) {
+        for counter in outer.levels().filter_map(|(kind, _)| kind.counter()) {
+            self.counters.add(counter, 1);
+        }
+    }
+
     /// The first packet of a flow in a tunnel.
     #[cold]
     pub fn on_tunnelled(&mut self, record: &FlowRecord, outer: &Outer, now: Timestamp) {
@@ -131,22 +139,34 @@ impl Sinks {
     /// A fragment, or its datagram, is unusual. Who began its flow is not asked: its sender is who did this.
     #[cold]
     pub fn on_fragment(&mut self, anomalies: Anomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
-        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
         for anomaly in anomalies.iter() {
-            self.counters.add(anomaly.counter(), 1);
-            inspect::Sink::event(
-                &mut gate,
-                &inspect::Event {
-                    time,
-                    key: *key,
-                    originator: direction,
-                    protocol: Protocol::Unknown,
-                    anomaly: Some((Protocol::Unknown, anomaly.number())),
-                    facts: &[],
-                    truncated: false,
-                },
-            );
+            self.on_anomaly((anomaly.counter(), anomaly.number()), key, direction, time);
         }
+    }
+
+    /// The options of a packet are unusual: its sender is who did this.
+    #[cold]
+    pub fn on_options(&mut self, anomalies: OptionAnomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
+        for anomaly in anomalies.iter() {
+            self.on_anomaly((anomaly.counter(), anomaly.number()), key, direction, time);
+        }
+    }
+
+    /// An anomaly below any protocol: its counter and its number.
+    fn on_anomaly(&mut self, (counter, number): (Counter, u8), key: &FlowKey, originator: Direction, time: Timestamp) {
+        self.counters.add(counter, 1);
+        let anomaly = Some((Protocol::Unknown, number));
+        let event = inspect::Event {
+            time,
+            key: *key,
+            originator,
+            protocol: Protocol::Unknown,
+            anomaly,
+            facts: &[],
+            truncated: false,
+        };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        inspect::Sink::event(&mut gate, &event);
     }
 
     /// A datagram was not whole in time.

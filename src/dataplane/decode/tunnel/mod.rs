@@ -81,6 +81,7 @@ pub(super) fn follow(span: Span<'_>, mut decoded: Decoded, packet: &mut Packet, 
             }
             Ok(Decoded::Arp | Decoded::Other | Decoded::Reject(_)) => break,
             Err(fault) => {
+                layers.options = deeper.options;
                 layers.fault = Some(if fault.role() == Role::Detail { fault } else { Counter::TunnelBroken });
                 break;
             }

@@ -41,7 +41,9 @@ impl Core {
     #[cold]
     pub(super) fn note(&mut self, view: FrameView<'_>, time: Timestamp) {
         let mut packet = Packet::default();
-        let decoded = decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut self.layers);
+        // What it met is told by the queue that counts it.
+        let mut layers = self.layers;
+        let decoded = decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut layers);
         if decoded == Decoded::Flow && is_icmp_error(&packet) {
             self.time = self.time.max(time);
             packet.time = self.time;
@@ -134,9 +136,22 @@ impl Core {
             self.keep_own(frame, &mut burst);
         }
         if burst.tunnelled > 0 {
-            self.sinks.counters.add(Counter::Tunnelled, burst.tunnelled as u64);
+            self.count_tunnels(&burst);
         }
         burst
+    }
+
+    /// Counts the packets in tunnels, and each kind of tunnel round them.
+    #[cold]
+    #[inline(never)]
+    fn count_tunnels(&mut self, burst: &Burst) {
+        let Core { packets, outers, sinks, .. } = self;
+        sinks.counters.add(Counter::Tunnelled, burst.tunnelled as u64);
+        for packet in packets.iter().take(burst.flows).filter(|packet| packet.tunnel != Tunnel::None) {
+            if let Some(outer) = outers.get(usize::from(packet.place)) {
+                sinks.count_levels(outer);
+            }
+        }
     }
 
     /// Moves the packets of flows together where frames between them were none.
@@ -192,7 +207,9 @@ impl Core {
     fn send_note<'a>(&mut self, index: usize, frame: &impl Fn(usize) -> FrameView<'a>, time: Timestamp) {
         let view = frame(index);
         let mut packet = Packet::default();
-        if decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut self.layers) != Decoded::Flow {
+        // What it met is told where it is counted.
+        let mut layers = self.layers;
+        if decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut layers) != Decoded::Flow {
             return;
         }
         let Some((key, _)) = quoted_flow(view, &packet) else { return };
@@ -241,6 +258,7 @@ impl Core {
                 continue;
             };
             sinks.counters.add(Counter::ProcessedFlow, 1);
+            sinks.count_levels(&whole.outer);
             if signals.has(Signals::NEW) {
                 sinks.on_tunnelled(record, &whole.outer, packet.time);
             }
@@ -337,6 +355,7 @@ fn decode_unusual(
     if std::mem::take(&mut layers.is_atomic) && outcome == Decoded::Flow {
         sinks.on_fragment(Anomalies::of(FragmentAnomaly::Atomic), &packet.key, packet.direction, packet.time);
     }
+    let options = std::mem::take(&mut layers.options);
     let counter = match outcome {
         Decoded::Flow => {
             if let Some(neighbour) = ndp_sender(view, packet) {
@@ -360,6 +379,9 @@ fn decode_unusual(
         Decoded::Other => Some(Counter::ProcessedOther),
         Decoded::Reject(reason) => Some(reason),
     };
+    if !options.is_empty() {
+        sinks.on_options(options, &packet.key, packet.direction, packet.time);
+    }
     if let Some(counter) = counter {
         sinks.counters.add(counter, 1);
         packet.hint = NO_FLOW;

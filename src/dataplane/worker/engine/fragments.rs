@@ -73,7 +73,7 @@ impl Fragments {
         view: FrameView<'_>,
         packet: &mut Packet,
         outcome: Decoded,
-        layers: &mut Layers,
+        layers: &Layers,
         owner: Owner,
         sinks: &mut Sinks,
     ) -> Result<(), Counter> {
@@ -104,11 +104,14 @@ impl Fragments {
     }
 
     /// Decodes a whole datagram; keeps it until the end of the burst if there is a packet in it to be shown.
-    fn keep(&mut self, slot: u16, completed_by: &Packet, layers: &mut Layers, sinks: &mut Sinks) {
+    ///
+    /// From the layers of the fragment, which stay those of its frame; what its options are was told of the first one.
+    fn keep(&mut self, slot: u16, completed_by: &Packet, layers: &Layers, sinks: &mut Sinks) {
         let Some(datagram) = self.defragmenter.datagram(slot) else { return };
         let mut packet = Packet { time: completed_by.time, ..Packet::default() };
+        let mut layers = *layers;
         let length = datagram.packet.len() as u32; // at most 65 555
-        let decoded = decode_within(datagram.packet, length, LinkType::RawIp, &mut packet, layers);
+        let decoded = decode_within(datagram.packet, length, LinkType::RawIp, &mut packet, &mut layers);
         if let Some(fault) = layers.fault.take() {
             sinks.counters.add(fault, 1);
         }

@@ -1,0 +1,218 @@
+//! Options of an IPv4 header: can they be read, and what is unusual about them.
+//!
+//! Only headers longer than 20 bytes come here, which next to none are.
+
+use crate::metrics::Counter;
+
+/// Below it are the anomalies of fragments and streams.
+const FIRST_NUMBER: u8 = 160;
+
+/// What is unusual about the options of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum OptionAnomaly {
+    /// A length that the option cannot have: below 2, beyond the header, or not that of its kind.
+    InvalidLength,
+    /// The list ends in the first byte of an option.
+    EndRequired,
+    /// A pointer that leads outside its option, or between two of its entries.
+    Malformed,
+    /// An option that may come once comes again.
+    Duplicate,
+    /// The sender chose the way (RFC 7126 section 4.3: an attack unless somebody knows better).
+    SourceRoute,
+}
+
+impl OptionAnomaly {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [OptionAnomaly; 5] = [
+        OptionAnomaly::InvalidLength,
+        OptionAnomaly::EndRequired,
+        OptionAnomaly::Malformed,
+        OptionAnomaly::Duplicate,
+        OptionAnomaly::SourceRoute,
+    ];
+
+    /// Number among the anomalies below any protocol, behind those of fragments.
+    pub const fn number(self) -> u8 {
+        FIRST_NUMBER + self as u8
+    }
+
+    /// The one of this number; `None` for another thing's.
+    pub fn of_number(number: u8) -> Option<OptionAnomaly> {
+        OptionAnomaly::ALL.get(usize::from(number.checked_sub(FIRST_NUMBER)?)).copied()
+    }
+
+    /// Name in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OptionAnomaly::InvalidLength => "opt_invalid_len",
+            OptionAnomaly::EndRequired => "opt_eol_required",
+            OptionAnomaly::Malformed => "opt_malformed",
+            OptionAnomaly::Duplicate => "opt_duplicate",
+            OptionAnomaly::SourceRoute => "opt_source_route",
+        }
+    }
+
+    /// Where it is counted.
+    pub const fn counter(self) -> Counter {
+        match self {
+            OptionAnomaly::InvalidLength => Counter::OptionsInvalidLength,
+            OptionAnomaly::EndRequired => Counter::OptionsEndRequired,
+            OptionAnomaly::Malformed => Counter::OptionsMalformed,
+            OptionAnomaly::Duplicate => Counter::OptionsDuplicate,
+            OptionAnomaly::SourceRoute => Counter::OptionsSourceRoute,
+        }
+    }
+}
+
+/// A set of [`OptionAnomaly`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OptionAnomalies(u8);
+
+impl OptionAnomalies {
+    /// Adds one.
+    pub(super) fn insert(&mut self, anomaly: OptionAnomaly) {
+        self.0 |= 1 << anomaly as u32;
+    }
+
+    /// Adds those of another set.
+    pub(super) fn add(&mut self, others: OptionAnomalies) {
+        self.0 |= others.0;
+    }
+
+    /// Is the set empty?
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those in the set.
+    pub fn iter(self) -> impl Iterator<Item = OptionAnomaly> {
+        OptionAnomaly::ALL.into_iter().filter(move |one| self.0 >> *one as u32 & 1 != 0)
+    }
+}
+
+/// Kinds of options (IANA).
+mod kind {
+    pub(super) const END: u8 = 0;
+    pub(super) const NOTHING: u8 = 1;
+    pub(super) const RECORD_ROUTE: u8 = 7;
+    pub(super) const QUICK_START: u8 = 25;
+    pub(super) const TIMESTAMP: u8 = 68;
+    pub(super) const SECURITY: u8 = 130;
+    pub(super) const LOOSE_ROUTE: u8 = 131;
+    pub(super) const MORE_SECURITY: u8 = 133;
+    pub(super) const LABEL: u8 = 134;
+    pub(super) const STREAM: u8 = 136;
+    pub(super) const STRICT_ROUTE: u8 = 137;
+    pub(super) const ROUTER_ALERT: u8 = 148;
+}
+
+/// Most bytes of options that a header has.
+const LONGEST: u8 = 40;
+
+/// Kind, least and greatest length, least pointer (0: none); each may come once (RFC 791, RFC 1108, RFC 2113, RFC 4782; labels
+/// are those of FIPS 188).
+const KNOWN: [(u8, u8, u8, u8); 10] = [
+    (kind::RECORD_ROUTE, 3, LONGEST, 4),
+    (kind::QUICK_START, 8, 8, 0),
+    (kind::TIMESTAMP, 4, LONGEST, 5),
+    (kind::SECURITY, 3, LONGEST, 0),
+    (kind::LOOSE_ROUTE, 3, LONGEST, 4),
+    (kind::MORE_SECURITY, 3, LONGEST, 0),
+    (kind::LABEL, 6, LONGEST, 0),
+    (kind::STREAM, 4, 4, 0),
+    (kind::STRICT_ROUTE, 3, LONGEST, 4),
+    (kind::ROUTER_ALERT, 4, 4, 0),
+];
+
+/// What is unusual about a list of options; `false`: it cannot be read to its end, so no host takes the packet.
+#[cold]
+pub(super) fn check(mut options: &[u8]) -> (OptionAnomalies, bool) {
+    let (mut found, mut seen) = (OptionAnomalies::default(), 0_u16);
+    // Ends: each round takes a byte at least.
+    loop {
+        let length = match *options {
+            [] | [kind::END, ..] => return (found, true),
+            [kind::NOTHING, ..] => 1,
+            [_] => {
+                found.insert(OptionAnomaly::EndRequired);
+                return (found, false);
+            }
+            [_, length, ..] => usize::from(length.max(1)),
+        };
+        let Some((option, rest)) = options.split_at_checked(length) else { return unreadable(found) };
+        options = rest;
+        match *option {
+            [kind::NOTHING] => {}
+            [kind, length, ..] => known(kind, length, option.get(2).copied(), &mut found, &mut seen),
+            _ => return unreadable(found),
+        }
+    }
+}
+
+fn unreadable(mut found: OptionAnomalies) -> (OptionAnomalies, bool) {
+    found.insert(OptionAnomaly::InvalidLength);
+    (found, false)
+}
+
+/// One option of a kind that we know: its length, its pointer, whether it came before.
+fn known(kind: u8, length: u8, pointer: Option<u8>, found: &mut OptionAnomalies, seen: &mut u16) {
+    let Some((bit, (_, least, most, first))) = (0..).zip(KNOWN).find(|(_, known)| known.0 == kind) else { return };
+    if *seen >> bit & 1 != 0 {
+        found.insert(OptionAnomaly::Duplicate);
+    }
+    *seen |= 1 << bit;
+    if matches!(kind, kind::LOOSE_ROUTE | kind::STRICT_ROUTE) {
+        found.insert(OptionAnomaly::SourceRoute);
+    }
+    if length < least || length > most {
+        found.insert(OptionAnomaly::InvalidLength);
+        return;
+    }
+    // An address each four bytes in the routes; behind the last one it is one more than the length.
+    let is_odd = |pointer: u8| first == 4 && !pointer.is_multiple_of(4);
+    if pointer.is_some_and(|pointer| pointer < first || first > 0 && (is_odd(pointer) || pointer > length + 1)) {
+        found.insert(OptionAnomaly::Malformed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_of_a_list_has_its_name() {
+        use OptionAnomaly::*;
+        let route = |kind: u8, pointer: u8| vec![kind, 11, pointer, 10, 0, 0, 1, 10, 0, 0, 2, 0];
+        for (name, options, anomalies, is_readable) in [
+            ("nothing", vec![], vec![], true),
+            ("padding", vec![1, 1, 1, 0], vec![], true),
+            ("router alert", vec![148, 4, 0, 0], vec![], true),
+            ("unknown", vec![0x5e, 4, 1, 2], vec![], true),
+            ("record route", route(7, 4), vec![], true),
+            ("record route, full", route(7, 12), vec![], true),
+            ("record route, pointer before", route(7, 3), vec![Malformed], true),
+            ("record route, pointer between", route(7, 6), vec![Malformed], true),
+            ("record route, pointer beyond", route(7, 16), vec![Malformed], true),
+            ("timestamp, pointer before", vec![68, 8, 4, 0, 0, 0, 0, 0], vec![Malformed], true),
+            ("source route", route(131, 4), vec![SourceRoute], true),
+            ("strict source route", route(137, 8), vec![SourceRoute], true),
+            ("twice", vec![148, 4, 0, 0, 148, 4, 0, 0], vec![Duplicate], true),
+            ("router alert of 5", vec![148, 5, 0, 0, 0, 0, 0, 0], vec![InvalidLength], true),
+            ("behind the end", vec![0, 99, 0, 0], vec![], true),
+            ("no length", vec![1, 1, 1, 7], vec![EndRequired], false),
+            ("length 0", vec![7, 0, 0, 0], vec![InvalidLength], false),
+            ("length 1", vec![7, 1, 0, 0], vec![InvalidLength], false),
+            ("beyond the header", vec![7, 5, 4, 0], vec![InvalidLength], false),
+            ("suricata's", vec![0x82, 2, 0xf1, 0x35, 0, 0, 0xde, 0xad], vec![InvalidLength], false),
+        ] {
+            let (found, readable) = check(&options);
+            assert_eq!((found.iter().collect::<Vec<_>>(), readable), (anomalies, is_readable), "{name}");
+        }
+        for (anomaly, number) in OptionAnomaly::ALL.into_iter().zip(FIRST_NUMBER..) {
+            assert_eq!((anomaly.number(), OptionAnomaly::of_number(number)), (number, Some(anomaly)));
+        }
+        assert_eq!(OptionAnomaly::of_number(FIRST_NUMBER - 1), None);
+    }
+}

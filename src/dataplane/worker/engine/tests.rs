@@ -1,0 +1,159 @@
+//! One queue over the fake kernel.
+
+use super::*;
+use crate::dataplane::capture::LinkType;
+use crate::dataplane::capture::memory::{RingSettings, ring};
+use crate::dataplane::features::FeatureRow;
+use crate::dataplane::score::ScoreError;
+use crate::exchange::{Full, Up, snapshot_ring, up_ring};
+
+struct Discard;
+
+impl Scorer for Discard {
+    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+        scores.fill(0.0);
+        Ok(())
+    }
+}
+
+/// Frames of a flow in a tunnel, then of one in the same addresses outside: each tells what is round it at its end.
+#[test]
+fn what_is_round_a_flow_is_told_at_its_end() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings { export_flows: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let (up, mut down) = up_ring(64, Full::Count);
+    let mut engine = Engine::new(source, settings, parts(up, None));
+    let inner =
+        [0x45, 0, 0, 30, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 9, 0x23, 0x28, 0, 10, 0, 0, 1, 2];
+    let head = [0x45, 0, 0, 58, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0x20, 0, 8, 0, 0, 0, 0, 7];
+    let link = [&[0; 12][..], &[8, 0]].concat();
+    let broken = [&link[..], &head, &[0; 30]].concat();
+    for frame in [[&link[..], &head, &inner].concat(), [&link[..], &inner].concat(), broken] {
+        for _ in 0..2 {
+            kernel.send(&frame, frame.len() as u32, None, LinkType::Ethernet);
+        }
+    }
+    engine.turn();
+    engine.finish();
+    let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+    let count = |counter: Counter| counters[counter as usize];
+    assert_eq!((count(Counter::ProcessedFlow), count(Counter::Tunnelled), count(Counter::TunnelBroken)), (6, 4, 2));
+    assert_eq!((count(Counter::TunnelGre), count(Counter::TunnelVxlan)), (2, 0), "of those with a packet in them");
+    let mut ended = Vec::new();
+    while let Some(item) = down.receive() {
+        if let Up::Flow(flow) = item {
+            let levels: Vec<_> = flow.outer.iter().flat_map(|outer| outer.levels()).collect();
+            ended.push((flow.key.protocol(), flow.key.low().port, flow.packets[0], levels));
+        }
+    }
+    ended.sort_by_key(|flow| (flow.0, flow.3.len()));
+    let known = [(17, 9, 2, vec![]), (17, 9, 2, vec![(decode::Tunnel::Gre, 7)]), (47, 0, 2, vec![])];
+    assert_eq!(ended, known);
+}
+
+/// An IPv4 packet between two hosts as a frame; its options, its protocol, what it carries.
+fn frame(from: u8, to: u8, options: &[u8], protocol: u8, body: &[u8]) -> Vec<u8> {
+    let [a, b] = (20 + options.len() as u16 + body.len() as u16).to_be_bytes();
+    let words = 5 + options.len() as u8 / 4;
+    let head = [0x40 | words, 0, a, b, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, from, 10, 0, 0, to];
+    [&[0; 12], &[8, 0][..], &head, options, body].concat()
+}
+
+/// Options are told of who sent them, once a packet and kind; what no host takes is in no flow. ICMP keeps the first type and
+/// code of either side.
+#[test]
+fn options_are_told_and_icmp_says_what_it_is() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings { export_flows: true, export_events: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let (up, mut down) = up_ring(64, Full::Count);
+    let mut engine = Engine::new(source, settings, parts(up, None));
+    let echo = |kind| [kind, 0, 0, 0, 0x12, 0x34, 0, 1];
+    let unreachable = [&[3, 1, 0, 0, 0, 0, 0, 0][..], &[0x45; 28]].concat();
+    let source_route = [131, 7, 4, 10, 0, 0, 3, 0];
+    for frame in [
+        frame(2, 1, &[], 1, &echo(8)),
+        frame(1, 2, &[], 1, &echo(0)),
+        frame(2, 1, &[], 1, &echo(8)),
+        frame(3, 1, &[], 1, &unreachable),
+        frame(4, 1, &source_route, 17, &[0, 9, 0, 9, 0, 8, 0, 0]),
+        frame(5, 1, &[7, 3, 4, 0x99], 17, &[0, 9, 0, 9, 0, 8, 0, 0]),
+    ] {
+        kernel.send(&frame, frame.len() as u32, None, LinkType::Ethernet);
+    }
+    engine.turn();
+    engine.finish();
+    let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+    let count = |counter: Counter| counters[counter as usize];
+    assert_eq!((count(Counter::ProcessedFlow), count(Counter::DropIpOptions)), (5, 1));
+    assert_eq!((count(Counter::OptionsSourceRoute), count(Counter::OptionsEndRequired)), (1, 1));
+    let (mut told, mut flows) = (Vec::new(), Vec::new());
+    while let Some(item) = down.receive() {
+        match item {
+            Up::Event(head) => {
+                let sender = head.key.endpoints(head.originator).0.address & 0xff;
+                let number = head.anomaly.expect("an anomaly").1;
+                told.push((sender, decode::OptionAnomaly::of_number(number).expect("of options").name()));
+            }
+            Up::Flow(flow) => {
+                flows.push((flow.key.endpoints(flow.originator).0.address & 0xff, flow.icmp, flow.tcp_flags))
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(told, [(4, "opt_source_route"), (5, "opt_eol_required")]);
+    flows.sort_unstable();
+    let none = [0; 2];
+    assert_eq!(flows, [(2, [Some((8, 0)), Some((0, 0))], none), (3, [Some((3, 1)), None], none), (4, [None; 2], none)]);
+}
+
+fn parts(up: UpSender, scorer: Option<Box<dyn Scorer>>) -> EngineParts {
+    EngineParts {
+        id: QueueId(0),
+        counters: CounterBlock::in_memory(),
+        up,
+        snapshots: snapshot_ring(Box::<QueueSnapshot>::default()).0,
+        scorer,
+        peers: Vec::new(),
+        place: 0,
+        inbox: HandoverInbox::new(Vec::new()),
+        secret: [1, 2, 3, 4],
+        clock: Clock::new(),
+    }
+}
+
+/// A row is scored after its 200 us also where nothing else comes: the worker sleeps no longer than that.
+#[test]
+fn a_wait_ends_when_the_oldest_row_is_due() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings::default();
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let mut engine = Engine::new(source, settings, parts(up_ring(64, Full::Count).0, Some(Box::new(Discard))));
+    let mut set = PollSet::with_capacity(4);
+    let limit = Duration::from_millis(1);
+    assert_eq!(engine.before_wait(limit, &mut set).limit, limit, "no row waits");
+    // Four packets of a flow make its first row due.
+    let mut frame = [0; 60];
+    frame[12..14].copy_from_slice(&[8, 0]);
+    frame[14..34].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame[34..40].copy_from_slice(&[0x9c, 0x40, 0, 53, 0, 26]);
+    for _ in 0..4 {
+        kernel.send(&frame, 60, None, LinkType::Ethernet);
+    }
+    engine.turn();
+    assert_eq!(engine.core.sinks.batch.len(), 1);
+    // The burst is measured when the next turn begins, whether or not that one was sampled.
+    let bursts = |engine: &Engine<_>| engine.core.snapshot.histograms.stage(Stage::Burst).len();
+    assert_eq!(bursts(&engine), 0);
+    let rest = engine.before_wait(limit, &mut set);
+    assert!(rest.limit <= Duration::from_nanos(settings.score.wait_ns), "{rest:?}");
+    while !engine.core.sinks.batch.is_empty() {
+        engine.wait(rest.limit);
+        engine.turn();
+    }
+    assert_eq!(engine.before_wait(limit, &mut set).limit, limit);
+    assert_eq!(bursts(&engine), 4);
+    engine.turn();
+    assert_eq!(bursts(&engine), 4);
+}
