@@ -181,6 +181,10 @@ counters! {
     TunnelMacsec = "tunnel_macsec", Detail;
     /// Packets of flows in more than two VLAN tags, once a level.
     TunnelVlanStack = "tunnel_vlan_stack", Detail;
+    /// Packets of flows in frames in IP, once a level.
+    TunnelEtherIp = "tunnel_ether_ip", Detail;
+    /// Packets of flows in L2TP, once a level.
+    TunnelL2tp = "tunnel_l2tp", Detail;
     /// Tunnelled flows whose outer addresses were given up for those of newer ones.
     TunnelOutersEvicted = "tunnel_outers_evicted", Detail;
     /// Feature rows handed to the model.

@@ -139,11 +139,10 @@ fn split_flows(capture: &Capture, collected: &Collected) -> Option<String> {
 }
 
 /// Captures that differ for a reason of their own.
-const EXPLAINED: [(&str, &str); 6] = [
+const EXPLAINED: [(&str, &str); 5] = [
     ("gtp1_gn_normal_incl_fragmentation.pcap", "tshark looks for a tunnel in the first piece of a datagram too"),
     ("gtp2_different_udp_port.pcap", "tshark looks for a tunnel in the first piece of a datagram too"),
     ("vxlan_port_8472.pcap", "tshark knows VXLAN by its new port only"),
-    ("ipv6-srh-ipproto-ether.pcap", "a tunnel that we do not enter: Ethernet as an IP protocol"),
     ("LINKTYPE_IPV4_invalid.pcap", "raw IP is opened by its version, whichever the link type promises"),
     ("LINKTYPE_IPV6_invalid.pcap", "raw IP is opened by its version, whichever the link type promises"),
 ];

@@ -41,7 +41,7 @@ pub fn oracle(data: &Path, captures: &[Capture]) -> Option<Oracle> {
         text
     });
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let cache = folder.join(format!("tshark-{name}-4.tsv"));
+    let cache = folder.join(format!("tshark-{name}-5.tsv"));
     if let Ok(text) = std::fs::read_to_string(&cache) {
         return Some(parse(&text));
     }
@@ -120,7 +120,7 @@ fn ask(joined: &Path, chunk: &[&Capture]) -> String {
 }
 
 /// Layers on the way to the innermost IP header that the decoder opens.
-const OPENED: [&str; 27] = [
+const OPENED: [&str; 29] = [
     "eth",
     "ethertype",
     "vlan",
@@ -148,6 +148,8 @@ const OPENED: [&str; 27] = [
     "etag",
     "vntag",
     "macsec",
+    "etherip",
+    "l2tp",
 ];
 
 /// The 5-tuple of a line: that of the innermost packet that the decoder reaches. What is in ICMP errors is no packet, and what

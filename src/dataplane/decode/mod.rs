@@ -10,7 +10,7 @@
 //! | `short` | the short ways of the common packets |
 //! | `link` | link headers and VLAN tags |
 //! | `ip` | IPv4, IPv6 with extension headers, transport headers |
-//! | `tunnel` | what is in a tunnel: GRE, ERSPAN, VXLAN, GENEVE, MPLS, PPP, IP in IP, GTP-U, Teredo, WCCP, NSH, tags |
+//! | `tunnel` | what is in a tunnel: GRE, ERSPAN, VXLAN, GENEVE, MPLS, PPP, IP in IP, GTP-U, Teredo, L2TP, WCCP, NSH, tags |
 //! | `outer` | the tunnels around a packet, and their part of its key |
 //! | `span` | the stretch of a frame that one layer may read |
 //! | `quote` | the packet inside an ICMP error |

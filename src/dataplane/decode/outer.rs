@@ -179,7 +179,7 @@ impl Layers {
 impl Tunnel {
     /// What of a tunnel's id tells its network from others of the kind; `None` for a kind that tells nothing.
     ///
-    /// Not the ids that each direction has its own of: GTP-U TEIDs, call ids of GRE version 1. Of MPLS not even that it is
+    /// Not the ids that each direction has its own of: GTP-U TEIDs, call ids of GRE version 1, sessions of L2TP. Of MPLS not even that it is
     /// there: the last router before the end takes the labels off, so on many links they are on one direction only. So it is
     /// with what a cache is handed, with paths of services, and with tags that a frame has on one link of its way.
     fn identity(self, id: u32) -> Option<u32> {
@@ -187,7 +187,8 @@ impl Tunnel {
             Tunnel::None | Tunnel::Mpls | Tunnel::Wccp | Tunnel::Nsh => None,
             Tunnel::ETag | Tunnel::VnTag | Tunnel::Macsec | Tunnel::VlanStack => None,
             Tunnel::Gre | Tunnel::Erspan | Tunnel::Vxlan | Tunnel::Geneve | Tunnel::Pppoe => Some(id),
-            Tunnel::IpInIp | Tunnel::Gtp | Tunnel::Teredo | Tunnel::Pptp => Some(0),
+            Tunnel::IpInIp | Tunnel::EtherIp => Some(0),
+            Tunnel::Gtp | Tunnel::Teredo | Tunnel::Pptp | Tunnel::L2tp => Some(0),
         }
     }
 }

@@ -104,6 +104,10 @@ pub enum Tunnel {
     Macsec,
     /// More than two VLAN tags on a frame. Id: those between the outermost and the innermost, 12 bits each.
     VlanStack,
+    /// Frames in IP: protocol 97 or 143 (RFC 3378, RFC 8986). No id.
+    EtherIp,
+    /// UDP port 1701, version 2 (RFC 2661). Id: tunnel << 16 | session.
+    L2tp,
 }
 
 impl Tunnel {
@@ -127,6 +131,8 @@ impl Tunnel {
             Tunnel::VnTag => "vn_tag",
             Tunnel::Macsec => "macsec",
             Tunnel::VlanStack => "vlan_stack",
+            Tunnel::EtherIp => "ether_ip",
+            Tunnel::L2tp => "l2tp",
         }
     }
 }
@@ -152,6 +158,8 @@ impl Tunnel {
             Tunnel::VnTag => Counter::TunnelVnTag,
             Tunnel::Macsec => Counter::TunnelMacsec,
             Tunnel::VlanStack => Counter::TunnelVlanStack,
+            Tunnel::EtherIp => Counter::TunnelEtherIp,
+            Tunnel::L2tp => Counter::TunnelL2tp,
         })
     }
 }
@@ -242,8 +250,10 @@ pub(super) mod protocol {
     pub(in super::super) const AUTHENTICATION: u8 = 51;
     pub(in super::super) const ICMPV6: u8 = 58;
     pub(in super::super) const DESTINATION: u8 = 60;
+    pub(in super::super) const ETHER_IP: u8 = 97;
     pub(in super::super) const SCTP: u8 = 132;
     pub(in super::super) const MPLS: u8 = 137;
+    pub(in super::super) const ETHERNET: u8 = 143;
 }
 
 impl Packet {

@@ -56,6 +56,7 @@ pub(super) fn named(protocol: u8, ports: (u16, u16)) -> Tunnel {
         protocol::GRE => Tunnel::Gre,
         protocol::IPV4 | protocol::IPV6 => Tunnel::IpInIp,
         protocol::MPLS => Tunnel::Mpls,
+        protocol::ETHER_IP | protocol::ETHERNET => Tunnel::EtherIp,
         _ => Tunnel::None,
     }
 }
@@ -111,6 +112,12 @@ fn header(span: Span<'_>, packet: &Packet) -> Result<Option<Header>, Counter> {
         protocol::IPV4 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV4)),
         protocol::IPV6 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV6)),
         protocol::MPLS => labels(span, at),
+        protocol::ETHERNET => whole(Tunnel::EtherIp, Content::Ethernet),
+        // Version 3, and what is reserved 0.
+        protocol::ETHER_IP => match span.block::<2>(at) {
+            Some([0x30, 0]) => Header { at: at + 2, ..whole(Tunnel::EtherIp, Content::Ethernet) },
+            _ => return Err(Counter::TunnelHeader),
+        },
         _ => return Ok(None),
     }))
 }

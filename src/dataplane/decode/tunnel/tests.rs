@@ -60,6 +60,10 @@ fn gtp(flags: u8, fields: &[u8], ip: &[u8]) -> Vec<u8> {
     ip4(17, &[], 0, &udp(2152, &join(&[&[0x30 | flags, 255, a, b, 0, 0, 0, 9], fields, ip])))
 }
 
+fn l2tp(flags: u16, fields: &[u8], ip: &[u8]) -> Vec<u8> {
+    ip4(17, &[], 0, &udp(1701, &join(&[&flags.to_be_bytes(), fields, &ppp_protocol(ip), ip])))
+}
+
 fn pptp(fields: &[u8], flags: [u8; 2], ppp: &[u8], ip: &[u8]) -> Vec<u8> {
     let [a, b] = ((ppp.len() + ip.len()) as u16).to_be_bytes();
     gre(flags, [0x88, 0x0b], &join(&[&[a, b, 0, 4], fields]), &join(&[ppp, ip]))
@@ -149,6 +153,13 @@ fn wraps() -> Vec<Wrap> {
         of("ip in ipv6", Tunnel::IpInIp, 0, |ip| ip6(if ip[0] >> 4 == 4 { 4 } else { 41 }, ip)),
         of("mpls in ip", Tunnel::Mpls, 0x12, |ip| ip4(137, &[], 0, &join(&[&LABELS, ip]))),
         of("mpls in gre", Tunnel::Mpls, 0x12, |ip| gre([0, 0], [0x88, 0x47], &[], &join(&[&LABELS, ip]))),
+        of("frames in ip", Tunnel::EtherIp, 0, |ip| ip4(143, &[], 0, &frame_of(ip))),
+        of("etherip over ipv6", Tunnel::EtherIp, 0, |ip| ip6(97, &join(&[&[0x30, 0], &frame_of(ip)]))),
+        of("l2tp", Tunnel::L2tp, 0x9_0007, |ip| l2tp(0x0002, &[0, 9, 0, 7, 0xff, 3], ip)),
+        of("l2tp, all fields", Tunnel::L2tp, 0x9_0007, |ip| {
+            let [a, b] = (18 + ip.len() as u16).to_be_bytes();
+            l2tp(0x4b02, &[a, b, 0, 9, 0, 7, 0, 1, 0, 1, 0, 2, 0xaa, 0xaa], ip)
+        }),
         of("mpls in udp", Tunnel::Mpls, 0x12, |ip| ip4(17, &[], 0, &udp(6635, &join(&[&LABELS, &checked(ip)])))),
         of("wccp", Tunnel::Wccp, 89, |ip| gre([0, 0], [0x88, 0x3e], &[], &join(&[&[0x40, 89, 0, 72], ip]))),
         of("nsh in vxlan", Tunnel::Nsh, 0x1_0203, |ip| {
@@ -228,7 +239,7 @@ fn both_directions_share_a_key_and_networks_do_not() {
         assert_eq!((a.key, a.direction), (b.key, b.direction.flip()), "{}", wrap.name);
         assert_eq!(a.key.owner(8), b.key.owner(8));
         let tagged = wrap.name.contains("tagged");
-        let id = if matches!(wrap.kind, Tunnel::Gtp | Tunnel::Pptp) { 0 } else { wrap.id };
+        let id = if matches!(wrap.kind, Tunnel::Gtp | Tunnel::Pptp | Tunnel::L2tp) { 0 } else { wrap.id };
         // Labels add nothing to what is around them, nor do tags.
         let place = match wrap.name {
             "nsh in vxlan" => (Tunnel::Vxlan, 5, false),
@@ -292,6 +303,10 @@ fn every_fault_is_named_and_counts_for_the_outer_flow() {
         ("gre of a frame cut", gre([0, 0], [0x65, 0x58], &[], &frame_of(&ip)[..13]), inside),
         ("gre of a packet cut", gre([0, 0], [8, 0], &[], &ip[..ip.len() - 1]), inside),
         ("gre of five tags", gre([0, 0], [0x81, 0], &[], &[[0, 1, 0x81, 0]; 5].concat()), inside),
+        ("etherip of version 4", ip4(97, &[], 0, &join(&[&[0x40, 0], &frame_of(&ip)])), header),
+        ("frame in ip cut", ip4(143, &[], 0, &frame_of(&ip)[..13]), inside),
+        ("l2tp, offset beyond", l2tp(0x0202, &[0, 9, 0, 7, 9, 9], &ip), header),
+        ("l2tp, offset cut", ip4(17, &[], 0, &udp(1701, &[2, 2, 0, 9, 0, 7, 0])), header),
         ("wccp cut", gre([0, 0], [0x88, 0x3e], &[], &[0]), header),
         ("nsh of no path", gre([0, 0], [0x89, 0x4f], &[], &with(&NSH, 1, 0xc1)), header),
         ("nsh of version 1", gre([0, 0], [0x89, 0x4f], &[], &join(&[&with(&NSH, 0, 0x4f), &ip])), header),
@@ -362,6 +377,11 @@ fn a_datagram_to_a_tunnels_port_that_is_none_stays_one() {
         (4789, join(&[&with(&vni, 2, 1), &frame])),
         (8472, join(&[&with(&vni, 7, 1), &frame])),
         (4790, join(&[&with(&with(&vni, 0, 0x0c), 3, 5), &frame])),
+        (1701, join(&[&[0xc8, 2, 0, 12, 0, 9, 0, 0, 0, 0, 0, 0], &frame])),
+        (1701, join(&[&[0, 3, 0, 9, 0, 7, 0, 0x21], &frame[14..]])),
+        (1701, join(&[&[0, 2, 0, 9, 0, 0, 0, 0x21], &frame[14..]])),
+        (1701, join(&[&[0x40, 2, 9, 9, 0, 9, 0, 7, 0, 0x21], &frame[14..]])),
+        (1701, vec![0, 2, 0, 9, 0]),
         (6635, b"hello".to_vec()),
         (6635, [0; 80].to_vec()),
         (6635, join(&[&LABELS, &with(&checked(&frame[14..]), 8, 60)])),
@@ -394,6 +414,8 @@ fn what_is_no_ip_in_a_tunnel_counts_for_the_outer_flow() {
         gre([0x10, 0], [0x22, 0xeb], &[0, 0, 0, 1, 0x20, 7, 0, 3, 1, 2, 3, 4, 0, 0, 0x84, 0], &arp),
         ip4(17, &[], 0, &udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &arp]))),
         gtp(0, &[], &[0x20; 30]),
+        ip4(143, &[], 0, &arp),
+        ip4(17, &[], 0, &udp(1701, &[0, 2, 0, 9, 0, 7, 0xff, 3, 0xc0, 0x21, 1, 1, 0, 4])),
         ip4(137, &[], 0, &[0, 0, 0xd1, 64, 0x10, 0, 0, 7]),
     ] {
         let (packet, layers) = flow(&frame_of(&outside));
@@ -655,5 +677,31 @@ proptest! {
             prop_assert!(packet.key.is_tunnelled() <= (layers.outer.depth() > 0));
             let _ = quoted_flow(ethernet(&frame), &packet);
         }
+    }
+}
+
+/// The fuzzer's seeds: for each kind of tunnel a frame of every form it has, in the form of [`crate::fuzzing`]'s `frames`.
+/// `SHRIKE_WRITE_DOCS=1` writes them anew.
+#[test]
+fn the_fuzzer_begins_with_every_kind_of_tunnel() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/decode");
+    let inside = [ip4(6, &[], 0, &tcp(0x18, &[], b"hello")), ip6(17, &udp(53, b"hello"))];
+    let mut seeds = std::collections::BTreeMap::<&str, Vec<u8>>::new();
+    let of_kinds = wraps().into_iter().flat_map(|wrap| inside.each_ref().map(|ip| (wrap.kind, (wrap.wrap)(ip))));
+    let teredo = (Tunnel::Teredo, ip4(17, &[], 0, &udp(3544, &inside[1])));
+    for (kind, outside) in of_kinds.chain([teredo]) {
+        let mut frame = frame_of(&outside);
+        frame.resize(frame.len().next_multiple_of(4), 0);
+        assert_eq!(flow(&frame).1.outer.innermost(), kind);
+        let seed = seeds.entry(kind.name()).or_default();
+        seed.extend([0, u8::try_from(frame.len() / 4).unwrap()]);
+        seed.extend(frame);
+    }
+    for (kind, seed) in seeds {
+        let path = folder.join(format!("tunnel_{kind}"));
+        if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &seed).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == seed, "{}: SHRIKE_WRITE_DOCS=1 writes it anew", path.display());
     }
 }

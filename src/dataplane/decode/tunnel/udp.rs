@@ -1,4 +1,4 @@
-//! Tunnels in datagrams: VXLAN, GENEVE, MPLS, GTP-U, Teredo.
+//! Tunnels in datagrams: VXLAN, GENEVE, MPLS, GTP-U, Teredo, L2TP.
 
 use super::{Content, Header, mpls};
 use crate::dataplane::decode::bytes::{be16, be32};
@@ -18,11 +18,12 @@ const MPLS: u16 = 6635;
 const GTP_U: u16 = 2152;
 /// The server's, so either side's.
 const TEREDO: u16 = 3544;
+const L2TP: u16 = 1701;
 
-/// What the ports have in common, one bit each for the lowest six: passes one port in eleven and all of those above.
+/// What the ports have in common, one bit each for the lowest six: passes one port in nine and all of those above.
 const RECEIVERS: u64 = 1 << (VXLAN & 63) | 1 << (VXLAN_OLD & 63) | 1 << (VXLAN_EXTENDED & 63) | OTHERS | SENDERS;
 const OTHERS: u64 = 1 << (GENEVE & 63) | 1 << (MPLS & 63) | 1 << (GTP_U & 63);
-const SENDERS: u64 = 1 << (TEREDO & 63);
+const SENDERS: u64 = 1 << (TEREDO & 63) | 1 << (L2TP & 63);
 
 /// Do the ports (sender's << 16 | receiver's) name a tunnel?
 #[inline(always)]
@@ -39,6 +40,7 @@ pub(in super::super) fn named(ports: (u16, u16)) -> Tunnel {
         (_, MPLS) => Tunnel::Mpls,
         (_, GTP_U) => Tunnel::Gtp,
         (_, TEREDO) | (TEREDO, _) => Tunnel::Teredo,
+        (_, L2TP) | (L2TP, _) => Tunnel::L2tp,
         _ => Tunnel::None,
     }
 }
@@ -51,6 +53,7 @@ pub(super) fn header(span: Span<'_>, at: usize, ports: (u16, u16)) -> Result<Opt
         Tunnel::Mpls => Ok(mpls::is_certain(span, at).then(|| super::labels(span, at))),
         Tunnel::Gtp => gtp(span, at).transpose(),
         Tunnel::Teredo => Ok(teredo(span, at)),
+        Tunnel::L2tp => l2tp(span, at).transpose(),
         _ => Ok(None),
     }
 }
@@ -148,4 +151,34 @@ fn teredo(span: Span<'_>, mut at: usize) -> Option<Header> {
     let content = Content::Network(ether_type::IPV6);
     let header = Header { kind: Tunnel::Teredo, id: 0, at, end: span.end, content };
     (head[0] >> 4 == 6 && fits).then_some(header)
+}
+
+/// RFC 2661 section 3.1: data of version 2 for a session, and a length that fits where there is one. Messages of control are
+/// the tunnel's own talk.
+fn l2tp(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
+    const LENGTH: u16 = 0x4000;
+    const SEQUENCE: u16 = 0x0800;
+    const OFFSET: u16 = 0x0200;
+    const PRIORITY: u16 = 0x0100;
+    let flags = be16::<0, 2>(span.block::<2>(at)?);
+    let end = match flags & LENGTH {
+        0 => span.end,
+        _ => at + usize::from(be16::<0, 2>(span.block::<2>(at + 2)?)),
+    };
+    let mut behind = at + if flags & LENGTH == 0 { 2 } else { 4 };
+    let id = be32::<0, 4>(span.block::<4>(behind)?);
+    if flags & !(LENGTH | SEQUENCE | OFFSET | PRIORITY) != 2 || id & 0xffff == 0 || end > span.end {
+        return None;
+    }
+    behind += if flags & SEQUENCE == 0 { 4 } else { 8 };
+    if flags & OFFSET != 0 {
+        behind += match span.block::<2>(behind) {
+            Some(offset) => 2 + usize::from(be16::<0, 2>(offset)),
+            None => return Some(Err(Counter::TunnelHeader)),
+        };
+    }
+    if behind > end {
+        return Some(Err(Counter::TunnelHeader));
+    }
+    Some(Ok(Header { kind: Tunnel::L2tp, id, at: behind, end, content: Content::Ppp }))
 }
