@@ -193,7 +193,8 @@ fn a_body_is_as_long_as_what_came_of_it() {
     let in_order: Vec<usize> = (0..10).collect();
     let last_first = [0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
     let one_lost = [0, 1, 2, 3, 4, 6, 7, 8, 9];
-    let cases: [(&[u8], &[usize], &[u8], Option<u64>, u64); 9] = [
+    type Case<'a> = (&'a [u8], &'a [usize], &'a [u8], Option<u64>, u64);
+    let cases: [Case<'_>; 9] = [
         (announced, &in_order, b"", Some(1000), 1000),
         (announced, &in_order[..5], b"", None, 500),
         (announced, &last_first, b"", Some(1000), 1000),
@@ -247,7 +248,8 @@ fn a_request_in_the_middle_of_a_body_ends_the_event_and_not_the_body() {
 fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
     let smtp: &[u8] = b"250 ok\r\n";
     // Ports of who was seen first and of the other, what he says and what he is answered, and whether he is the server.
-    let cases: [(u16, u16, &[u8], &[u8], bool); 6] = [
+    type Case<'a> = (u16, u16, &'a [u8], &'a [u8], bool);
+    let cases: [Case<'_>; 6] = [
         (80, 40_000, ANSWER, REQUEST, true),
         (8080, 40_000, ANSWER, REQUEST, true),
         (80, 40_000, REQUEST, ANSWER, false),
