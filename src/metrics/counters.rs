@@ -187,6 +187,9 @@ counters! {
     TunnelL2tp = "tunnel_l2tp", Detail;
     /// Tunnelled flows whose outer addresses were given up for those of newer ones.
     TunnelOutersEvicted = "tunnel_outers_evicted", Detail;
+    /// Words of hosts on the link who has which address (ARP, neighbour discovery) that were not told, because too many were
+    /// within a second: a flood of them.
+    NeighboursSuppressed = "neighbours_suppressed", Detail;
     /// Feature rows handed to the model.
     RowsScored = "rows_scored", Detail;
     /// Feature rows given up because the scoring queue was full or the model absent.
@@ -248,7 +251,7 @@ counters! {
 }
 
 /// What was not inspected of the connections that should have been, by its cause: limits, captures that were cut, and bytes
-/// that this sensor never saw.
+/// that this sensor never saw; and words of the link that were not read.
 pub const UNREAD: &[Counter] = &[
     Counter::InspectFlowsFull,
     Counter::InspectBuffersFull,
@@ -262,6 +265,7 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectBeyondBuffer,
     Counter::InspectHoles,
     Counter::InspectGapBytes,
+    Counter::NeighboursSuppressed,
 ];
 
 /// Cells that [`CounterMemory`] needs: one per counter, and a sequence number behind them.

@@ -1,24 +1,66 @@
 //! Which neighbours were told lately: hosts say again and again who they are, the control plane wants it once in a while.
+//!
+//! Who has an address is remembered by the address, so that another link address for it is seen as the change that it is. A
+//! change is told whatever else is said at the time; made-up addresses take the place of none that was seen lately.
 
 use crate::dataplane::decode::Neighbour;
 use crate::units::{SECOND, Timestamp};
 
-/// Neighbours remembered as told, 48 bytes each. Fewer: those of a large network are told more often; more: memory.
-const ENTRIES: usize = 2048;
-/// A neighbour is told again after this time.
+/// Sets of addresses remembered. Fewer: those of a large network are told more often; more: memory.
+const SETS: usize = 512;
+/// Addresses of a set, 80 bytes each.
+const WAYS: usize = 4;
+/// A neighbour is told again after this time, and gives way to another when it was not seen for as long.
 const AGAIN_NS: u64 = 300 * SECOND;
-/// Told within a second at most: a flood of made-up ones must not fill the ring up.
+/// Told within a second at most: a flood of made-up ones must not fill the ring up. Changes stand beside it, one an address
+/// and second.
 const PER_SECOND: u32 = 500;
 
+/// A link address and when it was told; never where the time is 0.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    mac: [u8; 6],
+    time: Timestamp,
+}
+
+/// An address, and the two link addresses that were told for it last.
 #[derive(Clone, Copy, Default)]
 struct Entry {
     neighbour: Neighbour,
-    told: Timestamp,
+    told: [Told; 2],
+    seen: Timestamp,
+    changed: Timestamp,
 }
 
-/// Neighbours told lately, by their hash; a newer one takes the place of an older.
+const _: () = assert!(size_of::<Entry>() <= 96);
+
+impl Entry {
+    fn is_of(&self, neighbour: &Neighbour) -> bool {
+        self.seen != Timestamp(0)
+            && (self.neighbour.address, self.neighbour.vlans, self.neighbour.tunnel)
+                == (neighbour.address, neighbour.vlans, neighbour.tunnel)
+    }
+
+    /// Did its host fall silent, or was there never one?
+    fn is_stale(&self, now: Timestamp) -> bool {
+        self.seen == Timestamp(0) || now.since(self.seen) >= AGAIN_NS
+    }
+}
+
+/// What became of a neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// It was told lately.
+    Old,
+    /// It is to be told.
+    Tell,
+    /// It should be told, but too many were within this second.
+    Suppressed,
+}
+
+/// Neighbours told lately, by the hash of their address; one gives way when it was not seen for long.
 pub struct Neighbours {
-    entries: Box<[Entry]>,
+    sets: Box<[[Entry; WAYS]]>,
     seed: u64,
     second: u64,
     left: u32,
@@ -27,39 +69,69 @@ pub struct Neighbours {
 impl Neighbours {
     /// Takes its memory; `seed` keys the hash.
     pub fn new(seed: u64) -> Neighbours {
-        let entries = vec![Entry::default(); ENTRIES].into_boxed_slice();
-        Neighbours { entries, seed, second: 0, left: PER_SECOND }
+        let sets = vec![[Entry::default(); WAYS]; SETS].into_boxed_slice();
+        Neighbours { sets, seed, second: 0, left: PER_SECOND }
     }
 
     /// Is this to be told now?
     #[cold]
-    pub fn is_news(&mut self, neighbour: &Neighbour, now: Timestamp) -> bool {
-        let place = self.place(neighbour);
-        let Some(entry) = self.entries.get_mut(place) else { return false };
-        if entry.neighbour == *neighbour && now.since(entry.told) < AGAIN_NS && entry.told != Timestamp(0) {
-            return false;
-        }
+    pub fn news(&mut self, neighbour: &Neighbour, now: Timestamp) -> News {
         let second = now.0 / SECOND;
         if second != self.second {
             (self.second, self.left) = (second, PER_SECOND);
         }
-        let Some(left) = self.left.checked_sub(1) else { return false };
-        self.left = left;
-        *entry = Entry { neighbour: *neighbour, told: now };
-        true
+        let place = self.place(neighbour);
+        let Some(set) = self.sets.get_mut(place) else { return News::Suppressed };
+        if let Some(entry) = set.iter_mut().find(|entry| entry.is_of(neighbour)) {
+            entry.seen = now;
+            if let Some(told) =
+                entry.told.iter_mut().find(|told| told.mac == neighbour.mac && told.time != Timestamp(0))
+            {
+                if now.since(told.time) < AGAIN_NS {
+                    return News::Old;
+                }
+                let news = take(&mut self.left);
+                if news == News::Tell {
+                    told.time = now;
+                }
+                return news;
+            }
+            // Another link address: once a second for every address remembered, whatever others say meanwhile.
+            if entry.changed.0 / SECOND == second {
+                return News::Suppressed;
+            }
+            entry.changed = now;
+            if let Some(oldest) = entry.told.iter_mut().min_by_key(|told| told.time) {
+                *oldest = Told { mac: neighbour.mac, time: now };
+            }
+            return News::Tell;
+        }
+        let news = take(&mut self.left);
+        if news == News::Tell
+            && let Some(free) = set.iter_mut().find(|entry| entry.is_stale(now))
+        {
+            let told = [Told { mac: neighbour.mac, time: now }, Told::default()];
+            *free = Entry { neighbour: *neighbour, told, seen: now, changed: Timestamp(0) };
+        }
+        news
     }
 
     fn place(&self, neighbour: &Neighbour) -> usize {
-        let [a, b, c, d, e, f] = neighbour.mac;
-        let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
         let mut hash = self.seed;
-        let place = u64::from(neighbour.vlans.0) << 32 | u64::from(neighbour.tunnel.unwrap_or_default());
-        for word in [neighbour.address as u64, (neighbour.address >> 64) as u64, mac, place] {
-            // Who knows the seed can push others out: they are then told more often, within the limit of a second.
+        let vlans = u64::from(neighbour.vlans.0) << 16 | u64::from(neighbour.vlans.1);
+        let place = vlans << 32 | u64::from(neighbour.tunnel.unwrap_or_default());
+        for word in [neighbour.address as u64, (neighbour.address >> 64) as u64, place] {
+            // Who knows the seed can fill a set up: other addresses of it are then told more often, within the limit.
             hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }
-        (hash >> 40) as usize % ENTRIES
+        (hash >> 40) as usize % SETS
     }
+}
+
+fn take(left: &mut u32) -> News {
+    let Some(rest) = left.checked_sub(1) else { return News::Suppressed };
+    *left = rest;
+    News::Tell
 }
 
 #[cfg(test)]
@@ -70,21 +142,52 @@ mod tests {
         Neighbour { address: 0xffff_0a00_0000 + u128::from(number), mac: [2, 0, 0, 0, 0, 1], ..Neighbour::default() }
     }
 
-    #[test]
-    fn a_neighbour_is_told_once_in_a_while_and_another_link_address_at_once() {
-        let mut told = Neighbours::new(7);
-        let at = |seconds: u64| Timestamp((100 + seconds) * SECOND);
-        assert!(told.is_news(&neighbour(1), at(0)));
-        assert!(!told.is_news(&neighbour(1), at(299)));
-        assert!(told.is_news(&neighbour(1), at(300)));
-        assert!(told.is_news(&Neighbour { mac: [2, 0, 0, 0, 0, 9], ..neighbour(1) }, at(301)));
+    fn other(number: u32, mac: u8) -> Neighbour {
+        Neighbour { mac: [2, 0, 0, 0, 0, mac], ..neighbour(number) }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp((100 + seconds) * SECOND)
     }
 
     #[test]
-    fn a_flood_is_told_at_a_bounded_rate() {
+    fn a_neighbour_is_told_once_in_a_while_and_another_link_address_at_once() {
         let mut told = Neighbours::new(7);
-        let sent = (0..100_000).filter(|number| told.is_news(&neighbour(*number), Timestamp(5 * SECOND))).count();
-        assert_eq!(sent, PER_SECOND as usize);
-        assert!(told.is_news(&neighbour(200_000), Timestamp(6 * SECOND)));
+        assert_eq!(told.news(&neighbour(1), at(0)), News::Tell);
+        assert_eq!(told.news(&neighbour(1), at(299)), News::Old);
+        assert_eq!(told.news(&neighbour(1), at(300)), News::Tell);
+        assert_eq!(told.news(&other(1, 9), at(301)), News::Tell);
+        for second in 302..590 {
+            assert_eq!(
+                told.news(&neighbour(1), at(second)),
+                News::Old,
+                "two that quarrel are told once in a while too"
+            );
+            assert_eq!(told.news(&other(1, 9), at(second)), News::Old);
+        }
+    }
+
+    #[test]
+    fn a_flood_is_told_at_a_bounded_rate_and_what_is_not_told_is_known() {
+        let mut told = Neighbours::new(7);
+        let news: Vec<News> = (0..100_000).map(|number| told.news(&neighbour(number), at(5))).collect();
+        let count = |wanted| news.iter().filter(|one| **one == wanted).count();
+        assert_eq!((count(News::Tell), count(News::Suppressed)), (PER_SECOND as usize, 100_000 - PER_SECOND as usize));
+        assert_eq!(told.news(&neighbour(200_000), at(6)), News::Tell);
+    }
+
+    /// Whoever floods the link with made-up neighbours hides none who takes over the address of a known one.
+    #[test]
+    fn a_change_is_told_in_the_middle_of_a_flood() {
+        let mut told = Neighbours::new(7);
+        assert_eq!(told.news(&neighbour(1), at(0)), News::Tell);
+        for second in 1..60 {
+            for number in 0..5_000 {
+                told.news(&neighbour(1_000 + second * 5_000 + number), at(u64::from(second)));
+            }
+        }
+        assert_eq!(told.news(&other(1, 66), at(59)), News::Tell);
+        assert_eq!(told.news(&other(1, 67), at(59)), News::Suppressed, "one a second and address");
+        assert_eq!(told.news(&other(1, 67), at(60)), News::Tell);
     }
 }

@@ -3,7 +3,7 @@
 //! Apart from the flow table, so that the table's callbacks can borrow it.
 
 use super::elephants::Elephants;
-use super::neighbours::Neighbours;
+use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
 use crate::dataplane::decode::{
     Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, OptionAnomalies, Outer, tcp_flags,
@@ -131,8 +131,13 @@ impl Sinks {
     /// A host said which address it has.
     #[cold]
     pub fn on_neighbour(&mut self, neighbour: Neighbour, now: Timestamp) {
-        if self.export_events && self.neighbours.is_news(&neighbour, now) {
-            self.up.send(Up::Neighbour(now, neighbour));
+        if !self.export_events {
+            return;
+        }
+        match self.neighbours.news(&neighbour, now) {
+            News::Tell => self.up.send(Up::Neighbour(now, neighbour)),
+            News::Suppressed => self.counters.add(Counter::NeighboursSuppressed, 1),
+            News::Old => {}
         }
     }
 
