@@ -85,4 +85,13 @@ pub const CAPTURES: &[(&str, &[Host])] = &[
         "benign/ndpi/ndpi_4.2_debian/pcap/imap-starttls.pcap",
         &[("212.227.17.186", &["tcp/143 imap", "tcp/143 tls", "name imap.gmx.net", "!cleartext_credentials"])],
     ),
+    // Its poisoner claims the gateway's address and, later, its own.
+    (
+        "attack/arp_spoof/chrissanders+packets/arppoison.pcapng",
+        &[
+            ("172.16.0.1", &["mac 00:25:b3:bf:91:ee", "link_address_of_two_hosts"]),
+            ("172.16.0.105", &["mac 00:25:b3:bf:91:ee"]),
+            ("172.16.0.107", &["mac 00:21:70:c0:56:f0", "!link_address_of_two_hosts"]),
+        ],
+    ),
 ];

@@ -30,7 +30,7 @@ kinds! {
         "Update the software; where the distribution has fixed it without a new version, confirm that its update is installed.",
         "https://nvd.nist.gov/";
     CLEARTEXT = "cleartext_credentials", 2,
-        "A password went over the wire unencrypted: FTP, POP3, IMAP, SMTP AUTH (PLAIN, LOGIN), HTTP Basic, Telnet, LDAP simple bind, Redis AUTH, MQTT, MySQL and PostgreSQL clear-text methods. User names are kept, passwords never.",
+        "A password went over the wire unencrypted: FTP, POP3, IMAP, SMTP AUTH (PLAIN, LOGIN), HTTP Basic and parameters named like passwords, SOCKS 5, Telnet, LDAP simple bind, Redis AUTH, MQTT, MySQL and PostgreSQL clear-text methods. User names are kept, passwords never.",
         "Have the service ask for TLS before a login, and change the passwords that were sent.",
         "https://cwe.mitre.org/data/definitions/319.html";
     TELNET = "telnet_in_use", 3,
@@ -152,6 +152,10 @@ kinds! {
     MAC_CHANGED = "address_of_two_hosts", 3,
         "ARP or neighbour discovery named a second link address for the address of a host: a new device, a fail-over, or somebody who takes the address over.",
         "Find out which of the two should have the address.",
+        "https://attack.mitre.org/techniques/T1557/002/";
+    MAC_OF_TWO = "link_address_of_two_hosts", 3,
+        "ARP named one link address for two IPv4 addresses within ten minutes: a host with several addresses, a repeater or router that answers for others, or somebody who takes addresses over.",
+        "Find out whether the owner of the link address should have both.",
         "https://attack.mitre.org/techniques/T1557/002/";
 }
 

@@ -1,8 +1,10 @@
 //! All hosts: whose an address is, when two are one, who gives way, and the order of changes.
 //!
-//! A host is what ARP, neighbour discovery or DHCP say has one link address; without their word, an address is a host of its
-//! own. So a router, whose frames carry many addresses, swallows none: frames are not asked, and a link address that claims
-//! more than a host has joins no more.
+//! A host is an address. Another joins it where neighbour discovery claims it for the same link address, or DHCP gives it to
+//! that before anybody spoke from it, unless services, names or findings of its own are known of it. ARP joins none: who forges two
+//! replies would be gateway, victim and himself in one. That a link address claims two addresses is a finding instead. A
+//! router, whose frames carry many addresses, swallows none: frames are not asked, and a link address that has more than a
+//! host can have joins no more.
 
 use super::Settings;
 use super::event::{About, Event, Note};
@@ -13,7 +15,7 @@ use super::kinds::{self, Kind};
 use super::read;
 use crate::dataplane::decode::Neighbour;
 use crate::exchange::EventHead;
-use crate::units::Timestamp;
+use crate::units::{SECOND, Timestamp};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,6 +24,8 @@ use std::net::{IpAddr, Ipv6Addr};
 const WAITING_MAX: usize = 2048;
 /// Notes that wait for one link address at most.
 const WAITING_NOTES_MAX: usize = 8;
+/// A link address that claimed one address within this time and claims another now has both; else it moved.
+const CLAIMS_BOTH_NS: u64 = 600 * SECOND;
 /// One in so many hosts goes when there are too many, so that room is made seldom.
 const EVICT_SHARE: usize = 16;
 
@@ -49,7 +53,7 @@ pub struct Inventory {
     by_address: HashMap<(Segment, IpAddr), u64>,
     by_mac: HashMap<(Segment, String), u64>,
     /// What DHCP clients said of themselves before they had an address.
-    waiting: HashMap<(Segment, [u8; 6]), Vec<Note>>,
+    waiting: HashMap<(Segment, [u8; 6]), (Timestamp, Vec<Note>)>,
     /// Hosts that are gone since somebody asked, for the file.
     gone: Vec<u64>,
     next_key: u64,
@@ -299,29 +303,70 @@ impl Inventory {
         let has_it = own_macs.iter().any(|one| one.mac == text);
         let entry = Mac { mac: text.clone(), source, seen: Seen::at(time) };
         match known {
-            // Two addresses of one link address: one host, unless it is a router's or a proxy's, or the address has another.
-            Some(other) if other != key && own_macs.is_empty() && self.may_join(other, key) => {
+            Some(other) if other != key && own_macs.is_empty() && self.may_join(other, key, source, time) => {
                 self.join(other, key);
-                self.change(segment, address, time, |host| host.add_mac(entry));
             }
-            _ => {
-                if known.is_none() {
-                    self.by_mac.insert((segment, text.clone()), key);
-                }
-                self.change(segment, address, time, |host| host.add_mac(entry));
-                if !has_it && let Some(before) = own_macs.first() {
-                    self.changed_hands(segment, address, &before.mac, &text, time);
-                }
+            // Nobody else has the address, as far as is known: then it is the claim that is told, and nothing moves.
+            Some(other) if other != key && own_macs.iter().all(|one| one.mac == text) => {
+                self.claims_both(other, key, &text, address, source, time);
             }
+            Some(_) => {}
+            None => drop(self.by_mac.insert((segment, text.clone()), key)),
         }
-        for note in self.waiting.get(&(segment, mac)).cloned().unwrap_or_default() {
+        self.change(segment, address, time, |host| host.add_mac(entry));
+        if !has_it && let Some(before) = own_macs.first() {
+            self.changed_hands(segment, address, &before.mac, &text, time);
+        }
+        let (_, notes) = self.waiting.get(&(segment, mac)).cloned().unwrap_or_default();
+        for note in notes {
             self.tell_owner(segment, address, note, time);
         }
     }
 
-    fn may_join(&self, into: u64, from: u64) -> bool {
-        let count = |key| self.hosts.get(&key).map_or(ADDRESSES_MAX, |host: &Host| host.addresses.len());
-        count(into) + count(from) <= ADDRESSES_MAX
+    /// May the addresses of one host be another's too, by the word of `source`?
+    fn may_join(&self, into: u64, from: u64, source: MacSource, time: Timestamp) -> bool {
+        let (Some(into), Some(from)) = (self.hosts.get(&into), self.hosts.get(&from)) else { return false };
+        let has_room = into.addresses.len() + from.addresses.len() <= ADDRESSES_MAX;
+        let is_good = match source {
+            MacSource::Ndp => true,
+            // What spoke before it was given the address may be somebody else.
+            MacSource::Dhcp => from.seen.first_seen >= time,
+            MacSource::Arp | MacSource::Nbns => false,
+        };
+        is_good && has_room && from.is_bare()
+    }
+
+    /// `mac`, which is the host's with the key `owner`, says that it has `address` of another one too.
+    fn claims_both(
+        &mut self,
+        owner: u64,
+        claimed: u64,
+        mac: &str,
+        address: IpAddr,
+        source: MacSource,
+        time: Timestamp,
+    ) {
+        let Some(host) = self.hosts.get(&owner) else { return };
+        let segment = host.segment;
+        let has = host.macs.iter().find(|one| one.mac == mac).map(|one| one.seen.last_seen);
+        let is_near = |before: Timestamp| time.since(before).max(before.since(time)) < CLAIMS_BOTH_NS;
+        let Some(before) = has.filter(|before| is_near(*before)) else {
+            self.by_mac.insert((segment, mac.to_owned()), claimed);
+            return;
+        };
+        // An IPv6 host has many addresses; what NetBIOS and DHCP say is said of one that is known otherwise.
+        let own = host.addresses.iter().map(|one| one.address).filter(IpAddr::is_ipv4).min();
+        let Some(own) = own.filter(|_| source == MacSource::Arp) else { return };
+        let evidence = format!("{mac} says that it has {} and {}", own.min(address), own.max(address));
+        self.tell(
+            segment,
+            own.min(address),
+            kinds::MAC_OF_TWO,
+            mac.to_owned(),
+            evidence,
+            Confidence::Low,
+            time.max(before),
+        );
     }
 
     /// An address with a second link address: who of the two it belongs to is not for us to say.
@@ -330,10 +375,25 @@ impl Inventory {
         pair.sort_unstable();
         let detail = pair.join(" and ");
         let evidence = format!("{address} was {before} and now {now} says that it has it");
+        self.tell(segment, address, kinds::MAC_CHANGED, detail, evidence, Confidence::Medium, time);
+    }
+
+    /// A finding about a host and none of its services.
+    #[expect(clippy::too_many_arguments, reason = "what a finding is made of")]
+    fn tell(
+        &mut self,
+        segment: Segment,
+        address: IpAddr,
+        kind: Kind,
+        detail: String,
+        evidence: String,
+        confidence: Confidence,
+        time: Timestamp,
+    ) {
         self.revision += 1;
-        let mut finding = exposed(segment, address, None, kinds::MAC_CHANGED, detail, evidence, time);
-        finding.confidence = Confidence::Medium;
-        finding.revision = self.revision;
+        let revision = self.revision;
+        let finding = exposed(segment, address, None, kind, detail, evidence, time);
+        let finding = Finding { confidence, revision, ..finding };
         self.change(segment, address, time, |host| host.add_finding(finding));
     }
 
@@ -361,10 +421,12 @@ impl Inventory {
             }
         }
         if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&(segment, mac)) {
-            self.waiting.clear();
-            self.not_kept += 1;
+            let oldest = self.waiting.iter().min_by_key(|(place, (seen, _))| (*seen, **place)).map(|(place, _)| *place);
+            self.not_kept +=
+                oldest.and_then(|place| self.waiting.remove(&place)).map_or(0, |(_, notes)| notes.len() as u64);
         }
-        let waiting = self.waiting.entry((segment, mac)).or_default();
+        let (seen, waiting) = self.waiting.entry((segment, mac)).or_default();
+        *seen = (*seen).max(time);
         if waiting.len() < WAITING_NOTES_MAX && !waiting.contains(&note) {
             waiting.push(note);
         }

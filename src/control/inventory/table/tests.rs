@@ -50,6 +50,11 @@ fn neighbour(address: u8, mac: u8) -> Neighbour {
     }
 }
 
+/// `fe80::` and `address`, which `mac` has.
+fn neighbour6(address: u8, mac: u8) -> Neighbour {
+    Neighbour { address: 0xfe80 << 112 | u128::from(address), is_ndp: true, ..neighbour(address, mac) }
+}
+
 #[test]
 fn a_server_has_its_service_product_and_findings_once() {
     let mut inventory = inventory();
@@ -100,17 +105,92 @@ fn addresses_of_one_link_address_are_one_host_and_a_router_swallows_none() {
     ssh_event(&mut inventory, 5, "OpenSSH_9.9", 100);
     ssh_event(&mut inventory, 6, "OpenSSH_9.9", 100);
     inventory.neighbour(Timestamp(101 * SECOND), &neighbour(5, 1));
-    inventory.neighbour(Timestamp(102 * SECOND), &neighbour(6, 1));
-    let host = inventory.find("10.0.0.6").unwrap();
+    inventory.neighbour(Timestamp(102 * SECOND), &neighbour6(6, 1));
+    let host = inventory.find("fe80::6").unwrap();
     assert_eq!((host.id(), host.addresses.len(), host.services.len()), ("10.0.0.5".into(), 2, 1));
     assert_eq!(host.macs[0].mac, "02:00:00:00:00:01");
     // A proxy that claims a whole network stops at the limit: the others stay hosts of their own.
     for address in 20..80 {
-        ssh_event(&mut inventory, address, "OpenSSH_9.9", 110);
-        inventory.neighbour(Timestamp(111 * SECOND), &neighbour(address, 9));
+        inventory.neighbour(Timestamp(111 * SECOND), &neighbour6(address, 9));
     }
-    assert_eq!(inventory.find("10.0.0.20").unwrap().addresses.len(), ADDRESSES_MAX);
-    assert_eq!(inventory.find("10.0.0.79").unwrap().addresses.len(), 1);
+    assert_eq!(inventory.find("fe80::14").unwrap().addresses.len(), ADDRESSES_MAX);
+    assert_eq!(inventory.find("fe80::4f").unwrap().addresses.len(), 1);
+}
+
+/// Forged replies of ARP name the attacker's link address for the gateway and a victim: neither becomes the attacker.
+#[test]
+fn a_link_address_that_claims_others_addresses_joins_none_and_is_told() {
+    let software = |inventory: &Inventory, address: &str| {
+        let host = inventory.find(address).unwrap();
+        (host.addresses.len(), host.services.first().map(|one| one.banner.clone()))
+    };
+    for traffic_first in [true, false] {
+        let mut inventory = inventory();
+        let traffic = |inventory: &mut Inventory| {
+            ssh_event(inventory, 2, "OpenSSH_9.6", 100);
+            ssh_event(inventory, 66, "OpenSSH_7.1", 100);
+        };
+        if traffic_first {
+            traffic(&mut inventory);
+        }
+        for (address, at) in [(66, 101), (2, 102), (10, 103)] {
+            inventory.neighbour(Timestamp(at * SECOND), &neighbour(address, 66));
+        }
+        if !traffic_first {
+            traffic(&mut inventory);
+        }
+        assert_eq!(software(&inventory, "10.0.0.2"), (1, Some("SSH-2.0-OpenSSH_9.6".into())));
+        assert_eq!(software(&inventory, "10.0.0.66"), (1, Some("SSH-2.0-OpenSSH_7.1".into())));
+        assert_eq!(software(&inventory, "10.0.0.10"), (1, None));
+        let host = inventory.find("10.0.0.2").unwrap();
+        let found = host.findings.iter().find(|one| one.kind == "link_address_of_two_hosts").unwrap();
+        assert_eq!((found.confidence, found.detail.as_str()), (Confidence::Low, "02:00:00:00:00:42"));
+        assert_eq!(found.evidence, "02:00:00:00:00:42 says that it has 10.0.0.2 and 10.0.0.66");
+        // The gateway says who it is.
+        inventory.neighbour(Timestamp(104 * SECOND), &neighbour(2, 2));
+        let host = inventory.find("10.0.0.2").unwrap();
+        assert!(host.findings.iter().any(|one| one.kind == "address_of_two_hosts"));
+    }
+    // Nor by neighbour discovery what has services of its own.
+    let mut inventory = inventory();
+    let (key, originator) = FlowKey::v6(0xfe80 << 112 | 1, 40_000, 0xfe80 << 112 | 2, 22, 6, 0);
+    let mut facts = Facts::default();
+    facts.put(ssh::SERVER_VERSION, b"2.0");
+    facts.put(ssh::SERVER_SOFTWARE, b"OpenSSH_9.6");
+    inventory.observe(&EventHead { key, originator, ..head(Protocol::Ssh, 1, 2, 22, 6, 100) }, facts.as_bytes());
+    inventory.neighbour(Timestamp(101 * SECOND), &neighbour6(66, 66));
+    inventory.neighbour(Timestamp(102 * SECOND), &neighbour6(2, 66));
+    assert_eq!(software(&inventory, "fe80::2"), (1, Some("SSH-2.0-OpenSSH_9.6".into())));
+}
+
+/// Who gets another address later has not both.
+#[test]
+fn a_link_address_that_moves_on_is_no_finding() {
+    let mut inventory = inventory();
+    inventory.neighbour(Timestamp(100 * SECOND), &neighbour(5, 1));
+    inventory.neighbour(Timestamp(100_000 * SECOND), &neighbour(6, 1));
+    inventory.neighbour(Timestamp(100_300 * SECOND), &neighbour(6, 1));
+    assert_eq!(inventory.stats().findings, 0);
+    inventory.neighbour(Timestamp(100_301 * SECOND), &neighbour(5, 1));
+    assert_eq!(inventory.stats().findings, 1, "it has both");
+}
+
+/// Made-up clients push out of what waits for an address the oldest only.
+#[test]
+fn a_flood_of_dhcp_clients_leaves_the_names_of_others_waiting() {
+    let mut inventory = inventory();
+    let note = |name: &str| Note::Name(About::Mac([0; 6]), NameSource::Dhcp, name.into());
+    let mac = |number: u32| {
+        let [a, b, c, d] = number.to_be_bytes();
+        [2, 1, a, b, c, d]
+    };
+    for number in 0..WAITING_MAX as u32 + 10 {
+        let time = Timestamp((100 + u64::from(number)) * SECOND);
+        inventory.wait(Segment::default(), mac(number), note(&format!("host{number}")), time);
+    }
+    assert_eq!((inventory.waiting.len(), inventory.stats().not_kept), (WAITING_MAX, 10));
+    let is_there = |number| inventory.waiting.contains_key(&(Segment::default(), mac(number)));
+    assert!(!is_there(9) && is_there(10));
 }
 
 #[test]
@@ -174,6 +254,12 @@ fn floods_stay_bounded_and_spare_what_is_known() {
     let stats = inventory.stats();
     assert!(stats.hosts <= 200 && stats.evicted > 19_000 && stats.bytes <= 1 << 20, "{stats:?}");
     assert!(inventory.find("10.0.0.5").is_some());
+    for number in 0..1_000_u32 {
+        let made_up = Neighbour { address: 0xffff_0a02_0000 + u128::from(number), ..neighbour(0, 9) };
+        inventory.neighbour(Timestamp((20_100 + u64::from(number)) * SECOND), &made_up);
+    }
+    let stats = inventory.stats();
+    assert!(stats.hosts <= 200 && inventory.find("10.0.0.5").is_some(), "a link address is not much to know");
     assert_eq!(inventory.by_address.len() as u64, stats.hosts);
     assert!(inventory.take_gone().len() as u64 >= stats.evicted);
     // One host with thousands of ports, names and versions.
@@ -251,7 +337,7 @@ fn the_order_of_events_does_not_matter() {
         hosts
     };
     let wanted = outcome(&[0, 1, 2, 3, 4]);
-    assert_eq!(wanted.len(), 2);
+    assert_eq!(wanted.len(), 3);
     for order in [[4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 2, 1, 0, 4]] {
         assert_eq!(outcome(&order), wanted, "{order:?}");
     }
