@@ -1,12 +1,15 @@
 //! A host and what is known of it: bounded lists, each entry with its source and times.
 //!
 //! All changes are merges that do not depend on their order, as far as the limits are not reached: several workers tell the
-//! same things in different orders.
+//! same things in different orders. In a full list that gives way which is worth least: names that others gave before those
+//! that the host said, findings of low severity before those of high, of two alike the one not seen for longest.
 
 use super::banner::Product;
 use crate::dataplane::decode::FlowKey;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Addresses of a host at most; a link address that says it has more is a router's or a proxy's, and stops joining them.
@@ -15,6 +18,8 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const MACS_MAX: usize = 4;
 /// Names of a host at most.
 pub const NAMES_MAX: usize = 24;
+/// Names of a host by one source at most: clients can call a host whatever they like.
+pub const NAMES_OF_SOURCE_MAX: usize = 8;
 /// Services of a host at most.
 pub const SERVICES_MAX: usize = 48;
 /// Hints at a host's operating system at most.
@@ -164,6 +169,16 @@ pub enum NameSource {
     Snmp,
 }
 
+impl NameSource {
+    /// What a name by it is worth, the lowest most: what the host itself, or who must know, says of it, then what its
+    /// services say, last what clients call it by.
+    pub fn rank(self) -> usize {
+        use NameSource::{Certificate, Dhcp, Greeting, HttpHost, Kerberos, Llmnr, Mdns, Netbios, Ntlm, Rdp, Sni, Snmp};
+        let best = [Dhcp, Mdns, Ntlm, Snmp, Netbios, Kerberos, Rdp, Llmnr, Greeting, Certificate, HttpHost, Sni];
+        best.iter().position(|one| *one == self).unwrap_or(best.len())
+    }
+}
+
 /// A name of a host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Name {
@@ -299,30 +314,29 @@ pub struct Host {
     pub told: Timestamp,
 }
 
-/// Adds `item` to a bounded list, or merges it with the one it is the same as; the one not seen for longest gives way. Is
-/// there anything new, and was something given up?
-fn add<T>(
+/// Adds `item` to a bounded list, or merges it with the one it is the same as; what is worth least gives way, be it the new
+/// one. Is there anything new, and was something given up?
+fn add<T, W: Ord>(
     list: &mut Vec<T>,
     limit: usize,
     item: T,
     same: impl Fn(&T, &T) -> bool,
     merge: impl FnOnce(&mut T, T) -> bool,
-    seen: impl Fn(&T) -> Seen,
+    worth: impl Fn(&T) -> W,
 ) -> (bool, u64) {
     if let Some(known) = list.iter_mut().find(|known| same(known, &item)) {
         return (merge(known, item), 0);
     }
-    let mut given_up = 0;
-    if list.len() >= limit {
-        given_up = 1;
-        let oldest = list.iter().enumerate().min_by_key(|(_, one)| seen(one).last_seen).map(|(place, _)| place);
-        match oldest.filter(|place| list.get(*place).is_some_and(|one| seen(one).last_seen <= seen(&item).last_seen)) {
-            Some(place) => drop(list.swap_remove(place)),
-            None => return (false, given_up),
-        }
-    }
+    let is_full = list.len() >= limit;
     list.push(item);
-    (true, given_up)
+    if !is_full {
+        return (true, 0);
+    }
+    // The first of those worth the same: of two told at one moment the newer stays.
+    let least = list.iter().enumerate().min_by_key(|(_, one)| worth(one)).map_or(0, |(place, _)| place);
+    let is_new = least + 1 == list.len();
+    list.swap_remove(least);
+    (!is_new, 1)
 }
 
 impl Host {
@@ -352,9 +366,9 @@ impl Host {
         format!("{}{address}", self.segment.prefix())
     }
 
-    /// Is nothing known of it but that it is there? Such hosts give way first.
+    /// Is nothing known of it but its addresses, which anybody can make up? Such hosts give way first.
     pub fn is_bare(&self) -> bool {
-        self.macs.is_empty() && self.names.is_empty() && self.services.is_empty() && self.findings.is_empty()
+        self.names.is_empty() && self.services.is_empty() && self.findings.is_empty()
     }
 
     /// Memory it takes, about, bytes.
@@ -409,7 +423,7 @@ impl Host {
             known.seen.again(new.seen);
             false
         };
-        let outcome = add(&mut self.macs, MACS_MAX, mac, same, merge, |one| one.seen);
+        let outcome = add(&mut self.macs, MACS_MAX, mac, same, merge, |one| one.seen.last_seen);
         self.note(outcome)
     }
 
@@ -420,7 +434,16 @@ impl Host {
             known.seen.again(new.seen);
             false
         };
-        let outcome = add(&mut self.names, NAMES_MAX, name, same, merge, |one| one.seen);
+        let source = name.source;
+        let alike = self.names.iter().filter(|one| one.source == source).count();
+        let is_too_many = alike >= NAMES_OF_SOURCE_MAX;
+        let limit = if is_too_many { self.names.len().min(NAMES_MAX) } else { NAMES_MAX };
+        // One of a source that has its share displaces one of that source.
+        let worth = |one: &Name| {
+            let is_spared = is_too_many && one.source != source;
+            (is_spared, Reverse(one.source.rank()), one.seen.last_seen)
+        };
+        let outcome = add(&mut self.names, limit, name, same, merge, worth);
         self.note(outcome)
     }
 
@@ -433,7 +456,7 @@ impl Host {
             known.confidence = known.confidence.max(new.confidence);
             surer
         };
-        let outcome = add(&mut self.hints, HINTS_MAX, hint, same, merge, |one| one.seen);
+        let outcome = add(&mut self.hints, HINTS_MAX, hint, same, merge, |one| one.seen.last_seen);
         self.note(outcome)
     }
 
@@ -463,7 +486,7 @@ impl Host {
             }
             news
         };
-        let outcome = add(&mut self.services, SERVICES_MAX, service, same, merge, |one| one.seen);
+        let outcome = add(&mut self.services, SERVICES_MAX, service, same, merge, |one| one.seen.last_seen);
         self.note(outcome)
     }
 
@@ -485,7 +508,16 @@ impl Host {
             }
             news
         };
-        let outcome = add(&mut self.findings, FINDINGS_MAX, finding, same, merge, |one| one.seen);
+        // Of one severity a kind of which there are many gives way first: eighty ports with one fault hide no other.
+        let mut counts = BTreeMap::new();
+        if self.findings.len() >= FINDINGS_MAX {
+            for one in self.findings.iter().chain([&finding]) {
+                *counts.entry(one.kind.clone()).or_insert(0_usize) += 1;
+            }
+        }
+        let count = |one: &Finding| counts.get(&one.kind).copied().unwrap_or(0);
+        let worth = |one: &Finding| (Reverse((one.severity, count(one))), one.seen.last_seen);
+        let outcome = add(&mut self.findings, FINDINGS_MAX, finding, same, merge, worth);
         self.note(outcome)
     }
 

@@ -1,6 +1,6 @@
 //! What readers ask for, and hosts and findings as they are served.
 
-use super::host::{Finding, Host, NameSource, Place, Seen, Segment};
+use super::host::{Finding, Host, Place, Seen, Segment};
 use super::network::Network;
 use super::table::Inventory;
 use crate::units::Timestamp;
@@ -126,25 +126,9 @@ fn times(value: &mut Value, seen: Seen) {
     value["last_seen"] = seen.last_seen.to_rfc3339().into();
 }
 
-/// Which sources' names people know a host by, best first.
-const BEST: [NameSource; 12] = [
-    NameSource::Dhcp,
-    NameSource::Mdns,
-    NameSource::Ntlm,
-    NameSource::Snmp,
-    NameSource::Netbios,
-    NameSource::Kerberos,
-    NameSource::Rdp,
-    NameSource::Llmnr,
-    NameSource::Greeting,
-    NameSource::Certificate,
-    NameSource::HttpHost,
-    NameSource::Sni,
-];
-
 fn best_name(host: &Host) -> Option<&str> {
-    let rank = |source| BEST.iter().position(|one| *one == source).unwrap_or(BEST.len());
-    let best = host.names.iter().min_by_key(|one| (rank(one.source), std::cmp::Reverse(one.seen.last_seen), &one.name));
+    let best =
+        host.names.iter().min_by_key(|one| (one.source.rank(), std::cmp::Reverse(one.seen.last_seen), &one.name));
     best.map(|one| one.name.as_str())
 }
 
