@@ -182,13 +182,21 @@ fn page() -> String {
     let _ = write!(
         page,
         "\n## Whose is what\n\n\
-         A host is one address, and those that ARP, neighbour discovery or DHCP say have the same link address in the same \
-         VLAN or tunnel. The sender of a frame is not asked, so a router swallows nobody; a link address that claims more than {} \
-         addresses joins no more. Roles come from flows: who began it is the client. Only what answered is a service.\n\n\
+         A host is one address, and those that join it in the same VLAN or tunnel: where neighbour discovery claims them for the \
+         same link address, or DHCP gives them to that before anybody spoke from them; none that has services, names or \
+         findings of its own. ARP joins nothing, because two forged replies would make gateway, victim and attacker one host: \
+         a link address that claims two IPv4 addresses, and an address claimed by two link addresses, are findings. The sender \
+         of a frame is not asked, so a router swallows nobody; a link address that claims more than {} addresses joins no \
+         more. A flood of claims is told at 500 a second; a second link address for a known address is told at any rate, and \
+         what is not told counts as `neighbours_suppressed`. Roles come from flows: who began it is the client. Only what \
+         answered is a service; an HTTP answer that a proxy or cache passed on names no software.\n\n\
          A host keeps {} addresses, {} link addresses, {} names, {} services with {} products each, {} hints and {} findings; \
-         of a text {} bytes. In a full list the entry not seen for longest gives way (`not_kept` counts). When there are too \
-         many hosts, or they take too much memory, a sixteenth goes: first those of which nothing is known, then those not \
-         seen for longest (`shrike_inventory_evicted_total`).\n\n\
+         of a text {} bytes. In a full list the entry not seen for longest gives way (`not_kept` counts); of names first those \
+         that clients call the host by (SNI, HTTP Host), then those of its services, and one source has at most {}; of \
+         findings first the least severe, of one severity one of the kind of which there are most. When there are too many \
+         hosts, or they take too much memory, a sixteenth goes: first those of which nothing but addresses is known, then those not seen \
+         for longest (`shrike_inventory_evicted_total`). As long as no such limit and no pool of the workers is full, hosts \
+         and EVE lines do not depend on the number of workers; once one is, they do: each worker has pools of its own.\n\n\
          ## Findings\n\n\
          One finding a host, service, kind and detail; repeats raise its count. Severity 1 is high, 4 is for information. \
          Confidence is high where the protocol itself says so, medium where another reason is likely too, low (`possible`) \
@@ -203,6 +211,7 @@ fn page() -> String {
         host::HINTS_MAX,
         host::FINDINGS_MAX,
         host::TEXT_MAX,
+        host::NAMES_OF_SOURCE_MAX,
     );
     for kind in kinds::ALL {
         let _ = writeln!(

@@ -1,10 +1,10 @@
-//! HTTP, mail, file transfer and Telnet: software, names, and passwords in the clear (never the passwords themselves).
+//! HTTP, mail, file transfer, SOCKS and Telnet: software, names, and passwords in the clear (never the passwords themselves).
 
 use crate::control::inventory::banner;
 use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::host::NameSource;
 use crate::control::inventory::{kinds, os};
-use crate::dataplane::inspect::{ftp, http, http2, imap, pop3, smtp, telnet};
+use crate::dataplane::inspect::{ftp, http, http2, imap, pop3, smtp, socks, telnet};
 
 /// Server and browser, host names, Basic authentication.
 pub fn http(event: &Event<'_>, notes: &mut Notes) {
@@ -13,11 +13,15 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
     if event.number(http::STATUS).is_some() {
         let server = event.text(http::SERVER).unwrap_or_default();
         let runs = event.text(http::POWERED_BY).unwrap_or_default();
-        notes.os(About::Server, os::http_server(&server), "HTTP Server");
-        let products = banner::server(&server).into_iter().chain(banner::server(&runs));
-        notes.service(products, Some(server).filter(|server| !server.is_empty()));
-        // A request to a proxy names somebody else.
-        let is_direct = event.bytes(http::URL).is_none_or(|url| url.starts_with(b"/"));
+        // An answer that was passed on tells of somebody else, and so does a request to a proxy.
+        let is_direct = event.bytes(http::URL).is_none_or(|url| url.starts_with(b"/") || url == b"*");
+        if event.number(http::FORWARDED).is_some() || !is_direct {
+            notes.service(None, None);
+        } else {
+            notes.os(About::Server, os::http_server(&server), "HTTP Server");
+            let products = banner::server(&server).into_iter().chain(banner::server(&runs));
+            notes.service(products, Some(server).filter(|server| !server.is_empty()));
+        }
         if is_direct {
             notes.name(About::Server, NameSource::HttpHost, event.text(http::HOSTNAME));
         }
@@ -25,17 +29,29 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
     if event.bytes(http::AUTH_SCHEME).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic")) {
         notes.cleartext(event, "HTTP Basic", event.text(http::USERNAME));
     }
+    parameter(event, event.number(http::SECRET_SENT), event.number(http::STATUS), notes);
 }
+
+/// A password among the parameters of a target that the server has.
+fn parameter(event: &Event<'_>, sent: Option<u64>, status: Option<u64>, notes: &mut Notes) {
+    if sent.is_some() && status != Some(NOT_FOUND) {
+        notes.cleartext(event, "a parameter of HTTP", None);
+    }
+}
+
+/// Who asks for what is not there logs in nowhere: scanners do.
+const NOT_FOUND: u64 = 404;
 
 /// As [`http`], for HTTP/2 in the clear.
 pub fn http2(event: &Event<'_>, notes: &mut Notes) {
     let agent = event.text(http2::USER_AGENT).unwrap_or_default();
     notes.os(About::Client, os::user_agent(&agent), "HTTP User-Agent");
     if event.number(http2::STATUS).is_some() {
-        let server = event.text(http2::SERVER).unwrap_or_default();
+        let server = event.text(http2::SERVER).filter(|_| event.number(http2::FORWARDED).is_none()).unwrap_or_default();
         notes.os(About::Server, os::http_server(&server), "HTTP Server");
         notes.service(banner::server(&server), Some(server).filter(|server| !server.is_empty()));
     }
+    parameter(event, event.number(http2::SECRET_SENT), event.number(http2::STATUS), notes);
 }
 
 /// A name that a greeting begins with: `mail.example.org ESMTP Exim`.
@@ -121,6 +137,21 @@ pub fn imap(event: &Event<'_>, notes: &mut Notes) {
         }
         None if user.is_some() && command.eq_ignore_ascii_case("login") => notes.cleartext(event, "IMAP LOGIN", user),
         _ => {}
+    }
+}
+
+/// RFC 1929: name and password, unencrypted.
+const BY_PASSWORD: u64 = 2;
+
+/// That a proxy answers, and logins to it.
+pub fn socks(event: &Event<'_>, notes: &mut Notes) {
+    let method = event.number(socks::METHOD);
+    if method.is_some() || event.number(socks::REPLY).is_some() {
+        notes.service(None, None);
+    }
+    let user = event.text(socks::USERNAME);
+    if method == Some(BY_PASSWORD) && (user.is_some() || event.number(socks::LOGIN_STATUS).is_some()) {
+        notes.cleartext(event, "SOCKS 5", user);
     }
 }
 

@@ -33,6 +33,7 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
         Protocol::Pop3 => logins::pop3(event, &mut notes),
         Protocol::Imap => logins::imap(event, &mut notes),
         Protocol::Telnet => logins::telnet(event, &mut notes),
+        Protocol::Socks => logins::socks(event, &mut notes),
         Protocol::Smb => windows::smb(event, &mut notes),
         Protocol::Kerberos => windows::kerberos(event, &mut notes),
         Protocol::Ldap => windows::ldap(event, &mut notes),

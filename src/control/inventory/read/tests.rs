@@ -102,6 +102,23 @@ fn passwords_in_the_clear_are_told_and_never_kept() {
     let http = |scheme: &'static [u8]| notes(Protocol::Http, 6, None, |facts| facts.put(http::AUTH_SCHEME, scheme));
     assert_eq!(found(&http(b"Basic")), clear);
     assert_eq!(found(&http(b"Digest")), [""; 0]);
+    let parameter = |status: u64| {
+        notes(Protocol::Http, 6, None, |facts| {
+            facts.put_number(http::SECRET_SENT, 1);
+            facts.put_number(http::STATUS, status);
+        })
+    };
+    assert_eq!((found(&parameter(302)), found(&parameter(404))), (clear.to_vec(), vec![]));
+    assert_eq!(found(&notes(Protocol::Http2, 6, None, |facts| facts.put_number(http2::SECRET_SENT, 1))), clear);
+    let socks = |method: u64, user: &'static [u8]| {
+        let notes = notes(Protocol::Socks, 6, None, |facts| {
+            facts.put_number(socks::METHOD, method);
+            facts.put(socks::USERNAME, user);
+        });
+        assert!(notes.iter().any(|note| matches!(note, Note::Service(About::Server, ..))));
+        found(&notes).join(" ")
+    };
+    assert_eq!((socks(2, b"bob"), socks(0, b"")), ("cleartext_credentials".to_owned(), String::new()));
     let smtp = |how: &'static [u8]| notes(Protocol::Smtp, 6, None, |facts| facts.put(smtp::AUTH_MECHANISM, how));
     assert_eq!(found(&smtp(b"plain")), clear);
     assert_eq!(found(&smtp(b"CRAM-MD5")), [""; 0]);
@@ -122,6 +139,31 @@ fn passwords_in_the_clear_are_told_and_never_kept() {
     for anomaly in [ldap::CLEARTEXT_PASSWORD, mysql::PASSWORD_IN_CLEAR, pgsql::PASSWORD_IN_CLEAR] {
         assert_eq!(found(&notes(anomaly.protocol, 6, Some(anomaly), |_| ())), clear);
     }
+}
+
+/// A proxy has not the software of those whose answers it passes on.
+#[test]
+fn answers_that_were_passed_on_name_no_software() {
+    let products = |url: &'static [u8], is_forwarded: bool| {
+        let notes = notes(Protocol::Http, 6, None, |facts| {
+            facts.put(http::URL, url);
+            facts.put_number(http::STATUS, 200);
+            facts.put(http::SERVER, b"nginx/1.10.0 (Ubuntu)");
+            facts.put(http::POWERED_BY, b"PHP/5.6.1");
+            if is_forwarded {
+                facts.put_number(http::FORWARDED, 1);
+            }
+        });
+        let told = |note: &Note| match note {
+            Note::Service(_, products, banner) => products.len() + banner.len(),
+            Note::Os(..) => 1,
+            _ => 0,
+        };
+        assert!(notes.iter().any(|note| matches!(note, Note::Service(..))), "it answers all the same");
+        notes.iter().map(told).sum::<usize>() > 0
+    };
+    assert!(products(b"/", false) && products(b"*", false));
+    assert!(!products(b"/", true) && !products(b"http://out.example/", false) && !products(b"out.example/", false));
 }
 
 #[test]

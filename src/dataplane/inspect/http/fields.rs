@@ -12,6 +12,8 @@ use super::*;
 pub(super) struct Request {
     pub kind: Kind,
     pub framing: Framing,
+    /// Its target is absolute: the server is asked as a proxy.
+    pub is_to_proxy: bool,
 }
 
 /// What must be remembered of a request until its response.
@@ -67,8 +69,8 @@ pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Op
         told.once(METHOD_UNKNOWN, out);
     }
     out.facts().put(PROTOCOL, version);
-    put_target(target, method == b"CONNECT", told, out);
-    let mut request = Request { kind: kind_of(method), ..Request::default() };
+    let is_to_proxy = put_target(target, method == b"CONNECT", told, out);
+    let mut request = Request { kind: kind_of(method), is_to_proxy, ..Request::default() };
     let mut hosts = 0;
     while let Some(field) = head.field() {
         hosts += u32::from(field.name.eq_ignore_ascii_case(b"host"));
@@ -127,7 +129,7 @@ fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) 
     match lower(field.name, &mut place) {
         b"host" => put_host(without_password(value), out),
         b"user-agent" => out.facts().put(USER_AGENT, value),
-        b"referer" => put_uri(REFERER, value, out),
+        b"referer" => drop(put_uri(REFERER, value, out)),
         b"content-type" => out.facts().put(REQUEST_TYPE, value),
         b"content-length" => framing.content_length(value),
         b"transfer-encoding" => framing.transfer_encoding(value),
@@ -148,14 +150,22 @@ fn response_field(field: Field<'_>, response: &mut Response, out: &mut dyn Outpu
     match lower(field.name, &mut place) {
         b"server" => out.facts().put(SERVER, value),
         b"content-type" => out.facts().put(CONTENT_TYPE, value),
-        b"location" => put_uri(LOCATION, value, out),
+        b"location" => drop(put_uri(LOCATION, value, out)),
         b"content-length" => response.framing.content_length(value),
         b"transfer-encoding" => response.framing.transfer_encoding(value),
         b"content-range" => out.facts().put(CONTENT_RANGE, value),
         b"x-powered-by" => out.facts().put(POWERED_BY, value),
+        b"via" | b"x-cache" => forwarded(out),
         b"upgrade" => response.upgrade = upgrade_of(value),
         b"sec-websocket-protocol" => put_subprotocols(value, out),
         _ => {}
+    }
+}
+
+/// The response is somebody else's.
+pub(super) fn forwarded(out: &mut dyn Output) {
+    if out.facts().number(FORWARDED).is_none() {
+        out.facts().put_number(FORWARDED, 1);
     }
 }
 
@@ -188,8 +198,8 @@ fn tell(odd: Odd, framing: Framing, told: &mut Told, out: &mut dyn Output) {
     }
 }
 
-/// Of an absolute target the host, and the target; of CONNECT the host and the port.
-fn put_target(target: &[u8], is_connect: bool, told: &mut Told, out: &mut dyn Output) {
+/// Of an absolute target the host, and the target; of CONNECT the host and the port. Is it one for a proxy to ask for?
+fn put_target(target: &[u8], is_connect: bool, told: &mut Told, out: &mut dyn Output) -> bool {
     if target.len() > URI_MAX {
         told.once(URI_TOO_LONG, out);
     }
@@ -197,16 +207,21 @@ fn put_target(target: &[u8], is_connect: bool, told: &mut Told, out: &mut dyn Ou
     if is_connect {
         let target = without_user(target);
         put_host(target, out);
-        return put_uri(URL, target, out);
+        put_uri(URL, target, out);
+        return false;
     } else if let Some(at) = target.get(..16.min(target.len())).and_then(|begin| lines::find(begin, b"://")) {
         let authority = target.get(at + 3..).unwrap_or_default();
         let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(authority.len());
         let authority = authority.get(..end).unwrap_or_default();
         put_host(without_user(authority), out);
     } else if !has_path {
-        return put_uri(URL, without_password(target), out); // a host, though nobody asked for a tunnel
+        put_uri(URL, without_password(target), out); // a host, though nobody asked for a tunnel
+        return false;
     }
-    put_uri(URL, target, out);
+    if put_uri(URL, target, out) {
+        out.facts().put_number(SECRET_SENT, 1);
+    }
+    !has_path
 }
 
 /// A host without the user information in front.
@@ -272,8 +287,8 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
 }
 
 /// Puts a URI of at most [`URI_MAX`] bytes without its user information, with the values of parameters that are named like
-/// passwords blanked; the user becomes a fact.
-pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) {
+/// passwords blanked; the user becomes a fact. Was there such a value?
+pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) -> bool {
     let uri = match userinfo(uri) {
         Some((user, rest)) => {
             out.facts().put(USERNAME, user);
@@ -283,7 +298,9 @@ pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) {
     };
     let cut = uri.get(..URI_MAX).unwrap_or(uri);
     let mut place = [0; URI_MAX];
-    out.facts().put(fact, blank(cut, &mut place));
+    let (kept, has_secret) = blank(cut, &mut place);
+    out.facts().put(fact, kept);
+    has_secret
 }
 
 /// The user before the `@` of an authority, and what follows it.
@@ -299,11 +316,12 @@ fn userinfo(uri: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Names of parameters whose values are blanked: those that end so.
 const SECRETS: [&[u8]; 7] = [b"password", b"passwd", b"pass", b"pwd", b"passphrase", b"secret", b"psw"];
 
-fn blank<'a>(uri: &'a [u8], place: &'a mut [u8; URI_MAX]) -> &'a [u8] {
+/// The URI with these values blanked, and whether there was one.
+fn blank<'a>(uri: &'a [u8], place: &'a mut [u8; URI_MAX]) -> (&'a [u8], bool) {
     if !uri.contains(&b'=') || !SECRETS.iter().any(|secret| lines::find(uri, secret).is_some()) {
-        return uri;
+        return (uri, false);
     }
-    let mut written = 0;
+    let (mut written, mut has_secret) = (0, false);
     let mut put = |bytes: &[u8]| {
         let room = place.len() - written;
         let bytes = bytes.get(..room).unwrap_or(bytes);
@@ -315,7 +333,8 @@ fn blank<'a>(uri: &'a [u8], place: &'a mut [u8; URI_MAX]) -> &'a [u8] {
     for part in uri.split_inclusive(|byte| matches!(byte, b'?' | b'&' | b';')) {
         let end = part.strip_suffix(b"?").or(part.strip_suffix(b"&")).or(part.strip_suffix(b";")).unwrap_or(part);
         match lines::split(end, b'=') {
-            Some((name, _)) if SECRETS.iter().any(|secret| ends_so(name, secret)) => {
+            Some((name, value)) if SECRETS.iter().any(|secret| ends_so(name, secret)) => {
+                has_secret |= !value.is_empty();
                 put(name);
                 put(b"=*");
                 put(part.get(end.len()..).unwrap_or_default());
@@ -323,7 +342,7 @@ fn blank<'a>(uri: &'a [u8], place: &'a mut [u8; URI_MAX]) -> &'a [u8] {
             _ => put(part),
         }
     }
-    place.get(..written).unwrap_or_default()
+    (place.get(..written).unwrap_or_default(), has_secret)
 }
 
 fn ends_so(name: &[u8], end: &[u8]) -> bool {

@@ -28,7 +28,7 @@
 //! | `forwarded_for` | `http.xff` |
 //! | `content_range` | `http.content_range.raw` |
 //! | `transaction` | `tx_id` of the line |
-//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length` | only in our own object |
+//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent` | only in our own object |
 
 mod fields;
 mod head;
@@ -92,6 +92,11 @@ pub const POWERED_BY: Fact = Fact::text(P, 22, "powered_by", 128);
 
 /// `Content-Length` of the response.
 pub const CONTENT_LENGTH: Fact = Fact::number(P, 23, "content_length");
+/// 1: the response came through a proxy or a cache (`Via`, `X-Cache`, or an absolute target in the connection), so `server`
+/// may be another host's.
+pub const FORWARDED: Fact = Fact::number(P, 24, "forwarded");
+/// 1: a parameter of the target that is named like a password had a value, which is not kept.
+pub const SECRET_SENT: Fact = Fact::number(P, 25, "secret_sent");
 
 /// All facts.
 pub const FACTS: &[Fact] = &[
@@ -118,6 +123,8 @@ pub const FACTS: &[Fact] = &[
     WEBSOCKET_PROTOCOL,
     POWERED_BY,
     CONTENT_LENGTH,
+    FORWARDED,
+    SECRET_SENT,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.

@@ -63,6 +63,8 @@ pub struct State {
     mode: [Mode; 2],
     count: u8,
     turn: Turn,
+    /// A request was for a proxy to ask for: answers are other hosts'.
+    is_proxied: bool,
     /// The originator is the server: the capture began in mid-stream.
     is_turned: Option<bool>,
 }
@@ -180,6 +182,7 @@ impl State {
             out.facts().clear();
             return self.broken(Side::Originator, out);
         };
+        self.is_proxied |= request.is_to_proxy;
         self.open = number;
         self.requests = self.requests.wrapping_add(1);
         if self.count < PENDING_MAX {
@@ -211,6 +214,9 @@ impl State {
             101 => return self.switch(head.len(), response.upgrade, out),
             100..200 => return Step::Took(head.len()),
             _ => {}
+        }
+        if self.is_proxied {
+            fields::forwarded(out);
         }
         if self.requests == number {
             self.unmatched(response.status, out);

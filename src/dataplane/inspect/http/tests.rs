@@ -65,10 +65,10 @@ fn requests_and_responses_are_paired() {
         "transaction=0 method=GET protocol=HTTP/1.1 url=/a?b=c hostname=www.example.org port=8080 user_agent=curl/8 \
          referer=http://x/ status=200 server=nginx/1.2 content_type=text/html content_length=5 length=5",
         "transaction=1 method=HEAD protocol=HTTP/1.1 url=/ hostname=h status=200 content_length=500 length=0",
-        "transaction=2 method=POST protocol=HTTP/1.1 url=/p?user=u&password=*&x=1 hostname=h \
+        "transaction=2 method=POST protocol=HTTP/1.1 url=/p?user=u&password=*&x=1 secret_sent=1 hostname=h \
          request_content_type=text/xml request_length=4 status=200 length=13",
         "transaction=3 method=GET protocol=HTTP/1.0 hostname=[::1] port=81 username=bob url=[::1]:81/z status=302 \
-         location=http://n/ powered_by=PHP/5 length=13",
+         location=http://n/ powered_by=PHP/5 forwarded=1 length=13",
     ];
     assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
     spoil::<State>(turns);
@@ -151,6 +151,44 @@ fn switches_are_told_and_nothing_behind_them_is_taken() {
     }
     let (events, _) = talk::<State>(&[(C, upgrade), (S, answer), (S, b"\x81\x00")], &[FACTS]);
     assert!(events[0].ends_with("websocket_protocol=chat, mqtt status=101 websocket_protocol=mqtt"), "{events:?}");
+}
+
+/// Of whom a `Server` is: not of a proxy that passes it on, nor of a cache.
+#[test]
+fn an_answer_that_was_passed_on_says_so() {
+    let ok = |field: &str| format!("HTTP/1.1 200 OK\r\nServer: nginx/1.10.0\r\n{field}Content-Length: 0\r\n\r\n");
+    let (absolute, plain) =
+        ("GET http://out.example/ HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    for (request, answer, forwarded) in [
+        (plain, ok(""), false),
+        (plain, ok("Via: 1.1 squid\r\n"), true),
+        (plain, ok("X-Cache: HIT\r\nvia: 1.1 a\r\n"), true),
+        (absolute, ok(""), true),
+        (absolute, ok("Via: 1.1 squid\r\n"), true),
+        ("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", ok(""), false),
+    ] {
+        let (events, _) = talk::<State>(&[(C, request.as_bytes()), (S, answer.as_bytes())], &[FACTS]);
+        assert_eq!(events[0].matches("forwarded=1").count(), usize::from(forwarded), "{request} {answer}: {events:?}");
+    }
+    let pipelined = [absolute, absolute].concat();
+    let (events, _) = talk::<State>(&[(C, pipelined.as_bytes()), (S, ok("").as_bytes())], &[FACTS]);
+    assert!(events[2].contains("server=nginx/1.10.0 forwarded=1"), "{events:?}");
+}
+
+#[test]
+fn a_password_in_a_target_is_told_without_it() {
+    for (target, told) in [
+        ("/login?user=bob&password=Hunter2", true),
+        ("/login?PassWd=Hunter2", true),
+        ("/login?x_pwd=Hunter2;a=b", true),
+        ("/login?password=", false),
+        ("/login?password", false),
+        ("/passwords?q=1", false),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nReferer: http://h/?password=x\r\n\r\n");
+        let (events, _) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
+        assert_eq!(events[0].contains("secret_sent=1"), told, "{events:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! | `method`, `authority`, `path` | `http.http_method`, `http.hostname`, `http.url` |
 //! | `user_agent`, `status`, `content_type` | `http.http_user_agent`, `http.status`, `http.http_content_type` |
 //! | `stream` | `http.http2.stream_id` |
-//! | `server`, `scheme` | only in our own object; `http.version` is `2` |
+//! | `server`, `scheme`, `forwarded`, `secret_sent` | only in our own object; `http.version` is `2` |
 
 mod hpack;
 
@@ -41,9 +41,14 @@ pub const STATUS: Fact = Fact::number(P, 7, "status");
 pub const SERVER: Fact = Fact::text(P, 8, "server", 256);
 /// `content-type` of the response.
 pub const CONTENT_TYPE: Fact = Fact::text(P, 9, "content_type", 128);
+/// 1: the response came through a proxy or a cache (`via`, `x-cache`), so `server` may be another host's.
+pub const FORWARDED: Fact = Fact::number(P, 10, "forwarded");
+/// 1: a parameter of the target that is named like a password had a value, which is not kept.
+pub const SECRET_SENT: Fact = Fact::number(P, 11, "secret_sent");
 
 /// All facts.
-pub const FACTS: &[Fact] = &[STREAM, METHOD, AUTHORITY, PATH, SCHEME, USER_AGENT, STATUS, SERVER, CONTENT_TYPE];
+pub const FACTS: &[Fact] =
+    &[STREAM, METHOD, AUTHORITY, PATH, SCHEME, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, FORWARDED, SECRET_SENT];
 
 /// A frame longer than any that was agreed upon can be.
 pub const FRAME_TOO_LONG: Anomaly = Anomaly::new(P, 1, "frame_too_long");
@@ -135,7 +140,7 @@ fn put(name: &[u8], value: &[u8], out: &mut dyn Output) -> bool {
     match name {
         b":method" => out.facts().put(METHOD, value),
         b":authority" => out.facts().put(AUTHORITY, super::http::without_password(value)),
-        b":path" => super::http::put_uri(PATH, value, out),
+        b":path" if super::http::put_uri(PATH, value, out) => out.facts().put_number(SECRET_SENT, 1),
         b":scheme" => out.facts().put(SCHEME, value),
         b":status" => {
             if let Some(status) = lines::decimal(value).filter(|status| (200..=999).contains(status)) {
@@ -147,6 +152,9 @@ fn put(name: &[u8], value: &[u8], out: &mut dyn Output) -> bool {
         b"server" => out.facts().put(SERVER, value),
         // A request's own stands before its status.
         b"content-type" if out.facts().number(STATUS).is_some() => out.facts().put(CONTENT_TYPE, value),
+        b"via" | b"x-cache" if out.facts().number(STATUS).is_some() && out.facts().number(FORWARDED).is_none() => {
+            out.facts().put_number(FORWARDED, 1);
+        }
         _ => {}
     }
     false
@@ -228,7 +236,7 @@ mod tests {
         let (events, anomalies) = talk::<State>(turns, &[FACTS]);
         let wanted = [
             "stream=1 method=GET scheme=http path=/ authority=www.example.com user_agent=cur",
-            "stream=3 method=POST path=/?password=*",
+            "stream=3 method=POST path=/?password=* secret_sent=1",
             "stream=1 status=200",
             "stream=3 status=404",
         ];
