@@ -12,12 +12,12 @@ use shrike::metrics::Counter;
 use std::fmt::Write;
 
 fn page() -> String {
-    let mut page = format!(
+    let mut page = String::from(
         "# Protocols\n\n\
          Made by `SHRIKE_WRITE_DOCS=1 cargo test --test protocols` from the parsers' own tables; a test compares.\n\n\
          Recognised by content: every probe sees what each side says first, whatever the ports; `src/dataplane/inspect` says \
          at each parser what it looks for. State: bytes that its parser remembers of a flow. Facts: how many kinds an event \
-         may have, and their bytes together at most; anomalies: how many it can tell by name.\n\n"
+         may have, and their bytes together at most; anomalies: how many it can tell by name.\n\n",
     );
     page += &overview();
     page += &bounds();

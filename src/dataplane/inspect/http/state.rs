@@ -233,10 +233,11 @@ impl State {
         self.response_body(shown.get(head.len()..).unwrap_or_default(), head.len(), kind, response, out)
     }
 
-    /// A response to no request that was seen. The first of all takes a number of its own, that the next ones meet theirs.
+    /// A response to no request that was seen. The first of all takes a number of its own, that the next ones meet theirs. No
+    /// anomaly where no request was seen at all: the capture begins there, or the client's packets go another way.
     fn unmatched(&mut self, status: u16, out: &mut dyn Output) {
         let [client, _] = self.mode;
-        if client != Mode::Over && status != 408 {
+        if self.requests > 0 && client != Mode::Over && status != 408 {
             self.told.once(RESPONSE_UNMATCHED, out);
         }
         self.requests = self.requests.max(1);
