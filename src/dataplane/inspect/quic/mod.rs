@@ -221,10 +221,19 @@ impl State {
                 self.client = Some(side); // there is no telling how, and the server will refuse it
                 return true;
             }
-            if is_first && self.client.is_none() && side == Side::Originator && keys::is_known(packet.version) {
+            if is_first {
+                self.cid_length = 0; // servers drop it too, and the client's own may follow
+            }
+            let is_told = self.packets.first().is_some_and(|count| *count > 1);
+            if is_first
+                && !is_told
+                && self.client.is_none()
+                && side == Side::Originator
+                && keys::is_known(packet.version)
+            {
                 out.anomaly(UNAUTHENTIC);
             }
-            return !is_first;
+            return true;
         };
         self.client = Some(side);
         if packet.version == keys::Q050 {

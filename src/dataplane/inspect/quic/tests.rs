@@ -161,8 +161,12 @@ fn version_2_and_refusals() {
     assert_eq!((out.events[0].number(CLOSE), steps[1]), (Some(0x128), Step::Done));
     let mut forged = first(&hello);
     forged[600] ^= 1;
-    let (out, steps) = show(&[(Side::Originator, forged)], None);
-    assert_eq!((&out.anomalies[..], steps[0]), (&["unauthentic_initial"][..], Step::Done));
+    // A server drops it, so what follows is read; of many only the first is told, and they end.
+    let (out, steps) = show(&[(Side::Originator, forged.clone()), (Side::Originator, first(&hello))], None);
+    assert_eq!((&out.anomalies[..], steps[0]), (&["unauthentic_initial"][..], Step::Took(forged.len())));
+    assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]));
+    let (out, steps) = show(&vec![(Side::Originator, forged); 20], None);
+    assert_eq!((&out.anomalies[..], steps.last()), (&["unauthentic_initial"][..], Some(&Step::Done)));
     let (out, _) = show(&[(Side::Originator, first(&crypto(0, &server_hello())))], None);
     assert_eq!(out.anomalies, ["bad_hello"]);
 }
