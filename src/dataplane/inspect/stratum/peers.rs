@@ -82,5 +82,15 @@ pub(super) fn discovery(bytes: &[u8]) -> Match {
     };
     // Newer peers add bytes behind the list (EIP-8): no more than a few.
     let fits = length.is_some_and(|length| reader.len() >= length && reader.len() - length <= 64);
-    if sign <= 1 && (1..=6).contains(&kind) && fits { Match::Yes } else { Match::No }
+    // What the list begins with: a version; an endpoint; a key; peers; a time; a hash.
+    let first = reader.rest().first().copied().unwrap_or_default();
+    let is_kind = match kind {
+        1 => (1..=5).contains(&first),
+        2 | 4 => first >= 0xc0,
+        3 => first == 0xb8,
+        5 => (0x81..=0x88).contains(&first),
+        6 => first == 0xa0,
+        _ => false,
+    };
+    if sign <= 1 && is_kind && fits { Match::Yes } else { Match::No }
 }
