@@ -25,9 +25,18 @@ pub const ANOMALIES: &[Anomaly] = &SET.anomalies();
 
 const PORT: u16 = 5353;
 
-/// mDNS? The format of DNS at port 5353.
+/// mDNS? The format of DNS at its place.
 pub fn probe(look: &Look<'_>) -> Match {
-    if look.is_datagram && look.has_port(PORT) { dns::plausible(look.bytes, true, false) } else { Match::No }
+    if is_place(look) { dns::plausible(look.bytes, true, false) } else { Match::No }
+}
+
+/// To port 5353, of a group or of a host (RFC 6762 sections 3 and 5.5); or an answer from there to one host (section 6.7).
+/// Whoever asks DNS from that port is not at this place.
+pub(super) fn is_place(look: &Look<'_>) -> bool {
+    let sender = look.ports.get(look.side as usize);
+    let is_answer = look.bytes.get(2).is_some_and(|flags| flags & 0x80 != 0) && sender == Some(&PORT);
+    let [_, responder] = look.ports;
+    look.is_datagram && !look.has_port(dns::PORT) && (responder == PORT || is_answer)
 }
 
 /// Nothing needs to be remembered.
@@ -37,5 +46,29 @@ pub struct State;
 impl Parse for State {
     fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         dns::step(&SET, false, bytes, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::inspect::hostile::datagram;
+
+    #[test]
+    fn a_port_of_the_sender_alone_does_not_make_it() {
+        let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+        let mut answer = query.to_vec();
+        answer[2] = 0x84;
+        for (bytes, ports, wanted) in [
+            (&query[..], [5353, 53], Match::No),
+            (query, [5353, 5300], Match::No),
+            (query, [5353, 5353], Match::Yes),
+            (query, [40_000, 5353], Match::Yes),
+            (&answer, [5353, 40_000], Match::Yes),
+        ] {
+            let look = datagram(bytes, ports);
+            assert_eq!(probe(&look), wanted, "{ports:?}");
+            assert_eq!(dns::probe(&look), if wanted == Match::Yes { Match::No } else { Match::Yes }, "{ports:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One message: header, questions, records (RFC 1035 section 4), into a set of facts.
 
-use super::name::{self, Fault, NameText};
+use super::name::{self, Budget, Fault, NameText};
 use super::rdata::{self, types};
 use super::set::Set;
 use crate::dataplane::inspect::bytes::Reader;
@@ -99,7 +99,7 @@ pub fn plausible(message: &[u8], known_port: bool, is_cut: bool) -> Match {
     if !head_is_plausible(header, known_port) {
         return Match::No;
     }
-    let mut at = HEADER_BYTES;
+    let (mut at, mut budget) = (HEADER_BYTES, Budget::default());
     for _ in 0..header.counts[0] {
         let Some((end, kind, class)) = question(message, at) else {
             return match (is_cut, known_port && message.len() > HEADER_BYTES) {
@@ -109,7 +109,7 @@ pub fn plausible(message: &[u8], known_port: bool, is_cut: bool) -> Match {
             };
         };
         let mut text = NameText::default();
-        let name_is_bad = name::read(message, at, &mut text).is_err();
+        let name_is_bad = name::read(message, at, &mut text, &mut budget).is_err();
         if !known_port && (name_is_bad || kind == 0 || !matches!(class & 0x7fff, 1 | 3 | 4 | 254 | 255)) {
             return Match::No;
         }
@@ -232,12 +232,13 @@ fn body(set: &Set, message: &[u8], header: Header, rcode: &mut u16, out: &mut dy
         Fault::Malformed => set.malformed,
         Fault::Loop => set.compression_loop,
         Fault::TooLong => set.name_too_long,
+        Fault::TooMuch => set.names_too_costly,
     };
-    let mut text = NameText::default();
+    let (mut text, mut budget) = (NameText::default(), Budget::default());
     let mut at = HEADER_BYTES;
     for _ in 0..header.counts[0].min(QUESTIONS_MAX) {
         text.clear();
-        name::read(message, at, &mut text).map_err(fault)?;
+        name::read(message, at, &mut text, &mut budget).map_err(fault)?;
         let (end, kind, class) = question(message, at).ok_or(set.malformed)?;
         at = end;
         if has_room(out, text.as_bytes().len().min(usize::from(set.query_name.limit)) + 24) {
@@ -255,11 +256,11 @@ fn body(set: &Set, message: &[u8], header: Header, rcode: &mut u16, out: &mut dy
             at = record.end;
             if record.kind == types::OPT {
                 edns(set, record, rcode, out);
-            } else if index < RECORDS_KEPT {
+            } else if index < RECORDS_KEPT && has_room(out, 64) {
                 text.clear();
-                name::read(message, record.at, &mut text).map_err(fault)?;
-                keep(set, message, section, record, &text, out);
-            } else if index == RECORDS_KEPT {
+                name::read(message, record.at, &mut text, &mut budget).map_err(fault)?;
+                keep(set, message, section, record, &text, &mut budget, out);
+            } else if index <= RECORDS_KEPT {
                 left_out(set, out);
             }
         }
@@ -284,10 +285,18 @@ fn left_out(set: &Set, out: &mut dyn Output) {
 }
 
 /// Puts a record whole or not at all, so that the lists of names, types, times and data stay side by side.
-fn keep(set: &Set, message: &[u8], section: usize, record: Record, owner: &NameText, out: &mut dyn Output) {
+fn keep(
+    set: &Set,
+    message: &[u8],
+    section: usize,
+    record: Record,
+    owner: &NameText,
+    budget: &mut Budget,
+    out: &mut dyn Output,
+) {
     let Some([name, kind, ttl, data]) = set.sections.get(section).copied() else { return };
     let mut text = NameText::default();
-    if rdata::read(message, record.kind, record.data, record.end, &mut text).is_none() {
+    if rdata::read(message, record.kind, record.data, record.end, &mut text, budget).is_none() {
         text.clear();
     }
     let length = |text: &NameText, limit: u16| text.as_bytes().len().min(usize::from(limit));

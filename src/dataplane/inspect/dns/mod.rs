@@ -31,10 +31,10 @@ pub use set::Set;
 
 use super::bytes::Reader;
 use super::facts::Fact;
-use super::nbns;
 use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
 use super::sides::Sides;
+use super::{mdns, nbns};
 use crate::dataplane::flow::Side;
 
 /// The facts by their names.
@@ -50,7 +50,7 @@ pub const PORT: u16 = 53;
 /// DNS? A header, a question of a known class and records that end where the message ends; at port 53 a readable header and
 /// question are enough. mDNS and LLMNR have ports of their own, NetBIOS names an encoding of their own: those are not DNS.
 pub fn probe(look: &Look<'_>) -> Match {
-    if look.is_datagram && (look.has_port(5353) || look.has_port(5355)) && !look.has_port(PORT) {
+    if mdns::is_place(look) || look.is_datagram && look.has_port(5355) && !look.has_port(PORT) {
         return Match::No;
     }
     if !look.has_port(PORT) && nbns::probe(look) == Match::Yes {

@@ -1,5 +1,6 @@
 //! Names: labels and pointers (RFC 1035 section 4.1.4), as text with escapes (RFC 4343 section 2.1).
 
+use crate::dataplane::inspect::facts::FACTS_BYTES;
 use crate::dataplane::inspect::text::Text;
 
 /// Bytes of a name as text at most: 255 on the wire (RFC 1035 section 2.3.4), all escaped, stay below.
@@ -18,6 +19,29 @@ pub enum Fault {
     Loop,
     /// More than 255 bytes.
     TooLong,
+    /// The names of the message are more work than they can be worth: see [`Budget`].
+    TooMuch,
+}
+
+/// Work that the names of one message may cause, or a few hundred bytes of pointers to pointers would cost as much as dozens of
+/// messages: bytes of labels, and for each label and pointer some more. Three times what fits into an event's facts, which
+/// is all that is read of a message.
+pub struct Budget(usize);
+
+const LABEL_COST: usize = 4;
+const POINTER_COST: usize = 8;
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(3 * FACTS_BYTES)
+    }
+}
+
+impl Budget {
+    fn spend(&mut self, cost: usize) -> Result<(), Fault> {
+        self.0 = self.0.checked_sub(cost).ok_or(Fault::TooMuch)?;
+        Ok(())
+    }
 }
 
 /// Text of a name; the root is one dot, others have no dot at the end.
@@ -25,7 +49,7 @@ pub type NameText = Text<TEXT_BYTES>;
 
 /// Reads the name at `at` of `message` to the end of `text`; gives where it ends. Bytes looked at are bounded by 255 labels'
 /// bytes and 127 pointers, whatever the message says.
-pub fn read(message: &[u8], at: usize, text: &mut NameText) -> Result<usize, Fault> {
+pub fn read(message: &[u8], at: usize, text: &mut NameText, budget: &mut Budget) -> Result<usize, Fault> {
     let (mut here, mut floor, mut end) = (at, at, None);
     let (mut wire, mut pointers, mut labels) = (1, 0, 0);
     loop {
@@ -39,6 +63,7 @@ pub fn read(message: &[u8], at: usize, text: &mut NameText) -> Result<usize, Fau
             }
             1..64 => {
                 wire += length + 1;
+                budget.spend(LABEL_COST + length)?;
                 if wire > WIRE_BYTES {
                     return Err(Fault::TooLong);
                 }
@@ -55,6 +80,7 @@ pub fn read(message: &[u8], at: usize, text: &mut NameText) -> Result<usize, Fau
                 let target = (length & 63) << 8 | low;
                 end = end.or(Some(here + 2));
                 pointers += 1;
+                budget.spend(POINTER_COST)?;
                 // Each pointer goes to before all that was read of this name, so they end.
                 if target >= floor || pointers > POINTERS_MAX {
                     return Err(Fault::Loop);
@@ -88,7 +114,7 @@ pub fn push_label(text: &mut NameText, label: &[u8]) {
         match byte {
             b'.' | b'\\' => text.extend(&[b'\\', *byte]),
             0x21..=0x7e => text.push(*byte),
-            _ => text.print(format_args!("\\{byte:03}")),
+            _ => text.extend(&[b'\\', b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10]),
         }
     }
 }
@@ -99,7 +125,7 @@ mod tests {
 
     fn text(message: &[u8], at: usize) -> Result<(String, usize), Fault> {
         let mut text = NameText::default();
-        let end = read(message, at, &mut text)?;
+        let end = read(message, at, &mut text, &mut Budget::default())?;
         assert_eq!(skip(message, at), Some(end));
         Ok((String::from_utf8(text.as_bytes().to_vec()).unwrap(), end))
     }

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::name::{self, NameText};
+use super::name::{self, Budget, NameText};
 use crate::dataplane::inspect::bytes::Reader;
 
 /// Types whose data is read; numbers of the IANA registry "Resource Record (RR) TYPEs".
@@ -41,17 +41,17 @@ pub mod types {
 
 /// Adds the data at `at..end` of `message` to `text`; gives nothing where the data is not as its type wants it. Numbers and
 /// names are separated by one space (no name has one), the strings of a TXT record by a line feed.
-pub fn read(message: &[u8], kind: u16, at: usize, end: usize, text: &mut NameText) -> Option<()> {
+pub fn read(message: &[u8], kind: u16, at: usize, end: usize, text: &mut NameText, budget: &mut Budget) -> Option<()> {
     let data = message.get(at..end)?;
     match kind {
         types::A => text.print(format_args!("{}", Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?))),
         types::AAAA => text.print(format_args!("{}", Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?))),
-        types::NS | types::CNAME | types::PTR | types::DNAME => drop(name::read(message, at, text).ok()?),
-        types::MX => numbers_and_name(message, at, 1, text)?,
-        types::SRV => numbers_and_name(message, at, 3, text)?,
-        types::SOA => soa(message, at, text)?,
+        types::NS | types::CNAME | types::PTR | types::DNAME => drop(name::read(message, at, text, budget).ok()?),
+        types::MX => numbers_and_name(message, at, 1, text, budget)?,
+        types::SRV => numbers_and_name(message, at, 3, text, budget)?,
+        types::SOA => soa(message, at, text, budget)?,
         types::TXT => strings(Reader::new(data), text)?,
-        types::SVCB | types::HTTPS => service(message, at, end, text)?,
+        types::SVCB | types::HTTPS => service(message, at, end, text, budget)?,
         types::NULL => text.extend(data),
         types::SSHFP => {
             let mut data = Reader::new(data);
@@ -64,19 +64,19 @@ pub fn read(message: &[u8], kind: u16, at: usize, end: usize, text: &mut NameTex
 }
 
 /// `count` numbers of two bytes, and a name.
-fn numbers_and_name(message: &[u8], at: usize, count: usize, text: &mut NameText) -> Option<()> {
+fn numbers_and_name(message: &[u8], at: usize, count: usize, text: &mut NameText, budget: &mut Budget) -> Option<()> {
     let mut data = Reader::new(message.get(at..)?);
     for _ in 0..count {
         text.print(format_args!("{} ", data.be16()?));
     }
-    name::read(message, at + 2 * count, text).ok().map(drop)
+    name::read(message, at + 2 * count, text, budget).ok().map(drop)
 }
 
 /// RFC 1035 section 3.3.13.
-fn soa(message: &[u8], at: usize, text: &mut NameText) -> Option<()> {
-    let at = name::read(message, at, text).ok()?;
+fn soa(message: &[u8], at: usize, text: &mut NameText, budget: &mut Budget) -> Option<()> {
+    let at = name::read(message, at, text, budget).ok()?;
     text.push(b' ');
-    let at = name::read(message, at, text).ok()?;
+    let at = name::read(message, at, text, budget).ok()?;
     let mut data = Reader::new(message.get(at..)?);
     for _ in 0..5 {
         text.print(format_args!(" {}", data.be32()?));
@@ -98,8 +98,8 @@ fn strings(mut data: Reader<'_>, text: &mut NameText) -> Option<()> {
 }
 
 /// RFC 9460 section 2.2: priority, target, and the parameters that name a protocol, a port or an address.
-fn service(message: &[u8], at: usize, end: usize, text: &mut NameText) -> Option<()> {
-    numbers_and_name(message, at, 1, text)?;
+fn service(message: &[u8], at: usize, end: usize, text: &mut NameText, budget: &mut Budget) -> Option<()> {
+    numbers_and_name(message, at, 1, text, budget)?;
     let at = name::skip(message, at + 2)?;
     let mut data = Reader::new(message.get(at..end)?);
     while !data.is_empty() {

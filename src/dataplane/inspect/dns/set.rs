@@ -73,6 +73,8 @@ pub struct Set {
     pub z_flag_set: Anomaly,
     /// A response that does not tell what was asked.
     pub response_without_question: Anomaly,
+    /// Names put together of so many pieces that they were not all read.
+    pub names_too_costly: Anomaly,
 }
 
 impl Set {
@@ -112,6 +114,7 @@ impl Set {
             invalid_opcode: Anomaly::new(protocol, 4, "invalid_opcode"),
             z_flag_set: Anomaly::new(protocol, 5, "z_flag_set"),
             response_without_question: Anomaly::new(protocol, 6, "response_without_question"),
+            names_too_costly: Anomaly::new(protocol, 7, "names_too_costly"),
         }
     }
 
@@ -128,10 +131,10 @@ impl Set {
     }
 
     /// The anomalies as a list.
-    pub const fn anomalies(&self) -> [Anomaly; 6] {
+    pub const fn anomalies(&self) -> [Anomaly; 7] {
         let names = [self.malformed, self.compression_loop, self.name_too_long];
         let [a, b, c] = names;
-        [a, b, c, self.invalid_opcode, self.z_flag_set, self.response_without_question]
+        [a, b, c, self.invalid_opcode, self.z_flag_set, self.response_without_question, self.names_too_costly]
     }
 }
 

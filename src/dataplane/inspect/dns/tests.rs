@@ -251,3 +251,19 @@ fn what_hickory_reads_we_read_the_same() {
         println!("{all} messages, {both} read by both");
     }
 }
+
+#[test]
+fn the_names_of_a_message_are_read_only_so_far() {
+    // A chain of pointers inside the data of the first record, and many records named by its end.
+    let mut message = vec![0x12, 0x34, 0x84, 0, 0, 1, 0, 80, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
+    let data: Vec<u8> =
+        (0..126_u16).flat_map(|at| (0xc000 | if at == 0 { 12 } else { 30 + (at - 1) * 2 }).to_be_bytes()).collect();
+    message.extend([&[0, 0, 10, 0, 1, 0, 0, 0, 0][..], &(data.len() as u16).to_be_bytes(), &data].concat());
+    for _ in 0..79 {
+        let owner = 0xc000 | (message.len() as u16).min(30 + 125 * 2);
+        message.extend([&owner.to_be_bytes()[..], &[0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4]].concat());
+    }
+    let out = crate::dataplane::inspect::hostile::show_one::<State>(&message);
+    assert_eq!(out.anomalies, ["names_too_costly"]);
+    assert!(out.events[0].get(SET.query_name).is_some(), "what was read before stays");
+}
