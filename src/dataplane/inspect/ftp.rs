@@ -165,6 +165,8 @@ pub struct State {
     is_auth: bool,
     /// A command without a final reply is unknown or has a secret: an error may repeat it.
     has_secret: bool,
+    /// Of the argument of that command, which a reply may repeat: [`hash`] and length; [`u8::MAX`]: too long, or of several.
+    secret: (u32, u8),
     /// `PASS` belongs to the event of its `USER`.
     is_login: bool,
     is_tls: bool,
@@ -184,7 +186,10 @@ impl State {
         let (command, argument) = lines::word(line.get(begin..).unwrap_or_default().trim_ascii());
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         let is_told = TOLD.iter().any(|told| is(told));
-        self.has_secret |= !is_told && !is(b"USER") && !is(b"PORT") && !is(b"EPRT");
+        if !is_told && !is(b"USER") && !is(b"PORT") && !is(b"EPRT") {
+            let length = u8::try_from(argument.len()).ok().filter(|_| argument.len() <= SECRET_MAX && !self.has_secret);
+            (self.has_secret, self.secret) = (true, (hash(argument), length.unwrap_or(u8::MAX)));
+        }
         if is(b"PASS") && self.is_login {
             self.pending = self.pending.saturating_add(1);
             return;
@@ -245,7 +250,7 @@ impl State {
         }
         out.facts().put_number(CODE, code);
         // What is not understood is repeated, with quotes and without.
-        let repeats = self.has_secret && (500..=504).contains(&code);
+        let repeats = self.has_secret && ((500..=504).contains(&code) || self.has_in(said));
         if !said.is_empty() && self.pending > 0 && !repeats {
             put_reply(code, said, out);
         }
@@ -256,6 +261,16 @@ impl State {
         };
         if let Some(endpoint) = endpoint {
             endpoint.put(b"passive", out);
+        }
+    }
+
+    /// Does a reply repeat the secret that was sent?
+    fn has_in(&self, said: &[u8]) -> bool {
+        let (wanted, length) = self.secret;
+        match usize::from(length) {
+            0 => false,
+            length if length > SECRET_MAX => true,
+            length => said.windows(length).any(|part| hash(part) == wanted),
         }
     }
 
@@ -274,6 +289,14 @@ impl State {
         (self.is_login, self.is_auth) = (false, false);
         out.event();
     }
+}
+
+/// Bytes of a secret that is looked for in replies.
+const SECRET_MAX: usize = 32;
+
+/// Tells texts apart (FNV-1a), without keeping them.
+fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Servers quote what they do not understand.
@@ -438,6 +461,13 @@ mod tests {
         assert_eq!(told, ["command=cwd argument=a b code=500 reply=no"]);
         let echo: Turns<'_> = &[(C, b"XPAS Hunter2PW\r\n"), (S, b"500 'XPAS Hunter2PW': what?\r\n")];
         assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=XPAS code=500"]);
+        let login: Turns<'_> = &[
+            (C, b"USER bob\r\n"),
+            (S, b"331 a\r\n"),
+            (C, b"PASS Hunter2PW\r\n"),
+            (S, b"530 No for bob/Hunter2PW!\r\n"),
+        ];
+        assert_eq!(talk::<State>(login, &[FACTS]).0, ["command=USER username=bob code=331 reply=a code=530"]);
         let login: Turns<'_> = &[(C, b"USER bob\r\n PASS Hunter2PW\r\n"), (S, b"331 a\r\n230 b\r\n")];
         assert_eq!(talk::<State>(login, &[FACTS]).0.len(), 1);
     }

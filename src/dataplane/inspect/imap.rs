@@ -228,7 +228,8 @@ impl State {
                 out.facts().put(BANNER, rest);
                 out.event();
             }
-            b"*" | b"+" => {}
+            b"+" => self.sasl.prompt(line.get(1..).unwrap_or_default()),
+            b"*" => {}
             _ => self.result(tag, lines::word(rest).0, out),
         }
         size.unwrap_or(0)

@@ -213,7 +213,9 @@ impl State {
         let (is_good, text) = match (lines::after(line, b"+OK"), lines::after(line, b"-ERR")) {
             (Some(text), _) => (true, text.trim_ascii()),
             (_, Some(text)) => (false, text.trim_ascii()),
-            _ if self.auth > 0 && line.starts_with(b"+") => return,
+            _ if self.auth > 0 && line.starts_with(b"+") => {
+                return self.sasl.prompt(line.get(1..).unwrap_or_default());
+            }
             _ => {
                 self.told.once(REPLY_INVALID, out);
                 return;

@@ -51,6 +51,10 @@ pub(super) struct Sasl {
     mechanism: Mechanism,
     /// Messages of the client so far.
     messages: u8,
+    /// What the server asked for last says that it is not the name.
+    is_secret_asked: bool,
+    /// It says that it is.
+    is_name_asked: bool,
 }
 
 impl Sasl {
@@ -64,18 +68,29 @@ impl Sasl {
             () if is(b"XOAUTH2") || is(b"OAUTHBEARER") => Mechanism::OAuth,
             () => Mechanism::Other,
         };
-        let mut sasl = Sasl { mechanism, messages: 0 };
+        let mut sasl = Sasl { mechanism, ..Sasl::default() };
         if !initial.is_empty() {
             sasl.message(initial, user, out);
         }
         sasl
     }
 
+    /// What the server asks for, in Base64: of LOGIN some ask for the password first.
+    pub(super) fn prompt(&mut self, line: &[u8]) {
+        let mut place = [0; 64];
+        let asked = lines::base64(line.trim_ascii(), &mut place);
+        let names: [&[u8]; 3] = [b"user", b"name", b"login"];
+        self.is_name_asked = names.iter().any(|name| lines::find(asked, name).is_some());
+        self.is_secret_asked = !asked.is_empty() && !self.is_name_asked;
+    }
+
     /// A message of the client, a line: its user name, if it has one, becomes a fact.
     pub(super) fn message(&mut self, line: &[u8], user: Fact, out: &mut dyn Output) {
         let number = self.messages;
         self.messages = number.saturating_add(1);
-        if number > 0 || self.mechanism == Mechanism::Other {
+        let is_login = self.mechanism == Mechanism::Login;
+        let is_name = if is_login && self.is_name_asked { number < 2 } else { number == 0 };
+        if !is_name || is_login && self.is_secret_asked || self.mechanism == Mechanism::Other {
             return; // secrets, or nothing that is read here
         }
         let mut place = [0; DECODED_MAX];
@@ -147,6 +162,24 @@ mod tests {
                 sasl.message(message.as_bytes(), USER, &mut out);
             }
             assert_eq!(out.facts().get(USER), wanted.map(str::as_bytes), "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_asked_for_first_is_none_of_the_name() {
+        for (prompts, wanted) in [
+            (["UGFzc3dvcmQ6", "VXNlcm5hbWU6"], Some("eve")),
+            (["VXNlcm5hbWU6", "UGFzc3dvcmQ6"], Some("bob")),
+            (["", ""], Some("bob")),
+            (["S2VubndvcnQ6", "S2VubndvcnQ6"], None),
+        ] {
+            let mut out = Record::default();
+            let mut sasl = Sasl::begin(b"LOGIN", b"", USER, &mut out);
+            for (prompt, message) in prompts.iter().zip(["Ym9i", "ZXZl"]) {
+                sasl.prompt(prompt.as_bytes());
+                sasl.message(message.as_bytes(), USER, &mut out);
+            }
+            assert_eq!(out.facts().get(USER), wanted.map(str::as_bytes), "{prompts:?}");
         }
     }
 }

@@ -244,7 +244,8 @@ impl State {
                 out.facts().put_number(STARTTLS, 1);
                 out.event();
             }
-            (Asked::Auth, 334) | (Asked::Mail, 354) => return,
+            (Asked::Auth, 334) => return self.sasl.prompt(text),
+            (Asked::Mail, 354) => return,
             // To commands in front of DATA, sent together with it.
             (Asked::Mail, 250..=259) if self.mode == Mode::Data => return,
             (Asked::Auth, _) => {

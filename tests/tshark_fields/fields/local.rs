@@ -130,14 +130,6 @@ pub const FIELDS: &[Field] = &[
         ours: |bytes| of(bytes, &[dhcp::HOSTNAME]),
     },
     Field {
-        name: "SNMP community",
-        once: false,
-        protocols: &[Protocol::Snmp],
-        columns: &["snmp.community"],
-        theirs: first,
-        ours: |bytes| of(bytes, &[snmp::COMMUNITY]),
-    },
-    Field {
         name: "SNMP version",
         once: true,
         protocols: &[Protocol::Snmp],

@@ -61,9 +61,10 @@ pub(super) enum Upgrade {
 pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Option<Request> {
     let mut head = Head::new(bytes);
     let line = head.line()?;
-    let (method, rest) = lines::split(line, b' ')?;
-    let version = version_of(line)?;
-    let target = rest.get(..rest.len().checked_sub(version.len() + 1)?)?;
+    let RequestLine { method, target, version, is_odd } = split_line(line)?;
+    if is_odd {
+        told.once(REQUEST_LINE_INVALID, out);
+    }
     out.facts().put(METHOD, method);
     if !METHODS.contains(&method) {
         told.once(METHOD_UNKNOWN, out);
@@ -287,7 +288,7 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
 }
 
 /// Puts a URI of at most [`URI_MAX`] bytes without its user information, with the values of parameters that are named like
-/// passwords blanked; the user becomes a fact. Was there such a value?
+/// secrets blanked; the user becomes a fact. Was there a password?
 pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) -> bool {
     let uri = match userinfo(uri) {
         Some((user, rest)) => {
@@ -297,10 +298,10 @@ pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) ->
         None => uri,
     };
     let cut = uri.get(..URI_MAX).unwrap_or(uri);
-    let mut place = [0; URI_MAX];
-    let (kept, has_secret) = blank(cut, &mut place);
+    let mut place = Text::<URI_MAX>::default();
+    let (kept, has_password) = secrets::blank(cut, b"", &mut place);
     out.facts().put(fact, kept);
-    has_secret
+    has_password
 }
 
 /// The user before the `@` of an authority, and what follows it.
@@ -311,41 +312,4 @@ fn userinfo(uri: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = authority.get(..end)?.iter().rposition(|byte| *byte == b'@')?;
     let info = authority.get(..at)?;
     Some((lines::split(info, b':').map_or(info, |(user, _)| user), authority.get(at + 1..)?))
-}
-
-/// Names of parameters whose values are blanked: those that end so.
-const SECRETS: [&[u8]; 7] = [b"password", b"passwd", b"pass", b"pwd", b"passphrase", b"secret", b"psw"];
-
-/// The URI with these values blanked, and whether there was one.
-fn blank<'a>(uri: &'a [u8], place: &'a mut [u8; URI_MAX]) -> (&'a [u8], bool) {
-    if !uri.contains(&b'=') || !SECRETS.iter().any(|secret| lines::find(uri, secret).is_some()) {
-        return (uri, false);
-    }
-    let (mut written, mut has_secret) = (0, false);
-    let mut put = |bytes: &[u8]| {
-        let room = place.len() - written;
-        let bytes = bytes.get(..room).unwrap_or(bytes);
-        if let Some(slot) = place.get_mut(written..written + bytes.len()) {
-            slot.copy_from_slice(bytes);
-            written += bytes.len();
-        }
-    };
-    for part in uri.split_inclusive(|byte| matches!(byte, b'?' | b'&' | b';')) {
-        let end = part.strip_suffix(b"?").or(part.strip_suffix(b"&")).or(part.strip_suffix(b";")).unwrap_or(part);
-        match lines::split(end, b'=') {
-            Some((name, value)) if SECRETS.iter().any(|secret| ends_so(name, secret)) => {
-                has_secret |= !value.is_empty();
-                put(name);
-                put(b"=*");
-                put(part.get(end.len()..).unwrap_or_default());
-            }
-            _ => put(part),
-        }
-    }
-    (place.get(..written).unwrap_or_default(), has_secret)
-}
-
-fn ends_so(name: &[u8], end: &[u8]) -> bool {
-    let begin = name.len().saturating_sub(end.len());
-    name.get(begin..).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }

@@ -21,6 +21,7 @@ pub use probe::probe;
 
 use super::bytes::Reader;
 use super::facts::{Fact, Facts};
+use super::http::secrets;
 use super::lines;
 use super::parse::{Anomaly, Look, Output, Parse, Step};
 use super::protocol::Protocol;
@@ -233,7 +234,8 @@ fn put_clean(fact: Fact, value: &[u8], facts: &mut Facts) {
         put_part(part, &mut place);
         rest = after;
     }
-    facts.put(fact, place.as_bytes());
+    let mut shown = Text::<256>::default();
+    facts.put(fact, secrets::blank(place.as_bytes(), b">, \t\"", &mut shown).0);
 }
 
 /// Of `sip:bob:secret@host` all but `:secret`. What is odd loses rather too much.

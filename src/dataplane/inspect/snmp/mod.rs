@@ -29,7 +29,7 @@ use crate::dataplane::flow::Side;
 const PROTOCOL: Protocol = Protocol::Snmp;
 /// 1, 2 (2c) or 3.
 pub const VERSION: Fact = Fact::number(PROTOCOL, 1, "version");
-/// The community: a name that everybody on the way can read.
+/// The community, if it is `public` or `private`; a star for any other.
 pub const COMMUNITY: Fact = Fact::text(PROTOCOL, 2, "community", 64);
 /// Kind of PDU: its tag, without the class.
 pub const PDU_TYPE: Fact = Fact::number(PROTOCOL, 3, "pdu_type");
@@ -74,6 +74,8 @@ pub const ANOMALIES: &[Anomaly] = &[MALFORMED, DEFAULT_COMMUNITY];
 
 /// Communities that everybody tries first.
 const DEFAULT_COMMUNITIES: [&[u8]; 6] = [b"public", b"private", b"cisco", b"admin", b"manager", b"snmpd"];
+/// Those that are told, as they are no secret; a star stands for others, which are passwords.
+const TOLD_COMMUNITIES: [&[u8]; 2] = [b"public", b"private"];
 /// Variables looked at.
 const VARIABLES_MAX: usize = 64;
 
@@ -152,7 +154,8 @@ fn message(bytes: &[u8], out: &mut dyn Output) -> Option<()> {
         return version_3(rest, out);
     }
     let community = open(&mut rest, der::OCTETS)?.rest();
-    out.facts().put(COMMUNITY, community);
+    let is_told = TOLD_COMMUNITIES.contains(&community);
+    out.facts().put(COMMUNITY, if is_told { community } else { b"*" });
     let (tag, body) = any(&mut rest)?;
     if tag != GET_RESPONSE && DEFAULT_COMMUNITIES.iter().any(|one| one.eq_ignore_ascii_case(community)) {
         out.anomaly(DEFAULT_COMMUNITY);

@@ -89,3 +89,16 @@ fn hostile_bytes_come_to_an_end() {
     assert!(show_one::<State>(&tlv(0x30, &[b"\x02\x01\x01\x04\x01x", &pdu])).events[0].is_truncated());
     assert_eq!(probe(&datagram(b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0", PORTS)), Match::No, "LDAP");
 }
+
+#[test]
+fn a_community_that_is_a_password_is_not_told() {
+    for (community, wanted, anomalies) in [
+        (&b"public"[..], &b"public"[..], &["default_community"][..]),
+        (b"private", b"private", &["default_community"]),
+        (b"cisco", b"*", &["default_community"]),
+        (b"Hunter2PW", b"*", &[]),
+    ] {
+        let out = show_one::<State>(&request(1, community, 0xa0));
+        assert_eq!((out.events[0].get(COMMUNITY), &out.anomalies[..]), (Some(wanted), anomalies));
+    }
+}
