@@ -10,7 +10,7 @@ use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;
 use super::scratch::Scratch;
-use super::session::{Out, datagram, last_look, look, segment};
+use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::stream::{BUFFER_BYTES, Buffers, Stream};
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
@@ -161,6 +161,10 @@ const TURNED: u32 = 128;
 const _: () = assert!(Protocol::ALL.len() < TURNED as usize);
 /// Between two datagrams of a protocol whose parser remembers nothing; plus its number.
 const BETWEEN: u32 = OVER - 256;
+/// Nothing told so far, by datagrams at a port of a protocol, each of which is looked at for it; plus how many were: decoys
+/// in front of what is to be hidden must be more than [`AGAIN_MAX`].
+const AGAIN: u32 = BETWEEN - AGAIN_MAX;
+const AGAIN_MAX: u32 = 1024;
 
 /// Parsers that remember nothing from datagram to datagram: their flows hold no entry in between, or DNS alone would keep
 /// tens of thousands of them until their time-outs.
@@ -176,14 +180,17 @@ const EVICT_TRIES: usize = 64;
 #[derive(Default)]
 pub(super) struct Entry {
     pub(super) parser: Parser,
-    /// What it may still be: a bit for each of [`PROBES`].
-    pub(super) candidates: u64,
+    /// What it may still be.
+    pub(super) candidates: Candidates,
+    pub(super) turns: Turns,
     pub(super) sides: [Stream; 2],
     /// Its facts so far, if they wait.
     facts: Option<u32>,
     /// Where a hello of QUIC is put together.
     scratch: Option<u32>,
     pub(super) datagrams: u8,
+    /// Datagrams of which nothing was told, before this one.
+    again: u16,
     pub(super) done: [bool; 2],
     /// Segments that contradict each other were told.
     pub(super) told: bool,
@@ -220,7 +227,7 @@ const _: () = assert!(size_of::<Entry>() <= 320);
 /// State of all inspected flows of a queue.
 pub struct Inspector {
     settings: Settings,
-    /// Entry of each slot of the flow table, [`NONE`], or [`OVER`] or [`BETWEEN`] and a protocol.
+    /// Entry of each slot of the flow table, [`NONE`], [`OVER`] or [`BETWEEN`] and a protocol, or [`AGAIN`] and a count.
     places: Vec<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -287,8 +294,8 @@ impl Inspector {
     pub fn application(&self, slot: u32) -> Protocol {
         match self.places.get(slot as usize) {
             None | Some(&NONE) => Protocol::Unknown,
-            Some(&place) if place >= BETWEEN => protocol_of(place),
-            Some(&place) => self.entries.get(place as usize).map_or(Protocol::Unknown, |entry| entry.parser.protocol()),
+            Some(&place) if place >= AGAIN => protocol_of(place),
+            Some(&place) => self.entries.get(place as usize).map_or(Protocol::Unknown, |entry| entry.parser.told()),
         }
     }
 
@@ -347,7 +354,14 @@ impl Inspector {
             None => {
                 let index = entry.scratch.take().or_else(|| self.scratches_free.pop());
                 let scratch = index.and_then(|index| self.scratches.get_mut(index as usize));
-                let wants = datagram(entry, &mut out, scratch);
+                let left = datagram(entry, &mut out, scratch);
+                if matches!(left, Left::Again) {
+                    if let Some(index) = index {
+                        give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free);
+                    }
+                    return self.look_again(payload);
+                }
+                let wants = matches!(left, Left::Scratch);
                 match index {
                     Some(_) if wants => entry.scratch = index,
                     Some(index) => give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free),
@@ -355,7 +369,7 @@ impl Inspector {
                 }
             }
         }
-        let protocol = entry.parser.protocol();
+        let protocol = entry.parser.told();
         if entry.done == [true; 2] {
             out.protocol = protocol;
             entry.parser.end(&mut out);
@@ -375,8 +389,23 @@ impl Inspector {
         wants
     }
 
+    /// Nothing was told of a flow of datagrams; at a port of a protocol it holds nothing until the next one.
+    #[cold]
+    fn look_again(&mut self, payload: &Payload<'_>) -> Wants {
+        let place = self.places.get(payload.slot as usize).copied();
+        let entry = place.and_then(|place| self.entries.get(place as usize));
+        let looked = entry.map_or(AGAIN_MAX, |entry| u32::from(entry.again) + 1);
+        if looked >= AGAIN_MAX || usual_of(payload).is_none() {
+            self.counts.unknown += 1;
+            self.forget(payload.slot, OVER);
+            return Wants::NOTHING;
+        }
+        self.forget(payload.slot, AGAIN + looked);
+        Wants::PAYLOAD
+    }
+
     fn has_entry(&self, slot: u32) -> bool {
-        self.places.get(slot as usize).is_some_and(|place| *place < BETWEEN)
+        self.places.get(slot as usize).is_some_and(|place| *place < AGAIN)
     }
 
     fn is_over(&self, slot: u32) -> bool {
@@ -394,12 +423,16 @@ impl Inspector {
     ) -> Protocol {
         let Some(place) = self.places.get_mut(slot as usize) else { return Protocol::Unknown };
         let Some(entry) = self.entries.get_mut(*place as usize) else {
-            return protocol_of(std::mem::replace(place, NONE));
+            let place = std::mem::replace(place, NONE);
+            let is_unknown = (AGAIN..BETWEEN).contains(&place);
+            self.counts.unknown += u64::from(is_unknown);
+            self.has_counted |= is_unknown;
+            return protocol_of(place);
         };
         self.has_counted = true;
         let originator = if entry.is_turned { originator.flip() } else { originator };
         let payload = nothing(slot, key, originator, time);
-        let protocol = entry.parser.protocol();
+        let protocol = entry.parser.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol };
         last_look(entry, &mut out, &mut self.buffers, self.settings.depth);
@@ -414,7 +447,7 @@ impl Inspector {
     /// The flow's entry, a new one if it has none; `None` where inspection was given up or can have none.
     fn place(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Option<u32> {
         let place = *self.places.get(payload.slot as usize)?;
-        if place < BETWEEN {
+        if place < AGAIN {
             return Some(place);
         }
         if self.is_over(payload.slot) {
@@ -426,14 +459,17 @@ impl Inspector {
         };
         let entry = self.entries.get_mut(index as usize)?;
         let is_turned = place == NONE && payload.is_servers();
-        *entry = Entry { candidates: u64::MAX, slot: payload.slot, is_turned, ..Entry::default() };
+        *entry = Entry { slot: payload.slot, is_turned, ..Entry::default() };
         let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
         for (side, sequence) in entry.sides.iter_mut().zip(beginnings) {
             if let Some(sequence) = sequence {
                 side.begin(sequence);
             }
         }
-        if place < OVER {
+        if place < BETWEEN {
+            entry.again = (place - AGAIN) as u16; // below 1024
+            entry.candidates = usual_of(payload).map_or(Candidates::default(), Candidates::only);
+        } else if place < OVER {
             entry.parser = Parser::new(protocol_of(place));
             entry.parser.begin(&look(payload, payload.side, payload.bytes));
         }
@@ -448,7 +484,7 @@ impl Inspector {
             self.hand = (self.hand + 1) % self.entries.len().max(1);
             let entry = self.entries.get_mut(self.hand)?;
             if !std::mem::take(&mut entry.touched) {
-                let (slot, protocol) = (entry.slot, entry.parser.protocol());
+                let (slot, protocol) = (entry.slot, entry.parser.told());
                 if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
                     let payload = nothing(slot, &saved.key, saved.originator, time);
                     let (facts, counts) = (&mut saved.facts, &mut self.counts);
@@ -536,7 +572,7 @@ fn nothing(slot: u32, key: &FlowKey, originator: Direction, time: Timestamp) -> 
 
 /// The place of a flow whose inspection is over.
 fn over(entry: &Entry) -> u32 {
-    let protocol = entry.parser.protocol();
+    let protocol = entry.parser.told();
     let is_turned = entry.is_turned && protocol != Protocol::Unknown;
     OVER + protocol as u32 + if is_turned { TURNED } else { 0 }
 }

@@ -105,9 +105,11 @@ fn who_speaks_first_does_not_matter() {
 #[test]
 fn what_is_no_protocol_is_released_at_once_and_a_slot_can_be_used_again() {
     let mut talk = Talk::new(SETTINGS);
-    assert_eq!(talk.say(A, &[0; 64]), Wants::NOTHING);
+    assert_eq!(talk.say(A, &[0; 64]), Wants::PAYLOAD, "the other side may greet");
+    assert_eq!(talk.say(B, &[1; 64]), Wants::NOTHING);
     assert_eq!((talk.inspector.inspected(), talk.inspector.application(3)), (0, Protocol::Unknown));
     assert_eq!(talk.end(), Protocol::Unknown);
+    talk.next = [1000, 9000];
     talk.say(A, REQUEST);
     assert_eq!(talk.inspector.application(3), Protocol::Http);
     assert_eq!(talk.end(), Protocol::Http);
@@ -409,4 +411,116 @@ fn behind_a_hole_reading_goes_on_where_that_takes_no_guess() {
         assert_eq!(talk.kept.of(Protocol::Dns).len(), wanted, "{lost} {behind:?}");
         assert!(talk.kept.0.iter().all(|(_, is_anomaly, _)| !is_anomaly), "{lost} {behind:?}");
     }
+}
+
+#[test]
+fn what_one_side_says_first_does_not_hide_what_the_other_one_is() {
+    for (client, server, wanted) in [
+        (&b"\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n"[..], ANSWER, Protocol::Http),
+        (b" GET /a HTTP/1.1\r\nHost: h\r\n\r\n", ANSWER, Protocol::Http),
+        (b"GET\t/a\tHTTP/1.1\r\nHost: h\r\n\r\n", ANSWER, Protocol::Http),
+        (b"get /a HTTP/1.1\r\nHost: h\r\n\r\n", ANSWER, Protocol::Http),
+        (b"GET /a HTTP/9.9\r\nHost: h\r\n\r\n", ANSWER, Protocol::Http),
+        (b"\0\x01\x02\x03", ANSWER, Protocol::Http),
+        (b"\0hello\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", Protocol::Ssh),
+        (b"hello\r\n", b"220 mail.example ESMTP\r\n", Protocol::Smtp),
+        (b"\0hello\r\n", b"220 (vsFTPd 2.3.4)\r\n", Protocol::Ftp),
+        (b"\0hello\r\n", b"\0hello\r\n", Protocol::Unknown),
+    ] {
+        let mut talk = Talk::new(SETTINGS);
+        talk.say(A, client);
+        talk.say(B, server);
+        assert_eq!(talk.end(), wanted, "{}", String::from_utf8_lossy(client));
+        let events = talk.kept.of(Protocol::Http);
+        if wanted == Protocol::Http && client.len() > 4 {
+            assert_eq!((events[0].get(http::URL), events[0].number(http::STATUS)), (Some(&b"/a"[..]), Some(204)));
+        }
+    }
+    // A side that never becomes anything is not kept for ever.
+    let mut talk = Talk::new(SETTINGS);
+    assert_eq!(talk.say(A, &[0; 1400]), Wants::PAYLOAD);
+    assert_eq!(talk.say(A, &[0; 1400]).payload, [false, true]);
+}
+
+#[test]
+fn what_was_said_before_the_protocol_was_told_is_read_in_the_order_in_which_it_was_said() {
+    let mut talk = Talk::new(SETTINGS);
+    let turns: [(Side, &[u8]); 5] = [
+        (B, b"220 welcome\r\n"),
+        (A, b"USER bob\r\n"),
+        (B, b"331 password?\r\n"),
+        (A, b"PASS x\r\n"),
+        (B, b"230 in\r\n"),
+    ];
+    for (side, bytes) in turns {
+        talk.say(side, bytes);
+    }
+    assert_eq!(talk.end(), Protocol::Ftp);
+    let events = talk.kept.of(Protocol::Ftp);
+    assert_eq!(events[0].get(ftp::BANNER), Some(&b"welcome"[..]));
+    assert_eq!(events[1].get(ftp::USERNAME), Some(&b"bob"[..]));
+    let codes: Vec<u64> = events[1].all(ftp::CODE).map(super::super::facts::number).collect();
+    assert_eq!((events.len(), codes), (2, vec![331, 230]));
+}
+
+#[test]
+fn lines_and_records_in_front_of_a_beginning_are_passed_over() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(B, b"Welcome to X\r\n");
+    talk.say(B, b"SSH-2.0-server\r\n");
+    assert_eq!(talk.end(), Protocol::Ssh);
+    assert_eq!(talk.kept.of(Protocol::Ssh)[0].get(ssh::SERVER_SOFTWARE), Some(&b"server"[..]));
+
+    let mut talk = Talk::new(SETTINGS);
+    let mut hello = vec![22, 3, 1, 0, 0, 22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0x13, 1, 1, 0]);
+    talk.say(A, &hello);
+    assert_eq!(talk.end(), Protocol::Tls);
+    let tls = talk.kept.of(Protocol::Tls);
+    assert_eq!(tls.first().and_then(|event| event.get(tls::HELLO.ciphers)), Some(&[0x13, 1][..]));
+}
+
+/// Datagrams of one flow to `port`; what it was in the end, and what the inspector wanted last.
+fn datagrams(port: u16, all: &[&[u8]]) -> (Kept, Protocol, Wants, Counts) {
+    let (mut inspector, mut kept) = (Inspector::new(SETTINGS, 16), Kept::default());
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 17, 0);
+    let mut wants = Wants::NOTHING;
+    for bytes in all {
+        let payload =
+            Payload { slot: 3, key: &key, originator, side: A, tcp: None, bytes, is_cut: false, time: Timestamp(5) };
+        wants = inspector.payload(&payload, &mut kept);
+    }
+    let protocol = inspector.end(3, &key, originator, Timestamp(9), &mut kept);
+    assert_eq!(inspector.inspected(), 0);
+    (kept, protocol, wants, inspector.take_counts())
+}
+
+const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+
+#[test]
+fn one_datagram_does_not_say_for_good_what_a_flow_is() {
+    let (kept, protocol, ..) = datagrams(53, &[b"\0\x01file\0octet\0", QUERY, QUERY]);
+    assert_eq!((protocol, kept.of(Protocol::Tftp).len(), kept.of(Protocol::Dns).len()), (Protocol::Dns, 1, 2));
+
+    const JUNK: &[u8] = &[0xee; 30];
+    let junk = [JUNK; 100];
+    let (kept, protocol, wants, counts) = datagrams(53, &[&junk[..], &[QUERY]].concat());
+    assert_eq!((protocol, kept.of(Protocol::Dns).len(), wants), (Protocol::Dns, 1, Wants::PAYLOAD));
+    assert_eq!((counts.identified, counts.unknown), (1, 0));
+    let (_, protocol, wants, counts) = datagrams(53, &[JUNK; 1100]);
+    assert_eq!((protocol, wants, counts.unknown), (Protocol::Unknown, Wants::NOTHING, 1), "not for ever");
+    let (_, _, wants, counts) = datagrams(9999, &junk[..1]);
+    assert_eq!((wants, counts.unknown), (Wants::NOTHING, 1), "nowhere else");
+}
+
+#[test]
+fn media_are_not_told_before_they_are_sure() {
+    let packet = |number: u8| [&[0x80, 0, 0, number, 0, 0, 0, number, 1, 2, 3, 4][..], &[0x55; 160]].concat();
+    let (_, protocol, _, counts) = datagrams(9999, &[&packet(1)]);
+    assert_eq!((protocol, counts.identified, counts.unknown), (Protocol::Unknown, 0, 1));
+    let (kept, protocol, _, counts) = datagrams(9999, &[&packet(1), &packet(2), &packet(3)]);
+    assert_eq!((protocol, kept.of(Protocol::Rtp).len(), counts.identified), (Protocol::Rtp, 1, 1));
+    let (kept, protocol, ..) = datagrams(9999, &[&packet(1), QUERY]);
+    assert_eq!((protocol, kept.of(Protocol::Dns).len()), (Protocol::Dns, 1), "others are looked for until then");
 }

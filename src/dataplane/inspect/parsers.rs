@@ -64,6 +64,14 @@ macro_rules! parsers {
                 }
             }
 
+            /// Of which protocol, once that is sure.
+            pub fn told(&self) -> Protocol {
+                match self {
+                    Parser::Rtp(state) if !state.is_confirmed() => Protocol::Unknown,
+                    other => other.protocol(),
+                }
+            }
+
             /// See [`Parse::begin`].
             pub fn begin(&mut self, look: &Look<'_>) {
                 match self {

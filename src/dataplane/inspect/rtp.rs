@@ -3,7 +3,8 @@
 //! Recognition: a report of RTCP is unmistakable. A packet of RTP is not: two bits, a kind, and sizes that fit; [`probe`]
 //! takes it for RTP, and [`State`] confirms: nothing is told before three packets of a side are of one source and in order,
 //! and when six packets did not bring that, it says [`NOT_CONFIRMED`] and is `Broken`: the flow was no RTP. (That
-//! is no fault of a peer: whoever calls should report neither the protocol before the first event nor this anomaly.)
+//! is no fault of a peer: neither the protocol before [`State::is_confirmed`] nor this anomaly is told, and until then other
+//! protocols are looked for.)
 //! It deliberately does not: decode media, count loss, or know SRTP from RTP (the header is the same).
 //!
 //! EVE has no object for it.
@@ -138,6 +139,13 @@ pub struct State {
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
+
+impl State {
+    /// Enough came to be sure that it is RTP.
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed
+    }
+}
 
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {

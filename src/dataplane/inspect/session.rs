@@ -62,10 +62,12 @@ impl<S: Sink> Output for Out<'_, S> {
 struct Session<'a, 'b, S> {
     side: Side,
     parser: &'a mut Parser,
-    candidates: &'a mut u64,
+    candidates: &'a mut Candidates,
     scratch: Option<&'a mut Scratch>,
     /// The other side has bytes that wait for the protocol to be told.
     other_waits: bool,
+    /// So many bytes came before the other side spoke: no more are shown until it was heard.
+    limit: Option<usize>,
     /// Segments that contradict each other were told.
     told: &'a mut bool,
     out: &'a mut Out<'b, S>,
@@ -75,11 +77,14 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
     fn step(&mut self, bytes: &[u8]) -> Step {
         if self.parser.protocol() == Protocol::Unknown {
             let look = look(self.out.payload, self.side, bytes);
-            match identify(&look, self.candidates) {
-                Found::Protocol(protocol) => self.found(protocol, &look),
-                Found::Perhaps if bytes.len() < IDENTIFY_BYTES => return Step::Need(bytes.len() + 1),
-                Found::Perhaps | Found::Nothing => {
-                    *self.candidates = 0;
+            match self.candidates.identify(&look) {
+                Some(protocol) => self.found(protocol, &look),
+                // Where it is nothing so far, the other side may still tell what it is; these bytes are then read first.
+                None if self.candidates.is_open() && bytes.len() < IDENTIFY_BYTES => {
+                    return Step::Need(bytes.len() + 1);
+                }
+                None => {
+                    self.candidates.give_up(self.side);
                     return Step::Done;
                 }
             }
@@ -88,15 +93,16 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
                 return Step::Need(bytes.len() + 1);
             }
         }
-        let step = match (&mut *self.parser, self.scratch.as_deref_mut()) {
-            (Parser::Quic(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
-            (Parser::Dtls(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
-            (parser, _) => parser.step(self.side, bytes, self.out),
-        };
-        match self.parser.turns_into() {
-            Some(next) if step == Step::Done => self.turn_into(next, bytes),
-            _ => step,
+        let Some(limit) = self.limit else { return self.parse(bytes) };
+        let shown = bytes.get(..limit).filter(|shown| !shown.is_empty());
+        let step = shown.map_or(Step::Need(0), |shown| self.parse(shown));
+        match step {
+            Step::Took(count) => self.limit = Some(limit.saturating_sub(count)),
+            Step::Skip(count) => self.limit = Some(limit.saturating_sub(usize::try_from(count).unwrap_or(limit))),
+            Step::Need(_) => return Step::Need(bytes.len() + 1),
+            Step::Done | Step::Broken(_) => {}
         }
+        step
     }
 
     fn gap(&mut self, hole: &Hole<'_>) -> Resume {
@@ -136,6 +142,18 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
 }
 
 impl<S: Sink> Session<'_, '_, S> {
+    fn parse(&mut self, bytes: &[u8]) -> Step {
+        let step = match (&mut *self.parser, self.scratch.as_deref_mut()) {
+            (Parser::Quic(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
+            (Parser::Dtls(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
+            (parser, _) => parser.step(self.side, bytes, self.out),
+        };
+        match self.parser.turns_into() {
+            Some(next) if step == Step::Done => self.turn_into(next, bytes),
+            _ => step,
+        }
+    }
+
     /// The stream goes on as another protocol: both sides do, from what the old parser did not take.
     #[cold]
     fn turn_into(&mut self, next: Protocol, bytes: &[u8]) -> Step {
@@ -143,7 +161,7 @@ impl<S: Sink> Session<'_, '_, S> {
         *self.parser = Parser::new(next);
         if self.parser.protocol() == Protocol::Unknown {
             // A tunnel: what comes is looked at like the beginning of a connection.
-            *self.candidates = u64::MAX;
+            *self.candidates = Candidates::default();
             return if next == Protocol::Unknown { self.step(bytes) } else { Step::Done };
         }
         self.out.protocol = next;
@@ -154,36 +172,171 @@ impl<S: Sink> Session<'_, '_, S> {
     fn found(&mut self, protocol: Protocol, look: &Look<'_>) {
         *self.parser = Parser::new(protocol);
         self.parser.begin(look);
-        self.out.counts.identified += 1;
+        self.out.counts.identified += u64::from(!look.is_datagram);
         self.out.protocol = protocol;
     }
-}
 
-/// What a look at the first bytes of a side told.
-enum Found {
-    Protocol(Protocol),
-    Perhaps,
-    Nothing,
-}
-
-/// Asks the probes that have not said no yet.
-fn identify(look: &Look<'_>, candidates: &mut u64) -> Found {
-    let mut left = *candidates;
-    while left != 0 {
-        let bit = left.trailing_zeros();
-        left &= left - 1;
-        let Some(probe) = PROBES.get(bit as usize) else { break };
-        let applies = if look.is_datagram { probe.datagrams } else { probe.streams };
-        match if applies { (probe.look)(look) } else { Match::No } {
-            Match::Yes => return Found::Protocol(probe.protocol),
-            Match::Maybe => {}
-            Match::No => *candidates &= !(1 << bit),
+    /// A datagram before its parser sees it: one alone, which anybody can send, must not say for good what a flow is. What is
+    /// not sure yet may be anything else, and what has another protocol's port may be that one.
+    fn reconsider(&mut self) {
+        let told = self.parser.told();
+        if self.parser.protocol() != told {
+            self.is_another(u64::MAX);
+        } else if let Some(usual) =
+            usual_of(self.out.payload).filter(|usual| told != Protocol::Unknown && *usual != told)
+        {
+            self.is_another(mask_of(usual));
         }
     }
-    // Bits beyond the last probe mean nothing.
-    let known = if PROBES.len() < 64 { (1_u64 << PROBES.len()) - 1 } else { u64::MAX };
-    *candidates &= known;
-    if *candidates == 0 { Found::Nothing } else { Found::Perhaps }
+
+    /// Is this datagram of another protocol, of those in the mask? Then it is the flow's from here on.
+    fn is_another(&mut self, mask: u64) -> bool {
+        let look = look(self.out.payload, self.side, self.out.payload.bytes);
+        let mut candidates = Candidates([mask & ALL & !mask_of(self.parser.protocol()); 2]);
+        let Some(protocol) = candidates.identify(&look) else { return false };
+        self.parser.end(self.out);
+        self.found(protocol, &look);
+        true
+    }
+}
+
+/// Protocols that one side's bytes tell whatever the other one sent: who greets, or answers, does not depend on what was sent to
+/// it. Of the others both sides must look as they should, as far as they do.
+const TOLD_BY_ONE: u64 = {
+    use Protocol::{Ftp, Http, Imap, MySql, Pop3, Smtp, Ssh};
+    let (mut mask, mut bit, mut left) = (0, 1, PROBES);
+    while let [probe, rest @ ..] = left {
+        if matches!(probe.protocol, Http | Ssh | Smtp | Ftp | Pop3 | Imap | MySql) {
+            mask |= bit;
+        }
+        (bit, left) = (bit << 1, rest);
+    }
+    mask
+};
+
+/// The bit of a protocol.
+fn mask_of(protocol: Protocol) -> u64 {
+    PROBES.iter().position(|probe| probe.protocol == protocol).map_or(0, |at| 1 << at)
+}
+
+/// The protocol that datagrams of this flow's ports usually are: the responder's port counts for more.
+pub(super) fn usual_of(payload: &Payload<'_>) -> Option<Protocol> {
+    let (originator, responder) = payload.key.endpoints(payload.originator);
+    usual(responder.port).or_else(|| usual(originator.port))
+}
+
+#[rustfmt::skip]
+fn usual(port: u16) -> Option<Protocol> {
+    Some(match port {
+        53 => Protocol::Dns, 67 | 68 | 546 | 547 => Protocol::Dhcp, 69 => Protocol::Tftp, 88 => Protocol::Kerberos,
+        123 => Protocol::Ntp, 137 | 138 => Protocol::Nbns, 161 | 162 => Protocol::Snmp, 389 => Protocol::Ldap,
+        443 => Protocol::Quic, 500 | 4500 => Protocol::Ike, 514 => Protocol::Syslog, 1194 => Protocol::OpenVpn,
+        1812 | 1813 => Protocol::Radius, 1900 => Protocol::Ssdp, 3478 => Protocol::Stun, 5060 => Protocol::Sip,
+        5353 => Protocol::Mdns, 5355 => Protocol::Llmnr, 11211 => Protocol::Memcached, 51820 => Protocol::WireGuard,
+        _ => return None,
+    })
+}
+
+/// All of [`PROBES`].
+const ALL: u64 = u64::MAX >> (64 - PROBES.len());
+
+/// Who spoke when, before the protocol was told: where a side stood when the other one began to speak.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Turns {
+    /// Bytes of the side since its beginning, the later the larger.
+    reached: [u32; TURNS],
+    /// Whose: a bit each, the responder's 1.
+    sides: u8,
+    count: u8,
+}
+
+/// Turns that are noted; a greeting, a command and an answer tell all protocols that have such.
+const TURNS: usize = 4;
+
+impl Turns {
+    /// `side` speaks; the other one has reached so many bytes.
+    fn speaks(&mut self, side: Side, other: u64) {
+        let (of, reached) = (side.other(), u32::try_from(other).unwrap_or(u32::MAX));
+        let before = self.iter().filter(|(one, _)| *one == of).map(|(_, reached)| reached).last();
+        if u64::from(reached) <= before.unwrap_or(0) {
+            return;
+        }
+        if let Some(place) = self.reached.get_mut(usize::from(self.count)) {
+            *place = reached;
+            self.sides |= (of as u8) << self.count;
+            self.count += 1;
+        }
+    }
+
+    fn iter(self) -> impl Iterator<Item = (Side, u64)> {
+        let sides = self.sides;
+        self.reached.into_iter().take(usize::from(self.count)).enumerate().map(move |(at, reached)| {
+            (if sides >> at & 1 == 0 { Side::Originator } else { Side::Responder }, u64::from(reached))
+        })
+    }
+}
+
+/// What a flow may still be, as each side's bytes told: a bit for each of [`PROBES`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidates([u64; 2]);
+
+impl Default for Candidates {
+    fn default() -> Candidates {
+        Candidates([ALL; 2])
+    }
+}
+
+impl Candidates {
+    /// Nothing but this protocol.
+    pub(super) fn only(protocol: Protocol) -> Candidates {
+        Candidates([mask_of(protocol); 2])
+    }
+
+    /// What one side's datagrams are not, the other's are not either.
+    fn join(&mut self) {
+        let Candidates([originator, responder]) = self;
+        (*originator, *responder) = (*originator & *responder, *originator & *responder);
+    }
+
+    /// May it still be something?
+    pub(super) fn is_open(&self) -> bool {
+        self.left(Side::Originator) != 0 || self.left(Side::Responder) != 0
+    }
+
+    /// What this side's bytes may still tell.
+    fn left(&self, side: Side) -> u64 {
+        let Candidates([originator, responder]) = *self;
+        let (own, other) = if side == Side::Originator { (originator, responder) } else { (responder, originator) };
+        own & (other | TOLD_BY_ONE)
+    }
+
+    /// Nothing that this side still says tells anything.
+    fn give_up(&mut self, side: Side) {
+        self.keep(side, 0);
+    }
+
+    fn keep(&mut self, side: Side, mask: u64) {
+        if let Some(own) = self.0.get_mut(side as usize) {
+            *own &= mask;
+        }
+    }
+
+    /// Asks the probes that this side's bytes have not made say no yet.
+    fn identify(&mut self, look: &Look<'_>) -> Option<Protocol> {
+        let mut left = self.left(look.side);
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            let probe = PROBES.get(bit as usize)?;
+            let applies = if look.is_datagram { probe.datagrams } else { probe.streams };
+            match if applies { (probe.look)(look) } else { Match::No } {
+                Match::Yes => return Some(probe.protocol),
+                Match::Maybe => {}
+                Match::No => self.keep(look.side, !(1 << bit)),
+            }
+        }
+        None
+    }
 }
 
 pub(super) fn look<'a>(payload: &Payload<'_>, side: Side, bytes: &'a [u8]) -> Look<'a> {
@@ -207,12 +360,16 @@ pub(super) fn segment<S: Sink>(
     let (side, unknown) = (payload.side, entry.parser.protocol() == Protocol::Unknown);
     let [first, second] = &mut entry.sides;
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
+    if unknown {
+        entry.turns.speaks(side, peer.reached(buffers));
+    }
     let mut session = Session {
         side,
         parser: &mut entry.parser,
         candidates: &mut entry.candidates,
         scratch: None,
         other_waits: unknown && !peer.waiting(buffers).is_empty(),
+        limit: None,
         told: &mut entry.told,
         out,
     };
@@ -237,13 +394,20 @@ pub(super) fn segment<S: Sink>(
     }
     if session.other_waits && session.parser.protocol() != Protocol::Unknown {
         session.other_waits = false;
-        session.side = side.other();
         if peer.is_done() {
             note(ends[1].take().unwrap_or(Outcome::Goes), session.out);
         }
-        ends[1] = Some(peer.resume(depth, buffers, &mut session));
-        session.side = side;
-        ends[0] = Some(own.resume(depth, buffers, &mut session));
+        // In the order in which they spoke, as far as that was noted; then what is left.
+        let turns = entry.turns.iter().map(|(of, reached)| (of, Some(reached)));
+        for (of, reached) in turns.chain([(side.other(), None), (side, None)]) {
+            let (stream, end) = if of == side { (&mut *own, &mut ends[0]) } else { (&mut *peer, &mut ends[1]) };
+            session.side = of;
+            session.limit = reached.map(|reached| reached.saturating_sub(stream.passed()) as usize);
+            if matches!(end, None | Some(Outcome::Goes)) {
+                *end = Some(stream.resume(depth, buffers, &mut session));
+            }
+        }
+        (session.side, session.limit) = (side, None);
     }
     if payload.is_cut && !own.is_done() {
         session.out.counts.gap_bytes += own.finish(buffers);
@@ -253,7 +417,7 @@ pub(super) fn segment<S: Sink>(
     for outcome in ends.into_iter().flatten() {
         is_over |= note(outcome, session.out);
     }
-    if entry.candidates == 0 && entry.parser.protocol() == Protocol::Unknown {
+    if !entry.candidates.is_open() && entry.parser.protocol() == Protocol::Unknown {
         out.counts.unknown += 1;
         entry.done = [true; 2];
     } else if is_over {
@@ -271,8 +435,8 @@ pub(super) fn last_look<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, buffer
     for (side, stream) in [Side::Originator, Side::Responder].into_iter().zip(&mut entry.sides) {
         if stream.has_news() {
             let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-            let (scratch, other_waits) = (None, false);
-            let mut session = Session { side, parser, candidates, scratch, other_waits, told, out: &mut *out };
+            let (scratch, other_waits, limit) = (None, false, None);
+            let mut session = Session { side, parser, candidates, scratch, other_waits, limit, told, out: &mut *out };
             let outcome = stream.resume(depth, buffers, &mut session);
             note(outcome, out);
         }
@@ -299,23 +463,39 @@ fn note<S: Sink>(outcome: Outcome, out: &mut Out<'_, S>) -> bool {
     false
 }
 
-/// A datagram, whole by itself; does the flow want to keep the scratch?
-pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch: Option<&mut Scratch>) -> bool {
+/// What a datagram leaves behind.
+pub(super) enum Left {
+    /// The flow goes on.
+    Entry,
+    /// The flow wants to keep the scratch too.
+    Scratch,
+    /// Nothing was told, but the port is that of a protocol: what follows is looked at for it.
+    Again,
+}
+
+/// A datagram, whole by itself.
+pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch: Option<&mut Scratch>) -> Left {
     let payload = out.payload;
     if payload.is_cut {
         out.counts.cut += 1;
-        return false;
+        return Left::Entry;
     }
-    let side = payload.side;
+    let (side, before) = (payload.side, entry.parser.told());
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-    let mut session = Session { side, parser, candidates, scratch, other_waits: false, told, out };
-    let step = session.step(payload.bytes);
+    let mut session = Session { side, parser, candidates, scratch, other_waits: false, limit: None, told, out };
+    session.reconsider();
+    let mut step = session.step(payload.bytes);
+    if matches!(step, Step::Broken(_)) && session.is_another(u64::MAX) {
+        step = session.step(payload.bytes);
+    }
+    session.candidates.join();
     let is_unknown = session.parser.protocol() == Protocol::Unknown;
     entry.datagrams = entry.datagrams.saturating_add(1);
-    if is_unknown && (entry.candidates == 0 || entry.datagrams >= IDENTIFY_DATAGRAMS) {
-        out.counts.unknown += 1;
-        entry.done = [true; 2];
-        return false;
+    if is_unknown && (!entry.candidates.is_open() || entry.datagrams >= IDENTIFY_DATAGRAMS) {
+        return Left::Again;
+    }
+    if before == Protocol::Unknown && entry.parser.told() != Protocol::Unknown {
+        out.counts.identified += 1;
     }
     match step {
         Step::Took(_) | Step::Need(_) | Step::Skip(_) => {}
@@ -326,7 +506,6 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
         }
         // It only looked like it: nothing is wrong.
         Step::Broken(rtp::NOT_CONFIRMED) => {
-            out.counts.identified = out.counts.identified.saturating_sub(1);
             out.counts.unknown += 1;
             entry.parser = Parser::None;
             entry.done = [true; 2];
@@ -337,8 +516,8 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
         }
     }
     match &entry.parser {
-        Parser::Quic(state) => state.wants_scratch(),
-        Parser::Dtls(state) => state.wants_scratch(),
-        _ => false,
+        Parser::Quic(state) if state.wants_scratch() => Left::Scratch,
+        Parser::Dtls(state) if state.wants_scratch() => Left::Scratch,
+        _ => Left::Entry,
     }
 }

@@ -157,6 +157,16 @@ impl Stream {
         self.held.waiting(buffers)
     }
 
+    /// Bytes that the parser took, and lost ones.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// Bytes from the first one on up to where the next hole is.
+    pub fn reached(&self, buffers: &Buffers) -> u64 {
+        self.passed + self.waiting(buffers).len() as u64
+    }
+
     /// Data that came with the SYN (RFC 7413), `sequence` the number of its first byte: kept aside until it is told whether
     /// the peer took it. Not where buffers are scarce, or a flood of such SYNs would take them all.
     pub fn opening(&mut self, sequence: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) {

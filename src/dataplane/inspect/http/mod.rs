@@ -7,7 +7,7 @@
 //! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
 //!
 //! Deliberately not read: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is
-//! taken off it, values of parameters that are named like passwords are blanked), trailers, HTTP/0.9, responses that
+//! taken off it, values of parameters that are named like secrets are blanked), trailers, HTTP/0.9, responses that
 //! follow a hole in the stream.
 //!
 //! After `101 Switching Protocols` and a successful `CONNECT` both sides answer [`Step::Done`](super::Step::Done) at the
@@ -32,6 +32,7 @@
 
 mod fields;
 mod head;
+pub(super) mod secrets;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -155,7 +156,7 @@ pub const HOST_MISSING: Anomaly = Anomaly::new(P, 12, "host_missing");
 pub const HOST_REPEATED: Anomaly = Anomaly::new(P, 13, "host_repeated");
 /// A method that no registry has.
 pub const METHOD_UNKNOWN: Anomaly = Anomaly::new(P, 14, "method_unknown");
-/// A request line that is none.
+/// A request line that is none, or has blanks or control bytes where none belong.
 pub const REQUEST_LINE_INVALID: Anomaly = Anomaly::new(P, 15, "request_line_invalid");
 /// A status line that is none.
 pub const STATUS_LINE_INVALID: Anomaly = Anomaly::new(P, 16, "status_line_invalid");
@@ -294,38 +295,60 @@ fn status_line(bytes: &[u8]) -> Match {
     }
 }
 
+/// A line that ends in a version of HTTP is a request whatever stands in front: attacks put what they want to have logged there,
+/// and servers read more than the grammar allows. HTTP/2 has its own beginning.
 fn request_line(bytes: &[u8]) -> Match {
-    // An empty line in front is allowed (RFC 9112 section 2.2).
-    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    // Empty lines in front are allowed (RFC 9112 section 2.2).
+    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let bytes = bytes.get(blank..).unwrap_or_default();
     let (line, is_whole) = match lines::split(bytes, b'\n') {
         Some((line, _)) => (line.strip_suffix(b"\r").unwrap_or(line), true),
         None => (lines::begun(bytes), false),
     };
-    let Some((method, target)) = lines::split(line, b' ') else {
-        return if !is_whole && may_be_method(line) { Match::Maybe } else { Match::No };
-    };
-    if method.len() < 3 || !may_be_method(method) {
+    // The beginning of an answer of another version.
+    let is_answer = lines::begins(line, b"HTTP/") == Match::Yes;
+    if is_answer || !line.iter().all(|byte| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\r')) {
         return Match::No;
     }
     if is_whole {
-        return if version_of(line).is_some() && is_target(target) { Match::Yes } else { Match::No };
+        let is_request = split_line(line).is_some_and(|one| !one.version.starts_with(b"HTTP/2"));
+        return if is_request { Match::Yes } else { Match::No };
     }
-    match (is_target(target), line.len() >= PROBE_ENOUGH) {
-        (false, _) => Match::No,
-        // A method that nobody knows is believed once its line is whole.
-        (true, true) if METHODS.contains(&method) => Match::Yes,
-        (true, _) => Match::Maybe,
+    // A method that nobody knows is believed once its line is whole.
+    let known = lines::split(line, b' ').filter(|(method, _)| METHODS.contains(method));
+    match known {
+        Some((_, target)) if !is_target(target) => Match::No,
+        Some(_) if line.len() >= PROBE_ENOUGH => Match::Yes,
+        _ => Match::Maybe,
     }
 }
 
-/// `HTTP/1.1` at the end of a request line.
-fn version_of(line: &[u8]) -> Option<&[u8]> {
-    let version = line.get(line.len().checked_sub(8)?..)?;
-    (version.starts_with(b"HTTP/1.") && version.last().is_some_and(u8::is_ascii_digit)).then_some(version)
+/// A request line.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: &'a [u8],
+    /// Blanks where none belong, tabs for blanks, or control bytes.
+    is_odd: bool,
 }
 
-fn may_be_method(method: &[u8]) -> bool {
-    method.len() <= 32 && method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
+/// Splits a request line at its first and its last blank; nothing where it does not end in a version.
+fn split_line(line: &[u8]) -> Option<RequestLine<'_>> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let trimmed = line.trim_ascii();
+    let (rest, version) = trimmed.split_at_checked(trimmed.len().checked_sub(8)?)?;
+    let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = version else { return None };
+    let (blank, rest) = rest.split_last()?;
+    if !major.is_ascii_digit() || !minor.is_ascii_digit() || !is_blank(blank) {
+        return None;
+    }
+    let (method, behind) = rest.split_at_checked(rest.iter().position(is_blank)?)?;
+    let target = behind.trim_ascii();
+    let is_odd = trimmed.len() != line.len()
+        || behind.len() != target.len() + 1
+        || target.is_empty()
+        || line.iter().any(u8::is_ascii_control);
+    Some(RequestLine { method, target, version, is_odd })
 }
 
 /// May a target begin so? Other protocols with lines of this kind (RTSP, SIP) name their own schemes.

@@ -383,9 +383,10 @@ fn begins_well(side: Side, bytes: &[u8]) -> bool {
     match side {
         Side::Responder => lines::begins(bytes, b"HTTP/") != Match::No,
         Side::Originator => {
-            let method = bytes.iter().take(METHOD_MAX + 1).position(|byte| *byte == b' ');
+            let bytes = bytes.trim_ascii_start();
+            let method = bytes.iter().take(METHOD_MAX + 1).position(|byte| matches!(byte, b' ' | b'\t'));
             let name = bytes.get(..method.unwrap_or(bytes.len().min(METHOD_MAX + 1))).unwrap_or_default();
-            name.len() <= METHOD_MAX && !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic())
+            name.len() <= METHOD_MAX && !name.iter().any(u8::is_ascii_control)
         }
     }
 }

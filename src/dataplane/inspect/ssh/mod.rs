@@ -124,18 +124,34 @@ const PACKET_MAX: u32 = 35_000;
 /// Packets of a side before its NEWKEYS: a key exchange takes four.
 const PACKETS_MAX: u8 = 16;
 
-/// Recognises a version line.
+/// Recognises a version line; of a server also behind lines of text (RFC 4253 section 4.2).
 pub fn probe(look: &Look<'_>) -> Match {
     if look.is_datagram {
         return Match::No;
     }
-    match (look.bytes.get(..4), look.bytes.get(4..)) {
+    let mut rest = look.bytes;
+    for _ in 0..LINES_MAX {
+        let found = version_line(rest);
+        if found != Match::No || look.side == Side::Originator {
+            return found;
+        }
+        match lines::split(rest, b'\n') {
+            Some((line, behind)) if lines::is_text(lines::begun(line)) => rest = behind,
+            None if lines::is_text(lines::begun(rest)) => return Match::Maybe,
+            _ => return Match::No,
+        }
+    }
+    Match::No
+}
+
+fn version_line(bytes: &[u8]) -> Match {
+    match (bytes.get(..4), bytes.get(4..)) {
         (Some(b"SSH-"), Some([major, b'.', minor, ..])) if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Match::Yes
         }
         (Some(b"SSH-"), Some([major, b'.'] | [major])) if major.is_ascii_digit() => Match::Maybe,
         (Some(b"SSH-"), Some([])) => Match::Maybe,
-        (None, _) if b"SSH-".starts_with(look.bytes) => Match::Maybe,
+        (None, _) if b"SSH-".starts_with(bytes) => Match::Maybe,
         _ => Match::No,
     }
 }
@@ -327,8 +343,11 @@ mod tests {
             (b"SSH-1.99-x", Match::Yes),
             (b"SS", Match::Maybe),
             (b"SSH-2", Match::Maybe),
-            (b"SSH-x", Match::No),
-            (b"HTTP", Match::No),
+            (b"SSH-x", Match::Maybe),
+            (b"Welcome\r\nSSH-", Match::Maybe),
+            (b"Welcome\r\nto X\r\nSSH-2.0-x", Match::Yes),
+            (b"Welcome\x01", Match::No),
+            (b"\0SSH-2.0-x", Match::No),
         ] {
             let look = Look { side: S, bytes, is_datagram: false, ports: [1, 2], is_multicast: false };
             assert_eq!(probe(&look), wanted);

@@ -3,14 +3,17 @@
 use super::super::parse::{Look, Match};
 use super::{CIPHER_MAX, CLEAR_MAX, RECORD_HEADER, content, length_of, message, ssl2};
 
+/// Empty records that a hello is looked for behind.
+const EMPTY_MAX: usize = 8;
+
 /// TLS, if the stream begins with a hello; or with records that can be nothing else, where the capture began too late.
 pub fn probe(look: &Look<'_>) -> Match {
     if look.is_datagram {
         return Match::No;
     }
-    match look.bytes {
+    match behind_empty(look.bytes) {
         [] => Match::Maybe,
-        [content::HANDSHAKE, rest @ ..] => handshake(rest, look.bytes),
+        [content::HANDSHAKE, rest @ ..] => handshake(rest, behind_empty(look.bytes)),
         [content::CHANGE_CIPHER_SPEC, rest @ ..] => prefix(rest, &[0, 1, 1]),
         [content::ALERT, rest @ ..] => match prefix(rest, &[0, 2]) {
             Match::Yes => after(rest.get(4..), |level| matches!(level, [1 | 2, ..])),
@@ -20,6 +23,18 @@ pub fn probe(look: &Look<'_>) -> Match {
         [0x80..=0xff, ..] => ssl2_hello(look.bytes),
         _ => Match::No,
     }
+}
+
+/// Empty records of the handshake may stand in front of a hello, though none should (RFC 8446 section 5.1); a few are passed.
+fn behind_empty(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    for _ in 0..EMPTY_MAX {
+        match rest {
+            [content::HANDSHAKE, 3, 0..=4, 0, 0, behind @ ..] => rest = behind,
+            _ => break,
+        }
+    }
+    rest
 }
 
 /// Version 3.0 to 3.4, then these bytes.
