@@ -4,7 +4,7 @@
 
 mod support;
 
-use shrike::dataplane::inspect::stream::{BUFFER_BYTES, ISLANDS};
+use shrike::dataplane::inspect::stream::BUFFER_BYTES;
 use shrike::dataplane::inspect::{
     FACTS_BYTES, Kind, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, Settings, TABLE, UNIT_MAX,
 };
@@ -82,7 +82,7 @@ fn overview() -> String {
 /// What is bounded where, and what tells that a bound was reached.
 fn bounds() -> String {
     let settings = Settings::default();
-    let rows: [(&str, String, Option<Counter>); 9] = [
+    let rows: [(&str, String, Option<Counter>); 8] = [
         ("flows inspected at once, a queue", settings.flows.to_string(), Some(Counter::InspectFlowsFull)),
         (
             "sides of connections that hold bytes, a queue",
@@ -97,7 +97,6 @@ fn bounds() -> String {
         ),
         ("a unit (record, message, line) of a stream", format!("{UNIT_MAX} bytes"), Some(Counter::InspectUnitTooLong)),
         ("one side of a connection", format!("{} bytes", settings.depth), Some(Counter::InspectDepthReached)),
-        ("stretches held between holes, a side", ISLANDS.to_string(), Some(Counter::InspectIslandsFull)),
         ("how far ahead of a hole is held", format!("{BUFFER_BYTES} bytes"), Some(Counter::InspectBeyondBuffer)),
         ("facts of an event", format!("{FACTS_BYTES} bytes"), None),
     ];

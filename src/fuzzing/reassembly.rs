@@ -1,6 +1,6 @@
 //! One side of a connection against a model that keeps the first copy of each byte in a map.
 
-use crate::dataplane::inspect::stream::{BUFFER_BYTES, Buffers, ISLANDS, Note, Outcome, RUN_MAX, Reader, Stream};
+use crate::dataplane::inspect::stream::{BUFFER_BYTES, Buffers, Note, Outcome, RUN_MAX, Reader, Stream};
 use crate::dataplane::inspect::{Hole, Resume, Step};
 
 /// What a reader was shown.
@@ -148,10 +148,6 @@ impl Model {
         let near = bytes.len().min(reach.saturating_sub(first) as usize);
         if near > 0 {
             self.hold(first, &bytes[..near]);
-        }
-        let islands = self.islands();
-        if islands.len() > ISLANDS {
-            self.held.truncate((islands[ISLANDS - 1].1 - self.next) as usize);
         }
         if near < bytes.len() {
             let (far, end) = (first + near as u64, first + bytes.len() as u64);

@@ -238,12 +238,12 @@ counters! {
     InspectOverlaps = "inspect_overlaps", Detail;
     /// Segments of inspected connections that contradicted what was seen before and is still held: the first to come stays.
     InspectOverlapsDifferent = "inspect_overlaps_different", Detail;
-    /// Stretches ahead of a hole let go because as many as may be were held.
-    InspectIslandsFull = "inspect_islands_full", Detail;
     /// Segments so far ahead of a hole that they were not kept, or not wholly.
     InspectBeyondBuffer = "inspect_beyond_buffer", Detail;
     /// Events about application protocols.
     InspectEvents = "inspect_events", Detail;
+    /// Events about application protocols told before they were complete: their flows gave way to others, as no more can be inspected at once.
+    InspectEventsEarly = "inspect_events_early", Detail;
     /// Anomalies in application protocols.
     InspectAnomalies = "inspect_anomalies", Detail;
     /// Times the queue began anew, without its flows, after a panic.
@@ -257,11 +257,11 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectBuffersFull,
     Counter::InspectScratchesFull,
     Counter::InspectFactsFull,
+    Counter::InspectEventsEarly,
     Counter::InspectUnitTooLong,
     Counter::InspectDepthReached,
     Counter::InspectCut,
     Counter::InspectBroken,
-    Counter::InspectIslandsFull,
     Counter::InspectBeyondBuffer,
     Counter::InspectHoles,
     Counter::InspectGapBytes,

@@ -7,8 +7,10 @@ pub struct Counts {
     pub identified: u64,
     /// Flows that are none of the protocols.
     pub unknown: u64,
-    /// Flows not inspected because the pool was full.
+    /// Flows not inspected, or not to their end, because the pool was full.
     pub flows_full: u64,
+    /// Events told before they were complete because their flows gave way to others.
+    pub events_early: u64,
     /// Sides given up because no buffer was free.
     pub buffers_full: u64,
     /// Events sent in parts because no room for their facts was free.
@@ -36,8 +38,6 @@ pub struct Counts {
     pub overlaps: u64,
     /// Those that contradicted what was seen before and is held.
     pub overlaps_different: u64,
-    /// Segments ahead of a hole that were not kept: too many stretches were.
-    pub islands_full: u64,
     /// Segments ahead of a hole that were not kept, or not all of them: further ahead than a buffer is long.
     pub beyond_buffer: u64,
     /// Events.

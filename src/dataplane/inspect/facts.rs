@@ -91,6 +91,11 @@ impl Facts {
         self.truncated
     }
 
+    /// More would have come.
+    pub fn mark_truncated(&mut self) {
+        self.truncated = true;
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         (self.used, self.truncated) = (0, false);

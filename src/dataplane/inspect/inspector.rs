@@ -11,7 +11,8 @@ use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;
 use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
-use super::stream::{BUFFER_BYTES, Buffers, Stream};
+use super::shares::{Shares, share_of};
+use super::stream::{BUFFER_MEMORY, Buffers, Stream};
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::units::Timestamp;
@@ -21,7 +22,7 @@ use crate::units::Timestamp;
 pub struct Settings {
     /// Flows inspected at once; 0 for no inspection. Some 300 bytes each.
     pub flows: u32,
-    /// Sides of connections that wait for the rest of a unit at once; 16.5 KiB each.
+    /// Sides of connections that wait for the rest of a unit at once; 18.7 KiB each.
     pub buffers: u32,
     /// Flows at once with facts of an event that is not complete; 4 KiB each.
     pub facts: u32,
@@ -43,7 +44,7 @@ impl Settings {
         }
         slots as usize * size_of::<u32>()
             + self.flows as usize * (size_of::<Entry>() + size_of::<u32>())
-            + self.buffers as usize * BUFFER_BYTES
+            + self.buffers as usize * BUFFER_MEMORY
             + self.facts as usize * size_of::<Saved>()
             + SCRATCHES as usize * size_of::<Scratch>()
     }
@@ -200,9 +201,23 @@ pub(super) struct Entry {
     is_turned: bool,
     /// Whose it is.
     slot: u32,
+    /// Which of the [`Shares`] it counts for.
+    share: u8,
 }
 
 impl Entry {
+    /// How readily it gives way, the lowest first; `None`: not before others had their turn. What nothing is known of goes
+    /// before what is something, however long that is silent.
+    fn rank(&mut self) -> Option<u8> {
+        let was_touched = std::mem::take(&mut self.touched);
+        match (self.parser.protocol() == Protocol::Unknown, was_touched) {
+            (true, false) => Some(0),
+            (true, true) => Some(1),
+            (false, false) => Some(2),
+            (false, true) => None,
+        }
+    }
+
     /// Where a side has a hole, acknowledgements tell whether it will be filled; where the other one is no longer shown, they
     /// also tell when that is to speak.
     fn wants(&self) -> Wants {
@@ -230,6 +245,7 @@ pub struct Inspector {
     /// Entry of each slot of the flow table, [`NONE`], [`OVER`] or [`BETWEEN`] and a protocol, or [`AGAIN`] and a count.
     places: Vec<u32>,
     entries: Vec<Entry>,
+    shares: Shares,
     free: Vec<u32>,
     buffers: Buffers,
     saved: Vec<Saved>,
@@ -255,6 +271,7 @@ impl Inspector {
             settings,
             places: vec![NONE; slots],
             entries: (0..settings.flows).map(|_| Entry::default()).collect(),
+            shares: Shares::new(settings.flows),
             free: downwards(settings.flows),
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }),
             scratches: (0..scratches).map(|_| Scratch::default()).collect(),
@@ -337,8 +354,10 @@ impl Inspector {
     /// [`Inspector::payload`] of an entry, seen as its parser is to see it.
     #[inline]
     fn show(&mut self, index: u32, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
-        if payload.tcp.is_some() && self.buffers.free() == 0 {
-            self.free_a_buffer(index);
+        let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::NOTHING };
+        if payload.tcp.is_some() && self.buffers.is_short_for(entry.share) {
+            let share = entry.share;
+            self.free_a_buffer(index, share);
         }
         let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::NOTHING };
         entry.touched = true;
@@ -453,13 +472,15 @@ impl Inspector {
         if self.is_over(payload.slot) {
             return None;
         }
-        let Some(index) = self.free.pop().or_else(|| self.evict(payload.time, sink)) else {
+        let share = share_of(payload.key, payload.originator);
+        let Some(index) = self.free.pop().or_else(|| self.evict(share, payload.time, sink)) else {
             self.counts.flows_full += 1;
             return None;
         };
         let entry = self.entries.get_mut(index as usize)?;
         let is_turned = place == NONE && payload.is_servers();
-        *entry = Entry { slot: payload.slot, is_turned, ..Entry::default() };
+        *entry = Entry { slot: payload.slot, is_turned, share, ..Entry::default() };
+        self.shares.take(share);
         let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
         for (side, sequence) in entry.sides.iter_mut().zip(beginnings) {
             if let Some(sequence) = sequence {
@@ -477,35 +498,51 @@ impl Inspector {
         Some(index)
     }
 
-    /// Gives up the inspection of a flow that had no packet for long (second chance); what is open of it is told.
+    /// Gives up the inspection of a flow, of those within reach the one that gives way most readily: of the source itself
+    /// that wants the place where that has its share of them. What was found of it is told.
     #[cold]
-    fn evict(&mut self, time: Timestamp, sink: &mut impl Sink) -> Option<u32> {
+    fn evict(&mut self, share: u8, now: Timestamp, sink: &mut impl Sink) -> Option<u32> {
+        let is_own = self.shares.is_at_limit(share);
+        let mut best: Option<(u8, usize)> = None;
         for _ in 0..EVICT_TRIES {
             self.hand = (self.hand + 1) % self.entries.len().max(1);
             let entry = self.entries.get_mut(self.hand)?;
-            if !std::mem::take(&mut entry.touched) {
-                let (slot, protocol) = (entry.slot, entry.parser.told());
-                if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
-                    let payload = nothing(slot, &saved.key, saved.originator, time);
-                    let (facts, counts) = (&mut saved.facts, &mut self.counts);
-                    entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
-                }
-                self.counts.flows_full += 1;
-                let after = over(entry);
-                self.forget(slot, after);
-                return self.free.pop();
+            if is_own && entry.share != share {
+                continue;
+            }
+            match entry.rank() {
+                Some(rank) if best.is_none_or(|(least, _)| rank < least) => best = Some((rank, self.hand)),
+                _ => {}
+            }
+            if best.is_some_and(|(rank, _)| rank == 0) {
+                break;
             }
         }
-        None
+        let (_, index) = best?;
+        self.counts.flows_full += 1;
+        let entry = self.entries.get_mut(index)?;
+        let (slot, protocol, after) = (entry.slot, entry.parser.told(), over(entry));
+        if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
+            let payload = nothing(slot, &saved.key, saved.originator, now);
+            let (facts, counts) = (&mut saved.facts, &mut self.counts);
+            facts.mark_truncated();
+            counts.events_early += 1;
+            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
+        }
+        self.forget(slot, after);
+        self.free.pop()
     }
 
-    /// Gives up a side that waits for the rest of a unit and had no packet for long; not of the flow at hand.
+    /// Gives up a side that waits for the rest of a unit and had no packet for long; not of the flow at hand. Where its source
+    /// has its share of them, one of the same.
     #[cold]
-    fn free_a_buffer(&mut self, at_hand: u32) {
+    fn free_a_buffer(&mut self, at_hand: u32, share: u8) {
+        let is_own = self.buffers.free() > 0;
         for _ in 0..EVICT_TRIES {
             self.hand = (self.hand + 1) % self.entries.len().max(1);
             let Some(entry) = self.entries.get_mut(self.hand) else { return };
-            if self.hand == at_hand as usize || std::mem::take(&mut entry.touched) {
+            let is_other = is_own && entry.share != share;
+            if is_other || self.hand == at_hand as usize || std::mem::take(&mut entry.touched) {
                 continue;
             }
             if let Some(side) = entry.sides.iter_mut().find(|side| side.holds()) {
@@ -521,6 +558,7 @@ impl Inspector {
         let Some(place) = self.places.get_mut(slot as usize) else { return };
         let index = std::mem::replace(place, after);
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        self.shares.give_back(entry.share);
         for side in &mut entry.sides {
             self.counts.gap_bytes += side.finish(&mut self.buffers);
         }

@@ -524,3 +524,64 @@ fn media_are_not_told_before_they_are_sure() {
     let (kept, protocol, ..) = datagrams(9999, &[&packet(1), QUERY]);
     assert_eq!((protocol, kept.of(Protocol::Dns).len()), (Protocol::Dns, 1), "others are looked for until then");
 }
+
+/// A segment of a flow that may still be something.
+fn probe(talk: &mut Talk, source: u32, slot: u32, sequence: u32, bytes: &[u8]) {
+    let (key, originator) = FlowKey::v4(source, 1000 + slot as u16, 0x0a00_0002, 9, 6, 0);
+    let tcp = Some(Segment { sequence, acknowledgement: Some(1), ..Segment::default() });
+    let (is_cut, time) = (false, Timestamp(5));
+    let payload = Payload { slot, key: &key, originator, side: A, tcp, bytes, is_cut, time };
+    talk.inspector.payload(&payload, &mut talk.kept);
+}
+
+#[test]
+fn what_is_something_outlives_what_is_nothing_yet() {
+    let mut talk = Talk::new(Settings { flows: 4, buffers: 16, ..SETTINGS });
+    talk.say(A, REQUEST);
+    // The beginning of any of several protocols, in slots of their own.
+    for slot in 4..16 {
+        for sequence in [7, 8] {
+            probe(&mut talk, 0x0a00_0003 + 7919 * slot, slot, sequence, b"P");
+        }
+    }
+    assert_eq!((talk.inspector.inspected(), talk.inspector.application(15)), (4, Protocol::Unknown));
+    talk.say(B, ANSWER);
+    assert_eq!(talk.end(), Protocol::Http);
+    let events = talk.kept.of(Protocol::Http);
+    assert_eq!((events.len(), events[0].number(http::STATUS)), (1, Some(204)));
+    assert_eq!(talk.inspector.take_counts().events_early, 0);
+}
+
+#[test]
+fn what_gives_way_is_told_first_and_marked() {
+    let mut talk = Talk::new(Settings { flows: 2, ..SETTINGS });
+    let first = talk.key;
+    for slot in 3..8 {
+        talk.slot = slot;
+        talk.next = [1000, 9000];
+        (talk.key, _) = FlowKey::v4(0x0a00_0001, 40_000 + slot as u16, 0x0a00_0002, 9999, 6, 0);
+        talk.say(A, REQUEST);
+    }
+    let events = talk.kept.of(Protocol::Http);
+    assert_eq!(events.len(), 3, "of five flows two are left");
+    assert!(events.iter().all(|event| event.is_truncated() && event.get(http::URL) == Some(&b"/a"[..])));
+    assert_ne!(talk.key, first);
+    let counts = talk.inspector.take_counts();
+    assert_eq!((counts.flows_full, counts.events_early), (3, 3));
+}
+
+#[test]
+fn a_source_at_its_share_gives_way_to_itself() {
+    let mut talk = Talk::new(Settings { flows: 8, ..SETTINGS });
+    talk.say(A, REQUEST);
+    for slot in 4..16 {
+        talk.slot = slot;
+        talk.next = [1000, 9000];
+        (talk.key, talk.originator) = FlowKey::v4(0x0a00_0063, 40_000 + slot as u16, 0x0a00_0002, 9999, 6, 0);
+        talk.say(A, REQUEST);
+    }
+    assert_eq!(talk.inspector.take_counts().events_early, 5);
+    (talk.slot, talk.next) = (3, [1000 + REQUEST.len() as u32, 9000]);
+    talk.say(B, ANSWER);
+    assert_eq!(talk.kept.of(Protocol::Http).iter().filter(|event| event.number(http::STATUS).is_some()).count(), 1);
+}

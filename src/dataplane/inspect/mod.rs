@@ -109,6 +109,7 @@ pub mod s7;
 mod sasl;
 mod scratch;
 mod session;
+mod shares;
 mod sides;
 pub mod sip;
 pub mod smb;

@@ -123,7 +123,6 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
             Note::Duplicate => counts.duplicates += 1,
             Note::Overlap => counts.overlaps += 1,
             Note::Refused => counts.refused += 1,
-            Note::Islands => counts.islands_full += 1,
             Note::Beyond => counts.beyond_buffer += 1,
             Note::Missing(bytes) => counts.gap_bytes += bytes,
             Note::Hole(bytes) => {

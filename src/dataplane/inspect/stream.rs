@@ -13,8 +13,8 @@ mod reader;
 
 use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
-pub use held::{BUFFER_BYTES, Buffers, ISLANDS};
-use held::{Held, Put, Refused};
+pub use held::{BUFFER_BYTES, BUFFER_MEMORY, Buffers};
+use held::{Held, NoBuffer, Put};
 pub use reader::{Gave, Note, Outcome, Reader};
 
 /// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
@@ -111,7 +111,7 @@ impl Stream {
     /// An acknowledgement would tell something.
     pub fn wants_acks(&self) -> bool {
         let [begin, end] = self.run;
-        !self.done && self.skip == 0 && (self.with_syn || self.held.behind_hole().is_some() || begin != end)
+        !self.done && self.skip == 0 && (self.with_syn || self.held.has_hole() || begin != end)
     }
 
     /// The first byte has this number, as a SYN said.
@@ -277,7 +277,7 @@ impl Stream {
     fn cross_acknowledged(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         // Once for each stretch that is held, and once for what is not: each time one is used up.
         while self.skip == 0
-            && let Some((begin, end)) = self.first_behind_hole().filter(|(begin, _)| self.has_reached(*begin))
+            && let Some((begin, end)) = self.first_behind_hole(buffers).filter(|(begin, _)| self.has_reached(*begin))
         {
             if end > begin {
                 self.run = [0; 2];
@@ -291,8 +291,8 @@ impl Stream {
     }
 
     /// Where what was seen behind the first hole begins, and where reading can go on: there if it is held.
-    fn first_behind_hole(&mut self) -> Option<(u32, u32)> {
-        match (self.held.behind_hole(), self.run_ahead()) {
+    fn first_behind_hole(&mut self, buffers: &Buffers) -> Option<(u32, u32)> {
+        match (self.held.behind_hole(buffers), self.run_ahead()) {
             (Some(begin), Some([run, _])) if begin <= run => Some((begin, begin)),
             (Some(begin), None) => Some((begin, begin)),
             (_, Some([begin, end])) => Some((begin, end)),
@@ -409,12 +409,12 @@ impl Stream {
     /// What is passed over reaches into what is held behind a hole.
     fn skip_held(&mut self, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         let here = self.skip.min(u64::from(self.held.end())) as u32; // at most a buffer
-        let came = self.held.count_before(here);
+        let came = self.held.count_before(here, buffers);
         self.missing = self.missing.saturating_add(here - came);
         self.drop_front(here, buffers);
         reader.passed(came.into());
         self.skip -= u64::from(here);
-        // Once more at most for each island: each time one is used up.
+        // Once more at most for each stretch that is held: each time one is used up.
         if self.skip == 0 && self.held.in_order() > 0 { self.read_held(buffers, reader) } else { Outcome::Goes }
     }
 
@@ -503,8 +503,7 @@ impl Stream {
         if !near.is_empty() {
             match self.held.put(at, near, buffers) {
                 Ok(put) => note_put(put, near.len(), reader),
-                Err(Refused::NoBuffer) => return Outcome::GaveUp(Gave::NoBuffer),
-                Err(Refused::Islands) => reader.note(Note::Islands),
+                Err(NoBuffer) => return Outcome::GaveUp(Gave::NoBuffer),
             }
         }
         if !far.is_empty() {
@@ -545,9 +544,6 @@ fn note_put(put: Put, count: usize, reader: &mut impl Reader) {
     }
     if put.differs {
         reader.note(Note::Different);
-    }
-    if put.last_gone {
-        reader.note(Note::Islands);
     }
 }
 

@@ -103,14 +103,38 @@ fn any_order_cutting_and_repetition_gives_the_stream() {
                 assert_eq!(outcome, Outcome::Goes);
             }
         }
-        // An island too many is let go: what is missing comes again.
-        for from in (0..stream.len()).step_by(50) {
-            let to = (from + 50).min(stream.len());
-            side.segment(begin.wrapping_add(from as u32), &stream[from..to], DEPTH, &mut buffers, &mut reader);
-        }
         assert_eq!(reader.taken, stream, "seed {seed}");
         assert_eq!((reader.holes.len(), buffers.free()), (0, 1), "seed {seed}");
     }
+}
+
+#[test]
+fn as_many_stretches_are_held_as_there_are() {
+    // Every other byte of the largest unit first, and then the others backwards.
+    struct Whole(Vec<u8>);
+    impl Reader for Whole {
+        fn step(&mut self, bytes: &[u8]) -> Step {
+            if bytes.len() < UNIT_MAX {
+                return Step::Need(UNIT_MAX);
+            }
+            self.0.extend_from_slice(bytes);
+            Step::Done
+        }
+        fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
+            Resume::Done
+        }
+        fn note(&mut self, note: Note) {
+            panic!("{note:?}");
+        }
+    }
+    let unit: Vec<u8> = (0..UNIT_MAX).map(|at| (at * 7 / 3) as u8).collect();
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Whole(Vec::new()));
+    side.begin(u32::MAX - 5);
+    for at in (1..UNIT_MAX).step_by(2).chain((0..UNIT_MAX).step_by(2).rev()) {
+        let place = (u32::MAX - 5).wrapping_add(at as u32);
+        side.segment(place, &unit[at..=at], DEPTH, &mut buffers, &mut reader);
+    }
+    assert!(reader.0 == unit && buffers.free() == 1);
 }
 
 #[test]

@@ -291,9 +291,9 @@ impl Sinks {
             (Counter::InspectDuplicates, counts.duplicates),
             (Counter::InspectOverlaps, counts.overlaps),
             (Counter::InspectOverlapsDifferent, counts.overlaps_different),
-            (Counter::InspectIslandsFull, counts.islands_full),
             (Counter::InspectBeyondBuffer, counts.beyond_buffer),
             (Counter::InspectEvents, counts.events),
+            (Counter::InspectEventsEarly, counts.events_early),
             (Counter::InspectAnomalies, counts.anomalies),
         ] {
             if value > 0 {

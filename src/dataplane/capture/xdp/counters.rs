@@ -34,7 +34,7 @@ pub(super) const XDP_COUNTS: usize = 16;
 /// Cells of one queue in `shrike_worker`: `struct worker_cells` there.
 pub(super) const WORKER_CELLS: usize = 128;
 /// Where the cells after the worker's own counters begin.
-const SOURCE_CELLS: usize = 104;
+const SOURCE_CELLS: usize = 112;
 
 const _: () = assert!(COUNTER_CELLS <= SOURCE_CELLS, "the worker's counters must fit before the source's own");
 

@@ -38,8 +38,6 @@ pub enum Note {
     /// Its receiver takes no notice of it (RFC 9293 section 3.10.7.4): it, or what it acknowledges, lies further away than
     /// any window reaches, or it acknowledges nothing.
     Refused,
-    /// It came ahead of a hole, and as many stretches were held as may be: the last of them was let go.
-    Islands,
     /// It came further ahead of a hole than a buffer is long.
     Beyond,
     /// A hole of so many bytes that were never seen was crossed.

@@ -1,0 +1,46 @@
+//! How many of something limited each source has: a source that has a quarter of it gives way to itself, not to others.
+
+use crate::dataplane::decode::{Direction, FlowKey};
+
+/// Counts by source; sources that fall together share.
+pub(super) struct Shares {
+    used: Box<[u32; 256]>,
+    max: u32,
+}
+
+impl Shares {
+    /// For `count` in all.
+    pub(super) fn new(count: u32) -> Shares {
+        Shares { used: Box::new([0; 256]), max: (count / 4).max(1) }
+    }
+
+    /// Has as much as one source may have where there is not enough for all.
+    pub(super) fn is_at_limit(&self, share: u8) -> bool {
+        self.used.get(usize::from(share)).is_some_and(|used| *used >= self.max)
+    }
+
+    pub(super) fn take(&mut self, share: u8) {
+        if let Some(used) = self.used.get_mut(usize::from(share)) {
+            *used = used.saturating_add(1);
+        }
+    }
+
+    pub(super) fn give_back(&mut self, share: u8) {
+        if let Some(used) = self.used.get_mut(usize::from(share)) {
+            *used = used.saturating_sub(1);
+        }
+    }
+}
+
+/// Which share the originator of a flow belongs to: by its address, for IPv6 by its network of 64 bits, which is what one
+/// host has. Not keyed: who forges sources can have any.
+#[inline]
+pub(super) fn share_of(key: &FlowKey, originator: Direction) -> u8 {
+    let [low_top, low, high_top, high, _] = *key.words();
+    let (top, rest) = match originator {
+        Direction::Forward => (low_top, low),
+        Direction::Reverse => (high_top, high),
+    };
+    let source = if top == 0 { rest } else { top };
+    (source.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
