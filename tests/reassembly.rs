@@ -148,7 +148,7 @@ fn what_comes_before_the_data_does_not_hide_it() {
         ("reset", &mut reset, 0),
         ("far off", &mut far, 2),
         ("no acknowledgement", &mut silent, 1),
-        ("acknowledgements", &mut poisoned, 1),
+        ("acknowledgements", &mut poisoned, 2),
         ("another's answer", &mut other, 0),
     ] {
         talk.say(C, 0, 0, REQUEST);
@@ -189,6 +189,36 @@ fn segments_that_contradict_each_other_are_told_by_name() {
     let told = lines.iter().filter(|line| line.contains("\"stream.reassembly_overlap_different_data\"")).count();
     assert_eq!((told, outcome.count(Counter::InspectOverlapsDifferent)), (1, 2));
     assert_eq!(urls(&talk).0, ["/d"], "the first to come stays");
+}
+
+#[test]
+fn a_decoy_is_told_when_the_real_segment_comes() {
+    let mut talk = Talk::open(40_006);
+    talk.say(C, 0, 0, DECOY).say(C, 0, 0, REQUEST);
+    finish(&mut talk);
+    let (_, lines) = read(capture(&[&talk]), 1);
+    let told = lines.iter().filter(|line| line.contains("\"stream.reassembly_overlap_different_data\"")).count();
+    assert_eq!((told, urls(&talk).0), (1, vec!["/d".to_owned()]));
+
+    // It acknowledges what was never sent, so nobody takes it.
+    let mut talk = Talk::open(40_006);
+    talk.say(C, 0, 999_999, DECOY).say(C, 0, 0, REQUEST);
+    finish(&mut talk);
+    assert_eq!(urls(&talk).0, ["/a"]);
+}
+
+#[test]
+fn the_smallest_segments_may_come_in_any_order() {
+    for size in [1, 2, 3] {
+        let mut talk = Talk::open(40_007);
+        for odd in [1, 0] {
+            for (index, piece) in REQUEST.chunks(size).enumerate().filter(|(index, _)| index % 2 == odd) {
+                talk.say(C, (index * size) as i64, 0, piece);
+            }
+        }
+        finish(&mut talk);
+        assert_eq!(urls(&talk).0, ["/a"], "{size}");
+    }
 }
 
 #[test]

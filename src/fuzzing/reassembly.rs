@@ -1,6 +1,8 @@
 //! One side of a connection against a model that keeps the first copy of each byte in a map.
 
-use crate::dataplane::inspect::stream::{BUFFER_BYTES, Buffers, Note, Outcome, RUN_MAX, Reader, Stream};
+use crate::dataplane::inspect::stream::{
+    BUFFER_BYTES, Buffers, LONG, Note, Outcome, RUN_MAX, Reader, SEGMENTS, SHORT, Stream,
+};
 use crate::dataplane::inspect::{Hole, Resume, Step};
 
 /// What a reader was shown.
@@ -50,7 +52,7 @@ impl Reader for Units {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Hole(bytes) => self.lost += bytes,
+            Note::Hole { bytes, .. } => self.lost += bytes,
             Note::Different => self.contradicted = true,
             _ => {}
         }
@@ -67,6 +69,8 @@ struct Model {
     acked: u64,
     run: Option<(u64, u64)>,
     with_syn: bool,
+    /// Where segments that came last began, and how: the last one at the end.
+    taken: Vec<(i64, Vec<u8>)>,
 }
 
 impl Model {
@@ -120,8 +124,25 @@ impl Model {
     fn segment(&mut self, begin: i64, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.settle_opening(begin != self.next as i64, bytes);
+            let is_new = begin >= self.next as i64;
+            self.reader.contradicted |= !is_new && self.contradict(begin, bytes);
             self.place(begin, bytes);
+            if is_new {
+                let drop = (self.taken.len() + 1).saturating_sub(SEGMENTS);
+                self.taken.drain(..drop);
+                self.taken.push((begin, bytes[..bytes.len().min(LONG)].to_vec()));
+            }
         }
+    }
+
+    /// What is not held any more comes again as something else, as far as that is remembered.
+    fn contradict(&self, begin: i64, bytes: &[u8]) -> bool {
+        let again = |at: i64| bytes.get(usize::try_from(at - begin).ok()?..);
+        bytes.len() > 1
+            && self.taken.iter().filter_map(|(at, taken)| Some((taken, again(*at)?))).any(|(taken, again)| {
+                let count = if again.len() >= taken.len() { taken.len() } else { SHORT };
+                taken.len() >= count && again.len() >= count && taken[..count] != again[..count]
+            })
     }
 
     fn place(&mut self, begin: i64, bytes: &[u8]) {
@@ -255,7 +276,16 @@ pub(super) fn reassembly(data: &[u8]) {
     };
     let units = || Units { habits, units: 0, is_due: false, seen: Vec::new(), lost: 0, contradicted: false };
     let (mut side, mut reader, mut buffers) = (Stream::default(), units(), Buffers::new(1));
-    let mut model = Model { reader: units(), held: Vec::new(), next: 0, skip: 0, acked: 0, run: None, with_syn: false };
+    let mut model = Model {
+        reader: units(),
+        held: Vec::new(),
+        next: 0,
+        skip: 0,
+        acked: 0,
+        run: None,
+        with_syn: false,
+        taken: Vec::new(),
+    };
     // Every other time close to where numbers wrap around.
     let begin = if begin & 1 == 0 { u32::MAX - u32::from(*begin) * 8 } else { u32::from(*begin) << 20 };
     side.begin(begin);

@@ -228,15 +228,17 @@ counters! {
     InspectBroken = "inspect_broken", Detail;
     /// Bytes of inspected connections that their receivers acknowledged and this sensor never saw: an estimate of what the tap loses, and what sensor and kernel drop, in the part of the traffic that is inspected.
     InspectGapBytes = "inspect_gap_bytes", Detail;
+    /// Bytes that were acknowledged and never seen, in holes longer than 16 MiB, beyond these: more than a receiver's window has on its way, so probably never sent.
+    InspectGapBytesUnlikely = "inspect_gap_bytes_unlikely", Detail;
     /// Holes in inspected connections that were acknowledged, so that inspection went on or ended behind them.
     InspectHoles = "inspect_holes", Detail;
-    /// Segments of inspected connections that their receiver takes no notice of: further off than any window reaches, or without acknowledgement.
+    /// Segments of inspected connections that their receiver takes no notice of: further off than any window reaches, without acknowledgement, or acknowledging what was never sent.
     InspectRefused = "inspect_refused", Detail;
     /// Segments of inspected connections that brought nothing new: retransmissions, keep-alives.
     InspectDuplicates = "inspect_duplicates", Detail;
     /// Segments of inspected connections that brought something new and something seen before.
     InspectOverlaps = "inspect_overlaps", Detail;
-    /// Segments of inspected connections that contradicted what was seen before and is still held: the first to come stays.
+    /// Segments of inspected connections that contradicted what was seen before and is still held, or one of the last four: the first to come stays.
     InspectOverlapsDifferent = "inspect_overlaps_different", Detail;
     /// Segments so far ahead of a hole that they were not kept, or not wholly.
     InspectBeyondBuffer = "inspect_beyond_buffer", Detail;

@@ -30,13 +30,15 @@ pub struct Counts {
     /// Bytes that were acknowledged but never seen: of holes that were crossed, and of bodies that were passed over. An
     /// estimate of what the tap loses, as far as connections are inspected.
     pub gap_bytes: u64,
+    /// More of the same, beyond what can be on its way at once: acknowledgements that were forged, or lied.
+    pub gap_bytes_unlikely: u64,
     /// Segments that their receiver takes no notice of.
     pub refused: u64,
     /// Segments that brought nothing new.
     pub duplicates: u64,
     /// Segments that brought something new, and something that was seen before.
     pub overlaps: u64,
-    /// Those that contradicted what was seen before and is held.
+    /// Those that contradicted what was seen before and is held or remembered.
     pub overlaps_different: u64,
     /// Segments ahead of a hole that were not kept, or not all of them: further ahead than a buffer is long.
     pub beyond_buffer: u64,

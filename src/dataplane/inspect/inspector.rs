@@ -3,6 +3,8 @@
 //! A flow is inspected from its first payload until nothing more of it is of interest, from a pool of fixed size. What is
 //! full is counted, and the flow then goes on without being inspected.
 
+mod evict;
+
 use super::counts::Counts;
 use super::facts::Facts;
 use super::http;
@@ -20,7 +22,7 @@ use crate::units::Timestamp;
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. Some 300 bytes each.
+    /// Flows inspected at once; 0 for no inspection. Some 380 bytes each.
     pub flows: u32,
     /// Sides of connections that wait for the rest of a unit at once; 18.7 KiB each.
     pub buffers: u32,
@@ -174,9 +176,6 @@ fn remembers_nothing(protocol: Protocol) -> bool {
     matches!(protocol, Dns | Mdns | Llmnr | Nbns | Dhcp | Ntp | Snmp | Radius | Syslog)
 }
 
-/// Entries looked at, a packet, when one or a buffer has to be given up.
-const EVICT_TRIES: usize = 64;
-
 /// One inspected flow.
 #[derive(Default)]
 pub(super) struct Entry {
@@ -193,8 +192,8 @@ pub(super) struct Entry {
     /// Datagrams of which nothing was told, before this one.
     again: u16,
     pub(super) done: [bool; 2],
-    /// Segments that contradict each other were told.
-    pub(super) told: bool,
+    /// Anomalies of the connection that were told: a bit for each.
+    pub(super) told: u8,
     /// Had a packet since the clock's hand was here.
     touched: bool,
     /// The originator looks like the server: the capture began in the middle of its words.
@@ -203,21 +202,11 @@ pub(super) struct Entry {
     slot: u32,
     /// Which of the [`Shares`] it counts for.
     share: u8,
+    /// It counts for it: since it was kept.
+    is_counted: bool,
 }
 
 impl Entry {
-    /// How readily it gives way, the lowest first; `None`: not before others had their turn. What nothing is known of goes
-    /// before what is something, however long that is silent.
-    fn rank(&mut self) -> Option<u8> {
-        let was_touched = std::mem::take(&mut self.touched);
-        match (self.parser.protocol() == Protocol::Unknown, was_touched) {
-            (true, false) => Some(0),
-            (true, true) => Some(1),
-            (false, false) => Some(2),
-            (false, true) => None,
-        }
-    }
-
     /// Where a side has a hole, acknowledgements tell whether it will be filled; where the other one is no longer shown, they
     /// also tell when that is to speak.
     fn wants(&self) -> Wants {
@@ -237,7 +226,7 @@ struct Saved {
 }
 
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 320);
+const _: () = assert!(size_of::<Entry>() <= 392);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {
@@ -397,6 +386,9 @@ impl Inspector {
             return Wants::NOTHING;
         }
         let (wants, is_open) = (entry.wants(), !out.facts.is_empty());
+        if !std::mem::replace(&mut entry.is_counted, true) {
+            self.shares.take(entry.share);
+        }
         if is_open && entry.facts.is_none() {
             self.save(index, payload, sink);
         } else if !is_open && let Some(saved) = entry.facts.take() {
@@ -480,7 +472,6 @@ impl Inspector {
         let entry = self.entries.get_mut(index as usize)?;
         let is_turned = place == NONE && payload.is_servers();
         *entry = Entry { slot: payload.slot, is_turned, share, ..Entry::default() };
-        self.shares.take(share);
         let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
         for (side, sequence) in entry.sides.iter_mut().zip(beginnings) {
             if let Some(sequence) = sequence {
@@ -498,67 +489,14 @@ impl Inspector {
         Some(index)
     }
 
-    /// Gives up the inspection of a flow, of those within reach the one that gives way most readily: of the source itself
-    /// that wants the place where that has its share of them. What was found of it is told.
-    #[cold]
-    fn evict(&mut self, share: u8, now: Timestamp, sink: &mut impl Sink) -> Option<u32> {
-        let is_own = self.shares.is_at_limit(share);
-        let mut best: Option<(u8, usize)> = None;
-        for _ in 0..EVICT_TRIES {
-            self.hand = (self.hand + 1) % self.entries.len().max(1);
-            let entry = self.entries.get_mut(self.hand)?;
-            if is_own && entry.share != share {
-                continue;
-            }
-            match entry.rank() {
-                Some(rank) if best.is_none_or(|(least, _)| rank < least) => best = Some((rank, self.hand)),
-                _ => {}
-            }
-            if best.is_some_and(|(rank, _)| rank == 0) {
-                break;
-            }
-        }
-        let (_, index) = best?;
-        self.counts.flows_full += 1;
-        let entry = self.entries.get_mut(index)?;
-        let (slot, protocol, after) = (entry.slot, entry.parser.told(), over(entry));
-        if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
-            let payload = nothing(slot, &saved.key, saved.originator, now);
-            let (facts, counts) = (&mut saved.facts, &mut self.counts);
-            facts.mark_truncated();
-            counts.events_early += 1;
-            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
-        }
-        self.forget(slot, after);
-        self.free.pop()
-    }
-
-    /// Gives up a side that waits for the rest of a unit and had no packet for long; not of the flow at hand. Where its source
-    /// has its share of them, one of the same.
-    #[cold]
-    fn free_a_buffer(&mut self, at_hand: u32, share: u8) {
-        let is_own = self.buffers.free() > 0;
-        for _ in 0..EVICT_TRIES {
-            self.hand = (self.hand + 1) % self.entries.len().max(1);
-            let Some(entry) = self.entries.get_mut(self.hand) else { return };
-            let is_other = is_own && entry.share != share;
-            if is_other || self.hand == at_hand as usize || std::mem::take(&mut entry.touched) {
-                continue;
-            }
-            if let Some(side) = entry.sides.iter_mut().find(|side| side.holds()) {
-                self.counts.gap_bytes += side.finish(&mut self.buffers);
-                self.counts.buffers_full += 1;
-                return;
-            }
-        }
-    }
-
     /// Gives back what the flow has; its slot then says `after`.
     fn forget(&mut self, slot: u32, after: u32) {
         let Some(place) = self.places.get_mut(slot as usize) else { return };
         let index = std::mem::replace(place, after);
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        self.shares.give_back(entry.share);
+        if std::mem::take(&mut entry.is_counted) {
+            self.shares.give_back(entry.share);
+        }
         for side in &mut entry.sides {
             self.counts.gap_bytes += side.finish(&mut self.buffers);
         }

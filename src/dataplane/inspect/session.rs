@@ -2,13 +2,14 @@
 
 use super::counts::Counts;
 use super::facts::Facts;
+use super::http;
 use super::inspector::{Entry, Event, Payload, Segment, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser};
 use super::protocol::Protocol;
 use super::rtp;
 use super::scratch::Scratch;
-use super::stream::{Buffers, Gave, Note, OVERLAP_DIFFERENT, Outcome, Reader, Stream};
+use super::stream::{Buffers, GAP_IN_UNIT, Gave, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, Outcome, Reader, Stream};
 use crate::dataplane::flow::Side;
 
 /// Bytes of one side after which a stream that is nothing so far is nothing.
@@ -68,8 +69,8 @@ struct Session<'a, 'b, S> {
     other_waits: bool,
     /// So many bytes came before the other side spoke: no more are shown until it was heard.
     limit: Option<usize>,
-    /// Segments that contradict each other were told.
-    told: &'a mut bool,
+    /// Anomalies of the connection that were told: a bit for each.
+    told: &'a mut u8,
     out: &'a mut Out<'b, S>,
 }
 
@@ -107,6 +108,10 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
 
     fn gap(&mut self, hole: &Hole<'_>) -> Resume {
         match self.parser.protocol() {
+            Protocol::Unknown if http::is_request_so_far(hole.before) => {
+                self.found(Protocol::Http, &look(self.out.payload, self.side, hole.before));
+                self.parser.gap(self.side, hole, self.out)
+            }
             // What comes behind a hole is not how a protocol begins.
             Protocol::Unknown => Resume::Done,
             _ => self.parser.gap(self.side, hole, self.out),
@@ -125,16 +130,18 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
             Note::Refused => counts.refused += 1,
             Note::Beyond => counts.beyond_buffer += 1,
             Note::Missing(bytes) => counts.gap_bytes += bytes,
-            Note::Hole(bytes) => {
+            Note::Hole { bytes, in_unit } => {
                 counts.holes += 1;
-                counts.gap_bytes += bytes;
+                let likely = bytes.min(IN_FLIGHT_MAX.into());
+                counts.gap_bytes += likely;
+                counts.gap_bytes_unlikely += bytes - likely;
+                if in_unit {
+                    self.tell_once(GAP_IN_UNIT);
+                }
             }
             Note::Different => {
                 counts.overlaps_different += 1;
-                // Once a flow: it may have many such.
-                if !std::mem::replace(self.told, true) {
-                    self.out.anomaly(OVERLAP_DIFFERENT);
-                }
+                self.tell_once(OVERLAP_DIFFERENT);
             }
         }
     }
@@ -150,6 +157,16 @@ impl<S: Sink> Session<'_, '_, S> {
         match self.parser.turns_into() {
             Some(next) if step == Step::Done => self.turn_into(next, bytes),
             _ => step,
+        }
+    }
+
+    /// Once a flow: it may have many such.
+    #[cold]
+    fn tell_once(&mut self, anomaly: Anomaly) {
+        let bit = 1 << anomaly.index;
+        if *self.told & bit == 0 {
+            *self.told |= bit;
+            self.out.anomaly(anomaly);
         }
     }
 
@@ -378,14 +395,15 @@ pub(super) fn segment<S: Sink>(
         ends[1] = Some(peer.resume(depth, buffers, &mut session));
         session.side = side;
     }
-    if let Some(number) = segment.acknowledgement.filter(|_| !peer.is_done()) {
+    let is_taken = segment.acknowledgement.is_some_and(|number| peer.is_done() || peer.may_have_sent(number));
+    if let Some(number) = segment.acknowledgement.filter(|_| is_taken && !peer.is_done()) {
         session.side = side.other();
         ends[1] = Some(peer.acknowledged(number, depth, buffers, &mut session));
         session.side = side;
     }
     if segment.is_syn {
         own.opening(segment.sequence, payload.bytes, buffers, &mut session);
-    } else if segment.acknowledgement.is_none() {
+    } else if !is_taken {
         session.note(Note::Refused);
     } else if !matches!(ends[1], Some(Outcome::Broken(_))) {
         // Where what waited of the other side turned out broken, the flow is over however its bytes were cut.

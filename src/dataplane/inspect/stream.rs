@@ -10,25 +10,38 @@
 
 mod held;
 mod reader;
+mod taken;
 
 use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
 pub use held::{BUFFER_BYTES, BUFFER_MEMORY, Buffers};
 use held::{Held, NoBuffer, Put};
 pub use reader::{Gave, Note, Outcome, Reader};
+use taken::Taken;
+pub use taken::{LONG, SEGMENTS, SHORT};
 
 /// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
 /// inspection is evaded.
 pub const OVERLAP_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 0, "overlap_different_data");
 
+/// Bytes that its receiver acknowledged were never seen here, in the midst of something that was being read: the tap lost
+/// them, or somebody made it look so. Suricata's name.
+pub const GAP_IN_UNIT: Anomaly = Anomaly::new(Protocol::Unknown, 1, "seq_gap");
+
 /// What a connection can have that its protocol does not know of.
-pub const ANOMALIES: &[Anomaly] = &[OVERLAP_DIFFERENT];
+pub const ANOMALIES: &[Anomaly] = &[OVERLAP_DIFFERENT, GAP_IN_UNIT];
 
 /// Times that a parser is asked about a unit that is not whole whenever a byte comes; then only when it has grown by an
 /// eighth, so that a peer that sends single bytes cannot have each of them cost a look at all before it, and when the other
 /// side speaks, which it does when it has all it waited for.
 const ASKS: u8 = 32;
 const GROWTH: usize = 8;
+
+/// What can be on its way at once: the largest window that systems announce by themselves (Windows' autotuning, 16 MiB;
+/// Linux' `tcp_rmem` has 6). A hole longer than that is not believed to have been sent.
+pub const IN_FLIGHT_MAX: u32 = 16 << 20;
+/// What can be on its way of a side of which nothing was seen yet: more than any initial window (RFC 6928: 10 segments).
+const FIRST_FLIGHT_MAX: u32 = 1 << 16;
 
 /// The largest window that can be announced (RFC 7323 section 2.3): nothing further from what is expected is taken.
 const WINDOW_MAX: u32 = 1 << 30;
@@ -68,6 +81,7 @@ pub struct Stream {
     skip: u64,
     /// Bytes that the parser took, and lost ones.
     passed: u64,
+    taken: Taken,
 }
 
 impl Default for Stream {
@@ -88,6 +102,7 @@ impl Default for Stream {
             seeks_line: false,
             skip: 0,
             passed: 0,
+            taken: Taken::default(),
         }
     }
 }
@@ -214,9 +229,26 @@ impl Stream {
             outcome = self.settle_opening(ahead != 0, payload, buffers, reader);
         }
         if outcome == Outcome::Goes {
+            let is_new = sequence.wrapping_sub(self.next) as i32 >= 0;
+            if !is_new && self.taken.contradict(sequence, payload) {
+                reader.note(Note::Different);
+            }
             outcome = self.place(sequence, payload, buffers, reader);
+            if is_new && outcome == Outcome::Goes {
+                self.taken.note(sequence, payload);
+            }
         }
         self.ended(outcome, depth, buffers, reader)
+    }
+
+    /// May its receiver acknowledge this? What lies further ahead than can be on its way was not sent, and a segment that
+    /// acknowledges it is dropped (RFC 9293 section 3.10.7.4); less may be what this tap has lost.
+    pub fn may_have_sent(&self, sequence: u32) -> bool {
+        let [begin, end] = self.run;
+        let is_silent = self.passed == 0 && self.held.is_empty();
+        let limit = if is_silent { FIRST_FLIGHT_MAX } else { IN_FLIGHT_MAX };
+        let beyond = sequence.wrapping_sub(self.next.wrapping_add(self.held.end())) as i32;
+        !self.sure || begin != end || beyond <= limit as i32 // far below half the range
     }
 
     /// The peer has received all before `sequence`: a hole below it will never be filled on this tap.
@@ -422,7 +454,7 @@ impl Stream {
     /// `end` was not kept.
     fn cross(&mut self, begin: u32, end: u32, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         let held = self.held.in_order();
-        reader.note(Note::Hole(u64::from(begin.saturating_sub(held))));
+        reader.note(Note::Hole { bytes: u64::from(begin.saturating_sub(held)), in_unit: held > 0 });
         let missing = u64::from(end.saturating_sub(held));
         let resume = reader.gap(&Hole { before: self.held.waiting(buffers), bytes: missing });
         self.ask_again();

@@ -109,6 +109,47 @@ fn any_order_cutting_and_repetition_gives_the_stream() {
 }
 
 #[test]
+fn what_was_taken_and_comes_again_as_something_else_is_told() {
+    let text = vec![0; 100];
+    // Where it lies, how many bytes, which of them differ; whether that is told.
+    let cases: [(u32, usize, usize, bool); 8] = [
+        (0, 60, 20, true),
+        (0, 60, 100, false),
+        (0, 20, 5, true),
+        (0, 10, 5, false),
+        (0, 100, 30, true),
+        (60, 40, 61, true),
+        (99, 1, 99, false),
+        (40, 60, 70, true),
+    ];
+    for (at, count, differs, told) in cases {
+        let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
+        side.begin(u32::MAX - 30);
+        let number = |at: u32| (u32::MAX - 30).wrapping_add(at);
+        side.segment(number(0), &text[..60], DEPTH, &mut buffers, &mut reader);
+        side.segment(number(60), &text[60..], DEPTH, &mut buffers, &mut reader);
+        let mut again = text.clone();
+        if let Some(byte) = again.get_mut(differs) {
+            *byte ^= 0x20;
+        }
+        side.segment(number(at), &again[at as usize..at as usize + count], DEPTH, &mut buffers, &mut reader);
+        let contradicts = reader.notes.contains(&Note::Different);
+        assert_eq!((reader.taken.len(), contradicts), (100, told), "{at} {count} {differs}");
+    }
+}
+
+#[test]
+fn an_acknowledgement_of_what_cannot_be_on_its_way_is_none() {
+    let (mut buffers, mut side, mut reader) = (Buffers::new(1), Stream::default(), Units::default());
+    assert!(side.may_have_sent(7 << 20), "nothing is known of it");
+    side.begin(100);
+    assert!(side.may_have_sent(100 + FIRST_FLIGHT_MAX) && !side.may_have_sent(101 + FIRST_FLIGHT_MAX));
+    assert!(side.may_have_sent(0), "an old one");
+    side.segment(100, &[0], DEPTH, &mut buffers, &mut reader);
+    assert!(side.may_have_sent(101 + IN_FLIGHT_MAX) && !side.may_have_sent(102 + IN_FLIGHT_MAX));
+}
+
+#[test]
 fn as_many_stretches_are_held_as_there_are() {
     // Every other byte of the largest unit first, and then the others backwards.
     struct Whole(Vec<u8>);
@@ -157,7 +198,7 @@ fn a_hole_that_was_acknowledged_is_crossed_and_counted() {
     assert!(reader.holes.is_empty(), "the hole may still be filled");
     assert_eq!(side.acknowledged(13, DEPTH, &mut buffers, &mut reader), Outcome::Goes);
     assert_eq!(reader.holes, [6]);
-    assert_eq!(reader.notes, [Note::Hole(6)]);
+    assert_eq!(reader.notes, [Note::Hole { bytes: 6, in_unit: true }]);
     assert_eq!(reader.taken, [1, 9, 2, 5, 6], "half a unit before the hole is given up");
     assert_eq!(buffers.free(), 1);
 }

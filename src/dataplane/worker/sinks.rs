@@ -287,6 +287,7 @@ impl Sinks {
             (Counter::InspectBroken, counts.broken),
             (Counter::InspectHoles, counts.holes),
             (Counter::InspectGapBytes, counts.gap_bytes),
+            (Counter::InspectGapBytesUnlikely, counts.gap_bytes_unlikely),
             (Counter::InspectRefused, counts.refused),
             (Counter::InspectDuplicates, counts.duplicates),
             (Counter::InspectOverlaps, counts.overlaps),

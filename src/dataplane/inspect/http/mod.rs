@@ -283,6 +283,11 @@ pub(super) fn is_server(bytes: &[u8]) -> Option<bool> {
     }
 }
 
+/// The beginning of a request of a known method for a path.
+pub fn is_request_so_far(bytes: &[u8]) -> bool {
+    lines::split(bytes, b' ').is_some_and(|(method, target)| METHODS.contains(&method) && target.starts_with(b"/"))
+}
+
 fn status_line(bytes: &[u8]) -> Match {
     match lines::begins(bytes, b"HTTP/1.") {
         Match::Yes => match bytes.get(7..) {

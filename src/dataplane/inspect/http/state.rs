@@ -29,6 +29,8 @@ enum Mode {
     ChunkEnd,
     /// In the lines behind the last chunk.
     Trailer,
+    /// Behind a hole in requests: before what looks like the next one.
+    Seek,
     /// In a body of known length, or one that ends with the connection.
     Body,
     /// Behind a switch to another protocol, or done.
@@ -112,6 +114,20 @@ impl State {
             Side::Originator => originator,
             Side::Responder => responder,
         }
+    }
+
+    /// Passes over lines that are no whole request line.
+    fn seek(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let Some((line, _)) = lines::split(bytes, b'\n') else {
+            return if bytes.len() < HEAD_MAX { Step::Need(bytes.len() + 1) } else { Step::Took(bytes.len()) };
+        };
+        // Not just any word for a method: what lies behind a hole may be anything.
+        let is_known = lines::split(line, b' ').is_some_and(|(method, _)| METHODS.contains(&method));
+        if !is_known || request_line(bytes.get(..=line.len()).unwrap_or(bytes)) != Match::Yes {
+            return Step::Took(line.len() + 1);
+        }
+        *self.mode(side) = Mode::Head;
+        self.head(side, bytes, out)
     }
 
     fn head(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
@@ -399,6 +415,7 @@ impl Parse for State {
         let side = self.seen_as(side);
         match *self.mode(side) {
             Mode::Head => self.head(side, bytes, out),
+            Mode::Seek => self.seek(side, bytes, out),
             Mode::Chunk => self.chunk(side, bytes, out),
             Mode::ChunkEnd => self.chunk_end(side, bytes, out),
             Mode::Trailer => self.trailer(side, bytes, out),
@@ -411,13 +428,23 @@ impl Parse for State {
         }
     }
 
-    fn gap(&mut self, side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         let side = self.seen_as(side);
         if side == Side::Responder {
             self.end(out);
         }
-        *self.mode(side) = Mode::Over;
-        Resume::Done
+        let mode = *self.mode(side);
+        if side == Side::Responder || mode == Mode::Over || self.waits_for_switch(side) {
+            *self.mode(side) = Mode::Over;
+            return Resume::Done;
+        }
+        if mode == Mode::Head && !hole.before.is_empty() && self.count < PENDING_MAX {
+            // Half a request: it has an answer.
+            (self.requests, self.count) = (self.requests.wrapping_add(1), self.count + 1);
+        }
+        *self.searched(side) = 0;
+        *self.mode(side) = Mode::Seek;
+        Resume::Here
     }
 
     fn passed(&mut self, side: Side, count: u64, out: &mut dyn Output) {

@@ -33,15 +33,20 @@ pub enum Note {
     Duplicate,
     /// It brought something new, and something that was seen before.
     Overlap,
-    /// What was seen before, and is held, was not the same.
+    /// What was seen before, and is held or remembered, was not the same.
     Different,
     /// Its receiver takes no notice of it (RFC 9293 section 3.10.7.4): it, or what it acknowledges, lies further away than
     /// any window reaches, or it acknowledges nothing.
     Refused,
     /// It came further ahead of a hole than a buffer is long.
     Beyond,
-    /// A hole of so many bytes that were never seen was crossed.
-    Hole(u64),
+    /// A hole was crossed.
+    Hole {
+        /// How many were never seen.
+        bytes: u64,
+        /// The beginning of something was read before it, and not its end.
+        in_unit: bool,
+    },
     /// So many bytes were missing in what is passed over (a body).
     Missing(u64),
 }

@@ -1,0 +1,80 @@
+//! Which flow, or which buffer, gives way where there are not enough.
+
+use super::super::protocol::Protocol;
+use super::super::session::Out;
+use super::{Entry, Inspector, Sink, nothing, over};
+use crate::units::Timestamp;
+
+/// Entries looked at, a packet, when one or a buffer has to be given up.
+const EVICT_TRIES: usize = 64;
+
+impl Entry {
+    /// How readily it gives way, the lowest first; `None`: not before others had their turn. What nothing is known of goes
+    /// before what is something, however long that is silent.
+    fn rank(&mut self) -> Option<u8> {
+        let was_touched = std::mem::take(&mut self.touched);
+        match (self.parser.told() == Protocol::Unknown, was_touched) {
+            (true, false) => Some(0),
+            (true, true) => Some(1),
+            (false, false) => Some(2),
+            (false, true) => None,
+        }
+    }
+}
+
+impl Inspector {
+    /// Gives up the inspection of a flow, of those within reach the one that gives way most readily: of the source itself
+    /// that wants the place where that has its share of them. What was found of it is told.
+    #[cold]
+    pub(super) fn evict(&mut self, share: u8, now: Timestamp, sink: &mut impl Sink) -> Option<u32> {
+        let is_own = self.shares.is_at_limit(share);
+        let mut best: Option<(u8, usize)> = None;
+        for _ in 0..EVICT_TRIES {
+            self.hand = (self.hand + 1) % self.entries.len().max(1);
+            let entry = self.entries.get_mut(self.hand)?;
+            if is_own && entry.share != share {
+                continue;
+            }
+            match entry.rank() {
+                Some(rank) if best.is_none_or(|(least, _)| rank < least) => best = Some((rank, self.hand)),
+                _ => {}
+            }
+            if best.is_some_and(|(rank, _)| rank == 0) {
+                break;
+            }
+        }
+        let (_, index) = best?;
+        self.counts.flows_full += 1;
+        let entry = self.entries.get_mut(index)?;
+        let (slot, protocol, after) = (entry.slot, entry.parser.told(), over(entry));
+        if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
+            let payload = nothing(slot, &saved.key, saved.originator, now);
+            let (facts, counts) = (&mut saved.facts, &mut self.counts);
+            facts.mark_truncated();
+            counts.events_early += 1;
+            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
+        }
+        self.forget(slot, after);
+        self.free.pop()
+    }
+
+    /// Gives up a side that waits for the rest of a unit and had no packet for long; not of the flow at hand. Where its source
+    /// has its share of them, one of the same.
+    #[cold]
+    pub(super) fn free_a_buffer(&mut self, at_hand: u32, share: u8) {
+        let is_own = self.buffers.free() > 0;
+        for _ in 0..EVICT_TRIES {
+            self.hand = (self.hand + 1) % self.entries.len().max(1);
+            let Some(entry) = self.entries.get_mut(self.hand) else { return };
+            let is_other = is_own && entry.share != share;
+            if is_other || self.hand == at_hand as usize || std::mem::take(&mut entry.touched) {
+                continue;
+            }
+            if let Some(side) = entry.sides.iter_mut().find(|side| side.holds()) {
+                self.counts.gap_bytes += side.finish(&mut self.buffers);
+                self.counts.buffers_full += 1;
+                return;
+            }
+        }
+    }
+}
