@@ -19,7 +19,7 @@ pub enum Fault {
     Loop,
     /// More than 255 bytes.
     TooLong,
-    /// The names of the message are more work than they can be worth: see [`Budget`].
+    /// The names of the message are more work than they can be worth: see `Budget`.
     TooMuch,
 }
 

@@ -7,7 +7,7 @@ use super::super::parse::{Anomaly, Hole, Resume, Step};
 pub enum Gave {
     /// No buffer was free.
     NoBuffer,
-    /// A unit is longer than [`UNIT_MAX`].
+    /// A unit is longer than `UNIT_MAX`.
     TooLong,
     /// The side was inspected as far as the settings allow.
     Depth,
