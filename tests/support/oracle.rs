@@ -27,6 +27,8 @@ pub enum Rule {
     AuthenticatedFragment,
     /// etherparse follows any number of IPv6 extension headers and fragment headers; we follow eight and one.
     LongChain,
+    /// etherparse passes over the options of IPv4; we refuse a list that cannot be read to its end (RFC 791 section 3.1).
+    BrokenOptions,
     /// etherparse wants ICMP timestamps to be 20 bytes exactly; we want the 8 that we read.
     TimestampLength,
 }
@@ -166,6 +168,19 @@ fn link_layer(bytes: &[u8], link: LinkType, rules: &mut Vec<Rule>) -> Option<Out
     }
 }
 
+/// Every option but the two of one byte has a length of two at least, within the list.
+fn can_be_read(mut options: &[u8]) -> bool {
+    while let [kind, rest @ ..] = options {
+        options = match (kind, rest) {
+            (0, _) => return true,
+            (1, rest) => rest,
+            (_, [length @ 2..=255, ..]) if usize::from(*length) <= options.len() => &options[usize::from(*length)..],
+            _ => return false,
+        };
+    }
+    true
+}
+
 fn version_4(bytes: &[u8], at: usize, vlans: (u16, u16), rules: &mut Vec<Rule>) -> Option<Outcome> {
     let mut ip = bytes.get(at..)?.to_vec();
     if ip.len() >= 20 && ip[2..4] == [0, 0] && ip.len() <= 0xffff {
@@ -179,6 +194,10 @@ fn version_4(bytes: &[u8], at: usize, vlans: (u16, u16), rules: &mut Vec<Rule>) 
     }
     let slice = Ipv4Slice::from_slice(&ip).ok()?;
     let header = slice.header();
+    if !can_be_read(header.options()) {
+        rules.push(Rule::BrokenOptions);
+        return None;
+    }
     let hidden = rules.contains(&Rule::AuthenticatedFragment);
     let payload = slice.payload();
     let mut plain = Plain {

@@ -328,6 +328,9 @@ fn request_line(bytes: &[u8]) -> Match {
     }
 }
 
+/// Longest number of a version: clients send 1.0.8 and the like.
+const VERSION_MAX: usize = 8;
+
 /// A request line.
 struct RequestLine<'a> {
     method: &'a [u8],
@@ -341,15 +344,16 @@ struct RequestLine<'a> {
 fn split_line(line: &[u8]) -> Option<RequestLine<'_>> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let trimmed = line.trim_ascii();
-    let (rest, version) = trimmed.split_at_checked(trimmed.len().checked_sub(8)?)?;
-    let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = version else { return None };
-    let (blank, rest) = rest.split_last()?;
-    if !major.is_ascii_digit() || !minor.is_ascii_digit() || !is_blank(blank) {
+    let (rest, version) = trimmed.split_at_checked(trimmed.iter().rposition(is_blank)? + 1)?;
+    let (_, rest) = rest.split_last()?;
+    let number = version.strip_prefix(b"HTTP/").filter(|number| number.len() <= VERSION_MAX)?;
+    if !number.first()?.is_ascii_digit() || !number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         return None;
     }
     let (method, behind) = rest.split_at_checked(rest.iter().position(is_blank)?)?;
     let target = behind.trim_ascii();
-    let is_odd = trimmed.len() != line.len()
+    let is_odd = !matches!(number, [b'0'..=b'9', b'.', b'0'..=b'9'])
+        || trimmed.len() != line.len()
         || behind.len() != target.len() + 1
         || target.is_empty()
         || line.iter().any(u8::is_ascii_control);

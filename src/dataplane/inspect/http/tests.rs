@@ -246,6 +246,7 @@ fn what_is_wrong_has_a_name() {
         ("GET / HTTP/1.0\r\nX: y\0z\r\n\r\n", "control_byte"),
         ("GET / HTTP/1.0\nX: y\n\n", "bare_line_feed"),
         ("BREW / HTTP/1.0\r\n\r\n", "method_unknown"),
+        ("GET /a HTTP/1.0.8\r\n\r\n", "request_line_invalid"),
         ("GET / HTTP/1.0\r\n\r\nGET /2\r\n\r\n", "request_line_invalid"),
         (&format!("GET / HTTP/1.0\r\n{many}\r\n"), "header_too_long"),
         (&format!("GET / HTTP/1.0\r\n{long}\r\n"), "header_too_long"),
