@@ -9,9 +9,9 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// For `count` in all.
+    /// For `count` in all. Two at least each: a connection has two sides, and must not give way to itself.
     pub(super) fn new(count: u32) -> Shares {
-        Shares { used: Box::new([0; 256]), max: (count / 4).max(1) }
+        Shares { used: Box::new([0; 256]), max: (count / 4).max(2) }
     }
 
     /// Has as much as one source may have where there is not enough for all.
