@@ -7,46 +7,17 @@ mod captures;
 mod ndpi;
 mod support;
 
-use captures::engine;
+use captures::eve;
 use ndpi::{Ends, ends};
 use serde_json::Value;
-use shrike::control::alert::Alert;
-use shrike::control::export::{AppEvent, EveWriter};
-use shrike::control::hosts;
-use shrike::control::replay::{Settings, Sink, replay_reader};
-use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
+use shrike::dataplane::capture::pcap::{Limits, Reader};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-
-struct Lines(EveWriter<Vec<u8>>);
-
-impl Sink for Lines {
-    fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
-        Ok(self.0.application(&event)?)
-    }
-}
 
 /// Every fingerprint of every flow: `ja3 HASH`, `ja3s HASH`, `ja4 TEXT`.
 fn ours(capture: &Path) -> HashMap<Ends, BTreeSet<String>> {
     let reader = Reader::open(std::slice::from_ref(&capture.to_owned()), Limits::default()).expect("a capture");
-    let settings = Settings {
-        files: Vec::new(),
-        workers: 1,
-        speed: Speed::Max,
-        engine: engine(1 << 14),
-        detect: hosts::Settings::default(),
-        model: None,
-        rows: false,
-        secret: Some([1, 2, 3, 4]),
-        stop: None,
-    };
-    let mut lines = Lines(EveWriter::new(Vec::new(), None));
-    replay_reader(&settings, reader, &mut lines).expect("a replay");
-    let text = String::from_utf8(lines.0.finish().expect("in memory")).expect("UTF-8");
+    let (text, _) = eve(reader, 1, 1 << 14).expect("a replay");
     let mut found: HashMap<Ends, BTreeSet<String>> = HashMap::new();
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).expect("a line of JSON");
