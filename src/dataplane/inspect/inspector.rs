@@ -22,7 +22,7 @@ use crate::units::Timestamp;
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. Some 380 bytes each.
+    /// Flows inspected at once; 0 for no inspection. 392 bytes each.
     pub flows: u32,
     /// Sides of connections that wait for the rest of a unit at once; 18.7 KiB each.
     pub buffers: u32,
