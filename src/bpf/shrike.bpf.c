@@ -78,11 +78,12 @@ struct {
 } shrike_xsks SEC(".maps");
 
 /* What must be remembered of the attachment. 0: kernel id of shrike_xsks (the tracepoint reports refused redirects of
- * every map of the machine); 1 to 3: NAPI settings to restore, see program.rs; 4: the driver takes no mark. */
+ * every map of the machine); 1 to 3: NAPI settings to restore, see program.rs; 4: the driver takes no mark;
+ * 5: whose layout the counts have, see counters.rs. */
 #define NOTE_NO_MARK 4
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 5);
+	__uint(max_entries, 6);
 	__type(key, __u32);
 	__type(value, __u64);
 } shrike_notes SEC(".maps");

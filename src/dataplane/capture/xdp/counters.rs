@@ -15,11 +15,14 @@
 //! Before `seen` stands what the interface itself counts: on veth `rx_packets = seen + bypassed`, where `bypassed` is
 //! counted at the stack's entry (`bypass.rs`).
 //!
+//! What lies in which cell is pinned too ([`LAYOUT`]): counts of a version with another layout are not read.
+//!
 //! `frames_received` is the worker's own count. No term is computed from another but `lost_at_death`, which is taken
 //! once, when a queue is opened after a process that did not close it: what was redirected and neither refused nor
 //! received by then (copies still unread are not lost: their ring is pinned too). Of that it takes no more than the
 //! rings of the dead process held (`Cell::RingsHold`); the rest is no loss that a death explains, and stays open.
 
+use super::program::{Note, noted};
 use crate::metrics::{COUNTER_CELLS, COUNTERS, Counter, CounterMemory, read_counters};
 use crate::sys::mapping::SharedCells;
 use libbpf_rs::{MapCore, MapHandle};
@@ -38,11 +41,19 @@ const SOURCE_CELLS: usize = 112;
 
 const _: () = assert!(COUNTER_CELLS <= SOURCE_CELLS, "the worker's counters must fit before the source's own");
 
-/// Cells that the source writes, after the worker's counters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
-pub(super) enum Cell {
-    RingFrames = SOURCE_CELLS,
+macro_rules! cells {
+    ($first:ident, $($next:ident,)+) => {
+        /// Cells that the source writes, after the worker's counters.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub(super) enum Cell { $first = SOURCE_CELLS, $($next,)+ }
+
+        const CELL_NAMES: &[&str] = &[stringify!($first), $(stringify!($next),)+];
+    };
+}
+
+cells! {
+    RingFrames,
     MirrorFrames,
     RxDropped,
     RxInvalidDescs,
@@ -58,6 +69,66 @@ pub(super) enum Cell {
     InvalidDescriptors,
     Abandoned,
     RingsHold,
+}
+
+const _: () = assert!(SOURCE_CELLS + CELL_NAMES.len() <= WORKER_CELLS, "the source's cells must fit behind");
+
+/// What lies in which cell of both arrays, as a number (FNV-1a): the names of all counters and cells in their order, and the
+/// program's `struct counts`. Pinned beside the counts, because another version's arrays may have the same size.
+pub(super) const LAYOUT: u64 = {
+    let mut hash = fold_all(0xcbf2_9ce4_8422_2325, CELL_NAMES);
+    let mut at = 0;
+    while at < COUNTERS.len() {
+        hash = fold(hash, COUNTERS[at].name());
+        at += 1;
+    }
+    let [mapped, source] = [WORKER_CELLS as u64, SOURCE_CELLS as u64];
+    let hash = (hash ^ mapped << 32 ^ source).wrapping_mul(FNV_PRIME);
+    fold(hash, between(include_str!("../../../bpf/shrike.bpf.c"), "struct counts {", "}"))
+};
+
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
+const fn fold_all(mut hash: u64, names: &[&str]) -> u64 {
+    let mut at = 0;
+    while at < names.len() {
+        hash = fold(hash, names[at]);
+        at += 1;
+    }
+    hash
+}
+
+/// One name more, and that it ends here.
+const fn fold(mut hash: u64, name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(FNV_PRIME);
+        at += 1;
+    }
+    (hash ^ 0xff).wrapping_mul(FNV_PRIME)
+}
+
+/// The part of a text between the first `begin` and the next `end`, while compiling.
+const fn between(text: &'static str, begin: &str, end: &str) -> &'static str {
+    let (_, rest) = text.split_at(find(text, begin));
+    rest.split_at(find(rest, end)).0
+}
+
+const fn find(text: &str, word: &str) -> usize {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    let mut at = 0;
+    while at + word.len() <= text.len() {
+        let mut same = 0;
+        while same < word.len() && text[at + same] == word[same] {
+            same += 1;
+        }
+        if same == word.len() {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("the text has no such word")
 }
 
 /// Every field of `XDP_STATISTICS` (include/uapi/linux/if_xdp.h), summed over all sockets the queue has had.
@@ -406,6 +477,9 @@ impl CounterReader {
             MapHandle::from_pinned_path(directory.join(name)).map_err(|error| io::Error::other(error.to_string()))
         };
         let (xdp, worker) = (open("shrike_xdp")?, open("shrike_worker")?);
+        if noted(&open("shrike_notes")?, Note::Layout) != LAYOUT {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "counter maps of another version of shrike"));
+        }
         let queues = worker.max_entries();
         Ok(CounterReader { maps: CounterMaps::map(&xdp, &worker, queues)? })
     }

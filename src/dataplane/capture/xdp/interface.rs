@@ -190,6 +190,12 @@ impl Interface {
             cause: cause.to_string(),
         })?;
         let taken_over = program.taken_over;
+        if program.begun_anew {
+            tracing::warn!(
+                interface = settings.label(),
+                "counters of a former process are of other queues or of another version of shrike: they begin at zero"
+            );
+        }
         let mut active = Active { program, inside: Some(inside), index: None, mode: AttachMode::Native };
         let refused = match active.attach(settings, &namespace, &link) {
             Ok(refused) => refused,

@@ -9,6 +9,7 @@ use super::bpf::{
     link_create, link_detach, link_index, link_update, object_get, object_pin, program_tag, program_tag_of_link,
 };
 use super::bypass::Bypass;
+use super::counters::LAYOUT;
 use super::error::XdpError;
 use super::rss;
 use super::settings::{InterfaceSettings, MANAGEMENT_MAX, Transport};
@@ -91,6 +92,8 @@ pub(super) struct Program {
     mirrors: MapHandle,
     /// The maps were there before us.
     pub(super) taken_over: bool,
+    /// Maps were there whose counts were of no use: of other queues, or of a version that counts other things.
+    pub(super) begun_anew: bool,
 }
 
 impl Program {
@@ -133,10 +136,12 @@ impl Program {
                 shapes.push((name, entries));
             }
         }
-        // Pins of another shape (other queue count, other version) are of no use: begin anew.
-        let fits = shapes.iter().all(|(name, entries)| {
-            MapHandle::from_pinned_path(directory.join(name)).is_ok_and(|map| map.max_entries() == *entries)
-        });
+        // Pins of another shape (other queue count) or layout (other version) are of no use: begin anew.
+        let fits = is_of_this_layout(directory)
+            && shapes.iter().all(|(name, entries)| {
+                MapHandle::from_pinned_path(directory.join(name)).is_ok_and(|map| map.max_entries() == *entries)
+            });
+        let begun_anew = !fits && directory.join("shrike_worker").exists();
         let kept = if fits { Vec::new() } else { to_be_restored(directory) };
         if !fits {
             clear(directory).map_err(pins)?;
@@ -179,6 +184,7 @@ impl Program {
             rss: handle("shrike_rss")?,
             mirrors: handle("shrike_mirrors")?,
             taken_over: fits,
+            begun_anew,
         };
         for (name, key, value) in kept {
             let map = if name == "shrike_rss" { &loaded.rss } else { &loaded.notes };
@@ -186,6 +192,7 @@ impl Program {
         }
         let id = libbpf_rs::MapInfo::new(loaded.xsks.as_fd()).map_err(failed)?.info.id;
         loaded.note(Note::XsksId, u64::from(id));
+        loaded.note(Note::Layout, LAYOUT);
         loaded.fill_management(settings, &handle("shrike_ports")?, &handle("shrike_addresses")?)?;
         Ok(loaded)
     }
@@ -292,8 +299,7 @@ impl Program {
 
     /// What was remembered; 0 if nothing.
     pub(super) fn noted(&self, note: Note) -> u64 {
-        let value = self.notes.lookup(&(note as u32).to_ne_bytes(), MapFlags::ANY).ok().flatten();
-        value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
+        noted(&self.notes, note)
     }
 
     /// Keeps RSS settings beyond our death; nothing (all zeroes) once they need no longer be restored.
@@ -405,6 +411,14 @@ pub(super) enum Note {
     GroFlushTimeout = 3,
     /// 1 once the driver had no room for the mark on a frame that was passed.
     NoMark = 4,
+    /// Which version's counters these are: [`LAYOUT`]. 0 while the maps are being made, and in those of old versions.
+    Layout = 5,
+}
+
+/// What a map of notes says; 0 if nothing.
+pub(super) fn noted(notes: &MapHandle, note: Note) -> u64 {
+    let value = notes.lookup(&(note as u32).to_ne_bytes(), MapFlags::ANY).ok().flatten();
+    value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }
 
 /// A handle on the map of sockets that can only take one out.
@@ -434,6 +448,11 @@ fn prefix_key(address: IpAddr, bits: u8) -> [u8; 20] {
     key[..4].copy_from_slice(&bits.to_ne_bytes());
     key[4..].copy_from_slice(&bytes);
     key
+}
+
+/// Are the counters that are pinned there what this version counts?
+fn is_of_this_layout(directory: &Path) -> bool {
+    MapHandle::from_pinned_path(directory.join("shrike_notes")).is_ok_and(|map| noted(&map, Note::Layout) == LAYOUT)
 }
 
 /// Map, key and value of all that a dead process has yet to restore, from pins whose counters are of no more use.

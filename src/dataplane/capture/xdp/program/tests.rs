@@ -1,7 +1,7 @@
 //! The program through `BPF_PROG_TEST_RUN`, and its pins.
 
 use super::*;
-use crate::dataplane::capture::xdp::counters::{CounterMaps, QueueAccount};
+use crate::dataplane::capture::xdp::counters::{Cell, CounterMaps, CounterReader, QueueAccount};
 use crate::dataplane::capture::xdp::settings::Management;
 use crate::sys::bpffs;
 
@@ -265,6 +265,33 @@ fn live_pins_of_another_shape_are_replaced_and_of_the_same_taken_over() {
     assert!(!third.taken_over);
     assert_eq!(CounterMaps::map(&third.xdp, &third.worker, 3).unwrap().account(0).seen, 0);
     loaded.program = third;
+}
+
+/// The same sizes say nothing of what lies in which cell: of another version nothing is read, and nothing is taken over.
+#[test]
+fn live_pins_of_another_layout_are_replaced() {
+    if !may_load("live_pins_of_another_layout_are_replaced") {
+        return;
+    }
+    for layout in [LAYOUT ^ 1, 0] {
+        let mut loaded = Loaded::new("layout", false);
+        loaded.run(&ethernet(&[], 0x0806, &[0; 46]));
+        loaded.maps.set_cell(0, Cell::Deaths, 7);
+        loaded.program.note(Note::NapiSaved, 1);
+        let directory = loaded.root.join("layout");
+        assert_eq!(CounterReader::open(&directory).unwrap().accounts()[0].deaths, 7);
+        loaded.program.note(Note::Layout, layout);
+        let refused = CounterReader::open(&directory).map(|reader| reader.accounts());
+        assert_eq!(refused.unwrap_err().to_string(), "counter maps of another version of shrike");
+        let next = Program::load(&InterfaceSettings::new("layout"), &directory, 2, false).unwrap();
+        assert!(!next.taken_over && next.begun_anew);
+        let account = CounterReader::open(&directory).unwrap().accounts().swap_remove(0);
+        assert_eq!((account.seen, account.deaths), (0, 0));
+        assert_eq!(next.noted(Note::NapiSaved), 1, "what must be restored is no count");
+        let again = Program::load(&InterfaceSettings::new("layout"), &directory, 2, false).unwrap();
+        assert!(again.taken_over && !again.begun_anew);
+        loaded.program = again;
+    }
 }
 
 /// What a killed process has yet to restore survives its pins, also where these are of another shape.
