@@ -149,8 +149,8 @@ fn probe_server(bytes: &[u8]) -> Match {
         return if zeros { Match::Maybe } else { Match::No };
     };
     match (length, reader.be32()) {
-        (8..=256, None) => Match::Maybe,
-        (8, Some(0 | 2 | 3 | 6 | 7 | 9)) | (12, Some(5)) | (10..=256, Some(10)) => Match::Yes,
+        (8..=255, None) => Match::Maybe,
+        (8, Some(0 | 2 | 3 | 6 | 7 | 9)) | (12, Some(5)) | (10..=255, Some(10)) => Match::Yes,
         _ => Match::No,
     }
 }
