@@ -4,6 +4,12 @@
 //! each). Mails are passed over, up to the line with the dot or by the length of `BDAT`. Deliberately not read: headers and
 //! bodies of mails, text of replies.
 //!
+//! A mail ends at `CR LF . CR LF` and at nothing else (RFC 5321 section 4.1.1.4), but servers took, and some take, a dot
+//! between any ends of lines: Postfix, Sendmail and Exim until CVE-2023-51764 to 51766, others a bare carriage return or a
+//! zero byte. What one server sends on as text is the next one's envelope (SMTP smuggling). Such a dot is told
+//! ([`END_OF_DATA_ODD`]), and from there on both readings are followed: it is still the mail, and envelopes in it are read,
+//! up to the end that all agree on.
+//!
 //! After `STARTTLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
 //! it; [`State::turns_into`] says so.
 //!
@@ -53,9 +59,12 @@ pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
 pub const REPLY_INVALID: Anomaly = Anomaly::new(P, 2, "reply_invalid");
 /// Commands sent behind STARTTLS without waiting: they would be taken for encrypted ones (CVE-2011-0411).
 pub const STARTTLS_PIPELINED: Anomaly = Anomaly::new(P, 3, "starttls_pipelined");
+/// A dot that ends the mail for some servers and not for others: a line of its own by a bare line feed, a bare carriage
+/// return or zero bytes.
+pub const END_OF_DATA_ODD: Anomaly = Anomaly::new(P, 4, "end_of_data_odd");
 
 /// All anomalies.
-pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, REPLY_INVALID, STARTTLS_PIPELINED];
+pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, REPLY_INVALID, STARTTLS_PIPELINED, END_OF_DATA_ODD];
 
 /// Bytes of a line: RFC 4954 wants 12288 for logins, of which names need little.
 pub const LINE_MAX: usize = 2048;
@@ -120,8 +129,66 @@ enum Mode {
     Command,
     /// A mail, up to the line with the dot.
     Data,
+    /// A mail, or what follows it: some servers took a dot for its end.
+    Doubt,
     /// Messages of a login.
     Auth,
+}
+
+/// What a mail's bytes so far end with, as far as its end may follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tail {
+    Text,
+    /// A bare carriage return, so far.
+    Return,
+    /// A line feed without one, or anything odd that some take for the end of a line.
+    Feed,
+    /// The end of a line.
+    Line,
+    /// A dot behind the end of a line; whether it was one that all take for it.
+    Dot(bool),
+    /// And a carriage return behind that.
+    DotReturn(bool),
+}
+
+impl Default for Tail {
+    /// Of a mail of which nothing came.
+    fn default() -> Tail {
+        Tail::Line
+    }
+}
+
+/// What a byte of a mail ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ends {
+    Nothing,
+    /// The mail, with this byte.
+    Mail,
+    /// The mail, for some servers, with this byte.
+    Perhaps,
+    /// The mail, for some servers, before this byte, which was not counted in.
+    PerhapsBefore,
+}
+
+impl Tail {
+    fn push(&mut self, byte: u8) -> Ends {
+        let (tail, ends) = match (*self, byte) {
+            (Tail::DotReturn(true), b'\n') => (Tail::Line, Ends::Mail),
+            (Tail::DotReturn(false) | Tail::Dot(_), b'\n') => (Tail::Feed, Ends::Perhaps),
+            (Tail::DotReturn(_), _) => (Tail::Return, Ends::PerhapsBefore),
+            (Tail::Dot(is_sure), b'\r') => (Tail::DotReturn(is_sure), Ends::Nothing),
+            (Tail::Dot(_), 0) => (Tail::Dot(false), Ends::Nothing),
+            (Tail::Return, b'\n') => (Tail::Line, Ends::Nothing),
+            (_, b'\n') => (Tail::Feed, Ends::Nothing),
+            (_, b'\r') => (Tail::Return, Ends::Nothing),
+            (Tail::Line, b'.') => (Tail::Dot(true), Ends::Nothing),
+            (Tail::Return | Tail::Feed, b'.') => (Tail::Dot(false), Ends::Nothing),
+            (Tail::Line | Tail::Feed, 0) => (Tail::Feed, Ends::Nothing),
+            _ => (Tail::Text, Ends::Nothing),
+        };
+        *self = tail;
+        ends
+    }
 }
 
 /// What the next final reply of the server is to.
@@ -143,8 +210,7 @@ pub struct State {
     sasl: Sasl,
     mode: Mode,
     asked: Asked,
-    /// The next byte of the mail does not begin a line.
-    is_mid_line: bool,
+    tail: Tail,
     is_greeted: bool,
     is_tls: bool,
 }
@@ -173,7 +239,7 @@ impl State {
             }
             () if is(b"RCPT") => out.facts().put(RCPT_TO, address(argument)),
             () if is(b"DATA") => {
-                (self.mode, self.asked, self.size, self.is_mid_line) = (Mode::Data, Asked::Mail, 0, false)
+                (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default())
             }
             () if is(b"BDAT") => return self.chunk(argument),
             () if is(b"AUTH") => self.auth(argument, out),
@@ -202,29 +268,64 @@ impl State {
         (self.mode, self.asked) = (Mode::Auth, Asked::Auth);
     }
 
-    /// Passes over a mail: whole lines, and of the last one what cannot be the dot.
-    fn data(&mut self, bytes: &[u8]) -> Step {
-        let mut taken = 0;
-        let mut rest = bytes;
-        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
-            let line = rest.get(..at).unwrap_or_default();
-            taken += at + 1;
-            rest = rest.get(at + 1..).unwrap_or_default();
-            let is_dot = !self.is_mid_line && (line == b"." || line == b".\r");
-            self.is_mid_line = false;
-            if is_dot {
-                self.size = self.size.saturating_add((taken - at - 1) as u64);
-                self.mode = Mode::Command;
-                return Step::Took(taken);
+    /// Passes over a mail, up to its end.
+    fn data(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        for (at, byte) in bytes.iter().enumerate() {
+            match self.tail.push(*byte) {
+                Ends::Nothing => {}
+                Ends::Mail => return self.mail_ends(at + 1),
+                Ends::Perhaps => return self.mail_may_end(at + 1, bytes, out),
+                Ends::PerhapsBefore => return self.mail_may_end(at, bytes, out),
             }
         }
-        if !self.is_mid_line && (rest == b"." || rest == b".\r") {
-            self.size = self.size.saturating_add(taken as u64);
-            return if taken > 0 { Step::Took(taken) } else { Step::Need(bytes.len() + 1) };
+        self.passed_over(bytes.len())
+    }
+
+    /// So many bytes of a mail, of which the last ones are its end, which is not counted.
+    fn mail_ends(&mut self, taken: usize) -> Step {
+        self.mode = Mode::Command;
+        let step = self.passed_over(taken);
+        self.size = self.size.saturating_sub(b".\r\n".len() as u64);
+        step
+    }
+
+    #[cold]
+    fn mail_may_end(&mut self, taken: usize, bytes: &[u8], out: &mut dyn Output) -> Step {
+        self.told.once(END_OF_DATA_ODD, out);
+        self.mode = Mode::Doubt;
+        if taken == 0 { self.doubt(bytes, out) } else { self.passed_over(taken) }
+    }
+
+    fn passed_over(&mut self, taken: usize) -> Step {
+        self.size = self.size.saturating_add(taken as u64);
+        Step::Took(taken)
+    }
+
+    /// A line of a mail, or of what follows it: an envelope is read wherever one begins.
+    fn doubt(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let (text, taken) = match self.lines.of(Side::Originator).next(bytes, LINE_MAX) {
+            Ok(line) => (line.text, line.taken),
+            Err(Step::Took(taken)) => (&[][..], taken),
+            Err(step) => return step,
+        };
+        for byte in bytes.get(..taken).unwrap_or_default() {
+            match self.tail.push(*byte) {
+                // Which is the end of a line.
+                Ends::Mail => return self.mail_ends(taken),
+                Ends::PerhapsBefore => drop(self.tail.push(*byte)),
+                Ends::Nothing | Ends::Perhaps => {}
+            }
         }
-        self.is_mid_line |= !rest.is_empty();
-        self.size = self.size.saturating_add(bytes.len() as u64);
-        Step::Took(bytes.len())
+        let step = self.passed_over(taken);
+        for line in text.split(|byte| *byte == b'\r') {
+            let is = |command| lines::begins(line, command) == Match::Yes;
+            if is(b"MAIL FROM:") || is(b"RCPT TO:") {
+                self.command(line, out);
+            } else if line.eq_ignore_ascii_case(b"DATA") {
+                (self.asked, self.size) = (Asked::Mail, 0);
+            }
+        }
+        step
     }
 
     fn reply(&mut self, line: &[u8], out: &mut dyn Output) {
@@ -292,13 +393,13 @@ impl Parse for State {
     /// a login, may be what was lost.
     fn gap(&mut self, side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
-        let is_mail = self.mode == Mode::Data;
+        let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
         if self.is_tls || (side == Side::Originator && !is_mail) {
             return Resume::Done;
         }
         if side == Side::Originator {
             self.size = self.size.saturating_add(hole.bytes);
-            self.is_mid_line = false;
+            self.tail = Tail::default();
         }
         Resume::Line
     }
@@ -307,8 +408,10 @@ impl Parse for State {
         if self.is_tls {
             return Step::Done;
         }
-        if side == Side::Originator && self.mode == Mode::Data {
-            return self.data(bytes);
+        match self.mode {
+            Mode::Data if side == Side::Originator => return self.data(bytes, out),
+            Mode::Doubt if side == Side::Originator => return self.doubt(bytes, out),
+            _ => {}
         }
         let line = match self.lines.of(side).next(bytes, LINE_MAX) {
             Ok(line) => line,
@@ -375,7 +478,7 @@ mod tests {
             (S, b"235 yes\r\n"),
             (C, b"MAIL FROM:<a@b> SIZE=5\r\nRCPT TO:<c@d>\r\nRCPT TO: e@f\r\nDATA\r\n"),
             (S, b"250 a\r\n250 b\r\n250 c\r\n354 go\r\n"),
-            (C, b"Subject: x\r\n\r\n.\r.\nMAIL FROM:<no>\r\n..\r\n.\r\n"),
+            (C, b"Subject: x\r\n\r\n..\r\nMAIL FROM:<no>\r\n.x\r\n.\r\n"),
             (S, b"250 queued\r\n"),
             (C, b"MAIL FROM:<>\r\nBDAT 7 LAST\r\nab\r\n.\r\nQUIT\r\n"),
             (S, b"250 a\r\n221 bye\r\n"),
@@ -390,6 +493,57 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(turns);
+    }
+
+    /// SMTP smuggling: what one server takes for text is another one's second mail.
+    #[test]
+    fn a_dot_that_servers_differ_on_is_told_and_both_readings_are_followed() {
+        let second = "MAIL FROM:<admin@b>\r\nRCPT TO:<victim@d>\r\nDATA\r\nSubject: y";
+        let begin: Turns<'_> =
+            &[(C, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), (S, b"250 a\r\n250 b\r\n354 go\r\n")];
+        let run = |mail: &str| {
+            let turns = [begin, &[(C, mail.as_bytes()), (S, b"250 queued\r\n"), (C, b"QUIT\r\n")]].concat();
+            talk::<State>(&turns, &[FACTS])
+        };
+        for end in [
+            "\n.\n",
+            "\n.\r\n",
+            "\r\n.\n",
+            "\r.\r\n",
+            "\r.\n",
+            "\n.\r",
+            "\r.\r",
+            "\r\n.\r",
+            "\r\n\0.\r\n",
+            "\r\n.\0\r\n",
+        ] {
+            let (events, anomalies) = run(&format!("Subject: x\r\n\r\nHi{end}{second}\r\n.\r\n"));
+            assert_eq!(anomalies, ["end_of_data_odd"], "{end:?}");
+            assert_eq!(events.len(), 2, "{end:?}: {events:?}");
+            assert_eq!(events[0], "mail_from=a@b rcpt_to=c@d", "{end:?}");
+            assert!(events[1].starts_with("mail_from=admin@b rcpt_to=victim@d code=250 size="), "{end:?}: {events:?}");
+        }
+        // Nothing is odd about what only looks like it; where all agree, nothing in the mail is read.
+        for text in ["x\r\n..\r\n", "x\n..\n", "x.\r\n", "\n.x\n", "a\nb\rc\r\n", ""] {
+            let (events, anomalies) = run(&format!("{text}{second}\r\n.\r\n"));
+            assert_eq!(anomalies, [""; 0], "{text:?}");
+            assert_eq!(events.len(), 1, "{text:?}: {events:?}");
+        }
+        // A client that ends lines with a bare line feed, as devices do, is read on.
+        let mail: &[u8] = b"MAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\n";
+        let plain: Turns<'_> = &[
+            (C, mail),
+            (S, b"250 a\r\n250 b\r\n354 go\r\n"),
+            (C, b"text\n.\n"),
+            (S, b"250 queued\r\n"),
+            (C, mail),
+            (S, b"354 go\r\n"),
+            (C, b"more\n.\n"),
+            (S, b"250 queued\r\n"),
+        ];
+        let (events, _) = talk::<State>(plain, &[FACTS]);
+        assert_eq!(events, ["mail_from=a@b rcpt_to=c@d code=250 size=7", "mail_from=a@b rcpt_to=c@d code=250 size=7"]);
+        spoil::<State>(plain);
     }
 
     #[test]
