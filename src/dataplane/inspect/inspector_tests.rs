@@ -660,3 +660,42 @@ fn who_acknowledges_what_was_never_sent_is_not_read() {
     assert_eq!(talk.kept.of(Protocol::Http)[0].get(http::URL), Some(&b"/a"[..]));
     assert_eq!(talk.inspector.take_counts().refused, 1);
 }
+
+/// A server that answers with an error before it has the body may discard the rest, close, or read on: its next request
+/// is read in each case, and what looks like one within the body is told.
+#[test]
+fn a_body_that_the_server_refused_is_not_passed_over() {
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let post = |fields: &str, body: &str| format!("POST /a HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n{body}");
+    let (error, empty) =
+        ("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let chunked = "Transfer-Encoding: chunked";
+    let junk = format!("{:64}{}{:27}", "junk", get("/in"), "more");
+    assert_eq!(junk.len(), 120);
+    for (first, answer, then, targets, is_told) in [
+        // Discarded: the body is as long as it was said to be.
+        (post("Content-Length: 10", "01234"), error, format!("56789{}", get("/next")), &["/a", "/next"][..], false),
+        // Never sent, as after `Expect`.
+        (post("Content-Length: 10\r\nExpect: 100-continue", ""), error, get("/next"), &["/a", "/next"], false),
+        // The server reads on where it stands.
+        (post("Content-Length: 99999", "0123"), error, format!("x\r\n{}", get("/next")), &["/a", "/next"], true),
+        (post(chunked, "5\r\n01234\r\n100\r\n0"), error, format!("1\r\n{}", get("/next")), &["/a", "/next"], true),
+        // Both are read: what stands in the body, and what follows it.
+        (post("Content-Length: 120", ""), error, format!("{junk}{}", get("/next")), &["/a", "/in", "/next"], true),
+        // It was read whole, or is being read.
+        (post("Content-Length: 4", "0123"), error, get("/next"), &["/a", "/next"], false),
+        (post("Content-Length: 120", ""), empty, format!("{junk}{}", get("/next")), &["/a", "/next"], false),
+    ] {
+        let mut talk = Talk::new(SETTINGS);
+        talk.say(A, first.as_bytes());
+        talk.say(B, answer.as_bytes());
+        then.as_bytes().chunks(7).for_each(|piece| drop(talk.say(A, piece)));
+        talk.say(B, empty.as_bytes());
+        talk.end();
+        let events = talk.kept.of(Protocol::Http);
+        let found: Vec<_> =
+            events.iter().filter_map(|event| event.get(http::URL)).map(String::from_utf8_lossy).collect();
+        assert_eq!(found, targets, "{first}");
+        assert_eq!(talk.kept.0.iter().any(|(_, is_anomaly, _)| *is_anomaly), is_told, "{first}");
+    }
+}

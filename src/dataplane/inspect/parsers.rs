@@ -97,6 +97,15 @@ macro_rules! parsers {
                 }
             }
 
+            /// Are the next `rest` bytes of `side`, which are to be passed over, wanted after all? Asked after each segment as
+            /// long as there are such; a yes is said once.
+            pub fn recalls(&mut self, side: Side, rest: u64) -> bool {
+                match self {
+                    Parser::Http(state) => state.recalls(side, rest),
+                    _ => false,
+                }
+            }
+
             /// See [`Parse::step`].
             pub fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
                 match self {

@@ -426,6 +426,11 @@ pub(super) fn segment<S: Sink>(
         }
         (session.side, session.limit) = (side, None);
     }
+    for (of, stream) in [(side, &mut *own), (side.other(), &mut *peer)] {
+        if stream.passing() > 0 && session.parser.recalls(of, stream.passing()) {
+            stream.recall();
+        }
+    }
     if payload.is_cut && !own.is_done() {
         session.out.counts.gap_bytes += own.finish(buffers);
         session.out.counts.cut += 1;

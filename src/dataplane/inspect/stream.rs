@@ -118,6 +118,17 @@ impl Stream {
         !self.done && !self.with_syn && self.held.in_order() > self.asked
     }
 
+    /// Bytes from the next one on that nobody wants.
+    pub fn passing(&self) -> u64 {
+        if self.done { 0 } else { self.skip }
+    }
+
+    /// What was to be passed over is wanted after all, from the next byte on that comes.
+    pub fn recall(&mut self) {
+        self.skip = 0;
+        self.ask_again();
+    }
+
     /// Has a buffer.
     pub fn holds(&self) -> bool {
         self.held.has_buffer()

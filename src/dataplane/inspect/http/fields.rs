@@ -77,6 +77,8 @@ pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Op
         hosts += u32::from(field.name.eq_ignore_ascii_case(b"host"));
         request_field(field, &mut request.framing, out);
     }
+    // RFC 9112 section 6.1: its framing is faulty, for a server of that version would not know the field.
+    request.framing.coding_odd |= request.framing.has_coding && version == b"HTTP/1.0";
     if hosts == 0 && version == b"HTTP/1.1" {
         told.once(HOST_MISSING, out);
     }
@@ -132,8 +134,14 @@ fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) 
         b"user-agent" => out.facts().put(USER_AGENT, value),
         b"referer" => drop(put_uri(REFERER, value, out)),
         b"content-type" => out.facts().put(REQUEST_TYPE, value),
-        b"content-length" => framing.content_length(value),
-        b"transfer-encoding" => framing.transfer_encoding(value),
+        b"content-length" => {
+            framing.odd_name |= field.is_odd;
+            framing.content_length(value);
+        }
+        b"transfer-encoding" => {
+            framing.odd_name |= field.is_odd;
+            framing.transfer_encoding(value);
+        }
         b"authorization" | b"proxy-authorization" => put_authorization(value, out),
         b"x-forwarded-for" => out.facts().put(FORWARDED_FOR, value),
         b"upgrade" => out.facts().put(UPGRADE, value),

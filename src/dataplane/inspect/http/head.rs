@@ -48,18 +48,22 @@ pub(super) struct Odd {
 pub(super) struct Field<'a> {
     pub name: &'a [u8],
     pub value: &'a [u8],
+    /// Blanks stand behind the name, or a control byte in the line.
+    pub is_odd: bool,
 }
 
 /// Splits a header into its first line and its fields, noting what is odd.
 pub(super) struct Head<'a> {
     rest: &'a [u8],
     count: usize,
+    /// The last line has a control byte at which some implementations end a line or a text.
+    has_control: bool,
     pub odd: Odd,
 }
 
 impl<'a> Head<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Head<'a> {
-        Head { rest: bytes, count: 0, odd: Odd::default() }
+        Head { rest: bytes, count: 0, has_control: false, odd: Odd::default() }
     }
 
     /// The next line, if it is not the empty one.
@@ -70,7 +74,8 @@ impl<'a> Head<'a> {
         let bare = line.strip_suffix(b"\r");
         self.odd.bare_feed |= bare.is_none() && found.is_some();
         let line = bare.unwrap_or(line);
-        self.odd.control |= line.iter().any(|byte| matches!(byte, 0 | b'\r'));
+        self.has_control = line.iter().any(|byte| matches!(byte, 0 | b'\r'));
+        self.odd.control |= self.has_control;
         (!line.is_empty()).then_some(line)
     }
 
@@ -92,9 +97,11 @@ impl<'a> Head<'a> {
                 continue;
             };
             let trimmed = name.trim_ascii_end();
-            self.odd.blank_before_colon |= trimmed.len() != name.len();
+            let has_blank = trimmed.len() != name.len();
+            let is_odd = has_blank || self.has_control;
+            self.odd.blank_before_colon |= has_blank;
             self.odd.invalid |= trimmed.is_empty() || !trimmed.iter().all(|byte| is_token(*byte));
-            return Some(Field { name: trimmed, value: value.trim_ascii() });
+            return Some(Field { name: trimmed, value: value.trim_ascii(), is_odd });
         }
     }
 }
@@ -113,9 +120,17 @@ pub(super) struct Framing {
     pub coding_odd: bool,
     pub differ: bool,
     pub invalid: bool,
+    /// The name of a field that delimits it was written in a way that some implementations do not take for it.
+    pub odd_name: bool,
 }
 
 impl Framing {
+    /// Do implementations differ on where the body ends?
+    pub(super) fn is_ambiguous(&self) -> bool {
+        let has_both = self.has_coding && self.length.is_some();
+        has_both || self.differ || self.invalid || self.coding_odd || self.odd_name
+    }
+
     /// Reads one `Content-Length`; a list of equal numbers is allowed.
     pub(super) fn content_length(&mut self, value: &[u8]) {
         for part in value.split(|byte| *byte == b',').take(FIELDS_MAX) {

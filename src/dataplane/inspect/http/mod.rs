@@ -4,6 +4,11 @@
 //! never kept. One event per transaction: the request and its final response, paired in order, told when the response's body
 //! is whole, at the next request, behind a hole, or at the end of the connection. Where a client sends
 //! requests without waiting (pipelining), requests and responses are events of their own with the same `transaction`.
+//! Where the body of a request ends is not always the same for all: implementations differ on heads with two lengths, or an
+//! odd one, and a server that answers with an error before it has the body may discard it, close, or read what comes as
+//! the next request. Then no reading is taken for the right one: nothing is passed over any more, and what looks like a
+//! request is read as one wherever it stands, and told ([`REQUEST_IN_BODY`]).
+//!
 //! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
 //!
 //! Deliberately not read: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is
@@ -167,6 +172,9 @@ pub const URI_TOO_LONG: Anomaly = Anomaly::new(P, 18, "uri_too_long");
 /// A response, and not the one that a server may send unasked (408), to none of the requests that were seen: to one before
 /// the capture began, to another way's, or put there by somebody else.
 pub const RESPONSE_UNMATCHED: Anomaly = Anomaly::new(P, 19, "unable_to_match_response_to_request");
+/// A request within what may be the body of another one: behind a head that implementations delimit in different ways, or
+/// whose server answered with an error before the body was whole, and may have discarded the rest, or read it.
+pub const REQUEST_IN_BODY: Anomaly = Anomaly::new(P, 20, "request_in_body");
 
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &[
@@ -189,6 +197,7 @@ pub const ANOMALIES: &[Anomaly] = &[
     PENDING_TOO_MANY,
     URI_TOO_LONG,
     RESPONSE_UNMATCHED,
+    REQUEST_IN_BODY,
 ];
 
 /// Bytes of a target that are kept.

@@ -17,6 +17,9 @@ const METHOD_MAX: usize = 512;
 /// Bytes of a trailer's line.
 const TRAILER_LINE_MAX: usize = 8 * 1024;
 
+/// See [`State::rest`].
+const ENDLESS: u32 = u32::MAX;
+
 /// Where a side stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum Mode {
@@ -31,6 +34,8 @@ enum Mode {
     Trailer,
     /// Behind a hole in requests: before what looks like the next one.
     Seek,
+    /// In what may be the body of a request, or not: looking for others wherever they begin.
+    Doubt,
     /// In a body of known length, or one that ends with the connection.
     Body,
     /// Behind a switch to another protocol, or done.
@@ -59,6 +64,9 @@ pub struct State {
     requests: u32,
     /// Number of the next response.
     responses: u32,
+    /// Bytes of the request's body that are still to come, while the client's side is in [`Mode::Doubt`]; [`ENDLESS`] where
+    /// that is not known.
+    rest: u32,
     /// Transaction of the facts that are being put together.
     open: u32,
     searched: [u16; 2],
@@ -67,11 +75,15 @@ pub struct State {
     turn: Turn,
     /// A request was for a proxy to ask for: answers are other hosts'.
     is_proxied: bool,
+    /// The last request was refused before its body was whole.
+    is_refused: bool,
+    /// Something came of that body.
+    has_body_begun: bool,
     /// The originator is the server: the capture began in mid-stream.
     is_turned: Option<bool>,
 }
 
-const _: () = assert!(size_of::<State>() <= 64);
+const _: () = assert!(size_of::<State>() <= 56);
 
 impl State {
     /// The protocol that the stream turns into: from the byte on at which [`Step::Done`] was answered, which takes nothing.
@@ -81,6 +93,20 @@ impl State {
             Turn::None => None,
             Turn::Into(protocol) => Some(protocol),
         }
+    }
+
+    /// The server refused a request before it had all of the body that the client announced: it discards the rest, closes the
+    /// connection, or takes what comes for the next request, as the client does that was not to send a body (`Expect`).
+    /// So these bytes are no longer passed over. Said once.
+    pub fn recalls(&mut self, side: Side, rest: u64) -> bool {
+        let does = self.seen_as(side) == Side::Originator && std::mem::take(&mut self.is_refused);
+        if does {
+            // Of a chunk it is known where it ends, of the body not.
+            let is_whole = *self.mode(Side::Originator) == Mode::Head;
+            self.rest = if is_whole { u32::try_from(rest).unwrap_or(ENDLESS) } else { ENDLESS };
+            *self.mode(Side::Originator) = Mode::Doubt;
+        }
+        does
     }
 
     /// Who is the server is told by who sends a status line first.
@@ -130,6 +156,43 @@ impl State {
         self.head(side, bytes, out)
     }
 
+    /// Looks for a request in what may be a body, or not: at the end of any line, for the body of a smuggled one begins where
+    /// its sender wants. Nothing is passed over.
+    fn doubt(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if !self.has_body_begun {
+            let window = bytes.get(..HEAD_MAX).unwrap_or(bytes);
+            match lines::split(window, b'\n') {
+                // In the place of a body that is not sent.
+                Some((line, _)) if request_in(line) == Some(0) => {
+                    *self.mode(Side::Originator) = Mode::Head;
+                    return self.read_head(Side::Originator, bytes, out);
+                }
+                None if bytes.len() < HEAD_MAX => return Step::Need(bytes.len() + 1),
+                _ => self.has_body_begun = true,
+            }
+        }
+        let longest = (self.rest as usize).min(HEAD_MAX);
+        let window = bytes.get(..longest).unwrap_or(bytes);
+        match lines::split(window, b'\n').map(|(line, _)| (line.len(), request_in(line))) {
+            Some((_, Some(0))) => self.read_head(Side::Originator, bytes, out),
+            Some((_, Some(at))) => self.doubted(at),
+            Some((line, None)) => self.doubted(line + 1),
+            None if window.len() == longest => self.doubted(longest),
+            None => Step::Need(bytes.len() + 1),
+        }
+    }
+
+    /// So many bytes more of what may be a body. Where that ends, a request is in its place.
+    fn doubted(&mut self, count: usize) -> Step {
+        if self.rest != ENDLESS {
+            self.rest = self.rest.saturating_sub(count as u32); // at most HEAD_MAX
+        }
+        if self.rest == 0 {
+            *self.mode(Side::Originator) = Mode::Head;
+        }
+        Step::Took(count)
+    }
+
     fn head(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         // Empty lines before a message are passed over (RFC 9112 section 2.2).
         let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -140,14 +203,18 @@ impl State {
             return Step::Need(bytes.len() + 1);
         }
         if !begins_well(side, bytes) {
-            return self.broken(side, out);
+            return self.broken(side, bytes, out);
         }
+        self.read_head(side, bytes, out)
+    }
+
+    fn read_head(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         match head::end(bytes, usize::from(*self.searched(side))) {
             End::At(length) => {
                 *self.searched(side) = 0;
                 let head = bytes.get(..length).unwrap_or(bytes);
                 match side {
-                    Side::Originator => self.request(head, out),
+                    Side::Originator => self.request(bytes, head, out),
                     Side::Responder => self.response(bytes, head, out),
                 }
             }
@@ -157,15 +224,17 @@ impl State {
             }
             End::TooLong => {
                 self.told.once(HEADER_TOO_LONG, out);
+                *self.searched(side) = 0;
                 let head = bytes.get(..HEAD_MAX).unwrap_or(bytes);
-                match side {
-                    Side::Originator => self.request(head, out),
-                    Side::Responder => self.response(head, head, out),
-                };
-                *self.mode(side) = Mode::Over;
-                if side == Side::Responder {
-                    out.event();
+                if side == Side::Originator {
+                    // Servers take longer ones than that.
+                    self.request(head, head, out);
+                    self.doubts();
+                    return Step::Took(head.len());
                 }
+                self.response(head, head, out);
+                *self.mode(side) = Mode::Over;
+                out.event();
                 Step::Done
             }
         }
@@ -177,36 +246,59 @@ impl State {
         side == Side::Originator && self.count > 0 && Kind::from_bits(self.pending >> last) == Kind::Connect
     }
 
-    fn broken(&mut self, side: Side, out: &mut dyn Output) -> Step {
-        *self.mode(side) = Mode::Over;
-        let anomaly = match side {
-            Side::Originator => REQUEST_LINE_INVALID,
-            Side::Responder => STATUS_LINE_INVALID,
-        };
-        if side == Side::Responder && self.responses == 0 && self.requests == 0 {
-            return Step::Broken(anomaly);
+    /// No message begins here. Of requests others may follow: a server that answers with an error may read on.
+    fn broken(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if side == Side::Originator {
+            self.told.once(REQUEST_LINE_INVALID, out);
+            self.doubts();
+            return self.doubt(bytes, out);
         }
-        self.told.once(anomaly, out);
+        *self.mode(side) = Mode::Over;
+        if self.responses == 0 && self.requests == 0 {
+            return Step::Broken(STATUS_LINE_INVALID);
+        }
+        self.told.once(STATUS_LINE_INVALID, out);
         Step::Done
     }
 
-    fn request(&mut self, head: &[u8], out: &mut dyn Output) -> Step {
+    /// Where the next request begins is no longer sure.
+    fn doubts(&mut self) {
+        *self.mode(Side::Originator) = Mode::Doubt;
+        (self.rest, self.has_body_begun) = (ENDLESS, true);
+    }
+
+    /// `shown`: the head and what is there of the body.
+    fn request(&mut self, shown: &[u8], head: &[u8], out: &mut dyn Output) -> Step {
+        let [mode, _] = self.mode;
         self.end(out); // the one before it, which has no response yet, or not all of one
         let number = self.requests;
         out.facts().put_number(TRANSACTION, u64::from(number));
         let Some(request) = fields::request(head, &mut self.told, out) else {
             out.facts().clear();
-            return self.broken(Side::Originator, out);
+            self.told.once(REQUEST_LINE_INVALID, out);
+            self.doubts();
+            return Step::Took(head.len());
         };
         self.is_proxied |= request.is_to_proxy;
         self.open = number;
         self.requests = self.requests.wrapping_add(1);
         if self.count < PENDING_MAX {
-            self.pending |= (request.kind as u64) << (u32::from(self.count) * 2);
+            // What may be part of a body must not tell how to read an answer.
+            let kind = if mode == Mode::Doubt { Kind::Plain } else { request.kind };
+            self.pending |= (kind as u64) << (u32::from(self.count) * 2);
             self.count += 1;
         } else {
             self.told.once(PENDING_TOO_MANY, out);
         }
+        if mode == Mode::Doubt {
+            self.told.once(REQUEST_IN_BODY, out);
+            return self.doubted(head.len());
+        }
+        if request.framing.is_ambiguous() {
+            self.doubts();
+            return Step::Took(head.len());
+        }
+        (self.is_refused, self.has_body_begun) = (false, shown.len() > head.len());
         match (request.framing.chunked, request.framing.length) {
             (true, _) => *self.mode(Side::Originator) = Mode::Chunk,
             (false, Some(length)) => return Step::Skip((head.len() as u64).saturating_add(length)), // at most HEAD_MAX
@@ -224,7 +316,7 @@ impl State {
             out.facts().put_number(TRANSACTION, u64::from(number));
         }
         let Some(response) = fields::response(head, &mut self.told, out) else {
-            return self.broken(Side::Responder, out);
+            return self.broken(Side::Responder, head, out);
         };
         match response.status {
             101 => return self.switch(head.len(), response.upgrade, out),
@@ -238,6 +330,9 @@ impl State {
             self.unmatched(response.status, out);
         }
         self.responses = self.responses.wrapping_add(1);
+        if self.responses == self.requests && response.status >= 300 {
+            self.refused();
+        }
         let kind = Kind::from_bits(self.pending);
         self.pending >>= 2;
         self.count = self.count.saturating_sub(1);
@@ -247,6 +342,17 @@ impl State {
             return Step::Took(head.len());
         }
         self.response_body(shown.get(head.len()..).unwrap_or_default(), head.len(), kind, response, out)
+    }
+
+    /// The last request is refused; whether all of its body came is known where it tells that itself.
+    fn refused(&mut self) {
+        let client = self.mode(Side::Originator);
+        match client {
+            Mode::Chunk | Mode::ChunkEnd | Mode::Trailer => (*client, self.rest) = (Mode::Doubt, ENDLESS),
+            Mode::Head => {}
+            _ => return,
+        }
+        self.is_refused = true;
     }
 
     /// A response to no request that was seen. The first of all takes a number of its own, that the next ones meet theirs. No
@@ -337,12 +443,21 @@ impl State {
         let Some((line, _)) = lines::split(window, b'\n') else {
             return match bytes.len() < CHUNK_LINE_MAX {
                 true => Step::Need(bytes.len() + 1),
-                false => self.bad_chunk(side, out),
+                false => self.bad_chunk(side, bytes, out),
             };
         };
+        self.has_body_begun |= side == Side::Originator;
+        if !line.ends_with(b"\r") {
+            self.told.once(BARE_LINE_FEED, out);
+            if side == Side::Originator {
+                // Some read on to the next one that has its carriage return.
+                self.doubts();
+                return Step::Took(line.len() + 1);
+            }
+        }
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let Some(size) = lines::hexadecimal(size).filter(|size| *size <= u64::from(u32::MAX)) else {
-            return self.bad_chunk(side, out);
+            return self.bad_chunk(side, bytes, out);
         };
         let taken = line.len() as u64 + 1; // at most CHUNK_LINE_MAX
         *self.mode(side) = if size == 0 { Mode::Trailer } else { Mode::ChunkEnd };
@@ -364,15 +479,17 @@ impl State {
                 Step::Took(1)
             }
             [b'\r'] => Step::Need(2),
-            _ => self.bad_chunk(side, out),
+            _ => self.bad_chunk(side, bytes, out),
         }
     }
 
-    fn bad_chunk(&mut self, side: Side, out: &mut dyn Output) -> Step {
+    fn bad_chunk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         self.told.once(CHUNK_INVALID, out);
-        if side == Side::Responder {
-            self.end(out);
+        if side == Side::Originator {
+            self.doubts();
+            return self.doubt(bytes, out);
         }
+        self.end(out);
         *self.mode(side) = Mode::Over;
         Step::Done
     }
@@ -381,7 +498,7 @@ impl State {
         let Some(feed) = bytes.iter().position(|byte| *byte == b'\n') else {
             return match bytes.len() < TRAILER_LINE_MAX {
                 true => Step::Need(bytes.len() + 1),
-                false => self.bad_chunk(side, out),
+                false => self.bad_chunk(side, bytes, out),
             };
         };
         if bytes.get(..feed).is_some_and(|line| line.is_empty() || line == b"\r") {
@@ -392,6 +509,27 @@ impl State {
         }
         Step::Took(feed + 1)
     }
+}
+
+/// Blanks in front of a target that are tried in a line at most.
+const TARGETS_MAX: usize = 8;
+
+/// Where in a line a request of a known method begins that ends with it.
+fn request_in(line: &[u8]) -> Option<usize> {
+    let whole = line.strip_suffix(b"\r").unwrap_or(line);
+    let request = split_line(whole).filter(|one| !one.version.starts_with(b"HTTP/2"))?;
+    if METHODS.contains(&request.method) && whole.starts_with(request.method) {
+        return Some(0);
+    }
+    let is_target = |pair: &[u8]| matches!(pair, [b' ', b'/' | b'h' | b'H' | b'*']);
+    let blanks = whole.windows(2).enumerate().filter(|(_, pair)| is_target(pair)).take(TARGETS_MAX);
+    blanks.filter_map(|(at, _)| method_before(whole.get(..at)?)).next()
+}
+
+/// Where the known method begins that `text` ends with.
+fn method_before(text: &[u8]) -> Option<usize> {
+    let length = METHODS.iter().filter(|method| text.ends_with(method)).map(|method| method.len()).max()?;
+    text.len().checked_sub(length)
 }
 
 /// Could a message of this side begin so? Told early, so that bytes that are none are not waited for.
@@ -416,6 +554,7 @@ impl Parse for State {
         match *self.mode(side) {
             Mode::Head => self.head(side, bytes, out),
             Mode::Seek => self.seek(side, bytes, out),
+            Mode::Doubt => self.doubt(bytes, out),
             Mode::Chunk => self.chunk(side, bytes, out),
             Mode::ChunkEnd => self.chunk_end(side, bytes, out),
             Mode::Trailer => self.trailer(side, bytes, out),
@@ -443,13 +582,19 @@ impl Parse for State {
             (self.requests, self.count) = (self.requests.wrapping_add(1), self.count + 1);
         }
         *self.searched(side) = 0;
-        *self.mode(side) = Mode::Seek;
+        self.is_refused = false;
+        match mode {
+            Mode::Doubt => self.rest = ENDLESS,
+            _ => *self.mode(side) = Mode::Seek,
+        }
         Resume::Here
     }
 
     fn passed(&mut self, side: Side, count: u64, out: &mut dyn Output) {
-        if self.seen_as(side) == Side::Responder && self.is_in_body() {
-            self.count(count, out);
+        match self.seen_as(side) {
+            Side::Originator => self.has_body_begun |= count > 0,
+            Side::Responder if self.is_in_body() => self.count(count, out),
+            Side::Responder => {}
         }
     }
 

@@ -236,10 +236,15 @@ fn what_is_wrong_has_a_name() {
         ("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", "host_repeated"),
         ("GET / HTTP/1.0\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "lengths_differ"),
         ("GET / HTTP/1.0\r\nContent-Length: +1\r\n\r\n", "length_invalid"),
-        ("GET / HTTP/1.0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "length_and_coding"),
+        (
+            "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "length_and_coding",
+        ),
         ("GET / HTTP/1.0\r\nTransfer-Encoding: xchunked\r\n\r\n", "coding_odd"),
-        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk_invalid"),
-        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", "chunk_invalid"),
+        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "coding_odd"),
+        ("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk_invalid"),
+        ("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", "chunk_invalid"),
+        ("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;\nx\r\na\r\n0\r\n\r\n", "bare_line_feed"),
         ("GET / HTTP/1.0\r\nX : y\r\n\r\n", "blank_before_colon"),
         ("GET / HTTP/1.0\r\nX: y\r\n z\r\n\r\n", "folded_field"),
         ("GET / HTTP/1.0\r\nX y\r\n\r\n", "field_invalid"),
@@ -342,4 +347,58 @@ fn what_servers_read_against_the_grammar_is_read_and_told() {
         assert_eq!((text(METHOD).as_str(), text(URL).as_str()), wanted);
         assert_eq!(out.anomalies, odd, "{wanted:?}");
     }
+}
+
+/// Requests that were read of what a client sent, by their targets, and anomalies.
+fn targets(stream: &[u8]) -> (Vec<String>, Vec<&'static str>) {
+    let (events, anomalies) = talk::<State>(&[(C, stream)], &[FACTS]);
+    let target = |event: &String| event.split_once(" url=").map(|(_, rest)| rest.split(' ').next().unwrap().to_owned());
+    (events.iter().filter_map(target).collect(), anomalies)
+}
+
+/// Where implementations differ on where a body ends, no request hides in it: neither behind the one length nor behind
+/// the other.
+#[test]
+fn a_request_in_what_may_be_a_body_is_read() {
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let next = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (fields, body, odd) in [
+        // CL.TE, TE.CL, and a coding that only one of two knows.
+        ("Content-Length: 60\r\nTransfer-Encoding: chunked", format!("0\r\n\r\n{smuggled}"), "length_and_coding"),
+        (
+            "Content-Length: 4\r\nTransfer-Encoding: chunked",
+            format!("23\r\n{smuggled}\r\n0\r\n\r\n"),
+            "length_and_coding",
+        ),
+        (
+            "Content-Length: 4\r\nTransfer-Encoding: xchunked",
+            format!("23\r\n{smuggled}\r\n0\r\n\r\n"),
+            "length_and_coding",
+        ),
+        ("Content-Length: 35\r\nContent-Length: 0", smuggled.to_owned(), "lengths_differ"),
+        ("Content-Length: 37\r\nContent-Length: 2", format!("x={smuggled}"), "lengths_differ"),
+        ("Content-Length: +35", smuggled.to_owned(), "length_invalid"),
+        ("Content-Length : 35", smuggled.to_owned(), "blank_before_colon"),
+        ("X: y\rContent-Length: 35", smuggled.to_owned(), "control_byte"),
+        ("Transfer-Encoding: chunked", format!("0;\nx\r\n\r\n{smuggled}"), "bare_line_feed"),
+        ("Transfer-Encoding: chunked", format!("3\r\nabcd\r\n{smuggled}"), "chunk_invalid"),
+    ] {
+        let stream = format!("POST /a HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n{body}{next}");
+        let (targets, anomalies) = targets(stream.as_bytes());
+        assert_eq!(targets, ["/a", "/smuggled", "/next"], "{fields}");
+        assert!(anomalies.contains(&odd), "{fields}: {anomalies:?}");
+    }
+    // Nothing else is in doubt: a body is passed over, whatever it holds.
+    let plain = format!("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 35\r\n\r\n{smuggled}{next}");
+    assert_eq!(targets(plain.as_bytes()), (vec!["/a".to_owned(), "/next".to_owned()], vec![]));
+}
+
+/// What servers refuse, or take though it is longer or odder than we read, does not end the reading.
+#[test]
+fn behind_a_request_that_is_none_the_next_one_is_read() {
+    let next = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n";
+    let long = format!("GET /long HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n{next}", "y".repeat(HEAD_MAX));
+    assert_eq!(targets(long.as_bytes()).0, ["/long", "/next"]);
+    let odd = format!("GET /a HTTP/1.1\r\nHost: h\r\n\r\nwhat\x01is this\r\n{next}");
+    assert_eq!(targets(odd.as_bytes()).0, ["/a", "/next"]);
 }
