@@ -6,18 +6,21 @@
 //! There is no object in EVE for it: all facts are only in our own.
 
 use super::facts::Fact;
+use super::http::secrets;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Redis;
 
 /// The command.
 pub const COMMAND: Fact = Fact::text(P, 1, "command", 32);
-/// Its first arguments, where they are no secret and no content.
-pub const ARGUMENT: Fact = Fact::text(P, 2, "argument", 128).repeated(3);
+/// Its first arguments, where they are no secret and no content; of a key that is named like a secret what is behind the name is
+/// a star: `session:*`.
+pub const ARGUMENT: Fact = Fact::text(P, 2, "argument", ARGUMENT_BYTES as u16).repeated(3);
 /// User name of a login.
 pub const USERNAME: Fact = Fact::text(P, 3, "username", 128);
 /// First word of the error that the command got; what follows may quote the command.
@@ -38,6 +41,8 @@ pub const ANOMALIES: &[Anomaly] = &[SYNTAX_INVALID];
 
 /// Commands of a connection that are told; then nothing more of it is of interest.
 pub const COMMANDS_MAX: u8 = 64;
+/// Bytes of an argument that are told.
+const ARGUMENT_BYTES: usize = 128;
 /// Bytes of a line.
 const LINE_MAX: usize = 512;
 /// Bytes of an argument that is read; longer ones are passed over.
@@ -305,7 +310,10 @@ impl State {
     fn put(&mut self, number: u8, value: &[u8], out: &mut dyn Output) {
         match (self.tell, number) {
             (Tell::User, 1) => out.facts().put(USERNAME, value),
-            (Tell::First, 1) | (Tell::Three, 1..=3) => out.facts().put(ARGUMENT, value),
+            (Tell::First, 1) => {
+                out.facts().put(ARGUMENT, secrets::named(value, &mut Text::<ARGUMENT_BYTES>::default()))
+            }
+            (Tell::Three, 1..=3) => out.facts().put(ARGUMENT, value),
             _ => {}
         }
         // CONFIG SET requirepass, masterauth: what follows is a secret.

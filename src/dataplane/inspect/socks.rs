@@ -8,6 +8,8 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
+use super::http::secrets;
+use super::lines;
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
@@ -107,6 +109,12 @@ fn text<'a>(reader: &mut Reader<'a>) -> Read<&'a [u8]> {
         None if may_go_on => Read::More,
         _ => Read::Bad,
     }
+}
+
+/// Of a user id the name: version 4 has no field for a password, so some put it behind a colon, or a token in its place.
+fn name(user: &[u8]) -> &[u8] {
+    let name = lines::split(user, b':').map_or(user, |(name, _)| name);
+    if secrets::is_token(name) { b"*" } else { name }
 }
 
 /// VN 4, CD, port, address, user id, NUL; the address 0.0.0.x announces a name and another NUL (4a).
@@ -223,7 +231,7 @@ impl State {
         let mut reader = Reader::new(bytes.get(1..).unwrap_or_default());
         let mut field = || reader.u8().and_then(|length| reader.take(length.into()));
         let (Some(user), Some(_password)) = (field(), field()) else { return Step::Need(bytes.len() + 1) };
-        out.facts().put(USERNAME, user);
+        out.facts().put(USERNAME, name(user));
         self.logs_in = true;
         Step::Took(bytes.len() - reader.len())
     }
@@ -234,7 +242,7 @@ impl State {
         facts.put_number(VERSION, self.version.into());
         facts.put_number(COMMAND, request.command.into());
         facts.put_number(PORT, request.port.into());
-        for (fact, value) in [(ADDRESS, request.address), (HOSTNAME, request.name), (USERNAME, request.user)] {
+        for (fact, value) in [(ADDRESS, request.address), (HOSTNAME, request.name), (USERNAME, name(request.user))] {
             if !value.is_empty() {
                 facts.put(fact, value);
             }

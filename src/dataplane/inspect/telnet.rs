@@ -104,7 +104,18 @@ enum Prompt {
 }
 
 /// What stands in a line that asks for a secret.
-const SECRETS: [&[u8]; 5] = [b"passw", b"passcode", b"pass phrase", b"passphrase", b"secret"];
+const SECRETS: [&[u8]; 10] = [
+    b"passw",
+    b"passcode",
+    b"pass phrase",
+    b"passphrase",
+    b"secret",
+    b"kennwort",
+    b"mot de passe",
+    b"contrase",
+    b"senha",
+    b"wachtwoord",
+];
 /// The same as a word of its own: it is a part of many others.
 const PIN: &[u8] = b"pin";
 
@@ -205,7 +216,8 @@ impl State {
         match std::mem::take(&mut self.prompt) {
             Prompt::Name if !line.is_empty() => {
                 let mut place = [0; NAME_MAX];
-                out.facts().put(USERNAME, typed(line, &mut place));
+                // What stands behind a blank is no part of it: some type the password there.
+                out.facts().put(USERNAME, super::lines::word(typed(line, &mut place)).0);
                 self.has_name = true;
             }
             Prompt::Secret => {
@@ -306,9 +318,9 @@ mod tests {
             (S, b"bob\r\nPassword: "),
             (C, b"hunter2\r\0"),
             (S, b"\r\nLogin incorrect\r\nhost login: "),
-            (C, b"alice\r\n"),
+            (C, b"alice hunter2\r\n"),
             (S, b"\r\nhost login: "),
-            (C, b"eve\r\n"),
+            (C, b"eve\r\nhunter2\r\n"),
             (S, b"Password:"),
             (C, b"hunter2\r\n"),
             (S, b"Last login: today\r\n$ "),
@@ -334,6 +346,8 @@ mod tests {
             ("secret of username:", true),
             ("Enter PIN (4 digits): ", true),
             ("PIN: ", true),
+            ("Kennwort von user: ", true),
+            ("Mot de passe de user: ", true),
             ("login: \r\npassword> ", false),
             ("shipping: ", false),
             ("pins: ", false),

@@ -286,7 +286,7 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
     if scheme.eq_ignore_ascii_case(b"basic") {
         let mut place = [0; 256];
         if let Some((user, _)) = lines::split(lines::base64(rest, &mut place), b':') {
-            out.facts().put(USERNAME, user);
+            put_user(user, out);
         }
     } else if scheme.eq_ignore_ascii_case(b"digest")
         && let Some(at) = lines::find(rest, b"username=")
@@ -300,16 +300,21 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
 pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) -> bool {
     let uri = match userinfo(uri) {
         Some((user, rest)) => {
-            out.facts().put(USERNAME, user);
+            put_user(user, out);
             rest
         }
         None => uri,
     };
     let cut = uri.get(..URI_MAX).unwrap_or(uri);
-    let mut place = Text::<URI_MAX>::default();
+    let (mut place, mut path) = (Text::<URI_MAX>::default(), Text::<URI_MAX>::default());
     let (kept, has_password) = secrets::blank(cut, b"", &mut place);
-    out.facts().put(fact, kept);
+    out.facts().put(fact, secrets::blank_path(kept, &mut path));
     has_password
+}
+
+/// The name of a user, unless it is a token in the place of one.
+fn put_user(user: &[u8], out: &mut dyn Output) {
+    out.facts().put(USERNAME, if secrets::is_token(user) { b"*" } else { user });
 }
 
 /// The user before the `@` of an authority, and what follows it.

@@ -12,7 +12,8 @@
 //! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
 //!
 //! Deliberately not read: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is
-//! taken off it, values of parameters that are named like secrets are blanked), trailers, HTTP/0.9, responses that
+//! taken off it, values of parameters that are named like secrets are blanked, so are tokens that services take in a path or
+//! in the place of a user name), trailers, HTTP/0.9, responses that
 //! follow a hole in the stream.
 //!
 //! After `101 Switching Protocols` and a successful `CONNECT` both sides answer [`Step::Done`](super::Step::Done) at the

@@ -1,4 +1,4 @@
-//! Parameters of URIs that are named like secrets: their values are left out.
+//! Secrets in URIs: values of parameters that are named like ones, and what services are known to take as one in a path.
 
 use super::super::text::Text;
 
@@ -116,6 +116,172 @@ pub(in super::super) fn blank<'a, const N: usize>(
     (place.as_bytes(), has_password)
 }
 
+/// How tokens begin that say so themselves: GitHub, GitLab, Slack, Stripe, SendGrid, npm, PyPI, Hugging Face, DigitalOcean,
+/// Shopify, Anthropic and OpenAI, JSON Web Tokens. None is what somebody would call himself.
+const TOKENS: [&[u8]; 25] = [
+    b"ghp_",
+    b"gho_",
+    b"ghu_",
+    b"ghs_",
+    b"ghr_",
+    b"github_pat_",
+    b"glpat-",
+    b"glptt-",
+    b"xoxb-",
+    b"xoxp-",
+    b"xoxa-",
+    b"xoxr-",
+    b"xapp-",
+    b"sk_live_",
+    b"sk_test_",
+    b"rk_live_",
+    b"SG.",
+    b"npm_",
+    b"pypi-",
+    b"hf_",
+    b"dop_v1_",
+    b"shpat_",
+    b"sk-",
+    b"eyJ",
+    b"whsec_",
+];
+/// Bytes of a token at least: less than that is a name that happens to begin so.
+const TOKEN_MIN: usize = 20;
+/// Bytes of letters and digits without any sign between them that nobody has for a name.
+const RANDOM_MIN: usize = 32;
+
+fn is_known_token(text: &[u8]) -> bool {
+    text.len() >= TOKEN_MIN && TOKENS.iter().any(|begin| text.starts_with(begin))
+}
+
+/// May this name of a user be a token? Services take one in its place, with no password or any.
+pub(in super::super) fn is_token(name: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| name.iter().any(is);
+    let is_random = name.len() >= RANDOM_MIN
+        && name.iter().all(u8::is_ascii_alphanumeric)
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_alphabetic);
+    is_random || is_known_token(name)
+}
+
+/// A key made of names with colons between them, with a star for what is behind a name of a secret.
+pub(in super::super) fn named<'a, const N: usize>(key: &'a [u8], place: &'a mut Text<N>) -> &'a [u8] {
+    let mut begin = 0;
+    for part in key.split(|byte| *byte == b':') {
+        let mut name = Name::default();
+        part.iter().for_each(|byte| name.push(*byte));
+        begin += part.len() + 1;
+        if begin < key.len() && (name.is_secret() || matches!(name.letters(), b"sess" | b"sessions" | b"tokens")) {
+            place.extend(key.get(..begin).unwrap_or_default());
+            place.push(b'*');
+            return place.as_bytes();
+        }
+    }
+    key
+}
+
+/// What stood before a segment of a path.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Before {
+    #[default]
+    Nothing,
+    /// `webhooks`, `hooks` or `webhook`.
+    Hooks,
+    /// And a number, as Discord has it, or the name of a kind.
+    Hook,
+    /// The name of a Slack workspace.
+    Workspace,
+    /// A word that says what follows.
+    Named,
+    /// All that follows is secret.
+    Hidden,
+}
+
+/// Bytes behind a word that says so that are taken for a secret at least, where there is a digit among them: `/token/refresh`
+/// is none.
+const NAMED_MIN: usize = 16;
+
+impl Before {
+    /// How many bytes of a segment may be shown, if not all; and what comes before the next one.
+    fn segment(self, segment: &[u8]) -> (Option<usize>, Before) {
+        let is_number = !segment.is_empty() && segment.iter().all(u8::is_ascii_digit);
+        let is_random = segment.len() >= NAMED_MIN && segment.iter().any(u8::is_ascii_digit);
+        let is_slack = |first: &[u8]| {
+            segment.len() >= 9
+                && first.iter().any(|letter| segment.first() == Some(letter))
+                && segment.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        };
+        match self {
+            _ if segment.is_empty() => (None, self),
+            Before::Hidden => (Some(0), self),
+            Before::Hooks | Before::Hook | Before::Named if is_random && !is_number => (Some(0), Before::Hidden),
+            Before::Hooks | Before::Hook if is_number || self == Before::Hooks => (None, Before::Hook),
+            Before::Workspace if is_slack(b"ABW") => (None, Before::Hidden),
+            _ if is_known_token(segment) => (Some(0), Before::Nothing),
+            _ if is_slack(b"T") => (None, Before::Workspace),
+            _ => match telegram(segment) {
+                Some(shown) => (Some(shown), Before::Nothing),
+                None => (None, Before::named(segment)),
+            },
+        }
+    }
+
+    fn named(segment: &[u8]) -> Before {
+        let is = |names: &[&[u8]]| names.iter().any(|name| segment.eq_ignore_ascii_case(name));
+        if is(&[b"webhooks", b"hooks", b"webhook"]) {
+            Before::Hooks
+        } else if is(&[b"incomingwebhook"]) {
+            Before::Hidden
+        } else if is(&[b"token", b"key", b"apikey", b"api_key", b"api-key", b"secret", b"password", b"reset-password"])
+        {
+            Before::Named
+        } else {
+            Before::Nothing
+        }
+    }
+}
+
+/// Of `bot<number>:<token>` what stands before the token.
+fn telegram(segment: &[u8]) -> Option<usize> {
+    let digits = segment.strip_prefix(b"bot")?;
+    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (sign, size) = decode(digits.get(count..)?)?;
+    let shown = 3 + count + size;
+    (count >= 5 && sign == b':' && segment.len() > shown).then_some(shown)
+}
+
+/// `uri` with a star for each secret in its path that services are known to take there: the token of a Telegram bot, of a
+/// webhook of Slack, Discord, Teams and their kin, tokens that begin as such do, and what follows a word like `token` and
+/// looks made by a machine.
+pub(in super::super) fn blank_path<'a, const N: usize>(uri: &'a [u8], place: &'a mut Text<N>) -> &'a [u8] {
+    let end = uri.iter().position(|byte| matches!(byte, b'?' | b'#' | b';')).unwrap_or(uri.len());
+    let (path, rest) = uri.split_at_checked(end).unwrap_or((uri, &[]));
+    let (mut before, mut is_hidden, mut at) = (Before::default(), false, 0);
+    for segment in path.split(|byte| *byte == b'/') {
+        let (shown, next) = before.segment(segment);
+        before = next;
+        if let Some(shown) = shown {
+            if !is_hidden {
+                place.extend(path.get(..at).unwrap_or_default());
+                is_hidden = true;
+            }
+            place.extend(segment.get(..shown).unwrap_or_default());
+            place.push(b'*');
+        } else if is_hidden {
+            place.extend(segment);
+        }
+        at += segment.len() + 1;
+        if is_hidden && at <= path.len() {
+            place.push(b'/');
+        }
+    }
+    if !is_hidden {
+        return uri;
+    }
+    place.extend(rest);
+    place.as_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +313,58 @@ mod tests {
         for (uri, wanted) in [("/?pwd=S", true), ("/?pwd=&a=1", false), ("/?sid=S", false), ("/?a=S", false)] {
             let mut place = Text::<256>::default();
             assert_eq!(blank(uri.as_bytes(), b"", &mut place).1, wanted, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_services_take_for_a_secret_in_a_path_is_left_out() {
+        let token = "Hunter2PW".repeat(4);
+        for (uri, wanted) in [
+            (format!("/bot123456:{token}/sendMessage?chat_id=1"), "/bot123456:*/sendMessage?chat_id=1"),
+            (format!("api.telegram.org/file/bot123456%3A{token}/a.jpg"), "api.telegram.org/file/bot123456%3A*/a.jpg"),
+            (format!("/services/T00000000/B00000000/{token}"), "/services/T00000000/B00000000/*"),
+            (format!("/workflows/T00000000/A00000000/1234/{token}"), "/workflows/T00000000/A00000000/*/*"),
+            (format!("/api/webhooks/123456789/{token}?wait=true"), "/api/webhooks/123456789/*?wait=true"),
+            (format!("/api/v10/webhooks/123456789/{token}/messages/1"), "/api/v10/webhooks/123456789/*/*/*"),
+            (format!("/webhookb2/g@g/IncomingWebhook/{token}/g"), "/webhookb2/g@g/IncomingWebhook/*/*"),
+            (format!("/hooks/catch/123/{token}"), "/hooks/catch/123/*"),
+            (format!("/hooks/{token}"), "/hooks/*"),
+            (format!("/trigger/x/with/key/{token}"), "/trigger/x/with/key/*"),
+            (format!("/reset-password/{token}#top"), "/reset-password/*#top"),
+            (format!("/x/ghp_{token}/y"), "/x/*/y"),
+            (format!("/x/eyJ{token}.{token}"), "/x/*"),
+            ("/bots/123:a".to_owned(), "/bots/123:a"),
+            ("/bot12345:/x".to_owned(), "/bot12345:/x"),
+            ("/token/refresh".to_owned(), "/token/refresh"),
+            ("/key/12345678901234567890".to_owned(), "/key/12345678901234567890"),
+            ("/git/hooks/pre-commit.sample".to_owned(), "/git/hooks/pre-commit.sample"),
+            ("//a//b/".to_owned(), "//a//b/"),
+            (String::new(), ""),
+        ] {
+            let mut place = Text::<1024>::default();
+            assert_eq!(String::from_utf8_lossy(blank_path(uri.as_bytes(), &mut place)), wanted, "{uri}");
+        }
+        for (key, wanted) in [
+            ("session:Hunter2PW", "session:*"),
+            ("spring:session:sessions:Hunter2PW", "spring:session:*"),
+            ("laravel:access_token:1:Hunter2PW", "laravel:access_token:*"),
+            ("sess:Hunter2PW", "sess:*"),
+            ("user:1:name", "user:1:name"),
+            ("user:token", "user:token"),
+            ("", ""),
+        ] {
+            let mut place = Text::<64>::default();
+            assert_eq!(String::from_utf8_lossy(named(key.as_bytes(), &mut place)), wanted, "{key}");
+        }
+        for (name, wanted) in [
+            ("bob", false),
+            ("service-account-for-the-backup-01", false),
+            ("ghp_0123456789012345", true),
+            ("sk-learn", false),
+            ("0123456789abcdef0123456789abcdef", true),
+            ("averyveryverylongnameofsomebodyelse", false),
+        ] {
+            assert_eq!(is_token(name.as_bytes()), wanted, "{name}");
         }
     }
 }

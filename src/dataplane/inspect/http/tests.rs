@@ -213,6 +213,13 @@ fn no_secret_is_told() {
         (get("GET bob:Hunter2PW@h:443", ""), "url=h:443 hostname=x"),
         (get("GET http://bob:Hunter2PW@h/x", ""), "hostname=h username=bob url=h/x"),
         (get(&format!("GET {long}"), ""), "hostname=h username=bob url=h/x"),
+        (get("GET /bot123456:Hunter2PW/getMe", "Referer: http://h/services/T00000000/B00000000/Hunter2PW\r\n"), {
+            "url=/bot123456:*/getMe hostname=x referer=http://h/services/T00000000/B00000000/*"
+        }),
+        (get("GET http://ghp_Hunter2PW0123456789@h/x", ""), "hostname=h username=* url=h/x"),
+        (get("GET /", "Authorization: Basic Z2hwX0h1bnRlcjJQVzAxMjM0NTY3ODk6eA==\r\n"), {
+            "url=/ hostname=x auth_scheme=Basic username=*"
+        }),
         (get("GET /", "Sec-WebSocket-Protocol: base64url.Bearer.authorization.k8s.io.dG9r, a.k8s.io\r\n"), {
             "url=/ hostname=x websocket_protocol=a.k8s.io"
         }),
