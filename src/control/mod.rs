@@ -11,4 +11,5 @@ pub mod inventory;
 pub mod replay;
 pub mod store;
 pub mod supervisor;
+mod text;
 pub mod view;

@@ -264,16 +264,10 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Bytes as text: what is UTF-8 stays, every other byte is written as `\xNN`, so that nothing is lost and nothing is made
-/// up. Control characters are the JSON writer's to escape.
+/// Bytes as text, as [`crate::control::text`] spells it. Control characters are the JSON writer's to escape.
 pub(super) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
+    crate::control::text::push(bytes, &mut text);
     text
 }
 

@@ -563,27 +563,12 @@ fn add_product(products: &mut Vec<Product>, product: Product) -> bool {
     true
 }
 
-/// Text from the wire as it is kept: control characters as `\xNN`, cut at [`TEXT_MAX`] bytes, without blanks around it.
+/// Text from the wire as it is kept, one harmless line ([`crate::control::text`]) without blanks around it, cut at [`TEXT_MAX`]
+/// bytes.
 pub fn kept(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
     let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if text.len() >= TEXT_MAX {
-                break;
-            }
-            match character {
-                // Writing to a String cannot fail.
-                control if control.is_control() => drop(write!(text, "\\x{:02x}", u32::from(control))),
-                other => text.push(other),
-            }
-        }
-        for byte in chunk.invalid() {
-            if text.len() < TEXT_MAX {
-                let _ = write!(text, "\\x{byte:02x}");
-            }
-        }
-    }
+    // Cut before too, behind the last character that has room.
+    crate::control::text::push_line(bytes.get(..TEXT_MAX + 4).unwrap_or(bytes), &mut text);
     while text.len() > TEXT_MAX {
         text.pop();
     }

@@ -4,20 +4,29 @@ use super::bytes::Reader;
 use super::text::Text;
 
 /// The text of UTF-16LE, up to its end or the first NUL, as whole characters; halves of surrogates that stand alone become
-/// U+FFFD.
+/// three bytes each that are no UTF-8, so that no two names are the same.
 pub fn utf16<const N: usize>(bytes: &[u8]) -> Text<N> {
     let (mut text, mut used) = (Text::default(), 0);
     let units = bytes.chunks_exact(2).map(|pair| Reader::new(pair).le16().unwrap_or_default());
     for one in char::decode_utf16(units.take_while(|unit| *unit != 0)) {
         let mut buffer = [0; 4];
-        let encoded = one.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut buffer);
+        let encoded = match one {
+            Ok(letter) => letter.encode_utf8(&mut buffer).as_bytes(),
+            Err(half) => &half_surrogate(half.unpaired_surrogate())[..],
+        };
         used += encoded.len();
         if used > N {
             break;
         }
-        text.extend(encoded.as_bytes());
+        text.extend(encoded);
     }
     text
+}
+
+/// Half of a surrogate pair as UTF-8 would have it, if it had any.
+pub fn half_surrogate(half: u16) -> [u8; 3] {
+    // Each below 256.
+    [0xe0 | (half >> 12) as u8, 0x80 | (half >> 6 & 63) as u8, 0x80 | (half & 63) as u8]
 }
 
 /// A GUID in its usual form from the wire's: three little-endian numbers, eight bytes.
@@ -50,7 +59,8 @@ mod tests {
         assert_eq!(utf16::<32>(&wide("Bär\u{1f600}")).as_bytes(), "Bär\u{1f600}".as_bytes());
         assert_eq!(utf16::<4>(&wide("abcä")).as_bytes(), b"abc", "a character is whole or not there");
         assert_eq!(utf16::<8>(&wide("a\0b")).as_bytes(), b"a");
-        assert_eq!(utf16::<8>(&[0x00, 0xd8, b'a']).as_bytes(), "\u{fffd}".as_bytes());
+        assert_eq!(utf16::<8>(&[0x00, 0xd8, b'a']).as_bytes(), b"\xed\xa0\x80");
+        assert_eq!(utf16::<8>(&[0xff, 0xdf, b'a', 0]).as_bytes(), b"\xed\xbf\xbfa");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::super::bytes::Reader;
 use super::super::der;
 use super::super::text::Text;
+use super::super::wide::half_surrogate;
 
 /// Tags of X.690 that nobody else reads.
 pub mod tag {
@@ -78,8 +79,8 @@ fn is_full<const N: usize>(text: &Text<N>) -> bool {
 /// Attributes of a distinguished name that are read at most.
 const ATTRIBUTES_MAX: usize = 32;
 
-/// A `Name` (RFC 5280 section 4.1.2.4) as `C=.., O=.., CN=..`, in its order. A value with comma or other marks is not
-/// quoted: this is for people.
+/// A `Name` (RFC 5280 section 4.1.2.4) as `C=.., O=.., CN=..`, in its order. See [`push_value`] for
+/// marks in values.
 pub fn push_name<const N: usize>(content: &[u8], text: &mut Text<N>) -> Option<()> {
     let mut names = Reader::new(content);
     let mut count = 0;
@@ -126,23 +127,71 @@ fn push_attribute<const N: usize>(object: &[u8], text: &mut Text<N>) {
     text.extend(name);
 }
 
-/// A string; UTF-16 of a BMPString becomes UTF-8, all others stay as they are.
+/// A string; UTF-16 of a BMPString becomes UTF-8, all others stay as they are. What would read as the end of the value has a
+/// backslash in front, as in RFC 4514: a comma that a name and `=` follow, and so the backslashes before such a comma and at
+/// the end. Other commas stay as they are everywhere else (`O=Example, Inc.`).
 fn push_value<const N: usize>(kind: u8, value: &[u8], text: &mut Text<N>) {
-    if kind != tag::BMP_STRING {
-        return text.extend(value);
-    }
-    for unit in value.chunks_exact(2).map(|pair| pair.iter().fold(0, |unit, byte| unit << 8 | u32::from(*byte))) {
+    let mut wide = Text::<N>::default();
+    let value = match kind {
+        tag::BMP_STRING => {
+            push_wide(value, &mut wide);
+            wide.as_bytes()
+        }
+        _ => value,
+    };
+    let mut slashes = 0;
+    for (at, byte) in value.iter().enumerate() {
         if is_full(text) {
             return;
         }
-        let letter = char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER);
-        text.extend(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        if *byte == b',' && begins_attribute(value.get(at + 1..).unwrap_or_default()) {
+            (0..=slashes).for_each(|_| text.push(b'\\'));
+        }
+        slashes = if *byte == b'\\' { slashes + 1 } else { 0 };
+        text.push(*byte);
     }
+    (0..slashes).for_each(|_| text.push(b'\\'));
+}
+
+fn push_wide<const N: usize>(value: &[u8], text: &mut Text<N>) {
+    for pair in value.as_chunks::<2>().0 {
+        let unit = u16::from_be_bytes(*pair);
+        if is_full(text) {
+            return;
+        }
+        match char::from_u32(unit.into()) {
+            Some(letter) => text.extend(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => text.extend(&half_surrogate(unit)),
+        }
+    }
+}
+
+/// Do a blank, a name of an attribute and `=` stand here?
+fn begins_attribute(bytes: &[u8]) -> bool {
+    let name = bytes.strip_prefix(b" ").unwrap_or_default();
+    let length = name.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'.').count();
+    length > 0 && name.get(length) == Some(&b'=')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_told_from_two() {
+        for (value, wanted) in [
+            ("Example, Inc.", "Example, Inc."),
+            ("a, O=b", "a\\, O=b"),
+            ("a\\, O=b", "a\\\\\\, O=b"),
+            ("a\\", "a\\\\"),
+            ("a\\b, 2.5.4.3=c", "a\\b\\, 2.5.4.3=c"),
+            (",x=y, =z", ",x=y, =z"),
+        ] {
+            let mut text = Text::<64>::default();
+            push_value(0x0c, value.as_bytes(), &mut text);
+            assert_eq!(String::from_utf8_lossy(text.as_bytes()), wanted);
+        }
+    }
 
     #[test]
     fn times_are_seconds() {
