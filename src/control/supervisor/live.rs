@@ -9,7 +9,7 @@ use crate::dataplane::capture::xdp::{
     Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, QueueAccount, StopHandle,
     SymmetricRss, XdpError,
 };
-use crate::dataplane::decode::DATAGRAM_MEMORY;
+use crate::dataplane::decode::Defragmenter;
 use crate::dataplane::detect::WindowEntry;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
@@ -190,7 +190,7 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
     let tables = engine.flow.capacity as usize * FLOW_BYTES
         + engine.windows * size_of::<WindowEntry>()
         + engine.inspect.bytes(engine.flow.capacity)
-        + usize::from(engine.defrag.datagrams) * DATAGRAM_MEMORY
+        + Defragmenter::bytes(engine.defrag)
         + if engine.decode.tunnels { Outers::bytes(engine.flow.capacity) } else { 0 }
         + Shapes::bytes(engine.shapes(), engine.flow.capacity);
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES

@@ -143,10 +143,23 @@ impl Identity {
 
     /// The same of who sent it alone.
     pub(super) fn source_hash(&self, secrets: &[u64; 6]) -> u64 {
-        let [low_top, low, high_top, high, _, last] = self.0;
         let [k0, k1, k2, ..] = *secrets;
-        let (top, rest) = if last & 1 == 0 { (low_top, low) } else { (high_top, high) };
+        let (top, rest) = self.source();
         fold(fold(top ^ k0, rest ^ k1) ^ k2, k1)
+    }
+
+    /// The same of the sender's network: in IPv6 the /64, of which any host has all addresses.
+    pub(super) fn network_hash(&self, secrets: &[u64; 6]) -> u64 {
+        let [k0, k1, k2, k3, ..] = *secrets;
+        let (top, rest) = self.source();
+        let rest = if top == 0 { rest } else { 0 };
+        fold(fold(top ^ k0, rest ^ k1) ^ k2, k3)
+    }
+
+    /// Upper and lower half of the sender's address; the upper one of IPv4 is 0.
+    fn source(&self) -> (u64, u64) {
+        let [low_top, low, high_top, high, _, last] = self.0;
+        if last & 1 == 0 { (low_top, low) } else { (high_top, high) }
     }
 }
 

@@ -43,8 +43,7 @@ mod tunnel;
 pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of};
 pub use defrag::{
-    Anomalies, DATAGRAM_MEMORY, Datagram, DefragSettings, Defragmenter, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place,
-    Taken,
+    Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place, Taken,
 };
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey, Scope};

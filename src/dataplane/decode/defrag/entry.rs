@@ -1,7 +1,8 @@
 //! One datagram: which of its bytes came, and what contradicts what.
 
 use super::anomaly::{Anomalies, FragmentAnomaly};
-use super::{FRAGMENTS_MAX, HEAD_BYTES, NIL, Outcome, Place};
+use super::lists::Link;
+use super::{Early, FRAGMENTS_MAX, HEAD_BYTES, NIL, Outcome, Place};
 use crate::dataplane::decode::fragment::Identity;
 use crate::dataplane::decode::key::{Direction, FlowKey};
 use crate::dataplane::decode::packet::Packet;
@@ -43,13 +44,19 @@ pub(super) struct Entry {
     told: Anomalies,
     /// Share of its source.
     pub(super) share: u8,
+    /// Its source is one whose datagrams became whole lately.
+    pub(super) is_known: bool,
+    /// Fragments that are in no flow's counts, because they came before the one with the ports.
+    pub(super) early: Early,
     /// Can it be found in its bucket?
     pub(super) is_linked: bool,
     /// Next of the same bucket.
     pub(super) chain: u16,
     pub(super) next_free: u16,
-    pub(super) older: u16,
-    pub(super) newer: u16,
+    /// Its large buffer, or [`NIL`].
+    pub(super) large: u16,
+    /// Of each kind of list.
+    pub(super) links: [Link; 2],
 }
 
 /// What lies where a fragment belongs.
@@ -65,17 +72,19 @@ struct Found {
 impl Entry {
     /// A free place.
     pub(super) fn free(next: u16) -> Entry {
-        Entry { next_free: next, chain: NIL, older: NIL, newer: NIL, ..Entry::default() }
+        Entry { next_free: next, chain: NIL, large: NIL, ..Entry::default() }
     }
 
     /// Begins a datagram in this place, with nothing of it there.
-    pub(super) fn begin(&mut self, identity: Identity, packet: &Packet, until: Timestamp, share: u8) {
+    pub(super) fn begin(&mut self, identity: Identity, packet: &Packet, until: Timestamp, source: (u8, bool)) {
         self.identity = identity;
         (self.key, self.direction) = (packet.key, packet.direction);
-        (self.until, self.share) = (until, share);
+        self.until = until;
+        (self.share, self.is_known) = source;
         // Of the list only the count: it is half a kilobyte.
         (self.pieces.count, self.covered, self.highest, self.end) = (0, 0, 0, None);
         (self.state, self.told) = (State::Open, Anomalies::default());
+        self.early = Early::default();
     }
 
     /// Takes from `anomalies` what was told of this datagram before.
@@ -84,7 +93,7 @@ impl Entry {
     }
 
     /// Ends it, so that what still comes of it is refused.
-    fn die(&mut self) -> Outcome {
+    pub(super) fn die(&mut self) -> Outcome {
         self.state = State::Dead;
         Outcome::Refused
     }

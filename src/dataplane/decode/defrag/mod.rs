@@ -1,21 +1,30 @@
 //! Datagrams from their fragments: IPv4 (RFC 791) and IPv6 (RFC 8200 section 4.5).
 //!
-//! Owns a fixed number of datagrams with a buffer each, taken at the start. **Overlaps:** in IPv4 the byte that came first
+//! Owns a fixed number of datagrams with a buffer each, and larger ones for some, taken at the start. **Overlaps:** in IPv4 the byte that came first
 //! stays, whatever comes later; in IPv6 an overlap ends its datagram (RFC 5722). An exact duplicate is no overlap in either.
 //! A fragment that contradicts the end of its datagram is refused (IPv4) or ends it (IPv6). Whatever is unusual has a name,
 //! [`FragmentAnomaly`]. Deliberately does not: count, account fragments to flows, know what a datagram carries.
 //!
 //! | bounded | by |
 //! | --- | --- |
-//! | memory | [`DefragSettings::datagrams`] times [`DATAGRAM_MEMORY`] |
+//! | memory | [`Defragmenter::bytes`]: 4 KiB for each of [`DefragSettings::datagrams`], and 64 KiB for a sixteenth of them |
 //! | time | [`DefragSettings::timeout_ns`] from the first fragment that came |
-//! | datagrams of one source | a quarter of all: beyond that its oldest gives way |
-//! | datagrams in all | the oldest gives way |
+//! | datagrams of one source (in IPv6 of one /64) | a quarter of all, and of the large ones: beyond that its oldest gives way |
+//! | datagrams in all, and large ones | the oldest of the larger of two groups gives way: known sources and others |
 //! | fragments of a datagram | [`FRAGMENTS_MAX`]: beyond that it is given up |
-//! | work a fragment | its bytes once, [`FRAGMENTS_MAX`] pieces once; where a source is at its share, a look at all datagrams |
+//! | work a fragment | its bytes once, [`FRAGMENTS_MAX`] pieces once; where a datagram outgrows 4 KiB, one look at the large ones |
+//!
+//! **A flood of first fragments from forged sources** pushes out what it finds. Honest datagrams come whole within
+//! milliseconds, so what counts is how many forged ones fit in between: hence many small places instead of few large ones.
+//! And a source whose datagrams became whole lately is in a group of its own: forged ones that never become whole cannot have
+//! its places. Who has seen sources complete datagrams can forge these, and then pushes out those of known sources, and not
+//! the others. That a datagram has more fragments than another says nothing: most honest ones have two.
 
 mod anomaly;
+mod buffers;
 mod entry;
+mod lists;
+mod sources;
 
 pub use anomaly::{Anomalies, FragmentAnomaly};
 
@@ -23,13 +32,16 @@ use super::fragment::{Identity, splitmix};
 use super::key::{Direction, FlowKey};
 use super::packet::{Packet, protocol};
 use crate::units::Timestamp;
+use buffers::Buffers;
 use entry::{Entry, State};
+use lists::{By, List};
+use sources::Sources;
 
 /// Limits of the reassembly of datagrams.
 #[derive(Clone, Copy, Debug)]
 pub struct DefragSettings {
     /// Datagrams put together at once, a queue; 0: none are. Too small: a flood of fragments makes datagrams give way
-    /// before they are whole (`datagrams_evicted`); too large: 64 KiB each that a flood of large ones can touch.
+    /// before they are whole (`datagrams_evicted`); too large: 9 KiB each that a flood can touch.
     pub datagrams: u16,
     /// How long after its first fragment a datagram may be completed, nanoseconds (RFC 791 suggests 15 s, Linux takes
     /// 30 s, RFC 8200 60 s).
@@ -38,7 +50,7 @@ pub struct DefragSettings {
 
 impl Default for DefragSettings {
     fn default() -> DefragSettings {
-        DefragSettings { datagrams: 256, timeout_ns: 30_000_000_000 }
+        DefragSettings { datagrams: 4096, timeout_ns: 30_000_000_000 }
     }
 }
 
@@ -55,11 +67,11 @@ const LENGTH_MAX: usize = 65_535;
 /// Room for the header that is put before a whole datagram (IPv6; IPv4 takes half of it).
 const HEAD_BYTES: usize = 40;
 
-/// Bytes of one datagram's buffer.
+/// Bytes of a large buffer: any datagram.
 const BUFFER_BYTES: usize = (HEAD_BYTES + LENGTH_MAX).next_multiple_of(64);
 
-/// Bytes that one datagram takes.
-pub const DATAGRAM_MEMORY: usize = BUFFER_BYTES + size_of::<Entry>() + 4;
+/// Bytes of a small buffer: the largest answers of DNS, RADIUS and IKE, and two frames of 1 500 bytes and more.
+const SMALL_BYTES: usize = (HEAD_BYTES + 8 + 4096).next_multiple_of(64);
 
 /// How long what is left of a datagram's duplicates begins no other: a tap that sees frames twice sees both within
 /// milliseconds. Longer would take its identification from a sender of thousands of fragmented datagrams a second.
@@ -116,23 +128,60 @@ pub struct Datagram<'a> {
     pub key: FlowKey,
     /// Which way of the key it goes.
     pub direction: Direction,
+    /// Those of its fragments that are in no flow's counts ([`Defragmenter::note_early`]).
+    pub early: Early,
+}
+
+/// Fragments that came before the one with the ports, so that nobody could say whose they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Early {
+    /// How many.
+    pub frames: u32,
+    /// Their bytes on the wire.
+    pub bytes: u32,
+    /// Their bytes behind the IP header.
+    pub payload: u32,
+}
+
+/// How many are of known sources, and how many of others.
+#[derive(Clone, Copy, Default)]
+struct Groups {
+    known: usize,
+    others: usize,
+}
+
+impl Groups {
+    fn of(&mut self, is_known: bool) -> &mut usize {
+        if is_known { &mut self.known } else { &mut self.others }
+    }
+
+    /// Does a known one give way to one that comes? The larger group does, of two equal ones the newcomer's.
+    fn giving_way(self, newcomer: bool) -> bool {
+        match self.known.cmp(&self.others) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => newcomer,
+        }
+    }
 }
 
 /// Puts datagrams together; see the module.
 pub struct Defragmenter {
     entries: Box<[Entry]>,
-    /// One for each entry, never touched before it is needed.
-    buffers: Vec<u8>,
+    buffers: Buffers,
     /// First of each bucket.
     heads: Box<[u16]>,
     /// First and last of those that are free, the longest free one first.
     free: u16,
     last_free: u16,
-    oldest: u16,
-    newest: u16,
-    /// Datagrams by the hash of their source.
-    shares: Box<[u16; 256]>,
+    /// Those that wait for fragments or were given up: of unknown sources, and of known ones.
+    groups: [List; 2],
+    /// The same by the hash of their source.
+    shares: Box<[List; 256]>,
     share_max: u16,
+    /// Those that are whole and in use.
+    whole: u16,
+    sources: Sources,
     timeout_ns: u64,
     secrets: [u64; 6],
 }
@@ -140,22 +189,34 @@ pub struct Defragmenter {
 impl Defragmenter {
     /// Takes all its memory here. `seed` keys the hashes (per boot, from the kernel's random source).
     pub fn new(settings: DefragSettings, seed: u64) -> Defragmenter {
-        let count = settings.datagrams.min(1 << 15);
+        let count = Defragmenter::count(settings);
         let mut state = seed;
         let entry = |number: u16| Entry::free(if number + 1 == count { NIL } else { number + 1 });
         Defragmenter {
             entries: (0..count).map(entry).collect(),
-            buffers: vec![0; usize::from(count) * BUFFER_BYTES],
+            buffers: Buffers::new(count),
             heads: vec![NIL; usize::from(count).next_power_of_two() * 2].into_boxed_slice(),
             free: if count == 0 { NIL } else { 0 },
             last_free: count.wrapping_sub(1),
-            oldest: NIL,
-            newest: NIL,
-            shares: Box::new([0; 256]),
+            groups: [List::default(); 2],
+            shares: Box::new([List::default(); 256]),
             share_max: (count / 4).max(1),
+            whole: 0,
+            sources: Sources::new(),
             timeout_ns: settings.timeout_ns,
             secrets: std::array::from_fn(|_| splitmix(&mut state)),
         }
+    }
+
+    fn count(settings: DefragSettings) -> u16 {
+        settings.datagrams.min(1 << 15)
+    }
+
+    /// Bytes taken with these settings; of the buffers only what was written to is resident.
+    pub fn bytes(settings: DefragSettings) -> usize {
+        let count = Defragmenter::count(settings);
+        usize::from(count) * (SMALL_BYTES + size_of::<Entry>() + 4)
+            + usize::from(Buffers::large_of(count)) * BUFFER_BYTES
     }
 
     /// Are datagrams put together at all?
@@ -165,7 +226,7 @@ impl Defragmenter {
 
     /// Datagrams held: those that wait for fragments, those given up and not forgotten, those that are whole.
     pub fn held(&self) -> usize {
-        self.shares.iter().map(|share| usize::from(*share)).sum()
+        self.groups.iter().map(|group| usize::from(group.count)).sum::<usize>() + usize::from(self.whole)
     }
 
     /// Takes a fragment of `frame`. `packet`: as decoded, its ports known or not.
@@ -194,14 +255,16 @@ impl Defragmenter {
                 slot
             }
         };
-        let at = usize::from(slot);
-        let Some(entry) = self.entries.get_mut(at) else { return taken };
-        let Some(buffer) = self.buffers.get_mut(at * BUFFER_BYTES..(at + 1) * BUFFER_BYTES) else { return taken };
+        if !self.has_room(slot, place, &mut taken.evicted) {
+            return taken;
+        }
+        let Some(entry) = self.entries.get_mut(usize::from(slot)) else { return taken };
         if entry.state != State::Open {
             // Of a datagram that is whole or was given up everything was said.
             taken.anomalies = Anomalies::default();
             return taken;
         }
+        let Some(buffer) = self.buffers.of_mut(slot, entry.large) else { return taken };
         let Some(body) = buffer.get_mut(HEAD_BYTES..) else { return taken };
         taken.outcome = entry.take(frame, packet, place, body, &mut taken.anomalies);
         entry.tell(&mut taken.anomalies);
@@ -209,23 +272,37 @@ impl Defragmenter {
             entry.close(buffer);
             entry.until = now.after(REMEMBERED_NS);
             taken.outcome = Outcome::Whole(slot);
-            self.leave_age(slot);
+            self.buffers.hold(entry.large);
+            self.sources.mark(entry.identity.source_hash(&self.secrets), now);
+            self.leave_lists(slot);
+            self.whole += 1;
         }
         taken
     }
 
+    /// A fragment just taken is in no flow's counts: [`Datagram::early`] says how many, once its datagram is whole.
+    pub fn note_early(&mut self, packet: &Packet) {
+        let found = self.find(&Identity::of(packet));
+        if let Some(entry) = found.and_then(|slot| self.entries.get_mut(usize::from(slot))) {
+            let early = &mut entry.early;
+            early.frames = early.frames.saturating_add(1);
+            early.bytes = early.bytes.saturating_add(packet.wire_bytes);
+            early.payload = early.payload.saturating_add(packet.payload_bytes);
+        }
+    }
+
     /// A whole datagram.
     pub fn datagram(&self, slot: u16) -> Option<Datagram<'_>> {
-        let at = usize::from(slot);
-        let entry = self.entries.get(at).filter(|entry| entry.state == State::Whole)?;
-        let buffer = self.buffers.get(at * BUFFER_BYTES..(at + 1) * BUFFER_BYTES)?;
+        let entry = self.entries.get(usize::from(slot)).filter(|entry| entry.state == State::Whole)?;
+        let buffer = self.buffers.of(slot, entry.large)?;
         let packet = buffer.get(HEAD_BYTES - usize::from(entry.head)..HEAD_BYTES + entry.covered as usize)?;
-        Some(Datagram { packet, key: entry.key, direction: entry.direction })
+        Some(Datagram { packet, key: entry.key, direction: entry.direction, early: entry.early })
     }
 
     /// A whole datagram is needed no longer.
     pub fn release(&mut self, slot: u16) {
         if self.entries.get(usize::from(slot)).is_some_and(|entry| entry.state == State::Whole) {
+            self.whole -= 1;
             self.forget(slot, State::Done);
         }
     }
@@ -233,8 +310,12 @@ impl Defragmenter {
     /// Forgets up to `budget` datagrams whose time is over; tells of those that were not given up before, and when that was.
     pub fn expire(&mut self, now: Timestamp, budget: usize, mut each: impl FnMut(&FlowKey, Direction, Timestamp)) {
         for _ in 0..budget {
-            let slot = self.oldest;
-            let Some(entry) = self.entries.get(usize::from(slot)).filter(|entry| entry.until < now) else { return };
+            // Both groups are in the order of their time-outs.
+            let oldest = self.groups.iter().filter_map(|group| {
+                self.entries.get(usize::from(group.oldest)).map(|entry| (entry.until, group.oldest))
+            });
+            let Some((until, slot)) = oldest.min() else { return };
+            let Some(entry) = self.entries.get(usize::from(slot)).filter(|_| until < now) else { return };
             if entry.state == State::Open {
                 each(&entry.key, entry.direction, entry.until);
             }
@@ -261,20 +342,20 @@ impl Defragmenter {
         identity.hash(&self.secrets) as usize & (self.heads.len() - 1)
     }
 
-    /// Begins a datagram, in the place of the oldest (of its source, where that has its share) if there is no other.
+    /// Begins a datagram, in the place of another one if there is no other; see the module for which.
     fn begin(&mut self, identity: Identity, packet: &Packet, now: Timestamp, evicted: &mut bool) -> Option<u16> {
-        let share = identity.source_hash(&self.secrets) as u8;
-        if *self.shares.get(usize::from(share))? >= self.share_max {
-            let mut slot = self.oldest;
-            while self.entries.get(usize::from(slot)).is_some_and(|entry| entry.share != share) {
-                slot = self.entries.get(usize::from(slot))?.newer;
-            }
-            *evicted = self.is_open(slot);
-            self.give_up(slot);
+        let share = identity.network_hash(&self.secrets) as u8;
+        let is_known = self.sources.knows(identity.source_hash(&self.secrets));
+        let own = self.shares.get(usize::from(share))?;
+        if own.count >= self.share_max {
+            let oldest = own.oldest;
+            *evicted = self.is_open(oldest);
+            self.give_up(oldest);
         }
         if self.free == NIL {
-            *evicted |= self.is_open(self.oldest);
-            self.give_up(self.oldest);
+            let oldest = self.oldest_to_go(is_known);
+            *evicted |= self.is_open(oldest);
+            self.give_up(oldest);
         }
         let bucket = self.bucket(&identity);
         let slot = self.free;
@@ -283,25 +364,47 @@ impl Defragmenter {
         let entry = self.entries.get_mut(usize::from(slot))?;
         self.free = entry.next_free;
         entry.is_linked = true;
-        entry.begin(identity, packet, now.after(self.timeout_ns), share);
+        entry.begin(identity, packet, now.after(self.timeout_ns), (share, is_known));
         entry.chain = std::mem::replace(head, slot);
-        (entry.older, entry.newer) = (self.newest, NIL);
-        match self.entries.get_mut(usize::from(self.newest)) {
-            Some(newest) => newest.newer = slot,
-            None => self.oldest = slot,
-        }
-        self.newest = slot;
-        if let Some(count) = self.shares.get_mut(usize::from(share)) {
-            *count += 1;
-        }
+        let [others, known] = &mut self.groups;
+        (if is_known { known } else { others }).push(&mut self.entries, By::Group, slot);
+        self.shares.get_mut(usize::from(share))?.push(&mut self.entries, By::Source, slot);
         Some(slot)
+    }
+
+    /// The datagram that has to give way to one of a known source, or of another.
+    fn oldest_to_go(&self, newcomer: bool) -> u16 {
+        let [others, known] = &self.groups;
+        let groups = Groups { known: known.count.into(), others: others.count.into() };
+        if groups.giving_way(newcomer) { known.oldest } else { others.oldest }
+    }
+
+    /// Has the datagram room for what ends there? If not, it moves to a large buffer; another one may give way for that.
+    fn has_room(&mut self, slot: u16, place: &Place, evicted: &mut bool) -> bool {
+        let Some(entry) = self.entries.get(usize::from(slot)) else { return false };
+        let end = HEAD_BYTES + place.offset as usize + place.length as usize;
+        if entry.state != State::Open || entry.large != NIL || end <= SMALL_BYTES {
+            return true;
+        }
+        let (share, is_known) = (entry.share, entry.is_known);
+        if let Some(oldest) = self.buffers.gives_way(share, is_known) {
+            *evicted |= self.is_open(oldest);
+            self.give_up(oldest);
+        }
+        let large = self.buffers.grow(slot, share, is_known);
+        let Some(entry) = self.entries.get_mut(usize::from(slot)) else { return false };
+        entry.large = large;
+        if large == NIL {
+            entry.die();
+        }
+        large != NIL
     }
 
     /// Nothing shall find the datagram any more; its place is free, unless it is whole and in use.
     fn give_up(&mut self, slot: u16) {
         self.leave_bucket(slot);
         if self.entries.get(usize::from(slot)).is_some_and(|entry| matches!(entry.state, State::Open | State::Dead)) {
-            self.leave_age(slot);
+            self.leave_lists(slot);
             self.forget(slot, State::Free);
         }
     }
@@ -328,26 +431,22 @@ impl Defragmenter {
         }
     }
 
-    fn leave_age(&mut self, slot: u16) {
+    /// It waits no longer.
+    fn leave_lists(&mut self, slot: u16) {
         let Some(entry) = self.entries.get(usize::from(slot)) else { return };
-        let (older, newer) = (entry.older, entry.newer);
-        match self.entries.get_mut(usize::from(older)) {
-            Some(entry) => entry.newer = newer,
-            None => self.oldest = newer,
-        }
-        match self.entries.get_mut(usize::from(newer)) {
-            Some(entry) => entry.older = older,
-            None => self.newest = older,
+        let (share, is_known) = (entry.share, entry.is_known);
+        let [others, known] = &mut self.groups;
+        (if is_known { known } else { others }).remove(&mut self.entries, By::Group, slot);
+        if let Some(share) = self.shares.get_mut(usize::from(share)) {
+            share.remove(&mut self.entries, By::Source, slot);
         }
     }
 
-    /// Behind the other free ones, and off its source's share.
+    /// Its place is behind the other free ones.
     fn forget(&mut self, slot: u16, state: State) {
         let Some(entry) = self.entries.get_mut(usize::from(slot)) else { return };
         (entry.state, entry.next_free) = (state, NIL);
-        if let Some(count) = self.shares.get_mut(usize::from(entry.share)) {
-            *count = count.saturating_sub(1);
-        }
+        self.buffers.give_back(std::mem::replace(&mut entry.large, NIL));
         match self.entries.get_mut(usize::from(self.last_free)).filter(|_| self.free != NIL) {
             Some(last) => last.next_free = slot,
             None => self.free = slot,

@@ -163,6 +163,145 @@ fn floods_stay_in_their_bounds() {
     assert_eq!(defragmenter.datagram(slot).map(|whole| whole.packet.len()), Some(440));
 }
 
+/// A datagram in two fragments of `half` bytes from any IPv4 source.
+struct Halves {
+    packet: Packet,
+    bytes: Vec<u8>,
+}
+
+impl Halves {
+    fn new(source: u32, id: u32, half: usize) -> Halves {
+        let (key, direction) = FlowKey::v4(source, 7, 200, 53, 17, 0);
+        let packet = Packet { key, direction, fragment: true, fragment_id: id, ..Packet::default() };
+        Halves { packet, bytes: vec![1; half] }
+    }
+
+    fn take(&self, defragmenter: &mut Defragmenter, half: u32, now: u64) -> bool {
+        let piece = piece(half * self.bytes.len() as u32, half == 0, &self.bytes);
+        let Outcome::Whole(slot) = take(defragmenter, &self.packet, &piece, Timestamp(now)).outcome else {
+            return false;
+        };
+        defragmenter.release(slot);
+        true
+    }
+}
+
+/// Of 10 honest datagrams, each from another source: how many become whole where `forged` halves of random sources come
+/// between their own? `is_known`: each source sent a datagram before.
+fn survivors(forged: u32, half: usize, is_known: bool) -> usize {
+    let mut defragmenter = Defragmenter::new(DefragSettings::default(), 5);
+    let mut dice = 1;
+    let honest = (1..=10_u32).map(|source| 0x0a00_0000 + source);
+    for source in honest.clone().filter(|_| is_known) {
+        let before = Halves::new(source, 0, half);
+        assert!(!before.take(&mut defragmenter, 0, 0) && before.take(&mut defragmenter, 1, 0));
+    }
+    let survives = |(id, source): (u32, u32)| {
+        let datagram = Halves::new(source, id + 1, half);
+        datagram.take(&mut defragmenter, 0, 1);
+        for _ in 0..forged {
+            let random = splitmix(&mut dice);
+            // Where large ones are asked for, the second half, which lies beyond a small buffer.
+            let second = u32::from(half * 2 + HEAD_BYTES > SMALL_BYTES);
+            Halves::new(random as u32 | 1 << 31, (random >> 32) as u32, half).take(&mut defragmenter, second, 1);
+        }
+        datagram.take(&mut defragmenter, 1, 2)
+    };
+    (0..).zip(honest).map(survives).filter(|is_whole| *is_whole).count()
+}
+
+/// What an honest datagram must bear between its halves: with 256 places and the oldest giving way it was 255.
+#[test]
+fn forged_sources_push_out_few_honest_datagrams() {
+    for (forged, half, strangers, known) in
+        [(255, 1480, 10, 10), (4_000, 1480, 10, 10), (4_200, 1480, 0, 10), (10_000, 1480, 0, 10), (10_000, 8192, 0, 10)]
+    {
+        assert_eq!(survivors(forged, half, false), strangers, "{forged} forged, unknown sources, {half} bytes");
+        assert_eq!(survivors(forged, half, true), known, "{forged} forged, known sources, {half} bytes");
+    }
+    assert_eq!(survivors(250, 8192, false), 10);
+}
+
+/// Who forges sources that are taken for known has no more than the places of these.
+#[test]
+fn forged_known_sources_leave_their_places_to_others() {
+    let mut defragmenter = Defragmenter::new(DefragSettings::default(), 5);
+    for source in 0..400 {
+        let datagram = Halves::new(source, 0, 1480);
+        assert!(!datagram.take(&mut defragmenter, 0, 0) && datagram.take(&mut defragmenter, 1, 0));
+    }
+    let flood = |defragmenter: &mut Defragmenter, ids: std::ops::Range<u32>| {
+        for id in ids {
+            Halves::new(id % 400, 1 + id, 1480).take(defragmenter, 0, 1);
+        }
+    };
+    flood(&mut defragmenter, 0..5_000);
+    let strangers: Vec<_> = (0..1_000).map(|source| Halves::new(1 << 30 | source, 1, 1480)).collect();
+    strangers.iter().for_each(|one| assert!(!one.take(&mut defragmenter, 0, 1)));
+    flood(&mut defragmenter, 5_000..20_000);
+    // One in some hundred is taken for known, where 400 are marked.
+    let whole = strangers.iter().filter(|one| one.take(&mut defragmenter, 1, 2)).count();
+    assert!(whole > 970, "{whole}");
+}
+
+/// One source has a quarter of the large buffers, whatever it has of the places; and they come back.
+#[test]
+fn large_datagrams_are_few_and_of_many_sources() {
+    let settings = DefragSettings { timeout_ns: 100, ..DefragSettings::default() };
+    let mut defragmenter = Defragmenter::new(settings, 5);
+    let others: Vec<_> = (1..=100).map(|source| Halves::new(source, 1, 8192)).collect();
+    for one in &others {
+        one.take(&mut defragmenter, 1, 0);
+    }
+    for id in 0..1_000 {
+        Halves::new(1 << 20, id, 8192).take(&mut defragmenter, 1, 0);
+    }
+    let large = |defragmenter: &Defragmenter| defragmenter.entries.iter().filter(|entry| entry.large != NIL).count();
+    assert!((160..=164).contains(&large(&defragmenter)), "one in 256 has the share of the flood");
+    assert!(others.iter().filter(|one| one.take(&mut defragmenter, 0, 1)).count() >= 96);
+    assert!((64..=68).contains(&large(&defragmenter)), "and those that lost their place began anew");
+    defragmenter.expire(Timestamp(102), 4096, |_, _, _| ());
+    assert_eq!((large(&defragmenter), defragmenter.held()), (0, 0));
+    assert!(DefragSettings::default().datagrams == 4096 && Defragmenter::bytes(settings) < 40 << 20);
+}
+
+/// What is whole and in use keeps its large buffer; where all are, who needs one ends.
+#[test]
+fn without_a_large_buffer_a_large_datagram_ends() {
+    let mut defragmenter = Defragmenter::new(DefragSettings { datagrams: 2, timeout_ns: 100 }, 5);
+    let bytes = vec![1; 8192];
+    let mut slots = Vec::new();
+    for source in 0..2 {
+        let packet = Halves::new(source, 1, 8192).packet;
+        take(&mut defragmenter, &packet, &piece(8192, false, &bytes), Timestamp(0));
+        let Outcome::Whole(slot) = take(&mut defragmenter, &packet, &piece(0, true, &bytes), Timestamp(0)).outcome
+        else {
+            panic!("{source}")
+        };
+        slots.push(slot);
+    }
+    let third = Halves::new(3, 1, 8192);
+    let taken = take(&mut defragmenter, &third.packet, &piece(0, true, &bytes), Timestamp(0));
+    assert_eq!((taken.outcome, defragmenter.held()), (Outcome::Refused, 2));
+    slots.iter().for_each(|slot| defragmenter.release(*slot));
+    assert!(!third.take(&mut defragmenter, 0, 0) && third.take(&mut defragmenter, 1, 0));
+}
+
+/// What came before the fragment with the ports is told with the whole datagram.
+#[test]
+fn early_fragments_are_told() {
+    let mut defragmenter = Defragmenter::new(DefragSettings::default(), 5);
+    let bytes = [1; 200];
+    let mut last = packet(false, 1, 9);
+    (last.wire_bytes, last.payload_bytes) = (234, 200);
+    take(&mut defragmenter, &last, &piece(200, false, &bytes), Timestamp(0));
+    defragmenter.note_early(&last);
+    let taken = take(&mut defragmenter, &packet(false, 1, 9), &piece(0, true, &bytes), Timestamp(0));
+    let Outcome::Whole(slot) = taken.outcome else { panic!("{taken:?}") };
+    let early = defragmenter.datagram(slot).map(|datagram| datagram.early);
+    assert_eq!(early, Some(Early { frames: 1, bytes: 234, payload: 200 }));
+}
+
 /// All in one bucket: the chains hold, whatever is taken out of their middle.
 #[test]
 fn collisions_are_only_slow() {
@@ -179,7 +318,7 @@ fn collisions_are_only_slow() {
     }
     assert_eq!(defragmenter.held(), 9);
     defragmenter.expire(Timestamp(101), 64, |_, _, _| ());
-    assert_eq!((defragmenter.held(), defragmenter.oldest, defragmenter.newest), (0, NIL, NIL));
+    assert_eq!((defragmenter.held(), defragmenter.groups.map(|group| group.oldest)), (0, [NIL; 2]));
 }
 
 #[test]
