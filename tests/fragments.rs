@@ -42,6 +42,18 @@ fn events(lines: &[String]) -> Vec<Value> {
     values.filter(|value| value["event_type"] != "flow").collect()
 }
 
+/// Packets and bytes of each flow, both ways.
+fn counts(lines: &[String]) -> BTreeSet<String> {
+    let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let flows = values.filter(|value| value["event_type"] == "flow");
+    let count = |flow: Value| {
+        let names = ["pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient"];
+        let counts = names.map(|name| flow["flow"][name].as_u64().expect(name));
+        format!("{} {} {counts:?}", flow["community_id"], flow["tunnel"]["depth"])
+    };
+    flows.map(count).collect()
+}
+
 /// Without who sent the packets of the tunnel. A packet that was put together counts in the flow of the queue that did so,
 /// which is another one than its answer's where only one of them came in pieces: each began with what that queue saw first.
 fn unsided(mut events: Vec<Value>) -> Vec<Value> {
@@ -226,11 +238,13 @@ fn what_comes_in_pieces_is_read_as_in_one() {
         let (lines, outcome) = replay(&conversation(way, Some(576), twice), 1);
         assert!(events(&lines).iter().all(|event| event["event_type"] != "anomaly"), "{:?}", events(&lines));
         assert_eq!(outcome.count(Counter::FragmentOverlap), 0);
-        // Backwards, as some senders do it: the later ones are in no flow's counts, and the datagram is read.
+        // Backwards, as some senders do it: the datagram is read, and then all of it is in its flow's counts.
         let backwards = conversation(way, Some(576), |pieces| pieces.reverse());
         let (lines, outcome) = replay(&backwards, 1);
         assert_eq!(events(&lines), whole, "backwards");
-        assert!(outcome.count(Counter::DropFragmentUnknown) > 0);
+        let late = outcome.count(Counter::DropFragmentUnknown);
+        assert!(late > 0 && outcome.count(Counter::FragmentsCountedLate) == late, "{late}");
+        assert_eq!(counts(&lines), counts(&replay(&conversation(way, Some(576), |_| ()), 1).0), "backwards");
         // Of TCP only the first fragment tells whose it is; all else meets at its owner in any order.
         let of_dns =
             |events: Vec<Value>| events.into_iter().filter(|event| event["event_type"] == "dns").collect::<Vec<_>>();

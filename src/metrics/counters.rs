@@ -79,7 +79,7 @@ counters! {
     /// UDP length field shorter than its header or longer than the packet.
     DropUdpLength = "udp_length", Drop;
     /// Later fragment whose first fragment is not known (lost, late, or evicted from the fragment table): not in its flow's
-    /// counts, though its bytes are kept for its datagram.
+    /// counts unless its datagram is whole later (`fragments_counted_late`).
     DropFragmentUnknown = "fragment_unknown", Drop;
     /// Link type of the capture that the decoder does not know.
     DropLinkType = "link_type", Drop;
@@ -105,6 +105,8 @@ counters! {
     Fragments = "fragments", Detail;
     /// Datagrams put together from their fragments.
     DatagramsWhole = "datagrams_whole", Detail;
+    /// Fragments of `fragment_unknown` whose datagram was whole later, so that they are in their flow's counts after all.
+    FragmentsCountedLate = "fragments_counted_late", Detail;
     /// Datagrams whose fragments did not all come in time: lost before or at the tap, or never sent.
     DatagramsIncomplete = "datagrams_incomplete", Detail;
     /// Datagrams given up before they were whole, because their source or all together held as many as may be at once.

@@ -1,7 +1,7 @@
 //! The frames of one burst, all the way into the flow table.
 
 use super::Core;
-use super::fragments::{Fragments, Owner};
+use super::fragments::{Fragments, Owner, Whole};
 use crate::dataplane::capture::{BURST_MAX, FrameView, Source};
 use crate::dataplane::decode::{
     Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_question, arp_sender, decode_plain,
@@ -243,6 +243,10 @@ impl Core {
         let mut index = 0;
         while let Some((view, whole)) = fragments.whole(index) {
             index += 1;
+            count_early(table, sinks, &whole);
+            if !whole.is_packet {
+                continue;
+            }
             let mut packet = whole.packet;
             packet.hash = table.hash(&packet.key);
             let hint = table.probe(packet.hash);
@@ -424,6 +428,20 @@ fn inspect_whole(
 ) {
     if let Some((view, packet)) = fragments.completed_by(packet) {
         inspect(table, sinks, view, &packet, index);
+    }
+}
+
+/// Counts the fragments of a whole datagram that came before anybody could say whose they are.
+fn count_early(table: &mut FlowTable, sinks: &mut Sinks, whole: &Whole) {
+    for mut packet in whole.early_packets() {
+        packet.hash = table.hash(&packet.key);
+        let hint = table.probe(packet.hash);
+        let accounted = table.account(&packet, hint, |ended| sinks.on_end(&ended));
+        let Some((index, record, signals)) = accounted else { continue };
+        sinks.counters.add(Counter::FragmentsCountedLate, 1);
+        if !signals.is_empty() && signals != Signals::PAYLOAD {
+            sinks.on_signals(record, index, signals, packet.time);
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Fragments: the ports of later ones, whole datagrams, what is odd about them.
 //!
-//! A fragment counts in its flow by itself. When its datagram is whole, the one that completed it shows the datagram to the
+//! A fragment counts in its flow by itself, one that overtook its first one when its datagram is whole. When its datagram is whole, the one that completed it shows the datagram to the
 //! flow's inspection; where the datagram is a packet of a tunnel, the packet in it is accounted as one more.
 
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType};
 use crate::dataplane::decode::{
-    Decoded, DefragSettings, Defragmenter, FlowKey, FragmentSettings, FragmentTable, Layers, Outcome, Outer, Packet,
-    decode_within,
+    Decoded, DefragSettings, Defragmenter, Direction, Early, FlowKey, FragmentSettings, FragmentTable, Layers, Outcome,
+    Outer, Packet, decode_within,
 };
 use crate::dataplane::worker::sinks::Sinks;
 use crate::metrics::Counter;
@@ -21,14 +21,40 @@ pub(super) struct Whole {
     slot: u16,
     /// The frame that completed it.
     place: u16,
-    /// It decoded as a packet.
+    /// What it decoded as.
     pub(super) packet: Packet,
+    /// That is a packet of a flow.
+    pub(super) is_packet: bool,
     /// That packet is one of a flow in the tunnel whose packet the datagram is.
     pub(super) is_tunnelled: bool,
     /// It was shown to the inspection of its flow, with the fragment that completed it.
     pub(super) was_shown: bool,
     /// What is round that packet.
     pub(super) outer: Outer,
+    /// Flow of its fragments, and which way they went.
+    pub(super) carrier: (FlowKey, Direction),
+    /// Those of them that are not in its counts yet.
+    pub(super) early: Early,
+}
+
+impl Whole {
+    /// The fragments that came before the one with the ports, as packets of their flow: as many as they were, and of as many
+    /// bytes in all.
+    pub(super) fn early_packets(&self) -> impl Iterator<Item = Packet> {
+        let Early { frames, bytes, payload } = self.early;
+        let (key, direction) = self.carrier;
+        let time = self.packet.time;
+        let share = move |all: u32, number: u32| all / frames + u32::from(number < all % frames);
+        (0..frames).map(move |number| Packet {
+            key,
+            direction,
+            time,
+            wire_bytes: share(bytes, number),
+            payload_bytes: share(payload, number),
+            fragment: true,
+            ..Packet::default()
+        })
+    }
 }
 
 /// Which queue this is among those that hand over to each other; `queues` below 2: nobody does.
@@ -66,7 +92,8 @@ impl Fragments {
     /// one is known, and puts its datagram together.
     ///
     /// # Errors
-    /// [`Counter::DropFragmentUnknown`] for a later one whose first one is not known. Its bytes are kept all the same.
+    /// [`Counter::DropFragmentUnknown`] for a later one whose first one is not known. Its bytes are kept all the same, and it
+    /// counts in its flow once its datagram is whole.
     #[cold]
     pub(super) fn take(
         &mut self,
@@ -93,6 +120,9 @@ impl Fragments {
         self.expire(time, sinks);
         let taken = self.defragmenter.take(view.bytes, packet, &layers.place, time);
         sinks.counters.add(Counter::DatagramsEvicted, u64::from(taken.evicted));
+        if resolved.is_err() && taken.outcome != Outcome::Refused {
+            self.defragmenter.note_early(packet);
+        }
         if !taken.anomalies.is_empty() {
             sinks.on_fragment(taken.anomalies, &packet.key, packet.direction, time);
         }
@@ -103,7 +133,8 @@ impl Fragments {
         resolved
     }
 
-    /// Decodes a whole datagram; keeps it until the end of the burst if there is a packet in it to be shown.
+    /// Decodes a whole datagram; keeps it until the end of the burst if there is a packet in it to be shown, or fragments of
+    /// it to be counted.
     ///
     /// From the layers of the fragment, which stay those of its frame; what its options are was told of the first one.
     fn keep(&mut self, slot: u16, completed_by: &Packet, layers: &Layers, sinks: &mut Sinks) {
@@ -111,19 +142,24 @@ impl Fragments {
         let mut packet = Packet { time: completed_by.time, ..Packet::default() };
         let mut layers = *layers;
         let length = datagram.packet.len() as u32; // at most 65 555
+        let (carrier, early) = ((datagram.key, datagram.direction), datagram.early);
         let decoded = decode_within(datagram.packet, length, LinkType::RawIp, &mut packet, &mut layers);
         if let Some(fault) = layers.fault.take() {
             sinks.counters.add(fault, 1);
         }
         let is_tunnelled = packet.key != datagram.key;
-        if decoded == Decoded::Flow && self.wholes.len() < self.wholes.capacity() {
+        let is_packet = decoded == Decoded::Flow;
+        if (is_packet || early.frames > 0) && self.wholes.len() < self.wholes.capacity() {
             self.wholes.push(Whole {
                 slot,
                 place: completed_by.place,
                 packet,
+                is_packet,
                 is_tunnelled,
                 was_shown: false,
                 outer: layers.outer,
+                carrier,
+                early,
             });
         } else {
             self.defragmenter.release(slot);
