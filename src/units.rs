@@ -58,6 +58,45 @@ impl Timestamp {
         text.push('Z');
         text
     }
+
+    /// Reads RFC 3339 as [`Timestamp::to_rfc3339`] and [`Timestamp::to_eve`] write it: a fraction of any length or none, cut to
+    /// nanoseconds, and `Z` or an offset with or without its colon. A blank passes for the `+` of an offset, which a form
+    /// makes one of.
+    pub fn from_rfc3339(text: &str) -> Option<Timestamp> {
+        let bytes = text.as_bytes();
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if !marks.iter().all(|(at, mark)| bytes.get(*at).is_some_and(|byte| byte.eq_ignore_ascii_case(mark))) {
+            return None;
+        }
+        let number = |at: usize, length: usize| digits(bytes.get(at..at + length)?);
+        let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+        let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+        let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+        let mut rest = bytes.get(19..).filter(|_| in_range && year >= 1970)?;
+        let mut nanoseconds = 0;
+        if let Some(fraction) = rest.strip_prefix(b".") {
+            let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let shown = fraction.get(..length.min(9)).filter(|shown| !shown.is_empty())?;
+            nanoseconds = digits(shown)? * 10u64.pow(9 - shown.len() as u32); // at most nine
+            rest = fraction.get(length..)?;
+        }
+        let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        let seconds = match rest {
+            b"Z" | b"z" => Some(seconds),
+            [sign, hours @ ..] => {
+                let hours = [hours.get(..2)?, hours.get(hours.len().checked_sub(2)?..)?];
+                let is_whole = rest.len() == 5 || rest.len() == 6 && rest.get(3) == Some(&b':');
+                let offset = digits(hours[0]).filter(|hours| is_whole && *hours < 24)? * 3_600 + digits(hours[1])? * 60;
+                match sign {
+                    b'+' | b' ' => seconds.checked_sub(offset),
+                    b'-' => seconds.checked_add(offset),
+                    _ => None,
+                }
+            }
+            [] => None,
+        }?;
+        seconds.checked_mul(SECOND)?.checked_add(nanoseconds).map(Timestamp)
+    }
 }
 
 /// The last `digits` digits of a number, at most six.
@@ -68,6 +107,45 @@ fn push_digits(number: u64, digits: usize, text: &mut String) {
         rest /= 10;
     }
     text.extend(shown.iter().take(digits).map(|digit| char::from(*digit)));
+}
+
+/// Moments in answers: written as RFC 3339 with microseconds; read so, or as nanoseconds since 1970, as rows of before have
+/// them. For serde's `with`.
+pub mod rfc3339 {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// See the module.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time.to_rfc3339())
+    }
+
+    /// See the module.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(u64),
+            Text(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Number(nanoseconds) => Ok(Timestamp(nanoseconds)),
+            Form::Text(text) => {
+                Timestamp::from_rfc3339(&text).ok_or_else(|| D::Error::custom(format!("{text} is no time of RFC 3339")))
+            }
+        }
+    }
+}
+
+/// Decimal digits and nothing else, at most nine.
+fn digits(bytes: &[u8]) -> Option<u64> {
+    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar; from March on a year has its leap day at its end.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 719_469
 }
 
 /// Seconds since the epoch to (year, month, day, hour, minute, second) in UTC, proleptic Gregorian.
@@ -113,6 +191,9 @@ mod tests {
             let stamp = Timestamp(seconds * SECOND + 42_000);
             assert_eq!(stamp.to_eve(), format!("{text}.000042+0000"));
             assert_eq!(stamp.to_rfc3339(), format!("{text}.000042Z"));
+            for written in [stamp.to_rfc3339(), stamp.to_eve()] {
+                assert_eq!(Timestamp::from_rfc3339(&written), Some(stamp), "{written}");
+            }
         }
     }
 
@@ -120,5 +201,31 @@ mod tests {
     fn since_never_wraps() {
         assert_eq!(Timestamp(5).since(Timestamp(9)), 0);
         assert_eq!(Timestamp(u64::MAX).after(9), Timestamp(u64::MAX));
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written_and_no_others() {
+        for (text, wanted) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01t00:00:01.5z", Some(1_500_000_000)),
+            ("1970-01-01T01:00:00.000000001+01:00", Some(1)),
+            ("1970-01-01T01:00:00 0100", Some(0)),
+            ("1969-12-31T23:00:00-0100", None),
+            ("1970-01-01T00:00:00-0030", Some(1_800 * SECOND)),
+            ("1970-01-01T00:00:00.1234567891Z", Some(123_456_789)),
+            ("2026-11-22", None),
+            ("2026-11-22T00:00:00", None),
+            ("2026-11-22T00:00:00.Z", None),
+            ("2026-13-22T00:00:00Z", None),
+            ("2026-11-22T24:00:00Z", None),
+            ("2026-11-22T00:00:00+1", None),
+            ("2026-11-22T00:00:00+", None),
+            ("2026-11-22T00:00:00Zx", None),
+            ("+026-11-22T00:00:00Z", None),
+            ("9999-12-31T23:59:59Z", None),
+            ("", None),
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(text), wanted.map(Timestamp), "{text}");
+        }
     }
 }

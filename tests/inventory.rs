@@ -172,7 +172,7 @@ fn page() -> String {
          addresses by ARP, neighbour discovery and DHCP, names with their source, hints at the operating system with source and \
          confidence, services that answered with the software their banners name, and findings. Nothing is ever sent. \
          `shrike hosts` and `shrike findings` show it, `GET /v1/hosts`, `/v1/hosts/{id}` and `/v1/findings` serve it \
-         (cursors as for alerts; `since` is nanoseconds since 1970), `shrike replay FILE --hosts` does it for a capture. It \
+         (cursors as for alerts; `since` takes a time as answers have it), `shrike replay FILE --hosts` does it for a capture. It \
          outlives a restart.\n\n\
          ## What watching alone cannot see\n\n",
     );

@@ -684,7 +684,7 @@ function why(alert) {
   fact("To", target(alert));
   fact("Protocol", alert.protocol == null ? null : protocol(alert.protocol));
   fact("Confidence", `${Math.round((alert.confidence ?? 0) * 100)} %`);
-  fact("Seen", `${whole(alert.occurrences)} ${alert.occurrences === 1 ? "time" : "times"}, first ${new Date(alert.first_seen / 1e6).toLocaleString("en-GB")}`);
+  fact("Seen", `${whole(alert.occurrences)} ${alert.occurrences === 1 ? "time" : "times"}, first ${new Date(alert.first_seen).toLocaleString("en-GB")}`);
   if (alert.flow) {
     fact("Flow", ends(alert.flow));
     fact("Community ID", alert.flow.community_id);

@@ -401,8 +401,10 @@ pub struct TopFlow {
     /// Bytes from originator and responder.
     pub bytes: [u64; 2],
     /// First packet.
+    #[serde(with = "crate::units::rfc3339")]
     pub first_seen: Timestamp,
     /// Latest packet.
+    #[serde(with = "crate::units::rfc3339")]
     pub last_seen: Timestamp,
     /// Bits a second over its life, both ways; lives shorter than a second count as one.
     pub bits_per_second: f64,

@@ -80,6 +80,10 @@ fn filters_tags_and_cursors_of_flows() {
     let some =
         client.get(&format!("/v1/flows?since={}&until={}&min_bytes=350&protocol=tls", 49 * SECOND, 51 * SECOND)).json();
     assert_eq!(sources(&some), ["10.0.0.51", "10.0.0.50"]);
+    // Times of an answer find what they are of.
+    let [first, last] = ["first_seen", "last_seen"].map(|name| one["items"][0][name].as_str().unwrap().to_owned());
+    assert_eq!(first, "1970-01-01T00:00:07.000000Z");
+    assert_eq!(sources(&client.get(&format!("/v1/flows?until={first}&since={last}")).json()), ["10.0.0.7"]);
     for nothing in ["protocol=dns", "port=22", "state=new", "living=true", "alerted=true", "host=192.0.3.0/24"] {
         assert_eq!(sources(&client.get(&format!("/v1/flows?{nothing}")).json()).len(), 0, "{nothing}");
     }

@@ -20,6 +20,7 @@ pub struct Alert {
     /// and in between where the severity rose.
     pub occurrences: u64,
     /// Capture time of the first evidence.
+    #[serde(with = "crate::units::rfc3339")]
     pub first_seen: Timestamp,
     /// What was found, with its terms and thresholds. Its severity is the worst of the affair so far: the newest row stands
     /// for all of them, and must not pass for less than what it repeats.

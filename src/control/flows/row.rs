@@ -36,8 +36,10 @@ pub struct FlowRow {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlans: Vec<u16>,
     /// First packet.
+    #[serde(with = "crate::units::rfc3339")]
     pub first_seen: Timestamp,
     /// Latest packet.
+    #[serde(with = "crate::units::rfc3339")]
     pub last_seen: Timestamp,
     /// Packets.
     pub packets: [u64; 2],

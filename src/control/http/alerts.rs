@@ -2,10 +2,9 @@
 
 use super::App;
 use super::problem::{Kind, Problem};
-use super::routes::{Query, blocking, number, text, unknown_parameter};
+use super::routes::{Query, blocking, number, text, time, unknown_parameter};
 use crate::control::store::{Cursor, Filter, Page, ReadError, Stored};
 use crate::dataplane::detect::Detector;
-use crate::units::Timestamp;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 use std::sync::Arc;
@@ -47,7 +46,7 @@ impl Request {
                 "after" => request.after = Some(cursor(value)?),
                 "severity" => request.filter.severity = Some(number("severity", value, 1..=4)?),
                 "detector" => request.filter.detector = Some(detector(value)?),
-                "since" => request.filter.since = Some(Timestamp(number("since", value, 0..=i64::MAX as u64)?)),
+                "since" => request.filter.since = Some(time("since", value)?),
                 "limit" if paged => request.limit = Some(number("limit", value, 1..=LIMIT_MAX)?),
                 "newest" if paged => request.newest = Some(number("newest", value, 1..=LIMIT_MAX)?),
                 "grouped" if paged => request.grouped = flag("grouped", value)?,

@@ -3,14 +3,14 @@
 use super::App;
 use super::alerts::{cursor, matches_tag};
 use super::problem::{Kind, Problem};
-use super::routes::{Query, blocking, number, text, unknown_parameter};
+use super::routes::{Query, blocking, number, text, time, unknown_parameter};
 use crate::control::flows::{FlowFilter, FlowRow, FlowsKept, KeptFlow, Prefix};
 use crate::control::store::Cursor;
 use crate::control::view::state_name;
 use crate::dataplane::flow::TcpState;
 use crate::dataplane::inspect::Protocol;
 use crate::metrics::Counter;
-use crate::units::Timestamp;
+use crate::units::MICROSECOND;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 use serde::Serialize;
@@ -52,7 +52,8 @@ impl Request {
                 "state" => filter.state = Some(state(value)?),
                 "living" => filter.living = Some(flag("living", value)?),
                 "since" => filter.since = Some(time("since", value)?),
-                "until" => filter.until = Some(time("until", value)?),
+                // Answers are cut to microseconds: a flow's own `first_seen` finds it.
+                "until" => filter.until = Some(time("until", value)?.after(MICROSECOND - 1)),
                 "min_bytes" => filter.min_bytes = Some(number("min_bytes", value, 0..=u64::MAX)?),
                 "alerted" => filter.alerted = Some(flag("alerted", value)?),
                 _ => return Err(unknown_parameter(name, KNOWN)),
@@ -64,10 +65,6 @@ impl Request {
 
 fn flag(name: &str, text: &str) -> Result<bool, Problem> {
     text.parse().map_err(|_| Problem::new(Kind::BadRequest, format!("{name} must be true or false")))
-}
-
-fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    number(&format!("{name} (nanoseconds since 1970)"), text, 0..=i64::MAX as u64).map(Timestamp)
 }
 
 fn host(text: &str) -> Result<Prefix, Problem> {

@@ -3,11 +3,10 @@
 use super::App;
 use super::alerts::cursor;
 use super::problem::{Kind, Problem};
-use super::routes::{Query, blocking, json, number, unknown_parameter};
+use super::routes::{Query, blocking, json, number, time, unknown_parameter};
 use crate::control::inventory::network::Network;
 use crate::control::inventory::{CANNOT_SEE, Filter, Page, SharedInventory, kinds};
 use crate::control::store::Cursor;
-use crate::units::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -55,7 +54,7 @@ impl Request {
                 "service" => filter.service = Some(text("service", value)?),
                 "severity" => filter.severity = Some(number("severity", value, 1..=4)?),
                 "kind" => filter.kind = Some(kind(value)?),
-                "since" => filter.since = Some(Timestamp(number("since", value, 0..=i64::MAX as u64)?)),
+                "since" => filter.since = Some(time("since", value)?),
                 _ => return Err(unknown_parameter(name, KNOWN)),
             }
         }
@@ -138,7 +137,10 @@ mod tests {
         };
         let good =
             parse("limit=5&address=10.0.0.0/8&name=srv&service=ssh&severity=2&kind=telnet_in_use&since=7").unwrap();
-        assert_eq!((good.limit, good.filter.severity, good.filter.since), (5, Some(2), Some(Timestamp(7))));
+        assert_eq!(
+            (good.limit, good.filter.severity, good.filter.since),
+            (5, Some(2), Some(crate::units::Timestamp(7)))
+        );
         for (bad, word) in [
             ("limit=0", "1 to 1000"),
             ("address=home", "10.0.0.0/8"),

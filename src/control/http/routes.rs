@@ -4,7 +4,7 @@ use super::problem::{KINDS, Kind, Problem};
 use super::{App, alerts, flows, history, hosts, latency, page, prometheus, stream};
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
-use crate::units::{QueueId, WorkerId};
+use crate::units::{QueueId, Timestamp, WorkerId};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -263,6 +263,20 @@ where
 {
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let detail = format!("{name} must be a whole number from {} to {}", range.start(), range.end());
+        Problem::new(Kind::BadRequest, detail)
+    })
+}
+
+/// A moment of a query, as answers have it or in nanoseconds since 1970.
+pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    let moment = match text.parse() {
+        Ok(nanoseconds) => Some(Timestamp(nanoseconds)),
+        Err(_) => Timestamp::from_rfc3339(text),
+    };
+    moment.filter(|moment| i64::try_from(moment.0).is_ok()).ok_or_else(|| {
+        let detail = format!(
+            "{name} must be a time such as 2026-11-22T14:03:22.000000Z, or nanoseconds since 1970 (below 2^63)"
+        );
         Problem::new(Kind::BadRequest, detail)
     })
 }

@@ -8,7 +8,7 @@ pub(crate) fn alert(id: &str, severity: u8) -> Alert {
     Alert {
         id: id.to_owned(),
         occurrences: 1,
-        first_seen: Timestamp(1),
+        first_seen: Timestamp(1_000),
         evidence: Evidence {
             detector: if severity == 1 { Detector::Flood } else { Detector::Scan },
             kind: "vertical".into(),

@@ -302,6 +302,7 @@ pub struct Evidence {
     /// Shape of it within the detector (`vertical`, `horizontal`, `ssh`, `syn`, ...).
     pub kind: String,
     /// Capture time at which the evidence was complete.
+    #[serde(with = "crate::units::rfc3339")]
     pub time: Timestamp,
     /// 1 (high) to 4 (low), as in EVE.
     pub severity: u8,

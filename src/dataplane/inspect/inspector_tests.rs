@@ -689,7 +689,7 @@ fn a_body_that_the_server_refused_is_not_passed_over() {
         let mut talk = Talk::new(SETTINGS);
         talk.say(A, first.as_bytes());
         talk.say(B, answer.as_bytes());
-        then.as_bytes().chunks(7).for_each(|piece| drop(talk.say(A, piece)));
+        then.as_bytes().chunks(7).for_each(|piece| _ = talk.say(A, piece));
         talk.say(B, empty.as_bytes());
         talk.end();
         let events = talk.kept.of(Protocol::Http);

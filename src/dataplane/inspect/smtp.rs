@@ -312,7 +312,7 @@ impl State {
             match self.tail.push(*byte) {
                 // Which is the end of a line.
                 Ends::Mail => return self.mail_ends(taken),
-                Ends::PerhapsBefore => drop(self.tail.push(*byte)),
+                Ends::PerhapsBefore => _ = self.tail.push(*byte),
                 Ends::Nothing | Ends::Perhaps => {}
             }
         }
