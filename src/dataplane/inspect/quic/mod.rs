@@ -9,7 +9,8 @@
 //! (4.6 KB), kept by whoever keeps flows: [`State::step_with`] takes one, [`State::wants_scratch`] tells whether it is still
 //! wanted. [`Parse::step`] goes without: it reads hellos that come whole in one datagram, and of others what stands first.
 //!
-//! One event per connection: when the server answered, or at the end. Of a hello that stayed in pieces the event has no
+//! One event per connection: when the server answered, or at the end; anybody can seal an Initial packet, so one with another
+//! connection id and its own keys begins another connection beside the first ([`HELLO_REPEATED`]). Of a hello that stayed in pieces the event has no
 //! `client_version`, so that nobody takes a fingerprint of it.
 //!
 //! | bounded | by |
@@ -79,8 +80,12 @@ pub const DUPLICATE_EXTENSION: Anomaly = Anomaly::new(Protocol::Quic, 3, "duplic
 /// The server chose a cipher suite that the client did not offer.
 pub const CIPHER_NOT_OFFERED: Anomaly = Anomaly::new(Protocol::Quic, 4, "cipher_not_offered");
 
+/// The client begins once more, with another connection id, before the server answered: one of the two may be a decoy that never
+/// reached it. Each is an event of its own.
+pub const HELLO_REPEATED: Anomaly = Anomaly::new(Protocol::Quic, 5, "hello_repeated");
+
 /// All anomalies of QUIC.
-pub const ANOMALIES: &[Anomaly] = &[BAD_HELLO, UNAUTHENTIC, DUPLICATE_EXTENSION, CIPHER_NOT_OFFERED];
+pub const ANOMALIES: &[Anomaly] = &[BAD_HELLO, UNAUTHENTIC, DUPLICATE_EXTENSION, CIPHER_NOT_OFFERED, HELLO_REPEATED];
 
 /// Initial packets of the client that are decrypted, and datagrams of the server that are read until its hello is whole; a
 /// client's hello with a post-quantum key comes in two.
@@ -171,13 +176,38 @@ impl State {
         let mut rest = bytes;
         for _ in 0..COALESCED_MAX {
             let Some(packet) = header::read(rest) else { break };
-            let is_new = packet.kind == Kind::Initial && (self.is_next_try(&packet) || !self.has_hello);
+            let is_initial = packet.kind == Kind::Initial;
+            if is_initial {
+                self.begin_anew(rest, &packet, out);
+            }
+            let is_new = is_initial && (self.is_next_try(&packet) || !self.has_hello);
             if is_new && !self.client_initial(side, rest, &packet, scratch, out) {
                 return true;
             }
             rest = rest.get(packet.total..).unwrap_or_default();
         }
         self.has_hello && self.count(0) // a server that never answers
+    }
+
+    /// An Initial packet with another connection id that its own keys open is another beginning. (Once the server has spoken
+    /// the client uses an id of the server's, and the keys stay.)
+    fn begin_anew(&mut self, bytes: &[u8], packet: &Packet<'_>, out: &mut dyn Output) {
+        if self.cid_length == 0 || packet.dcid == self.cid() || !keys::is_known(packet.version) {
+            return;
+        }
+        let (cid, length, version) = (self.cid, self.cid_length, self.version);
+        self.version = packet.version;
+        self.set_cid(packet.dcid);
+        if self.open(bytes, packet, Side::Originator, &mut [0; PACKET_MAX]).is_none() {
+            (self.cid, self.cid_length, self.version) = (cid, length, version);
+            return;
+        }
+        if out.facts().get(HELLO.sni).is_some() || self.has_hello {
+            out.anomaly(HELLO_REPEATED);
+            out.event();
+        }
+        // As of a connection of which nothing was seen.
+        (self.has_hello, self.cid_length) = (false, 0);
     }
 
     /// The client begins anew with a version that the server has.

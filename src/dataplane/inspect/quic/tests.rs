@@ -87,6 +87,52 @@ fn a_handshake_is_one_event() {
     }
 }
 
+/// Anybody can seal an Initial packet: one with another name and another id, in front of the client's own or behind it, hides
+/// neither the name nor, where the server answers the last one, the answer.
+#[test]
+fn a_forged_beginning_hides_no_name() {
+    let named = |name: &[u8; 14]| {
+        let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], name].concat();
+        client_hello(0x0303, None, &[&sni[..], &[0, 43, 0, 3, 2, 3, 4]].concat())
+    };
+    let other = [7; 8];
+    let forged = |frames: &[u8]| (Side::Originator, initial(V1, &other, b"", Side::Originator, frames, true));
+    let decoy = forged(&crypto(0, &named(b"decoys.example")));
+    let own = (Side::Originator, first(&crypto(0, &hello())));
+    let server = (Side::Responder, answer());
+    let names = |events: &[Facts]| -> Vec<String> {
+        events
+            .iter()
+            .filter_map(|one| one.get(HELLO.sni))
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect()
+    };
+    for scratch in [false, true] {
+        let run = |datagrams: &[_]| show(datagrams, scratch.then(Scratch::default).as_mut());
+        let (out, _) = run(&[decoy.clone(), own.clone(), server.clone()]);
+        assert_eq!(
+            (names(&out.events), out.anomalies),
+            (vec!["decoys.example".into(), "shrike.example".into()], vec!["hello_repeated"])
+        );
+        check(&out.events[1]);
+        assert_eq!(out.events[1].number(HELLO.cipher), Some(0x1301));
+        let (out, _) = run(&[own.clone(), decoy.clone(), server.clone()]);
+        assert_eq!(names(&out.events), ["shrike.example", "decoys.example"]);
+        // Without a hello in it, or with a part of one.
+        for frames in [vec![1; 4], crypto(40, &hello()[40..])] {
+            let (out, _) = run(&[forged(&frames), own.clone(), server.clone()]);
+            assert_eq!(names(&out.events), ["shrike.example"]);
+            assert_eq!(out.events.last().unwrap().number(HELLO.cipher), Some(0x1301));
+        }
+        // The client's next packet, with the id that the server gave it: the keys stay.
+        let head = [0xc1, 0, 0, 0, 1, 4, 1, 2, 3, 4, 0, 0, 0x40, 24, 0, 2];
+        let acked = (Side::Originator, keys::seal(&head, 2, &[1; 6], V1, &DCID, Side::Originator).unwrap());
+        let (out, _) = run(&[own.clone(), acked, server.clone()]);
+        assert_eq!((out.events.len(), out.anomalies.len()), (1, 0));
+        check(&out.events[0]);
+    }
+}
+
 #[test]
 fn hellos_come_in_pieces_out_of_order_and_over_datagrams() {
     let hello = hello();
