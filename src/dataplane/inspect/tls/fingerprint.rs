@@ -29,33 +29,44 @@ pub fn is_grease(value: u16) -> bool {
 
 /// JA3 as text: version, ciphers, extensions, groups, point formats. `None` without a client's hello.
 pub fn ja3(facts: &Facts, names: &HelloFacts) -> Option<String> {
-    let version = facts.number(names.client_version)?;
-    let formats = facts.get(names.point_formats).unwrap_or_default().iter().map(|one| u16::from(*one));
-    Some(format!(
-        "{version},{},{},{},{}",
-        dashes(list(facts.get(names.ciphers))),
-        dashes(list(facts.get(names.extensions))),
-        dashes(list(facts.get(names.groups))),
-        dashes(formats),
-    ))
+    let mut text = String::with_capacity(TEXT_BYTES);
+    push_number(facts.number(names.client_version)?, &mut text);
+    for fact in [names.ciphers, names.extensions, names.groups] {
+        text.push(',');
+        push_dashes(list(facts.get(fact)), &mut text);
+    }
+    text.push(',');
+    push_dashes(facts.get(names.point_formats).unwrap_or_default().iter().map(|one| u16::from(*one)), &mut text);
+    Some(text)
 }
 
 /// JA3S as text: version, cipher, extensions. `None` without a server's hello.
 pub fn ja3s(facts: &Facts, names: &HelloFacts) -> Option<String> {
     let (version, cipher) = (facts.number(names.server_version)?, facts.number(names.cipher)?);
-    let extensions = every(facts.get(names.server_extensions)).map(|one| one.to_string()).collect::<Vec<_>>();
-    Some(format!("{version},{cipher},{}", extensions.join("-")))
+    let mut text = String::with_capacity(TEXT_BYTES);
+    push_number(version, &mut text);
+    text.push(',');
+    push_number(cipher, &mut text);
+    text.push(',');
+    push_dashes(every(facts.get(names.server_extensions)), &mut text);
+    Some(text)
 }
 
 /// MD5 of a JA3 or JA3S in hex: the form that indicators have.
 pub fn md5_hex(text: &str) -> String {
-    hex(&Md5::digest(text.as_bytes()))
+    let mut hash = String::with_capacity(32);
+    push_hex(&Md5::digest(text.as_bytes()), &mut hash);
+    hash
 }
 
 /// JA4 of a client. `None` without its hello.
 pub fn ja4(facts: &Facts, names: &HelloFacts, transport: Transport) -> Option<String> {
-    let (parts, ciphers, others) = ja4_parts(facts, names, transport)?;
-    Some(format!("{parts}_{}_{}", sha256_12(&ciphers), sha256_12(&others)))
+    let (mut text, ciphers, others) = ja4_parts(facts, names, transport)?;
+    for part in [ciphers, others] {
+        text.push('_');
+        push_sha256_12(&part, &mut text);
+    }
+    Some(text)
 }
 
 /// JA4 before hashing (`JA4_r`), to be read by people.
@@ -93,7 +104,8 @@ fn ja4_parts(facts: &Facts, names: &HelloFacts, transport: Transport) -> Option<
     let mut others = commas(extensions.into_iter());
     let algorithms = commas(list(facts.get(names.signature_algorithms)));
     if !algorithms.is_empty() {
-        others = others + "_" + &algorithms;
+        others.push('_');
+        others.push_str(&algorithms);
     }
     Some((parts, commas(ciphers.into_iter()), others))
 }
@@ -141,22 +153,50 @@ fn every(bytes: Option<&[u8]>) -> impl Iterator<Item = u16> {
         .map(|pair| pair.iter().fold(0, |value, byte| value << 8 | u16::from(*byte)))
 }
 
-fn dashes(values: impl Iterator<Item = u16>) -> String {
-    values.map(|one| one.to_string()).collect::<Vec<_>>().join("-")
-}
+/// Room for what nearly all hellos come to.
+const TEXT_BYTES: usize = 256;
 
-fn commas(values: impl Iterator<Item = u16>) -> String {
-    values.map(|one| format!("{one:04x}")).collect::<Vec<_>>().join(",")
-}
+// By hand, all of them: a hello has some hundred numbers, and `format!` takes ten times as many instructions for each.
 
-/// First twelve digits of SHA-256; zeros for nothing.
-fn sha256_12(text: &str) -> String {
-    match text {
-        "" => "0".repeat(12),
-        _ => hex(&Sha256::digest(text.as_bytes())).chars().take(12).collect(),
+fn push_dashes(values: impl Iterator<Item = u16>, text: &mut String) {
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            text.push('-');
+        }
+        push_number(value.into(), text);
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn push_number(number: u64, text: &mut String) {
+    if number >= 10 {
+        push_number(number / 10, text);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8)); // below 10
+}
+
+fn commas(values: impl Iterator<Item = u16>) -> String {
+    let mut text = String::with_capacity(TEXT_BYTES);
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        push_hex(&value.to_be_bytes(), &mut text);
+    }
+    text
+}
+
+/// First twelve digits of SHA-256; zeros for nothing.
+fn push_sha256_12(text: &str, to: &mut String) {
+    match text {
+        "" => to.push_str("000000000000"),
+        _ => push_hex(Sha256::digest(text.as_bytes()).get(..6).unwrap_or_default(), to),
+    }
+}
+
+fn push_hex(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+        }
+    }
 }
