@@ -69,11 +69,13 @@ pub struct Facts {
     used: u16,
     /// A value was cut or had no room.
     truncated: bool,
+    /// A bit for each index, of whatever protocol, of which there may be a value: the list is searched for no others.
+    seen: u64,
 }
 
 impl Default for Facts {
     fn default() -> Facts {
-        Facts { bytes: [0; FACTS_BYTES], used: 0, truncated: false }
+        Facts { bytes: [0; FACTS_BYTES], used: 0, truncated: false, seen: 0 }
     }
 }
 
@@ -98,7 +100,7 @@ impl Facts {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        (self.used, self.truncated) = (0, false);
+        (self.used, self.truncated, self.seen) = (0, false, 0);
     }
 
     /// The list as bytes, to be read by [`Facts::read`].
@@ -108,7 +110,13 @@ impl Facts {
 
     /// Adds a value of text, bytes or an address. More often than the fact may be: nothing is added.
     pub fn put(&mut self, fact: Fact, value: &[u8]) {
-        if fact.repeats < u8::MAX && self.count(fact) >= usize::from(fact.repeats) {
+        let bit = 1 << (fact.index & 63);
+        let is_full = match fact.repeats {
+            0 => true,
+            u8::MAX => false,
+            repeats => self.seen & bit != 0 && self.count(fact) >= usize::from(repeats),
+        };
+        if is_full {
             self.truncated |= fact.repeats > 1;
             return;
         }
@@ -126,6 +134,7 @@ impl Facts {
         header.copy_from_slice(&[fact.protocol as u8, fact.index, high, low]);
         body.copy_from_slice(value);
         self.used += (HEADER + value.len()) as u16;
+        self.seen |= bit;
     }
 
     /// Adds a number.
@@ -151,8 +160,14 @@ impl Facts {
         Facts::read(self.as_bytes()).filter(move |one| (one.protocol, one.index) == wanted).map(|one| one.value)
     }
 
+    /// By hand, for it is called for every value of a fact that has several: headers only, no slices of values.
     fn count(&self, fact: Fact) -> usize {
-        self.all(fact).count()
+        let (list, mut at, mut count) = (self.as_bytes(), 0, 0);
+        while let Some([protocol, index, high, low]) = list.get(at..).and_then(|rest| rest.first_chunk::<HEADER>()) {
+            count += usize::from(*protocol == fact.protocol as u8 && *index == fact.index);
+            at += HEADER + usize::from(u16::from_be_bytes([*high, *low]));
+        }
+        count
     }
 
     /// Reads what [`Facts::as_bytes`] gave; ends early where the bytes are no such list.
@@ -172,7 +187,7 @@ impl Facts {
         if let (Some(to), Some(from)) = (self.bytes.get_mut(..used), other.bytes.get(..used)) {
             to.copy_from_slice(from);
         }
-        (self.used, self.truncated) = (other.used, other.truncated);
+        (self.used, self.truncated, self.seen) = (other.used, other.truncated, other.seen);
     }
 
     /// A copy of what [`Facts::as_bytes`] gave; cut where it is longer than facts can be.
@@ -182,7 +197,7 @@ impl Facts {
         if let Some(place) = facts.bytes.get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
         }
-        (facts.used, facts.truncated) = (bytes.len() as u16, truncated); // at most FACTS_BYTES
+        (facts.used, facts.truncated, facts.seen) = (bytes.len() as u16, truncated, u64::MAX); // at most FACTS_BYTES
         facts
     }
 }

@@ -29,7 +29,7 @@ pub enum Fault {
 pub struct Budget(usize);
 
 const LABEL_COST: usize = 4;
-const POINTER_COST: usize = 8;
+const POINTER_COST: usize = 16;
 
 impl Default for Budget {
     fn default() -> Budget {
