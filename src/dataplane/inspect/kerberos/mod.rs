@@ -330,10 +330,22 @@ fn principal(fact: Fact, mut body: Reader<'_>, facts: &mut Facts) -> Option<()> 
         if part > 0 {
             name.push(b'/');
         }
-        name.extend(text);
+        push_part(text, &mut name);
     }
     facts.put(fact, name.as_bytes());
     Some(())
+}
+
+/// A part as it is, but for what would read as its end: a slash has a backslash in front (RFC 1964 section 2.1.1), and so
+/// has a backslash before one or at the end. Other backslashes stay, for domains of Windows have them.
+fn push_part<const N: usize>(part: &[u8], name: &mut Text<N>) {
+    for (at, byte) in part.iter().enumerate() {
+        let is_end = matches!(part.get(at + 1), None | Some(b'/' | b'\\'));
+        if *byte == b'/' || *byte == b'\\' && is_end {
+            name.push(b'\\');
+        }
+        name.push(*byte);
+    }
 }
 
 /// The type of `EncryptedData` (section 5.2.9).

@@ -187,3 +187,14 @@ fn long_lists_and_messages_are_bounded() {
     feed(&mut state, Side::Responder, &[stream, end].concat(), 1000, &mut out);
     assert_eq!(out.events.len(), 2, "the rest was skipped and the next one found");
 }
+
+#[test]
+fn parts_of_a_name_are_told_from_slashes_in_one() {
+    for (part, wanted) in
+        [("krbtgt", "krbtgt"), ("DOM\\user", "DOM\\user"), ("a/b", "a\\/b"), ("a\\", "a\\\\"), ("a\\/b", "a\\\\\\/b")]
+    {
+        let mut name = Text::<64>::default();
+        push_part(part.as_bytes(), &mut name);
+        assert_eq!(String::from_utf8_lossy(name.as_bytes()), wanted);
+    }
+}
