@@ -4,26 +4,27 @@
 //! capture's, so the same capture gives the same lines.
 
 mod icmp;
+mod ml;
+mod parts;
 mod shape;
 
 use self::icmp::IcmpPart;
-use self::shape::ShapePart;
+use self::ml::Ml;
+use self::parts::{AlertPart, AlertTotal, Capture, Decoder, FlowPart, FlowTotal, StatsPart, TcpPart, TunnelPart};
 use super::application::{AppEvent, render};
 use super::one_line::OneLine;
 use super::statistics::Statistics;
 use crate::control::alert::Alert;
-use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id, tcp_flags};
-use crate::dataplane::detect::{Detector, Evidence, TunnelLevel, TunnelRef, has_ports, protocol_name, vlans};
-use crate::dataplane::flow::{EndReason, TcpState};
+use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id};
+use crate::dataplane::detect::{Detector, TunnelRef, has_ports, protocol_name, vlans};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
-use crate::units::{SECOND, Timestamp};
+use crate::units::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Serializer;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
@@ -312,298 +313,6 @@ impl<'a> Event<'a> {
             ..Event::default()
         }
     }
-}
-
-/// Who speaks round the tunnel, as the schema has it. The kinds and ids of the tunnels are in our own object.
-#[derive(Serialize)]
-struct TunnelPart {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dest_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dest_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proto: Option<Cow<'static, str>>,
-    depth: usize,
-}
-
-impl TunnelPart {
-    fn new(tunnel: &TunnelRef) -> TunnelPart {
-        let carrier = tunnel.carrier.as_ref();
-        let ports = carrier.filter(|carrier| has_ports(carrier.protocol));
-        TunnelPart {
-            src_ip: carrier.map(|carrier| carrier.source),
-            src_port: ports.map(|carrier| carrier.source_port),
-            dest_ip: carrier.map(|carrier| carrier.destination),
-            dest_port: ports.map(|carrier| carrier.destination_port),
-            proto: carrier.map(|carrier| protocol_name(carrier.protocol)),
-            depth: tunnel.levels.len(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct AlertPart<'a> {
-    action: &'static str,
-    gid: u8,
-    signature_id: u64,
-    rev: u8,
-    signature: String,
-    category: &'static str,
-    severity: u8,
-    /// Arrays of strings, as the schema's own metadata are.
-    metadata: BTreeMap<&'a str, Vec<String>>,
-}
-
-impl AlertPart<'_> {
-    fn new(alert: &Alert) -> AlertPart<'_> {
-        let evidence = &alert.evidence;
-        let terms = evidence.terms.iter().map(|term| {
-            let limit = term.threshold.map(|value| format!(" threshold {}", rounded(value))).unwrap_or_default();
-            let usual = term.usual.map(|value| format!(" usual {}", rounded(value))).unwrap_or_default();
-            format!("{} {}{}{limit}{usual}", term.name, term.precision(), rounded(term.value))
-        });
-        AlertPart {
-            action: "allowed",
-            gid: 1,
-            signature_id: signature_id(evidence.detector, &evidence.kind),
-            rev: 1,
-            signature: format!("SHRIKE {} {}", evidence.detector.name(), evidence.kind),
-            category: category(evidence.detector),
-            severity: evidence.severity,
-            metadata: BTreeMap::from([
-                ("confidence", vec![rounded(evidence.confidence).to_string()]),
-                ("first_seen", vec![alert.first_seen.to_eve()]),
-                ("id", vec![alert.id.clone()]),
-                ("occurrences", vec![alert.occurrences.to_string()]),
-                ("summary", vec![evidence.summary.clone()]),
-                ("terms", terms.collect()),
-            ]),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct FlowPart {
-    pkts_toserver: u64,
-    pkts_toclient: u64,
-    bytes_toserver: u64,
-    bytes_toclient: u64,
-    start: String,
-    end: String,
-    age: u64,
-    state: &'static str,
-    reason: &'static str,
-}
-
-impl FlowPart {
-    fn new(summary: &FlowSummary) -> FlowPart {
-        let [to_server, to_client] = summary.packets;
-        let [bytes_toserver, bytes_toclient] = summary.bytes;
-        FlowPart {
-            pkts_toserver: to_server,
-            pkts_toclient: to_client,
-            bytes_toserver,
-            bytes_toclient,
-            start: summary.first_seen.to_eve(),
-            end: summary.last_seen.to_eve(),
-            // As Suricata counts it: between the two seconds, not of the whole span.
-            age: (summary.last_seen.0 / SECOND).saturating_sub(summary.first_seen.0 / SECOND),
-            state: match summary.state {
-                TcpState::New => "new",
-                TcpState::Answered | TcpState::Established | TcpState::Closing => "established",
-                TcpState::Closed => "closed",
-            },
-            reason: match summary.ended {
-                Some(EndReason::Closed | EndReason::Idle) => "timeout",
-                Some(EndReason::EvictedHalfOpen | EndReason::EvictedEstablished) => "forced",
-                Some(EndReason::Shutdown) => "shutdown",
-                None => "unknown",
-            },
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct TcpPart {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
-    tcp_flags: String,
-    tcp_flags_ts: String,
-    tcp_flags_tc: String,
-    #[serde(skip_serializing_if = "is_false")]
-    syn: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    fin: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    rst: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    psh: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    ack: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    urg: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    ecn: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    cwr: bool,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-impl TcpPart {
-    fn new(summary: &FlowSummary) -> TcpPart {
-        let [to_server, to_client] = summary.tcp_flags;
-        let all = to_server | to_client;
-        let has = |flag: u8| all & flag != 0;
-        let fin_by_originator = to_server & tcp_flags::FIN != 0;
-        TcpPart {
-            state: match summary.state {
-                TcpState::New if to_server & tcp_flags::SYN == 0 => None,
-                TcpState::New => Some("syn_sent"),
-                TcpState::Answered => Some("syn_recv"),
-                TcpState::Established => Some("established"),
-                TcpState::Closing => Some(if fin_by_originator { "close_wait" } else { "fin_wait1" }),
-                TcpState::Closed => Some("closed"),
-            },
-            tcp_flags: format!("{all:02x}"),
-            tcp_flags_ts: format!("{to_server:02x}"),
-            tcp_flags_tc: format!("{to_client:02x}"),
-            syn: has(tcp_flags::SYN),
-            fin: has(tcp_flags::FIN),
-            rst: has(tcp_flags::RST),
-            psh: has(tcp_flags::PSH),
-            ack: has(tcp_flags::ACK),
-            urg: has(tcp_flags::URG),
-            ecn: has(tcp_flags::ECE),
-            cwr: has(tcp_flags::CWR),
-        }
-    }
-}
-
-/// The one object that no schema of Suricata's has.
-#[derive(Serialize, Default)]
-struct Ml<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    threshold: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    top_features: Vec<TopFeature<'a>>,
-    /// Facts of application protocols that the schema has no place for.
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
-    facts: serde_json::Map<String, serde_json::Value>,
-    /// A fact was cut or left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    truncated: Option<bool>,
-    /// Counters of ours.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    counters: BTreeMap<&'a str, u64>,
-    /// Kind and id of each tunnel, outermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tunnels: Vec<TunnelLevel>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shape: Option<ShapePart>,
-}
-
-#[derive(Serialize)]
-struct TopFeature<'a> {
-    name: &'a str,
-    value: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usual: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contribution: Option<f64>,
-}
-
-impl<'a> Ml<'a> {
-    /// Ours with what the schema's own object lacks of a tunnel.
-    fn with_tunnel(ml: Option<Ml<'a>>, tunnel: Option<&TunnelRef>) -> Option<Ml<'a>> {
-        match tunnel {
-            Some(tunnel) => Some(Ml { tunnels: tunnel.levels.clone(), ..ml.unwrap_or_default() }),
-            None => ml,
-        }
-    }
-
-    fn of_score(score: f32, model: Option<&'a ModelName>) -> Ml<'a> {
-        Ml {
-            model: model.map(|model| model.name.as_str()),
-            version: model.map(|model| model.version.as_str()),
-            score: Some(rounded(f64::from(score))),
-            ..Ml::default()
-        }
-    }
-
-    /// A flow's score and its shape, where it has them.
-    fn of_flow(flow: &FlowSummary, model: Option<&'a ModelName>) -> Option<Ml<'a>> {
-        let shape = flow.shape.as_ref().map(ShapePart::new);
-        let score = (flow.score >= 0.0).then(|| Ml::of_score(flow.score, model));
-        match shape {
-            None => score,
-            shape => Some(Ml { shape, ..score.unwrap_or_default() }),
-        }
-    }
-
-    /// The model's evidence has its score as the term of that name, and the features that made it as those with a usual value.
-    fn of_evidence(evidence: &'a Evidence, model: Option<&'a ModelName>) -> Ml<'a> {
-        let score = evidence.terms.iter().find(|term| term.name == "score");
-        let reasons = evidence.terms.iter().filter(|term| term.usual.is_some());
-        Ml {
-            score: Some(rounded(score.map_or(evidence.confidence, |term| term.value))),
-            threshold: score.and_then(|term| term.threshold).map(rounded),
-            top_features: reasons
-                .map(|term| TopFeature {
-                    name: &term.name,
-                    value: rounded(term.value),
-                    usual: term.usual.map(rounded),
-                    contribution: term.contribution.map(rounded),
-                })
-                .collect(),
-            ..Ml::of_score(0.0, model)
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct StatsPart {
-    uptime: u64,
-    capture: Capture,
-    decoder: Decoder,
-    flow: FlowTotal,
-    detect: AlertTotal,
-}
-
-#[derive(Serialize)]
-struct Capture {
-    kernel_packets: u64,
-    kernel_drops: u64,
-}
-
-#[derive(Serialize)]
-struct Decoder {
-    pkts: u64,
-    bytes: u64,
-    invalid: u64,
-}
-
-#[derive(Serialize)]
-struct FlowTotal {
-    total: u64,
-    active: u64,
-}
-
-#[derive(Serialize)]
-struct AlertTotal {
-    alert: u64,
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::dataplane::decode::Direction;
-use crate::dataplane::detect::{FlowRef, Term};
+use crate::dataplane::detect::{Evidence, FlowRef, Term};
+use crate::dataplane::flow::EndReason;
+use crate::units::SECOND;
 use proptest::prelude::*;
 
 fn term(name: &str, value: f64, threshold: Option<f64>, usual: Option<f64>) -> Term {

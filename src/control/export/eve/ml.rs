@@ -1,0 +1,95 @@
+//! Our own object in a line: what no schema of Suricata's has.
+
+use super::shape::ShapePart;
+use super::{ModelName, rounded};
+use crate::dataplane::detect::{Evidence, TunnelLevel, TunnelRef};
+use crate::exchange::FlowSummary;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The one object that no schema of Suricata's has.
+#[derive(Serialize, Default)]
+pub(super) struct Ml<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) threshold: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) top_features: Vec<TopFeature<'a>>,
+    /// Facts of application protocols that the schema has no place for.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub(super) facts: serde_json::Map<String, serde_json::Value>,
+    /// A fact was cut or left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) truncated: Option<bool>,
+    /// Counters of ours.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) counters: BTreeMap<&'a str, u64>,
+    /// Kind and id of each tunnel, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tunnels: Vec<TunnelLevel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shape: Option<ShapePart>,
+}
+
+#[derive(Serialize)]
+pub(super) struct TopFeature<'a> {
+    name: &'a str,
+    value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usual: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contribution: Option<f64>,
+}
+
+impl<'a> Ml<'a> {
+    /// Ours with what the schema's own object lacks of a tunnel.
+    pub(super) fn with_tunnel(ml: Option<Ml<'a>>, tunnel: Option<&TunnelRef>) -> Option<Ml<'a>> {
+        match tunnel {
+            Some(tunnel) => Some(Ml { tunnels: tunnel.levels.clone(), ..ml.unwrap_or_default() }),
+            None => ml,
+        }
+    }
+
+    pub(super) fn of_score(score: f32, model: Option<&'a ModelName>) -> Ml<'a> {
+        Ml {
+            model: model.map(|model| model.name.as_str()),
+            version: model.map(|model| model.version.as_str()),
+            score: Some(rounded(f64::from(score))),
+            ..Ml::default()
+        }
+    }
+
+    /// A flow's score and its shape, where it has them.
+    pub(super) fn of_flow(flow: &FlowSummary, model: Option<&'a ModelName>) -> Option<Ml<'a>> {
+        let shape = flow.shape.as_ref().map(ShapePart::new);
+        let score = (flow.score >= 0.0).then(|| Ml::of_score(flow.score, model));
+        match shape {
+            None => score,
+            shape => Some(Ml { shape, ..score.unwrap_or_default() }),
+        }
+    }
+
+    /// The model's evidence has its score as the term of that name, and the features that made it as those with a usual value.
+    pub(super) fn of_evidence(evidence: &'a Evidence, model: Option<&'a ModelName>) -> Ml<'a> {
+        let score = evidence.terms.iter().find(|term| term.name == "score");
+        let reasons = evidence.terms.iter().filter(|term| term.usual.is_some());
+        Ml {
+            score: Some(rounded(score.map_or(evidence.confidence, |term| term.value))),
+            threshold: score.and_then(|term| term.threshold).map(rounded),
+            top_features: reasons
+                .map(|term| TopFeature {
+                    name: &term.name,
+                    value: rounded(term.value),
+                    usual: term.usual.map(rounded),
+                    contribution: term.contribution.map(rounded),
+                })
+                .collect(),
+            ..Ml::of_score(0.0, model)
+        }
+    }
+}
