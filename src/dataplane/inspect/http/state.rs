@@ -23,8 +23,10 @@ const ENDLESS: u32 = u32::MAX;
 /// Where a side stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum Mode {
-    /// Before a header.
+    /// Before the first header.
     #[default]
+    First,
+    /// Before a header.
     Head,
     /// Before the size of a chunk.
     Chunk,
@@ -270,6 +272,9 @@ impl State {
     /// `shown`: the head and what is there of the body.
     fn request(&mut self, shown: &[u8], head: &[u8], out: &mut dyn Output) -> Step {
         let [mode, _] = self.mode;
+        if mode == Mode::First {
+            *self.mode(Side::Originator) = Mode::Head;
+        }
         self.end(out); // the one before it, which has no response yet, or not all of one
         let number = self.requests;
         out.facts().put_number(TRANSACTION, u64::from(number));
@@ -359,10 +364,11 @@ impl State {
     /// anomaly where no request was seen at all: the capture begins there, or the client's packets go another way.
     fn unmatched(&mut self, status: u16, out: &mut dyn Output) {
         let [client, _] = self.mode;
-        if self.requests > 0 && client != Mode::Over && status != 408 {
+        if self.requests > 0 && !matches!(client, Mode::First | Mode::Over) && status != 408 {
             self.told.once(RESPONSE_UNMATCHED, out);
         }
-        self.requests = self.requests.max(1);
+        // As many requests as responses, until there is one.
+        self.requests = if client == Mode::First { self.responses.wrapping_add(1) } else { self.requests.max(1) };
     }
 
     /// How to go on with the body of a response behind a head of `taken` bytes; `shown`: what is there of it.
@@ -552,7 +558,7 @@ impl Parse for State {
         }
         let side = self.seen_as(side);
         match *self.mode(side) {
-            Mode::Head => self.head(side, bytes, out),
+            Mode::First | Mode::Head => self.head(side, bytes, out),
             Mode::Seek => self.seek(side, bytes, out),
             Mode::Doubt => self.doubt(bytes, out),
             Mode::Chunk => self.chunk(side, bytes, out),
@@ -577,7 +583,7 @@ impl Parse for State {
             *self.mode(side) = Mode::Over;
             return Resume::Done;
         }
-        if mode == Mode::Head && !hole.before.is_empty() && self.count < PENDING_MAX {
+        if matches!(mode, Mode::First | Mode::Head) && !hole.before.is_empty() && self.count < PENDING_MAX {
             // Half a request: it has an answer.
             (self.requests, self.count) = (self.requests.wrapping_add(1), self.count + 1);
         }

@@ -112,6 +112,10 @@ fn a_response_to_nothing_is_told_and_the_next_ones_are_paired() {
         assert!(events[0].starts_with("transaction=0 protocol=HTTP/1.1 status=200"), "{events:?}");
         assert!(events[1].starts_with("transaction=1 method=GET") && events[1].contains("status=404"), "{events:?}");
     }
+    // The client's packets go another way.
+    let (events, anomalies) = talk::<State>(&[(S, OK), (S, not_found), (S, OK)], &[FACTS]);
+    assert_eq!((events.len(), anomalies), (3, vec![]));
+    assert!(events[2].starts_with("transaction=2 "), "{events:?}");
     let (_, anomalies) = talk::<State>(&[(C, GET), (S, OK), (S, not_found), (S, OK)], &[FACTS]);
     assert_eq!(anomalies, ["unable_to_match_response_to_request"], "once");
     let timeout = b"HTTP/1.0 408 Request Time-out\r\nContent-Length: 0\r\n\r\n";
