@@ -4,7 +4,7 @@
 
 mod support;
 
-use shrike::dataplane::inspect::stream::BUFFER_BYTES;
+use shrike::dataplane::inspect::stream::{BUFFER_BYTES, SMALL_BYTES, SMALL_PER_LARGE};
 use shrike::dataplane::inspect::{
     FACTS_BYTES, Kind, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, Settings, TABLE, UNIT_MAX,
 };
@@ -86,7 +86,11 @@ fn bounds() -> String {
         ("flows inspected at once, a queue", settings.flows.to_string(), Some(Counter::InspectFlowsFull)),
         (
             "sides of connections that hold bytes, a queue",
-            format!("{} of {BUFFER_BYTES} bytes", settings.buffers),
+            format!(
+                "{} of {SMALL_BYTES} bytes, {} of {BUFFER_BYTES}",
+                settings.buffers as usize * SMALL_PER_LARGE,
+                settings.buffers
+            ),
             Some(Counter::InspectBuffersFull),
         ),
         ("flows with facts of an event to come, a queue", settings.facts.to_string(), Some(Counter::InspectFactsFull)),

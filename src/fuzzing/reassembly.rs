@@ -308,7 +308,7 @@ pub(super) fn reassembly(data: &[u8]) {
                 side.acknowledged(off, u64::MAX, &mut buffers, &mut reader);
                 side.segment(off, &payload, u64::MAX, &mut buffers, &mut reader)
             }
-            7 if model.next == 0 && (model.with_syn || model.held.is_empty()) && buffers.free() == 1 && count > 0 => {
+            7 if model.next == 0 && (model.with_syn || model.held.is_empty()) && buffers.used() == 0 && count > 0 => {
                 let payload: Vec<u8> = (0..count).map(|at| byte_at(at, what & 0x40 != 0)).collect();
                 model.opening(&payload);
                 side.opening(begin, &payload, &mut buffers, &mut reader);
@@ -324,12 +324,12 @@ pub(super) fn reassembly(data: &[u8]) {
         assert_eq!(reader.seen, model.reader.seen, "the first copy of each byte, and the holes");
         assert_eq!(reader.lost, model.reader.lost, "bytes never seen");
         assert_eq!(reader.contradicted, model.reader.contradicted, "a second copy that differs");
-        assert_eq!(buffers.free() == 1, model.held.is_empty(), "a buffer is held as long as it is needed");
+        assert_eq!(buffers.used() == 0, model.held.is_empty(), "a buffer is held as long as it is needed");
         reader.seen.clear();
         model.reader.seen.clear();
     }
     side.finish(&mut buffers);
-    assert_eq!(buffers.free(), 1, "the buffer comes back");
+    assert_eq!(buffers.used(), 0, "the buffer comes back");
 }
 
 #[cfg(test)]

@@ -361,6 +361,32 @@ fn sides_that_wait_in_vain_do_not_keep_the_buffers_from_others() {
 }
 
 #[test]
+fn a_trickle_of_halves_does_not_take_what_two_segments_need() {
+    let settings = Settings { flows: 1024, buffers: 16, ..SETTINGS };
+    let mut talk = Talk { inspector: Inspector::new(settings, 1024), ..Talk::new(settings) };
+    let begin = |talk: &mut Talk, slot: u32| {
+        talk.slot = slot;
+        talk.next = [1000, 9000];
+    };
+    for victim in 0..50 {
+        begin(&mut talk, victim);
+        talk.say(A, &REQUEST[..10]);
+        let next = talk.next;
+        for other in 0..10 {
+            begin(&mut talk, 100 + victim * 10 + other);
+            talk.say(A, &REQUEST[..20]);
+        }
+        (talk.slot, talk.next) = (victim, next);
+        talk.say(A, &REQUEST[10..]);
+        talk.say(B, ANSWER);
+        assert_eq!(talk.end(), Protocol::Http);
+    }
+    assert_eq!(talk.kept.of(Protocol::Http).iter().filter(|event| event.get(http::STATUS).is_some()).count(), 50);
+    let full = talk.inspector.take_counts().buffers_full;
+    assert!(full > 400, "of 500 that wait, 16 of one source can: {full}");
+}
+
+#[test]
 fn behind_a_hole_reading_goes_on_where_that_takes_no_guess() {
     // A line of the server's is lost, and half of the one before and of the one behind.
     let mut talk = Talk::new(SETTINGS);

@@ -1,20 +1,22 @@
 //! One side of a TCP connection, put back in order as far as a parser still wants bytes.
 //!
 //! Lazy: what arrives in order goes straight from the frame to the parser; only what a parser cannot use yet, and what came
-//! ahead of a hole, is copied into a buffer of [`BUFFER_BYTES`] from the queue's pool. First wins: a byte that is held is
+//! ahead of a hole, is copied into one of the queue's buffers ([`Buffers`]). First wins: a byte that is held is
 //! not replaced by a later one at its place, and one that differs is told. Every limit is told too, as a [`Gave`] where it
 //! ends the side and as a [`Note`] where it does not.
 //!
 //! A hole is crossed when its bytes were acknowledged: the peer has them, so they do not come again, and this tap has lost
 //! them.
 
+mod buffers;
 mod held;
 mod reader;
+mod rings;
 mod taken;
 
 use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
-pub use held::{BUFFER_BYTES, BUFFER_MEMORY, Buffers};
+pub use buffers::{BUFFER_BYTES, BUFFER_MEMORY, Buffers, SMALL_BYTES, SMALL_PER_LARGE};
 use held::{Held, NoBuffer, Put};
 pub use reader::{Gave, Note, Outcome, Reader};
 use taken::Taken;
@@ -129,11 +131,6 @@ impl Stream {
         self.ask_again();
     }
 
-    /// Has a buffer.
-    pub fn holds(&self) -> bool {
-        self.held.has_buffer()
-    }
-
     /// An acknowledgement would tell something.
     pub fn wants_acks(&self) -> bool {
         let [begin, end] = self.run;
@@ -170,7 +167,10 @@ impl Stream {
             return Outcome::Goes;
         }
         self.ask_again();
-        let outcome = self.read_held(buffers, reader);
+        let outcome = match self.find_held(buffers, reader) {
+            Outcome::Goes => self.read_held(buffers, reader),
+            other => other,
+        };
         self.ended(outcome, depth, buffers, reader)
     }
 
@@ -224,6 +224,7 @@ impl Stream {
         if payload.is_empty() {
             return Outcome::Goes;
         }
+        let mut outcome = self.find_held(buffers, reader);
         self.guess(sequence);
         // Sequence numbers compare within half their range (RFC 9293 section 3.4).
         let ahead = sequence.wrapping_sub(self.next) as i32;
@@ -233,9 +234,8 @@ impl Stream {
             (self.next, self.acked, self.run) = (sequence, sequence, [0; 2]);
         } else if ahead.unsigned_abs() > WINDOW_MAX {
             reader.note(Note::Refused);
-            return Outcome::Goes;
+            return self.ended(outcome, depth, buffers, reader);
         }
-        let mut outcome = Outcome::Goes;
         if self.with_syn {
             outcome = self.settle_opening(ahead != 0, payload, buffers, reader);
         }
@@ -279,7 +279,7 @@ impl Stream {
             reader.note(Note::Refused);
             return Outcome::Goes;
         }
-        let mut outcome = Outcome::Goes;
+        let mut outcome = self.find_held(buffers, reader);
         if self.with_syn && reached >= 0 {
             outcome = self.settle_opening(reached > 0, &[], buffers, reader);
         }
@@ -294,6 +294,27 @@ impl Stream {
     /// nothing is known.
     fn has_reached(&self, at: u32) -> bool {
         u32::try_from(self.acked.wrapping_sub(self.next) as i32).is_ok_and(|reached| at <= reached)
+    }
+
+    /// Where what was held had to give way, it was a part of something that will never be whole: goes on behind it.
+    fn find_held(&mut self, buffers: &Buffers, reader: &mut impl Reader) -> Outcome {
+        if !self.held.is_lost(buffers) {
+            return Outcome::Goes;
+        }
+        let lost = std::mem::take(&mut self.held).end();
+        if std::mem::take(&mut self.with_syn) {
+            return Outcome::Goes;
+        }
+        self.ask_again();
+        self.asked = 0;
+        self.pass(lost);
+        match reader.gap(&Hole { before: &[], bytes: lost.into() }) {
+            Resume::Skip(count) => self.skip = count,
+            Resume::Line => self.seeks_line = true,
+            Resume::Here => {}
+            Resume::Done => return Outcome::Done,
+        }
+        Outcome::Goes
     }
 
     /// The data of the SYN counts, or comes again in `payload`.

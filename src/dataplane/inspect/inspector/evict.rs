@@ -1,11 +1,11 @@
-//! Which flow, or which buffer, gives way where there are not enough.
+//! Which flow gives way where there are not enough.
 
 use super::super::protocol::Protocol;
 use super::super::session::Out;
 use super::{Entry, Inspector, Sink, nothing, over};
 use crate::units::Timestamp;
 
-/// Entries looked at, a packet, when one or a buffer has to be given up.
+/// Entries looked at, a packet, when one has to be given up.
 const EVICT_TRIES: usize = 64;
 
 impl Entry {
@@ -56,25 +56,5 @@ impl Inspector {
         }
         self.forget(slot, after);
         self.free.pop()
-    }
-
-    /// Gives up a side that waits for the rest of a unit and had no packet for long; not of the flow at hand. Where its source
-    /// has its share of them, one of the same.
-    #[cold]
-    pub(super) fn free_a_buffer(&mut self, at_hand: u32, share: u8) {
-        let is_own = self.buffers.free() > 0;
-        for _ in 0..EVICT_TRIES {
-            self.hand = (self.hand + 1) % self.entries.len().max(1);
-            let Some(entry) = self.entries.get_mut(self.hand) else { return };
-            let is_other = is_own && entry.share != share;
-            if is_other || self.hand == at_hand as usize || std::mem::take(&mut entry.touched) {
-                continue;
-            }
-            if let Some(side) = entry.sides.iter_mut().find(|side| side.holds()) {
-                self.counts.gap_bytes += side.finish(&mut self.buffers);
-                self.counts.buffers_full += 1;
-                return;
-            }
-        }
     }
 }

@@ -1,105 +1,6 @@
 //! What is held of one side: bytes with holes between them, in a buffer from the queue's pool.
 
-use super::super::parse::UNIT_MAX;
-use super::super::shares::Shares;
-
-/// Bytes that a buffer holds: the largest unit.
-pub const BUFFER_BYTES: usize = UNIT_MAX;
-/// Bits of a word of a buffer's map.
-const WORD: usize = 64;
-/// A buffer's memory: what is held begins within the first word of its map.
-const MEMORY: usize = BUFFER_BYTES + WORD;
-const WORDS: usize = MEMORY.div_ceil(WORD);
-/// Memory of a buffer with its map.
-pub const BUFFER_MEMORY: usize = MEMORY + WORDS * size_of::<u64>();
-
-/// Buffers of one queue, each with a map of the bytes that are there: so as many stretches are held as fit in it.
-pub struct Buffers {
-    memory: Vec<u8>,
-    maps: Vec<u64>,
-    free: Vec<u32>,
-    all: usize,
-    shares: Shares,
-    /// Whose share each counts for.
-    owners: Vec<u8>,
-    /// Who takes one.
-    share: u8,
-}
-
-/// No buffer.
-const NONE: u32 = u32::MAX;
-
-impl Buffers {
-    /// Takes memory for `count` buffers.
-    pub fn new(count: usize) -> Buffers {
-        let count = count.min(NONE as usize);
-        Buffers {
-            memory: vec![0; count * MEMORY],
-            maps: vec![0; count * WORDS],
-            free: (0..count as u32).rev().collect(),
-            all: count,
-            shares: Shares::new(count as u32), // fewer than NONE
-            owners: vec![0; count],
-            share: 0,
-        }
-    }
-
-    /// The next ones are for this source: is there none for it before another one is given up?
-    pub fn is_short_for(&mut self, share: u8) -> bool {
-        self.share = share;
-        self.free.is_empty() || self.is_at_limit()
-    }
-
-    /// Where there are not enough for all, a source has no more than its share.
-    fn is_at_limit(&self) -> bool {
-        self.are_scarce() && self.shares.is_at_limit(self.share)
-    }
-
-    /// Buffers not in use.
-    pub fn free(&self) -> usize {
-        self.free.len()
-    }
-
-    /// At least half of them are in use.
-    pub fn are_scarce(&self) -> bool {
-        self.free.len() * 2 <= self.all
-    }
-
-    /// One that is free, with nothing in its map.
-    fn take(&mut self) -> Option<u32> {
-        if self.is_at_limit() {
-            return None;
-        }
-        let index = self.free.pop()?;
-        *self.owners.get_mut(index as usize)? = self.share;
-        self.shares.take(self.share);
-        let (_, map) = self.get_mut(index)?;
-        map.fill(0);
-        Some(index)
-    }
-
-    fn give_back(&mut self, index: u32) {
-        if let Some(share) = self.owners.get(index as usize) {
-            self.shares.give_back(*share);
-            self.free.push(index); // never more than there were at first
-        }
-    }
-
-    fn bytes(&self, index: u32) -> &[u8] {
-        let begin = (index as usize).saturating_mul(MEMORY);
-        self.memory.get(begin..begin.saturating_add(MEMORY)).unwrap_or_default()
-    }
-
-    fn map(&self, index: u32) -> &[u64] {
-        let begin = (index as usize).saturating_mul(WORDS);
-        self.maps.get(begin..begin.saturating_add(WORDS)).unwrap_or_default()
-    }
-
-    fn get_mut(&mut self, index: u32) -> Option<(&mut [u8], &mut [u64])> {
-        let (bytes, words) = ((index as usize).checked_mul(MEMORY)?, (index as usize).checked_mul(WORDS)?);
-        Some((self.memory.get_mut(bytes..bytes + MEMORY)?, self.maps.get_mut(words..words + WORDS)?))
-    }
-}
+use super::buffers::{BUFFER_BYTES, Buffers, Lease, WORD};
 
 /// Where the bytes from `from` on are no longer there (`held`), or there again; `end` at most.
 fn run_end(map: &[u64], from: usize, end: usize, held: bool) -> usize {
@@ -140,9 +41,9 @@ pub(super) struct Put {
 }
 
 /// See the module; places count from the first byte that the parser has not taken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Held {
-    buffer: u32,
+    lease: Option<Lease>,
     /// Where the first byte lies in the buffer: bytes are moved only where there is no more room behind them.
     base: u32,
     in_order: u32,
@@ -150,20 +51,22 @@ pub(super) struct Held {
     end: u32,
 }
 
-impl Default for Held {
-    fn default() -> Held {
-        Held { buffer: NONE, base: 0, in_order: 0, end: 0 }
-    }
-}
-
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
         self.end == 0
     }
 
-    /// Has a buffer.
-    pub(super) fn has_buffer(&self) -> bool {
-        self.buffer != NONE
+    /// Its buffer was given to somebody else, and what it held is gone.
+    pub(super) fn is_lost(&self, buffers: &Buffers) -> bool {
+        self.lease.is_some_and(|lease| !buffers.is_valid(lease))
+    }
+
+    fn bytes<'a>(&self, buffers: &'a Buffers) -> &'a [u8] {
+        self.lease.map_or(&[], |lease| buffers.get(lease).0)
+    }
+
+    fn map<'a>(&self, buffers: &'a Buffers) -> &'a [u64] {
+        self.lease.map_or(&[], |lease| buffers.get(lease).1)
     }
 
     /// Bytes held in order from the first one on.
@@ -174,7 +77,7 @@ impl Held {
     /// The bytes that [`Held::in_order`] counts.
     pub(super) fn waiting<'a>(&self, buffers: &'a Buffers) -> &'a [u8] {
         let base = self.base as usize;
-        buffers.bytes(self.buffer).get(base..base + self.in_order as usize).unwrap_or_default()
+        self.bytes(buffers).get(base..base + self.in_order as usize).unwrap_or_default()
     }
 
     /// Something lies behind a hole.
@@ -186,7 +89,7 @@ impl Held {
     pub(super) fn behind_hole(&self, buffers: &Buffers) -> Option<u32> {
         let base = self.base as usize;
         let place = |at: u32| base + at as usize;
-        let next = || run_end(buffers.map(self.buffer), place(self.in_order), place(self.end), false);
+        let next = || run_end(self.map(buffers), place(self.in_order), place(self.end), false);
         self.has_hole().then(|| (next() - base) as u32) // within the buffer
     }
 
@@ -198,7 +101,7 @@ impl Held {
     /// Bytes held that lie before `at`.
     pub(super) fn count_before(&self, at: u32, buffers: &Buffers) -> u32 {
         let (begin, end) = (self.base as usize, self.base as usize + at.min(self.end) as usize);
-        let words = buffers.map(self.buffer).iter().zip(0..).take(end.div_ceil(WORD)).skip(begin / WORD);
+        let words = self.map(buffers).iter().zip(0..).take(end.div_ceil(WORD)).skip(begin / WORD);
         let within = |(word, index): (&u64, usize)| {
             let from = begin.saturating_sub(index * WORD);
             let to = (end - index * WORD).min(WORD);
@@ -209,19 +112,16 @@ impl Held {
 
     /// Lets all of it go.
     pub(super) fn clear(&mut self, buffers: &mut Buffers) {
-        buffers.give_back(self.buffer);
+        if let Some(lease) = self.lease {
+            buffers.give_back(lease);
+        }
         *self = Held::default();
     }
 
     /// Puts a stretch that lies within a buffer among the others; what is held already stays as it is.
     pub(super) fn put(&mut self, at: u32, bytes: &[u8], buffers: &mut Buffers) -> Result<Put, NoBuffer> {
-        if self.buffer == NONE {
-            self.buffer = buffers.take().ok_or(NoBuffer)?;
-        }
-        let (memory, map) = buffers.get_mut(self.buffer).ok_or(NoBuffer)?;
-        if self.base as usize + at as usize + bytes.len() > MEMORY {
-            self.move_to_front(memory, map);
-        }
+        let room = self.room_for(at as usize + bytes.len(), buffers).ok_or(NoBuffer)?;
+        let (memory, map) = buffers.get_mut(room).ok_or(NoBuffer)?;
         let begin = self.base as usize + at as usize;
         let end = begin + bytes.len();
         let mut put = Put::default();
@@ -242,26 +142,42 @@ impl Held {
         set(map, begin, end);
         self.end = self.end.max(at + bytes.len() as u32); // within the buffer
         if at <= self.in_order {
-            self.find_order(map);
+            self.in_order = self.order(map);
         }
         Ok(put)
     }
 
-    /// Moves what is held to the first word, so that a whole buffer lies behind its first byte.
-    fn move_to_front(&mut self, memory: &mut [u8], map: &mut [u64]) {
-        let base = self.base as usize;
-        let (end, words) = ((base + self.end as usize).min(memory.len()), (base / WORD).min(map.len()));
-        memory.copy_within(words * WORD..end, 0);
-        map.copy_within(words.., 0);
-        let left = map.len() - words;
-        map.get_mut(left..).unwrap_or_default().fill(0);
-        self.base = (base % WORD) as u32;
+    /// A buffer in which `count` bytes from the first one on have room: what is held is moved in it, or into a larger one.
+    fn room_for(&mut self, count: usize, buffers: &mut Buffers) -> Option<Lease> {
+        let Some(lease) = self.lease else {
+            self.lease = Some(buffers.take(count)?);
+            return self.lease;
+        };
+        if self.base as usize + count <= lease.room() {
+            return Some(lease);
+        }
+        let (first, end) = (self.base as usize / WORD, (self.base + self.end) as usize);
+        let words = end.div_ceil(WORD);
+        self.base %= WORD as u32;
+        if self.base as usize + count <= lease.room() {
+            let (memory, map) = buffers.get_mut(lease)?;
+            memory.copy_within(first * WORD..end.min(memory.len()), 0);
+            map.copy_within(first..words.min(map.len()), 0);
+            map.get_mut(words.saturating_sub(first)..).unwrap_or_default().fill(0);
+            return Some(lease);
+        }
+        let larger = buffers.take(count)?;
+        buffers.copy(lease, larger, first..words);
+        buffers.give_back(lease);
+        self.lease = Some(larger);
+        self.lease
     }
 
-    fn find_order(&mut self, map: &[u64]) {
+    /// Bytes in order, of which there are [`Held::in_order`] at least.
+    fn order(&self, map: &[u64]) -> u32 {
         let base = self.base as usize;
         let end = run_end(map, base + self.in_order as usize, base + self.end as usize, true);
-        self.in_order = (end - base) as u32; // within the buffer
+        (end - base) as u32 // within the buffer
     }
 
     /// Drops the first `count` bytes, holes included, and gives an empty buffer back.
@@ -276,8 +192,8 @@ impl Held {
             self.in_order -= count;
         } else {
             self.in_order = 0;
-            let map = buffers.map(self.buffer);
-            self.find_order(map);
+            let order = self.order(self.map(buffers));
+            self.in_order = order;
         }
     }
 }
