@@ -1,6 +1,6 @@
 //! What is held of one side: bytes with holes between them, in a buffer from the queue's pool.
 
-use super::buffers::{BUFFER_BYTES, Buffers, Lease, WORD};
+use super::buffers::{Buffers, Lease, WORD};
 
 /// Where the bytes from `from` on are no longer there (`held`), or there again; `end` at most.
 fn run_end(map: &[u64], from: usize, end: usize, held: bool) -> usize {
