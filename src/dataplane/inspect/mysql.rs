@@ -85,7 +85,9 @@ pub fn probe(look: &Look<'_>) -> Match {
         (0, Some(10)) => probe_greeting(length, &mut reader),
         (0, Some(0xff)) => match reader.le16() {
             None => Match::Maybe,
-            Some(1000..=1999) if reader.len() + 3 == length && lines::is_text(reader.rest()) => Match::Yes,
+            Some(1000..=1999) if reader.len() + 3 <= length && lines::is_text(reader.rest()) => {
+                if reader.len() + 3 == length { Match::Yes } else { Match::Maybe }
+            }
             Some(_) => Match::No,
         },
         (1, Some(_)) => probe_login(length, look.bytes.get(4..).unwrap_or_default()),
