@@ -77,6 +77,7 @@ fn tunnels_stand_in_events() {
             anomaly: None,
             truncated: false,
             bytes: 0,
+            icmp: None,
             outer: Some(outer),
         };
         let mut writer = EveWriter::new(Vec::new(), None);

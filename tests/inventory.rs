@@ -128,6 +128,7 @@ fn ssh_event(server: u8, seconds: u64) -> (EventHead, Facts) {
         anomaly: None,
         truncated: false,
         bytes: 0,
+        icmp: None,
         outer: None,
     };
     (head, facts)

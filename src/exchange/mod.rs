@@ -4,7 +4,7 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id};
 use crate::dataplane::detect::{ScoredFlow, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, TcpState};
@@ -71,6 +71,16 @@ pub struct FlowSummary {
     pub losses: Option<Losses>,
 }
 
+impl FlowSummary {
+    /// Community ID; of ICMP by what the originator sent, or the responder where only he was seen.
+    pub fn community_id(&self) -> String {
+        match self.icmp {
+            [None, Some(icmp)] => community_id(&self.key, self.originator.flip(), Some(icmp)),
+            [icmp, _] => community_id(&self.key, self.originator, icmp),
+        }
+    }
+}
+
 /// An event of [`inspect`] without its facts.
 #[derive(Clone, Copy, Debug)]
 pub struct EventHead {
@@ -88,8 +98,18 @@ pub struct EventHead {
     pub truncated: bool,
     /// Bytes of the facts.
     pub bytes: u16,
+    /// Type and code of what the originator sends, where it is ICMP or ICMPv6 and that is known: not of fragments.
+    pub icmp: Option<(u8, u8)>,
     /// What was round the flow's first packet, where it is in a tunnel.
     pub outer: Option<Outer>,
+}
+
+impl EventHead {
+    /// Community ID of its flow; `None` of a fragment of ICMP, of which the type is not known.
+    pub fn community_id(&self) -> Option<String> {
+        let is_known = self.icmp.is_some() || !matches!(self.key.protocol(), 1 | 58);
+        is_known.then(|| community_id(&self.key, self.originator, self.icmp))
+    }
 }
 
 /// What to do when a ring up is full.
@@ -249,6 +269,7 @@ impl UpSender {
             anomaly: event.anomaly,
             truncated: event.truncated,
             bytes: count as u16, // facts are shorter than 64 KiB
+            icmp: event.icmp,
             outer,
         }));
     }
@@ -341,6 +362,7 @@ mod tests {
             anomaly: None,
             facts: &[1],
             truncated: false,
+            icmp: None,
         };
         let (mut up, mut down) = up_ring(64, Full::Count);
         (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
@@ -384,6 +406,7 @@ mod tests {
                         anomaly: None,
                         facts: &facts,
                         truncated: false,
+                        icmp: None,
                     },
                     None,
                 );

@@ -191,6 +191,7 @@ fn line(event: &inspect::Event<'_>) {
         anomaly: event.anomaly,
         truncated: event.truncated,
         bytes: event.facts.len() as u16, // at most FACTS_BYTES
+        icmp: None,
         outer: None,
     };
     let mut writer = EveWriter::new(Vec::new(), None);

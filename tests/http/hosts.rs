@@ -19,7 +19,17 @@ pub fn inventory() -> Arc<SharedInventory> {
 fn observe(inventory: &SharedInventory, protocol: Protocol, server: u8, port: u16, put: impl Fn(&mut Facts)) {
     let (key, originator) = FlowKey::v4(0x0808_0808, 40_000, 0x0a00_0000 + u32::from(server), port, 6, 0);
     let time = Timestamp((1000 + u64::from(server)) * SECOND);
-    let head = EventHead { time, key, originator, protocol, anomaly: None, truncated: false, bytes: 0, outer: None };
+    let head = EventHead {
+        time,
+        key,
+        originator,
+        protocol,
+        anomaly: None,
+        truncated: false,
+        bytes: 0,
+        icmp: None,
+        outer: None,
+    };
     let mut facts = Facts::default();
     put(&mut facts);
     inventory.change(|inventory| inventory.observe(&head, facts.as_bytes()));

@@ -15,7 +15,7 @@ use super::application::{AppEvent, render};
 use super::one_line::OneLine;
 use super::statistics::Statistics;
 use crate::control::alert::Alert;
-use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id};
+use crate::dataplane::decode::{Direction, FlowKey, Outer};
 use crate::dataplane::detect::{Detector, TunnelRef, has_ports, protocol_name, vlans};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
@@ -127,7 +127,7 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn flow(&mut self, summary: &FlowSummary) -> io::Result<()> {
-        let community = community_id(&summary.key, summary.originator, None);
+        let community = summary.community_id();
         let protocol = summary.key.protocol();
         let tunnel = summary.outer.map(|outer| TunnelRef::new(&summary.key, &outer));
         let event = Event {
@@ -138,7 +138,13 @@ impl<W: Write> EveWriter<W> {
             icmp: IcmpPart::new(summary.icmp),
             tunnel: tunnel.as_ref().map(TunnelPart::new),
             ml: Ml::with_tunnel(Ml::of_flow(summary, self.model.as_ref()), tunnel.as_ref()),
-            ..Event::of_flow(summary.last_seen, &summary.key, summary.originator, summary.outer.as_ref(), &community)
+            ..Event::of_flow(
+                summary.last_seen,
+                &summary.key,
+                summary.originator,
+                summary.outer.as_ref(),
+                Some(&community),
+            )
         };
         self.out.write(&event)
     }
@@ -149,7 +155,7 @@ impl<W: Write> EveWriter<W> {
     /// The writer's.
     pub fn application(&mut self, event: &AppEvent) -> io::Result<()> {
         let (rendered, head) = (render(event), &event.head);
-        let community = community_id(&head.key, head.originator, None);
+        let community = head.community_id();
         let truncated = head.truncated.then_some(true);
         let ml = (truncated.is_some() || !rendered.extra.is_empty()).then(|| Ml {
             facts: rendered.extra,
@@ -164,7 +170,7 @@ impl<W: Write> EveWriter<W> {
             objects: rendered.objects,
             tunnel: tunnel.as_ref().map(TunnelPart::new),
             ml: Ml::with_tunnel(ml, tunnel.as_ref()),
-            ..Event::of_flow(head.time, &head.key, sender, head.outer.as_ref(), &community)
+            ..Event::of_flow(head.time, &head.key, sender, head.outer.as_ref(), community.as_deref())
         };
         self.out.write(&line)
     }
@@ -293,7 +299,7 @@ impl<'a> Event<'a> {
         key: &FlowKey,
         originator: Direction,
         outer: Option<&Outer>,
-        community: &'a str,
+        community: Option<&'a str>,
     ) -> Event<'a> {
         let vlans = vlans(key, outer);
         let (source, destination) = key.endpoints(originator);
@@ -301,7 +307,7 @@ impl<'a> Event<'a> {
         let ports = has_ports(protocol);
         Event {
             timestamp: time.to_eve(),
-            flow_id: flow_id(community, key.tunnel_identity()),
+            flow_id: community.and_then(|community| flow_id(community, key.tunnel_identity())),
             vlan: (!vlans.is_empty()).then_some(vlans),
             src_ip: Some(source.ip()),
             src_port: ports.then_some(source.port.into()),
@@ -309,7 +315,7 @@ impl<'a> Event<'a> {
             dest_port: ports.then_some(destination.port.into()),
             proto: Some(protocol_name(protocol)),
             ip_v: Some(if key.is_v4() { 4 } else { 6 }),
-            community_id: Some(community),
+            community_id: community,
             ..Event::default()
         }
     }

@@ -1,7 +1,6 @@
 //! Which flows a reader asks for.
 
 use super::KeptFlow;
-use crate::dataplane::decode::community_id;
 use crate::dataplane::flow::TcpState;
 use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
@@ -86,6 +85,6 @@ impl FlowFilter {
             && fits(&self.alerted, |wanted| wanted == alerted)
             && fits(&self.host, |wanted| ends.iter().any(|end| wanted.holds(end.address)))
             // The dearest last: a hash of the key.
-            && fits(&self.community_id, |wanted| *wanted == community_id(&flow.key, flow.originator, None))
+            && fits(&self.community_id, |wanted| *wanted == flow.community_id())
     }
 }

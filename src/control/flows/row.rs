@@ -3,7 +3,6 @@
 use super::KeptFlow;
 use crate::control::export::{conn_state, uid};
 use crate::control::view::state_name;
-use crate::dataplane::decode::community_id;
 use crate::dataplane::detect::{has_ports, protocol_name};
 use crate::dataplane::flow::EndReason;
 use crate::dataplane::inspect::Protocol;
@@ -70,7 +69,7 @@ impl From<&KeptFlow> for FlowRow {
         let (outer, inner) = flow.key.vlans();
         FlowRow {
             uid: uid(flow),
-            community_id: community_id(&flow.key, flow.originator, None),
+            community_id: flow.community_id(),
             source: from.ip(),
             source_port: ports.then_some(from.port),
             destination: to.ip(),

@@ -167,6 +167,7 @@ mod tests {
             threshold: 0.5,
             packets: 8,
             outer: None,
+            icmp: None,
             row: [1.0; COUNT],
         })
     }

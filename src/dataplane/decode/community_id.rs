@@ -34,11 +34,9 @@ pub fn community_id_of(source: Endpoint, destination: Endpoint, protocol: u8, ic
     let ports = match protocol {
         TCP | UDP | SCTP => true,
         ICMP | ICMPV6 => {
-            let (kind, code) = icmp.unwrap_or((echo, 0));
-            let counter = counterpart(protocol, kind);
-            one_way = counter.is_none();
-            from.1 = u16::from(kind);
-            to.1 = u16::from(counter.unwrap_or(code));
+            let icmp = icmp.unwrap_or((echo, 0));
+            one_way = counterpart(protocol, icmp.0).is_none();
+            (from.1, to.1) = icmp_ports(protocol, icmp);
             true
         }
         _ => false,
@@ -60,6 +58,12 @@ pub fn community_id_of(source: Endpoint, destination: Endpoint, protocol: u8, ic
         hash.update(to.1.to_be_bytes());
     }
     format!("1:{}", STANDARD.encode(hash.finalize()))
+}
+
+/// What stands for the ports of an ICMP message of this type and code: the type, and the type that answers it or, where there
+/// is none, the code.
+pub fn icmp_ports(protocol: u8, (kind, code): (u8, u8)) -> (u16, u16) {
+    (kind.into(), counterpart(protocol, kind).unwrap_or(code).into())
 }
 
 /// Addresses of one flow are of one family; between them the octets decide.

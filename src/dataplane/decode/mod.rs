@@ -41,7 +41,7 @@ mod span;
 mod tunnel;
 
 pub use arp::{ArpQuestion, arp_question};
-pub use community_id::{community_id, community_id_of};
+pub use community_id::{community_id, community_id_of, icmp_ports};
 pub use defrag::{
     Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place, Taken,
 };

@@ -65,8 +65,9 @@ pub struct Carrier {
 }
 
 impl FlowRef {
-    /// The flow of a key whose originator sends `originator`, with what was round its first packet.
-    pub fn new(key: &FlowKey, originator: Direction, outer: Option<&Outer>) -> FlowRef {
+    /// The flow of a key whose originator sends `originator`, with what was round its first packet, and of ICMP its type and
+    /// code.
+    pub fn new(key: &FlowKey, originator: Direction, outer: Option<&Outer>, icmp: Option<(u8, u8)>) -> FlowRef {
         let (source, destination) = key.endpoints(originator);
         FlowRef {
             source: source.ip(),
@@ -74,7 +75,7 @@ impl FlowRef {
             destination: destination.ip(),
             destination_port: destination.port,
             protocol: key.protocol(),
-            community_id: community_id(key, originator, None),
+            community_id: community_id(key, originator, icmp),
             vlans: vlans(key, outer),
             tunnel: outer.map(|outer| TunnelRef::new(key, outer)),
         }

@@ -202,6 +202,8 @@ pub struct ScoredFlow {
     pub packets: u32,
     /// What was round the flow's first packet, where it is in a tunnel.
     pub outer: Option<Outer>,
+    /// Type and code of the originator's first packet, where it is ICMP or ICMPv6.
+    pub icmp: Option<(u8, u8)>,
     /// The row that was scored.
     pub row: FeatureRow,
 }

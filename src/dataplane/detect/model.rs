@@ -135,7 +135,7 @@ impl Decider {
                 counted(scored.packets, "packet")
             ),
             terms,
-            flow: Some(FlowRef::new(&scored.key, scored.originator, scored.outer.as_ref())),
+            flow: Some(FlowRef::new(&scored.key, scored.originator, scored.outer.as_ref(), scored.icmp)),
             row: Some(Box::new(scored.row)),
         }
     }
@@ -170,6 +170,7 @@ mod tests {
             threshold: 0.9,
             packets: 16,
             outer: None,
+            icmp: None,
             row,
         };
         let settings = Settings { flows: 1, ..Settings::default() };
@@ -206,6 +207,7 @@ mod tests {
                 threshold: 0.0,
                 packets,
                 outer: None,
+                icmp: None,
                 row,
             };
             let settings = Settings { flows: 1, ..Settings::default() };
@@ -223,7 +225,17 @@ mod tests {
         let scored = |second: u64, source: u32, port: u16| {
             let (key, originator) = FlowKey::v4(source, port, 0x0a00_0005, 80, 6, 0);
             let time = Timestamp(second * SECOND);
-            ScoredFlow { time, key, originator, score: 0.9, threshold: 0.5, packets: 4, outer: None, row: [1.0; COUNT] }
+            ScoredFlow {
+                time,
+                key,
+                originator,
+                score: 0.9,
+                threshold: 0.5,
+                packets: 4,
+                outer: None,
+                icmp: None,
+                row: [1.0; COUNT],
+            }
         };
         let found = |scores: &[ScoredFlow]| {
             let mut decider = Decider::new(Settings::default());

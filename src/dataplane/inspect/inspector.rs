@@ -144,6 +144,8 @@ pub struct Event<'a> {
     pub facts: &'a [u8],
     /// A fact was cut or left out.
     pub truncated: bool,
+    /// Type and code of the packet, where it is ICMP or ICMPv6 and no fragment.
+    pub icmp: Option<(u8, u8)>,
 }
 
 /// Where events go.

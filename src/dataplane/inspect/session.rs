@@ -36,6 +36,7 @@ impl<S: Sink> Out<'_, S> {
             anomaly,
             facts: self.facts.as_bytes(),
             truncated: self.facts.is_truncated(),
+            icmp: None,
         });
     }
 }

@@ -6,7 +6,7 @@ use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
 use crate::dataplane::decode::{
-    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, OptionAnomalies, Outer, tcp_flags,
+    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, OptionAnomalies, Outer, Packet, tcp_flags,
 };
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::encrypted::Shapes;
@@ -33,6 +33,8 @@ pub struct RowTag {
     pub queued_at: Timestamp,
     /// Packets so far.
     pub packets: u32,
+    /// Type and code of the originator's first packet, where it is ICMP or ICMPv6.
+    pub icmp: Option<(u8, u8)>,
 }
 
 /// Receivers of what the flow table reports.
@@ -145,20 +147,30 @@ impl Sinks {
     #[cold]
     pub fn on_fragment(&mut self, anomalies: Anomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
         for anomaly in anomalies.iter() {
-            self.on_anomaly((anomaly.counter(), anomaly.number()), key, direction, time);
+            self.on_anomaly((anomaly.counter(), anomaly.number()), key, direction, time, None);
         }
     }
 
     /// The options of a packet are unusual: its sender is who did this.
     #[cold]
-    pub fn on_options(&mut self, anomalies: OptionAnomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
+    pub fn on_options(&mut self, anomalies: OptionAnomalies, packet: &Packet, is_whole: bool) {
+        let icmp = is_whole.then_some((packet.icmp_type, packet.icmp_code));
+        let icmp = icmp.filter(|_| matches!(packet.key.protocol(), 1 | 58));
         for anomaly in anomalies.iter() {
-            self.on_anomaly((anomaly.counter(), anomaly.number()), key, direction, time);
+            let anomaly = (anomaly.counter(), anomaly.number());
+            self.on_anomaly(anomaly, &packet.key, packet.direction, packet.time, icmp);
         }
     }
 
     /// An anomaly below any protocol: its counter and its number.
-    fn on_anomaly(&mut self, (counter, number): (Counter, u8), key: &FlowKey, originator: Direction, time: Timestamp) {
+    fn on_anomaly(
+        &mut self,
+        (counter, number): (Counter, u8),
+        key: &FlowKey,
+        originator: Direction,
+        time: Timestamp,
+        icmp: Option<(u8, u8)>,
+    ) {
         self.counters.add(counter, 1);
         let anomaly = Some((Protocol::Unknown, number));
         let event = inspect::Event {
@@ -169,6 +181,7 @@ impl Sinks {
             anomaly,
             facts: &[],
             truncated: false,
+            icmp,
         };
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
         inspect::Sink::event(&mut gate, &event);
@@ -321,6 +334,7 @@ impl Sinks {
                 threshold,
                 packets: tag.packets,
                 outer: outers.find(&tag.key),
+                icmp: tag.icmp,
                 row: *row,
             }));
         }
@@ -337,6 +351,7 @@ impl Sinks {
             due,
             queued_at: self.burst_time,
             packets: record.total_packets(),
+            icmp: record.icmp(Side::Originator),
         };
         if self.batch.push(tag, self.burst_time, |row| write_row(record, due, row)) {
             self.oldest_due = self.oldest_due.min(due);

@@ -20,7 +20,17 @@ fn text(text: &str) -> Is<'_> {
 /// An event of a flow between these ports.
 fn head(protocol: Protocol, transport: u8, ports: (u16, u16)) -> EventHead {
     let (key, originator) = FlowKey::v4(1, ports.0, 3, ports.1, transport, 0);
-    EventHead { time: Timestamp(0), key, originator, protocol, anomaly: None, truncated: false, bytes: 0, outer: None }
+    EventHead {
+        time: Timestamp(0),
+        key,
+        originator,
+        protocol,
+        anomaly: None,
+        truncated: false,
+        bytes: 0,
+        icmp: None,
+        outer: None,
+    }
 }
 
 /// Type of the event, its objects, its other facts.

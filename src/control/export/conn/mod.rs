@@ -16,7 +16,7 @@ mod tests;
 
 pub use state::conn_state;
 
-use crate::dataplane::decode::{FlowKey, community_id};
+use crate::dataplane::decode::{FlowKey, icmp_ports};
 use crate::dataplane::detect::TunnelRef;
 use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
@@ -153,14 +153,16 @@ fn identifier(hash: Sha1) -> String {
     text
 }
 
-/// Ports as Zeek has them: those of ICMP are type and its counterpart. Our keys hold the identifier of ICMP that asks and
-/// answers, so an echo request is assumed, as in the Community ID; the type and code of other ICMP lie in the key.
+/// Ports as Zeek has them: those of ICMP are the type that the originator sends, and its counterpart or the code.
 fn ports(flow: &FlowSummary) -> (u16, u16) {
     let (from, to) = flow.key.endpoints(flow.originator);
-    match flow.key.protocol() {
-        1 => (8, 0),
-        58 => (128, 129),
-        _ => (from.port, to.port),
+    match flow.icmp {
+        [None, None] => (from.port, to.port),
+        [Some(icmp), _] => icmp_ports(flow.key.protocol(), icmp),
+        [None, Some(icmp)] => {
+            let (answers, asks) = icmp_ports(flow.key.protocol(), icmp);
+            (asks, answers)
+        }
     }
 }
 
@@ -256,7 +258,7 @@ fn values(flow: &FlowSummary) -> [Value; COLUMNS.len()] {
         Value::if_some(ip_bytes(&flow.key, answers, answer_bytes, answer_payload).filter(|_| flow.outer.is_none())),
         tunnel_uid(flow).map_or(Value::Unset, Value::Text),
         Value::Count(protocol.into()),
-        Value::Text(community_id(&flow.key, flow.originator, None)),
+        Value::Text(flow.community_id()),
         tag(outer),
         tag(inner),
     ]

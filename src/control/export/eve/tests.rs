@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dataplane::decode::Direction;
+use crate::dataplane::decode::community_id;
 use crate::dataplane::detect::{Evidence, FlowRef, Term};
 use crate::dataplane::flow::EndReason;
 use crate::units::SECOND;

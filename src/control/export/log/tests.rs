@@ -186,6 +186,7 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
         anomaly: None,
         truncated: false,
         bytes: 0,
+        icmp: None,
         outer: None,
     };
     (0..100).for_each(|_| log.event(AppEvent { head, facts: facts.clone() }));

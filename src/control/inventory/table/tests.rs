@@ -28,6 +28,7 @@ fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at
         anomaly: None,
         truncated: false,
         bytes: 0,
+        icmp: None,
         outer: None,
     }
 }

@@ -1,3 +1,4 @@
+use super::super::buffers::BUFFER_BYTES;
 use super::*;
 
 #[test]

@@ -384,7 +384,7 @@ fn decode_unusual(
         Decoded::Reject(reason) => Some(reason),
     };
     if !options.is_empty() {
-        sinks.on_options(options, &packet.key, packet.direction, packet.time);
+        sinks.on_options(options, packet, outcome == Decoded::Flow);
     }
     if let Some(counter) = counter {
         sinks.counters.add(counter, 1);
