@@ -260,6 +260,8 @@ pub const DOWNGRADE: Anomaly = Anomaly::new(Protocol::Tls, 9, "version_downgrade
 pub const HEARTBEAT_OVERREAD: Anomaly = Anomaly::new(Protocol::Tls, 10, "heartbeat_overread");
 /// A fatal alert in the clear: the handshake failed.
 pub const FATAL_ALERT: Anomaly = Anomaly::new(Protocol::Tls, 11, "fatal_alert");
+/// A record's version is none that there is, which peers take no notice of (RFC 8446 section 5.1).
+pub const RECORD_VERSION_UNKNOWN: Anomaly = Anomaly::new(Protocol::Tls, 12, "record_version_unknown");
 
 /// All anomalies of TLS.
 pub const ANOMALIES: &[Anomaly] = &[
@@ -274,6 +276,7 @@ pub const ANOMALIES: &[Anomaly] = &[
     DOWNGRADE,
     HEARTBEAT_OVERREAD,
     FATAL_ALERT,
+    RECORD_VERSION_UNKNOWN,
 ];
 
 #[cfg(test)]

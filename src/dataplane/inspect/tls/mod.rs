@@ -62,6 +62,8 @@ const MESSAGE_HEADER: usize = 4;
 const CLEAR_MAX: usize = 1 << 14;
 /// Bytes of an encrypted record at most (TLS 1.2; 1.3 allows less).
 const CIPHER_MAX: usize = CLEAR_MAX + 2048;
+/// The second byte of a record's version at most, as far as there are such: TLS 1.3.
+const MINOR_MAX: u8 = 4;
 
 /// Types of records (RFC 8446 section 5.1).
 pub(super) mod content {
@@ -113,6 +115,8 @@ struct Half {
     has_spoken: bool,
     /// What follows is a second ClientHello, or ciphertext.
     is_in_doubt: bool,
+    /// A record of an odd version was told.
+    has_odd_version: bool,
 }
 
 /// One TLS connection.
@@ -145,7 +149,7 @@ impl State {
     }
 
     fn record(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let Some(([kind, major, _, high, low], body)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
+        let Some(([kind, major, minor, high, low], body)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
             return Step::Need(RECORD_HEADER);
         };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -157,6 +161,9 @@ impl State {
                 false => Step::Broken(BAD_RECORD),
             };
         }
+        if *minor > MINOR_MAX && !std::mem::replace(&mut half.has_odd_version, true) {
+            out.anomaly(RECORD_VERSION_UNKNOWN);
+        }
         if length > CIPHER_MAX || (*kind == content::HANDSHAKE && length > CLEAR_MAX) {
             return Step::Broken(RECORD_TOO_LONG);
         }
@@ -166,7 +173,7 @@ impl State {
                 Step::Took(RECORD_HEADER)
             }
             content::HANDSHAKE => {
-                half.left = length as u16; // at most CLEAR_MAX
+                self.half(side).left = length as u16; // at most CLEAR_MAX
                 Step::Took(RECORD_HEADER)
             }
             content::ALERT if length == 2 => self.alert(side, body, out),

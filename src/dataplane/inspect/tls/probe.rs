@@ -1,7 +1,7 @@
 //! TLS by its first record.
 
 use super::super::parse::{Look, Match};
-use super::{CIPHER_MAX, CLEAR_MAX, RECORD_HEADER, content, length_of, message, ssl2};
+use super::{CIPHER_MAX, CLEAR_MAX, MINOR_MAX, RECORD_HEADER, content, length_of, message, ssl2};
 
 /// Empty records that a hello is looked for behind.
 const EMPTY_MAX: usize = 8;
@@ -30,16 +30,16 @@ fn behind_empty(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     for _ in 0..EMPTY_MAX {
         match rest {
-            [content::HANDSHAKE, 3, 0..=4, 0, 0, behind @ ..] => rest = behind,
+            [content::HANDSHAKE, 3, _, 0, 0, behind @ ..] => rest = behind,
             _ => break,
         }
     }
     rest
 }
 
-/// Version 3.0 to 3.4, then these bytes.
+/// Version 3, whatever stands behind it (RFC 8446 section 5.1: it is to be ignored, and servers do), then these bytes.
 fn prefix(bytes: &[u8], wanted: &[u8]) -> Match {
-    let is_version = bytes.iter().zip([3..=3, 0..=4]).all(|(byte, range)| range.contains(byte));
+    let is_version = bytes.first().is_none_or(|major| *major == 3);
     let rest = bytes.get(2..).unwrap_or_default();
     match is_version && rest.iter().zip(wanted).all(|(byte, wanted)| byte == wanted) {
         true if rest.len() >= wanted.len() => Match::Yes,
@@ -98,13 +98,12 @@ fn small(length: usize, body: &[u8], whole: &[u8]) -> Match {
 
 /// Ciphertext from the first byte on: a record whose end is the end of what came, or the begin of another.
 fn data(rest: &[u8], whole: &[u8]) -> Match {
-    match prefix(rest, &[]) {
-        Match::Yes => {}
-        other => return other,
-    }
-    let [_, minor, high, low, ..] = rest else { return Match::Maybe };
+    let is_version = rest.iter().zip([3..=3, 0..=MINOR_MAX]).all(|(byte, range)| range.contains(byte));
+    let [_, minor, high, low, ..] = rest else {
+        return if is_version { Match::Maybe } else { Match::No };
+    };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
-    if !(16..=CIPHER_MAX).contains(&length) {
+    if !is_version || !(16..=CIPHER_MAX).contains(&length) {
         return Match::No;
     }
     match whole.get(RECORD_HEADER + length..) {

@@ -349,6 +349,29 @@ fn recognition_is_by_content() {
     }
 }
 
+/// RFC 8446 section 5.1: the version of a record is to be ignored; servers look at its first byte at most.
+#[test]
+fn a_record_of_an_odd_version_is_read_and_told() {
+    let (client, server) = tls12();
+    for minor in [5, 0x99, 0xff] {
+        let mut odd = refragment(&client, 100);
+        let mut at = 0;
+        while at < odd.len() {
+            odd[at + 2] = minor;
+            at += RECORD_HEADER + usize::from(u16::from_be_bytes([odd[at + 3], odd[at + 4]]));
+        }
+        for stream in
+            [odd.clone(), [&[22, 3, minor, 0, 0], &odd[..]].concat(), [&[21, 3, minor, 0, 2, 1, 0], &odd[..]].concat()]
+        {
+            assert_eq!(probe(&look(&stream)), Match::Yes, "{minor}");
+            let (out, _) = talk(&stream, &server, 64);
+            assert_eq!(text(&out.events[0], HELLO.sni), ["shrike.example"]);
+            assert_eq!(out.anomalies.iter().filter(|one| **one == "record_version_unknown").count(), 1);
+        }
+    }
+    assert_eq!(probe(&look(&[23, 3, 9, 0, 16, 0])), Match::No, "ciphertext has little else to be told by");
+}
+
 #[test]
 fn hostile_bytes_end() {
     let (client, server) = tls12();
