@@ -137,6 +137,42 @@ impl Facts {
         self.seen |= bit;
     }
 
+    /// Adds to the value of `fact` that is there, or begins one. What has no room is left out.
+    pub fn append(&mut self, fact: Fact, more: &[u8]) {
+        let Some(begin) = self.place(fact) else { return self.put(fact, more) };
+        let (Some(length), end) = (self.length_at(begin), usize::from(self.used)) else { return };
+        let (at, grown) = (begin + HEADER + usize::from(length), usize::from(length) + more.len());
+        let is_short = grown > usize::from(fact.limit) || end + more.len() > FACTS_BYTES;
+        self.truncated |= is_short;
+        if is_short {
+            return;
+        }
+        self.bytes.copy_within(at..end, at + more.len());
+        let header = self.bytes.get_mut(begin + 2..begin + HEADER);
+        header.into_iter().for_each(|place| place.copy_from_slice(&(grown as u16).to_be_bytes())); // at most the limit
+        let place = self.bytes.get_mut(at..at + more.len());
+        place.into_iter().for_each(|place| place.copy_from_slice(more));
+        self.used += more.len() as u16; // at most FACTS_BYTES
+    }
+
+    /// Where the first value of `fact` begins, with its header.
+    fn place(&self, fact: Fact) -> Option<usize> {
+        let mut at = 0;
+        for one in Facts::read(self.as_bytes()) {
+            if (one.protocol, one.index) == (fact.protocol as u8, fact.index) {
+                return Some(at);
+            }
+            at += HEADER + one.value.len();
+        }
+        None
+    }
+
+    fn length_at(&self, begin: usize) -> Option<u16> {
+        let header = self.as_bytes().get(begin..)?.first_chunk::<HEADER>()?;
+        let [_, _, high, low] = header;
+        Some(u16::from_be_bytes([*high, *low]))
+    }
+
     /// Adds a number.
     pub fn put_number(&mut self, fact: Fact, value: u64) {
         let bytes = value.to_be_bytes();
@@ -241,6 +277,23 @@ mod tests {
         assert_eq!(facts.all(NAME).collect::<Vec<_>>(), [b"abcde", b"fghij"]);
         let copy = Facts::from_bytes(facts.as_bytes(), facts.is_truncated());
         assert_eq!((copy.number(CODE), copy.get(NAME)), (Some(u64::MAX), Some(&b"abcde"[..])));
+    }
+
+    #[test]
+    fn what_is_appended_stands_behind_what_was_there() {
+        let list = Fact::bytes(Protocol::Dns, 3, "list", 5);
+        let mut facts = Facts::default();
+        facts.append(list, &[1, 2]);
+        facts.put(NAME, b"abc");
+        facts.append(list, &[3, 4]);
+        assert_eq!((facts.get(list), facts.get(NAME)), (Some(&[1, 2, 3, 4][..]), Some(&b"abc"[..])));
+        assert!(!facts.is_truncated());
+        facts.append(list, &[5, 6]);
+        assert_eq!((facts.get(list).map(<[u8]>::len), facts.is_truncated()), (Some(4), true));
+        let large = Fact::bytes(Protocol::Dns, 4, "large", 4000);
+        facts.put(large, &[7; 3970]);
+        facts.append(large, &[8; 20]);
+        assert_eq!((facts.get(large).map(<[u8]>::len), facts.get(NAME)), (Some(3970), Some(&b"abc"[..])), "no room");
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub const DOWNGRADE: Anomaly = Anomaly::new(Protocol::Dtls, 8, "version_downgrad
 /// A fatal alert in the clear: the handshake failed.
 pub const FATAL_ALERT: Anomaly = Anomaly::new(Protocol::Dtls, 9, "fatal_alert");
 
+/// A hello longer than is put together: it is read as far as that goes, and has no fingerprint.
+pub const HELLO_TOO_LONG: Anomaly = Anomaly::new(Protocol::Dtls, 10, "hello_too_long");
+
 /// All anomalies of DTLS.
 pub const ANOMALIES: &[Anomaly] = &[
     BAD_RECORD,
@@ -93,6 +96,7 @@ pub const ANOMALIES: &[Anomaly] = &[
     CIPHER_NOT_OFFERED,
     DOWNGRADE,
     FATAL_ALERT,
+    HELLO_TOO_LONG,
 ];
 
 /// Names of DTLS.
@@ -109,6 +113,7 @@ const WORDS: Words = Words {
     cipher_not_offered: CIPHER_NOT_OFFERED,
     downgrade: DOWNGRADE,
     fatal_alert: FATAL_ALERT,
+    hello_too_long: HELLO_TOO_LONG,
     is_datagram: true,
 };
 

@@ -262,6 +262,8 @@ pub const HEARTBEAT_OVERREAD: Anomaly = Anomaly::new(Protocol::Tls, 10, "heartbe
 pub const FATAL_ALERT: Anomaly = Anomaly::new(Protocol::Tls, 11, "fatal_alert");
 /// A record's version is none that there is, which peers take no notice of (RFC 8446 section 5.1).
 pub const RECORD_VERSION_UNKNOWN: Anomaly = Anomaly::new(Protocol::Tls, 12, "record_version_unknown");
+/// A ClientHello longer than a record can be, as no client sends one, or a ServerHello longer than is put together.
+pub const HELLO_TOO_LONG: Anomaly = Anomaly::new(Protocol::Tls, 13, "hello_too_long");
 
 /// All anomalies of TLS.
 pub const ANOMALIES: &[Anomaly] = &[
@@ -277,6 +279,7 @@ pub const ANOMALIES: &[Anomaly] = &[
     HEARTBEAT_OVERREAD,
     FATAL_ALERT,
     RECORD_VERSION_UNKNOWN,
+    HELLO_TOO_LONG,
 ];
 
 #[cfg(test)]

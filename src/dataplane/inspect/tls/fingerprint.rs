@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
-use super::super::facts::Facts;
+use super::super::facts::{Fact, Facts};
 use super::facts::HelloFacts;
 
 /// What carried the hello: the first letter of a JA4.
@@ -27,8 +27,9 @@ pub fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-/// JA3 as text: version, ciphers, extensions, groups, point formats. `None` without a client's hello.
+/// JA3 as text: version, ciphers, extensions, groups, point formats. `None` without a client's hello, or not all of it.
 pub fn ja3(facts: &Facts, names: &HelloFacts) -> Option<String> {
+    are_whole(facts, &[names.ciphers, names.extensions, names.groups, names.point_formats])?;
     let mut text = String::with_capacity(TEXT_BYTES);
     push_number(facts.number(names.client_version)?, &mut text);
     for fact in [names.ciphers, names.extensions, names.groups] {
@@ -40,8 +41,9 @@ pub fn ja3(facts: &Facts, names: &HelloFacts) -> Option<String> {
     Some(text)
 }
 
-/// JA3S as text: version, cipher, extensions. `None` without a server's hello.
+/// JA3S as text: version, cipher, extensions. `None` without a server's hello, or not all of it.
 pub fn ja3s(facts: &Facts, names: &HelloFacts) -> Option<String> {
+    are_whole(facts, &[names.server_extensions])?;
     let (version, cipher) = (facts.number(names.server_version)?, facts.number(names.cipher)?);
     let mut text = String::with_capacity(TEXT_BYTES);
     push_number(version, &mut text);
@@ -59,7 +61,7 @@ pub fn md5_hex(text: &str) -> String {
     hash
 }
 
-/// JA4 of a client. `None` without its hello.
+/// JA4 of a client. `None` without its hello, or not all of it.
 pub fn ja4(facts: &Facts, names: &HelloFacts, transport: Transport) -> Option<String> {
     let (mut text, ciphers, others) = ja4_parts(facts, names, transport)?;
     for part in [ciphers, others] {
@@ -79,6 +81,7 @@ const SNI: u16 = 0;
 const ALPN: u16 = 16;
 
 fn ja4_parts(facts: &Facts, names: &HelloFacts, transport: Transport) -> Option<(String, String, String)> {
+    are_whole(facts, &[names.versions, names.ciphers, names.extensions, names.signature_algorithms])?;
     let legacy = facts.number(names.client_version)? as u16; // two bytes of the hello
     let offered = list(facts.get(names.versions)).max();
     let mut ciphers: Vec<u16> = list(facts.get(names.ciphers)).collect();
@@ -108,6 +111,12 @@ fn ja4_parts(facts: &Facts, names: &HelloFacts, transport: Transport) -> Option<
         others.push_str(&algorithms);
     }
     Some((parts, commas(ciphers.into_iter()), others))
+}
+
+/// Of a list that fills its fact there may have been more: a fingerprint of what is left of it would be another client's.
+fn are_whole(facts: &Facts, lists: &[Fact]) -> Option<()> {
+    let is_whole = |list: &Fact| facts.get(*list).is_none_or(|value| value.len() < usize::from(list.limit));
+    lists.iter().all(is_whole).then_some(())
 }
 
 fn version(version: u16) -> &'static str {

@@ -1,11 +1,12 @@
 //! ClientHello and ServerHello (RFC 8446 section 4.1, RFC 5246 section 7.4.1), which TLS, DTLS and QUIC share.
 
 use super::super::bytes::Reader;
-use super::super::facts::Facts;
+use super::super::facts::{Fact, Facts};
 use super::facts::HelloFacts;
+use super::walk::Walk;
 
-/// Extensions that are read of one hello; browsers send some 20. Those after are neither read nor kept.
-pub const EXTENSIONS_MAX: usize = 128;
+/// Types of extensions that are kept of a server's hello.
+const TYPES_MAX: usize = 128;
 
 /// Numbers of extensions (IANA, "TLS ExtensionType Values").
 mod extension {
@@ -52,76 +53,57 @@ pub struct Seen {
 
 /// Reads the body of a ClientHello into facts. `is_datagram`: with the cookie of DTLS.
 pub fn client(body: &[u8], is_datagram: bool, names: &HelloFacts, facts: &mut Facts) -> Seen {
-    let mut seen = Seen::default();
-    seen.is_bad = client_fields(&mut Reader::new(body), is_datagram, names, facts, &mut seen).is_none();
-    seen
+    let (mut walk, mut rest) = (Walk::new(body.len(), is_datagram), body);
+    while let Some(count) = walk.wants() {
+        let Some((piece, after)) = rest.split_at_checked(count) else { break };
+        let behind = walk.read(piece, names, facts);
+        rest = after.get(behind..).unwrap_or_default();
+    }
+    walk.end(names, facts)
 }
 
-fn client_fields(
-    reader: &mut Reader<'_>,
-    is_datagram: bool,
+/// Extensions of a client that are looked into.
+pub(super) fn is_read(kind: u16) -> bool {
+    use extension::{ALPN, ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME, GROUPS, POINT_FORMATS, PRE_SHARED_KEY};
+    use extension::{SERVER_NAME, SESSION_TICKET, SIGNATURE_ALGORITHMS, SUPPORTED_VERSIONS};
+    let lists = matches!(kind, SERVER_NAME | GROUPS | POINT_FORMATS | SIGNATURE_ALGORITHMS | ALPN | SUPPORTED_VERSIONS);
+    lists || matches!(kind, SESSION_TICKET | PRE_SHARED_KEY | ENCRYPTED_CLIENT_HELLO | ENCRYPTED_SERVER_NAME)
+}
+
+/// Reads an extension of a client, or the beginning of one that `is_cut`.
+pub(super) fn client_extension(
+    kind: u16,
+    body: &[u8],
+    is_cut: bool,
     names: &HelloFacts,
     facts: &mut Facts,
     seen: &mut Seen,
 ) -> Option<()> {
-    let version = reader.be16()?;
-    facts.put_number(names.client_version, u64::from(version));
-    reader.take(32)?;
-    short(reader)?;
-    if is_datagram {
-        short(reader)?; // cookie
-    }
-    let ciphers = long(reader)?;
-    facts.put(names.ciphers, ciphers);
-    facts.put(names.compression, short(reader)?);
-    if reader.is_empty() {
-        return Some(()); // before RFC 3546 there were no extensions
-    }
-    let length = usize::from(reader.be16()?);
-    let is_whole = length <= reader.len(); // of one that is cut, those are read that are there
-    let extensions = reader.take(length.min(reader.len()))?;
-    let mut types = Types::default();
-    let whole = client_extensions(Reader::new(extensions), &mut types, names, facts, seen);
-    facts.put(names.extensions, types.as_bytes());
-    seen.has_duplicates = types.has_duplicates;
-    whole?;
-    (is_whole && ciphers.len().is_multiple_of(2) && reader.is_empty()).then_some(())
-}
-
-fn client_extensions(
-    mut reader: Reader<'_>,
-    types: &mut Types,
-    names: &HelloFacts,
-    facts: &mut Facts,
-    seen: &mut Seen,
-) -> Option<()> {
-    for _ in 0..EXTENSIONS_MAX {
-        if reader.is_empty() {
-            break;
-        }
-        let kind = reader.be16()?;
-        let body = long(&mut reader)?;
-        types.push(kind);
-        client_extension(kind, body, names, facts, seen)?;
-    }
-    Some(())
-}
-
-fn client_extension(kind: u16, body: &[u8], names: &HelloFacts, facts: &mut Facts, seen: &mut Seen) -> Option<()> {
     let mut reader = Reader::new(body);
+    let long = |reader: &mut Reader<'_>| {
+        let length = usize::from(reader.be16()?);
+        Some(if is_cut { length.min(reader.len()) } else { length })
+    };
     match kind {
         extension::SERVER_NAME if !body.is_empty() => {
-            let mut list = Reader::new(long(&mut reader)?);
+            let length = long(&mut reader)?;
+            let mut list = reader.part(length)?;
             let is_host = list.u8()? == 0;
-            let name = long(&mut list)?;
+            let length = long(&mut list)?;
+            let name = list.take(length)?;
             if is_host {
                 facts.put(names.sni, name);
             }
         }
-        extension::GROUPS => facts.put(names.groups, long(&mut reader)?),
+        extension::GROUPS => list(long(&mut reader)?, &mut reader, names.groups, facts)?,
         extension::POINT_FORMATS => facts.put(names.point_formats, short(&mut reader)?),
-        extension::SIGNATURE_ALGORITHMS => facts.put(names.signature_algorithms, long(&mut reader)?),
-        extension::ALPN => alpn(long(&mut reader)?, names, facts)?,
+        extension::SIGNATURE_ALGORITHMS => {
+            list(long(&mut reader)?, &mut reader, names.signature_algorithms, facts)?;
+        }
+        extension::ALPN => {
+            let length = long(&mut reader)?;
+            alpn(reader.take(length)?, names, facts)?;
+        }
         extension::SUPPORTED_VERSIONS => {
             let versions = short(&mut reader)?;
             seen.is_tls13 =
@@ -133,6 +115,11 @@ fn client_extension(kind: u16, body: &[u8], names: &HelloFacts, facts: &mut Fact
         extension::ENCRYPTED_CLIENT_HELLO | extension::ENCRYPTED_SERVER_NAME => facts.put_number(names.ech, 1),
         _ => {}
     }
+    Some(())
+}
+
+fn list(length: usize, reader: &mut Reader<'_>, fact: Fact, facts: &mut Facts) -> Option<()> {
+    facts.put(fact, reader.take(length)?);
     Some(())
 }
 
@@ -174,17 +161,20 @@ fn server_fields(reader: &mut Reader<'_>, names: &HelloFacts, facts: &mut Facts,
     if !is_early_draft {
         reader.u8()?; // compression
     }
-    let mut types = Types::default();
+    let (mut types, mut once) = (Types::default(), Once::default());
     let mut version = legacy;
     let whole = match reader.is_empty() {
         true => Some(()),
         false => {
-            long(reader).and_then(|all| server_extensions(Reader::new(all), &mut types, &mut version, names, facts))
+            let each = |kind| {
+                types.push(kind);
+                seen.has_duplicates |= once.is_again(kind);
+            };
+            long(reader).and_then(|all| server_extensions(Reader::new(all), each, &mut version, names, facts))
         }
     };
     facts.put(names.server_extensions, types.as_bytes());
     facts.put_number(names.version, u64::from(version));
-    seen.has_duplicates = types.has_duplicates;
     seen.is_tls13 = is_tls13(version);
     seen.has_downgrade_mark = !seen.is_tls13 && random.get(24..31) == Some(DOWNGRADE_MARK);
     whole
@@ -201,18 +191,15 @@ fn is_missing(offered: &[u8], names: &HelloFacts, cipher: u16) -> bool {
 
 fn server_extensions(
     mut reader: Reader<'_>,
-    types: &mut Types,
+    mut each: impl FnMut(u16),
     version: &mut u16,
     names: &HelloFacts,
     facts: &mut Facts,
 ) -> Option<()> {
-    for _ in 0..EXTENSIONS_MAX {
-        if reader.is_empty() {
-            break;
-        }
+    while !reader.is_empty() {
         let kind = reader.be16()?;
         let body = long(&mut reader)?;
-        types.push(kind);
+        each(kind);
         match kind {
             extension::SUPPORTED_VERSIONS => *version = Reader::new(body).be16()?,
             extension::ALPN => facts.put(names.server_alpn, short(&mut Reader::new(long(&mut Reader::new(body))?))?),
@@ -237,16 +224,13 @@ pub fn long<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
 
 /// Types of extensions in order, two bytes each.
 struct Types {
-    bytes: [u8; 2 * EXTENSIONS_MAX],
+    bytes: [u8; 2 * TYPES_MAX],
     used: usize,
-    /// Of the types below 64, those that were seen.
-    seen: u64,
-    has_duplicates: bool,
 }
 
 impl Default for Types {
     fn default() -> Types {
-        Types { bytes: [0; 2 * EXTENSIONS_MAX], used: 0, seen: 0, has_duplicates: false }
+        Types { bytes: [0; 2 * TYPES_MAX], used: 0 }
     }
 }
 
@@ -256,12 +240,23 @@ impl Types {
             place.copy_from_slice(&kind.to_be_bytes());
             self.used += 2;
         }
-        let bit = 1u64.checked_shl(u32::from(kind)).unwrap_or(0);
-        self.has_duplicates |= self.seen & bit != 0;
-        self.seen |= bit;
     }
 
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.used).unwrap_or_default()
+    }
+}
+
+/// Of the types of extensions below 64, those that were seen: a bit each, in bytes for the sake of alignment.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Once([u8; 8]);
+
+impl Once {
+    pub(super) fn is_again(&mut self, kind: u16) -> bool {
+        let bit = 1u64.checked_shl(u32::from(kind)).unwrap_or(0);
+        let seen = u64::from_le_bytes(self.0);
+        let is_again = seen & bit != 0;
+        self.0 = (seen | bit).to_le_bytes();
+        is_again
     }
 }

@@ -11,8 +11,8 @@
 //!
 //! | bounded | by |
 //! | --- | --- |
-//! | a message across records | `GATHER_MAX` bytes on the stack; of a longer one what is before is read |
-//! | extensions of a hello | `hello::EXTENSIONS_MAX` |
+//! | a ServerHello or certificate across records | `GATHER_MAX` bytes on the stack; of a longer one what is before is read |
+//! | a ClientHello that comes in parts | `walk::PIECE_MAX` bytes at once; what is of no interest is passed over |
 //! | certificates counted, extensions, names | constants in `certificate` and `der` |
 //!
 //! | EVE | fact |
@@ -44,6 +44,7 @@ mod ssl2;
 pub(super) mod talk;
 #[cfg(test)]
 pub(super) mod tests;
+mod walk;
 mod x509;
 
 pub use facts::*;
@@ -53,6 +54,7 @@ use super::parse::{Output, Parse, Step};
 use crate::dataplane::flow::Side;
 use gather::{GATHER_MAX, Gathered};
 use talk::{Talk, Words};
+use walk::{PIECE_MAX, Walk};
 
 /// Bytes of a record's header.
 const RECORD_HEADER: usize = 5;
@@ -99,6 +101,7 @@ const WORDS: Words = Words {
     cipher_not_offered: CIPHER_NOT_OFFERED,
     downgrade: DOWNGRADE,
     fatal_alert: FATAL_ALERT,
+    hello_too_long: HELLO_TOO_LONG,
     is_datagram: false,
 };
 
@@ -117,6 +120,8 @@ struct Half {
     is_in_doubt: bool,
     /// A record of an odd version was told.
     has_odd_version: bool,
+    /// In a ClientHello that is read as it comes.
+    is_walking: bool,
 }
 
 /// One TLS connection.
@@ -124,15 +129,17 @@ struct Half {
 pub struct State {
     halves: [Half; 2],
     talk: Talk,
+    walk: Walk,
 }
 
-const _: () = assert!(size_of::<State>() <= 64);
+const _: () = assert!(size_of::<State>() <= 60);
 
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let half = self.half(side);
         match (half.left, half.ignored) {
             (0, _) => self.record(side, bytes, out),
+            (_, 0) if half.is_walking => self.walk(side, bytes, out),
             (_, 0) => self.message(side, bytes, out),
             _ => self.ignore(side),
         }
@@ -163,6 +170,9 @@ impl State {
         }
         if *minor > MINOR_MAX && !std::mem::replace(&mut half.has_odd_version, true) {
             out.anomaly(RECORD_VERSION_UNKNOWN);
+        }
+        if half.is_walking && *kind != content::HANDSHAKE {
+            return Step::Broken(BAD_FRAGMENT);
         }
         if length > CIPHER_MAX || (*kind == content::HANDSHAKE && length > CLEAR_MAX) {
             return Step::Broken(RECORD_TOO_LONG);
@@ -230,6 +240,10 @@ impl State {
             return self.ignored(side, *kind, MESSAGE_HEADER, left, *lengths);
         }
         let total = MESSAGE_HEADER + length_of(*lengths);
+        let is_here = total <= left && total <= bytes.len();
+        if *kind == message::CLIENT_HELLO && !is_here {
+            return self.begin_walk(side, MESSAGE_HEADER, left - MESSAGE_HEADER, *lengths, out);
+        }
         if total > left {
             return self.message_across(side, left, bytes, out);
         }
@@ -248,6 +262,9 @@ impl State {
         match gather::gather(bytes, left, &mut scratch) {
             Gathered::Need(count) => Step::Need(count),
             Gathered::Bad => Step::Broken(BAD_FRAGMENT),
+            Gathered::Header { kind: message::CLIENT_HELLO, lengths, taken, left } => {
+                self.begin_walk(side, taken, left, lengths, out)
+            }
             Gathered::Header { kind, lengths, taken, left } => self.ignored(side, kind, taken, left, lengths),
             Gathered::Message { kind, total, used, taken, left } => {
                 let half = self.half(side);
@@ -257,6 +274,63 @@ impl State {
                 self.handle(side, kind, body, total > used, out).unwrap_or(Step::Took(taken))
             }
         }
+    }
+
+    /// A ClientHello that is not here whole: it is read as it comes, so that what is long in it is not waited for. Of its
+    /// header, and no more, were `taken` bytes, after which `left` bytes of the record are.
+    fn begin_walk(&mut self, side: Side, taken: usize, left: usize, lengths: [u8; 3], out: &mut dyn Output) -> Step {
+        if !self.may_say(side, message::CLIENT_HELLO) {
+            return Step::Broken(UNEXPECTED_MESSAGE);
+        }
+        let is_second = match self.talk.client_begins(side, &WORDS) {
+            Ok(is_second) => is_second,
+            Err(anomaly) => return Step::Broken(anomaly),
+        };
+        let length = length_of(lengths);
+        if length > CLEAR_MAX {
+            out.anomaly(HELLO_TOO_LONG);
+        }
+        self.walk = Walk::new(length, false);
+        self.walk.is_second = is_second;
+        let half = self.half(side);
+        half.left = left as u16; // of a record
+        half.is_walking = true;
+        Step::Took(taken)
+    }
+
+    /// The next piece of it.
+    fn walk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let Some(wanted) = self.walk.wants() else {
+            return self.end_walk(side, out);
+        };
+        let (names, mut scratch) = (WORDS.names(self.walk.is_second, false), [0; PIECE_MAX]);
+        let left = usize::from(self.half(side).left);
+        let Some(place) = scratch.get_mut(..wanted) else { return Step::Broken(BAD_HELLO) };
+        let (taken, left) = match gather::piece(bytes, 0, left, place) {
+            Ok(found) => found,
+            Err(Gathered::Need(count)) => return Step::Need(count),
+            Err(_) => return Step::Broken(BAD_FRAGMENT),
+        };
+        let behind = self.walk.read(place, &names, out.facts());
+        let half = self.half(side);
+        half.left = left as u16; // of a record
+        half.ignored = behind as u32; // below 2^24
+        if self.walk.wants().is_none() {
+            self.end_walk(side, out);
+        }
+        Step::Took(taken)
+    }
+
+    /// It was read; what is behind that of it is passed over.
+    fn end_walk(&mut self, side: Side, out: &mut dyn Output) -> Step {
+        let names = WORDS.names(self.walk.is_second, false);
+        let seen = self.walk.end(&names, out.facts());
+        self.talk.client_ends(seen, false, &WORDS, out);
+        let rest = self.walk.rest() as u32; // below 2^24
+        let half = self.half(side);
+        half.is_walking = false;
+        half.ignored += rest;
+        Step::Took(1)
     }
 
     /// A message whose body is not read. Its header, and no more, was `taken`, after which `left` bytes of the record are.

@@ -3,6 +3,8 @@
 use super::super::parse::{Look, Match};
 use super::{CIPHER_MAX, CLEAR_MAX, MINOR_MAX, RECORD_HEADER, content, length_of, message, ssl2};
 
+/// Bytes of a hello at most: OpenSSL takes 131 396.
+const HELLO_MAX: usize = 1 << 18;
 /// Empty records that a hello is looked for behind.
 const EMPTY_MAX: usize = 8;
 
@@ -74,7 +76,7 @@ fn handshake(rest: &[u8], whole: &[u8]) -> Match {
         [] => Match::Maybe,
         [message::CLIENT_HELLO | message::SERVER_HELLO, a, b, c, major, _, ..] => {
             let is_version = matches!(major, 3 | 0x7f | 0xfb);
-            yes_if(is_version && (38..=1 << 17).contains(&length_of([*a, *b, *c])))
+            yes_if(is_version && (38..=HELLO_MAX).contains(&length_of([*a, *b, *c])))
         }
         [message::CERTIFICATE, a, b, c, d, e, f, ..] => yes_if(length_of([*a, *b, *c]) == length_of([*d, *e, *f]) + 3),
         [message::CLIENT_HELLO | message::SERVER_HELLO | message::CERTIFICATE, a, ..] if *a <= 1 => Match::Maybe,

@@ -21,8 +21,17 @@ pub struct Words {
     pub cipher_not_offered: Anomaly,
     pub downgrade: Anomaly,
     pub fatal_alert: Anomaly,
+    pub hello_too_long: Anomaly,
     /// A ClientHello has a cookie.
     pub is_datagram: bool,
+}
+
+impl Words {
+    /// For a client's hello; of one that is not read to its end without what a fingerprint begins with.
+    pub fn names(&self, is_second: bool, is_cut: bool) -> HelloFacts {
+        let names = if is_second { self.hello.of_retry() } else { self.hello };
+        HelloFacts { client_version: names.client_version.repeated(u8::from(!is_cut)), ..names }
+    }
 }
 
 /// What is remembered of a handshake.
@@ -126,22 +135,32 @@ impl Talk {
         words: &Words,
         out: &mut dyn Output,
     ) -> Result<(), Anomaly> {
-        if self.server == Some(side) {
-            return Err(words.unexpected_message);
-        }
-        let is_second = std::mem::replace(&mut self.has_client_hello, true);
-        self.server = Some(side.other());
+        let is_second = self.client_begins(side, words)?;
         if is_second && words.is_datagram && !self.is_retrying {
             return Ok(()); // the same again, with a cookie, or because it was lost
         }
-        let names = if is_second { &words.hello.of_retry() } else { &words.hello };
-        let seen = hello::client(body, words.is_datagram, names, out.facts());
+        let names = words.names(is_second, is_cut);
+        let seen = hello::client(body, words.is_datagram, &names, out.facts());
+        self.client_ends(seen, is_cut, words, out);
+        Ok(())
+    }
+
+    /// A hello of the client begins. Gives whether it is another one.
+    pub fn client_begins(&mut self, side: Side, words: &Words) -> Result<bool, Anomaly> {
+        if self.server == Some(side) {
+            return Err(words.unexpected_message);
+        }
+        self.server = Some(side.other());
+        Ok(std::mem::replace(&mut self.has_client_hello, true))
+    }
+
+    /// It was read.
+    pub fn client_ends(&mut self, seen: hello::Seen, is_cut: bool, words: &Words, out: &mut dyn Output) {
         self.offers_tls13 |= seen.is_tls13;
         report(seen, is_cut, words, out);
         if self.is_over {
             out.event();
         }
-        Ok(())
     }
 
     fn server_hello(
@@ -160,7 +179,8 @@ impl Talk {
             return Err(words.unexpected_message);
         }
         self.server = Some(side);
-        let seen = hello::server(body, &words.hello, out.facts());
+        let version = words.hello.server_version.repeated(u8::from(!is_cut));
+        let seen = hello::server(body, &HelloFacts { server_version: version, ..words.hello }, out.facts());
         self.has_server_hello = true;
         self.is_retrying = seen.is_retry;
         self.is_tls13 = seen.is_tls13;
@@ -175,6 +195,7 @@ impl Talk {
 fn report(seen: hello::Seen, is_cut: bool, words: &Words, out: &mut dyn Output) {
     let found = [
         (seen.is_bad && !is_cut, words.bad_hello),
+        (is_cut, words.hello_too_long),
         (seen.has_duplicates, words.duplicate_extension),
         (seen.is_cipher_odd, words.cipher_not_offered),
     ];

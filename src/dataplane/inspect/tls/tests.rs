@@ -1,5 +1,5 @@
 use super::super::facts::{Fact, Facts};
-use super::super::parse::{Look, Match, Record, UNIT_MAX, feed};
+use super::super::parse::{Look, Match, Record, feed};
 use super::*;
 
 pub(in crate::dataplane::inspect) fn record(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -349,6 +349,63 @@ fn recognition_is_by_content() {
     }
 }
 
+/// Whatever comes before it: padding, lists of thousands, extensions by the hundred, in records of any size.
+#[test]
+fn a_long_hello_is_read_to_its_end() {
+    let (client, server) = tls12();
+    let whole = |stream: &[u8]| talk(stream, &server, usize::MAX / 2).0.events[0].clone();
+    let ja4 = |event: &Facts| fingerprint::ja4(event, &HELLO, fingerprint::Transport::Tcp);
+    let plain = ja4(&whole(&client)).unwrap();
+    for padding in [20, 2000, 16_000, 30_000, 60_000] {
+        let extensions = [extension(21, &vec![0; padding]), browser_extensions()].concat();
+        let hello = client_hello(0x0303, None, &extensions);
+        for size in [1, 100, 16_384] {
+            let stream: Vec<u8> = hello.chunks(size).flat_map(|piece| record(content::HANDSHAKE, piece)).collect();
+            for piece in [1400, usize::MAX / 2] {
+                let (out, _) = talk(&stream, &server, piece);
+                assert_eq!(text(&out.events[0], HELLO.sni), ["shrike.example"], "{padding} {size} {piece}");
+                let told = ja4(&out.events[0]).unwrap();
+                assert_eq!(
+                    told,
+                    ja4(&whole(&record(
+                        content::HANDSHAKE,
+                        &client_hello(0x0303, None, &[extension(21, b""), browser_extensions()].concat())
+                    )))
+                    .unwrap()
+                );
+                assert_ne!(told, plain, "padding counts");
+                let long: &[&str] = if hello.len() > CLEAR_MAX + MESSAGE_HEADER { &["hello_too_long"] } else { &[] };
+                assert_eq!(out.anomalies, long, "{padding} {size} {piece}");
+            }
+        }
+    }
+    // Longer lists than are kept: the name is found, and nothing is taken for a fingerprint.
+    let many: Vec<u8> = (1000..3000u16).flat_map(|one| extension(one, b"")).collect();
+    let loud = extension(10, &long(&[1; 3000]));
+    for junk in [many, loud] {
+        let hello = client_hello(0x0303, None, &[junk, browser_extensions()].concat());
+        for size in [100, 16_000] {
+            let stream: Vec<u8> = hello.chunks(size).flat_map(|piece| record(content::HANDSHAKE, piece)).collect();
+            let (out, _) = talk(&stream, &server, 1400);
+            let event = &out.events[0];
+            assert_eq!(text(event, HELLO.sni), ["shrike.example"]);
+            assert_eq!((fingerprint::ja3(event, &HELLO), event.is_truncated()), (None, true));
+        }
+    }
+}
+
+#[test]
+fn half_a_hello_has_no_fingerprint() {
+    let (client, _) = tls12();
+    for end in 60..client.len() - 130 {
+        let (out, _) = talk(&client[..end], b"", 7);
+        for event in &out.events {
+            let ja4 = fingerprint::ja4(event, &HELLO, fingerprint::Transport::Tcp);
+            assert_eq!((ja4, fingerprint::ja3(event, &HELLO)), (None, None), "{end}");
+        }
+    }
+}
+
 /// RFC 8446 section 5.1: the version of a record is to be ignored; servers look at its first byte at most.
 #[test]
 fn a_record_of_an_odd_version_is_read_and_told() {
@@ -404,13 +461,8 @@ fn bombs_stay_within_bounds() {
         assert_eq!(!out.events.is_empty(), is_read);
     }
     let tiny: Vec<u8> = message(1, &[0; 15_000]).iter().flat_map(|byte| record(content::HANDSHAKE, &[*byte])).collect();
-    let mut state = State::default();
-    assert_eq!(state.step(Side::Originator, &tiny, &mut Record::default()), Step::Took(RECORD_HEADER));
-    let step = state.step(Side::Originator, &tiny[RECORD_HEADER..UNIT_MAX], &mut Record::default());
-    assert!(
-        matches!(step, Step::Need(count) if count > UNIT_MAX),
-        "a hello in records of a byte each ends it: {step:?}"
-    );
+    let (out, _) = talk(&tiny, b"", 1400);
+    assert_eq!(out.anomalies, ["bad_hello"], "a hello in records of a byte each is read");
 }
 
 /// What `tls-parser` reads of a hello, in our facts' form: version, ciphers, types of extensions, name, protocols, groups,
