@@ -106,7 +106,13 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
     let known = TABLE.iter().find(|(one, ..)| *one == protocol).into_iter().flat_map(|(_, _, anomalies)| *anomalies);
     let name = known.clone().find(|one| one.index == index).map_or("unknown", |one| one.name);
     let object = match protocol {
-        // Of the stream below it, by Suricata's names.
+        // Of the stream below it, or of how it was told, by Suricata's names.
+        Protocol::Unknown if name.starts_with("applayer_") => serde_json::json!({
+            "app_proto": event.head.protocol.name(),
+            "type": "applayer",
+            "event": name.to_ascii_uppercase(),
+            "layer": "proto_detect",
+        }),
         Protocol::Unknown => {
             serde_json::json!({ "type": "stream", "event": format!("stream.reassembly_{name}") })
         }

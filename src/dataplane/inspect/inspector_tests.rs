@@ -102,6 +102,56 @@ fn who_speaks_first_does_not_matter() {
     assert_eq!(events[0].get(ssh::SERVER_SOFTWARE), Some(&b"server"[..]));
 }
 
+/// A hello of TLS with nothing in it but a version and one cipher.
+fn small_hello() -> Vec<u8> {
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0x13, 1, 1, 0]);
+    hello
+}
+
+/// What a client sends is what its server has to understand: a greeting in front of it hides nothing.
+#[test]
+fn a_greeting_of_another_protocol_hides_no_client() {
+    let hello = small_hello();
+    let greetings: [(&[u8], Option<Protocol>); 6] = [
+        (b"220 hello ESMTP\r\n", Some(Protocol::Smtp)),
+        (b"SSH-2.0-OpenSSH_9\r\n", Some(Protocol::Ssh)),
+        (b"* OK IMAP4rev1 ready\r\n", Some(Protocol::Imap)),
+        (b"HTTP/1.1 200 OK\r\n\r\n", Some(Protocol::Http)),
+        (b"hi there\r\n", None),
+        (b"\0\x01\x02", None),
+    ];
+    for (greeting, protocol) in greetings {
+        for (words, wanted) in [(&hello[..], Protocol::Tls), (REQUEST, Protocol::Http)] {
+            for cut in [1, 7, 1000] {
+                let mut talk = Talk::new(SETTINGS);
+                talk.say(B, greeting);
+                for piece in words.chunks(cut) {
+                    talk.say(A, piece);
+                }
+                assert_eq!(talk.end(), wanted, "{greeting:?} {cut}");
+                assert!(!talk.kept.of(wanted).is_empty(), "{greeting:?} {cut}");
+                let differ = talk.kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count();
+                let is_told = protocol != Some(wanted);
+                assert_eq!(differ, usize::from(is_told), "{greeting:?} {cut}");
+            }
+        }
+    }
+}
+
+/// The client is believed; that the server answers in something else is told.
+#[test]
+fn an_answer_in_another_protocol_is_told() {
+    for (answer, anomalies) in [(&b"SSH-2.0-OpenSSH_9\r\n"[..], 2), (&small_hello(), 2), (ANSWER, 0)] {
+        let mut talk = Talk::new(SETTINGS);
+        talk.say(A, REQUEST);
+        talk.say(B, answer);
+        assert_eq!(talk.end(), Protocol::Http);
+        assert_eq!(talk.kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count(), anomalies);
+    }
+}
+
 #[test]
 fn what_is_no_protocol_is_released_at_once_and_a_slot_can_be_used_again() {
     let mut talk = Talk::new(SETTINGS);
@@ -129,10 +179,7 @@ fn a_stream_turns_into_tls() {
         (B, b"220 ready\r\n"),
     ];
     turns.into_iter().for_each(|(side, bytes)| assert_eq!(talk.say(side, bytes), Wants::PAYLOAD));
-    // A hello with nothing in it but a version and one cipher.
-    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
-    hello.extend([7; 32]);
-    hello.extend([0, 0, 2, 0x13, 1, 1, 0]);
+    let hello = small_hello();
     assert_eq!(hello.len(), 50);
     talk.say(A, &hello);
     assert_eq!(talk.end(), Protocol::Tls);

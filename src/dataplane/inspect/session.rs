@@ -5,11 +5,14 @@ use super::facts::Facts;
 use super::http;
 use super::inspector::{Entry, Event, Payload, Segment, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
-use super::parsers::{PROBES, Parser};
+use super::parsers::{PROBES, Parser, Probe};
 use super::protocol::Protocol;
 use super::rtp;
 use super::scratch::Scratch;
-use super::stream::{Buffers, GAP_IN_UNIT, Gave, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, Outcome, Reader, Stream};
+use super::stream::{
+    Buffers, GAP_IN_UNIT, Gave, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, Outcome, PROTOCOLS_DIFFER, Reader, Stream,
+};
+use super::{ssh, tls};
 use crate::dataplane::flow::Side;
 
 /// Bytes of one side after which a stream that is nothing so far is nothing.
@@ -70,6 +73,10 @@ struct Session<'a, 'b, S> {
     other_waits: bool,
     /// So many bytes came before the other side spoke: no more are shown until it was heard.
     limit: Option<usize>,
+    /// What this side said before the protocol was told is of another one, and is not shown.
+    passes_over: bool,
+    /// Of which side the parser has taken nothing yet.
+    is_fresh: [bool; 2],
     /// Anomalies of the connection that were told: a bit for each.
     told: &'a mut u8,
     out: &'a mut Out<'b, S>,
@@ -77,6 +84,9 @@ struct Session<'a, 'b, S> {
 
 impl<S: Sink> Reader for Session<'_, '_, S> {
     fn step(&mut self, bytes: &[u8]) -> Step {
+        if self.passes_over {
+            return Step::Took(bytes.len());
+        }
         if self.parser.protocol() == Protocol::Unknown {
             let look = look(self.out.payload, self.side, bytes);
             match self.candidates.identify(&look) {
@@ -150,6 +160,63 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
 
 impl<S: Sink> Session<'_, '_, S> {
     fn parse(&mut self, bytes: &[u8]) -> Step {
+        if self.is_fresh.get(self.side as usize).is_some_and(|is_fresh| *is_fresh) {
+            if self.is_of_another(bytes) == Match::Maybe && bytes.len() < IDENTIFY_BYTES {
+                return Step::Need(bytes.len() + 1);
+            }
+            let step = self.show(bytes);
+            if let (false, Some(is_fresh)) = (matches!(step, Step::Need(_)), self.is_fresh.get_mut(self.side as usize))
+            {
+                *is_fresh = false;
+            }
+            return step;
+        }
+        self.show(bytes)
+    }
+
+    /// Did the server say something that the protocol of the client's words has not? It is nothing to its parser.
+    fn is_decoy(&mut self, of: Side, telling: Side) -> bool {
+        let told = self.parser.protocol();
+        let is_so = (of, telling) == (Side::Responder, Side::Originator)
+            && matches!(told, Protocol::Tls | Protocol::Http)
+            && !self.candidates.may_be(of, told);
+        if is_so {
+            self.tell_once(PROTOCOLS_DIFFER);
+        }
+        is_so
+    }
+
+    /// Are the first bytes of this side, of which the other one told the protocol, surely of another one? Anybody can put
+    /// a greeting in front of what is to be hidden; what a client sends is what its server has to understand, so the
+    /// client is believed.
+    #[cold]
+    fn is_of_another(&mut self, bytes: &[u8]) -> Match {
+        let (told, look) = (self.parser.protocol(), look(self.out.payload, self.side, bytes));
+        let is_own = |probe: &Probe| probe.protocol == told && (probe.look)(&look) == Match::Yes;
+        if PROBES.iter().any(is_own) {
+            return Match::No;
+        }
+        let sure: [(Protocol, fn(&[u8]) -> Match); 3] =
+            [(Protocol::Tls, tls::is_hello), (Protocol::Http, http::is_request), (Protocol::Ssh, ssh::is_version)];
+        let mut found = Match::No;
+        for (protocol, is_it) in sure {
+            match is_it(bytes) {
+                Match::Yes => {
+                    self.tell_once(PROTOCOLS_DIFFER);
+                    if self.side == Side::Originator {
+                        self.parser.end(self.out);
+                        self.becomes(protocol, &look);
+                    }
+                    return Match::Yes;
+                }
+                Match::Maybe => found = Match::Maybe,
+                Match::No => {}
+            }
+        }
+        found
+    }
+
+    fn show(&mut self, bytes: &[u8]) -> Step {
         let step = match (&mut *self.parser, self.scratch.as_deref_mut()) {
             (Parser::Quic(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
             (Parser::Dtls(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
@@ -187,9 +254,13 @@ impl<S: Sink> Session<'_, '_, S> {
     }
 
     fn found(&mut self, protocol: Protocol, look: &Look<'_>) {
+        self.out.counts.identified += u64::from(!look.is_datagram);
+        self.becomes(protocol, look);
+    }
+
+    fn becomes(&mut self, protocol: Protocol, look: &Look<'_>) {
         *self.parser = Parser::new(protocol);
         self.parser.begin(look);
-        self.out.counts.identified += u64::from(!look.is_datagram);
         self.out.protocol = protocol;
     }
 
@@ -218,12 +289,12 @@ impl<S: Sink> Session<'_, '_, S> {
 }
 
 /// Protocols that one side's bytes tell whatever the other one sent: who greets, or answers, does not depend on what was sent to
-/// it. Of the others both sides must look as they should, as far as they do.
+/// it, and a hello of TLS cannot be mistaken. Of the others both sides must look as they should, as far as they do.
 const TOLD_BY_ONE: u64 = {
-    use Protocol::{Ftp, Http, Imap, MySql, Pop3, Smtp, Ssh};
+    use Protocol::{Ftp, Http, Imap, MySql, Pop3, Smtp, Ssh, Tls};
     let (mut mask, mut bit, mut left) = (0, 1, PROBES);
     while let [probe, rest @ ..] = left {
-        if matches!(probe.protocol, Http | Ssh | Smtp | Ftp | Pop3 | Imap | MySql) {
+        if matches!(probe.protocol, Tls | Http | Ssh | Smtp | Ftp | Pop3 | Imap | MySql) {
             mask |= bit;
         }
         (bit, left) = (bit << 1, rest);
@@ -320,6 +391,11 @@ impl Candidates {
         self.left(Side::Originator) != 0 || self.left(Side::Responder) != 0
     }
 
+    /// Do this side's bytes not speak against it?
+    fn may_be(&self, side: Side, protocol: Protocol) -> bool {
+        self.0.get(side as usize).is_some_and(|own| own & mask_of(protocol) != 0)
+    }
+
     /// What this side's bytes may still tell.
     fn left(&self, side: Side) -> u64 {
         let Candidates([originator, responder]) = *self;
@@ -375,6 +451,7 @@ pub(super) fn segment<S: Sink>(
 ) {
     let payload = out.payload;
     let (side, unknown) = (payload.side, entry.parser.protocol() == Protocol::Unknown);
+    let is_fresh = entry.sides.each_ref().map(|stream| stream.passed() == 0);
     let [first, second] = &mut entry.sides;
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
     if unknown {
@@ -387,6 +464,8 @@ pub(super) fn segment<S: Sink>(
         scratch: None,
         other_waits: unknown && !peer.waiting(buffers).is_empty(),
         limit: None,
+        passes_over: false,
+        is_fresh,
         told: &mut entry.told,
         out,
     };
@@ -420,12 +499,13 @@ pub(super) fn segment<S: Sink>(
         for (of, reached) in turns.chain([(side.other(), None), (side, None)]) {
             let (stream, end) = if of == side { (&mut *own, &mut ends[0]) } else { (&mut *peer, &mut ends[1]) };
             session.side = of;
+            session.passes_over = session.is_decoy(of, side);
             session.limit = reached.map(|reached| reached.saturating_sub(stream.passed()) as usize);
             if matches!(end, None | Some(Outcome::Goes)) {
                 *end = Some(stream.resume(depth, buffers, &mut session));
             }
         }
-        (session.side, session.limit) = (side, None);
+        (session.side, session.limit, session.passes_over) = (side, None, false);
     }
     for (of, stream) in [(side, &mut *own), (side.other(), &mut *peer)] {
         if stream.passing() > 0 && session.parser.recalls(of, stream.passing()) {
@@ -458,8 +538,10 @@ pub(super) fn last_look<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, buffer
     for (side, stream) in [Side::Originator, Side::Responder].into_iter().zip(&mut entry.sides) {
         if stream.has_news() {
             let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-            let (scratch, other_waits, limit) = (None, false, None);
-            let mut session = Session { side, parser, candidates, scratch, other_waits, limit, told, out: &mut *out };
+            let (scratch, limit, is_fresh, out) = (None, None, [false; 2], &mut *out);
+            let (other_waits, passes_over) = (false, false);
+            let mut session =
+                Session { side, parser, candidates, scratch, other_waits, limit, passes_over, is_fresh, told, out };
             let outcome = stream.resume(depth, buffers, &mut session);
             note(outcome, out);
         }
@@ -505,7 +587,10 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
     }
     let (side, before) = (payload.side, entry.parser.told());
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-    let mut session = Session { side, parser, candidates, scratch, other_waits: false, limit: None, told, out };
+    let is_fresh = [false; 2]; // datagrams are told apart one by one
+    let (other_waits, limit, passes_over) = (false, None, false);
+    let mut session =
+        Session { side, parser, candidates, scratch, other_waits, limit, passes_over, is_fresh, told, out };
     session.reconsider();
     let mut step = session.step(payload.bytes);
     if matches!(step, Step::Broken(_)) && session.is_another(u64::MAX) {

@@ -30,8 +30,12 @@ pub const OVERLAP_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 0, "overl
 /// them, or somebody made it look so. Suricata's name.
 pub const GAP_IN_UNIT: Anomaly = Anomaly::new(Protocol::Unknown, 1, "seq_gap");
 
+/// What one side said named a protocol, and what the other one says is surely not of it: one of them is a decoy, or the
+/// ends do not understand each other. Suricata's name.
+pub const PROTOCOLS_DIFFER: Anomaly = Anomaly::new(Protocol::Unknown, 2, "applayer_mismatch_protocol_both_directions");
+
 /// What a connection can have that its protocol does not know of.
-pub const ANOMALIES: &[Anomaly] = &[OVERLAP_DIFFERENT, GAP_IN_UNIT];
+pub const ANOMALIES: &[Anomaly] = &[OVERLAP_DIFFERENT, GAP_IN_UNIT, PROTOCOLS_DIFFER];
 
 /// Times that a parser is asked about a unit that is not whole whenever a byte comes; then only when it has grown by an
 /// eighth, so that a peer that sends single bytes cannot have each of them cost a look at all before it, and when the other

@@ -293,6 +293,17 @@ pub(super) fn is_server(bytes: &[u8]) -> Option<bool> {
     }
 }
 
+/// Does a stream begin with a whole request line of a known method? Stricter than [`probe`], which takes any word for one.
+pub(super) fn is_request(bytes: &[u8]) -> Match {
+    let bytes = bytes.trim_ascii_start();
+    let (method, is_begun) = match bytes.iter().position(|byte| matches!(byte, b' ' | b'\t')) {
+        Some(at) => (bytes.get(..at).unwrap_or_default(), false),
+        None => (bytes, true),
+    };
+    let known = |one: &&[u8]| if is_begun { one.starts_with(method) } else { one.eq_ignore_ascii_case(method) };
+    if METHODS.iter().any(known) { request_line(bytes) } else { Match::No }
+}
+
 /// The beginning of a request of a known method for a path.
 pub fn is_request_so_far(bytes: &[u8]) -> bool {
     lines::split(bytes, b' ').is_some_and(|(method, target)| METHODS.contains(&method) && target.starts_with(b"/"))

@@ -144,6 +144,11 @@ pub fn probe(look: &Look<'_>) -> Match {
     Match::No
 }
 
+/// Does a stream begin with a version line?
+pub(super) fn is_version(bytes: &[u8]) -> Match {
+    version_line(bytes)
+}
+
 fn version_line(bytes: &[u8]) -> Match {
     match (bytes.get(..4), bytes.get(4..)) {
         (Some(b"SSH-"), Some([major, b'.', minor, ..])) if major.is_ascii_digit() && minor.is_ascii_digit() => {

@@ -48,7 +48,7 @@ mod walk;
 mod x509;
 
 pub use facts::*;
-pub use probe::probe;
+pub use probe::{is_hello, probe};
 
 use super::parse::{Output, Parse, Step};
 use crate::dataplane::flow::Side;

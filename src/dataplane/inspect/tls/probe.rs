@@ -27,6 +27,15 @@ pub fn probe(look: &Look<'_>) -> Match {
     }
 }
 
+/// Does a stream begin with a hello of either side?
+pub fn is_hello(bytes: &[u8]) -> Match {
+    match behind_empty(bytes) {
+        [content::HANDSHAKE, rest @ ..] => handshake(rest, behind_empty(bytes)),
+        [] => Match::Maybe,
+        _ => Match::No,
+    }
+}
+
 /// Empty records of the handshake may stand in front of a hello, though none should (RFC 8446 section 5.1); a few are passed.
 fn behind_empty(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
