@@ -196,11 +196,14 @@ impl<S: Sink> Session<'_, '_, S> {
         if PROBES.iter().any(is_own) {
             return Match::No;
         }
-        let sure: [(Protocol, fn(&[u8]) -> Match); 3] =
-            [(Protocol::Tls, tls::is_hello), (Protocol::Http, http::is_request), (Protocol::Ssh, ssh::is_version)];
+        let sure = [
+            (Protocol::Tls, tls::is_hello(bytes)),
+            (Protocol::Http, http::is_request(bytes)),
+            (Protocol::Ssh, ssh::is_version(bytes)),
+        ];
         let mut found = Match::No;
         for (protocol, is_it) in sure {
-            match is_it(bytes) {
+            match is_it {
                 Match::Yes => {
                     self.tell_once(PROTOCOLS_DIFFER);
                     if self.side == Side::Originator {
