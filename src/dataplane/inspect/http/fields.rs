@@ -14,6 +14,8 @@ pub(super) struct Request {
     pub framing: Framing,
     /// Its target is absolute: the server is asked as a proxy.
     pub is_to_proxy: bool,
+    /// It needs a `Host`, and none was there.
+    pub wants_host: bool,
 }
 
 /// What must be remembered of a request until its response.
@@ -57,8 +59,11 @@ pub(super) enum Upgrade {
     Tls,
 }
 
-/// Reads the header of a request; `None` where it is none.
-pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Option<Request> {
+/// Reads the header of a request, or whole lines of one that goes on; `None` where it is none.
+pub(super) fn request(bytes: &[u8], is_whole: bool, told: &mut Told, out: &mut dyn Output) -> Option<Request> {
+    if !is_whole && !bytes.contains(&b'\n') {
+        return request_begun(bytes, told, out);
+    }
     let mut head = Head::new(bytes);
     let line = head.line()?;
     let RequestLine { method, target, version, is_odd } = split_line(line)?;
@@ -79,7 +84,8 @@ pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Op
     }
     // RFC 9112 section 6.1: its framing is faulty, for a server of that version would not know the field.
     request.framing.coding_odd |= request.framing.has_coding && version == b"HTTP/1.0";
-    if hosts == 0 && version == b"HTTP/1.1" {
+    request.wants_host = hosts == 0 && version == b"HTTP/1.1";
+    if request.wants_host && is_whole {
         told.once(HOST_MISSING, out);
     }
     if hosts > 1 {
@@ -87,6 +93,27 @@ pub(super) fn request(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Op
     }
     tell(head.odd, request.framing, told, out);
     Some(request)
+}
+
+/// Of a request line that is longer than a header may be: its method and the beginning of its target.
+#[cold]
+fn request_begun(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Option<Request> {
+    let (method, target) = lines::split(bytes, b' ').filter(|(method, _)| METHODS.contains(method))?;
+    out.facts().put(METHOD, method);
+    out.facts().mark_truncated();
+    let is_to_proxy = put_target(target, method == b"CONNECT", told, out);
+    Some(Request { kind: kind_of(method), is_to_proxy, ..Request::default() })
+}
+
+/// Another line of the header of a request, without its end or `is_cut`.
+pub(super) fn another_line(line: &[u8], framing: &mut Framing, told: &mut Told, out: &mut dyn Output) -> bool {
+    let mut head = Head::new(line);
+    let field = head.field();
+    if let Some(field) = field {
+        request_field(field, framing, out);
+    }
+    tell(head.odd, *framing, told, out);
+    field.is_some_and(|field| field.name.eq_ignore_ascii_case(b"host"))
 }
 
 /// Reads the header of a response; `None` where it is none. Facts of interim ones (1xx but 101) are not kept.

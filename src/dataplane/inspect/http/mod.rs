@@ -144,7 +144,7 @@ pub const LENGTH_INVALID: Anomaly = Anomaly::new(P, 3, "length_invalid");
 pub const CODING_ODD: Anomaly = Anomaly::new(P, 4, "coding_odd");
 /// A chunk without a readable size, or not ended where it says.
 pub const CHUNK_INVALID: Anomaly = Anomaly::new(P, 5, "chunk_invalid");
-/// A header longer than [`HEAD_MAX`], or of more than [`FIELDS_MAX`] fields.
+/// A header longer than [`HEAD_MAX`], which is read on line by line, or of more than [`FIELDS_MAX`] fields.
 pub const HEADER_TOO_LONG: Anomaly = Anomaly::new(P, 6, "header_too_long");
 /// Blanks between the name of a field and its colon.
 pub const BLANK_BEFORE_COLON: Anomaly = Anomaly::new(P, 7, "blank_before_colon");

@@ -1,5 +1,7 @@
 //! What is remembered of a connection between its messages.
 
+mod long;
+
 use super::super::lines::{self, Told};
 use super::super::parse::{Hole, Output, Parse, Resume, Step};
 use super::super::protocol::Protocol;
@@ -28,6 +30,8 @@ enum Mode {
     First,
     /// Before a header.
     Head,
+    /// In a header of a request that is too long to be read at once: before its next line.
+    Lines,
     /// Before the size of a chunk.
     Chunk,
     /// Before the line end behind a chunk.
@@ -71,6 +75,7 @@ pub struct State {
     rest: u32,
     /// Transaction of the facts that are being put together.
     open: u32,
+    /// Bytes of a header that need not be searched again; in [`Mode::Lines`] the flags of [`long`].
     searched: [u16; 2],
     mode: [Mode; 2],
     count: u8,
@@ -216,7 +221,7 @@ impl State {
                 *self.searched(side) = 0;
                 let head = bytes.get(..length).unwrap_or(bytes);
                 match side {
-                    Side::Originator => self.request(bytes, head, out),
+                    Side::Originator => self.request(bytes, head, true, out),
                     Side::Responder => self.response(bytes, head, out),
                 }
             }
@@ -229,10 +234,7 @@ impl State {
                 *self.searched(side) = 0;
                 let head = bytes.get(..HEAD_MAX).unwrap_or(bytes);
                 if side == Side::Originator {
-                    // Servers take longer ones than that.
-                    self.request(head, head, out);
-                    self.doubts();
-                    return Step::Took(head.len());
+                    return self.long_request(head, out);
                 }
                 self.response(head, head, out);
                 *self.mode(side) = Mode::Over;
@@ -270,7 +272,7 @@ impl State {
     }
 
     /// `shown`: the head and what is there of the body.
-    fn request(&mut self, shown: &[u8], head: &[u8], out: &mut dyn Output) -> Step {
+    fn request(&mut self, shown: &[u8], head: &[u8], is_whole: bool, out: &mut dyn Output) -> Step {
         let [mode, _] = self.mode;
         if mode == Mode::First {
             *self.mode(Side::Originator) = Mode::Head;
@@ -278,7 +280,7 @@ impl State {
         self.end(out); // the one before it, which has no response yet, or not all of one
         let number = self.requests;
         out.facts().put_number(TRANSACTION, u64::from(number));
-        let Some(request) = fields::request(head, &mut self.told, out) else {
+        let Some(request) = fields::request(head, is_whole, &mut self.told, out) else {
             out.facts().clear();
             self.told.once(REQUEST_LINE_INVALID, out);
             self.doubts();
@@ -298,6 +300,11 @@ impl State {
         if mode == Mode::Doubt {
             self.told.once(REQUEST_IN_BODY, out);
             return self.doubted(head.len());
+        }
+        if !is_whole {
+            self.keep_framing(&request.framing, if request.wants_host { long::WANTS_HOST } else { 0 });
+            *self.mode(Side::Originator) = Mode::Lines;
+            return Step::Took(head.len());
         }
         if request.framing.is_ambiguous() {
             self.doubts();
@@ -561,6 +568,7 @@ impl Parse for State {
             Mode::First | Mode::Head => self.head(side, bytes, out),
             Mode::Seek => self.seek(side, bytes, out),
             Mode::Doubt => self.doubt(bytes, out),
+            Mode::Lines => self.lines(bytes, out),
             Mode::Chunk => self.chunk(side, bytes, out),
             Mode::ChunkEnd => self.chunk_end(side, bytes, out),
             Mode::Trailer => self.trailer(side, bytes, out),

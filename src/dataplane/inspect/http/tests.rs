@@ -406,6 +406,35 @@ fn a_request_in_what_may_be_a_body_is_read() {
 
 /// What servers refuse, or take though it is longer or odder than we read, does not end the reading.
 #[test]
+fn a_header_of_any_length_is_read_to_its_end() {
+    let next = "GET /next HTTP/1.1\r\nHost: h2\r\n\r\n";
+    let cookie = format!("Cookie: {}\r\n", "c".repeat(20_000));
+    let fields: String = (0..40).map(|at| format!("X-{at}: {}\r\n", "b".repeat(900))).collect();
+    for (head, body) in [
+        (format!("GET /first HTTP/1.1\r\n{cookie}Host: h1\r\n\r\n"), ""),
+        (format!("GET /first HTTP/1.1\r\n{fields}Host: h1\r\n\r\n"), ""),
+        (format!("POST /first HTTP/1.1\r\n{cookie}Host: h1\r\nContent-Length: 5\r\n\r\n"), "GET /"),
+        (format!("POST /first HTTP/1.1\r\nContent-Length: 5\r\n{fields}Host: h1\r\n\r\n"), "GET /"),
+        (format!("POST /first HTTP/1.1\r\n{fields}Host: h1\r\nTransfer-Encoding: chunked\r\n\r\n"), {
+            "3\r\nabc\r\n0\r\n\r\n"
+        }),
+    ] {
+        let stream = format!("{head}{body}{next}");
+        let (events, anomalies) = talk::<State>(&[(C, stream.as_bytes())], &[FACTS]);
+        assert_eq!((events.len(), anomalies), (2, vec!["header_too_long"]), "{head:.40}");
+        assert!(events[0].contains("url=/first") && events[0].contains("hostname=h1"), "{events:?}");
+        assert!(events[1].contains("url=/next") && events[1].contains("hostname=h2"), "{events:?}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: h1\r\n\r\n{next}", "a".repeat(20_000));
+    let (events, anomalies) = talk::<State>(&[(C, long.as_bytes())], &[FACTS]);
+    assert_eq!(anomalies, ["header_too_long", "uri_too_long"]);
+    assert!(events[0].contains("method=GET url=/aaa") && events[0].ends_with("hostname=h1"), "{events:?}");
+    assert!(events[1].contains("url=/next"), "{events:?}");
+    let none = format!("GET /first HTTP/1.1\r\n{fields}\r\n");
+    assert_eq!(talk::<State>(&[(C, none.as_bytes())], &[FACTS]).1, ["header_too_long", "host_missing"]);
+}
+
+#[test]
 fn behind_a_request_that_is_none_the_next_one_is_read() {
     let next = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n";
     let long = format!("GET /long HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n{next}", "y".repeat(HEAD_MAX));
