@@ -17,7 +17,9 @@ fn page() -> String {
          Made by `SHRIKE_WRITE_DOCS=1 cargo test --test protocols` from the parsers' own tables; a test compares.\n\n\
          Recognised by content: every probe sees what each side says first, whatever the ports; `src/dataplane/inspect` says \
          at each parser what it looks for. State: bytes that its parser remembers of a flow. Facts: how many kinds an event \
-         may have, and their bytes together at most; anomalies: how many it can tell by name.\n\n",
+         may have, and their bytes together at most; anomalies: how many it can tell by name. Of HTTP a request and its \
+         answer are one event, but where a client sends requests without waiting (pipelining) each is one of its own, joined \
+         by `tx_id`; what a client sends behind CONNECT without waiting for the answer may go unread.\n\n",
     );
     page += &overview();
     page += &bounds();
