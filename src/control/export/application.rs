@@ -57,7 +57,9 @@ pub(super) fn render(event: &AppEvent) -> Rendered {
     let mut objects = Map::new();
     let event_type = objects_of(event, &mut facts, &mut objects);
     objects.retain(|_, object| object.as_object().is_none_or(|object| !object.is_empty()));
-    Rendered { event_type, objects, extra: facts.rest(event.head.protocol), is_answer }
+    let mut extra = facts.rest(event.head.protocol);
+    put(&mut extra, "retry_ja4", tls::retry_ja4(event));
+    Rendered { event_type, objects, extra, is_answer }
 }
 
 /// Moves facts into the objects that the schema has for their protocol; gives the type of the event.

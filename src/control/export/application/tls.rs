@@ -1,9 +1,9 @@
 //! `tls`: hellos, certificates, fingerprints. DTLS has the same facts, and no object in the schema.
 
-use super::{Found, list, put, with_colons};
+use super::{AppEvent, Found, list, put, with_colons};
 use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja3s, ja4, md5_hex};
 use crate::dataplane::inspect::tls::{CLIENT_CERTIFICATE, CertificateFacts, HELLO, HelloFacts, SERVER_CERTIFICATE};
-use crate::dataplane::inspect::{Fact, Facts};
+use crate::dataplane::inspect::{Fact, Facts, Protocol, quic};
 use crate::units::{SECOND, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -43,6 +43,18 @@ pub fn fingerprints(all: &Facts, names: &HelloFacts, transport: Transport, objec
         put(object, name, text.map(|text| json!({"hash": md5_hex(&text), "string": text})));
     }
     put(object, "ja4", ja4(all, names, transport));
+}
+
+/// JA4 of the second ClientHello, which a HelloRetryRequest asked for: the schema has a place for one only.
+pub fn retry_ja4(event: &AppEvent) -> Option<String> {
+    let (names, transport) = match event.head.protocol {
+        Protocol::Tls => (HELLO, Transport::Tcp),
+        Protocol::Quic => (quic::HELLO, Transport::Quic),
+        _ => return None,
+    };
+    let all = Facts::from_bytes(&event.facts, event.head.truncated);
+    all.get(names.retry_extensions)?;
+    ja4(&all, &names.of_retry(), transport)
 }
 
 fn certificate(facts: &mut Found<'_>, names: &CertificateFacts, object: &mut Map<String, Value>) {

@@ -32,7 +32,7 @@
 //! | `tls.ja3`, `tls.ja3s`, `tls.ja4` | [`fingerprint::ja3`], [`fingerprint::ja3s`], [`fingerprint::ja4`] |
 //!
 //! After a HelloRetryRequest there are two ClientHellos and one event: the facts are the first one's, but for
-//! `client_retry_extensions`; the JA4 of the second is [`fingerprint::ja4`] with [`HelloFacts::of_retry`].
+//! `client_retry_extensions`; the JA4 of the second ([`fingerprint::ja4`] with [`HelloFacts::of_retry`]) is `ml.facts.retry_ja4`.
 
 mod certificate;
 mod facts;
