@@ -5,6 +5,7 @@
 //! innermost level reached, and [`Layers::fault`] names what was met. Pieces of a datagram are not entered: only put together
 //! are they a packet.
 
+mod fits;
 mod gre;
 mod mpls;
 mod nsh;
@@ -113,9 +114,9 @@ fn header(span: Span<'_>, packet: &Packet) -> Result<Option<Header>, Counter> {
         protocol::IPV6 => whole(Tunnel::IpInIp, Content::Network(ether_type::IPV6)),
         protocol::MPLS => labels(span, at),
         protocol::ETHERNET => whole(Tunnel::EtherIp, Content::Ethernet),
-        // Version 3, and what is reserved 0.
+        // Version 3; the rest is reserved.
         protocol::ETHER_IP => match span.block::<2>(at) {
-            Some([0x30, 0]) => Header { at: at + 2, ..whole(Tunnel::EtherIp, Content::Ethernet) },
+            Some([0x30..0x40, _]) => Header { at: at + 2, ..whole(Tunnel::EtherIp, Content::Ethernet) },
             _ => return Err(Counter::TunnelHeader),
         },
         _ => return Ok(None),

@@ -144,6 +144,28 @@ fn wraps() -> Vec<Wrap> {
             let frame = eth(0x8100, &tag(77, u16::from_be_bytes(ether_type(ip)), ip));
             ip4(17, &[], 0, &udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &frame])))
         }),
+        of("vxlan, reserved bits", Tunnel::Vxlan, 5, |ip| {
+            ip4(17, &[], 0, &udp(4789, &join(&[&[0xdb, 1, 0, 9, 0, 0, 5, 0xff], &frame_of(ip)])))
+        }),
+        of("vxlan of ip, reserved bits", Tunnel::Vxlan, 5, |ip| {
+            ip4(17, &[], 0, &udp(4790, &join(&[&[0x0c, 7, 0, 2, 0, 0, 5, 1], ip])))
+        }),
+        of("vxlan, numbers that its receiver does not know", Tunnel::Vxlan, 5, |ip| {
+            ip4(17, &[], 0, &udp(8472, &join(&[&[0x0c, 0, 0, 5, 0, 0, 5, 0], &frame_of(ip)])))
+        }),
+        of("vxlan, tagged inside, reserved bits", Tunnel::Vxlan, 5, |ip| {
+            let frame = eth(0x8100, &tag(77, u16::from_be_bytes(ether_type(ip)), ip));
+            ip4(17, &[], 0, &udp(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 1], &frame])))
+        }),
+        of("geneve, reserved bits", Tunnel::Geneve, 5, |ip| {
+            ip4(17, &[], 0, &udp(6081, &join(&[&with(&with(&GENEVE_FRAMES, 1, 0x3f), 7, 1), &frame_of(ip)])))
+        }),
+        of("geneve of ip, options, reserved bits", Tunnel::Geneve, 5, |ip| {
+            let head = join(&[&[2, 0xff], &ether_type(ip), &[0, 0, 5, 0x80], &[1; 8]]);
+            ip4(17, &[], 0, &udp(6081, &join(&[&head, ip])))
+        }),
+        of("etherip, reserved bits", Tunnel::EtherIp, 0, |ip| ip4(97, &[], 0, &join(&[&[0x3f, 9], &frame_of(ip)]))),
+        of("l2tp, reserved bits", Tunnel::L2tp, 0x9_0007, |ip| l2tp(0x34f2, &[0, 9, 0, 7, 0xff, 3], ip)),
         of("geneve", Tunnel::Geneve, 5, |ip| ip4(17, &[], 0, &udp(6081, &join(&[&GENEVE_FRAMES, &frame_of(ip)])))),
         of("geneve of ip, options", Tunnel::Geneve, 5, |ip| {
             let head = join(&[&[2, 0x40], &ether_type(ip), &[0, 0, 5, 0], &[1; 8]]);
@@ -373,10 +395,17 @@ fn a_datagram_to_a_tunnels_port_that_is_none_stays_one() {
         (4789, b"hello".to_vec()),
         (4789, vni[..7].to_vec()),
         (4789, join(&[&with(&vni, 0, 0), &frame])),
-        (4789, join(&[&with(&vni, 0, 0x0c), &frame])),
-        (4789, join(&[&with(&vni, 2, 1), &frame])),
-        (8472, join(&[&with(&vni, 7, 1), &frame])),
-        (4790, join(&[&with(&with(&vni, 0, 0x0c), 3, 5), &frame])),
+        (4789, join(&[&with(&vni, 0, 0x0c), &frame[..13]])),
+        (4789, join(&[&with(&vni, 2, 1), &with(&frame, 12, 7)])),
+        (8472, join(&[&with(&vni, 7, 1), &with(&frame, 14, 0x55)])),
+        (8472, join(&[&with(&vni, 7, 1), &frame[..frame.len() - 1]])),
+        (4790, join(&[&with(&with(&vni, 0, 0x0c), 3, 5), &with(&frame, 17, 19)])),
+        (4789, join(&[&with(&vni, 7, 1), &eth(0x0806, &[0; 28])])),
+        (4789, join(&[&with(&vni, 7, 1), &eth(0x8100, &[[0, 1, 0x81, 0]; 9].concat())])),
+        (4789, join(&[&with(&vni, 7, 1), &eth(0x894f, &with(&NSH, 3, 9))])),
+        (4789, join(&[&with(&vni, 7, 1), &eth(0x8864, &[0x11, 0, 0, 1, 0, 9, 0, 0x21])])),
+        (1701, join(&[&[0x10, 2, 0, 9, 0, 7, 0, 0x21], &with(&frame[14..], 0, 0x55)])),
+        (1701, join(&[&[0x12, 2, 0, 9, 0, 7, 9, 9], &frame[14..]])),
         (1701, join(&[&[0xc8, 2, 0, 12, 0, 9, 0, 0, 0, 0, 0, 0], &frame])),
         (1701, join(&[&[0, 3, 0, 9, 0, 7, 0, 0x21], &frame[14..]])),
         (1701, join(&[&[0, 2, 0, 9, 0, 0, 0, 0x21], &frame[14..]])),
@@ -387,7 +416,8 @@ fn a_datagram_to_a_tunnels_port_that_is_none_stays_one() {
         (6635, join(&[&LABELS, &with(&checked(&frame[14..]), 8, 60)])),
         (6635, join(&[&LABELS, &v6[..v6.len() - 1]])),
         (6081, join(&[&with(&GENEVE_FRAMES, 0, 0x40), &frame])),
-        (6081, join(&[&with(&GENEVE_FRAMES, 1, 1), &frame])),
+        (6081, join(&[&with(&GENEVE_FRAMES, 1, 1), &with(&frame, 12, 7)])),
+        (6081, join(&[&with(&with(&GENEVE_FRAMES, 0, 0x3f), 7, 1), &frame])),
         (6081, join(&[&with(&GENEVE_FRAMES, 2, 0x66), &frame])),
         (2152, echo.to_vec()),
         (2152, join(&[&[0x20, 255, 0, 45, 0, 0, 0, 9], &frame[14..]])),

@@ -1,6 +1,6 @@
 //! Tunnels in datagrams: VXLAN, GENEVE, MPLS, GTP-U, Teredo, L2TP.
 
-use super::{Content, Header, mpls};
+use super::{Content, Header, fits, mpls};
 use crate::dataplane::decode::bytes::{be16, be32};
 use crate::dataplane::decode::link::ether_type;
 use crate::dataplane::decode::packet::Tunnel;
@@ -58,20 +58,34 @@ pub(super) fn header(span: Span<'_>, at: usize, ports: (u16, u16)) -> Result<Opt
     }
 }
 
-/// RFC 7348: the I flag alone and what is reserved 0; with the G flag a group policy
-/// (draft-smith-vxlan-group-policy), with the P flag the number of what is carried (draft-ietf-nvo3-vxlan-gpe).
+/// RFC 7348: the I flag; with the P flag the number of what is carried (draft-ietf-nvo3-vxlan-gpe), and beside it a group
+/// policy (draft-smith-vxlan-group-policy) in what is reserved. Receivers ignore the rest, and those who know of no numbers
+/// the P flag too: a header that has more than these says is one by what follows it.
 fn vxlan(span: Span<'_>, at: usize) -> Option<Header> {
+    const VALID: u8 = 0x08;
+    const NUMBERED: u8 = 0x04;
     let head = span.block::<8>(at)?;
-    let content = match *head {
-        [0x08, 0, 0, 0, .., 0] | [0x88, .., 0] | [0x0c, 0, 0, 3, .., 0] => Content::Ethernet,
-        [0x0c, 0, 0, 1 | 2, .., 0] => Content::Ip,
-        [0x0c, 0, 0, 4, .., 0] => Content::Network(ether_type::NSH),
-        _ => return None,
+    if head[0] & VALID == 0 {
+        return None;
+    }
+    let numbered = match head[3] {
+        _ if head[0] & NUMBERED == 0 => None,
+        1 | 2 => Some(Content::Ip),
+        3 => Some(Content::Ethernet),
+        4 => Some(Content::Network(ether_type::NSH)),
+        _ => None,
     };
+    let plain = match *head {
+        [0x08, 0, 0, 0, .., 0] | [0x88, .., 0] => Some(Content::Ethernet),
+        [0x0c, 0, 0, 1..=4, .., 0] => numbered,
+        _ => None,
+    };
+    let fitting = || numbered.into_iter().chain([Content::Ethernet]).find(|one| fits::content(span, at + 8, *one));
+    let content = plain.or_else(fitting)?;
     Some(Header { kind: Tunnel::Vxlan, id: be32::<4, 8>(head) >> 8, at: at + 8, end: span.end, content })
 }
 
-/// RFC 8926: version 0, what is reserved 0, a protocol that we know of.
+/// RFC 8926: version 0, a protocol that we know of; where what is reserved is not 0, what is carried fits.
 fn geneve(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
     let head = span.block::<8>(at)?;
     let protocol = be16::<2, 8>(head);
@@ -80,10 +94,11 @@ fn geneve(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
         known if ether_type::is_known(known) => Content::Network(known),
         _ => return None,
     };
-    if head[0] >> 6 != 0 || head[1] & 0x3f != 0 || head[7] != 0 {
+    let behind = at + 8 + usize::from(head[0] & 0x3f) * 4;
+    let is_plain = head[1] & 0x3f == 0 && head[7] == 0;
+    if head[0] >> 6 != 0 || !is_plain && !fits::content(span, behind, content) {
         return None;
     }
-    let behind = at + 8 + usize::from(head[0] & 0x3f) * 4;
     if behind > span.end {
         return Some(Err(Counter::TunnelHeader));
     }
@@ -153,13 +168,15 @@ fn teredo(span: Span<'_>, mut at: usize) -> Option<Header> {
     (head[0] >> 4 == 6 && fits).then_some(header)
 }
 
-/// RFC 2661 section 3.1: data of version 2 for a session, and a length that fits where there is one. Messages of control are
-/// the tunnel's own talk.
+/// RFC 2661 section 3.1: data of version 2 for a session, and a length that fits where there is one; where what is reserved
+/// is not 0, a packet of IP besides. Messages of control are the tunnel's own talk.
 fn l2tp(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
+    const CONTROL: u16 = 0x8000;
     const LENGTH: u16 = 0x4000;
     const SEQUENCE: u16 = 0x0800;
     const OFFSET: u16 = 0x0200;
     const PRIORITY: u16 = 0x0100;
+    const VERSION: u16 = 0x000f;
     let flags = be16::<0, 2>(span.block::<2>(at)?);
     let end = match flags & LENGTH {
         0 => span.end,
@@ -167,15 +184,20 @@ fn l2tp(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
     };
     let mut behind = at + if flags & LENGTH == 0 { 2 } else { 4 };
     let id = be32::<0, 4>(span.block::<4>(behind)?);
-    if flags & !(LENGTH | SEQUENCE | OFFSET | PRIORITY) != 2 || id & 0xffff == 0 || end > span.end {
+    if flags & (CONTROL | VERSION) != 2 || id & 0xffff == 0 || end > span.end {
         return None;
     }
+    let is_plain = flags & !(LENGTH | SEQUENCE | OFFSET | PRIORITY) == 2;
     behind += if flags & SEQUENCE == 0 { 4 } else { 8 };
     if flags & OFFSET != 0 {
         behind += match span.block::<2>(behind) {
             Some(offset) => 2 + usize::from(be16::<0, 2>(offset)),
+            None if !is_plain => return None,
             None => return Some(Err(Counter::TunnelHeader)),
         };
+    }
+    if !is_plain && !fits::content(span.until(end), behind, Content::Ppp) {
+        return None;
     }
     if behind > end {
         return Some(Err(Counter::TunnelHeader));
