@@ -17,7 +17,7 @@ use super::statistics::Statistics;
 use crate::control::alert::Alert;
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::exchange::FlowSummary;
-use crate::units::Timestamp;
+use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use file::{Change, LogFile, now};
 use std::collections::VecDeque;
@@ -27,6 +27,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Lost lines are told for so long after the last one.
+const TOLD_FOR: u64 = 60 * SECOND;
 
 /// Items that wait to be written at most, in numbers and in bytes. An eighth of both is the alerts' alone.
 const QUEUE: usize = 1 << 16;
@@ -224,6 +227,8 @@ pub struct Log<F: Format> {
     path: PathBuf,
     /// When the present trouble was first seen; 0 for none.
     since: AtomicU64,
+    /// Lines lost when it was last looked at, and when they grew more, in seconds; 0 for never.
+    lost_then: [AtomicU64; 2],
     thread: Option<JoinHandle<()>>,
 }
 
@@ -244,7 +249,14 @@ impl<F: Format> Log<F> {
         let (sender, receiver) = bounded(QUEUE);
         let thread =
             std::thread::Builder::new().name(F::NAME.replace('_', "-")).spawn(move || writer.run(&receiver))?;
-        Ok(Log { sender: Some(sender), shared, path, since: AtomicU64::new(0), thread: Some(thread) })
+        Ok(Log {
+            sender: Some(sender),
+            shared,
+            path,
+            since: AtomicU64::new(0),
+            lost_then: Default::default(),
+            thread: Some(thread),
+        })
     }
 
     /// A flag that has the file opened anew when somebody raises it.
@@ -291,20 +303,28 @@ impl<F: Format> Log<F> {
     /// What is wrong with the file at present.
     pub fn degraded(&self, now: Timestamp) -> Option<Degraded> {
         let trouble = self.shared.trouble.lock().ok().and_then(|trouble| trouble.clone());
-        let Some(trouble) = trouble else {
-            self.since.store(0, Relaxed);
-            return None;
+        let lost = self.shared.lost();
+        let [then, grew] = &self.lost_then;
+        if then.swap(lost, Relaxed) != lost {
+            grew.store(now.0.max(1), Relaxed);
+        }
+        let is_losing = grew.load(Relaxed) > 0 && now.since(Timestamp(grew.load(Relaxed))) < TOLD_FOR;
+        let (what, remedy) = match trouble {
+            Some(trouble) => (trouble, "make room, or name another file"),
+            None if is_losing => {
+                ("more lines come than are written".to_owned(), "give it a faster disk, or name a file on one,")
+            }
+            None => {
+                self.since.store(0, Relaxed);
+                return None;
+            }
         };
         let since = match self.since.compare_exchange(0, now.0, Relaxed, Relaxed) {
             Ok(_) => now,
             Err(since) => Timestamp(since),
         };
-        let reason = format!(
-            "{}: {trouble}; {} lines lost so far: make room, or name another file with {}.path",
-            self.path.display(),
-            self.shared.lost(),
-            F::NAME
-        );
+        let reason =
+            format!("{}: {what}; {lost} lines lost so far: {remedy} with {}.path", self.path.display(), F::NAME);
         Some(Degraded { part: F::NAME.into(), reason, since })
     }
 }

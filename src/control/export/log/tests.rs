@@ -175,6 +175,7 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
         shared: Arc::new(Shared::new(4)),
         path: PathBuf::new(),
         since: AtomicU64::new(0),
+        lost_then: Default::default(),
         thread: None,
     };
     let facts: Box<[u8]> = vec![0; 1 << 20].into();
@@ -195,6 +196,9 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
     log.flow(flow(1)); // small enough to fit
     let events = receiver.len() as u64 - 1;
     assert_eq!(log.shared.lost[2].load(Relaxed), 100 - events);
+    let reason = log.degraded(Timestamp(SECOND)).expect("lines were lost").reason;
+    assert!(reason.contains(&format!("{} lines lost", 100 - events)) && reason.contains("eve.path"), "{reason}");
+    assert!(log.degraded(Timestamp(100 * SECOND)).is_none(), "none of late");
     let big = Statistics { counters: vec![(String::new(), 0); 1 << 16], ..Statistics::default() };
     (0..2).for_each(|_| log.stats(big.clone()));
     assert_eq!(log.shared.lost[3].load(Relaxed), 0, "beyond what events may take");
