@@ -192,6 +192,9 @@ counters! {
     /// Words of hosts on the link who has which address (ARP, neighbour discovery) that were not told, because too many were
     /// within a second: a flood of them.
     NeighboursSuppressed = "neighbours_suppressed", Detail;
+    /// Anomalies of single packets (fragments, options, headers) that were counted and not told as events, because their source
+    /// told many of the kind within the second, or all together did.
+    AnomaliesSuppressed = "anomalies_suppressed", Detail;
     /// Feature rows handed to the model.
     RowsScored = "rows_scored", Detail;
     /// Feature rows given up because the scoring queue was full or the model absent.
@@ -212,11 +215,11 @@ counters! {
     InspectUnknown = "inspect_unknown", Detail;
     /// Flows whose inspection was given up, or never begun, because as many were inspected as may be at once.
     InspectFlowsFull = "inspect_flows_full", Detail;
-    /// Sides of connections given up because no buffer was free.
+    /// Buffers taken from the sides of connections that wrote to them longest ago, because others needed one.
     InspectBuffersFull = "inspect_buffers_full", Detail;
     /// Hellos of QUIC and DTLS in several datagrams for which no room was free: read as far as the first one goes.
     InspectScratchesFull = "inspect_scratches_full", Detail;
-    /// Events sent in parts because no room for their facts was free.
+    /// Events told early, in parts, because others needed the room that their facts waited in.
     InspectFactsFull = "inspect_facts_full", Detail;
     /// Flows whose shape was given up for another one's because as many were kept as may be at once.
     InspectShapesFull = "inspect_shapes_full", Detail;
@@ -270,6 +273,7 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectHoles,
     Counter::InspectGapBytes,
     Counter::NeighboursSuppressed,
+    Counter::AnomaliesSuppressed,
 ];
 
 /// Cells that [`CounterMemory`] needs: one per counter, and a sequence number behind them.

@@ -6,6 +6,7 @@ mod housekeeping;
 #[cfg(test)]
 mod tests;
 
+use super::anomalies::AnomalyBudget;
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
 use super::handover::{HandoverInbox, HandoverSender};
 use super::neighbours::Neighbours;
@@ -234,6 +235,7 @@ impl<S: Source> Engine<S> {
                 export_flows: settings.export_flows,
                 export_events: settings.export_events,
                 neighbours: Neighbours::new(parts.secret[0]),
+                anomalies: AnomalyBudget::new(parts.secret[1]),
                 scoring,
                 burst_time: Timestamp(0),
             },

@@ -12,6 +12,7 @@
 //! It never allocates, waits, locks or logs between two bursts. It knows nothing of the control plane.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod anomalies;
 pub mod batch;
 mod elephants;
 mod engine;

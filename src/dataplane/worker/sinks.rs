@@ -2,6 +2,7 @@
 //!
 //! Apart from the flow table, so that the table's callbacks can borrow it.
 
+use super::anomalies::AnomalyBudget;
 use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
@@ -63,6 +64,8 @@ pub struct Sinks {
     pub export_events: bool,
     /// Neighbours told lately.
     pub neighbours: Neighbours,
+    /// Anomalies of packets that may still be told.
+    pub anomalies: AnomalyBudget,
     /// A model is there to score rows.
     pub scoring: bool,
     /// Clock time of the present burst.
@@ -162,7 +165,7 @@ impl Sinks {
         }
     }
 
-    /// An anomaly below any protocol: its counter and its number.
+    /// An anomaly below any protocol: its counter and its number. Counted always, told within the budget.
     fn on_anomaly(
         &mut self,
         (counter, number): (Counter, u8),
@@ -172,6 +175,13 @@ impl Sinks {
         icmp: Option<(u8, u8)>,
     ) {
         self.counters.add(counter, 1);
+        if !self.export_events {
+            return;
+        }
+        if !self.anomalies.may_tell(number, key, originator, time) {
+            self.counters.add(Counter::AnomaliesSuppressed, 1);
+            return;
+        }
         let anomaly = Some((Protocol::Unknown, number));
         let event = inspect::Event {
             time,
