@@ -11,9 +11,9 @@ pub struct Counts {
     pub flows_full: u64,
     /// Events told before they were complete because their flows gave way to others.
     pub events_early: u64,
-    /// Sides given up because no buffer was free.
+    /// Buffers taken from sides that wrote to them longest ago, because others needed one.
     pub buffers_full: u64,
-    /// Events sent in parts because no room for their facts was free.
+    /// Events told early, in parts, because others needed the room that their facts waited in.
     pub facts_full: u64,
     /// Sides given up because a unit was longer than the largest.
     pub unit_too_long: u64,

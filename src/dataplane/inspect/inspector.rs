@@ -10,6 +10,7 @@ use super::facts::Facts;
 use super::http;
 use super::parse::Output;
 use super::parsers::{PROBES, Parser};
+use super::places::{Given, Places};
 use super::protocol::Protocol;
 use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
@@ -48,7 +49,7 @@ impl Settings {
         slots as usize * size_of::<u32>()
             + self.flows as usize * (size_of::<Entry>() + size_of::<u32>())
             + self.buffers as usize * BUFFER_MEMORY
-            + self.facts as usize * size_of::<Saved>()
+            + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
             + SCRATCHES as usize * size_of::<Scratch>()
     }
 }
@@ -167,10 +168,13 @@ const TURNED: u32 = 128;
 const _: () = assert!(Protocol::ALL.len() < TURNED as usize);
 /// Between two datagrams of a protocol whose parser remembers nothing; plus its number.
 const BETWEEN: u32 = OVER - 256;
-/// Nothing told so far, by datagrams at a port of a protocol, each of which is looked at for it; plus how many were: decoys
-/// in front of what is to be hidden must be more than [`AGAIN_MAX`].
+/// Nothing told so far, by datagrams each of which is looked at for itself; plus how many were. Decoys in front of what is to
+/// be hidden must be more than [`ANEW_MAX`], and at a port of a protocol, to hide this one, more than [`AGAIN_MAX`].
 const AGAIN: u32 = BETWEEN - AGAIN_MAX;
 const AGAIN_MAX: u32 = 1024;
+/// Datagrams, of which nothing was told, after which the next one is looked at for all protocols whatever its port: as many
+/// as nDPI looks at.
+const ANEW_MAX: u32 = 8;
 
 /// Parsers that remember nothing from datagram to datagram: their flows hold no entry in between, or DNS alone would keep
 /// tens of thousands of them until their time-outs.
@@ -226,6 +230,8 @@ struct Saved {
     facts: Facts,
     key: FlowKey,
     originator: Direction,
+    /// The number of its flow's entry.
+    entry: u32,
 }
 
 const _: () = assert!(PROBES.len() <= 64);
@@ -241,7 +247,7 @@ pub struct Inspector {
     free: Vec<u32>,
     buffers: Buffers,
     saved: Vec<Saved>,
-    saved_free: Vec<u32>,
+    saved_places: Places,
     /// Clean unless in use.
     scratches: Vec<Scratch>,
     scratches_free: Vec<u32>,
@@ -269,7 +275,7 @@ impl Inspector {
             scratches: (0..scratches).map(|_| Scratch::default()).collect(),
             scratches_free: downwards(scratches),
             saved: vec![Saved::default(); facts as usize],
-            saved_free: downwards(facts),
+            saved_places: Places::new(facts as usize),
             hand: 0,
             scratch: Box::default(),
             counts: Counts::default(),
@@ -394,7 +400,7 @@ impl Inspector {
         if is_open && entry.facts.is_none() {
             self.save(index, payload, sink);
         } else if !is_open && let Some(saved) = entry.facts.take() {
-            self.saved_free.push(saved); // it came from there
+            self.saved_places.give_back(saved);
         }
         if !is_open && payload.tcp.is_none() && remembers_nothing(protocol) {
             self.forget(payload.slot, BETWEEN + protocol as u32);
@@ -402,13 +408,13 @@ impl Inspector {
         wants
     }
 
-    /// Nothing was told of a flow of datagrams; at a port of a protocol it holds nothing until the next one.
+    /// Nothing was told of a flow of datagrams, which holds nothing until the next one.
     #[cold]
     fn look_again(&mut self, payload: &Payload<'_>) -> Wants {
         let place = self.places.get(payload.slot as usize).copied();
         let entry = place.and_then(|place| self.entries.get(place as usize));
         let looked = entry.map_or(AGAIN_MAX, |entry| u32::from(entry.again) + 1);
-        if looked >= AGAIN_MAX || usual_of(payload).is_none() {
+        if looked >= AGAIN_MAX || looked >= ANEW_MAX && usual_of(payload).is_none() {
             self.counts.unknown += 1;
             self.forget(payload.slot, OVER);
             return Wants::NOTHING;
@@ -482,7 +488,9 @@ impl Inspector {
         }
         if place < BETWEEN {
             entry.again = (place - AGAIN) as u16; // below 1024
-            entry.candidates = usual_of(payload).map_or(Candidates::default(), Candidates::only);
+            if place - AGAIN >= ANEW_MAX {
+                entry.candidates = usual_of(payload).map_or(Candidates::default(), Candidates::only);
+            }
         } else if place < OVER {
             entry.parser = Parser::new(protocol_of(place));
             entry.parser.begin(&look(payload, payload.side, payload.bytes));
@@ -503,7 +511,7 @@ impl Inspector {
             self.counts.gap_bytes += side.finish(&mut self.buffers);
         }
         if let Some(saved) = entry.facts.take() {
-            self.saved_free.push(saved);
+            self.saved_places.give_back(saved);
         }
         if let Some(index) = entry.scratch.take() {
             give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free);
@@ -512,14 +520,20 @@ impl Inspector {
         self.free.push(index);
     }
 
-    /// Keeps the facts of a flow until its next packet; sends them as they are where there is no room.
+    /// Keeps the facts of a flow until its next packet; where there is no room, those that waited longest are told as they
+    /// are, of the source itself where it has its share.
     fn save(&mut self, index: u32, payload: &Payload<'_>, sink: &mut impl Sink) {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        let room = self.saved_free.pop();
+        let given = self.saved_places.take(entry.share);
+        if let Some(Given { index: room, was_used: true }) = given {
+            self.tell_early(room, payload.time, sink);
+        }
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let room = given.map(|given| given.index);
         match room.and_then(|room| self.saved.get_mut(room as usize)) {
             Some(saved) => {
                 saved.facts.copy_from(&self.scratch);
-                (saved.key, saved.originator) = (*payload.key, payload.originator);
+                (saved.key, saved.originator, saved.entry) = (*payload.key, payload.originator, index);
                 entry.facts = room;
             }
             None => {
@@ -529,6 +543,21 @@ impl Inspector {
             }
         }
         self.scratch.clear();
+    }
+}
+
+impl Inspector {
+    /// Tells what waits in a place, which its flow loses.
+    #[cold]
+    fn tell_early(&mut self, room: u32, now: Timestamp, sink: &mut impl Sink) {
+        let Some(saved) = self.saved.get_mut(room as usize) else { return };
+        let Some(entry) = self.entries.get_mut(saved.entry as usize) else { return };
+        entry.facts = None;
+        let (protocol, counts) = (entry.parser.protocol(), &mut self.counts);
+        counts.facts_full += 1;
+        saved.facts.mark_truncated();
+        let payload = nothing(entry.slot, &saved.key, saved.originator, now);
+        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol }.event();
     }
 }
 

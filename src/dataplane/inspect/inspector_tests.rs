@@ -63,6 +63,13 @@ impl Talk {
         self.inspector.payload(&payload, &mut self.kept)
     }
 
+    fn datagram(&mut self, side: Side, bytes: &[u8]) -> Wants {
+        let Talk { slot, originator, .. } = *self;
+        let payload =
+            Payload { slot, key: &self.key, originator, side, tcp: None, bytes, is_cut: false, time: Timestamp(5) };
+        self.inspector.payload(&payload, &mut self.kept)
+    }
+
     fn end(&mut self) -> Protocol {
         self.inspector.end(self.slot, &self.key, self.originator, Timestamp(9), &mut self.kept)
     }
@@ -408,6 +415,70 @@ fn sides_that_wait_in_vain_do_not_keep_the_buffers_from_others() {
 }
 
 #[test]
+fn requests_that_wait_in_vain_do_not_cut_the_transactions_of_others() {
+    let settings = Settings { flows: 1024, facts: 8, ..SETTINGS };
+    let mut talk = Talk { inspector: Inspector::new(settings, 1024), ..Talk::new(settings) };
+    let begin = |talk: &mut Talk, slot: u32, client: u32| {
+        (talk.slot, talk.next) = (slot, [1000, 9000]);
+        (talk.key, talk.originator) = FlowKey::v4(client, 40_000, 0x0a00_0002, 9999, 6, 0);
+    };
+    // One source fills its share, and then tells its own early; those that are silent longest give way to others.
+    for slot in 0..100 {
+        begin(&mut talk, slot, 0x0a00_0063);
+        talk.say(A, REQUEST);
+    }
+    assert_eq!(talk.inspector.take_counts().facts_full, 96, "four of eight are free for others, then a share is two");
+    for slot in 100..104 {
+        begin(&mut talk, slot, 0x0a00_0001 + slot);
+        talk.say(A, REQUEST);
+        talk.say(B, ANSWER);
+        talk.end();
+    }
+    let told = talk.kept.of(Protocol::Http);
+    let whole = told.iter().filter(|event| event.get(http::STATUS).is_some() && event.get(http::URL).is_some()).count();
+    assert_eq!((told.len(), whole), (96 + 4, 4));
+    assert!(told.iter().filter(|event| event.get(http::STATUS).is_none()).all(|event| event.is_truncated()));
+}
+
+#[test]
+fn junk_in_front_hides_no_datagram_at_any_port() {
+    let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04evil\x07example\x00\x00\x01\x00\x01";
+    for junk in 1..=7 {
+        let mut talk = Talk::new(SETTINGS);
+        (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 31_337, 17, 0);
+        for _ in 0..junk {
+            assert_eq!(talk.datagram(A, &[b'x'; 60]), Wants::PAYLOAD);
+        }
+        talk.datagram(A, question);
+        assert_eq!(talk.end(), Protocol::Dns, "behind {junk}");
+    }
+}
+
+#[test]
+fn bytes_by_chance_are_no_protocol_however_many_datagrams_are_looked_at() {
+    let mut random = 0x1234_5678_9abc_def1_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut found = Vec::new();
+    for _ in 0..4000 {
+        let mut talk = Talk::new(SETTINGS);
+        let port = 1024 + (next() % 60_000) as u16;
+        (talk.key, talk.originator) =
+            FlowKey::v4(0x0a00_0001, 1024 + (next() % 60_000) as u16, 0x0a00_0002, port, 17, 0);
+        for _ in 0..8 {
+            let bytes: Vec<u8> = (0..8 + next() % 200).map(|_| next() as u8).collect();
+            talk.datagram(if next() % 2 == 0 { A } else { B }, &bytes);
+        }
+        found.extend(Some(talk.end()).filter(|protocol| *protocol != Protocol::Unknown));
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn a_trickle_of_halves_does_not_take_what_two_segments_need() {
     let settings = Settings { flows: 1024, buffers: 16, ..SETTINGS };
     let mut talk = Talk { inspector: Inspector::new(settings, 1024), ..Talk::new(settings) };
@@ -585,8 +656,10 @@ fn one_datagram_does_not_say_for_good_what_a_flow_is() {
     assert_eq!((counts.identified, counts.unknown), (1, 0));
     let (_, protocol, wants, counts) = datagrams(53, &[JUNK; 1100]);
     assert_eq!((protocol, wants, counts.unknown), (Protocol::Unknown, Wants::NOTHING, 1), "not for ever");
-    let (_, _, wants, counts) = datagrams(9999, &junk[..1]);
-    assert_eq!((wants, counts.unknown), (Wants::NOTHING, 1), "nowhere else");
+    let (_, _, wants, counts) = datagrams(9999, &junk[..7]);
+    assert_eq!((wants, counts.unknown), (Wants::PAYLOAD, 1), "elsewhere a few are looked at");
+    let (_, _, wants, counts) = datagrams(9999, &junk[..8]);
+    assert_eq!((wants, counts.unknown), (Wants::NOTHING, 1), "and not more");
 }
 
 #[test]
@@ -647,7 +720,7 @@ fn what_gives_way_is_told_first_and_marked() {
 
 #[test]
 fn a_source_at_its_share_gives_way_to_itself() {
-    let mut talk = Talk::new(Settings { flows: 8, ..SETTINGS });
+    let mut talk = Talk::new(Settings { flows: 8, facts: 32, ..SETTINGS });
     talk.say(A, REQUEST);
     for slot in 4..16 {
         talk.slot = slot;

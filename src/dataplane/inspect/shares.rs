@@ -2,16 +2,19 @@
 
 use crate::dataplane::decode::{Direction, FlowKey};
 
-/// Counts by source; sources that fall together share.
+/// Shares of which each source has one; those that fall together have it together.
+pub(super) const SHARES: usize = 1 << u8::BITS;
+
+/// Counts by source.
 pub(super) struct Shares {
-    used: Box<[u32; 256]>,
+    used: Box<[u32; SHARES]>,
     max: u32,
 }
 
 impl Shares {
     /// For `count` in all. Two at least each: a connection has two sides, and must not give way to itself.
     pub(super) fn new(count: u32) -> Shares {
-        Shares { used: Box::new([0; 256]), max: (count / 4).max(2) }
+        Shares { used: Box::new([0; SHARES]), max: (count / 4).max(2) }
     }
 
     /// Has as much as one source may have where there is not enough for all.

@@ -11,7 +11,6 @@
 mod buffers;
 mod held;
 mod reader;
-mod rings;
 mod taken;
 
 use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};

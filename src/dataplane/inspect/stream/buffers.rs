@@ -4,8 +4,7 @@
 //! costs the side that was silent longest, at the moment in which its place is needed and not before.
 
 use super::super::parse::UNIT_MAX;
-use super::super::shares::Shares;
-use super::rings::Rings;
+use super::super::places::{Given, Places};
 use std::ops::Range;
 
 /// Bytes that a buffer can hold: the largest unit.
@@ -31,19 +30,7 @@ const fn words(bytes: usize) -> usize {
 
 /// With what is kept of it beside.
 const fn memory(bytes: usize) -> usize {
-    room(bytes) + words(bytes) * size_of::<u64>() + size_of::<Owner>() + size_of::<u32>() + 2 * size_of::<[u32; 2]>()
-}
-
-/// Shares of which each has its own order.
-const SHARES: usize = 256;
-
-/// Whose a buffer is.
-#[derive(Clone, Copy, Default)]
-struct Owner {
-    /// Times that it changed hands.
-    generation: u32,
-    /// Which source it counts for.
-    share: u8,
+    room(bytes) + words(bytes) * size_of::<u64>() + size_of::<u32>() + Places::BYTES
 }
 
 /// Buffers of one size.
@@ -51,12 +38,9 @@ struct Pool {
     bytes: usize,
     memory: Vec<u8>,
     maps: Vec<u64>,
-    free: Vec<u32>,
-    owners: Vec<Owner>,
-    shares: Shares,
-    /// Those in use, the one written to longest ago first: all, and those of each share.
-    all: Rings,
-    by_share: Rings,
+    /// How often each changed hands.
+    generations: Vec<u32>,
+    places: Places,
 }
 
 impl Pool {
@@ -65,67 +49,37 @@ impl Pool {
             bytes,
             memory: vec![0; count * room(bytes)],
             maps: vec![0; count * words(bytes)],
-            free: (0..count as u32).rev().collect(),
-            owners: vec![Owner::default(); count],
-            shares: Shares::new(count as u32),
-            all: Rings::new(count, 1),
-            by_share: Rings::new(count, SHARES),
+            generations: vec![0; count],
+            places: Places::new(count),
         }
     }
 
-    fn is_scarce(&self) -> bool {
-        self.free.len() * 2 <= self.owners.len()
-    }
-
-    /// Takes the oldest of the source's where it has its share and there are not enough for all, else a free one, else the
-    /// oldest of all; and whether it was somebody's.
-    fn take(&mut self, share: u8) -> Option<(u32, bool)> {
-        let own = (self.is_scarce() && self.shares.is_at_limit(share)).then(|| self.by_share.first(share.into()));
-        let (index, was_used) = match own.flatten() {
-            Some(index) => (index, true),
-            None => match self.free.pop() {
-                Some(index) => (index, false),
-                None => (self.all.first(0)?, true),
-            },
-        };
-        if was_used {
-            self.let_go(index);
+    /// One with nothing in its map.
+    fn take(&mut self, share: u8) -> Option<Given> {
+        let given = self.places.take(share)?;
+        if given.was_used {
+            self.next_generation(given.index);
         }
-        let owner = self.owners.get_mut(index as usize)?;
-        owner.share = share;
-        self.shares.take(share);
-        self.touch(index);
-        let [_, map] = self.places(index);
+        let [_, map] = self.spans(given.index);
         self.maps.get_mut(map)?.fill(0);
-        Some((index, was_used))
+        Some(given)
     }
 
-    /// It is nobody's: what anybody had in it is gone.
-    fn let_go(&mut self, index: u32) {
-        if let Some(owner) = self.owners.get_mut(index as usize) {
-            owner.generation = owner.generation.wrapping_add(1);
-            self.shares.give_back(owner.share);
-            self.all.remove(index);
-            self.by_share.remove(index);
+    /// What anybody had in it is gone.
+    fn next_generation(&mut self, index: u32) {
+        if let Some(generation) = self.generations.get_mut(index as usize) {
+            *generation = generation.wrapping_add(1);
         }
     }
 
     fn is_held(&self, lease: Lease) -> bool {
-        self.owners.get(lease.index as usize).is_some_and(|owner| owner.generation == lease.generation)
+        self.generations.get(lease.index as usize) == Some(&lease.generation)
     }
 
     /// Where the bytes and the map of one are.
-    fn places(&self, index: u32) -> [Range<usize>; 2] {
-        let place = |size: usize| index as usize * size..(index as usize + 1) * size;
-        [place(room(self.bytes)), place(words(self.bytes))]
-    }
-
-    /// It was written to.
-    fn touch(&mut self, index: u32) {
-        if let Some(owner) = self.owners.get(index as usize) {
-            self.all.append(index, 0);
-            self.by_share.append(index, owner.share.into());
-        }
+    fn spans(&self, index: u32) -> [Range<usize>; 2] {
+        let span = |size: usize| index as usize * size..(index as usize + 1) * size;
+        [span(room(self.bytes)), span(words(self.bytes))]
     }
 }
 
@@ -175,13 +129,13 @@ impl Buffers {
 
     /// Buffers in use.
     pub fn used(&self) -> usize {
-        self.pools.iter().map(|pool| pool.owners.len() - pool.free.len()).sum()
+        self.pools.iter().map(|pool| pool.places.used()).sum()
     }
 
     /// At least half of the small ones are in use.
     pub fn are_scarce(&self) -> bool {
         let [small, _] = &self.pools;
-        small.is_scarce()
+        small.places.are_scarce()
     }
 
     /// One with room for so many bytes, with nothing in its map; `None` where there are none at all.
@@ -189,17 +143,17 @@ impl Buffers {
         let is_large = bytes > SMALL_BYTES;
         let share = self.share;
         let pool = self.pools.get_mut(usize::from(is_large))?;
-        let (index, was_used) = pool.take(share)?;
+        let Given { index, was_used } = pool.take(share)?;
         self.taken_away += u64::from(was_used);
-        let generation = pool.owners.get(index as usize)?.generation;
+        let generation = *pool.generations.get(index as usize)?;
         Some(Lease { index, generation, is_large })
     }
 
     /// Gives back what is still held by that lease.
     pub(super) fn give_back(&mut self, lease: Lease) {
         if let Some(pool) = self.pool_mut(lease) {
-            pool.let_go(lease.index);
-            pool.free.push(lease.index); // never more than there were at first
+            pool.next_generation(lease.index);
+            pool.places.give_back(lease.index);
         }
     }
 
@@ -211,15 +165,15 @@ impl Buffers {
     /// The bytes and the map; empty where it was taken away.
     pub(super) fn get(&self, lease: Lease) -> (&[u8], &[u64]) {
         let Some(pool) = self.pool(lease) else { return (&[], &[]) };
-        let [bytes, map] = pool.places(lease.index);
+        let [bytes, map] = pool.spans(lease.index);
         (pool.memory.get(bytes).unwrap_or_default(), pool.maps.get(map).unwrap_or_default())
     }
 
     /// [`Buffers::get`] to write to, which makes it the youngest.
     pub(super) fn get_mut(&mut self, lease: Lease) -> Option<(&mut [u8], &mut [u64])> {
         let pool = self.pool_mut(lease)?;
-        pool.touch(lease.index);
-        let [bytes, map] = pool.places(lease.index);
+        pool.places.touch(lease.index);
+        let [bytes, map] = pool.spans(lease.index);
         Some((pool.memory.get_mut(bytes)?, pool.maps.get_mut(map)?))
     }
 
@@ -227,7 +181,7 @@ impl Buffers {
     pub(super) fn copy(&mut self, from: Lease, to: Lease, words: Range<usize>) {
         let [small, large] = &mut self.pools;
         let (source, target) = if to.is_large { (small, large) } else { (large, small) };
-        let ([bytes, map], [to_bytes, to_map]) = (source.places(from.index), target.places(to.index));
+        let ([bytes, map], [to_bytes, to_map]) = (source.spans(from.index), target.spans(to.index));
         let parts = (source.memory.get(bytes), target.memory.get_mut(to_bytes));
         if let (Some(bytes), Some(target)) = parts
             && let Some(bytes) = bytes.get(words.start * WORD..bytes.len().min(words.end * WORD))
