@@ -115,6 +115,7 @@ fn inspection(data: &[u8]) {
         static INSPECTOR: std::cell::RefCell<Inspector> = std::cell::RefCell::new(Inspector::new(
             inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16 },
             1,
+            [1, 2, 3, 4],
         ));
     }
     let [transport, port, rest @ ..] = data else { return };

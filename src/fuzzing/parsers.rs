@@ -209,6 +209,7 @@ thread_local! {
     static INSPECTOR: RefCell<Inspector> = RefCell::new(Inspector::new(
         inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16 },
         1,
+        [1, 2, 3, 4],
     ));
 }
 

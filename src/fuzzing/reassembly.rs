@@ -4,6 +4,7 @@ use crate::dataplane::inspect::stream::{
     BUFFER_BYTES, Buffers, LONG, Note, Outcome, RUN_MAX, Reader, SEGMENTS, SHORT, Stream,
 };
 use crate::dataplane::inspect::{Hole, Resume, Step};
+use crate::sys::hash::KeyedHash;
 
 /// What a reader was shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -275,7 +276,8 @@ pub(super) fn reassembly(data: &[u8]) {
         behind_hole: u64::from(behind_hole % 32),
     };
     let units = || Units { habits, units: 0, is_due: false, seen: Vec::new(), lost: 0, contradicted: false };
-    let (mut side, mut reader, mut buffers) = (Stream::default(), units(), Buffers::new(1));
+    let (mut side, mut reader, mut buffers) =
+        (Stream::default(), units(), Buffers::new(1, KeyedHash::new([1, 2, 3, 4])));
     let mut model = Model {
         reader: units(),
         held: Vec::new(),

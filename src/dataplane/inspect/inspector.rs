@@ -18,6 +18,7 @@ use super::shares::{Shares, share_of};
 use super::stream::{BUFFER_MEMORY, Buffers, Stream};
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
+use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
 
 /// Limits of one queue's inspection.
@@ -260,8 +261,9 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Takes all memory; `slots`: slots of the flow table.
-    pub fn new(settings: Settings, slots: u32) -> Inspector {
+    /// Takes all memory; `slots`: slots of the flow table. `secret` keys the hashes: from the kernel's random source, fixed in
+    /// tests and replays.
+    pub fn new(settings: Settings, slots: u32, secret: [u64; 4]) -> Inspector {
         let slots = if settings.flows == 0 { 0 } else { slots as usize };
         let (facts, scratches) = if settings.flows == 0 { (0, 0) } else { (settings.facts, SCRATCHES) };
         let downwards = |count: u32| (0..count).rev().collect();
@@ -271,7 +273,10 @@ impl Inspector {
             entries: (0..settings.flows).map(|_| Entry::default()).collect(),
             shares: Shares::new(settings.flows),
             free: downwards(settings.flows),
-            buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }),
+            buffers: Buffers::new(
+                if settings.flows == 0 { 0 } else { settings.buffers as usize },
+                KeyedHash::new(secret),
+            ),
             scratches: (0..scratches).map(|_| Scratch::default()).collect(),
             scratches_free: downwards(scratches),
             saved: vec![Saved::default(); facts as usize],
@@ -472,7 +477,7 @@ impl Inspector {
         if self.is_over(payload.slot) {
             return None;
         }
-        let share = share_of(payload.key, payload.originator);
+        let share = share_of(self.buffers.hash(), payload.key, payload.originator);
         let Some(index) = self.free.pop().or_else(|| self.evict(share, payload.time, sink)) else {
             self.counts.flows_full += 1;
             return None;

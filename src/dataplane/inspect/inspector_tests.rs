@@ -39,7 +39,7 @@ struct Talk {
 impl Talk {
     fn new(settings: Settings) -> Talk {
         let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 9999, 6, 0);
-        let inspector = Inspector::new(settings, 16);
+        let inspector = Inspector::new(settings, 16, [1, 2, 3, 4]);
         Talk { inspector, kept: Kept::default(), slot: 3, key, originator, next: [1000, 9000] }
     }
 
@@ -629,7 +629,7 @@ fn lines_and_records_in_front_of_a_beginning_are_passed_over() {
 
 /// Datagrams of one flow to `port`; what it was in the end, and what the inspector wanted last.
 fn datagrams(port: u16, all: &[&[u8]]) -> (Kept, Protocol, Wants, Counts) {
-    let (mut inspector, mut kept) = (Inspector::new(SETTINGS, 16), Kept::default());
+    let (mut inspector, mut kept) = (Inspector::new(SETTINGS, 16, [1, 2, 3, 4]), Kept::default());
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 17, 0);
     let mut wants = Wants::NOTHING;
     for bytes in all {

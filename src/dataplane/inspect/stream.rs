@@ -244,12 +244,12 @@ impl Stream {
         }
         if outcome == Outcome::Goes {
             let is_new = sequence.wrapping_sub(self.next) as i32 >= 0;
-            if !is_new && self.taken.contradict(sequence, payload) {
+            if !is_new && self.taken.contradict(sequence, payload, buffers.hash()) {
                 reader.note(Note::Different);
             }
             outcome = self.place(sequence, payload, buffers, reader);
             if is_new && outcome == Outcome::Goes {
-                self.taken.note(sequence, payload);
+                self.taken.note(sequence, payload, buffers.hash());
             }
         }
         self.ended(outcome, depth, buffers, reader)

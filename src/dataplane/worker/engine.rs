@@ -392,7 +392,7 @@ fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
     Tables {
         table: FlowTable::new(flow, secret),
         fragments: Fragments::new(settings.fragments, settings.defrag, a ^ b.rotate_left(32)),
-        inspector: Inspector::new(settings.inspect, settings.flow.capacity),
+        inspector: Inspector::new(settings.inspect, settings.flow.capacity, [c, d, a, b]),
         shapes: Shapes::new(settings.shapes(), settings.flow.capacity),
         observer: Observer::new(settings.windows, [d, c, b, a]),
         outers: Outers::new(if settings.decode.tunnels { settings.flow.capacity } else { 0 }, [b, a, d, c]),

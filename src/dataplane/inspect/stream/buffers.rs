@@ -5,6 +5,7 @@
 
 use super::super::parse::UNIT_MAX;
 use super::super::places::{Given, Places};
+use crate::sys::hash::KeyedHash;
 use std::ops::Range;
 
 /// Bytes that a buffer can hold: the largest unit.
@@ -89,6 +90,8 @@ pub struct Buffers {
     /// Who takes one.
     share: u8,
     taken_away: u64,
+    /// The queue's, for fingerprints of what is held no more.
+    hash: KeyedHash,
 }
 
 /// A buffer that somebody has, as long as it is of the same generation.
@@ -107,14 +110,21 @@ impl Lease {
 }
 
 impl Buffers {
-    /// Takes memory for `count` buffers that hold a unit each, and [`SMALL_PER_LARGE`] times as many small ones.
-    pub fn new(count: usize) -> Buffers {
+    /// Takes memory for `count` buffers that hold a unit each, and [`SMALL_PER_LARGE`] times as many small ones; `hash` is the
+    /// queue's.
+    pub fn new(count: usize, hash: KeyedHash) -> Buffers {
         let count = count.min(1 << 20);
         Buffers {
             pools: [Pool::new(count * SMALL_PER_LARGE, SMALL_BYTES), Pool::new(count, BUFFER_BYTES)],
             share: 0,
             taken_away: 0,
+            hash,
         }
+    }
+
+    /// The queue's keyed hash.
+    pub(in super::super) fn hash(&self) -> &KeyedHash {
+        &self.hash
     }
 
     /// The next ones are for this source.

@@ -1,9 +1,10 @@
 use super::super::buffers::BUFFER_BYTES;
 use super::*;
+use crate::sys::hash::KeyedHash;
 
 #[test]
 fn a_buffer_moves_only_when_it_must_and_is_whole_wherever_it_begins() {
-    let (mut buffers, mut held) = (Buffers::new(1), Held::default());
+    let (mut buffers, mut held) = (Buffers::new(1, KeyedHash::new([1, 2, 3, 4])), Held::default());
     let byte = |place: usize| (place * 31 / 7) as u8;
     let bytes = |from: usize, to: usize| (from..to).map(byte).collect::<Vec<u8>>();
     let mut first = 0;
@@ -32,7 +33,7 @@ fn what_outgrows_a_small_buffer_is_moved_with_its_holes() {
     let byte = |place: usize| (place * 31 / 7) as u8;
     let bytes = |from: usize, to: usize| (from..to).map(byte).collect::<Vec<u8>>();
     for dropped in [0_usize, 1, 63, 64, 1000] {
-        let (mut buffers, mut held) = (Buffers::new(1), Held::default());
+        let (mut buffers, mut held) = (Buffers::new(1, KeyedHash::new([1, 2, 3, 4])), Held::default());
         held.put(0, &bytes(0, dropped + 10), &mut buffers).expect("a small one");
         held.put(3000, &bytes(3000, 4000), &mut buffers).expect("the same");
         held.drop_front(dropped as u32, &mut buffers);
@@ -53,7 +54,7 @@ fn who_wrote_longest_ago_gives_way_and_first_of_the_same_source() {
         held.put(at, b"x", buffers).expect("one can be had");
     };
     // Eight small ones; two are a source's share.
-    let mut buffers = Buffers::new(2);
+    let mut buffers = Buffers::new(2, KeyedHash::new([1, 2, 3, 4]));
     let mut held: Vec<Held> = vec![Held::default(); 10];
     for (share, held) in (0..8).zip(&mut held) {
         put(held, 1, share, &mut buffers);
