@@ -230,6 +230,68 @@ fn a_pure_acknowledgement_tells_that_a_hole_stays() {
     assert_eq!(outcome.count(Counter::InspectRefused), 0);
 }
 
+/// Another connection's first byte on the same ports, in the numbering of the first one.
+const ANEW: i64 = 1 << 24;
+
+#[test]
+fn a_syn_that_nobody_takes_does_not_hide_what_follows() {
+    // Before the answer, which tells which SYN was taken.
+    let mut before = Talk::new(40_008);
+    before
+        .frame(C, "s", -1, 0, b"")
+        .frame(C, "s", ANEW - 1, 0, b"")
+        .frame(S, "sa", -1, 0, b"")
+        .frame(C, "a", 0, 0, b"");
+    // In the midst, alone or with a teardown that its receiver does not take either.
+    let (mut midst, mut torn) = (Talk::open(40_008), Talk::open(40_008));
+    for talk in [&mut midst, &mut torn] {
+        talk.say(C, 0, 0, &REQUEST[..20]).say(S, 0, 20, b"");
+    }
+    // Both sides have had their say, or there would be nothing to lose.
+    midst.frame(C, "s", ANEW - 1, 0, b"").say(C, 20, 0, &REQUEST[20..]);
+    torn.frame(C, "ra", 7_000, 0, b"").frame(C, "s", ANEW - 1, 0, b"").say(C, 20, 0, &REQUEST[20..]);
+    before.say(C, 0, 0, REQUEST);
+    for (name, talk) in [("before", &mut before), ("midst", &mut midst), ("torn", &mut torn)] {
+        finish(talk);
+        let (urls, outcome) = urls(talk);
+        assert_eq!((urls, outcome.count(Counter::FlowsCreated)), (vec!["/a".to_owned()], 1), "{name}");
+    }
+}
+
+#[test]
+fn a_new_connection_on_the_same_ports_is_read_from_its_own_beginning() {
+    for is_closed in [false, true] {
+        let mut talk = Talk::open(40_009);
+        talk.say(C, 0, 0, REQUEST).say(S, 0, LENGTH, ANSWER);
+        if is_closed {
+            talk.close(LENGTH, ANSWER.len() as i64);
+        }
+        talk.frame(C, "s", ANEW - 1, 0, b"").frame(S, "sa", 3 * ANEW - 1, ANEW, b"").frame(C, "a", ANEW, 3 * ANEW, b"");
+        talk.say(C, ANEW, 3 * ANEW, DECOY).say(S, 3 * ANEW, ANEW + LENGTH, ANSWER);
+        let (urls, outcome) = urls(&talk);
+        let counts = [Counter::FlowsCreated, Counter::InspectHoles, Counter::InspectRefused, Counter::InspectEvents];
+        assert_eq!((urls.len(), counts.map(|counter| outcome.count(counter))), (2, [2, 0, 0, 2]), "{is_closed}");
+    }
+}
+
+#[test]
+fn of_two_answers_to_a_syn_the_one_that_is_acknowledged_counts() {
+    for forged in [[true, false], [false, true]] {
+        let mut talk = Talk::new(40_010);
+        talk.frame(C, "s", -1, 0, b"");
+        for forged in forged {
+            talk.frame(S, "sa", if forged { 1 << 30 } else { -1 }, 0, b"");
+        }
+        talk.frame(C, "a", 0, 0, b"").say(C, 0, 0, REQUEST);
+        finish(&mut talk);
+        let (_, lines) = read(capture(&[&talk]), 1);
+        assert!(
+            lines.iter().any(|line| line.contains("\"url\":\"/a\"") && line.contains("\"status\":204")),
+            "{lines:?}"
+        );
+    }
+}
+
 #[test]
 fn eve_is_the_same_with_any_number_of_workers() {
     let mut talks: Vec<Talk> = (0..40).map(|index| Talk::open(41_000 + index)).collect();

@@ -25,9 +25,14 @@ struct SideCounts {
 }
 
 /// Parts of `FlowRecord::beginning`.
-const SYNS: u8 = 0x3f;
+const SYNS: u8 = 0x0f;
+/// A bare SYN of the forward direction came in the midst of the flow; that of the other direction is the bit above.
+const ASKED_ANEW: u8 = 0x10;
 const RESPONDER_CLOSED: u8 = 0x40;
 const REVERSE: u8 = 0x80;
+
+/// In the place of the number of a first byte: SYNs said different ones.
+const CONTRADICTED: u32 = 1;
 
 const COUNT_BITS: u32 = 48;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
@@ -82,7 +87,8 @@ pub struct FlowRecord {
     until_event: u8,
     state: TcpState,
     unsettled: u8,
-    /// SYNs (6 bits), whether the responder was the first to close, and which way of the key the originator sends.
+    /// SYNs (4 bits), which directions ask for a connection in the midst of this one (2 bits), whether the responder was the
+    /// first to close, and which way of the key the originator sends.
     beginning: u8,
     /// Longest gap: upper half of the `f32` in nanoseconds.
     gap_max: u16,
@@ -92,8 +98,8 @@ pub struct FlowRecord {
     /// Longest packet of each direction, bytes on the wire.
     longest: [u16; 2],
     /// First payload sizes, the latest in the lowest byte: bit 7 responder, bits 0-6 size in units of 16 bytes. Until there
-    /// is payload and where it is to be inspected, the sequence numbers of the first bytes of both directions, 0 for unknown
-    /// (`unsettled::BEGINNINGS`).
+    /// is payload and where it is to be inspected, the sequence numbers of the first bytes of both directions, 0 for unknown, or
+    /// [`CONTRADICTED`] (`unsettled::BEGINNINGS`).
     first_sizes: u64,
 }
 
@@ -232,31 +238,50 @@ impl FlowRecord {
         self.unsettled |= (forward_first * unsettled::INSPECTED) | acks;
     }
 
+    /// A SYN comes on a flow that is known: is it a new one on the same ports? Without ACK it is where nothing would be lost
+    /// by it: the flow is closed and had no payload or only one side. Elsewhere the receiver may still be in the midst of the
+    /// old one and takes no notice of it (RFC 9293 section 3.10.7.4), so that whoever forges a SYN would hide what follows; there
+    /// the answer of the other side tells that it was taken.
+    pub(super) fn is_begun_anew(&mut self, direction: Direction, is_answer: bool) -> bool {
+        let asked = |direction: Direction| ASKED_ANEW << (direction as u8 & 1);
+        if is_answer {
+            return self.beginning & asked(direction.flip()) != 0;
+        }
+        let [forward, reverse] = &self.sides;
+        let has_payload = (forward.payload | reverse.payload) & COUNT_MASK != 0;
+        if has_payload && forward.packets > 0 && reverse.packets > 0 {
+            self.beginning |= asked(direction);
+            return false;
+        }
+        self.state >= TcpState::Closing
+    }
+
     /// A SYN of a flow without payload so far says where its direction begins: `sequence` is the number of the first byte,
-    /// `acknowledgement` that of the other direction's in a SYN/ACK. A later SYN counts as long as nobody has answered; an
-    /// answer to another SYN than the one seen does not. `false`: there was payload, so the record has no room for it.
+    /// `acknowledgement` that of the other direction's in a SYN/ACK. Of several SYNs with different numbers the answer tells
+    /// which one counts, of several such answers nothing does; an answer to another SYN than the one seen is none. `false`:
+    /// there was payload, so the record has no room for it.
     pub fn note_beginning(&mut self, direction: Direction, sequence: u32, acknowledgement: Option<u32>) -> bool {
         let [forward, reverse] = &self.sides;
         if (forward.payload | reverse.payload) & COUNT_MASK != 0 {
             return false;
         }
-        let mut numbers = self.beginnings_by_direction();
-        let (own, other) = (usize::from(direction as u8 & 1), usize::from(direction.flip() as u8 & 1));
-        let counts = match (acknowledgement, numbers.get(own), numbers.get(other)) {
-            (Some(number), Some(0), Some(&asked)) => asked == 0 || asked == number,
-            (None, Some(_), Some(0)) => true,
-            _ => false,
+        let [forward, reverse] = self.beginnings_by_direction();
+        let is_forward = direction == Direction::Forward;
+        let (own, other) = if is_forward { (forward, reverse) } else { (reverse, forward) };
+        let said = if own == 0 || own == sequence { sequence } else { CONTRADICTED };
+        let (own, other) = match acknowledgement {
+            None if other == 0 => (said, other),
+            Some(number) if other == CONTRADICTED => (said, number),
+            Some(number) if other == 0 || other == number => (said, other),
+            _ => return true,
         };
-        if let Some(number) = numbers.get_mut(own).filter(|_| counts) {
-            *number = sequence;
-            self.unsettled |= unsettled::BEGINNINGS;
-            let [forward, reverse] = numbers.map(u64::from);
-            self.first_sizes = reverse << 32 | forward;
-        }
+        self.unsettled |= unsettled::BEGINNINGS;
+        let [forward, reverse] = if is_forward { [own, other] } else { [other, own] }.map(u64::from);
+        self.first_sizes = reverse << 32 | forward;
         true
     }
 
-    /// The numbers of the first bytes as far as they are kept; 0 for unknown.
+    /// The numbers of the first bytes as far as they are kept; 0 for unknown, or [`CONTRADICTED`].
     fn beginnings_by_direction(&self) -> [u32; 2] {
         let kept = if self.unsettled & unsettled::BEGINNINGS != 0 { self.first_sizes } else { 0 };
         [kept as u32, (kept >> 32) as u32] // its two halves
@@ -271,7 +296,8 @@ impl FlowRecord {
         let [forward, reverse] = self.beginnings_by_direction();
         self.unsettled &= !unsettled::BEGINNINGS;
         self.first_sizes = 0;
-        Some(if self.beginning & REVERSE == 0 { [forward, reverse] } else { [reverse, forward] })
+        let known = |number: u32| if number == CONTRADICTED { 0 } else { number };
+        Some(if self.beginning & REVERSE == 0 { [forward, reverse] } else { [reverse, forward] }.map(known))
     }
 
     /// First payload sizes.
@@ -366,7 +392,7 @@ impl FlowRecord {
         is_icmp.then(|| ((self.side(side).payload >> COUNT_BITS) as u8, self.tcp_flags(side)))
     }
 
-    /// SYNs without ACK; saturates at 63.
+    /// SYNs without ACK; saturates at 15.
     #[inline(always)]
     pub fn syn_count(&self) -> u8 {
         self.beginning & SYNS

@@ -4,7 +4,7 @@ mod ending;
 mod stages;
 
 use super::bucket::{Bucket, WAYS};
-use super::record::{EndReason, FlowRecord, Signals, TcpState};
+use super::record::{EndReason, FlowRecord, Signals};
 use super::wheel::{Lane, Wheel};
 use crate::dataplane::decode::{FlowKey, Packet, tcp_flags};
 use crate::sys::hash::KeyedHash;
@@ -222,9 +222,9 @@ impl FlowTable {
     }
 
     /// The worker's one call a packet (`packet.hash` and `packet.time` set, `hint` from [`FlowTable::probe`]): finds the
-    /// flow or inserts it, accounts the packet and keeps the timer wheel true when the flow changes its state. A bare SYN
-    /// on a closing or closed flow ends that one through `ended` and begins a new one (port reuse). `None`: the table is
-    /// full of flows younger than this burst.
+    /// flow or inserts it, accounts the packet and keeps the timer wheel true when the flow changes its state. Where the same
+    /// ports begin anew, the old flow ends through `ended`: at a bare SYN where it is closed and had no payload both ways, else
+    /// at the answer to one. `None`: the table is full of flows younger than this burst.
     ///
     /// Use this and not `get_mut(..).update(..)`: a record cannot tell the wheel that its time-out became shorter.
     #[inline(always)]
@@ -393,7 +393,7 @@ impl FlowTable {
         Some((slot, signals.without(Signals::MOVED)))
     }
 
-    /// A bare SYN on a closing or closed flow: the same ports begin anew, and the old flow ends at this moment.
+    /// A SYN that begins the same ports anew ([`FlowRecord::is_begun_anew`]): the old flow ends at this moment.
     #[inline(never)]
     fn unless_reused(
         &mut self,
@@ -401,9 +401,14 @@ impl FlowTable {
         packet: &Packet,
         ended: &mut impl FnMut(Ended<'_>),
     ) -> Option<FlowIndex> {
-        const SYN_KIND: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
+        const ANSWER: u8 = tcp_flags::SYN | tcp_flags::ACK;
         let index = found?;
-        if packet.tcp.flags() & SYN_KIND != tcp_flags::SYN || self.get(index)?.state() < TcpState::Closing {
+        let is_answer = match packet.tcp.flags() & (ANSWER | tcp_flags::FIN | tcp_flags::RST) {
+            tcp_flags::SYN => false,
+            ANSWER => true,
+            _ => return found,
+        };
+        if !self.get_mut(index)?.is_begun_anew(packet.direction, is_answer) {
             return found;
         }
         self.end(index.slot, EndReason::Closed, packet.time, ended);

@@ -486,10 +486,15 @@ impl Inspector {
         let is_turned = place == NONE && payload.is_servers();
         *entry = Entry { slot: payload.slot, is_turned, share, ..Entry::default() };
         let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
-        for (side, sequence) in entry.sides.iter_mut().zip(beginnings) {
-            if let Some(sequence) = sequence {
-                side.begin(sequence);
-            }
+        let ([originator, responder], [asked, answered]) = (&mut entry.sides, beginnings);
+        if let Some(sequence) = answered {
+            responder.begin(sequence);
+        }
+        match (asked, answered) {
+            (Some(sequence), Some(_)) => originator.begin(sequence),
+            // A SYN that nobody answered may be forged.
+            (Some(sequence), None) => originator.guess(sequence),
+            (None, _) => {}
         }
         if place < BETWEEN {
             entry.again = (place - AGAIN) as u16; // below 1024

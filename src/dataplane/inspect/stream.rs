@@ -148,7 +148,7 @@ impl Stream {
     }
 
     /// The first byte probably has this number, unless that is known already.
-    fn guess(&mut self, sequence: u32) {
+    pub fn guess(&mut self, sequence: u32) {
         if !self.started {
             (self.next, self.acked, self.started) = (sequence, sequence, true);
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::dataplane::decode::TcpWord;
-use crate::dataplane::flow::Side;
 use crate::dataplane::flow::wheel::NONE;
+use crate::dataplane::flow::{Side, TcpState};
 use crate::units::{MILLISECOND, SECOND};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -243,23 +243,38 @@ proptest! {
 }
 
 #[test]
-fn a_syn_on_a_closed_flow_begins_a_new_one() {
-    for (closing, anew) in [(vec![RST], true), (vec![FIN | ACK], true), (vec![], false)] {
-        let mut table = small(64);
-        let mut ends = Vec::new();
-        let mut time = SECOND;
-        for flags in [SYN, ACK, ACK].into_iter().chain(closing) {
+fn a_syn_begins_a_new_flow_at_once_or_when_it_is_answered() {
+    // How the flow went on, with payload or without; what comes then, and whether that begins a new one.
+    let (talk, syn, answer) = (vec![(false, ACK), (true, ACK)], (false, SYN), (true, SYN | ACK));
+    let closed = [vec![(true, RST)], vec![(false, FIN | ACK)], vec![(false, FIN | ACK), (true, FIN | ACK)]];
+    type Flags = (bool, u8);
+    let mut cases: Vec<(Vec<Flags>, u32, Vec<Flags>, bool)> = vec![
+        (talk.clone(), 0, vec![syn], false),
+        (talk.clone(), 10, vec![syn], false),
+        (talk.clone(), 10, vec![answer], false),
+        (talk.clone(), 10, vec![syn, (false, SYN | ACK)], false),
+        (talk.clone(), 10, vec![syn, answer], true),
+        // Of one side only.
+        (vec![(false, ACK), (false, ACK), (false, FIN | ACK)], 10, vec![syn], true),
+    ];
+    for closing in closed {
+        let script = || talk.iter().copied().chain(closing.clone()).collect::<Vec<_>>();
+        cases.push((script(), 0, vec![syn], true));
+        cases.push((script(), 10, vec![syn], false));
+        cases.push((script(), 10, vec![syn, answer], true));
+    }
+    for (script, payload_bytes, then, anew) in cases {
+        let (mut table, mut ends, mut time, mut signals) = (small(64), Vec::new(), SECOND, Signals::default());
+        let count = 1 + script.len();
+        for (at, (back, flags)) in [(false, SYN)].into_iter().chain(script.clone()).chain(then.clone()).enumerate() {
+            assert_eq!(ends, [], "{script:?} {payload_bytes} {then:?}: before the last one");
             time += MILLISECOND;
-            let packet = packet(&table, 1, 1000, flags == ACK, flags, time);
-            run(&mut table, &packet, &mut ends);
+            let payload_bytes = if at < count && flags == ACK { payload_bytes } else { 0 };
+            let packet = Packet { payload_bytes, ..packet(&table, 1, 1000, back, flags, time) };
+            signals = run(&mut table, &packet, &mut ends);
         }
-        assert_eq!(ends, []);
-        let signals = {
-            let packet = packet(&table, 1, 1000, false, SYN, time + 5);
-            run(&mut table, &packet, &mut ends)
-        };
-        assert_eq!(signals.has(Signals::NEW), anew);
-        assert_eq!(ends, if anew { vec![(EndReason::Closed, time + 5)] } else { vec![] });
+        let wanted = if anew { vec![(EndReason::Closed, time)] } else { vec![] };
+        assert_eq!((signals.has(Signals::NEW), ends), (anew, wanted), "{script:?} {payload_bytes} {then:?}");
     }
 }
 
