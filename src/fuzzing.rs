@@ -144,6 +144,9 @@ fn inspection(data: &[u8]) {
                 originator,
                 side: if index == 0 { Side::Originator } else { Side::Responder },
                 tcp: is_tcp.then_some(Segment {
+                    // Whatever the payload begins with stands for options, too.
+                    header: bytes.get(..60).unwrap_or(bytes),
+                    is_joined: place & 8 == 0,
                     sequence,
                     acknowledgement: (*place != 0xe8).then_some(if place & 4 == 0 {
                         next[1 - index]

@@ -28,11 +28,13 @@ const S: usize = 1;
 struct Talk {
     client_port: u16,
     frames: Vec<Vec<u8>>,
+    /// Value and echo of the timestamps of the frames to come.
+    stamps: Option<(u32, u32)>,
 }
 
 impl Talk {
     fn new(client_port: u16) -> Talk {
-        Talk { client_port, frames: Vec::new() }
+        Talk { client_port, frames: Vec::new(), stamps: None }
     }
 
     /// After the handshake.
@@ -63,6 +65,10 @@ impl Talk {
         if flags == "s" && !payload.is_empty() {
             builder = builder.options(&[TcpOptionElement::Noop]).expect("room for options");
         }
+        if let Some((value, echo)) = self.stamps {
+            use TcpOptionElement::{Noop, Timestamp};
+            builder = builder.options(&[Noop, Noop, Timestamp(value, echo)]).expect("room for options");
+        }
         let mut frame = Vec::new();
         builder.write(&mut frame, payload).expect("a frame in memory");
         self.frames.push(frame);
@@ -71,6 +77,33 @@ impl Talk {
 
     fn say(&mut self, side: usize, at: i64, acked: i64, payload: &[u8]) -> &mut Talk {
         self.frame(side, "a", at, acked, payload)
+    }
+
+    /// The frames to come have timestamps, the value and the echo.
+    fn stamped(&mut self, value: u32, echo: u32) -> &mut Talk {
+        self.stamps = Some((value, echo));
+        self
+    }
+
+    /// The checksum of the last frame is another one.
+    fn spoil(&mut self) -> &mut Talk {
+        self.checksum(|right, _| !right);
+        self
+    }
+
+    /// The checksum of the last frame is left to the card: the sum of addresses, protocol and length.
+    fn unfill(&mut self) -> &mut Talk {
+        self.checksum(|_, pseudo| pseudo);
+        self
+    }
+
+    fn checksum(&mut self, of: impl Fn(u16, u16) -> u16) {
+        const AT: usize = 14 + 20 + 16;
+        let frame = self.frames.last_mut().expect("a frame");
+        let word = |at: usize| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+        let pseudo: u32 = (26..34).step_by(2).map(word).sum::<u32>() + 6 + frame.len() as u32 - 34;
+        let sum = of(word(AT) as u16, (pseudo % 0xffff) as u16);
+        frame[AT..AT + 2].copy_from_slice(&sum.to_be_bytes());
     }
 
     fn close(&mut self, at: i64, acked: i64) -> &mut Talk {
@@ -207,6 +240,82 @@ fn a_decoy_is_told_when_the_real_segment_comes() {
     assert_eq!(urls(&talk).0, ["/a"]);
 }
 
+/// What is read of a talk; segments not taken for their checksum and their timestamp; contradictions.
+fn taken(talk: &mut Talk) -> (Vec<String>, [u64; 3]) {
+    finish(talk);
+    let (urls, outcome) = urls(talk);
+    let counters = [Counter::InspectChecksum, Counter::InspectTimestamp, Counter::InspectOverlapsDifferent];
+    (urls, counters.map(|counter| outcome.count(counter)))
+}
+
+#[test]
+fn what_its_receiver_drops_for_its_checksum_is_not_read() {
+    let mut talk = Talk::open(40_011);
+    talk.say(C, 0, 0, DECOY).spoil().say(C, 0, 0, DECOY).spoil().say(C, 0, 0, REQUEST);
+    assert_eq!(taken(&mut talk), (vec!["/a".to_owned()], [2, 0, 0]));
+    let (_, lines) = read(capture(&[&talk]), 1);
+    assert_eq!(lines.iter().filter(|line| line.contains("\"stream.pkt_invalid_checksum\"")).count(), 1, "once a flow");
+
+    // In the middle of a request, and as if a card had to fill it in.
+    let mut talk = Talk::open(40_011);
+    talk.say(C, 0, 0, &REQUEST[..4]).say(C, 4, 0, &DECOY[4..]).unfill().say(C, 4, 0, &REQUEST[4..]);
+    assert_eq!(taken(&mut talk), (vec!["/a".to_owned()], [1, 0, 0]));
+
+    // What it acknowledges is not, either.
+    let mut talk = Talk::open(40_011);
+    talk.say(C, 10, 0, &REQUEST[10..]).frame(S, "a", 0, 60, b"").spoil().say(C, 0, 0, &REQUEST[..10]);
+    assert_eq!(taken(&mut talk), (vec!["/a".to_owned()], [1, 0, 0]));
+}
+
+#[test]
+fn where_the_capturing_host_makes_the_sums_wrong_all_is_read() {
+    // It fills them in later, in all frames or in those with data.
+    let (mut all, mut data) = (Talk::new(40_012), Talk::open(40_012));
+    all.frame(C, "s", -1, 0, b"").spoil().frame(S, "sa", -1, 0, b"").frame(C, "a", 0, 0, b"").spoil();
+    all.say(C, 0, 0, REQUEST).spoil();
+    data.say(C, 0, 0, REQUEST).unfill();
+    for talk in [&mut all, &mut data] {
+        assert_eq!(taken(talk), (vec!["/a".to_owned()], [0; 3]));
+    }
+    // It puts segments together.
+    let long = [b"GET /a HTTP/1.1\r\nHost: h.example\r\nX: ".as_slice(), &[b'x'; 2000], b"\r\n\r\n"].concat();
+    let mut talk = Talk::open(40_012);
+    talk.say(C, 0, 0, &long).spoil().say(S, 0, long.len() as i64, ANSWER).close(long.len() as i64, ANSWER.len() as i64);
+    assert_eq!(urls(&talk).0, ["/a"]);
+}
+
+#[test]
+fn what_its_receiver_drops_for_its_timestamp_is_not_read() {
+    // What the server echoes of the client's first timestamp; whether the decoy is known for one.
+    for (echo, is_known) in [(1000, true), (1 << 30, false), (0, false)] {
+        let mut talk = Talk::new(40_013);
+        talk.stamped(1000, 0).frame(C, "s", -1, 0, b"");
+        talk.stamped(5000, echo).frame(S, "sa", -1, 0, b"");
+        talk.stamped(900, 5000).say(C, 0, 0, DECOY).stamped(1001, 5000).say(C, 0, 0, REQUEST);
+        let (url, counts) = if is_known { ("/a", [0, 1, 0]) } else { ("/d", [0, 0, 1]) };
+        talk.stamped(5001, 1001);
+        assert_eq!(taken(&mut talk), (vec![url.to_owned()], counts), "{echo}");
+    }
+
+    // The server has none; then the client's mean nothing.
+    let mut talk = Talk::new(40_013);
+    talk.stamped(1000, 0).frame(C, "s", -1, 0, b"");
+    talk.stamps = None;
+    talk.frame(S, "sa", -1, 0, b"").stamped(900, 0).say(C, 0, 0, REQUEST);
+    assert_eq!(taken(&mut talk), (vec!["/a".to_owned()], [0; 3]));
+}
+
+#[test]
+fn a_liar_who_echoes_what_was_never_sent_hides_nothing() {
+    let mut talk = Talk::new(40_014);
+    talk.stamped(1000, 0).frame(C, "s", -1, 0, b"").stamped(u32::MAX - 5, 1000).frame(S, "sa", -1, 0, b"");
+    // Timestamps wrap around.
+    talk.stamped(1001, 90_000).say(C, 0, 0, REQUEST).stamped(3, 1001);
+    finish(&mut talk);
+    let (_, lines) = read(capture(&[&talk]), 1);
+    assert!(lines.iter().any(|line| line.contains("\"status\":204")), "{lines:?}");
+}
+
 #[test]
 fn the_smallest_segments_may_come_in_any_order() {
     for size in [1, 2, 3] {
@@ -306,7 +415,7 @@ fn eve_is_the_same_with_any_number_of_workers() {
     // In turns, so that what a queue remembers of one connection meets the others.
     let longest = talks.iter().map(|talk| talk.frames.len()).max().unwrap_or_default();
     let turns = (0..longest).flat_map(|at| talks.iter().filter_map(move |talk| talk.frames.get(at).cloned()));
-    let bytes = capture(&[&Talk { client_port: 0, frames: turns.collect() }]);
+    let bytes = capture(&[&Talk { client_port: 0, frames: turns.collect(), stamps: None }]);
     let (_, one) = read(bytes.clone(), 1);
     assert_eq!(one.len(), 80, "a request and a flow each");
     assert_eq!(one, read(bytes, 4).1);

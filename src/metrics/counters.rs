@@ -239,6 +239,10 @@ counters! {
     InspectHoles = "inspect_holes", Detail;
     /// Segments of inspected connections that their receiver takes no notice of: further off than any window reaches, without acknowledgement, or acknowledging what was never sent.
     InspectRefused = "inspect_refused", Detail;
+    /// Segments of inspected connections that their receiver drops because their checksum is wrong, where the side's were right before.
+    InspectChecksum = "inspect_checksum", Detail;
+    /// Segments of inspected connections that their receiver drops because their timestamp is older than what it holds (PAWS).
+    InspectTimestamp = "inspect_timestamp", Detail;
     /// Segments of inspected connections that brought nothing new: retransmissions, keep-alives.
     InspectDuplicates = "inspect_duplicates", Detail;
     /// Segments of inspected connections that brought something new and something seen before.

@@ -115,9 +115,7 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
             "event": name.to_ascii_uppercase(),
             "layer": "proto_detect",
         }),
-        Protocol::Unknown => {
-            serde_json::json!({ "type": "stream", "event": format!("stream.reassembly_{name}") })
-        }
+        Protocol::Unknown => serde_json::json!({ "type": "stream", "event": format!("stream.{name}") }),
         _ => serde_json::json!({
             "app_proto": event.head.protocol.name(),
             "type": "applayer",

@@ -281,6 +281,12 @@ impl FlowRecord {
         true
     }
 
+    /// A SYN has said where a direction begins, and there was no payload since.
+    #[inline]
+    pub fn has_beginnings(&self) -> bool {
+        self.unsettled & unsettled::BEGINNINGS != 0
+    }
+
     /// The numbers of the first bytes as far as they are kept; 0 for unknown, or [`CONTRADICTED`].
     fn beginnings_by_direction(&self) -> [u32; 2] {
         let kept = if self.unsettled & unsettled::BEGINNINGS != 0 { self.first_sizes } else { 0 };

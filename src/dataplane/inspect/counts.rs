@@ -34,6 +34,10 @@ pub struct Counts {
     pub gap_bytes_unlikely: u64,
     /// Segments that their receiver takes no notice of.
     pub refused: u64,
+    /// Segments that their receiver drops because their checksum is wrong.
+    pub checksum: u64,
+    /// Segments that their receiver drops because their timestamp is old.
+    pub timestamp: u64,
     /// Segments that brought nothing new.
     pub duplicates: u64,
     /// Segments that brought something new, and something that was seen before.

@@ -4,6 +4,7 @@
 //! full is counted, and the flow then goes on without being inspected.
 
 mod evict;
+mod told;
 
 use super::counts::Counts;
 use super::facts::Facts;
@@ -12,6 +13,7 @@ use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::places::{Given, Places};
 use super::protocol::Protocol;
+use super::receipt::{Opening, Receipt};
 use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::shares::{Shares, share_of};
@@ -20,11 +22,12 @@ use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
+pub use told::{Event, Sink, Wants};
 
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. 408 bytes each.
+    /// Flows inspected at once; 0 for no inspection. 432 bytes each, and 8 for each flow of the table.
     pub flows: u32,
     /// Sides of connections at once that wait for the rest of a unit longer than 4 KiB, and a quarter of those that wait for
     /// a shorter one; 37.4 KiB each.
@@ -47,7 +50,7 @@ impl Settings {
         if self.flows == 0 {
             return 0;
         }
-        slots as usize * size_of::<u32>()
+        slots as usize * (size_of::<u32>() + size_of::<Opening>())
             + self.flows as usize * (size_of::<Entry>() + size_of::<u32>())
             + self.buffers as usize * BUFFER_MEMORY
             + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
@@ -67,7 +70,7 @@ pub struct Payload<'a> {
     /// Who sent this.
     pub side: Side,
     /// What TCP says of it; `None` for datagrams.
-    pub tcp: Option<Segment>,
+    pub tcp: Option<Segment<'a>>,
     /// What was captured of it; empty in a pure acknowledgement.
     pub bytes: &'a [u8],
     /// The capture cut it.
@@ -102,7 +105,11 @@ impl<'a> Payload<'a> {
 
 /// What TCP says of a payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Segment {
+pub struct Segment<'a> {
+    /// The header, options included; empty where it is not to be looked at.
+    pub header: &'a [u8],
+    /// It came in fragments.
+    pub is_joined: bool,
     /// Sequence number of its first byte; that of a SYN itself comes before.
     pub sequence: u32,
     /// Acknowledgement number, if its flag is set.
@@ -111,49 +118,6 @@ pub struct Segment {
     pub is_syn: bool,
     /// Numbers of the first bytes of originator and responder as their SYNs said; asked for with a flow's first payload.
     pub beginnings: [Option<u32>; 2],
-}
-
-/// What more of a flow is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wants {
-    /// Payload of originator and responder.
-    pub payload: [bool; 2],
-    /// Acknowledgements without payload too, of both.
-    pub acks: bool,
-}
-
-impl Wants {
-    /// Nothing: its state is released.
-    pub const NOTHING: Wants = Wants { payload: [false; 2], acks: false };
-    /// Every payload.
-    pub const PAYLOAD: Wants = Wants { payload: [true; 2], acks: false };
-}
-
-/// Something to tell about a flow.
-#[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    /// Capture time of the packet that completed it.
-    pub time: Timestamp,
-    /// The flow.
-    pub key: FlowKey,
-    /// Which way of the key the originator sends.
-    pub originator: Direction,
-    /// What the flow is.
-    pub protocol: Protocol,
-    /// An anomaly by protocol and number; `None`: the facts are an event.
-    pub anomaly: Option<(Protocol, u8)>,
-    /// A list of facts ([`Facts::as_bytes`]).
-    pub facts: &'a [u8],
-    /// A fact was cut or left out.
-    pub truncated: bool,
-    /// Type and code of the packet, where it is ICMP or ICMPv6 and no fragment.
-    pub icmp: Option<(u8, u8)>,
-}
-
-/// Where events go.
-pub trait Sink {
-    /// Takes one; never waits for anybody but a reader of a capture file.
-    fn event(&mut self, event: &Event<'_>);
 }
 
 /// Hellos of QUIC that are put together at once from several datagrams; 4.6 KB each. One more is read as far as its first
@@ -192,6 +156,7 @@ pub(super) struct Entry {
     pub(super) candidates: Candidates,
     pub(super) turns: Turns,
     pub(super) sides: [Stream; 2],
+    pub(super) receipts: [Receipt; 2],
     /// Its facts so far, if they wait.
     facts: Option<u32>,
     /// Where a hello of QUIC is put together.
@@ -236,13 +201,15 @@ struct Saved {
 }
 
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 408);
+const _: () = assert!(size_of::<Entry>() <= 432);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {
     settings: Settings,
     /// Entry of each slot of the flow table, [`NONE`], [`OVER`] or [`BETWEEN`] and a protocol, or [`AGAIN`] and a count.
     places: Vec<u32>,
+    /// What the SYNs said of each slot's flow, as long as it had no payload.
+    openings: Vec<Opening>,
     entries: Vec<Entry>,
     shares: Shares,
     free: Vec<u32>,
@@ -270,6 +237,7 @@ impl Inspector {
         Inspector {
             settings,
             places: vec![NONE; slots],
+            openings: vec![Opening::default(); slots],
             entries: (0..settings.flows).map(|_| Entry::default()).collect(),
             shares: Shares::new(settings.flows),
             free: downwards(settings.flows),
@@ -337,6 +305,17 @@ impl Inspector {
         if let Some(place @ &mut NONE) = self.places.get_mut(slot as usize) {
             *place = BETWEEN + protocol as u32;
         }
+    }
+
+    /// A SYN without payload, or the answer to one, of a flow that has had no payload; `is_first`: it is the first such.
+    pub fn opened(&mut self, payload: &Payload<'_>, is_first: bool) {
+        let (Some(opening), Some(segment)) = (self.openings.get_mut(payload.slot as usize), &payload.tcp) else {
+            return;
+        };
+        if is_first {
+            *opening = Opening::default();
+        }
+        opening.note(payload, segment);
     }
 
     /// Payload of a flow that is inspected, or that might be. Is more wanted?
@@ -495,6 +474,9 @@ impl Inspector {
             // A SYN that nobody answered may be forged.
             (Some(sequence), None) => originator.guess(sequence),
             (None, _) => {}
+        }
+        if let (Some(_), Some(opening)) = (asked.or(answered), self.openings.get(payload.slot as usize)) {
+            entry.receipts = opening.receipts(answered.is_some());
         }
         if place < BETWEEN {
             entry.again = (place - AGAIN) as u16; // below 1024

@@ -333,8 +333,8 @@ fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
     // A SYN says who began, whatever the ports are.
     let mut talk = Talk::new(SETTINGS);
     (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 80, 0x0a00_0002, 40_000, 6, 0);
-    let tcp =
-        Some(Segment { sequence: 1000, acknowledgement: Some(9000), beginnings: [Some(1000), None], is_syn: false });
+    let beginnings = [Some(1000), None];
+    let tcp = Some(Segment { sequence: 1000, acknowledgement: Some(9000), beginnings, ..Segment::default() });
     let payload = Payload {
         slot: 3,
         key: &talk.key,

@@ -51,6 +51,7 @@
 //! | `mqtt` | MQTT |
 //! | `pgsql` | PostgreSQL |
 //! | `stream` | one side of a TCP connection, put back in order |
+//! | `receipt` | whether the receiver of a segment takes it: checksum, timestamp |
 //! | `mysql` | MySQL and MariaDB |
 //! | `imap` | IMAP |
 //! | `redis` | Redis |
@@ -104,6 +105,7 @@ mod protocol;
 pub mod quic;
 pub mod radius;
 pub mod rdp;
+mod receipt;
 pub mod redis;
 mod rings;
 pub mod rtp;

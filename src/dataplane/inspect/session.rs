@@ -7,10 +7,12 @@ use super::inspector::{Entry, Event, Payload, Segment, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser, Probe};
 use super::protocol::Protocol;
+use super::receipt::{self, Refusal};
 use super::rtp;
 use super::scratch::Scratch;
 use super::stream::{
-    Buffers, GAP_IN_UNIT, Gave, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, Outcome, PROTOCOLS_DIFFER, Reader, Stream,
+    Buffers, CHECKSUM_INVALID, GAP_IN_UNIT, Gave, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, Outcome, PROTOCOLS_DIFFER,
+    Reader, Stream, TIMESTAMP_INVALID,
 };
 use super::{ssh, tls};
 use crate::dataplane::flow::Side;
@@ -149,6 +151,14 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
                 if in_unit {
                     self.tell_once(GAP_IN_UNIT);
                 }
+            }
+            Note::NotTaken(Refusal::Checksum) => {
+                counts.checksum += 1;
+                self.tell_once(CHECKSUM_INVALID);
+            }
+            Note::NotTaken(Refusal::Timestamp) => {
+                counts.timestamp += 1;
+                self.tell_once(TIMESTAMP_INVALID);
             }
             Note::Different => {
                 counts.overlaps_different += 1;
@@ -450,16 +460,13 @@ pub(super) fn segment<S: Sink>(
     out: &mut Out<'_, S>,
     buffers: &mut Buffers,
     depth: u64,
-    segment: &Segment,
+    segment: &Segment<'_>,
 ) {
     let payload = out.payload;
     let (side, unknown) = (payload.side, entry.parser.protocol() == Protocol::Unknown);
     let is_fresh = entry.sides.each_ref().map(|stream| stream.passed() == 0);
     let [first, second] = &mut entry.sides;
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
-    if unknown {
-        entry.turns.speaks(side, peer.reached(buffers));
-    }
     let mut session = Session {
         side,
         parser: &mut entry.parser,
@@ -472,6 +479,17 @@ pub(super) fn segment<S: Sink>(
         told: &mut entry.told,
         out,
     };
+    if !own.passes_over(segment.sequence, payload.bytes.len()) || peer.wants_acks() {
+        let [first, second] = &mut entry.receipts;
+        let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
+        if let Err(refusal) = receipt::check(own, peer, payload, segment) {
+            session.note(Note::NotTaken(refusal));
+            return;
+        }
+    }
+    if unknown {
+        entry.turns.speaks(side, peer.reached(buffers));
+    }
     let mut ends = [None; 2];
     if !unknown && peer.has_news() {
         session.side = side.other();

@@ -8,33 +8,19 @@
 //! A hole is crossed when its bytes were acknowledged: the peer has them, so they do not come again, and this tap has lost
 //! them.
 
+mod anomalies;
 mod buffers;
 mod held;
 mod reader;
 mod taken;
 
-use super::parse::{Anomaly, Hole, Resume, Step, UNIT_MAX};
-use super::protocol::Protocol;
+use super::parse::{Hole, Resume, Step, UNIT_MAX};
+pub use anomalies::{ANOMALIES, CHECKSUM_INVALID, GAP_IN_UNIT, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER, TIMESTAMP_INVALID};
 pub use buffers::{BUFFER_BYTES, BUFFER_MEMORY, Buffers, SMALL_BYTES, SMALL_PER_LARGE};
 use held::{Held, NoBuffer, Put};
 pub use reader::{Gave, Note, Outcome, Reader};
 use taken::Taken;
 pub use taken::{LONG, SEGMENTS, SHORT};
-
-/// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
-/// inspection is evaded.
-pub const OVERLAP_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 0, "overlap_different_data");
-
-/// Bytes that its receiver acknowledged were never seen here, in the midst of something that was being read: the tap lost
-/// them, or somebody made it look so. Suricata's name.
-pub const GAP_IN_UNIT: Anomaly = Anomaly::new(Protocol::Unknown, 1, "seq_gap");
-
-/// What one side said named a protocol, and what the other one says is surely not of it: one of them is a decoy, or the
-/// ends do not understand each other. Suricata's name.
-pub const PROTOCOLS_DIFFER: Anomaly = Anomaly::new(Protocol::Unknown, 2, "applayer_mismatch_protocol_both_directions");
-
-/// What a connection can have that its protocol does not know of.
-pub const ANOMALIES: &[Anomaly] = &[OVERLAP_DIFFERENT, GAP_IN_UNIT, PROTOCOLS_DIFFER];
 
 /// Times that a parser is asked about a unit that is not whole whenever a byte comes; then only when it has grown by an
 /// eighth, so that a peer that sends single bytes cannot have each of them cost a look at all before it, and when the other
@@ -132,6 +118,12 @@ impl Stream {
     pub fn recall(&mut self) {
         self.skip = 0;
         self.ask_again();
+    }
+
+    /// Nobody wants any of these bytes.
+    pub fn passes_over(&self, sequence: u32, count: usize) -> bool {
+        let end = i64::from(sequence.wrapping_sub(self.next) as i32) + count as i64;
+        self.done || i64::try_from(self.skip).is_ok_and(|skip| self.started && skip > 0 && end <= skip)
     }
 
     /// An acknowledgement would tell something.

@@ -312,6 +312,8 @@ impl Sinks {
             (Counter::InspectGapBytes, counts.gap_bytes),
             (Counter::InspectGapBytesUnlikely, counts.gap_bytes_unlikely),
             (Counter::InspectRefused, counts.refused),
+            (Counter::InspectChecksum, counts.checksum),
+            (Counter::InspectTimestamp, counts.timestamp),
             (Counter::InspectDuplicates, counts.duplicates),
             (Counter::InspectOverlaps, counts.overlaps),
             (Counter::InspectOverlapsDifferent, counts.overlaps_different),

@@ -1,6 +1,7 @@
 //! What a side of a connection tells: to whom, and what became of a segment.
 
 use super::super::parse::{Anomaly, Hole, Resume, Step};
+use super::super::receipt::Refusal;
 
 /// Why a side is no longer put together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +39,8 @@ pub enum Note {
     /// Its receiver takes no notice of it (RFC 9293 section 3.10.7.4): it, or what it acknowledges, lies further away than
     /// any window reaches, or it acknowledges nothing.
     Refused,
+    /// Its receiver drops it, because of this.
+    NotTaken(Refusal),
     /// It came further ahead of a hole than a buffer is long.
     Beyond,
     /// A hole was crossed.

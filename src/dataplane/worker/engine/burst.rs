@@ -270,7 +270,7 @@ impl Core {
                 sinks.on_signals(record, at, signals, packet.time);
             }
             if signals.has(Signals::PAYLOAD) {
-                inspect(table, sinks, view, &packet, at);
+                inspect(table, sinks, view, &packet, at, true);
             }
         }
         fragments.release();
@@ -307,7 +307,7 @@ impl Core {
                         inspect_whole(table, sinks, fragments, packet, index);
                     } else {
                         let place = if burst.moved { usize::from(packet.place) } else { at };
-                        inspect(table, sinks, frame(place), packet, index);
+                        inspect(table, sinks, frame(place), packet, index, false);
                     }
                 }
             }
@@ -427,7 +427,7 @@ fn inspect_whole(
     index: FlowIndex,
 ) {
     if let Some((view, packet)) = fragments.completed_by(packet) {
-        inspect(table, sinks, view, &packet, index);
+        inspect(table, sinks, view, &packet, index, true);
     }
 }
 
@@ -452,21 +452,23 @@ fn count_early(table: &mut FlowTable, sinks: &mut Sinks, whole: &Whole) {
 fn inspect_late(table: &mut FlowTable, sinks: &mut Sinks, view: FrameView<'_>, packet: &Packet, hint: u32) {
     let index = table.find(packet.hash, &packet.key, hint, packet.time, |ended| sinks.on_end(&ended));
     if let Some(index) = index.filter(|index| table.get(*index).is_some_and(FlowRecord::is_inspected)) {
-        inspect(table, sinks, view, packet, index);
+        inspect(table, sinks, view, packet, index, true);
     }
 }
 
-/// Shows a packet to the inspection of its flow; keeps what a SYN without payload says in the flow's record.
+/// Shows a packet to the inspection of its flow; keeps what a SYN without payload says. `is_joined`: it came in fragments.
 #[inline(never)]
-fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packet: &Packet, index: FlowIndex) {
+fn inspect(
+    table: &mut FlowTable,
+    sinks: &mut Sinks,
+    frame: FrameView<'_>,
+    packet: &Packet,
+    index: FlowIndex,
+    is_joined: bool,
+) {
     let beginnings = table.beginnings(index);
     let Some(record) = table.get_mut(index) else { return };
-    let tcp = segment(frame, packet);
-    if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && packet.payload_bytes == 0)
-        && record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement)
-    {
-        return;
-    }
+    let tcp = segment(frame, packet).map(|tcp| Segment { beginnings, is_joined, ..tcp });
     let begin = usize::from(packet.payload_offset);
     let rest = frame.bytes.get(begin..).unwrap_or_default();
     let announced = packet.payload_bytes as usize;
@@ -475,27 +477,37 @@ fn inspect(table: &mut FlowTable, sinks: &mut Sinks, frame: FrameView<'_>, packe
         key: &packet.key,
         originator: record.originator(),
         side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
-        tcp: tcp.map(|tcp| Segment { beginnings, ..tcp }),
+        tcp,
         bytes: rest.get(..announced).unwrap_or(rest),
         is_cut: rest.len() < announced,
         time: packet.time,
     };
+    if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && announced == 0) {
+        let is_first = !record.has_beginnings();
+        if record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement) {
+            sinks.inspector.opened(&payload, is_first);
+            return;
+        }
+    }
     let wants = sinks.on_payload(&payload, packet.payload_bytes);
     record.inspect(wants.payload, wants.acks);
 }
 
 /// What the TCP header says; `None` where it is not TCP.
 #[inline(always)]
-fn segment(frame: FrameView<'_>, packet: &Packet) -> Option<Segment> {
+fn segment<'a>(frame: FrameView<'a>, packet: &Packet) -> Option<Segment<'a>> {
     if packet.key.protocol() != 6 {
         return None;
     }
     let begin = usize::from(packet.payload_offset).checked_sub(packet.tcp.header_bytes() as usize)?;
     let header = frame.bytes.get(begin..)?;
+    let header = header.get(..packet.tcp.header_bytes() as usize).unwrap_or(header);
     let &[_, _, _, _, a, b, c, d, e, f, g, h] = header.first_chunk::<12>()?;
     let flags = packet.tcp.flags();
     let is_syn = flags & tcp_flags::SYN != 0;
     Some(Segment {
+        header,
+        is_joined: false,
         sequence: u32::from_be_bytes([a, b, c, d]).wrapping_add(u32::from(is_syn)),
         acknowledgement: (flags & tcp_flags::ACK != 0).then(|| u32::from_be_bytes([e, f, g, h])),
         is_syn,

@@ -1,0 +1,26 @@
+//! What a connection can have that its protocol does not know of.
+
+use super::super::parse::Anomaly;
+use super::super::protocol::Protocol;
+
+/// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
+/// inspection is evaded.
+pub const OVERLAP_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 0, "reassembly_overlap_different_data");
+
+/// Bytes that its receiver acknowledged were never seen here, in the midst of something that was being read: the tap lost
+/// them, or somebody made it look so. Suricata's name.
+pub const GAP_IN_UNIT: Anomaly = Anomaly::new(Protocol::Unknown, 1, "reassembly_seq_gap");
+
+/// A segment that its receiver drops, for its checksum is wrong: only this tap would have read it.
+pub const CHECKSUM_INVALID: Anomaly = Anomaly::new(Protocol::Unknown, 2, "pkt_invalid_checksum");
+
+/// A segment that its receiver drops, for its timestamp is older than what the receiver holds. Suricata's name.
+pub const TIMESTAMP_INVALID: Anomaly = Anomaly::new(Protocol::Unknown, 3, "pkt_invalid_timestamp");
+
+/// What one side said named a protocol, and what the other one says is surely not of it: one of them is a decoy, or the
+/// ends do not understand each other. Suricata's name.
+pub const PROTOCOLS_DIFFER: Anomaly = Anomaly::new(Protocol::Unknown, 7, "applayer_mismatch_protocol_both_directions");
+
+/// What a connection can have that its protocol does not know of.
+pub const ANOMALIES: &[Anomaly] =
+    &[OVERLAP_DIFFERENT, GAP_IN_UNIT, CHECKSUM_INVALID, TIMESTAMP_INVALID, PROTOCOLS_DIFFER];
