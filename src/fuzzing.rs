@@ -154,6 +154,7 @@ fn inspection(data: &[u8]) {
                         begin[1 - index]
                     }),
                     is_syn: *place == 0xf0,
+                    is_urgent: *place == 0xe0,
                     beginnings: [(transport & 2 == 0).then_some(begin[0]), (transport & 4 == 0).then_some(begin[1])],
                 }),
                 bytes,

@@ -62,9 +62,6 @@ impl Talk {
                 _ => builder.fin(),
             };
         }
-        if flags == "s" && !payload.is_empty() {
-            builder = builder.options(&[TcpOptionElement::Noop]).expect("room for options");
-        }
         if let Some((value, echo)) = self.stamps {
             use TcpOptionElement::{Noop, Timestamp};
             builder = builder.options(&[Noop, Noop, Timestamp(value, echo)]).expect("room for options");
@@ -384,6 +381,45 @@ fn a_new_connection_on_the_same_ports_is_read_from_its_own_beginning() {
 }
 
 #[test]
+fn a_new_handshake_behind_one_without_data_counts() {
+    let mut talk = Talk::open(40_015);
+    talk.frame(C, "s", ANEW - 1, 0, b"").frame(S, "sa", 3 * ANEW - 1, ANEW, b"").frame(C, "a", ANEW, 3 * ANEW, b"");
+    talk.say(C, ANEW, 3 * ANEW, REQUEST).say(S, 3 * ANEW, ANEW + LENGTH, ANSWER);
+    let (found, outcome) = urls(&talk);
+    let counts = [Counter::FlowsCreated, Counter::InspectRefused, Counter::InspectEvents];
+    assert_eq!((found, counts.map(|counter| outcome.count(counter))), (vec!["/a".to_owned()], [2, 0, 1]));
+
+    // Nobody answers: the old one goes on. The same SYN again asks for nothing.
+    for again in [ANEW - 1, -1] {
+        let mut talk = Talk::open(40_015);
+        talk.frame(C, "s", again, 0, b"");
+        if again == -1 {
+            talk.frame(S, "sa", -1, 0, b"");
+        }
+        talk.say(C, 0, 0, REQUEST);
+        finish(&mut talk);
+        let (found, outcome) = urls(&talk);
+        assert_eq!((found, outcome.count(Counter::FlowsCreated)), (vec!["/a".to_owned()], 1), "{again}");
+    }
+}
+
+#[test]
+fn urgent_data_are_told() {
+    let mut talk = Talk::open(40_016);
+    talk.say(C, 0, 0, REQUEST);
+    // URG, and the first byte; the checksum goes with them, as that of the two other words did.
+    let frame = talk.frames.last_mut().expect("a frame");
+    frame[14 + 20 + 13] |= 0x20;
+    frame[14 + 20 + 19] = 1;
+    let sum = u16::from_be_bytes([frame[50], frame[51]]).wrapping_sub(0x21);
+    frame[50..52].copy_from_slice(&sum.to_be_bytes());
+    finish(&mut talk);
+    let (outcome, lines) = read(capture(&[&talk]), 1);
+    assert_eq!(lines.iter().filter(|line| line.contains("\"stream.urgent_data\"")).count(), 1);
+    assert_eq!(outcome.count(Counter::InspectChecksum), 0);
+}
+
+#[test]
 fn of_two_answers_to_a_syn_the_one_that_is_acknowledged_counts() {
     for forged in [[true, false], [false, true]] {
         let mut talk = Talk::new(40_010);
@@ -394,6 +430,8 @@ fn of_two_answers_to_a_syn_the_one_that_is_acknowledged_counts() {
         talk.frame(C, "a", 0, 0, b"").say(C, 0, 0, REQUEST);
         finish(&mut talk);
         let (_, lines) = read(capture(&[&talk]), 1);
+        let told = lines.iter().filter(|line| line.contains("\"stream.3whs_synack_resend_with_diff_seq\"")).count();
+        assert_eq!(told, 1, "{lines:?}");
         assert!(
             lines.iter().any(|line| line.contains("\"url\":\"/a\"") && line.contains("\"status\":204")),
             "{lines:?}"

@@ -31,6 +31,22 @@ const ASKED_ANEW: u8 = 0x10;
 const RESPONDER_CLOSED: u8 = 0x40;
 const REVERSE: u8 = 0x80;
 
+/// The bit of a direction.
+fn asked_anew(direction: Direction) -> u8 {
+    ASKED_ANEW << (direction as u8 & 1)
+}
+
+/// What became of what a SYN says about where its direction begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Noted {
+    /// There was payload: the record has no room for it.
+    Late,
+    /// Nothing new, or the first such.
+    Told,
+    /// Another one than before, for the first time.
+    Contradicts,
+}
+
 /// In the place of the number of a first byte: SYNs said different ones.
 const CONTRADICTED: u32 = 1;
 
@@ -243,14 +259,13 @@ impl FlowRecord {
     /// old one and takes no notice of it (RFC 9293 section 3.10.7.4), so that whoever forges a SYN would hide what follows; there
     /// the answer of the other side tells that it was taken.
     pub(super) fn is_begun_anew(&mut self, direction: Direction, is_answer: bool) -> bool {
-        let asked = |direction: Direction| ASKED_ANEW << (direction as u8 & 1);
         if is_answer {
-            return self.beginning & asked(direction.flip()) != 0;
+            return self.beginning & asked_anew(direction.flip()) != 0;
         }
         let [forward, reverse] = &self.sides;
         let has_payload = (forward.payload | reverse.payload) & COUNT_MASK != 0;
         if has_payload && forward.packets > 0 && reverse.packets > 0 {
-            self.beginning |= asked(direction);
+            self.beginning |= asked_anew(direction);
             return false;
         }
         self.state >= TcpState::Closing
@@ -258,27 +273,32 @@ impl FlowRecord {
 
     /// A SYN of a flow without payload so far says where its direction begins: `sequence` is the number of the first byte,
     /// `acknowledgement` that of the other direction's in a SYN/ACK. Of several SYNs with different numbers the answer tells
-    /// which one counts, of several such answers nothing does; an answer to another SYN than the one seen is none. `false`:
-    /// there was payload, so the record has no room for it.
-    pub fn note_beginning(&mut self, direction: Direction, sequence: u32, acknowledgement: Option<u32>) -> bool {
+    /// which one counts, of several such answers nothing does; an answer to another SYN than the one seen is none. A SYN with
+    /// another number behind the answer asks for a new flow ([`FlowRecord::is_begun_anew`]).
+    pub fn note_beginning(&mut self, direction: Direction, sequence: u32, acknowledgement: Option<u32>) -> Noted {
         let [forward, reverse] = &self.sides;
         if (forward.payload | reverse.payload) & COUNT_MASK != 0 {
-            return false;
+            return Noted::Late;
         }
         let [forward, reverse] = self.beginnings_by_direction();
         let is_forward = direction == Direction::Forward;
         let (own, other) = if is_forward { (forward, reverse) } else { (reverse, forward) };
-        let said = if own == 0 || own == sequence { sequence } else { CONTRADICTED };
+        let is_same = own == 0 || own == sequence;
+        let said = if is_same { sequence } else { CONTRADICTED };
         let (own, other) = match acknowledgement {
             None if other == 0 => (said, other),
-            Some(number) if other == CONTRADICTED => (said, number),
-            Some(number) if other == 0 || other == number => (said, other),
-            _ => return true,
+            Some(number) if other <= CONTRADICTED || other == number => (said, number),
+            None if !is_same => {
+                self.beginning |= asked_anew(direction);
+                return Noted::Told;
+            }
+            _ => return Noted::Told,
         };
+        let was_told = own == CONTRADICTED && self.beginnings_by_direction().contains(&CONTRADICTED);
         self.unsettled |= unsettled::BEGINNINGS;
         let [forward, reverse] = if is_forward { [own, other] } else { [other, own] }.map(u64::from);
         self.first_sizes = reverse << 32 | forward;
-        true
+        if is_same || was_told { Noted::Told } else { Noted::Contradicts }
     }
 
     /// A SYN has said where a direction begins, and there was no payload since.

@@ -17,7 +17,7 @@ use super::receipt::{Opening, Receipt};
 use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::shares::{Shares, share_of};
-use super::stream::{BUFFER_MEMORY, Buffers, Stream};
+use super::stream::{BEGINNING_DIFFERENT, BUFFER_MEMORY, Buffers, SYN_DIFFERENT, Stream};
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::sys::hash::KeyedHash;
@@ -116,6 +116,8 @@ pub struct Segment<'a> {
     pub acknowledgement: Option<u32>,
     /// It opens its side.
     pub is_syn: bool,
+    /// The urgent pointer counts.
+    pub is_urgent: bool,
     /// Numbers of the first bytes of originator and responder as their SYNs said; asked for with a flow's first payload.
     pub beginnings: [Option<u32>; 2],
 }
@@ -308,7 +310,8 @@ impl Inspector {
     }
 
     /// A SYN without payload, or the answer to one, of a flow that has had no payload; `is_first`: it is the first such.
-    pub fn opened(&mut self, payload: &Payload<'_>, is_first: bool) {
+    /// `contradicts`: it says another beginning of its side than the one before.
+    pub fn opened(&mut self, payload: &Payload<'_>, is_first: bool, contradicts: bool, sink: &mut impl Sink) {
         let (Some(opening), Some(segment)) = (self.openings.get_mut(payload.slot as usize), &payload.tcp) else {
             return;
         };
@@ -316,6 +319,13 @@ impl Inspector {
             *opening = Opening::default();
         }
         opening.note(payload, segment);
+        if contradicts {
+            self.has_counted = true;
+            self.scratch.clear();
+            let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
+            let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
+            Out { facts, sink, counts, payload, protocol }.anomaly(anomaly);
+        }
     }
 
     /// Payload of a flow that is inspected, or that might be. Is more wanted?

@@ -12,7 +12,7 @@ use super::rtp;
 use super::scratch::Scratch;
 use super::stream::{
     Buffers, CHECKSUM_INVALID, GAP_IN_UNIT, Gave, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, Outcome, PROTOCOLS_DIFFER,
-    Reader, Stream, TIMESTAMP_INVALID,
+    Reader, Stream, TIMESTAMP_INVALID, URGENT,
 };
 use super::{ssh, tls};
 use crate::dataplane::flow::Side;
@@ -486,6 +486,9 @@ pub(super) fn segment<S: Sink>(
             session.note(Note::NotTaken(refusal));
             return;
         }
+    }
+    if segment.is_urgent && !payload.bytes.is_empty() {
+        session.tell_once(URGENT);
     }
     if unknown {
         entry.turns.speaks(side, peer.reached(buffers));

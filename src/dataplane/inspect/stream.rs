@@ -15,7 +15,10 @@ mod reader;
 mod taken;
 
 use super::parse::{Hole, Resume, Step, UNIT_MAX};
-pub use anomalies::{ANOMALIES, CHECKSUM_INVALID, GAP_IN_UNIT, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER, TIMESTAMP_INVALID};
+pub use anomalies::{
+    ANOMALIES, BEGINNING_DIFFERENT, CHECKSUM_INVALID, GAP_IN_UNIT, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER, SYN_DIFFERENT,
+    TIMESTAMP_INVALID, URGENT,
+};
 pub use buffers::{BUFFER_BYTES, BUFFER_MEMORY, Buffers, SMALL_BYTES, SMALL_PER_LARGE};
 use held::{Held, NoBuffer, Put};
 pub use reader::{Gave, Note, Outcome, Reader};

@@ -249,6 +249,13 @@ impl Sinks {
         }
     }
 
+    /// A SYN without payload, or the answer to one, of a flow that has had no payload.
+    #[inline]
+    pub fn on_opening(&mut self, payload: &Payload<'_>, is_first: bool, contradicts: bool) {
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        self.inspector.opened(payload, is_first, contradicts, &mut gate);
+    }
+
     /// A packet of an inspected flow, of `announced` bytes of payload on the wire: what more is wanted?
     #[inline(never)]
     pub fn on_payload(&mut self, payload: &Payload<'_>, announced: u32) -> Wants {

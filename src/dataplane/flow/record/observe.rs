@@ -67,8 +67,6 @@ impl FlowRecord {
         let wanted = match flags & (tcp_flags::SYN | tcp_flags::RST) {
             0 if packet.payload_bytes != 0 => own | unsettled::ACKS,
             0 => unsettled::ACKS,
-            // Data of a SYN count where the option for fast open is (RFC 7413); without options they come again.
-            tcp_flags::SYN if packet.payload_bytes != 0 && packet.tcp.header_bytes() <= 20 => 0,
             tcp_flags::SYN => unsettled::INSPECTED_BOTH,
             _ => 0,
         };

@@ -17,10 +17,28 @@ pub const CHECKSUM_INVALID: Anomaly = Anomaly::new(Protocol::Unknown, 2, "pkt_in
 /// A segment that its receiver drops, for its timestamp is older than what the receiver holds. Suricata's name.
 pub const TIMESTAMP_INVALID: Anomaly = Anomaly::new(Protocol::Unknown, 3, "pkt_invalid_timestamp");
 
+/// SYNs, or the answers to one, that begin their side at different numbers: a decoy, or a new connection before the old one was
+/// given up. Suricata's name for the answers.
+pub const BEGINNING_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 4, "3whs_synack_resend_with_diff_seq");
+
+/// The same of SYNs without ACK, before they were answered.
+pub const SYN_DIFFERENT: Anomaly = Anomaly::new(Protocol::Unknown, 5, "3whs_syn_resend_diff_seq");
+
+/// Urgent data: receivers take the byte out of the stream unless told otherwise (RFC 6093), and it is read here.
+pub const URGENT: Anomaly = Anomaly::new(Protocol::Unknown, 6, "urgent_data");
+
 /// What one side said named a protocol, and what the other one says is surely not of it: one of them is a decoy, or the
 /// ends do not understand each other. Suricata's name.
 pub const PROTOCOLS_DIFFER: Anomaly = Anomaly::new(Protocol::Unknown, 7, "applayer_mismatch_protocol_both_directions");
 
 /// What a connection can have that its protocol does not know of.
-pub const ANOMALIES: &[Anomaly] =
-    &[OVERLAP_DIFFERENT, GAP_IN_UNIT, CHECKSUM_INVALID, TIMESTAMP_INVALID, PROTOCOLS_DIFFER];
+pub const ANOMALIES: &[Anomaly] = &[
+    OVERLAP_DIFFERENT,
+    GAP_IN_UNIT,
+    CHECKSUM_INVALID,
+    TIMESTAMP_INVALID,
+    BEGINNING_DIFFERENT,
+    SYN_DIFFERENT,
+    URGENT,
+    PROTOCOLS_DIFFER,
+];

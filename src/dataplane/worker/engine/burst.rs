@@ -7,7 +7,7 @@ use crate::dataplane::decode::{
     Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_question, arp_sender, decode_plain,
     decode_rest, ndp_sender, quoted_flow, tcp_flags,
 };
-use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Side, Signals, Staging};
+use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Noted, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
 use crate::dataplane::worker::handover::HandoverInbox;
 use crate::dataplane::worker::sinks::Sinks;
@@ -484,8 +484,9 @@ fn inspect(
     };
     if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && announced == 0) {
         let is_first = !record.has_beginnings();
-        if record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement) {
-            sinks.inspector.opened(&payload, is_first);
+        let noted = record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement);
+        if noted != Noted::Late {
+            sinks.on_opening(&payload, is_first, noted == Noted::Contradicts);
             return;
         }
     }
@@ -511,6 +512,7 @@ fn segment<'a>(frame: FrameView<'a>, packet: &Packet) -> Option<Segment<'a>> {
         sequence: u32::from_be_bytes([a, b, c, d]).wrapping_add(u32::from(is_syn)),
         acknowledgement: (flags & tcp_flags::ACK != 0).then(|| u32::from_be_bytes([e, f, g, h])),
         is_syn,
+        is_urgent: flags & tcp_flags::URG != 0,
         beginnings: [None; 2],
     })
 }
