@@ -481,7 +481,7 @@ fn bytes_by_chance_are_no_protocol_however_many_datagrams_are_looked_at() {
 #[test]
 fn a_trickle_of_halves_does_not_take_what_two_segments_need() {
     let settings = Settings { flows: 1024, buffers: 16, ..SETTINGS };
-    let mut talk = Talk { inspector: Inspector::new(settings, 1024), ..Talk::new(settings) };
+    let mut talk = Talk { inspector: Inspector::new(settings, 1024, [1, 2, 3, 4]), ..Talk::new(settings) };
     let begin = |talk: &mut Talk, slot: u32| {
         talk.slot = slot;
         talk.next = [1000, 9000];
