@@ -417,7 +417,7 @@ fn sides_that_wait_in_vain_do_not_keep_the_buffers_from_others() {
 #[test]
 fn requests_that_wait_in_vain_do_not_cut_the_transactions_of_others() {
     let settings = Settings { flows: 1024, facts: 8, ..SETTINGS };
-    let mut talk = Talk { inspector: Inspector::new(settings, 1024), ..Talk::new(settings) };
+    let mut talk = Talk { inspector: Inspector::new(settings, 1024, [1, 2, 3, 4]), ..Talk::new(settings) };
     let begin = |talk: &mut Talk, slot: u32, client: u32| {
         (talk.slot, talk.next) = (slot, [1000, 9000]);
         (talk.key, talk.originator) = FlowKey::v4(client, 40_000, 0x0a00_0002, 9999, 6, 0);
