@@ -1,4 +1,4 @@
-use super::super::{ftp, http, smtp, ssh, tls};
+use super::super::{ftp, http, pgsql, smtp, ssh, tls};
 use super::*;
 
 /// What went up: of which protocol, whether an anomaly, and the facts.
@@ -145,6 +145,20 @@ fn a_greeting_of_another_protocol_hides_no_client() {
             }
         }
     }
+}
+
+/// The one byte with which a server of PostgreSQL refuses TLS may begin a request line too: it does not wait for a second
+/// one, or what the client says in the clear would come before it and be lost.
+#[test]
+fn an_answer_of_one_byte_is_read_at_once() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(A, b"\0\0\0\x08\x04\xd2\x16\x2f");
+    talk.say(B, b"N");
+    talk.say(A, b"\0\0\0\x13\0\x03\0\0user\0test\0\0");
+    talk.say(B, b"R\0\0\0\x08\0\0\0\0");
+    talk.say(B, b"Z\0\0\0\x05I");
+    let users: Vec<_> = talk.kept.of(Protocol::PostgreSql).iter().filter_map(|facts| facts.get(pgsql::USER)).collect();
+    assert_eq!(users, [b"test"]);
 }
 
 /// The client is believed; that the server answers in something else is told.

@@ -171,7 +171,9 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
 impl<S: Sink> Session<'_, '_, S> {
     fn parse(&mut self, bytes: &[u8]) -> Step {
         if self.is_fresh.get(self.side as usize).is_some_and(|is_fresh| *is_fresh) {
-            if self.is_of_another(bytes) == Match::Maybe && bytes.len() < IDENTIFY_BYTES {
+            // Of a server it is only told, for which its answer must not wait: what the client says next may follow from it.
+            let may_wait = self.side == Side::Originator && bytes.len() < IDENTIFY_BYTES;
+            if self.is_of_another(bytes) == Match::Maybe && may_wait {
                 return Step::Need(bytes.len() + 1);
             }
             let step = self.show(bytes);
