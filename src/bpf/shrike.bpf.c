@@ -57,9 +57,9 @@ struct {
 } shrike_xdp SEC(".maps");
 
 /* The worker's own counters, one entry per queue; this program never touches it. Here so that it is made, pinned and
- * re-used together with the others. 128 cells of 64 bits: see counters.rs. */
+ * re-used together with the others. 256 cells of 64 bits: see counters.rs. */
 struct worker_cells {
-	__u64 cell[128];
+	__u64 cell[256];
 };
 
 struct {

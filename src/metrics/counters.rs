@@ -70,7 +70,7 @@ counters! {
     DropIpTotalLength = "ip_total_length", Drop;
     /// IPv4 options that cannot be read to their end, so that no host takes the packet.
     DropIpOptions = "ip_options", Drop;
-    /// IPv6 extension header chain longer than the decoder follows, or cut short.
+    /// IPv6 extension header chain longer than the decoder follows, out of order, or cut short.
     DropIpv6Extension = "ipv6_extension", Drop;
     /// Frame too short for the transport header it announces.
     DropTruncatedTransport = "truncated_transport", Drop;
@@ -139,6 +139,36 @@ counters! {
     OptionsDuplicate = "options_duplicate", Detail;
     /// IPv4 packets whose sender chose their way.
     OptionsSourceRoute = "options_source_route", Detail;
+    /// IPv6 packets with hop-by-hop options twice.
+    ExtensionsDuplicateHop = "exthdr_duplicate_hop_by_hop", Detail;
+    /// IPv6 packets with destination options more than twice.
+    ExtensionsDuplicateDestination = "exthdr_duplicate_destination", Detail;
+    /// IPv6 packets with two routing headers.
+    ExtensionsDuplicateRouting = "exthdr_duplicate_routing", Detail;
+    /// IPv6 packets with two fragment headers.
+    ExtensionsDuplicateFragment = "exthdr_duplicate_fragment", Detail;
+    /// IPv6 packets with two authentication headers.
+    ExtensionsDuplicateAuthentication = "exthdr_duplicate_authentication", Detail;
+    /// IPv6 packets whose hop-by-hop options are not first.
+    ExtensionsHopLate = "exthdr_hop_by_hop_late", Detail;
+    /// IPv6 packets of more extension headers than the decoder follows.
+    ExtensionsTooMany = "exthdr_too_many", Detail;
+    /// IPv6 packets with an extension header that ends beyond them.
+    ExtensionsTruncated = "exthdr_truncated", Detail;
+    /// Frames of more VLAN tags than are kept.
+    VlanTagsTooMany = "vlan_tags_too_many", Detail;
+    /// TCP segments whose header ends beyond them.
+    TcpHeaderTooSmall = "tcp_header_too_small", Detail;
+    /// TCP segments whose header claims to be shorter than one without options.
+    TcpOptionsInvalid = "tcp_options_invalid", Detail;
+    /// TCP segments with SYN and FIN.
+    TcpSynFin = "tcp_syn_fin", Detail;
+    /// TCP segments with FIN, PSH and URG and without ACK.
+    TcpXmas = "tcp_xmas", Detail;
+    /// Flows of TCP that begin with a segment without flags.
+    TcpNoFlags = "tcp_no_flags", Detail;
+    /// Flows of TCP and UDP from an address and port to themselves.
+    Land = "land", Detail;
     /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...): counted by the flow in the tunnel, or by the outer one
     /// where no packet was found in it.
     Tunnelled = "tunnelled", Detail;

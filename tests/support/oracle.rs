@@ -13,8 +13,8 @@ use std::net::IpAddr;
 /// Where the two differ on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Rule {
-    /// etherparse stops at a fourth VLAN tag and calls it payload; we go on, and refuse the frame at a fifth.
-    FifthTag,
+    /// etherparse stops at a fourth VLAN tag and calls it payload; we go on, and refuse the frame at the 33rd.
+    ManyTags,
     /// etherparse refuses IPv4 total length 0; we take the frame (segments recorded before the NIC cut them).
     TotalLengthZero,
     /// etherparse takes the frame at IPv6 payload length 0; we do so above 64 KiB only.
@@ -25,7 +25,7 @@ pub enum Rule {
     LaterFragment,
     /// etherparse looks into the authentication header of IPv4 fragments; we do not, since later ones have none.
     AuthenticatedFragment,
-    /// etherparse follows any number of IPv6 extension headers and fragment headers; we follow eight and one.
+    /// etherparse follows any number of IPv6 extension headers and fragment headers; we follow 256 and one.
     LongChain,
     /// etherparse passes over the options of IPv4; we refuse a list that cannot be read to its end (RFC 791 section 3.1).
     BrokenOptions,
@@ -150,8 +150,8 @@ fn link_layer(bytes: &[u8], link: LinkType, rules: &mut Vec<Rule>) -> Option<Out
     };
     let mut ids = Vec::new();
     while let 0x8100 | 0x88a8 | 0x9100 = ether_type {
-        if ids.len() == 4 {
-            rules.push(Rule::FifthTag);
+        if ids.len() == 32 {
+            rules.push(Rule::ManyTags);
             return None;
         }
         let tag = SingleVlanSlice::from_slice(bytes.get(at..)?).ok()?;
@@ -241,7 +241,7 @@ fn version_6(bytes: &[u8], at: usize, vlans: (u16, u16), rules: &mut Vec<Rule>) 
             fragments.push(fragment.identification());
         }
     }
-    if count > 8 || fragments.len() > 1 {
+    if count > 256 || fragments.len() > 1 {
         rules.push(Rule::LongChain);
         return None;
     }

@@ -20,7 +20,7 @@ mod tests;
 mod tls;
 mod web;
 
-use crate::dataplane::decode::{FragmentAnomaly, OptionAnomaly};
+use crate::dataplane::decode::{FragmentAnomaly, HeaderAnomaly};
 use crate::dataplane::inspect::{Fact, Facts, Kind, Protocol, TABLE, number};
 use crate::exchange::EventHead;
 use serde_json::{Map, Value};
@@ -101,9 +101,9 @@ fn objects_of(event: &AppEvent, facts: &mut Found<'_>, objects: &mut Map<String,
 /// An anomaly with the facts known when it was met.
 fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
     if protocol == Protocol::Unknown
-        && let Some(name) = decoded(index)
+        && let Some(name) = decoded(event, index)
     {
-        return below(event, name);
+        return below(&name);
     }
     let known = TABLE.iter().find(|(one, ..)| *one == protocol).into_iter().flat_map(|(_, _, anomalies)| *anomalies);
     let name = known.clone().find(|one| one.index == index).map_or("unknown", |one| one.name);
@@ -131,17 +131,16 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
     }
 }
 
-/// The name of an anomaly of fragments or options; `None` for a stream's.
-fn decoded(index: u8) -> Option<&'static str> {
-    FragmentAnomaly::of_number(index)
-        .map(FragmentAnomaly::name)
-        .or_else(|| OptionAnomaly::of_number(index).map(OptionAnomaly::name))
+/// The name of an anomaly of fragments or headers; `None` for a stream's.
+fn decoded(event: &AppEvent, index: u8) -> Option<String> {
+    let version = if event.head.key.is_v4() { 4 } else { 6 };
+    let of_headers = || HeaderAnomaly::of_number(index).map(|one| format!("decoder.{}", one.name()));
+    FragmentAnomaly::of_number(index).map(|one| format!("decoder.ipv{version}.{}", one.name())).or_else(of_headers)
 }
 
-/// What is unusual about a packet below its transport: the decoder's events, as Suricata names them.
-fn below(event: &AppEvent, name: &str) -> Rendered {
-    let version = if event.head.key.is_v4() { 4 } else { 6 };
-    let object = serde_json::json!({ "type": "decode", "event": format!("decoder.ipv{version}.{name}") });
+/// What is unusual about a packet below its content: the decoder's events, as Suricata names them.
+fn below(name: &str) -> Rendered {
+    let object = serde_json::json!({ "type": "decode", "event": name });
     let objects = Map::from_iter([("anomaly".to_owned(), object)]);
     Rendered { event_type: "anomaly", objects, extra: Map::new(), is_answer: false }
 }

@@ -4,6 +4,7 @@
 //! what the capture holds, which may be less (snap length). A header that is needed must be captured whole; payload need
 //! not be.
 
+use super::anomaly::{HeaderAnomalies, HeaderAnomaly};
 use super::bytes::{be16, be32, be128, block};
 use super::defrag::Place;
 use super::key::{Direction, FlowKey, Scope};
@@ -14,9 +15,10 @@ use super::span::Span;
 use super::tunnel;
 use crate::metrics::Counter;
 
-/// Most extension headers followed. RFC 8200 section 4.1 lists seven in the recommended order; more is an attack on
-/// whoever follows them.
-const EXTENSIONS_MAX: usize = 8;
+/// Most extension headers followed: more than a frame of 1 500 bytes has room for, since receivers have to take them in any
+/// number (RFC 8200 section 4.1). More take 2 KiB at least, so that following this many is no more work a byte than a
+/// stream of short frames.
+const EXTENSIONS_MAX: usize = 256;
 
 /// Addresses of either version, in the packet's order.
 #[derive(Clone, Copy)]
@@ -66,13 +68,16 @@ pub(super) struct Upper {
     pub(super) place: Place,
     /// A fragment header was in the way of a whole packet.
     pub(super) is_atomic: bool,
+    /// What is unusual about the extension headers before it.
+    pub(super) anomalies: HeaderAnomalies,
 }
 
 impl Upper {
     /// Of a whole packet.
     pub(super) fn whole(protocol: u8, at: usize, length: usize) -> Upper {
         let (piece, place) = (Piece::Whole, Place::default());
-        Upper { protocol, at, length, piece, fragment_id: 0, place, is_atomic: false }
+        let anomalies = HeaderAnomalies::default();
+        Upper { protocol, at, length, piece, fragment_id: 0, place, is_atomic: false, anomalies }
     }
 }
 
@@ -119,7 +124,7 @@ pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut La
     let decoded = finish(bytes, Addresses::v4(head), upper, packet, layers)?;
     if header > 20 {
         let (found, is_readable) = options::check(bytes.get(at + 20..at + header).unwrap_or_default());
-        layers.options.add(found);
+        layers.anomalies.add(found);
         // No host takes it, so it is of no flow.
         is_readable.then_some(()).ok_or(Counter::DropIpOptions)?;
     }
@@ -143,7 +148,13 @@ pub(super) fn v6(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut La
     if length > left {
         return Err(Counter::DropIpTotalLength);
     }
-    let upper = extensions(bytes, Upper::whole(head[6], at + 40, length)).ok_or(Counter::DropIpv6Extension)?;
+    let mut upper = Upper::whole(head[6], at + 40, length);
+    let followed = extensions(bytes, &mut upper);
+    layers.anomalies.add(upper.anomalies);
+    if followed.is_none() {
+        (packet.key, packet.direction) = Addresses::v6(head).key((0, 0), upper.protocol, layers.scope());
+        return Err(Counter::DropIpv6Extension);
+    }
     finish(bytes, Addresses::v6(head), upper, packet, layers)
 }
 
@@ -156,6 +167,12 @@ fn piece(offset: u16, more: bool) -> Piece {
 }
 
 impl Upper {
+    /// Not followed further, for this.
+    fn refuse(&mut self, anomaly: HeaderAnomaly) -> Option<()> {
+        self.anomalies.insert(anomaly);
+        None
+    }
+
     /// Notes where a fragment belongs; its bytes begin here.
     fn belongs(&mut self, offset: u16, more: bool, header_bytes: usize) {
         self.place = Place {
@@ -186,49 +203,100 @@ fn authentication_bytes(bytes: &[u8], upper: &Upper) -> Option<usize> {
     (words >= 1).then_some((words + 2) * 4)
 }
 
-/// Follows IPv6 extension headers; `None` if the chain is too long, out of order or cut short.
-pub(super) fn extensions(bytes: &[u8], mut upper: Upper) -> Option<Upper> {
-    let all = upper.length;
+/// Follows IPv6 extension headers to what `upper` then is; `None` if the chain is too long, no host's, or cut short.
+pub(super) fn extensions(bytes: &[u8], upper: &mut Upper) -> Option<()> {
+    let (all, mut seen) = (upper.length, Seen::default());
     for index in 0..=EXTENSIONS_MAX {
-        let mut fragment = None;
-        let length = match upper.protocol {
-            // Only right behind the fixed header (RFC 8200 section 4.1).
-            protocol::HOP_BY_HOP if index > 0 => return None,
-            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION => {
-                (usize::from(*bytes.get(upper.at + 1)?) + 1) * 8
-            }
-            protocol::AUTHENTICATION => authentication_bytes(bytes, &upper)?,
-            protocol::FRAGMENT => {
-                let head = block::<8>(bytes, upper.at)?;
-                let field = be16::<2, 8>(head);
-                // One that is the whole datagram ("atomic", RFC 6946) is no fragment.
-                let piece = piece(field >> 3, field & 1 != 0);
-                if piece != Piece::Whole {
-                    if upper.piece != Piece::Whole {
-                        return None;
-                    }
-                    upper.piece = piece;
-                    upper.fragment_id = be32::<4, 8>(head);
-                    fragment = Some((field & 0xfff8, field & 1 != 0, all - upper.length));
-                } else {
-                    upper.is_atomic = true;
-                }
-                8
-            }
-            _ => return Some(upper),
-        };
-        if index == EXTENSIONS_MAX {
-            return None;
+        if !is_extension(upper.protocol) {
+            return Some(());
         }
-        upper.skip(bytes, length)?;
-        if let Some((offset, more, header_bytes)) = fragment {
-            upper.belongs(offset, more, header_bytes);
+        if index == EXTENSIONS_MAX {
+            return upper.refuse(HeaderAnomaly::ExtensionsTooMany);
+        }
+        seen.note(upper.protocol, &mut upper.anomalies);
+        // Only right behind the fixed header (RFC 8200 section 4.1).
+        if upper.protocol == protocol::HOP_BY_HOP && index > 0 {
+            return upper.refuse(HeaderAnomaly::ExtensionHopLate);
+        }
+        // The shortest has eight bytes. What is announced and not there the capture cut off.
+        if upper.length < 8 {
+            return upper.refuse(HeaderAnomaly::ExtensionTruncated);
+        }
+        let length = match upper.protocol {
+            protocol::FRAGMENT => 8,
+            protocol::AUTHENTICATION => authentication_bytes(bytes, upper)?,
+            _ => (usize::from(*bytes.get(upper.at + 1)?) + 1) * 8,
+        };
+        if length > upper.length {
+            return upper.refuse(HeaderAnomaly::ExtensionTruncated);
+        }
+        if upper.protocol == protocol::FRAGMENT {
+            fragment(bytes, upper, all)?;
+        } else {
+            upper.skip(bytes, length)?;
         }
         if upper.piece == Piece::Later {
-            return Some(upper);
+            return Some(());
         }
     }
     None
+}
+
+fn is_extension(number: u8) -> bool {
+    use protocol::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING};
+    matches!(number, HOP_BY_HOP | ROUTING | DESTINATION | AUTHENTICATION | FRAGMENT)
+}
+
+/// Steps over a fragment header, of a packet that had `all` behind its fixed header; `None` for one within a fragment.
+fn fragment(bytes: &[u8], upper: &mut Upper, all: usize) -> Option<()> {
+    let head = block::<8>(bytes, upper.at)?;
+    let (field, header_bytes) = (be16::<2, 8>(head), all - upper.length);
+    let more = field & 1 != 0;
+    let piece = piece(field >> 3, more);
+    // One that is the whole datagram ("atomic", RFC 6946) is no fragment.
+    if piece == Piece::Whole {
+        upper.is_atomic = true;
+        return upper.skip(bytes, 8);
+    }
+    (upper.piece == Piece::Whole).then_some(())?;
+    upper.piece = piece;
+    upper.fragment_id = be32::<4, 8>(head);
+    upper.skip(bytes, 8)?;
+    upper.belongs(field & 0xfff8, more, header_bytes);
+    Some(())
+}
+
+/// The extension headers of a chain so far.
+#[derive(Default)]
+struct Seen {
+    hop: bool,
+    routing: bool,
+    fragment: bool,
+    authentication: bool,
+    destinations: u8,
+}
+
+impl Seen {
+    /// Notes one, and in `anomalies` if it came before.
+    fn note(&mut self, number: u8, anomalies: &mut HeaderAnomalies) {
+        let (before, anomaly) = match number {
+            protocol::HOP_BY_HOP => (&mut self.hop, HeaderAnomaly::ExtensionDuplicateHop),
+            protocol::ROUTING => (&mut self.routing, HeaderAnomaly::ExtensionDuplicateRouting),
+            protocol::FRAGMENT => (&mut self.fragment, HeaderAnomaly::ExtensionDuplicateFragment),
+            protocol::AUTHENTICATION => (&mut self.authentication, HeaderAnomaly::ExtensionDuplicateAuthentication),
+            _ => {
+                // Once before a routing header, once before the transport.
+                if self.destinations >= 2 {
+                    anomalies.insert(HeaderAnomaly::ExtensionDuplicateDestination);
+                }
+                self.destinations = self.destinations.saturating_add(1);
+                return;
+            }
+        };
+        if std::mem::replace(before, true) {
+            anomalies.insert(anomaly);
+        }
+    }
 }
 
 /// Reads the transport header and completes the packet.
@@ -246,7 +314,15 @@ fn finish(
         packet.payload_bytes = size(upper.length);
         (0, 0)
     } else {
-        transport(bytes, &upper, packet)?
+        match transport(bytes, &upper, packet, layers) {
+            Ok(ports) => ports,
+            Err(reason) => {
+                // Of no flow, but somebody sent it.
+                let ports = block::<4>(bytes, upper.at).map_or((0, 0), |head| (be16::<0, 4>(head), be16::<2, 4>(head)));
+                (packet.key, packet.direction) = addresses.key(ports, upper.protocol, scope);
+                return Err(reason);
+            }
+        }
     };
     packet.tunnel = tunnel::named(upper.protocol, ports);
     packet.fragment = upper.piece != Piece::Whole;
@@ -260,7 +336,7 @@ fn finish(
 }
 
 /// Sets the transport fields of `packet` and gives the ports.
-fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet) -> Result<(u16, u16), Counter> {
+fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet, layers: &mut Layers) -> Result<(u16, u16), Counter> {
     let (ports, header, length) = match upper.protocol {
         // Where the rest of the header is in the next fragment, the ports are all that counts (RFC 1858 has the reason why
         // somebody does so); the whole datagram shows the rest.
@@ -273,6 +349,10 @@ fn transport(bytes: &[u8], upper: &Upper, packet: &mut Packet) -> Result<(u16, u
             let header = usize::from(head[12] >> 4) * 4;
             let header = if upper.piece == Piece::First { header.min(upper.length) } else { header };
             if header < 20 || header > upper.length {
+                layers.anomalies.insert(match header < 20 {
+                    true => HeaderAnomaly::TcpOptionsInvalid,
+                    false => HeaderAnomaly::TcpHeaderTooSmall,
+                });
                 return Err(Counter::DropTcpOffset);
             }
             packet.tcp = TcpWord::of(be32::<12, 20>(head));
@@ -329,8 +409,8 @@ pub(super) fn icmp_port(protocol: u8, head: &[u8; 8]) -> u16 {
     if asks { be16::<4, 8>(head) } else { be16::<0, 8>(head) }
 }
 
-/// Headers of a level end far below 64 KiB: 34 bytes of link and tags, 8 extensions of at most 2 KiB, 60 bytes of TCP. Those
-/// of all levels together can be made longer; no frame on a wire is, and what is further in is not read.
+/// Headers of a level end far below 64 KiB in any frame on a wire. Extensions, and the headers of all levels together, can be
+/// made longer; what is further in is not read.
 fn offset(at: usize) -> u16 {
     u16::try_from(at).unwrap_or(u16::MAX)
 }

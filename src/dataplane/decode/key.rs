@@ -222,6 +222,13 @@ impl FlowKey {
         }
     }
 
+    /// Are both endpoints the same, of a protocol that has ports?
+    #[inline]
+    pub fn is_to_itself(&self) -> bool {
+        let [low_top, low, high_top, high, rest] = self.words;
+        low == high && low_top == high_top && rest >> 48 == rest >> 32 & 0xffff && matches!(self.protocol(), 6 | 17)
+    }
+
     /// Sender and receiver of a packet that went `direction`.
     #[inline]
     pub fn endpoints(&self, direction: Direction) -> (Endpoint, Endpoint) {

@@ -1,5 +1,6 @@
 //! From the first byte of a frame to its network header.
 
+use super::anomaly::HeaderAnomaly;
 use super::bytes::be16;
 use super::ip::{v4, v6};
 use super::key::FlowKey;
@@ -32,8 +33,10 @@ pub(super) mod ether_type {
     }
 }
 
-/// Most VLAN tags followed, and kept. Provider networks stack two; a third is met where a tap adds its own.
-const TAGS_MAX: u8 = 4;
+/// Most VLAN tags kept. Provider networks stack two; a third is met where a tap adds its own.
+const TAGS_KEPT: u8 = 4;
+/// Most VLAN tags followed, so that what hides behind more than are kept is seen and has addresses.
+const TAGS_MAX: u8 = 32;
 
 /// Decodes a frame from its link header on.
 pub(super) fn decode(
@@ -108,7 +111,12 @@ pub(super) fn network(
 ) -> Result<Decoded, Counter> {
     // Ends: each round takes a tag, and their number has a limit.
     while let ether_type::VLAN | ether_type::PROVIDER_BRIDGING | ether_type::QINQ_OLD = protocol {
+        if layers.tags >= TAGS_KEPT {
+            layers.anomalies.insert(HeaderAnomaly::TooManyTags);
+        }
         if layers.tags >= TAGS_MAX {
+            // Who sent it nobody knows, if it is in no tunnel.
+            packet.key = FlowKey::default();
             return Err(Counter::DropVlanDepth);
         }
         let head = span.block::<4>(at).ok_or(Counter::DropTruncatedLink)?;

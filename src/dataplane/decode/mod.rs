@@ -18,11 +18,13 @@
 //! | `neighbour` | who has an address, by ARP and neighbour discovery |
 //! | `fragment` | which ports the later fragments of a datagram have |
 //! | `defrag` | datagrams from their fragments |
+//! | `anomaly` | what is unusual about headers, by name |
 //! | `options` | what is unusual about options of IPv4 |
 //! | `key` | the canonical 5-tuple |
 //! | `community_id` | the name that other tools give a flow |
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod anomaly;
 mod arp;
 mod bytes;
 mod community_id;
@@ -40,6 +42,7 @@ mod short;
 mod span;
 mod tunnel;
 
+pub use anomaly::{HeaderAnomalies, HeaderAnomaly};
 pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of, icmp_ports};
 pub use defrag::{
@@ -48,7 +51,6 @@ pub use defrag::{
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey, Scope};
 pub use neighbour::{Neighbour, arp_sender, ndp_sender};
-pub use options::{OptionAnomalies, OptionAnomaly};
 pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;

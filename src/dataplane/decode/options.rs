@@ -2,95 +2,7 @@
 //!
 //! Only headers longer than 20 bytes come here, which next to none are.
 
-use crate::metrics::Counter;
-
-/// Below it are the anomalies of fragments and streams.
-const FIRST_NUMBER: u8 = 160;
-
-/// What is unusual about the options of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum OptionAnomaly {
-    /// A length that the option cannot have: below 2, beyond the header, or not that of its kind.
-    InvalidLength,
-    /// The list ends in the first byte of an option.
-    EndRequired,
-    /// A pointer that leads outside its option, or between two of its entries.
-    Malformed,
-    /// An option that may come once comes again.
-    Duplicate,
-    /// The sender chose the way (RFC 7126 section 4.3: an attack unless somebody knows better).
-    SourceRoute,
-}
-
-impl OptionAnomaly {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [OptionAnomaly; 5] = [
-        OptionAnomaly::InvalidLength,
-        OptionAnomaly::EndRequired,
-        OptionAnomaly::Malformed,
-        OptionAnomaly::Duplicate,
-        OptionAnomaly::SourceRoute,
-    ];
-
-    /// Number among the anomalies below any protocol, behind those of fragments.
-    pub const fn number(self) -> u8 {
-        FIRST_NUMBER + self as u8
-    }
-
-    /// The one of this number; `None` for another thing's.
-    pub fn of_number(number: u8) -> Option<OptionAnomaly> {
-        OptionAnomaly::ALL.get(usize::from(number.checked_sub(FIRST_NUMBER)?)).copied()
-    }
-
-    /// Name in events.
-    pub const fn name(self) -> &'static str {
-        match self {
-            OptionAnomaly::InvalidLength => "opt_invalid_len",
-            OptionAnomaly::EndRequired => "opt_eol_required",
-            OptionAnomaly::Malformed => "opt_malformed",
-            OptionAnomaly::Duplicate => "opt_duplicate",
-            OptionAnomaly::SourceRoute => "opt_source_route",
-        }
-    }
-
-    /// Where it is counted.
-    pub const fn counter(self) -> Counter {
-        match self {
-            OptionAnomaly::InvalidLength => Counter::OptionsInvalidLength,
-            OptionAnomaly::EndRequired => Counter::OptionsEndRequired,
-            OptionAnomaly::Malformed => Counter::OptionsMalformed,
-            OptionAnomaly::Duplicate => Counter::OptionsDuplicate,
-            OptionAnomaly::SourceRoute => Counter::OptionsSourceRoute,
-        }
-    }
-}
-
-/// A set of [`OptionAnomaly`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct OptionAnomalies(u8);
-
-impl OptionAnomalies {
-    /// Adds one.
-    pub(super) fn insert(&mut self, anomaly: OptionAnomaly) {
-        self.0 |= 1 << anomaly as u32;
-    }
-
-    /// Adds those of another set.
-    pub(super) fn add(&mut self, others: OptionAnomalies) {
-        self.0 |= others.0;
-    }
-
-    /// Is the set empty?
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Those in the set.
-    pub fn iter(self) -> impl Iterator<Item = OptionAnomaly> {
-        OptionAnomaly::ALL.into_iter().filter(move |one| self.0 >> *one as u32 & 1 != 0)
-    }
-}
+use super::anomaly::{HeaderAnomalies, HeaderAnomaly};
 
 /// Kinds of options (IANA).
 mod kind {
@@ -128,15 +40,15 @@ const KNOWN: [(u8, u8, u8, u8); 10] = [
 
 /// What is unusual about a list of options; `false`: it cannot be read to its end, so no host takes the packet.
 #[cold]
-pub(super) fn check(mut options: &[u8]) -> (OptionAnomalies, bool) {
-    let (mut found, mut seen) = (OptionAnomalies::default(), 0_u16);
+pub(super) fn check(mut options: &[u8]) -> (HeaderAnomalies, bool) {
+    let (mut found, mut seen) = (HeaderAnomalies::default(), 0_u16);
     // Ends: each round takes a byte at least.
     loop {
         let length = match *options {
             [] | [kind::END, ..] => return (found, true),
             [kind::NOTHING, ..] => 1,
             [_] => {
-                found.insert(OptionAnomaly::EndRequired);
+                found.insert(HeaderAnomaly::OptionEndRequired);
                 return (found, false);
             }
             [_, length, ..] => usize::from(length.max(1)),
@@ -151,29 +63,29 @@ pub(super) fn check(mut options: &[u8]) -> (OptionAnomalies, bool) {
     }
 }
 
-fn unreadable(mut found: OptionAnomalies) -> (OptionAnomalies, bool) {
-    found.insert(OptionAnomaly::InvalidLength);
+fn unreadable(mut found: HeaderAnomalies) -> (HeaderAnomalies, bool) {
+    found.insert(HeaderAnomaly::OptionInvalidLength);
     (found, false)
 }
 
 /// One option of a kind that we know: its length, its pointer, whether it came before.
-fn known(kind: u8, length: u8, pointer: Option<u8>, found: &mut OptionAnomalies, seen: &mut u16) {
+fn known(kind: u8, length: u8, pointer: Option<u8>, found: &mut HeaderAnomalies, seen: &mut u16) {
     let Some((bit, (_, least, most, first))) = (0..).zip(KNOWN).find(|(_, known)| known.0 == kind) else { return };
     if *seen >> bit & 1 != 0 {
-        found.insert(OptionAnomaly::Duplicate);
+        found.insert(HeaderAnomaly::OptionDuplicate);
     }
     *seen |= 1 << bit;
     if matches!(kind, kind::LOOSE_ROUTE | kind::STRICT_ROUTE) {
-        found.insert(OptionAnomaly::SourceRoute);
+        found.insert(HeaderAnomaly::SourceRoute);
     }
     if length < least || length > most {
-        found.insert(OptionAnomaly::InvalidLength);
+        found.insert(HeaderAnomaly::OptionInvalidLength);
         return;
     }
     // An address each four bytes in the routes; behind the last one it is one more than the length.
     let is_odd = |pointer: u8| first == 4 && !pointer.is_multiple_of(4);
     if pointer.is_some_and(|pointer| pointer < first || first > 0 && (is_odd(pointer) || pointer > length + 1)) {
-        found.insert(OptionAnomaly::Malformed);
+        found.insert(HeaderAnomaly::OptionMalformed);
     }
 }
 
@@ -183,7 +95,8 @@ mod tests {
 
     #[test]
     fn each_fault_of_a_list_has_its_name() {
-        use OptionAnomaly::*;
+        use HeaderAnomaly::{OptionDuplicate as Duplicate, OptionEndRequired as EndRequired};
+        use HeaderAnomaly::{OptionInvalidLength as InvalidLength, OptionMalformed as Malformed, SourceRoute};
         let route = |kind: u8, pointer: u8| vec![kind, 11, pointer, 10, 0, 0, 1, 10, 0, 0, 2, 0];
         for (name, options, anomalies, is_readable) in [
             ("nothing", vec![], vec![], true),
@@ -210,9 +123,5 @@ mod tests {
             let (found, readable) = check(&options);
             assert_eq!((found.iter().collect::<Vec<_>>(), readable), (anomalies, is_readable), "{name}");
         }
-        for (anomaly, number) in OptionAnomaly::ALL.into_iter().zip(FIRST_NUMBER..) {
-            assert_eq!((anomaly.number(), OptionAnomaly::of_number(number)), (number, Some(anomaly)));
-        }
-        assert_eq!(OptionAnomaly::of_number(FIRST_NUMBER - 1), None);
     }
 }

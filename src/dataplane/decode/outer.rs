@@ -1,8 +1,8 @@
 //! What lies around a packet: the tunnels it is in, outermost first.
 
+use super::anomaly::HeaderAnomalies;
 use super::defrag::Place;
 use super::key::{Direction, Endpoint, FlowKey, Scope};
-use super::options::OptionAnomalies;
 use super::packet::Tunnel;
 use crate::metrics::Counter;
 
@@ -81,8 +81,8 @@ pub struct Layers {
     pub fault: Option<Counter>,
     /// Where a fragment belongs, after one.
     pub place: Place,
-    /// What is unusual about the options of the IPv4 packets gone through, and of one refused.
-    pub options: OptionAnomalies,
+    /// What is unusual about the headers gone through, and about those of a packet refused.
+    pub anomalies: HeaderAnomalies,
     /// A whole IPv6 packet had a fragment header (RFC 6946).
     pub is_atomic: bool,
     /// Identity of the tunnels so far; `None` before the first one that has any.

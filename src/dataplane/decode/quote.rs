@@ -58,6 +58,7 @@ fn quoted_v6(bytes: &[u8], at: usize) -> Option<(Addresses, Upper)> {
     if head[0] >> 4 != 6 {
         return None;
     }
-    let upper = Upper::whole(head[6], at + 40, usize::MAX);
-    Some((Addresses::v6(head), extensions(bytes, upper)?))
+    let mut upper = Upper::whole(head[6], at + 40, usize::MAX);
+    extensions(bytes, &mut upper)?;
+    Some((Addresses::v6(head), upper))
 }

@@ -74,7 +74,7 @@ pub(super) fn tag(id: u16, ether_type: u16, rest: &[u8]) -> Vec<u8> {
 }
 
 /// An IPv6 extension header of 8 times (1 + `extra`) bytes.
-fn extension(next: u8, extra: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn extension(next: u8, extra: u8, rest: &[u8]) -> Vec<u8> {
     let mut head = vec![0; 8 * (1 + usize::from(extra))];
     (head[0], head[1]) = (next, extra);
     join(&[&head, rest])
@@ -361,7 +361,7 @@ fn every_reject_is_named() {
     for (name, frame, counter) in [
         ("short link header", v4[..13].to_vec(), Counter::DropTruncatedLink),
         ("short tag", eth(0x8100, &[0, 5, 8]), Counter::DropTruncatedLink),
-        ("five tags", eth(0x8100, &[[0, 1, 0x81, 0]; 5].concat()), Counter::DropVlanDepth),
+        ("33 tags", eth(0x8100, &[[0, 1, 0x81, 0]; 33].concat()), Counter::DropVlanDepth),
         ("no ip header", eth(0x0800, &[]), Counter::DropTruncatedIp),
         ("short ip header", v4[..33].to_vec(), Counter::DropTruncatedIp),
         ("short ipv6 header", v6[..53].to_vec(), Counter::DropTruncatedIp),
@@ -389,14 +389,16 @@ fn every_reject_is_named() {
         ),
         ("extension cut", eth(0x86dd, &ip6(60, &[6, 1, 0, 0, 0, 0, 0, 0])), Counter::DropIpv6Extension),
         ("fragment header cut", eth(0x86dd, &ip6(44, &[6, 0, 0, 1])), Counter::DropIpv6Extension),
-        ("nine extensions", eth(0x86dd, &ip6(60, &nested(9))), Counter::DropIpv6Extension),
+        ("257 extensions", eth(0x86dd, &ip6(60, &nested(257))), Counter::DropIpv6Extension),
     ] {
         for decode in [decode, decode_general] {
             assert_eq!(decode(ethernet(&frame), &mut Packet::default()), Decoded::Reject(counter), "{name}");
         }
     }
-    let eight = eth(0x86dd, &ip6(60, &nested(8)));
-    assert_eq!(decode(ethernet(&eight), &mut Packet::default()), Decoded::Flow);
+    for many in [8, 9, 185, 256] {
+        let frame = eth(0x86dd, &ip6(60, &nested(many)));
+        assert_eq!(decode(ethernet(&frame), &mut Packet::default()), Decoded::Flow, "{many}");
+    }
 }
 
 #[test]

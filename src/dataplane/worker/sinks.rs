@@ -7,7 +7,8 @@ use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
 use crate::dataplane::decode::{
-    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, Neighbour, OptionAnomalies, Outer, Packet, tcp_flags,
+    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour, Outer,
+    Packet, tcp_flags,
 };
 use crate::dataplane::detect::{Observer, ScoredFlow};
 use crate::dataplane::features::encrypted::Shapes;
@@ -84,6 +85,9 @@ impl Sinks {
         }
         if signals.has(Signals::NEW) {
             self.counters.add(Counter::FlowsCreated, 1);
+            if record.key.is_to_itself() {
+                self.on_land(record, now);
+            }
         }
         let (up, counters) = (&mut self.up, &mut self.counters);
         self.observer.on_signals(record, signals, now, &mut |entry| {
@@ -154,15 +158,35 @@ impl Sinks {
         }
     }
 
-    /// The options of a packet are unusual: its sender is who did this.
+    /// The headers of a packet are unusual: its sender is who did this. One without an address is counted alone.
     #[cold]
-    pub fn on_options(&mut self, anomalies: OptionAnomalies, packet: &Packet, is_whole: bool) {
+    pub fn on_headers(&mut self, anomalies: HeaderAnomalies, packet: &Packet, is_whole: bool) {
         let icmp = is_whole.then_some((packet.icmp_type, packet.icmp_code));
         let icmp = icmp.filter(|_| matches!(packet.key.protocol(), 1 | 58));
         for anomaly in anomalies.iter() {
+            if packet.key == FlowKey::default() {
+                self.counters.add(anomaly.counter(), 1);
+                continue;
+            }
             let anomaly = (anomaly.counter(), anomaly.number());
             self.on_anomaly(anomaly, &packet.key, packet.direction, packet.time, icmp);
         }
+    }
+
+    /// The flags of a segment are unusual.
+    #[cold]
+    pub fn on_flags(&mut self, packet: &Packet) {
+        if let Some(anomaly) = HeaderAnomaly::of_flags(packet.tcp.flags()) {
+            let anomaly = (anomaly.counter(), anomaly.number());
+            self.on_anomaly(anomaly, &packet.key, packet.direction, packet.time, None);
+        }
+    }
+
+    /// A flow from an address and port to themselves.
+    #[cold]
+    fn on_land(&mut self, record: &FlowRecord, now: Timestamp) {
+        let anomaly = (HeaderAnomaly::Land.counter(), HeaderAnomaly::Land.number());
+        self.on_anomaly(anomaly, &record.key, record.originator(), now, None);
     }
 
     /// An anomaly below any protocol: its counter and its number. Counted always, told within the budget.

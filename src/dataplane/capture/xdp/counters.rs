@@ -35,9 +35,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Values in one slot of `shrike_xdp`: `struct counts` of `src/bpf/shrike.bpf.c`.
 pub(super) const XDP_COUNTS: usize = 16;
 /// Cells of one queue in `shrike_worker`: `struct worker_cells` there.
-pub(super) const WORKER_CELLS: usize = 128;
+pub(super) const WORKER_CELLS: usize = 256;
 /// Where the cells after the worker's own counters begin.
-const SOURCE_CELLS: usize = 112;
+const SOURCE_CELLS: usize = 240;
 
 const _: () = assert!(COUNTER_CELLS <= SOURCE_CELLS, "the worker's counters must fit before the source's own");
 

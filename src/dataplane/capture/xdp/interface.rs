@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Most queues of one interface; the counters of each take 1 KiB and 128 bytes a CPU.
+/// Most queues of one interface; the counters of each take 2 KiB and 128 bytes a CPU.
 const QUEUES_MAX: u32 = 1024;
 
 /// How an interface is doing.

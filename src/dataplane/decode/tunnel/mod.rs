@@ -21,6 +21,7 @@ pub(super) use ppp::{framed as ppp_framed, session as pppoe};
 pub(super) use tag::{e_tag, macsec, vn_tag};
 pub(super) use udp::is_port;
 
+use super::anomaly::HeaderAnomaly;
 use super::link::{self, ether_type};
 use super::outer::Layers;
 use super::packet::{Decoded, Packet, Tunnel, protocol};
@@ -83,7 +84,10 @@ pub(super) fn follow(span: Span<'_>, mut decoded: Decoded, packet: &mut Packet, 
             }
             Ok(Decoded::Arp | Decoded::Other | Decoded::Reject(_)) => break,
             Err(fault) => {
-                layers.options = deeper.options;
+                layers.anomalies = deeper.anomalies;
+                if fault == Counter::TunnelDepth {
+                    layers.anomalies.insert(HeaderAnomaly::TooManyLayers);
+                }
                 layers.fault = Some(if fault.role() == Role::Detail { fault } else { Counter::TunnelBroken });
                 break;
             }

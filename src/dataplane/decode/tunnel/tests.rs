@@ -1,7 +1,9 @@
 use super::super::tests::{
     SYN_OPTIONS, eth, ethernet, flows, fragment6, icmp, ip4, ip6, join, tag, tcp, udp, view, with,
 };
-use super::super::{Decoded, FlowKey, FragmentSettings, FragmentTable, LEVELS_MAX, Layers, Packet, Tunnel};
+use super::super::{
+    Decoded, FlowKey, FragmentSettings, FragmentTable, HeaderAnomaly, LEVELS_MAX, Layers, Packet, Tunnel,
+};
 use super::super::{decode_rest, quoted_flow};
 use crate::dataplane::capture::{FrameView, LinkType};
 use crate::metrics::Counter;
@@ -300,6 +302,7 @@ fn tunnels_are_entered_to_a_limit() {
         let (packet, layers) = flow(&frame_of(&stack(depth)));
         assert_eq!((packet.key.protocol(), packet.tunnel), (47, Tunnel::Gre), "the innermost reached");
         assert_eq!((layers.outer.depth(), layers.fault), (LEVELS_MAX, Some(Counter::TunnelDepth)));
+        assert!(layers.anomalies.iter().eq([HeaderAnomaly::TooManyLayers]));
     }
     // Labels and frames in turns: no packet of a flow is reached.
     let wire = |inside: &[u8]| eth(0x8847, &join(&[&[0, 0, 0x11, 64, 0, 0, 0, 0], inside]));
@@ -324,7 +327,7 @@ fn every_fault_is_named_and_counts_for_the_outer_flow() {
         ("gre, broken packet", gre([0, 0], [8, 0], &[], &broken), inside),
         ("gre of a frame cut", gre([0, 0], [0x65, 0x58], &[], &frame_of(&ip)[..13]), inside),
         ("gre of a packet cut", gre([0, 0], [8, 0], &[], &ip[..ip.len() - 1]), inside),
-        ("gre of five tags", gre([0, 0], [0x81, 0], &[], &[[0, 1, 0x81, 0]; 5].concat()), inside),
+        ("gre of 33 tags", gre([0, 0], [0x81, 0], &[], &[[0, 1, 0x81, 0]; 33].concat()), inside),
         ("etherip of version 4", ip4(97, &[], 0, &join(&[&[0x40, 0], &frame_of(&ip)])), header),
         ("frame in ip cut", ip4(143, &[], 0, &frame_of(&ip)[..13]), inside),
         ("l2tp, offset beyond", l2tp(0x0202, &[0, 9, 0, 7, 9, 9], &ip), header),

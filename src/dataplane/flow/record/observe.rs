@@ -4,7 +4,7 @@ use super::{
     COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, RESPONDER_CLOSED, REVERSE, SYNS, Side, SideCounts, Signals,
     TcpState, size_code, to_half, unsettled, until_event, window_code,
 };
-use crate::dataplane::decode::{Direction, Packet, tcp_flags};
+use crate::dataplane::decode::{Direction, HeaderAnomaly, Packet, tcp_flags};
 use crate::dataplane::flow::tcp;
 use crate::units::Timestamp;
 use std::hint::cold_path;
@@ -179,7 +179,9 @@ impl FlowRecord {
             self.beginning += 1;
             return Signals::NEW.with(Signals::SYN);
         }
-        self.step(side, flags, Signals::NEW)
+        // What closes is looked at there.
+        let odd = if flags == 0 { Signals::ODD } else { Signals::default() };
+        self.step(side, flags, Signals::NEW.with(odd))
     }
 
     /// A later packet of a young or ending flow, or with SYN, FIN or RST.
@@ -209,12 +211,13 @@ impl FlowRecord {
 
     /// Moves the state on after a packet that is already counted, and adds what that tells to `signals`.
     #[inline(always)]
-    fn step(&mut self, side: Side, flags: u8, signals: Signals) -> Signals {
+    fn step(&mut self, side: Side, flags: u8, mut signals: Signals) -> Signals {
         let before = self.state;
         let step = if self.is_tcp() {
             let both = self.tcp_flags(Side::Originator) & self.tcp_flags(Side::Responder);
             if flags & CLOSES != 0 {
                 self.note_closing(side);
+                signals = note_odd(flags, signals);
             }
             tcp::step(before, side, flags, self.packets(Side::Originator), both & tcp_flags::FIN != 0)
         } else {
@@ -277,6 +280,12 @@ impl FlowRecord {
             self.unsettled |= unsettled::STATE;
         }
     }
+}
+
+/// Adds [`Signals::ODD`] if no stack sends these flags.
+#[inline(always)]
+fn note_odd(flags: u8, signals: Signals) -> Signals {
+    if HeaderAnomaly::of_flags(flags).is_some() { signals.with(Signals::ODD) } else { signals }
 }
 
 /// Code and type of an ICMP packet, which lie where flags and window of TCP do; 0 of other packets.

@@ -22,6 +22,8 @@ impl Signals {
     pub const SYN: Signals = Signals(1 << 6);
     /// A packet that the inspection of its flow is to see.
     pub const PAYLOAD: Signals = Signals(1 << 8);
+    /// Its flags are some that no stack sends.
+    pub const ODD: Signals = Signals(1 << 9);
     /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
     pub(in super::super) const MOVED: Signals = Signals(1 << 7);
 

@@ -269,6 +269,9 @@ impl Core {
             if !signals.is_empty() && signals != Signals::PAYLOAD {
                 sinks.on_signals(record, at, signals, packet.time);
             }
+            if signals.has(Signals::ODD) {
+                sinks.on_flags(&packet);
+            }
             if signals.has(Signals::PAYLOAD) {
                 inspect(table, sinks, view, &packet, at, true);
             }
@@ -301,6 +304,9 @@ impl Core {
                         note_outer(sinks, record, outers, packet);
                     }
                     sinks.on_signals(record, index, signals, packet.time);
+                    if signals.has(Signals::ODD) {
+                        sinks.on_flags(packet);
+                    }
                 }
                 if signals.has(Signals::PAYLOAD) {
                     if packet.fragment {
@@ -353,13 +359,15 @@ fn decode_unusual(
 ) {
     let outcome = decode_rest(view.bytes, view.wire_bytes, view.link, packet, layers);
     // Taken, because the short ways leave those of an earlier frame.
-    if let Some(fault) = layers.fault.take() {
+    let anomalies = std::mem::take(&mut layers.anomalies);
+    if let Some(fault) = layers.fault.take()
+        && !anomalies.iter().any(|one| one.counter() == fault)
+    {
         sinks.counters.add(fault, 1);
     }
     if std::mem::take(&mut layers.is_atomic) && outcome == Decoded::Flow {
         sinks.on_fragment(Anomalies::of(FragmentAnomaly::Atomic), &packet.key, packet.direction, packet.time);
     }
-    let options = std::mem::take(&mut layers.options);
     let counter = match outcome {
         Decoded::Flow => {
             if let Some(neighbour) = ndp_sender(view, packet) {
@@ -383,8 +391,8 @@ fn decode_unusual(
         Decoded::Other => Some(Counter::ProcessedOther),
         Decoded::Reject(reason) => Some(reason),
     };
-    if !options.is_empty() {
-        sinks.on_options(options, packet, outcome == Decoded::Flow);
+    if !anomalies.is_empty() {
+        sinks.on_headers(anomalies, packet, outcome == Decoded::Flow);
     }
     if let Some(counter) = counter {
         sinks.counters.add(counter, 1);

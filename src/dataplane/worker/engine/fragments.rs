@@ -144,8 +144,14 @@ impl Fragments {
         let length = datagram.packet.len() as u32; // at most 65 555
         let (carrier, early) = ((datagram.key, datagram.direction), datagram.early);
         let decoded = decode_within(datagram.packet, length, LinkType::RawIp, &mut packet, &mut layers);
-        if let Some(fault) = layers.fault.take() {
+        let anomalies = layers.anomalies.above_network();
+        if let Some(fault) = layers.fault.take()
+            && !anomalies.iter().any(|one| one.counter() == fault)
+        {
             sinks.counters.add(fault, 1);
+        }
+        if !anomalies.is_empty() {
+            sinks.on_headers(anomalies, &packet, decoded == Decoded::Flow);
         }
         let is_tunnelled = packet.key != datagram.key;
         let is_packet = decoded == Decoded::Flow;

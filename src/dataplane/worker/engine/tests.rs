@@ -94,7 +94,7 @@ fn options_are_told_and_icmp_says_what_it_is() {
             Up::Event(head) => {
                 let sender = head.key.endpoints(head.originator).0.address & 0xff;
                 let number = head.anomaly.expect("an anomaly").1;
-                told.push((sender, decode::OptionAnomaly::of_number(number).expect("of options").name()));
+                told.push((sender, decode::HeaderAnomaly::of_number(number).expect("of headers").name()));
             }
             Up::Flow(flow) => {
                 flows.push((flow.key.endpoints(flow.originator).0.address & 0xff, flow.icmp, flow.tcp_flags))
@@ -102,10 +102,70 @@ fn options_are_told_and_icmp_says_what_it_is() {
             _ => {}
         }
     }
-    assert_eq!(told, [(4, "opt_source_route"), (5, "opt_eol_required")]);
+    assert_eq!(told, [(4, "ipv4.opt_source_route"), (5, "ipv4.opt_eol_required")]);
     flows.sort_unstable();
     let none = [0; 2];
     assert_eq!(flows, [(2, [Some((8, 0)), Some((0, 0))], none), (3, [Some((3, 1)), None], none), (4, [None; 2], none)]);
+}
+
+/// Odd headers are told once a packet, with who sent them: flags of no stack in a new flow and in an old one, a packet to
+/// itself once a flow, a fifth tunnel, and a header that no host takes.
+#[test]
+fn odd_headers_are_told_with_their_sender() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings { export_flows: true, export_events: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let (up, mut down) = up_ring(64, Full::Count);
+    let mut engine = Engine::new(source, settings, parts(up, None));
+    let segment = |port: u8, offset: u8, flags: u8| {
+        [&[1, port, 1, 187, 0, 0, 0, 1, 0, 0, 0, 1, offset, flags][..], &[0x20, 0, 0, 0, 0, 0]].concat()
+    };
+    let gre = |levels: usize| {
+        (0..levels).fold(vec![0; 8], |inside, _| {
+            let ip = frame(8, 1, &[], if inside.len() == 8 { 253 } else { 47 }, &inside);
+            [&[0, 0, 8, 0], &ip[14..]].concat()
+        })
+    };
+    for frame in [
+        frame(2, 1, &[], 6, &segment(1, 0x50, 0x03)),
+        frame(3, 1, &[], 6, &segment(2, 0x50, 0x29)),
+        frame(4, 1, &[], 6, &segment(3, 0x50, 0)),
+        frame(5, 5, &[], 6, &segment(187, 0x50, 0x02)),
+        frame(5, 5, &[], 6, &segment(187, 0x50, 0x02)),
+        frame(6, 1, &[], 6, &segment(4, 0x50, 0x10)),
+        frame(6, 1, &[], 6, &segment(4, 0x50, 0x2b)),
+        frame(7, 1, &[], 6, &segment(5, 0xf0, 0x10)),
+        frame(8, 1, &[], 47, &gre(decode::LEVELS_MAX + 1)),
+        frame(9, 1, &[], 6, &segment(6, 0x50, 0x11)),
+        frame(9, 1, &[], 6, &segment(6, 0x50, 0x39)),
+    ] {
+        kernel.send(&frame, frame.len() as u32, None, LinkType::Ethernet);
+    }
+    engine.turn();
+    engine.finish();
+    let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+    let count = |counter: Counter| counters[counter as usize];
+    assert_eq!((count(Counter::ProcessedFlow), count(Counter::DropTcpOffset)), (10, 1));
+    assert_eq!((count(Counter::TcpSynFin), count(Counter::Land), count(Counter::TunnelDepth)), (2, 1, 1));
+    let mut told = Vec::new();
+    while let Some(item) = down.receive() {
+        if let Up::Event(head) = item {
+            let sender = head.key.endpoints(head.originator).0.address & 0xff;
+            let number = head.anomaly.expect("an anomaly").1;
+            told.push((sender, decode::HeaderAnomaly::of_number(number).expect("of headers").name()));
+        }
+    }
+    told.sort_unstable();
+    let known = [
+        (2, "tcp.syn_fin"),
+        (3, "tcp.xmas"),
+        (4, "tcp.no_flags"),
+        (5, "land"),
+        (6, "tcp.syn_fin"),
+        (7, "tcp.hlen_too_small"),
+        (8, "too_many_layers"),
+    ];
+    assert_eq!(told, known);
 }
 
 fn parts(up: UpSender, scorer: Option<Box<dyn Scorer>>) -> EngineParts {
