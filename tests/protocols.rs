@@ -6,7 +6,7 @@ mod support;
 
 use shrike::dataplane::inspect::stream::{BUFFER_BYTES, SMALL_BYTES, SMALL_PER_LARGE};
 use shrike::dataplane::inspect::{
-    FACTS_BYTES, Kind, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, Settings, TABLE, UNIT_MAX,
+    CONNECTIONS, FACTS_BYTES, Kind, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, Settings, TABLE, UNIT_MAX,
 };
 use shrike::metrics::Counter;
 use std::fmt::Write;
@@ -84,7 +84,7 @@ fn overview() -> String {
 /// What is bounded where, and what tells that a bound was reached.
 fn bounds() -> String {
     let settings = Settings::default();
-    let rows: [(&str, String, Option<Counter>); 8] = [
+    let rows: [(&str, String, Option<Counter>); 9] = [
         ("flows inspected at once, a queue", settings.flows.to_string(), Some(Counter::InspectFlowsFull)),
         (
             "sides of connections that hold bytes, a queue",
@@ -100,6 +100,11 @@ fn bounds() -> String {
             "hellos of QUIC and DTLS in several datagrams, a queue",
             format!("{SCRATCHES} of {SCRATCH_BYTES} bytes"),
             Some(Counter::InspectScratchesFull),
+        ),
+        (
+            "connections of HTTP/2 with tables and requests that wait, a queue",
+            CONNECTIONS.to_string(),
+            Some(Counter::InspectConnectionsFull),
         ),
         ("a unit (record, message, line) of a stream", format!("{UNIT_MAX} bytes"), Some(Counter::InspectUnitTooLong)),
         ("one side of a connection", format!("{} bytes", settings.depth), Some(Counter::InspectDepthReached)),

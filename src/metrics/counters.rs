@@ -249,6 +249,8 @@ counters! {
     InspectBuffersFull = "inspect_buffers_full", Detail;
     /// Hellos of QUIC and DTLS in several datagrams for which no room was free: read as far as the first one goes.
     InspectScratchesFull = "inspect_scratches_full", Detail;
+    /// Frames of HTTP/2 read without memory for its tables, because none was free.
+    InspectConnectionsFull = "inspect_connections_full", Detail;
     /// Events told early, in parts, because others needed the room that their facts waited in.
     InspectFactsFull = "inspect_facts_full", Detail;
     /// Flows whose shape was given up for another one's because as many were kept as may be at once.

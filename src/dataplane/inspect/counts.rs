@@ -25,6 +25,8 @@ pub struct Counts {
     pub broken: u64,
     /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
     pub scratches_full: u64,
+    /// Blocks of HTTP/2 that were read without memory for what lasts from block to block, because none was free.
+    pub connections_full: u64,
     /// Holes of connections that were crossed.
     pub holes: u64,
     /// Bytes that were acknowledged but never seen: of holes that were crossed, and of bodies that were passed over. An

@@ -229,12 +229,17 @@ impl Facts {
     /// A copy of what [`Facts::as_bytes`] gave; cut where it is longer than facts can be.
     pub fn from_bytes(bytes: &[u8], truncated: bool) -> Facts {
         let mut facts = Facts::default();
+        facts.restore(bytes, truncated);
+        facts
+    }
+
+    /// Becomes [`Facts::from_bytes`].
+    pub fn restore(&mut self, bytes: &[u8], truncated: bool) {
         let bytes = bytes.get(..FACTS_BYTES).unwrap_or(bytes);
-        if let Some(place) = facts.bytes.get_mut(..bytes.len()) {
+        if let Some(place) = self.bytes.get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
         }
-        (facts.used, facts.truncated, facts.seen) = (bytes.len() as u16, truncated, u64::MAX); // at most FACTS_BYTES
-        facts
+        (self.used, self.truncated, self.seen) = (bytes.len() as u16, truncated, u64::MAX); // at most FACTS_BYTES
     }
 }
 

@@ -3,8 +3,13 @@
 //! A flow is inspected from its first payload until nothing more of it is of interest, from a pool of fixed size. What is
 //! full is counted, and the flow then goes on without being inspected.
 
+mod connections;
 mod evict;
 mod told;
+
+pub use connections::CONNECTIONS;
+pub(super) use connections::Connections;
+use connections::Owned;
 
 use super::counts::Counts;
 use super::facts::Facts;
@@ -55,6 +60,7 @@ impl Settings {
             + self.buffers as usize * BUFFER_MEMORY
             + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
             + SCRATCHES as usize * size_of::<Scratch>()
+            + usize::from(CONNECTIONS) * size_of::<Owned>()
     }
 }
 
@@ -163,6 +169,8 @@ pub(super) struct Entry {
     facts: Option<u32>,
     /// Where a hello of QUIC is put together.
     scratch: Option<u32>,
+    /// What HTTP/2 has beside.
+    pub(super) connection: Option<u16>,
     pub(super) datagrams: u8,
     /// Datagrams of which nothing was told, before this one.
     again: u16,
@@ -221,6 +229,7 @@ pub struct Inspector {
     /// Clean unless in use.
     scratches: Vec<Scratch>,
     scratches_free: Vec<u32>,
+    connections: Connections,
     /// The clock's hand: where the next entry to be given up is looked for.
     hand: usize,
     /// Facts of the flow at hand.
@@ -249,6 +258,7 @@ impl Inspector {
             ),
             scratches: (0..scratches).map(|_| Scratch::default()).collect(),
             scratches_free: downwards(scratches),
+            connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }),
             saved: vec![Saved::default(); facts as usize],
             saved_places: Places::new(facts as usize),
             hand: 0,
@@ -358,7 +368,7 @@ impl Inspector {
         };
         match &payload.tcp {
             Some(tcp) => {
-                segment(entry, &mut out, &mut self.buffers, self.settings.depth, tcp);
+                segment(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth, tcp);
                 out.counts.buffers_full += self.buffers.taken_away();
             }
             None => {
@@ -382,7 +392,7 @@ impl Inspector {
         let protocol = entry.parser.told();
         if entry.done == [true; 2] {
             out.protocol = protocol;
-            entry.parser.end(&mut out);
+            end_parser(entry, &mut self.connections, &mut out);
             let after = over(entry);
             self.forget(payload.slot, after);
             return Wants::NOTHING;
@@ -448,8 +458,8 @@ impl Inspector {
         let protocol = entry.parser.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol };
-        last_look(entry, &mut out, &mut self.buffers, self.settings.depth);
-        entry.parser.end(&mut out);
+        last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
+        end_parser(entry, &mut self.connections, &mut out);
         if protocol == Protocol::Unknown {
             self.counts.unknown += 1;
         }
@@ -518,6 +528,7 @@ impl Inspector {
         if let Some(index) = entry.scratch.take() {
             give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free);
         }
+        self.connections.give_back(entry.connection.take());
         self.scratch.clear();
         self.free.push(index);
     }
@@ -572,6 +583,14 @@ fn facts_of<'a>(entry: &Entry, saved: &'a mut [Saved], scratch: &'a mut Facts) -
             scratch
         }
     }
+}
+
+/// Tells what is still to be told of a flow.
+fn end_parser<S: Sink>(entry: &mut Entry, connections: &mut Connections, out: &mut Out<'_, S>) {
+    if let Some(owned) = connections.get(entry.connection) {
+        owned.connection.tell_all(out);
+    }
+    entry.parser.end(out);
 }
 
 /// No packet: for what is told without one.

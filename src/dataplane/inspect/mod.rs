@@ -141,7 +141,7 @@ pub mod wireguard;
 pub use bytes::Reader;
 pub use counts::Counts;
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};
-pub use inspector::{Event, Inspector, Payload, SCRATCHES, Segment, Settings, Sink, Wants};
+pub use inspector::{CONNECTIONS, Event, Inspector, Payload, SCRATCHES, Segment, Settings, Sink, Wants};
 pub use parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 #[cfg(test)]
 pub use parse::{Record, feed};

@@ -3,7 +3,7 @@
 use super::counts::Counts;
 use super::facts::Facts;
 use super::http;
-use super::inspector::{Entry, Event, Payload, Segment, Sink};
+use super::inspector::{Connections, Entry, Event, Payload, Segment, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser, Probe};
 use super::protocol::Protocol;
@@ -71,6 +71,9 @@ struct Session<'a, 'b, S> {
     parser: &'a mut Parser,
     candidates: &'a mut Candidates,
     scratch: Option<&'a mut Scratch>,
+    /// Memory of HTTP/2, and which of it is this flow's.
+    connections: Option<&'a mut Connections>,
+    connection: &'a mut Option<u16>,
     /// The other side has bytes that wait for the protocol to be told.
     other_waits: bool,
     /// So many bytes came before the other side spoke: no more are shown until it was heard.
@@ -235,6 +238,12 @@ impl<S: Sink> Session<'_, '_, S> {
         let step = match (&mut *self.parser, self.scratch.as_deref_mut()) {
             (Parser::Quic(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
             (Parser::Dtls(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
+            (Parser::Http2(state), _) => {
+                let (index, out) = (&mut *self.connection, &mut *self.out);
+                let all = self.connections.as_deref_mut();
+                let connection = all.and_then(|all| all.of_flow(index, out.payload, out.counts));
+                state.step_with(self.side, bytes, connection, self.out)
+            }
             (parser, _) => parser.step(self.side, bytes, self.out),
         };
         match self.parser.turns_into() {
@@ -265,7 +274,7 @@ impl<S: Sink> Session<'_, '_, S> {
         }
         self.out.protocol = next;
         self.parser.begin(&look(self.out.payload, self.side, bytes));
-        self.parser.step(self.side, bytes, self.out)
+        self.show(bytes)
     }
 
     fn found(&mut self, protocol: Protocol, look: &Look<'_>) {
@@ -461,6 +470,7 @@ pub(super) fn segment<S: Sink>(
     entry: &mut Entry,
     out: &mut Out<'_, S>,
     buffers: &mut Buffers,
+    connections: &mut Connections,
     depth: u64,
     segment: &Segment<'_>,
 ) {
@@ -474,6 +484,8 @@ pub(super) fn segment<S: Sink>(
         parser: &mut entry.parser,
         candidates: &mut entry.candidates,
         scratch: None,
+        connections: Some(connections),
+        connection: &mut entry.connection,
         other_waits: unknown && !peer.waiting(buffers).is_empty(),
         limit: None,
         passes_over: false,
@@ -557,7 +569,13 @@ pub(super) fn segment<S: Sink>(
 }
 
 /// Shows what came since the parser was asked last: no more will come.
-pub(super) fn last_look<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, buffers: &mut Buffers, depth: u64) {
+pub(super) fn last_look<S: Sink>(
+    entry: &mut Entry,
+    out: &mut Out<'_, S>,
+    buffers: &mut Buffers,
+    connections: &mut Connections,
+    depth: u64,
+) {
     if entry.parser.protocol() == Protocol::Unknown {
         return;
     }
@@ -566,8 +584,21 @@ pub(super) fn last_look<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, buffer
             let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
             let (scratch, limit, is_fresh, out) = (None, None, [false; 2], &mut *out);
             let (other_waits, passes_over) = (false, false);
-            let mut session =
-                Session { side, parser, candidates, scratch, other_waits, limit, passes_over, is_fresh, told, out };
+            let (connections, connection) = (Some(&mut *connections), &mut entry.connection);
+            let mut session = Session {
+                side,
+                parser,
+                candidates,
+                scratch,
+                connections,
+                connection,
+                other_waits,
+                limit,
+                passes_over,
+                is_fresh,
+                told,
+                out,
+            };
             let outcome = stream.resume(depth, buffers, &mut session);
             note(outcome, out);
         }
@@ -615,8 +646,21 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
     let is_fresh = [false; 2]; // datagrams are told apart one by one
     let (other_waits, limit, passes_over) = (false, None, false);
-    let mut session =
-        Session { side, parser, candidates, scratch, other_waits, limit, passes_over, is_fresh, told, out };
+    let (connections, connection) = (None, &mut entry.connection);
+    let mut session = Session {
+        side,
+        parser,
+        candidates,
+        scratch,
+        connections,
+        connection,
+        other_waits,
+        limit,
+        passes_over,
+        is_fresh,
+        told,
+        out,
+    };
     session.reconsider();
     let mut step = session.step(payload.bytes);
     if matches!(step, Step::Broken(_)) && session.is_another(u64::MAX) {

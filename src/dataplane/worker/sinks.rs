@@ -333,6 +333,7 @@ impl Sinks {
             (Counter::InspectFlowsFull, counts.flows_full),
             (Counter::InspectBuffersFull, counts.buffers_full),
             (Counter::InspectScratchesFull, counts.scratches_full),
+            (Counter::InspectConnectionsFull, counts.connections_full),
             (Counter::InspectFactsFull, counts.facts_full),
             (Counter::InspectShapesFull, self.shapes.take_given_up()),
             (Counter::InspectUnitTooLong, counts.unit_too_long),

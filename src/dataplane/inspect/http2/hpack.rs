@@ -1,11 +1,12 @@
-//! HPACK (RFC 7541) without the dynamic table: what refers to it is passed over.
+//! HPACK (RFC 7541). Without memory for the dynamic table, what refers to it is passed over.
 
 use super::super::bytes::Reader;
 
 /// Bytes of a name, and of a value, that are decoded; longer ones are cut.
 const NAME_MAX: usize = 64;
-const VALUE_MAX: usize = 1024;
-/// Fields of a block that are decoded.
+/// One more than any fact keeps, so that what is cut is told.
+const VALUE_MAX: usize = 1025;
+/// Fields of a block that are shown.
 pub(super) const FIELDS_MAX: usize = 128;
 
 /// The static table (appendix A), from index 1.
@@ -73,41 +74,157 @@ const STATIC: [(&str, &str); 61] = [
     ("www-authenticate", ""),
 ];
 
-/// Shows each field of a block. False where the block is broken.
-pub(super) fn fields(block: &[u8], mut show: impl FnMut(&[u8], &[u8])) -> bool {
-    let mut reader = Reader::new(block);
-    for _ in 0..FIELDS_MAX {
-        let Some(first) = reader.rest().first().copied() else { return true };
-        if field(first, &mut reader, &mut show).is_none() {
+/// Fields that a table's memory is for, by the names that [`super::put`] knows: of others it keeps the places alone, so that
+/// nothing of a cookie or a login stays.
+const KEPT: [&str; 10] =
+    [":authority", ":method", ":path", ":scheme", ":status", "user-agent", "server", "content-type", "via", "x-cache"];
+/// Entries of a table, and bytes of their values.
+const ENTRIES_MAX: usize = 256;
+const VALUES_BYTES: usize = 4096;
+
+/// A dynamic table (section 2.3.2) as far as it is told from what passes by: its newest entries.
+///
+/// They are counted from the newest one, so a table that forgets the oldest earlier than its owner does, or that did not see
+/// the beginning, is right about all that it has; what it lacks is passed over. How large the ends agreed to make it, and
+/// what they evict, therefore need not be known: an encoder refers to nothing that its peer has evicted.
+#[derive(Clone)]
+pub(super) struct Table {
+    entries: [Entry; ENTRIES_MAX],
+    /// Entries added; the newest one's place is the one before, round the list.
+    count: usize,
+    values: [u8; VALUES_BYTES],
+    /// Bytes added; the next one's place likewise.
+    written: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    /// In [`KEPT`]; past its end for others.
+    name: u8,
+    length: u16,
+    /// [`Table::written`] before its value.
+    at: usize,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { entries: [Entry::default(); ENTRIES_MAX], count: 0, values: [0; VALUES_BYTES], written: 0 }
+    }
+}
+
+impl Table {
+    /// The same, empty where what it had may be counted wrong.
+    pub(super) fn without(&mut self, is_wrong: bool) -> &mut Table {
+        if is_wrong {
+            self.clear();
+        }
+        self
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// One entry, its value in `place`; `None` where it is not known.
+    fn get<'a>(&self, index: u32, place: &'a mut [u8; VALUE_MAX]) -> Option<(&'static str, &'a [u8])> {
+        let back = usize::try_from(index).ok()?.checked_sub(STATIC.len())?;
+        if back == 0 || back > self.count.min(ENTRIES_MAX) {
+            return None;
+        }
+        let entry = self.entries.get((self.count - back) % ENTRIES_MAX)?;
+        let (name, length) = (KEPT.get(usize::from(entry.name))?, usize::from(entry.length));
+        let value = place.get_mut(..length)?;
+        if self.written - entry.at > VALUES_BYTES {
+            return Some((name, &[])); // others were written over it
+        }
+        let from = entry.at % VALUES_BYTES;
+        let first = length.min(VALUES_BYTES - from);
+        let (head, tail) = value.split_at_mut(first);
+        head.copy_from_slice(self.values.get(from..from + first)?);
+        tail.copy_from_slice(self.values.get(..length - first)?);
+        Some((name, value))
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let kept = KEPT.iter().position(|one| one.as_bytes() == name);
+        let value = if kept.is_some() { value } else { &[] };
+        let entry = Entry {
+            name: kept.unwrap_or(KEPT.len()) as u8, // ten
+            length: value.len() as u16,             // at most VALUE_MAX
+            at: self.written,
+        };
+        if let Some(place) = self.entries.get_mut(self.count % ENTRIES_MAX) {
+            *place = entry;
+        }
+        self.count += 1;
+        let from = self.written % VALUES_BYTES;
+        let (head, tail) = value.split_at(value.len().min(VALUES_BYTES - from));
+        for (at, part) in [(from, head), (0, tail)] {
+            if let Some(place) = self.values.get_mut(at..at + part.len()) {
+                place.copy_from_slice(part);
+            }
+        }
+        self.written += value.len();
+    }
+}
+
+/// Shows each field of a block, the first [`FIELDS_MAX`] of them; the table hears of all. False where the block is broken.
+pub(super) fn fields(block: &[u8], mut table: Option<&mut Table>, mut show: impl FnMut(&[u8], &[u8])) -> bool {
+    let (mut reader, mut shown) = (Reader::new(block), 0);
+    while let Some(first) = reader.rest().first().copied() {
+        let wanted = shown < FIELDS_MAX;
+        let read = field(first, &mut reader, table.as_deref_mut(), wanted, &mut show);
+        if read.is_none() {
             return false;
         }
+        shown += 1;
     }
     true
 }
 
-fn field(first: u8, reader: &mut Reader<'_>, show: &mut impl FnMut(&[u8], &[u8])) -> Option<()> {
+fn field(
+    first: u8,
+    reader: &mut Reader<'_>,
+    table: Option<&mut Table>,
+    is_wanted: bool,
+    show: &mut impl FnMut(&[u8], &[u8]),
+) -> Option<()> {
     if first & 0x80 != 0 {
-        let index = integer(reader, 7)?;
-        if index == 0 {
-            return None;
-        }
-        if let Some((name, value)) = entry(index) {
-            show(name.as_bytes(), value.as_bytes());
+        let index = integer(reader, 7).filter(|index| *index != 0)?;
+        let mut place = [0; VALUE_MAX];
+        match (entry(index), table) {
+            _ if !is_wanted => {}
+            (Some((name, value)), _) => show(name.as_bytes(), value.as_bytes()),
+            (None, Some(table)) => {
+                if let Some((name, value)) = table.get(index, &mut place) {
+                    show(name.as_bytes(), value);
+                }
+            }
+            (None, None) => {}
         }
         return Some(());
     }
     if first & 0xe0 == 0x20 {
         return integer(reader, 5).map(|_| ()); // size of the dynamic table
     }
-    let index = integer(reader, if first & 0xc0 == 0x40 { 6 } else { 4 })?;
+    let is_added = first & 0xc0 == 0x40;
+    let index = integer(reader, if is_added { 6 } else { 4 })?;
     let (mut name, mut value) = ([0; NAME_MAX], [0; VALUE_MAX]);
-    let name = match index {
-        0 => string(reader, &mut name)?,
-        // Of the dynamic table: a name that is not known.
-        index => entry(index).map_or(&b""[..], |(name, _)| name.as_bytes()),
+    let name = match (index, &table) {
+        (0, _) => string(reader, &mut name)?,
+        (index, _) if index as usize <= STATIC.len() => entry(index).map_or(&b""[..], |(name, _)| name.as_bytes()),
+        (index, Some(table)) => table.get(index, &mut value).map_or(&b""[..], |(name, _)| name.as_bytes()),
+        // A name that is not known.
+        (_, None) => b"",
     };
     let value = string(reader, &mut value)?;
-    show(name, value);
+    if is_wanted {
+        show(name, value);
+    }
+    if let Some(table) = table.filter(|_| is_added) {
+        table.add(name, value);
+    }
     Some(())
 }
 
@@ -211,18 +328,57 @@ mod tests {
         // RFC 7541 appendix C.4.1, C.6.1 (as far as the static table tells).
         let request = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
         let mut found = Vec::new();
-        assert!(fields(request, |name, value| found.push(format!("{}={}", text(name), text(value)))));
+        assert!(fields(request, None, |name, value| found.push(format!("{}={}", text(name), text(value)))));
         assert_eq!(found, [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com"]);
         let response = b"\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\x40\x03a-b\x01c\xbf\x3f\xe1\x1f";
         found.clear();
-        assert!(fields(response, |name, value| found.push(format!("{}={}", text(name), text(value)))));
+        assert!(fields(response, None, |name, value| found.push(format!("{}={}", text(name), text(value)))));
         assert_eq!(found, [":status=302", "cache-control=private", "a-b=c"]);
         for at in 0..response.len() {
-            fields(&response[..at], |_, _| {});
+            fields(&response[..at], None, |_, _| {});
         }
-        assert!(!fields(b"\x80", |_, _| {}) && !fields(b"\x7f\xff\xff\xff\xff", |_, _| {}));
+        assert!(!fields(b"\x80", None, |_, _| {}) && !fields(b"\x7f\xff\xff\xff\xff", None, |_, _| {}));
         let mut place = [0; 4];
         assert_eq!(huffman(&[0; 100], &mut place), Some(&b"0000"[..]), "as much as has room");
+    }
+
+    /// RFC 7541 appendix C.4: three requests on one connection, Huffman-coded.
+    #[test]
+    fn the_dynamic_table_is_that_of_the_specification() {
+        let mut table = Table::default();
+        let mut read = |block: &[u8]| {
+            let mut found = Vec::new();
+            assert!(fields(block, Some(&mut table), |name, value| found.push(format!(
+                "{}={}",
+                text(name),
+                text(value)
+            ))));
+            found.split_off(found.len().min(3))
+        };
+        let first = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
+        assert_eq!(read(first), [":authority=www.example.com"]);
+        let second = b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf";
+        assert_eq!(read(second), [":authority=www.example.com", "cache-control=no-cache"]);
+        let third = b"\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf";
+        assert_eq!(read(third), [":authority=www.example.com", "custom-key=custom-value"]);
+        // A name of the table with a value of its own; a place that is not there.
+        assert_eq!(read(b"\x82\x86\x84\x7f\x01\x01x\xff\x40"), [":authority=x"]);
+    }
+
+    #[test]
+    fn a_table_forgets_the_oldest_and_goes_round() {
+        let mut table = Table::default();
+        for number in 0..1000 {
+            let value = format!("{number:0>37}");
+            table.add(b":path", value.as_bytes());
+            table.add(b"cookie", b"secret");
+            let mut place = [0; VALUE_MAX];
+            assert_eq!(table.get(63, &mut place), Some((":path", value.as_bytes())));
+            assert_eq!(table.get(62, &mut place), None, "a value that nobody asks for");
+            let known = (63..400).step_by(2).filter(|index| table.get(*index, &mut [0; VALUE_MAX]).is_some()).count();
+            assert!(known == (number + 1).min(ENTRIES_MAX / 2), "{known}");
+        }
+        assert!(!table.values.windows(6).any(|part| part == b"secret"));
     }
 
     fn text(bytes: &[u8]) -> String {

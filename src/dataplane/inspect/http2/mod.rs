@@ -1,9 +1,16 @@
 //! HTTP/2 in the clear (RFC 9113): with prior knowledge, or behind an upgrade from HTTP/1.
 //!
-//! Reads HEADERS: method, authority, path, agent of a request, status, server and type of a response; one event for a
-//! request with its response where they follow each other, else one each with the same `stream`. All other frames are
-//! passed over. Deliberately not read: fields that refer to HPACK's dynamic table (which would be memory of a size that the
-//! peer chooses), CONTINUATION, bodies, cookies, authorization.
+//! Reads HEADERS with their CONTINUATIONs: method, authority, path, agent of a request, status, server and type of a response;
+//! one event for a request with its response, however many streams are open. What must outlive a block is a [`Connection`]:
+//! HPACK's dynamic tables, and requests that wait; [`State::step_with`] takes one. Without it what refers to a table is not
+//! known, and a request has its response with it only where no other comes between. All other frames are passed over.
+//! Deliberately not read: bodies, cookies, authorization.
+//!
+//! | bounded | by |
+//! | --- | --- |
+//! | a block with its CONTINUATIONs | [`UNIT_MAX`]; of a longer one what is before is read, and told ([`BLOCK_TOO_LONG`]) |
+//! | a dynamic table | its newest 256 entries, 4 KiB of values |
+//! | requests that wait | 8 KiB of facts; the oldest is told without its response |
 //!
 //! | fact | EVE field |
 //! | --- | --- |
@@ -12,13 +19,19 @@
 //! | `stream` | `http.http2.stream_id` |
 //! | `server`, `scheme`, `forwarded`, `secret_sent` | only in our own object; `http.version` is `2` |
 
+mod connection;
 mod hpack;
+#[cfg(test)]
+mod tests;
+
+pub use connection::Connection;
 
 use super::bytes::Reader;
 use super::facts::Fact;
 use super::lines::{self, Told};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 use super::protocol::Protocol;
+use super::sides::Sides;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Http2;
@@ -57,17 +70,22 @@ pub const BLOCK_INVALID: Anomaly = Anomaly::new(P, 2, "block_invalid");
 /// HEADERS on stream 0.
 pub const STREAM_INVALID: Anomaly = Anomaly::new(P, 3, "stream_invalid");
 
+/// A block of fields that is longer, with its CONTINUATIONs, than what is put together.
+pub const BLOCK_TOO_LONG: Anomaly = Anomaly::new(P, 4, "block_too_long");
+
 /// All anomalies.
-pub const ANOMALIES: &[Anomaly] = &[FRAME_TOO_LONG, BLOCK_INVALID, STREAM_INVALID];
+pub const ANOMALIES: &[Anomaly] = &[FRAME_TOO_LONG, BLOCK_INVALID, STREAM_INVALID, BLOCK_TOO_LONG];
 
 /// What a client says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes of a frame that are looked at.
-const LOOK_MAX: usize = 8 * 1024;
 /// Bytes of a frame: what most allow at most.
 const FRAME_MAX: u32 = 1 << 20;
-/// Blocks of fields of a connection that are read.
-pub const BLOCKS_MAX: u16 = 512;
+/// Bytes in front of each frame.
+const HEAD: usize = 9;
+/// Flags of HEADERS and CONTINUATION.
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
 
 /// Recognises the client's preface, and a server's SETTINGS.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -100,37 +118,193 @@ fn settings(bytes: &[u8]) -> Match {
 #[derive(Default, Debug)]
 pub struct State {
     told: Told,
-    blocks: u16,
     has_preface: bool,
+    /// A block was not read: what a table would have from here on is not known.
+    has_lost: Sides<bool>,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
 
+/// The head of a frame (RFC 9113 section 4.1).
+#[derive(Clone, Copy)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    /// With its head.
+    length: usize,
+}
+
+impl Frame {
+    fn read(bytes: &[u8]) -> Option<Frame> {
+        let mut reader = Reader::new(bytes);
+        let (length, [kind, flags], stream) = (reader.be24()?, reader.array::<2>()?, reader.be32()?);
+        Some(Frame { kind, flags, stream: stream & 0x7fff_ffff, length: length as usize + HEAD }) // 24 bits
+    }
+
+    /// What is shown of its fields, which begin the block.
+    fn fields<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut reader = Reader::new(bytes.get(HEAD..self.length.min(bytes.len())).unwrap_or_default());
+        let padding = if self.flags & PADDED != 0 { reader.u8().unwrap_or(0) } else { 0 };
+        if self.flags & PRIORITY != 0 {
+            reader.take(5);
+        }
+        let fields = reader.rest();
+        // Padding that was not shown is none of the fields either.
+        let beyond = self.length.saturating_sub(bytes.len());
+        let padding = usize::from(padding).saturating_sub(beyond);
+        fields.get(..fields.len().saturating_sub(padding)).unwrap_or_default()
+    }
+}
+
+/// How HEADERS and what continues them (section 6.10) lie in what is shown.
+enum Extent {
+    /// So many bytes must be there first.
+    Need(usize),
+    /// All of it, with its last frame's end.
+    Whole(usize),
+    /// No more of it is shown, or what follows is none of it; with the end of what was begun.
+    Part(usize, Anomaly),
+}
+
+fn extent(first: &Frame, bytes: &[u8]) -> Extent {
+    let (mut frame, mut end) = (*first, first.length);
+    loop {
+        if end > UNIT_MAX {
+            let shown = UNIT_MAX;
+            return if bytes.len() < shown { Extent::Need(shown) } else { Extent::Part(end, BLOCK_TOO_LONG) };
+        }
+        if bytes.len() < end {
+            return Extent::Need(end);
+        }
+        if frame.flags & END_HEADERS != 0 {
+            return Extent::Whole(end);
+        }
+        if end + HEAD > UNIT_MAX {
+            return Extent::Part(end, BLOCK_TOO_LONG);
+        }
+        let Some(next) = bytes.get(end..).and_then(Frame::read) else { return Extent::Need(end + HEAD) };
+        if (next.kind, next.stream) != (9, first.stream) || next.length > FRAME_MAX as usize {
+            return Extent::Part(end, BLOCK_INVALID);
+        }
+        (frame, end) = (next, end + next.length);
+    }
+}
+
+/// The fields of several frames in one piece.
+fn put_together<'a>(first: &Frame, bytes: &[u8], place: &'a mut [u8; UNIT_MAX]) -> &'a [u8] {
+    let (mut used, mut at, mut frame) = (0, 0, Some(*first));
+    while let Some(one) = frame {
+        let shown = bytes.get(at..).unwrap_or_default();
+        let part =
+            if at == 0 { one.fields(shown) } else { shown.get(HEAD..one.length.min(shown.len())).unwrap_or_default() };
+        if let Some(to) = place.get_mut(used..used + part.len()) {
+            to.copy_from_slice(part);
+            used += part.len();
+        }
+        at += one.length;
+        frame = bytes.get(at..).and_then(Frame::read).filter(|next| (next.kind, next.stream) == (9, first.stream));
+    }
+    place.get(..used).unwrap_or_default()
+}
+
 impl State {
-    fn headers(&mut self, stream: u32, flags: u8, body: &[u8], out: &mut dyn Output) {
+    /// As [`Parse::step`], with what lasts from block to block.
+    pub fn step_with(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        mut connection: Option<&mut Connection>,
+        out: &mut dyn Output,
+    ) -> Step {
+        if side == Side::Originator && !self.has_preface {
+            match lines::begins(bytes, PREFACE) {
+                Match::Maybe => return Step::Need(PREFACE.len()),
+                Match::Yes => {
+                    self.has_preface = true;
+                    return Step::Took(PREFACE.len());
+                }
+                Match::No => self.has_preface = true, // the capture began in mid-stream
+            }
+        }
+        let Some(frame) = Frame::read(bytes) else { return Step::Need(HEAD) };
+        if frame.length > FRAME_MAX as usize + HEAD {
+            return Step::Broken(FRAME_TOO_LONG);
+        }
+        if let (3, Some(connection)) = (frame.kind, connection.as_deref_mut()) {
+            connection.reset(frame.stream, out);
+        }
+        if frame.kind != 1 {
+            return Step::Skip(frame.length as u64);
+        }
+        let (end, missing) = match extent(&frame, bytes) {
+            Extent::Need(count) => return Step::Need(count),
+            Extent::Whole(end) => (end, None),
+            Extent::Part(end, anomaly) => (end, Some(anomaly)),
+        };
+        let shown = bytes.get(..end.min(UNIT_MAX)).unwrap_or(bytes);
+        if end == frame.length {
+            self.block(side, frame.stream, frame.fields(shown), missing, connection, out);
+        } else {
+            self.pieces(side, &frame, shown, missing, connection, out);
+        }
+        Step::Skip(end as u64)
+    }
+
+    /// A block in several frames.
+    #[cold]
+    fn pieces(
+        &mut self,
+        side: Side,
+        first: &Frame,
+        bytes: &[u8],
+        missing: Option<Anomaly>,
+        connection: Option<&mut Connection>,
+        out: &mut dyn Output,
+    ) {
+        let mut place = [0; UNIT_MAX];
+        let block = put_together(first, bytes, &mut place);
+        self.block(side, first.stream, block, missing, connection, out);
+    }
+
+    fn block(
+        &mut self,
+        side: Side,
+        stream: u32,
+        block: &[u8],
+        missing: Option<Anomaly>,
+        mut connection: Option<&mut Connection>,
+        out: &mut dyn Output,
+    ) {
         if stream == 0 {
             self.told.once(STREAM_INVALID, out);
             return;
         }
-        self.blocks = self.blocks.saturating_add(1);
-        let mut reader = Reader::new(body);
-        let padding = if flags & 8 != 0 { reader.u8().unwrap_or(0) } else { 0 };
-        if flags & 0x20 != 0 {
-            reader.take(5);
-        }
-        let block = reader.rest();
-        let block = block.get(..block.len().saturating_sub(usize::from(padding))).unwrap_or_default();
+        let waited = connection.as_deref_mut().is_some_and(|one| one.begin(side, stream, out));
         if out.facts().number(STREAM) != Some(u64::from(stream)) {
             out.event();
             out.facts().put_number(STREAM, u64::from(stream));
         }
+        let before = out.facts().as_bytes().len();
+        let table = connection.as_deref_mut().map(|one| one.table(side));
+        let has_lost = std::mem::replace(self.has_lost.of(side), missing.is_some());
         let mut is_final = false;
-        let is_good = hpack::fields(block, |name, value| is_final |= put(name, value, out));
-        if !is_good {
-            self.told.once(BLOCK_INVALID, out);
+        let is_good = hpack::fields(block, table.map(|table| table.without(has_lost)), |name, value| {
+            is_final |= put(name, value, out);
+        });
+        if missing.is_some() {
+            out.facts().mark_truncated();
+        }
+        if let Some(anomaly) = missing.or((!is_good).then_some(BLOCK_INVALID)) {
+            *self.has_lost.of(side) = true;
+            self.told.once(anomaly, out);
         }
         if is_final {
             out.event();
+        } else if let Some(connection) = connection {
+            // Nothing but its number: trailers.
+            let is_something = waited || out.facts().as_bytes().len() > before;
+            connection.keep(stream, is_something, out);
         }
     }
 }
@@ -162,110 +336,11 @@ fn put(name: &[u8], value: &[u8], out: &mut dyn Output) -> bool {
 
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        if self.blocks >= BLOCKS_MAX {
-            return Step::Done;
-        }
-        if side == Side::Originator && !self.has_preface {
-            match lines::begins(bytes, PREFACE) {
-                Match::Maybe => return Step::Need(PREFACE.len()),
-                Match::Yes => {
-                    self.has_preface = true;
-                    return Step::Took(PREFACE.len());
-                }
-                Match::No => self.has_preface = true, // the capture began in mid-stream
-            }
-        }
-        let mut reader = Reader::new(bytes);
-        let (Some(length), Some([kind, flags]), Some(stream)) = (reader.be24(), reader.array::<2>(), reader.be32())
-        else {
-            return Step::Need(9);
-        };
-        if length > FRAME_MAX {
-            return Step::Broken(FRAME_TOO_LONG);
-        }
-        let whole = length as usize + 9; // at most FRAME_MAX
-        if kind == 1 {
-            let shown = whole.min(LOOK_MAX);
-            let Some(body) = bytes.get(9..shown) else { return Step::Need(shown) };
-            self.headers(stream & 0x7fff_ffff, flags, body, out);
-        }
-        Step::Skip(whole as u64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::hostile::stream;
-    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
-    use super::*;
-
-    fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
-        let [_, high, middle, low] = (body.len() as u32).to_be_bytes();
-        [&[high, middle, low, kind, flags][..], &stream.to_be_bytes(), body].concat()
+        self.step_with(side, bytes, None, out)
     }
 
-    #[test]
-    fn is_recognised_by_its_preface() {
-        let settings = frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]);
-        for (bytes, wanted) in [
-            (PREFACE, Match::Yes),
-            (&PREFACE[..7], Match::Maybe),
-            (&settings[..], Match::Yes),
-            (&settings[..6], Match::Maybe),
-            (b"\0\0\x05\x04\0\0\0\0\0\0\x03", Match::No),
-            (b"POST", Match::No),
-        ] {
-            assert_eq!(probe(&stream(bytes, [40000, 9])), wanted, "{bytes:02x?}");
-        }
-        unambiguous(FACTS, ANOMALIES);
-    }
-
-    #[test]
-    fn requests_and_responses_are_paired() {
-        let get = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff\x7a\x03cur";
-        let padded = [&[2, 0, 0, 0, 0, 9][..], b"\x83\x04\x0d/?password=ab", &[0, 0]].concat();
-        let client = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 4, 1, get), &frame(1, 0x2c, 3, &padded)].concat();
-        let server = [
-            frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]),
-            frame(1, 4, 1, b"\x88"),
-            frame(0, 1, 1, &[b'x'; 10_000]),
-            frame(1, 4, 3, b"\x8d"),
-        ]
-        .concat();
-        let turns: Turns<'_> = &[(C, &client), (S, &server)];
-        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
-        let wanted = [
-            "stream=1 method=GET scheme=http path=/ authority=www.example.com user_agent=cur",
-            "stream=3 method=POST path=/?password=* secret_sent=1",
-            "stream=1 status=200",
-            "stream=3 status=404",
-        ];
-        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
-        spoil::<State>(&[(C, &client)]);
-    }
-
-    #[test]
-    fn a_password_in_the_authority_is_not_told() {
-        for (authority, wanted) in
-            [("bob:Hunter2PW@a.org", "a.org"), ("bob@a.org", "bob@a.org"), ("a.org:8080", "a.org:8080")]
-        {
-            let field = [&[0x41, authority.len() as u8][..], authority.as_bytes()].concat();
-            let client = [PREFACE, &frame(1, 4, 1, &field)].concat();
-            let (events, _) = talk::<State>(&[(C, &client), (S, &frame(1, 4, 1, b"\x88"))], &[FACTS]);
-            assert_eq!(events.first().map(String::as_str), Some(&*format!("stream=1 authority={wanted} status=200")));
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_has_a_name() {
-        for (bytes, wanted) in [
-            (frame(1, 4, 0, b"\x88"), "stream_invalid"),
-            (frame(1, 4, 1, b"\x80"), "block_invalid"),
-            (b"\xff\xff\xff\x00\0\0\0\0\0".to_vec(), "frame_too_long"),
-        ] {
-            assert_eq!(talk::<State>(&[(S, &bytes)], &[FACTS]).1, [wanted]);
-        }
-        let many = frame(1, 4, 1, b"\x88").repeat(2000);
-        assert_eq!(talk::<State>(&[(S, &many)], &[FACTS]).0.len(), usize::from(BLOCKS_MAX));
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+        *self.has_lost.of(side) = true;
+        Frame::read(hole.before).map_or(Resume::Done, |frame| hole.within(frame.length as u64))
     }
 }

@@ -54,6 +54,12 @@ impl Inspector {
             counts.events_early += 1;
             entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
         }
+        if let Some(owned) = self.connections.get(entry.connection) {
+            let payload = nothing(slot, &owned.key, owned.originator, now);
+            let (facts, counts) = (&mut *self.scratch, &mut self.counts);
+            facts.clear();
+            owned.connection.tell_all(&mut Out { facts, sink, counts, payload: &payload, protocol });
+        }
         self.forget(slot, after);
         self.free.pop()
     }
