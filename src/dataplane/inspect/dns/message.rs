@@ -188,6 +188,15 @@ pub fn probe(look: &Look<'_>, known_port: bool) -> Match {
 /// Reads one whole message into the facts of `out`, and ends the event. What cannot be read is an anomaly, and what was
 /// read before stays.
 pub fn read(set: &Set, message: &[u8], is_stream: bool, out: &mut dyn Output) {
+    read_as(set, message, is_stream, false, out);
+}
+
+/// [`read`] of the first bytes of a message on a stream: the event says that there was more.
+pub fn read_head(set: &Set, head: &[u8], out: &mut dyn Output) {
+    read_as(set, head, true, true, out);
+}
+
+fn read_as(set: &Set, message: &[u8], is_stream: bool, is_cut: bool, out: &mut dyn Output) {
     let Some(header) = Header::read(message) else {
         out.anomaly(set.malformed);
         return;
@@ -199,9 +208,12 @@ pub fn read(set: &Set, message: &[u8], is_stream: bool, out: &mut dyn Output) {
     let mut rcode = header.rcode();
     if let Err(anomaly) = body(set, message, header, &mut rcode, out) {
         // A response that says it was cut may end anywhere.
-        if anomaly != set.malformed || !header.has(0x0200) {
+        if anomaly != set.malformed || !is_cut && !header.has(0x0200) {
             out.anomaly(anomaly);
         }
+    }
+    if is_cut {
+        out.facts().mark_truncated();
     }
     out.facts().put_number(set.rcode, rcode.into());
     out.event();

@@ -6,7 +6,7 @@
 //! options. mDNS and LLMNR share the format and have their own facts (`mdns`, `llmnr`).
 //!
 //! Bounds: 32 questions and 256 records of a section are looked at, 32 of each kept; a name has 255 bytes and 127 pointers,
-//! each to before itself; on a stream one message is 64 KiB by its length field and [`UNIT_MAX`] by the contract.
+//! each to before itself; of a message on a stream longer than [`UNIT_MAX`] the first 4 000 bytes are read, and the event says so.
 //!
 //! | fact | field of EVE (`dns`, version 3 of the object) |
 //! | --- | --- |
@@ -43,6 +43,9 @@ pub const SET: Set = Set::of(Protocol::Dns, true);
 pub const FACTS: &[Fact] = &SET.facts();
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &SET.anomalies();
+
+/// Bytes that are read of a message on a stream that is longer than [`UNIT_MAX`].
+const HEAD_BYTES: usize = 4000;
 
 /// Port at which oddness is forgiven.
 pub const PORT: u16 = 53;
@@ -125,7 +128,10 @@ pub(super) fn step(set: &Set, is_stream: bool, bytes: &[u8], out: &mut dyn Outpu
         return Step::Broken(set.malformed);
     }
     if length + 2 > UNIT_MAX {
-        return Step::Skip(length as u64 + 2); // a zone transfer's part: of no interest
+        // A zone transfer's part, or what hides in an answer: its head tells, the rest is of no interest.
+        let Some(head) = reader.take(HEAD_BYTES) else { return Step::Need(2 + HEAD_BYTES) };
+        message::read_head(set, head, out);
+        return Step::Skip(length as u64 + 2);
     }
     match reader.take(length) {
         Some(message) => {

@@ -4,7 +4,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
 use crate::dataplane::inspect::hostile::{datagram, plain, show_one, stream, torment_datagram, torment_stream};
-use crate::dataplane::inspect::{Facts, number};
+use crate::dataplane::inspect::{Facts, Record as Told, feed, number};
 
 const PORTS: [u16; 2] = [40_000, 53];
 
@@ -145,6 +145,31 @@ fn a_message_full_of_pointers_is_bounded() {
     assert_eq!(facts.all(SET.sections[0][0]).count(), 32);
     assert_eq!(facts.number(SET.answers), Some(0xffff));
     assert!(facts.is_truncated());
+}
+
+#[test]
+fn of_a_message_too_long_to_be_put_together_the_head_is_told() {
+    let mut message = response();
+    message.set_response_code(ResponseCode::NXDomain);
+    let short = message.to_vec().unwrap();
+    for _ in 0..200 {
+        let text = TXT::new(vec!["x".repeat(250)]);
+        message.add_answer(Record::from_rdata(name("t.example."), 1, RData::TXT(text)));
+    }
+    let long = message.to_vec().unwrap();
+    assert!(long.len() > UNIT_MAX);
+    let with_length = |message: &[u8]| [&(message.len() as u16).to_be_bytes()[..], message].concat();
+    let stream = [with_length(&long), with_length(&short)].concat();
+    for piece in [1, 700, 1460, stream.len()] {
+        let (mut state, mut out) = (State::stream(), Told::default());
+        feed(&mut state, Side::Responder, &stream, piece, &mut out);
+        let [head, whole] = &out.events[..] else { panic!("{} events", out.events.len()) };
+        assert_eq!((head.is_truncated(), whole.is_truncated(), out.anomalies.len()), (true, false, 0));
+        for fact in [SET.id, SET.rcode, SET.query_name] {
+            assert_eq!(head.get(fact), whole.get(fact), "{}", fact.name);
+        }
+        assert!(head.all(SET.sections[0][3]).count() > 5);
+    }
 }
 
 #[test]
