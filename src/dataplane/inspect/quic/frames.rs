@@ -1,7 +1,7 @@
 //! Frames of an Initial packet (RFC 9000 section 19), of which CRYPTO is read.
 
 use super::super::bytes::Reader;
-use super::super::scratch::Scratch;
+use super::super::scratch::{Put, Scratch};
 use super::header::varint;
 
 /// Numbers of frames that an Initial packet may have.
@@ -16,35 +16,50 @@ mod frame {
     pub const CONNECTION_CLOSE: u64 = 0x1c;
 }
 
-/// Ranges of an ACK that are stepped over.
-const RANGES_MAX: u64 = 256;
-
-/// Sorts the handshake bytes of a packet's frames into `scratch`. Gives the error code if the peer closes. Each turn of the
-/// loop takes a byte or more; it ends early at what cannot stand in an Initial packet.
-pub fn sort(plain: &[u8], scratch: &mut Scratch) -> Option<u64> {
-    let mut reader = Reader::new(plain);
-    while !reader.is_empty() {
-        match varint(&mut reader)? {
-            frame::PADDING => {
-                let padding = reader.rest().iter().take_while(|byte| **byte == 0).count();
-                reader.take(padding)?;
-            }
-            frame::PING => {}
-            kind @ (frame::ACK | frame::ACK_ECN) => ack(&mut reader, kind == frame::ACK_ECN)?,
-            frame::CRYPTO | frame::CRYPTO_GOOGLE => {
-                let (offset, length) = (varint(&mut reader)?, varint(&mut reader)?);
-                scratch.put(offset, reader.take(usize::try_from(length).ok()?)?);
-            }
-            frame::CONNECTION_CLOSE => return varint(&mut reader),
-            _ => return None,
-        }
-    }
-    None
+/// What stood in the frames of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sorted {
+    /// Error code, if the peer closes.
+    pub close: Option<u64>,
+    /// What was found of the handshake bytes.
+    pub put: Put,
+    /// It ends with what cannot stand in an Initial packet.
+    pub is_bad: bool,
 }
 
+/// Sorts the handshake bytes of a packet's frames into `scratch`. Each turn of the loop takes a byte or more.
+pub fn sort(plain: &[u8], scratch: &mut Scratch) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut reader = Reader::new(plain);
+    while sorted.close.is_none() && !sorted.is_bad && !reader.is_empty() {
+        sorted.is_bad = sort_one(&mut reader, scratch, &mut sorted).is_none();
+    }
+    sorted
+}
+
+fn sort_one(reader: &mut Reader<'_>, scratch: &mut Scratch, sorted: &mut Sorted) -> Option<()> {
+    match varint(reader)? {
+        frame::PADDING => {
+            let padding = reader.rest().iter().take_while(|byte| **byte == 0).count();
+            reader.take(padding)?;
+        }
+        frame::PING => {}
+        kind @ (frame::ACK | frame::ACK_ECN) => ack(reader, kind == frame::ACK_ECN)?,
+        frame::CRYPTO | frame::CRYPTO_GOOGLE => {
+            let (offset, length) = (varint(reader)?, varint(reader)?);
+            let put = scratch.put(offset, reader.take(usize::try_from(length).ok()?)?);
+            sorted.put.is_different |= put.is_different;
+            sorted.put.is_beyond |= put.is_beyond;
+        }
+        frame::CONNECTION_CLOSE => sorted.close = Some(varint(reader)?),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// As many ranges as are said to be: each has a byte or more.
 fn ack(reader: &mut Reader<'_>, has_ecn: bool) -> Option<()> {
     let _largest_and_delay = (varint(reader)?, varint(reader)?);
-    let ranges = varint(reader).filter(|ranges| *ranges <= RANGES_MAX)?;
-    let fields = 1 + 2 * ranges + if has_ecn { 3 } else { 0 };
+    let fields = 1 + 2 * varint(reader)? + if has_ecn { 3 } else { 0 }; // a number has 62 bits
     (0..fields).try_for_each(|_| varint(reader).map(|_| ()))
 }

@@ -5,20 +5,22 @@
 //! The keys of Initial packets follow from the client's first connection id, so they are decrypted here, on the stack.
 //! Deliberately not read: anything after (0-RTT, Handshake, 1-RTT), transport parameters, connection migration.
 //!
-//! A ClientHello may come in pieces, out of order, over several datagrams. What must outlive a datagram is a [`Scratch`]
-//! (4.6 KB), kept by whoever keeps flows: [`State::step_with`] takes one, [`State::wants_scratch`] tells whether it is still
-//! wanted. [`Parse::step`] goes without: it reads hellos that come whole in one datagram, and of others what stands first.
+//! A ClientHello may come in pieces, out of order, over several datagrams. It is read from front to back as it comes, whatever
+//! its length; what comes ahead of a hole, or again, waits in a [`Scratch`], kept by whoever keeps flows: [`State::step_with`]
+//! takes one, [`State::wants_scratch`] tells whether it is still wanted. [`Parse::step`] goes without: it reads what comes in
+//! order. Of bytes that contradict each other the first stay, as at servers that do not end the connection, and that is told.
 //!
 //! One event per connection: when the server answered, or at the end; anybody can seal an Initial packet, so one with another
-//! connection id and its own keys begins another connection beside the first ([`HELLO_REPEATED`]). Of a hello that stayed in pieces the event has no
-//! `client_version`, so that nobody takes a fingerprint of it.
+//! connection id and its own keys begins another connection beside the first ([`HELLO_REPEATED`]). Of a hello that stayed in pieces the event is
+//! `truncated` and has no `client_version`, so that nobody takes a fingerprint of it.
 //!
 //! | bounded | by |
 //! | --- | --- |
-//! | Initial packets of the client, datagrams of the server | `PACKETS_MAX` |
-//! | packets looked at in a datagram | `COALESCED_MAX` |
-//! | bytes of a packet that is decrypted | `PACKET_MAX`, on the stack |
-//! | bytes of a hello | `SCRATCH_BYTES` |
+//! | Initial packets of the client until its hello is whole | `INITIALS_MAX`: `too_many_packets` |
+//! | datagrams after it until the server's is | `ANSWERS_MAX` |
+//! | packets looked at in a datagram | `COALESCED_MAX`: `too_many_packets` |
+//! | bytes of a packet that is decrypted | `PACKET_MAX`, on the stack: `packet_too_long` |
+//! | bytes of a hello ahead of a hole | `SCRATCH_BYTES` without `BEHIND_MAX`: `crypto_too_far_ahead` |
 //!
 //! | EVE | fact |
 //! | --- | --- |
@@ -43,6 +45,7 @@ use super::facts::Fact;
 use super::parse::{Anomaly, Output, Parse, Step};
 use super::protocol::Protocol;
 use super::scratch::Scratch;
+use super::tls::walk::{PIECE_MAX, Walk};
 use super::tls::{self, HELLO_COUNT, HelloFacts, hello};
 use crate::dataplane::flow::Side;
 use header::{CID_MAX, Kind, Packet};
@@ -84,14 +87,43 @@ pub const CIPHER_NOT_OFFERED: Anomaly = Anomaly::new(Protocol::Quic, 4, "cipher_
 /// reached it. Each is an event of its own.
 pub const HELLO_REPEATED: Anomaly = Anomaly::new(Protocol::Quic, 5, "hello_repeated");
 
-/// All anomalies of QUIC.
-pub const ANOMALIES: &[Anomaly] = &[BAD_HELLO, UNAUTHENTIC, DUPLICATE_EXTENSION, CIPHER_NOT_OFFERED, HELLO_REPEATED];
+/// Handshake bytes contradict those that came before at the same place: the first stay.
+pub const OVERLAP_DIFFERENT: Anomaly = Anomaly::new(Protocol::Quic, 6, "overlap_different_data");
+/// A ClientHello longer than a record of TLS can be, as no client sends one.
+pub const HELLO_TOO_LONG: Anomaly = Anomaly::new(Protocol::Quic, 7, "hello_too_long");
+/// Handshake bytes further ahead of a hole than are kept.
+pub const TOO_FAR_AHEAD: Anomaly = Anomaly::new(Protocol::Quic, 8, "crypto_too_far_ahead");
+/// More packets in a datagram, or of the client without a whole hello, than are read.
+pub const TOO_MANY_PACKETS: Anomaly = Anomaly::new(Protocol::Quic, 9, "too_many_packets");
+/// An Initial packet longer than is decrypted.
+pub const PACKET_TOO_LONG: Anomaly = Anomaly::new(Protocol::Quic, 10, "packet_too_long");
+/// What cannot stand in an Initial packet: its receiver ends the connection (RFC 9000 section 12.4).
+pub const BAD_FRAME: Anomaly = Anomaly::new(Protocol::Quic, 11, "bad_frame");
 
-/// Initial packets of the client that are decrypted, and datagrams of the server that are read until its hello is whole; a
-/// client's hello with a post-quantum key comes in two.
-const PACKETS_MAX: u8 = 12;
-/// Packets that are looked at in one datagram.
-const COALESCED_MAX: usize = 8;
+/// All anomalies of QUIC.
+pub const ANOMALIES: &[Anomaly] = &[
+    BAD_HELLO,
+    UNAUTHENTIC,
+    DUPLICATE_EXTENSION,
+    CIPHER_NOT_OFFERED,
+    HELLO_REPEATED,
+    OVERLAP_DIFFERENT,
+    HELLO_TOO_LONG,
+    TOO_FAR_AHEAD,
+    TOO_MANY_PACKETS,
+    PACKET_TOO_LONG,
+    BAD_FRAME,
+];
+
+/// Initial packets of the client that are decrypted until its hello is whole. A hello with a post-quantum key comes in two; the
+/// others are of those who want to hide it: as much of them as of a stream of TCP is read.
+const INITIALS_MAX: u16 = 1024;
+/// Datagrams of both sides that are looked at after the client's hello until the server's is whole.
+const ANSWERS_MAX: u16 = 64;
+/// Packets that are looked at in one datagram; the shortest Initial packet has 38 bytes.
+const COALESCED_MAX: usize = 64;
+/// Bytes of the hello that were read and are still compared with what comes again.
+const BEHIND_MAX: usize = 4096;
 /// Bytes of a packet that is decrypted; Ethernet's 1500 and what jumbo frames of loopback captures have.
 const PACKET_MAX: usize = 4096;
 
@@ -103,19 +135,38 @@ pub struct State {
     cid_length: u8,
     version: u32,
     client: Option<Side>,
-    /// Initial packets decrypted, of client and server.
-    packets: [u8; 2],
-    has_hello: bool,
-    was_negotiated: bool,
-    was_retried: bool,
-    is_over: bool,
+    /// The client's hello, and how much of its handshake bytes was read.
+    walk: Walk,
+    read: u32,
+    /// Initial packets of the client, until its hello was whole; then datagrams.
+    packets: u16,
+    /// Anomalies that were told: a bit for each from [`OVERLAP_DIFFERENT`] on.
+    told: u8,
+    /// What happened: a bit for each of [`mark`].
+    marks: u8,
 }
 
-const _: () = assert!(size_of::<State>() <= 64);
+const _: () = assert!(size_of::<State>() <= 60);
+
+/// Bits of [`State::marks`].
+mod mark {
+    pub const NEGOTIATED: u8 = 1;
+    pub const RETRIED: u8 = 1 << 1;
+    /// The scratch is for the server's hello.
+    pub const SERVERS: u8 = 1 << 2;
+    pub const KEEPS_SCRATCH: u8 = 1 << 3;
+    pub const OVER: u8 = 1 << 4;
+    /// The client's hello was whole.
+    pub const HELLO: u8 = 1 << 5;
+}
 
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         self.step_with(side, bytes, None, out)
+    }
+
+    fn end(&mut self, out: &mut dyn Output) {
+        self.event(out);
     }
 }
 
@@ -123,7 +174,7 @@ impl State {
     /// As [`Parse::step`], with a scratch that lasts from datagram to datagram.
     pub fn step_with(&mut self, side: Side, bytes: &[u8], scratch: Option<&mut Scratch>, out: &mut dyn Output) -> Step {
         let is_server = self.client.is_some_and(|client| client != side);
-        if self.is_over {
+        if self.is(mark::OVER) {
             return Step::Done;
         }
         let mut own = None;
@@ -132,17 +183,45 @@ impl State {
             true => self.server(bytes, scratch, out),
             false => self.client(side, bytes, scratch, out),
         };
+        self.mark(mark::KEEPS_SCRATCH, !is_over && scratch.is_used());
         if is_over {
-            self.is_over = true;
-            out.event();
+            self.mark(mark::OVER, true);
+            self.event(out);
             return Step::Done;
         }
         Step::Took(bytes.len())
     }
 
-    /// Not all is known yet.
+    /// There is something in it that is still of use.
     pub fn wants_scratch(&self) -> bool {
-        !self.is_over
+        self.is(mark::KEEPS_SCRATCH)
+    }
+
+    fn is(&self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+
+    fn mark(&mut self, mark: u8, is_so: bool) {
+        self.marks = self.marks & !mark | if is_so { mark } else { 0 };
+    }
+
+    /// Tells what is known; of a hello that was not seen whole as what it is.
+    fn event(&self, out: &mut dyn Output) {
+        let is_of_tls = self.version != keys::Q050 && !keys::is_forcing(self.version);
+        if !self.is(mark::HELLO) && self.cid_length > 0 && is_of_tls {
+            out.facts().mark_truncated();
+        }
+        out.event();
+    }
+
+    /// Once a connection.
+    #[cold]
+    fn tell_once(&mut self, anomaly: Anomaly, out: &mut dyn Output) {
+        let bit = 1 << (anomaly.index - OVERLAP_DIFFERENT.index);
+        if self.told & bit == 0 {
+            self.told |= bit;
+            out.anomaly(anomaly);
+        }
     }
 
     fn cid(&self) -> &[u8] {
@@ -161,7 +240,9 @@ impl State {
         let facts = out.facts();
         facts.clear();
         facts.put_number(QUIC_VERSION, u64::from(self.version));
-        for (fact, _) in [(NEGOTIATION, self.was_negotiated), (RETRY, self.was_retried)].iter().filter(|one| one.1) {
+        for (fact, _) in
+            [(NEGOTIATION, self.is(mark::NEGOTIATED)), (RETRY, self.is(mark::RETRIED))].iter().filter(|one| one.1)
+        {
             facts.put_number(*fact, 1);
         }
     }
@@ -171,7 +252,7 @@ impl State {
         if let Some(version) = google::version(bytes).filter(|version| *version != keys::Q050) {
             (self.version, self.client) = (version, Some(side));
             self.start(out);
-            return google::hello(bytes, out.facts()).is_some() || self.count(0);
+            return google::hello(bytes, out.facts()).is_some() || self.count_answer();
         }
         let mut rest = bytes;
         for _ in 0..COALESCED_MAX {
@@ -180,13 +261,32 @@ impl State {
             if is_initial {
                 self.begin_anew(rest, &packet, out);
             }
-            let is_new = is_initial && (self.is_next_try(&packet) || !self.has_hello);
+            let is_new = is_initial && (self.is_next_try(&packet) || !self.is(mark::HELLO));
             if is_new && !self.client_initial(side, rest, &packet, scratch, out) {
                 return true;
             }
+            if is_initial && !is_new {
+                self.compare(rest, &packet, scratch, out);
+            }
             rest = rest.get(packet.total..).unwrap_or_default();
         }
-        self.has_hello && self.count(0) // a server that never answers
+        if header::read(rest).is_some() && !self.is(mark::HELLO) {
+            self.tell_once(TOO_MANY_PACKETS, out);
+        }
+        self.is(mark::HELLO) && self.count_answer() // a server that never answers
+    }
+
+    /// An Initial packet of the client behind its whole hello: the same again, or else one of the two was a decoy.
+    fn compare(&mut self, bytes: &[u8], packet: &Packet<'_>, scratch: &mut Scratch, out: &mut dyn Output) {
+        if self.is(mark::SERVERS) || packet.dcid != self.cid() {
+            return;
+        }
+        let mut place = [0; PACKET_MAX];
+        if let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place)
+            && frames::sort(plain, scratch).put.is_different
+        {
+            self.tell_once(OVERLAP_DIFFERENT, out);
+        }
     }
 
     /// An Initial packet with another connection id that its own keys open is another beginning. (Once the server has spoken
@@ -202,28 +302,29 @@ impl State {
             (self.cid, self.cid_length, self.version) = (cid, length, version);
             return;
         }
-        if out.facts().get(HELLO.sni).is_some() || self.has_hello {
+        if out.facts().get(HELLO.sni).is_some() || self.is(mark::HELLO) {
             out.anomaly(HELLO_REPEATED);
-            out.event();
+            self.event(out);
         }
         // As of a connection of which nothing was seen.
-        (self.has_hello, self.cid_length) = (false, 0);
+        self.cid_length = 0;
+        self.mark(mark::SERVERS | mark::HELLO, false);
     }
 
     /// The client begins anew with a version that the server has.
     fn is_next_try(&mut self, packet: &Packet<'_>) -> bool {
-        let is_next = self.was_negotiated && packet.version != self.version && keys::is_known(packet.version);
+        let is_next = self.is(mark::NEGOTIATED) && packet.version != self.version && keys::is_known(packet.version);
         if is_next {
-            (self.has_hello, self.cid_length, self.packets) = (false, 0, [0; 2]);
+            self.cid_length = 0;
+            self.mark(mark::SERVERS | mark::HELLO, false);
         }
         is_next
     }
 
-    /// Counts a packet: too many of them?
-    fn count(&mut self, of: usize) -> bool {
-        let Some(packets) = self.packets.get_mut(of) else { return true };
-        *packets = packets.saturating_add(1);
-        *packets > PACKETS_MAX
+    /// Counts a datagram in which there may be an answer: too many of them?
+    fn count_answer(&mut self) -> bool {
+        self.packets = self.packets.saturating_add(1);
+        self.packets > ANSWERS_MAX
     }
 
     /// An Initial packet of the client. Gives whether to go on.
@@ -235,15 +336,20 @@ impl State {
         scratch: &mut Scratch,
         out: &mut dyn Output,
     ) -> bool {
-        if self.count(0) {
+        self.packets = self.packets.saturating_add(1);
+        if self.packets > INITIALS_MAX {
+            self.tell_once(TOO_MANY_PACKETS, out);
             return false;
         }
         let is_first = self.cid_length == 0;
         if is_first {
             scratch.clear();
-            self.version = packet.version;
+            (self.version, self.read) = (packet.version, 0);
             self.set_cid(packet.dcid);
             self.start(out);
+        }
+        if packet.total > PACKET_MAX {
+            self.tell_once(PACKET_TOO_LONG, out);
         }
         let mut place = [0; PACKET_MAX];
         let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place) else {
@@ -254,9 +360,9 @@ impl State {
             if is_first {
                 self.cid_length = 0; // servers drop it too, and the client's own may follow
             }
-            let is_told = self.packets.first().is_some_and(|count| *count > 1);
             if is_first
-                && !is_told
+                && self.packets == 1
+                && packet.total <= PACKET_MAX
                 && self.client.is_none()
                 && side == Side::Originator
                 && keys::is_known(packet.version)
@@ -269,10 +375,25 @@ impl State {
         if packet.version == keys::Q050 {
             return google::hello(plain, out.facts()).is_none();
         }
-        if let Some(code) = frames::sort(plain, scratch) {
+        self.forget(scratch);
+        let sorted = frames::sort(plain, scratch);
+        if let Some(code) = sorted.close {
             out.facts().put_number(CLOSE, code);
         }
+        let found = [
+            (sorted.put.is_different, OVERLAP_DIFFERENT),
+            (sorted.put.is_beyond, TOO_FAR_AHEAD),
+            (sorted.is_bad, BAD_FRAME),
+        ];
+        for (_, anomaly) in found.iter().filter(|one| one.0) {
+            self.tell_once(*anomaly, out);
+        }
         self.read_hello(scratch, out)
+    }
+
+    /// Moves the window of the scratch on to what was read.
+    fn forget(&self, scratch: &mut Scratch) {
+        scratch.forget((self.read as usize).saturating_sub(BEHIND_MAX));
     }
 
     fn open<'a>(
@@ -287,29 +408,50 @@ impl State {
         keys::open(place, packet.number_at, self.version, self.cid(), from)
     }
 
-    /// Reads what there is of the hello; of one in pieces without what a fingerprint begins with. Gives whether to go on.
+    /// Reads on in the hello, as far as there is no hole. Gives whether to go on.
     fn read_hello(&mut self, scratch: &mut Scratch, out: &mut dyn Output) -> bool {
-        let prefix = scratch.prefix();
-        let Some(([kind, lengths @ ..], rest)) = prefix.split_first_chunk::<4>() else { return true };
-        if *kind != tls::message::CLIENT_HELLO {
-            out.anomaly(BAD_HELLO);
-            return false;
+        if self.read == 0 {
+            let mut head = [0; tls::MESSAGE_HEADER];
+            if !scratch.copy(0, &mut head) {
+                return true;
+            }
+            let [kind, lengths @ ..] = head;
+            if kind != tls::message::CLIENT_HELLO {
+                out.anomaly(BAD_HELLO);
+                return false;
+            }
+            let length = tls::length_of(lengths);
+            if length > tls::CLEAR_MAX {
+                self.tell_once(HELLO_TOO_LONG, out);
+            }
+            (self.walk, self.read) = (Walk::new(length, false), head.len() as u32);
         }
-        self.start(out);
-        let Some(body) = rest.get(..tls::length_of(*lengths)) else {
-            let names = HelloFacts { client_version: HELLO.client_version.repeated(0), ..HELLO };
-            hello::client(rest, false, &names, out.facts());
-            return true;
-        };
-        let seen = hello::client(body, false, &HELLO, out.facts());
-        self.has_hello = true;
-        scratch.clear(); // for the server's
+        let mut piece = [0; PIECE_MAX];
+        while let Some(wanted) = self.walk.wants() {
+            let Some(piece) = piece.get_mut(..wanted) else { break };
+            if !scratch.copy(self.read as usize, piece) {
+                return true;
+            }
+            let behind = self.walk.read(piece, &HELLO, out.facts());
+            self.read += (wanted + behind) as u32; // at most the length, 24 bits
+            self.forget(scratch);
+        }
+        self.end_hello(out);
+        true
+    }
+
+    fn end_hello(&mut self, out: &mut dyn Output) {
+        // Where facts were sent in parts for want of room there is no fingerprint of the last.
+        let is_whole = out.facts().get(QUIC_VERSION).is_some();
+        let names = HelloFacts { client_version: HELLO.client_version.repeated(u8::from(is_whole)), ..HELLO };
+        let seen = self.walk.end(&names, out.facts());
+        self.mark(mark::HELLO, true);
+        self.packets = 0;
         for (_, anomaly) in
             [(seen.is_bad, BAD_HELLO), (seen.has_duplicates, DUPLICATE_EXTENSION)].iter().filter(|one| one.0)
         {
             out.anomaly(*anomaly);
         }
-        true
     }
 
     /// A datagram of the server. Gives whether all is known.
@@ -319,12 +461,12 @@ impl State {
             let Some(packet) = header::read(rest) else { break };
             match packet.kind {
                 Kind::Negotiation => {
-                    self.was_negotiated = true;
+                    self.mark(mark::NEGOTIATED, true);
                     out.facts().put_number(NEGOTIATION, 1);
                     return false;
                 }
                 Kind::Retry => {
-                    self.was_retried = true;
+                    self.mark(mark::RETRIED, true);
                     out.facts().put_number(RETRY, 1);
                     self.set_cid(packet.scid);
                     return false;
@@ -334,11 +476,11 @@ impl State {
                         return true;
                     }
                 }
-                Kind::Other => return self.has_hello,
+                Kind::Other => {} // its Initial may come behind
             }
             rest = rest.get(packet.total..).unwrap_or_default();
         }
-        self.count(1)
+        self.count_answer()
     }
 
     /// An Initial packet of the server. Gives whether its hello is whole now, or it refuses.
@@ -350,11 +492,19 @@ impl State {
         out: &mut dyn Output,
     ) -> bool {
         let mut place = [0; PACKET_MAX];
-        if !self.has_hello {
+        if !self.is(mark::HELLO) {
             return false; // late, or lost: the scratch is the client's
         }
         let Some(plain) = self.open(bytes, packet, Side::Responder, &mut place) else { return false };
-        if let Some(code) = frames::sort(plain, scratch) {
+        if !self.is(mark::SERVERS) {
+            scratch.clear();
+            self.mark(mark::SERVERS, true);
+        }
+        let sorted = frames::sort(plain, scratch);
+        if sorted.put.is_different {
+            self.tell_once(OVERLAP_DIFFERENT, out);
+        }
+        if let Some(code) = sorted.close {
             out.facts().put_number(CLOSE, code);
             return true;
         }

@@ -143,6 +143,7 @@ fn hellos_come_in_pieces_out_of_order_and_over_datagrams() {
     let datagrams = [crypto(50, b), crypto(70, c), crypto(0, a)].map(|frames| (Side::Originator, first(&frames)));
     let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
     check(&out.events[0]);
+    assert_eq!(out.events.len(), 1);
     let mut used = Scratch::default();
     frames::sort(&crypto(0, &[0xff; 700]), &mut used);
     let (out, _) = show(&datagrams, Some(&mut used));
@@ -154,6 +155,94 @@ fn hellos_come_in_pieces_out_of_order_and_over_datagrams() {
         [initial(V1, &DCID, b"", Side::Originator, &crypto(0, &hello[..80]), false), first(&crypto(80, &hello[80..]))];
     let (out, _) = show(&[(Side::Originator, coalesced.concat())], None);
     check(&out.events[0]);
+}
+
+/// In front of the hello: packets of nothing in datagrams of their own and in the same one, and an ACK of many ranges.
+#[test]
+fn packets_of_nothing_hide_no_hello() {
+    let ping = initial(V1, &DCID, b"", Side::Originator, &[1; 4], false);
+    let own = (Side::Originator, first(&crypto(0, &hello())));
+    let mut datagrams = vec![(Side::Originator, first(&[1])); 20];
+    datagrams.push(own.clone());
+    let one = [ping.repeat(20), own.1].concat();
+    let ack = [&[2, 0, 0, 0x41, 0x40, 0][..], &[0; 640], &crypto(0, &hello())].concat();
+    for datagrams in [datagrams, vec![(Side::Originator, one)], vec![(Side::Originator, first(&ack))]] {
+        let (out, _) = show(&datagrams, None);
+        assert_eq!((out.events.len(), out.anomalies.len()), (1, 0));
+        check(&out.events[0]);
+        assert!(!out.events[0].is_truncated());
+    }
+    let (out, _) = show(&[(Side::Originator, first(&[1]))], None);
+    assert!(out.events[0].is_truncated(), "the hello is not there");
+    let (out, _) = show(&[(Side::Originator, first(&[&[1][..], &[0x10, 0], &crypto(0, &hello())].concat()))], None);
+    assert_eq!(out.anomalies, ["bad_frame"]);
+    let (out, _) = show(&[(Side::Originator, initial(V1, &DCID, b"", Side::Originator, &[0; 5000], false))], None);
+    assert_eq!(out.anomalies, ["packet_too_long"]);
+}
+
+/// In order a hello may have any length, with a scratch or without; out of order what is kept ahead.
+#[test]
+fn a_hello_of_any_length_is_read() {
+    let long = |length: u16| {
+        let padding = [&[0, 21][..], &length.to_be_bytes(), &vec![0; length.into()]].concat();
+        let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], b"shrike.example"].concat();
+        client_hello(
+            0x0303,
+            None,
+            &[&padding[..], &sni, &[0, 16, 0, 5, 0, 3, 2, b'h', b'3', 0, 43, 0, 3, 2, 3, 4]].concat(),
+        )
+    };
+    let pieces = |hello: &[u8]| -> Vec<(Side, Vec<u8>)> {
+        let offset = |at: usize| [&[6][..], &(at as u32 | 0x8000_0000).to_be_bytes()].concat();
+        let piece = |(at, bytes): (usize, &[u8])| {
+            [&offset(at * 1000)[..], &(bytes.len() as u16 | 0x4000).to_be_bytes(), bytes].concat()
+        };
+        hello.chunks(1000).enumerate().map(|one| (Side::Originator, first(&piece(one)))).collect()
+    };
+    let run = |length: u16, is_reversed: bool, has_scratch: bool| {
+        let mut datagrams = pieces(&long(length));
+        if is_reversed {
+            datagrams.reverse();
+        }
+        show(&datagrams, has_scratch.then(Scratch::default).as_mut()).0
+    };
+    for (length, is_reversed, has_scratch) in
+        [(5000, false, false), (15_000, false, true), (5000, true, true), (11_000, true, true)]
+    {
+        let out = run(length, is_reversed, has_scratch);
+        assert_eq!((out.events.len(), out.anomalies.len()), (1, 0), "{length}");
+        assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]), "{length}");
+        let ja4 = fingerprint::ja4(&out.events[0], &HELLO, Transport::Quic).unwrap();
+        assert!(ja4.starts_with("q13d0304h3_") && !out.events[0].is_truncated(), "{ja4}");
+    }
+    let out = run(40_000, false, true);
+    assert_eq!(
+        (out.events[0].get(HELLO.sni), &out.anomalies[..]),
+        (Some(&b"shrike.example"[..]), &["hello_too_long"][..])
+    );
+    let out = run(20_000, true, true);
+    assert_eq!((out.anomalies, out.events[0].is_truncated()), (vec!["crypto_too_far_ahead", "hello_too_long"], true));
+}
+
+/// The first bytes stay, as at servers; that others came for the same place is told, whether the hello was whole or not.
+#[test]
+fn bytes_that_contradict_each_other_are_told() {
+    let (own, other) =
+        (hello(), hello().iter().map(|byte| if *byte == b'k' { b'x' } else { *byte }).collect::<Vec<_>>());
+    let datagram = |frames: &[u8]| (Side::Originator, first(frames));
+    let server = (Side::Responder, answer());
+    for datagrams in [
+        vec![datagram(&[crypto(0, &own), crypto(0, &other)].concat()), server.clone()],
+        vec![datagram(&crypto(0, &own[..100])), datagram(&crypto(0, &other)), server.clone()],
+        vec![datagram(&crypto(0, &own)), datagram(&crypto(0, &other)), datagram(&crypto(0, &other)), server.clone()],
+    ] {
+        let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
+        assert_eq!((out.events.len(), &out.anomalies[..]), (1, &["overlap_different_data"][..]));
+        check(&out.events[0]);
+        assert_eq!(out.events[0].number(HELLO.cipher), Some(0x1301));
+    }
+    let again = vec![datagram(&crypto(0, &own)), datagram(&crypto(0, &own)), server];
+    assert_eq!(show(&again, Some(&mut Scratch::default())).0.anomalies.len(), 0);
 }
 
 #[test]
@@ -211,8 +300,11 @@ fn version_2_and_refusals() {
     let (out, steps) = show(&[(Side::Originator, forged.clone()), (Side::Originator, first(&hello))], None);
     assert_eq!((&out.anomalies[..], steps[0]), (&["unauthentic_initial"][..], Step::Took(forged.len())));
     assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]));
-    let (out, steps) = show(&vec![(Side::Originator, forged); 20], None);
-    assert_eq!((&out.anomalies[..], steps.last()), (&["unauthentic_initial"][..], Some(&Step::Done)));
+    let (out, steps) = show(&vec![(Side::Originator, forged); usize::from(INITIALS_MAX) + 1], None);
+    assert_eq!(
+        (&out.anomalies[..], steps.last()),
+        (&["unauthentic_initial", "too_many_packets"][..], Some(&Step::Done))
+    );
     let (out, _) = show(&[(Side::Originator, first(&crypto(0, &server_hello())))], None);
     assert_eq!(out.anomalies, ["bad_hello"]);
 }
@@ -279,20 +371,28 @@ fn hostile_datagrams_end() {
 fn bombs_stay_within_bounds() {
     let mut scratch = Scratch::default();
     let many = [&[2, 0, 0, 0xc0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0; 900]].concat();
-    assert_eq!(frames::sort(&many, &mut scratch), None);
+    assert!(frames::sort(&many, &mut scratch).is_bad);
     let far = [6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 4, 1, 2, 3, 4];
-    assert_eq!((frames::sort(&far, &mut scratch), scratch.prefix().len()), (None, 0));
-    for offset in (0..0x3000).step_by(1000) {
+    assert_eq!((frames::sort(&far, &mut scratch).put.is_beyond, scratch.prefix().len()), (true, 0));
+    for offset in (0..0x3fff).step_by(1000) {
         frames::sort(&crypto(offset, &[1; 1000]), &mut scratch);
     }
     assert_eq!(scratch.prefix().len(), crate::dataplane::inspect::SCRATCH_BYTES, "what is beyond is dropped");
-    // A hello that never ends: given up after so many packets.
+    // A hello that never ends: given up after so many packets, and told as what it is.
     let endless = crypto(0, &[1, 0xff, 0xff, 0xff, 3, 3]);
-    let datagrams = vec![(Side::Originator, first(&endless)); 40];
+    let datagrams = vec![(Side::Originator, first(&endless)); usize::from(INITIALS_MAX) + 1];
     let (out, steps) = show(&datagrams, Some(&mut scratch));
     let until = steps.iter().position(|step| *step == Step::Done);
-    assert_eq!((until, out.events.len()), (Some(usize::from(PACKETS_MAX)), 1));
+    assert_eq!((until, out.events.len()), (Some(usize::from(INITIALS_MAX)), 1));
+    assert_eq!((&out.anomalies[..], out.events[0].is_truncated()), (&["hello_too_long", "too_many_packets"][..], true));
     // A datagram of many packets.
     let packet = initial(V1, &DCID, b"", Side::Originator, &[1; 4], false);
-    show(&[(Side::Originator, packet.repeat(1000))], None);
+    let (out, _) = show(&[(Side::Originator, packet.repeat(1000))], None);
+    assert_eq!(out.anomalies, ["too_many_packets"]);
+    // A client that never hears its server.
+    let mut datagrams = vec![(Side::Originator, vec![0x40; 100]); usize::from(ANSWERS_MAX)];
+    datagrams.insert(0, (Side::Originator, first(&crypto(0, &hello()))));
+    let (out, steps) = show(&datagrams, None);
+    assert_eq!((steps.iter().position(|step| *step == Step::Done), out.events.len()), (Some(ANSWERS_MAX.into()), 1));
+    check(&out.events[0]);
 }

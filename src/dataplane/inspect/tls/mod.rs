@@ -44,7 +44,7 @@ mod ssl2;
 pub(super) mod talk;
 #[cfg(test)]
 pub(super) mod tests;
-mod walk;
+pub(super) mod walk;
 mod x509;
 
 pub use facts::*;
@@ -59,9 +59,9 @@ use walk::{PIECE_MAX, Walk};
 /// Bytes of a record's header.
 const RECORD_HEADER: usize = 5;
 /// Bytes of a handshake message's header.
-const MESSAGE_HEADER: usize = 4;
+pub(super) const MESSAGE_HEADER: usize = 4;
 /// Bytes of a record in the clear at most.
-const CLEAR_MAX: usize = 1 << 14;
+pub(super) const CLEAR_MAX: usize = 1 << 14;
 /// Bytes of an encrypted record at most (TLS 1.2; 1.3 allows less).
 const CIPHER_MAX: usize = CLEAR_MAX + 2048;
 /// The second byte of a record's version at most, as far as there are such: TLS 1.3.

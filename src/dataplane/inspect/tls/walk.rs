@@ -30,12 +30,17 @@ enum Next {
     End,
 }
 
+/// A number that may stand anywhere, for the sake of the size of what holds it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(packed(2))]
+struct Count(u32);
+
 /// How far a ClientHello was read.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Walk {
     once: Once,
     /// Bytes of the message that were neither shown nor passed over.
-    rest: u32,
+    rest: Count,
     /// Bytes of them that are extensions, once that is known.
     extensions: u16,
     /// Length and type of the list or extension that is next.
@@ -54,7 +59,7 @@ pub struct Walk {
 impl Walk {
     /// Through a hello of `length` bytes without its header. `is_datagram`: with the cookie of DTLS.
     pub fn new(length: usize, is_datagram: bool) -> Walk {
-        Walk { rest: length as u32, is_datagram, ..Walk::default() } // 24 bits on the wire
+        Walk { rest: Count(length as u32), is_datagram, ..Walk::default() } // 24 bits on the wire
     }
 
     /// Bytes that are to be shown next, at most [`PIECE_MAX`]; `None` at the end, or where the lengths do not fit.
@@ -67,7 +72,7 @@ impl Walk {
             Next::Ciphers | Next::Compression | Next::Extension => usize::from(self.length).min(PIECE_MAX),
             Next::End => return None,
         };
-        (count <= self.rest as usize).then_some(count)
+        (count <= self.rest.0 as usize).then_some(count)
     }
 
     /// Reads the piece that was wanted. Gives how many bytes behind it are to be passed over.
@@ -80,8 +85,8 @@ impl Walk {
     }
 
     fn read_one(&mut self, piece: &[u8], names: &HelloFacts, facts: &mut Facts) -> usize {
-        self.rest = self.rest.saturating_sub(piece.len() as u32); // at most PIECE_MAX
-        let rest = self.rest as usize;
+        self.rest.0 = self.rest.0.saturating_sub(piece.len() as u32); // at most PIECE_MAX
+        let rest = self.rest.0 as usize;
         let behind = match self.read_piece(piece, names, facts) {
             Some(behind) if behind <= rest => behind,
             _ => {
@@ -89,8 +94,8 @@ impl Walk {
                 rest
             }
         };
-        self.rest -= behind as u32; // at most that
-        if self.rest == 0 && self.next == Next::ExtensionsLength {
+        self.rest.0 -= behind as u32; // at most that
+        if self.rest.0 == 0 && self.next == Next::ExtensionsLength {
             self.next = Next::End; // before RFC 3546 there were none
         }
         behind
@@ -125,8 +130,8 @@ impl Walk {
             }
             Next::ExtensionsLength => {
                 let length = reader.be16()?;
-                self.is_bad |= u32::from(length) != self.rest;
-                self.extensions = u16::try_from(self.rest).map_or(length, |rest| length.min(rest)); // what is there
+                self.is_bad |= u32::from(length) != self.rest.0;
+                self.extensions = u16::try_from(self.rest.0).map_or(length, |rest| length.min(rest)); // what is there
                 self.before_extension();
             }
             Next::ExtensionHeader => {
@@ -159,7 +164,7 @@ impl Walk {
 
     /// Bytes that were neither shown nor are passed over.
     pub fn rest(&self) -> usize {
-        self.rest as usize
+        self.rest.0 as usize
     }
 
     /// The hello was read, as far as it can be. Only now its version is told, without which there is no fingerprint.
@@ -168,7 +173,7 @@ impl Walk {
             facts.put_number(names.client_version, u64::from(self.version));
         }
         Seen {
-            is_bad: self.is_bad || self.next != Next::End || self.rest > 0,
+            is_bad: self.is_bad || self.next != Next::End || self.rest.0 > 0,
             has_duplicates: self.has_duplicates,
             is_tls13: self.is_tls13,
             ..Seen::default()
