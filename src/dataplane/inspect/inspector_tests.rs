@@ -209,6 +209,32 @@ fn a_stream_turns_into_tls() {
     assert_eq!(tls.first().and_then(|event| event.get(tls::HELLO.ciphers)), Some(&[0x13, 1][..]));
 }
 
+/// A client that does not wait for the proxy's answer: its hello is read as soon as that is there, and before the server's.
+#[test]
+fn what_is_sent_behind_connect_before_its_answer_is_read() {
+    let connect = [b"CONNECT h.example:443 HTTP/1.1\r\nHost: h.example\r\n\r\n", &small_hello()[..]].concat();
+    let established = b"HTTP/1.1 200 Connection established\r\n\r\n";
+    let mut hello = vec![22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
+    hello.extend([9; 32]);
+    hello.extend([0, 0x13, 1, 0]);
+    for answers in [vec![established.to_vec(), hello.clone()], vec![[&established[..], &hello].concat()]] {
+        let mut talk = Talk::new(SETTINGS);
+        talk.say(A, &connect);
+        answers.iter().for_each(|answer| assert_ne!(talk.say(B, answer), Wants::NOTHING));
+        assert_eq!(talk.end(), Protocol::Tls);
+        assert_eq!(talk.kept.of(Protocol::Http).len(), 1);
+        let events = talk.kept.of(Protocol::Tls);
+        assert_eq!(events.len(), 1, "{}", answers.len());
+        assert_eq!(events[0].get(tls::HELLO.ciphers), Some(&[0x13, 1][..]));
+        assert_eq!(events[0].number(tls::HELLO.cipher), Some(0x1301));
+        assert!(talk.kept.0.iter().all(|(_, is_anomaly, _)| !is_anomaly));
+    }
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(A, &connect);
+    talk.say(B, established);
+    assert_eq!((talk.end(), talk.kept.of(Protocol::Tls).len()), (Protocol::Tls, 1));
+}
+
 #[test]
 fn a_hole_that_the_peer_acknowledged_is_counted() {
     let mut talk = Talk::new(SETTINGS);

@@ -82,6 +82,10 @@ struct Session<'a, 'b, S> {
     passes_over: bool,
     /// Of which side the parser has taken nothing yet.
     is_fresh: [bool; 2],
+    /// Which side has bytes that waited before this segment.
+    holds: [bool; 2],
+    /// The parser turned into another one, which is to see first what the other side sent before.
+    has_turned: bool,
     /// Anomalies of the connection that were told: a bit for each.
     told: &'a mut u8,
     out: &'a mut Out<'b, S>,
@@ -171,7 +175,34 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
     }
 }
 
-impl<S: Sink> Session<'_, '_, S> {
+impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
+    /// Of a side that shows what it has as it comes.
+    fn new(
+        side: Side,
+        parser: &'a mut Parser,
+        candidates: &'a mut Candidates,
+        told: &'a mut u8,
+        connection: &'a mut Option<u16>,
+        out: &'a mut Out<'b, S>,
+    ) -> Self {
+        Session {
+            side,
+            parser,
+            candidates,
+            scratch: None,
+            connections: None,
+            connection,
+            other_waits: false,
+            limit: None,
+            passes_over: false,
+            is_fresh: [false; 2],
+            holds: [false; 2],
+            has_turned: false,
+            told,
+            out,
+        }
+    }
+
     fn parse(&mut self, bytes: &[u8]) -> Step {
         if self.is_fresh.get(self.side as usize).is_some_and(|is_fresh| *is_fresh) {
             // Of a server it is only told, for which its answer must not wait: what the client says next may follow from it.
@@ -267,13 +298,22 @@ impl<S: Sink> Session<'_, '_, S> {
     fn turn_into(&mut self, next: Protocol, bytes: &[u8]) -> Step {
         self.parser.end(self.out);
         *self.parser = Parser::new(next);
+        let is_second = self.holds.get(self.side.other() as usize).is_some_and(|holds| *holds);
         if self.parser.protocol() == Protocol::Unknown {
             // A tunnel: what comes is looked at like the beginning of a connection.
             *self.candidates = Candidates::default();
+            if is_second && next == Protocol::Unknown {
+                self.has_turned = true;
+                return Step::Need(bytes.len() + 1);
+            }
             return if next == Protocol::Unknown { self.step(bytes) } else { Step::Done };
         }
         self.out.protocol = next;
         self.parser.begin(&look(self.out.payload, self.side, bytes));
+        if is_second {
+            self.has_turned = true;
+            return Step::Need(bytes.len() + 1);
+        }
         self.show(bytes)
     }
 
@@ -479,20 +519,11 @@ pub(super) fn segment<S: Sink>(
     let is_fresh = entry.sides.each_ref().map(|stream| stream.passed() == 0);
     let [first, second] = &mut entry.sides;
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
-    let mut session = Session {
-        side,
-        parser: &mut entry.parser,
-        candidates: &mut entry.candidates,
-        scratch: None,
-        connections: Some(connections),
-        connection: &mut entry.connection,
-        other_waits: unknown && !peer.waiting(buffers).is_empty(),
-        limit: None,
-        passes_over: false,
-        is_fresh,
-        told: &mut entry.told,
-        out,
-    };
+    let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
+    let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, out);
+    session.connections = Some(connections);
+    session.other_waits = unknown && !peer.waiting(buffers).is_empty();
+    session.is_fresh = is_fresh;
     if !own.passes_over(segment.sequence, payload.bytes.len()) || peer.wants_acks() {
         let [first, second] = &mut entry.receipts;
         let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
@@ -506,6 +537,11 @@ pub(super) fn segment<S: Sink>(
     }
     if unknown {
         entry.turns.speaks(side, peer.reached(buffers));
+    }
+    for (of, stream) in [(side, &*own), (side.other(), &*peer)] {
+        if let Some(holds) = session.holds.get_mut(of as usize) {
+            *holds = !stream.is_done() && !stream.waiting(buffers).is_empty();
+        }
     }
     let mut ends = [None; 2];
     if !unknown && peer.has_news() {
@@ -526,6 +562,19 @@ pub(super) fn segment<S: Sink>(
     } else if !matches!(ends[1], Some(Outcome::Broken(_))) {
         // Where what waited of the other side turned out broken, the flow is over however its bytes were cut.
         ends[0] = Some(own.segment(segment.sequence, payload.bytes, depth, buffers, &mut session));
+    }
+    let turns = session.has_turned || session.parser.turns_into().is_some();
+    if turns && session.holds.get(side.other() as usize).is_some_and(|holds| *holds) {
+        // What the other side sent before the answer that it did not wait for is of the next protocol, and comes first.
+        session.holds = [false; 2];
+        for of in [side.other(), side, side.other()] {
+            let (stream, end) = if of == side { (&mut *own, &mut ends[0]) } else { (&mut *peer, &mut ends[1]) };
+            session.side = of;
+            if matches!(end, None | Some(Outcome::Goes)) {
+                *end = Some(stream.resume(depth, buffers, &mut session));
+            }
+        }
+        session.side = side;
     }
     if session.other_waits && session.parser.protocol() != Protocol::Unknown {
         session.other_waits = false;
@@ -582,23 +631,8 @@ pub(super) fn last_look<S: Sink>(
     for (side, stream) in [Side::Originator, Side::Responder].into_iter().zip(&mut entry.sides) {
         if stream.has_news() {
             let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-            let (scratch, limit, is_fresh, out) = (None, None, [false; 2], &mut *out);
-            let (other_waits, passes_over) = (false, false);
-            let (connections, connection) = (Some(&mut *connections), &mut entry.connection);
-            let mut session = Session {
-                side,
-                parser,
-                candidates,
-                scratch,
-                connections,
-                connection,
-                other_waits,
-                limit,
-                passes_over,
-                is_fresh,
-                told,
-                out,
-            };
+            let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
+            session.connections = Some(&mut *connections);
             let outcome = stream.resume(depth, buffers, &mut session);
             note(outcome, out);
         }
@@ -644,23 +678,8 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
     }
     let (side, before) = (payload.side, entry.parser.told());
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-    let is_fresh = [false; 2]; // datagrams are told apart one by one
-    let (other_waits, limit, passes_over) = (false, None, false);
-    let (connections, connection) = (None, &mut entry.connection);
-    let mut session = Session {
-        side,
-        parser,
-        candidates,
-        scratch,
-        connections,
-        connection,
-        other_waits,
-        limit,
-        passes_over,
-        is_fresh,
-        told,
-        out,
-    };
+    let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, out);
+    session.scratch = scratch;
     session.reconsider();
     let mut step = session.step(payload.bytes);
     if matches!(step, Step::Broken(_)) && session.is_another(u64::MAX) {
