@@ -168,6 +168,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                         vlans: Vec::new(),
                         tunnel: None,
                     }),
+                    tunnel: None,
                     row: None,
                 },
             })

@@ -5,7 +5,7 @@
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
 use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id};
-use crate::dataplane::detect::{ScoredFlow, WindowEntry};
+use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::dataplane::inspect::{self, Protocol};
@@ -16,6 +16,8 @@ use crate::units::{QueueId, Timestamp};
 pub enum Up {
     /// Counts of one entity in one window.
     Window(WindowEntry),
+    /// In which tunnel the entity of the window that follows was seen last.
+    SeenIn(SeenIn),
     /// A score that reached the threshold.
     Score(ScoredFlow),
     /// A flow ended; sent only while someone exports flows.
@@ -154,6 +156,15 @@ impl UpSender {
             Ok(chunk) => drop(chunk.fill_from_iter(std::iter::once(item))),
             Err(_) => self.lost += 1,
         }
+    }
+
+    /// Sends what makes a finding richer, where that takes no room from findings; `false`: it was not sent.
+    pub fn send_aside(&mut self, item: Up) -> bool {
+        if self.full == Full::Count && self.ring.slots() <= self.kept_from_flows {
+            return false;
+        }
+        self.send(item);
+        true
     }
 
     /// Sends a flow that ended, where that takes no room from findings.

@@ -217,7 +217,7 @@ counters! {
     TunnelEtherIp = "tunnel_ether_ip", Detail;
     /// Packets of flows in L2TP, once a level.
     TunnelL2tp = "tunnel_l2tp", Detail;
-    /// Tunnelled flows whose outer addresses were given up for those of newer ones.
+    /// Tunnelled flows whose outer addresses were given up for those of newer ones, and windows that could not tell theirs.
     TunnelOutersEvicted = "tunnel_outers_evicted", Detail;
     /// Words of hosts on the link who has which address (ARP, neighbour discovery) that were not told, because too many were
     /// within a second: a flood of them.

@@ -511,6 +511,7 @@ pub fn alert(index: u64, time: Timestamp) -> Alert {
                 vlans: Vec::new(),
                 tunnel: None,
             }),
+            tunnel: None,
             row: None,
         },
     }

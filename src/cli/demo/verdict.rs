@@ -142,6 +142,7 @@ mod tests {
                 summary: String::new(),
                 terms: Vec::new(),
                 flow: None,
+                tunnel: None,
                 row: None,
             },
         }

@@ -235,6 +235,7 @@ mod tests {
             summary: String::new(),
             terms: Vec::new(),
             flow: None,
+            tunnel: None,
             row: None,
         }
     }

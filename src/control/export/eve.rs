@@ -98,7 +98,7 @@ impl<W: Write> EveWriter<W> {
         let evidence = &alert.evidence;
         let flow = evidence.flow.as_ref();
         let service = evidence.port.map(u64::from);
-        let tunnel = flow.and_then(|flow| flow.tunnel.as_ref());
+        let tunnel = flow.and_then(|flow| flow.tunnel.as_ref()).or(evidence.tunnel.as_ref());
         let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref()));
         let event = Event {
             timestamp: evidence.time.to_eve(),

@@ -132,6 +132,7 @@ fn alert(source: Option<&str>, target: Option<&str>, port: Option<u16>, flow: Op
             summary: String::new(),
             terms: Vec::new(),
             flow,
+            tunnel: None,
             row: None,
         },
     }

@@ -7,12 +7,14 @@
 //! window plus the watermark's lag, which the model's scores need not pay ([`Scores`]).
 
 use crate::dataplane::detect::{
-    Counts, Entity, Evidence, ScoredFlow, WINDOW_NS, WindowEntry, arp, brute_force, flood, model, scan,
+    Counts, Detector, Entity, Evidence, ScoredFlow, SeenIn, TunnelRef, WINDOW_NS, WindowEntry, arp, brute_force, flood,
+    model, scan,
 };
 use crate::exchange::Up;
 use crate::units::{MILLISECOND, QueueId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 /// Thresholds of all deciders, and limits of the merge.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -68,6 +70,8 @@ pub struct Stats {
     pub late: u64,
     /// Entries and scores given up because too many waited.
     pub lost: u64,
+    /// Tunnels given up because too many waited: alerts of their windows do not name them.
+    pub tunnels_lost: u64,
     /// Entities forgotten by the deciders for want of room.
     pub forgotten: u64,
     /// Capture time up to which everything has been decided.
@@ -94,6 +98,9 @@ impl QueueProgress {
 /// A live queue says every second how far it has come, frames or none; after this time without a word the others no longer
 /// wait for it. Shorter: a machine under load loses parts of windows; longer: a dead queue stops detection for as long.
 pub const SILENCE_LIMIT_NS: u64 = 5_000 * MILLISECOND;
+/// Tunnels that wait with their windows at most, 200 bytes each.
+const SEEN_MAX: usize = 1 << 16;
+
 /// What one look counts at most: a program that was itself stopped for a while must not blame its queues.
 const LOOK_LIMIT_NS: u64 = 500 * MILLISECOND;
 
@@ -106,6 +113,9 @@ pub struct Merger {
     /// By start of the window.
     windows: BTreeMap<u64, HashMap<Entity, Counts>>,
     waiting: usize,
+    /// By start of the window: in which tunnel a host was seen last, by what it did and by what was done to it.
+    seen: BTreeMap<u64, HashMap<Role, SeenIn>>,
+    seen_waiting: usize,
     scores: Vec<ScoredFlow>,
     scan: scan::Decider,
     arp: arp::Decider,
@@ -123,6 +133,8 @@ impl Merger {
             looked: None,
             windows: BTreeMap::new(),
             waiting: 0,
+            seen: BTreeMap::new(),
+            seen_waiting: 0,
             scores: Vec::new(),
             scan: scan::Decider::new(settings.scan),
             arp: arp::Decider::new(settings.scan),
@@ -145,6 +157,7 @@ impl Merger {
     pub fn push(&mut self, queue: QueueId, item: Up) -> Vec<Evidence> {
         match item {
             Up::Window(entry) => self.add(&entry),
+            Up::SeenIn(seen) => self.add_seen(seen),
             Up::Score(scored) if self.release == Scores::AtOnce => {
                 return self.model.decide(&scored).into_iter().collect();
             }
@@ -233,6 +246,28 @@ impl Merger {
         }
     }
 
+    fn add_seen(&mut self, seen: SeenIn) {
+        if seen.start.after(WINDOW_NS) <= self.stats.watermark {
+            return; // as late as its window, which is counted
+        }
+        let (first, second) = Role::of(&seen.entity);
+        for role in [Some(first), second].into_iter().flatten() {
+            let window = self.seen.entry(seen.start.0).or_default();
+            if let Some(known) = window.get_mut(&role) {
+                // Of those of one moment one that does not depend on the order in which they come.
+                let order = |seen: &SeenIn| (seen.moment, *seen.key.words());
+                if order(&seen) > order(known) {
+                    *known = seen;
+                }
+            } else if self.seen_waiting < SEEN_MAX {
+                window.insert(role, seen);
+                self.seen_waiting += 1;
+            } else {
+                self.stats.tunnels_lost += 1;
+            }
+        }
+    }
+
     fn add_score(&mut self, scored: ScoredFlow) {
         if self.scores.len() < self.settings.pending_scores {
             self.scores.push(scored);
@@ -292,6 +327,7 @@ impl Merger {
         self.arp.decide(start, &askers, out);
         self.brute_force.decide(start, &sessions, out);
         self.flood.decide(start, &targets, out);
+        self.name_tunnels(start, out.get_mut(first..).unwrap_or_default());
         let end = start.after(WINDOW_NS);
         let due = self.scores.partition_point(|scored| scored.time < end || end.0 == u64::MAX);
         out.extend(self.scores.drain(..due).filter_map(|scored| self.model.decide(&scored)));
@@ -299,6 +335,55 @@ impl Merger {
             // Stable: what one decider says of one entity at one moment keeps its order.
             found.sort_by_key(evidence_order);
         }
+    }
+}
+
+impl Merger {
+    /// Says in which tunnel what was found in a window was seen last, where it was in one.
+    fn name_tunnels(&mut self, start: Timestamp, found: &mut [Evidence]) {
+        // Where nothing was counted any more, nothing is left of older windows either.
+        while let Some(oldest) = self.seen.first_entry().filter(|oldest| *oldest.key() <= start.0) {
+            let (of, seen) = oldest.remove_entry();
+            self.seen_waiting -= seen.len();
+            for evidence in found.iter_mut().filter(|_| of == start.0) {
+                let role = Role::of_evidence(evidence);
+                if let Some(seen) = role.and_then(|role| seen.get(&role)) {
+                    let tunnel = TunnelRef::new(&seen.key, &seen.outer);
+                    evidence.summary = format!("{}; seen last in {tunnel}", evidence.summary);
+                    evidence.tunnel = Some(tunnel);
+                }
+            }
+        }
+    }
+}
+
+/// A host by its part in what was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    /// It did something.
+    Source(u128),
+    /// Something was done to it.
+    Target(u128),
+}
+
+impl Role {
+    fn of(entity: &Entity) -> (Role, Option<Role>) {
+        match *entity {
+            Entity::Source(address) | Entity::Asker(address) => (Role::Source(address), None),
+            Entity::Target(address) => (Role::Target(address), None),
+            Entity::Session { client, server, .. } => (Role::Source(client), Some(Role::Target(server))),
+        }
+    }
+
+    /// Of whom the detector counted: floods by their target, all else by who did it, where that is known.
+    fn of_evidence(evidence: &Evidence) -> Option<Role> {
+        let number = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let target = evidence.target.map(|target| Role::Target(number(target)));
+        let source = evidence.source.map(|source| Role::Source(number(source)));
+        if evidence.detector == Detector::Flood { target } else { source.or(target) }
     }
 }
 

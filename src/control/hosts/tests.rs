@@ -2,6 +2,7 @@
 
 use super::lab::{Port, Run, Wire, host};
 use super::*;
+use crate::dataplane::detect::TunnelMark;
 use crate::units::{MILLISECOND, SECOND};
 use proptest::prelude::*;
 
@@ -429,6 +430,7 @@ fn late_and_surplus_entries_are_counted() {
             start: Timestamp(start * SECOND),
             entity: Entity::Source(address),
             counts: Counts { sums: [1; 16], ..Counts::ZERO },
+            mark: TunnelMark(0),
         })
     };
     for address in 0..5 {

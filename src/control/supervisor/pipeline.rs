@@ -148,7 +148,7 @@ impl Pipeline {
 mod tests {
     use super::*;
     use crate::dataplane::decode::FlowKey;
-    use crate::dataplane::detect::{Counts, Entity, ScoredFlow, WindowEntry};
+    use crate::dataplane::detect::{Counts, Entity, ScoredFlow, TunnelMark, WindowEntry};
     use crate::dataplane::features::COUNT;
     use crate::dataplane::features::FeatureRow;
     use crate::dataplane::score::{ScoreError, Scorer};
@@ -247,7 +247,7 @@ mod tests {
                         let start = Timestamp(at * MILLISECOND / SECOND * SECOND);
                         let entity = Entity::Source(u128::from(0x0a00_0200 + probe));
                         let counts = Counts { sums: [40; 16], ..Counts::ZERO };
-                        pipeline.push(QueueId(0), Up::Window(WindowEntry { start, entity, counts }));
+                        pipeline.push(QueueId(0), Up::Window(WindowEntry { start, entity, counts, mark: TunnelMark(0) }));
                     }
                     at += 1;
                     pipeline.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(at * MILLISECOND)));

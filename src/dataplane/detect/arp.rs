@@ -94,6 +94,7 @@ impl Decider {
                 Term::exact("arp_requests_since_start", questions as f64),
             ],
             flow: None,
+            tunnel: None,
             row: None,
         }
     }

@@ -460,6 +460,7 @@ impl Found {
             ),
             terms,
             flow: None,
+            tunnel: None,
             row: None,
         }
     }

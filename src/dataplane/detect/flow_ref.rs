@@ -98,6 +98,17 @@ impl TunnelRef {
     }
 }
 
+impl std::fmt::Display for TunnelRef {
+    /// `vxlan 42 (192.0.2.1 to 192.0.2.2)`, outermost first.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, level) in self.levels.iter().enumerate() {
+            write!(formatter, "{}{} {}", if at == 0 { "" } else { ", " }, level.kind, level.id)?;
+        }
+        let Some(carrier) = &self.carrier else { return Ok(()) };
+        write!(formatter, " ({} to {})", carrier.source, carrier.destination)
+    }
+}
+
 /// VLAN ids of a flow, outermost first; of one in a tunnel the frames' and those in the tunnel.
 pub fn vlans(key: &FlowKey, outer: Option<&Outer>) -> Vec<u16> {
     let (first, second) = key.vlans();

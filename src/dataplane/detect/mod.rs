@@ -183,6 +183,51 @@ pub struct WindowEntry {
     pub entity: Entity,
     /// How many.
     pub counts: Counts,
+    /// Of the latest event of a flow in a tunnel; the worker's own, and of no meaning to others.
+    pub mark: TunnelMark,
+}
+
+/// Where a worker keeps what is round a flow, with the moment in its window; 0 where no flow in a tunnel was counted. Of
+/// two the larger is the later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TunnelMark(pub u64);
+
+impl TunnelMark {
+    /// About a thousandth of a window.
+    const MOMENT_SHIFT: u32 = 20;
+    /// Bits of the place.
+    const PLACE_BITS: u32 = 54;
+
+    /// At `place`, which is not 0 and has 54 bits, at time `now`.
+    pub fn new(place: u64, now: Timestamp) -> TunnelMark {
+        let moment = (now.0 % WINDOW_NS) >> TunnelMark::MOMENT_SHIFT;
+        TunnelMark(moment << TunnelMark::PLACE_BITS | place)
+    }
+
+    /// The place.
+    pub fn place(self) -> u64 {
+        self.0 & ((1 << TunnelMark::PLACE_BITS) - 1)
+    }
+
+    /// When in its window, in steps of some milliseconds.
+    pub fn moment(self) -> u16 {
+        (self.0 >> TunnelMark::PLACE_BITS) as u16 // 10 bits
+    }
+}
+
+/// The tunnel in which an entity was seen last within a window, on its way up before the window's counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenIn {
+    /// Start of the window.
+    pub start: Timestamp,
+    /// Who.
+    pub entity: Entity,
+    /// When in the window ([`TunnelMark::moment`]).
+    pub moment: u16,
+    /// The flow that was counted.
+    pub key: FlowKey,
+    /// What is round it.
+    pub outer: Outer,
 }
 
 /// A flow whose score reached the model's threshold.
@@ -324,6 +369,9 @@ pub struct Evidence {
     pub terms: Vec<Term>,
     /// The flow that completed it, where there is one (source port and destination port included).
     pub flow: Option<FlowRef>,
+    /// In which tunnel it was seen last, where no flow says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tunnel: Option<TunnelRef>,
     /// The row that was scored, until the reasons are known; leaves with no alert.
     #[serde(skip)]
     pub row: Option<Box<FeatureRow>>,

@@ -136,6 +136,7 @@ impl Decider {
             ),
             terms,
             flow: Some(FlowRef::new(&scored.key, scored.originator, scored.outer.as_ref(), scored.icmp)),
+            tunnel: None,
             row: Some(Box::new(scored.row)),
         }
     }

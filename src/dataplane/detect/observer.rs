@@ -8,7 +8,7 @@
 use super::distinct::HashKey;
 use super::facts::{Facts, protocol};
 use super::window::WindowTable;
-use super::{WindowEntry, arp, brute_force, flood, scan};
+use super::{TunnelMark, WindowEntry, arp, brute_force, flood, scan};
 use crate::dataplane::decode::ArpQuestion;
 use crate::dataplane::flow::{EndReason, Ended, FlowRecord, Signals, TcpState};
 use crate::units::Timestamp;
@@ -40,28 +40,28 @@ impl Observer {
         record.key.protocol() != protocol::TCP
     }
 
-    /// A packet of time `now` raised signals on a flow. Entries that must leave early (table full) go to `out`.
+    /// A packet of time `now` raised signals on a flow, whose tunnel `mark` names. Entries that must leave early (table full) go to `out`.
     #[inline(always)]
     pub fn on_signals(
         &mut self,
         record: &FlowRecord,
         signals: Signals,
-        now: Timestamp,
+        (now, mark): (Timestamp, TunnelMark),
         out: &mut dyn FnMut(&WindowEntry),
     ) {
-        self.signalled(&Facts::of(record), signals, now, out);
+        self.signalled(&Facts::of(record), signals, (now, mark), out);
     }
 
     /// A flow ended (by FIN, RST, time-out or eviction).
     #[inline(always)]
-    pub fn on_end(&mut self, ended: &Ended<'_>, out: &mut dyn FnMut(&WindowEntry)) {
-        self.ended(&Facts::of(ended.record), ended.reason, ended.at, out);
+    pub fn on_end(&mut self, ended: &Ended<'_>, mark: TunnelMark, out: &mut dyn FnMut(&WindowEntry)) {
+        self.ended(&Facts::of(ended.record), ended.reason, (ended.at, mark), out);
     }
 
     /// A host asked for a neighbour at time `now`.
     #[cold]
     pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
-        if let Some(counts) = self.table.counts(arp::entity(question), now, out) {
+        if let Some(counts) = self.table.counts(arp::entity(question), (now, TunnelMark(0)), out) {
             arp::count(question, &self.key, counts);
         }
     }
@@ -82,7 +82,7 @@ impl Observer {
         &mut self,
         facts: &Facts<'_>,
         signals: Signals,
-        now: Timestamp,
+        now: (Timestamp, TunnelMark),
         out: &mut dyn FnMut(&WindowEntry),
     ) {
         if let Some((entity, event)) = flood::Event::of(facts, signals)
@@ -101,7 +101,13 @@ impl Observer {
 
     /// A TCP flow closed.
     #[inline(never)]
-    fn closed(&mut self, facts: &Facts<'_>, signals: Signals, now: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+    fn closed(
+        &mut self,
+        facts: &Facts<'_>,
+        signals: Signals,
+        now: (Timestamp, TunnelMark),
+        out: &mut dyn FnMut(&WindowEntry),
+    ) {
         if let Some(event) = scan::Event::at_close(facts, signals) {
             self.contact(facts, event, now, out);
         }
@@ -113,7 +119,7 @@ impl Observer {
         &mut self,
         facts: &Facts<'_>,
         reason: EndReason,
-        at: Timestamp,
+        at: (Timestamp, TunnelMark),
         out: &mut dyn FnMut(&WindowEntry),
     ) {
         // Closed or refused: judged when that happened.
@@ -126,7 +132,13 @@ impl Observer {
     }
 
     #[inline(never)]
-    fn contact(&mut self, facts: &Facts<'_>, event: scan::Event, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+    fn contact(
+        &mut self,
+        facts: &Facts<'_>,
+        event: scan::Event,
+        time: (Timestamp, TunnelMark),
+        out: &mut dyn FnMut(&WindowEntry),
+    ) {
         self.count_contact(facts, event, time, out);
     }
 
@@ -135,7 +147,7 @@ impl Observer {
         &mut self,
         facts: &Facts<'_>,
         event: scan::Event,
-        time: Timestamp,
+        time: (Timestamp, TunnelMark),
         out: &mut dyn FnMut(&WindowEntry),
     ) {
         if let Some(counts) = self.table.counts(super::Entity::Source(facts.source.address), time, out) {
@@ -143,8 +155,8 @@ impl Observer {
         }
     }
 
-    fn session(&mut self, facts: &Facts<'_>, time: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
-        if let Some((entity, event)) = brute_force::Event::of(facts, time)
+    fn session(&mut self, facts: &Facts<'_>, time: (Timestamp, TunnelMark), out: &mut dyn FnMut(&WindowEntry)) {
+        if let Some((entity, event)) = brute_force::Event::of(facts, time.0)
             && let Some(counts) = self.table.counts(entity, time, out)
         {
             event.count(facts, &self.key, counts);

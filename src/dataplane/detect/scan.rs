@@ -529,6 +529,7 @@ fn judge(
         ),
         terms,
         flow: None,
+        tunnel: None,
         row: None,
     })
 }

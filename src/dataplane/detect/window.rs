@@ -4,7 +4,7 @@
 //! merged, so that loses nothing but costs the control plane one more merge.
 
 use super::distinct::HashKey;
-use super::{Counts, Entity, WINDOW_NS, WindowEntry};
+use super::{Counts, Entity, TunnelMark, WINDOW_NS, WindowEntry};
 use crate::sys::tags;
 use crate::units::Timestamp;
 
@@ -14,7 +14,8 @@ const WAYS: usize = 8;
 /// Sets looked at for each entry of the flush budget: bounds a step when most of the table is empty.
 const SETS_PER_ENTRY: usize = 4;
 
-const VACANT: WindowEntry = WindowEntry { start: Timestamp(0), entity: Entity::Source(0), counts: Counts::ZERO };
+const VACANT: WindowEntry =
+    WindowEntry { start: Timestamp(0), entity: Entity::Source(0), counts: Counts::ZERO, mark: TunnelMark(0) };
 
 /// See the module.
 pub(super) struct WindowTable {
@@ -51,12 +52,13 @@ impl WindowTable {
         }
     }
 
-    /// Counts of `entity` in the window that `time` lies in; `None` cannot happen but costs nothing to allow.
+    /// Counts of `entity` in the window that `time` lies in, for an event of a flow in the tunnel of `mark`; `None` cannot
+    /// happen but costs nothing to allow.
     #[inline(always)]
     pub fn counts(
         &mut self,
         entity: Entity,
-        time: Timestamp,
+        (time, mark): (Timestamp, TunnelMark),
         out: &mut dyn FnMut(&WindowEntry),
     ) -> Option<&mut Counts> {
         let start = Timestamp(time.0 - time.0 % WINDOW_NS);
@@ -76,7 +78,11 @@ impl WindowTable {
             }
             matches &= matches - 1;
         };
-        let counts = &mut self.entries.get_mut(set)?.get_mut(way)?.counts;
+        let entry = self.entries.get_mut(set)?.get_mut(way)?;
+        if mark != TunnelMark(0) {
+            entry.mark = entry.mark.max(mark);
+        }
+        let counts = &mut entry.counts;
         counts.last = counts.last.max(time);
         Some(counts)
     }
@@ -102,6 +108,7 @@ impl WindowTable {
         entry.start = start;
         entry.entity = *entity;
         entry.counts = Counts::ZERO;
+        entry.mark = TunnelMark(0);
         Some(way)
     }
 
@@ -198,7 +205,7 @@ mod tests {
                 let time = Timestamp(step * SECOND / 300);
                 let entity = Entity::Source(u128::from(step * 7919 % 97));
                 *expected.entry((time.0 - time.0 % WINDOW_NS, entity)).or_default() += 1;
-                table.counts(entity, time, &mut collect).unwrap().add(0, 1);
+                table.counts(entity, (time, TunnelMark(0)), &mut collect).unwrap().add(0, 1);
                 let now = table.flush(time, budget, &mut collect);
                 assert!(now >= reached && now <= time, "{now:?} {reached:?}");
                 reached = now;
@@ -214,7 +221,7 @@ mod tests {
         let mut early = 0;
         for host in 0..500_u128 {
             let time = Timestamp(host as u64 * 10);
-            table.counts(Entity::Target(host), time, &mut |_| early += 1).unwrap().add(0, 1);
+            table.counts(Entity::Target(host), (time, TunnelMark(0)), &mut |_| early += 1).unwrap().add(0, 1);
         }
         let mut out = 0;
         let watermark = Timestamp(3 * SECOND / 2);
@@ -225,7 +232,7 @@ mod tests {
         }
         assert_eq!(out + early, 500);
         // The window that is open keeps its entries, and the moment reached is the watermark itself.
-        table.counts(Entity::Target(1), watermark, &mut |_| ()).unwrap().add(0, 1);
+        table.counts(Entity::Target(1), (watermark, TunnelMark(0)), &mut |_| ()).unwrap().add(0, 1);
         assert_eq!(table.flush(watermark.after(5), 10, &mut |_| panic!("open window")), watermark.after(5));
     }
 
@@ -233,7 +240,7 @@ mod tests {
     fn an_event_behind_the_watermark_is_given_out_by_the_next_sweep() {
         let mut table = WindowTable::new(64, key());
         assert_eq!(table.flush(Timestamp(10 * SECOND), 10, &mut |_| ()), Timestamp(10 * SECOND));
-        table.counts(Entity::Source(1), Timestamp(SECOND), &mut |_| ()).unwrap().add(0, 1);
+        table.counts(Entity::Source(1), (Timestamp(SECOND), TunnelMark(0)), &mut |_| ()).unwrap().add(0, 1);
         let mut out = 0;
         table.flush(Timestamp(11 * SECOND), 10, &mut |_| out += 1);
         assert_eq!(out, 1);

@@ -5,6 +5,7 @@
 //! entry loses a line in an alert and no flow.
 
 use crate::dataplane::decode::{FlowKey, Outer};
+use crate::dataplane::detect::TunnelMark;
 use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
 
@@ -13,6 +14,16 @@ const WAYS: usize = 8;
 
 /// Flows of the table for each that is remembered here.
 const SHARE: u32 = 4;
+
+/// Bits of a mark that tell whether its place is still the same flow's; 30 are left for the place, and a table has at most
+/// 2^28 of them.
+const CHECK_BITS: u32 = 24;
+const CHECK_MASK: u64 = (1 << CHECK_BITS) - 1;
+
+/// Never 0, and not the bits that choose the set.
+fn check(hash: u64) -> u64 {
+    hash >> 40 | 1
+}
 
 #[derive(Clone, Copy, Default)]
 struct Entry {
@@ -79,6 +90,29 @@ impl Outers {
         Some(entry.outer)
     }
 
+    /// Where what is round a flow lies, for an event at `now`; nothing for one that is in no tunnel, or forgotten.
+    #[inline(always)]
+    pub fn mark(&self, key: &FlowKey, now: Timestamp) -> TunnelMark {
+        if self.is_empty { TunnelMark::default() } else { self.mark_of(key, now) }
+    }
+
+    #[inline(never)]
+    fn mark_of(&self, key: &FlowKey, now: Timestamp) -> TunnelMark {
+        let (hash, set) = (self.hasher.hash(key.words()), self.index(key));
+        let way = self.sets.get(set).and_then(|set| set.iter().position(|entry| entry.key == *key));
+        way.map_or(TunnelMark::default(), |way| {
+            TunnelMark::new(((set * WAYS + way) as u64) << CHECK_BITS | check(hash), now)
+        })
+    }
+
+    /// The flow that a mark was made of and what is round it, if its place is not another one's by now.
+    pub fn marked(&self, mark: TunnelMark) -> Option<(FlowKey, Outer)> {
+        let (place, expected) = ((mark.place() >> CHECK_BITS) as usize, mark.place() & CHECK_MASK);
+        let entry = self.sets.get(place / WAYS)?.get(place % WAYS)?;
+        let is_it = expected != 0 && check(self.hasher.hash(entry.key.words())) == expected;
+        is_it.then_some((entry.key, entry.outer))
+    }
+
     fn set(&mut self, key: &FlowKey) -> Option<&mut [Entry; WAYS]> {
         let index = self.index(key);
         self.sets.get_mut(index)
@@ -118,6 +152,9 @@ mod tests {
         for (key, outer) in &flows[..WAYS] {
             assert_eq!(outers.find(key), Some(*outer));
         }
+        let mark = outers.mark(&flows[2].0, Timestamp(5));
+        assert_eq!(outers.marked(mark), Some(flows[2]));
+        assert_eq!(outers.marked(TunnelMark::default()), None);
         // The same again takes its own place, an ended one's is free, then the oldest goes and is counted.
         assert!(outers.keep(&flows[0].0, &flows[0].1, Timestamp(20)));
         assert_eq!(outers.end(&flows[3].0), Some(flows[3].1));
@@ -126,6 +163,10 @@ mod tests {
         assert_eq!(outers.find(&flows[3].0), None);
         assert!(!outers.keep(&flows[9].0, &flows[9].1, Timestamp(22)));
         assert_eq!(outers.find(&flows[1].0), None);
+        outers.end(&flows[2].0);
+        assert_eq!(outers.marked(mark), Some(flows[2]), "ended, and not another one's");
+        outers.keep(&flows[1].0, &flows[1].1, Timestamp(23));
+        assert_eq!(outers.marked(mark), None);
         assert_eq!(outers.find(&plain), None);
     }
 }

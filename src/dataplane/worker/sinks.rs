@@ -10,7 +10,7 @@ use crate::dataplane::decode::{
     Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour, Outer,
     Packet, tcp_flags,
 };
-use crate::dataplane::detect::{Observer, ScoredFlow};
+use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
@@ -73,6 +73,26 @@ pub struct Sinks {
     pub burst_time: Timestamp,
 }
 
+/// Sends a window's counts, and before them in which tunnel its entity was seen last, where that takes no room from counts.
+#[inline]
+pub fn send_window(up: &mut UpSender, counters: &mut CounterBlock, outers: &Outers, entry: &WindowEntry) {
+    if entry.mark != TunnelMark(0) {
+        send_seen_in(up, counters, outers, entry);
+    }
+    up.send(Up::Window(*entry));
+}
+
+#[cold]
+#[inline(never)]
+fn send_seen_in(up: &mut UpSender, counters: &mut CounterBlock, outers: &Outers, entry: &WindowEntry) {
+    let moment = entry.mark.moment();
+    let seen = outers.marked(entry.mark);
+    let seen = seen.map(|(key, outer)| SeenIn { start: entry.start, entity: entry.entity, moment, key, outer });
+    if !seen.is_some_and(|seen| up.send_aside(Up::SeenIn(seen))) {
+        counters.add(Counter::TunnelOutersEvicted, 1);
+    }
+}
+
 impl Sinks {
     /// A packet raised signals on a flow; the cold half of the update loop.
     #[inline(never)]
@@ -89,10 +109,11 @@ impl Sinks {
                 self.on_land(record, now);
             }
         }
-        let (up, counters) = (&mut self.up, &mut self.counters);
-        self.observer.on_signals(record, signals, now, &mut |entry| {
+        let mark = self.outers.mark(&record.key, now);
+        let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
+        self.observer.on_signals(record, signals, (now, mark), &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
-            up.send(Up::Window(*entry));
+            send_window(up, counters, outers, entry);
         });
         if signals.has(Signals::MILESTONE) {
             self.queue_row(record, Some(index), now);
@@ -130,10 +151,10 @@ impl Sinks {
     /// A host asked for a neighbour.
     #[cold]
     pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp) {
-        let (up, counters) = (&mut self.up, &mut self.counters);
+        let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
         self.observer.on_arp(question, now, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
-            up.send(Up::Window(*entry));
+            send_window(up, counters, outers, entry);
         });
     }
 
@@ -251,10 +272,11 @@ impl Sinks {
         } else {
             Carried::default()
         };
-        let (up, counters) = (&mut self.up, &mut self.counters);
-        self.observer.on_end(ended, &mut |entry| {
+        let mark = self.outers.mark(&record.key, ended.at);
+        let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
+        self.observer.on_end(ended, mark, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
-            up.send(Up::Window(*entry));
+            send_window(up, counters, outers, entry);
         });
         if !is_milestone(ended.record.total_packets()) {
             self.queue_row(ended.record, None, ended.at);

@@ -41,6 +41,7 @@ fn model_alert(text: &str) -> Alert {
                 vlans: Vec::new(),
                 tunnel: None,
             }),
+            tunnel: None,
             row: None,
         },
     }

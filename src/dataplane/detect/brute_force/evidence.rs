@@ -128,6 +128,7 @@ impl Judged<'_> {
             summary,
             terms,
             flow: None,
+            tunnel: None,
             row: None,
         }
     }

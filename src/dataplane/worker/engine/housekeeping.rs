@@ -5,7 +5,7 @@ use crate::dataplane::capture::BURST_MAX;
 use crate::dataplane::detect::WINDOW_NS;
 use crate::dataplane::flow::Ended;
 use crate::dataplane::score::BATCH_MAX;
-use crate::dataplane::worker::sinks::Sinks;
+use crate::dataplane::worker::sinks::{Sinks, send_window};
 use crate::exchange::Up;
 use crate::metrics::{Counter, Stage};
 use crate::units::{SECOND, Timestamp};
@@ -97,9 +97,9 @@ impl Core {
             .min(self.sinks.oldest_due)
             .0
             .saturating_sub(self.settings.watermark_lag_ns);
-        let up = &mut self.sinks.up;
-        let flushed = self.sinks.observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
-            up.send(Up::Window(*entry));
+        let Sinks { up, counters, outers, observer, .. } = &mut self.sinks;
+        let flushed = observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
+            send_window(up, counters, outers, entry);
         });
         // A watermark is worth sending when it crosses a window's end: nothing is decided in between.
         if flushed.0 / WINDOW_NS != self.watermark_sent.0 / WINDOW_NS && flushed > self.watermark_sent {
@@ -159,8 +159,8 @@ impl Core {
             self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
         }
         self.score_if_due(self.sinks.burst_time, true);
-        let up = &mut self.sinks.up;
-        self.sinks.observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| up.send(Up::Window(*entry)));
+        let Sinks { up, counters, outers, observer, .. } = &mut self.sinks;
+        observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| send_window(up, counters, outers, entry));
         up.send(Up::Ended(self.id));
         let (lost, untold) = (up.take_lost(), up.take_flows_lost());
         self.sinks.counters.add(Counter::ExchangeFull, lost);
