@@ -179,8 +179,8 @@ impl FlowRecord {
             self.beginning += 1;
             return Signals::NEW.with(Signals::SYN);
         }
-        // What closes is looked at there.
-        let odd = if flags == 0 { Signals::ODD } else { Signals::default() };
+        // What closes is looked at there; a fragment may have none because they are in the next one.
+        let odd = if flags == 0 && !packet.fragment { Signals::ODD } else { Signals::default() };
         self.step(side, flags, Signals::NEW.with(odd))
     }
 
