@@ -111,12 +111,16 @@ fn live_a_queue_that_another_process_holds_is_named_and_taken_up_when_free() {
     );
     assert!(accounts[1].frames_received > 0, "{accounts:?}");
     let passed = sum(&accounts, |queue| queue.passed_no_socket);
-    assert_eq!(sender.sent, sum(&accounts, |queue| queue.frames_received) + passed);
+    // On a busy machine a ring may be full.
+    let refused = sum(&accounts, |queue| queue.refused_ring_full + queue.refused_no_frame);
+    assert_eq!(sender.sent, sum(&accounts, |queue| queue.frames_received) + passed + refused);
     let summary = shrike.terminate();
     assert_eq!(summary["loss_equation_closed"], true, "{summary:#}");
-    assert_eq!(summary["packets"], sender.sent - passed, "{summary:#}");
+    assert_eq!(summary["packets"], sender.sent - passed - refused, "{summary:#}");
     assert_eq!(summary["drops"]["passed_no_socket"], passed, "{summary:#}");
-    assert_eq!(summary["degraded"], serde_json::json!([]), "{summary:#}");
+    if refused == 0 {
+        assert_eq!(summary["degraded"], serde_json::json!([]), "{summary:#}");
+    }
 }
 
 /// A second `shrike run` on the same interface names the first, and leaves it alone.
