@@ -1,7 +1,6 @@
 //! What is found in windows of flows in tunnels says in which tunnel it was seen last: alert, EVE line and words.
 
 #[path = "support/captures.rs"]
-#[allow(dead_code)]
 mod captures;
 mod support;
 

@@ -563,7 +563,7 @@ fn add_product(products: &mut Vec<Product>, product: Product) -> bool {
     true
 }
 
-/// Text from the wire as it is kept, one harmless line ([`crate::control::text`]) without blanks around it, cut at [`TEXT_MAX`]
+/// Text from the wire as it is kept, one harmless line (`control::text`) without blanks around it, cut at [`TEXT_MAX`]
 /// bytes.
 pub fn kept(bytes: &[u8]) -> String {
     let mut text = String::new();

@@ -274,7 +274,7 @@ impl FlowRecord {
     /// A SYN of a flow without payload so far says where its direction begins: `sequence` is the number of the first byte,
     /// `acknowledgement` that of the other direction's in a SYN/ACK. Of several SYNs with different numbers the answer tells
     /// which one counts, of several such answers nothing does; an answer to another SYN than the one seen is none. A SYN with
-    /// another number behind the answer asks for a new flow ([`FlowRecord::is_begun_anew`]).
+    /// another number behind the answer asks for a new flow (`is_begun_anew`).
     pub fn note_beginning(&mut self, direction: Direction, sequence: u32, acknowledgement: Option<u32>) -> Noted {
         let [forward, reverse] = &self.sides;
         if (forward.payload | reverse.payload) & COUNT_MASK != 0 {

@@ -33,7 +33,7 @@ pub struct Event<'a> {
     pub protocol: Protocol,
     /// An anomaly by protocol and number; `None`: the facts are an event.
     pub anomaly: Option<(Protocol, u8)>,
-    /// A list of facts ([`Facts::as_bytes`]).
+    /// A list of facts ([`Facts::as_bytes`](super::super::facts::Facts::as_bytes)).
     pub facts: &'a [u8],
     /// A fact was cut or left out.
     pub truncated: bool,

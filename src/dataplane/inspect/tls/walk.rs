@@ -32,7 +32,7 @@ enum Next {
 
 /// A number that may stand anywhere, for the sake of the size of what holds it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[repr(packed(2))]
+#[repr(Rust, packed(2))]
 struct Count(u32);
 
 /// How far a ClientHello was read.
