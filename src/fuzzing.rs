@@ -142,6 +142,7 @@ fn inspection(data: &[u8]) {
                 slot: 0,
                 key: &key,
                 originator,
+                first_seen: Timestamp(1),
                 side: if index == 0 { Side::Originator } else { Side::Responder },
                 tcp: is_tcp.then_some(Segment {
                     // Whatever the payload begins with stands for options, too.
@@ -163,7 +164,7 @@ fn inspection(data: &[u8]) {
             };
             wants = inspector.payload(&payload, &mut Events);
         }
-        inspector.end(0, &key, originator, Timestamp(2), &mut Events);
+        inspector.end(0, &key, originator, [Timestamp(1), Timestamp(2)], &mut Events);
         inspector.take_counts();
         assert_eq!(inspector.inspected(), 0, "every flow gives back what it had");
         assert_eq!(inspector.application(0), Protocol::Unknown);

@@ -232,6 +232,7 @@ fn event() -> impl Strategy<Value = AppEvent> {
                 time: Timestamp(SECOND),
                 key,
                 originator,
+                first_seen: None,
                 protocol,
                 anomaly: anomaly.map(|index| (protocol, index)),
                 truncated,

@@ -124,6 +124,7 @@ fn ssh_event(server: u8, seconds: u64) -> (EventHead, Facts) {
         time,
         key,
         originator,
+        first_seen: None,
         protocol: Protocol::Ssh,
         anomaly: None,
         truncated: false,

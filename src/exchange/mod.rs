@@ -4,7 +4,7 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id, flow_id};
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, TcpState};
@@ -74,6 +74,11 @@ pub struct FlowSummary {
 }
 
 impl FlowSummary {
+    /// Number of this flow and of no other.
+    pub fn flow_id(&self) -> u64 {
+        flow_id(&self.key, self.first_seen)
+    }
+
     /// Community ID; of ICMP by what the originator sent, or the responder where only he was seen.
     pub fn community_id(&self) -> String {
         match self.icmp {
@@ -92,6 +97,8 @@ pub struct EventHead {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// When the flow began; `None`: it is about a packet without one.
+    pub first_seen: Option<Timestamp>,
     /// What the flow is.
     pub protocol: Protocol,
     /// An anomaly by protocol and number; `None`: the facts are an event.
@@ -107,6 +114,11 @@ pub struct EventHead {
 }
 
 impl EventHead {
+    /// Number of its flow; `None` of a packet without one.
+    pub fn flow_id(&self) -> Option<u64> {
+        self.first_seen.map(|first_seen| flow_id(&self.key, first_seen))
+    }
+
     /// Community ID of its flow; `None` of a fragment of ICMP, of which the type is not known.
     pub fn community_id(&self) -> Option<String> {
         let is_known = self.icmp.is_some() || !matches!(self.key.protocol(), 1 | 58);
@@ -276,6 +288,7 @@ impl UpSender {
             time: event.time,
             key: event.key,
             originator: event.originator,
+            first_seen: event.first_seen,
             protocol: event.protocol,
             anomaly: event.anomaly,
             truncated: event.truncated,
@@ -369,6 +382,7 @@ mod tests {
             time: Timestamp(0),
             key: FlowKey::default(),
             originator: Direction::Forward,
+            first_seen: None,
             protocol: Protocol::Dns,
             anomaly: None,
             facts: &[1],
@@ -413,6 +427,7 @@ mod tests {
                         time: Timestamp(number.into()),
                         key: FlowKey::default(),
                         originator: Direction::Forward,
+                        first_seen: None,
                         protocol: Protocol::Dns,
                         anomaly: None,
                         facts: &facts,

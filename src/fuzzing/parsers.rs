@@ -187,6 +187,7 @@ fn line(event: &inspect::Event<'_>) {
         time: event.time,
         key: event.key,
         originator: event.originator,
+        first_seen: None,
         protocol: event.protocol,
         anomaly: event.anomaly,
         truncated: event.truncated,
@@ -293,7 +294,7 @@ impl Case<'_> {
                     }
                 }
             }
-            inspector.end(0, &self.key, self.originator, Timestamp(2), &mut sink);
+            inspector.end(0, &self.key, self.originator, [Timestamp(1), Timestamp(2)], &mut sink);
             inspector.take_counts();
             assert_eq!(inspector.inspected(), 0, "every flow gives back what it had");
             assert_eq!(inspector.application(0), Protocol::Unknown);
@@ -326,6 +327,7 @@ impl Sent<'_> {
             slot: 0,
             key: &self.case.key,
             originator: self.case.originator,
+            first_seen: Timestamp(1),
             side: piece.side,
             tcp: self.case.is_stream.then_some(Segment { sequence, acknowledgement, ..Segment::default() }),
             bytes,

@@ -71,6 +71,7 @@ impl Message<'_> {
             slot: 0,
             key: &self.packet.key,
             originator,
+            first_seen: Timestamp(1),
             side,
             tcp: self.is_stream.then(|| Segment { sequence: 1, acknowledgement: Some(1), ..Segment::default() }),
             bytes: self.bytes,
@@ -78,7 +79,7 @@ impl Message<'_> {
             time: Timestamp(1),
         };
         inspector.payload(&payload, &mut told);
-        inspector.end(0, &self.packet.key, originator, Timestamp(2), &mut told);
+        inspector.end(0, &self.packet.key, originator, [Timestamp(1), Timestamp(2)], &mut told);
         inspector.take_counts();
         told
     }

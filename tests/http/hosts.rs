@@ -23,6 +23,7 @@ fn observe(inventory: &SharedInventory, protocol: Protocol, server: u8, port: u1
         time,
         key,
         originator,
+        first_seen: None,
         protocol,
         anomaly: None,
         truncated: false,

@@ -507,6 +507,7 @@ pub fn alert(index: u64, time: Timestamp) -> Alert {
                 destination: victim,
                 destination_port: 8443,
                 protocol: 6,
+                flow_id: None,
                 community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into(),
                 vlans: Vec::new(),
                 tunnel: None,

@@ -19,8 +19,18 @@ pub fn exposed() -> Arc<SharedInventory> {
     let mut observe = |protocol, server: u8, port, anomaly, put: &dyn Fn(&mut Facts)| {
         let (key, originator) = FlowKey::v4(0x0a00_0064, 40_000, 0x0a00_0000 + u32::from(server), port, 6, 0);
         let time = Timestamp((NOW + u64::from(server) * 60) * SECOND);
-        let head =
-            EventHead { time, key, originator, protocol, anomaly, truncated: false, bytes: 0, icmp: None, outer: None };
+        let head = EventHead {
+            time,
+            key,
+            originator,
+            first_seen: None,
+            protocol,
+            anomaly,
+            truncated: false,
+            bytes: 0,
+            icmp: None,
+            outer: None,
+        };
         let mut facts = Facts::default();
         put(&mut facts);
         inventory.observe(&head, facts.as_bytes());

@@ -20,16 +20,12 @@ use crate::dataplane::detect::{Detector, TunnelRef, has_ports, protocol_name, vl
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Serializer;
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-/// Largest flow id: consumers read JSON numbers as doubles, and Suricata's own ids have 51 bits.
-const FLOW_ID_MASK: u64 = (1 << 51) - 1;
 /// First signature id; Suricata leaves those from 9,000,000 on to others.
 const SIGNATURE_BASE: u64 = 9_000_000;
 /// Signature ids in use behind [`SIGNATURE_BASE`].
@@ -102,7 +98,7 @@ impl<W: Write> EveWriter<W> {
         let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref()));
         let event = Event {
             timestamp: evidence.time.to_eve(),
-            flow_id: flow.and_then(|flow| flow_id(&flow.community_id, tunnel.and_then(|tunnel| tunnel.identity))),
+            flow_id: flow.and_then(|flow| flow.flow_id),
             vlan: flow.map(|flow| flow.vlans.clone()).filter(|vlans| !vlans.is_empty()),
             event_type: "alert",
             src_ip: flow.map(|flow| flow.source).or(evidence.source),
@@ -143,7 +139,7 @@ impl<W: Write> EveWriter<W> {
                 &summary.key,
                 summary.originator,
                 summary.outer.as_ref(),
-                Some(&community),
+                (Some(summary.flow_id()), Some(&community)),
             )
         };
         self.out.write(&event)
@@ -164,13 +160,14 @@ impl<W: Write> EveWriter<W> {
         });
         let sender = if rendered.is_answer { head.originator.flip() } else { head.originator };
         let tunnel = head.outer.map(|outer| TunnelRef::new(&head.key, &outer));
+        let ids = (head.flow_id(), community.as_deref());
         let line = Event {
             event_type: rendered.event_type,
             app_proto: Some(head.protocol.name()).filter(|_| head.protocol != Protocol::Unknown),
             objects: rendered.objects,
             tunnel: tunnel.as_ref().map(TunnelPart::new),
             ml: Ml::with_tunnel(ml, tunnel.as_ref()),
-            ..Event::of_flow(head.time, &head.key, sender, head.outer.as_ref(), community.as_deref())
+            ..Event::of_flow(head.time, &head.key, sender, head.outer.as_ref(), ids)
         };
         self.out.write(&line)
     }
@@ -214,15 +211,6 @@ impl<W: Write> EveWriter<W> {
         self.out.out.flush()?;
         Ok(self.out.out)
     }
-}
-
-/// Number of a flow: 51 bits of its Community ID, so that alerts and flows of one 5-tuple join in tools that know nothing
-/// else; in a tunnel with its identity in it, because networks in tunnels use the same addresses. `None` where that text is
-/// none of ours.
-pub fn flow_id(community_id: &str, tunnel: Option<u32>) -> Option<u64> {
-    let digest = STANDARD.decode(community_id.strip_prefix("1:")?).ok()?;
-    let identity = tunnel.map_or(0, |identity| (u64::from(identity) + 1) << 20);
-    Some((u64::from_be_bytes(*digest.first_chunk::<8>()?) ^ identity) & FLOW_ID_MASK)
 }
 
 /// Signature id of what a detector calls a kind: stable over versions, because made of the names alone (FNV-1a).
@@ -293,13 +281,13 @@ struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// What every event about a flow says.
+    /// What every event about a flow, or about a packet with addresses, says.
     fn of_flow(
         time: Timestamp,
         key: &FlowKey,
         originator: Direction,
         outer: Option<&Outer>,
-        community: Option<&'a str>,
+        (flow_id, community): (Option<u64>, Option<&'a str>),
     ) -> Event<'a> {
         let vlans = vlans(key, outer);
         let (source, destination) = key.endpoints(originator);
@@ -307,7 +295,7 @@ impl<'a> Event<'a> {
         let ports = has_ports(protocol);
         Event {
             timestamp: time.to_eve(),
-            flow_id: community.and_then(|community| flow_id(community, key.tunnel_identity())),
+            flow_id,
             vlan: (!vlans.is_empty()).then_some(vlans),
             src_ip: Some(source.ip()),
             src_port: ports.then_some(source.port.into()),

@@ -10,9 +10,9 @@ mod log;
 mod one_line;
 mod statistics;
 
-pub use crate::dataplane::decode::{community_id, community_id_of};
+pub use crate::dataplane::decode::{community_id, community_id_of, flow_id};
 pub use application::AppEvent;
 pub use conn::{ConnFormat, conn_state, uid};
-pub use eve::{EveWriter, ModelName, flow_id, signature_id};
+pub use eve::{EveWriter, ModelName, signature_id};
 pub use log::{ConnLog, EveFormat, EveItem, EveLog, Format, Log, LogSettings};
 pub use statistics::Statistics;

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 /// Marks remembered; the oldest are forgotten.
 const MARKS: usize = 1 << 14;
 
-/// A flow, or a part of its ends.
+/// A flow by its number, or a part of its ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Mark {
-    Flow((IpAddr, u16), (IpAddr, u16), u8),
+    Flow(u64),
     /// Originator, responder, responder's port.
     Ends(Option<IpAddr>, Option<IpAddr>, Option<u16>),
 }
@@ -26,9 +26,8 @@ pub(super) struct Marks {
 impl Marks {
     pub(super) fn add(&mut self, alert: &Alert) {
         let evidence = &alert.evidence;
-        if let Some(flow) = &evidence.flow {
-            let (from, to) = ((flow.source, flow.source_port), (flow.destination, flow.destination_port));
-            self.remember(Mark::Flow(from, to, flow.protocol));
+        if let Some(number) = evidence.flow.as_ref().and_then(|flow| flow.flow_id) {
+            self.remember(Mark::Flow(number));
         }
         if evidence.source.is_some() || evidence.target.is_some() {
             self.remember(Mark::Ends(evidence.source, evidence.target, evidence.port));
@@ -55,12 +54,11 @@ impl Marks {
         }
         let (from, to) = flow.key.endpoints(flow.originator);
         let (source, target, port) = (Some(from.ip()), Some(to.ip()), Some(to.port));
-        let named = Mark::Flow((from.ip(), from.port), (to.ip(), to.port), flow.key.protocol());
         let parts = [(source, target), (source, None), (None, target.filter(|_| !is_conversation(flow)))];
-        self.known.contains(&named)
-            || parts.into_iter().any(|(source, target)| {
-                [port, None].into_iter().any(|port| self.known.contains(&Mark::Ends(source, target, port)))
-            })
+        let fits = |(source, target)| {
+            [port, None].into_iter().any(|port| self.known.contains(&Mark::Ends(source, target, port)))
+        };
+        parts.into_iter().any(fits) || self.known.contains(&Mark::Flow(flow.flow_id()))
     }
 }
 

@@ -15,6 +15,9 @@ use std::net::IpAddr;
 pub struct FlowRow {
     /// Identifier of this flow, as in `conn.log`.
     pub uid: String,
+    /// Number of this flow, as `flow_id` in events.
+    #[serde(default)]
+    pub flow_id: u64,
     /// Community ID of its 5-tuple.
     pub community_id: String,
     /// Originator.
@@ -69,6 +72,7 @@ impl From<&KeptFlow> for FlowRow {
         let (outer, inner) = flow.key.vlans();
         FlowRow {
             uid: uid(flow),
+            flow_id: flow.flow_id(),
             community_id: flow.community_id(),
             source: from.ip(),
             source_port: ports.then_some(from.port),

@@ -146,6 +146,7 @@ fn a_flow_is_alerted_by_its_name_or_by_its_ends() {
         destination: "192.0.2.0".parse().unwrap(),
         destination_port: 443,
         protocol: 6,
+        flow_id: Some(flow(1).flow_id()),
         community_id: String::new(),
         tunnel: None,
         vlans: Vec::new(),
@@ -160,7 +161,7 @@ fn a_flow_is_alerted_by_its_name_or_by_its_ends() {
         (alert(Some("10.0.0.1"), Some("192.0.2.0"), Some(22), None), false),
         (alert(Some("192.0.2.0"), None, None, None), false),
         (alert(None, None, Some(443), None), false),
-        (alert(None, None, None, Some(FlowRef { source_port: 1, ..exact })), false),
+        (alert(None, None, None, Some(FlowRef { flow_id: Some(flow(0).flow_id()), ..exact })), false),
     ] {
         let history = history(4, 2);
         history.mark([&alert]);

@@ -163,6 +163,7 @@ mod tests {
             time,
             key,
             originator,
+            first_seen: Timestamp(1),
             score,
             threshold: 0.5,
             packets: 8,

@@ -22,6 +22,7 @@
 //! | `options` | what is unusual about options of IPv4 |
 //! | `key` | the canonical 5-tuple |
 //! | `community_id` | the name that other tools give a flow |
+//! | `flow_id` | the number of one flow among those on its ports |
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod anomaly;
@@ -29,6 +30,7 @@ mod arp;
 mod bytes;
 mod community_id;
 mod defrag;
+mod flow_id;
 mod fragment;
 mod ip;
 mod key;
@@ -48,6 +50,7 @@ pub use community_id::{community_id, community_id_of, icmp_ports};
 pub use defrag::{
     Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place, Taken,
 };
+pub use flow_id::{FLOW_ID_MAX, flow_digest, flow_id};
 pub use fragment::{FragmentSettings, FragmentTable};
 pub use key::{Direction, Endpoint, FlowKey, Scope};
 pub use neighbour::{Neighbour, arp_sender, ndp_sender};

@@ -1,6 +1,7 @@
 //! A flow as evidence names it.
 
-use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id};
+use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id, flow_id};
+use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -17,6 +18,9 @@ pub struct FlowRef {
     pub destination_port: u16,
     /// IP protocol number.
     pub protocol: u8,
+    /// Number of this flow and of no other, as in events and `/v1/flows`; absent in what was stored before there was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flow_id: Option<u64>,
     /// Community ID v1.
     pub community_id: String,
     /// VLAN ids, outermost first.
@@ -65,9 +69,14 @@ pub struct Carrier {
 }
 
 impl FlowRef {
-    /// The flow of a key whose originator sends `originator`, with what was round its first packet, and of ICMP its type and
-    /// code.
-    pub fn new(key: &FlowKey, originator: Direction, outer: Option<&Outer>, icmp: Option<(u8, u8)>) -> FlowRef {
+    /// The flow of a key that began at a moment and whose originator sends `originator`, with what was round its first
+    /// packet, and of ICMP its type and code.
+    pub fn new(
+        key: &FlowKey,
+        (originator, first_seen): (Direction, Timestamp),
+        outer: Option<&Outer>,
+        icmp: Option<(u8, u8)>,
+    ) -> FlowRef {
         let (source, destination) = key.endpoints(originator);
         FlowRef {
             source: source.ip(),
@@ -75,6 +84,7 @@ impl FlowRef {
             destination: destination.ip(),
             destination_port: destination.port,
             protocol: key.protocol(),
+            flow_id: Some(flow_id(key, first_seen)),
             community_id: community_id(key, originator, icmp),
             vlans: vlans(key, outer),
             tunnel: outer.map(|outer| TunnelRef::new(key, outer)),

@@ -239,6 +239,8 @@ pub struct ScoredFlow {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: crate::dataplane::decode::Direction,
+    /// When it began.
+    pub first_seen: Timestamp,
     /// Model output, 0..=1.
     pub score: f32,
     /// Threshold then in force.

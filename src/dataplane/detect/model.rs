@@ -135,7 +135,12 @@ impl Decider {
                 counted(scored.packets, "packet")
             ),
             terms,
-            flow: Some(FlowRef::new(&scored.key, scored.originator, scored.outer.as_ref(), scored.icmp)),
+            flow: Some(FlowRef::new(
+                &scored.key,
+                (scored.originator, scored.first_seen),
+                scored.outer.as_ref(),
+                scored.icmp,
+            )),
             tunnel: None,
             row: Some(Box::new(scored.row)),
         }
@@ -154,7 +159,7 @@ pub fn terms(reasons: &[Reason]) -> impl Iterator<Item = Term> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::decode::FlowKey;
+    use crate::dataplane::decode::{FlowKey, flow_id};
     use crate::dataplane::features::{COUNT, FEATURES};
     use crate::units::Timestamp;
 
@@ -167,6 +172,7 @@ mod tests {
             time: Timestamp(5),
             key,
             originator,
+            first_seen: Timestamp(3),
             score: 0.995,
             threshold: 0.9,
             packets: 16,
@@ -182,7 +188,9 @@ mod tests {
         assert_eq!(names, ["score", "packets", "flows"]);
         assert!((evidence.terms[0].threshold.unwrap() - 0.9).abs() < 1e-6);
         assert_eq!(evidence.row.as_deref(), Some(&row), "what the reasons are asked about");
-        assert!(evidence.flow.unwrap().community_id.starts_with("1:"));
+        let flow = evidence.flow.unwrap();
+        assert!(flow.community_id.starts_with("1:"));
+        assert_eq!(flow.flow_id, Some(flow_id(&key, Timestamp(3))));
     }
 
     #[test]
@@ -204,6 +212,7 @@ mod tests {
                 time: Timestamp(5),
                 key,
                 originator,
+                first_seen: Timestamp(3),
                 score: 0.5,
                 threshold: 0.0,
                 packets,
@@ -230,6 +239,7 @@ mod tests {
                 time,
                 key,
                 originator,
+                first_seen: time,
                 score: 0.9,
                 threshold: 0.5,
                 packets: 4,

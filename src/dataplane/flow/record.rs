@@ -227,6 +227,12 @@ impl FlowRecord {
         counted
     }
 
+    /// Its first packet comes behind a flow on the same ports that began at `before`, within one burst perhaps, which has one
+    /// time: no two of them begin at the same nanosecond, by which they are told apart.
+    pub(super) fn begins_after(&mut self, before: Timestamp) {
+        self.first_seen = self.first_seen.max(before.after(1));
+    }
+
     /// Idle time after which the flow ends in its present state, nanoseconds.
     #[inline]
     pub(super) fn timeout_ns(&self, settings: &Settings) -> u64 {

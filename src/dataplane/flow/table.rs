@@ -187,6 +187,11 @@ impl FlowTable {
         Some(FlowIndex { slot, generation: record.generation })
     }
 
+    /// The record of `key` as it is, overdue or not: for what is told of a flow beside its packets.
+    pub fn peek(&self, hash: u64, key: &FlowKey) -> Option<&FlowRecord> {
+        self.records.get(self.locate_by_probing(hash, key)? as usize)
+    }
+
     /// Adds a flow that `find` did not find. May give up another one, half-open first, through `ended`.
     pub fn insert(&mut self, hash: u64, key: &FlowKey, now: Timestamp, mut ended: impl FnMut(Ended<'_>)) -> Insert {
         let home = self.home(hash);
@@ -353,15 +358,20 @@ impl FlowTable {
         hint: u32,
         mut ended: impl FnMut(Ended<'_>),
     ) -> Option<(u32, Signals)> {
-        let mut found = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended);
-        if found.is_some() {
-            found = self.unless_reused(found, packet, &mut ended);
-        }
-        let index = match found {
-            Some(index) => index,
-            None => return self.begin(packet, ended),
+        let Some(index) = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended) else {
+            return self.begin(packet, ended);
         };
-        self.observe(packet, index.slot)
+        match self.begun_before(index, packet) {
+            None => self.observe(packet, index.slot),
+            Some(before) => {
+                self.end(index.slot, EndReason::Closed, packet.time, &mut ended);
+                let begun = self.begin(packet, ended)?;
+                if let Some(record) = self.records.get_mut(begun.0 as usize) {
+                    record.begins_after(before);
+                }
+                Some(begun)
+            }
+        }
     }
 
     /// The first packet of a flow.
@@ -393,26 +403,17 @@ impl FlowTable {
         Some((slot, signals.without(Signals::MOVED)))
     }
 
-    /// A SYN that begins the same ports anew ([`FlowRecord::is_begun_anew`]): the old flow ends at this moment.
+    /// Of a SYN that begins the same ports anew ([`FlowRecord::is_begun_anew`]): when the flow began that is on them.
     #[inline(never)]
-    fn unless_reused(
-        &mut self,
-        found: Option<FlowIndex>,
-        packet: &Packet,
-        ended: &mut impl FnMut(Ended<'_>),
-    ) -> Option<FlowIndex> {
+    fn begun_before(&mut self, index: FlowIndex, packet: &Packet) -> Option<Timestamp> {
         const ANSWER: u8 = tcp_flags::SYN | tcp_flags::ACK;
-        let index = found?;
         let is_answer = match packet.tcp.flags() & (ANSWER | tcp_flags::FIN | tcp_flags::RST) {
             tcp_flags::SYN => false,
             ANSWER => true,
-            _ => return found,
+            _ => return None,
         };
-        if !self.get_mut(index)?.is_begun_anew(packet.direction, is_answer) {
-            return found;
-        }
-        self.end(index.slot, EndReason::Closed, packet.time, ended);
-        None
+        let record = self.get_mut(index)?;
+        record.is_begun_anew(packet.direction, is_answer).then_some(record.first_seen())
     }
 
     /// After a change of state: the right lane, the right moment, the right count.

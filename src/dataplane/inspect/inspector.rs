@@ -73,6 +73,8 @@ pub struct Payload<'a> {
     pub key: &'a FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// When the flow began.
+    pub first_seen: Timestamp,
     /// Who sent this.
     pub side: Side,
     /// What TCP says of it; `None` for datagrams.
@@ -206,6 +208,7 @@ struct Saved {
     facts: Facts,
     key: FlowKey,
     originator: Direction,
+    first_seen: Timestamp,
     /// The number of its flow's entry.
     entry: u32,
 }
@@ -435,13 +438,13 @@ impl Inspector {
         self.places.get(slot as usize).is_none_or(|place| (OVER..NONE).contains(place))
     }
 
-    /// The flow in this slot is over; what it carried.
+    /// The flow in this slot is over, which began at the first of the times and ended at the other one; what it carried.
     pub fn end(
         &mut self,
         slot: u32,
         key: &FlowKey,
         originator: Direction,
-        time: Timestamp,
+        [first_seen, time]: [Timestamp; 2],
         sink: &mut impl Sink,
     ) -> Protocol {
         let Some(place) = self.places.get_mut(slot as usize) else { return Protocol::Unknown };
@@ -454,7 +457,7 @@ impl Inspector {
         };
         self.has_counted = true;
         let originator = if entry.is_turned { originator.flip() } else { originator };
-        let payload = nothing(slot, key, originator, time);
+        let payload = nothing(slot, key, originator, [first_seen, time]);
         let protocol = entry.parser.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol };
@@ -547,6 +550,7 @@ impl Inspector {
             Some(saved) => {
                 saved.facts.copy_from(&self.scratch);
                 (saved.key, saved.originator, saved.entry) = (*payload.key, payload.originator, index);
+                saved.first_seen = payload.first_seen;
                 entry.facts = room;
             }
             None => {
@@ -569,7 +573,7 @@ impl Inspector {
         let (protocol, counts) = (entry.parser.protocol(), &mut self.counts);
         counts.facts_full += 1;
         saved.facts.mark_truncated();
-        let payload = nothing(entry.slot, &saved.key, saved.originator, now);
+        let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
         Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol }.event();
     }
 }
@@ -593,9 +597,10 @@ fn end_parser<S: Sink>(entry: &mut Entry, connections: &mut Connections, out: &m
     entry.parser.end(out);
 }
 
-/// No packet: for what is told without one.
-fn nothing(slot: u32, key: &FlowKey, originator: Direction, time: Timestamp) -> Payload<'_> {
-    Payload { slot, key, originator, side: Side::Originator, tcp: None, bytes: &[], is_cut: false, time }
+/// No packet: for what is told without one, of a flow that began at the first of the times.
+fn nothing(slot: u32, key: &FlowKey, originator: Direction, [first_seen, time]: [Timestamp; 2]) -> Payload<'_> {
+    let side = Side::Originator;
+    Payload { slot, key, originator, first_seen, side, tcp: None, bytes: &[], is_cut: false, time }
 }
 
 /// The place of a flow whose inspection is over.

@@ -54,6 +54,7 @@ impl Talk {
             slot: self.slot,
             key: &self.key,
             originator: self.originator,
+            first_seen: Timestamp(1),
             side,
             tcp: Some(Segment { sequence, acknowledgement: Some(self.next[1 - side as usize]), ..Segment::default() }),
             bytes,
@@ -65,13 +66,22 @@ impl Talk {
 
     fn datagram(&mut self, side: Side, bytes: &[u8]) -> Wants {
         let Talk { slot, originator, .. } = *self;
-        let payload =
-            Payload { slot, key: &self.key, originator, side, tcp: None, bytes, is_cut: false, time: Timestamp(5) };
+        let payload = Payload {
+            slot,
+            key: &self.key,
+            originator,
+            first_seen: Timestamp(1),
+            side,
+            tcp: None,
+            bytes,
+            is_cut: false,
+            time: Timestamp(5),
+        };
         self.inspector.payload(&payload, &mut self.kept)
     }
 
     fn end(&mut self) -> Protocol {
-        self.inspector.end(self.slot, &self.key, self.originator, Timestamp(9), &mut self.kept)
+        self.inspector.end(self.slot, &self.key, self.originator, [Timestamp(1), Timestamp(9)], &mut self.kept)
     }
 }
 
@@ -379,6 +389,7 @@ fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
         slot: 3,
         key: &talk.key,
         originator: talk.originator,
+        first_seen: Timestamp(1),
         side: A,
         tcp,
         bytes: ANSWER,
@@ -420,6 +431,7 @@ fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
                 slot,
                 key: &key,
                 originator,
+                first_seen: Timestamp(1),
                 side: A,
                 tcp: None,
                 bytes: query,
@@ -433,7 +445,10 @@ fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
     assert_eq!(talk.kept.of(Protocol::Dns).len(), 48);
     assert_eq!(talk.inspector.take_counts().flows_full, 0);
     for slot in 0..16 {
-        assert_eq!(talk.inspector.end(slot, &key, originator, Timestamp(9), &mut talk.kept), Protocol::Dns);
+        assert_eq!(
+            talk.inspector.end(slot, &key, originator, [Timestamp(1), Timestamp(9)], &mut talk.kept),
+            Protocol::Dns
+        );
     }
 }
 
@@ -673,11 +688,20 @@ fn datagrams(port: u16, all: &[&[u8]]) -> (Kept, Protocol, Wants, Counts) {
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 17, 0);
     let mut wants = Wants::NOTHING;
     for bytes in all {
-        let payload =
-            Payload { slot: 3, key: &key, originator, side: A, tcp: None, bytes, is_cut: false, time: Timestamp(5) };
+        let payload = Payload {
+            slot: 3,
+            key: &key,
+            originator,
+            first_seen: Timestamp(1),
+            side: A,
+            tcp: None,
+            bytes,
+            is_cut: false,
+            time: Timestamp(5),
+        };
         wants = inspector.payload(&payload, &mut kept);
     }
-    let protocol = inspector.end(3, &key, originator, Timestamp(9), &mut kept);
+    let protocol = inspector.end(3, &key, originator, [Timestamp(1), Timestamp(9)], &mut kept);
     assert_eq!(inspector.inspected(), 0);
     (kept, protocol, wants, inspector.take_counts())
 }
@@ -718,7 +742,7 @@ fn probe(talk: &mut Talk, source: u32, slot: u32, sequence: u32, bytes: &[u8]) {
     let (key, originator) = FlowKey::v4(source, 1000 + slot as u16, 0x0a00_0002, 9, 6, 0);
     let tcp = Some(Segment { sequence, acknowledgement: Some(1), ..Segment::default() });
     let (is_cut, time) = (false, Timestamp(5));
-    let payload = Payload { slot, key: &key, originator, side: A, tcp, bytes, is_cut, time };
+    let payload = Payload { slot, key: &key, originator, first_seen: Timestamp(1), side: A, tcp, bytes, is_cut, time };
     talk.inspector.payload(&payload, &mut talk.kept);
 }
 
@@ -834,6 +858,7 @@ fn who_acknowledges_what_was_never_sent_is_not_read() {
             slot: talk.slot,
             key: &talk.key,
             originator: talk.originator,
+            first_seen: Timestamp(1),
             side: A,
             tcp: Some(tcp(0, [1000, acknowledged], beginnings)),
             bytes,

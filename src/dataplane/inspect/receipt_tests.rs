@@ -9,7 +9,17 @@ fn key() -> FlowKey {
 
 fn payload<'a>(key: &'a FlowKey, side: Side, bytes: &'a [u8]) -> Payload<'a> {
     let originator = crate::dataplane::decode::Direction::Forward;
-    Payload { slot: 0, key, originator, side, tcp: None, bytes, is_cut: false, time: Timestamp(0) }
+    Payload {
+        slot: 0,
+        key,
+        originator,
+        first_seen: Timestamp(1),
+        side,
+        tcp: None,
+        bytes,
+        is_cut: false,
+        time: Timestamp(0),
+    }
 }
 
 /// A header with timestamps; its checksum is none.

@@ -37,6 +37,7 @@ impl<S: Sink> Out<'_, S> {
             time: self.payload.time,
             key: *self.payload.key,
             originator: self.payload.originator,
+            first_seen: Some(self.payload.first_seen),
             protocol: self.protocol,
             anomaly,
             facts: self.facts.as_bytes(),

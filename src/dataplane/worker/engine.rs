@@ -235,6 +235,7 @@ impl<S: Source> Engine<S> {
                 export_flows: settings.export_flows,
                 export_events: settings.export_events,
                 neighbours: Neighbours::new(parts.secret[0]),
+                odd: Vec::with_capacity(BURST_MAX),
                 anomalies: AnomalyBudget::new(parts.secret[1]),
                 scoring,
                 burst_time: Timestamp(0),

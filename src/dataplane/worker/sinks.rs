@@ -13,7 +13,7 @@ use crate::dataplane::decode::{
 use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
-use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, Side, Signals};
+use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals};
 use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
 use crate::dataplane::score::Microbatch;
 use crate::exchange::{FlowSummary, Up, UpSender};
@@ -29,6 +29,8 @@ pub struct RowTag {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// When it began.
+    pub first_seen: Timestamp,
     /// When the row was due, capture time.
     pub due: Timestamp,
     /// Clock time of the burst that made the row due; the score queue's latency counts from here.
@@ -65,6 +67,8 @@ pub struct Sinks {
     pub export_events: bool,
     /// Neighbours told lately.
     pub neighbours: Neighbours,
+    /// Packets of the burst with unusual headers; never more than it has room for from the start.
+    pub odd: Vec<(HeaderAnomalies, Packet, bool)>,
     /// Anomalies of packets that may still be told.
     pub anomalies: AnomalyBudget,
     /// A model is there to score rows.
@@ -175,13 +179,48 @@ impl Sinks {
     #[cold]
     pub fn on_fragment(&mut self, anomalies: Anomalies, key: &FlowKey, direction: Direction, time: Timestamp) {
         for anomaly in anomalies.iter() {
-            self.on_anomaly((anomaly.counter(), anomaly.number()), key, direction, time, None);
+            self.on_anomaly((anomaly.counter(), anomaly.number()), (key, direction, None), time, None);
         }
     }
 
-    /// The headers of a packet are unusual: its sender is who did this. One without an address is counted alone.
+    /// The headers of a packet are unusual: told when its flow is known, if it has one. `is_whole`: it is no fragment.
     #[cold]
     pub fn on_headers(&mut self, anomalies: HeaderAnomalies, packet: &Packet, is_whole: bool) {
+        if self.odd.len() < self.odd.capacity() {
+            self.odd.push((anomalies, *packet, is_whole));
+        } else {
+            self.tell_headers(anomalies, packet, is_whole, None);
+        }
+    }
+
+    /// A packet of the burst is accounted: what was unusual about its headers is told of its flow.
+    #[cold]
+    pub fn tell_odd(&mut self, table: &FlowTable, packet: &Packet) {
+        let is_it = |(_, odd, _): &(_, Packet, _)| odd.place == packet.place && odd.key == packet.key;
+        let Some(at) = self.odd.iter().position(is_it) else { return };
+        let (anomalies, odd, is_whole) = self.odd.remove(at);
+        let first_seen = table.peek(packet.hash, &packet.key).map(FlowRecord::first_seen);
+        self.tell_headers(anomalies, &odd, is_whole, first_seen);
+    }
+
+    /// All packets of the burst are accounted: the rest are of no flow here.
+    #[cold]
+    pub fn tell_odd_rest(&mut self) {
+        for at in 0..self.odd.len() {
+            let Some(&(anomalies, odd, is_whole)) = self.odd.get(at) else { break };
+            self.tell_headers(anomalies, &odd, is_whole, None);
+        }
+        self.odd.clear();
+    }
+
+    /// Its sender is who did this. What has no address is counted alone.
+    fn tell_headers(
+        &mut self,
+        anomalies: HeaderAnomalies,
+        packet: &Packet,
+        is_whole: bool,
+        first_seen: Option<Timestamp>,
+    ) {
         let icmp = is_whole.then_some((packet.icmp_type, packet.icmp_code));
         let icmp = icmp.filter(|_| matches!(packet.key.protocol(), 1 | 58));
         for anomaly in anomalies.iter() {
@@ -190,16 +229,21 @@ impl Sinks {
                 continue;
             }
             let anomaly = (anomaly.counter(), anomaly.number());
-            self.on_anomaly(anomaly, &packet.key, packet.direction, packet.time, icmp);
+            let flow = (&packet.key, packet.direction, first_seen);
+            self.on_anomaly(anomaly, flow, packet.time, icmp);
         }
     }
 
     /// The flags of a segment are unusual.
     #[cold]
-    pub fn on_flags(&mut self, packet: &Packet) {
+    pub fn on_flags(&mut self, packet: &Packet, record: &FlowRecord) {
+        if packet.tcp.header_bytes() == 0 {
+            return; // a fragment too short to have them
+        }
         if let Some(anomaly) = HeaderAnomaly::of_flags(packet.tcp.flags()) {
             let anomaly = (anomaly.counter(), anomaly.number());
-            self.on_anomaly(anomaly, &packet.key, packet.direction, packet.time, None);
+            let flow = (&packet.key, packet.direction, Some(record.first_seen()));
+            self.on_anomaly(anomaly, flow, packet.time, None);
         }
     }
 
@@ -207,15 +251,16 @@ impl Sinks {
     #[cold]
     fn on_land(&mut self, record: &FlowRecord, now: Timestamp) {
         let anomaly = (HeaderAnomaly::Land.counter(), HeaderAnomaly::Land.number());
-        self.on_anomaly(anomaly, &record.key, record.originator(), now, None);
+        let flow = (&record.key, record.originator(), Some(record.first_seen()));
+        self.on_anomaly(anomaly, flow, now, None);
     }
 
-    /// An anomaly below any protocol: its counter and its number. Counted always, told within the budget.
+    /// An anomaly below any protocol: its counter and its number, in a flow that began then, if it is known. Counted always,
+    /// told within the budget.
     fn on_anomaly(
         &mut self,
         (counter, number): (Counter, u8),
-        key: &FlowKey,
-        originator: Direction,
+        (key, originator, first_seen): (&FlowKey, Direction, Option<Timestamp>),
         time: Timestamp,
         icmp: Option<(u8, u8)>,
     ) {
@@ -232,6 +277,7 @@ impl Sinks {
             time,
             key: *key,
             originator,
+            first_seen,
             protocol: Protocol::Unknown,
             anomaly,
             facts: &[],
@@ -265,9 +311,9 @@ impl Sinks {
         let before = self.inspector.losses();
         let carried = if has_payload {
             let is_turned = self.inspector.is_turned(ended.slot);
+            let times = [record.first_seen(), record.last_seen];
             let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
-            let application =
-                self.inspector.end(ended.slot, &record.key, record.originator(), record.last_seen, &mut gate);
+            let application = self.inspector.end(ended.slot, &record.key, record.originator(), times, &mut gate);
             Carried { application, is_turned }
         } else {
             Carried::default()
@@ -396,6 +442,7 @@ impl Sinks {
                 time: tag.due,
                 key: tag.key,
                 originator: tag.originator,
+                first_seen: tag.first_seen,
                 score,
                 threshold,
                 packets: tag.packets,
@@ -414,6 +461,7 @@ impl Sinks {
             index,
             key: record.key,
             originator: record.originator(),
+            first_seen: record.first_seen(),
             due,
             queued_at: self.burst_time,
             packets: record.total_packets(),

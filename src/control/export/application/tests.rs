@@ -24,6 +24,7 @@ fn head(protocol: Protocol, transport: u8, ports: (u16, u16)) -> EventHead {
         time: Timestamp(0),
         key,
         originator,
+        first_seen: None,
         protocol,
         anomaly: None,
         truncated: false,

@@ -16,7 +16,7 @@ mod tests;
 
 pub use state::conn_state;
 
-use crate::dataplane::decode::{FlowKey, icmp_ports};
+use crate::dataplane::decode::{FlowKey, flow_digest, icmp_ports};
 use crate::dataplane::detect::TunnelRef;
 use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
@@ -118,10 +118,7 @@ impl serde::Serialize for Value {
 /// Identifier of one flow: of its 5-tuple and of its beginning, so that the same ports again have another one. As long as
 /// Zeek's, which are drawn by lot.
 pub fn uid(flow: &FlowSummary) -> String {
-    let mut hash = Sha1::new();
-    flow.key.words().iter().for_each(|word| hash.update(word.to_be_bytes()));
-    hash.update(flow.first_seen.0.to_be_bytes());
-    identifier(hash)
+    identifier(&flow_digest(&flow.key, flow.first_seen))
 }
 
 /// Identifier of the tunnels round a flow: the same for every flow and both directions between the same two ends in the same
@@ -139,12 +136,12 @@ fn tunnel_uid(flow: &FlowSummary) -> Option<String> {
     }
     hash.update([tunnel.levels.len() as u8]); // a handful at most
     hash.update(tunnel.identity.unwrap_or_default().to_be_bytes());
-    Some(identifier(hash))
+    Some(identifier(&hash.finalize().into()))
 }
 
-fn identifier(hash: Sha1) -> String {
+fn identifier(digest: &[u8; 20]) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut number = hash.finalize().iter().take(12).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    let mut number = digest.iter().take(12).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
     let mut text = String::from("C");
     for _ in 0..17 {
         text.push(char::from(DIGITS[(number % 62) as usize])); // below 62

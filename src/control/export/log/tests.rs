@@ -183,6 +183,7 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
         time: Timestamp(0),
         key: FlowKey::default(),
         originator: Default::default(),
+        first_seen: None,
         protocol: Default::default(),
         anomaly: None,
         truncated: false,

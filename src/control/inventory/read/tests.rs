@@ -16,8 +16,18 @@ fn notes(protocol: Protocol, transport: u8, anomaly: Option<Anomaly>, put: impl 
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 4_000, transport, 0);
     let anomaly = anomaly.map(|one| (one.protocol, one.index));
     let time = Timestamp(NOW * SECOND);
-    let head =
-        EventHead { time, key, originator, protocol, anomaly, truncated: false, bytes: 0, icmp: None, outer: None };
+    let head = EventHead {
+        time,
+        key,
+        originator,
+        first_seen: None,
+        protocol,
+        anomaly,
+        truncated: false,
+        bytes: 0,
+        icmp: None,
+        outer: None,
+    };
     let mut facts = Facts::default();
     put(&mut facts);
     super::notes(&Event::new(&head, facts.as_bytes()))

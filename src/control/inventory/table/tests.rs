@@ -24,6 +24,7 @@ fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at
         time: Timestamp(at * SECOND),
         key,
         originator,
+        first_seen: None,
         protocol,
         anomaly: None,
         truncated: false,

@@ -10,7 +10,17 @@ fn shapes() -> Shapes {
 /// A packet of the flow in `slot`; TCP where there is a sequence number.
 fn show(shapes: &mut Shapes, slot: u32, side: Side, time: u64, sequence: Option<u32>, bytes: &[u8]) -> bool {
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 443, 6, 0);
-    let payload = Payload { slot, key: &key, originator, side, tcp: None, bytes, is_cut: false, time: Timestamp(time) };
+    let payload = Payload {
+        slot,
+        key: &key,
+        originator,
+        first_seen: Timestamp(1),
+        side,
+        tcp: None,
+        bytes,
+        is_cut: false,
+        time: Timestamp(time),
+    };
     shapes.payload(&payload, sequence, bytes.len() as u32)
 }
 

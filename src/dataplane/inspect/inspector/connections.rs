@@ -3,6 +3,7 @@
 use super::super::counts::Counts;
 use super::super::http2::Connection;
 use super::{Direction, FlowKey, Payload};
+use crate::units::Timestamp;
 
 /// Connections of HTTP/2 at once with memory for their tables and for requests that wait; 20.2 KiB each. One more is read
 /// without.
@@ -20,6 +21,7 @@ pub(super) struct Owned {
     pub(super) connection: Connection,
     pub(super) key: FlowKey,
     pub(super) originator: Direction,
+    pub(super) first_seen: Timestamp,
 }
 
 impl Connections {
@@ -43,6 +45,7 @@ impl Connections {
         if is_new {
             owned.connection.clear();
             (owned.key, owned.originator) = (*payload.key, payload.originator);
+            owned.first_seen = payload.first_seen;
         }
         Some(&mut owned.connection)
     }

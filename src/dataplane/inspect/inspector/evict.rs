@@ -48,14 +48,14 @@ impl Inspector {
         let entry = self.entries.get_mut(index)?;
         let (slot, protocol, after) = (entry.slot, entry.parser.told(), over(entry));
         if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
-            let payload = nothing(slot, &saved.key, saved.originator, now);
+            let payload = nothing(slot, &saved.key, saved.originator, [saved.first_seen, now]);
             let (facts, counts) = (&mut saved.facts, &mut self.counts);
             facts.mark_truncated();
             counts.events_early += 1;
             entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
         }
         if let Some(owned) = self.connections.get(entry.connection) {
-            let payload = nothing(slot, &owned.key, owned.originator, now);
+            let payload = nothing(slot, &owned.key, owned.originator, [owned.first_seen, now]);
             let (facts, counts) = (&mut *self.scratch, &mut self.counts);
             facts.clear();
             owned.connection.tell_all(&mut Out { facts, sink, counts, payload: &payload, protocol });

@@ -29,6 +29,8 @@ pub struct Event<'a> {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// When the flow began; `None`: told of a packet without one.
+    pub first_seen: Option<Timestamp>,
     /// What the flow is.
     pub protocol: Protocol,
     /// An anomaly by protocol and number; `None`: the facts are an event.

@@ -75,13 +75,16 @@ impl Core {
         let burst = self.decode_all(&frame, &prefetch, count, now, hand_over && !self.peers.is_empty());
         let decoded = self.stage_time(now);
         self.stage(Stage::Decode, begin, decoded, count);
-        if burst.has_icmp_errors {
-            self.update_with_errors(&frame, burst);
+        if burst.has_icmp_errors || !self.sinks.odd.is_empty() {
+            self.update_with_rare(&frame, burst);
         } else {
             self.update_all(&frame, burst, |_, _, _| ());
         }
         if self.fragments.has_whole() {
             self.update_wholes();
+        }
+        if !self.sinks.odd.is_empty() {
+            self.sinks.tell_odd_rest();
         }
         let updated = self.stage_time(now);
         self.stage(Stage::Flow, decoded, updated, count);
@@ -222,10 +225,13 @@ impl Core {
         }
     }
 
-    /// [`Core::update_all`] for a burst that has ICMP errors, in the order of its packets.
+    /// [`Core::update_all`] for a burst that has ICMP errors or unusual headers, in the order of its packets.
     #[inline(never)]
-    fn update_with_errors<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, burst: Burst) {
+    fn update_with_rare<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, burst: Burst) {
         self.update_all(frame, burst, |table, sinks, packet| {
+            if !sinks.odd.is_empty() {
+                sinks.tell_odd(table, packet);
+            }
             if is_icmp_error(packet) {
                 refuse_quoted(table, sinks, frame(usize::from(packet.place)), packet);
             }
@@ -270,7 +276,7 @@ impl Core {
                 sinks.on_signals(record, at, signals, packet.time);
             }
             if signals.has(Signals::ODD) {
-                sinks.on_flags(&packet);
+                sinks.on_flags(&packet, record);
             }
             if signals.has(Signals::PAYLOAD) {
                 inspect(table, sinks, view, &packet, at, true);
@@ -305,7 +311,7 @@ impl Core {
                     }
                     sinks.on_signals(record, index, signals, packet.time);
                     if signals.has(Signals::ODD) {
-                        sinks.on_flags(packet);
+                        sinks.on_flags(packet, record);
                     }
                 }
                 if signals.has(Signals::PAYLOAD) {
@@ -484,6 +490,7 @@ fn inspect(
         slot: index.slot,
         key: &packet.key,
         originator: record.originator(),
+        first_seen: record.first_seen(),
         side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
         tcp,
         bytes: rest.get(..announced).unwrap_or(rest),

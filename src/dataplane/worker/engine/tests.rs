@@ -217,3 +217,44 @@ fn a_wait_ends_when_the_oldest_row_is_due() {
     engine.turn();
     assert_eq!(bursts(&engine), 4);
 }
+
+struct Certain;
+
+impl Scorer for Certain {
+    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+        scores.fill(1.0);
+        Ok(())
+    }
+}
+
+/// What the model found, what inspection found and what is told at the end are of one flow by one number, whose alert has it.
+#[test]
+fn a_score_an_event_and_a_flow_have_the_same_number() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings { export_flows: true, export_events: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let (up, mut down) = up_ring(64, Full::Count);
+    let mut engine = Engine::new(source, settings, parts(up, Some(Box::new(Certain))));
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+    let datagram = [&[0x9c, 0x40, 0, 53, 0, 8 + question.len() as u8, 0, 0], &question[..]].concat();
+    let frame = frame(1, 2, &[], 17, &datagram);
+    for time in 0..4 {
+        kernel.send(&frame, frame.len() as u32, Some(Timestamp(SECOND + time)), LinkType::Ethernet);
+    }
+    engine.turn();
+    engine.finish();
+    let (mut numbers, mut kinds) = (std::collections::HashSet::new(), std::collections::BTreeSet::new());
+    while let Some(item) = down.receive() {
+        let (number, kind) = match item {
+            Up::Flow(flow) => (flow.flow_id(), "flow"),
+            Up::Event(head) => (head.flow_id().unwrap(), "event"),
+            Up::Score(scored) => (decode::flow_id(&scored.key, scored.first_seen), "score"),
+            _ => continue,
+        };
+        numbers.insert(number);
+        kinds.insert(kind);
+    }
+    let (key, _) = decode::FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 53, 17, 0);
+    assert_eq!(numbers.into_iter().collect::<Vec<_>>(), [decode::flow_id(&key, Timestamp(SECOND))]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["event", "flow", "score"]);
+}
