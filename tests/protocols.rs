@@ -4,9 +4,22 @@
 
 mod support;
 
-use shrike::dataplane::inspect::stream::{BUFFER_BYTES, SMALL_BYTES, SMALL_PER_LARGE};
+use shrike::dataplane::decode::{
+    DefragSettings, Defragmenter, EXTENSIONS_MAX, FRAGMENTS_MAX, FragmentSettings, GTP_EXTENSIONS_MAX, LABELS_MAX,
+    LEVELS_MAX, ROUTES_MAX, SMALL_BYTES as SMALL_BYTES_OF_DATAGRAMS, SOURCE_SHARE as DATAGRAMS_SHARE, TAGS_KEPT,
+    TAGS_MAX,
+};
+use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
+use shrike::dataplane::inspect::stream::{
+    BUFFER_BYTES, IN_FLIGHT_MAX, LONG, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
+};
 use shrike::dataplane::inspect::{
-    CONNECTIONS, FACTS_BYTES, Kind, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, Settings, TABLE, UNIT_MAX,
+    AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, PROBES, Protocol,
+    SCRATCH_BYTES, SCRATCHES, SOURCE_SHARE, Settings, TABLE, UNIT_MAX,
+};
+use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
+use shrike::dataplane::worker::{
+    ELEPHANTS, EngineSettings, FLOWS_PER_OUTER, NEIGHBOURS, NEIGHBOURS_PER_SECOND, RESTARTS_MAX, SNAP_BYTES,
 };
 use shrike::metrics::Counter;
 use std::fmt::Write;
@@ -81,11 +94,125 @@ fn overview() -> String {
     table
 }
 
+/// Names of counters.
+fn counters(all: &[Counter]) -> String {
+    let names: Vec<String> = all.iter().map(|counter| format!("`{}`", counter.name())).collect();
+    names.join(", ")
+}
+
 /// What is bounded where, and what tells that a bound was reached.
 fn bounds() -> String {
+    let mut table = String::from(
+        "\n# Bounds\n\nOf the engine, whatever the protocol, with the settings as they are; the counters are in `/metrics`, \
+         `shrike_` before the name and `_total` behind.
+",
+    );
+    for (part, rows) in
+        [("Decoding", decoding()), ("Fragments", fragments()), ("Flows", flows()), ("Inspection", inspection())]
+    {
+        let _ = writeln!(table, "\n## {part}\n\n| of | bound | told by |\n| --- | --- | --- |");
+        for (of, bound, told) in rows {
+            let _ = writeln!(table, "| {of} | {bound} | {told} |");
+        }
+    }
+    table
+}
+
+type Row = (&'static str, String, String);
+
+fn decoding() -> Vec<Row> {
+    vec![
+        ("tunnels in one another", LEVELS_MAX.to_string(), counters(&[Counter::TunnelDepth])),
+        ("VLAN tags of which ids are kept", TAGS_KEPT.to_string(), counters(&[Counter::VlanTagsTooMany])),
+        ("VLAN tags followed", TAGS_MAX.to_string(), counters(&[Counter::DropVlanDepth])),
+        (
+            "extension headers of IPv6",
+            EXTENSIONS_MAX.to_string(),
+            counters(&[Counter::DropIpv6Extension, Counter::ExtensionsTooMany]),
+        ),
+        (
+            "labels of MPLS",
+            LABELS_MAX.to_string(),
+            format!(
+                "{}; in a datagram, where labels are known by what is under them, by nothing: it stays a datagram",
+                counters(&[Counter::DropLabelDepth])
+            ),
+        ),
+        ("routes in a header of GRE", ROUTES_MAX.to_string(), counters(&[Counter::TunnelHeader])),
+        ("extension headers of GTP-U", GTP_EXTENSIONS_MAX.to_string(), counters(&[Counter::TunnelHeader])),
+        (
+            "events about single packets, of one kind from one source and of a queue, a second",
+            format!("{PER_SOURCE}, {PER_SECOND}"),
+            counters(&[Counter::AnomaliesSuppressed]),
+        ),
+        (
+            "neighbours told, a queue and second",
+            NEIGHBOURS_PER_SECOND.to_string(),
+            counters(&[Counter::NeighboursSuppressed]),
+        ),
+        (
+            "neighbours remembered, a queue",
+            NEIGHBOURS.to_string(),
+            "nothing: one more is told again although it was told lately".to_owned(),
+        ),
+        ("bytes of a frame handed to the queue of its flow", SNAP_BYTES.to_string(), counters(&[Counter::InspectCut])),
+        (
+            "restarts of a queue that failed, within a minute",
+            RESTARTS_MAX.to_string(),
+            format!("{}; beyond that the queue ends, and the log says so", counters(&[Counter::QueueRestarts])),
+        ),
+    ]
+}
+
+fn fragments() -> Vec<Row> {
+    let (defrag, first) = (DefragSettings::default(), FragmentSettings::default());
+    let (evicted, seconds) = (counters(&[Counter::DatagramsEvicted]), |ns: u64| format!("{} s", ns / 1_000_000_000));
+    vec![
+        ("datagrams put together at once, a queue", defrag.datagrams.to_string(), evicted.clone()),
+        (
+            "those among them that are longer",
+            format!("{} of more than {SMALL_BYTES_OF_DATAGRAMS} bytes", Defragmenter::large(defrag)),
+            evicted.clone(),
+        ),
+        ("those of one source", format!("1/{DATAGRAMS_SHARE}"), evicted),
+        ("fragments of a datagram", FRAGMENTS_MAX.to_string(), counters(&[Counter::FragmentTooMany])),
+        ("time for a datagram", seconds(defrag.timeout_ns), counters(&[Counter::DatagramsIncomplete])),
+        (
+            "datagrams whose ports later fragments find, a queue",
+            format!("{}, for {}", first.capacity, seconds(first.timeout_ns)),
+            counters(&[Counter::DropFragmentUnknown]),
+        ),
+    ]
+}
+
+fn flows() -> Vec<Row> {
+    let engine = EngineSettings::default();
+    vec![
+        (
+            "flows, a queue",
+            engine.flow.capacity.to_string(),
+            counters(&[Counter::FlowsEvictedHalfOpen, Counter::FlowsEvictedEstablished, Counter::DropFlowTableFull]),
+        ),
+        (
+            "flows in tunnels whose outer addresses are remembered, a queue",
+            format!("1/{FLOWS_PER_OUTER} of all"),
+            counters(&[Counter::TunnelOutersEvicted]),
+        ),
+        ("flows whose shape is kept, a queue", engine.shapes.to_string(), counters(&[Counter::InspectShapesFull])),
+        (
+            "packets with payload, records a side and bytes of a side's first payload in a shape",
+            format!("{PACKETS}, {RECORDS}, {HEAD_BYTES}"),
+            "nothing: a shape is that of a flow's beginning".to_owned(),
+        ),
+        ("entities counted by detectors, a queue", engine.windows.to_string(), counters(&[Counter::WindowsEvicted])),
+        ("largest flows shown, a queue", ELEPHANTS.to_string(), "nothing: the largest of them are shown".to_owned()),
+    ]
+}
+
+fn inspection() -> Vec<Row> {
     let settings = Settings::default();
-    let rows: [(&str, String, Option<Counter>); 9] = [
-        ("flows inspected at once, a queue", settings.flows.to_string(), Some(Counter::InspectFlowsFull)),
+    vec![
+        ("flows inspected at once, a queue", settings.flows.to_string(), counters(&[Counter::InspectFlowsFull])),
         (
             "sides of connections that hold bytes, a queue",
             format!(
@@ -93,30 +220,72 @@ fn bounds() -> String {
                 settings.buffers as usize * SMALL_PER_LARGE,
                 settings.buffers
             ),
-            Some(Counter::InspectBuffersFull),
+            counters(&[Counter::InspectBuffersFull]),
         ),
-        ("flows with facts of an event to come, a queue", settings.facts.to_string(), Some(Counter::InspectFactsFull)),
+        (
+            "flows with facts of an event to come, a queue",
+            settings.facts.to_string(),
+            format!("{}, `truncated` in the event", counters(&[Counter::InspectFactsFull])),
+        ),
+        (
+            "what one source has of these three where there is not enough",
+            format!("1/{SOURCE_SHARE}"),
+            "the same: it gives way to itself".to_owned(),
+        ),
         (
             "hellos of QUIC and DTLS in several datagrams, a queue",
             format!("{SCRATCHES} of {SCRATCH_BYTES} bytes"),
-            Some(Counter::InspectScratchesFull),
+            counters(&[Counter::InspectScratchesFull]),
         ),
         (
             "connections of HTTP/2 with tables and requests that wait, a queue",
             CONNECTIONS.to_string(),
-            Some(Counter::InspectConnectionsFull),
+            counters(&[Counter::InspectConnectionsFull]),
         ),
-        ("a unit (record, message, line) of a stream", format!("{UNIT_MAX} bytes"), Some(Counter::InspectUnitTooLong)),
-        ("one side of a connection", format!("{} bytes", settings.depth), Some(Counter::InspectDepthReached)),
-        ("how far ahead of a hole is held", format!("{BUFFER_BYTES} bytes"), Some(Counter::InspectBeyondBuffer)),
-        ("facts of an event", format!("{FACTS_BYTES} bytes"), None),
-    ];
-    let mut table = String::from("\n# Bounds\n\n| of | bound | told by |\n| --- | --- | --- |\n");
-    for (of, bound, told) in rows {
-        let told = told.map_or("`truncated` in the event".to_owned(), |counter| format!("`{}`", counter.name()));
-        let _ = writeln!(table, "| {of} | {bound} | {told} |");
-    }
-    table
+        (
+            "bytes of a side in which a stream tells what it is",
+            IDENTIFY_BYTES.to_string(),
+            counters(&[Counter::InspectUnknown]),
+        ),
+        (
+            "datagrams of which nothing is told, that are looked at",
+            format!("{ANEW_MAX}; {AGAIN_MAX} for the protocol of their port"),
+            counters(&[Counter::InspectUnknown]),
+        ),
+        (
+            "datagrams of a flow that may be something and is nothing for sure",
+            IDENTIFY_DATAGRAMS.to_string(),
+            counters(&[Counter::InspectUnknown]),
+        ),
+        (
+            "a unit (record, message, line) of a stream",
+            format!("{UNIT_MAX} bytes"),
+            counters(&[Counter::InspectUnitTooLong]),
+        ),
+        ("one side of a connection", format!("{} bytes", settings.depth), counters(&[Counter::InspectDepthReached])),
+        ("how far ahead of a hole is held", format!("{BUFFER_BYTES} bytes"), counters(&[Counter::InspectBeyondBuffer])),
+        (
+            "bytes too far ahead of a hole, in a row, until it is given up without acknowledgement",
+            RUN_MAX.to_string(),
+            counters(&[Counter::InspectHoles]),
+        ),
+        (
+            "a hole that is believed to have been sent",
+            format!("{IN_FLIGHT_MAX} bytes"),
+            counters(&[Counter::InspectGapBytesUnlikely]),
+        ),
+        (
+            "how far from what is expected a segment is taken",
+            format!("{WINDOW_MAX} bytes"),
+            counters(&[Counter::InspectRefused]),
+        ),
+        (
+            "segments of a side that are compared when they come again, once they are not held any more",
+            format!("{SEGMENTS}, {LONG} bytes each"),
+            "nothing: an older one that comes again is counted as a duplicate, whatever it says".to_owned(),
+        ),
+        ("facts of an event", format!("{FACTS_BYTES} bytes"), "`truncated` in the event".to_owned()),
+    ]
 }
 
 #[test]

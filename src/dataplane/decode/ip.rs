@@ -18,7 +18,7 @@ use crate::metrics::Counter;
 /// Most extension headers followed: more than a frame of 1 500 bytes has room for, since receivers have to take them in any
 /// number (RFC 8200 section 4.1). More take 2 KiB at least, so that following this many is no more work a byte than a
 /// stream of short frames.
-const EXTENSIONS_MAX: usize = 256;
+pub const EXTENSIONS_MAX: usize = 256;
 
 /// Addresses of either version, in the packet's order.
 #[derive(Clone, Copy)]

@@ -34,9 +34,9 @@ pub(super) mod ether_type {
 }
 
 /// Most VLAN tags kept. Provider networks stack two; a third is met where a tap adds its own.
-const TAGS_KEPT: u8 = 4;
+pub const TAGS_KEPT: u8 = 4;
 /// Most VLAN tags followed, so that what hides behind more than are kept is seen and has addresses.
-const TAGS_MAX: u8 = 32;
+pub const TAGS_MAX: u8 = 32;
 
 /// Decodes a frame from its link header on.
 pub(super) fn decode(

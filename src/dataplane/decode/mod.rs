@@ -48,16 +48,20 @@ pub use anomaly::{HeaderAnomalies, HeaderAnomaly};
 pub use arp::{ArpQuestion, arp_question};
 pub use community_id::{community_id, community_id_of, icmp_ports};
 pub use defrag::{
-    Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place, Taken,
+    Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place,
+    SMALL_BYTES, SOURCE_SHARE, Taken,
 };
 pub use flow_id::{FLOW_ID_MAX, flow_digest, flow_id};
 pub use fragment::{FragmentSettings, FragmentTable};
+pub use ip::EXTENSIONS_MAX;
 pub use key::{Direction, Endpoint, FlowKey, Scope};
+pub use link::{TAGS_KEPT, TAGS_MAX};
 pub use neighbour::{Neighbour, arp_sender, ndp_sender};
 pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;
 pub use short::{decode, decode_plain, decode_rest, decode_within};
+pub use tunnel::{GTP_EXTENSIONS_MAX, LABELS_MAX, ROUTES_MAX};
 
 /// Settings of the decoder.
 #[derive(Clone, Copy, Debug)]

@@ -141,10 +141,14 @@ pub mod wireguard;
 pub use bytes::Reader;
 pub use counts::Counts;
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};
-pub use inspector::{CONNECTIONS, Event, Inspector, Payload, SCRATCHES, Segment, Settings, Sink, Wants};
+pub use inspector::{
+    AGAIN_MAX, ANEW_MAX, CONNECTIONS, Event, Inspector, Payload, SCRATCHES, Segment, Settings, Sink, Wants,
+};
 pub use parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 #[cfg(test)]
 pub use parse::{Record, feed};
 pub use parsers::{PROBES, Probe, TABLE};
 pub use protocol::Protocol;
 pub use scratch::{SCRATCH_BYTES, Scratch};
+pub use session::{IDENTIFY_BYTES, IDENTIFY_DATAGRAMS};
+pub use shares::SOURCE_SHARE;

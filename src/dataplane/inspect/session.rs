@@ -18,9 +18,9 @@ use super::{ssh, tls};
 use crate::dataplane::flow::Side;
 
 /// Bytes of one side after which a stream that is nothing so far is nothing.
-const IDENTIFY_BYTES: usize = 2048;
+pub const IDENTIFY_BYTES: usize = 2048;
 /// Datagrams after which a flow that may still be something is nothing.
-const IDENTIFY_DATAGRAMS: u8 = 8;
+pub const IDENTIFY_DATAGRAMS: u8 = 8;
 
 /// Output of a parser at work.
 pub(super) struct Out<'a, S> {

@@ -6,6 +6,9 @@ use crate::sys::hash::KeyedHash;
 /// Shares of which each source has one; those that fall together have it together.
 pub(super) const SHARES: usize = 1 << u8::BITS;
 
+/// What one source may have of something limited: one part in so many.
+pub const SOURCE_SHARE: u32 = 4;
+
 /// Counts by source.
 pub(super) struct Shares {
     used: Box<[u32; SHARES]>,
@@ -15,7 +18,7 @@ pub(super) struct Shares {
 impl Shares {
     /// For `count` in all. Two at least each: a connection has two sides, and must not give way to itself.
     pub(super) fn new(count: u32) -> Shares {
-        Shares { used: Box::new([0; SHARES]), max: (count / 4).max(2) }
+        Shares { used: Box::new([0; SHARES]), max: (count / SOURCE_SHARE).max(2) }
     }
 
     /// Has as much as one source may have where there is not enough for all.

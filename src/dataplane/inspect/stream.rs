@@ -35,10 +35,10 @@ const GROWTH: usize = 8;
 /// Linux' `tcp_rmem` has 6). A hole longer than that is not believed to have been sent.
 pub const IN_FLIGHT_MAX: u32 = 16 << 20;
 /// What can be on its way of a side of which nothing was seen yet: more than any initial window (RFC 6928: 10 segments).
-const FIRST_FLIGHT_MAX: u32 = 1 << 16;
+pub const FIRST_FLIGHT_MAX: u32 = 1 << 16;
 
 /// The largest window that can be announced (RFC 7323 section 2.3): nothing further from what is expected is taken.
-const WINDOW_MAX: u32 = 1 << 30;
+pub const WINDOW_MAX: u32 = 1 << 30;
 
 /// Bytes in a row, too far ahead to be kept, that tell that a hole is not filled any more though no acknowledgement was
 /// seen: the other direction goes another way. Smaller: a hole that is filled late is given up; larger: more is not read.

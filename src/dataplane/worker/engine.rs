@@ -375,7 +375,7 @@ impl<S: Source> Queue for Engine<S> {
 }
 
 /// Restarts of a queue in one minute after which it is given up.
-const RESTARTS_MAX: u32 = 10;
+pub const RESTARTS_MAX: u32 = 10;
 
 /// Everything that holds flows or counts.
 struct Tables {

@@ -24,11 +24,14 @@ mod snapshot;
 mod thread;
 
 pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};
-pub use engine::{Engine, EngineParts, EngineSettings, Queue, Rest, Turn};
+pub use elephants::ELEPHANTS;
+pub use engine::{Engine, EngineParts, EngineSettings, Queue, RESTARTS_MAX, Rest, Turn};
 pub use handover::{
-    Bell, HandoverInbox, HandoverPlace, HandoverReceiver, HandoverSender, RingCount, handover_mesh, handover_ring,
+    Bell, HandoverInbox, HandoverPlace, HandoverReceiver, HandoverSender, RingCount, SNAP_BYTES, handover_mesh,
+    handover_ring,
 };
-pub use outers::Outers;
+pub use neighbours::{ADDRESSES as NEIGHBOURS, PER_SECOND as NEIGHBOURS_PER_SECOND};
+pub use outers::{Outers, SHARE as FLOWS_PER_OUTER};
 pub use snapshot::{QueueSnapshot, QueueState};
 pub use thread::{Command, Returned, Why, WorkerHandle, WorkerLoad, WorkerSettings};
 

@@ -10,11 +10,13 @@ use crate::units::{SECOND, Timestamp};
 const SETS: usize = 512;
 /// Addresses of a set, 80 bytes each.
 const WAYS: usize = 4;
+/// Addresses remembered.
+pub const ADDRESSES: usize = SETS * WAYS;
 /// A neighbour is told again after this time, and gives way to another when it was not seen for as long.
 const AGAIN_NS: u64 = 300 * SECOND;
 /// Told within a second at most: a flood of made-up ones must not fill the ring up. Changes stand beside it, one an address
 /// and second.
-const PER_SECOND: u32 = 500;
+pub const PER_SECOND: u32 = 500;
 
 /// A link address and when it was told; never where the time is 0.
 #[derive(Clone, Copy, Default)]

@@ -13,7 +13,7 @@ use crate::units::Timestamp;
 const WAYS: usize = 8;
 
 /// Flows of the table for each that is remembered here.
-const SHARE: u32 = 4;
+pub const SHARE: u32 = 4;
 
 /// Bits of a mark that tell whether its place is still the same flow's; 30 are left for the place, and a table has at most
 /// 2^28 of them.

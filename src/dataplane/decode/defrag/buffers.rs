@@ -1,6 +1,6 @@
 //! Where the bytes of datagrams lie: a small buffer for each, and large ones for those that outgrow it.
 
-use super::{BUFFER_BYTES, Groups, NIL, SMALL_BYTES};
+use super::{BUFFER_BYTES, Groups, NIL, SMALL_BYTES, SOURCE_SHARE};
 
 /// Whose a large buffer is.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ impl Buffers {
     /// quarter, else, where none is free, the oldest of the larger group. One look at all owners.
     pub(super) fn gives_way(&self, share: u8, is_known: bool) -> Option<u16> {
         let own = self.shares.get(usize::from(share)).copied().unwrap_or(0);
-        let is_at_share = usize::from(own) >= (self.owners.len() / 4).max(1);
+        let is_at_share = usize::from(own) >= (self.owners.len() / usize::from(SOURCE_SHARE)).max(1);
         if !is_at_share && !self.free.is_empty() {
             return None;
         }

@@ -57,6 +57,9 @@ impl Default for DefragSettings {
 /// Fragments of a datagram. 65 535 bytes are 45 at an MTU of 1500 and 119 at 576; below that nobody's path goes.
 pub const FRAGMENTS_MAX: usize = 128;
 
+/// What one source may have of the datagrams put together at once, and of the large ones: one part in so many.
+pub const SOURCE_SHARE: u16 = 4;
+
 /// A fragment with less than that is not the last one only because somebody wants it so: the smallest MTU still met is 296
 /// (RFC 1191 section 7), which leaves 272 without options.
 const TINY_BYTES: usize = 128;
@@ -71,7 +74,7 @@ const HEAD_BYTES: usize = 40;
 const BUFFER_BYTES: usize = (HEAD_BYTES + LENGTH_MAX).next_multiple_of(64);
 
 /// Bytes of a small buffer: the largest answers of DNS, RADIUS and IKE, and two frames of 1 500 bytes and more.
-const SMALL_BYTES: usize = (HEAD_BYTES + 8 + 4096).next_multiple_of(64);
+pub const SMALL_BYTES: usize = (HEAD_BYTES + 8 + 4096).next_multiple_of(64);
 
 /// How long what is left of a datagram's duplicates begins no other: a tap that sees frames twice sees both within
 /// milliseconds. Longer would take its identification from a sender of thousands of fragmented datagrams a second.
@@ -200,7 +203,7 @@ impl Defragmenter {
             last_free: count.wrapping_sub(1),
             groups: [List::default(); 2],
             shares: Box::new([List::default(); 256]),
-            share_max: (count / 4).max(1),
+            share_max: (count / SOURCE_SHARE).max(1),
             whole: 0,
             sources: Sources::new(),
             timeout_ns: settings.timeout_ns,
@@ -210,6 +213,11 @@ impl Defragmenter {
 
     fn count(settings: DefragSettings) -> u16 {
         settings.datagrams.min(1 << 15)
+    }
+
+    /// Datagrams at once longer than [`SMALL_BYTES`], with these settings.
+    pub fn large(settings: DefragSettings) -> u16 {
+        Buffers::large_of(Defragmenter::count(settings))
     }
 
     /// Bytes taken with these settings; of the buffers only what was written to is resident.

@@ -22,7 +22,7 @@ const ERSPAN_3: u16 = 0x22eb;
 const WCCP: u16 = 0x883e;
 
 /// Most source routes followed (RFC 1701); nobody has sent one for decades.
-const ROUTES_MAX: usize = 8;
+pub const ROUTES_MAX: usize = 8;
 
 /// Header of a packet of IP protocol 47.
 pub(super) fn header(span: Span<'_>, at: usize) -> Result<Header, Counter> {

@@ -15,6 +15,10 @@ mod tag;
 mod tests;
 mod udp;
 
+pub use gre::ROUTES_MAX;
+pub use mpls::LABELS_MAX;
+pub use udp::GTP_EXTENSIONS_MAX;
+
 pub(super) use mpls::decode as mpls;
 pub(super) use nsh::decode as nsh;
 pub(super) use ppp::{framed as ppp_framed, session as pppoe};

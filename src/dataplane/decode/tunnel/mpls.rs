@@ -8,7 +8,7 @@ use crate::dataplane::decode::span::Span;
 use crate::metrics::Counter;
 
 /// Most labels followed. Segment routing stacks ten; more is an attack on whoever follows them.
-const LABELS_MAX: usize = 16;
+pub const LABELS_MAX: usize = 16;
 /// The label above which a management message stands (RFC 5586).
 const GENERIC_ALERT: u32 = 13;
 /// What a control word takes (RFC 4385).

@@ -131,13 +131,15 @@ fn gtp(span: Span<'_>, at: usize) -> Option<Result<Header, Counter>> {
     Some(Ok(Header { kind: Tunnel::Gtp, id, at, end: span.end, content }))
 }
 
+/// Most extension headers of GTP-U followed; those defined may come once each, which makes five.
+pub const GTP_EXTENSIONS_MAX: usize = 8;
+
 /// Sequence number, N-PDU number and type of the first extension; each extension begins with its length in words and ends
 /// with the type of the next.
 fn behind_extensions(span: Span<'_>, at: usize, extended: bool) -> Option<usize> {
-    const EXTENSIONS_MAX: usize = 8;
     let mut next = if extended { span.byte(at + 3)? } else { 0 };
     let mut at = at + 4;
-    for _ in 0..EXTENSIONS_MAX {
+    for _ in 0..GTP_EXTENSIONS_MAX {
         if next == 0 {
             return Some(at);
         }
