@@ -32,7 +32,9 @@ fn page() -> String {
          at each parser what it looks for. State: bytes that its parser remembers of a flow. Facts: how many kinds an event \
          may have, and their bytes together at most; anomalies: how many it can tell by name. Of HTTP a request and its \
          answer are one event, but where a client sends requests without waiting (pipelining) each is one of its own, joined \
-         by `tx_id`; what a client sends behind CONNECT without waiting for the answer may go unread.\n\n",
+         by `tx_id`; what a client sends behind CONNECT without waiting for the answer may go unread. A header of the PROXY protocol in \
+         front of a TCP connection is an event of its own, and whose the connection is by its word stands in each event behind \
+         it (`proxy_protocol_source_ip`, `proxy_protocol_source_port`); UDP is not looked at for it.\n\n",
     );
     page += &overview();
     page += &bounds();

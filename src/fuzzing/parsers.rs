@@ -352,7 +352,7 @@ mod tests {
         }
         for (protocol, ..) in TABLE {
             // NTLM is only found inside others, which carry it here too; the anomalies of TCP are no parser's.
-            let has_none = matches!(protocol, Protocol::Ntlm | Protocol::Unknown);
+            let has_none = matches!(protocol, Protocol::Ntlm | Protocol::Proxied | Protocol::Unknown);
             assert!(has_none || PROBES.iter().any(|probe| probe.protocol == *protocol));
         }
         for (name, _) in GROUPS {

@@ -18,6 +18,7 @@ use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::places::{Given, Places};
 use super::protocol::Protocol;
+use super::proxied::{Proxied, Source};
 use super::receipt::{Opening, Receipt};
 use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
@@ -32,7 +33,7 @@ pub use told::{Event, Sink, Wants};
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. 432 bytes each, and 8 for each flow of the table.
+    /// Flows inspected at once; 0 for no inspection. 456 bytes each, and 8 for each flow of the table.
     pub flows: u32,
     /// Sides of connections at once that wait for the rest of a unit longer than 4 KiB, and a quarter of those that wait for
     /// a shorter one; 37.4 KiB each.
@@ -180,6 +181,7 @@ pub(super) struct Entry {
     pub(super) done: [bool; 2],
     /// Anomalies of the connection that were told: a bit for each.
     pub(super) told: u8,
+    pub(super) proxied: Proxied,
     /// Had a packet since the clock's hand was here.
     touched: bool,
     /// The originator looks like the server: the capture began in the middle of its words.
@@ -215,7 +217,7 @@ struct Saved {
 }
 
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 432);
+const _: () = assert!(size_of::<Entry>() <= 456);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {
@@ -338,7 +340,7 @@ impl Inspector {
             self.scratch.clear();
             let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
             let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
-            Out { facts, sink, counts, payload, protocol }.anomaly(anomaly);
+            Out { facts, sink, counts, payload, protocol, source: Source::default() }.anomaly(anomaly);
         }
     }
 
@@ -369,6 +371,7 @@ impl Inspector {
             counts: &mut self.counts,
             payload,
             protocol: entry.parser.protocol(),
+            source: entry.proxied.source,
         };
         match &payload.tcp {
             Some(tcp) => {
@@ -461,7 +464,8 @@ impl Inspector {
         let payload = nothing(slot, key, originator, [first_seen, time]);
         let protocol = entry.parser.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
-        let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol };
+        let source = entry.proxied.source;
+        let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol, source };
         last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
         end_parser(entry, &mut self.connections, &mut out);
         if protocol == Protocol::Unknown {
@@ -556,8 +560,8 @@ impl Inspector {
             }
             None => {
                 self.counts.facts_full += 1;
-                let protocol = entry.parser.protocol();
-                Out { facts: &mut self.scratch, sink, counts: &mut self.counts, payload, protocol }.event();
+                let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
+                Out { facts: &mut self.scratch, sink, counts: &mut self.counts, payload, protocol, source }.event();
             }
         }
         self.scratch.clear();
@@ -571,11 +575,11 @@ impl Inspector {
         let Some(saved) = self.saved.get_mut(room as usize) else { return };
         let Some(entry) = self.entries.get_mut(saved.entry as usize) else { return };
         entry.facts = None;
-        let (protocol, counts) = (entry.parser.protocol(), &mut self.counts);
+        let (protocol, source, counts) = (entry.parser.protocol(), entry.proxied.source, &mut self.counts);
         counts.facts_full += 1;
         saved.facts.mark_truncated();
         let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
-        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol }.event();
+        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol, source }.event();
     }
 }
 

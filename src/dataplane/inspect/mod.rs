@@ -59,6 +59,7 @@
 //! | `websocket` | WebSocket, behind its upgrade |
 //! | `http2` | HTTP/2 in the clear |
 //! | `socks` | SOCKS, and what goes through it |
+//! | `proxied` | the header of the PROXY protocol in front of a connection |
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
@@ -102,6 +103,7 @@ pub mod pgsql;
 mod places;
 pub mod pop3;
 mod protocol;
+pub mod proxied;
 pub mod quic;
 pub mod radius;
 pub mod rdp;

@@ -44,6 +44,7 @@ macro_rules! parsers {
         pub const TABLE: &[(Protocol, &[Fact], &[Anomaly])] = &[
             $((Protocol::$protocol, super::$module::FACTS, super::$module::ANOMALIES),)*
             (Protocol::Ntlm, super::ntlm::FACTS, &[]),
+            (Protocol::Proxied, super::proxied::FACTS, super::proxied::ANOMALIES),
             (Protocol::Unknown, &[], stream::ANOMALIES),
         ];
 

@@ -1,5 +1,7 @@
 //! One packet of an inspected flow at its parser: told apart, put in order, shown, and how its sides ended.
 
+mod header;
+
 use super::counts::Counts;
 use super::facts::Facts;
 use super::http;
@@ -7,6 +9,7 @@ use super::inspector::{Connections, Entry, Event, Payload, Segment, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser, Probe};
 use super::protocol::Protocol;
+use super::proxied::{self, Proxied, Source};
 use super::receipt::{self, Refusal};
 use super::rtp;
 use super::scratch::Scratch;
@@ -29,10 +32,13 @@ pub(super) struct Out<'a, S> {
     pub(super) counts: &'a mut Counts,
     pub(super) payload: &'a Payload<'a>,
     pub(super) protocol: Protocol,
+    /// Whose the flow is, as a proxy said.
+    pub(super) source: Source,
 }
 
 impl<S: Sink> Out<'_, S> {
     fn send(&mut self, anomaly: Option<(Protocol, u8)>) {
+        self.source.put(self.facts);
         self.sink.event(&Event {
             time: self.payload.time,
             key: *self.payload.key,
@@ -89,6 +95,9 @@ struct Session<'a, 'b, S> {
     has_turned: bool,
     /// Anomalies of the connection that were told: a bit for each.
     told: &'a mut u8,
+    /// What a proxy said in front of the connection, and whether it may say it now.
+    proxied: Option<&'a mut Proxied>,
+    awaits_header: bool,
     out: &'a mut Out<'b, S>,
 }
 
@@ -96,6 +105,14 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
     fn step(&mut self, bytes: &[u8]) -> Step {
         if self.passes_over {
             return Step::Took(bytes.len());
+        }
+        if self.awaits_header && self.side == Side::Originator {
+            if proxied::may_begin(bytes)
+                && let Some(step) = self.pass_header(bytes)
+            {
+                return step;
+            }
+            self.awaits_header = false;
         }
         if self.parser.protocol() == Protocol::Unknown {
             let look = look(self.out.payload, self.side, bytes);
@@ -200,21 +217,36 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             holds: [false; 2],
             has_turned: false,
             told,
+            proxied: None,
+            awaits_header: false,
             out,
         }
     }
 
+    fn is_fresh(&self, side: Side) -> bool {
+        self.is_fresh.get(side as usize).is_some_and(|is_fresh| *is_fresh)
+    }
+
+    /// The next words of this side are not its first ones.
+    fn is_heard(&mut self) {
+        if let Some(is_fresh) = self.is_fresh.get_mut(self.side as usize) {
+            *is_fresh = false;
+        }
+        if let (Side::Originator, Some(proxied)) = (self.side, self.proxied.as_deref_mut()) {
+            proxied.is_last = false;
+        }
+    }
+
     fn parse(&mut self, bytes: &[u8]) -> Step {
-        if self.is_fresh.get(self.side as usize).is_some_and(|is_fresh| *is_fresh) {
+        if self.is_fresh(self.side) {
             // Of a server it is only told, for which its answer must not wait: what the client says next may follow from it.
             let may_wait = self.side == Side::Originator && bytes.len() < IDENTIFY_BYTES;
             if self.is_of_another(bytes) == Match::Maybe && may_wait {
                 return Step::Need(bytes.len() + 1);
             }
             let step = self.show(bytes);
-            if let (false, Some(is_fresh)) = (matches!(step, Step::Need(_)), self.is_fresh.get_mut(self.side as usize))
-            {
-                *is_fresh = false;
+            if !matches!(step, Step::Need(_)) {
+                self.is_heard();
             }
             return step;
         }
@@ -303,6 +335,8 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         if self.parser.protocol() == Protocol::Unknown {
             // A tunnel: what comes is looked at like the beginning of a connection.
             *self.candidates = Candidates::default();
+            (self.is_fresh[0], self.awaits_header) = (true, true);
+            self.proxied.iter_mut().for_each(|proxied| proxied.is_last = true);
             if is_second && next == Protocol::Unknown {
                 self.has_turned = true;
                 return Step::Need(bytes.len() + 1);
@@ -517,7 +551,8 @@ pub(super) fn segment<S: Sink>(
 ) {
     let payload = out.payload;
     let (side, unknown) = (payload.side, entry.parser.protocol() == Protocol::Unknown);
-    let is_fresh = entry.sides.each_ref().map(|stream| stream.passed() == 0);
+    let mut is_fresh = entry.sides.each_ref().map(|stream| stream.passed() == 0);
+    is_fresh[0] |= entry.proxied.is_last;
     let [first, second] = &mut entry.sides;
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
@@ -525,6 +560,7 @@ pub(super) fn segment<S: Sink>(
     session.connections = Some(connections);
     session.other_waits = unknown && !peer.waiting(buffers).is_empty();
     session.is_fresh = is_fresh;
+    (session.proxied, session.awaits_header) = (Some(&mut entry.proxied), is_fresh[0]);
     if !own.passes_over(segment.sequence, payload.bytes.len()) || peer.wants_acks() {
         let [first, second] = &mut entry.receipts;
         let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
@@ -634,6 +670,8 @@ pub(super) fn last_look<S: Sink>(
             let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
             let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
             session.connections = Some(&mut *connections);
+            session.awaits_header = stream.passed() == 0 || entry.proxied.is_last;
+            session.proxied = Some(&mut entry.proxied);
             let outcome = stream.resume(depth, buffers, &mut session);
             note(outcome, out);
         }

@@ -47,18 +47,19 @@ impl Inspector {
         self.counts.flows_full += 1;
         let entry = self.entries.get_mut(index)?;
         let (slot, protocol, after) = (entry.slot, entry.parser.told(), over(entry));
+        let source = entry.proxied.source;
         if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
             let payload = nothing(slot, &saved.key, saved.originator, [saved.first_seen, now]);
             let (facts, counts) = (&mut saved.facts, &mut self.counts);
             facts.mark_truncated();
             counts.events_early += 1;
-            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol });
+            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol, source });
         }
         if let Some(owned) = self.connections.get(entry.connection) {
             let payload = nothing(slot, &owned.key, owned.originator, [owned.first_seen, now]);
             let (facts, counts) = (&mut *self.scratch, &mut self.counts);
             facts.clear();
-            owned.connection.tell_all(&mut Out { facts, sink, counts, payload: &payload, protocol });
+            owned.connection.tell_all(&mut Out { facts, sink, counts, payload: &payload, protocol, source });
         }
         self.forget(slot, after);
         self.free.pop()
