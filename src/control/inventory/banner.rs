@@ -213,6 +213,14 @@ pub fn mysql(text: &str) -> Option<Product> {
     Some(Product::new(if is_mariadb { "mariadb" } else { "mysql" }, Some(version), packed.then_some(rest)))
 }
 
+/// A server of Redis' protocol by what it calls itself, which Redis does not: others are no Redis whose version they name.
+pub fn redis(server: Option<&str>, text: Option<&str>) -> Option<Product> {
+    let name = server.unwrap_or("redis").to_ascii_lowercase();
+    let text = text.map(|text| text.strip_prefix("df-").unwrap_or(text));
+    let found = text.and_then(version);
+    (is_name(&name) && (found.is_some() || server.is_some())).then(|| Product::new(&name, found, None))
+}
+
 /// `server_version` of PostgreSQL: `14.5 (Ubuntu 14.5-0ubuntu0.22.04.1)`.
 pub fn postgresql(text: &str) -> Option<Product> {
     let (version, comment) = text.split_once(' ').unwrap_or((text, ""));
@@ -349,6 +357,12 @@ mod tests {
             (mysql("x"), ""),
             (postgresql("14.5 (Ubuntu 14.5-0ubuntu0.22.04.1)"), "postgresql 14.5 (Ubuntu 14.5-0ubuntu0.22.04.1)"),
             (postgresql("9.6.3"), "postgresql 9.6.3"),
+            (redis(None, Some("7.0.11")), "redis 7.0.11"),
+            (redis(Some("redis"), Some("7.0.11")), "redis 7.0.11"),
+            (redis(Some("valkey"), Some("8.0.1")), "valkey 8.0.1"),
+            (redis(Some("dragonfly"), Some("df-v1.27.1")), "dragonfly 1.27.1"),
+            (redis(Some("<b>"), Some("1")), ""),
+            (redis(None, None), ""),
             (samba("Samba 3.0.20-Debian"), "samba 3.0.20 (Debian)"),
             (samba("Windows 7 Professional 6.1"), ""),
             (name_server("9.9.5-9+deb8u6-Debian"), "bind 9.9.5 (9+deb8u6-Debian)"),

@@ -57,6 +57,15 @@ pub fn smb(native_os: &str, lan_manager: &str) -> Option<Hint> {
     }
 }
 
+/// A kernel as `uname` tells it: `Linux 5.10.0-20-amd64 x86_64`.
+pub fn kernel(text: &str) -> Option<Hint> {
+    let mut words = text.split(' ');
+    let (name, release) = (words.next()?, words.next()?);
+    let known = ["Linux", "FreeBSD", "OpenBSD", "NetBSD", "Darwin", "Windows"].contains(&name);
+    let is_release = release.starts_with(|first: char| first.is_ascii_digit());
+    (known && is_release).then(|| (format!("{name} {release}"), High))
+}
+
 /// Distributions as SSH comments and packages name them.
 pub fn distribution(text: &str) -> Option<Hint> {
     let debian = [

@@ -428,6 +428,15 @@ mod tests {
             ("routeros", "6.40.9", "CVE-2018-14847", false),
             ("routeros", "6.42", "CVE-2018-14847", true),
             ("routeros", "6.42.1", "CVE-2018-14847", false),
+            ("redis", "6.2.19", "CVE-2025-49844", true),
+            ("redis", "6.2.20", "CVE-2025-49844", false),
+            ("redis", "7.0.15", "CVE-2025-49844", true),
+            ("redis", "8.2.2", "CVE-2025-49844", false),
+            ("redis", "7.2.7", "CVE-2024-46981", false),
+            ("redis", "8.0.0", "CVE-2024-46981", false),
+            ("redis", "2.4.18", "CVE-2024-46981", false),
+            ("redis", "6.0.15", "CVE-2021-32761", false),
+            ("valkey", "7.2.4", "CVE", false),
             ("unknown", "1.0", "CVE", false),
         ] {
             assert_eq!(has(name, version, "", cve), wanted, "{name} {version} {cve}: {:?}", cves(name, version, ""));

@@ -252,7 +252,9 @@ fn binary(bytes: &[u8], out: &mut dyn Output) -> Step {
     let is_login = SASL.contains(&head.opcode) && !head.is_answer && head.body_bytes <= 1024;
     let key_end = HEADER_BYTES + head.extra_bytes + head.key_bytes;
     let whole = HEADER_BYTES + head.body_bytes;
-    let needed = if is_login { whole } else { key_end };
+    // An answer to a question for the version, or one of the statistics.
+    let may_be_version = head.is_answer && matches!(head.opcode, 0x0b | 0x10) && head.body_bytes <= 64;
+    let needed = if is_login || may_be_version { whole } else { key_end };
     if bytes.len() < needed {
         return Step::Need(needed);
     }
@@ -268,6 +270,9 @@ fn binary(bytes: &[u8], out: &mut dyn Output) -> Step {
         // Identity, user and password, with zeros between; the last is never kept.
         let user = bytes.get(key_end..whole).unwrap_or_default().split(|byte| *byte == 0).nth(1);
         out.facts().put(USER_NAME, user.unwrap_or_default());
+    }
+    if may_be_version && (head.opcode == 0x0b || key == b"version") {
+        out.facts().put(VERSION, bytes.get(key_end..whole).unwrap_or_default());
     }
     if whole > key_end {
         out.facts().put_number(VALUE_BYTES, (whole - key_end) as u64);
@@ -301,13 +306,15 @@ fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
         words.take(keys).for_each(|key| out.facts().put(KEY, key));
     } else {
         out.facts().put(ANSWER, word);
-        if word == b"VERSION" {
-            out.facts().put(VERSION, words.next().unwrap_or_default());
+        match word {
+            b"VERSION" => out.facts().put(VERSION, words.next().unwrap_or_default()),
+            // Of lists of STAT lines one says something more than their end.
+            b"STAT" => match (words.next(), words.next()) {
+                (Some(b"version"), Some(version)) => out.facts().put(VERSION, version),
+                _ => out.facts().clear(),
+            },
+            _ => {}
         }
-    }
-    // Lists of STAT lines and the like say nothing more than their first.
-    if word == b"STAT" {
-        out.facts().clear();
     }
     match value {
         Some(length) => Step::Skip(length.saturating_add(taken as u64)),
@@ -356,6 +363,21 @@ mod tests {
         assert_eq!(probe(&stream(b"get key\r\n", PORTS)), Match::Yes);
         assert_eq!(probe(&stream(b"GET / HTTP/1.1\r\n", PORTS)), Match::No);
         assert_eq!(probe(&stream(b"STAT\r\n", [1, 110])), Match::No, "POP3");
+    }
+
+    #[test]
+    fn statistics_name_the_version() {
+        let answer = b"STAT pid 7\r\nSTAT uptime 9\r\nSTAT version 1.4.31\r\nSTAT libevent 2.1.8\r\nEND\r\n";
+        let binary = |opcode: u8, key: &[u8], value: &[u8]| {
+            let body = (key.len() + value.len()) as u8;
+            [&[0x81, opcode, 0, key.len() as u8, 0, 0, 0, 0, 0, 0, 0, body], &[0; 12][..], key, value].concat()
+        };
+        let statistics = [binary(0x10, b"pid", b"1"), binary(0x10, b"version", b"1.4.31")].concat();
+        for (bytes, events) in [(&answer[..], 2), (&statistics, 2), (&binary(0x0b, b"", b"1.4.31"), 1)] {
+            let out = torment_stream(State::stream, bytes, PORTS, probe);
+            let versions: Vec<_> = out.events.iter().filter_map(|event| event.get(VERSION)).collect();
+            assert_eq!((versions, out.events.len()), (vec![&b"1.4.31"[..]], events), "{bytes:?}");
+        }
     }
 
     #[test]

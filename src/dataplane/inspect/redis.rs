@@ -1,7 +1,8 @@
 //! Redis and its kin: RESP, versions 2 and 3.
 //!
 //! Reads the commands of a client with their first argument, and whether they failed: an event each, up to a bound. Values
-//! are passed over. Deliberately not read: the password of `AUTH` and `HELLO`, scripts, answers but errors and status.
+//! are passed over, but what a server says of itself where it is asked for that alone (`INFO`, `HELLO`). Deliberately not
+//! read: the password of `AUTH` and `HELLO`, scripts, answers but errors and status.
 //!
 //! There is no object in EVE for it: all facts are only in our own.
 
@@ -29,9 +30,18 @@ pub const ERROR: Fact = Fact::text(P, 4, "error", 128);
 pub const STATUS: Fact = Fact::text(P, 5, "status", 64);
 /// A reply came: 1 where the connection has sent no login (`AUTH`, `HELLO`) so far, 2 where it has.
 pub const ANSWERED: Fact = Fact::number(P, 6, "answered");
+/// Version of Redis that the server says it is, or does as: Valkey, Dragonfly and others name one of these too.
+pub const REDIS_VERSION: Fact = Fact::text(P, 7, "redis_version", 32);
+/// What the server is, where it says so: `redis`, `valkey`, `dragonfly`.
+pub const SERVER: Fact = Fact::text(P, 8, "server", 32);
+/// Its own version.
+pub const SERVER_VERSION: Fact = Fact::text(P, 9, "server_version", 32);
+/// Operating system of the server.
+pub const SERVER_OS: Fact = Fact::text(P, 10, "server_os", 64);
 
 /// All facts.
-pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, USERNAME, ERROR, STATUS, ANSWERED];
+pub const FACTS: &[Fact] =
+    &[COMMAND, ARGUMENT, USERNAME, ERROR, STATUS, ANSWERED, REDIS_VERSION, SERVER, SERVER_VERSION, SERVER_OS];
 
 /// What is no RESP.
 pub const SYNTAX_INVALID: Anomaly = Anomaly::new(P, 1, "syntax_invalid");
@@ -51,6 +61,10 @@ const ARGUMENT_MAX: u64 = 256;
 const ARGUMENTS_MAX: u64 = 1 << 20;
 /// Bytes of a value at most: the server's own limit.
 const VALUE_MAX: u64 = 512 << 20;
+/// Lines of the answer to `INFO` that are read: its first part, and the server's.
+const INFO_LINES: u8 = 24;
+/// Bytes of a value in the answer to `HELLO` that is read.
+const HELLO_MAX: u64 = 64;
 
 /// Recognises the array of strings that a command is, and the errors of a server that nothing else has.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -183,6 +197,20 @@ const KEYS: &[&[u8]] = &[
     b"COMMAND", b"MEMORY", b"SLOWLOG", b"PSYNC", b"REPLCONF", b"ACL",
 ];
 
+/// What the answer to a command tells of the server.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum About {
+    #[default]
+    Nothing,
+    /// Lines of names and values.
+    Info,
+    /// Names and values.
+    Hello,
+    /// The value behind the name `server` or `version`.
+    HelloServer,
+    HelloVersion,
+}
+
 /// The words of a command in one line; text in quotes is one, with them (the server's `sdssplitargs`).
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
@@ -222,6 +250,11 @@ pub struct State {
     number: u8,
     commands: u8,
     tell: Tell,
+    /// Of the latest command.
+    about: About,
+    /// Bytes of the answer to `INFO` that are still to come, and lines of it that are still read.
+    info: u64,
+    info_lines: u8,
     has_login: bool,
     is_over: bool,
 }
@@ -298,6 +331,11 @@ impl State {
         out.facts().put(COMMAND, command);
         let is = |names: &[&[u8]]| names.iter().any(|name| command.eq_ignore_ascii_case(name));
         self.has_login |= is(&[b"AUTH", b"HELLO"]);
+        self.about = match () {
+            () if is(&[b"INFO"]) => About::Info,
+            () if is(&[b"HELLO"]) => About::Hello,
+            () => About::Nothing,
+        };
         self.tell = match () {
             () if is(&[b"AUTH"]) && count == 3 => Tell::User,
             () if is(&[b"AUTH", b"HELLO", b"EVAL", b"EVALSHA", b"SCRIPT", b"MIGRATE", b"ECHO", b"PING"]) => Tell::None,
@@ -330,13 +368,79 @@ impl State {
         }
     }
 
+    /// A line of the answer to `INFO`.
+    fn info(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let shown = bytes.get(..usize::try_from(self.info).unwrap_or(usize::MAX)).unwrap_or(bytes);
+        let (text, taken) = match shown.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (shown.get(..at).unwrap_or_default(), at as u64 + 1),
+            None if shown.len() < LINE_MAX && (shown.len() as u64) < self.info => return Step::Need(bytes.len() + 1),
+            // No line of a server's.
+            None => (&[][..], self.info),
+        };
+        self.info_lines = self.info_lines.saturating_sub(1);
+        let value = lines::split(lines::begun(text), b':');
+        let own = |fact, server: &[u8], value: &[u8], out: &mut dyn Output| {
+            out.facts().put(SERVER, server);
+            out.facts().put(fact, value);
+        };
+        match value {
+            Some((b"redis_version", value)) => out.facts().put(REDIS_VERSION, value),
+            Some((b"valkey_version", value)) => own(SERVER_VERSION, b"valkey", value, out),
+            Some((b"dragonfly_version", value)) => own(SERVER_VERSION, b"dragonfly", value, out),
+            Some((b"server_name", value)) => out.facts().put(SERVER, value),
+            Some((b"os", value)) => out.facts().put(SERVER_OS, value),
+            _ => {}
+        }
+        let taken = if self.info_lines == 0 { self.info } else { taken.min(self.info) };
+        self.info -= taken;
+        if self.info == 0 {
+            self.is_answered(out);
+        }
+        Step::Skip(taken)
+    }
+
+    /// A name or value of the answer to `HELLO`.
+    fn hello(&mut self, value: &[u8], out: &mut dyn Output) {
+        self.about = match (self.about, value) {
+            (About::HelloServer, server) => {
+                out.facts().put(SERVER, server);
+                About::Hello
+            }
+            (About::HelloVersion, version) => {
+                out.facts().put(SERVER_VERSION, version);
+                About::Hello
+            }
+            (_, b"server") => About::HelloServer,
+            (_, b"version") => About::HelloVersion,
+            (about, _) => about,
+        };
+    }
+
     fn server(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if self.info > 0 {
+            return self.info(bytes, out);
+        }
         let line = match self.lines.of(Side::Responder).next(bytes, LINE_MAX) {
             Ok(line) => line,
             Err(step) => return step,
         };
         let Some((kind, rest)) = line.text.split_first() else { return self.invalid(out) };
         let is_first = self.values == 0;
+        if self.pending == 1
+            && self.about != About::Nothing
+            && let (b'$' | b'=', Some(size)) = (kind, lines::decimal(rest).filter(|size| *size <= VALUE_MAX))
+        {
+            if self.about == About::Info && is_first {
+                out.facts().put_number(ANSWERED, if self.has_login { 2 } else { 1 });
+                (self.info, self.info_lines, self.about) = (size + 2, INFO_LINES, About::Nothing);
+                return Step::Took(line.taken);
+            }
+            if self.about != About::Info && size <= HELLO_MAX {
+                let whole = line.taken + size as usize + 2; // at most HELLO_MAX
+                let Some(value) = bytes.get(line.taken..whole) else { return Step::Need(whole) };
+                self.hello(value.strip_suffix(b"\r\n").unwrap_or(value), out);
+            }
+        }
         let mut skip = 0;
         self.values = self.values.max(1) - 1;
         if is_first && self.pending == 1 {
@@ -359,12 +463,16 @@ impl State {
             _ => return self.invalid(out),
         }
         if self.values == 0 {
-            self.pending = self.pending.saturating_sub(1);
-            if self.pending == 0 {
-                out.event();
-            }
+            self.is_answered(out);
         }
         Step::Skip(skip + line.taken as u64)
+    }
+
+    fn is_answered(&mut self, out: &mut dyn Output) {
+        self.pending = self.pending.saturating_sub(1);
+        if self.pending == 0 {
+            out.event();
+        }
     }
 }
 
@@ -454,6 +562,51 @@ mod tests {
         assert_eq!(talk::<State>(open, &[FACTS]).0, ["command=PING answered=1 status=PONG"]);
         spoil::<State>(&turns[..4]);
         spoil::<State>(&turns[12..]);
+    }
+
+    /// Bytes of an answer.
+    fn value(text: &str) -> Vec<u8> {
+        format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+    }
+
+    #[test]
+    fn a_server_says_what_it_is() {
+        let lines = |own: &str| {
+            format!("# Server\r\nredis_version:7.2.4\r\n{own}redis_mode:standalone\r\nos:Linux 6.1 x86_64\r\n")
+        };
+        let memory = "# Memory\r\nused_memory:1\r\n".repeat(500);
+        for (own, wanted) in [
+            ("", ""),
+            ("server_name:valkey\r\nvalkey_version:8.0.1\r\n", " server=valkey server_version=8.0.1"),
+            ("dragonfly_version:df-v1.27.1\r\n", " server=dragonfly server_version=df-v1.27.1"),
+        ] {
+            let turns: Turns<'_> = &[
+                (C, &command(&["INFO"])),
+                (S, &value(&(lines(own) + &memory + "redis_version:9\r\n"))),
+                (C, &command(&["GET", "a"])),
+                (S, &value(&lines(own))),
+            ];
+            let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+            let info = format!("command=INFO answered=1 redis_version=7.2.4{wanted} server_os=Linux 6.1 x86_64");
+            assert_eq!(events, [info.as_str(), "command=GET argument=a answered=1"]);
+            assert_eq!(anomalies, [""; 0]);
+            spoil::<State>(&[(C, &command(&["INFO"])), (S, &value(&lines(own)))]);
+        }
+        let hello = b"%3\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.11\r\n$5\r\nproto\r\n:3\r\n";
+        let turns: Turns<'_> = &[(C, &command(&["HELLO", "3"])), (S, hello), (C, b"PING\r\n"), (S, b"+PONG\r\n")];
+        let wanted =
+            ["command=HELLO answered=2 server=redis server_version=7.0.11", "command=PING answered=2 status=PONG"];
+        assert_eq!(talk::<State>(turns, &[FACTS]).0, wanted);
+        spoil::<State>(turns);
+    }
+
+    #[test]
+    fn an_answer_to_info_that_is_no_text_is_passed_over() {
+        for text in ["x".repeat(9000), "\n".repeat(9000), String::new(), "redis_version:".into()] {
+            let turns: Turns<'_> = &[(C, b"INFO\r\n"), (S, &value(&text)), (C, b"PING\r\n"), (S, b"+PONG\r\n")];
+            let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+            assert_eq!((events[1].as_str(), anomalies.len()), ("command=PING answered=1 status=PONG", 0), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::control::inventory::banner::{self, Product};
 use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::kinds;
+use crate::control::inventory::os;
 use crate::dataplane::inspect::{memcached, mqtt, mysql, pgsql, redis, sip};
 
 /// Commands that tell nothing about who may ask.
@@ -14,7 +15,15 @@ pub fn redis(event: &Event<'_>, notes: &mut Notes) {
     let command = event.text(redis::COMMAND).unwrap_or_default().to_ascii_uppercase();
     let answered = event.number(redis::ANSWERED);
     if answered.is_some() {
-        notes.service(None, None);
+        let versions = [redis::REDIS_VERSION, redis::SERVER_VERSION].map(|fact| event.text(fact));
+        let server = event.text(redis::SERVER);
+        let own = if server.as_deref().is_none_or(|name| name == "redis") {
+            versions.iter().flatten().next()
+        } else {
+            versions[1].as_ref()
+        };
+        notes.service(banner::redis(server.as_deref(), own.map(String::as_str)), own.cloned());
+        notes.os(About::Server, event.text(redis::SERVER_OS).as_deref().and_then(os::kernel), "Redis INFO");
         notes.database();
         let refused = error.as_deref().is_some_and(|error| ["NOAUTH", "DENIED", "NOPERM", "ERR"].contains(&error));
         if answered == Some(1) && !refused && !HARMLESS.contains(&command.as_str()) {

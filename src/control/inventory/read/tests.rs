@@ -194,6 +194,18 @@ fn what_answers_without_a_login_is_told() {
     assert_eq!(redis(b"GET", 1, b"NOAUTH"), "");
     assert_eq!(redis(b"GET", 2, b""), "");
     assert_eq!(redis(b"AUTH", 2, b""), "cleartext_credentials");
+    let info = notes(Protocol::Redis, 6, None, |facts| {
+        facts.put(redis::COMMAND, b"INFO");
+        facts.put_number(redis::ANSWERED, 1);
+        facts.put(redis::REDIS_VERSION, b"7.2.4");
+        facts.put(redis::SERVER, b"valkey");
+        facts.put(redis::SERVER_VERSION, b"8.0.1");
+        facts.put(redis::SERVER_OS, b"Linux 6.1.0-9-amd64 x86_64");
+    });
+    let served =
+        |note: &&Note| matches!(note, Note::Service(_, products, _) if products[0].to_string() == "valkey 8.0.1");
+    assert!(info.iter().find(served).is_some(), "{info:?}");
+    assert!(info.iter().any(|note| matches!(note, Note::Os(_, (name, _), _) if name == "Linux 6.1.0-9-amd64")));
     let pgsql = |method: &'static [u8]| {
         let notes = notes(Protocol::PostgreSql, 6, None, |facts| {
             facts.put(pgsql::REQUEST, b"startup_message");
