@@ -64,6 +64,7 @@ const NAMES: &[(&str, Protocol)] = &[
     ("IPsec", Protocol::Ike),
     ("Mining", Protocol::Stratum),
     ("Redis", Protocol::Redis),
+    ("MongoDB", Protocol::MongoDb),
     ("MySQL", Protocol::MySql),
     ("PostgreSQL", Protocol::PostgreSql),
     ("Memcached", Protocol::Memcached),

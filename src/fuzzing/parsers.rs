@@ -29,7 +29,7 @@ pub const GROUPS: &[(&str, &[Protocol])] = &{
         ("windows", &[Smb, DceRpc, Kerberos, Ldap, Rdp]),
         ("mail", &[Smtp, Imap, Pop3, Ftp, Telnet]),
         ("industry", &[Modbus, Dnp3, Iec104, S7, Mqtt, Snmp, Ntp, Radius, Tftp, Syslog]),
-        ("stores", &[Redis, MySql, PostgreSql, Memcached, Stratum, BitTorrent]),
+        ("stores", &[Redis, MySql, PostgreSql, Memcached, Stratum, BitTorrent, MongoDb]),
         ("peers", &[Ssh, WireGuard, OpenVpn, Ike, Stun, Rtp, Socks]),
     ]
 };

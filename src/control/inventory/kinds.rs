@@ -50,11 +50,11 @@ kinds! {
         "Use SNMP 3 with authentication and privacy.",
         "https://www.rfc-editor.org/rfc/rfc3410";
     DATABASE_OPEN = "database_without_login", 1,
-        "A database answered a command without a login: Redis before AUTH, memcached, PostgreSQL with trust.",
+        "A database answered a command without a login: Redis before AUTH, memcached, PostgreSQL with trust, MongoDB before a login, Elasticsearch.",
         "Ask for a password, and listen only where clients are.",
         "https://cwe.mitre.org/data/definitions/306.html";
     DATABASE_OUTSIDE = "database_reached_from_outside", 2,
-        "Redis, memcached, MySQL or PostgreSQL answered a client outside the home networks.",
+        "Redis, memcached, MySQL, PostgreSQL, MongoDB or Elasticsearch answered a client outside the home networks.",
         "Let only those reach it who need it: bind it to an inner address, filter its port.",
         "https://cwe.mitre.org/data/definitions/668.html";
     BROKER_OPEN = "broker_without_login", 3,

@@ -48,6 +48,7 @@
 //! | `smtp` | SMTP |
 //! | `pop3` | POP3 |
 //! | `stratum` | mining: Stratum, and peers of Bitcoin and Ethereum |
+//! | `mongodb` | MongoDB |
 //! | `mqtt` | MQTT |
 //! | `pgsql` | PostgreSQL |
 //! | `stream` | one side of a TCP connection, put back in order |
@@ -91,6 +92,7 @@ pub mod llmnr;
 pub mod mdns;
 pub mod memcached;
 pub mod modbus;
+pub mod mongodb;
 pub mod mqtt;
 pub mod mysql;
 pub mod nbns;

@@ -161,6 +161,7 @@ parsers! {
     Stratum: stratum, true, true;
     PostgreSql: pgsql, true, false;
     MySql: mysql, true, false;
+    MongoDb: mongodb, true, false;
     Mqtt: mqtt, true, false;
     Modbus: modbus, true, false;
     Dnp3: dnp3, true, true;

@@ -122,6 +122,8 @@ protocols! {
     Radius = "radius",
     /// SOCKS 4, 4a and 5 (RFC 1928).
     Socks = "socks",
+    /// MongoDB's wire protocol.
+    MongoDb = "mongodb",
     /// The PROXY protocol in front of others (HAProxy, versions 1 and 2).
     Proxied = "proxy_protocol",
 }

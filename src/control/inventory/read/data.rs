@@ -4,7 +4,7 @@ use crate::control::inventory::banner::{self, Product};
 use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::kinds;
 use crate::control::inventory::os;
-use crate::dataplane::inspect::{memcached, mqtt, mysql, pgsql, redis, sip};
+use crate::dataplane::inspect::{memcached, mongodb, mqtt, mysql, pgsql, redis, sip};
 
 /// Commands that tell nothing about who may ask.
 const HARMLESS: [&str; 6] = ["AUTH", "HELLO", "QUIT", "RESET", "COMMAND", ""];
@@ -85,6 +85,53 @@ pub fn pgsql(event: &Event<'_>, notes: &mut Notes) {
     if authenticated == Some(1) && begins && !asked {
         let user = event.text(pgsql::USER).unwrap_or_default();
         let evidence = format!("it let in user {user} from {} without asking for a password", event.client.ip());
+        notes.finding(kinds::DATABASE_OPEN, "", evidence);
+    }
+}
+
+/// Commands that a server which wants a login does not carry out before one.
+const OF_USERS: [&str; 24] = [
+    "find",
+    "query",
+    "insert",
+    "update",
+    "delete",
+    "aggregate",
+    "count",
+    "distinct",
+    "findAndModify",
+    "getMore",
+    "create",
+    "drop",
+    "dropDatabase",
+    "listDatabases",
+    "listCollections",
+    "listIndexes",
+    "createIndexes",
+    "dbStats",
+    "collStats",
+    "serverStatus",
+    "hostInfo",
+    "getLog",
+    "getCmdLineOpts",
+    "getParameter",
+];
+
+/// Version, and commands that succeeded before a login.
+pub fn mongodb(event: &Event<'_>, notes: &mut Notes) {
+    let Some(answered) = event.number(mongodb::ANSWERED) else { return };
+    let version = event.text(mongodb::SERVER_VERSION);
+    let is_version = |text: &&String| text.starts_with(|letter: char| letter.is_ascii_digit());
+    let product = version.as_ref().filter(is_version).map(|version| Product {
+        name: "mongodb".into(),
+        version: Some(version.clone()),
+        distribution: None,
+    });
+    notes.service(product, version);
+    notes.database();
+    let command = event.text(mongodb::COMMAND).unwrap_or_default();
+    if answered == 1 && event.number(mongodb::OK) == Some(1) && OF_USERS.contains(&command.as_str()) {
+        let evidence = format!("it carried out {command} of {} without a login", event.client.ip());
         notes.finding(kinds::DATABASE_OPEN, "", evidence);
     }
 }

@@ -51,6 +51,7 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
         Protocol::Memcached => data::memcached(event, &mut notes),
         Protocol::MySql => data::mysql(event, &mut notes),
         Protocol::PostgreSql => data::pgsql(event, &mut notes),
+        Protocol::MongoDb => data::mongodb(event, &mut notes),
         Protocol::Mqtt => data::mqtt(event, &mut notes),
         Protocol::Sip => data::sip(event, &mut notes),
         Protocol::Modbus | Protocol::S7 | Protocol::Iec104 | Protocol::Dnp3 => notes.service(None, None),
@@ -67,7 +68,7 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
 
 /// Anomalies that are exposures; the facts beside them come again with their event.
 fn anomaly(event: &Event<'_>, notes: &mut Notes) {
-    use crate::dataplane::inspect::{ldap, mysql, pgsql};
+    use crate::dataplane::inspect::{ldap, mongodb, mysql, pgsql};
     let client = event.client.ip();
     if event.is(ntp::MONLIST_RESPONSE) {
         notes.finding(kinds::NTP, "", format!("it answered a monlist request of {client}"));
@@ -84,6 +85,8 @@ fn anomaly(event: &Event<'_>, notes: &mut Notes) {
         notes.cleartext(event, "LDAP simple bind", event.text(ldap::NAME));
     } else if event.is(mysql::PASSWORD_IN_CLEAR) {
         notes.cleartext(event, "MySQL clear-text authentication", event.text(mysql::USER));
+    } else if event.is(mongodb::PASSWORD_IN_CLEAR) {
+        notes.cleartext(event, "MongoDB PLAIN", event.text(mongodb::USERNAME));
     } else if event.is(pgsql::PASSWORD_IN_CLEAR) {
         notes.cleartext(event, "PostgreSQL password authentication", event.text(pgsql::USER));
     }

@@ -218,6 +218,18 @@ fn what_answers_without_a_login_is_told() {
         found(&notes).join(" ")
     };
     assert_eq!((pgsql(b""), pgsql(b"md5")), ("database_without_login".to_owned(), String::new()));
+    let mongodb = |command: &'static [u8], answered: u64, ok: u64| {
+        let notes = notes(Protocol::MongoDb, 6, None, |facts| {
+            facts.put(mongodb::COMMAND, command);
+            facts.put_number(mongodb::ANSWERED, answered);
+            facts.put_number(mongodb::OK, ok);
+        });
+        found(&notes).join(" ")
+    };
+    assert_eq!(mongodb(b"listDatabases", 1, 1), "database_without_login");
+    for (command, answered, ok) in [(&b"listDatabases"[..], 2, 1), (b"listDatabases", 1, 0), (b"hello", 1, 1)] {
+        assert_eq!(mongodb(command, answered, ok), "", "{command:?}");
+    }
     let memcached =
         |transport| notes(Protocol::Memcached, transport, None, |facts| facts.put(memcached::ANSWER, b"END"));
     assert_eq!(found(&memcached(6)), ["database_without_login"]);
