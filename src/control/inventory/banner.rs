@@ -221,6 +221,11 @@ pub fn redis(server: Option<&str>, text: Option<&str>) -> Option<Product> {
     (is_name(&name) && (found.is_some() || server.is_some())).then(|| Product::new(&name, found, None))
 }
 
+/// A product that is known by other means than its banner, and its version.
+pub fn named(name: &str, text: Option<&str>) -> Option<Product> {
+    is_name(name).then(|| Product::new(name, text.and_then(version), None))
+}
+
 /// `server_version` of PostgreSQL: `14.5 (Ubuntu 14.5-0ubuntu0.22.04.1)`.
 pub fn postgresql(text: &str) -> Option<Product> {
     let (version, comment) = text.split_once(' ').unwrap_or((text, ""));

@@ -437,6 +437,12 @@ mod tests {
             ("redis", "2.4.18", "CVE-2024-46981", false),
             ("redis", "6.0.15", "CVE-2021-32761", false),
             ("valkey", "7.2.4", "CVE", false),
+            ("mongodb", "4.2.24", "CVE-2025-14847", true),
+            ("mongodb", "3.4.24", "CVE-2025-14847", false),
+            ("mongodb", "8.0.17", "CVE-2025-14847", false),
+            ("elasticsearch", "1.4.2", "CVE-2015-1427", true),
+            ("elasticsearch", "1.3.8", "CVE-2015-1427", false),
+            ("elasticsearch", "1.2.4", "CVE-2015-1427", false),
             ("unknown", "1.0", "CVE", false),
         ] {
             assert_eq!(has(name, version, "", cve), wanted, "{name} {version} {cve}: {:?}", cves(name, version, ""));

@@ -19,7 +19,9 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
             notes.service(None, None);
         } else {
             notes.os(About::Server, os::http_server(&server), "HTTP Server");
-            let products = banner::server(&server).into_iter().chain(banner::server(&runs));
+            let version = event.text(http::STORE_VERSION);
+            let store = event.text(http::STORE).and_then(|name| banner::named(&name, version.as_deref()));
+            let products = banner::server(&server).into_iter().chain(banner::server(&runs)).chain(store);
             notes.service(products, Some(server).filter(|server| !server.is_empty()));
         }
         if is_direct {
@@ -30,6 +32,20 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
         notes.cleartext(event, "HTTP Basic", event.text(http::USERNAME));
     }
     parameter(event, event.number(http::SECRET_SENT), event.number(http::STATUS), notes);
+    store(event, notes);
+}
+
+/// A search engine, and that it answers without a login: only where the request is of the same event, and is not passed on.
+fn store(event: &Event<'_>, notes: &mut Notes) {
+    let Some(name) = event.text(http::STORE).filter(|_| event.number(http::FORWARDED).is_none()) else { return };
+    notes.database();
+    let status = event.number(http::STATUS).unwrap_or(0);
+    let Some(url) = event.text(http::URL).filter(|url| url.starts_with('/')) else { return };
+    if (200..300).contains(&status) && event.bytes(http::AUTH_SCHEME).is_none() {
+        let path = url.split('?').next().unwrap_or_default();
+        let evidence = format!("{name} answered {} about {path} without a login", event.client.ip());
+        notes.finding(kinds::DATABASE_OPEN, "", evidence);
+    }
 }
 
 /// A password among the parameters of a target that the server has.

@@ -218,6 +218,22 @@ fn what_answers_without_a_login_is_told() {
         found(&notes).join(" ")
     };
     assert_eq!((pgsql(b""), pgsql(b"md5")), ("database_without_login".to_owned(), String::new()));
+    let store = |auth: &'static [u8], status: u64, url: &'static [u8]| {
+        let notes = notes(Protocol::Http, 6, None, |facts| {
+            facts.put(http::URL, url);
+            facts.put_number(http::STATUS, status);
+            facts.put(http::STORE, b"elasticsearch");
+            facts.put(http::STORE_VERSION, b"7.17.3");
+            if !auth.is_empty() {
+                facts.put(http::AUTH_SCHEME, auth);
+            }
+        });
+        assert!(notes.iter().any(|note| matches!(note, Note::Service(_, products, _)
+            if products.iter().any(|one| one.to_string() == "elasticsearch 7.17.3"))));
+        found(&notes).join(" ")
+    };
+    assert_eq!(store(b"", 200, b"/_cat/indices"), "database_without_login");
+    assert_eq!((store(b"ApiKey", 200, b"/"), store(b"", 401, b"/")), (String::new(), String::new()));
     let mongodb = |command: &'static [u8], answered: u64, ok: u64| {
         let notes = notes(Protocol::MongoDb, 6, None, |facts| {
             facts.put(mongodb::COMMAND, command);

@@ -191,6 +191,9 @@ fn response_field(field: Field<'_>, response: &mut Response, out: &mut dyn Outpu
         b"transfer-encoding" => response.framing.transfer_encoding(value),
         b"content-range" => out.facts().put(CONTENT_RANGE, value),
         b"x-powered-by" => out.facts().put(POWERED_BY, value),
+        b"x-elastic-product" if value.eq_ignore_ascii_case(b"elasticsearch") => {
+            out.facts().put(STORE, b"elasticsearch")
+        }
         b"via" | b"x-cache" => forwarded(out),
         b"upgrade" => response.upgrade = upgrade_of(value),
         b"sec-websocket-protocol" => put_subprotocols(value, out),

@@ -34,12 +34,13 @@
 //! | `forwarded_for` | `http.xff` |
 //! | `content_range` | `http.content_range.raw` |
 //! | `transaction` | `tx_id` of the line |
-//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent` | only in our own object |
+//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent`, `store`, `store_version`, `cluster_name` | only in our own object |
 
 mod fields;
 mod head;
 pub(super) mod secrets;
 mod state;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -104,6 +105,12 @@ pub const CONTENT_LENGTH: Fact = Fact::number(P, 23, "content_length");
 pub const FORWARDED: Fact = Fact::number(P, 24, "forwarded");
 /// 1: a parameter of the target that is named like a password had a value, which is not kept.
 pub const SECRET_SENT: Fact = Fact::number(P, 25, "secret_sent");
+/// The search engine that answers: `elasticsearch` or `opensearch`, by `X-elastic-product` or its answer to a request for `/`.
+pub const STORE: Fact = Fact::text(P, 26, "store", 32);
+/// Its version.
+pub const STORE_VERSION: Fact = Fact::text(P, 27, "store_version", 32);
+/// Its cluster.
+pub const CLUSTER_NAME: Fact = Fact::text(P, 28, "cluster_name", 64);
 
 /// All facts.
 pub const FACTS: &[Fact] = &[
@@ -132,6 +139,9 @@ pub const FACTS: &[Fact] = &[
     CONTENT_LENGTH,
     FORWARDED,
     SECRET_SENT,
+    STORE,
+    STORE_VERSION,
+    CLUSTER_NAME,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.

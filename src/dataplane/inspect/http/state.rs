@@ -42,6 +42,8 @@ enum Mode {
     Seek,
     /// In what may be the body of a request, or not: looking for others wherever they begin.
     Doubt,
+    /// In a short body that is read.
+    Greeting,
     /// In a body of known length, or one that ends with the connection.
     Body,
     /// Behind a switch to another protocol, or done.
@@ -401,8 +403,12 @@ impl State {
             *self.mode(Side::Responder) = Mode::Chunk;
             return Step::Took(taken);
         }
-        *self.mode(Side::Responder) = Mode::Body;
         self.left = length.unwrap_or(u64::MAX);
+        if store::is_greeting(response.status, self.left, out) {
+            *self.mode(Side::Responder) = Mode::Greeting;
+            return Step::Took(taken);
+        }
+        *self.mode(Side::Responder) = Mode::Body;
         let rest = self.left;
         self.count(rest.min(shown.len() as u64), out);
         Step::Skip((taken as u64).saturating_add(rest)) // at most HEAD_MAX
@@ -436,7 +442,7 @@ impl State {
 
     fn is_in_body(&self) -> bool {
         let [_, responder] = self.mode;
-        matches!(responder, Mode::Body | Mode::Chunk | Mode::ChunkEnd | Mode::Trailer)
+        matches!(responder, Mode::Greeting | Mode::Body | Mode::Chunk | Mode::ChunkEnd | Mode::Trailer)
     }
 
     fn switch(&mut self, taken: usize, upgrade: Upgrade, out: &mut dyn Output) -> Step {
@@ -572,6 +578,13 @@ impl Parse for State {
             Mode::Chunk => self.chunk(side, bytes, out),
             Mode::ChunkEnd => self.chunk_end(side, bytes, out),
             Mode::Trailer => self.trailer(side, bytes, out),
+            Mode::Greeting => {
+                let length = self.left as usize; // at most GREETING_MAX
+                let Some(body) = bytes.get(..length) else { return Step::Need(length) };
+                store::greeting(body, out);
+                self.count(self.left, out);
+                Step::Took(length)
+            }
             // Of the body before it something was lost.
             Mode::Body => {
                 self.body_is_over(out);

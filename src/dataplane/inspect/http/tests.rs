@@ -442,3 +442,43 @@ fn behind_a_request_that_is_none_the_next_one_is_read() {
     let odd = format!("GET /a HTTP/1.1\r\nHost: h\r\n\r\nwhat\x01is this\r\n{next}");
     assert_eq!(targets(odd.as_bytes()).0, ["/a", "/next"]);
 }
+
+/// An answer of Elasticsearch 7 and 1, and of OpenSearch, to a request for `/`.
+#[test]
+fn a_search_engine_says_what_it_is() {
+    let answer = |head: &str, body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\n{head}Content-Type: application/json; charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let body = |tagline: &str| {
+        format!(
+            "{{\n  \"name\" : \"n\",\n  \"cluster_name\" : \"logs\",\n  \"version\" : {{\n    \"number\" : \"7.17.3\",\n    \
+             \"build_flavor\" : \"default\"\n  }},\n  \"tagline\" : \"{tagline}\"\n}}\n"
+        )
+    };
+    let get = |url: &str| format!("GET {url} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let named = "X-elastic-product: Elasticsearch\r\n";
+    let version = " store_version=7.17.3 cluster_name=logs";
+    for (url, head, tagline, wanted) in [
+        ("/", "", "You Know, for Search", Some((" store=elasticsearch", version))),
+        ("/", named, "You Know, for Search", Some((" store=elasticsearch", version))),
+        ("/", "", "The OpenSearch Project: https://opensearch.org/", Some((" store=opensearch", version))),
+        ("/_cat/indices", named, "none", Some((" store=elasticsearch", ""))),
+        ("/shop", "", "You Know, for Search", None),
+        ("/", "", "Welcome", None),
+    ] {
+        let body = body(tagline);
+        let (request, answer) = (get(url), answer(head, &body));
+        let turns: Turns<'_> = &[(C, request.as_bytes()), (S, answer.as_bytes()), (C, GET), (S, OK)];
+        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+        assert_eq!((events.len(), anomalies), (2, vec![]), "{url} {tagline}");
+        let (store, more) = wanted.unwrap_or_default();
+        assert_eq!(events[0].contains(" store="), wanted.is_some(), "{}", events[0]);
+        assert!(events[0].contains(store) && events[0].contains(more), "{}", events[0]);
+        assert!(events[0].contains(&format!(" length={}", body.len())), "{}", events[0]);
+    }
+    let cut = answer(named, "{\"a\"");
+    spoil::<State>(&[(C, get("/").as_bytes()), (S, &cut.as_bytes()[..cut.len() - 2])]);
+}
