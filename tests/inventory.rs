@@ -91,7 +91,7 @@ fn captures_give_the_hosts_services_and_findings_that_are_in_them() {
             let products = host.services.iter().flat_map(|one| &one.products);
             facts.extend(products.map(|one| format!("product {one}")));
             facts.extend(host.findings.iter().map(|one| one.kind.clone()));
-            facts.extend(host.findings.iter().filter_map(|one| one.cve.clone()));
+            facts.extend(host.findings.iter().flat_map(|one| &one.vulnerabilities).map(|one| one.cve.clone()));
         }
         for (host, facts) in *wanted {
             let found = told.get(*host).unwrap_or_else(|| panic!("{capture}: no host {host} in {:?}", told.keys()));
@@ -200,7 +200,8 @@ fn page() -> String {
          for longest (`shrike_inventory_evicted_total`). As long as no such limit and no pool of the workers is full, hosts \
          and EVE lines do not depend on the number of workers; once one is, they do: each worker has pools of its own.\n\n\
          ## Findings\n\n\
-         One finding a host, service, kind and detail; repeats raise its count. Severity 1 is high, 4 is for information. \
+         One finding a host, service, kind and detail; repeats raise its count. What the rules know of a version is one, \
+         with a list: the worst first, of those alike the likely before the possible. Severity 1 is high, 4 is for information. \
          Confidence is high where the protocol itself says so, medium where another reason is likely too, low (`possible`) \
          where it depends on what cannot be seen.\n\n\
          | kind | severity | when | remedy |\n| --- | --- | --- | --- |\n",

@@ -491,9 +491,11 @@ function showFindings() {
     make("td", "", make("span", "mono", one.host), " ", make("span", "meta")), make("td"));
   rows(document.querySelector("#findings tbody"), all.slice(0, FINDINGS_SHOWN), (one) => one.id, create, (row, one) => {
     const [, what, where, seen] = row.children;
-    set(what.children[0], one.cve ? one.cve + (one.cvss ? ` (${one.cvss})` : "") : one.kind.replaceAll("_", " "));
+    const [worst, ...others] = one.vulnerabilities ?? []; // the worst first
+    set(what.children[0], worst ? worst.cve + (worst.cvss ? ` (${worst.cvss})` : "") : one.kind.replaceAll("_", " "));
     set(what.children[1], one.evidence);
-    set(what.children[2], one.confidence === "low" ? " possible" : "");
+    const also = others.map((other) => other.cve + (other.confidence === "low" ? " (possible)" : "")).join(", ");
+    set(what.children[2], (one.confidence === "low" ? " possible" : "") + (also ? ` also ${also}` : ""));
     const service = one.service ? `${one.service.transport}/${one.service.port} ${one.service.protocol}` : "";
     set(where.children[1], [service, one.host_name ?? ""].filter(Boolean).join(", "));
     set(seen, one.last_seen.slice(0, 16).replace("T", " "));

@@ -317,7 +317,25 @@ pub fn host_lines(host: &Value, colour: bool) -> String {
 /// Names shown of a host; a web server may have dozens.
 const NAMES_SHOWN: usize = 4;
 
-/// A finding in two lines: what it is and where; what to do.
+/// The vulnerabilities of a version with their base scores, a line for each degree of certainty, the surest first.
+fn vulnerabilities(finding: &Value) -> String {
+    let mut lines = String::new();
+    for (confidence, word) in [("high", "certain"), ("medium", "likely"), ("low", "possible")] {
+        let known = list(finding, "vulnerabilities").iter().filter(|one| text(one, "confidence") == confidence);
+        let shown: Vec<String> = known
+            .map(|one| {
+                let score = one["cvss"].as_f64().map(|score| format!(" ({score:.1})")).unwrap_or_default();
+                format!("{}{score}", harmless(text(one, "cve")))
+            })
+            .collect();
+        if !shown.is_empty() {
+            let _ = write!(lines, "\n        {word}: {}", shown.join(", "));
+        }
+    }
+    lines
+}
+
+/// A finding in two lines: what it is and where; what to do. Between them what a version is vulnerable to.
 pub fn finding_lines(finding: &Value, colour: bool) -> String {
     let (word, code) = word(&finding["severity"]);
     let place = match finding["service"].as_object() {
@@ -328,10 +346,6 @@ pub fn finding_lines(finding: &Value, colour: bool) -> String {
         }
         None => String::new(),
     };
-    let cve = finding["cve"].as_str().map(|cve| {
-        let score = finding["cvss"].as_f64().map(|score| format!(" (CVSS {score:.1})")).unwrap_or_default();
-        format!("  {}{score}", harmless(cve))
-    });
     let doubt = match text(finding, "confidence") {
         "high" => "",
         "medium" => "  likely",
@@ -340,14 +354,14 @@ pub fn finding_lines(finding: &Value, colour: bool) -> String {
     let count = finding["count"].as_u64().unwrap_or(1);
     let times = format!("{} to {}, x{count}", minute(text(finding, "first_seen")), minute(text(finding, "last_seen")));
     format!(
-        "{}  {:<26}  {}{}{}{doubt}  {}  {}\n        {}",
+        "{}  {:<26}  {}{}{doubt}  {}  {}{}\n        {}",
         paint(colour, code, word),
         harmless(text(finding, "kind")),
         paint(colour, "1", &harmless(text(finding, "host"))),
         place,
-        cve.unwrap_or_default(),
         harmless(text(finding, "evidence")),
         paint(colour, "2", &times),
+        vulnerabilities(finding),
         paint(colour, "2", &harmless(text(finding, "remedy"))),
     )
 }
@@ -391,7 +405,9 @@ mod tests {
         let finding = |host: &str, severity: u8| {
             json!({"id": format!("{host}{severity}"), "kind": "vulnerable_version", "severity": severity, "host": host,
                 "confidence": "low", "service": {"transport": "tcp", "port": 22, "protocol": "ssh"}, "count": 3,
-                "cve": "CVE-2024-6387", "cvss": 8.1, "evidence": "openssh 9.2p1: a race", "remedy": "Update it.",
+                "vulnerabilities": [{"cve": "CVE-2024-6387", "cvss": 8.1, "confidence": "low"},
+                    {"cve": "CVE-2023-48795", "cvss": 5.9, "confidence": "medium"}, {"cve": "CVE-2016-6515", "confidence": "low"}],
+                "evidence": "openssh 9.2p1: a race; and 2 more", "remedy": "Update it.",
                 "first_seen": "2026-11-21T14:03:22Z", "last_seen": "2026-11-21T14:03:22Z"})
         };
         let mut items = vec![finding("10.0.0.10", 3), finding("10.0.0.9", 3), finding("10.0.0.11", 1)];
@@ -399,7 +415,11 @@ mod tests {
         let order: Vec<_> = items.iter().map(|item| text(item, "host")).collect();
         assert_eq!(order, ["10.0.0.11", "10.0.0.9", "10.0.0.10"]);
         let shown = finding_lines(&items[0], false);
-        for part in ["HIGH", "10.0.0.11  tcp/22 ssh  CVE-2024-6387 (CVSS 8.1)  possible", "x3\n        Update it."] {
+        for part in [
+            "HIGH",
+            "10.0.0.11  tcp/22 ssh  possible  openssh 9.2p1: a race; and 2 more",
+            "x3\n        likely: CVE-2023-48795 (5.9)\n        possible: CVE-2024-6387 (8.1), CVE-2016-6515\n        Update it.",
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
     }

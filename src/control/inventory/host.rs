@@ -241,6 +241,24 @@ pub struct Place {
     pub protocol: String,
 }
 
+/// A known vulnerability of a version.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Vulnerability {
+    /// Its number.
+    pub cve: String,
+    /// Its base score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cvss: Option<f64>,
+    /// 1 (high) to 4 (low).
+    pub severity: u8,
+    /// How sure it is that the service has it.
+    pub confidence: Confidence,
+    /// The vulnerability in a few words, and what speaks against it.
+    pub title: String,
+    /// Where to read on.
+    pub reference: String,
+}
+
 /// Something that exposes a host.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Finding {
@@ -265,12 +283,10 @@ pub struct Finding {
     pub remedy: String,
     /// Where to read on.
     pub reference: String,
-    /// The vulnerability, where it is about a version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cve: Option<String>,
-    /// Its base score.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cvss: Option<f64>,
+    /// What the version is vulnerable to, where it is about one: the worst first. Severity, confidence and reference of the
+    /// finding are those of the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vulnerabilities: Vec<Vulnerability>,
     /// Times seen.
     pub count: u64,
     /// When.
@@ -376,7 +392,8 @@ impl Host {
         let texts = self.names.iter().map(|one| one.name.len()).sum::<usize>()
             + self.hints.iter().map(|one| one.os.len() + one.source.len()).sum::<usize>()
             + self.services.iter().map(|one| one.banner.len() + one.products.len() * 160).sum::<usize>()
-            + self.findings.iter().map(|one| one.evidence.len() + one.detail.len() + 300).sum::<usize>();
+            + self.findings.iter().map(|one| one.evidence.len() + one.detail.len() + 300).sum::<usize>()
+            + self.findings.iter().flat_map(|one| &one.vulnerabilities).map(|one| one.title.len() + 200).sum::<usize>();
         size_of::<Host>()
             + texts
             + self.addresses.len() * size_of::<Address>()
@@ -496,11 +513,20 @@ impl Host {
         let merge = |known: &mut Finding, new: Finding| {
             known.count = known.count.saturating_add(new.count);
             let time = new.seen.last_seen;
-            if known.seen.again(new.seen) {
+            let is_earlier = known.seen.again(new.seen);
+            let mut surer = new.confidence > known.confidence;
+            if new.vulnerabilities.is_empty() {
+                known.confidence = known.confidence.max(new.confidence);
+            } else if known.vulnerabilities != new.vulnerabilities {
+                // Of one version the rules tell the same, unless they are others than before.
+                surer = true;
+                (known.severity, known.confidence, known.evidence) =
+                    (new.severity, new.confidence, new.evidence.clone());
+                (known.vulnerabilities, known.reference) = (new.vulnerabilities, new.reference);
+            }
+            if is_earlier {
                 known.evidence = new.evidence;
             }
-            let surer = new.confidence > known.confidence;
-            known.confidence = known.confidence.max(new.confidence);
             let news = surer || time.since(known.told) >= NEWS_NS;
             if news {
                 known.told = time;

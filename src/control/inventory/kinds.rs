@@ -26,7 +26,7 @@ macro_rules! kinds {
 
 kinds! {
     VULNERABLE = "vulnerable_version", 2,
-        "A banner names a version that a rule of the rule file lists; severity and score are the rule's.",
+        "A banner names a version that rules of the rule file list: one finding for all of them, as severe as the worst.",
         "Update the software; where the distribution has fixed it without a new version, confirm that its update is installed.",
         "https://nvd.nist.gov/";
     CLEARTEXT = "cleartext_credentials", 2,

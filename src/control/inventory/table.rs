@@ -10,6 +10,7 @@ use super::Settings;
 use super::event::{About, Event, Note};
 use super::host::{
     ADDRESSES_MAX, Confidence, Finding, Host, Mac, MacSource, Name, OsHint, Place, Seen, Segment, Service,
+    Vulnerability,
 };
 use super::kinds::{self, Kind};
 use super::read;
@@ -17,6 +18,7 @@ use crate::dataplane::decode::Neighbour;
 use crate::exchange::EventHead;
 use crate::units::{SECOND, Timestamp};
 use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -91,7 +93,9 @@ impl Inventory {
     /// Takes hosts of an earlier run back; changes go on behind `revision`.
     pub fn restore(&mut self, hosts: impl IntoIterator<Item = (u64, Host)>, revision: u64) {
         self.revision = self.revision.max(revision);
-        for (key, host) in hosts {
+        for (key, mut host) in hosts {
+            // An earlier version told each vulnerability of a version as a finding; they come again together.
+            host.findings.retain(|one| one.kind != kinds::VULNERABLE.name || !one.vulnerabilities.is_empty());
             if host.addresses.is_empty() || self.hosts.len() >= self.settings.hosts {
                 self.gone.push(key);
                 continue;
@@ -199,10 +203,9 @@ impl Inventory {
                 let place = place(event, port);
                 let findings: Vec<Finding> = products
                     .iter()
-                    .flat_map(|product| self.settings.rules.of(product).into_iter().map(move |found| (product, found)))
-                    .filter_map(|(product, (rule, packed))| {
-                        let address = address_of(event, about)?;
-                        Some(vulnerable(segment, address, &place, product, rule, packed, time))
+                    .filter_map(|product| {
+                        let found = self.settings.rules.of(product);
+                        vulnerable(segment, address_of(event, about)?, &place, product, &found, time)
                     })
                     .collect();
                 let service = Service {
@@ -530,8 +533,7 @@ fn exposed(
         evidence,
         remedy: kind.remedy.to_owned(),
         reference: kind.reference.to_owned(),
-        cve: None,
-        cvss: None,
+        vulnerabilities: Vec::new(),
         count: 1,
         seen: Seen::at(time),
         revision: 0,
@@ -539,26 +541,42 @@ fn exposed(
     }
 }
 
+/// One finding of a version, with all that the rules know of it; none where they know nothing.
 fn vulnerable(
     segment: Segment,
     address: IpAddr,
     place: &Place,
     product: &super::banner::Product,
-    rule: &super::rules::Rule,
-    packed: super::rules::Packed,
+    found: &[(&super::rules::Rule, super::rules::Packed)],
     time: Timestamp,
-) -> Finding {
-    let evidence = format!("{product}: {}{}", rule.title, rule.doubts(packed));
-    let detail = format!("{} {}", rule.cve, product.name);
-    let base = exposed(segment, address, Some(place.clone()), kinds::VULNERABLE, detail, evidence, time);
-    Finding {
-        severity: rule.severity,
-        confidence: rule.confidence(packed),
-        reference: rule.reference.clone(),
-        cve: Some(rule.cve.clone()),
-        cvss: rule.cvss,
-        ..base
-    }
+) -> Option<Finding> {
+    let mut vulnerabilities: Vec<Vulnerability> = found
+        .iter()
+        .map(|(rule, packed)| Vulnerability {
+            cve: rule.cve.clone(),
+            cvss: rule.cvss,
+            severity: rule.severity,
+            confidence: rule.confidence(*packed),
+            title: format!("{}{}", rule.title, rule.doubts(*packed)),
+            reference: rule.reference.clone(),
+        })
+        .collect();
+    vulnerabilities.sort_by(|one, other| {
+        let score = |one: &Vulnerability| one.cvss.unwrap_or(0.0);
+        (one.severity, Reverse(one.confidence))
+            .cmp(&(other.severity, Reverse(other.confidence)))
+            .then(score(other).total_cmp(&score(one)))
+            .then_with(|| one.cve.cmp(&other.cve))
+    });
+    let worst = vulnerabilities.first()?;
+    let more = match vulnerabilities.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let evidence = format!("{product}: {}{more}", worst.title);
+    let (severity, confidence, reference) = (worst.severity, worst.confidence, worst.reference.clone());
+    let base = exposed(segment, address, Some(place.clone()), kinds::VULNERABLE, product.to_string(), evidence, time);
+    Some(Finding { severity, confidence, reference, vulnerabilities, ..base })
 }
 
 #[cfg(test)]
