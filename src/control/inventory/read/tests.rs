@@ -203,8 +203,8 @@ fn what_answers_without_a_login_is_told() {
         facts.put(redis::SERVER_OS, b"Linux 6.1.0-9-amd64 x86_64");
     });
     let served =
-        |note: &&Note| matches!(note, Note::Service(_, products, _) if products[0].to_string() == "valkey 8.0.1");
-    assert!(info.iter().find(served).is_some(), "{info:?}");
+        |note: &Note| matches!(note, Note::Service(_, products, _) if products[0].to_string() == "valkey 8.0.1");
+    assert!(info.iter().any(served), "{info:?}");
     assert!(info.iter().any(|note| matches!(note, Note::Os(_, (name, _), _) if name == "Linux 6.1.0-9-amd64")));
     let pgsql = |method: &'static [u8]| {
         let notes = notes(Protocol::PostgreSql, 6, None, |facts| {
