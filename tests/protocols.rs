@@ -10,6 +10,7 @@ use shrike::dataplane::decode::{
     TAGS_MAX,
 };
 use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
+use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
 use shrike::dataplane::inspect::stream::{
     BUFFER_BYTES, IN_FLIGHT_MAX, LONG, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
 };
@@ -215,6 +216,11 @@ fn inspection() -> Vec<Row> {
     let settings = Settings::default();
     vec![
         ("flows inspected at once, a queue", settings.flows.to_string(), counters(&[Counter::InspectFlowsFull])),
+        (
+            "headers of the PROXY protocol told of a connection",
+            format!("{HEADERS_MAX}, of {HEADER_MAX} bytes; of longer ones the addresses"),
+            format!("the anomalies `{}`, `{}`", TOO_MANY.name, TOO_LONG.name),
+        ),
         (
             "sides of connections that hold bytes, a queue",
             format!(
