@@ -10,6 +10,7 @@ use shrike::dataplane::decode::{
     TAGS_MAX,
 };
 use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
+use shrike::dataplane::inspect::limits::{Told, limits_of};
 use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
 use shrike::dataplane::inspect::stream::{
     BUFFER_BYTES, IN_FLIGHT_MAX, LONG, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
@@ -41,8 +42,9 @@ fn page() -> String {
     page += &bounds();
     let _ = write!(
         page,
-        "\n# Facts and anomalies\n\nBehind a fact: the bytes at which a value is cut, and how often it may come in an event \
-         where that is more than once.\n"
+        "\n# Facts, anomalies, limits\n\nBehind a fact: the bytes at which a value is cut, and how often it may come in an event \
+         where that is more than once. Limits: of the parser \
+         itself, beside those above; a protocol without a table has none.\n"
     );
     for (protocol, facts, anomalies) in TABLE {
         let name = if *protocol == Protocol::Unknown { "every TCP connection" } else { protocol.name() };
@@ -67,8 +69,28 @@ fn page() -> String {
             let names: Vec<String> = anomalies.iter().map(|anomaly| format!("`{}`", anomaly.name)).collect();
             let _ = writeln!(page, "\nAnomalies: {}", names.join(", "));
         }
+        page += &limits(*protocol);
     }
     page
+}
+
+/// Where a protocol's parser stops, and what tells that it did.
+fn limits(protocol: Protocol) -> String {
+    let limits = limits_of(protocol).unwrap_or_else(|| panic!("{} has no entry in LIMITS", protocol.name()));
+    if limits.is_empty() {
+        return String::new();
+    }
+    let mut table = String::from("\n| limit | bound | told by |\n| --- | --- | --- |\n");
+    for limit in limits {
+        let told = match limit.told {
+            Told::Anomaly(anomaly) => format!("`{}`", anomaly.name),
+            Told::Truncated => "`truncated` in the event".to_owned(),
+            Told::Counted => counters(&[Counter::InspectLimitReached]),
+            Told::Nothing(why) => format!("nothing: {why}"),
+        };
+        let _ = writeln!(table, "| {} | {} | {told} |", limit.of, limit.bound);
+    }
+    table
 }
 
 /// A line a protocol.

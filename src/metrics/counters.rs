@@ -259,6 +259,8 @@ counters! {
     InspectUnitTooLong = "inspect_unit_too_long", Detail;
     /// Sides of connections inspected as far as the settings allow.
     InspectDepthReached = "inspect_depth_reached", Detail;
+    /// Times a parser left out what lies beyond a limit of its own and no event says so: docs/protocols.md lists these limits.
+    InspectLimitReached = "inspect_limit_reached", Detail;
     /// Payloads that the capture cut.
     InspectCut = "inspect_cut", Detail;
     /// Flows given up because they broke the rules of their protocol.
@@ -303,6 +305,7 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectEventsEarly,
     Counter::InspectUnitTooLong,
     Counter::InspectDepthReached,
+    Counter::InspectLimitReached,
     Counter::InspectCut,
     Counter::InspectBroken,
     Counter::InspectBeyondBuffer,

@@ -19,6 +19,8 @@ pub struct Counts {
     pub unit_too_long: u64,
     /// Sides inspected as far as the settings allow.
     pub depth_reached: u64,
+    /// Times a parser left out what lies beyond a limit of its own, and no event says so.
+    pub limits_reached: u64,
     /// Sides that the capture cut.
     pub cut: u64,
     /// Flows given up because their parser found them broken.

@@ -221,6 +221,9 @@ fn objects(mut reader: Reader<'_>, facts: &mut Facts) -> Option<()> {
             return None;
         }
     }
+    if !reader.is_empty() {
+        facts.mark_truncated();
+    }
     Some(())
 }
 

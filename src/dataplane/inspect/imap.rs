@@ -50,7 +50,7 @@ pub const LINE_MAX: usize = 8 * 1024;
 /// Bytes of a literal that is read as a user name.
 const NAME_MAX: u64 = 256;
 /// Commands of a connection that are told.
-const COMMANDS_MAX: u8 = 64;
+pub(super) const COMMANDS_MAX: u8 = 64;
 /// Commands that no other protocol with lines has behind a tag.
 const OWN: [&[u8]; 9] =
     [b"CAPABILITY", b"LOGIN", b"AUTHENTICATE", b"STARTTLS", b"SELECT", b"EXAMINE", b"ID", b"LIST", b"LSUB"];

@@ -49,7 +49,7 @@ pub const UDP_AMPLIFICATION: Anomaly = Anomaly::new(PROTOCOL, 3, "udp_amplificat
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED, UDP_REQUEST, UDP_AMPLIFICATION];
 
 const PORT: u16 = 11211;
-const LINE_MAX: usize = 2048;
+pub(super) const LINE_MAX: usize = 2048;
 const HEADER_BYTES: usize = 24;
 /// Opcodes up to this one exist.
 const OPCODE_MAX: u8 = 0x48;

@@ -57,6 +57,7 @@
 //! | `imap` | IMAP |
 //! | `redis` | Redis |
 //! | `telnet` | Telnet |
+//! | `limits` | where each parser stops, and what tells that it did |
 //! | `websocket` | WebSocket, behind its upgrade |
 //! | `http2` | HTTP/2 in the clear |
 //! | `socks` | SOCKS, and what goes through it |
@@ -87,6 +88,7 @@ pub mod imap;
 mod inspector;
 pub mod kerberos;
 pub mod ldap;
+pub mod limits;
 mod lines;
 pub mod llmnr;
 pub mod mdns;

@@ -47,7 +47,7 @@ pub const ANOMALIES: &[Anomaly] = &[MALFORMED];
 /// Bytes in front of the function: transaction, protocol, length, unit.
 const HEADER: usize = 7;
 /// Bytes counted by the length at most (unit and 253 of the message).
-const LENGTH_MAX: u16 = 254;
+pub(super) const LENGTH_MAX: u16 = 254;
 
 struct Message<'a> {
     transaction: u16,

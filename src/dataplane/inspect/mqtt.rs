@@ -92,7 +92,7 @@ pub const MESSAGES_MAX: u8 = 32;
 /// Subscriptions of a connection that are told.
 pub const SUBSCRIPTIONS_MAX: u8 = 16;
 /// Bytes of a packet that are looked at; the rest is passed over.
-const PACKET_MAX: usize = 4096;
+pub(super) const PACKET_MAX: usize = 4096;
 
 const CONNECT: u8 = 1;
 const CONNACK: u8 = 2;
@@ -306,7 +306,11 @@ impl State {
         if !is_topic(topic) && !is_alias {
             self.told.once(TOPIC_INVALID, out);
         }
-        if self.messages >= MESSAGES_MAX || is_alias {
+        if is_alias {
+            return Some(());
+        }
+        if self.messages >= MESSAGES_MAX {
+            out.limit();
             return Some(());
         }
         self.messages += 1;
@@ -323,6 +327,7 @@ impl State {
 
     fn subscribe(&mut self, is_new: bool, reader: &mut Reader<'_>, out: &mut dyn Output) -> Option<()> {
         if self.subscriptions >= SUBSCRIPTIONS_MAX {
+            out.limit();
             return Some(());
         }
         self.subscriptions += 1;
@@ -354,7 +359,13 @@ impl Parse for State {
         let shown = whole.min(PACKET_MAX);
         let Some(packet) = bytes.get(..shown) else { return Step::Need(shown) };
         let body = packet.get(header.taken..).unwrap_or_default();
-        if self.packet(header, body, out).is_none() && whole <= PACKET_MAX {
+        let is_read = self.packet(header, body, out).is_some();
+        if !is_read && whole > PACKET_MAX {
+            match out.facts().is_empty() {
+                true => out.limit(),
+                false => out.facts().mark_truncated(),
+            }
+        } else if !is_read {
             self.told.once(PACKET_INVALID, out);
             if !self.has_connect {
                 return Step::Broken(PACKET_INVALID);

@@ -50,11 +50,11 @@ pub const PASSWORD_IN_CLEAR: Anomaly = Anomaly::new(P, 2, "password_in_clear");
 pub const ANOMALIES: &[Anomaly] = &[HANDSHAKE_INVALID, PASSWORD_IN_CLEAR];
 
 /// Bytes of a packet that are looked at; the rest is passed over.
-const LOOK_MAX: usize = 2048;
+pub(super) const LOOK_MAX: usize = 2048;
 /// Errors that are told of a connection.
-const ERRORS_MAX: u8 = 32;
+pub(super) const ERRORS_MAX: u8 = 32;
 /// Attributes of a client that are looked at.
-const ATTRIBUTES_MAX: usize = 24;
+pub(super) const ATTRIBUTES_MAX: usize = 24;
 
 // Capabilities.
 const WITH_DATABASE: u32 = 0x8;
@@ -218,7 +218,11 @@ impl State {
             self.plugin(reader.until(0)?, out);
         }
         if has(ATTRIBUTES) {
-            put_client(&mut Reader::new(encoded(&mut reader)?), out);
+            match encoded(&mut reader) {
+                Some(attributes) => put_client(&mut Reader::new(attributes), out),
+                None if body.len() + 4 >= LOOK_MAX => out.facts().mark_truncated(), // the packet goes on
+                None => return None,
+            }
         }
         Some(())
     }
@@ -252,7 +256,10 @@ impl State {
     fn error(&mut self, body: &[u8], out: &mut dyn Output) {
         let mut reader = Reader::new(body);
         reader.u8();
-        let Some(code) = reader.le16().filter(|_| self.errors < ERRORS_MAX) else { return };
+        let Some(code) = reader.le16() else { return };
+        if self.errors >= ERRORS_MAX {
+            return out.limit();
+        }
         self.errors += 1;
         let text = reader.rest();
         // `#` and five characters of SQLSTATE, since 4.1.
@@ -336,6 +343,9 @@ fn put_client(attributes: &mut Reader<'_>, out: &mut dyn Output) {
         if matches!(name, b"_client_name" | b"program_name") {
             out.facts().put(CLIENT, value);
         }
+    }
+    if !attributes.is_empty() {
+        out.facts().mark_truncated();
     }
 }
 

@@ -50,7 +50,7 @@ const SIGNATURE: &[u8] = b"NTLMSSP\0";
 const UNICODE: u32 = 0x0000_0001;
 const HAS_VERSION: u32 = 0x0200_0000;
 /// Pairs of the target's description that are read at most.
-const PAIRS_MAX: usize = 16;
+pub(super) const PAIRS_MAX: usize = 16;
 
 /// The message inside `token`, if one begins within [`SEARCH_MAX`] bytes.
 pub fn find(token: &[u8]) -> Option<&[u8]> {
@@ -96,7 +96,11 @@ fn challenge(message: &[u8], mut reader: Reader<'_>, facts: &mut Facts) -> Optio
     name(TARGET, target, flags & UNICODE != 0, facts);
     version(TARGET_VERSION, flags, reader, facts);
     let mut about = Reader::new(about);
-    for _ in 0..PAIRS_MAX {
+    for pair in 0..=PAIRS_MAX {
+        if pair == PAIRS_MAX {
+            facts.mark_truncated();
+            break;
+        }
         let (id, length) = (about.le16()?, about.le16()?);
         let value = about.take(usize::from(length))?;
         match id {

@@ -39,7 +39,7 @@ const REPLAY_BYTES: usize = 8;
 /// Digest of `tls-crypt`.
 const TAG_BYTES: usize = 32;
 /// Messages after which no reset is expected.
-const MESSAGES_MAX: u8 = 32;
+pub(super) const MESSAGES_MAX: u8 = 32;
 /// Earliest time that a clock may tell (2001), so that random bytes seldom fit.
 const TIME_MIN: u32 = 1_000_000_000;
 
@@ -156,6 +156,9 @@ impl Parse for State {
 
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.has_told == [true; 2] || self.messages > MESSAGES_MAX {
+            if self.has_told != [true; 2] {
+                out.limit();
+            }
             return Step::Done;
         }
         if !self.is_stream {

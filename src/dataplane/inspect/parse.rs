@@ -122,6 +122,8 @@ pub trait Output {
     fn event(&mut self);
     /// Something is wrong, but reading goes on.
     fn anomaly(&mut self, anomaly: Anomaly);
+    /// A limit of the parser's own was reached and no event says so: what lies beyond is not read, or not told.
+    fn limit(&mut self);
 }
 
 /// A protocol's parser: plain data of at most some 64 bytes, one per flow, no memory of its own.
@@ -159,6 +161,8 @@ pub struct Record {
     pub events: Vec<Facts>,
     /// Names of the anomalies so far.
     pub anomalies: Vec<&'static str>,
+    /// Times a limit was reached that no event tells.
+    pub limits: u32,
 }
 
 #[cfg(test)]
@@ -175,6 +179,10 @@ impl Output for Record {
 
     fn anomaly(&mut self, anomaly: Anomaly) {
         self.anomalies.push(anomaly.name);
+    }
+
+    fn limit(&mut self) {
+        self.limits += 1;
     }
 }
 

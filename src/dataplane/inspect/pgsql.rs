@@ -84,15 +84,15 @@ pub const SSL_ANSWER_INVALID: Anomaly = Anomaly::new(P, 4, "ssl_answer_invalid")
 pub const ANOMALIES: &[Anomaly] = &[MESSAGE_INVALID, STARTUP_INVALID, PASSWORD_IN_CLEAR, SSL_ANSWER_INVALID];
 
 /// Bytes of a startup message (the server's own limit).
-const STARTUP_MAX: u32 = 10_000;
+pub(super) const STARTUP_MAX: u32 = 10_000;
 /// Bytes of a message: what a server takes at most.
 const MESSAGE_MAX: u32 = 0x3fff_ffff;
 /// Bytes of a message that are looked at; the rest is passed over.
-const LOOK_MAX: usize = 1024;
+pub(super) const LOOK_MAX: usize = 1024;
 /// Parameters of a startup message, and fields of an error.
-const FIELDS_MAX: usize = 32;
+pub(super) const FIELDS_MAX: usize = 32;
 /// Kinds of requests, and errors, that are told of a connection.
-const EVENTS_MAX: u8 = 32;
+pub(super) const EVENTS_MAX: u8 = 32;
 
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
@@ -315,13 +315,19 @@ impl State {
 
     fn error(&mut self, body: &[u8], out: &mut dyn Output) {
         if self.events >= EVENTS_MAX {
-            return;
+            return out.limit();
         }
         self.events += 1;
         let mut reader = Reader::new(body);
-        for _ in 0..FIELDS_MAX {
-            let Some(kind) = reader.u8().filter(|kind| *kind != 0) else { break };
-            let Some(value) = reader.until(0) else { break };
+        for field in 0..=FIELDS_MAX {
+            let kind = reader.u8();
+            if kind == Some(0) {
+                break;
+            }
+            let (Some(kind), Some(value), true) = (kind, reader.until(0), field < FIELDS_MAX) else {
+                out.facts().mark_truncated(); // too many, or cut
+                break;
+            };
             match kind {
                 b'C' => out.facts().put(CODE, value),
                 b'V' => out.facts().put(SEVERITY, value),

@@ -56,7 +56,7 @@ pub const MALFORMED: Anomaly = Anomaly::new(PROTOCOL, 1, "malformed");
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED];
 
 const HEADER_BYTES: usize = 20;
-const LENGTH_MAX: usize = 4096;
+pub(super) const LENGTH_MAX: usize = 4096;
 const PORTS: [u16; 6] = [1812, 1813, 1645, 1646, 1700, 3799];
 
 /// Code, number, and the attributes behind the authenticator.

@@ -60,9 +60,9 @@ const ARGUMENT_MAX: u64 = 256;
 /// Arguments of a command at most: the server's own limit.
 const ARGUMENTS_MAX: u64 = 1 << 20;
 /// Bytes of a value at most: the server's own limit.
-const VALUE_MAX: u64 = 512 << 20;
+pub(super) const VALUE_MAX: u64 = 512 << 20;
 /// Lines of the answer to `INFO` that are read: its first part, and the server's.
-const INFO_LINES: u8 = 24;
+pub(super) const INFO_LINES: u8 = 24;
 /// Bytes of a value in the answer to `HELLO` that is read.
 const HELLO_MAX: u64 = 64;
 

@@ -38,9 +38,9 @@ pub const ANOMALIES: &[Anomaly] = &[NOT_CONFIRMED];
 /// Packets in order that confirm a stream.
 const CONFIRM: u8 = 3;
 /// Packets that may be something else before the flow is given up, unconfirmed.
-const TRIES_MAX: u8 = 6;
+pub(super) const TRIES_MAX: u8 = 6;
 /// Packets after which a confirmed flow says nothing new.
-const PACKETS_MAX: u16 = 512;
+pub(super) const PACKETS_MAX: u16 = 512;
 /// Steps of the number between two packets that still are in order.
 const STEP_MAX: u16 = 16;
 const RTCP_SENDER: u8 = 200;

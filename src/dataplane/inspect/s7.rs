@@ -53,7 +53,7 @@ pub const PACKET_MAX: usize = 4096;
 /// Packets that are looked at for recognition: connection, then data.
 const PACKETS_MAX: usize = 3;
 /// Parameters of a connection that are walked.
-const PARAMETERS_MAX: usize = 8;
+pub(super) const PARAMETERS_MAX: usize = 8;
 
 /// Is it S7? COTP's connection alone says too little (others use it); the first data must be S7's.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -111,6 +111,9 @@ fn plus(cotp: &[u8], high: u8, low: u8) -> Match {
     }
 }
 
+/// No parameter's number: there are more than are read.
+const MORE: u8 = 0;
+
 /// Walks a connection's parameters (behind references and class); were both TSAPs there?
 fn parameters(head: &mut Reader<'_>, mut told: impl FnMut(u8, &[u8])) -> bool {
     let mut seen = (false, false);
@@ -124,6 +127,9 @@ fn parameters(head: &mut Reader<'_>, mut told: impl FnMut(u8, &[u8])) -> bool {
             _ => {}
         }
         told(kind, value);
+    }
+    if !head.is_empty() {
+        told(MORE, &[]);
     }
     seen == (true, true)
 }
@@ -157,6 +163,7 @@ impl Parse for State {
                 parameters(&mut head, |kind, value| match kind {
                     0xc1 => facts.put(CALLING, value),
                     0xc2 => facts.put(CALLED, value),
+                    MORE => facts.mark_truncated(),
                     _ => {}
                 });
             }

@@ -70,6 +70,10 @@ impl<S: Sink> Output for Out<'_, S> {
         self.counts.anomalies += 1;
         self.send(Some((anomaly.protocol, anomaly.index)));
     }
+
+    fn limit(&mut self) {
+        self.counts.limits_reached += 1;
+    }
 }
 
 /// One side of a flow at its parser.

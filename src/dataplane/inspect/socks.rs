@@ -43,7 +43,7 @@ pub const MALFORMED: Anomaly = Anomaly::new(PROTOCOL, 1, "malformed");
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED];
 
 /// Longest user id or name of SOCKS 4, which have no length field.
-const TEXT_MAX: usize = 255;
+pub(super) const TEXT_MAX: usize = 255;
 /// Ways to log in that a client offers at most: more than are registered (IANA, SOCKS methods).
 const METHODS_MAX: usize = 16;
 const CONNECT: u8 = 1;

@@ -44,7 +44,7 @@ pub const SEARCH_ALL: Anomaly = Anomaly::new(PROTOCOL, 1, "search_all_unicast");
 pub const ANOMALIES: &[Anomaly] = &[SEARCH_ALL];
 
 /// Lines looked at.
-const LINES_MAX: usize = 64;
+pub(super) const LINES_MAX: usize = 64;
 
 /// SSDP? One of its two methods, or an answer of HTTP with its headers, in a datagram.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -84,8 +84,12 @@ impl Parse for State {
     fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let mut lines = Reader::new(bytes);
         first_line(lines.line().unwrap_or(bytes), out);
-        for _ in 0..LINES_MAX {
+        for line in 0..=LINES_MAX {
             let Some((name, value)) = lines.line().and_then(header) else { break };
+            if line == LINES_MAX {
+                out.facts().mark_truncated();
+                break;
+            }
             put(name, value, out);
         }
         let facts = out.facts();

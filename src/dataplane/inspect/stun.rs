@@ -56,7 +56,7 @@ pub const ANOMALIES: &[Anomaly] = &[MALFORMED];
 const HEADER_BYTES: usize = 20;
 const COOKIE: u32 = 0x2112_a442;
 /// Messages of others in a row before nothing more is expected.
-const OTHERS_MAX: u8 = 64;
+pub(super) const OTHERS_MAX: u8 = 64;
 
 struct Header<'a> {
     kind: u16,
@@ -145,9 +145,13 @@ impl State {
         State { is_stream: true, others: 0 }
     }
 
-    fn other(&mut self, bytes: usize) -> Step {
+    fn other(&mut self, bytes: usize, out: &mut dyn Output) -> Step {
         self.others = self.others.saturating_add(1);
-        if self.others > OTHERS_MAX { Step::Done } else { Step::Took(bytes) }
+        if self.others > OTHERS_MAX {
+            out.limit();
+            return Step::Done;
+        }
+        Step::Took(bytes)
     }
 }
 
@@ -178,7 +182,7 @@ impl Parse for State {
                 read(header, out);
                 Step::Took(taken)
             }
-            _ => self.other(taken),
+            _ => self.other(taken, out),
         }
     }
 }

@@ -38,7 +38,7 @@ pub const MALFORMED: Anomaly = Anomaly::new(PROTOCOL, 1, "malformed");
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED];
 
 /// Largest message of a stream (RFC 5425 section 4.3.1 asks for 8192).
-const MESSAGE_MAX: usize = 8192;
+pub(super) const MESSAGE_MAX: usize = 8192;
 const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
 const PORTS: [u16; 2] = [514, 601];
 

@@ -30,13 +30,13 @@ pub const COMMAND_INVALID: Anomaly = Anomaly::new(P, 1, "command_invalid");
 pub const ANOMALIES: &[Anomaly] = &[COMMAND_INVALID];
 
 /// Bytes of a login name.
-const NAME_MAX: usize = 64;
+pub(super) const NAME_MAX: usize = 64;
 /// Bytes of a line that is awaited at a prompt.
-const LINE_MAX: usize = 256;
+pub(super) const LINE_MAX: usize = 256;
 /// Logins of a connection that are told.
 pub const ATTEMPTS_MAX: u8 = 32;
 /// Bytes of text of the server that are read: a login stands at the begin.
-const TEXT_MAX: u16 = 16 * 1024;
+pub(super) const TEXT_MAX: u16 = 16 * 1024;
 /// Bytes of text that are remembered for prompts.
 const TAIL: usize = 16;
 
@@ -154,7 +154,11 @@ impl State {
                 self.text(text, out);
             }
         }
-        if self.text >= TEXT_MAX || self.attempts >= ATTEMPTS_MAX { Step::Done } else { Step::Took(bytes.len()) }
+        if self.attempts >= ATTEMPTS_MAX {
+            out.limit();
+            return Step::Done;
+        }
+        if self.text >= TEXT_MAX { Step::Done } else { Step::Took(bytes.len()) }
     }
 
     fn text(&mut self, text: u8, out: &mut dyn Output) {
@@ -210,12 +214,13 @@ impl State {
                 return Step::Need(bytes.len() + 1);
             }
             self.prompt = Prompt::None;
+            out.limit();
             return Step::Took(window.len());
         };
         let line = window.get(..end).unwrap_or_default();
         match std::mem::take(&mut self.prompt) {
             Prompt::Name if !line.is_empty() => {
-                let mut place = [0; NAME_MAX];
+                let mut place = [0; NAME_MAX + 1]; // one more, so that a cut name is told as such
                 // What stands behind a blank is no part of it: some type the password there.
                 out.facts().put(USERNAME, super::lines::word(typed(line, &mut place)).0);
                 self.has_name = true;
@@ -253,7 +258,7 @@ impl State {
 }
 
 /// What stands there once commands and corrections of the one who typed are applied.
-fn typed<'a>(line: &[u8], place: &'a mut [u8; NAME_MAX]) -> &'a [u8] {
+fn typed<'a>(line: &[u8], place: &'a mut [u8; NAME_MAX + 1]) -> &'a [u8] {
     let (mut used, mut command) = (0usize, Command::Text);
     for byte in line {
         let (next, text) = command.next(*byte);

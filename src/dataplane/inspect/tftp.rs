@@ -41,7 +41,7 @@ pub const PATH_TRAVERSAL: Anomaly = Anomaly::new(PROTOCOL, 2, "path_traversal");
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED, PATH_TRAVERSAL];
 
-const OPTIONS_MAX: usize = 8;
+pub(super) const OPTIONS_MAX: usize = 8;
 const MODES: [&[u8]; 3] = [b"netascii", b"octet", b"mail"];
 const OPTIONS: [&[u8]; 5] = [b"blksize", b"tsize", b"timeout", b"windowsize", b"multicast"];
 
@@ -117,6 +117,9 @@ fn options(mut reader: Reader<'_>, out: &mut dyn Output) {
         let (Some(name), Some(value)) = (reader.until(0), reader.until(0)) else { return };
         out.facts().put(OPTION, name);
         out.facts().put(OPTION, value);
+    }
+    if !reader.is_empty() {
+        out.facts().mark_truncated();
     }
 }
 

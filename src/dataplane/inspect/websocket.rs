@@ -152,6 +152,7 @@ impl Parse for State {
         }
         self.count(side, opcode, length, out);
         if self.frames() >= FRAMES_MAX {
+            out.facts().mark_truncated();
             self.tell(out);
         }
         Step::Skip(header.saturating_add(length))

@@ -30,7 +30,7 @@ const RESPONSE_BYTES: usize = 92;
 const COOKIE_BYTES: usize = 64;
 const DATA_BYTES_MIN: usize = 32;
 /// Messages that are looked at in a flow; the handshake is repeated every two minutes.
-const MESSAGES_MAX: u32 = 100_000;
+pub(super) const MESSAGES_MAX: u32 = 100_000;
 
 /// Kind of the message, if its size is that of its kind.
 fn kind(bytes: &[u8]) -> Option<u8> {
@@ -73,7 +73,11 @@ impl Parse for State {
                 out.event();
             }
         }
-        if self.messages > MESSAGES_MAX { Step::Done } else { Step::Took(bytes.len()) }
+        if self.messages > MESSAGES_MAX {
+            out.limit();
+            return Step::Done;
+        }
+        Step::Took(bytes.len())
     }
 }
 

@@ -406,6 +406,7 @@ impl Sinks {
             (Counter::InspectShapesFull, self.shapes.take_given_up()),
             (Counter::InspectUnitTooLong, counts.unit_too_long),
             (Counter::InspectDepthReached, counts.depth_reached),
+            (Counter::InspectLimitReached, counts.limits_reached),
             (Counter::InspectCut, counts.cut),
             (Counter::InspectBroken, counts.broken),
             (Counter::InspectHoles, counts.holes),

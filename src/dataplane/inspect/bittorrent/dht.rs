@@ -3,9 +3,9 @@
 use super::*;
 
 /// How deep values may nest.
-const DEPTH_MAX: usize = 8;
+pub(in crate::dataplane::inspect) const DEPTH_MAX: usize = 8;
 /// Values looked at in a message.
-const VALUES_MAX: usize = 256;
+pub(in crate::dataplane::inspect) const VALUES_MAX: usize = 256;
 
 /// A value of bencode.
 enum Value<'a> {
@@ -159,6 +159,7 @@ fn peers(mut reader: Reader<'_>, out: &mut dyn Output) {
             _ => return,
         }
     }
+    out.facts().mark_truncated();
 }
 
 /// A list of a number and words.

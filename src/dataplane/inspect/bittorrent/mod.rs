@@ -20,6 +20,7 @@
 //! | `peer_id`, `action`, `kind` | none |
 
 mod dht;
+pub(super) use dht::{DEPTH_MAX, VALUES_MAX};
 #[cfg(test)]
 mod tests;
 
@@ -87,7 +88,7 @@ const UTP_HEADER_BYTES: usize = 20;
 const TRACKER: &[u8; 12] = b"\0\0\x04\x17\x27\x10\x19\x80\0\0\0\0";
 const SEARCH: &[u8] = b"BT-SEARCH * HTTP/1.";
 /// Datagrams of a flow of uTP that are looked at.
-const DATAGRAMS_MAX: u16 = 512;
+pub(super) const DATAGRAMS_MAX: u16 = 512;
 
 /// BitTorrent? The name on a stream; a message of the table, a first packet of uTP, a tracker's magic, or a search in a
 /// datagram.
@@ -234,12 +235,18 @@ fn tracker(bytes: &[u8], out: &mut dyn Output) {
     }
 }
 
+/// Lines of a search that are read.
+pub const SEARCH_LINES_MAX: usize = 16;
+
 /// Headers of a search (BEP 14).
 fn search(bytes: &[u8], out: &mut dyn Output) {
     out.facts().put(KIND, b"search");
     let mut lines = Reader::new(bytes);
-    for _ in 0..16 {
+    for number in 0..=SEARCH_LINES_MAX {
         let Some(line) = lines.line() else { return };
+        if number == SEARCH_LINES_MAX && !line.is_empty() {
+            return out.facts().mark_truncated();
+        }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();

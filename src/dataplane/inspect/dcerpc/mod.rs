@@ -214,7 +214,9 @@ impl Calls {
                 if header.kind == 0 {
                     self.request(channel, header, reader, facts);
                 } else {
-                    self.bind(channel, header, reader, facts);
+                    if self.bind(channel, header, reader, facts).is_none() {
+                        facts.mark_truncated();
+                    }
                     trailer(header, bytes, facts);
                 }
                 Seen::Request
@@ -241,6 +243,9 @@ impl Calls {
         let count = reader.u8()?;
         reader.take(3)?;
         facts.put_number(CONTEXTS, u64::from(count));
+        if count > CONTEXTS_MAX {
+            facts.mark_truncated();
+        }
         for _ in 0..count.min(CONTEXTS_MAX) {
             let context = half(&mut reader, header.is_big_endian)?;
             let syntaxes = reader.u8()?;

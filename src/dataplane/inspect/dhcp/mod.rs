@@ -22,6 +22,7 @@
 mod tests;
 mod v4;
 mod v6;
+pub(super) use v6::RELAYS_MAX;
 
 use super::facts::Fact;
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};

@@ -5,7 +5,7 @@ use crate::dataplane::inspect::bytes::Reader;
 use crate::dataplane::inspect::text::Text;
 
 /// Relays looked through (RFC 8415 section 7.6 allows 32 hops; nobody has four).
-const RELAYS_MAX: usize = 4;
+pub(in crate::dataplane::inspect) const RELAYS_MAX: usize = 4;
 const RELAY_FORWARD: u8 = 12;
 const RELAY_REPLY: u8 = 13;
 
@@ -51,6 +51,9 @@ pub fn read(bytes: &[u8], out: &mut dyn Output) -> Option<()> {
         let [RELAY_FORWARD | RELAY_REPLY, ..] = message else { break };
         out.facts().put(RELAY_IP, message.get(2..18)?);
         message = relayed(message)?;
+    }
+    if let [RELAY_FORWARD | RELAY_REPLY, ..] = message {
+        out.facts().mark_truncated();
     }
     let &[kind, a, b, c, ..] = message else { return None };
     out.facts().put_number(TYPE, kind.into());

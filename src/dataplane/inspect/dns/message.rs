@@ -12,11 +12,11 @@ pub const HEADER_BYTES: usize = 12;
 /// Bytes of a message that is guessed to begin behind a hole.
 const GUESS_MAX: usize = 4096;
 /// Questions looked at; a message of this world has one, mDNS some.
-const QUESTIONS_MAX: u16 = 32;
+pub(in crate::dataplane::inspect) const QUESTIONS_MAX: u16 = 32;
 /// Records looked at in each section; those that the facts have no room for are passed over to reach EDNS.
-const RECORDS_MAX: u16 = 256;
+pub(in crate::dataplane::inspect) const RECORDS_MAX: u16 = 256;
 /// Records read in each section: as many as the facts keep.
-const RECORDS_KEPT: u16 = super::set::RECORDS as u16;
+pub(in crate::dataplane::inspect) const RECORDS_KEPT: u16 = super::set::RECORDS as u16;
 
 /// The header (RFC 1035 section 4.1.1).
 #[derive(Clone, Copy, Debug)]
@@ -260,6 +260,7 @@ fn body(set: &Set, message: &[u8], header: Header, rcode: &mut u16, out: &mut dy
         }
     }
     if header.counts[0] > QUESTIONS_MAX {
+        left_out(set, out);
         return Ok(());
     }
     for (section, count) in header.counts.iter().skip(1).enumerate() {

@@ -25,6 +25,7 @@ mod set;
 mod tests;
 
 pub use message::{Header, plausible, read};
+pub(super) use message::{QUESTIONS_MAX, RECORDS_KEPT, RECORDS_MAX};
 pub use name::{Fault, NameText};
 pub use rdata::types;
 pub use set::Set;

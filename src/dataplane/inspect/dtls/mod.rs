@@ -118,9 +118,9 @@ const WORDS: Words = Words {
 };
 
 /// Records of a datagram that are read.
-const RECORDS_MAX: usize = 32;
+pub(super) const RECORDS_MAX: usize = 32;
 /// Messages of a record that are read.
-const MESSAGES_MAX: usize = 32;
+pub(super) const MESSAGES_MAX: usize = 32;
 /// HelloVerifyRequest (RFC 6347 section 4.2.1), which TLS has not.
 const HELLO_VERIFY_REQUEST: u8 = 3;
 
@@ -198,6 +198,9 @@ impl State {
                 other => return other,
             }
         }
+        if !reader.is_empty() {
+            out.limit();
+        }
         Found::Clear
     }
 
@@ -234,6 +237,9 @@ impl State {
             if let Err(anomaly) = self.part(side, &part, scratch, out) {
                 return Found::Bad(anomaly);
             }
+        }
+        if Part::read(&mut reader).is_some() {
+            out.limit();
         }
         Found::Clear
     }

@@ -49,6 +49,7 @@ use super::lines;
 use super::parse::{Anomaly, Look, Match};
 use super::protocol::Protocol;
 pub(super) use fields::{put_uri, without_password};
+pub(super) use state::{CHUNK_LINE_MAX, TRAILER_LINE_MAX};
 pub use state::{PENDING_MAX, State};
 
 const P: Protocol = Protocol::Http;

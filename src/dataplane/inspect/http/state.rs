@@ -13,11 +13,11 @@ use crate::dataplane::flow::Side;
 /// Unanswered requests that are remembered: two bits each.
 pub const PENDING_MAX: u8 = 32;
 /// Bytes of a line with the size of a chunk, extensions included.
-const CHUNK_LINE_MAX: usize = 1024;
+pub(in crate::dataplane::inspect) const CHUNK_LINE_MAX: usize = 1024;
 /// Bytes of a method: far more than any has, but attacks put what they want to have logged there.
 const METHOD_MAX: usize = 512;
 /// Bytes of a trailer's line.
-const TRAILER_LINE_MAX: usize = 8 * 1024;
+pub(in crate::dataplane::inspect) const TRAILER_LINE_MAX: usize = 8 * 1024;
 
 /// See [`State::rest`].
 const ENDLESS: u32 = u32::MAX;

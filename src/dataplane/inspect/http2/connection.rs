@@ -6,7 +6,7 @@ use crate::dataplane::inspect::parse::Output;
 use crate::dataplane::inspect::sides::Sides;
 
 /// Bytes of requests that wait.
-const WAITING_BYTES: usize = 8 * 1024;
+pub(in crate::dataplane::inspect) const WAITING_BYTES: usize = 8 * 1024;
 /// What is free of them before a request is read: more than any has.
 const ROOM_BYTES: usize = 3 * 1024;
 /// In front of each: stream, length, whether it was cut.

@@ -7,7 +7,7 @@ const NAME_MAX: usize = 64;
 /// One more than any fact keeps, so that what is cut is told.
 const VALUE_MAX: usize = 1025;
 /// Fields of a block that are shown.
-pub(super) const FIELDS_MAX: usize = 128;
+pub(in crate::dataplane::inspect) const FIELDS_MAX: usize = 128;
 
 /// The static table (appendix A), from index 1.
 const STATIC: [(&str, &str); 61] = [
@@ -79,7 +79,7 @@ const STATIC: [(&str, &str); 61] = [
 const KEPT: [&str; 10] =
     [":authority", ":method", ":path", ":scheme", ":status", "user-agent", "server", "content-type", "via", "x-cache"];
 /// Entries of a table, and bytes of their values.
-const ENTRIES_MAX: usize = 256;
+pub(in crate::dataplane::inspect) const ENTRIES_MAX: usize = 256;
 const VALUES_BYTES: usize = 4096;
 
 /// A dynamic table (section 2.3.2) as far as it is told from what passes by: its newest entries.
@@ -169,18 +169,19 @@ impl Table {
     }
 }
 
-/// Shows each field of a block, the first [`FIELDS_MAX`] of them; the table hears of all. False where the block is broken.
-pub(super) fn fields(block: &[u8], mut table: Option<&mut Table>, mut show: impl FnMut(&[u8], &[u8])) -> bool {
+/// Shows each field of a block, the first [`FIELDS_MAX`] of them; the table hears of all. Gives whether the block could be
+/// read, and whether there were more fields.
+pub(super) fn fields(block: &[u8], mut table: Option<&mut Table>, mut show: impl FnMut(&[u8], &[u8])) -> (bool, bool) {
     let (mut reader, mut shown) = (Reader::new(block), 0);
     while let Some(first) = reader.rest().first().copied() {
         let wanted = shown < FIELDS_MAX;
         let read = field(first, &mut reader, table.as_deref_mut(), wanted, &mut show);
         if read.is_none() {
-            return false;
+            return (false, shown > FIELDS_MAX);
         }
         shown += 1;
     }
-    true
+    (true, shown > FIELDS_MAX)
 }
 
 fn field(
@@ -328,16 +329,18 @@ mod tests {
         // RFC 7541 appendix C.4.1, C.6.1 (as far as the static table tells).
         let request = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
         let mut found = Vec::new();
-        assert!(fields(request, None, |name, value| found.push(format!("{}={}", text(name), text(value)))));
+        let (is_good, _) = fields(request, None, |name, value| found.push(format!("{}={}", text(name), text(value))));
+        assert!(is_good);
         assert_eq!(found, [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com"]);
         let response = b"\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\x40\x03a-b\x01c\xbf\x3f\xe1\x1f";
         found.clear();
-        assert!(fields(response, None, |name, value| found.push(format!("{}={}", text(name), text(value)))));
+        let (is_good, _) = fields(response, None, |name, value| found.push(format!("{}={}", text(name), text(value))));
+        assert!(is_good);
         assert_eq!(found, [":status=302", "cache-control=private", "a-b=c"]);
         for at in 0..response.len() {
             fields(&response[..at], None, |_, _| {});
         }
-        assert!(!fields(b"\x80", None, |_, _| {}) && !fields(b"\x7f\xff\xff\xff\xff", None, |_, _| {}));
+        assert!(!fields(b"\x80", None, |_, _| {}).0 && !fields(b"\x7f\xff\xff\xff\xff", None, |_, _| {}).0);
         let mut place = [0; 4];
         assert_eq!(huffman(&[0; 100], &mut place), Some(&b"0000"[..]), "as much as has room");
     }
@@ -348,11 +351,10 @@ mod tests {
         let mut table = Table::default();
         let mut read = |block: &[u8]| {
             let mut found = Vec::new();
-            assert!(fields(block, Some(&mut table), |name, value| found.push(format!(
-                "{}={}",
-                text(name),
-                text(value)
-            ))));
+            let (is_good, _) = fields(block, Some(&mut table), |name, value| {
+                found.push(format!("{}={}", text(name), text(value)));
+            });
+            assert!(is_good);
             found.split_off(found.len().min(3))
         };
         let first = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";

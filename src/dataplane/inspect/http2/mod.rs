@@ -25,6 +25,8 @@ mod hpack;
 mod tests;
 
 pub use connection::Connection;
+pub(super) use connection::WAITING_BYTES;
+pub(super) use hpack::{ENTRIES_MAX, FIELDS_MAX};
 
 use super::bytes::Reader;
 use super::facts::Fact;
@@ -79,7 +81,7 @@ pub const ANOMALIES: &[Anomaly] = &[FRAME_TOO_LONG, BLOCK_INVALID, STREAM_INVALI
 /// What a client says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a frame: what most allow at most.
-const FRAME_MAX: u32 = 1 << 20;
+pub(super) const FRAME_MAX: u32 = 1 << 20;
 /// Bytes in front of each frame.
 const HEAD: usize = 9;
 /// Flags of HEADERS and CONTINUATION.
@@ -289,10 +291,10 @@ impl State {
         let table = connection.as_deref_mut().map(|one| one.table(side));
         let has_lost = std::mem::replace(self.has_lost.of(side), missing.is_some());
         let mut is_final = false;
-        let is_good = hpack::fields(block, table.map(|table| table.without(has_lost)), |name, value| {
+        let (is_good, has_more) = hpack::fields(block, table.map(|table| table.without(has_lost)), |name, value| {
             is_final |= put(name, value, out);
         });
-        if missing.is_some() {
+        if missing.is_some() || has_more {
             out.facts().mark_truncated();
         }
         if let Some(anomaly) = missing.or((!is_good).then_some(BLOCK_INVALID)) {

@@ -20,6 +20,7 @@
 //! | `identity` | none |
 
 mod payload;
+pub(super) use payload::{ATTRIBUTES_MAX, PAYLOADS_MAX, PROPOSALS_MAX, TRANSFORMS_MAX};
 #[cfg(test)]
 mod tests;
 
@@ -88,7 +89,7 @@ pub const ANOMALIES: &[Anomaly] = &[MALFORMED, AGGRESSIVE_SHARED_SECRET];
 const HEADER_BYTES: usize = 28;
 const PORT: u16 = 500;
 /// Messages of others (ESP) in a row after which nothing more is expected.
-const OTHERS_MAX: u16 = 512;
+pub(super) const OTHERS_MAX: u16 = 512;
 
 /// The header (RFC 7296 section 3.1; RFC 2408 section 3.1).
 struct Header<'a> {
@@ -170,7 +171,11 @@ impl Parse for State {
             }
             None => self.others += 1,
         }
-        if self.others > OTHERS_MAX { Step::Done } else { Step::Took(bytes.len()) }
+        if self.others > OTHERS_MAX {
+            out.limit();
+            return Step::Done;
+        }
+        Step::Took(bytes.len())
     }
 }
 

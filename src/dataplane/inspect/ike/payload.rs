@@ -2,10 +2,10 @@
 
 use super::*;
 
-const PAYLOADS_MAX: usize = 64;
-const PROPOSALS_MAX: usize = 16;
-const TRANSFORMS_MAX: usize = 64;
-const ATTRIBUTES_MAX: usize = 16;
+pub(in crate::dataplane::inspect) const PAYLOADS_MAX: usize = 64;
+pub(in crate::dataplane::inspect) const PROPOSALS_MAX: usize = 16;
+pub(in crate::dataplane::inspect) const TRANSFORMS_MAX: usize = 64;
+pub(in crate::dataplane::inspect) const ATTRIBUTES_MAX: usize = 16;
 
 /// Kind of the next payload, and what is in this one.
 fn next<'a>(reader: &mut Reader<'a>) -> Option<(u8, Reader<'a>)> {
@@ -43,6 +43,9 @@ pub fn read(version: u8, first: u8, mut payloads: Reader<'_>, out: &mut dyn Outp
             new(kind, body, out)?
         }
         kind = if matches!(kind, 46 | 53) { 0 } else { after };
+    }
+    if kind != 0 {
+        out.facts().mark_truncated();
     }
     Some(())
 }
@@ -108,6 +111,12 @@ fn proposals(
         for _ in 0..usize::from(count).min(TRANSFORMS_MAX) {
             transform(next(&mut proposal)?.1, out)?;
         }
+        if usize::from(count) > TRANSFORMS_MAX {
+            out.facts().mark_truncated();
+        }
+    }
+    if !body.is_empty() {
+        out.facts().mark_truncated();
     }
     Some(())
 }
@@ -151,6 +160,9 @@ fn attributes(mut body: Reader<'_>, out: &mut dyn Output, fact: fn(u16) -> Optio
         } else if let Some(fact) = fact(kind & 0x7fff) {
             out.facts().put_number(fact, value.into());
         }
+    }
+    if !body.is_empty() {
+        out.facts().mark_truncated();
     }
     Some(())
 }

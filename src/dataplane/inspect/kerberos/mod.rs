@@ -35,13 +35,13 @@ use crate::dataplane::flow::Side;
 /// Bytes of a message over TCP that are put together; tickets with many groups are longer.
 pub const MESSAGE_MAX: usize = UNIT_MAX - 4;
 /// Bytes of a message over TCP that are believed: longer ones are none.
-const MESSAGE_LONGEST: usize = 1 << 20;
+pub(super) const MESSAGE_LONGEST: usize = 1 << 20;
 /// Bytes of a principal's or realm's name at most.
 pub const NAME_MAX: usize = 256;
 /// Encryption types of a request that are read at most.
 pub const TYPES_MAX: u8 = 16;
 /// Parts of a principal's name that are read at most.
-const PARTS_MAX: usize = 8;
+pub(super) const PARTS_MAX: usize = 8;
 
 /// Type of the request (10 AS-REQ, 12 TGS-REQ, 14 AP-REQ).
 pub const REQUEST_TYPE: Fact = Fact::number(Protocol::Kerberos, 0, "request_type");
@@ -206,6 +206,9 @@ impl State {
             return Step::Broken(MALFORMED);
         }
         *stream = Stream { skip: (length - shown) as u32, in_step: true }; // at most MESSAGE_LONGEST
+        if shown < length {
+            out.limit();
+        }
         self.message(message, out);
         Step::Took(4 + shown)
     }
@@ -280,8 +283,14 @@ fn request_body(mut body: Reader<'_>, facts: &mut Facts) -> Option<()> {
             0xa8 => {
                 let mut types = der::open(&mut body, SEQUENCE)?;
                 for _ in 0..TYPES_MAX {
+                    if types.is_empty() {
+                        break;
+                    }
                     let (tag, one) = der::any(&mut types)?;
                     offered(tag, one, facts);
+                }
+                if !types.is_empty() {
+                    facts.mark_truncated();
                 }
             }
             _ => {}
@@ -331,6 +340,9 @@ fn principal(fact: Fact, mut body: Reader<'_>, facts: &mut Facts) -> Option<()> 
             name.push(b'/');
         }
         push_part(text, &mut name);
+    }
+    if !parts.is_empty() {
+        facts.mark_truncated();
     }
     facts.put(fact, name.as_bytes());
     Some(())

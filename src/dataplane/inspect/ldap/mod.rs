@@ -268,6 +268,9 @@ impl Parse for State {
         let Some(message) = bytes.get(begin..shown) else { return Step::Need(shown) };
         *self.in_step.of(side) = true;
         *self.skip.of(side) = u32::try_from(length - shown).unwrap_or(u32::MAX);
+        if shown < length {
+            out.limit();
+        }
         if self.message(message, out).is_none() {
             return Step::Broken(MALFORMED);
         }
@@ -404,6 +407,9 @@ fn search(mut body: Reader<'_>, facts: &mut Facts) -> Option<()> {
     for _ in 0..NAMES_MAX {
         facts.put(ATTRIBUTE, der::whole(&mut wanted, OCTETS)?);
     }
+    if !wanted.is_empty() {
+        facts.mark_truncated();
+    }
     Some(())
 }
 
@@ -423,6 +429,9 @@ fn filter_attributes(mut rest: Reader<'_>, facts: &mut Facts) -> Option<()> {
             _ => return None,
         }
     }
+    if !rest.is_empty() {
+        facts.mark_truncated();
+    }
     Some(())
 }
 
@@ -441,6 +450,9 @@ fn entry(mut body: Reader<'_>, facts: &mut Facts) -> Option<()> {
     for _ in 0..NAMES_MAX {
         let mut one = der::open(&mut attributes, SEQUENCE)?;
         facts.put(FOUND_ATTRIBUTE, der::whole(&mut one, OCTETS)?);
+    }
+    if !attributes.is_empty() {
+        facts.mark_truncated();
     }
     Some(())
 }

@@ -8,7 +8,7 @@ use super::{HELLO, USER_AGENT};
 /// Where the handshake message must begin at the latest: headers before it have some 40 bytes.
 const HELLO_WITHIN: usize = 96;
 /// Tags of a client's message that are read.
-const TAGS_MAX: u16 = 64;
+pub(in crate::dataplane::inspect) const TAGS_MAX: u16 = 64;
 
 /// Where the version stands in a client's packet, by its first byte: public flags with version and an id of 8 bytes, or the
 /// long header of Q044 and later.
@@ -41,7 +41,11 @@ pub fn hello(bytes: &[u8], facts: &mut Facts) -> Option<()> {
     let head = bytes.get(..HELLO_WITHIN).unwrap_or(bytes);
     let at = head.windows(4).position(|four| four == b"CHLO")?;
     let mut reader = Reader::new(bytes.get(at + 4..)?);
-    let count = reader.le16()?.min(TAGS_MAX);
+    let all = reader.le16()?;
+    let count = all.min(TAGS_MAX);
+    if count < all {
+        facts.mark_truncated();
+    }
     reader.le16()?;
     let mut tags = reader.part(usize::from(count) * 8)?;
     let mut begin = 0;

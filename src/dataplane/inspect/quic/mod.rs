@@ -38,6 +38,7 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
+pub(super) use google::TAGS_MAX;
 pub use keys::seal;
 pub use probe::probe;
 
@@ -117,15 +118,15 @@ pub const ANOMALIES: &[Anomaly] = &[
 
 /// Initial packets of the client that are decrypted until its hello is whole. A hello with a post-quantum key comes in two; the
 /// others are of those who want to hide it: as much of them as of a stream of TCP is read.
-const INITIALS_MAX: u16 = 1024;
+pub(super) const INITIALS_MAX: u16 = 1024;
 /// Datagrams of both sides that are looked at after the client's hello until the server's is whole.
-const ANSWERS_MAX: u16 = 64;
+pub(super) const ANSWERS_MAX: u16 = 64;
 /// Packets that are looked at in one datagram; the shortest Initial packet has 38 bytes.
-const COALESCED_MAX: usize = 64;
+pub(super) const COALESCED_MAX: usize = 64;
 /// Bytes of the hello that were read and are still compared with what comes again.
 const BEHIND_MAX: usize = 4096;
 /// Bytes of a packet that is decrypted; Ethernet's 1500 and what jumbo frames of loopback captures have.
-const PACKET_MAX: usize = 4096;
+pub(super) const PACKET_MAX: usize = 4096;
 
 /// One QUIC connection.
 #[derive(Debug, Default)]
@@ -252,7 +253,7 @@ impl State {
         if let Some(version) = google::version(bytes).filter(|version| *version != keys::Q050) {
             (self.version, self.client) = (version, Some(side));
             self.start(out);
-            return google::hello(bytes, out.facts()).is_some() || self.count_answer();
+            return google::hello(bytes, out.facts()).is_some() || self.count_answer(out);
         }
         let mut rest = bytes;
         for _ in 0..COALESCED_MAX {
@@ -273,7 +274,7 @@ impl State {
         if header::read(rest).is_some() && !self.is(mark::HELLO) {
             self.tell_once(TOO_MANY_PACKETS, out);
         }
-        self.is(mark::HELLO) && self.count_answer() // a server that never answers
+        self.is(mark::HELLO) && self.count_answer(out) // a server that never answers
     }
 
     /// An Initial packet of the client behind its whole hello: the same again, or else one of the two was a decoy.
@@ -322,9 +323,13 @@ impl State {
     }
 
     /// Counts a datagram in which there may be an answer: too many of them?
-    fn count_answer(&mut self) -> bool {
+    fn count_answer(&mut self, out: &mut dyn Output) -> bool {
         self.packets = self.packets.saturating_add(1);
-        self.packets > ANSWERS_MAX
+        let is_over = self.packets > ANSWERS_MAX;
+        if is_over {
+            out.limit();
+        }
+        is_over
     }
 
     /// An Initial packet of the client. Gives whether to go on.
@@ -480,7 +485,10 @@ impl State {
             }
             rest = rest.get(packet.total..).unwrap_or_default();
         }
-        self.count_answer()
+        if header::read(rest).is_some() {
+            self.tell_once(TOO_MANY_PACKETS, out);
+        }
+        self.count_answer(out)
     }
 
     /// An Initial packet of the server. Gives whether its hello is whole now, or it refuses.

@@ -31,7 +31,7 @@ pub const PACKET_MAX: usize = 4096;
 /// Channels that are told at most.
 pub const CHANNELS_MAX: u8 = 16;
 /// Blocks of the client's data that are walked.
-const BLOCKS_MAX: usize = 16;
+pub(super) const BLOCKS_MAX: usize = 16;
 
 /// What the event is about.
 pub const EVENT: Fact = Fact::text(Protocol::Rdp, 0, "event_type", 24);
@@ -178,6 +178,10 @@ impl Parse for State {
         let length = match tpkt::packet(bytes) {
             Packet::Whole(length) if length <= PACKET_MAX => length,
             Packet::Short => return Step::Need(tpkt::HEADER),
+            Packet::Whole(_) => {
+                out.limit();
+                return self.give_up(out);
+            }
             _ => return self.give_up(out),
         };
         let Some(packet) = bytes.get(tpkt::HEADER..length) else { return Step::Need(length) };
@@ -278,6 +282,9 @@ fn client(bytes: &[u8], facts: &mut Facts) -> Option<()> {
             _ => None,
         };
     }
+    if !blocks.is_empty() {
+        facts.mark_truncated();
+    }
     Some(())
 }
 
@@ -323,6 +330,9 @@ fn core(mut body: Reader<'_>, facts: &mut Facts) -> Option<()> {
 /// Section 2.2.1.3.4.
 fn channels(mut body: Reader<'_>, facts: &mut Facts) -> Option<()> {
     let count = body.le32()?;
+    if count > u32::from(CHANNELS_MAX) {
+        facts.mark_truncated();
+    }
     for _ in 0..count.min(u32::from(CHANNELS_MAX)) {
         let name = body.take(8)?;
         facts.put(CHANNEL, name.split(|byte| *byte == 0).next()?);

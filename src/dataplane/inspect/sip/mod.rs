@@ -78,9 +78,9 @@ pub const BAD_LENGTH: Anomaly = Anomaly::new(PROTOCOL, 2, "invalid_content_lengt
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED, BAD_LENGTH];
 
-const LINES_MAX: usize = 128;
-const HEAD_MAX: usize = 8192;
-const BODY_MAX: u64 = 4096;
+pub(super) const LINES_MAX: usize = 128;
+pub(super) const HEAD_MAX: usize = 8192;
+pub(super) const BODY_MAX: u64 = 4096;
 
 /// Is it a stream?
 #[derive(Default)]
@@ -135,6 +135,9 @@ fn stream_message(bytes: &[u8], head: usize, out: &mut dyn Output) -> Step {
     if message(shown, out).is_none() {
         return Step::Broken(MALFORMED);
     }
+    if !is_kept {
+        out.facts().mark_truncated();
+    }
     out.event();
     if is_kept { Step::Took(whole) } else { Step::Skip(length.saturating_add(head as u64)) }
 }
@@ -172,6 +175,7 @@ fn message(bytes: &[u8], out: &mut dyn Output) -> Option<()> {
             put(name, value, out);
         }
     }
+    out.facts().mark_truncated();
     Some(())
 }
 
@@ -275,5 +279,8 @@ fn body(mut lines: Reader<'_>, out: &mut dyn Output) {
             _ => continue,
         };
         put_clean(fact, line.get(2..).unwrap_or_default(), out.facts());
+    }
+    if !lines.is_empty() {
+        out.facts().mark_truncated();
     }
 }

@@ -175,7 +175,7 @@ pub const ANOMALIES: &[Anomaly] = &[VERSION_1, MALFORMED, RESERVED_TRANSACTION];
 const SMB1: &[u8] = b"\xffSMB";
 const SMB2: &[u8] = b"\xfeSMB";
 /// Encrypted messages of a connection after which nothing in the clear is expected any more.
-const ENCRYPTED_MAX: u8 = 64;
+pub(super) const ENCRYPTED_MAX: u8 = 64;
 const ENCRYPTED_SMB3: &[u8] = b"\xfdSMB";
 const COMPRESSED_SMB3: &[u8] = b"\xfcSMB";
 
@@ -294,7 +294,10 @@ impl Parse for State {
         *self.in_step.of(side) = true;
         *self.skip.of(side) = (length - shown) as u32; // of three bytes
         match kind {
-            0 if message.starts_with(ENCRYPTED_SMB3) && self.encrypted >= ENCRYPTED_MAX => return Step::Done,
+            0 if message.starts_with(ENCRYPTED_SMB3) && self.encrypted >= ENCRYPTED_MAX => {
+                out.limit();
+                return Step::Done;
+            }
             0 if message.starts_with(ENCRYPTED_SMB3) => self.encrypted(message, out),
             0 => self.message(message, out),
             0x81 => names::session_request(message, out.facts()),

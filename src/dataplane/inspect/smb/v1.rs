@@ -105,6 +105,7 @@ fn requests(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
         }
         (command, place) = chained(command, &block, place)?;
     }
+    out.limit();
     Some(())
 }
 
@@ -204,6 +205,9 @@ fn dialects(bytes: &[u8], facts: &mut Facts) -> Option<()> {
         }
         facts.put(CLIENT_DIALECT, reader.until(0)?);
     }
+    if !reader.is_empty() {
+        facts.mark_truncated();
+    }
     Some(())
 }
 
@@ -296,6 +300,7 @@ fn reply_chain(state: &mut State, header: &Header, bytes: &[u8], facts: &mut Fac
         reply(state, header, command, &block, facts);
         (command, place) = chained(command, &block, place)?;
     }
+    facts.mark_truncated();
     Some(())
 }
 

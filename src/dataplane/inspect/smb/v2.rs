@@ -44,8 +44,13 @@ fn header(bytes: &[u8]) -> Option<Header> {
 /// Reads a chain of commands (section 3.2.5.1.9).
 pub fn messages(state: &mut State, bytes: &[u8], out: &mut dyn Output) {
     let mut rest = bytes;
-    for _ in 0..CHAIN_MAX {
-        let Some(header) = header(rest) else { return };
+    for number in 0..CHAIN_MAX {
+        let Some(header) = header(rest) else {
+            if number > 0 {
+                out.limit(); // further on than is shown
+            }
+            return;
+        };
         let next = header.next as usize;
         let one = if next == 0 { rest } else { rest.get(..next).unwrap_or(rest) };
         if header.flags & FLAG_RESPONSE == 0 {
@@ -58,6 +63,7 @@ pub fn messages(state: &mut State, bytes: &[u8], out: &mut dyn Output) {
         }
         rest = rest.get(next..).unwrap_or_default();
     }
+    out.limit();
 }
 
 fn common(header: &Header, facts: &mut Facts) {
@@ -120,6 +126,9 @@ fn negotiate_request(bytes: &[u8], facts: &mut Facts) -> Option<()> {
     reader.take(8)?;
     facts.put(CLIENT_GUID, guid(reader.array()?).as_bytes());
     reader.take(8)?;
+    if count > u16::from(DIALECTS_MAX) {
+        facts.mark_truncated();
+    }
     for _ in 0..count.min(u16::from(DIALECTS_MAX)) {
         facts.put(CLIENT_DIALECT, dialect(reader.le16()?).as_bytes());
     }

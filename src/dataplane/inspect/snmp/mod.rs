@@ -77,7 +77,7 @@ const DEFAULT_COMMUNITIES: [&[u8]; 6] = [b"public", b"private", b"cisco", b"admi
 /// Those that are told, as they are no secret; a star stands for others, which are passwords.
 const TOLD_COMMUNITIES: [&[u8]; 2] = [b"public", b"private"];
 /// Variables looked at.
-const VARIABLES_MAX: usize = 64;
+pub(super) const VARIABLES_MAX: usize = 64;
 
 const GET_RESPONSE: u8 = 0xa2;
 const TRAP_V1: u8 = 0xa4;

@@ -72,7 +72,7 @@ fn join<'a>(parts: [&[u8]; 4], place: &'a mut [u8; HASSH_MAX + 1]) -> &'a [u8] {
 /// Bytes of an algorithm's name (RFC 4251 section 6).
 const NAME_MAX: usize = 64;
 /// Names of a list that are compared.
-const NAMES_MAX: usize = 48;
+pub(in crate::dataplane::inspect) const NAMES_MAX: usize = 48;
 
 /// A name that two lists have in common, out of the facts.
 struct Chosen {
@@ -88,6 +88,13 @@ pub(super) fn choose(out: &mut dyn Output) -> bool {
         return true; // cut lists tell nothing
     }
     let part = |fact, at| facts.get(fact).and_then(|all| all.split(|byte| *byte == b';').nth(at)).unwrap_or_default();
+    // Of lists longer than are compared nothing is said.
+    let is_long = |list: &[u8]| list.iter().filter(|byte| **byte == b',').count() >= NAMES_MAX;
+    let lists = [(HASSH, 0..3), (HASSH_SERVER, 0..3), (CLIENT_HOST_KEYS, 0..1), (SERVER_HOST_KEYS, 0..1)];
+    if lists.into_iter().any(|(fact, mut ats)| ats.any(|at| is_long(part(fact, at)))) {
+        facts.mark_truncated();
+        return true;
+    }
     let kex = common(part(HASSH, 0), part(HASSH_SERVER, 0));
     let cipher = common(part(HASSH, 1), part(HASSH_SERVER, 1));
     let mac = common(part(HASSH, 2), part(HASSH_SERVER, 2));

@@ -18,6 +18,7 @@
 //! | the others | only in our own object |
 
 mod kex;
+pub(super) use kex::NAMES_MAX;
 
 use md5::{Digest, Md5};
 
@@ -118,11 +119,11 @@ pub const ANOMALIES: &[Anomaly] = &[
 /// Bytes of a version line, its end included (RFC 4253 section 4.2).
 pub const BANNER_MAX: usize = 255;
 /// Lines that a server may send before its version.
-const LINES_MAX: u8 = 32;
+pub(super) const LINES_MAX: u8 = 32;
 /// Bytes of a packet at most (RFC 4253 section 6.1).
-const PACKET_MAX: u32 = 35_000;
+pub(super) const PACKET_MAX: u32 = 35_000;
 /// Packets of a side before its NEWKEYS: a key exchange takes four.
-const PACKETS_MAX: u8 = 16;
+pub(super) const PACKETS_MAX: u8 = 16;
 
 /// Recognises a version line; of a server also behind lines of text (RFC 4253 section 4.2).
 pub fn probe(look: &Look<'_>) -> Match {
@@ -261,6 +262,9 @@ impl State {
 
     fn packet(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let half = self.half(side);
+        if half.packets >= PACKETS_MAX {
+            out.limit();
+        }
         if half.packets >= PACKETS_MAX || self.is_version_1 {
             return self.over(side, out);
         }

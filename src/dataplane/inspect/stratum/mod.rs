@@ -48,7 +48,7 @@ pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, LINE_INVALID];
 /// Bytes of a line: a job with its branches stays below.
 pub const LINE_MAX: usize = 8 * 1024;
 /// Lines of a client that are read: its logins and first shares stand there.
-const LINES_MAX: u8 = 32;
+pub(super) const LINES_MAX: u8 = 32;
 /// Bytes that a probe looks at.
 const PROBE_MAX: usize = 2048;
 
@@ -169,6 +169,7 @@ impl State {
         let read = self.read.of(side);
         *read += 1;
         if *read > LINES_MAX {
+            out.limit();
             return Step::Done;
         }
         let text = line.text.trim_ascii();

@@ -10,9 +10,9 @@ use super::facts::CertificateFacts;
 use super::x509::{self, tag};
 
 /// Extensions of a certificate that are looked at for alternative names; real ones have some ten.
-const EXTENSIONS_MAX: usize = 48;
+pub(in crate::dataplane::inspect) const EXTENSIONS_MAX: usize = 48;
 /// Certificates of a chain that are counted.
-const CHAIN_MAX: usize = 64;
+pub(in crate::dataplane::inspect) const CHAIN_MAX: usize = 64;
 
 /// Reads the body of a Certificate message (RFC 5246 section 7.4.2): the first certificate, and how many there are. `None`:
 /// broken; what was read before stands in the facts. A message whose end is missing (`is_cut`) is none.
@@ -33,6 +33,9 @@ pub fn chain(body: &[u8], is_cut: bool, names: &CertificateFacts, facts: &mut Fa
         }
     }
     facts.put_number(names.count, count);
+    if !chain.is_empty() && count >= CHAIN_MAX as u64 {
+        facts.mark_truncated();
+    }
     match first {
         Some(first) => certificate(first, names, facts),
         None => (length == 0).then_some(()), // a client that has none says so
@@ -204,6 +207,9 @@ fn alt_names(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Opt
         if kind == der::OCTETS {
             return put_alt_names(value, names, facts);
         }
+    }
+    if !extensions.is_empty() {
+        facts.mark_truncated();
     }
     Some(())
 }

@@ -6,7 +6,7 @@ use super::facts::HelloFacts;
 use super::walk::Walk;
 
 /// Types of extensions that are kept of a server's hello.
-const TYPES_MAX: usize = 128;
+pub(in crate::dataplane::inspect) const TYPES_MAX: usize = 128;
 
 /// Numbers of extensions (IANA, "TLS ExtensionType Values").
 mod extension {

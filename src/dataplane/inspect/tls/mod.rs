@@ -47,8 +47,11 @@ pub(super) mod tests;
 pub(super) mod walk;
 mod x509;
 
+pub(super) use certificate::{CHAIN_MAX, EXTENSIONS_MAX};
 pub use facts::*;
+pub(super) use hello::TYPES_MAX;
 pub use probe::{is_hello, probe};
+pub(super) use ssl2::CIPHERS_MAX;
 
 use super::parse::{Output, Parse, Step};
 use crate::dataplane::flow::Side;

@@ -8,7 +8,7 @@ use super::{HELLO, SERVER_CERTIFICATE, SSL2_HELLO, certificate};
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 4;
 /// Cipher suites of TLS that are kept of such a hello.
-const CIPHERS_MAX: usize = 128;
+pub(in crate::dataplane::inspect) const CIPHERS_MAX: usize = 128;
 
 /// Do these bytes begin as such a hello? Needs five.
 pub fn is_hello(bytes: &[u8]) -> bool {
@@ -56,10 +56,13 @@ fn client(reader: &mut Reader<'_>, facts: &mut Facts) -> Option<()> {
     let mut kept = [0; 2 * CIPHERS_MAX];
     let mut used = 0;
     for spec in specs.chunks_exact(3) {
-        if let ([0, high, low], Some(place)) = (spec, kept.get_mut(used..used + 2)) {
-            place.copy_from_slice(&[*high, *low]);
-            used += 2;
-        }
+        let [0, high, low] = spec else { continue };
+        let Some(place) = kept.get_mut(used..used + 2) else {
+            facts.mark_truncated();
+            break;
+        };
+        place.copy_from_slice(&[*high, *low]);
+        used += 2;
     }
     facts.put(HELLO.ciphers, kept.get(..used)?);
     Some(())
