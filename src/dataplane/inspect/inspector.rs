@@ -147,7 +147,7 @@ const BETWEEN: u32 = OVER - 256;
 /// Nothing told so far, by datagrams each of which is looked at for itself; plus how many were. Decoys in front of what is to
 /// be hidden must be more than [`ANEW_MAX`], and at a port of a protocol, to hide this one, more than [`AGAIN_MAX`].
 const AGAIN: u32 = BETWEEN - AGAIN_MAX;
-/// See [`AGAIN`].
+/// Datagrams, of which nothing was told, that are looked at for the protocol of their port.
 pub const AGAIN_MAX: u32 = 1024;
 /// Datagrams, of which nothing was told, after which the next one is looked at for all protocols whatever its port: as many
 /// as nDPI looks at.
