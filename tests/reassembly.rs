@@ -380,6 +380,63 @@ fn a_new_connection_on_the_same_ports_is_read_from_its_own_beginning() {
     }
 }
 
+/// How often an anomaly is told.
+fn told(talk: &Talk, name: &str) -> usize {
+    let (_, lines) = read(capture(&[talk]), 1);
+    lines.iter().filter(|line| line.contains(name)).count()
+}
+
+#[test]
+fn a_handshake_with_other_numbers_on_a_live_connection_is_told() {
+    for with_data in [false, true] {
+        let mut talk = Talk::open(40_017);
+        let (mut sent, mut got) = (0, 0);
+        if with_data {
+            talk.say(C, 0, 0, REQUEST).say(S, 0, LENGTH, ANSWER);
+            (sent, got) = (LENGTH, ANSWER.len() as i64);
+        }
+        // The old ones again are nothing, even to the tap that sees them late.
+        talk.frame(C, "s", -1, 0, b"").frame(S, "sa", -1, 0, b"");
+        let names = ["\"stream.est_syn_resend_diff_seq\"", "\"stream.est_synack_resend_with_different_ack\""];
+        assert_eq!(names.map(|name| told(&talk, name)), [0, 0], "{with_data}");
+        talk.frame(C, "s", ANEW - 1, 0, b"").frame(S, "sa", 3 * ANEW - 1, ANEW, b"");
+        talk.say(C, sent, got, REQUEST);
+        assert_eq!(names.map(|name| told(&talk, name)), [1, 1], "{with_data}");
+    }
+    // What was seen to end may be followed by another connection.
+    let mut talk = Talk::open(40_017);
+    talk.say(C, 0, 0, REQUEST).say(S, 0, LENGTH, ANSWER).close(LENGTH, ANSWER.len() as i64);
+    talk.frame(C, "s", ANEW - 1, 0, b"").frame(S, "sa", 3 * ANEW - 1, ANEW, b"");
+    assert_eq!(told(&talk, "\"stream.est_syn"), 0);
+}
+
+#[test]
+fn a_handshake_that_its_receivers_drop_for_its_checksum_begins_nothing() {
+    for with_data in [false, true] {
+        for spoiled in [[true, true], [true, false], [false, true]] {
+            let mut talk = Talk::open(40_018);
+            if with_data {
+                talk.say(C, 0, 0, &REQUEST[..20]).say(S, 0, 20, b"");
+            }
+            for (side, flags, is_spoiled) in [(C, "s", spoiled[0]), (S, "sa", spoiled[1])] {
+                let at = if side == C { ANEW } else { 3 * ANEW };
+                talk.frame(side, flags, at - 1, ANEW, b"");
+                if is_spoiled {
+                    talk.spoil();
+                }
+            }
+            let from = if with_data { 20 } else { 0 };
+            talk.say(C, from as i64, 0, &REQUEST[from..]);
+            finish(&mut talk);
+            let (urls, outcome) = urls(&talk);
+            let name = format!("{with_data} {spoiled:?}");
+            assert_eq!((urls, outcome.count(Counter::FlowsCreated)), (vec!["/a".to_owned()], 1), "{name}");
+            let dropped = spoiled.iter().filter(|is_spoiled| **is_spoiled).count();
+            assert_eq!(told(&talk, "\"stream.pkt_invalid_checksum\""), dropped, "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_new_handshake_behind_one_without_data_counts() {
     let mut talk = Talk::open(40_015);

@@ -167,6 +167,8 @@ counters! {
     TcpXmas = "tcp_xmas", Detail;
     /// Flows of TCP that begin with a segment without flags.
     TcpNoFlags = "tcp_no_flags", Detail;
+    /// SYNs, and answers to one, with other numbers on a connection that has talked and was not seen to end.
+    OpeningsOnLive = "openings_on_live", Detail;
     /// Flows of TCP and UDP from an address and port to themselves.
     Land = "land", Detail;
     /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...): counted by the flow in the tunnel, or by the outer one

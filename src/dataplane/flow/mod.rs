@@ -18,5 +18,5 @@ mod table;
 mod tcp;
 mod wheel;
 
-pub use record::{EndReason, FlowRecord, Noted, Side, Signals, TcpState, Transition};
+pub use record::{EndReason, FlowRecord, Noted, Side, Signals, SynKind, TcpState, Transition};
 pub use table::{Ended, FlowIndex, FlowTable, Insert, Settings, Staging, TableStats};

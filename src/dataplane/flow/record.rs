@@ -47,6 +47,17 @@ pub enum Noted {
     Contradicts,
 }
 
+/// What a SYN, or the answer to one, is on a flow that has talked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SynKind {
+    /// Its own one again.
+    Resent,
+    /// One that its receiver drops.
+    Dropped,
+    /// Perhaps that of a new flow on the same ports.
+    Anew,
+}
+
 /// In the place of the number of a first byte: SYNs said different ones.
 const CONTRADICTED: u32 = 1;
 
@@ -260,6 +271,12 @@ impl FlowRecord {
         self.unsettled |= (forward_first * unsettled::INSPECTED) | acks;
     }
 
+    /// Have both sides said something, and is what they say read? Then whoever forges a SYN would hide it.
+    pub(super) fn is_read_both_ways(&self) -> bool {
+        let [forward, reverse] = &self.sides;
+        self.is_inspected() && forward.packets > 0 && reverse.packets > 0
+    }
+
     /// A SYN comes on a flow that is known: is it a new one on the same ports? Without ACK it is where nothing would be lost
     /// by it: the flow is closed and had no payload or only one side. Elsewhere the receiver may still be in the midst of the
     /// old one and takes no notice of it (RFC 9293 section 3.10.7.4), so that whoever forges a SYN would hide what follows; there
@@ -319,17 +336,24 @@ impl FlowRecord {
         [kept as u32, (kept >> 32) as u32] // its two halves
     }
 
-    /// Gives out the numbers of the first bytes of originator and responder, to make room for sizes.
+    /// The numbers of the first bytes of originator and responder, 0 for unknown; `None` where no SYN told, or payload came.
     #[inline]
-    pub(super) fn take_beginnings(&mut self) -> Option<[u32; 2]> {
+    pub fn beginnings(&self) -> Option<[u32; 2]> {
         if self.unsettled & unsettled::BEGINNINGS == 0 {
             return None;
         }
         let [forward, reverse] = self.beginnings_by_direction();
-        self.unsettled &= !unsettled::BEGINNINGS;
-        self.first_sizes = 0;
         let known = |number: u32| if number == CONTRADICTED { 0 } else { number };
         Some(if self.beginning & REVERSE == 0 { [forward, reverse] } else { [reverse, forward] }.map(known))
+    }
+
+    /// Gives out the numbers of the first bytes, to make room for sizes.
+    #[inline]
+    pub(super) fn take_beginnings(&mut self) -> Option<[u32; 2]> {
+        let beginnings = self.beginnings()?;
+        self.unsettled &= !unsettled::BEGINNINGS;
+        self.first_sizes = 0;
+        Some(beginnings)
     }
 
     /// First payload sizes.

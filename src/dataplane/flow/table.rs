@@ -4,7 +4,7 @@ mod ending;
 mod stages;
 
 use super::bucket::{Bucket, WAYS};
-use super::record::{EndReason, FlowRecord, Signals};
+use super::record::{EndReason, FlowRecord, Signals, SynKind};
 use super::wheel::{Lane, Wheel};
 use crate::dataplane::decode::{FlowKey, Packet, tcp_flags};
 use crate::sys::hash::KeyedHash;
@@ -229,7 +229,8 @@ impl FlowTable {
     /// The worker's one call a packet (`packet.hash` and `packet.time` set, `hint` from [`FlowTable::probe`]): finds the
     /// flow or inserts it, accounts the packet and keeps the timer wheel true when the flow changes its state. Where the same
     /// ports begin anew, the old flow ends through `ended`: at a bare SYN where it is closed and had no payload both ways, else
-    /// at the answer to one. `None`: the table is full of flows younger than this burst.
+    /// at the answer to one; where both sides have talked and are read, [`Signals::ANEW`] asks what the SYN is. `None`: the table
+    /// is full of flows younger than this burst.
     ///
     /// Use this and not `get_mut(..).update(..)`: a record cannot tell the wheel that its time-out became shorter.
     #[inline(always)]
@@ -251,6 +252,32 @@ impl FlowTable {
                 }
             }
             _ => self.account_elsewhere(packet, hint, ended)?,
+        };
+        let record = self.records.get(slot as usize)?;
+        Some((FlowIndex { slot, generation: record.generation }, record, signals))
+    }
+
+    /// Accounts the packet of [`Signals::ANEW`], once it is known what it is. `None`: the flow is over, or there is no room.
+    #[cold]
+    pub fn settle(
+        &mut self,
+        index: FlowIndex,
+        packet: &Packet,
+        kind: SynKind,
+        ended: impl FnMut(Ended<'_>),
+    ) -> Option<(FlowIndex, &FlowRecord, Signals)> {
+        let (slot, signals) = match kind {
+            SynKind::Anew => self.open(index, packet, is_opening(packet)?, ended)?,
+            SynKind::Resent => {
+                if is_opening(packet) == Some(false) {
+                    // It asks again: another answer than the old one may come of it.
+                    self.get_mut(index)?.is_begun_anew(packet.direction, false);
+                }
+                self.observe(packet, index.slot)?
+            }
+            SynKind::Dropped => {
+                self.observe(packet, index.slot).map(|(at, all)| (at, all.without(Signals::PAYLOAD)))?
+            }
         };
         let record = self.records.get(slot as usize)?;
         Some((FlowIndex { slot, generation: record.generation }, record, signals))
@@ -361,17 +388,33 @@ impl FlowTable {
         let Some(index) = self.find(packet.hash, &packet.key, hint, packet.time, &mut ended) else {
             return self.begin(packet, ended);
         };
-        match self.begun_before(index, packet) {
-            None => self.observe(packet, index.slot),
-            Some(before) => {
-                self.end(index.slot, EndReason::Closed, packet.time, &mut ended);
-                let begun = self.begin(packet, ended)?;
-                if let Some(record) = self.records.get_mut(begun.0 as usize) {
-                    record.begins_after(before);
-                }
-                Some(begun)
-            }
+        let Some(is_answer) = is_opening(packet) else { return self.observe(packet, index.slot) };
+        if self.get(index)?.is_read_both_ways() {
+            return Some((index.slot, Signals::ANEW));
         }
+        self.open(index, packet, is_answer, ended)
+    }
+
+    /// A SYN, or the answer to one, on a flow that is known: its first packet, or one more of the old one.
+    #[inline(never)]
+    fn open(
+        &mut self,
+        index: FlowIndex,
+        packet: &Packet,
+        is_answer: bool,
+        mut ended: impl FnMut(Ended<'_>),
+    ) -> Option<(u32, Signals)> {
+        let record = self.get_mut(index)?;
+        let before = record.first_seen();
+        if !record.is_begun_anew(packet.direction, is_answer) {
+            return self.observe(packet, index.slot);
+        }
+        self.end(index.slot, EndReason::Closed, packet.time, &mut ended);
+        let begun = self.begin(packet, ended)?;
+        if let Some(record) = self.records.get_mut(begun.0 as usize) {
+            record.begins_after(before);
+        }
+        Some(begun)
     }
 
     /// The first packet of a flow.
@@ -403,19 +446,6 @@ impl FlowTable {
         Some((slot, signals.without(Signals::MOVED)))
     }
 
-    /// Of a SYN that begins the same ports anew ([`FlowRecord::is_begun_anew`]): when the flow began that is on them.
-    #[inline(never)]
-    fn begun_before(&mut self, index: FlowIndex, packet: &Packet) -> Option<Timestamp> {
-        const ANSWER: u8 = tcp_flags::SYN | tcp_flags::ACK;
-        let is_answer = match packet.tcp.flags() & (ANSWER | tcp_flags::FIN | tcp_flags::RST) {
-            tcp_flags::SYN => false,
-            ANSWER => true,
-            _ => return None,
-        };
-        let record = self.get_mut(index)?;
-        record.is_begun_anew(packet.direction, is_answer).then_some(record.first_seen())
-    }
-
     /// After a change of state: the right lane, the right moment, the right count.
     #[inline(never)]
     fn moved(&mut self, slot: u32) {
@@ -439,6 +469,16 @@ impl FlowTable {
         let second = self.buckets.get(home.second)?.len();
         let (chosen, length) = if first <= second { (home.first, first) } else { (home.second, second) };
         (length < WAYS as u32).then_some(chosen)
+    }
+}
+
+/// Does the packet open its side: `Some(true)` for the answer to a SYN.
+fn is_opening(packet: &Packet) -> Option<bool> {
+    const ANSWER: u8 = tcp_flags::SYN | tcp_flags::ACK;
+    match packet.tcp.flags() & (ANSWER | tcp_flags::FIN | tcp_flags::RST) {
+        tcp_flags::SYN => Some(false),
+        ANSWER => Some(true),
+        _ => None,
     }
 }
 

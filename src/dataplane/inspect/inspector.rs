@@ -5,6 +5,7 @@
 
 mod connections;
 mod evict;
+mod opening;
 mod told;
 
 pub use connections::CONNECTIONS;

@@ -158,3 +158,4 @@ pub use protocol::Protocol;
 pub use scratch::{SCRATCH_BYTES, Scratch};
 pub use session::{IDENTIFY_BYTES, IDENTIFY_DATAGRAMS};
 pub use shares::SOURCE_SHARE;
+pub use stream::{ANSWER_ON_LIVE, CHECKSUM_INVALID, SYN_ON_LIVE};

@@ -114,6 +114,11 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Does the receiver drop it for its checksum, as far as the side's are to be trusted?
+pub(super) fn is_spoiled(own: &Receipt, payload: &Payload<'_>, segment: &Segment<'_>) -> bool {
+    own.trust != Trust::None && sum(payload, segment) == Sum::Wrong
+}
+
 /// Timestamps compare within half their range (RFC 7323 section 5.3).
 fn is_before_or_at(one: u32, other: u32) -> bool {
     other.wrapping_sub(one) as i32 >= 0

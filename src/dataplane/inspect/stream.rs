@@ -16,8 +16,8 @@ mod taken;
 
 use super::parse::{Hole, Resume, Step, UNIT_MAX};
 pub use anomalies::{
-    ANOMALIES, BEGINNING_DIFFERENT, CHECKSUM_INVALID, GAP_IN_UNIT, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER, SYN_DIFFERENT,
-    TIMESTAMP_INVALID, URGENT,
+    ANOMALIES, ANSWER_ON_LIVE, BEGINNING_DIFFERENT, CHECKSUM_INVALID, GAP_IN_UNIT, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER,
+    SYN_DIFFERENT, SYN_ON_LIVE, TIMESTAMP_INVALID, URGENT,
 };
 pub use buffers::{BUFFER_BYTES, BUFFER_MEMORY, Buffers, SMALL_BYTES, SMALL_PER_LARGE};
 use held::{Held, NoBuffer, Put};
@@ -174,6 +174,11 @@ impl Stream {
 
     fn ask_again(&mut self) {
         (self.need, self.asks) = (1, 0);
+    }
+
+    /// Number of the first byte, where it is known or taken for known.
+    pub fn first(&self) -> Option<u32> {
+        self.started.then(|| self.next.wrapping_sub(self.passed as u32)) // modulo 2^32, as numbers go
     }
 
     /// What is held in order, from the first byte that the parser has not taken.

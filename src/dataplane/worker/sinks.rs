@@ -13,7 +13,7 @@ use crate::dataplane::decode::{
 use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
-use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals};
+use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals, SynKind, TcpState};
 use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
 use crate::dataplane::score::Microbatch;
 use crate::exchange::{FlowSummary, Up, UpSender};
@@ -245,6 +245,25 @@ impl Sinks {
             let flow = (&packet.key, packet.direction, Some(record.first_seen()));
             self.on_anomaly(anomaly, flow, packet.time, None);
         }
+    }
+
+    /// A SYN, or the answer to one, on a flow that has talked; `beginnings`: see [`Inspector::opening_on_live`].
+    #[cold]
+    pub fn on_opening_on_live(&mut self, payload: &Payload<'_>, direction: Direction, record: &FlowRecord) -> SynKind {
+        let known = self.inspector.opening_on_live(payload, record.beginnings());
+        let is_answer = payload.tcp.is_some_and(|tcp| tcp.acknowledgement.is_some());
+        let goes_on = matches!(record.state(), TcpState::Established | TcpState::Closing);
+        let told = match known {
+            Some(SynKind::Dropped) => Some((Counter::InspectChecksum, inspect::CHECKSUM_INVALID)),
+            Some(SynKind::Anew) if goes_on && is_answer => Some((Counter::OpeningsOnLive, inspect::ANSWER_ON_LIVE)),
+            Some(SynKind::Anew) if goes_on => Some((Counter::OpeningsOnLive, inspect::SYN_ON_LIVE)),
+            _ => None,
+        };
+        if let Some((counter, anomaly)) = told {
+            let flow = (payload.key, direction, Some(payload.first_seen));
+            self.on_anomaly((counter, anomaly.index), flow, payload.time, None);
+        }
+        known.unwrap_or(SynKind::Anew)
     }
 
     /// A flow from an address and port to themselves.

@@ -24,6 +24,9 @@ impl Signals {
     pub const PAYLOAD: Signals = Signals(1 << 8);
     /// Its flags are some that no stack sends.
     pub const ODD: Signals = Signals(1 << 9);
+    /// A SYN, or the answer to one, on a flow that has talked and is inspected: not accounted yet, because who knows its numbers
+    /// is to say what becomes of it ([`FlowTable::settle`](crate::dataplane::flow::FlowTable::settle)). Comes alone.
+    pub const ANEW: Signals = Signals(1 << 10);
     /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
     pub(in super::super) const MOVED: Signals = Signals(1 << 7);
 

@@ -31,6 +31,13 @@ pub const URGENT: Anomaly = Anomaly::new(Protocol::Unknown, 6, "urgent_data");
 /// ends do not understand each other. Suricata's name.
 pub const PROTOCOLS_DIFFER: Anomaly = Anomaly::new(Protocol::Unknown, 7, "applayer_mismatch_protocol_both_directions");
 
+/// A SYN with other numbers on a connection that goes on: its receiver takes no notice of it (RFC 9293 section 3.10.7.4), or
+/// the tap has missed how the old one ended. Suricata's name.
+pub const SYN_ON_LIVE: Anomaly = Anomaly::new(Protocol::Unknown, 8, "est_syn_resend_diff_seq");
+
+/// The same of the answer to a SYN. Suricata's name.
+pub const ANSWER_ON_LIVE: Anomaly = Anomaly::new(Protocol::Unknown, 9, "est_synack_resend_with_different_ack");
+
 /// What a connection can have that its protocol does not know of.
 pub const ANOMALIES: &[Anomaly] = &[
     OVERLAP_DIFFERENT,
@@ -41,4 +48,6 @@ pub const ANOMALIES: &[Anomaly] = &[
     SYN_DIFFERENT,
     URGENT,
     PROTOCOLS_DIFFER,
+    SYN_ON_LIVE,
+    ANSWER_ON_LIVE,
 ];

@@ -263,7 +263,13 @@ impl Core {
                 continue;
             }
             sinks.counters.add(Counter::DatagramsUnwrapped, 1);
-            let Some((at, record, signals)) = table.account(&packet, hint, |ended| sinks.on_end(&ended)) else {
+            let accounted = table.account(&packet, hint, |ended| sinks.on_end(&ended));
+            let accounted = match accounted.map(|(at, _, signals)| (at, signals)) {
+                Some((at, Signals::ANEW)) => settle(table, sinks, view, &packet, at),
+                Some((at, signals)) => table.get(at).map(|record| (at, record, signals)),
+                None => None,
+            };
+            let Some((at, record, signals)) = accounted else {
                 sinks.counters.add(Counter::DropFlowTableFull, 1);
                 continue;
             };
@@ -299,12 +305,21 @@ impl Core {
         table.probe_all(packets);
         let mut full = 0;
         for (at, packet) in packets.iter().enumerate() {
-            let Some((index, record, signals)) = table.account(packet, packet.hint, |ended| sinks.on_end(&ended))
+            let Some((mut index, mut record, mut signals)) =
+                table.account(packet, packet.hint, |ended| sinks.on_end(&ended))
             else {
                 full += 1;
                 continue;
             };
             if !signals.is_empty() {
+                if signals == Signals::ANEW {
+                    let place = if burst.moved { usize::from(packet.place) } else { at };
+                    let Some(settled) = settle(table, sinks, frame(place), packet, index) else {
+                        full += 1;
+                        continue;
+                    };
+                    (index, record, signals) = settled;
+                }
                 if signals != Signals::PAYLOAD {
                     if packet.tunnel != Tunnel::None && signals.has(Signals::NEW) {
                         note_outer(sinks, record, outers, packet);
@@ -483,21 +498,8 @@ fn inspect(
     let beginnings = table.beginnings(index);
     let Some(record) = table.get_mut(index) else { return };
     let tcp = segment(frame, packet).map(|tcp| Segment { beginnings, is_joined, ..tcp });
-    let begin = usize::from(packet.payload_offset);
-    let rest = frame.bytes.get(begin..).unwrap_or_default();
-    let announced = packet.payload_bytes as usize;
-    let payload = Payload {
-        slot: index.slot,
-        key: &packet.key,
-        originator: record.originator(),
-        first_seen: record.first_seen(),
-        side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
-        tcp,
-        bytes: rest.get(..announced).unwrap_or(rest),
-        is_cut: rest.len() < announced,
-        time: packet.time,
-    };
-    if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && announced == 0) {
+    let payload = payload_of(record, frame, packet, index, tcp);
+    if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && packet.payload_bytes == 0) {
         let is_first = !record.has_beginnings();
         let noted = record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement);
         if noted != Noted::Late {
@@ -507,6 +509,47 @@ fn inspect(
     }
     let wants = sinks.on_payload(&payload, packet.payload_bytes);
     record.inspect(wants.payload, wants.acks);
+}
+
+/// A packet as the inspection sees it.
+#[inline(always)]
+fn payload_of<'a>(
+    record: &FlowRecord,
+    frame: FrameView<'a>,
+    packet: &'a Packet,
+    index: FlowIndex,
+    tcp: Option<Segment<'a>>,
+) -> Payload<'a> {
+    let begin = usize::from(packet.payload_offset);
+    let rest = frame.bytes.get(begin..).unwrap_or_default();
+    let announced = packet.payload_bytes as usize;
+    Payload {
+        slot: index.slot,
+        key: &packet.key,
+        originator: record.originator(),
+        first_seen: record.first_seen(),
+        side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
+        tcp,
+        bytes: rest.get(..announced).unwrap_or(rest),
+        is_cut: rest.len() < announced,
+        time: packet.time,
+    }
+}
+
+/// A SYN, or the answer to one, on a flow that has talked: accounted as what it is by its numbers and its checksum.
+#[cold]
+#[inline(never)]
+fn settle<'a>(
+    table: &'a mut FlowTable,
+    sinks: &mut Sinks,
+    frame: FrameView<'_>,
+    packet: &Packet,
+    index: FlowIndex,
+) -> Option<(FlowIndex, &'a FlowRecord, Signals)> {
+    let record = table.get(index)?;
+    let payload = payload_of(record, frame, packet, index, segment(frame, packet));
+    let kind = sinks.on_opening_on_live(&payload, packet.direction, record);
+    table.settle(index, packet, kind, |ended| sinks.on_end(&ended))
 }
 
 /// What the TCP header says; `None` where it is not TCP.
