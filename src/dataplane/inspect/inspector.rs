@@ -6,6 +6,7 @@
 mod connections;
 mod evict;
 mod opening;
+mod syns;
 mod told;
 
 pub use connections::CONNECTIONS;
@@ -29,6 +30,8 @@ use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
+pub use syns::SYNS;
+use syns::Syns;
 pub use told::{Event, Sink, Wants};
 
 /// Limits of one queue's inspection.
@@ -61,6 +64,7 @@ impl Settings {
             + self.flows as usize * (size_of::<Entry>() + size_of::<u32>())
             + self.buffers as usize * BUFFER_MEMORY
             + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
+            + SYNS as usize * Syns::MEMORY
             + SCRATCHES as usize * size_of::<Scratch>()
             + usize::from(CONNECTIONS) * size_of::<Owned>()
     }
@@ -150,6 +154,8 @@ const BETWEEN: u32 = OVER - 256;
 const AGAIN: u32 = BETWEEN - AGAIN_MAX;
 /// Datagrams, of which nothing was told, that are looked at for the protocol of their port.
 pub const AGAIN_MAX: u32 = 1024;
+/// No entry yet: a SYN had data, and nobody has answered it; plus where they are among the [`SYNS`].
+const WITH_SYN: u32 = AGAIN - SYNS;
 /// Datagrams, of which nothing was told, after which the next one is looked at for all protocols whatever its port: as many
 /// as nDPI looks at.
 pub const ANEW_MAX: u32 = 8;
@@ -218,12 +224,13 @@ struct Saved {
 }
 
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 456);
+const _: () = assert!(size_of::<Entry>() <= 576);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {
     settings: Settings,
-    /// Entry of each slot of the flow table, [`NONE`], [`OVER`] or [`BETWEEN`] and a protocol, or [`AGAIN`] and a count.
+    /// Entry of each slot of the flow table, [`NONE`], [`OVER`] or [`BETWEEN`] and a protocol, [`AGAIN`] and a count, or
+    /// [`WITH_SYN`] and a number.
     places: Vec<u32>,
     /// What the SYNs said of each slot's flow, as long as it had no payload.
     openings: Vec<Opening>,
@@ -237,6 +244,7 @@ pub struct Inspector {
     scratches: Vec<Scratch>,
     scratches_free: Vec<u32>,
     connections: Connections,
+    syns: Syns,
     /// The clock's hand: where the next entry to be given up is looked for.
     hand: usize,
     /// Facts of the flow at hand.
@@ -266,6 +274,7 @@ impl Inspector {
             scratches: (0..scratches).map(|_| Scratch::default()).collect(),
             scratches_free: downwards(scratches),
             connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }),
+            syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
             saved_places: Places::new(facts as usize),
             hand: 0,
@@ -348,8 +357,8 @@ impl Inspector {
     /// Payload of a flow that is inspected, or that might be. Is more wanted?
     pub fn payload(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
         self.has_counted = true;
-        if payload.bytes.is_empty() && !self.has_entry(payload.slot) {
-            return if self.is_over(payload.slot) { Wants::NOTHING } else { Wants::PAYLOAD };
+        if let Some(wants) = self.waits(payload) {
+            return wants;
         }
         let Some(index) = self.place(payload, sink) else { return Wants::NOTHING };
         let is_turned = self.entries.get(index as usize).is_some_and(|entry| entry.is_turned);
@@ -358,6 +367,24 @@ impl Inspector {
             wants.payload.reverse();
         }
         wants
+    }
+
+    /// Nothing of this is to be looked at yet; what more is wanted then. Data of a SYN that nobody has answered are kept aside.
+    #[inline]
+    fn waits(&mut self, payload: &Payload<'_>) -> Option<Wants> {
+        let place = self.places.get_mut(payload.slot as usize)?;
+        let is_waiting = (WITH_SYN..AGAIN).contains(place);
+        if payload.bytes.is_empty() {
+            return match *place {
+                OVER..NONE => Some(Wants::NOTHING),
+                AGAIN.. => Some(Wants::PAYLOAD),
+                _ if is_waiting && payload.side == Side::Originator => Some(Wants { acks: true, ..Wants::PAYLOAD }),
+                _ => None,
+            };
+        }
+        let syn = payload.tcp.filter(|tcp| tcp.is_syn && tcp.acknowledgement.is_none() && *place == NONE)?;
+        *place = WITH_SYN + self.syns.keep(payload.key, syn.sequence, payload.bytes)?;
+        Some(Wants { acks: true, ..Wants::PAYLOAD })
     }
 
     /// [`Inspector::payload`] of an entry, seen as its parser is to see it.
@@ -435,10 +462,6 @@ impl Inspector {
         Wants::PAYLOAD
     }
 
-    fn has_entry(&self, slot: u32) -> bool {
-        self.places.get(slot as usize).is_some_and(|place| *place < AGAIN)
-    }
-
     fn is_over(&self, slot: u32) -> bool {
         self.places.get(slot as usize).is_none_or(|place| (OVER..NONE).contains(place))
     }
@@ -479,7 +502,7 @@ impl Inspector {
     /// The flow's entry, a new one if it has none; `None` where inspection was given up or can have none.
     fn place(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Option<u32> {
         let place = *self.places.get(payload.slot as usize)?;
-        if place < AGAIN {
+        if place < WITH_SYN {
             return Some(place);
         }
         if self.is_over(payload.slot) {
@@ -507,7 +530,12 @@ impl Inspector {
         if let (Some(_), Some(opening)) = (asked.or(answered), self.openings.get(payload.slot as usize)) {
             entry.receipts = opening.receipts(answered.is_some());
         }
-        if place < BETWEEN {
+        if place < AGAIN {
+            match self.syns.get(place - WITH_SYN, payload.key) {
+                Some((sequence, data)) => _ = originator.hold_opening(sequence, data, &mut self.buffers),
+                None => self.counts.buffers_full += 1,
+            }
+        } else if place < BETWEEN {
             entry.again = (place - AGAIN) as u16; // below 1024
             if place - AGAIN >= ANEW_MAX {
                 entry.candidates = usual_of(payload).map_or(Candidates::default(), Candidates::only);

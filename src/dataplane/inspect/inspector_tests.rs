@@ -266,6 +266,63 @@ fn a_greeting_of_another_protocol_hides_no_client() {
     }
 }
 
+/// A SYN with data, or the answer to one, by sequence number of what it carries.
+fn say_syn(talk: &mut Talk, side: Side, acknowledgement: Option<u32>, bytes: &[u8]) -> Wants {
+    let sequence = talk.next[side as usize];
+    let segment = Segment { sequence, acknowledgement, is_syn: true, ..Segment::default() };
+    let payload = Payload {
+        slot: talk.slot,
+        key: &talk.key,
+        originator: talk.originator,
+        first_seen: Timestamp(5),
+        side,
+        tcp: Some(segment),
+        bytes,
+        is_cut: false,
+        time: Timestamp(5),
+    };
+    talk.next[side as usize] += bytes.len() as u32;
+    talk.inspector.payload(&payload, &mut talk.kept)
+}
+
+/// A flood of SYNs with data inspects nothing; of one that is answered the data are read as the answer takes them.
+#[test]
+fn data_of_a_syn_wait_for_its_answer() {
+    let mut talk = Talk::new(SETTINGS);
+    let wants = say_syn(&mut talk, A, None, REQUEST);
+    assert_eq!((talk.inspector.inspected(), wants.acks), (0, true));
+    assert_eq!(talk.end(), Protocol::Unknown);
+
+    for (is_taken, requests) in [(true, 1), (false, 0)] {
+        let mut talk = Talk::new(SETTINGS);
+        let begin = talk.next[0];
+        say_syn(&mut talk, A, None, REQUEST);
+        let end = if is_taken { talk.next[0] } else { begin };
+        say_syn(&mut talk, B, Some(end), b"");
+        assert_eq!(talk.inspector.inspected(), 1);
+        talk.next[0] = end;
+        talk.say(B, if is_taken { ANSWER } else { b"" });
+        assert_eq!(talk.kept.of(Protocol::Http).len(), requests, "{is_taken}");
+    }
+
+    // One that was overwritten is counted, and the connection read from there.
+    let mut talk = Talk::new(SETTINGS);
+    say_syn(&mut talk, A, None, REQUEST);
+    let (slot, key) = (talk.slot, talk.key);
+    for port in 0..SYNS {
+        (talk.slot, talk.key) = (slot + 1 + port % 8, FlowKey::v4(9, port as u16, 8, 80, 6, 0).0);
+        say_syn(&mut talk, A, None, REQUEST);
+        talk.inspector.end(talk.slot, &talk.key, talk.originator, [Timestamp(5); 2], &mut talk.kept);
+    }
+    (talk.slot, talk.key) = (slot, key);
+    let end = talk.next[0];
+    say_syn(&mut talk, B, Some(end), b"");
+    assert_eq!(talk.inspector.take_counts().buffers_full, 1);
+    talk.say(A, REQUEST);
+    talk.say(B, ANSWER);
+    assert_eq!(talk.kept.of(Protocol::Http).len(), 1);
+}
+
 /// The one byte with which a server of PostgreSQL refuses TLS may begin a request line too: it does not wait for a second
 /// one, or what the client says in the clear would come before it and be lost.
 #[test]
