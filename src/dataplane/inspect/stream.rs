@@ -44,6 +44,10 @@ pub const WINDOW_MAX: u32 = 1 << 30;
 /// seen: the other direction goes another way. Smaller: a hole that is filled late is given up; larger: more is not read.
 pub const RUN_MAX: u32 = 1 << 20;
 
+/// Times that a full buffer is read in the middle of a segment, which the parser takes a unit of each time: one that is longer
+/// than a buffer, and a short one before it. Datagrams that were put together have up to 64 KiB.
+const ROUNDS: u8 = 16;
+
 /// State of one side.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -197,19 +201,23 @@ impl Stream {
     }
 
     /// Data that came with the SYN (RFC 7413), `sequence` the number of its first byte: kept aside until it is told whether
-    /// the peer took it. Not where buffers are scarce, or a flood of such SYNs would take them all.
+    /// the peer took it.
     pub fn opening(&mut self, sequence: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) {
+        if self.hold_opening(sequence, payload, buffers) {
+            reader.note(Note::Different);
+        }
+    }
+
+    /// The same; does it contradict an earlier SYN's? Not where buffers are scarce, or a flood of such SYNs would take them all.
+    pub fn hold_opening(&mut self, sequence: u32, payload: &[u8], buffers: &mut Buffers) -> bool {
         self.begin(sequence);
         let is_first = self.sure && sequence == self.next && self.passed == 0 && !self.done;
-        if is_first && !payload.is_empty() && (self.with_syn || self.held.is_empty()) && !buffers.are_scarce() {
-            let payload = payload.get(..payload.len().min(BUFFER_BYTES)).unwrap_or_default();
-            self.with_syn = self.held.put(0, payload, buffers).is_ok_and(|put| {
-                if put.differs {
-                    reader.note(Note::Different);
-                }
-                true
-            });
+        if !is_first || payload.is_empty() || !self.with_syn && !self.held.is_empty() || buffers.are_scarce() {
+            return false;
         }
+        let put = self.held.put(0, payload.get(..payload.len().min(BUFFER_BYTES)).unwrap_or_default(), buffers);
+        self.with_syn = put.is_ok();
+        put.is_ok_and(|put| put.differs)
     }
 
     /// A segment's payload; `depth`: bytes that are inspected at most.
@@ -247,7 +255,7 @@ impl Stream {
             if !is_new && self.taken.contradict(sequence, payload, buffers.hash()) {
                 reader.note(Note::Different);
             }
-            outcome = self.place(sequence, payload, buffers, reader);
+            outcome = self.place(sequence, payload, ROUNDS, buffers, reader);
             if is_new && outcome == Outcome::Goes {
                 self.taken.note(sequence, payload, buffers.hash());
             }
@@ -392,8 +400,15 @@ impl Stream {
         outcome
     }
 
-    /// A segment within the window.
-    fn place(&mut self, sequence: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+    /// A segment within the window; `rounds`: how often a full buffer may still be read before all of it has found room.
+    fn place(
+        &mut self,
+        sequence: u32,
+        payload: &[u8],
+        rounds: u8,
+        buffers: &mut Buffers,
+        reader: &mut impl Reader,
+    ) -> Outcome {
         let ahead = i64::from(sequence.wrapping_sub(self.next) as i32);
         let end = ahead + payload.len() as i64;
         if end <= 0 {
@@ -412,12 +427,16 @@ impl Stream {
         if at > self.held.in_order() && self.has_reached(at) {
             // What was acknowledged before does not come any more.
             let outcome = self.cross(at, at, buffers, reader);
-            return if outcome == Outcome::Goes { self.place(sequence, payload, buffers, reader) } else { outcome };
+            return if outcome == Outcome::Goes {
+                self.place(sequence, payload, rounds, buffers, reader)
+            } else {
+                outcome
+            };
         }
         if at == 0 && self.held.is_empty() {
-            return self.read(payload, buffers, reader);
+            return self.read(payload, rounds, buffers, reader);
         }
-        match self.keep(at, payload, buffers, reader) {
+        match self.keep(at, payload, rounds, buffers, reader) {
             Outcome::Goes => self.read_held(buffers, reader),
             other => other,
         }
@@ -453,14 +472,14 @@ impl Stream {
     }
 
     /// Reads straight from the frame; what is left goes into the buffer.
-    fn read(&mut self, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+    fn read(&mut self, payload: &[u8], rounds: u8, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         let (taken, outcome) = self.run(payload, reader);
         self.pass(taken as u32); // at most a frame
         let rest = payload.get(taken..).unwrap_or_default();
         if outcome != Outcome::Goes || rest.is_empty() {
             return outcome;
         }
-        self.keep(0, rest, buffers, reader)
+        self.keep(0, rest, rounds, buffers, reader)
     }
 
     /// Reads what the buffer holds in order.
@@ -560,12 +579,15 @@ impl Stream {
     }
 
     /// Holds a segment that lies `at` bytes from `next`.
-    fn keep(&mut self, at: u32, payload: &[u8], buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+    fn keep(
+        &mut self,
+        at: u32,
+        payload: &[u8],
+        rounds: u8,
+        buffers: &mut Buffers,
+        reader: &mut impl Reader,
+    ) -> Outcome {
         let room = BUFFER_BYTES.saturating_sub(at as usize);
-        let in_order = self.held.in_order();
-        if payload.len() > room && at <= in_order {
-            return Outcome::GaveUp(Gave::TooLong);
-        }
         let (near, far) = payload.split_at(payload.len().min(room));
         if !near.is_empty() {
             match self.held.put(at, near, buffers) {
@@ -573,11 +595,27 @@ impl Stream {
                 Err(NoBuffer) => return Outcome::GaveUp(Gave::NoBuffer),
             }
         }
-        if !far.is_empty() {
-            reader.note(Note::Beyond);
-            return self.let_go(at + near.len() as u32, far.len() as u32, buffers, reader); // at most a frame
+        if far.is_empty() {
+            return Outcome::Goes;
         }
-        Outcome::Goes
+        let at = at + near.len() as u32; // at most a buffer
+        if at <= self.held.in_order() {
+            return self.read_full(far, rounds, buffers, reader);
+        }
+        reader.note(Note::Beyond);
+        self.let_go(at, far.len() as u32, buffers, reader) // at most a frame
+    }
+
+    /// Reads a buffer that is full, and then `rest`, which comes behind it.
+    #[cold]
+    fn read_full(&mut self, rest: &[u8], rounds: u8, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
+        let Some(rounds) = rounds.checked_sub(1) else { return Outcome::GaveUp(Gave::TooLong) };
+        let place = self.next.wrapping_add(self.held.in_order());
+        match self.read_held(buffers, reader) {
+            Outcome::Goes if self.held.in_order() as usize == BUFFER_BYTES => Outcome::GaveUp(Gave::TooLong),
+            Outcome::Goes => self.place(place, rest, rounds, buffers, reader),
+            other => other,
+        }
     }
 
     /// Bytes too far ahead to be kept: remembers where they end, to go on there once the hole before them is lost.

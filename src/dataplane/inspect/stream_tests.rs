@@ -266,6 +266,56 @@ fn what_comes_late_of_what_is_passed_over_is_counted_once() {
     assert_eq!((reader.1.len(), reader.2, buffers.used()), (100, 300, 0));
 }
 
+/// Takes units of two bytes of length and so many more; counts them.
+#[derive(Default)]
+struct LongUnits(usize);
+
+impl Reader for LongUnits {
+    fn step(&mut self, bytes: &[u8]) -> Step {
+        let Some(length) = bytes.first_chunk() else { return Step::Need(2) };
+        let whole = usize::from(u16::from_be_bytes(*length)) + 2;
+        if bytes.len() < whole {
+            return Step::Need(whole);
+        }
+        self.0 += 1;
+        Step::Took(whole)
+    }
+
+    fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
+        Resume::Done
+    }
+
+    fn note(&mut self, _note: Note) {}
+}
+
+/// Whether a unit of any length that a buffer has room for is read does not depend on where the segment ends that completes
+/// it, nor on whether that one came in order.
+#[test]
+fn a_long_unit_is_read_however_it_is_cut() {
+    for long in (UNIT_MAX - 1500..UNIT_MAX).step_by(307).chain([UNIT_MAX]) {
+        let mut bytes = Vec::new();
+        for length in [long, 7, long, UNIT_MAX, 300] {
+            bytes.extend((length as u16 - 2).to_be_bytes());
+            bytes.extend(vec![7; length - 2]);
+        }
+        for cut in [97, 536, 1220, 1400, 1448, 1460, 8948, 20_000, 60_000] {
+            for late in [0, 3] {
+                let (mut side, mut buffers, mut reader) = (Stream::default(), buffers(1), LongUnits::default());
+                side.begin(5);
+                let mut segments: Vec<_> = (5_u32..).step_by(cut).zip(bytes.chunks(cut)).collect();
+                if late > 0 && segments.len() > 4 && 3 * cut < BUFFER_BYTES {
+                    segments[1..4].reverse();
+                }
+                for (sequence, segment) in segments {
+                    let outcome = side.segment(sequence, segment, DEPTH, &mut buffers, &mut reader);
+                    assert_eq!(outcome, Outcome::Goes, "{long} {cut} {late}");
+                }
+                assert_eq!((reader.0, buffers.used()), (5, 0), "{long} {cut} {late}");
+            }
+        }
+    }
+}
+
 #[test]
 fn limits_end_a_side_and_give_its_buffer_back() {
     // A unit that never ends.
