@@ -4,7 +4,9 @@
 //! A wrong checksum proves nothing where the capturing host made the frame: its card fills in sums behind the capture, or
 //! puts segments together before it. So a side is held to its sums once one was right, as that of a SYN off a wire is.
 //! Cards leave the sum of the addresses in the field, and some only where there is data; that is believed until data came with
-//! a right one. Longer segments than Ethernet carries were put together, or will be cut, and are not judged.
+//! a right one. Linux does the same where it has put segments together on receipt (GRO), the first of which was as long as
+//! any that came before: so what is longer than all that came with a right sum is believed. Longer segments than Ethernet
+//! carries were put together, or will be cut, and are not judged.
 //!
 //! Of timestamps a receiver holds the latest in order, and echoes it: so what it holds is at least what it echoes (RFC 7323
 //! section 4.3), and what is older it drops (section 5.3). What nobody sent is not echoed: a liar's echo counts as far as the
@@ -49,7 +51,7 @@ impl Opening {
         let Opening([originator, responder]) = self;
         let of = |word: u32, held: u32| {
             let trust = if word & RIGHT == 0 { Trust::None } else { Trust::Sum };
-            Receipt { newest: word & !RIGHT, held, trust }
+            Receipt { newest: word & !RIGHT, held, trust, longest: 0 }
         };
         [of(originator, if is_answered { originator & !RIGHT } else { 0 }), of(responder, 0)]
     }
@@ -74,6 +76,8 @@ pub(super) struct Receipt {
     newest: u32,
     /// What its receiver holds at least; 0 for unknown.
     held: u32,
+    /// Data of the longest segment whose sum was right.
+    longest: u16,
     trust: Trust,
 }
 
@@ -96,8 +100,13 @@ pub(super) fn check(
     let length = payload.bytes.len();
     let is_judged = length <= LONGEST || segment.is_joined;
     match if is_judged { sum(payload, segment) } else { Sum::Unknown } {
-        Sum::Right => own.trust = own.trust.max(if length > 0 { Trust::Data } else { Trust::Sum }),
-        Sum::Unfilled if own.trust == Trust::Data => return Err(Refusal::Checksum),
+        Sum::Right => {
+            own.trust = own.trust.max(if length > 0 { Trust::Data } else { Trust::Sum });
+            own.longest = own.longest.max(u16::try_from(length).unwrap_or(u16::MAX));
+        }
+        Sum::Unfilled if own.trust == Trust::Data && length <= usize::from(own.longest) => {
+            return Err(Refusal::Checksum);
+        }
         Sum::Wrong if own.trust != Trust::None => return Err(Refusal::Checksum),
         Sum::Unfilled | Sum::Wrong | Sum::Unknown => {}
     }

@@ -114,3 +114,28 @@ fn only_what_the_receiver_echoes_makes_a_timestamp_old() {
         assert_eq!(outcome, if taken { Ok(()) } else { Err(Refusal::Timestamp) }, "step {step}");
     }
 }
+
+/// Linux writes the sum of the addresses where it has put segments together (`tcp4_gro_complete`); the first of them is as long
+/// as any before. What is no longer than one of a right sum was not put together.
+#[test]
+fn what_was_put_together_on_receipt_is_taken() {
+    let key = key();
+    let [mut own, mut peer] = [Receipt::default(); 2];
+    let mut check = |bytes: &[u8], is_filled: bool| {
+        let mut header = header(7, 0);
+        let mut sum = (addresses(&key) + 6 + (header.len() + bytes.len()) as u64) % ONES;
+        if is_filled {
+            let all = [&header[..], bytes].concat();
+            let words = (add(&all) % ONES) as u16;
+            sum = ONES - (sum + u64::from(words.swap_bytes())) % ONES;
+        }
+        header[16..18].copy_from_slice(&(sum as u16).to_be_bytes());
+        let segment = Segment { header: &header, acknowledgement: Some(1), ..Segment::default() };
+        check(&mut own, &mut peer, &payload(&key, Side::Originator, bytes), &segment)
+    };
+    assert_eq!(check(&[9; 100], false), Ok(()), "no sum was right so far");
+    assert_eq!(check(&[9; 524], true), Ok(()));
+    assert_eq!(check(&[9; 934], false), Ok(()), "longer than any of a right sum");
+    assert_eq!(check(&[9; 524], false), Err(Refusal::Checksum));
+    assert_eq!(check(&[9; 300], false), Err(Refusal::Checksum));
+}
