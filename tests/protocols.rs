@@ -13,7 +13,7 @@ use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
 use shrike::dataplane::inspect::limits::{Told, limits_of};
 use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
 use shrike::dataplane::inspect::stream::{
-    BUFFER_BYTES, IN_FLIGHT_MAX, LONG, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
+    BUFFER_BYTES, IN_FLIGHT_MAX, LONGEST, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
     AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, PROBES, Protocol,
@@ -263,6 +263,11 @@ fn inspection() -> Vec<Row> {
             "the same: it gives way to itself".to_owned(),
         ),
         (
+            "data of SYNs that nobody has answered, a queue",
+            format!("{SYNS} of {SYN_BYTES} bytes"),
+            counters(&[Counter::InspectBuffersFull]),
+        ),
+        (
             "hellos of QUIC and DTLS in several datagrams, a queue",
             format!("{SCRATCHES} of {SCRATCH_BYTES} bytes"),
             counters(&[Counter::InspectScratchesFull]),
@@ -311,7 +316,7 @@ fn inspection() -> Vec<Row> {
         ),
         (
             "segments of a side that are compared when they come again, once they are not held any more",
-            format!("{SEGMENTS}, {LONG} bytes each"),
+            format!("{SEGMENTS}, {LONGEST} bytes each"),
             "nothing: an older one that comes again is counted as a duplicate, whatever it says".to_owned(),
         ),
         ("facts of an event", format!("{FACTS_BYTES} bytes"), "`truncated` in the event".to_owned()),

@@ -1,7 +1,7 @@
 //! One side of a connection against a model that keeps the first copy of each byte in a map.
 
 use crate::dataplane::inspect::stream::{
-    BUFFER_BYTES, Buffers, LONG, Note, Outcome, RUN_MAX, Reader, SEGMENTS, SHORT, Stream,
+    BUFFER_BYTES, Buffers, LONGEST, MARKS, Note, Outcome, RUN_MAX, Reader, SEGMENTS, Stream,
 };
 use crate::dataplane::inspect::{Hole, Resume, Step};
 use crate::sys::hash::KeyedHash;
@@ -131,7 +131,7 @@ impl Model {
             if is_new {
                 let drop = (self.taken.len() + 1).saturating_sub(SEGMENTS);
                 self.taken.drain(..drop);
-                self.taken.push((begin, bytes[..bytes.len().min(LONG)].to_vec()));
+                self.taken.push((begin, bytes[..bytes.len().min(LONGEST)].to_vec()));
             }
         }
     }
@@ -141,8 +141,9 @@ impl Model {
         let again = |at: i64| bytes.get(usize::try_from(at - begin).ok()?..);
         bytes.len() > 1
             && self.taken.iter().filter_map(|(at, taken)| Some((taken, again(*at)?))).any(|(taken, again)| {
-                let count = if again.len() >= taken.len() { taken.len() } else { SHORT };
-                taken.len() >= count && again.len() >= count && taken[..count] != again[..count]
+                let marked = MARKS.iter().rev().find(|mark| **mark <= again.len());
+                let count = if again.len() >= taken.len() { taken.len() } else { marked.copied().unwrap_or(0) };
+                taken[..count] != again[..count]
             })
     }
 

@@ -30,8 +30,8 @@ use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
-pub use syns::SYNS;
 use syns::Syns;
+pub use syns::{SYN_BYTES, SYNS};
 pub use told::{Event, Sink, Wants};
 
 /// Limits of one queue's inspection.

@@ -23,7 +23,7 @@ pub use buffers::{BUFFER_BYTES, BUFFER_MEMORY, Buffers, SMALL_BYTES, SMALL_PER_L
 use held::{Held, NoBuffer, Put};
 pub use reader::{Gave, Note, Outcome, Reader};
 use taken::Taken;
-pub use taken::{LONG, SEGMENTS, SHORT};
+pub use taken::{LONGEST, MARKS, SEGMENTS};
 
 /// Times that a parser is asked about a unit that is not whole whenever a byte comes; then only when it has grown by an
 /// eighth, so that a peer that sends single bytes cannot have each of them cost a look at all before it, and when the other

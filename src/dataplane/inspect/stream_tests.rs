@@ -143,6 +143,33 @@ fn what_was_taken_and_comes_again_as_something_else_is_told() {
     }
 }
 
+/// A decoy that repeats as much of what follows as it can, and is of the same length, or of another one.
+#[test]
+fn a_decoy_is_told_wherever_it_differs() {
+    let real = [7; 1400];
+    for (count, differs, again, told) in [
+        (1400, 1399, 1400, true),
+        (1400, 70, 1400, true),
+        (1400, 40, 1400, true),
+        (1400, 300, 1200, true),
+        (1400, 200, 700, true),
+        (100, 90, 100, true),
+        (100, 60, 80, true),
+        (1300, 1250, 1400, true),
+        // As many bytes as are remembered by themselves are the same.
+        (1400, 1100, 1200, false),
+        (1400, 1300, 1300, false),
+    ] {
+        let (mut buffers, mut side, mut reader) = (buffers(1), Stream::default(), Units::default());
+        side.begin(0);
+        let mut decoy = [7; 1400];
+        decoy[differs] = 6;
+        side.segment(0, &decoy[..count], DEPTH, &mut buffers, &mut reader);
+        side.segment(0, &real[..again], DEPTH, &mut buffers, &mut reader);
+        assert_eq!(reader.notes.contains(&Note::Different), told, "{count} {differs} {again}");
+    }
+}
+
 #[test]
 fn a_decoy_cannot_be_made_to_have_the_fingerprint_of_what_follows() {
     let mut decoy = [0; 100];

@@ -9,7 +9,7 @@ use crate::dataplane::decode::FlowKey;
 /// finds its SYN's data.
 pub const SYNS: u32 = 1024;
 /// Bytes of a SYN that are kept: a segment over Ethernet.
-const BYTES: usize = 1460;
+pub const SYN_BYTES: usize = 1460;
 
 /// The ring.
 pub(super) struct Syns {
@@ -22,12 +22,12 @@ struct Syn {
     key: FlowKey,
     sequence: u32,
     count: u16,
-    bytes: [u8; BYTES],
+    bytes: [u8; SYN_BYTES],
 }
 
 impl Default for Syn {
     fn default() -> Syn {
-        Syn { key: FlowKey::default(), sequence: 0, count: 0, bytes: [0; BYTES] }
+        Syn { key: FlowKey::default(), sequence: 0, count: 0, bytes: [0; SYN_BYTES] }
     }
 }
 
@@ -43,8 +43,8 @@ impl Syns {
     pub(super) fn keep(&mut self, key: &FlowKey, sequence: u32, bytes: &[u8]) -> Option<u32> {
         let index = self.next;
         let syn = self.all.get_mut(index as usize)?;
-        let bytes = bytes.get(..BYTES).unwrap_or(bytes);
-        (syn.key, syn.sequence, syn.count) = (*key, sequence, bytes.len() as u16); // at most BYTES
+        let bytes = bytes.get(..SYN_BYTES).unwrap_or(bytes);
+        (syn.key, syn.sequence, syn.count) = (*key, sequence, bytes.len() as u16); // at most SYN_BYTES
         syn.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
         self.next = if index + 1 < self.all.len() as u32 { index + 1 } else { 0 };
         Some(index)
