@@ -6,7 +6,7 @@ use super::super::bytes::Reader;
 const NAME_MAX: usize = 64;
 /// One more than any fact keeps, so that what is cut is told.
 const VALUE_MAX: usize = 1025;
-/// Fields of a block that are shown.
+/// Fields of a block that anybody wants and are shown. Others cost what their bytes cost; these may be a byte each, and long.
 pub(in crate::dataplane::inspect) const FIELDS_MAX: usize = 128;
 
 /// The static table (appendix A), from index 1.
@@ -76,8 +76,19 @@ const STATIC: [(&str, &str); 61] = [
 
 /// Fields that a table's memory is for, by the names that [`super::put`] knows: of others it keeps the places alone, so that
 /// nothing of a cookie or a login stays.
-const KEPT: [&str; 10] =
-    [":authority", ":method", ":path", ":scheme", ":status", "user-agent", "server", "content-type", "via", "x-cache"];
+const KEPT: [&str; 11] = [
+    ":authority",
+    ":method",
+    ":path",
+    ":scheme",
+    ":status",
+    "host",
+    "user-agent",
+    "server",
+    "content-type",
+    "via",
+    "x-cache",
+];
 /// Entries of a table, and bytes of their values.
 pub(in crate::dataplane::inspect) const ENTRIES_MAX: usize = 256;
 const VALUES_BYTES: usize = 4096;
@@ -150,7 +161,7 @@ impl Table {
         let kept = KEPT.iter().position(|one| one.as_bytes() == name);
         let value = if kept.is_some() { value } else { &[] };
         let entry = Entry {
-            name: kept.unwrap_or(KEPT.len()) as u8, // ten
+            name: kept.unwrap_or(KEPT.len()) as u8, // eleven
             length: value.len() as u16,             // at most VALUE_MAX
             at: self.written,
         };
@@ -169,45 +180,52 @@ impl Table {
     }
 }
 
-/// Shows each field of a block, the first [`FIELDS_MAX`] of them; the table hears of all. Gives whether the block could be
-/// read, and whether there were more fields.
-pub(super) fn fields(block: &[u8], mut table: Option<&mut Table>, mut show: impl FnMut(&[u8], &[u8])) -> (bool, bool) {
-    let (mut reader, mut shown) = (Reader::new(block), 0);
-    while let Some(first) = reader.rest().first().copied() {
-        let wanted = shown < FIELDS_MAX;
-        let read = field(first, &mut reader, table.as_deref_mut(), wanted, &mut show);
-        if read.is_none() {
-            return (false, shown > FIELDS_MAX);
-        }
-        shown += 1;
-    }
-    (true, shown > FIELDS_MAX)
+/// How a block was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Read {
+    /// All fields were shown.
+    Whole,
+    /// There were more than [`FIELDS_MAX`] that are wanted: those behind were not shown.
+    Cut,
+    /// It is no block from somewhere on.
+    Broken,
 }
 
+/// Shows each field of a block, until [`FIELDS_MAX`] of them were wanted, which `show` tells; the table hears of all.
+pub(super) fn fields(block: &[u8], mut table: Option<&mut Table>, mut show: impl FnMut(&[u8], &[u8]) -> bool) -> Read {
+    let (mut reader, mut wanted, mut is_cut) = (Reader::new(block), 0, false);
+    while let Some(first) = reader.rest().first().copied() {
+        is_cut |= wanted >= FIELDS_MAX;
+        match field(first, &mut reader, table.as_deref_mut(), !is_cut, &mut show) {
+            Some(is_wanted) => wanted += usize::from(is_wanted),
+            None => return Read::Broken,
+        }
+    }
+    if is_cut { Read::Cut } else { Read::Whole }
+}
+
+/// Gives whether it was wanted; `None` where it is none.
 fn field(
     first: u8,
     reader: &mut Reader<'_>,
     table: Option<&mut Table>,
-    is_wanted: bool,
-    show: &mut impl FnMut(&[u8], &[u8]),
-) -> Option<()> {
+    is_shown: bool,
+    show: &mut impl FnMut(&[u8], &[u8]) -> bool,
+) -> Option<bool> {
     if first & 0x80 != 0 {
         let index = integer(reader, 7).filter(|index| *index != 0)?;
         let mut place = [0; VALUE_MAX];
-        match (entry(index), table) {
-            _ if !is_wanted => {}
+        return Some(match (entry(index), table) {
+            _ if !is_shown => false,
             (Some((name, value)), _) => show(name.as_bytes(), value.as_bytes()),
             (None, Some(table)) => {
-                if let Some((name, value)) = table.get(index, &mut place) {
-                    show(name.as_bytes(), value);
-                }
+                table.get(index, &mut place).is_some_and(|(name, value)| show(name.as_bytes(), value))
             }
-            (None, None) => {}
-        }
-        return Some(());
+            (None, None) => false,
+        });
     }
     if first & 0xe0 == 0x20 {
-        return integer(reader, 5).map(|_| ()); // size of the dynamic table
+        return integer(reader, 5).map(|_| false); // size of the dynamic table
     }
     let is_added = first & 0xc0 == 0x40;
     let index = integer(reader, if is_added { 6 } else { 4 })?;
@@ -220,13 +238,11 @@ fn field(
         (_, None) => b"",
     };
     let value = string(reader, &mut value)?;
-    if is_wanted {
-        show(name, value);
-    }
+    let is_wanted = is_shown && show(name, value);
     if let Some(table) = table.filter(|_| is_added) {
         table.add(name, value);
     }
-    Some(())
+    Some(is_wanted)
 }
 
 fn entry(index: u32) -> Option<(&'static str, &'static str)> {
@@ -329,18 +345,18 @@ mod tests {
         // RFC 7541 appendix C.4.1, C.6.1 (as far as the static table tells).
         let request = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
         let mut found = Vec::new();
-        let (is_good, _) = fields(request, None, |name, value| found.push(format!("{}={}", text(name), text(value))));
-        assert!(is_good);
+        assert_eq!(fields(request, None, |name, value| push(&mut found, name, value)), Read::Whole);
         assert_eq!(found, [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com"]);
         let response = b"\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\x40\x03a-b\x01c\xbf\x3f\xe1\x1f";
         found.clear();
-        let (is_good, _) = fields(response, None, |name, value| found.push(format!("{}={}", text(name), text(value))));
-        assert!(is_good);
+        assert_eq!(fields(response, None, |name, value| push(&mut found, name, value)), Read::Whole);
         assert_eq!(found, [":status=302", "cache-control=private", "a-b=c"]);
         for at in 0..response.len() {
-            fields(&response[..at], None, |_, _| {});
+            fields(&response[..at], None, |_, _| true);
         }
-        assert!(!fields(b"\x80", None, |_, _| {}).0 && !fields(b"\x7f\xff\xff\xff\xff", None, |_, _| {}).0);
+        for bytes in [&b"\x80"[..], b"\x7f\xff\xff\xff\xff"] {
+            assert_eq!(fields(bytes, None, |_, _| true), Read::Broken);
+        }
         let mut place = [0; 4];
         assert_eq!(huffman(&[0; 100], &mut place), Some(&b"0000"[..]), "as much as has room");
     }
@@ -351,10 +367,7 @@ mod tests {
         let mut table = Table::default();
         let mut read = |block: &[u8]| {
             let mut found = Vec::new();
-            let (is_good, _) = fields(block, Some(&mut table), |name, value| {
-                found.push(format!("{}={}", text(name), text(value)));
-            });
-            assert!(is_good);
+            assert_eq!(fields(block, Some(&mut table), |name, value| push(&mut found, name, value)), Read::Whole);
             found.split_off(found.len().min(3))
         };
         let first = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
@@ -381,6 +394,11 @@ mod tests {
             assert!(known == (number + 1).min(ENTRIES_MAX / 2), "{known}");
         }
         assert!(!table.values.windows(6).any(|part| part == b"secret"));
+    }
+
+    fn push(found: &mut Vec<String>, name: &[u8], value: &[u8]) -> bool {
+        found.push(format!("{}={}", text(name), text(value)));
+        true
     }
 
     fn text(bytes: &[u8]) -> String {

@@ -9,6 +9,7 @@
 //! | bounded | by |
 //! | --- | --- |
 //! | a block with its CONTINUATIONs | [`UNIT_MAX`]; of a longer one what is before is read, and told ([`BLOCK_TOO_LONG`]) |
+//! | fields of a block that are wanted | 128, others cost their bytes; behind them the event is `truncated` |
 //! | a dynamic table | its newest 256 entries, 4 KiB of values |
 //! | requests that wait | 8 KiB of facts; the oldest is told without its response |
 //!
@@ -35,6 +36,7 @@ use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT
 use super::protocol::Protocol;
 use super::sides::Sides;
 use crate::dataplane::flow::Side;
+use hpack::Read;
 
 const P: Protocol = Protocol::Http2;
 
@@ -42,7 +44,7 @@ const P: Protocol = Protocol::Http2;
 pub const STREAM: Fact = Fact::number(P, 1, "stream");
 /// Method of the request.
 pub const METHOD: Fact = Fact::text(P, 2, "method", 32);
-/// Host of the request, with its port.
+/// Host of the request, with its port: `:authority`, or `host` as gateways from HTTP/1 send it. The first one.
 pub const AUTHORITY: Fact = Fact::text(P, 3, "authority", 256);
 /// Target of the request; values of parameters that are named like passwords are blanked.
 pub const PATH: Fact = Fact::text(P, 4, "path", 1024);
@@ -74,9 +76,11 @@ pub const STREAM_INVALID: Anomaly = Anomaly::new(P, 3, "stream_invalid");
 
 /// A block of fields that is longer, with its CONTINUATIONs, than what is put together.
 pub const BLOCK_TOO_LONG: Anomaly = Anomaly::new(P, 4, "block_too_long");
+/// `:authority` and `host` name different hosts, so it is the receiver's choice which one a request is to.
+pub const HOST_DIFFERS: Anomaly = Anomaly::new(P, 5, "host_differs");
 
 /// All anomalies.
-pub const ANOMALIES: &[Anomaly] = &[FRAME_TOO_LONG, BLOCK_INVALID, STREAM_INVALID, BLOCK_TOO_LONG];
+pub const ANOMALIES: &[Anomaly] = &[FRAME_TOO_LONG, BLOCK_INVALID, STREAM_INVALID, BLOCK_TOO_LONG, HOST_DIFFERS];
 
 /// What a client says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -290,14 +294,20 @@ impl State {
         let before = out.facts().as_bytes().len();
         let table = connection.as_deref_mut().map(|one| one.table(side));
         let has_lost = std::mem::replace(self.has_lost.of(side), missing.is_some());
-        let mut is_final = false;
-        let (is_good, has_more) = hpack::fields(block, table.map(|table| table.without(has_lost)), |name, value| {
-            is_final |= put(name, value, out);
+        let (mut is_final, mut host_differs) = (false, false);
+        let read = hpack::fields(block, table.map(|table| table.without(has_lost)), |name, value| {
+            let put = put(name, value, out);
+            is_final |= put == Put::Final;
+            host_differs |= put == Put::Differs;
+            put != Put::Unwanted
         });
-        if missing.is_some() || has_more {
+        if host_differs {
+            self.told.once(HOST_DIFFERS, out);
+        }
+        if missing.is_some() || read == Read::Cut {
             out.facts().mark_truncated();
         }
-        if let Some(anomaly) = missing.or((!is_good).then_some(BLOCK_INVALID)) {
+        if let Some(anomaly) = missing.or((read == Read::Broken).then_some(BLOCK_INVALID)) {
             *self.has_lost.of(side) = true;
             self.told.once(anomaly, out);
         }
@@ -305,35 +315,63 @@ impl State {
             out.event();
         } else if let Some(connection) = connection {
             // Nothing but its number: trailers.
-            let is_something = waited || out.facts().as_bytes().len() > before;
+            let is_something = waited || out.facts().as_bytes().len() > before || out.facts().is_truncated();
             connection.keep(stream, is_something, out);
         }
     }
 }
 
-/// Puts a field; true where it is the status of a final response.
-fn put(name: &[u8], value: &[u8], out: &mut dyn Output) -> bool {
+/// What a field was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Unwanted,
+    Wanted,
+    /// The status of a final response.
+    Final,
+    /// Another host than the one before.
+    Differs,
+}
+
+fn put(name: &[u8], value: &[u8], out: &mut dyn Output) -> Put {
     match name {
         b":method" => out.facts().put(METHOD, value),
-        b":authority" => out.facts().put(AUTHORITY, super::http::without_password(value)),
+        b":authority" => return put_host(value, out),
+        // A request's own stands before its status, of which a response has one first.
+        b"host" if out.facts().number(STATUS).is_none() => return put_host(value, out),
         b":path" if super::http::put_uri(PATH, value, out) => out.facts().put_number(SECRET_SENT, 1),
         b":scheme" => out.facts().put(SCHEME, value),
         b":status" => {
             if let Some(status) = lines::decimal(value).filter(|status| (200..=999).contains(status)) {
                 out.facts().put_number(STATUS, status);
-                return true;
+                return Put::Final;
             }
         }
         b"user-agent" => out.facts().put(USER_AGENT, value),
         b"server" => out.facts().put(SERVER, value),
-        // A request's own stands before its status.
         b"content-type" if out.facts().number(STATUS).is_some() => out.facts().put(CONTENT_TYPE, value),
         b"via" | b"x-cache" if out.facts().number(STATUS).is_some() && out.facts().number(FORWARDED).is_none() => {
             out.facts().put_number(FORWARDED, 1);
         }
-        _ => {}
+        b":path" | b"content-type" | b"via" | b"x-cache" => {}
+        _ => return Put::Unwanted,
     }
-    false
+    Put::Wanted
+}
+
+/// The first one stays.
+fn put_host(value: &[u8], out: &mut dyn Output) -> Put {
+    let host = super::http::without_password(value);
+    let is_same = out.facts().get(AUTHORITY).is_none_or(|first| {
+        let host = host.get(..usize::from(AUTHORITY.limit)).unwrap_or(host);
+        without_port(first).eq_ignore_ascii_case(without_port(host))
+    });
+    out.facts().put(AUTHORITY, host);
+    if is_same { Put::Wanted } else { Put::Differs }
+}
+
+/// Without a port that need not be named.
+fn without_port(host: &[u8]) -> &[u8] {
+    host.strip_suffix(b":80").or_else(|| host.strip_suffix(b":443")).unwrap_or(host)
 }
 
 impl Parse for State {

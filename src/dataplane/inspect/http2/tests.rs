@@ -175,3 +175,60 @@ fn of_requests_that_wait_the_oldest_gives_way() {
     assert!(events[0].starts_with("stream=1 method=GET path=/a"), "{}", events[0]);
     assert!(events.iter().any(|event| event.starts_with("stream=199 ") && event.ends_with(" status=200")));
 }
+
+/// Gateways from HTTP/1 send `host`; a receiver that gets both takes one of them (RFC 9113 section 8.3.1).
+#[test]
+fn a_host_is_an_authority() {
+    let host = |value: &str| [&[0x0f, 38 - 15, value.len() as u8][..], value.as_bytes()].concat();
+    let authority = |value: &str| [&[0x01, value.len() as u8][..], value.as_bytes()].concat();
+    let run = |fields: &[Vec<u8>]| {
+        let client = [PREFACE, &frame(1, 4, 1, &[&[0x82], &fields.concat()[..]].concat())].concat();
+        let server = frame(1, 4, 1, &[&[0x88], &host("other.example")[..]].concat());
+        let (events, anomalies) = talk::<Whole>(&[(C, &client), (S, &server)], &[FACTS]);
+        assert_eq!(events.len(), 1);
+        (events[0].clone(), anomalies)
+    };
+    let wanted = |name: &str| format!("stream=1 method=GET authority={name} status=200");
+    let long = "a".repeat(300);
+    for (fields, name, anomalies) in [
+        (vec![host("evil.example")], "evil.example", vec![]),
+        (vec![host("bob:Hunter2PW@evil.example")], "evil.example", vec![]),
+        (vec![authority("Evil.example"), host("evil.EXAMPLE")], "Evil.example", vec![]),
+        (vec![authority("evil.example:443"), host("evil.example")], "evil.example:443", vec![]),
+        (vec![authority(&long[..120]), host(&long[..120])], &long[..120], vec![]),
+        (vec![authority("good.example"), host("evil.example")], "good.example", vec!["host_differs"]),
+        (vec![authority("good.example"), authority("evil.example")], "good.example", vec!["host_differs"]),
+        (vec![authority("evil.example:8080"), host("evil.example:8081")], "evil.example:8080", vec!["host_differs"]),
+    ] {
+        assert_eq!(run(&fields), (wanted(name), anomalies));
+    }
+}
+
+#[test]
+fn sizes_of_tables_and_odd_fields_hide_none_that_is_wanted() {
+    let odd = [0, 1, b'a', 1, b'b'].repeat(1000);
+    for before in [vec![0x20; 128], vec![0x20; 5000], odd] {
+        let block = [&before[..], &[0x82], &added(1, "evil.example"), &added(4, "/evil")].concat();
+        let client = [PREFACE, &frame(1, 4, 1, &block), &frame(1, 4, 3, &[0x82, 0xbf])].concat();
+        let (events, anomalies) = talk::<Whole>(&[(C, &client)], &[FACTS]);
+        let wanted =
+            ["stream=1 method=GET authority=evil.example path=/evil", "stream=3 method=GET authority=evil.example"];
+        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+    }
+}
+
+/// A byte each, and long: they are a bound on work, and what is behind them is told to be missing.
+#[test]
+fn of_too_many_fields_the_event_is_cut() {
+    let via = added(60, &"v".repeat(100));
+    let block = [&via[..], &vec![0xbe; hpack::FIELDS_MAX], &added(58, "agent")].concat();
+    let (mut whole, mut out) = (Whole::default(), super::super::parse::Record::default());
+    whole.state.has_preface = true;
+    for (stream, block, is_cut) in [(1, &block[..], true), (3, &[0x82, 0xbe][..], false)] {
+        assert_eq!(whole.step(C, &frame(1, 4, stream, block), &mut out), Step::Skip((block.len() + HEAD) as u64));
+        whole.memory.tell_all(&mut out);
+        let event = out.events.last().unwrap();
+        assert_eq!((event.number(STREAM), event.is_truncated()), (Some(stream.into()), is_cut));
+    }
+    assert_eq!(out.events.last().unwrap().get(USER_AGENT), Some(&b"agent"[..]), "the table heard of it");
+}
