@@ -37,6 +37,13 @@ pub fn sort(plain: &[u8], scratch: &mut Scratch) -> Sorted {
     sorted
 }
 
+/// Are there handshake bytes in its frames?
+pub fn has_crypto(plain: &[u8]) -> bool {
+    let mut scratch = Scratch::default();
+    sort(plain, &mut scratch);
+    scratch.is_used()
+}
+
 fn sort_one(reader: &mut Reader<'_>, scratch: &mut Scratch, sorted: &mut Sorted) -> Option<()> {
     match varint(reader)? {
         frame::PADDING => {

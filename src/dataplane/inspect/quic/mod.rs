@@ -11,7 +11,8 @@
 //! order. Of bytes that contradict each other the first stay, as at servers that do not end the connection, and that is told.
 //!
 //! One event per connection: when the server answered, or at the end; anybody can seal an Initial packet, so one with another
-//! connection id and its own keys begins another connection beside the first ([`HELLO_REPEATED`]). Of a hello that stayed in pieces the event is
+//! connection id and its own keys belongs to another connection beside the first ([`HELLO_REPEATED`]), as at a receiver (RFC 9000
+//! section 5.2): their handshake bytes are held apart, and the one whose hello is whole is told. Of a hello that stayed in pieces the event is
 //! `truncated` and has no `client_version`, so that nobody takes a fingerprint of it.
 //!
 //! | bounded | by |
@@ -21,6 +22,7 @@
 //! | packets looked at in a datagram | `COALESCED_MAX`: `too_many_packets` |
 //! | bytes of a packet that is decrypted | `PACKET_MAX`, on the stack: `packet_too_long` |
 //! | bytes of a hello ahead of a hole | `SCRATCH_BYTES` without `BEHIND_MAX`: `crypto_too_far_ahead` |
+//! | connections whose hellos are held apart | four, 4 KiB of each: `hello_given_up` |
 //!
 //! | EVE | fact |
 //! | --- | --- |
@@ -34,6 +36,7 @@ mod frames;
 mod google;
 mod header;
 mod keys;
+mod others;
 mod probe;
 #[cfg(test)]
 mod tests;
@@ -85,7 +88,7 @@ pub const DUPLICATE_EXTENSION: Anomaly = Anomaly::new(Protocol::Quic, 3, "duplic
 pub const CIPHER_NOT_OFFERED: Anomaly = Anomaly::new(Protocol::Quic, 4, "cipher_not_offered");
 
 /// The client begins once more, with another connection id, before the server answered: one of the two may be a decoy that never
-/// reached it. Each is an event of its own.
+/// reached it. Each whose hello is whole is an event of its own.
 pub const HELLO_REPEATED: Anomaly = Anomaly::new(Protocol::Quic, 5, "hello_repeated");
 
 /// Handshake bytes contradict those that came before at the same place: the first stay.
@@ -100,6 +103,10 @@ pub const TOO_MANY_PACKETS: Anomaly = Anomaly::new(Protocol::Quic, 9, "too_many_
 pub const PACKET_TOO_LONG: Anomaly = Anomaly::new(Protocol::Quic, 10, "packet_too_long");
 /// What cannot stand in an Initial packet: its receiver ends the connection (RFC 9000 section 12.4).
 pub const BAD_FRAME: Anomaly = Anomaly::new(Protocol::Quic, 11, "bad_frame");
+/// A hello was left unread for others with other connection ids.
+pub const HELLO_GIVEN_UP: Anomaly = Anomaly::new(Protocol::Quic, 12, "hello_given_up");
+/// A Retry whose tag is wrong (RFC 9001 section 5.8): clients drop it, and it is not believed here.
+pub const UNAUTHENTIC_RETRY: Anomaly = Anomaly::new(Protocol::Quic, 13, "unauthentic_retry");
 
 /// All anomalies of QUIC.
 pub const ANOMALIES: &[Anomaly] = &[
@@ -114,6 +121,8 @@ pub const ANOMALIES: &[Anomaly] = &[
     TOO_MANY_PACKETS,
     PACKET_TOO_LONG,
     BAD_FRAME,
+    HELLO_GIVEN_UP,
+    UNAUTHENTIC_RETRY,
 ];
 
 /// Initial packets of the client that are decrypted until its hello is whole. A hello with a post-quantum key comes in two; the
@@ -159,6 +168,10 @@ mod mark {
     pub const OVER: u8 = 1 << 4;
     /// The client's hello was whole.
     pub const HELLO: u8 = 1 << 5;
+    /// The server answered it, and that was told; others are still unread.
+    pub const TOLD: u8 = 1 << 6;
+    /// [`super::HELLO_REPEATED`] was told.
+    pub const REPEATED: u8 = 1 << 7;
 }
 
 impl Parse for State {
@@ -179,11 +192,14 @@ impl State {
             return Step::Done;
         }
         let mut own = None;
-        let scratch = scratch.unwrap_or_else(|| own.insert(Scratch::default()));
+        let scratch = scratch.unwrap_or_else(|| own.insert(Scratch::passing()));
         let is_over = match is_server {
-            true => self.server(bytes, scratch, out),
+            true => self.server(bytes, scratch, out) && !self.waits_for_others(scratch, out),
             false => self.client(side, bytes, scratch, out),
         };
+        if is_over && scratch.has_others() {
+            self.tell_once(HELLO_GIVEN_UP, out);
+        }
         self.mark(mark::KEEPS_SCRATCH, !is_over && scratch.is_used());
         if is_over {
             self.mark(mark::OVER, true);
@@ -218,7 +234,7 @@ impl State {
     /// Once a connection.
     #[cold]
     fn tell_once(&mut self, anomaly: Anomaly, out: &mut dyn Output) {
-        let bit = 1 << (anomaly.index - OVERLAP_DIFFERENT.index);
+        let bit = 1 << (anomaly.index - OVERLAP_DIFFERENT.index); // at most 7
         if self.told & bit == 0 {
             self.told |= bit;
             out.anomaly(anomaly);
@@ -251,18 +267,15 @@ impl State {
     /// A datagram of the client. Gives whether all is known.
     fn client(&mut self, side: Side, bytes: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> bool {
         if let Some(version) = google::version(bytes).filter(|version| *version != keys::Q050) {
-            (self.version, self.client) = (version, Some(side));
-            self.start(out);
-            return google::hello(bytes, out.facts()).is_some() || self.count_answer(out);
+            return self.google(side, version, bytes, out);
         }
         let mut rest = bytes;
         for _ in 0..COALESCED_MAX {
             let Some(packet) = header::read(rest) else { break };
-            let is_initial = packet.kind == Kind::Initial;
-            if is_initial {
-                self.begin_anew(rest, &packet, out);
-            }
-            let is_new = is_initial && (self.is_next_try(&packet) || !self.is(mark::HELLO));
+            let is_next = packet.kind == Kind::Initial && self.is_next_try(&packet);
+            let is_initial =
+                packet.kind == Kind::Initial && (is_next || !self.is_of_another(rest, &packet, scratch, out));
+            let is_new = is_initial && !self.is(mark::HELLO);
             if is_new && !self.client_initial(side, rest, &packet, scratch, out) {
                 return true;
             }
@@ -271,10 +284,22 @@ impl State {
             }
             rest = rest.get(packet.total..).unwrap_or_default();
         }
-        if header::read(rest).is_some() && !self.is(mark::HELLO) {
+        let is_too_many = self.packets > INITIALS_MAX;
+        if (header::read(rest).is_some() || is_too_many) && !self.is(mark::HELLO) {
             self.tell_once(TOO_MANY_PACKETS, out);
         }
-        self.is(mark::HELLO) && self.count_answer(out) // a server that never answers
+        is_too_many || self.is(mark::HELLO) && self.count_answer(out) // a server that never answers
+    }
+
+    /// Google's handshake in the clear, unless there is one of QUIC.
+    fn google(&mut self, side: Side, version: u32, bytes: &[u8], out: &mut dyn Output) -> bool {
+        if self.cid_length == 0 && !self.is(mark::HELLO) {
+            (self.version, self.client) = (version, Some(side));
+            self.start(out);
+            let is_whole = google::hello(bytes, out.facts()).is_some();
+            self.mark(mark::HELLO, is_whole);
+        }
+        self.count_answer(out)
     }
 
     /// An Initial packet of the client behind its whole hello: the same again, or else one of the two was a decoy.
@@ -290,34 +315,12 @@ impl State {
         }
     }
 
-    /// An Initial packet with another connection id that its own keys open is another beginning. (Once the server has spoken
-    /// the client uses an id of the server's, and the keys stay.)
-    fn begin_anew(&mut self, bytes: &[u8], packet: &Packet<'_>, out: &mut dyn Output) {
-        if self.cid_length == 0 || packet.dcid == self.cid() || !keys::is_known(packet.version) {
-            return;
-        }
-        let (cid, length, version) = (self.cid, self.cid_length, self.version);
-        self.version = packet.version;
-        self.set_cid(packet.dcid);
-        if self.open(bytes, packet, Side::Originator, &mut [0; PACKET_MAX]).is_none() {
-            (self.cid, self.cid_length, self.version) = (cid, length, version);
-            return;
-        }
-        if out.facts().get(HELLO.sni).is_some() || self.is(mark::HELLO) {
-            out.anomaly(HELLO_REPEATED);
-            self.event(out);
-        }
-        // As of a connection of which nothing was seen.
-        self.cid_length = 0;
-        self.mark(mark::SERVERS | mark::HELLO, false);
-    }
-
     /// The client begins anew with a version that the server has.
     fn is_next_try(&mut self, packet: &Packet<'_>) -> bool {
         let is_next = self.is(mark::NEGOTIATED) && packet.version != self.version && keys::is_known(packet.version);
         if is_next {
             self.cid_length = 0;
-            self.mark(mark::SERVERS | mark::HELLO, false);
+            self.mark(mark::SERVERS | mark::HELLO | mark::TOLD, false);
         }
         is_next
     }
@@ -380,6 +383,11 @@ impl State {
         if packet.version == keys::Q050 {
             return google::hello(plain, out.facts()).is_none();
         }
+        self.handshake(plain, scratch, out)
+    }
+
+    /// Frames of the client's packet. Gives whether to go on.
+    fn handshake(&mut self, plain: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> bool {
         self.forget(scratch);
         let sorted = frames::sort(plain, scratch);
         if let Some(code) = sorted.close {
@@ -408,9 +416,7 @@ impl State {
         from: Side,
         place: &'a mut [u8; PACKET_MAX],
     ) -> Option<&'a [u8]> {
-        let place = place.get_mut(..packet.total)?;
-        place.copy_from_slice(bytes.get(..packet.total)?);
-        keys::open(place, packet.number_at, self.version, self.cid(), from)
+        open_as(bytes, packet, (self.version, self.cid()), from, place)
     }
 
     /// Reads on in the hello, as far as there is no hole. Gives whether to go on.
@@ -471,9 +477,7 @@ impl State {
                     return false;
                 }
                 Kind::Retry => {
-                    self.mark(mark::RETRIED, true);
-                    out.facts().put_number(RETRY, 1);
-                    self.set_cid(packet.scid);
+                    self.retry(rest, &packet, scratch, out);
                     return false;
                 }
                 Kind::Initial => {
@@ -500,12 +504,12 @@ impl State {
         out: &mut dyn Output,
     ) -> bool {
         let mut place = [0; PACKET_MAX];
-        if !self.is(mark::HELLO) {
+        if !self.is(mark::HELLO) || self.is(mark::TOLD) {
             return false; // late, or lost: the scratch is the client's
         }
         let Some(plain) = self.open(bytes, packet, Side::Responder, &mut place) else { return false };
         if !self.is(mark::SERVERS) {
-            scratch.clear();
+            scratch.clear_lane();
             self.mark(mark::SERVERS, true);
         }
         let sorted = frames::sort(plain, scratch);
@@ -538,4 +542,17 @@ impl State {
         }
         false
     }
+}
+
+/// Takes the protection off with the keys of this version and id.
+fn open_as<'a>(
+    bytes: &[u8],
+    packet: &Packet<'_>,
+    (version, cid): (u32, &[u8]),
+    from: Side,
+    place: &'a mut [u8; PACKET_MAX],
+) -> Option<&'a [u8]> {
+    let place = place.get_mut(..packet.total)?;
+    place.copy_from_slice(bytes.get(..packet.total)?);
+    keys::open(place, packet.number_at, version, cid, from)
 }

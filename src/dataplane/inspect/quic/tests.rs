@@ -272,7 +272,8 @@ fn versions_are_negotiated_and_hellos_asked_for_again() {
         check(&out.events[0]);
         assert_eq!((out.events.len(), out.events[0].number(NEGOTIATION), &out.anomalies), (1, Some(1), &vec![]));
     }
-    let retry = [&[0xf0, 0, 0, 0, 1, 0, 4, 5, 6, 7, 8][..], b"token", &[0; 16]].concat();
+    let retry = [&[0xf0, 0, 0, 0, 1, 0, 4, 5, 6, 7, 8][..], b"token"].concat();
+    let retry = [&retry[..], &keys::retry_tag(&retry, V1, &DCID).unwrap()].concat();
     assert_eq!(probe(&look(&retry)), Match::Yes);
     let again = initial(V1, &[5, 6, 7, 8], b"token", Side::Originator, &crypto(0, &hello()), true);
     let datagrams =
@@ -280,6 +281,88 @@ fn versions_are_negotiated_and_hellos_asked_for_again() {
     let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
     check(&out.events[0]);
     assert_eq!(out.events[0].number(RETRY), Some(1));
+    // The first packet again, which met the Retry on the way; and a client that goes on as if there had been none.
+    let (retry, again) = (datagrams[1].clone(), datagrams[2].clone());
+    let split = [crypto(0, &hello()[..40]), crypto(40, &hello()[40..])].map(|part| (Side::Originator, first(&part)));
+    let own = (Side::Originator, first(&crypto(0, &hello())));
+    for datagrams in
+        [vec![own.clone(), retry.clone(), own, again], vec![split[0].clone(), retry.clone(), split[1].clone()]]
+    {
+        let (out, _) = show(&datagrams, Some(&mut Scratch::default()));
+        assert_eq!((out.events.len(), &out.anomalies), (1, &vec![]));
+        check(&out.events[0]);
+    }
+    // One that no client believes.
+    let mut forged = retry;
+    *forged.1.last_mut().unwrap() ^= 1;
+    for scratch in [false, true] {
+        let datagrams = [split[0].clone(), forged.clone(), split[1].clone(), (Side::Responder, answer())];
+        let (out, _) = show(&datagrams, scratch.then(Scratch::default).as_mut());
+        assert_eq!((out.events.len(), &out.anomalies[..]), (1, &["unauthentic_retry"][..]));
+        check(&out.events[0]);
+        assert_eq!((out.events[0].number(RETRY), out.events[0].number(HELLO.cipher)), (None, Some(0x1301)));
+    }
+}
+
+/// Packets of other connections between those of a hello, which its receiver keeps apart (RFC 9000 section 5.2).
+#[test]
+fn a_decoy_between_the_packets_of_a_hello_hides_nothing() {
+    let own = [crypto(0, &hello()[..40]), crypto(40, &hello()[40..])].map(|part| (Side::Originator, first(&part)));
+    let other =
+        |number: u8, frames: &[u8]| (Side::Originator, initial(V1, &[number; 8], b"", Side::Originator, frames, true));
+    let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], b"decoys.example"].concat();
+    let decoy = client_hello(0x0303, None, &[&sni[..], &[0, 43, 0, 3, 2, 3, 4]].concat());
+    let server = (Side::Responder, answer());
+    let run = |datagrams: &[_]| {
+        let (out, _) = show(datagrams, Some(&mut Scratch::default()));
+        let names = |one: &Facts| one.get(HELLO.sni).map(|name| String::from_utf8_lossy(name).into_owned());
+        (out.events.iter().filter_map(names).collect::<Vec<_>>(), out)
+    };
+    let [a, b] = own;
+    for scratch in [false, true] {
+        let datagrams = [a.clone(), other(7, &[1; 4]), b.clone(), server.clone()];
+        let (out, _) = show(&datagrams, scratch.then(Scratch::default).as_mut());
+        assert_eq!((out.events.len(), out.anomalies.len()), (1, 0));
+        check(&out.events[0]);
+        assert_eq!(out.events[0].number(HELLO.cipher), Some(0x1301));
+    }
+    let v2 = initial(header::V2[0], &DCID, b"", Side::Originator, &crypto(0, &decoy), true);
+    for between in [other(7, &crypto(0, &decoy)), (Side::Originator, v2)] {
+        for datagrams in [[a.clone(), between.clone(), b.clone()], [between.clone(), a.clone(), b.clone()]] {
+            let (names, out) = run(&[&datagrams[..], &[server.clone()]].concat());
+            assert_eq!(
+                (names, &out.anomalies[..]),
+                (vec!["decoys.example".into(), "shrike.example".into()], &["hello_repeated"][..])
+            );
+            check(&out.events[1]);
+            assert_eq!((out.events[1].is_truncated(), out.events[1].number(HELLO.cipher)), (false, Some(0x1301)));
+        }
+    }
+    // Parts of others, before and between, that never are whole.
+    let parts: Vec<_> = (1..4).map(|number| other(number, &crypto(0, &decoy[..50]))).collect();
+    for datagrams in [[&parts[..], &[a.clone(), b.clone()]].concat(), [&[a.clone()], &parts[..], &[b.clone()]].concat()]
+    {
+        let (names, out) = run(&[&datagrams[..], &[server.clone()]].concat());
+        assert_eq!((names, &out.anomalies[..]), (vec!["shrike.example".into()], &["hello_repeated"][..]));
+        assert_eq!(out.events.iter().filter_map(|one| one.number(HELLO.cipher)).count(), 1);
+    }
+    // More of them than are held apart.
+    let parts: Vec<_> = (1..9).map(|number| other(number, &crypto(0, &decoy[..50]))).collect();
+    let (names, out) = run(&[&parts[..1], &[a.clone()], &parts[1..], &[b.clone()]].concat());
+    assert_eq!((names, &out.anomalies[..]), (vec![], &["hello_repeated", "hello_given_up"][..]));
+    // A server that answers the decoy before the rest of the other comes.
+    let head = [0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40];
+    let frames = crypto(0, &server_hello());
+    let head = [&head[..], &[(frames.len() + 18) as u8, 0, 0]].concat();
+    let answered = (Side::Responder, keys::seal(&head, 2, &frames, V1, &[7; 8], Side::Responder).unwrap());
+    let (names, out) =
+        run(&[a.clone(), other(7, &crypto(0, &decoy)), answered.clone(), answered, b.clone(), server.clone()]);
+    assert_eq!((names, out.events.len()), (vec!["decoys.example".into(), "shrike.example".into()], 2));
+    assert!(out.events.iter().all(|one| one.number(HELLO.cipher) == Some(0x1301)));
+    // Google's handshake in front.
+    let google = [&[0x09][..], &DCID, b"Q043", &[1], &[7; 12], b"CHLO\x01\0\0\0SNI\0\x04\0\0\0name"].concat();
+    let (names, _) = run(&[(Side::Originator, google), a, b, server]);
+    assert_eq!(names, ["name", "shrike.example"]);
 }
 
 #[test]
