@@ -3,13 +3,13 @@
 use super::Failure;
 use super::client::Client;
 use super::line::{clock, grouped, harmless};
-use super::observe::duration;
 use super::out::say;
 use crate::control::flows::FlowRow;
+use crate::control::moment;
 use crate::units::{SECOND, Timestamp};
 use serde::Deserialize;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -38,9 +38,9 @@ pub struct Arguments {
     /// new, answered, established, closing or closed
     #[arg(long)]
     state: Option<String>,
-    /// Seen this long ago (30s, 5m, 2h, 1d) or later
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    since: Option<Duration>,
+    /// Seen this long ago (30s, 5m, 2h, 1d) or at this time (2026-11-22T14:03:22Z), or later
+    #[arg(long, value_name = "TIME", value_parser = moment::argument)]
+    since: Option<Timestamp>,
     /// So many bytes both ways at least
     #[arg(long, value_name = "N")]
     min_bytes: Option<u64>,
@@ -61,17 +61,13 @@ pub struct Arguments {
 impl Arguments {
     /// Query parameters for what is asked for.
     fn filter(&self) -> String {
-        let since = self.since.map(|ago| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(now.saturating_sub(ago).as_nanos()).unwrap_or(u64::MAX).to_string()
-        });
         let parts = [
             ("host", self.host.clone()),
             ("port", self.port.map(|port| port.to_string())),
             ("protocol", self.protocol.clone()),
             ("community_id", self.community_id.clone()),
             ("state", self.state.clone()),
-            ("since", since),
+            ("since", self.since.map(|since| since.0.to_string())),
             ("min_bytes", self.min_bytes.map(|bytes| bytes.to_string())),
             ("alerted", self.alerted.then(|| "true".to_owned())),
         ];

@@ -4,15 +4,16 @@
 use super::Failure;
 use super::client::{Client, ClientError};
 use super::line::harmless;
-use super::observe::duration;
 use super::out::say;
+use crate::control::moment;
+use crate::units::Timestamp;
 use clap::Args;
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -45,9 +46,9 @@ pub struct Selection {
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
 
-    /// Only what was seen within this time (30s, 5m, 2h, 1d)
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub since: Option<Duration>,
+    /// Only what was seen within this time (30s, 5m, 2h, 1d) or since this one (2026-11-22T14:03:22Z)
+    #[arg(long, value_name = "TIME", value_parser = moment::argument)]
+    pub since: Option<Timestamp>,
 
     /// One JSON object a line, as served
     #[arg(long)]
@@ -106,17 +107,13 @@ fn escaped(text: &str) -> String {
 
 impl Selection {
     fn query(&self) -> String {
-        let since = self.since.map(|ago| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(now.saturating_sub(ago).as_nanos()).unwrap_or(u64::MAX).to_string()
-        });
         let wanted = [
             ("address", self.address.clone()),
             ("name", self.name.clone()),
             ("service", self.service.clone()),
             ("severity", self.severity.map(|severity| severity.to_string())),
             ("kind", self.kind.clone()),
-            ("since", since),
+            ("since", self.since.map(|since| since.0.to_string())),
         ];
         let given = wanted.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given.map(|(name, value)| format!("&{name}={}", escaped(&value))).collect()

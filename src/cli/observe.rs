@@ -8,11 +8,13 @@ use super::client::{Client, ClientError};
 use super::line::{Told, harmless};
 use crate::control::alert::Alert;
 use crate::control::export::EveWriter;
+use crate::control::moment;
+use crate::units::Timestamp;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long the server may hold a poll back, and how much longer an answer may take.
 const WAIT: Duration = Duration::from_secs(25);
@@ -35,9 +37,9 @@ pub struct ObserveArgs {
     #[arg(short, long)]
     pub follow: bool,
 
-    /// Begin this long ago (30s, 5m, 2h, 1d) instead of with the last 50
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub since: Option<Duration>,
+    /// Begin this long ago (30s, 5m, 2h, 1d) or at this time (2026-11-22T14:03:22Z) instead of with the last 50
+    #[arg(long, value_name = "TIME", value_parser = moment::argument)]
+    pub since: Option<Timestamp>,
 
     /// Only these severities: one (1) or a range (1-2); 1 is high, 4 is low
     #[arg(long, value_name = "N[-M]", value_parser = severities)]
@@ -65,22 +67,6 @@ pub enum Format {
     Json,
     /// One EVE JSON object a line
     Eve,
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
-        Some(total) if seconds > 0 && total <= 10 * 365 * 86_400 => Ok(Duration::from_secs(total)),
-        _ => Err("a number with its unit, up to ten years: 30s, 5m, 2h, 1d".into()),
-    }
 }
 
 fn severities(text: &str) -> Result<(u8, u8), String> {
@@ -146,11 +132,7 @@ pub fn run_to(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Result<
 async fn observe(args: &ObserveArgs, out: &mut impl Write, colour: bool) -> Result<(), End> {
     let mut client = Client::new(&args.url).map_err(|cause| End::Failed(cause.to_string()))?;
     let filter = filter(args);
-    let since = args.since.map(|ago| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let then = u64::try_from(now.saturating_sub(ago).as_nanos()).unwrap_or(u64::MAX);
-        format!("&since={then}")
-    });
+    let since = args.since.map(|since| format!("&since={}", since.0));
     let since = since.unwrap_or_default();
     let mut place = if since.is_empty() { Place::Newest } else { Place::Oldest };
     let mut pause = PAUSE.0;
@@ -246,11 +228,6 @@ mod tests {
 
     #[test]
     fn arguments_are_read_or_refused_in_words() {
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
-        for bad in ["", "5", "m", "-1s", "1.5h", "99999999999999999999s", "5 m", "4000d"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
         assert_eq!(severities("1-2"), Ok((1, 2)));
         assert_eq!(severities("3"), Ok((3, 3)));
         for bad in ["0", "5", "2-1", "1-9", "a", "1-"] {

@@ -8,6 +8,7 @@ pub mod flows;
 pub mod hosts;
 pub mod http;
 pub mod inventory;
+pub mod moment;
 pub mod replay;
 pub mod store;
 pub mod supervisor;

@@ -84,6 +84,23 @@ fn filters_tags_and_cursors_of_flows() {
     let [first, last] = ["first_seen", "last_seen"].map(|name| one["items"][0][name].as_str().unwrap().to_owned());
     assert_eq!(first, "1970-01-01T00:00:07.000000Z");
     assert_eq!(sources(&client.get(&format!("/v1/flows?until={first}&since={last}")).json()), ["10.0.0.7"]);
+    // As arguments of the commands are written; the flows are of 1970.
+    for (since, count) in [("5m", 0), ("2h", 0), ("1970-01-01T00:00:00Z", 100), ("1970-01-01T01:00:00+01:00", 100)]
+    {
+        let answer = client.get(&format!("/v1/flows?limit=1000&living=false&since={since}")).json();
+        assert_eq!(sources(&answer).len(), count, "{since}");
+    }
+    for path in ["/v1/flows?until", "/v1/flows?since", "/v1/hosts?since", "/v1/findings?since", "/v1/alerts?since"] {
+        let name = path.split('?').nth(1).unwrap();
+        let answer = client.get(&format!("{path}=5y"));
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(
+            answer.text().contains(&format!("{name}=5y is no time: {name} takes so long ago")),
+            "{}",
+            answer.text()
+        );
+        assert_ne!(client.get(&format!("{path}=5m")).status, 400, "{path}");
+    }
     for nothing in ["protocol=dns", "port=22", "state=new", "living=true", "alerted=true", "host=192.0.3.0/24"] {
         assert_eq!(sources(&client.get(&format!("/v1/flows?{nothing}")).json()).len(), 0, "{nothing}");
     }

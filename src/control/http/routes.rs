@@ -2,6 +2,7 @@
 
 use super::problem::{KINDS, Kind, Problem};
 use super::{App, alerts, flows, history, hosts, latency, page, prometheus, stream};
+use crate::control::moment;
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
 use crate::units::{QueueId, Timestamp, WorkerId};
@@ -17,6 +18,8 @@ use warp::{Filter, Rejection};
 
 /// Largest body taken.
 const BODY_BYTES: u64 = 1024 * 1024;
+/// Characters of a refused value that its refusal repeats.
+const GIVEN_SHOWN: usize = 40;
 
 /// Parameters after the `?`, in their order.
 pub(super) type Query = Vec<(String, String)>;
@@ -47,7 +50,7 @@ pub(super) const TABLE: &[Route] = &[
     route("/favicon.svg", "GET, HEAD", ""),
     route("/problems/*", "GET, HEAD", "What a problem type means."),
     route("/v1", "GET, HEAD", "This list."),
-    route("/v1/alerts", "GET, HEAD", "Alerts by pages: after, limit, severity, detector, since, wait; or newest, grouped."),
+    route("/v1/alerts", "GET, HEAD", "Alerts by pages: after, limit, severity, detector, since, wait; or newest, grouped. Times as in RFC 3339, ago (5m, 2h) or in nanoseconds since 1970."),
     route("/v1/alerts/stream", "GET, HEAD", "Alerts as server-sent events, with resume: after, severity, detector, since."),
     route("/v1/alerts/*", "GET, HEAD", "One alert by its id, with its history."),
     route("/v1/hosts", "GET, HEAD", "Hosts in the order of their latest change: after, limit, address, name, service, severity, kind, since."),
@@ -267,17 +270,11 @@ where
     })
 }
 
-/// A moment of a query, as answers have it or in nanoseconds since 1970.
+/// A moment of a query.
 pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let moment = match text.parse() {
-        Ok(nanoseconds) => Some(Timestamp(nanoseconds)),
-        Err(_) => Timestamp::from_rfc3339(text),
-    };
-    moment.filter(|moment| i64::try_from(moment.0).is_ok()).ok_or_else(|| {
-        let detail = format!(
-            "{name} must be a time such as 2026-11-22T14:03:22.000000Z, or nanoseconds since 1970 (below 2^63)"
-        );
-        Problem::new(Kind::BadRequest, detail)
+    moment::parse(text, moment::now()).ok_or_else(|| {
+        let given: String = text.chars().take(GIVEN_SHOWN).collect();
+        Problem::new(Kind::BadRequest, format!("{name}={given} is no time: {name} takes {}", moment::FORMS))
     })
 }
 
