@@ -13,7 +13,7 @@ use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
 use shrike::dataplane::inspect::limits::{Told, limits_of};
 use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
 use shrike::dataplane::inspect::stream::{
-    BUFFER_BYTES, IN_FLIGHT_MAX, LONGEST, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
+    BUFFER_BYTES, IN_FLIGHT_MAX, LONGEST, LOOKED_MAX, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
     AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, PROBES, Protocol,
@@ -298,6 +298,11 @@ fn inspection() -> Vec<Row> {
             counters(&[Counter::InspectUnitTooLong]),
         ),
         ("one side of a connection", format!("{} bytes", settings.depth), counters(&[Counter::InspectDepthReached])),
+        (
+            "of it beside, what is only looked through for its end (mails of SMTP and POP3), or lost",
+            format!("{LOOKED_MAX} bytes"),
+            counters(&[Counter::InspectDepthReached]),
+        ),
         ("how far ahead of a hole is held", format!("{BUFFER_BYTES} bytes"), counters(&[Counter::InspectBeyondBuffer])),
         (
             "bytes too far ahead of a hole, in a row, until it is given up without acknowledgement",

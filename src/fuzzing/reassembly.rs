@@ -243,7 +243,7 @@ impl Model {
             // Passing over what is there costs no second copy: a reader may do so after each byte.
             let skip = loop {
                 match shown.get(at..).filter(|rest| !rest.is_empty()).map(|rest| self.reader.step(rest)) {
-                    Some(Step::Took(count)) => at += count,
+                    Some(Step::Took(count) | Step::Pass(count)) => at += count,
                     Some(Step::Skip(count)) if count < (shown.len() - at) as u64 => at += count as usize,
                     Some(Step::Skip(count)) => break count,
                     _ => break 0,

@@ -17,7 +17,7 @@ pub fn stream(bytes: &[u8], ports: [u16; 2]) -> Look<'_> {
 pub fn show<P: Parse>(datagrams: &[(Side, &[u8])]) -> Record {
     let (mut parser, mut out) = (P::default(), Record::default());
     for (side, bytes) in datagrams {
-        if !matches!(parser.step(*side, bytes, &mut out), Step::Took(_)) {
+        if !matches!(parser.step(*side, bytes, &mut out), Step::Took(_) | Step::Pass(_)) {
             break;
         }
     }

@@ -1,3 +1,4 @@
+use super::super::stream::LOOKED_MAX;
 use super::super::{ftp, http, pgsql, proxied, smtp, ssh, tls};
 use super::*;
 
@@ -1075,4 +1076,67 @@ fn a_body_that_the_server_refused_is_not_passed_over() {
         assert_eq!(found, targets, "{first}");
         assert_eq!(talk.kept.0.iter().any(|(_, is_anomaly, _)| *is_anomaly), is_told, "{first}");
     }
+}
+
+/// Mails of many times the depth, in segments; one of them is lost on the way to the tap.
+#[test]
+fn what_follows_a_large_mail_is_seen() {
+    let mail = b"A line of a mail, as long as most of them are, and one more word.\r\n".repeat(5_000);
+    let mut talk = Talk::new(SETTINGS);
+    assert!(mail.len() as u64 > 4 * SETTINGS.depth);
+    talk.say(B, b"220 mx.example ESMTP\r\n");
+    talk.say(A, b"EHLO c.example\r\n");
+    talk.say(B, b"250 mx.example\r\n");
+    for number in 0..3 {
+        talk.say(A, format!("MAIL FROM:<{number}@c.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n").as_bytes());
+        talk.say(B, b"250 ok\r\n250 ok\r\n354 go on\r\n");
+        for (at, segment) in mail.chunks(1_400).enumerate() {
+            if number == 1 && at == 7 {
+                talk.next[0] += segment.len() as u32;
+                talk.say(B, b"");
+                continue;
+            }
+            talk.say(A, segment);
+        }
+        talk.say(A, b"\r\n.\r\n");
+        talk.say(B, b"250 queued\r\n");
+    }
+    talk.end();
+    let senders: Vec<_> = talk.kept.of(Protocol::Smtp).iter().filter_map(|one| one.get(smtp::MAIL_FROM)).collect();
+    assert_eq!(senders.len(), 3, "{senders:?}");
+    let sizes: Vec<_> = talk.kept.of(Protocol::Smtp).iter().filter_map(|one| one.get(smtp::SIZE)).collect();
+    assert!(sizes.len() == 3 && sizes[0] == sizes[2], "{sizes:?}");
+    assert_eq!(talk.inspector.take_counts().depth_reached, 0);
+
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(B, b"+OK POP3 ready\r\n");
+    talk.say(A, b"USER u\r\n");
+    talk.say(B, b"+OK\r\n");
+    for _ in 0..2 {
+        talk.say(A, b"RETR 1\r\n");
+        talk.say(B, b"+OK\r\n");
+        mail.chunks(1_400).for_each(|segment| _ = talk.say(B, segment));
+        talk.say(B, b".\r\n");
+    }
+    talk.say(A, b"DELE 1\r\n");
+    talk.say(B, b"+OK gone\r\n");
+    talk.end();
+    let last = talk.kept.of(Protocol::Pop3).pop().and_then(|one| one.get(super::super::pop3::REPLY));
+    assert_eq!(last, Some(&b"gone"[..]));
+}
+
+/// What is looked through has its own limit, which is counted.
+#[test]
+fn an_endless_mail_is_given_up() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.say(B, b"220 mx.example ESMTP\r\n");
+    talk.say(A, b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nDATA\r\n");
+    let part = vec![b'x'; 60_000];
+    let mut sent = 0;
+    while talk.say(A, &part) != Wants::NOTHING {
+        sent += part.len();
+        assert!(sent <= LOOKED_MAX as usize, "{sent}");
+    }
+    assert!(sent > LOOKED_MAX as usize - 2 * part.len());
+    assert_eq!(talk.inspector.take_counts().depth_reached, 1);
 }

@@ -26,12 +26,12 @@ impl Lines {
     /// The next line, or how to go on without one. The same lines come however the stream is cut.
     pub(super) fn next<'a>(&mut self, bytes: &'a [u8], limit: usize) -> Result<Line<'a>, Step> {
         if self.dropping {
-            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', bytes);
             self.dropping = end.is_none();
             return Err(Step::Took(end.map_or(bytes.len(), |at| at + 1)));
         }
         let window = bytes.get(..limit).unwrap_or(bytes);
-        if let Some(at) = window.iter().position(|byte| *byte == b'\n') {
+        if let Some(at) = memchr::memchr(b'\n', window) {
             let text = window.get(..at).unwrap_or_default();
             return Ok(Line { text: text.strip_suffix(b"\r").unwrap_or(text), taken: at + 1, is_cut: false });
         }

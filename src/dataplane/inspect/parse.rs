@@ -43,6 +43,9 @@ impl Look<'_> {
 pub enum Step {
     /// So many bytes are done with, at least one and at most all; what is left is shown again, with more once it came.
     Took(usize),
+    /// As [`Step::Took`], of bytes that were only looked through for their end: they count against no depth, but as what was
+    /// looked through.
+    Pass(usize),
     /// Nothing can be said before so many bytes are there in all (those shown included). A guess: the parser is asked again
     /// as soon as there are that many. More than [`UNIT_MAX`] ends the inspection of this side.
     Need(usize),
@@ -203,7 +206,7 @@ pub fn feed<P: Parse>(parser: &mut P, side: Side, stream: &[u8], piece: usize, o
             last = parser.step(side, &stream[begin..shown], out);
             match last {
                 Step::Took(0) => panic!("a step that takes nothing never ends"),
-                Step::Took(taken) => begin += taken,
+                Step::Took(taken) | Step::Pass(taken) => begin += taken,
                 Step::Need(wanted) if wanted > count => break,
                 Step::Need(wanted) => panic!("asked for {wanted} bytes, was shown {count}"),
                 Step::Skip(wanted) => {

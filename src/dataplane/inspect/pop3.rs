@@ -275,8 +275,10 @@ impl Parse for State {
         if self.is_tls {
             return Step::Done;
         }
+        let is_inside = self.is_inside && side == Side::Responder;
         let line = match self.lines.of(side).next(bytes, LINE_MAX) {
             Ok(line) => line,
+            Err(Step::Took(taken)) if is_inside => return Step::Pass(taken),
             Err(step) => return step,
         };
         if line.is_cut && !self.is_inside {
@@ -287,7 +289,7 @@ impl Parse for State {
             Side::Originator => self.command(line.text, out),
             Side::Responder => self.reply(line.text, out),
         }
-        Step::Took(line.taken)
+        if is_inside { Step::Pass(line.taken) } else { Step::Took(line.taken) }
     }
 }
 

@@ -140,7 +140,7 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
         let shown = bytes.get(..limit).filter(|shown| !shown.is_empty());
         let step = shown.map_or(Step::Need(0), |shown| self.parse(shown));
         match step {
-            Step::Took(count) => self.limit = Some(limit.saturating_sub(count)),
+            Step::Took(count) | Step::Pass(count) => self.limit = Some(limit.saturating_sub(count)),
             Step::Skip(count) => self.limit = Some(limit.saturating_sub(usize::try_from(count).unwrap_or(limit))),
             Step::Need(_) => return Step::Need(bytes.len() + 1),
             Step::Done | Step::Broken(_) => {}
@@ -738,7 +738,7 @@ pub(super) fn datagram<S: Sink>(entry: &mut Entry, out: &mut Out<'_, S>, scratch
         out.counts.identified += 1;
     }
     match step {
-        Step::Took(_) | Step::Need(_) | Step::Skip(_) => {}
+        Step::Took(_) | Step::Pass(_) | Step::Need(_) | Step::Skip(_) => {}
         Step::Done => {
             if let Some(done) = entry.done.get_mut(side as usize) {
                 *done = true;

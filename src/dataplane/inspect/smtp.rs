@@ -270,12 +270,19 @@ impl State {
 
     /// Passes over a mail, up to its end.
     fn data(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
-        for (at, byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
             match self.tail.push(*byte) {
                 Ends::Nothing => {}
                 Ends::Mail => return self.mail_ends(at + 1),
                 Ends::Perhaps => return self.mail_may_end(at + 1, bytes, out),
                 Ends::PerhapsBefore => return self.mail_may_end(at, bytes, out),
+            }
+            at += 1;
+            if self.tail == Tail::Text {
+                // Within a line nothing but its end counts.
+                let rest = bytes.get(at..).unwrap_or_default();
+                at += memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
             }
         }
         self.passed_over(bytes.len())
@@ -298,7 +305,7 @@ impl State {
 
     fn passed_over(&mut self, taken: usize) -> Step {
         self.size = self.size.saturating_add(taken as u64);
-        Step::Took(taken)
+        Step::Pass(taken)
     }
 
     /// A line of a mail, or of what follows it: an envelope is read wherever one begins.
@@ -316,7 +323,7 @@ impl State {
                 Ends::Nothing | Ends::Perhaps => {}
             }
         }
-        let step = self.passed_over(taken);
+        self.passed_over(taken);
         for line in text.split(|byte| *byte == b'\r') {
             let is = |command| lines::begins(line, command) == Match::Yes;
             if is(b"MAIL FROM:") || is(b"RCPT TO:") {
@@ -325,7 +332,7 @@ impl State {
                 (self.asked, self.size) = (Asked::Mail, 0);
             }
         }
-        step
+        Step::Took(taken) // each line of it was read
     }
 
     fn reply(&mut self, line: &[u8], out: &mut dyn Output) {

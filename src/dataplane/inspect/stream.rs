@@ -47,6 +47,9 @@ pub const RUN_MAX: u32 = 1 << 20;
 /// Times that a full buffer is read in the middle of a segment, which the parser takes a unit of each time: one that is longer
 /// than a buffer, and a short one before it. Datagrams that were put together have up to 64 KiB.
 const ROUNDS: u8 = 16;
+/// Bytes of one side that are looked through for an end, or lost, beside the depth. Smaller: what follows large mails is not
+/// seen; larger: an elephant's packets are looked at for longer.
+pub const LOOKED_MAX: u32 = 64 << 20;
 
 /// State of one side.
 #[derive(Clone, Debug)]
@@ -64,6 +67,8 @@ pub struct Stream {
     asked: u32,
     /// Bytes that the parser waits for.
     need: u32,
+    /// Of `passed`, what was only looked through, or lost.
+    looked: u32,
     /// Times that the parser was asked about the present unit.
     asks: u8,
     /// The number of the first byte is known, or taken for known.
@@ -92,6 +97,7 @@ impl Default for Stream {
             missing: 0,
             asked: 0,
             need: 1,
+            looked: 0,
             asks: 0,
             started: false,
             sure: false,
@@ -386,9 +392,13 @@ impl Stream {
         Some([u32::try_from(from).unwrap_or(0), to.unsigned_abs()])
     }
 
+    fn is_at_end(&self, depth: u64) -> bool {
+        self.passed.saturating_sub(self.looked.into()) > depth || self.looked > LOOKED_MAX
+    }
+
     fn ended(&mut self, outcome: Outcome, depth: u64, buffers: &mut Buffers, reader: &mut impl Reader) -> Outcome {
         let outcome = match outcome {
-            Outcome::Goes if self.passed > depth => Outcome::GaveUp(Gave::Depth),
+            Outcome::Goes if self.is_at_end(depth) => Outcome::GaveUp(Gave::Depth),
             other => other,
         };
         if outcome != Outcome::Goes {
@@ -513,6 +523,7 @@ impl Stream {
         let resume = reader.gap(&Hole { before: self.held.waiting(buffers), bytes: missing });
         self.ask_again();
         self.asked = 0;
+        self.looked = self.looked.saturating_add(u32::try_from(missing).unwrap_or(u32::MAX));
         // What was held before the hole was part of a unit that will never be whole.
         self.drop_front(end, buffers);
         match resume {
@@ -545,6 +556,10 @@ impl Stream {
             let count = shown.len();
             let (taken, skip) = match reader.step(shown) {
                 Step::Took(taken) if taken > 0 => (taken.min(count), 0),
+                Step::Pass(taken) if taken > 0 => {
+                    self.looked = self.looked.saturating_add(taken.min(count) as u32); // at most a buffer
+                    (taken.min(count), 0)
+                }
                 Step::Skip(skip) if skip > 0 => {
                     let here = usize::try_from(skip).unwrap_or(count).min(count);
                     (here, skip - here as u64)
@@ -559,7 +574,7 @@ impl Stream {
                     return (at, Outcome::Goes);
                 }
                 // To take nothing and wait for nothing is to wait for more.
-                Step::Took(_) | Step::Skip(_) => {
+                Step::Took(_) | Step::Pass(_) | Step::Skip(_) => {
                     self.need = (count + 1) as u32; // at most a buffer and one
                     return (at, Outcome::Goes);
                 }

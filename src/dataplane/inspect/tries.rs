@@ -80,7 +80,7 @@ fn drive<P: Parse>(turns: &[(Side, Vec<u8>)]) {
         rest.extend_from_slice(&bytes[passed..]);
         while !rest.is_empty() && !over[*side as usize] {
             match parser.step(*side, rest, &mut out) {
-                Step::Took(count) => {
+                Step::Took(count) | Step::Pass(count) => {
                     assert!(count > 0 && count <= rest.len());
                     rest.drain(..count);
                 }
