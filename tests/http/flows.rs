@@ -85,8 +85,7 @@ fn filters_tags_and_cursors_of_flows() {
     assert_eq!(first, "1970-01-01T00:00:07.000000Z");
     assert_eq!(sources(&client.get(&format!("/v1/flows?until={first}&since={last}")).json()), ["10.0.0.7"]);
     // As arguments of the commands are written; the flows are of 1970.
-    for (since, count) in [("5m", 0), ("2h", 0), ("1970-01-01T00:00:00Z", 100), ("1970-01-01T01:00:00+01:00", 100)]
-    {
+    for (since, count) in [("5m", 0), ("2h", 0), ("1970-01-01T00:00:00Z", 100), ("1970-01-01T01:00:00+01:00", 100)] {
         let answer = client.get(&format!("/v1/flows?limit=1000&living=false&since={since}")).json();
         assert_eq!(sources(&answer).len(), count, "{since}");
     }

@@ -35,13 +35,20 @@ struct Talk {
     key: FlowKey,
     originator: Direction,
     next: [u32; 2],
+    /// Where both sides begin, if their SYNs were seen.
+    beginnings: [Option<u32>; 2],
 }
 
 impl Talk {
     fn new(settings: Settings) -> Talk {
         let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 9999, 6, 0);
         let inspector = Inspector::new(settings, 16, [1, 2, 3, 4]);
-        Talk { inspector, kept: Kept::default(), slot: 3, key, originator, next: [1000, 9000] }
+        Talk { inspector, kept: Kept::default(), slot: 3, key, originator, next: [1000, 9000], beginnings: [None; 2] }
+    }
+
+    /// Of a connection that was seen from its beginning.
+    fn begun(settings: Settings) -> Talk {
+        Talk { beginnings: [Some(1000), Some(9000)], ..Talk::new(settings) }
     }
 
     fn say(&mut self, side: Side, bytes: &[u8]) -> Wants {
@@ -63,7 +70,12 @@ impl Talk {
             originator: self.originator,
             first_seen: Timestamp(1),
             side,
-            tcp: Some(Segment { sequence, acknowledgement: Some(self.next[1 - side as usize]), ..Segment::default() }),
+            tcp: Some(Segment {
+                sequence,
+                acknowledgement: Some(self.next[1 - side as usize]),
+                beginnings: self.beginnings,
+                ..Segment::default()
+            }),
             bytes,
             is_cut: false,
             time: Timestamp(5),
@@ -252,7 +264,7 @@ fn a_greeting_of_another_protocol_hides_no_client() {
     for (greeting, protocol) in greetings {
         for (words, wanted) in [(&hello[..], Protocol::Tls), (REQUEST, Protocol::Http)] {
             for cut in [1, 7, 1000] {
-                let mut talk = Talk::new(SETTINGS);
+                let mut talk = Talk::begun(SETTINGS);
                 talk.say(B, greeting);
                 for piece in words.chunks(cut) {
                     talk.say(A, piece);
@@ -342,7 +354,7 @@ fn an_answer_of_one_byte_is_read_at_once() {
 #[test]
 fn an_answer_in_another_protocol_is_told() {
     for (answer, anomalies) in [(&b"SSH-2.0-OpenSSH_9\r\n"[..], 2), (&small_hello(), 2), (ANSWER, 0)] {
-        let mut talk = Talk::new(SETTINGS);
+        let mut talk = Talk::begun(SETTINGS);
         talk.say(A, REQUEST);
         talk.say(B, answer);
         assert_eq!(talk.end(), Protocol::Http);
@@ -1139,4 +1151,32 @@ fn an_endless_mail_is_given_up() {
     }
     assert!(sent > LOOKED_MAX as usize - 2 * part.len());
     assert_eq!(talk.inspector.take_counts().depth_reached, 1);
+}
+
+/// A tap that begins in the midst of a connection, where it turns into TLS or a tunnel, sees two protocols and nothing odd.
+#[test]
+fn what_turns_into_another_protocol_before_the_tap_is_not_told_to_differ() {
+    let hello = small_hello();
+    let talks: [(&str, u16, &[(Side, &[u8])]); 9] = [
+        ("SMTP, behind EHLO", 25, &[(A, b"STARTTLS\r\n"), (B, b"220 2.0.0 Ready to start TLS\r\n")]),
+        ("SMTP, behind STARTTLS", 587, &[(B, b"220 2.0.0 Ready to start ESMTP TLS\r\n")]),
+        ("IMAP, behind the greeting", 143, &[(A, b"a2 STARTTLS\r\n"), (B, b"a2 OK Begin TLS negotiation now\r\n")]),
+        ("IMAP, a greeting repeated", 143, &[(B, b"* OK IMAP4rev1 ready\r\n")]),
+        ("FTP, behind the greeting", 21, &[(A, b"AUTH TLS\r\n"), (B, b"234 AUTH TLS successful\r\n")]),
+        ("FTP, behind AUTH TLS", 21, &[(B, b"220 FTP server ready\r\n")]),
+        ("POP3, behind STLS", 110, &[(B, b"+OK POP3 begin TLS\r\n")]),
+        ("XMPP", 5222, &[(A, b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), (B, b"<proceed/>")]),
+        ("a proxy, behind CONNECT", 3128, &[(B, b"HTTP/1.1 200 Connection established\r\n\r\n")]),
+    ];
+    for (what, port, words) in talks {
+        for cut in [1, 7, 1000] {
+            let mut talk = Talk::new(SETTINGS);
+            (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 6, 0);
+            words.iter().for_each(|(side, bytes)| _ = talk.say(*side, bytes));
+            hello.chunks(cut).for_each(|piece| _ = talk.say(A, piece));
+            talk.end();
+            let differ = talk.kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count();
+            assert_eq!(differ, 0, "{what}, {cut}");
+        }
+    }
 }

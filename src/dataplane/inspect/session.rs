@@ -93,6 +93,8 @@ struct Session<'a, 'b, S> {
     passes_over: bool,
     /// Of which side the parser has taken nothing yet.
     is_fresh: [bool; 2],
+    /// The connection was seen from its beginning: what is odd about the first words is odd about the connection.
+    is_begun: bool,
     /// Which side has bytes that waited before this segment.
     holds: [bool; 2],
     /// The parser turned into another one, which is to see first what the other side sent before.
@@ -218,6 +220,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             limit: None,
             passes_over: false,
             is_fresh: [false; 2],
+            is_begun: false,
             holds: [false; 2],
             has_turned: false,
             told,
@@ -257,6 +260,14 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         self.show(bytes)
     }
 
+    /// The sides speak different protocols. Of a connection met in its midst that is nothing: it may have turned from one into
+    /// the other (STARTTLS, CONNECT) between what one side said last and what the other one says next.
+    fn tell_differ(&mut self) {
+        if self.is_begun {
+            self.tell_once(PROTOCOLS_DIFFER);
+        }
+    }
+
     /// Did the server say something that the protocol of the client's words has not? It is nothing to its parser.
     fn is_decoy(&mut self, of: Side, telling: Side) -> bool {
         let told = self.parser.protocol();
@@ -264,7 +275,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             && matches!(told, Protocol::Tls | Protocol::Http)
             && !self.candidates.may_be(of, told);
         if is_so {
-            self.tell_once(PROTOCOLS_DIFFER);
+            self.tell_differ();
         }
         is_so
     }
@@ -288,7 +299,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         for (protocol, is_it) in sure {
             match is_it {
                 Match::Yes => {
-                    self.tell_once(PROTOCOLS_DIFFER);
+                    self.tell_differ();
                     if self.side == Side::Originator {
                         self.parser.end(self.out);
                         self.becomes(protocol, &look);
@@ -565,6 +576,7 @@ pub(super) fn segment<S: Sink>(
     session.other_waits = unknown && !peer.waiting(buffers).is_empty();
     session.is_fresh = is_fresh;
     (session.proxied, session.awaits_header) = (Some(&mut entry.proxied), is_fresh[0]);
+    session.is_begun = own.is_sure() && peer.is_sure();
     if !own.passes_over(segment.sequence, payload.bytes.len()) || peer.wants_acks() {
         let [first, second] = &mut entry.receipts;
         let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };

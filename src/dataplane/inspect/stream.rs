@@ -117,6 +117,11 @@ impl Stream {
         self.done
     }
 
+    /// Its beginning was seen: a SYN told it, and the other side's words agree.
+    pub fn is_sure(&self) -> bool {
+        self.sure
+    }
+
     /// Bytes have come in order since the parser was asked last.
     pub fn has_news(&self) -> bool {
         !self.done && !self.with_syn && self.held.in_order() > self.asked
