@@ -17,7 +17,7 @@ use shrike::dataplane::inspect::stream::{
 };
 use shrike::dataplane::inspect::{
     AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, PROBES, Protocol,
-    SCRATCH_BYTES, SCRATCHES, SOURCE_SHARE, Settings, TABLE, UNIT_MAX,
+    SCRATCH_BYTES, SCRATCHES, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE, UNIT_MAX,
 };
 use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
 use shrike::dataplane::worker::{

@@ -224,7 +224,7 @@ struct Saved {
 }
 
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 576);
+const _: () = assert!(size_of::<Entry>() <= 592);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {

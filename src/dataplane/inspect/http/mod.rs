@@ -351,11 +351,10 @@ fn request_line(bytes: &[u8]) -> Match {
         let is_request = split_line(line).is_some_and(|one| !one.version.starts_with(b"HTTP/2"));
         return if is_request { Match::Yes } else { Match::No };
     }
-    // A method that nobody knows is believed once its line is whole.
+    // A method that nobody knows, or what is no target, is believed once the line is whole.
     let known = lines::split(line, b' ').filter(|(method, _)| METHODS.contains(method));
     match known {
-        Some((_, target)) if !is_target(target) => Match::No,
-        Some(_) if line.len() >= PROBE_ENOUGH => Match::Yes,
+        Some((_, target)) if is_target(target) && line.len() >= PROBE_ENOUGH => Match::Yes,
         _ => Match::Maybe,
     }
 }

