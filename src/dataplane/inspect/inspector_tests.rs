@@ -1157,7 +1157,8 @@ fn an_endless_mail_is_given_up() {
 #[test]
 fn what_turns_into_another_protocol_before_the_tap_is_not_told_to_differ() {
     let hello = small_hello();
-    let talks: [(&str, u16, &[(Side, &[u8])]); 9] = [
+    type Words<'a> = &'a [(Side, &'a [u8])];
+    let talks: [(&str, u16, Words<'_>); 9] = [
         ("SMTP, behind EHLO", 25, &[(A, b"STARTTLS\r\n"), (B, b"220 2.0.0 Ready to start TLS\r\n")]),
         ("SMTP, behind STARTTLS", 587, &[(B, b"220 2.0.0 Ready to start ESMTP TLS\r\n")]),
         ("IMAP, behind the greeting", 143, &[(A, b"a2 STARTTLS\r\n"), (B, b"a2 OK Begin TLS negotiation now\r\n")]),

@@ -221,7 +221,7 @@ fn sizes_of_tables_and_odd_fields_hide_none_that_is_wanted() {
 #[test]
 fn of_too_many_fields_the_event_is_cut() {
     let via = added(60, &"v".repeat(100));
-    let block = [&via[..], &vec![0xbe; hpack::FIELDS_MAX], &added(58, "agent")].concat();
+    let block = [&via[..], &[0xbe; hpack::FIELDS_MAX], &added(58, "agent")].concat();
     let (mut whole, mut out) = (Whole::default(), super::super::parse::Record::default());
     whole.state.has_preface = true;
     for (stream, block, is_cut) in [(1, &block[..], true), (3, &[0x82, 0xbe][..], false)] {

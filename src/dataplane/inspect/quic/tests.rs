@@ -329,7 +329,7 @@ fn a_decoy_between_the_packets_of_a_hello_hides_nothing() {
     let v2 = initial(header::V2[0], &DCID, b"", Side::Originator, &crypto(0, &decoy), true);
     for between in [other(7, &crypto(0, &decoy)), (Side::Originator, v2)] {
         for datagrams in [[a.clone(), between.clone(), b.clone()], [between.clone(), a.clone(), b.clone()]] {
-            let (names, out) = run(&[&datagrams[..], &[server.clone()]].concat());
+            let (names, out) = run(&[&datagrams[..], std::slice::from_ref(&server)].concat());
             assert_eq!(
                 (names, &out.anomalies[..]),
                 (vec!["decoys.example".into(), "shrike.example".into()], &["hello_repeated"][..])
@@ -340,15 +340,17 @@ fn a_decoy_between_the_packets_of_a_hello_hides_nothing() {
     }
     // Parts of others, before and between, that never are whole.
     let parts: Vec<_> = (1..4).map(|number| other(number, &crypto(0, &decoy[..50]))).collect();
-    for datagrams in [[&parts[..], &[a.clone(), b.clone()]].concat(), [&[a.clone()], &parts[..], &[b.clone()]].concat()]
-    {
-        let (names, out) = run(&[&datagrams[..], &[server.clone()]].concat());
+    for datagrams in [
+        [&parts[..], &[a.clone(), b.clone()]].concat(),
+        [std::slice::from_ref(&a), &parts[..], std::slice::from_ref(&b)].concat(),
+    ] {
+        let (names, out) = run(&[&datagrams[..], std::slice::from_ref(&server)].concat());
         assert_eq!((names, &out.anomalies[..]), (vec!["shrike.example".into()], &["hello_repeated"][..]));
         assert_eq!(out.events.iter().filter_map(|one| one.number(HELLO.cipher)).count(), 1);
     }
     // More of them than are held apart.
     let parts: Vec<_> = (1..9).map(|number| other(number, &crypto(0, &decoy[..50]))).collect();
-    let (names, out) = run(&[&parts[..1], &[a.clone()], &parts[1..], &[b.clone()]].concat());
+    let (names, out) = run(&[&parts[..1], std::slice::from_ref(&a), &parts[1..], std::slice::from_ref(&b)].concat());
     assert_eq!((names, &out.anomalies[..]), (vec![], &["hello_repeated", "hello_given_up"][..]));
     // A server that answers the decoy before the rest of the other comes.
     let head = [0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40];

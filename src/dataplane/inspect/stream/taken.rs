@@ -8,7 +8,7 @@ pub const SEGMENTS: usize = 4;
 /// Bytes of each that are compared at most.
 pub const LONGEST: usize = 2048;
 /// Bytes of a segment from its beginning that are compared where fewer come again than came first: as many of these as there
-/// are. More than the first 32 are multiples of [`BLOCK`].
+/// are. Beyond the first they are multiples of 32, which are hashed at once.
 pub const MARKS: [usize; 4] = [16, 64, 256, 1024];
 /// Bytes that are hashed at once.
 const BLOCK: usize = 32;
