@@ -253,10 +253,17 @@ fn what_its_receiver_drops_for_its_checksum_is_not_read() {
     let (_, lines) = read(capture(&[&talk]), 1);
     assert_eq!(lines.iter().filter(|line| line.contains("\"stream.pkt_invalid_checksum\"")).count(), 1, "once a flow");
 
-    // In the middle of a request, and as if a card had to fill it in.
+    // As if a card had to fill it in, and no longer than what came with a right sum.
+    let mut talk = Talk::open(40_011);
+    let half = REQUEST.len().div_ceil(2);
+    talk.say(C, 0, 0, &REQUEST[..half]).say(C, half as i64, 0, &DECOY[half..]).unfill();
+    talk.say(C, half as i64, 0, &REQUEST[half..]);
+    assert_eq!(taken(&mut talk), (vec!["/a".to_owned()], [1, 0, 0]));
+
+    // What is longer may have been put together on receipt: it is believed, and contradicted.
     let mut talk = Talk::open(40_011);
     talk.say(C, 0, 0, &REQUEST[..4]).say(C, 4, 0, &DECOY[4..]).unfill().say(C, 4, 0, &REQUEST[4..]);
-    assert_eq!(taken(&mut talk), (vec!["/a".to_owned()], [1, 0, 0]));
+    assert_eq!(taken(&mut talk), (vec!["/d".to_owned()], [0, 0, 1]));
 
     // What it acknowledges is not, either.
     let mut talk = Talk::open(40_011);

@@ -37,7 +37,7 @@ pub use told::{Event, Sink, Wants};
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. 456 bytes each, and 8 for each flow of the table.
+    /// Flows inspected at once; 0 for no inspection. 592 bytes each, and 8 for each flow of the table.
     pub flows: u32,
     /// Sides of connections at once that wait for the rest of a unit longer than 4 KiB, and a quarter of those that wait for
     /// a shorter one; 37.4 KiB each.
