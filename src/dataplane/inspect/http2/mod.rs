@@ -1,7 +1,7 @@
 //! HTTP/2 in the clear (RFC 9113): with prior knowledge, or behind an upgrade from HTTP/1.
 //!
 //! Reads HEADERS with their CONTINUATIONs: method, authority, path, agent of a request, status, server and type of a response;
-//! one event for a request with its response, however many streams are open. What must outlive a block is a [`Connection`]:
+//! one event for a request with its response, while those that wait have room. What must outlive a block is a [`Connection`]:
 //! HPACK's dynamic tables, and requests that wait; [`State::step_with`] takes one. Without it what refers to a table is not
 //! known, and a request has its response with it only where no other comes between. All other frames are passed over.
 //! Deliberately not read: bodies, cookies, authorization.
