@@ -6,6 +6,8 @@
 mod connections;
 mod evict;
 mod opening;
+mod payload;
+mod saved;
 mod syns;
 mod told;
 
@@ -15,10 +17,9 @@ use connections::Owned;
 
 use super::counts::Counts;
 use super::facts::Facts;
-use super::http;
 use super::parse::Output;
 use super::parsers::{PROBES, Parser};
-use super::places::{Given, Places};
+use super::places::Places;
 use super::protocol::Protocol;
 use super::proxied::{Proxied, Source};
 use super::receipt::{Opening, Receipt};
@@ -30,6 +31,8 @@ use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
+pub use payload::{Payload, Segment};
+use saved::{Saved, facts_of};
 use syns::Syns;
 pub use syns::{SYN_BYTES, SYNS};
 pub use told::{Event, Sink, Wants};
@@ -68,72 +71,6 @@ impl Settings {
             + SCRATCHES as usize * size_of::<Scratch>()
             + usize::from(CONNECTIONS) * size_of::<Owned>()
     }
-}
-
-/// Payload of one packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Payload<'a> {
-    /// The flow's slot in its table.
-    pub slot: u32,
-    /// Its key.
-    pub key: &'a FlowKey,
-    /// Which way of the key the originator sends.
-    pub originator: Direction,
-    /// When the flow began.
-    pub first_seen: Timestamp,
-    /// Who sent this.
-    pub side: Side,
-    /// What TCP says of it; `None` for datagrams.
-    pub tcp: Option<Segment<'a>>,
-    /// What was captured of it; empty in a pure acknowledgement.
-    pub bytes: &'a [u8],
-    /// The capture cut it.
-    pub is_cut: bool,
-    /// Capture time.
-    pub time: Timestamp,
-}
-
-impl<'a> Payload<'a> {
-    /// Of a flow's first payload: is its originator, of whom no SYN tells that he is, the server? By what he says, else by
-    /// the ports, where his is one of servers and the other's is none.
-    ///
-    /// System ports (RFC 6335 section 6) only: clients have none of them, but some of remote file systems, which are none of
-    /// the protocols.
-    fn is_servers(&self) -> bool {
-        if self.tcp.is_none_or(|tcp| tcp.is_syn || tcp.beginnings != [None; 2]) {
-            return false;
-        }
-        if let Some(is_server) = http::is_server(self.bytes) {
-            return is_server == (self.side == Side::Originator);
-        }
-        let (originator, responder) = self.key.endpoints(self.originator);
-        let is_of_servers = |port| (1..1024).contains(&port);
-        is_of_servers(originator.port) && !is_of_servers(responder.port)
-    }
-
-    /// The same seen with the roles exchanged.
-    fn turned(self) -> Payload<'a> {
-        Payload { originator: self.originator.flip(), side: self.side.other(), ..self }
-    }
-}
-
-/// What TCP says of a payload.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Segment<'a> {
-    /// The header, options included; empty where it is not to be looked at.
-    pub header: &'a [u8],
-    /// It came in fragments.
-    pub is_joined: bool,
-    /// Sequence number of its first byte; that of a SYN itself comes before.
-    pub sequence: u32,
-    /// Acknowledgement number, if its flag is set.
-    pub acknowledgement: Option<u32>,
-    /// It opens its side.
-    pub is_syn: bool,
-    /// The urgent pointer counts.
-    pub is_urgent: bool,
-    /// Numbers of the first bytes of originator and responder as their SYNs said; asked for with a flow's first payload.
-    pub beginnings: [Option<u32>; 2],
 }
 
 /// Hellos of QUIC that are put together at once from several datagrams; 18.4 KB each. One more is read as far as its pieces
@@ -210,17 +147,6 @@ impl Entry {
         let acks = waits(originator, responder) || waits(responder, originator);
         Wants { payload: self.done.map(|done| !done), acks }
     }
-}
-
-/// Facts of an event that is not complete, and whose they are.
-#[derive(Clone, Default)]
-struct Saved {
-    facts: Facts,
-    key: FlowKey,
-    originator: Direction,
-    first_seen: Timestamp,
-    /// The number of its flow's entry.
-    entry: u32,
 }
 
 const _: () = assert!(PROBES.len() <= 64);
@@ -569,58 +495,6 @@ impl Inspector {
         self.scratch.clear();
         self.free.push(index);
     }
-
-    /// Keeps the facts of a flow until its next packet; where there is no room, those that waited longest are told as they
-    /// are, of the source itself where it has its share.
-    fn save(&mut self, index: u32, payload: &Payload<'_>, sink: &mut impl Sink) {
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        let given = self.saved_places.take(entry.share);
-        if let Some(Given { index: room, was_used: true }) = given {
-            self.tell_early(room, payload.time, sink);
-        }
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        let room = given.map(|given| given.index);
-        match room.and_then(|room| self.saved.get_mut(room as usize)) {
-            Some(saved) => {
-                saved.facts.copy_from(&self.scratch);
-                (saved.key, saved.originator, saved.entry) = (*payload.key, payload.originator, index);
-                saved.first_seen = payload.first_seen;
-                entry.facts = room;
-            }
-            None => {
-                self.counts.facts_full += 1;
-                let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
-                Out { facts: &mut self.scratch, sink, counts: &mut self.counts, payload, protocol, source }.event();
-            }
-        }
-        self.scratch.clear();
-    }
-}
-
-impl Inspector {
-    /// Tells what waits in a place, which its flow loses.
-    #[cold]
-    fn tell_early(&mut self, room: u32, now: Timestamp, sink: &mut impl Sink) {
-        let Some(saved) = self.saved.get_mut(room as usize) else { return };
-        let Some(entry) = self.entries.get_mut(saved.entry as usize) else { return };
-        entry.facts = None;
-        let (protocol, source, counts) = (entry.parser.protocol(), entry.proxied.source, &mut self.counts);
-        counts.facts_full += 1;
-        saved.facts.mark_truncated();
-        let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
-        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol, source }.event();
-    }
-}
-
-/// Where the facts of a flow are put together: where they wait for its packets, or the place of the flow at hand.
-fn facts_of<'a>(entry: &Entry, saved: &'a mut [Saved], scratch: &'a mut Facts) -> &'a mut Facts {
-    match entry.facts.and_then(|index| saved.get_mut(index as usize)) {
-        Some(saved) => &mut saved.facts,
-        None => {
-            scratch.clear();
-            scratch
-        }
-    }
 }
 
 /// Tells what is still to be told of a flow.
@@ -662,5 +536,4 @@ fn give_back(index: u32, parser: &Parser, scratches: &mut [Scratch], free: &mut 
 }
 
 #[cfg(test)]
-#[path = "inspector_tests.rs"]
 mod tests;

@@ -1,0 +1,72 @@
+//! What inspection is shown of a packet.
+
+use super::super::http;
+use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::flow::Side;
+use crate::units::Timestamp;
+
+/// Payload of one packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// The flow's slot in its table.
+    pub slot: u32,
+    /// Its key.
+    pub key: &'a FlowKey,
+    /// Which way of the key the originator sends.
+    pub originator: Direction,
+    /// When the flow began.
+    pub first_seen: Timestamp,
+    /// Who sent this.
+    pub side: Side,
+    /// What TCP says of it; `None` for datagrams.
+    pub tcp: Option<Segment<'a>>,
+    /// What was captured of it; empty in a pure acknowledgement.
+    pub bytes: &'a [u8],
+    /// The capture cut it.
+    pub is_cut: bool,
+    /// Capture time.
+    pub time: Timestamp,
+}
+
+impl<'a> Payload<'a> {
+    /// Of a flow's first payload: is its originator, of whom no SYN tells that he is, the server? By what he says, else by
+    /// the ports, where his is one of servers and the other's is none.
+    ///
+    /// System ports (RFC 6335 section 6) only: clients have none of them, but some of remote file systems, which are none of
+    /// the protocols.
+    pub(super) fn is_servers(&self) -> bool {
+        if self.tcp.is_none_or(|tcp| tcp.is_syn || tcp.beginnings != [None; 2]) {
+            return false;
+        }
+        if let Some(is_server) = http::is_server(self.bytes) {
+            return is_server == (self.side == Side::Originator);
+        }
+        let (originator, responder) = self.key.endpoints(self.originator);
+        let is_of_servers = |port| (1..1024).contains(&port);
+        is_of_servers(originator.port) && !is_of_servers(responder.port)
+    }
+
+    /// The same seen with the roles exchanged.
+    pub(super) fn turned(self) -> Payload<'a> {
+        Payload { originator: self.originator.flip(), side: self.side.other(), ..self }
+    }
+}
+
+/// What TCP says of a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Segment<'a> {
+    /// The header, options included; empty where it is not to be looked at.
+    pub header: &'a [u8],
+    /// It came in fragments.
+    pub is_joined: bool,
+    /// Sequence number of its first byte; that of a SYN itself comes before.
+    pub sequence: u32,
+    /// Acknowledgement number, if its flag is set.
+    pub acknowledgement: Option<u32>,
+    /// It opens its side.
+    pub is_syn: bool,
+    /// The urgent pointer counts.
+    pub is_urgent: bool,
+    /// Numbers of the first bytes of originator and responder as their SYNs said; asked for with a flow's first payload.
+    pub beginnings: [Option<u32>; 2],
+}

@@ -1,0 +1,128 @@
+//! Flows of datagrams.
+
+use super::*;
+
+#[test]
+fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
+    let mut talk = Talk::new(Settings { flows: 2, ..SETTINGS });
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 53, 17, 0);
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+    for round in 0..3 {
+        for slot in 0..16 {
+            let payload = Payload {
+                slot,
+                key: &key,
+                originator,
+                first_seen: Timestamp(1),
+                side: A,
+                tcp: None,
+                bytes: query,
+                is_cut: false,
+                time: Timestamp(5),
+            };
+            assert_eq!(talk.inspector.payload(&payload, &mut talk.kept), Wants::PAYLOAD, "{round}");
+            assert_eq!((talk.inspector.inspected(), talk.inspector.application(slot)), (0, Protocol::Dns));
+        }
+    }
+    assert_eq!(talk.kept.of(Protocol::Dns).len(), 48);
+    assert_eq!(talk.inspector.take_counts().flows_full, 0);
+    for slot in 0..16 {
+        assert_eq!(
+            talk.inspector.end(slot, &key, originator, [Timestamp(1), Timestamp(9)], &mut talk.kept),
+            Protocol::Dns
+        );
+    }
+}
+
+#[test]
+fn junk_in_front_hides_no_datagram_at_any_port() {
+    let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04evil\x07example\x00\x00\x01\x00\x01";
+    for junk in 1..=7 {
+        let mut talk = Talk::new(SETTINGS);
+        (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 31_337, 17, 0);
+        for _ in 0..junk {
+            assert_eq!(talk.datagram(A, &[b'x'; 60]), Wants::PAYLOAD);
+        }
+        talk.datagram(A, question);
+        assert_eq!(talk.end(), Protocol::Dns, "behind {junk}");
+    }
+}
+
+#[test]
+fn bytes_by_chance_are_no_protocol_however_many_datagrams_are_looked_at() {
+    let mut random = 0x1234_5678_9abc_def1_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut found = Vec::new();
+    for _ in 0..4000 {
+        let mut talk = Talk::new(SETTINGS);
+        let port = 1024 + (next() % 60_000) as u16;
+        (talk.key, talk.originator) =
+            FlowKey::v4(0x0a00_0001, 1024 + (next() % 60_000) as u16, 0x0a00_0002, port, 17, 0);
+        for _ in 0..8 {
+            let bytes: Vec<u8> = (0..8 + next() % 200).map(|_| next() as u8).collect();
+            talk.datagram(if next() % 2 == 0 { A } else { B }, &bytes);
+        }
+        found.extend(Some(talk.end()).filter(|protocol| *protocol != Protocol::Unknown));
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// Datagrams of one flow to `port`; what it was in the end, and what the inspector wanted last.
+fn datagrams(port: u16, all: &[&[u8]]) -> (Kept, Protocol, Wants, Counts) {
+    let (mut inspector, mut kept) = (Inspector::new(SETTINGS, 16, [1, 2, 3, 4]), Kept::default());
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 17, 0);
+    let mut wants = Wants::NOTHING;
+    for bytes in all {
+        let payload = Payload {
+            slot: 3,
+            key: &key,
+            originator,
+            first_seen: Timestamp(1),
+            side: A,
+            tcp: None,
+            bytes,
+            is_cut: false,
+            time: Timestamp(5),
+        };
+        wants = inspector.payload(&payload, &mut kept);
+    }
+    let protocol = inspector.end(3, &key, originator, [Timestamp(1), Timestamp(9)], &mut kept);
+    assert_eq!(inspector.inspected(), 0);
+    (kept, protocol, wants, inspector.take_counts())
+}
+
+const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+
+#[test]
+fn one_datagram_does_not_say_for_good_what_a_flow_is() {
+    let (kept, protocol, ..) = datagrams(53, &[b"\0\x01file\0octet\0", QUERY, QUERY]);
+    assert_eq!((protocol, kept.of(Protocol::Tftp).len(), kept.of(Protocol::Dns).len()), (Protocol::Dns, 1, 2));
+
+    const JUNK: &[u8] = &[0xee; 30];
+    let junk = [JUNK; 100];
+    let (kept, protocol, wants, counts) = datagrams(53, &[&junk[..], &[QUERY]].concat());
+    assert_eq!((protocol, kept.of(Protocol::Dns).len(), wants), (Protocol::Dns, 1, Wants::PAYLOAD));
+    assert_eq!((counts.identified, counts.unknown), (1, 0));
+    let (_, protocol, wants, counts) = datagrams(53, &[JUNK; 1100]);
+    assert_eq!((protocol, wants, counts.unknown), (Protocol::Unknown, Wants::NOTHING, 1), "not for ever");
+    let (_, _, wants, counts) = datagrams(9999, &junk[..7]);
+    assert_eq!((wants, counts.unknown), (Wants::PAYLOAD, 1), "elsewhere a few are looked at");
+    let (_, _, wants, counts) = datagrams(9999, &junk[..8]);
+    assert_eq!((wants, counts.unknown), (Wants::NOTHING, 1), "and not more");
+}
+
+#[test]
+fn media_are_not_told_before_they_are_sure() {
+    let packet = |number: u8| [&[0x80, 0, 0, number, 0, 0, 0, number, 1, 2, 3, 4][..], &[0x55; 160]].concat();
+    let (_, protocol, _, counts) = datagrams(9999, &[&packet(1)]);
+    assert_eq!((protocol, counts.identified, counts.unknown), (Protocol::Unknown, 0, 1));
+    let (kept, protocol, _, counts) = datagrams(9999, &[&packet(1), &packet(2), &packet(3)]);
+    assert_eq!((protocol, kept.of(Protocol::Rtp).len(), counts.identified), (Protocol::Rtp, 1, 1));
+    let (kept, protocol, ..) = datagrams(9999, &[&packet(1), QUERY]);
+    assert_eq!((protocol, kept.of(Protocol::Dns).len()), (Protocol::Dns, 1), "others are looked for until then");
+}
