@@ -100,8 +100,9 @@ pub const ANOMALIES: &[Anomaly] = &[
 ];
 
 /// Names of DTLS.
-const WORDS: Words = Words {
+static WORDS: Words = Words {
     hello: HELLO,
+    retry: HELLO.of_retry(),
     server: SERVER_CERTIFICATE,
     client: CLIENT_CERTIFICATE,
     alert: ALERT,

@@ -454,8 +454,7 @@ impl State {
     fn end_hello(&mut self, out: &mut dyn Output) {
         // Where facts were sent in parts for want of room there is no fingerprint of the last.
         let is_whole = out.facts().get(QUIC_VERSION).is_some();
-        let names = HelloFacts { client_version: HELLO.client_version.repeated(u8::from(is_whole)), ..HELLO };
-        let seen = self.walk.end(&names, out.facts());
+        let seen = self.walk.end(!is_whole, &HELLO, out.facts());
         self.mark(mark::HELLO, true);
         self.packets = 0;
         for (_, anomaly) in
@@ -531,7 +530,7 @@ impl State {
                 break;
             };
             let Some((body, after)) = after.split_at_checked(tls::length_of(*lengths)) else { break };
-            let seen = hello::server(body, &HELLO, out.facts());
+            let seen = hello::server(body, false, &HELLO, out.facts());
             if seen.is_cipher_odd {
                 out.anomaly(CIPHER_NOT_OFFERED);
             }

@@ -51,15 +51,15 @@ pub struct Seen {
     pub is_cipher_odd: bool,
 }
 
-/// Reads the body of a ClientHello into facts. `is_datagram`: with the cookie of DTLS.
-pub fn client(body: &[u8], is_datagram: bool, names: &HelloFacts, facts: &mut Facts) -> Seen {
+/// Reads the body of a ClientHello into facts, or the beginning of one that `is_cut`. `is_datagram`: with the cookie of DTLS.
+pub fn client(body: &[u8], is_cut: bool, is_datagram: bool, names: &HelloFacts, facts: &mut Facts) -> Seen {
     let (mut walk, mut rest) = (Walk::new(body.len(), is_datagram), body);
     while let Some(count) = walk.wants() {
         let Some((piece, after)) = rest.split_at_checked(count) else { break };
         let behind = walk.read(piece, names, facts);
         rest = after.get(behind..).unwrap_or_default();
     }
-    walk.end(names, facts)
+    walk.end(is_cut, names, facts)
 }
 
 /// Extensions of a client that are looked into.
@@ -135,14 +135,21 @@ fn alpn(list: &[u8], names: &HelloFacts, facts: &mut Facts) -> Option<()> {
     Some(())
 }
 
-/// Reads the body of a ServerHello into facts; of a HelloRetryRequest only that there was one.
-pub fn server(body: &[u8], names: &HelloFacts, facts: &mut Facts) -> Seen {
+/// Reads the body of a ServerHello into facts, of a HelloRetryRequest only that there was one; of one that `is_cut` without
+/// what a fingerprint begins with.
+pub fn server(body: &[u8], is_cut: bool, names: &HelloFacts, facts: &mut Facts) -> Seen {
     let mut seen = Seen::default();
-    seen.is_bad = server_fields(&mut Reader::new(body), names, facts, &mut seen).is_none();
+    seen.is_bad = server_fields(&mut Reader::new(body), is_cut, names, facts, &mut seen).is_none();
     seen
 }
 
-fn server_fields(reader: &mut Reader<'_>, names: &HelloFacts, facts: &mut Facts, seen: &mut Seen) -> Option<()> {
+fn server_fields(
+    reader: &mut Reader<'_>,
+    is_cut: bool,
+    names: &HelloFacts,
+    facts: &mut Facts,
+    seen: &mut Seen,
+) -> Option<()> {
     let legacy = reader.be16()?;
     let random = reader.take(32)?;
     if random == RETRY_RANDOM {
@@ -155,7 +162,9 @@ fn server_fields(reader: &mut Reader<'_>, names: &HelloFacts, facts: &mut Facts,
         short(reader)?;
     }
     let cipher = reader.be16()?;
-    facts.put_number(names.server_version, u64::from(legacy));
+    if !is_cut {
+        facts.put_number(names.server_version, u64::from(legacy));
+    }
     facts.put_number(names.cipher, u64::from(cipher));
     seen.is_cipher_odd = facts.get(names.ciphers).is_some_and(|offered| is_missing(offered, names, cipher));
     if !is_early_draft {

@@ -91,8 +91,9 @@ pub(super) mod message {
 }
 
 /// Names of TLS.
-const WORDS: Words = Words {
+static WORDS: Words = Words {
     hello: HELLO,
+    retry: HELLO.of_retry(),
     server: SERVER_CERTIFICATE,
     client: CLIENT_CERTIFICATE,
     alert: ALERT,
@@ -125,6 +126,14 @@ struct Half {
     has_odd_version: bool,
     /// In a ClientHello that is read as it comes.
     is_walking: bool,
+}
+
+/// A piece of a ClientHello that lay in several records: bytes of the stream that it took, what is left of the last record,
+/// and how many bytes of the message behind it are to be passed over.
+struct Across {
+    taken: usize,
+    left: usize,
+    behind: usize,
 }
 
 /// One TLS connection.
@@ -298,42 +307,84 @@ impl State {
         let half = self.half(side);
         half.left = left as u16; // of a record
         half.is_walking = true;
-        Step::Took(taken)
-    }
-
-    /// The next piece of it.
-    fn walk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let Some(wanted) = self.walk.wants() else {
-            return self.end_walk(side, out);
-        };
-        let (names, mut scratch) = (WORDS.names(self.walk.is_second, false), [0; PIECE_MAX]);
-        let left = usize::from(self.half(side).left);
-        let Some(place) = scratch.get_mut(..wanted) else { return Step::Broken(BAD_HELLO) };
-        let (taken, left) = match gather::piece(bytes, 0, left, place) {
-            Ok(found) => found,
-            Err(Gathered::Need(count)) => return Step::Need(count),
-            Err(_) => return Step::Broken(BAD_FRAGMENT),
-        };
-        let behind = self.walk.read(place, &names, out.facts());
-        let half = self.half(side);
-        half.left = left as u16; // of a record
-        half.ignored = behind as u32; // below 2^24
         if self.walk.wants().is_none() {
             self.end_walk(side, out);
         }
         Step::Took(taken)
     }
 
+    /// The next pieces of it, as many as are here; the next record's header is read elsewhere.
+    fn walk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let names = WORDS.names(self.walk.is_second);
+        let (mut at, mut left, mut ignored) = (0, usize::from(self.half(side).left), 0);
+        let mut stopped = Step::Need(bytes.len() + 1);
+        while left > 0
+            && ignored == 0
+            && let Some(wanted) = self.walk.wants()
+        {
+            let behind = if wanted > left {
+                match self.walk_across(bytes.get(at..).unwrap_or_default(), left, names, out) {
+                    Ok(found) => {
+                        (at, left) = (at + found.taken, found.left);
+                        found.behind
+                    }
+                    Err(step) => {
+                        stopped = step;
+                        break;
+                    }
+                }
+            } else if let Some(piece) = bytes.get(at..at + wanted) {
+                (at, left) = (at + wanted, left - wanted);
+                self.walk.read(piece, names, out.facts())
+            } else {
+                stopped = Step::Need(wanted);
+                break;
+            };
+            let here = behind.min(left).min(bytes.len() - at);
+            (at, left, ignored) = (at + here, left - here, behind - here);
+        }
+        let passed = ignored.min(left);
+        let half = self.half(side);
+        half.left = (left - passed) as u16; // of a record
+        half.ignored = (ignored - passed) as u32; // below 2^24
+        if self.walk.wants().is_none() {
+            self.end_walk(side, out);
+        }
+        match (at, passed) {
+            (0, _) => stopped,
+            (_, 0) => Step::Took(at),
+            _ => Step::Skip((at + passed) as u64),
+        }
+    }
+
+    /// A piece that goes on in the next record: put together on the stack.
+    #[cold]
+    #[inline(never)]
+    fn walk_across(
+        &mut self,
+        bytes: &[u8],
+        left: usize,
+        names: &HelloFacts,
+        out: &mut dyn Output,
+    ) -> Result<Across, Step> {
+        let mut scratch = [0; PIECE_MAX];
+        let wanted = self.walk.wants().and_then(|wanted| scratch.get_mut(..wanted));
+        let piece = wanted.ok_or(Step::Broken(BAD_HELLO))?;
+        match gather::piece(bytes, 0, left, piece) {
+            Ok((taken, left)) => Ok(Across { taken, left, behind: self.walk.read(piece, names, out.facts()) }),
+            Err(Gathered::Need(count)) => Err(Step::Need(count)),
+            Err(_) => Err(Step::Broken(BAD_FRAGMENT)),
+        }
+    }
+
     /// It was read; what is behind that of it is passed over.
-    fn end_walk(&mut self, side: Side, out: &mut dyn Output) -> Step {
-        let names = WORDS.names(self.walk.is_second, false);
-        let seen = self.walk.end(&names, out.facts());
+    fn end_walk(&mut self, side: Side, out: &mut dyn Output) {
+        let seen = self.walk.end(false, WORDS.names(self.walk.is_second), out.facts());
         self.talk.client_ends(seen, false, &WORDS, out);
         let rest = self.walk.rest() as u32; // below 2^24
         let half = self.half(side);
         half.is_walking = false;
         half.ignored += rest;
-        Step::Took(1)
     }
 
     /// A message whose body is not read. Its header, and no more, was `taken`, after which `left` bytes of the record are.

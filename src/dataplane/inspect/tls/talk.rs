@@ -10,6 +10,8 @@ use crate::dataplane::flow::Side;
 #[derive(Debug)]
 pub struct Words {
     pub hello: HelloFacts,
+    /// Of a client's second hello.
+    pub retry: HelloFacts,
     pub server: CertificateFacts,
     pub client: CertificateFacts,
     pub alert: Fact,
@@ -27,10 +29,9 @@ pub struct Words {
 }
 
 impl Words {
-    /// For a client's hello; of one that is not read to its end without what a fingerprint begins with.
-    pub fn names(&self, is_second: bool, is_cut: bool) -> HelloFacts {
-        let names = if is_second { self.hello.of_retry() } else { self.hello };
-        HelloFacts { client_version: names.client_version.repeated(u8::from(!is_cut)), ..names }
+    /// For a client's hello.
+    pub fn names(&self, is_second: bool) -> &HelloFacts {
+        if is_second { &self.retry } else { &self.hello }
     }
 }
 
@@ -139,8 +140,7 @@ impl Talk {
         if is_second && words.is_datagram && !self.is_retrying {
             return Ok(()); // the same again, with a cookie, or because it was lost
         }
-        let names = words.names(is_second, is_cut);
-        let seen = hello::client(body, words.is_datagram, &names, out.facts());
+        let seen = hello::client(body, is_cut, words.is_datagram, words.names(is_second), out.facts());
         self.client_ends(seen, is_cut, words, out);
         Ok(())
     }
@@ -179,8 +179,7 @@ impl Talk {
             return Err(words.unexpected_message);
         }
         self.server = Some(side);
-        let version = words.hello.server_version.repeated(u8::from(!is_cut));
-        let seen = hello::server(body, &HelloFacts { server_version: version, ..words.hello }, out.facts());
+        let seen = hello::server(body, is_cut, &words.hello, out.facts());
         self.has_server_hello = true;
         self.is_retrying = seen.is_retry;
         self.is_tls13 = seen.is_tls13;

@@ -394,6 +394,55 @@ fn a_long_hello_is_read_to_its_end() {
     }
 }
 
+/// What is here whole of a hello in two segments is read in one step, and no byte of it twice.
+#[test]
+fn a_hello_in_two_segments_takes_few_steps() {
+    let long = extension(0x4a4b, &[0; 1200]);
+    let hello = client_hello(0x0303, None, &[browser_extensions(), long, extension(27, &[2, 0, 2])].concat());
+    let stream = record(content::HANDSHAKE, &hello);
+    let whole = talk(&stream, b"", usize::MAX / 2).0;
+    for cut in 1..stream.len() {
+        let (mut state, mut out, mut steps) = (State::default(), Record::default(), 0);
+        let (mut at, mut skip, mut need) = (0, 0, 1);
+        for shown in [cut, stream.len()] {
+            let over = skip.min(shown - at);
+            (at, skip) = (at + over, skip - over);
+            while at < shown && shown - at >= need {
+                steps += 1;
+                match state.step(Side::Originator, &stream[at..shown], &mut out) {
+                    Step::Took(count) => (at, need) = (at + count, 1),
+                    Step::Skip(count) => {
+                        let here = (count as usize).min(shown - at);
+                        (at, skip, need) = (at + here, count as usize - here, 1);
+                    }
+                    Step::Need(count) => need = count,
+                    step => panic!("{step:?}"),
+                }
+            }
+        }
+        state.end(&mut out);
+        assert_eq!(out.events[0].as_bytes(), whole.events[0].as_bytes(), "{cut}");
+        assert!(steps <= 8 && out.anomalies.is_empty(), "{steps} steps, cut at {cut}");
+    }
+}
+
+/// One that ends before it can be one, or has nothing in it, is told, and what comes behind it is read.
+#[test]
+fn a_hello_that_is_too_short_ends_where_it_says() {
+    for length in [0, 1, 34, 40] {
+        let hello = message(message::CLIENT_HELLO, &vec![3; length]);
+        for size in [1, 4, 7, 100] {
+            let stream = refragment(&record(content::HANDSHAKE, &hello), size);
+            let stream = [stream, record(content::ALERT, &[2, 40])].concat();
+            for piece in [1, 3, 5, 9, 20, 1000] {
+                let (out, [step, _]) = talk(&stream, b"", piece);
+                assert_eq!(out.anomalies, ["bad_hello", "fatal_alert"], "{length} {size} {piece}");
+                assert_eq!(step, Step::Done);
+            }
+        }
+    }
+}
+
 #[test]
 fn half_a_hello_has_no_fingerprint() {
     let (client, _) = tls12();

@@ -167,9 +167,10 @@ impl Walk {
         self.rest.0 as usize
     }
 
-    /// The hello was read, as far as it can be. Only now its version is told, without which there is no fingerprint.
-    pub fn end(&self, names: &HelloFacts, facts: &mut Facts) -> Seen {
-        if self.next != Next::Begin {
+    /// The hello was read, as far as it can be. Only now its version is told, without which there is no fingerprint: of one
+    /// that `is_cut` it is not.
+    pub fn end(&self, is_cut: bool, names: &HelloFacts, facts: &mut Facts) -> Seen {
+        if self.next != Next::Begin && !is_cut {
             facts.put_number(names.client_version, u64::from(self.version));
         }
         Seen {
