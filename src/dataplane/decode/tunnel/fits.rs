@@ -6,11 +6,12 @@
 
 use super::{Content, mpls};
 use crate::dataplane::decode::bytes::be16;
-use crate::dataplane::decode::link::ether_type;
+use crate::dataplane::decode::link::{TAGS_MAX, ether_type};
+use crate::dataplane::decode::outer::LEVELS_MAX;
 use crate::dataplane::decode::span::Span;
 
-/// Most tags and headers of services looked behind.
-const BETWEEN_MAX: usize = 4;
+/// Most tags and headers of services looked behind: where there are more, the decoder, which goes no further, tells of it.
+const BETWEEN_MAX: usize = TAGS_MAX as usize + LEVELS_MAX;
 
 /// Is at `at` what `content` says, beyond doubt?
 pub(super) fn content(span: Span<'_>, at: usize, content: Content) -> bool {
@@ -57,13 +58,15 @@ fn network(span: Span<'_>, mut protocol: u16, mut at: usize) -> bool {
                         at += 14;
                         be16::<12, 14>(head)
                     }
+                    (0, 4) if first & 0x3f > 1 => ether_type::NSH,
+                    (0, 5) => ether_type::MPLS,
                     _ => return false,
                 };
             }
             _ => return false,
         }
     }
-    false
+    true
 }
 
 /// The version of an IP packet whose header is whole and whose length is there.

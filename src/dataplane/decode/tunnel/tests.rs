@@ -437,6 +437,40 @@ fn a_datagram_to_a_tunnels_port_that_is_none_stays_one() {
 
 /// Frames of a tunnel that carry no packet count for the tunnel.
 #[test]
+fn what_fits_behind_many_tags_is_a_tunnel_and_too_many_are_told() {
+    let ip = ip4(6, &[], 0, &tcp(0x18, &[], b"hello"));
+    // What receivers ignore is set: only what lies behind tells.
+    let odd = [8, 0, 0, 0, 0, 0, 5, 1];
+    let wrapped = |inside: &[u8]| flow(&frame_of(&ip4(17, &[], 0, &udp(4789, &join(&[&odd, inside])))));
+    let tagged = |count: usize| {
+        let (kind, body) = (0..count).fold((0x0800, ip.clone()), |(kind, body), _| (0x8100, tag(7, kind, &body)));
+        eth(kind, &body)
+    };
+    let (plain, _) = flow(&frame_of(&ip));
+    for count in [0, 2, 4, 5, 6, 32] {
+        let (packet, layers) = wrapped(&tagged(count));
+        assert_eq!(tuple(&packet.key, &packet), tuple(&plain.key, &plain), "{count}");
+        assert_eq!(
+            (layers.fault, layers.anomalies.iter().any(|one| one == HeaderAnomaly::TooManyTags)),
+            (None, count > 4)
+        );
+    }
+    for inside in [tagged(33), tagged(60), eth(0x894f, &join(&[&[&with(&NSH, 3, 4)[..]; 40].concat(), &NSH[..], &ip]))]
+    {
+        let (packet, layers) = wrapped(&inside);
+        assert_eq!((packet.key.high().port.max(packet.key.low().port), layers.outer.depth()), (40000, 0));
+        assert!(layers.fault.is_some() && !layers.anomalies.is_empty(), "{:?}", layers.fault);
+    }
+    for inside in [
+        eth(0x894f, &join(&[&with(&NSH, 3, 4), &NSH, &ip])),
+        eth(0x894f, &join(&[&with(&NSH, 3, 5), &LABELS, &checked(&ip)])),
+    ] {
+        let (packet, layers) = wrapped(&inside);
+        assert_eq!((tuple(&packet.key, &packet), layers.fault), (tuple(&plain.key, &plain), None));
+    }
+}
+
+#[test]
 fn what_is_no_ip_in_a_tunnel_counts_for_the_outer_flow() {
     let arp = eth(0x0806, &[0; 28]);
     for outside in [
