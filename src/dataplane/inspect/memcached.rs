@@ -12,8 +12,10 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
+use super::http::secrets;
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const PROTOCOL: Protocol = Protocol::Memcached;
@@ -264,7 +266,7 @@ fn binary(bytes: &[u8], out: &mut dyn Output) -> Step {
     }
     let key = bytes.get(HEADER_BYTES + head.extra_bytes..key_end).unwrap_or_default();
     if !key.is_empty() {
-        out.facts().put(KEY, key);
+        put_key(key, out);
     }
     if is_login && key == b"PLAIN" {
         // Identity, user and password, with zeros between; the last is never kept.
@@ -295,7 +297,7 @@ fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
     if STORE.contains(&word) || word == b"VALUE" {
         let is_answer = word == b"VALUE";
         out.facts().put(if is_answer { ANSWER } else { COMMAND }, word);
-        out.facts().put(KEY, words.next().unwrap_or_default());
+        put_key(words.next().unwrap_or_default(), out);
         let mut numbers = words.skip(if is_answer { 1 } else { 2 });
         let Some(length) = numbers.next().and_then(decimal) else { return Step::Broken(MALFORMED) };
         out.facts().put_number(VALUE_BYTES, length);
@@ -303,9 +305,12 @@ fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
     } else if KEYED.contains(&word) || BARE.contains(&word) {
         out.facts().put(COMMAND, word);
         let keys = if word == b"incr" || word == b"decr" || word == b"touch" { 1 } else { usize::MAX };
-        words.take(keys).for_each(|key| out.facts().put(KEY, key));
+        words.take(keys).for_each(|key| put_key(key, out));
     } else {
-        out.facts().put(ANSWER, word);
+        // The words of answers, and numbers; what is no such word may be a login, which looks like a command that stores.
+        let is_word =
+            word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_') || word.iter().all(u8::is_ascii_digit);
+        out.facts().put(ANSWER, if is_word { word } else { b"*" });
         match word {
             b"VERSION" => out.facts().put(VERSION, words.next().unwrap_or_default()),
             // Of lists of STAT lines one says something more than their end.
@@ -320,6 +325,11 @@ fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
         Some(length) => Step::Skip(length.saturating_add(taken as u64)),
         None => Step::Took(taken),
     }
+}
+
+/// Of a key that is named like a secret what is behind the name is a star.
+fn put_key(key: &[u8], out: &mut dyn Output) {
+    out.facts().put(KEY, secrets::named(key, &mut Text::<{ KEY.limit as usize + 1 }>::default()));
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -386,6 +396,26 @@ mod tests {
         assert_eq!((out.events.len(), out.events[0].get(USER_NAME)), (2, Some(&b"alice"[..])));
         assert!(!out.events.iter().any(|event| event.as_bytes().windows(6).any(|part| part == b"secret")));
         assert_eq!(out.events[1].number(STATUS), Some(0));
+    }
+
+    /// A login in text is a command that stores, whose value is user and password (`protocol.txt`, "Authentication").
+    #[test]
+    fn no_secret_is_told() {
+        let secret = "x7Hq2LpZ9v";
+        let all = [
+            format!("set a 0 0 {}\r\nbob {secret}\r\n", 4 + secret.len()),
+            format!("get session:{secret}\r\n"),
+            format!("set token:{secret} 0 0 1\r\nx\r\n"),
+            format!("auth bob {secret}\r\n{secret} bob\r\n"),
+        ];
+        let (mut state, mut out) = (State::stream(), crate::dataplane::inspect::Record::default());
+        let all = all.concat();
+        crate::dataplane::inspect::feed(&mut state, Side::Originator, all.as_bytes(), 7, &mut out);
+        let has = |event: &super::super::facts::Facts| {
+            event.as_bytes().windows(secret.len()).any(|part| part == secret.as_bytes())
+        };
+        assert_eq!((out.events.len(), out.events.iter().any(has)), (5, false));
+        assert_eq!(out.events[1].get(KEY), Some(&b"session:*"[..]));
     }
 
     #[test]

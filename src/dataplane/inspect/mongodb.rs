@@ -653,6 +653,21 @@ mod tests {
     }
 
     #[test]
+    fn no_secret_is_told() {
+        let secret = "x7Hq2LpZ9v";
+        for parts in [
+            &[text("createUser", "bob"), text("pwd", secret), text("$db", "shop")][..],
+            &[text("updateUser", "bob"), text("pwd", secret), text("$db", "shop")],
+            &[number("authenticate", 1), text("user", "bob"), text("nonce", secret), text("key", secret)],
+            &[number("saslContinue", 1), binary("payload", secret.as_bytes())],
+            &[text("copydb", secret), text("fromhost", secret), text("key", secret)],
+        ] {
+            let (events, _) = talk::<State>(&[(C, &message(0, parts)), (S, &message(7, &[ok()]))], &[FACTS]);
+            assert!(events[0].starts_with("command=") && !events[0].contains(secret), "{events:?}");
+        }
+    }
+
+    #[test]
     fn long_and_compressed_messages_are_passed_over() {
         let long = message(0, &[text("insert", "big"), text("$db", "shop"), text("x", &"y".repeat(9000))]);
         let compressed = whole(COMPRESSED, 0, &[0xdd, 7, 0, 0, 9, 0, 0, 0, 2, 1, 2, 3]);

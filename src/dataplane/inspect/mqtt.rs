@@ -16,9 +16,11 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
+use super::http::secrets;
 use super::lines::{self, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Mqtt;
@@ -294,7 +296,11 @@ impl State {
             string(reader)?;
         }
         if flags & 0x80 != 0 {
-            out.facts().put(USERNAME, string(reader)?);
+            let name = string(reader)?;
+            // Without a password the name is one; and some carry it behind the name as a URI has it.
+            let is_secret = secrets::is_token(name) || flags & 0x40 == 0 && secrets::is_made(name);
+            let mut place = Text::<{ USERNAME.limit as usize + 1 }>::default();
+            out.facts().put(USERNAME, if is_secret { b"*" } else { secrets::blank(name, b"", &mut place).0 });
         }
         Some(())
     }
@@ -450,6 +456,26 @@ mod tests {
         let five = [&b"\0\x04MQTT\x05\x80\0\x0a\x05\x11\0\0\0\x01"[..], &text(b"c5"), &text(b"eve")].concat();
         let (events, _) = talk::<State>(&[(C, &packet(0x10, &five)), (S, b"\x20\x03\0\x87\0")], &[FACTS]);
         assert!(events[0].ends_with("client_id=c5 username=eve session_present=0 return_code=135"), "{events:?}");
+    }
+
+    #[test]
+    fn no_secret_is_told_for_a_name() {
+        let secret = "x7Hq2LpZ9vTb4KdW";
+        for (flags, name, wanted) in [
+            (0xc0, "bob".to_owned(), "bob"),
+            (0xc0, format!("bob?x=1&token={secret}"), "bob?x=1&token=*"),
+            (0x80, secret.to_owned(), "*"),
+            (0x80, "sensor-17".to_owned(), "sensor-17"),
+            (0xc0, format!("eyJ{secret}{secret}"), "*"),
+        ] {
+            let strings = [text(b"dev1"), text(name.as_bytes())].concat();
+            let strings = if flags & 0x40 == 0 { strings } else { [strings, text(secret.as_bytes())].concat() };
+            let version = if flags & 0x40 == 0 { 3 } else { 4 };
+            let head = [&b"\0\x04MQTT"[..], &[version, flags, 0, 60]].concat();
+            let (events, _) = talk::<State>(&[(C, &packet(0x10, &[head, strings].concat()))], &[FACTS]);
+            assert!(events[0].ends_with(&format!("client_id=dev1 username={wanted}")), "{events:?}");
+            assert!(!events[0].contains(secret), "{events:?}");
+        }
     }
 
     #[test]

@@ -8,10 +8,10 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
+use super::http::secrets;
 use super::lines::{self, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::MySql;
@@ -265,8 +265,8 @@ impl State {
         // `#` and five characters of SQLSTATE, since 4.1.
         let text = if text.starts_with(b"#") { text.get(6..).unwrap_or_default() } else { text };
         out.facts().put_number(CODE, u64::from(code));
-        let mut place = Text::<256>::default();
-        out.facts().put(MESSAGE, lines::unquoted(text, body.len() + 4 >= LOOK_MAX, &mut place));
+        let mut places = secrets::Places::<256>::default();
+        out.facts().put(MESSAGE, secrets::error(text, body.len() + 4 >= LOOK_MAX, &mut places));
         out.event();
     }
 
@@ -458,6 +458,15 @@ mod tests {
         spoil::<State>(&turns[..5]);
         let (events, _) = talk::<State>(&[(S, &greeting()), (C, &login(ALL)), (S, &refused)], &[FACTS]);
         assert!(events[0].ends_with("authenticated=0 code=1045 message=Access denied for user ''"), "{events:?}");
+        for (text, wanted) in [
+            ("at GRANT ALL TO bob IDENTIFIED BY x7Hq2LpZ9v", "at GRANT ALL TO bob IDENTIFIED BY *"),
+            ("at SET PASSWORD = x7Hq2LpZ9v", "at SET PASSWORD *"),
+            ("no host=h password=x7Hq2LpZ9v", "no host=h password=*"),
+        ] {
+            let failed = packet(2, &[&b"\xff\x28\x04#42000"[..], text.as_bytes()].concat());
+            let (events, _) = talk::<State>(&[(S, &greeting()), (C, &login(ALL)), (S, &failed)], &[FACTS]);
+            assert!(events[0].ends_with(&format!("message={wanted}")), "{events:?}");
+        }
     }
 
     #[test]

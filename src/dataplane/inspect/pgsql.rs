@@ -19,10 +19,11 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
-use super::lines::{self, Told};
+use super::http::secrets;
+use super::lines::Told;
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::text::Text;
+use super::sasl;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::PostgreSql;
@@ -257,7 +258,7 @@ impl State {
     fn request(&mut self, kind: u8, body: &[u8], out: &mut dyn Output) {
         if kind == b'p' {
             if std::mem::take(&mut self.is_sasl) {
-                out.facts().put(SASL_MECHANISM, Reader::new(body).until(0).unwrap_or_default());
+                sasl::put_mechanism(SASL_MECHANISM, Reader::new(body).until(0).unwrap_or_default(), out);
             }
             return;
         }
@@ -332,8 +333,7 @@ impl State {
                 b'C' => out.facts().put(CODE, value),
                 b'V' => out.facts().put(SEVERITY, value),
                 b'M' => {
-                    let mut place = Text::<256>::default();
-                    out.facts().put(MESSAGE, lines::unquoted(value, false, &mut place));
+                    out.facts().put(MESSAGE, secrets::error(value, false, &mut secrets::Places::<256>::default()));
                 }
                 _ => {}
             }
@@ -350,7 +350,8 @@ fn put_parameters(mut parameters: Reader<'_>, out: &mut dyn Output) {
         let (Some(name), Some(value)) = (parameters.until(0), parameters.until(0)) else { break };
         match name {
             b"user" => out.facts().put(USER, value),
-            b"database" => out.facts().put(DATABASE, value),
+            // Some give a whole URI for its name.
+            b"database" => out.facts().put(DATABASE, secrets::told(value, &mut secrets::Places::<256>::default())),
             b"application_name" => out.facts().put(APPLICATION, value),
             _ => {}
         }
@@ -455,6 +456,27 @@ mod tests {
         let (events, anomalies) = talk::<State>(turns, &[FACTS]);
         assert!(events[0].ends_with("auth_method=password severity=FATAL code=28P01 message=no authenticated=0"));
         assert_eq!(anomalies, ["password_in_clear"]);
+    }
+
+    #[test]
+    fn no_secret_is_told() {
+        let secret = "x7Hq2LpZ9v";
+        let error = |text: &str| message(b'E', format!("VERROR\0C42601\0M{text}\0\0").as_bytes());
+        let database = format!("user\0bob\0database\0postgres://bob:{secret}@h/shop\0\0");
+        let turns: Turns<'_> = &[
+            (C, &startup(3 << 16, database.as_bytes())),
+            (S, &message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")),
+            (C, &message(b'p', format!("{secret}\0").as_bytes())),
+            (S, &error("password authentication failed for user \"bob\"")),
+            (S, &error(&format!("syntax error in ALTER ROLE bob PASSWORD '{secret}'"))),
+            (S, &error(&format!("syntax error in ALTER ROLE bob PASSWORD $x${secret}$x$"))),
+            (S, &error(&format!("could not connect: host=h password={secret} x"))),
+            (S, &error(&format!("bad URI postgres://bob:{secret}@h/"))),
+        ];
+        let (events, _) = talk::<State>(turns, &[FACTS]);
+        assert_eq!((events.len(), events[0].contains("database=postgres://*@h/shop")), (5, true), "{events:?}");
+        assert!(events[0].contains("message=password authentication failed for user"), "{events:?}");
+        assert!(events.iter().all(|event| !event.contains(secret)), "{events:?}");
     }
 
     #[test]

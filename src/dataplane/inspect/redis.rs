@@ -347,7 +347,7 @@ impl State {
 
     fn put(&mut self, number: u8, value: &[u8], out: &mut dyn Output) {
         match (self.tell, number) {
-            (Tell::User, 1) => out.facts().put(USERNAME, value),
+            (Tell::User, 1) => out.facts().put(USERNAME, if secrets::is_token(value) { b"*" } else { value }),
             (Tell::First, 1) => {
                 out.facts().put(ARGUMENT, secrets::named(value, &mut Text::<ARGUMENT_BYTES>::default()))
             }
@@ -623,6 +623,32 @@ mod tests {
             let answered = if wanted.starts_with("command=AUTH") { 2 } else { 1 };
             let wanted = format!("{wanted} answered={answered} status=OK");
             assert_eq!(talk::<State>(&[(C, line), (S, b"+OK\r\n")], &[FACTS]).0, [wanted]);
+        }
+        let secret = "x7Hq2LpZ9v";
+        for words in [
+            &["CONFIG", "SET", "requirepass", secret][..],
+            &["CONFIG", "SET", "masterauth", secret, "dir", secret],
+            &["CONFIG", "SET", "tls-key-file-pass", secret],
+            &["HELLO", "3", "AUTH", "bob", secret],
+            &["MIGRATE", "h", "6379", "", "0", "5000", "AUTH2", "bob", secret, "KEYS", "k"],
+            &["ACL", "SETUSER", "bob", "on", &format!(">{secret}")],
+            &["SENTINEL", "SET", "main", "auth-pass", secret],
+            &["GET", &format!("session:{secret}")],
+            &["SET", "k", secret],
+            &["EVAL", secret, "0"],
+            &["AUTH", secret],
+            &["AUTH", &format!("eyJ{secret}{secret}"), secret],
+        ] {
+            let turns: Turns<'_> = &[(C, &command(words)), (S, b"+OK\r\n")];
+            let line = format!("{}\r\n", words.join(" "));
+            let inline: Turns<'_> = &[(C, line.as_bytes()), (S, b"+OK\r\n")];
+            for turns in [turns, inline] {
+                let (events, _) = talk::<State>(turns, &[FACTS]);
+                assert!(
+                    events[0].starts_with(&format!("command={}", words[0])) && !events[0].contains(secret),
+                    "{events:?}"
+                );
+            }
         }
         let mistyped = command(&["XAUTH", "bob", "Hunter2PW"]);
         assert_eq!(

@@ -9,6 +9,7 @@
 
 use super::bytes::Reader;
 use super::facts::Fact;
+use super::http::secrets;
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
@@ -126,6 +127,10 @@ fn put(name: &[u8], value: &[u8], out: &mut dyn Output) {
         (b"mx", MX),
     ];
     if let Some((_, fact)) = facts.iter().find(|(wanted, _)| name.eq_ignore_ascii_case(wanted)) {
+        if *fact == LOCATION {
+            let mut places = secrets::Places::<{ LOCATION.limit as usize + 1 }>::default();
+            return out.facts().put(*fact, secrets::told(value, &mut places));
+        }
         out.facts().put(*fact, value);
     }
 }
@@ -147,6 +152,10 @@ mod tests {
         let facts = show_one::<State>(ANSWER).events.remove(0);
         assert_eq!((facts.number(STATUS), facts.get(SERVER)), (Some(200), Some(&b"Linux"[..])));
         assert_eq!(facts.get(LOCATION), Some(&b"http://192.0.2.1/d.xml"[..]));
+        let answer =
+            String::from_utf8_lossy(ANSWER).replace("//192.0.2.1/d.xml", "//admin:x7Hq2L@192.0.2.1/d.xml?token=x7Hq2L");
+        let facts = show_one::<State>(answer.as_bytes()).events.remove(0);
+        assert_eq!(facts.get(LOCATION), Some(&b"http://*@192.0.2.1/d.xml?token=*"[..]));
         for message in [SEARCH, ANSWER] {
             assert_eq!(probe(&datagram(message, [1, 2])), Match::Yes);
             torment_datagram::<State>(message, [1, 1900], probe);

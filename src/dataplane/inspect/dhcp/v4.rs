@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dataplane::inspect::bytes::Reader;
+use crate::dataplane::inspect::http::secrets;
 
 /// Where the cookie stands, and what it is (RFC 2132 section 2).
 const COOKIE_AT: usize = 236;
@@ -61,7 +62,7 @@ fn option(kind: u8, value: &[u8], out: &mut dyn Output) {
         60 => facts.put(VENDOR_CLASS, trim(value)),
         61 => facts.put(CLIENT_ID, value),
         81 => fqdn(value, out),
-        252 => facts.put(WPAD_URL, trim(value)),
+        252 => facts.put(WPAD_URL, secrets::told(trim(value), &mut secrets::Places::<256>::default())),
         _ => {}
     }
 }

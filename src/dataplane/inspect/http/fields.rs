@@ -1,6 +1,6 @@
 //! From a whole header to facts.
 
-use super::super::facts::Fact;
+use super::super::facts::{Fact, Facts};
 use super::super::lines::{self, Told};
 use super::super::parse::Output;
 use super::super::text::Text;
@@ -196,7 +196,7 @@ fn response_field(field: Field<'_>, response: &mut Response, out: &mut dyn Outpu
         }
         b"via" | b"x-cache" => forwarded(out),
         b"upgrade" => response.upgrade = upgrade_of(value),
-        b"sec-websocket-protocol" => put_subprotocols(value, out),
+        b"sec-websocket-protocol" if is_offered(value, out.facts()) => put_subprotocols(value, out),
         _ => {}
     }
 }
@@ -276,12 +276,17 @@ pub(in super::super) fn without_password(target: &[u8]) -> &[u8] {
     if has_password { target.get(at + 1..).unwrap_or_default() } else { target }
 }
 
-/// Sub-protocols of WebSocket that are no tokens: Kubernetes and others carry these as if they were names.
+/// Sub-protocols of WebSocket that are no tokens: Kubernetes and others carry these as if they were names. A server's is one
+/// of those that were offered.
 fn put_subprotocols(value: &[u8], out: &mut dyn Output) {
     let mut kept = Text::<256>::default();
-    let secrets: [&[u8]; 2] = [b"bearer", b"auth"];
+    let words: [&[u8]; 2] = [b"bearer", b"auth"];
+    // A name that says that the next one is a secret.
+    let mut says = false;
     for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-        if name.is_empty() || name.len() > 64 || secrets.iter().any(|secret| lines::find(name, secret).is_some()) {
+        let was_said = std::mem::replace(&mut says, secrets::is_name(name) || name.eq_ignore_ascii_case(b"bearer"));
+        let has_word = || words.iter().any(|word| lines::find(name, word).is_some());
+        if name.is_empty() || name.len() > 64 || was_said || says || has_word() || secrets::is_made(name) {
             continue;
         }
         if !kept.is_empty() {
@@ -292,6 +297,12 @@ fn put_subprotocols(value: &[u8], out: &mut dyn Output) {
     if !kept.is_empty() {
         out.facts().put(WEBSOCKET_PROTOCOL, kept.as_bytes());
     }
+}
+
+/// Is a server's sub-protocol one of those that were told of its client's, as far as that was seen?
+fn is_offered(name: &[u8], facts: &Facts) -> bool {
+    let told = facts.get(WEBSOCKET_PROTOCOL).unwrap_or_default();
+    facts.get(METHOD).is_none() || told.split(|byte| *byte == b',').any(|one| one.trim_ascii() == name.trim_ascii())
 }
 
 fn put_host(value: &[u8], out: &mut dyn Output) {
@@ -321,7 +332,7 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
     } else if scheme.eq_ignore_ascii_case(b"digest")
         && let Some(at) = lines::find(rest, b"username=")
     {
-        out.facts().put(USERNAME, lines::quoted(rest.get(at + 9..).unwrap_or_default()).0);
+        put_user(lines::quoted(rest.get(at + 9..).unwrap_or_default()).0, out);
     }
 }
 

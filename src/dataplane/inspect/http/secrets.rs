@@ -1,13 +1,17 @@
 //! Secrets in URIs: values of parameters that are named like ones, and what services are known to take as one in a path.
 
+use super::super::lines;
 use super::super::text::Text;
 
 /// Names of passwords: those that end so.
 const PASSWORDS: [&[u8]; 7] = [b"password", b"passwd", b"pass", b"pwd", b"passphrase", b"secret", b"psw"];
 /// Names of other secrets: those that end so, without what is no letter and no digit, in lower case.
-const ENDS: [&[u8]; 12] = [
+const ENDS: [&[u8]; 15] = [
     b"token",
     b"apikey",
+    b"passkey",
+    b"authkey",
+    b"subscriptionkey",
     b"accesskey",
     b"secretkey",
     b"privatekey",
@@ -62,6 +66,13 @@ impl Name {
         let is_other = ENDS.iter().any(|end| self.letters().ends_with(end));
         self.is_password() || is_other || !self.is_cut && WHOLE.contains(&self.letters())
     }
+}
+
+/// Is this the name of a secret?
+pub(in super::super) fn is_name(text: &[u8]) -> bool {
+    let mut name = Name::default();
+    text.iter().for_each(|byte| name.push(*byte));
+    name.is_secret()
 }
 
 /// The byte that `bytes` begin with, percent-encoded or not, and how long it is.
@@ -162,6 +173,82 @@ pub(in super::super) fn is_token(name: &[u8]) -> bool {
         && has(u8::is_ascii_digit)
         && has(u8::is_ascii_alphabetic);
     is_random || is_known_token(name)
+}
+
+/// Bytes of what a machine made, at least, where letters of both cases and digits are mixed.
+const MIXED_MIN: usize = 16;
+
+/// Does this look as if a machine had made it, at random? Names of people, products and protocols do not.
+pub(in super::super) fn is_made(text: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| text.iter().any(is);
+    let has_digit = has(u8::is_ascii_digit);
+    let is_mixed = has_digit && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    let is_long = has_digit && text.len() >= RANDOM_MIN && !text.contains(&b'.');
+    is_token(text) || is_long || is_mixed && text.len() >= MIXED_MIN
+}
+
+/// Words behind which a statement may have a password.
+const STATEMENTS: [&[u8]; 8] = [
+    b"identified by ",
+    b"identified with ",
+    b"set password ",
+    b"alter role ",
+    b"alter user ",
+    b"create role ",
+    b"create user ",
+    b"encrypted password ",
+];
+
+/// Room for a text while secrets are taken out of it.
+pub(in super::super) type Places<const N: usize> = [Text<N>; 3];
+
+/// An error's text without what it quotes ([`lines::unquoted`]), without what may be a statement with a password in it, and
+/// otherwise as [`told`].
+pub(in super::super) fn error<'a, const N: usize>(text: &'a [u8], is_cut: bool, places: &'a mut Places<N>) -> &'a [u8] {
+    let [first, second, third] = places;
+    let text = lines::unquoted(text, is_cut, first);
+    let ends = STATEMENTS.iter().filter_map(|words| lines::find(text, words).map(|at| at + words.len()));
+    let Some(end) = ends.min() else { return blank(without_users(text, second), ENDS_IN_TEXT, third).0 };
+    second.extend(text.get(..end).unwrap_or_default());
+    second.push(b'*');
+    blank(second.as_bytes(), ENDS_IN_TEXT, third).0
+}
+
+/// Where a value ends that stands in a text.
+const ENDS_IN_TEXT: &[u8] = b" \t\r\n,\"'<>)";
+
+/// A text in which there may be URIs and settings: with a star for their users, for what is named like a secret, and for what
+/// services take for one in a path.
+pub(in super::super) fn told<'a, const N: usize>(text: &'a [u8], places: &'a mut Places<N>) -> &'a [u8] {
+    let [first, second, third] = places;
+    blank_path(blank(without_users(text, first), ENDS_IN_TEXT, second).0, third)
+}
+
+/// `text` with a star for the user, and the password, in front of the host of each URI. A password may have signs in it that
+/// should be encoded.
+fn without_users<'a, const N: usize>(text: &'a [u8], place: &'a mut Text<N>) -> &'a [u8] {
+    if !text.contains(&b'@') {
+        return text;
+    }
+    let mut rest = text;
+    while let Some(at) = lines::find(rest, b"://") {
+        let (head, behind) = rest.split_at_checked(at + 3).unwrap_or((rest, &[]));
+        let end = behind.iter().position(|byte| ENDS_IN_TEXT.contains(byte)).unwrap_or(behind.len());
+        let word = behind.get(..end).unwrap_or_default();
+        let end = word.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(end);
+        let authority = word.get(..end).unwrap_or_default();
+        let has_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit) || port.contains(&b']');
+        let is_host = lines::split(authority, b':').is_none_or(|(_, port)| has_port(port));
+        let at = match authority.iter().rposition(|byte| *byte == b'@') {
+            None if !is_host => word.iter().rposition(|byte| *byte == b'@'),
+            at => at,
+        };
+        place.extend(head);
+        place.extend(if at.is_some() { b"*" } else { b"" });
+        rest = behind.get(at.unwrap_or(0)..).unwrap_or_default();
+    }
+    place.extend(rest);
+    place.as_bytes()
 }
 
 /// A key made of names with colons between them, with a star for what is behind a name of a secret.
@@ -313,6 +400,45 @@ mod tests {
         for (uri, wanted) in [("/?pwd=S", true), ("/?pwd=&a=1", false), ("/?sid=S", false), ("/?a=S", false)] {
             let mut place = Text::<256>::default();
             assert_eq!(blank(uri.as_bytes(), b"", &mut place).1, wanted, "{uri}");
+        }
+    }
+
+    #[test]
+    fn texts_are_told_without_users_and_secrets() {
+        for (text, wanted) in [
+            ("http://192.0.2.1:80/d.xml", "http://192.0.2.1:80/d.xml"),
+            ("http://bob:Hunter2@h:80/d.xml?a=1&token=Hunter2", "http://*@h:80/d.xml?a=1&token=*"),
+            ("http://bob@h/x http://Hunter2:@h/y", "http://*@h/x http://*@h/y"),
+            ("http://bob:Hun/Hunter2?@h/x@y", "http://*@y"),
+            ("http://[2001:db8::1]:80/x@y", "http://[2001:db8::1]:80/x@y"),
+            ("ldap://h/ou=x?cn?sub, password=Hunter2, a", "ldap://h/ou=x?cn?sub, password=*, a"),
+            ("http://h/services/T00000000/B00000000/Hunter2", "http://h/services/T00000000/B00000000/*"),
+            ("bob@example.org", "bob@example.org"),
+        ] {
+            let mut places = Places::<128>::default();
+            assert_eq!(String::from_utf8_lossy(told(text.as_bytes(), &mut places)), wanted);
+        }
+        for (text, wanted) in [
+            ("password authentication failed for user \"bob\"", "password authentication failed for user \"\""),
+            ("permission denied to create role", "permission denied to create role"),
+            ("at ALTER ROLE bob PASSWORD $$Hunter2$$", "at ALTER ROLE *"),
+            ("GRANT ALL TO bob IDENTIFIED BY Hunter2", "GRANT ALL TO bob IDENTIFIED BY *"),
+            ("no host=h password=Hunter2 dbname=x", "no host=h password=* dbname=x"),
+            ("no postgres://bob:Hunter2@h/db", "no postgres://*@h/db"),
+            ("near 'Hunter2'", "near ''"),
+        ] {
+            let mut places = Places::<128>::default();
+            assert_eq!(String::from_utf8_lossy(error(text.as_bytes(), false, &mut places)), wanted);
+        }
+        for (text, wanted) in [
+            ("graphql-transport-ws", false),
+            ("v12.stomp", false),
+            ("com.Example.Long.Name.2024.v1", true),
+            ("x7Hq2LpZ9vTb4KdW", true),
+            ("0123456789abcdef-0123456789abcdef", true),
+            ("service-account-for-the-backup", false),
+        ] {
+            assert_eq!(is_made(text.as_bytes()), wanted, "{text}");
         }
     }
 

@@ -231,11 +231,34 @@ fn no_secret_is_told() {
             "url=/ hostname=x websocket_protocol=a.k8s.io"
         }),
         (get("GET /", &format!("Sec-WebSocket-Protocol: {token},authX\r\n")), "url=/ hostname=x"),
+        (
+            get("GET /", "Sec-WebSocket-Protocol: bearer, Hunter2PW, chat\r\n"),
+            "url=/ hostname=x websocket_protocol=chat",
+        ),
+        (get("GET /", "Sec-WebSocket-Protocol: chat,access_token,Hunter2PW\r\n"), {
+            "url=/ hostname=x websocket_protocol=chat"
+        }),
+        (get("GET /", "Sec-WebSocket-Protocol: eyJHunter2PWeyJhbGciOi.x.y, mqtt\r\n"), {
+            "url=/ hostname=x websocket_protocol=mqtt"
+        }),
+        (
+            get("GET /", "Sec-WebSocket-Protocol: mqtt, Hunter2PWx7Hq2LpZ9\r\n"),
+            "url=/ hostname=x websocket_protocol=mqtt",
+        ),
+        (get("GET /", "Authorization: Digest username=\"ghp_Hunter2PW0123456789\"\r\n"), {
+            "url=/ hostname=x auth_scheme=Digest username=*"
+        }),
     ] {
         let (events, _) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
         assert!(events[0].ends_with(&format!("protocol=HTTP/1.1 {wanted}")), "{events:?}");
         assert!(!events[0].contains("Hunter2"), "{events:?}");
     }
+    // A server that says the token again.
+    let offer =
+        get("GET /", "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: bearer, Hunter2PW\r\n");
+    let answer = b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: Hunter2PW\r\n\r\n";
+    let (events, _) = talk::<State>(&[(C, offer.as_bytes()), (S, answer)], &[FACTS]);
+    assert!(events[0].contains("status=101") && !events[0].contains("Hunter2"), "{events:?}");
     let (events, _) = talk::<State>(&[(C, b"GET / HTTP/1.1\r\nHost: bob:Hunter2PW@h:81\r\n\r\n")], &[FACTS]);
     assert!(events[0].ends_with("hostname=h port=81"), "{events:?}");
 }

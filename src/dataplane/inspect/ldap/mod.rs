@@ -24,6 +24,7 @@ mod tests;
 use super::bytes::Reader;
 use super::der::{self, BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE};
 use super::facts::{Fact, Facts};
+use super::http::secrets;
 use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
@@ -472,7 +473,11 @@ fn result(body: &mut Reader<'_>, facts: &mut Facts) -> Option<u64> {
         match der::whole(body, OCTETS) {
             // A Sicily bind's answer has the server's token in place of a name (MS-ADTS section 5.1.1.1.3).
             Some(token) if spnego::read(token, facts) => {}
-            Some(text) if is_text(text) => facts.put(fact, text.strip_suffix(&[0]).unwrap_or(text)),
+            Some(text) if is_text(text) && fact == MATCHED => facts.put(fact, text.strip_suffix(&[0]).unwrap_or(text)),
+            Some(text) if is_text(text) => {
+                let mut places = secrets::Places::<{ MESSAGE.limit as usize + 1 }>::default();
+                facts.put(fact, secrets::told(text.strip_suffix(&[0]).unwrap_or(text), &mut places));
+            }
             _ => {}
         }
     }
