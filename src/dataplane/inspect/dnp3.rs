@@ -272,12 +272,12 @@ pub fn function_name(function: u8) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::dataplane::inspect::hostile::{datagram, stream, torment_datagram, torment_stream};
     use crate::dataplane::inspect::parse::{Record, feed};
 
-    fn frame(control: u8, to: u16, from: u16, user: &[u8]) -> Vec<u8> {
+    pub fn frame(control: u8, to: u16, from: u16, user: &[u8]) -> Vec<u8> {
         let mut out = vec![5, 0x64, 5 + user.len() as u8, control];
         out.extend(to.to_le_bytes());
         out.extend(from.to_le_bytes());

@@ -53,6 +53,7 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
     (Protocol::Tls, &[
         at("certificates of a chain that are counted", tls::CHAIN_MAX as u64, Truncated),
         at("extensions of a certificate", tls::EXTENSIONS_MAX as u64, Truncated),
+        at("attributes of a name in a certificate", tls::ATTRIBUTES_MAX as u64, Truncated),
         at("types of extensions of a hello", tls::TYPES_MAX as u64, Truncated),
         at("ciphers of a hello of SSL 2", tls::CIPHERS_MAX as u64, Truncated),
     ]),
@@ -122,6 +123,7 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
     (Protocol::PostgreSql, &[
         at("bytes of the first message", pgsql::STARTUP_MAX as u64, Named(pgsql::STARTUP_INVALID)),
         at("bytes of a message that are looked at", pgsql::LOOK_MAX as u64, Truncated),
+        at("parameters of the first message", pgsql::FIELDS_MAX as u64, Truncated),
         at("fields of an error", pgsql::FIELDS_MAX as u64, Truncated),
         at("errors told", pgsql::EVENTS_MAX as u64, Counted),
     ]),
@@ -210,7 +212,10 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
     (Protocol::OpenVpn, &[at("messages before both sides began", openvpn::MESSAGES_MAX as u64, Counted)]),
     (Protocol::Memcached, &[at("bytes of a line", memcached::LINE_MAX as u64, Named(memcached::MALFORMED))]),
     (Protocol::Ntp, &[]),
-    (Protocol::Syslog, &[at("bytes of a message in a stream", syslog::MESSAGE_MAX as u64, Named(syslog::MALFORMED))]),
+    (Protocol::Syslog, &[
+        at("bytes of a line in a stream", syslog::MESSAGE_MAX as u64, Named(syslog::MALFORMED)),
+        at("bytes of a message in a stream with its length in front", syslog::MESSAGE_MAX as u64, Counted),
+    ]),
     (Protocol::Rtp, &[
         at("packets that are nothing for sure", rtp::TRIES_MAX as u64, Named(rtp::NOT_CONFIRMED)),
         at("packets of a flow", rtp::PACKETS_MAX as u64,

@@ -1,10 +1,67 @@
-//! No limit is reached in silence: the event says that it is cut, or it is counted.
+//! No limit is reached in silence: the event says that it is cut, or it is named, or it is counted.
+//!
+//! Of every row of the table that says so there is a case here: an input that stays within the limit, of which nothing is
+//! told, and one that goes beyond it, of which the row's own telling is. A row that another test reaches names that test.
 
-use super::super::hostile::{show, show_one};
-use super::super::parse::{Parse, Record, feed};
+#[path = "limits_tests/binary.rs"]
+mod binary;
+#[path = "limits_tests/datagrams.rs"]
+mod datagrams;
+#[path = "limits_tests/text.rs"]
+mod text;
+
+use super::super::hostile::stream as look;
+use super::super::parse::{Parse, Record, Step, feed};
 use super::super::parsers::TABLE;
 use super::*;
 use crate::dataplane::flow::Side::{self, Originator, Responder};
+
+/// An input within a limit and one beyond it, as they were read.
+struct Case {
+    protocol: Protocol,
+    of: &'static str,
+    within: Record,
+    beyond: Record,
+}
+
+/// `show`: reads an input of so many of what is limited; of `within` nothing must be told, of `beyond` it must.
+fn case(protocol: Protocol, of: &'static str, [within, beyond]: [usize; 2], show: impl Fn(usize) -> Record) -> Case {
+    Case { protocol, of, within: show(within), beyond: show(beyond) }
+}
+
+/// One more than the limit.
+fn one_more(bound: impl TryInto<usize>) -> [usize; 2] {
+    let bound = bound.try_into().unwrap_or(usize::MAX);
+    [bound, bound + 1]
+}
+
+/// Rows that are reached in other tests, which assert what tells it: file and test.
+const ELSEWHERE: &[(Protocol, &str, &str, &str)] = &[
+    (
+        Protocol::Socks,
+        "bytes of a text of version 4",
+        "socks.rs",
+        "a_name_that_is_too_long_is_malformed_however_it_is_cut",
+    ),
+    (Protocol::Http2, "fields of a block", "http2/tests.rs", "of_too_many_fields_the_event_is_cut"),
+    (Protocol::Quic, "Initial packets of a client", "quic/tests.rs", "bombs_stay_within_bounds"),
+    (Protocol::Quic, "packets of a datagram", "quic/tests.rs", "bombs_stay_within_bounds"),
+    (
+        Protocol::Quic,
+        "datagrams in which the server's hello is waited for",
+        "quic/tests.rs",
+        "bombs_stay_within_bounds",
+    ),
+    (Protocol::Quic, "bytes of an Initial packet", "quic/tests.rs", "packets_of_nothing_hide_no_hello"),
+    (Protocol::Memcached, "bytes of a line", "memcached.rs", "a_line_that_is_too_long_is_malformed_however_it_is_cut"),
+    (Protocol::Proxied, "bytes of a header", "proxied.rs", "binary_says_it_with_extensions"),
+    (
+        Protocol::Proxied,
+        "headers in front of one another",
+        "inspector/tests/proxies.rs",
+        "headers_of_proxies_are_told_so_often_and_no_more",
+    ),
+];
 
 #[test]
 fn every_protocol_has_an_entry_and_its_anomalies_are_its_own() {
@@ -20,91 +77,108 @@ fn every_protocol_has_an_entry_and_its_anomalies_are_its_own() {
     assert_eq!(LIMITS.len(), TABLE.len());
 }
 
-/// A stream of one side.
-fn stream<P: Parse>(side: Side, bytes: &[u8]) -> Record {
-    let (mut parser, mut out) = (P::default(), Record::default());
-    feed(&mut parser, side, bytes, bytes.len(), &mut out);
+/// Of a row that nothing tells the row itself has the reason.
+#[test]
+fn every_limit_has_a_case() {
+    let cases: Vec<Case> = cases();
+    let named = |protocol: Protocol, of: &str| {
+        let here = cases.iter().filter(|case| (case.protocol, case.of) == (protocol, of)).count();
+        here + ELSEWHERE.iter().filter(|one| (one.0, one.1) == (protocol, of)).count()
+    };
+    for (protocol, limits) in LIMITS {
+        for limit in *limits {
+            let wanted = usize::from(!matches!(limit.told, Told::Nothing(_)));
+            assert_eq!(named(*protocol, limit.of), wanted, "{}: {}", protocol.name(), limit.of);
+        }
+    }
+    let rows =
+        |protocol: Protocol, of: &str| limits_of(protocol).is_some_and(|rows| rows.iter().any(|row| row.of == of));
+    for (protocol, of, file, test) in ELSEWHERE {
+        assert!(rows(*protocol, of), "{}: {of}", protocol.name());
+        let path = format!("{}/src/dataplane/inspect/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&format!("fn {test}()")), "{file} has no {test}");
+    }
+    for case in &cases {
+        assert!(rows(case.protocol, case.of), "{}: {}", case.protocol.name(), case.of);
+    }
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_told_as_its_row_says() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let row = limits_of(case.protocol).unwrap().iter().find(|row| row.of == case.of).unwrap();
+        let told = |out: &Record| match row.told {
+            Told::Anomaly(anomaly) => out.anomalies.contains(&anomaly.name),
+            Told::Truncated => out.events.iter().any(|event| event.is_truncated()),
+            Told::Counted => out.limits > 0,
+            Told::Nothing(_) => false,
+        };
+        if told(&case.within) || !told(&case.beyond) {
+            let seen = |out: &Record| {
+                let cut = out.events.iter().filter(|event| event.is_truncated()).count();
+                format!("{} events, {cut} cut, {} counted, {:?}", out.events.len(), out.limits, out.anomalies)
+            };
+            wrong.push(format!(
+                "{}, {}: within {}; beyond {}",
+                case.protocol.name(),
+                case.of,
+                seen(&case.within),
+                seen(&case.beyond)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn cases() -> Vec<Case> {
+    [text::cases(), binary::cases(), datagrams::cases()].into_iter().flatten().collect()
+}
+
+/// What a parser says to a conversation of streams.
+fn said<P: Parse>(mut parser: P, turns: &[(Side, &[u8])]) -> Record {
+    let mut out = Record::default();
+    for (side, bytes) in turns {
+        if let Step::Broken(anomaly) = feed(&mut parser, *side, bytes, bytes.len().max(1), &mut out) {
+            out.anomalies.push(anomaly.name);
+            break;
+        }
+    }
     parser.end(&mut out);
     out
 }
 
-/// Is any event cut?
-fn is_cut(out: &Record) -> bool {
-    out.events.iter().any(|event| event.is_truncated())
+/// What a fresh parser says to a stream of the client's, or the server's.
+fn stream<P: Parse>(side: Side, bytes: &[u8]) -> Record {
+    said(P::default(), &[(side, bytes)])
 }
 
-#[test]
-fn lists_longer_than_are_read_cut_their_event() {
-    let options = |count: usize| [&b"\0\x01boot\0octet\0"[..], &b"blksize\x001428\0".repeat(count)].concat();
-    let ssdp = |count: usize| [&b"NOTIFY * HTTP/1.1\r\n"[..], &b"a: b\r\n".repeat(count), b"\r\n"].concat();
-    let dns = |count: u16| {
-        let mut message = vec![0x12, 0x34, 1, 0];
-        message.extend(count.to_be_bytes());
-        message.extend([0; 6]);
-        message.extend(b"\x01a\0\0\x01\0\x01".repeat(count.into()));
-        message
-    };
-    let ike = |count: usize| {
-        let mut message = vec![1; 8];
-        message.extend([0; 8]);
-        message.extend([43, 0x20, 34, 8, 0, 0, 0, 0]);
-        message.extend((28 + 8 * count as u32).to_be_bytes());
-        for one in 1..=count {
-            message.extend([if one == count { 0 } else { 43 }, 0, 0, 8, 1, 2, 3, 4]);
+/// As [`stream`], of a parser that reads datagrams unless it is told of a stream.
+fn begun<P: Parse>(bytes: &[u8]) -> Record {
+    let mut parser = P::default();
+    parser.begin(&look(bytes, [40_000, 9]));
+    said(parser, &[(Originator, bytes)])
+}
+
+/// What a fresh parser says to datagrams of the client's.
+fn datagrams<P: Parse>(all: &[&[u8]]) -> Record {
+    let (mut parser, mut out) = (P::default(), Record::default());
+    for bytes in all {
+        match parser.step(Originator, bytes, &mut out) {
+            Step::Took(_) | Step::Pass(_) | Step::Need(_) | Step::Skip(_) => {}
+            Step::Done => break,
+            Step::Broken(anomaly) => {
+                out.anomalies.push(anomaly.name);
+                break;
+            }
         }
-        message
-    };
-    let many = dns::QUESTIONS_MAX;
-    for (name, out, wanted) in [
-        ("tftp", show_one::<tftp::State>(&options(tftp::OPTIONS_MAX)), false),
-        ("tftp", show_one::<tftp::State>(&options(tftp::OPTIONS_MAX + 1)), true),
-        ("ssdp", show_one::<ssdp::State>(&ssdp(ssdp::LINES_MAX)), false),
-        ("ssdp", show_one::<ssdp::State>(&ssdp(ssdp::LINES_MAX + 1)), true),
-        ("dns", show_one::<dns::State>(&dns(many)), false),
-        ("dns", show_one::<dns::State>(&dns(many + 1)), true),
-        ("ike", show_one::<ike::State>(&ike(10)), false),
-        ("ike", show_one::<ike::State>(&ike(ike::PAYLOADS_MAX + 1)), true),
-    ] {
-        assert_eq!((out.events.len(), is_cut(&out)), (1, wanted), "{name}: {:?}", out.anomalies);
     }
+    parser.end(&mut out);
+    out
 }
 
-#[test]
-fn messages_beyond_those_told_are_counted() {
-    let others = |count: usize| vec![(Originator, &b"nothing known"[..]); count];
-    let line = b"{\"id\":1,\"method\":\"x\"}\n";
-    let lines = |count: usize| stream::<stratum::State>(Originator, &line.repeat(count)).limits;
-    let error = b"E\0\0\0\x0cCXX000\0\0";
-    let errors = |count: usize| {
-        let bytes = error.repeat(count);
-        let (mut parser, mut out) = (pgsql::State::default(), Record::default());
-        parser.step(Originator, b"\0\0\0\x10\0\x03\0\0user\0a\0\0", &mut out);
-        feed(&mut parser, Responder, &bytes, bytes.len(), &mut out);
-        out.limits
-    };
-    for (name, limits, wanted) in [
-        ("ike", show::<ike::State>(&others(ike::OTHERS_MAX.into())).limits, 0),
-        ("ike", show::<ike::State>(&others(usize::from(ike::OTHERS_MAX) + 1)).limits, 1),
-        ("stun", show::<stun::State>(&others(stun::OTHERS_MAX.into())).limits, 0),
-        ("stun", show::<stun::State>(&others(usize::from(stun::OTHERS_MAX) + 1)).limits, 1),
-        ("stratum", lines(stratum::LINES_MAX.into()), 0),
-        ("stratum", lines(usize::from(stratum::LINES_MAX) + 1), 1),
-        ("pgsql", errors(pgsql::EVENTS_MAX.into()), 0),
-        ("pgsql", errors(usize::from(pgsql::EVENTS_MAX) + 2), 2),
-    ] {
-        assert_eq!(limits, wanted, "{name}");
-    }
-}
-
-#[test]
-fn what_a_message_is_cut_to_is_told() {
-    let frames = |count: usize| stream::<websocket::State>(Responder, &b"\x81\x00".repeat(count));
-    assert!(!is_cut(&frames(websocket::FRAMES_MAX as usize - 1)) && is_cut(&frames(websocket::FRAMES_MAX as usize)));
-    let packet = |length: usize| {
-        let [high, low] = (length as u16).to_be_bytes();
-        let mut bytes = vec![3, 0, high, low, 2, 0xf0, 0x80];
-        bytes.resize(length, 0);
-        stream::<rdp::State>(Responder, &bytes).limits
-    };
-    assert_eq!((packet(rdp::PACKET_MAX), packet(rdp::PACKET_MAX + 1)), (0, 1));
+/// Text of so many letters.
+fn letters(count: usize) -> Vec<u8> {
+    vec![b'x'; count]
 }

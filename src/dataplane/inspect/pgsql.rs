@@ -346,9 +346,10 @@ impl State {
 }
 
 fn put_parameters(mut parameters: Reader<'_>, out: &mut dyn Output) {
-    for _ in 0..FIELDS_MAX {
+    for number in 0..=FIELDS_MAX {
         let (Some(name), Some(value)) = (parameters.until(0), parameters.until(0)) else { break };
         match name {
+            _ if number == FIELDS_MAX => out.facts().mark_truncated(),
             b"user" => out.facts().put(USER, value),
             // Some give a whole URI for its name.
             b"database" => out.facts().put(DATABASE, secrets::told(value, &mut secrets::Places::<256>::default())),

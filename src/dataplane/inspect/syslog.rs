@@ -143,6 +143,7 @@ fn counted(bytes: &[u8], out: &mut dyn Output) -> Step {
     };
     let whole = digits + 1 + length;
     if length > MESSAGE_MAX {
+        out.limit();
         return Step::Skip(whole as u64);
     }
     match bytes.get(digits + 1..whole) {

@@ -514,7 +514,8 @@ impl State {
     }
 
     fn trailer(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let Some(feed) = bytes.iter().position(|byte| *byte == b'\n') else {
+        let window = bytes.get(..TRAILER_LINE_MAX).unwrap_or(bytes);
+        let Some(feed) = window.iter().position(|byte| *byte == b'\n') else {
             return match bytes.len() < TRAILER_LINE_MAX {
                 true => Step::Need(bytes.len() + 1),
                 false => self.bad_chunk(side, bytes, out),

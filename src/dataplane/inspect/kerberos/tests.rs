@@ -38,10 +38,14 @@ fn ticket(kind: u8) -> Vec<u8> {
 }
 
 fn as_request(types: &[u8]) -> Vec<u8> {
+    as_request_of(types, &["anna"])
+}
+
+pub fn as_request_of(types: &[u8], client: &[&str]) -> Vec<u8> {
     let types: Vec<u8> = types.iter().flat_map(|one| int(*one)).collect();
     let body = [
         tlv(0xa0, &tlv(3, &[0, 0x40, 0x81, 0, 0x10])),
-        tlv(0xa1, &name(&["anna"])),
+        tlv(0xa1, &name(client)),
         tlv(0xa2, &text("CORP.EXAMPLE")),
         tlv(0xa3, &name(&["krbtgt", "CORP.EXAMPLE"])),
         tlv(0xa5, &tlv(0x18, b"20370913024805Z")),

@@ -78,9 +78,12 @@ pub fn certificate(bytes: &[u8], names: &CertificateFacts, facts: &mut Facts) ->
 
 fn name(content: &[u8], fact: super::super::facts::Fact, facts: &mut Facts) -> Option<()> {
     let mut text = Text::<{ 256 + 1 }>::default(); // one more than the facts' limit, so that a cut is told
-    let whole = x509::push_name(content, &mut text);
+    let has_more = x509::push_name(content, &mut text);
     facts.put(fact, text.as_bytes());
-    whole
+    if has_more? {
+        facts.mark_truncated();
+    }
+    Some(())
 }
 
 fn dates(validity: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {
@@ -132,8 +135,11 @@ fn put_object(known: &[u8], object: &[u8], fact: super::super::facts::Fact, fact
         return facts.put(fact, known);
     }
     let mut text = Text::<40>::default();
-    x509::push_object(object, &mut text);
+    let has_more = x509::push_object(object, &mut text);
     facts.put(fact, text.as_bytes());
+    if has_more || text.is_cut() {
+        facts.mark_truncated();
+    }
 }
 
 fn key(content: &[u8], names: &CertificateFacts, facts: &mut Facts) -> Option<()> {

@@ -52,6 +52,7 @@ pub use facts::*;
 pub(super) use hello::TYPES_MAX;
 pub use probe::{is_hello, probe};
 pub(super) use ssl2::CIPHERS_MAX;
+pub(super) use x509::ATTRIBUTES_MAX;
 
 use super::parse::{Output, Parse, Step};
 use crate::dataplane::flow::Side;

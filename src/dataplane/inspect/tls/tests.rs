@@ -49,12 +49,12 @@ pub(in crate::dataplane::inspect) fn client_hello(version: u16, cookie: Option<&
     message(message::CLIENT_HELLO, &[head, long(extensions)].concat())
 }
 
-fn server_hello(random: [u8; 32], cipher: u16, extensions: &[u8]) -> Vec<u8> {
+pub(in crate::dataplane::inspect) fn server_hello(random: [u8; 32], cipher: u16, extensions: &[u8]) -> Vec<u8> {
     let head = [&numbers(&[0x0303])[..], &random, &short(&[8; 32]), &numbers(&[cipher]), &[0]].concat();
     message(message::SERVER_HELLO, &[head, long(extensions)].concat())
 }
 
-fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(in crate::dataplane::inspect) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let length = match body.len() {
         0..=127 => vec![body.len() as u8],
@@ -64,35 +64,47 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [&[tag][..], &length, &body].concat()
 }
 
+/// A name of attributes: last part of the object's number, and value.
+pub(in crate::dataplane::inspect) fn name_of(attributes: &[(u8, &[u8])]) -> Vec<u8> {
+    let one = |(last, value): &(u8, &[u8])| {
+        let kind = if *last == 6 { 0x13 } else { 0x0c };
+        der(0x31, &[&der(0x30, &[&der(6, &[&[0x55, 4, *last]]), &der(kind, &[value])])])
+    };
+    der(0x30, &[&attributes.iter().flat_map(one).collect::<Vec<u8>>()])
+}
+
 fn name(country: &[u8], common: &[u8]) -> Vec<u8> {
-    let one = |last, kind, value| der(0x31, &[&der(0x30, &[&der(6, &[&[0x55, 4, last]]), &der(kind, &[value])])]);
-    der(0x30, &[&one(6, 0x13, country), &one(3, 0x0c, common)])
+    name_of(&[(6, country), (3, common)])
 }
 
 fn certificate_of(issuer: &[u8], alt_names: usize) -> Vec<u8> {
+    let names: Vec<u8> = (0..alt_names).flat_map(|one| der(0x82, &[format!("n{one}.example").as_bytes()])).collect();
+    let alternative = der(0x30, &[&der(6, &[&[0x55, 0x1d, 17]]), &[1, 1, 0xff], &der(4, &[&der(0x30, &[&names])])]);
+    certificate_from(&name(b"CH", issuer), &alternative)
+}
+
+pub(in crate::dataplane::inspect) fn certificate_from(issuer: &[u8], extensions: &[u8]) -> Vec<u8> {
     let rsa = der(0x30, &[&der(6, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]]), &[5, 0]]);
     let sha256 = der(0x30, &[&der(6, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11]]), &[5, 0]]);
     let modulus = [&[0, 0x80][..], &[1; 255]].concat();
     let key = der(0x30, &[&der(2, &[&modulus]), &der(2, &[&[1, 0, 1]])]);
-    let names: Vec<u8> = (0..alt_names).flat_map(|one| der(0x82, &[format!("n{one}.example").as_bytes()])).collect();
-    let alternative = der(0x30, &[&der(6, &[&[0x55, 0x1d, 17]]), &[1, 1, 0xff], &der(4, &[&der(0x30, &[&names])])]);
     let body = der(
         0x30,
         &[
             &der(0xa0, &[&[2, 1, 2]]),
             &der(2, &[&[0x0a, 0xbc]]),
             &sha256,
-            &name(b"CH", issuer),
+            issuer,
             &der(0x30, &[&der(0x17, &[b"191217011728Z"]), &der(0x18, &[b"20500101000000Z"])]),
             &name(b"CH", b"shrike.example"),
             &der(0x30, &[&rsa, &der(3, &[&[0], &key])]),
-            &der(0xa3, &[&der(0x30, &[&alternative])]),
+            &der(0xa3, &[&der(0x30, &[extensions])]),
         ],
     );
     der(0x30, &[&body, &sha256, &der(3, &[&[0; 257]])])
 }
 
-fn chain_of(certificates: &[Vec<u8>]) -> Vec<u8> {
+pub(in crate::dataplane::inspect) fn chain_of(certificates: &[Vec<u8>]) -> Vec<u8> {
     let one = |bytes: &Vec<u8>| [&(bytes.len() as u32).to_be_bytes()[1..], bytes].concat();
     let all: Vec<u8> = certificates.iter().flat_map(one).collect();
     message(message::CERTIFICATE, &one(&all))

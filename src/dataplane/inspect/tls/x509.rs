@@ -51,10 +51,10 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
 /// Parts of an object identifier that are written at most.
 const OBJECT_PARTS_MAX: usize = 32;
 
-/// An object identifier in dotted decimal.
-pub fn push_object<const N: usize>(object: &[u8], text: &mut Text<N>) {
+/// An object identifier in dotted decimal. Gives whether it has more parts than are written.
+pub fn push_object<const N: usize>(object: &[u8], text: &mut Text<N>) -> bool {
     let (mut value, mut parts) = (0u64, 0);
-    for byte in object {
+    for (at, byte) in object.iter().enumerate() {
         value = value << 7 | u64::from(byte & 0x7f);
         if byte & 0x80 != 0 {
             continue;
@@ -67,9 +67,10 @@ pub fn push_object<const N: usize>(object: &[u8], text: &mut Text<N>) {
         }
         (value, parts) = (0, parts + 1);
         if parts == OBJECT_PARTS_MAX {
-            return;
+            return at + 1 < object.len();
         }
     }
+    false
 }
 
 fn is_full<const N: usize>(text: &Text<N>) -> bool {
@@ -77,13 +78,13 @@ fn is_full<const N: usize>(text: &Text<N>) -> bool {
 }
 
 /// Attributes of a distinguished name that are read at most.
-const ATTRIBUTES_MAX: usize = 32;
+pub(in crate::dataplane::inspect) const ATTRIBUTES_MAX: usize = 32;
 
 /// A `Name` (RFC 5280 section 4.1.2.4) as `C=.., O=.., CN=..`, in its order. See [`push_value`] for
-/// marks in values.
-pub fn push_name<const N: usize>(content: &[u8], text: &mut Text<N>) -> Option<()> {
+/// marks in values. Gives whether there was more than is read, or than `text` has room for.
+pub fn push_name<const N: usize>(content: &[u8], text: &mut Text<N>) -> Option<bool> {
     let mut names = Reader::new(content);
-    let mut count = 0;
+    let (mut count, mut has_more) = (0, false);
     while !names.is_empty() && count < ATTRIBUTES_MAX && !is_full(text) {
         let mut set = Reader::new(der::whole(&mut names, der::SET)?);
         while !set.is_empty() && count < ATTRIBUTES_MAX {
@@ -93,16 +94,18 @@ pub fn push_name<const N: usize>(content: &[u8], text: &mut Text<N>) -> Option<(
             if count > 0 {
                 text.extend(b", ");
             }
-            push_attribute(object, text);
+            has_more |= push_attribute(object, text);
             text.extend(b"=");
             push_value(kind, value, text);
             count += 1;
         }
+        has_more |= !set.is_empty();
     }
-    Some(())
+    Some(has_more || !names.is_empty())
 }
 
-fn push_attribute<const N: usize>(object: &[u8], text: &mut Text<N>) {
+/// Gives whether its number is cut.
+fn push_attribute<const N: usize>(object: &[u8], text: &mut Text<N>) -> bool {
     let name: &[u8] = match object {
         [0x55, 4, 3] => b"CN",
         [0x55, 4, 4] => b"SN",
@@ -125,6 +128,7 @@ fn push_attribute<const N: usize>(object: &[u8], text: &mut Text<N>) {
         _ => return push_object(object, text),
     };
     text.extend(name);
+    false
 }
 
 /// A string; UTF-16 of a BMPString becomes UTF-8, all others stay as they are. What would read as the end of the value has a
