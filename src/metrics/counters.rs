@@ -391,11 +391,10 @@ fn book_death_while_publishing(memory: &dyn CounterMemory) {
 /// The writing end of one queue's counters. Adds are gathered in plain memory and published once a burst.
 pub struct CounterBlock {
     pending: [u64; COUNTERS.len()],
-    dirty: u128,
+    /// A bit for each that moved.
+    dirty: [u64; COUNTERS.len().div_ceil(64)],
     memory: Arc<dyn CounterMemory>,
 }
-
-const _: () = assert!(COUNTERS.len() <= 128, "the dirty mask is one u128");
 
 impl CounterBlock {
     /// Counters in ordinary memory, starting at zero.
@@ -410,7 +409,7 @@ impl CounterBlock {
     pub fn on(memory: Arc<dyn CounterMemory>) -> CounterBlock {
         assert!(memory.cells().len() >= COUNTER_CELLS, "counter memory is too small");
         book_death_while_publishing(&*memory);
-        CounterBlock { pending: [0; COUNTERS.len()], dirty: 0, memory }
+        CounterBlock { pending: [0; COUNTERS.len()], dirty: [0; COUNTERS.len().div_ceil(64)], memory }
     }
 
     /// A handle for readers.
@@ -424,7 +423,9 @@ impl CounterBlock {
         // The discriminants are dense and below COUNTERS.len(), so `get_mut` always hits; the check is free of panics.
         if let Some(cell) = self.pending.get_mut(counter as usize) {
             *cell = cell.wrapping_add(count);
-            self.dirty |= 1 << (counter as u32);
+            if let Some(word) = self.dirty.get_mut(counter as usize / 64) {
+                *word |= 1 << (counter as u32 % 64);
+            }
         }
     }
 
@@ -436,7 +437,7 @@ impl CounterBlock {
     /// Makes everything added so far visible to readers: one load and one store for each counter that moved.
     #[inline]
     pub fn publish(&mut self) {
-        if self.dirty == 0 {
+        if self.dirty.iter().all(|word| *word == 0) {
             return;
         }
         let cells = self.memory.cells();
@@ -444,13 +445,15 @@ impl CounterBlock {
         let before = sequence.load(Relaxed);
         sequence.store(before.wrapping_add(1), Relaxed);
         fence(Release);
-        while self.dirty != 0 {
-            let index = self.dirty.trailing_zeros() as usize;
-            self.dirty &= self.dirty - 1;
-            if let (Some(cell), Some(pending)) = (cells.get(index), self.pending.get_mut(index)) {
-                // Single writer: load + store needs no atomic read-modify-write.
-                cell.store(cell.load(Relaxed).wrapping_add(*pending), Relaxed);
-                *pending = 0;
+        for (word, first) in self.dirty.iter_mut().zip((0..).step_by(64)) {
+            while *word != 0 {
+                let index = first + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                if let (Some(cell), Some(pending)) = (cells.get(index), self.pending.get_mut(index)) {
+                    // Single writer: load + store needs no atomic read-modify-write.
+                    cell.store(cell.load(Relaxed).wrapping_add(*pending), Relaxed);
+                    *pending = 0;
+                }
             }
         }
         sequence.store(before.wrapping_add(2), Release);
