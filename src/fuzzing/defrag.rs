@@ -159,7 +159,15 @@ impl Made {
 
     fn place(&self) -> Place {
         let (offset, more, protocol) = (self.offset, self.more, self.protocol);
-        Place { offset, more, protocol, header_bytes: self.header_bytes(), at: 0, length: self.length }
+        Place {
+            offset,
+            more,
+            protocol,
+            header_bytes: self.header_bytes(),
+            at: 0,
+            length: self.length,
+            is_spoiled: false,
+        }
     }
 }
 

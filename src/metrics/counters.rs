@@ -129,6 +129,8 @@ counters! {
     FragmentInvalidLength = "fragment_invalid_length", Detail;
     /// Whole IPv6 packets with a fragment header (RFC 6946).
     FragmentsAtomic = "fragments_atomic", Detail;
+    /// Fragments refused because the checksum of their IPv4 header is wrong, and those before them where the first right one tells it.
+    FragmentChecksum = "fragment_checksum", Detail;
     /// IPv4 packets with an option of a length that it cannot have.
     OptionsInvalidLength = "options_invalid_length", Detail;
     /// IPv4 packets whose options end in the first byte of one.
@@ -169,6 +171,8 @@ counters! {
     TcpNoFlags = "tcp_no_flags", Detail;
     /// SYNs, and answers to one, with other numbers on a connection that has talked and was not seen to end.
     OpeningsOnLive = "openings_on_live", Detail;
+    /// IPv6 packets with a routing header of type 0 (RFC 5095).
+    RoutingTypeZero = "routing_type_zero", Detail;
     /// Flows of TCP and UDP from an address and port to themselves.
     Land = "land", Detail;
     /// Frames recognised as tunnelled (GRE, VXLAN, GENEVE, IPIP, ...): counted by the flow in the tunnel, or by the outer one
@@ -313,6 +317,7 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectBeyondBuffer,
     Counter::InspectHoles,
     Counter::InspectGapBytes,
+    Counter::FragmentChecksum,
     Counter::NeighboursSuppressed,
     Counter::AnomaliesSuppressed,
 ];

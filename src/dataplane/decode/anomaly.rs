@@ -66,6 +66,8 @@ anomalies! {
     ExtensionsTooMany = "ipv6.exthdr_too_many", ExtensionsTooMany;
     /// An extension header that ends beyond its packet.
     ExtensionTruncated = "ipv6.trunc_exthdr", ExtensionsTruncated;
+    /// A routing header of type 0, with which anybody chooses the way (RFC 5095: deprecated, for the loops it makes).
+    RoutingTypeZero = "ipv6.rh_type_0", RoutingTypeZero;
     /// More tunnels within one another than are entered.
     TooManyLayers = "too_many_layers", TunnelDepth;
     /// More VLAN tags than are kept.
@@ -175,6 +177,9 @@ mod tests {
             let (first, body) = kinds.iter().rev().fold(inside, |(next, rest), kind| match kind {
                 44 => (44, fragment6(next, 0, false, &rest)),
                 51 => (51, join(&[&[next, 4, 0, 0], &[7; 20], &rest])),
+                // Type 4, segment routing; type 0 has a number of its own here.
+                43 => (43, with(&extension(next, 0, &rest), 2, 4)),
+                143 => (43, extension(next, 0, &rest)),
                 kind => (*kind, extension(next, 0, &rest)),
             });
             eth(0x86dd, &ip6(first, &body))
@@ -192,6 +197,8 @@ mod tests {
             ("destination options thrice", chain(&[60, 60, 60]), vec![ExtensionDuplicateDestination], accepted),
             ("nine of them", chain(&[60; 9]), vec![ExtensionDuplicateDestination], accepted),
             ("two routings", chain(&[43, 43]), vec![ExtensionDuplicateRouting], accepted),
+            ("a routing of type 0", chain(&[60, 143]), vec![RoutingTypeZero], accepted),
+            ("another one of type 0", chain(&[43, 143]), vec![ExtensionDuplicateRouting, RoutingTypeZero], accepted),
             ("two atomic fragments", chain(&[44, 44]), vec![ExtensionDuplicateFragment], accepted),
             ("two authentications", chain(&[51, 51]), vec![ExtensionDuplicateAuthentication], accepted),
             (

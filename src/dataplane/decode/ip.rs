@@ -115,6 +115,9 @@ pub(super) fn v4(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut La
     if upper.piece != Piece::Whole {
         upper.fragment_id = u32::from(be16::<4, 20>(head));
         upper.belongs(offset << 3, more, header);
+        // Of a whole packet it is asked where its bytes are to be believed.
+        let head = bytes.get(at..at + header).unwrap_or_default();
+        upper.place.is_spoiled = !is_sum_right(head);
     }
     // Not in fragments: the later ones name the authentication header, and all must agree on what they are part of.
     if upper.protocol == protocol::AUTHENTICATION && upper.piece == Piece::Whole {
@@ -158,6 +161,12 @@ pub(super) fn v6(span: Span<'_>, at: usize, packet: &mut Packet, layers: &mut La
     finish(bytes, Addresses::v6(head), upper, packet, layers)
 }
 
+/// Is the checksum of an IPv4 header right (RFC 791 section 3.1)?
+fn is_sum_right(head: &[u8]) -> bool {
+    let sum: u32 = head.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    sum.is_multiple_of(0xffff)
+}
+
 fn piece(offset: u16, more: bool) -> Piece {
     match (offset, more) {
         (0, false) => Piece::Whole,
@@ -182,6 +191,7 @@ impl Upper {
             header_bytes: u16::try_from(header_bytes).unwrap_or(u16::MAX),
             at: size(self.at),
             length: size(self.length),
+            is_spoiled: false,
         };
     }
 
@@ -217,6 +227,9 @@ pub(super) fn extensions(bytes: &[u8], upper: &mut Upper) -> Option<()> {
         // Only right behind the fixed header (RFC 8200 section 4.1).
         if upper.protocol == protocol::HOP_BY_HOP && index > 0 {
             return upper.refuse(HeaderAnomaly::ExtensionHopLate);
+        }
+        if upper.protocol == protocol::ROUTING && bytes.get(upper.at + 2) == Some(&0) {
+            upper.anomalies.insert(HeaderAnomaly::RoutingTypeZero);
         }
         // The shortest has eight bytes. What is announced and not there the capture cut off.
         if upper.length < 8 {

@@ -56,6 +56,8 @@ anomalies! {
     Incomplete = "frag_incomplete", DatagramsIncomplete;
     /// A fragment header in a whole IPv6 packet (RFC 6946).
     Atomic = "exthdr_useless_fh", FragmentsAtomic;
+    /// A wrong checksum of the IPv4 header, among right ones: nobody takes it, and it was sent for who does not check.
+    WrongChecksum = "wrong_checksum", FragmentChecksum;
 }
 
 /// A set of [`FragmentAnomaly`].

@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) is_known: bool,
     /// Fragments that are in no flow's counts, because they came before the one with the ports.
     pub(super) early: Early,
+    /// The checksums of its fragments' headers are wrong.
+    pub(super) is_spoiled: bool,
     /// Can it be found in its bucket?
     pub(super) is_linked: bool,
     /// Next of the same bucket.

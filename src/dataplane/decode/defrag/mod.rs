@@ -2,6 +2,9 @@
 //!
 //! Owns a fixed number of datagrams with a buffer each, and larger ones for some, taken at the start. **Overlaps:** in IPv4 the byte that came first
 //! stays, whatever comes later; in IPv6 an overlap ends its datagram (RFC 5722). An exact duplicate is no overlap in either.
+//! A fragment whose IPv4 header has a wrong checksum is nobody's where another one of its datagram has a right one: it is refused
+//! behind that, and what came before it of such fragments is thrown away. Where all are wrong they were edited, or a card was
+//! to fill them in, and are taken.
 //! A fragment that contradicts the end of its datagram is refused (IPv4) or ends it (IPv6). Whatever is unusual has a name,
 //! [`FragmentAnomaly`]. Deliberately does not: count, account fragments to flows, know what a datagram carries.
 //!
@@ -98,6 +101,8 @@ pub struct Place {
     pub at: u32,
     /// How many they are by the headers.
     pub length: u32,
+    /// The checksum of its IPv4 header is wrong.
+    pub is_spoiled: bool,
 }
 
 /// What became of a fragment.
@@ -249,6 +254,12 @@ impl Defragmenter {
             }
             return taken;
         }
+        if let Some(slot) = found
+            && self.is_refuted(slot, place, now, &mut taken.anomalies)
+        {
+            return taken;
+        }
+        let found = self.find(&identity);
         let slot = match found {
             Some(slot) if self.entries.get(usize::from(slot)).is_some_and(|entry| entry.until >= now) => slot,
             // It would have been ended by its time-out, had anybody asked.
@@ -260,6 +271,9 @@ impl Defragmenter {
                     self.give_up(slot);
                 }
                 let Some(slot) = self.begin(identity, packet, now, &mut taken.evicted) else { return taken };
+                if let Some(entry) = self.entries.get_mut(usize::from(slot)) {
+                    entry.is_spoiled = place.is_spoiled;
+                }
                 slot
             }
         };
@@ -286,6 +300,19 @@ impl Defragmenter {
             self.whole += 1;
         }
         taken
+    }
+
+    /// Is a fragment refuted by another one, whose header has a right checksum where its own has a wrong one? One with a right one
+    /// behind wrong ones refutes these: nothing of them is left, and it begins its datagram.
+    fn is_refuted(&mut self, slot: u16, place: &Place, now: Timestamp, anomalies: &mut Anomalies) -> bool {
+        let entry = self.entries.get_mut(usize::from(slot)).filter(|entry| entry.until >= now);
+        let Some(entry) = entry.filter(|entry| entry.is_spoiled != place.is_spoiled) else { return false };
+        anomalies.insert(FragmentAnomaly::WrongChecksum);
+        entry.tell(anomalies);
+        if !place.is_spoiled {
+            self.give_up(slot);
+        }
+        place.is_spoiled
     }
 
     /// A fragment just taken is in no flow's counts: [`Datagram::early`] says how many, once its datagram is whole.

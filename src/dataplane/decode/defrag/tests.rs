@@ -17,7 +17,8 @@ fn packet(v6: bool, source: u8, id: u32) -> Packet {
 type Piece<'a> = (Place, &'a [u8]);
 
 fn piece(offset: u32, more: bool, bytes: &[u8]) -> Piece<'_> {
-    (Place { offset, more, header_bytes: 20, protocol: 17, at: 0, length: bytes.len() as u32 }, bytes)
+    let length = bytes.len() as u32;
+    (Place { offset, more, header_bytes: 20, protocol: 17, at: 0, length, is_spoiled: false }, bytes)
 }
 
 fn take(defragmenter: &mut Defragmenter, packet: &Packet, piece: &Piece<'_>, now: Timestamp) -> Taken {
@@ -88,6 +89,24 @@ fn attacks_have_names() {
     let mut defragmenter = Defragmenter::new(DefragSettings::default(), 1);
     let taken = take(&mut defragmenter, &tcp, &piece(8, false, &a), Timestamp(1));
     assert!(taken.anomalies.contains(FragmentAnomaly::Tiny));
+}
+
+#[test]
+fn a_decoy_with_a_wrong_header_is_of_no_datagram() {
+    let ([a, b], x) = ([[1; 200], [2; 200]], [9; 200]);
+    let whole = Some([&a[..], &b[..]].concat());
+    let (first, last) = (piece(0, true, &a), piece(200, false, &b));
+    let wrong = |(place, bytes): Piece<'static>| (Place { is_spoiled: true, ..place }, bytes);
+    let x: &'static [u8] = Box::leak(Box::new(x));
+    let (early, late) = (wrong(piece(0, true, x)), wrong(piece(200, false, x)));
+    let told = vec!["wrong_checksum"];
+    assert_eq!(show(false, &[early, first, last]), (whole.clone(), told.clone()), "in front");
+    assert_eq!(show(false, &[first, late, last]), (whole.clone(), told.clone()), "between");
+    assert_eq!(show(false, &[first, late, early, last]), (whole.clone(), told.clone()), "told once");
+    assert_eq!(show(false, &[early, late, first, last]), (whole.clone(), told.clone()), "a whole one in front");
+    assert_eq!(show(false, &[first, last, early, late]), (whole.clone(), told), "behind");
+    // Where all are wrong, nobody says which ones count.
+    assert_eq!(show(false, &[early, late]), (Some(x.repeat(2)), vec![]));
 }
 
 #[test]
