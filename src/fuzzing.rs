@@ -159,6 +159,7 @@ fn inspection(data: &[u8]) {
                     beginnings: [(transport & 2 == 0).then_some(begin[0]), (transport & 4 == 0).then_some(begin[1])],
                 }),
                 bytes,
+                before: &[],
                 is_cut: *place == 0xf8,
                 time: Timestamp(1),
             };

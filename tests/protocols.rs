@@ -13,11 +13,12 @@ use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
 use shrike::dataplane::inspect::limits::{Told, limits_of};
 use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
 use shrike::dataplane::inspect::stream::{
-    BUFFER_BYTES, IN_FLIGHT_MAX, LONGEST, LOOKED_MAX, RUN_MAX, SEGMENTS, SMALL_BYTES, SMALL_PER_LARGE, WINDOW_MAX,
+    BUFFER_BYTES, IN_FLIGHT_MAX, LONGEST, LOOKED_MAX, RUN_MAX, SEGMENTS, SKIPPED_COUNTS, SMALL_BYTES, SMALL_PER_LARGE,
+    WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
     AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, PROBES, Protocol,
-    SCRATCH_BYTES, SCRATCHES, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE, UNIT_MAX,
+    SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE, UNIT_MAX,
 };
 use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
 use shrike::dataplane::worker::{
@@ -263,6 +264,16 @@ fn inspection() -> Vec<Row> {
             "the same: it gives way to itself".to_owned(),
         ),
         (
+            "connections read on the same ports at once, where handshakes with other numbers came on a live one",
+            "2".to_owned(),
+            counters(&[Counter::InspectContested]),
+        ),
+        (
+            "senders of datagrams whose right checksums are remembered, those of IPv4 and of UDP counted apart, a queue",
+            SENDERS.to_string(),
+            "nothing: who is forgotten is believed until a sum is right again".to_owned(),
+        ),
+        (
             "data of SYNs that nobody has answered, a queue",
             format!("{SYNS} of {SYN_BYTES} bytes"),
             counters(&[Counter::InspectBuffersFull]),
@@ -300,7 +311,7 @@ fn inspection() -> Vec<Row> {
         ("one side of a connection", format!("{} bytes", settings.depth), counters(&[Counter::InspectDepthReached])),
         (
             "of it beside, what is only looked through for its end (mails of SMTP and POP3), or lost",
-            format!("{LOOKED_MAX} bytes"),
+            format!("{LOOKED_MAX} bytes, of which what is passed over by its length takes {SKIPPED_COUNTS} a unit"),
             counters(&[Counter::InspectDepthReached]),
         ),
         ("how far ahead of a hole is held", format!("{BUFFER_BYTES} bytes"), counters(&[Counter::InspectBeyondBuffer])),

@@ -8,7 +8,7 @@ use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_i
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, TcpState};
-use crate::dataplane::inspect::{self, Protocol};
+use crate::dataplane::inspect::{self, Protocol, Unread};
 use crate::units::{QueueId, Timestamp};
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
@@ -71,6 +71,8 @@ pub struct FlowSummary {
     pub shape: Option<Shape>,
     /// What of it was lost or repeated, as far as it was inspected; `None` where that was not kept.
     pub losses: Option<Losses>,
+    /// Why inspection has not read it wholly, where it should have.
+    pub unread: Unread,
 }
 
 impl FlowSummary {

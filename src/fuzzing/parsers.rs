@@ -331,6 +331,7 @@ impl Sent<'_> {
             side: piece.side,
             tcp: self.case.is_stream.then_some(Segment { sequence, acknowledgement, ..Segment::default() }),
             bytes,
+            before: &[],
             is_cut: piece.is_cut,
             time: Timestamp(1),
         };

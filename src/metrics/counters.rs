@@ -283,6 +283,12 @@ counters! {
     InspectChecksum = "inspect_checksum", Detail;
     /// Segments of inspected connections that their receiver drops because their timestamp is older than what it holds (PAWS).
     InspectTimestamp = "inspect_timestamp", Detail;
+    /// Segments and datagrams of inspected flows that their receiver drops because the checksum of their IPv4 header is wrong, where the sender's were right before.
+    InspectIpv4Checksum = "inspect_ipv4_checksum", Detail;
+    /// Datagrams of inspected flows that their receiver drops because their checksum is wrong, where the sender's were right before.
+    InspectUdpChecksum = "inspect_udp_checksum", Detail;
+    /// Connections on the same ports as two others, given up for these: handshakes with other numbers came on a live one.
+    InspectContested = "inspect_contested", Detail;
     /// Segments of inspected connections that brought nothing new: retransmissions, keep-alives.
     InspectDuplicates = "inspect_duplicates", Detail;
     /// Segments of inspected connections that brought something new and something seen before.
@@ -307,6 +313,7 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectFlowsFull,
     Counter::InspectBuffersFull,
     Counter::InspectScratchesFull,
+    Counter::InspectConnectionsFull,
     Counter::InspectFactsFull,
     Counter::InspectEventsEarly,
     Counter::InspectUnitTooLong,
@@ -317,6 +324,12 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectBeyondBuffer,
     Counter::InspectHoles,
     Counter::InspectGapBytes,
+    Counter::InspectRefused,
+    Counter::InspectChecksum,
+    Counter::InspectTimestamp,
+    Counter::InspectIpv4Checksum,
+    Counter::InspectUdpChecksum,
+    Counter::InspectContested,
     Counter::FragmentChecksum,
     Counter::NeighboursSuppressed,
     Counter::AnomaliesSuppressed,

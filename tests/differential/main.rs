@@ -75,6 +75,7 @@ impl Message<'_> {
             side,
             tcp: self.is_stream.then(|| Segment { sequence: 1, acknowledgement: Some(1), ..Segment::default() }),
             bytes: self.bytes,
+            before: &[],
             is_cut: false,
             time: Timestamp(1),
         };

@@ -84,6 +84,8 @@ anomalies! {
     TcpNoFlags = "tcp.no_flags", TcpNoFlags;
     /// Sender and receiver are the same address and port (LAND, 1997).
     Land = "land", Land;
+    /// A datagram with a wrong checksum, of a sender whose were right.
+    UdpChecksum = "udp.wrong_checksum", InspectUdpChecksum;
 }
 
 impl HeaderAnomaly {

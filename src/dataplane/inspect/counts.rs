@@ -1,4 +1,109 @@
-//! What inspection counts.
+//! What inspection counts, and what of it leaves a flow unread in part.
+
+macro_rules! causes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+        /// Why a flow was not wholly read.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Cause { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Cause {
+            /// All of them.
+            pub const ALL: &[Cause] = &[$(Cause::$variant,)+];
+
+            /// Name with the flow: that of the counter without `inspect_`.
+            pub const fn name(self) -> &'static str { match self { $(Cause::$variant => $name,)+ } }
+        }
+    };
+}
+
+causes! {
+    /// [`Counts::flows_full`].
+    FlowsFull = "flows_full";
+    /// [`Counts::buffers_full`].
+    BuffersFull = "buffers_full";
+    /// [`Counts::scratches_full`].
+    ScratchesFull = "scratches_full";
+    /// [`Counts::connections_full`].
+    ConnectionsFull = "connections_full";
+    /// [`Counts::facts_full`].
+    FactsFull = "facts_full";
+    /// [`Counts::events_early`].
+    EventsEarly = "events_early";
+    /// [`Counts::unit_too_long`].
+    UnitTooLong = "unit_too_long";
+    /// [`Counts::depth_reached`].
+    DepthReached = "depth_reached";
+    /// [`Counts::limits_reached`].
+    LimitReached = "limit_reached";
+    /// [`Counts::cut`].
+    Cut = "cut";
+    /// [`Counts::broken`].
+    Broken = "broken";
+    /// [`Counts::beyond_buffer`].
+    BeyondBuffer = "beyond_buffer";
+    /// [`Counts::holes`].
+    Holes = "holes";
+    /// [`Counts::gap_bytes`].
+    GapBytes = "gap_bytes";
+    /// [`Counts::refused`].
+    Refused = "refused";
+    /// [`Counts::checksum`].
+    Checksum = "checksum";
+    /// [`Counts::timestamp`].
+    Timestamp = "timestamp";
+    /// [`Counts::ipv4_checksum`].
+    Ipv4Checksum = "ipv4_checksum";
+    /// [`Counts::udp_checksum`].
+    UdpChecksum = "udp_checksum";
+    /// [`Counts::contested`].
+    Contested = "contested";
+}
+
+/// Why a flow was not wholly read: a set of [`Cause`]s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Unread(u32);
+
+impl Unread {
+    /// Bits of a set at most.
+    pub(super) const BITS: u32 = 21;
+
+    /// With one in it.
+    pub fn of(cause: Cause) -> Unread {
+        Unread(1 << cause as u32)
+    }
+
+    /// Adds those of another set.
+    pub fn add(&mut self, others: Unread) {
+        self.0 |= others.0;
+    }
+
+    /// Is it in the set?
+    pub fn contains(self, cause: Cause) -> bool {
+        self.0 >> cause as u32 & 1 != 0
+    }
+
+    /// Was all of it read?
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those in the set.
+    pub fn iter(self) -> impl Iterator<Item = Cause> {
+        Cause::ALL.iter().copied().filter(move |one| self.contains(*one))
+    }
+
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of these bits, and of none above.
+    pub(super) fn from_bits(bits: u32) -> Unread {
+        Unread(bits & ((1 << Unread::BITS) - 1))
+    }
+}
+
+const _: () = assert!(Cause::ALL.len() <= Unread::BITS as usize);
 
 /// What happened, in numbers; every limit has its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +147,12 @@ pub struct Counts {
     pub checksum: u64,
     /// Segments that their receiver drops because their timestamp is old.
     pub timestamp: u64,
+    /// Segments and datagrams that their receiver drops because the checksum of their IPv4 header is wrong.
+    pub ipv4_checksum: u64,
+    /// Datagrams that their receiver drops because their checksum is wrong.
+    pub udp_checksum: u64,
+    /// Connections on the same ports as two others that were read, of which the one that was read least was given up.
+    pub contested: u64,
     /// Segments that brought nothing new.
     pub duplicates: u64,
     /// Segments that brought something new, and something that was seen before.
@@ -54,4 +165,46 @@ pub struct Counts {
     pub events: u64,
     /// Anomalies.
     pub anomalies: u64,
+    /// What of this leaves the flow at hand unread; between packets nothing.
+    pub(super) unread: Unread,
+}
+
+impl Counts {
+    /// So many more for this cause, which leaves the flow at hand unread in part.
+    pub(super) fn note(&mut self, cause: Cause, count: u64) {
+        if count > 0 {
+            *self.of(cause) += count;
+            self.unread.add(Unread::of(cause));
+        }
+    }
+
+    /// What leaves the flow at hand unread.
+    pub(super) fn take_unread(&mut self) -> Unread {
+        std::mem::take(&mut self.unread)
+    }
+
+    fn of(&mut self, cause: Cause) -> &mut u64 {
+        match cause {
+            Cause::FlowsFull => &mut self.flows_full,
+            Cause::BuffersFull => &mut self.buffers_full,
+            Cause::ScratchesFull => &mut self.scratches_full,
+            Cause::ConnectionsFull => &mut self.connections_full,
+            Cause::FactsFull => &mut self.facts_full,
+            Cause::EventsEarly => &mut self.events_early,
+            Cause::UnitTooLong => &mut self.unit_too_long,
+            Cause::DepthReached => &mut self.depth_reached,
+            Cause::LimitReached => &mut self.limits_reached,
+            Cause::Cut => &mut self.cut,
+            Cause::Broken => &mut self.broken,
+            Cause::BeyondBuffer => &mut self.beyond_buffer,
+            Cause::Holes => &mut self.holes,
+            Cause::GapBytes => &mut self.gap_bytes,
+            Cause::Refused => &mut self.refused,
+            Cause::Checksum => &mut self.checksum,
+            Cause::Timestamp => &mut self.timestamp,
+            Cause::Ipv4Checksum => &mut self.ipv4_checksum,
+            Cause::UdpChecksum => &mut self.udp_checksum,
+            Cause::Contested => &mut self.contested,
+        }
+    }
 }

@@ -7,7 +7,10 @@ mod connections;
 mod evict;
 mod opening;
 mod payload;
+mod refused;
+mod rivals;
 mod saved;
+mod slots;
 mod syns;
 mod told;
 
@@ -15,14 +18,14 @@ pub use connections::CONNECTIONS;
 pub(super) use connections::Connections;
 use connections::Owned;
 
-use super::counts::Counts;
+use super::counts::{Cause, Counts, Unread};
 use super::facts::Facts;
 use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::places::Places;
 use super::protocol::Protocol;
 use super::proxied::{Proxied, Source};
-use super::receipt::{Opening, Receipt};
+use super::receipt::{Opening, Receipt, SENDERS, Senders};
 use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::shares::{Shares, share_of};
@@ -33,6 +36,8 @@ use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
 pub use payload::{Payload, Segment};
 use saved::{Saved, facts_of};
+use slots::{AGAIN, BETWEEN, NONE, OVER, TURNED, UNREAD_SHIFT, WITH_SYN, over, place_of, protocol_of, unread_of};
+pub use slots::{AGAIN_MAX, ANEW_MAX};
 use syns::Syns;
 pub use syns::{SYN_BYTES, SYNS};
 pub use told::{Event, Sink, Wants};
@@ -40,7 +45,7 @@ pub use told::{Event, Sink, Wants};
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. 592 bytes each, and 8 for each flow of the table.
+    /// Flows inspected at once; 0 for no inspection. 616 bytes each, and 8 for each flow of the table.
     pub flows: u32,
     /// Sides of connections at once that wait for the rest of a unit longer than 4 KiB, and a quarter of those that wait for
     /// a shorter one; 37.4 KiB each.
@@ -68,6 +73,7 @@ impl Settings {
             + self.buffers as usize * BUFFER_MEMORY
             + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
             + SYNS as usize * Syns::MEMORY
+            + Senders::BYTES
             + SCRATCHES as usize * size_of::<Scratch>()
             + usize::from(CONNECTIONS) * size_of::<Owned>()
     }
@@ -76,26 +82,6 @@ impl Settings {
 /// Hellos of QUIC that are put together at once from several datagrams; 18.4 KB each. One more is read as far as its pieces
 /// come in order.
 pub const SCRATCHES: u32 = 256;
-
-/// What a slot of the flow table has here: an entry's number, or one of these.
-const NONE: u32 = u32::MAX;
-/// Inspection is over, or was given up; plus the number of the protocol that was found.
-const OVER: u32 = u32::MAX - 256;
-/// With [`OVER`]: see [`Inspector::is_turned`].
-const TURNED: u32 = 128;
-const _: () = assert!(Protocol::ALL.len() < TURNED as usize);
-/// Between two datagrams of a protocol whose parser remembers nothing; plus its number.
-const BETWEEN: u32 = OVER - 256;
-/// Nothing told so far, by datagrams each of which is looked at for itself; plus how many were. Decoys in front of what is to
-/// be hidden must be more than [`ANEW_MAX`], and at a port of a protocol, to hide this one, more than [`AGAIN_MAX`].
-const AGAIN: u32 = BETWEEN - AGAIN_MAX;
-/// Datagrams, of which nothing was told, that are looked at for the protocol of their port.
-pub const AGAIN_MAX: u32 = 1024;
-/// No entry yet: a SYN had data, and nobody has answered it; plus where they are among the [`SYNS`].
-const WITH_SYN: u32 = AGAIN - SYNS;
-/// Datagrams, of which nothing was told, after which the next one is looked at for all protocols whatever its port: as many
-/// as nDPI looks at.
-pub const ANEW_MAX: u32 = 8;
 
 /// Parsers that remember nothing from datagram to datagram: their flows hold no entry in between, or DNS alone would keep
 /// tens of thousands of them until their time-outs.
@@ -124,12 +110,20 @@ pub(super) struct Entry {
     again: u16,
     pub(super) done: [bool; 2],
     /// Anomalies of the connection that were told: a bit for each.
-    pub(super) told: u8,
+    pub(super) told: u16,
+    /// Why it was not wholly read so far.
+    unread: Unread,
     pub(super) proxied: Proxied,
     /// Had a packet since the clock's hand was here.
     touched: bool,
     /// The originator looks like the server: the capture began in the middle of its words.
     is_turned: bool,
+    /// Of a connection on the same ports as another one, now or once.
+    is_former: bool,
+    /// The other connection on the same ports, of the one whose segment came last.
+    other: Option<u32>,
+    /// The first numbers of originator and responder in a handshake of which no data came.
+    anew: Option<[u32; 2]>,
     /// Whose it is.
     slot: u32,
     /// Which of the [`Shares`] it counts for.
@@ -150,7 +144,7 @@ impl Entry {
 }
 
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 592);
+const _: () = assert!(size_of::<Entry>() <= 616);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {
@@ -171,6 +165,13 @@ pub struct Inspector {
     scratches_free: Vec<u32>,
     connections: Connections,
     syns: Syns,
+    senders: Senders,
+    /// The slot of a flow whose end hands its entry over to the next one on its ports, with the numbers of its first bytes where it
+    /// had no payload; and the entry.
+    keeps: Option<(u32, Option<[u32; 2]>)>,
+    kept: Option<u32>,
+    /// Entries of connections on the same ports as others.
+    formers: u32,
     /// The clock's hand: where the next entry to be given up is looked for.
     hand: usize,
     /// Facts of the flow at hand.
@@ -203,6 +204,10 @@ impl Inspector {
             syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
             saved_places: Places::new(facts as usize),
+            senders: Senders::new(if settings.flows == 0 { 0 } else { SENDERS }),
+            keeps: None,
+            kept: None,
+            formers: 0,
             hand: 0,
             scratch: Box::default(),
             counts: Counts::default(),
@@ -286,13 +291,23 @@ impl Inspector {
         if let Some(wants) = self.waits(payload) {
             return wants;
         }
-        let Some(index) = self.place(payload, sink) else { return Wants::NOTHING };
+        if payload.tcp.is_none()
+            && let Some(cause) = self.senders.refuses(payload, self.buffers.hash())
+        {
+            self.refuse(cause, payload, sink);
+            return Wants::PAYLOAD;
+        }
+        let Some(mut index) = self.place(payload, sink) else { return Wants::NOTHING };
+        let is_contested = self.entries.get(index as usize).is_some_and(Entry::is_contested);
+        if is_contested {
+            index = self.nearest(index, payload, sink);
+        }
         let is_turned = self.entries.get(index as usize).is_some_and(|entry| entry.is_turned);
         let mut wants = self.show(index, &if is_turned { payload.turned() } else { *payload }, sink);
         if is_turned {
             wants.payload.reverse();
         }
-        wants
+        if is_contested { self.wanted(payload.slot) } else { wants }
     }
 
     /// Nothing of this is to be looked at yet; what more is wanted then. Data of a SYN that nobody has answered are kept aside.
@@ -330,12 +345,15 @@ impl Inspector {
         match &payload.tcp {
             Some(tcp) => {
                 segment(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth, tcp);
+                entry.unread.add(out.counts.take_unread());
+                // Of others: they find out when they look again.
                 out.counts.buffers_full += self.buffers.taken_away();
             }
             None => {
                 let index = entry.scratch.take().or_else(|| self.scratches_free.pop());
                 let scratch = index.and_then(|index| self.scratches.get_mut(index as usize));
                 let left = datagram(entry, &mut out, scratch);
+                entry.unread.add(out.counts.take_unread());
                 if matches!(left, Left::Again) {
                     if let Some(index) = index {
                         give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free);
@@ -346,7 +364,7 @@ impl Inspector {
                 match index {
                     Some(_) if wants => entry.scratch = index,
                     Some(index) => give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free),
-                    None => out.counts.scratches_full += u64::from(wants),
+                    None => out.counts.note(Cause::ScratchesFull, u64::from(wants)),
                 }
             }
         }
@@ -354,6 +372,7 @@ impl Inspector {
         if entry.done == [true; 2] {
             out.protocol = protocol;
             end_parser(entry, &mut self.connections, &mut out);
+            entry.unread.add(out.counts.take_unread());
             let after = over(entry);
             self.forget(payload.slot, after);
             return Wants::NOTHING;
@@ -368,7 +387,8 @@ impl Inspector {
             self.saved_places.give_back(saved);
         }
         if !is_open && payload.tcp.is_none() && remembers_nothing(protocol) {
-            self.forget(payload.slot, BETWEEN + protocol as u32);
+            let unread = self.entries.get(index as usize).map_or_else(Unread::default, |entry| entry.unread);
+            self.forget(payload.slot, place_of(BETWEEN, protocol, unread));
         }
         wants
     }
@@ -381,7 +401,8 @@ impl Inspector {
         let looked = entry.map_or(AGAIN_MAX, |entry| u32::from(entry.again) + 1);
         if looked >= AGAIN_MAX || looked >= ANEW_MAX && usual_of(payload).is_none() {
             self.counts.unknown += 1;
-            self.forget(payload.slot, OVER);
+            let after = entry.map_or(OVER, over);
+            self.forget(payload.slot, after);
             return Wants::NOTHING;
         }
         self.forget(payload.slot, AGAIN + looked);
@@ -392,7 +413,8 @@ impl Inspector {
         self.places.get(slot as usize).is_none_or(|place| (OVER..NONE).contains(place))
     }
 
-    /// The flow in this slot is over, which began at the first of the times and ended at the other one; what it carried.
+    /// The flow in this slot is over, which began at the first of the times and ended at the other one; what it carried, and
+    /// why it was not wholly read.
     pub fn end(
         &mut self,
         slot: u32,
@@ -400,14 +422,37 @@ impl Inspector {
         originator: Direction,
         [first_seen, time]: [Timestamp; 2],
         sink: &mut impl Sink,
-    ) -> Protocol {
-        let Some(place) = self.places.get_mut(slot as usize) else { return Protocol::Unknown };
+    ) -> (Protocol, Unread) {
+        if self.keeps.is_some()
+            && let Some(told) = self.hand_over(slot, key, originator, [first_seen, time], sink)
+        {
+            return told;
+        }
+        let (mut protocol, mut unread) = self.end_one(slot, key, originator, [first_seen, time], sink);
+        while self.places.get(slot as usize).is_some_and(|place| *place < WITH_SYN) {
+            let (other, more) = self.end_one(slot, key, originator, [first_seen, time], sink);
+            unread.add(more);
+            protocol = if protocol == Protocol::Unknown { other } else { protocol };
+        }
+        (protocol, unread)
+    }
+
+    /// The same of its first entry, or its place.
+    fn end_one(
+        &mut self,
+        slot: u32,
+        key: &FlowKey,
+        originator: Direction,
+        [first_seen, time]: [Timestamp; 2],
+        sink: &mut impl Sink,
+    ) -> (Protocol, Unread) {
+        let Some(place) = self.places.get_mut(slot as usize) else { return Default::default() };
         let Some(entry) = self.entries.get_mut(*place as usize) else {
             let place = std::mem::replace(place, NONE);
             let is_unknown = (AGAIN..BETWEEN).contains(&place);
             self.counts.unknown += u64::from(is_unknown);
             self.has_counted |= is_unknown;
-            return protocol_of(place);
+            return (protocol_of(place), unread_of(place));
         };
         self.has_counted = true;
         let originator = if entry.is_turned { originator.flip() } else { originator };
@@ -421,8 +466,9 @@ impl Inspector {
         if protocol == Protocol::Unknown {
             self.counts.unknown += 1;
         }
-        self.forget(slot, NONE);
-        protocol
+        let mut unread = entry.unread;
+        unread.add(self.forget(slot, NONE));
+        (protocol, unread)
     }
 
     /// The flow's entry, a new one if it has none; `None` where inspection was given up or can have none.
@@ -437,6 +483,8 @@ impl Inspector {
         let share = share_of(self.buffers.hash(), payload.key, payload.originator);
         let Some(index) = self.free.pop().or_else(|| self.evict(share, payload.time, sink)) else {
             self.counts.flows_full += 1;
+            *self.places.get_mut(payload.slot as usize)? =
+                place_of(OVER, Protocol::Unknown, Unread::of(Cause::FlowsFull));
             return None;
         };
         let entry = self.entries.get_mut(index as usize)?;
@@ -459,7 +507,7 @@ impl Inspector {
         if place < AGAIN {
             match self.syns.get(place - WITH_SYN, payload.key) {
                 Some((sequence, data)) => _ = originator.hold_opening(sequence, data, &mut self.buffers),
-                None => self.counts.buffers_full += 1,
+                None => self.counts.note(Cause::BuffersFull, 1),
             }
         } else if place < BETWEEN {
             entry.again = (place - AGAIN) as u16; // below 1024
@@ -467,6 +515,7 @@ impl Inspector {
                 entry.candidates = usual_of(payload).map_or(Candidates::default(), Candidates::only);
             }
         } else if place < OVER {
+            entry.unread = unread_of(place);
             entry.parser = Parser::new(protocol_of(place));
             entry.parser.begin(&look(payload, payload.side, payload.bytes));
         }
@@ -474,16 +523,31 @@ impl Inspector {
         Some(index)
     }
 
-    /// Gives back what the flow has; its slot then says `after`.
-    fn forget(&mut self, slot: u32, after: u32) {
-        let Some(place) = self.places.get_mut(slot as usize) else { return };
+    /// Gives back what the flow has; its slot then says `after`, and what that itself leaves unread, which is given.
+    fn forget(&mut self, slot: u32, after: u32) -> Unread {
+        let Some(place) = self.places.get_mut(slot as usize) else { return Unread::default() };
         let index = std::mem::replace(place, after);
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let Some(entry) = self.entries.get_mut(index as usize) else { return Unread::default() };
         if std::mem::take(&mut entry.is_counted) {
             self.shares.give_back(entry.share);
         }
+        let before = entry.unread;
         for side in &mut entry.sides {
-            self.counts.gap_bytes += side.finish(&mut self.buffers);
+            self.counts.note(Cause::GapBytes, side.finish(&mut self.buffers));
+        }
+        let unread = self.counts.take_unread();
+        let is_awaited = entry.anew.take().is_some();
+        self.formers -= u32::from(std::mem::take(&mut entry.is_former));
+        let other = entry.other.take();
+        if let Some(other) = other {
+            *place = other;
+        } else if is_awaited && after != NONE {
+            // The handshake behind it may still bring a connection.
+            let mut all = before;
+            all.add(unread);
+            *place = place_of(BETWEEN, Protocol::Unknown, all);
+        } else if (BETWEEN..NONE).contains(place) {
+            *place |= unread.bits() << UNREAD_SHIFT;
         }
         if let Some(saved) = entry.facts.take() {
             self.saved_places.give_back(saved);
@@ -494,6 +558,12 @@ impl Inspector {
         self.connections.give_back(entry.connection.take());
         self.scratch.clear();
         self.free.push(index);
+        if let Some(other) = other.and_then(|other| self.entries.get_mut(other as usize)) {
+            // Goes on, with what is to be told of the flow.
+            other.unread.add(unread);
+            other.unread.add(before);
+        }
+        unread
     }
 }
 
@@ -508,23 +578,7 @@ fn end_parser<S: Sink>(entry: &mut Entry, connections: &mut Connections, out: &m
 /// No packet: for what is told without one, of a flow that began at the first of the times.
 fn nothing(slot: u32, key: &FlowKey, originator: Direction, [first_seen, time]: [Timestamp; 2]) -> Payload<'_> {
     let side = Side::Originator;
-    Payload { slot, key, originator, first_seen, side, tcp: None, bytes: &[], is_cut: false, time }
-}
-
-/// The place of a flow whose inspection is over.
-fn over(entry: &Entry) -> u32 {
-    let protocol = entry.parser.told();
-    let is_turned = entry.is_turned && protocol != Protocol::Unknown;
-    OVER + protocol as u32 + if is_turned { TURNED } else { 0 }
-}
-
-/// The protocol in a place that is no entry's number.
-fn protocol_of(place: u32) -> Protocol {
-    match place {
-        NONE => Protocol::Unknown,
-        OVER.. => Protocol::from_number(((place - OVER) % TURNED) as u8), // below 128
-        _ => Protocol::from_number(place.saturating_sub(BETWEEN) as u8),  // below 256
-    }
+    Payload { slot, key, originator, first_seen, side, tcp: None, bytes: &[], before: &[], is_cut: false, time }
 }
 
 /// Back among the free ones; cleaned if its flow wrote to it.

@@ -145,7 +145,7 @@ mod wide;
 pub mod wireguard;
 
 pub use bytes::Reader;
-pub use counts::Counts;
+pub use counts::{Cause, Counts, Unread};
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};
 pub use inspector::{
     AGAIN_MAX, ANEW_MAX, CONNECTIONS, Event, Inspector, Payload, SCRATCHES, SYN_BYTES, SYNS, Segment, Settings, Sink,
@@ -156,6 +156,7 @@ pub use parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MA
 pub use parse::{Record, feed};
 pub use parsers::{PROBES, Probe, TABLE};
 pub use protocol::Protocol;
+pub use receipt::SENDERS;
 pub use scratch::{SCRATCH_BYTES, Scratch};
 pub use session::{IDENTIFY_BYTES, IDENTIFY_DATAGRAMS};
 pub use shares::SOURCE_SHARE;

@@ -8,13 +8,20 @@
 //! any that came before: so what is longer than all that came with a right sum is believed. Longer segments than Ethernet
 //! carries were put together, or will be cut, and are not judged.
 //!
+//! The header of IPv4 is checked too, by the same rule: whose sums of it were never right is believed.
+//!
 //! Of timestamps a receiver holds the latest in order, and echoes it: so what it holds is at least what it echoes (RFC 7323
 //! section 4.3), and what is older it drops (section 5.3). What nobody sent is not echoed: a liar's echo counts as far as the
 //! other side's timestamps have come.
 
+mod senders;
+mod sums;
+
 use super::inspector::{Payload, Segment};
-use crate::dataplane::decode::FlowKey;
 use crate::dataplane::flow::Side;
+pub use senders::SENDERS;
+pub(super) use senders::Senders;
+use sums::{Sum, network, segment as sum};
 
 /// Payload of the longest segment over Ethernet (RFC 894: 1500 bytes), IPv4 and TCP without options.
 const LONGEST: usize = 1460;
@@ -32,7 +39,8 @@ const RIGHT: u32 = 1;
 impl Opening {
     /// A SYN without payload, or the answer to one.
     pub(super) fn note(&mut self, payload: &Payload<'_>, segment: &Segment<'_>) {
-        let right = u32::from(sum(payload, segment) == Sum::Right);
+        let is_right = sum(payload, segment) == Sum::Right && network(payload, segment.header.len()) != Sum::Wrong;
+        let right = u32::from(is_right);
         let stamps = timestamps(segment.header);
         let Opening([originator, responder]) = self;
         let (own, peer) =
@@ -50,8 +58,9 @@ impl Opening {
     pub(super) fn receipts(self, is_answered: bool) -> [Receipt; 2] {
         let Opening([originator, responder]) = self;
         let of = |word: u32, held: u32| {
-            let trust = if word & RIGHT == 0 { Trust::None } else { Trust::Sum };
-            Receipt { newest: word & !RIGHT, held, trust, longest: 0 }
+            let is_right = word & RIGHT != 0;
+            let trust = if is_right { Trust::Sum } else { Trust::None };
+            Receipt { newest: word & !RIGHT, held, trust, longest: 0, trusts_header: is_right }
         };
         [of(originator, if is_answered { originator & !RIGHT } else { 0 }), of(responder, 0)]
     }
@@ -79,6 +88,8 @@ pub(super) struct Receipt {
     /// Data of the longest segment whose sum was right.
     longest: u16,
     trust: Trust,
+    /// The checksum of an IPv4 header was right.
+    trusts_header: bool,
 }
 
 /// Why a segment is not taken.
@@ -86,6 +97,8 @@ pub(super) struct Receipt {
 pub enum Refusal {
     /// Its checksum is wrong.
     Checksum,
+    /// That of its IPv4 header is.
+    Header,
     /// Its timestamp is older than what its receiver holds.
     Timestamp,
 }
@@ -99,6 +112,11 @@ pub(super) fn check(
 ) -> Result<(), Refusal> {
     let length = payload.bytes.len();
     let is_judged = length <= LONGEST || segment.is_joined;
+    match if is_judged { network(payload, segment.header.len()) } else { Sum::Unknown } {
+        Sum::Right => own.trusts_header = true,
+        Sum::Wrong if own.trusts_header => return Err(Refusal::Header),
+        Sum::Wrong | Sum::Unfilled | Sum::Unknown => {}
+    }
     match if is_judged { sum(payload, segment) } else { Sum::Unknown } {
         Sum::Right => {
             own.trust = own.trust.max(if length > 0 { Trust::Data } else { Trust::Sum });
@@ -126,6 +144,7 @@ pub(super) fn check(
 /// Does the receiver drop it for its checksum, as far as the side's are to be trusted?
 pub(super) fn is_spoiled(own: &Receipt, payload: &Payload<'_>, segment: &Segment<'_>) -> bool {
     own.trust != Trust::None && sum(payload, segment) == Sum::Wrong
+        || own.trusts_header && network(payload, segment.header.len()) == Sum::Wrong
 }
 
 /// Timestamps compare within half their range (RFC 7323 section 5.3).
@@ -152,55 +171,6 @@ fn timestamps(header: &[u8]) -> Option<(u32, u32)> {
             _ => return None,
         }
     }
-}
-
-/// What a checksum is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Sum {
-    Right,
-    /// The sum of addresses, protocol and length alone: a card was to add the rest.
-    Unfilled,
-    Wrong,
-    /// Not all of the segment was captured.
-    Unknown,
-}
-
-fn sum(payload: &Payload<'_>, segment: &Segment<'_>) -> Sum {
-    let Some(&[a, b]) = segment.header.get(16..18).and_then(|field| field.first_chunk()) else { return Sum::Unknown };
-    if payload.is_cut {
-        return Sum::Unknown;
-    }
-    let length = (segment.header.len() + payload.bytes.len()) as u64;
-    let pseudo = (addresses(payload.key) + u64::from(payload.key.protocol()) + length) % ONES;
-    // Summed with the low byte first; the sum of swapped words is the swapped sum.
-    let words = (add(segment.header) + add(payload.bytes)) % ONES;
-    let total = u64::from((words as u16).swap_bytes()) + pseudo; // below 2^16
-    if total.is_multiple_of(ONES) {
-        Sum::Right
-    } else if u64::from(u16::from_be_bytes([a, b])) % ONES == pseudo {
-        Sum::Unfilled
-    } else {
-        Sum::Wrong
-    }
-}
-
-/// Sums of ones' complement count modulo this (RFC 1071).
-const ONES: u64 = 0xffff;
-
-/// The addresses' words; what marks one of IPv4 is a word of ones, which adds nothing.
-fn addresses(key: &FlowKey) -> u64 {
-    let [low_top, low, high_top, high, _] = *key.words();
-    [low_top, low, high_top, high].iter().map(|word| (word >> 32) + (word & 0xffff_ffff)).sum()
-}
-
-/// Adds up words, low byte first, at most 2^32 of them; a last odd byte is the first of its word.
-fn add(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    words.iter().chain([&last]).map(|word| u64::from(u32::from_le_bytes(*word))).sum()
 }
 
 #[cfg(test)]

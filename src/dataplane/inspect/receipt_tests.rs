@@ -1,3 +1,4 @@
+use super::sums::{ONES, add, addresses};
 use super::*;
 use crate::dataplane::decode::FlowKey;
 use crate::units::Timestamp;
@@ -17,6 +18,7 @@ fn payload<'a>(key: &'a FlowKey, side: Side, bytes: &'a [u8]) -> Payload<'a> {
         side,
         tcp: None,
         bytes,
+        before: &[],
         is_cut: false,
         time: Timestamp(0),
     }

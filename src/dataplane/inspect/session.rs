@@ -14,6 +14,7 @@ pub(super) use out::Out;
 pub(super) use segment::{last_look, segment};
 pub(super) use turns::Turns;
 
+use super::counts::{Cause, Unread};
 use super::http;
 use super::inspector::{Connections, Payload, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
@@ -23,7 +24,8 @@ use super::proxied::{self, Proxied};
 use super::receipt::Refusal;
 use super::scratch::Scratch;
 use super::stream::{
-    CHECKSUM_INVALID, GAP_IN_UNIT, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER, Reader, TIMESTAMP_INVALID,
+    CHECKSUM_INVALID, GAP_IN_UNIT, HEADER_CHECKSUM_INVALID, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER,
+    Reader, TIMESTAMP_INVALID,
 };
 use super::{ssh, tls};
 use crate::dataplane::flow::Side;
@@ -57,7 +59,7 @@ struct Session<'a, 'b, S> {
     /// The parser turned into another one, which is to see first what the other side sent before.
     has_turned: bool,
     /// Anomalies of the connection that were told: a bit for each.
-    told: &'a mut u8,
+    told: &'a mut u16,
     /// What a proxy said in front of the connection, and whether it may say it now.
     proxied: Option<&'a mut Proxied>,
     awaits_header: bool,
@@ -128,24 +130,29 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
         match note {
             Note::Duplicate => counts.duplicates += 1,
             Note::Overlap => counts.overlaps += 1,
-            Note::Refused => counts.refused += 1,
-            Note::Beyond => counts.beyond_buffer += 1,
-            Note::Missing(bytes) => counts.gap_bytes += bytes,
+            Note::Refused => counts.note(Cause::Refused, 1),
+            Note::Lost => counts.unread.add(Unread::of(Cause::BuffersFull)),
+            Note::Beyond => counts.note(Cause::BeyondBuffer, 1),
+            Note::Missing(bytes) => counts.note(Cause::GapBytes, bytes),
             Note::Hole { bytes, in_unit } => {
-                counts.holes += 1;
+                counts.note(Cause::Holes, 1);
                 let likely = bytes.min(IN_FLIGHT_MAX.into());
-                counts.gap_bytes += likely;
+                counts.note(Cause::GapBytes, likely);
                 counts.gap_bytes_unlikely += bytes - likely;
                 if in_unit {
                     self.tell_once(GAP_IN_UNIT);
                 }
             }
             Note::NotTaken(Refusal::Checksum) => {
-                counts.checksum += 1;
+                counts.note(Cause::Checksum, 1);
                 self.tell_once(CHECKSUM_INVALID);
             }
+            Note::NotTaken(Refusal::Header) => {
+                counts.note(Cause::Ipv4Checksum, 1);
+                self.tell_once(HEADER_CHECKSUM_INVALID);
+            }
             Note::NotTaken(Refusal::Timestamp) => {
-                counts.timestamp += 1;
+                counts.note(Cause::Timestamp, 1);
                 self.tell_once(TIMESTAMP_INVALID);
             }
             Note::Different => {
@@ -162,7 +169,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         side: Side,
         parser: &'a mut Parser,
         candidates: &'a mut Candidates,
-        told: &'a mut u8,
+        told: &'a mut u16,
         connection: &'a mut Option<u16>,
         out: &'a mut Out<'b, S>,
     ) -> Self {
@@ -291,7 +298,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
     /// Once a flow: it may have many such.
     #[cold]
     fn tell_once(&mut self, anomaly: Anomaly) {
-        let bit = 1 << anomaly.index;
+        let bit = 1 << anomaly.index.min(15); // the last for those of headers
         if *self.told & bit == 0 {
             *self.told |= bit;
             self.out.anomaly(anomaly);

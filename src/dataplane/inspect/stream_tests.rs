@@ -1,3 +1,4 @@
+use super::super::parse::{Step, UNIT_MAX};
 use super::*;
 use crate::sys::hash::KeyedHash;
 

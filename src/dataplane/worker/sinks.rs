@@ -14,7 +14,7 @@ use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowE
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals, SynKind, TcpState};
-use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
+use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Unread, Wants};
 use crate::dataplane::score::Microbatch;
 use crate::exchange::{FlowSummary, Up, UpSender};
 use crate::metrics::{Counter, CounterBlock};
@@ -131,6 +131,7 @@ impl Sinks {
             let carried = Carried {
                 application: self.inspector.application(index.slot),
                 is_turned: self.inspector.is_turned(index.slot),
+                ..Carried::default()
             };
             self.elephants.offer(summary(record, carried, None, self.outers.find(&record.key)));
         }
@@ -263,7 +264,19 @@ impl Sinks {
             let flow = (payload.key, direction, Some(payload.first_seen));
             self.on_anomaly((counter, anomaly.index), flow, payload.time, None);
         }
+        let has_closed =
+            [Side::Originator, Side::Responder].iter().all(|side| record.tcp_flags(*side) & tcp_flags::FIN != 0);
+        if known == Some(SynKind::Anew) && is_answer && !has_closed {
+            self.inspector.keep(payload.slot, record.beginnings());
+        }
         known.unwrap_or(SynKind::Anew)
+    }
+
+    /// What [`Sinks::on_opening_on_live`] was asked about is accounted: the slot of its flow and its originator, if it has one.
+    #[cold]
+    pub fn on_settled(&mut self, payload: &Payload<'_>, flow: Option<(u32, Direction)>) {
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        self.inspector.adopt(payload, flow, &mut gate);
     }
 
     /// A flow from an address and port to themselves.
@@ -328,12 +341,13 @@ impl Sinks {
         let outer = self.outers.end(&record.key);
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
         let before = self.inspector.losses();
-        let carried = if has_payload {
+        let carried = if has_payload || self.inspector.has_former(ended.slot) {
             let is_turned = self.inspector.is_turned(ended.slot);
             let times = [record.first_seen(), record.last_seen];
             let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
-            let application = self.inspector.end(ended.slot, &record.key, record.originator(), times, &mut gate);
-            Carried { application, is_turned }
+            let (application, unread) =
+                self.inspector.end(ended.slot, &record.key, record.originator(), times, &mut gate);
+            Carried { application, is_turned, unread }
         } else {
             Carried::default()
         };
@@ -434,6 +448,9 @@ impl Sinks {
             (Counter::InspectRefused, counts.refused),
             (Counter::InspectChecksum, counts.checksum),
             (Counter::InspectTimestamp, counts.timestamp),
+            (Counter::InspectIpv4Checksum, counts.ipv4_checksum),
+            (Counter::InspectUdpChecksum, counts.udp_checksum),
+            (Counter::InspectContested, counts.contested),
             (Counter::InspectDuplicates, counts.duplicates),
             (Counter::InspectOverlaps, counts.overlaps),
             (Counter::InspectOverlapsDifferent, counts.overlaps_different),
@@ -527,12 +544,14 @@ pub struct Carried {
     pub application: Protocol,
     /// It tells that the originator is the server, of a connection met in mid-stream.
     pub is_turned: bool,
+    /// Why it was not wholly read; told when the flow has ended.
+    pub unread: Unread,
 }
 
 /// What a flow came to; originator and responder as what it carried tells.
 pub fn summary(
     record: &FlowRecord,
-    Carried { application, is_turned }: Carried,
+    Carried { application, is_turned, unread }: Carried,
     ended: Option<EndReason>,
     outer: Option<Outer>,
 ) -> FlowSummary {
@@ -559,5 +578,6 @@ pub fn summary(
         outer,
         shape: None,
         losses: None,
+        unread,
     }
 }

@@ -3,6 +3,7 @@
 use super::shape::ShapePart;
 use super::{ModelName, rounded};
 use crate::dataplane::detect::{Evidence, TunnelLevel, TunnelRef};
+use crate::dataplane::inspect::Cause;
 use crate::exchange::FlowSummary;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ pub(super) struct Ml<'a> {
     pub(super) tunnels: Vec<TunnelLevel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shape: Option<ShapePart>,
+    /// Why the flow was not wholly read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unread: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -64,13 +68,14 @@ impl<'a> Ml<'a> {
         }
     }
 
-    /// A flow's score and its shape, where it has them.
+    /// A flow's score, its shape, and why it was not wholly read, where it has them.
     pub(super) fn of_flow(flow: &FlowSummary, model: Option<&'a ModelName>) -> Option<Ml<'a>> {
         let shape = flow.shape.as_ref().map(ShapePart::new);
         let score = (flow.score >= 0.0).then(|| Ml::of_score(flow.score, model));
-        match shape {
-            None => score,
-            shape => Some(Ml { shape, ..score.unwrap_or_default() }),
+        let unread: Vec<_> = flow.unread.iter().map(Cause::name).collect();
+        match (shape, unread.is_empty()) {
+            (None, true) => score,
+            (shape, _) => Some(Ml { shape, unread, ..score.unwrap_or_default() }),
         }
     }
 

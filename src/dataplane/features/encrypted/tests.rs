@@ -18,6 +18,7 @@ fn show(shapes: &mut Shapes, slot: u32, side: Side, time: u64, sequence: Option<
         side,
         tcp: None,
         bytes,
+        before: &[],
         is_cut: false,
         time: Timestamp(time),
     };

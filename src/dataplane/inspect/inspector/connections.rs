@@ -1,6 +1,6 @@
 //! What flows of HTTP/2 need beside their entry: from a pool, for as long as they are inspected.
 
-use super::super::counts::Counts;
+use super::super::counts::{Cause, Counts};
 use super::super::http2::Connection;
 use super::{Direction, FlowKey, Payload};
 use crate::units::Timestamp;
@@ -39,7 +39,7 @@ impl Connections {
         let is_new = index.is_none();
         if is_new {
             *index = self.free.pop();
-            counts.connections_full += u64::from(index.is_none());
+            counts.note(Cause::ConnectionsFull, u64::from(index.is_none()));
         }
         let owned = self.all.get_mut(usize::from((*index)?))?;
         if is_new {

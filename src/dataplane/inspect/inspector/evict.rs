@@ -1,8 +1,9 @@
 //! Which flow gives way where there are not enough.
 
+use super::super::counts::{Cause, Unread};
 use super::super::protocol::Protocol;
 use super::super::session::Out;
-use super::{Entry, Inspector, Sink, nothing, over};
+use super::{Entry, Inspector, OVER, Sink, nothing, over};
 use crate::units::Timestamp;
 
 /// Entries looked at, a packet, when one has to be given up.
@@ -46,13 +47,15 @@ impl Inspector {
         let (_, index) = best?;
         self.counts.flows_full += 1;
         let entry = self.entries.get_mut(index)?;
-        let (slot, protocol, after) = (entry.slot, entry.parser.told(), over(entry));
+        let (slot, protocol) = (entry.slot, entry.parser.told());
+        entry.unread.add(Unread::of(Cause::FlowsFull));
         let source = entry.proxied.source;
         if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
             let payload = nothing(slot, &saved.key, saved.originator, [saved.first_seen, now]);
             let (facts, counts) = (&mut saved.facts, &mut self.counts);
             facts.mark_truncated();
             counts.events_early += 1;
+            entry.unread.add(Unread::of(Cause::EventsEarly));
             entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol, source });
         }
         if let Some(owned) = self.connections.get(entry.connection) {
@@ -61,6 +64,12 @@ impl Inspector {
             facts.clear();
             owned.connection.tell_all(&mut Out { facts, sink, counts, payload: &payload, protocol, source });
         }
+        let unread = self.counts.take_unread();
+        let after = self.entries.get_mut(index).map_or(OVER, |entry| {
+            entry.unread.add(unread);
+            over(entry)
+        });
+        self.put_first(slot, index as u32);
         self.forget(slot, after);
         self.free.pop()
     }

@@ -33,6 +33,15 @@ impl Inspector {
         let said = [(of(side), Some(segment.sequence)), (of(side.other()), segment.acknowledgement)];
         let mut known = said.into_iter().filter_map(|(known, said)| Some((known?, said?))).peekable();
         known.peek()?;
-        Some(if known.all(|(known, said)| known == said) { SynKind::Resent } else { SynKind::Anew })
+        // Of another connection on the same ports too.
+        let other = entry.and_then(|entry| self.entries.get(entry.other? as usize));
+        let is_others = other.is_some_and(|other| {
+            let side = if other.is_turned { payload.side.other() } else { payload.side };
+            let first = |side: Side| other.sides.get(side as usize).and_then(Stream::first);
+            let said = [(first(side), Some(segment.sequence)), (first(side.other()), segment.acknowledgement)];
+            said.into_iter().all(|(known, said)| said.is_none() || known == said)
+        });
+        let is_known = known.all(|(known, said)| known == said);
+        Some(if is_known || is_others { SynKind::Resent } else { SynKind::Anew })
     }
 }

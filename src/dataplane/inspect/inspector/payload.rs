@@ -22,6 +22,9 @@ pub struct Payload<'a> {
     pub tcp: Option<Segment<'a>>,
     /// What was captured of it; empty in a pure acknowledgement.
     pub bytes: &'a [u8],
+    /// What lies before it in the frame: the headers, of what came in fragments the last one alone; empty where they are not to
+    /// be looked at.
+    pub before: &'a [u8],
     /// The capture cut it.
     pub is_cut: bool,
     /// Capture time.

@@ -1,5 +1,6 @@
 //! Facts that wait for the rest of their event.
 
+use super::super::counts::{Cause, Unread};
 use super::super::facts::Facts;
 use super::super::parse::Output;
 use super::super::places::Given;
@@ -39,6 +40,7 @@ impl Inspector {
             }
             None => {
                 self.counts.facts_full += 1;
+                entry.unread.add(Unread::of(Cause::FactsFull));
                 let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
                 Out { facts: &mut self.scratch, sink, counts: &mut self.counts, payload, protocol, source }.event();
             }
@@ -54,6 +56,7 @@ impl Inspector {
         entry.facts = None;
         let (protocol, source, counts) = (entry.parser.protocol(), entry.proxied.source, &mut self.counts);
         counts.facts_full += 1;
+        entry.unread.add(Unread::of(Cause::FactsFull));
         saved.facts.mark_truncated();
         let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
         Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol, source }.event();

@@ -84,6 +84,7 @@ impl Talk {
                 ..Segment::default()
             }),
             bytes,
+            before: &[],
             is_cut: false,
             time: Timestamp(5),
         };
@@ -100,6 +101,7 @@ impl Talk {
             side,
             tcp: None,
             bytes,
+            before: &[],
             is_cut: false,
             time: Timestamp(5),
         };
@@ -107,7 +109,7 @@ impl Talk {
     }
 
     fn end(&mut self) -> Protocol {
-        self.inspector.end(self.slot, &self.key, self.originator, [Timestamp(1), Timestamp(9)], &mut self.kept)
+        self.inspector.end(self.slot, &self.key, self.originator, [Timestamp(1), Timestamp(9)], &mut self.kept).0
     }
 }
 

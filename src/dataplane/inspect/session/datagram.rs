@@ -1,5 +1,6 @@
 //! A datagram of an inspected flow.
 
+use super::super::counts::Cause;
 use super::super::inspector::{Entry, Sink};
 use super::super::parse::Step;
 use super::super::parsers::Parser;
@@ -28,7 +29,7 @@ pub(in super::super) fn datagram<S: Sink>(
 ) -> Left {
     let payload = out.payload;
     if payload.is_cut {
-        out.counts.cut += 1;
+        out.counts.note(Cause::Cut, 1);
         return Left::Entry;
     }
     let (side, before) = (payload.side, entry.parser.told());

@@ -1,6 +1,6 @@
 //! What a parser at work says of its flow, on its way up.
 
-use super::super::counts::Counts;
+use super::super::counts::{Cause, Counts};
 use super::super::facts::Facts;
 use super::super::inspector::{Event, Payload, Sink};
 use super::super::parse::{Anomaly, Output};
@@ -54,6 +54,6 @@ impl<S: Sink> Output for Out<'_, S> {
     }
 
     fn limit(&mut self) {
-        self.counts.limits_reached += 1;
+        self.counts.note(Cause::LimitReached, 1);
     }
 }

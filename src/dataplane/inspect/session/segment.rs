@@ -1,9 +1,10 @@
 //! A segment of an inspected connection: to its side, and what of the other one it lets be read.
 
+use super::super::counts::Cause;
 use super::super::inspector::{Connections, Entry, Segment, Sink};
 use super::super::protocol::Protocol;
 use super::super::receipt;
-use super::super::stream::{Buffers, Note, Outcome, Reader, Stream, URGENT};
+use super::super::stream::{Buffers, DEPTH_REACHED, Gave, Note, Outcome, Reader, Stream, URGENT};
 use super::{Out, Session, ends};
 use crate::dataplane::flow::Side;
 
@@ -105,11 +106,14 @@ pub(in super::super) fn segment<S: Sink>(
         }
     }
     if payload.is_cut && !own.is_done() {
-        session.out.counts.gap_bytes += own.finish(buffers);
-        session.out.counts.cut += 1;
+        session.out.counts.note(Cause::GapBytes, own.finish(buffers));
+        session.out.counts.note(Cause::Cut, 1);
     }
     let mut is_over = false;
     for outcome in ends.into_iter().flatten() {
+        if outcome == Outcome::GaveUp(Gave::Depth) && session.parser.protocol() != Protocol::Unknown {
+            session.tell_once(DEPTH_REACHED);
+        }
         is_over |= ends::note(outcome, session.out);
     }
     if !entry.candidates.is_open() && entry.parser.protocol() == Protocol::Unknown {

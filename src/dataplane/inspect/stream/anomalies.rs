@@ -2,6 +2,7 @@
 
 use super::super::parse::Anomaly;
 use super::super::protocol::Protocol;
+use crate::dataplane::decode::{FragmentAnomaly, HeaderAnomaly};
 
 /// Two segments say different things about the same bytes: what the receiver took of them is a guess, which is how an
 /// inspection is evaded.
@@ -13,6 +14,14 @@ pub const GAP_IN_UNIT: Anomaly = Anomaly::new(Protocol::Unknown, 1, "reassembly_
 
 /// A segment that its receiver drops, for its checksum is wrong: only this tap would have read it.
 pub const CHECKSUM_INVALID: Anomaly = Anomaly::new(Protocol::Unknown, 2, "pkt_invalid_checksum");
+
+/// The same of a packet, for the checksum of its IPv4 header is; told as of fragments.
+pub const HEADER_CHECKSUM_INVALID: Anomaly =
+    Anomaly::new(Protocol::Unknown, FragmentAnomaly::WrongChecksum.number(), FragmentAnomaly::WrongChecksum.name());
+
+/// The same of a datagram, for its checksum is.
+pub const DATAGRAM_CHECKSUM_INVALID: Anomaly =
+    Anomaly::new(Protocol::Unknown, HeaderAnomaly::UdpChecksum.number(), HeaderAnomaly::UdpChecksum.name());
 
 /// A segment that its receiver drops, for its timestamp is older than what the receiver holds. Suricata's name.
 pub const TIMESTAMP_INVALID: Anomaly = Anomaly::new(Protocol::Unknown, 3, "pkt_invalid_timestamp");
@@ -38,6 +47,9 @@ pub const SYN_ON_LIVE: Anomaly = Anomaly::new(Protocol::Unknown, 8, "est_syn_res
 /// The same of the answer to a SYN. Suricata's name.
 pub const ANSWER_ON_LIVE: Anomaly = Anomaly::new(Protocol::Unknown, 9, "est_synack_resend_with_different_ack");
 
+/// As much of a side was read as the settings allow: what it says from here on is not. Suricata's name.
+pub const DEPTH_REACHED: Anomaly = Anomaly::new(Protocol::Unknown, 10, "reassembly_depth_reached");
+
 /// What a connection can have that its protocol does not know of.
 pub const ANOMALIES: &[Anomaly] = &[
     OVERLAP_DIFFERENT,
@@ -50,4 +62,5 @@ pub const ANOMALIES: &[Anomaly] = &[
     PROTOCOLS_DIFFER,
     SYN_ON_LIVE,
     ANSWER_ON_LIVE,
+    DEPTH_REACHED,
 ];

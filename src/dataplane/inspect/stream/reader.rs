@@ -41,6 +41,8 @@ pub enum Note {
     Refused,
     /// Its receiver drops it, because of this.
     NotTaken(Refusal),
+    /// What was held of the side gave way to others.
+    Lost,
     /// It came further ahead of a hole than a buffer is long.
     Beyond,
     /// A hole was crossed.

@@ -498,7 +498,11 @@ fn inspect(
     let beginnings = table.beginnings(index);
     let Some(record) = table.get_mut(index) else { return };
     let tcp = segment(frame, packet).map(|tcp| Segment { beginnings, is_joined, ..tcp });
-    let payload = payload_of(record, frame, packet, index, tcp);
+    let mut payload = payload_of(record, frame, packet, index, tcp);
+    if is_joined {
+        // The network header was put before it here.
+        payload.before = payload.before.last_chunk::<8>().map_or(&[], |last| last);
+    }
     if let Some(opening) = tcp.filter(|tcp| tcp.is_syn && packet.payload_bytes == 0) {
         let is_first = !record.has_beginnings();
         let noted = record.note_beginning(packet.direction, opening.sequence, opening.acknowledgement);
@@ -531,6 +535,7 @@ fn payload_of<'a>(
         side: if packet.direction == record.originator() { Side::Originator } else { Side::Responder },
         tcp,
         bytes: rest.get(..announced).unwrap_or(rest),
+        before: frame.bytes.get(..begin).unwrap_or_default(),
         is_cut: rest.len() < announced,
         time: packet.time,
     }
@@ -549,7 +554,9 @@ fn settle<'a>(
     let record = table.get(index)?;
     let payload = payload_of(record, frame, packet, index, segment(frame, packet));
     let kind = sinks.on_opening_on_live(&payload, packet.direction, record);
-    table.settle(index, packet, kind, |ended| sinks.on_end(&ended))
+    let settled = table.settle(index, packet, kind, |ended| sinks.on_end(&ended));
+    sinks.on_settled(&payload, settled.as_ref().map(|(at, record, _)| (at.slot, record.originator())));
+    settled
 }
 
 /// What the TCP header says; `None` where it is not TCP.

@@ -17,6 +17,7 @@ fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
                 side: A,
                 tcp: None,
                 bytes: query,
+                before: &[],
                 is_cut: false,
                 time: Timestamp(5),
             };
@@ -28,7 +29,7 @@ fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
     assert_eq!(talk.inspector.take_counts().flows_full, 0);
     for slot in 0..16 {
         assert_eq!(
-            talk.inspector.end(slot, &key, originator, [Timestamp(1), Timestamp(9)], &mut talk.kept),
+            talk.inspector.end(slot, &key, originator, [Timestamp(1), Timestamp(9)], &mut talk.kept).0,
             Protocol::Dns
         );
     }
@@ -86,12 +87,13 @@ fn datagrams(port: u16, all: &[&[u8]]) -> (Kept, Protocol, Wants, Counts) {
             side: A,
             tcp: None,
             bytes,
+            before: &[],
             is_cut: false,
             time: Timestamp(5),
         };
         wants = inspector.payload(&payload, &mut kept);
     }
-    let protocol = inspector.end(3, &key, originator, [Timestamp(1), Timestamp(9)], &mut kept);
+    let (protocol, _) = inspector.end(3, &key, originator, [Timestamp(1), Timestamp(9)], &mut kept);
     assert_eq!(inspector.inspected(), 0);
     (kept, protocol, wants, inspector.take_counts())
 }

@@ -119,7 +119,18 @@ fn probe(talk: &mut Talk, source: u32, slot: u32, sequence: u32, bytes: &[u8]) {
     let (key, originator) = FlowKey::v4(source, 1000 + slot as u16, 0x0a00_0002, 9, 6, 0);
     let tcp = Some(Segment { sequence, acknowledgement: Some(1), ..Segment::default() });
     let (is_cut, time) = (false, Timestamp(5));
-    let payload = Payload { slot, key: &key, originator, first_seen: Timestamp(1), side: A, tcp, bytes, is_cut, time };
+    let payload = Payload {
+        slot,
+        key: &key,
+        originator,
+        first_seen: Timestamp(1),
+        side: A,
+        tcp,
+        bytes,
+        before: &[],
+        is_cut,
+        time,
+    };
     talk.inspector.payload(&payload, &mut talk.kept);
 }
 

@@ -14,6 +14,7 @@ fn say_syn(talk: &mut Talk, side: Side, acknowledgement: Option<u32>, bytes: &[u
         side,
         tcp: Some(segment),
         bytes,
+        before: &[],
         is_cut: false,
         time: Timestamp(5),
     };
@@ -192,6 +193,7 @@ fn who_acknowledges_what_was_never_sent_is_not_read() {
             side: A,
             tcp: Some(tcp(0, [1000, acknowledged], beginnings)),
             bytes,
+            before: &[],
             is_cut: false,
             time: Timestamp(5),
         };

@@ -175,6 +175,7 @@ fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
         side: A,
         tcp,
         bytes: ANSWER,
+        before: &[],
         is_cut: false,
         time: Timestamp(5),
     };

@@ -1,9 +1,14 @@
 //! Connections as hosts and attackers send them, through the whole engine: what is read of them, and what is counted; and
 //! the same lines of EVE whatever the number of workers.
 
-#[path = "support/captures.rs"]
+#[path = "../support/captures.rs"]
 mod captures;
+mod depth;
+mod headers;
+mod rivals;
+#[path = "../support/mod.rs"]
 mod support;
+mod unread;
 
 use captures::eve;
 use etherparse::{PacketBuilder, TcpOptionElement};
@@ -91,6 +96,13 @@ impl Talk {
     /// The checksum of the last frame is left to the card: the sum of addresses, protocol and length.
     fn unfill(&mut self) -> &mut Talk {
         self.checksum(|_, pseudo| pseudo);
+        self
+    }
+
+    /// The checksum of the last frame's IPv4 header is another one.
+    fn spoil_header(&mut self) -> &mut Talk {
+        let frame = self.frames.last_mut().expect("a frame");
+        frame[24] ^= 0x55;
         self
     }
 
