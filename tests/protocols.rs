@@ -259,7 +259,12 @@ fn inspection() -> Vec<Row> {
             format!("{}, `truncated` in the event", counters(&[Counter::InspectFactsFull])),
         ),
         (
-            "what one source has of these three where there is not enough",
+            "hellos of QUIC and DTLS in several datagrams, a queue",
+            format!("{SCRATCHES} of {SCRATCH_BYTES} bytes"),
+            counters(&[Counter::InspectScratchesFull]),
+        ),
+        (
+            "what one source has of these four where there is not enough",
             format!("1/{SOURCE_SHARE}"),
             "the same: it gives way to itself".to_owned(),
         ),
@@ -277,11 +282,6 @@ fn inspection() -> Vec<Row> {
             "data of SYNs that nobody has answered, a queue",
             format!("{SYNS} of {SYN_BYTES} bytes"),
             counters(&[Counter::InspectBuffersFull]),
-        ),
-        (
-            "hellos of QUIC and DTLS in several datagrams, a queue",
-            format!("{SCRATCHES} of {SCRATCH_BYTES} bytes"),
-            counters(&[Counter::InspectScratchesFull]),
         ),
         (
             "connections of HTTP/2 with tables and requests that wait, a queue",

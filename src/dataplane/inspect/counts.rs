@@ -130,7 +130,7 @@ pub struct Counts {
     pub cut: u64,
     /// Flows given up because their parser found them broken.
     pub broken: u64,
-    /// Hellos of QUIC and DTLS in several datagrams for which no scratch was free.
+    /// Hellos of QUIC and DTLS in several datagrams that gave way to others before they were whole.
     pub scratches_full: u64,
     /// Blocks of HTTP/2 that were read without memory for what lasts from block to block, because none was free.
     pub connections_full: u64,

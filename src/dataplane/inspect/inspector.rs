@@ -10,6 +10,7 @@ mod payload;
 mod refused;
 mod rivals;
 mod saved;
+mod scratches;
 mod slots;
 mod syns;
 mod told;
@@ -17,6 +18,8 @@ mod told;
 pub use connections::CONNECTIONS;
 pub(super) use connections::Connections;
 use connections::Owned;
+pub use scratches::SCRATCHES;
+use scratches::Scratches;
 
 use super::counts::{Cause, Counts, Unread};
 use super::facts::Facts;
@@ -26,7 +29,6 @@ use super::places::Places;
 use super::protocol::Protocol;
 use super::proxied::{Proxied, Source};
 use super::receipt::{Opening, Receipt, SENDERS, Senders};
-use super::scratch::Scratch;
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::shares::{Shares, share_of};
 use super::stream::{BEGINNING_DIFFERENT, BUFFER_MEMORY, Buffers, SYN_DIFFERENT, Stream};
@@ -74,14 +76,10 @@ impl Settings {
             + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
             + SYNS as usize * Syns::MEMORY
             + Senders::BYTES
-            + SCRATCHES as usize * size_of::<Scratch>()
+            + Scratches::memory(SCRATCHES as usize)
             + usize::from(CONNECTIONS) * size_of::<Owned>()
     }
 }
-
-/// Hellos of QUIC that are put together at once from several datagrams; 18.4 KB each. One more is read as far as its pieces
-/// come in order.
-pub const SCRATCHES: u32 = 256;
 
 /// Parsers that remember nothing from datagram to datagram: their flows hold no entry in between, or DNS alone would keep
 /// tens of thousands of them until their time-outs.
@@ -101,7 +99,7 @@ pub(super) struct Entry {
     pub(super) receipts: [Receipt; 2],
     /// Its facts so far, if they wait.
     facts: Option<u32>,
-    /// Where a hello of QUIC is put together.
+    /// Where its hello is put together, if nobody else took the place.
     scratch: Option<u32>,
     /// What HTTP/2 has beside.
     pub(super) connection: Option<u16>,
@@ -160,9 +158,7 @@ pub struct Inspector {
     buffers: Buffers,
     saved: Vec<Saved>,
     saved_places: Places,
-    /// Clean unless in use.
-    scratches: Vec<Scratch>,
-    scratches_free: Vec<u32>,
+    scratches: Scratches,
     connections: Connections,
     syns: Syns,
     senders: Senders,
@@ -186,20 +182,16 @@ impl Inspector {
     pub fn new(settings: Settings, slots: u32, secret: [u64; 4]) -> Inspector {
         let slots = if settings.flows == 0 { 0 } else { slots as usize };
         let (facts, scratches) = if settings.flows == 0 { (0, 0) } else { (settings.facts, SCRATCHES) };
-        let downwards = |count: u32| (0..count).rev().collect();
+        let hash = KeyedHash::new(secret);
         Inspector {
             settings,
             places: vec![NONE; slots],
             openings: vec![Opening::default(); slots],
             entries: (0..settings.flows).map(|_| Entry::default()).collect(),
             shares: Shares::new(settings.flows),
-            free: downwards(settings.flows),
-            buffers: Buffers::new(
-                if settings.flows == 0 { 0 } else { settings.buffers as usize },
-                KeyedHash::new(secret),
-            ),
-            scratches: (0..scratches).map(|_| Scratch::default()).collect(),
-            scratches_free: downwards(scratches),
+            free: (0..settings.flows).rev().collect(),
+            scratches: Scratches::new(scratches, &hash),
+            buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }, hash),
             connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }),
             syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
@@ -350,21 +342,16 @@ impl Inspector {
                 out.counts.buffers_full += self.buffers.taken_away();
             }
             None => {
-                let index = entry.scratch.take().or_else(|| self.scratches_free.pop());
-                let scratch = index.and_then(|index| self.scratches.get_mut(index as usize));
-                let left = datagram(entry, &mut out, scratch);
-                entry.unread.add(out.counts.take_unread());
-                if matches!(left, Left::Again) {
-                    if let Some(index) = index {
-                        give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free);
-                    }
-                    return self.look_again(payload);
+                if self.scratches.is_lost(entry.scratch, index) {
+                    entry.unread.add(Unread::of(Cause::ScratchesFull));
                 }
-                let wants = matches!(left, Left::Scratch);
-                match index {
-                    Some(_) if wants => entry.scratch = index,
-                    Some(index) => give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free),
-                    None => out.counts.note(Cause::ScratchesFull, u64::from(wants)),
+                let left = datagram(entry, &mut out, self.scratches.open(entry.scratch, index));
+                entry.unread.add(out.counts.take_unread());
+                let keeps = matches!(left, Left::Scratch);
+                let is_taken = self.scratches.close(&mut entry.scratch, index, entry.share, keeps);
+                out.counts.scratches_full += u64::from(is_taken); // from another, as above
+                if matches!(left, Left::Again) {
+                    return self.look_again(payload);
                 }
             }
         }
@@ -535,6 +522,9 @@ impl Inspector {
         for side in &mut entry.sides {
             self.counts.note(Cause::GapBytes, side.finish(&mut self.buffers));
         }
+        if self.scratches.is_lost(entry.scratch, index) {
+            self.counts.unread.add(Unread::of(Cause::ScratchesFull));
+        }
         let unread = self.counts.take_unread();
         let is_awaited = entry.anew.take().is_some();
         self.formers -= u32::from(std::mem::take(&mut entry.is_former));
@@ -552,9 +542,7 @@ impl Inspector {
         if let Some(saved) = entry.facts.take() {
             self.saved_places.give_back(saved);
         }
-        if let Some(index) = entry.scratch.take() {
-            give_back(index, &entry.parser, &mut self.scratches, &mut self.scratches_free);
-        }
+        self.scratches.give_back(entry.scratch.take(), index);
         self.connections.give_back(entry.connection.take());
         self.scratch.clear();
         self.free.push(index);
@@ -579,14 +567,6 @@ fn end_parser<S: Sink>(entry: &mut Entry, connections: &mut Connections, out: &m
 fn nothing(slot: u32, key: &FlowKey, originator: Direction, [first_seen, time]: [Timestamp; 2]) -> Payload<'_> {
     let side = Side::Originator;
     Payload { slot, key, originator, first_seen, side, tcp: None, bytes: &[], before: &[], is_cut: false, time }
-}
-
-/// Back among the free ones; cleaned if its flow wrote to it.
-fn give_back(index: u32, parser: &Parser, scratches: &mut [Scratch], free: &mut Vec<u32>) {
-    if let (Parser::Quic(_) | Parser::Dtls(_), Some(scratch)) = (parser, scratches.get_mut(index as usize)) {
-        scratch.clear();
-    }
-    free.push(index); // it came from there
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Pieces of a handshake message put together over datagrams: what QUIC and DTLS need beside their state.
 
+use crate::sys::hash::KeyedHash;
+
 /// Bytes of a handshake message that are held at once. One with a post-quantum key share and ECH has about 2 KiB; servers
 /// take 16 KiB and more.
 pub const SCRATCH_BYTES: usize = 16_384;
@@ -14,8 +16,8 @@ pub const LANE_BYTES: usize = SCRATCH_BYTES / LANES;
 pub type Label = [u8; 25];
 
 /// Handshake bytes as they come: in pieces, in any order, over several datagrams. A window of [`SCRATCH_BYTES`] that may move
-/// towards the end of what is read. 18.4 KB: a value for a pool, of which a flow of QUIC or DTLS needs one until its hellos are
-/// whole, which mostly is within the first datagram of each side.
+/// towards the end of what is read. 18.6 KB: a value for a pool, of which a flow of QUIC or DTLS needs one from datagram to
+/// datagram while a hello is not whole, which mostly is never.
 #[derive(Clone)]
 pub struct Scratch {
     /// The byte at each offset, modulo the window's length.
@@ -25,6 +27,8 @@ pub struct Scratch {
     /// Where the window begins; of each lane.
     begins: [usize; LANES],
     is_used: bool,
+    /// Anything was set since it was clean.
+    is_dirty: bool,
     /// It is in lanes; which one is read and written; whose they are; which were read; which gives way next.
     is_split: bool,
     lane: usize,
@@ -35,6 +39,8 @@ pub struct Scratch {
     alias: Label,
     /// It is gone with the datagram, so nothing is put beside.
     is_passing: bool,
+    /// The queue's, for digests.
+    hash: KeyedHash,
 }
 
 impl Default for Scratch {
@@ -44,6 +50,7 @@ impl Default for Scratch {
             have: [0; WORDS],
             begins: [0; LANES],
             is_used: false,
+            is_dirty: false,
             is_split: false,
             lane: 0,
             labels: [[0; 25]; LANES],
@@ -51,6 +58,7 @@ impl Default for Scratch {
             next: 0,
             alias: [0; 25],
             is_passing: false,
+            hash: KeyedHash::new([0; 4]),
         }
     }
 }
@@ -70,8 +78,16 @@ impl Scratch {
         Scratch { is_passing: true, ..Scratch::default() }
     }
 
+    /// One whose digests nobody can foresee.
+    pub fn keyed(hash: KeyedHash) -> Scratch {
+        Scratch { hash, ..Scratch::default() }
+    }
+
     /// Forgets all: what a scratch must be when a flow gets it.
     pub fn clear(&mut self) {
+        if !std::mem::take(&mut self.is_dirty) {
+            return;
+        }
         if self.is_used {
             self.have = [0; WORDS];
         }
@@ -84,6 +100,7 @@ impl Scratch {
     pub fn clear_lane(&mut self) {
         self.words_mut().fill(0);
         self.set_begin(0);
+        self.is_used &= self.is_split;
     }
 
     /// From here on it is in lanes; what is there is in the first, `label`'s. False where it has no room there.
@@ -91,7 +108,7 @@ impl Scratch {
         let (_, beyond) = self.have.split_at(LANE_BYTES / 64);
         let fits = self.begins.first() == Some(&0) && beyond.iter().all(|word| *word == 0);
         if !self.is_split && fits && !self.is_passing {
-            self.is_split = true;
+            (self.is_split, self.is_dirty) = (true, true);
             self.labels.first_mut().into_iter().for_each(|first| *first = label);
         }
         self.is_split
@@ -122,6 +139,11 @@ impl Scratch {
         self.labels.iter().position(|one| one == label).filter(|_| self.is_split)
     }
 
+    /// Had a lane another label before?
+    pub fn has_alias(&self) -> bool {
+        self.alias != [0; 25]
+    }
+
     /// Is it the label that the lane had before the present one?
     pub fn is_alias(&self, label: &Label) -> bool {
         self.alias == *label
@@ -129,7 +151,7 @@ impl Scratch {
 
     /// The lane of `before` has another label from here on.
     pub fn rename(&mut self, before: Label, after: Label) {
-        self.alias = before;
+        (self.alias, self.is_dirty) = (before, true);
         self.labels.iter_mut().filter(|one| self.is_split && **one == before).for_each(|one| *one = after);
     }
 
@@ -218,7 +240,10 @@ impl Scratch {
                 }
             }
         }
-        self.set_begin(from.max(begin));
+        if begin > from {
+            self.set_begin(begin);
+            self.is_dirty = true;
+        }
     }
 
     /// Puts bytes where they belong; those in front of the window are not looked at. The first one to come stays.
@@ -236,7 +261,7 @@ impl Scratch {
                 if *word & bit == 0 {
                     *place = *byte;
                     *word |= bit;
-                    self.is_used = true;
+                    (self.is_used, self.is_dirty) = (true, true);
                 }
             }
         }
@@ -267,5 +292,16 @@ impl Scratch {
         let whole = words.iter().take_while(|word| **word == u64::MAX).count();
         let rest = words.get(whole).map_or(0, |word| word.trailing_ones() as usize);
         self.bytes.get(base..base + whole * 64 + rest).unwrap_or_default()
+    }
+
+    /// Keyed digest of the first `length` bytes, which is never 0; `None` where they are not all there, or the window moved.
+    pub fn digest(&self, length: usize) -> Option<u32> {
+        let bytes = self.prefix().get(..length).filter(|_| self.begin() == 0)?;
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+        let add = |sum: u64, word: &[u8; 8]| self.hash.hash_pair([sum, u64::from_le_bytes(*word)]);
+        let sum = words.iter().chain([&last]).fold(length as u64, add);
+        Some(sum as u32 | 1) // the lower half
     }
 }

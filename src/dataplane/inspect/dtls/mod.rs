@@ -17,7 +17,7 @@
 //! with [`HELLO`].
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::bytes::Reader;
 use super::facts::Fact;
@@ -177,9 +177,9 @@ impl State {
         }
     }
 
-    /// The handshake goes on in the clear.
+    /// There are fragments of a message in it that is not whole.
     pub fn wants_scratch(&self) -> bool {
-        !self.is_over
+        self.open.is_some() && !self.is_over
     }
 
     fn datagram(&mut self, side: Side, bytes: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> Found {

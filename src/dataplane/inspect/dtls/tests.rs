@@ -7,13 +7,13 @@ use super::*;
 
 const ALL: usize = usize::MAX;
 
-fn record(kind: u8, epoch: u16, body: &[u8]) -> Vec<u8> {
+pub(in super::super) fn record(kind: u8, epoch: u16, body: &[u8]) -> Vec<u8> {
     let head = [&[kind, 0xfe, 0xfd][..], &epoch.to_be_bytes(), &[0; 6], &(body.len() as u16).to_be_bytes()].concat();
     [head, body.to_vec()].concat()
 }
 
 /// Fragments of `size` bytes of a message, each with its header.
-fn fragments(kind: u8, sequence: u16, body: &[u8], size: usize) -> Vec<Vec<u8>> {
+pub(in super::super) fn fragments(kind: u8, sequence: u16, body: &[u8], size: usize) -> Vec<Vec<u8>> {
     let three = |value: usize| (value as u32).to_be_bytes()[1..].to_vec();
     let total = three(body.len());
     let pieces: Vec<&[u8]> = if body.is_empty() { vec![body] } else { body.chunks(size).collect() };
@@ -30,7 +30,7 @@ fn whole(kind: u8, sequence: u16, body: &[u8]) -> Vec<u8> {
     record(content::HANDSHAKE, 0, &fragments(kind, sequence, body, ALL).concat())
 }
 
-fn hello(cookie: &[u8], extensions: &[u8]) -> Vec<u8> {
+pub(in super::super) fn hello(cookie: &[u8], extensions: &[u8]) -> Vec<u8> {
     let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], b"shrike.example"].concat();
     client_hello(0xfefd, Some(cookie), &[&sni, extensions].concat())[4..].to_vec()
 }

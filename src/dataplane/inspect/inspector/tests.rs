@@ -10,11 +10,11 @@ use super::super::{ftp, http, pgsql, proxied, smtp, ssh, tls};
 use super::*;
 
 /// What went up: of which protocol, whether an anomaly, and the facts.
-type Told = (Protocol, bool, Facts);
+pub(super) type Told = (Protocol, bool, Facts);
 
 /// Events as they went up, and whose they are.
 #[derive(Default)]
-struct Kept(Vec<Told>, Vec<FlowKey>, Vec<Direction>);
+pub(super) struct Kept(pub(super) Vec<Told>, Vec<FlowKey>, pub(super) Vec<Direction>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
@@ -25,12 +25,12 @@ impl Sink for Kept {
 }
 
 impl Kept {
-    fn of(&self, protocol: Protocol) -> Vec<&Facts> {
+    pub(super) fn of(&self, protocol: Protocol) -> Vec<&Facts> {
         self.0.iter().filter(|(one, anomaly, _)| *one == protocol && !anomaly).map(|(.., facts)| facts).collect()
     }
 }
 
-const SETTINGS: Settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16 };
+pub(super) const SETTINGS: Settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16 };
 const A: Side = Side::Originator;
 const B: Side = Side::Responder;
 

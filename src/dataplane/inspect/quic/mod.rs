@@ -39,7 +39,7 @@ mod keys;
 mod others;
 mod probe;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use google::TAGS_MAX;
 pub use keys::seal;
@@ -148,6 +148,8 @@ pub struct State {
     /// The client's hello, and how much of its handshake bytes was read.
     walk: Walk,
     read: u32,
+    /// Digest of them, once the hello was whole: what comes again is compared with it. 0: there is none.
+    digest: u32,
     /// Initial packets of the client, until its hello was whole; then datagrams.
     packets: u16,
     /// Anomalies that were told: a bit for each from [`OVERLAP_DIFFERENT`] on.
@@ -156,7 +158,7 @@ pub struct State {
     marks: u8,
 }
 
-const _: () = assert!(size_of::<State>() <= 60);
+const _: () = assert!(size_of::<State>() <= 68);
 
 /// Bits of [`State::marks`].
 mod mark {
@@ -200,7 +202,11 @@ impl State {
         if is_over && scratch.has_others() {
             self.tell_once(HELLO_GIVEN_UP, out);
         }
-        self.mark(mark::KEEPS_SCRATCH, !is_over && scratch.is_used());
+        let is_unread = match self.is(mark::HELLO) {
+            true => !scratch.is_empty() || scratch.has_others() || scratch.has_alias(),
+            false => scratch.is_used(),
+        };
+        self.mark(mark::KEEPS_SCRATCH, !is_over && is_unread);
         if is_over {
             self.mark(mark::OVER, true);
             self.event(out);
@@ -209,7 +215,7 @@ impl State {
         Step::Took(bytes.len())
     }
 
-    /// There is something in it that is still of use.
+    /// There is something in it that was not read, or with which something is still to be compared.
     pub fn wants_scratch(&self) -> bool {
         self.is(mark::KEEPS_SCRATCH)
     }
@@ -308,9 +314,13 @@ impl State {
             return;
         }
         let mut place = [0; PACKET_MAX];
-        if let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place)
-            && frames::sort(plain, scratch).put.is_different
-        {
+        let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place) else { return };
+        let mut is_different = frames::sort(plain, scratch).put.is_different;
+        if let (true, Some(digest)) = (self.digest != 0, scratch.digest(self.read as usize)) {
+            is_different |= digest != self.digest;
+            scratch.clear_lane();
+        }
+        if is_different {
             self.tell_once(OVERLAP_DIFFERENT, out);
         }
     }
@@ -447,11 +457,17 @@ impl State {
             self.read += (wanted + behind) as u32; // at most the length, 24 bits
             self.forget(scratch);
         }
-        self.end_hello(out);
+        self.end_hello(scratch, out);
         true
     }
 
-    fn end_hello(&mut self, out: &mut dyn Output) {
+    /// The hello is whole: of its bytes a digest is enough from here on. (Of one that is longer than what is kept of it the last
+    /// bytes stay.)
+    fn end_hello(&mut self, scratch: &mut Scratch, out: &mut dyn Output) {
+        self.digest = scratch.digest(self.read as usize).unwrap_or(0);
+        if self.digest != 0 {
+            scratch.clear_lane();
+        }
         // Where facts were sent in parts for want of room there is no fingerprint of the last.
         let is_whole = out.facts().get(QUIC_VERSION).is_some();
         let seen = self.walk.end(!is_whole, &HELLO, out.facts());

@@ -8,13 +8,20 @@ use super::*;
 const DCID: [u8; 8] = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
 const V1: u32 = 1;
 
-fn crypto(offset: u16, bytes: &[u8]) -> Vec<u8> {
+pub(in super::super) fn crypto(offset: u16, bytes: &[u8]) -> Vec<u8> {
     let two = |value: u16| (value | 0x4000).to_be_bytes();
     [&[6][..], &two(offset), &two(bytes.len() as u16), bytes].concat()
 }
 
 /// An Initial packet, padded so that the datagram has 1200 bytes where `is_padded`.
-fn initial(version: u32, dcid: &[u8], token: &[u8], from: Side, frames: &[u8], is_padded: bool) -> Vec<u8> {
+pub(in super::super) fn initial(
+    version: u32,
+    dcid: &[u8],
+    token: &[u8],
+    from: Side,
+    frames: &[u8],
+    is_padded: bool,
+) -> Vec<u8> {
     let first = if header::V2.contains(&version) { 0xd1 } else { 0xc1 };
     let head =
         [&[first][..], &version.to_be_bytes(), &[dcid.len() as u8], dcid, &[0, token.len() as u8], token].concat();
@@ -28,7 +35,12 @@ fn initial(version: u32, dcid: &[u8], token: &[u8], from: Side, frames: &[u8], i
 }
 
 fn hello() -> Vec<u8> {
-    let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], b"shrike.example"].concat();
+    hello_to(b"shrike.example")
+}
+
+/// A client's hello to a server of this name.
+pub(in super::super) fn hello_to(name: &[u8; 14]) -> Vec<u8> {
+    let sni = [&[0, 0, 0, 19, 0, 17, 0, 0, 14][..], name].concat();
     let versions = [0, 43, 0, 3, 2, 3, 4];
     let alpn = [0, 16, 0, 5, 0, 3, 2, b'h', b'3'];
     client_hello(0x0303, None, &[&sni[..], &alpn, &versions].concat())
@@ -44,9 +56,14 @@ fn first(frames: &[u8]) -> Vec<u8> {
 }
 
 fn answer() -> Vec<u8> {
+    answer_to(&DCID)
+}
+
+/// The server's hello to a client that began with this id.
+pub(in super::super) fn answer_to(dcid: &[u8]) -> Vec<u8> {
     let frames = [&[2, 0, 0, 0, 0][..], &crypto(0, &server_hello())].concat();
     let head = [&[0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40][..], &[(frames.len() + 18) as u8], &[0, 0]].concat();
-    keys::seal(&head, 2, &frames, V1, &DCID, Side::Responder).unwrap()
+    keys::seal(&head, 2, &frames, V1, dcid, Side::Responder).unwrap()
 }
 
 fn show(datagrams: &[(Side, Vec<u8>)], scratch: Option<&mut Scratch>) -> (Record, Vec<Step>) {
@@ -353,10 +370,7 @@ fn a_decoy_between_the_packets_of_a_hello_hides_nothing() {
     let (names, out) = run(&[&parts[..1], std::slice::from_ref(&a), &parts[1..], std::slice::from_ref(&b)].concat());
     assert_eq!((names, &out.anomalies[..]), (vec![], &["hello_repeated", "hello_given_up"][..]));
     // A server that answers the decoy before the rest of the other comes.
-    let head = [0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40];
-    let frames = crypto(0, &server_hello());
-    let head = [&head[..], &[(frames.len() + 18) as u8, 0, 0]].concat();
-    let answered = (Side::Responder, keys::seal(&head, 2, &frames, V1, &[7; 8], Side::Responder).unwrap());
+    let answered = (Side::Responder, answer_to(&[7; 8]));
     let (names, out) =
         run(&[a.clone(), other(7, &crypto(0, &decoy)), answered.clone(), answered, b.clone(), server.clone()]);
     assert_eq!((names, out.events.len()), (vec!["decoys.example".into(), "shrike.example".into()], 2));
