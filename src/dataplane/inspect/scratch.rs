@@ -96,6 +96,17 @@ impl Scratch {
         self.alias = [0; 25];
     }
 
+    /// Begins with what is `label`'s: in the lane that is written, or as all there is where there are none.
+    pub fn restart(&mut self, label: Label) {
+        if !self.is_split {
+            return self.clear();
+        }
+        self.clear_lane();
+        self.set_done(false);
+        self.alias = [0; 25];
+        self.labels.get_mut(self.lane).into_iter().for_each(|one| *one = label);
+    }
+
     /// Forgets what is in the lane that is written, or all where there are none.
     pub fn clear_lane(&mut self) {
         self.words_mut().fill(0);
@@ -142,6 +153,16 @@ impl Scratch {
     /// Had a lane another label before?
     pub fn has_alias(&self) -> bool {
         self.alias != [0; 25]
+    }
+
+    /// What a lane was called before the present label; all 0: nothing.
+    pub fn alias(&self) -> Label {
+        self.alias
+    }
+
+    /// Whose each lane is, where there are any.
+    pub fn labels(&self) -> [Label; LANES] {
+        if self.is_split { self.labels } else { [[0; 25]; LANES] }
     }
 
     /// Is it the label that the lane had before the present one?
@@ -253,36 +274,57 @@ impl Scratch {
         let end = begin.saturating_add(count);
         let mut found = Put { is_different: false, is_beyond: offset.saturating_add(bytes.len()) > end };
         let skip = begin.saturating_sub(offset);
-        for (at, byte) in (offset.saturating_add(skip)..end).zip(bytes.get(skip..).unwrap_or_default()) {
-            let at = base + (at & (count - 1)); // a power of two
-            if let (Some(place), Some(word)) = (self.bytes.get_mut(at), self.have.get_mut(at / 64)) {
-                let bit = 1 << (at % 64);
-                found.is_different |= *word & bit != 0 && *place != *byte;
-                if *word & bit == 0 {
-                    *place = *byte;
-                    *word |= bit;
-                    (self.is_used, self.is_dirty) = (true, true);
-                }
-            }
+        let mut at = offset.saturating_add(skip);
+        let bytes = bytes.get(skip..).unwrap_or_default();
+        let mut rest = bytes.get(..end.saturating_sub(at)).unwrap_or(bytes);
+        while !rest.is_empty() {
+            let place = base + (at & (count - 1)); // a power of two
+            let (piece, after) = rest.split_at(rest.len().min(64 - place % 64));
+            found.is_different |= self.put_piece(place, piece);
+            (at, rest) = (at + piece.len(), after);
         }
         found
+    }
+
+    /// Puts bytes whose bits are in one word. Do they contradict what is there?
+    fn put_piece(&mut self, place: usize, piece: &[u8]) -> bool {
+        let (places, word) = (self.bytes.get_mut(place..place + piece.len()), self.have.get_mut(place / 64));
+        let (Some(places), Some(word)) = (places, word) else { return false };
+        let mask = mask(place, piece.len());
+        let before = std::mem::replace(word, *word | mask);
+        if before & mask == 0 {
+            places.copy_from_slice(piece);
+            (self.is_used, self.is_dirty) = (true, true);
+            return false;
+        }
+        let mut is_different = false;
+        for (at, (place, byte)) in (place % 64..).zip(places.iter_mut().zip(piece)) {
+            if before >> at & 1 == 0 {
+                *place = *byte;
+            }
+            is_different |= *place != *byte;
+        }
+        is_different
     }
 
     /// Copies what is at `offset`. Gives whether all of it is there.
     pub fn copy(&self, offset: usize, into: &mut [u8]) -> bool {
         let ((base, count), begin) = (self.window(), self.begin());
-        let is_within = offset >= begin && offset + into.len() <= begin + count;
-        is_within
-            && (offset..).zip(into).all(|(at, place)| {
-                let at = base + (at & (count - 1)); // a power of two
-                match (self.bytes.get(at), self.have.get(at / 64)) {
-                    (Some(byte), Some(word)) if word >> (at % 64) & 1 == 1 => {
-                        *place = *byte;
-                        true
-                    }
-                    _ => false,
-                }
-            })
+        if offset < begin || offset + into.len() > begin + count {
+            return false;
+        }
+        let (mut at, mut rest) = (offset, into);
+        while !rest.is_empty() {
+            let place = base + (at & (count - 1)); // a power of two
+            let (piece, after) = rest.split_at_mut(rest.len().min(64 - place % 64));
+            let mask = mask(place, piece.len());
+            match (self.bytes.get(place..place + piece.len()), self.have.get(place / 64)) {
+                (Some(bytes), Some(word)) if word & mask == mask => piece.copy_from_slice(bytes),
+                _ => return false,
+            }
+            (at, rest) = (at + piece.len(), after);
+        }
+        true
     }
 
     /// The bytes from the first on, without a hole, where the window did not move.
@@ -303,5 +345,102 @@ impl Scratch {
         let add = |sum: u64, word: &[u8; 8]| self.hash.hash_pair([sum, u64::from_le_bytes(*word)]);
         let sum = words.iter().chain([&last]).fold(length as u64, add);
         Some(sum as u32 | 1) // the lower half
+    }
+}
+
+/// The bits of 1 to 64 bytes from `place` on that are in one word.
+fn mask(place: usize, length: usize) -> u64 {
+    u64::MAX >> (64 - length) << (place % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Random(u32);
+
+    impl Random {
+        fn below(&mut self, count: usize) -> usize {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (self.0 >> 8) as usize % count
+        }
+    }
+
+    /// Pieces anywhere, against an array of which byte came first; the window moves on, and lanes do not touch one another.
+    #[test]
+    fn a_window_has_the_first_copy_of_each_byte() {
+        for (seed, is_split) in [(1, false), (2, true), (3, true), (4, false)] {
+            let (mut random, mut scratch) = (Random(seed), Scratch::default());
+            assert!(scratch.split([1; 25]));
+            if !is_split {
+                scratch.clear();
+            }
+            let window = if is_split { LANE_BYTES } else { SCRATCH_BYTES };
+            let lanes = if is_split { LANES } else { 1 };
+            let mut models = vec![(0_usize, vec![None; 5 * SCRATCH_BYTES]); lanes];
+            for _ in 0..3000 {
+                let lane = random.below(lanes);
+                scratch.select(lane);
+                let (begin, model) = &mut models[lane];
+                let offset = begin.saturating_sub(50) + random.below(window + 200);
+                match random.below(10) {
+                    0 if *begin + 3 * window < model.len() => {
+                        let far = if random.below(20) == 0 { window + 100 } else { 90 };
+                        let next = *begin + random.below(far);
+                        scratch.forget(next);
+                        *begin = next;
+                    }
+                    1..=3 => {
+                        let mut into = vec![0; random.below(300)];
+                        let wanted = model.get(offset..offset + into.len()).unwrap();
+                        let is_there = offset >= *begin
+                            && offset + into.len() <= *begin + window
+                            && wanted.iter().all(|byte| byte.is_some());
+                        assert_eq!(scratch.copy(offset, &mut into), is_there);
+                        assert!(!is_there || wanted.iter().flatten().eq(&into));
+                    }
+                    _ => {
+                        let bytes: Vec<u8> = (0..random.below(300)).map(|_| random.below(4) as u8).collect();
+                        let mut wanted = Put { is_different: false, is_beyond: offset + bytes.len() > *begin + window };
+                        for (at, byte) in
+                            (offset..).zip(&bytes).filter(|(at, _)| (*begin..*begin + window).contains(at))
+                        {
+                            wanted.is_different |= *model[at].get_or_insert(*byte) != *byte;
+                        }
+                        assert_eq!(scratch.put(offset as u64, &bytes), wanted);
+                    }
+                }
+                if *begin == 0 {
+                    let prefix: Vec<u8> = model.iter().take(window).map_while(|byte| *byte).collect();
+                    assert_eq!(scratch.prefix(), prefix);
+                    let length = random.below(400);
+                    assert_eq!(scratch.digest(length).is_some(), prefix.len() >= length);
+                }
+            }
+            scratch.clear();
+            assert!(scratch.is_empty() && !scratch.is_used() && scratch.prefix().is_empty() && !scratch.is_split());
+        }
+    }
+
+    #[test]
+    fn digests_tell_bytes_and_lengths_apart() {
+        let digest = |bytes: &[u8]| {
+            let mut scratch = Scratch::default();
+            scratch.put(0, bytes);
+            scratch.digest(bytes.len()).unwrap()
+        };
+        let bytes: Vec<u8> = (0..300).map(|at| at as u8).collect();
+        let mut all: Vec<u32> = (0..=300).map(|end| digest(&bytes[..end])).collect();
+        all.extend((0..300).map(|at| {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            digest(&other)
+        }));
+        all.extend((2..20).map(|length| digest(&vec![0; length])));
+        let count = all.len();
+        assert!(all.iter().all(|one| *one != 0));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 }
