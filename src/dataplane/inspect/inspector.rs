@@ -239,7 +239,7 @@ impl Inspector {
     }
 
     /// Does what the flow in this slot carries tell that who seems to be its originator is the server? Only of connections that
-    /// were met in mid-stream.
+    /// were met in mid-stream, and of QUIC, where the server's datagram came first.
     pub fn is_turned(&self, slot: u32) -> bool {
         match self.places.get(slot as usize) {
             None | Some(&NONE) => false,
@@ -273,7 +273,8 @@ impl Inspector {
             self.scratch.clear();
             let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
             let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
-            Out { facts, sink, counts, payload, protocol, source: Source::default() }.anomaly(anomaly);
+            Out { facts, sink, counts, payload, protocol, source: Source::default(), is_turned: false }
+                .anomaly(anomaly);
         }
     }
 
@@ -333,6 +334,7 @@ impl Inspector {
             payload,
             protocol: entry.parser.protocol(),
             source: entry.proxied.source,
+            is_turned: false,
         };
         match &payload.tcp {
             Some(tcp) => {
@@ -350,6 +352,10 @@ impl Inspector {
                 let keeps = matches!(left, Left::Scratch);
                 let is_taken = self.scratches.close(&mut entry.scratch, index, entry.share, keeps);
                 out.counts.scratches_full += u64::from(is_taken); // from another, as above
+                if out.is_turned {
+                    entry.is_turned = !entry.is_turned;
+                    entry.done.reverse();
+                }
                 if matches!(left, Left::Again) {
                     return self.look_again(payload);
                 }
@@ -364,14 +370,22 @@ impl Inspector {
             self.forget(payload.slot, after);
             return Wants::NOTHING;
         }
-        let (wants, is_open) = (entry.wants(), !out.facts.is_empty());
+        let (mut wants, is_open, is_turned) = (entry.wants(), !out.facts.is_empty(), out.is_turned);
+        if is_turned {
+            wants.payload.reverse(); // as they were when this was shown
+        }
         if !std::mem::replace(&mut entry.is_counted, true) {
             self.shares.take(entry.share);
         }
         if is_open && entry.facts.is_none() {
-            self.save(index, payload, sink);
+            match is_turned {
+                true => self.save(index, &payload.turned(), sink),
+                false => self.save(index, payload, sink),
+            }
         } else if !is_open && let Some(saved) = entry.facts.take() {
             self.saved_places.give_back(saved);
+        } else if is_turned && let Some(saved) = entry.facts.and_then(|saved| self.saved.get_mut(saved as usize)) {
+            saved.originator = saved.originator.flip();
         }
         if !is_open && payload.tcp.is_none() && remembers_nothing(protocol) {
             let unread = self.entries.get(index as usize).map_or_else(Unread::default, |entry| entry.unread);
@@ -447,7 +461,8 @@ impl Inspector {
         let protocol = entry.parser.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let source = entry.proxied.source;
-        let mut out = Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol, source };
+        let mut out =
+            Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol, source, is_turned: false };
         last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
         end_parser(entry, &mut self.connections, &mut out);
         if protocol == Protocol::Unknown {

@@ -158,6 +158,8 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
     (Protocol::Quic, &[
         at("Initial packets of a client", quic::INITIALS_MAX as u64, Named(quic::TOO_MANY_PACKETS)),
         at("packets of a datagram", quic::COALESCED_MAX as u64, Named(quic::TOO_MANY_PACKETS)),
+        at("packets of the server's in a datagram that are tried as a client's", quic::TRIES as u64,
+            Nothing("a client's hello has its own datagrams")),
         at("bytes of an Initial packet", quic::PACKET_MAX as u64, Named(quic::PACKET_TOO_LONG)),
         at("datagrams in which the server's hello is waited for", quic::ANSWERS_MAX as u64, Counted),
         at("tags of a hello of Google's versions", quic::TAGS_MAX as u64, Truncated),

@@ -127,6 +127,8 @@ pub trait Output {
     fn anomaly(&mut self, anomaly: Anomaly);
     /// A limit of the parser's own was reached and no event says so: what lies beyond is not read, or not told.
     fn limit(&mut self);
+    /// The originator of the flow is its server: from here on sides are shown, and the flow is told, the other way round.
+    fn turn(&mut self) {}
 }
 
 /// A protocol's parser: plain data of at most some 64 bytes, one per flow, no memory of its own.
@@ -166,6 +168,8 @@ pub struct Record {
     pub anomalies: Vec<&'static str>,
     /// Times a limit was reached that no event tells.
     pub limits: u32,
+    /// Times the sides were turned.
+    pub turns: u32,
 }
 
 #[cfg(test)]
@@ -186,6 +190,10 @@ impl Output for Record {
 
     fn limit(&mut self) {
         self.limits += 1;
+    }
+
+    fn turn(&mut self) {
+        self.turns += 1;
     }
 }
 

@@ -56,13 +56,21 @@ impl Inspector {
             facts.mark_truncated();
             counts.events_early += 1;
             entry.unread.add(Unread::of(Cause::EventsEarly));
-            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol, source });
+            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol, source, is_turned: false });
         }
         if let Some(owned) = self.connections.get(entry.connection) {
             let payload = nothing(slot, &owned.key, owned.originator, [owned.first_seen, now]);
             let (facts, counts) = (&mut *self.scratch, &mut self.counts);
             facts.clear();
-            owned.connection.tell_all(&mut Out { facts, sink, counts, payload: &payload, protocol, source });
+            owned.connection.tell_all(&mut Out {
+                facts,
+                sink,
+                counts,
+                payload: &payload,
+                protocol,
+                source,
+                is_turned: false,
+            });
         }
         let unread = self.counts.take_unread();
         let after = self.entries.get_mut(index).map_or(OVER, |entry| {

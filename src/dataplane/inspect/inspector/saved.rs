@@ -42,7 +42,16 @@ impl Inspector {
                 self.counts.facts_full += 1;
                 entry.unread.add(Unread::of(Cause::FactsFull));
                 let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
-                Out { facts: &mut self.scratch, sink, counts: &mut self.counts, payload, protocol, source }.event();
+                Out {
+                    facts: &mut self.scratch,
+                    sink,
+                    counts: &mut self.counts,
+                    payload,
+                    protocol,
+                    source,
+                    is_turned: false,
+                }
+                .event();
             }
         }
         self.scratch.clear();
@@ -59,7 +68,7 @@ impl Inspector {
         entry.unread.add(Unread::of(Cause::FactsFull));
         saved.facts.mark_truncated();
         let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
-        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol, source }.event();
+        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol, source, is_turned: false }.event();
     }
 }
 

@@ -220,3 +220,47 @@ fn a_scratch_has_what_its_owner_wrote_and_nothing_else() {
     let (mut none, mut place) = (Scratches::new(0, &KeyedHash::new([1; 4])), None);
     assert!(none.open(None, 3).is_none() && !none.close(&mut place, 3, 1, true) && place.is_none());
 }
+
+/// More flows than places, each with a name of its own, whose pieces, whole hellos, answers and ends come at random: what is told
+/// has its own flow's name, whatever was taken from whom, and nothing contradicts.
+#[test]
+fn pieces_of_many_flows_at_random_are_never_mixed() {
+    const FLOWS: u32 = SCRATCHES + 200;
+    let name = |slot: u32| <[u8; 14]>::try_from(format!("{slot:06}.example").as_bytes()).unwrap();
+    let key = |slot: u32| FlowKey::v4(0x0b00_0000 + slot, 40_000, 0x0a00_0002, 443, 17, 0).0;
+    let datagrams: Vec<_> = (0..FLOWS).map(|slot| (halves(&name(slot)), whole(&name(slot)))).collect();
+    let (mut flows, mut random, answer) = (Flows::new(), Random(7), answer_to(&ID));
+    let mut ended = 0;
+    for round in 0..6000 {
+        let is_flood = round < FLOWS;
+        let slot = if is_flood { round } else { random.below(FLOWS) };
+        let ([a, b], whole) = &datagrams[slot as usize];
+        let client = 0x0b00_0000 + slot;
+        match if is_flood { 0 } else { random.below(16) } {
+            0 => flows.say(slot, client, A, a),
+            1..=6 => flows.say(slot, client, A, if random.below(2) == 0 { a } else { b }),
+            7..=11 => [a, b].iter().for_each(|half| flows.say(slot, client, A, half)),
+            12 => flows.say(slot, client, A, whole),
+            13 | 14 => flows.say(slot, client, Side::Responder, &answer),
+            _ => {
+                let (key, originator) = FlowKey::v4(client, 40_000, 0x0a00_0002, 443, 17, 0);
+                let times = [Timestamp(1), Timestamp(9)];
+                flows.inspector.end(slot, &key, originator, times, &mut flows.kept);
+                ended += 1;
+            }
+        }
+        assert!(flows.places() <= SCRATCHES as usize);
+    }
+    let counts = flows.inspector.take_counts();
+    assert!(counts.scratches_full > 100 && ended > 100, "{} {ended}", counts.scratches_full);
+    assert_eq!(counts.anomalies, 0);
+    let (told, keys) = (&flows.kept.0, &flows.kept.1);
+    let mut whole = 0;
+    for ((_, _, facts), of) in told.iter().zip(keys) {
+        let slot = (0..FLOWS).find(|slot| key(*slot) == *of).unwrap();
+        let found = facts.get(quic::HELLO.sni);
+        assert!(found.is_none_or(|found| found == name(slot)), "{slot}");
+        whole += u32::from(facts.get(quic::HELLO.client_version).is_some());
+    }
+    assert!(whole > 200, "{whole}");
+}

@@ -14,7 +14,7 @@ pub(super) type Told = (Protocol, bool, Facts);
 
 /// Events as they went up, and whose they are.
 #[derive(Default)]
-pub(super) struct Kept(pub(super) Vec<Told>, Vec<FlowKey>, pub(super) Vec<Direction>);
+pub(super) struct Kept(pub(super) Vec<Told>, pub(super) Vec<FlowKey>, Vec<Direction>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {

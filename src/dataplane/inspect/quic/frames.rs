@@ -27,24 +27,32 @@ pub struct Sorted {
     pub is_bad: bool,
 }
 
-/// Sorts the handshake bytes of a packet's frames into `scratch`. Each turn of the loop takes a byte or more.
+/// Sorts the handshake bytes of a packet's frames into `scratch`.
 pub fn sort(plain: &[u8], scratch: &mut Scratch) -> Sorted {
-    let mut sorted = Sorted::default();
-    let mut reader = Reader::new(plain);
-    while sorted.close.is_none() && !sorted.is_bad && !reader.is_empty() {
-        sorted.is_bad = sort_one(&mut reader, scratch, &mut sorted).is_none();
-    }
-    sorted
+    each(plain, |offset, bytes| scratch.put(offset, bytes))
 }
 
 /// Are there handshake bytes in its frames?
 pub fn has_crypto(plain: &[u8]) -> bool {
-    let mut scratch = Scratch::default();
-    sort(plain, &mut scratch);
-    scratch.is_used()
+    let mut has = false;
+    each(plain, |_, bytes| {
+        has |= !bytes.is_empty();
+        Put::default()
+    });
+    has
 }
 
-fn sort_one(reader: &mut Reader<'_>, scratch: &mut Scratch, sorted: &mut Sorted) -> Option<()> {
+/// Gives the handshake bytes of each frame to `put`. Each turn of the loop takes a byte or more.
+fn each(plain: &[u8], mut put: impl FnMut(u64, &[u8]) -> Put) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut reader = Reader::new(plain);
+    while sorted.close.is_none() && !sorted.is_bad && !reader.is_empty() {
+        sorted.is_bad = one(&mut reader, &mut put, &mut sorted).is_none();
+    }
+    sorted
+}
+
+fn one(reader: &mut Reader<'_>, put: &mut impl FnMut(u64, &[u8]) -> Put, sorted: &mut Sorted) -> Option<()> {
     match varint(reader)? {
         frame::PADDING => {
             let padding = reader.rest().iter().take_while(|byte| **byte == 0).count();
@@ -54,7 +62,7 @@ fn sort_one(reader: &mut Reader<'_>, scratch: &mut Scratch, sorted: &mut Sorted)
         kind @ (frame::ACK | frame::ACK_ECN) => ack(reader, kind == frame::ACK_ECN)?,
         frame::CRYPTO | frame::CRYPTO_GOOGLE => {
             let (offset, length) = (varint(reader)?, varint(reader)?);
-            let put = scratch.put(offset, reader.take(usize::try_from(length).ok()?)?);
+            let put = put(offset, reader.take(usize::try_from(length).ok()?)?);
             sorted.put.is_different |= put.is_different;
             sorted.put.is_beyond |= put.is_beyond;
         }

@@ -12,13 +12,15 @@
 //!
 //! One event per connection: when the server answered, or at the end; anybody can seal an Initial packet, so one with another
 //! connection id and its own keys belongs to another connection beside the first ([`HELLO_REPEATED`]), as at a receiver (RFC 9000
-//! section 5.2): their handshake bytes are held apart, and the one whose hello is whole is told. Of a hello that stayed in pieces the event is
-//! `truncated` and has no `client_version`, so that nobody takes a fingerprint of it.
+//! section 5.2): their handshake bytes are held apart, and the one whose hello is whole is told. Who seals as clients do need not
+//! be the client: where both sides do ([`HELLO_OF_BOTH_SIDES`]), he is whom the other one answers (`roles`). Of a hello that
+//! stayed in pieces the event is `truncated` and has no `client_version`, so that nobody takes a fingerprint of it.
 //!
 //! | bounded | by |
 //! | --- | --- |
 //! | Initial packets of the client until its hello is whole | `INITIALS_MAX`: `too_many_packets` |
 //! | datagrams after it until the server's is | `ANSWERS_MAX` |
+//! | packets of the server's in a datagram that are tried as a client's | `TRIES` |
 //! | packets looked at in a datagram | `COALESCED_MAX`: `too_many_packets` |
 //! | bytes of a packet that is decrypted | `PACKET_MAX`, on the stack: `packet_too_long` |
 //! | bytes of a hello ahead of a hole | `SCRATCH_BYTES` without `BEHIND_MAX`: `crypto_too_far_ahead` |
@@ -32,25 +34,30 @@
 //! | `quic.extensions` | `client_extensions` for the types, `client_alpn` for the values of 16, `sni` of 0 |
 //! | `quic.ja3`, `quic.ja3s`, `quic.ja4` | the functions of `tls::fingerprint` with [`HELLO`] |
 
+mod answer;
 mod frames;
 mod google;
 mod header;
 mod keys;
 mod others;
 mod probe;
+mod roles;
+#[cfg(test)]
+mod roles_tests;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub(super) use google::TAGS_MAX;
 pub use keys::seal;
 pub use probe::probe;
+pub(super) use roles::TRIES;
 
 use super::facts::Fact;
-use super::parse::{Anomaly, Output, Parse, Step};
+use super::parse::{Anomaly, Look, Output, Parse, Step};
 use super::protocol::Protocol;
 use super::scratch::Scratch;
 use super::tls::walk::{PIECE_MAX, Walk};
-use super::tls::{self, HELLO_COUNT, HelloFacts, hello};
+use super::tls::{self, HELLO_COUNT, HelloFacts};
 use crate::dataplane::flow::Side;
 use header::{CID_MAX, Kind, Packet};
 
@@ -108,6 +115,9 @@ pub const HELLO_GIVEN_UP: Anomaly = Anomaly::new(Protocol::Quic, 12, "hello_give
 /// A Retry whose tag is wrong (RFC 9001 section 5.8): clients drop it, and it is not believed here.
 pub const UNAUTHENTIC_RETRY: Anomaly = Anomaly::new(Protocol::Quic, 13, "unauthentic_retry");
 
+/// Both sides sent a ClientHello, of which one is a decoy: the facts are those of the one that is held to be it.
+pub const HELLO_OF_BOTH_SIDES: Anomaly = Anomaly::new(Protocol::Quic, 14, "hello_of_both_sides");
+
 /// All anomalies of QUIC.
 pub const ANOMALIES: &[Anomaly] = &[
     BAD_HELLO,
@@ -123,6 +133,7 @@ pub const ANOMALIES: &[Anomaly] = &[
     BAD_FRAME,
     HELLO_GIVEN_UP,
     UNAUTHENTIC_RETRY,
+    HELLO_OF_BOTH_SIDES,
 ];
 
 /// Initial packets of the client that are decrypted until its hello is whole. A hello with a post-quantum key comes in two; the
@@ -144,6 +155,7 @@ pub struct State {
     cid: [u8; CID_MAX],
     cid_length: u8,
     version: u32,
+    /// Who is the client, as far as is known; sides are the ones of the flow's beginning.
     client: Option<Side>,
     /// The client's hello, and how much of its handshake bytes was read.
     walk: Walk,
@@ -152,31 +164,55 @@ pub struct State {
     digest: u32,
     /// Initial packets of the client, until its hello was whole; then datagrams.
     packets: u16,
-    /// Anomalies that were told: a bit for each from [`OVERLAP_DIFFERENT`] on.
-    told: u8,
+    /// Anomalies that were told: a bit for each.
+    told: u16,
     /// What happened: a bit for each of [`mark`].
-    marks: u8,
+    marks: u16,
 }
 
-const _: () = assert!(size_of::<State>() <= 68);
+const _: () = assert!(size_of::<State>() <= 68 && ANOMALIES.len() < 16);
 
 /// Bits of [`State::marks`].
 mod mark {
-    pub const NEGOTIATED: u8 = 1;
-    pub const RETRIED: u8 = 1 << 1;
+    pub const NEGOTIATED: u16 = 1;
+    pub const RETRIED: u16 = 1 << 1;
     /// The scratch is for the server's hello.
-    pub const SERVERS: u8 = 1 << 2;
-    pub const KEEPS_SCRATCH: u8 = 1 << 3;
-    pub const OVER: u8 = 1 << 4;
+    pub const SERVERS: u16 = 1 << 2;
+    pub const KEEPS_SCRATCH: u16 = 1 << 3;
+    pub const OVER: u16 = 1 << 4;
     /// The client's hello was whole.
-    pub const HELLO: u8 = 1 << 5;
+    pub const HELLO: u16 = 1 << 5;
     /// The server answered it, and that was told; others are still unread.
-    pub const TOLD: u8 = 1 << 6;
+    pub const TOLD: u16 = 1 << 6;
     /// [`super::HELLO_REPEATED`] was told.
-    pub const REPEATED: u8 = 1 << 7;
+    pub const REPEATED: u16 = 1 << 7;
+    /// A hello of the side that is not the client is kept beside.
+    pub const BESIDE: u16 = 1 << 8;
+    /// The originator is the responder to whoever shows the datagrams.
+    pub const TURNED: u16 = 1 << 9;
+    /// By its port, and the other's, this side is the server.
+    pub const ORIGINATOR_SERVES: u16 = 1 << 10;
+    pub const RESPONDER_SERVES: u16 = 1 << 11;
+}
+
+/// How a datagram was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Read<'a> {
+    /// All is known.
+    Over,
+    /// Others may follow.
+    On,
+    /// The side has another role from here on.
+    Turned(&'a [u8]),
 }
 
 impl Parse for State {
+    fn begin(&mut self, look: &Look<'_>) {
+        let serves = look.ports.map(|port| (1..1024).contains(&port)); // system ports (RFC 6335 section 6)
+        self.mark(mark::ORIGINATOR_SERVES, serves == [true, false]);
+        self.mark(mark::RESPONDER_SERVES, serves == [false, true]);
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         self.step_with(side, bytes, None, out)
     }
@@ -189,24 +225,23 @@ impl Parse for State {
 impl State {
     /// As [`Parse::step`], with a scratch that lasts from datagram to datagram.
     pub fn step_with(&mut self, side: Side, bytes: &[u8], scratch: Option<&mut Scratch>, out: &mut dyn Output) -> Step {
-        let is_server = self.client.is_some_and(|client| client != side);
+        let side = if self.is(mark::TURNED) { side.other() } else { side };
         if self.is(mark::OVER) {
             return Step::Done;
         }
         let mut own = None;
         let scratch = scratch.unwrap_or_else(|| own.insert(Scratch::passing()));
-        let is_over = match is_server {
-            true => self.server(bytes, scratch, out) && !self.waits_for_others(scratch, out),
-            false => self.client(side, bytes, scratch, out),
+        let read = match self.read(side, bytes, scratch, out) {
+            Read::Turned(rest) => self.read(side, rest, scratch, out), // once a datagram
+            read => read,
         };
+        let is_over = read == Read::Over;
         if is_over && scratch.has_others() {
             self.tell_once(HELLO_GIVEN_UP, out);
         }
-        let is_unread = match self.is(mark::HELLO) {
-            true => !scratch.is_empty() || scratch.has_others() || scratch.has_alias(),
-            false => scratch.is_used(),
-        };
-        self.mark(mark::KEEPS_SCRATCH, !is_over && is_unread);
+        let is_unread = if self.is(mark::HELLO) { !scratch.is_empty() } else { scratch.is_used() };
+        let is_one_of_many = scratch.has_alias() || scratch.is_split(); // it says which
+        self.mark(mark::KEEPS_SCRATCH, !is_over && (is_unread || is_one_of_many));
         if is_over {
             self.mark(mark::OVER, true);
             self.event(out);
@@ -215,16 +250,26 @@ impl State {
         Step::Took(bytes.len())
     }
 
-    /// There is something in it that was not read, or with which something is still to be compared.
+    fn read<'a>(&mut self, side: Side, bytes: &'a [u8], scratch: &mut Scratch, out: &mut dyn Output) -> Read<'a> {
+        if self.client.is_none_or(|client| client == side) {
+            return self.client(side, bytes, scratch, out);
+        }
+        match self.server(side, bytes, scratch, out) {
+            Read::Over if self.waits_for_others(scratch, out) => Read::On,
+            read => read,
+        }
+    }
+
+    /// There is something in it that was not read, or it tells several connections apart.
     pub fn wants_scratch(&self) -> bool {
         self.is(mark::KEEPS_SCRATCH)
     }
 
-    fn is(&self, mark: u8) -> bool {
+    fn is(&self, mark: u16) -> bool {
         self.marks & mark != 0
     }
 
-    fn mark(&mut self, mark: u8, is_so: bool) {
+    fn mark(&mut self, mark: u16, is_so: bool) {
         self.marks = self.marks & !mark | if is_so { mark } else { 0 };
     }
 
@@ -240,7 +285,7 @@ impl State {
     /// Once a connection.
     #[cold]
     fn tell_once(&mut self, anomaly: Anomaly, out: &mut dyn Output) {
-        let bit = 1 << (anomaly.index - OVERLAP_DIFFERENT.index); // at most 7
+        let bit = 1 << anomaly.index; // below 16
         if self.told & bit == 0 {
             self.told |= bit;
             out.anomaly(anomaly);
@@ -270,23 +315,27 @@ impl State {
         }
     }
 
-    /// A datagram of the client. Gives whether all is known.
-    fn client(&mut self, side: Side, bytes: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> bool {
+    /// A datagram of the client.
+    fn client<'a>(&mut self, side: Side, bytes: &'a [u8], scratch: &mut Scratch, out: &mut dyn Output) -> Read<'a> {
+        let over = |is_over: bool| if is_over { Read::Over } else { Read::On };
         if let Some(version) = google::version(bytes).filter(|version| *version != keys::Q050) {
-            return self.google(side, version, bytes, out);
+            return over(self.google(side, version, bytes, out));
         }
         let mut rest = bytes;
-        for _ in 0..COALESCED_MAX {
+        for at in 0..COALESCED_MAX {
             let Some(packet) = header::read(rest) else { break };
-            let is_next = packet.kind == Kind::Initial && self.is_next_try(&packet);
-            let is_initial =
-                packet.kind == Kind::Initial && (is_next || !self.is_of_another(rest, &packet, scratch, out));
-            let is_new = is_initial && !self.is(mark::HELLO);
-            if is_new && !self.client_initial(side, rest, &packet, scratch, out) {
-                return true;
+            let is_initial = packet.kind == Kind::Initial;
+            if is_initial && at == 0 && self.is(mark::BESIDE) && self.is_answer(side, rest, &packet, scratch, out) {
+                return Read::Turned(rest);
             }
-            if is_initial && !is_new {
-                self.compare(rest, &packet, scratch, out);
+            let is_next = is_initial && self.is_next_try(&packet);
+            let is_own = is_initial && (is_next || !self.is_of_another(side, rest, &packet, scratch, out));
+            if is_own && !self.is(mark::HELLO) {
+                if !self.client_initial(side, rest, &packet, scratch, out) {
+                    return Read::Over;
+                }
+            } else if is_own {
+                self.compare_packet(rest, &packet, scratch, out);
             }
             rest = rest.get(packet.total..).unwrap_or_default();
         }
@@ -294,13 +343,14 @@ impl State {
         if (header::read(rest).is_some() || is_too_many) && !self.is(mark::HELLO) {
             self.tell_once(TOO_MANY_PACKETS, out);
         }
-        is_too_many || self.is(mark::HELLO) && self.count_answer(out) // a server that never answers
+        over(is_too_many || self.is(mark::HELLO) && self.count_answer(out)) // a server that never answers
     }
 
     /// Google's handshake in the clear, unless there is one of QUIC.
     fn google(&mut self, side: Side, version: u32, bytes: &[u8], out: &mut dyn Output) -> bool {
         if self.cid_length == 0 && !self.is(mark::HELLO) {
-            (self.version, self.client) = (version, Some(side));
+            self.version = version;
+            self.set_client(side, out);
             self.start(out);
             let is_whole = google::hello(bytes, out.facts()).is_some();
             self.mark(mark::HELLO, is_whole);
@@ -308,13 +358,22 @@ impl State {
         self.count_answer(out)
     }
 
-    /// An Initial packet of the client behind its whole hello: the same again, or else one of the two was a decoy.
-    fn compare(&mut self, bytes: &[u8], packet: &Packet<'_>, scratch: &mut Scratch, out: &mut dyn Output) {
+    /// An Initial packet of the client behind its whole hello.
+    fn compare_packet(&mut self, bytes: &[u8], packet: &Packet<'_>, scratch: &mut Scratch, out: &mut dyn Output) {
         if self.is(mark::SERVERS) || packet.dcid != self.cid() {
             return;
         }
         let mut place = [0; PACKET_MAX];
-        let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place) else { return };
+        if let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place) {
+            self.compare(plain, scratch, out);
+        }
+    }
+
+    /// What comes behind the whole hello: the same again, or else one of the two was a decoy.
+    fn compare(&mut self, plain: &[u8], scratch: &mut Scratch, out: &mut dyn Output) {
+        if self.is(mark::SERVERS) {
+            return;
+        }
         let mut is_different = frames::sort(plain, scratch).put.is_different;
         if let (true, Some(digest)) = (self.digest != 0, scratch.digest(self.read as usize)) {
             is_different |= digest != self.digest;
@@ -361,7 +420,7 @@ impl State {
         }
         let is_first = self.cid_length == 0;
         if is_first {
-            scratch.clear();
+            scratch.restart(others::label(packet.version, packet.dcid, side));
             (self.version, self.read) = (packet.version, 0);
             self.set_cid(packet.dcid);
             self.start(out);
@@ -372,7 +431,7 @@ impl State {
         let mut place = [0; PACKET_MAX];
         let Some(plain) = self.open(bytes, packet, Side::Originator, &mut place) else {
             if keys::is_forcing(packet.version) {
-                self.client = Some(side); // there is no telling how, and the server will refuse it
+                self.set_client(side, out); // there is no telling how, and the server will refuse it
                 return true;
             }
             if is_first {
@@ -383,21 +442,23 @@ impl State {
                 && packet.total <= PACKET_MAX
                 && self.client.is_none()
                 && side == Side::Originator
+                && !self.is(mark::ORIGINATOR_SERVES)
                 && keys::is_known(packet.version)
             {
                 out.anomaly(UNAUTHENTIC);
             }
             return true;
         };
-        self.client = Some(side);
+        self.set_client(side, out);
         if packet.version == keys::Q050 {
             return google::hello(plain, out.facts()).is_none();
         }
-        self.handshake(plain, scratch, out)
+        self.handshake(plain, scratch, out);
+        true
     }
 
-    /// Frames of the client's packet. Gives whether to go on.
-    fn handshake(&mut self, plain: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> bool {
+    /// Frames of the client's packet.
+    fn handshake(&mut self, plain: &[u8], scratch: &mut Scratch, out: &mut dyn Output) {
         self.forget(scratch);
         let sorted = frames::sort(plain, scratch);
         if let Some(code) = sorted.close {
@@ -411,7 +472,7 @@ impl State {
         for (_, anomaly) in found.iter().filter(|one| one.0) {
             self.tell_once(*anomaly, out);
         }
-        self.read_hello(scratch, out)
+        self.read_hello(scratch, out);
     }
 
     /// Moves the window of the scratch on to what was read.
@@ -429,18 +490,33 @@ impl State {
         open_as(bytes, packet, (self.version, self.cid()), from, place)
     }
 
-    /// Reads on in the hello, as far as there is no hole. Gives whether to go on.
-    fn read_hello(&mut self, scratch: &mut Scratch, out: &mut dyn Output) -> bool {
+    /// Reads on in the hello, as far as there is no hole. Once it is whole a digest of its bytes is enough. (Of one that is longer
+    /// than what is kept of it the last bytes stay.)
+    fn read_hello(&mut self, scratch: &mut Scratch, out: &mut dyn Output) {
+        match self.walk_on(scratch, out) {
+            Some(is_whole) => {
+                self.digest = if is_whole { scratch.digest(self.read as usize).unwrap_or(0) } else { 0 };
+                if self.digest != 0 {
+                    scratch.clear_lane();
+                }
+            }
+            None => {
+                // Its receiver drops the connection, and the client's own may follow.
+                self.tell_once(BAD_HELLO, out);
+                (self.cid_length, self.read) = (0, 0);
+                scratch.clear_lane();
+            }
+        }
+    }
+
+    /// Gives whether the hello is whole now; `None`: it is none.
+    fn walk_on(&mut self, scratch: &mut Scratch, out: &mut dyn Output) -> Option<bool> {
         if self.read == 0 {
             let mut head = [0; tls::MESSAGE_HEADER];
             if !scratch.copy(0, &mut head) {
-                return true;
+                return Some(false);
             }
-            let [kind, lengths @ ..] = head;
-            if kind != tls::message::CLIENT_HELLO {
-                out.anomaly(BAD_HELLO);
-                return false;
-            }
+            let [tls::message::CLIENT_HELLO, lengths @ ..] = head else { return None };
             let length = tls::length_of(lengths);
             if length > tls::CLEAR_MAX {
                 self.tell_once(HELLO_TOO_LONG, out);
@@ -451,23 +527,17 @@ impl State {
         while let Some(wanted) = self.walk.wants() {
             let Some(piece) = piece.get_mut(..wanted) else { break };
             if !scratch.copy(self.read as usize, piece) {
-                return true;
+                return Some(false);
             }
             let behind = self.walk.read(piece, &HELLO, out.facts());
             self.read += (wanted + behind) as u32; // at most the length, 24 bits
             self.forget(scratch);
         }
-        self.end_hello(scratch, out);
-        true
+        self.end_hello(out);
+        Some(true)
     }
 
-    /// The hello is whole: of its bytes a digest is enough from here on. (Of one that is longer than what is kept of it the last
-    /// bytes stay.)
-    fn end_hello(&mut self, scratch: &mut Scratch, out: &mut dyn Output) {
-        self.digest = scratch.digest(self.read as usize).unwrap_or(0);
-        if self.digest != 0 {
-            scratch.clear_lane();
-        }
+    fn end_hello(&mut self, out: &mut dyn Output) {
         // Where facts were sent in parts for want of room there is no fingerprint of the last.
         let is_whole = out.facts().get(QUIC_VERSION).is_some();
         let seen = self.walk.end(!is_whole, &HELLO, out.facts());
@@ -478,84 +548,6 @@ impl State {
         {
             out.anomaly(*anomaly);
         }
-    }
-
-    /// A datagram of the server. Gives whether all is known.
-    fn server(&mut self, bytes: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> bool {
-        let mut rest = bytes;
-        for _ in 0..COALESCED_MAX {
-            let Some(packet) = header::read(rest) else { break };
-            match packet.kind {
-                Kind::Negotiation => {
-                    self.mark(mark::NEGOTIATED, true);
-                    out.facts().put_number(NEGOTIATION, 1);
-                    return false;
-                }
-                Kind::Retry => {
-                    self.retry(rest, &packet, scratch, out);
-                    return false;
-                }
-                Kind::Initial => {
-                    if self.server_initial(rest, &packet, scratch, out) {
-                        return true;
-                    }
-                }
-                Kind::Other => {} // its Initial may come behind
-            }
-            rest = rest.get(packet.total..).unwrap_or_default();
-        }
-        if header::read(rest).is_some() {
-            self.tell_once(TOO_MANY_PACKETS, out);
-        }
-        self.count_answer(out)
-    }
-
-    /// An Initial packet of the server. Gives whether its hello is whole now, or it refuses.
-    fn server_initial(
-        &mut self,
-        bytes: &[u8],
-        packet: &Packet<'_>,
-        scratch: &mut Scratch,
-        out: &mut dyn Output,
-    ) -> bool {
-        let mut place = [0; PACKET_MAX];
-        if !self.is(mark::HELLO) || self.is(mark::TOLD) {
-            return false; // late, or lost: the scratch is the client's
-        }
-        let Some(plain) = self.open(bytes, packet, Side::Responder, &mut place) else { return false };
-        if !self.is(mark::SERVERS) {
-            scratch.clear_lane();
-            self.mark(mark::SERVERS, true);
-        }
-        let sorted = frames::sort(plain, scratch);
-        if sorted.put.is_different {
-            self.tell_once(OVERLAP_DIFFERENT, out);
-        }
-        if let Some(code) = sorted.close {
-            out.facts().put_number(CLOSE, code);
-            return true;
-        }
-        self.read_server_hello(scratch, out)
-    }
-
-    /// Reads the server's hello, or the one after a HelloRetryRequest. Gives whether it was whole.
-    fn read_server_hello(&mut self, scratch: &Scratch, out: &mut dyn Output) -> bool {
-        let mut rest = scratch.prefix();
-        for _ in 0..2 {
-            let Some(([tls::message::SERVER_HELLO, lengths @ ..], after)) = rest.split_first_chunk::<4>() else {
-                break;
-            };
-            let Some((body, after)) = after.split_at_checked(tls::length_of(*lengths)) else { break };
-            let seen = hello::server(body, false, &HELLO, out.facts());
-            if seen.is_cipher_odd {
-                out.anomaly(CIPHER_NOT_OFFERED);
-            }
-            if !seen.is_retry {
-                return true;
-            }
-            rest = after;
-        }
-        false
     }
 }
 

@@ -61,9 +61,15 @@ fn answer() -> Vec<u8> {
 
 /// The server's hello to a client that began with this id.
 pub(in super::super) fn answer_to(dcid: &[u8]) -> Vec<u8> {
+    answer_as(V1, dcid)
+}
+
+fn answer_as(version: u32, dcid: &[u8]) -> Vec<u8> {
+    let first = if header::V2.contains(&version) { 0xd1 } else { 0xc1 };
     let frames = [&[2, 0, 0, 0, 0][..], &crypto(0, &server_hello())].concat();
-    let head = [&[0xc1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4, 0, 0x40][..], &[(frames.len() + 18) as u8], &[0, 0]].concat();
-    keys::seal(&head, 2, &frames, V1, dcid, Side::Responder).unwrap()
+    let ids = [0, 4, 1, 2, 3, 4, 0, 0x40, (frames.len() + 18) as u8, 0, 0];
+    let head = [&[first][..], &version.to_be_bytes(), &ids].concat();
+    keys::seal(&head, 2, &frames, version, dcid, Side::Responder).unwrap()
 }
 
 fn show(datagrams: &[(Side, Vec<u8>)], scratch: Option<&mut Scratch>) -> (Record, Vec<Step>) {
@@ -321,6 +327,65 @@ fn versions_are_negotiated_and_hellos_asked_for_again() {
     }
 }
 
+/// A Retry (RFC 9000 section 17.2.5) with the tag that the client would check.
+fn retry(version: u32, to: &[u8], id: &[u8], token: &[u8]) -> (Side, Vec<u8>) {
+    let first = if header::V2.contains(&version) { 0xc0 } else { 0xf0 };
+    let head = [&[first][..], &version.to_be_bytes(), &[0, id.len() as u8], id, token].concat();
+    let tag = keys::retry_tag(&head, version, to).unwrap();
+    (Side::Responder, [&head[..], &tag].concat())
+}
+
+/// A hello in two packets before the Retry and behind it. Whether the client saw it is only known from the server's answer: until
+/// then the keys of both ids are tried. One that no client believes changes nothing.
+#[test]
+fn a_retry_counts_only_once_it_is_believed() {
+    const NEW: [u8; 5] = [5, 6, 7, 8, 9];
+    let hello = hello();
+    for version in [V1, header::V2[0]] {
+        let part = |id: &[u8], token: &[u8], at: usize| {
+            let piece = if at == 0 { crypto(0, &hello[..60]) } else { crypto(60, &hello[60..]) };
+            (Side::Originator, initial(version, id, token, Side::Originator, &piece, true))
+        };
+        let [a, b] = [0, 1].map(|at| part(&DCID, b"", at));
+        let [c, d] = [0, 1].map(|at| part(&NEW, b"token", at));
+        let [old, new] = [&DCID[..], &NEW].map(|id| (Side::Responder, answer_as(version, id)));
+        let good = retry(version, &DCID, &NEW, b"token");
+        let mut wrong = good.clone();
+        *wrong.1.last_mut().unwrap() ^= 1;
+        let empty = retry(version, &DCID, &NEW, b"");
+        let another = retry(if version == V1 { header::V2[0] } else { V1 }, &DCID, &NEW, b"token");
+        let same = retry(version, &DCID, &DCID, b"token");
+        let second = retry(version, &DCID, &[3; 6], b"token");
+        let bad = &["unauthentic_retry"][..];
+        for (name, datagrams, has_retry, anomalies) in [
+            ("believed behind the hello", vec![&a, &b, &good, &c, &d, &new], true, &[][..]),
+            ("believed in its midst", vec![&a, &good, &c, &d, &new], true, &[]),
+            ("the pieces the other way round", vec![&b, &good, &d, &c, &new], true, &[]),
+            ("with the rest of the first on its way", vec![&a, &good, &b, &c, &d, &new], true, &[]),
+            ("with all of the first behind", vec![&a, &b, &good, &c, &a, &b, &d, &new], true, &[]),
+            ("it did not arrive", vec![&a, &b, &good, &old], true, &[]),
+            ("nor in the midst", vec![&a, &good, &b, &old], true, &[]),
+            ("nor after others", vec![&a, &good, &c, &b, &d, &old], true, &[]),
+            ("a second one", vec![&a, &b, &good, &second, &c, &d, &new], true, &[]),
+            ("a wrong tag", vec![&a, &wrong, &b, &old], false, bad),
+            ("and then the right one", vec![&a, &wrong, &b, &good, &c, &d, &new], true, bad),
+            ("no token", vec![&a, &empty, &b, &old], false, bad),
+            ("of another version", vec![&a, &another, &b, &old], false, bad),
+            ("the same id", vec![&a, &same, &b, &old], false, bad),
+        ] {
+            let datagrams: Vec<_> = datagrams.into_iter().cloned().collect();
+            let (out, steps) = show(&datagrams, Some(&mut Scratch::default()));
+            assert_eq!((out.events.len(), &out.anomalies[..]), (1, anomalies), "{name} {version:x}");
+            let event = &out.events[0];
+            assert_eq!(event.get(HELLO.sni), Some(&b"shrike.example"[..]), "{name}");
+            assert!(fingerprint::ja4(event, &HELLO, Transport::Quic).is_some() && !event.is_truncated(), "{name}");
+            let told = [RETRY, HELLO.cipher, QUIC_VERSION].map(|fact| event.number(fact));
+            assert_eq!(told, [has_retry.then_some(1), Some(0x1301), Some(version.into())], "{name}");
+            assert_eq!(steps.last(), Some(&Step::Done), "{name}");
+        }
+    }
+}
+
 /// Packets of other connections between those of a hello, which its receiver keeps apart (RFC 9000 section 5.2).
 #[test]
 fn a_decoy_between_the_packets_of_a_hello_hides_nothing() {
@@ -404,8 +469,18 @@ fn version_2_and_refusals() {
         (&out.anomalies[..], steps.last()),
         (&["unauthentic_initial", "too_many_packets"][..], Some(&Step::Done))
     );
-    let (out, _) = show(&[(Side::Originator, first(&crypto(0, &server_hello())))], None);
-    assert_eq!(out.anomalies, ["bad_hello"]);
+    // What is no hello is dropped too, of another connection or of this one.
+    let no_hello =
+        |id: &[u8]| (Side::Originator, initial(V1, id, b"", Side::Originator, &crypto(0, &server_hello()), true));
+    for decoy in [no_hello(&[7; 8]), no_hello(&DCID)] {
+        for scratch in [false, true] {
+            let datagrams =
+                [decoy.clone(), decoy.clone(), (Side::Originator, first(&hello)), (Side::Responder, answer())];
+            let (out, _) = show(&datagrams, scratch.then(Scratch::default).as_mut());
+            assert_eq!((out.anomalies, out.events.len()), (vec!["bad_hello"], 1));
+            check(&out.events[0]);
+        }
+    }
 }
 
 #[test]

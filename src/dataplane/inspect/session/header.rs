@@ -18,7 +18,15 @@ impl<S: Sink> Session<'_, '_, S> {
         let (header, source) = proxied::read(shown, &mut facts);
         let out = &mut *self.out;
         let (counts, payload, protocol) = (&mut *out.counts, out.payload, Protocol::Proxied);
-        let mut told = Out { facts: &mut facts, sink: &mut *out.sink, counts, payload, protocol, source };
+        let mut told = Out {
+            facts: &mut facts,
+            sink: &mut *out.sink,
+            counts,
+            payload,
+            protocol,
+            source,
+            is_turned: out.is_turned,
+        };
         let (length, anomaly) = match header {
             Header::None => return None,
             // Who waits for the server has said all of it.

@@ -16,6 +16,8 @@ pub(in super::super) struct Out<'a, S> {
     pub(in super::super) protocol: Protocol,
     /// Whose the flow is, as a proxy said.
     pub(in super::super) source: Source,
+    /// The originator turned out to be the server, since the packet was shown.
+    pub(in super::super) is_turned: bool,
 }
 
 impl<S: Sink> Out<'_, S> {
@@ -24,7 +26,7 @@ impl<S: Sink> Out<'_, S> {
         self.sink.event(&Event {
             time: self.payload.time,
             key: *self.payload.key,
-            originator: self.payload.originator,
+            originator: if self.is_turned { self.payload.originator.flip() } else { self.payload.originator },
             first_seen: Some(self.payload.first_seen),
             protocol: self.protocol,
             anomaly,
@@ -55,5 +57,9 @@ impl<S: Sink> Output for Out<'_, S> {
 
     fn limit(&mut self) {
         self.counts.note(Cause::LimitReached, 1);
+    }
+
+    fn turn(&mut self) {
+        self.is_turned = !self.is_turned;
     }
 }
