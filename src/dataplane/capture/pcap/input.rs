@@ -42,6 +42,8 @@ pub struct Input {
     pub parser: Parser,
     /// What is wrong with it from the start: it ends before its own header does.
     pub cut: Option<(FindingKind, String)>,
+    /// No regular file: what it says next may be long in coming.
+    pub is_slow: bool,
     reader: Box<dyn Read + Send>,
     compressed: Option<Arc<AtomicU64>>,
     decompressed: u64,
@@ -62,13 +64,12 @@ impl Input {
         } else {
             File::open(path).map_err(failed)?
         };
-        // Whatever is no regular file may be in no hurry.
-        let waits = !file.metadata().is_ok_and(|data| data.is_file());
-        let reader: Box<dyn Read + Send> = match stop.filter(|_| waits) {
+        let is_slow = !file.metadata().is_ok_and(|data| data.is_file());
+        let reader: Box<dyn Read + Send> = match stop.filter(|_| is_slow) {
             Some(stop) => Box::new(Patient { file, stop: Arc::clone(stop), poll: PollSet::with_capacity(1) }),
             None => Box::new(file),
         };
-        Input::new(path, reader, limits)
+        Ok(Input { is_slow, ..Input::new(path, reader, limits)? })
     }
 
     /// The same over any reader; `path` is what findings and errors name.
@@ -105,7 +106,7 @@ impl Input {
         let decompressed = head.len() as u64;
         let input = |head, taken, parser, cut, failed| {
             let path = path.to_path_buf();
-            Input { path, head, taken, parser, cut, reader, compressed, decompressed, limits, failed }
+            Input { path, head, taken, parser, cut, is_slow: false, reader, compressed, decompressed, limits, failed }
         };
         match (Parser::detect(&head), ended_early) {
             (Ok(Some((parser, taken))), failed) => Ok(input(head, taken, parser, None, failed)),

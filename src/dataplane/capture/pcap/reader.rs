@@ -186,12 +186,13 @@ impl Reader {
         let stands = record.time;
         let placed = match placed {
             Placed::Leap => {
-                let Some(following) = self.following(length) else { return false };
+                let Some(following) = self.following(stands, length) else { return false };
                 match self.timeline.leap(stands, &following) {
                     Placed::InOrder(time) => {
                         record.time = time;
                         return true;
                     }
+                    shifted @ Placed::Shifted(_) => shifted,
                     other => {
                         let detail =
                             format!("a record of {} among others of another time", Timestamp(stands).to_rfc3339());
@@ -219,9 +220,9 @@ impl Reader {
         true
     }
 
-    /// Times of the frames behind the present one of `length` bytes; `None`: more bytes must be read to know the first.
-    /// The first frame of all is not kept waiting: a pipe may be in no hurry.
-    fn following(&self, length: usize) -> Option<Vec<u64>> {
+    /// Times of the frames behind the present one of `length` bytes and this time; `None`: more bytes must be read to know the
+    /// first. The first frame of all is not kept waiting, nor one behind a short silence: a pipe may be in no hurry.
+    fn following(&self, time: u64, length: usize) -> Option<Vec<u64>> {
         let input = self.input.as_ref()?;
         let (mut parser, mut at) = (input.parser.clone(), self.start + length);
         let mut times = Vec::with_capacity(FOLLOWING);
@@ -240,7 +241,8 @@ impl Reader {
             }
         }
         let room = self.end - self.start < OUTLOOK_BYTES;
-        let wait = times.is_empty() && !self.at_end && room && !self.timeline.is_new();
+        let is_worth_it = !input.is_slow || self.timeline.is_worth_waiting(time);
+        let wait = times.is_empty() && !self.at_end && room && is_worth_it && !self.timeline.is_new();
         (!wait).then_some(times)
     }
 

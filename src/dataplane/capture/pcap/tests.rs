@@ -377,6 +377,14 @@ fn one_damaged_time_moves_nobody_elses() {
         assert_eq!(times(&silence, burst), (silence.to_vec(), vec![]), "silences");
         assert_eq!(times(&[day, stray], burst).0, [day, stray], "nothing follows that speaks against it");
         assert_eq!(times(&[0, day, day + 1], burst).0, [0, day, day + 1], "a first one in 1970 moves nobody");
+        // A writer of several queues that dates records ahead, by minutes and again and again: nothing adds up.
+        let (mut ahead, mut levelled) = (vec![], vec![]);
+        for second in day..day + 40 {
+            ahead.extend([second, second + 11 + 40 * (second - day), second]);
+            levelled.extend([second; 3]);
+        }
+        let (placed, found) = times(&ahead, burst);
+        assert_eq!((placed, found), (levelled, vec![FindingKind::StrayTime; 40]), "records ahead of their time");
     }
     // However the bytes arrive: the leap at the very end of what is read so far.
     let mut file = Writer::new(false);
@@ -389,6 +397,28 @@ fn one_damaged_time_moves_nobody_elses() {
     let mut source = PcapSource::new(reader, Speed::Max);
     let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| (frame.time / SECONDS) as u32).collect();
     assert_eq!(times, [day, day, day + 1]);
+}
+
+/// Two clocks that are half a minute apart, in turn: the later one's times stay its own, whatever is added to the other's.
+#[test]
+fn two_clocks_in_turn_do_not_add_up() {
+    let mut file = Writer::new(false);
+    file.classic(0xa1b2_c3d4, (2, 4), 1);
+    let mut own = vec![];
+    for second in 0..50_u32 {
+        for late in [0, 30] {
+            // Several of each, so that neither is one stray record.
+            for _ in 0..4 {
+                file.record(1000 + second + late, 0, 1, 1, &[0]);
+                own.push(1000 + second + late);
+            }
+        }
+    }
+    let mut source = source(&file.bytes);
+    let times: Vec<_> = drain(&mut source, 4).iter().map(|frame| (frame.time / SECONDS) as u32).collect();
+    let beyond = times.iter().zip(&own).map(|(time, own)| time - own).max();
+    assert!(beyond <= Some(31), "{beyond:?} of {times:?}");
+    assert_eq!(times.last(), own.last());
 }
 
 #[test]
