@@ -53,6 +53,8 @@ pub struct FlowSummary {
     pub tcp_flags: [u8; 2],
     /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.
     pub icmp: [Option<(u8, u8)>; 2],
+    /// Of TCP: originator and responder have acknowledged without payload, as far as their first packets tell.
+    pub acknowledged: [bool; 2],
     /// The first FIN or RST was the responder's.
     pub responder_closed_first: bool,
     /// The first payload was the responder's, as far as the first packets tell.

@@ -17,7 +17,8 @@ use crate::units::Timestamp;
 struct SideCounts {
     /// Wire bytes (48 bits), TCP flags or-ed or the first ICMP code (8 bits), half of the response time (8 bits).
     bytes: u64,
-    /// Payload bytes (48 bits), first TCP window (8-bit float) or first ICMP type, half of the score (8 bits).
+    /// Payload bytes (48 bits), first TCP window (7-bit float) and [`PURE_ACK`], or first ICMP type (8 bits), half of the score (8
+    /// bits).
     payload: u64,
     packets: u32,
     /// Sum of squared wire lengths, bytes squared.
@@ -65,6 +66,9 @@ const COUNT_BITS: u32 = 48;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const FLAGS_SHIFT: u32 = 48;
 const RESPONSE_SHIFT: u32 = 56;
+/// Of TCP, in `SideCounts::payload` beside the window, whose code is at most 111: an acknowledgement without payload was among the
+/// side's first packets.
+const PURE_ACK: u64 = 1 << (COUNT_BITS + 7);
 
 /// Something about the flow is not settled: the packet takes the thorough path.
 mod unsettled {
@@ -477,7 +481,13 @@ impl FlowRecord {
     /// 65535; 0 if none was seen.
     #[inline(always)]
     pub fn first_window_code(&self, side: Side) -> u8 {
-        (self.side(side).payload >> COUNT_BITS) as u8
+        (self.side(side).payload >> COUNT_BITS) as u8 & 0x7f
+    }
+
+    /// Of TCP: has one side acknowledged without payload, as far as its first packets tell?
+    #[inline(always)]
+    pub fn has_acknowledged(&self, side: Side) -> bool {
+        self.side(side).payload & PURE_ACK != 0
     }
 
     /// Of TCP: first window of one side, unscaled, within an eighth; 0 if none was seen.

@@ -569,6 +569,7 @@ pub fn summary(
         payload: sides(|side| record.payload_bytes(of(side))),
         tcp_flags: sides(|side| flags(of(side))),
         icmp: sides(|side| record.icmp(of(side))),
+        acknowledged: sides(|side| record.key.protocol() == 6 && record.has_acknowledged(of(side))),
         responder_closed_first: has_closed && record.responder_closed_first() != is_turned,
         responder_spoke_first: first.is_some_and(|(side, _)| side == of(Side::Responder)),
         score: record.score(),

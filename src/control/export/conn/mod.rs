@@ -6,7 +6,7 @@
 //! Where our numbers differ from Zeek's: bytes are those of all segments and not of the sequence space, so what was sent
 //! twice counts twice and what was lost not at all; `*_ip_bytes` are frames without their link header, so Ethernet's padding
 //! of short ones is in them, and inside a tunnel they are unset; `missed_bytes` are those of the part that was inspected (of
-//! TLS the handshake), unset where nothing was; `tunnel_parents` is one identifier for the whole stack of tunnels, which no
+//! TLS the handshake), unset where there were bytes and none was inspected; `tunnel_parents` is one identifier for the whole stack of tunnels, which no
 //! line of its own has, because what is round a flow is no flow with us; `history` has no order but of what is known to come first ([`state::history`]).
 
 mod service;
@@ -183,6 +183,7 @@ fn ip_bytes(key: &FlowKey, packets: u64, bytes: u64, payload: u64) -> Option<u64
 /// Bytes that were acknowledged and never seen. Datagrams have no numbers, and Zeek says 0 of them.
 fn missed_bytes(flow: &FlowSummary) -> Value {
     match flow.key.protocol() {
+        6 if flow.payload == [0, 0] && flow.losses.is_none() => Value::Count(0),
         6 => Value::if_some(flow.losses.map(|losses| losses.missed)),
         _ => Value::Count(0),
     }

@@ -80,9 +80,10 @@ fn of_tcp(flow: &FlowSummary) -> &'static str {
 }
 
 /// What is known of Zeek's `history`: a SYN/ACK without its SYN turned the direction round (`^`), SYN (`S`), SYN/ACK (`H`),
-/// data (`D`), data that came again while they were inspected (`T`), FIN (`F`), RST (`R`), in capitals for the originator.
-/// The order is the usual one, but of whose data and whose end came first, which is known. Left out because it is not kept:
-/// pure acknowledgements (`A`), whose gaps they are (`G`; how many bytes says `missed_bytes`), windows of zero (`W`), wrong
+/// pure acknowledgements among the first packets (`A`), data (`D`), data that came again while they were inspected (`T`), FIN
+/// (`F`), RST (`R`), in capitals for the originator. The order is the usual one, but of whose data and whose end came first,
+/// which is known. Left out because it is not kept: whose gaps they are (`G`; how many bytes says `missed_bytes`), windows of
+/// zero (`W`), wrong
 /// checksums (`C`), contradicting flags (`I`, `Q`), how often a letter came, and the order between data and the other side's
 /// end. Protocols without ports have none, as with Zeek.
 pub(super) fn history(flow: &FlowSummary) -> String {
@@ -107,13 +108,28 @@ pub(super) fn history(flow: &FlowSummary) -> String {
             _ => {}
         }
     }
+    let acknowledged = |responder: bool| flow.acknowledged[usize::from(responder)];
+    let mut is_said = [false; 2];
+    let mut acknowledge = |responder: bool, add: &mut dyn FnMut(char, bool)| {
+        if acknowledged(responder) && !std::mem::replace(&mut is_said[usize::from(responder)], true) {
+            add('A', responder);
+        }
+    };
+    // The third packet of a handshake comes before what is said; all else is acknowledged after it was.
+    if flags(false) & flags(true) & SYN != 0 {
+        acknowledge(false, &mut add);
+    }
     for responder in order(flow.responder_spoke_first) {
         if flow.payload[usize::from(responder)] > 0 {
             add('D', responder);
+            acknowledge(!responder, &mut add);
         }
         if flow.losses.is_some_and(|losses| losses.repeated[usize::from(responder)]) {
             add('T', responder);
         }
+    }
+    for responder in order(flow.responder_spoke_first) {
+        acknowledge(responder, &mut add);
     }
     for responder in order(flow.responder_closed_first) {
         for (flag, letter) in [(FIN, 'F'), (RST, 'R')] {

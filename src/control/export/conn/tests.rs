@@ -65,6 +65,15 @@ fn flags_of_both_sides_make_the_state() {
     let server_first =
         FlowSummary { responder_spoke_first: true, responder_closed_first: true, ..tcp([all, all], [9, 9]) };
     assert_eq!(state::history(&server_first), "ShdDfF");
+    for (flow, history) in [
+        (tcp([all, all], [9, 9]), "ShADadFf"),
+        (server_first, "ShAdDafF"),
+        (tcp([SYN | ACK, SYN | ACK], [0, 0]), "ShAa"),
+        (tcp([ACK, ACK], [9, 0]), "DaA"),
+        (tcp([ACK, 0], [0, 0]), "Aa"),
+    ] {
+        assert_eq!(state::history(&FlowSummary { acknowledged: [true; 2], ..flow }), history);
+    }
 }
 
 #[test]
@@ -197,6 +206,7 @@ fn any_flow() -> impl Strategy<Value = FlowSummary> {
                 payload: counts.2,
                 tcp_flags: counts.3,
                 application: Protocol::from_number(application),
+                acknowledged: [first, spoke],
                 responder_closed_first: first,
                 responder_spoke_first: spoke,
                 ..FlowSummary::default()

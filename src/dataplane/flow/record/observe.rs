@@ -1,8 +1,8 @@
 //! One packet into the record of its flow.
 
 use super::{
-    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, RESPONDER_CLOSED, REVERSE, SYNS, Side, SideCounts, Signals,
-    TcpState, size_code, to_half, unsettled, until_event, window_code,
+    COUNT_BITS, COUNT_MASK, FLAGS_SHIFT, FlowRecord, PURE_ACK, RESPONDER_CLOSED, REVERSE, SYNS, Side, SideCounts,
+    Signals, TcpState, size_code, to_half, unsettled, until_event, window_code,
 };
 use crate::dataplane::decode::{Direction, HeaderAnomaly, Packet, tcp_flags};
 use crate::dataplane::flow::tcp;
@@ -85,7 +85,7 @@ impl FlowRecord {
             return self.observe_thoroughly(packet, gap);
         }
         let signals = self.count(packet, gap);
-        self.collect_size(!originator, packet.payload_bytes);
+        self.collect_early(!originator, packet);
         signals
     }
 
@@ -179,6 +179,9 @@ impl FlowRecord {
             self.beginning += 1;
             return Signals::NEW.with(Signals::SYN);
         }
+        if packet.payload_bytes == 0 && is_bare_ack(flags) {
+            self.side_mut(side).payload |= PURE_ACK;
+        }
         // What closes is looked at there; a fragment may have none because they are in the next one.
         let odd = if flags == 0 && !packet.fragment { Signals::ODD } else { Signals::default() };
         self.step(side, flags, Signals::NEW.with(odd))
@@ -192,7 +195,7 @@ impl FlowRecord {
         if self.packets(side) == 1 {
             self.answer_first(packet);
         }
-        self.collect_size(side == Side::Responder, packet.payload_bytes);
+        self.collect_early(side == Side::Responder, packet);
         self.step(side, packet.tcp.flags(), signals)
     }
 
@@ -245,11 +248,16 @@ impl FlowRecord {
         }
     }
 
-    /// Collects the sizes of the first eight packets with payload.
+    /// Collects the sizes of the first eight packets with payload, and until then who acknowledges without.
     #[inline]
-    fn collect_size(&mut self, responder: bool, payload: u32) {
+    fn collect_early(&mut self, responder: bool, packet: &Packet) {
         if self.unsettled & unsettled::EARLY == 0 {
             return;
+        }
+        let payload = packet.payload_bytes;
+        if payload == 0 && is_bare_ack(packet.tcp.flags()) {
+            let counts = self.side_mut(if responder { Side::Responder } else { Side::Originator });
+            counts.payload |= PURE_ACK;
         }
         // Where the sides begin stays until the inspection has taken it.
         if payload != 0 && self.unsettled & unsettled::BEGINNINGS == 0 {
@@ -289,6 +297,10 @@ fn note_odd(flags: u8, signals: Signals) -> Signals {
 }
 
 /// Code and type of an ICMP packet, which lie where flags and window of TCP do; 0 of other packets.
+fn is_bare_ack(flags: u8) -> bool {
+    flags & (FlowRecord::CONTROL | tcp_flags::ACK) == tcp_flags::ACK
+}
+
 fn icmp(packet: &Packet) -> (u8, u8) {
     (packet.icmp_code, packet.icmp_type)
 }
