@@ -48,6 +48,98 @@ fn owner(bytes: &[u8]) -> usize {
     packet.key.owner(2)
 }
 
+/// A frame in VXLAN, cut into two fragments.
+fn tunnelled(flow: u16) -> ([Vec<u8>; 2], Vec<u8>) {
+    let mut inner = Vec::new();
+    etherparse::PacketBuilder::ethernet2([4; 6], [2; 6])
+        .ipv4([10, 1, flow as u8, 1], [10, 1, 0, 2], 64)
+        .udp(10_000 + flow, 9999)
+        .write(&mut inner, &[7; 600])
+        .expect("a frame in memory");
+    let mut whole = Vec::new();
+    etherparse::PacketBuilder::ethernet2([4; 6], [2; 6])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(50_000, 4789)
+        .write(&mut whole, &[&[8, 0, 0, 0, 0, 0, 99, 0][..], &inner].concat())
+        .expect("a frame in memory");
+    let (head, body) = whole.split_at(34);
+    let piece = |part: &[u8], offset: usize, is_last: bool| {
+        let mut frame = [head, part].concat();
+        let field = (offset / 8) as u16 | if is_last { 0 } else { 0x2000 };
+        frame[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+        frame[18..20].copy_from_slice(&flow.to_be_bytes());
+        frame[20..22].copy_from_slice(&field.to_be_bytes());
+        frame
+    };
+    ([piece(&body[..400], 0, false), piece(&body[400..], 400, true)], whole)
+}
+
+/// Of a tunnel that is cut, the packets in it go to the queue of their flow, in their order among those that are not cut.
+#[test]
+fn what_was_cut_is_handed_over_like_what_was_not() {
+    let (mut kernel, source) = ring(RingSettings::default());
+    let (sender, receiver) = handover_ring(1 << 20, &Bell::new());
+    let (up, _up_receiver) = up_ring(1 << 10, Full::Count);
+    let (snapshots, _snapshot_receiver) = snapshot_ring(Box::<QueueSnapshot>::default());
+    let counters = CounterBlock::in_memory();
+    let memory = counters.memory();
+    let mut settings =
+        EngineSettings { rx: RxSettings { fixed: Some(256), ..RxSettings::default() }, ..Default::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    // Fragments belong to whom the addresses say; that queue is this one.
+    let place = owner(&udp(0));
+    let parts = EngineParts {
+        id: QueueId(0),
+        counters,
+        up,
+        snapshots,
+        scorer: None,
+        peers: if place == 0 { vec![None, Some(sender)] } else { vec![Some(sender), None] },
+        place,
+        inbox: HandoverInbox::new(Vec::new()),
+        secret: [1, 2, 3, 4],
+        clock: Clock::new(),
+    };
+    let mut engine = Engine::new(source, settings, parts);
+    let (mut frames, mut expected) = (Vec::new(), Vec::new());
+    for flow in 0..20 {
+        let (pieces, whole) = tunnelled(flow);
+        if owner(&whole) != place {
+            expected.push(whole[14..].to_vec());
+        }
+        frames.extend(pieces);
+        let inner = whole[50..].to_vec();
+        if owner(&inner) != place {
+            expected.push(inner.clone());
+        }
+        frames.push(inner);
+    }
+    for frame in &frames {
+        assert!(matches!(kernel.send_ethernet(frame), Sent::Delivered), "the ring holds them all");
+    }
+    assert_eq!(engine.turn().frames, frames.len(), "one burst");
+    let mut inbox = HandoverInbox::new(vec![receiver]);
+    let count = inbox.receive(256);
+    let got: Vec<Vec<u8>> = (0..count).map(|index| inbox.frame(index).bytes.to_vec()).collect();
+    // A datagram put together has no more its header's checksum and length of one piece; who sent what is what counts.
+    let seen = |bytes: &[u8]| {
+        let mut packet = Packet::default();
+        let is_raw = bytes.first() == Some(&0x45);
+        let link = if is_raw { LinkType::RawIp } else { LinkType::Ethernet };
+        let view = FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link };
+        assert_eq!(decode(view, &mut packet), Decoded::Flow);
+        (is_raw, packet.key, packet.payload_bytes)
+    };
+    let keys = |all: &[Vec<u8>]| all.iter().map(|bytes| seen(bytes)).collect::<Vec<_>>();
+    assert_eq!(keys(&got), keys(&expected));
+    let raw = got.iter().filter(|bytes| seen(bytes).0).count() as u64;
+    assert!(raw > 3 && raw < 20, "{raw}");
+    let values = read_counters(&*memory);
+    let value = |counter: Counter| values[counter as usize];
+    assert_eq!((value(Counter::HandedOver), value(Counter::DatagramsUnwrapped)), (expected.len() as u64, 20));
+    assert_eq!(value(Counter::ProcessedFlow), 40 + 20 + 20 - expected.len() as u64);
+}
+
 #[test]
 fn what_is_handed_over_is_the_frame_itself_whatever_lies_between() {
     for gaps in [false, true] {

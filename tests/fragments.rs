@@ -254,6 +254,54 @@ fn what_comes_in_pieces_is_read_as_in_one() {
     }
 }
 
+/// A tunnel over a link that is too narrow for it cuts full segments and leaves the others whole: each is read in its place,
+/// though both come in one burst.
+#[test]
+fn segments_that_a_tunnel_cuts_are_read_in_their_order() {
+    let way = Way { v6: false, back: false, vlan: false };
+    let back = Way { back: true, ..way };
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4500\r\n\r\n";
+    let page = [&head[..], &[b'x'; 4500]].concat();
+    let ask = b"GET /page HTTP/1.1\r\nHost: www.example\r\n\r\n";
+    let said = 100 + ask.len() as u32;
+    let mut sent = vec![
+        (way, tcp(40_001, 80, 99, 0, 2, &[])),
+        (back, tcp(80, 40_001, 999, 100, 0x12, &[])),
+        (way, tcp(40_001, 80, 100, 1000, 0x10, &[])),
+        (way, tcp(40_001, 80, 100, 1000, 0x18, ask)),
+    ];
+    let mut at = 1000;
+    // Full ones and short ones in turn.
+    for (number, part) in
+        page.chunks(1100).flat_map(|part| part.split_at_checked(1000).map(|(a, b)| [a, b])).enumerate()
+    {
+        for piece in part {
+            sent.push((back, tcp(80, 40_001, at, said, 0x10, piece)));
+            at += piece.len() as u32;
+        }
+        sent.push((way, tcp(40_001, 80, said, at, 0x10, &[])));
+        assert!(number < 4);
+    }
+    let rest = &page[(at - 1000) as usize..];
+    sent.push((back, tcp(80, 40_001, at, said, 0x19, rest)));
+    sent.push((way, tcp(40_001, 80, said, at + rest.len() as u32 + 1, 0x11, &[])));
+    let conversation = |piece: Option<usize>| -> Vec<(u32, Vec<u8>)> {
+        let frame = |(number, (way, segment)): (usize, &(Way, Vec<u8>))| {
+            let inner = way.frame(&way.ip(6, segment, None));
+            let outer = udp(50_000, 4789, &[&[8, 0, 0, 0, 0, 0, 99, 0][..], &inner].concat());
+            way.send(17, &outer, number as u16 + 1, piece.filter(|piece| outer.len() > *piece))
+        };
+        sent.iter().enumerate().flat_map(frame).map(|frame| (0, frame)).collect()
+    };
+    let (whole, _) = replay(&conversation(None), 1);
+    let http: Vec<Value> = events(&whole).into_iter().filter(|event| event["event_type"] == "http").collect();
+    assert!(http.len() == 1 && http[0]["http"]["status"] == 200 && http[0]["http"]["length"] == 4500, "{http:?}");
+    let (cut, outcome) = replay(&conversation(Some(800)), 1);
+    assert_eq!(events(&cut), events(&whole));
+    assert_eq!(outcome.count(Counter::DatagramsUnwrapped), 4, "full segments");
+    assert_eq!([Counter::InspectHoles, Counter::InspectBeyondBuffer].map(|one| outcome.count(one)), [0, 0]);
+}
+
 /// The first fragment has nothing but the header of UDP, and comes last: it completes the datagram without a payload.
 #[test]
 fn a_datagram_is_read_whatever_its_last_piece_holds() {

@@ -9,7 +9,7 @@ use crate::dataplane::decode::{
 };
 use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Noted, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
-use crate::dataplane::worker::handover::HandoverInbox;
+use crate::dataplane::worker::handover::{HandoverInbox, SNAP_BYTES};
 use crate::dataplane::worker::sinks::Sinks;
 use crate::metrics::{Counter, Stage};
 use crate::units::Timestamp;
@@ -75,13 +75,10 @@ impl Core {
         let burst = self.decode_all(&frame, &prefetch, count, now, hand_over && !self.peers.is_empty());
         let decoded = self.stage_time(now);
         self.stage(Stage::Decode, begin, decoded, count);
-        if burst.has_icmp_errors || !self.sinks.odd.is_empty() {
+        if burst.has_icmp_errors || !self.sinks.odd.is_empty() || self.fragments.has_whole() {
             self.update_with_rare(&frame, burst);
         } else {
-            self.update_all(&frame, burst, |_, _, _| ());
-        }
-        if self.fragments.has_whole() {
-            self.update_wholes();
+            self.update_all(&frame, burst, |_, _, _, _| (), |_, _, _| ());
         }
         if !self.sinks.odd.is_empty() {
             self.sinks.tell_odd_rest();
@@ -185,6 +182,9 @@ impl Core {
             let Some(&packet) = self.packets.get(from) else { break };
             // Where nothing was moved yet, packets lie where their frames do.
             let index = if burst.gaps == 0 { from } else { usize::from(packet.place) };
+            if self.fragments.has_whole() {
+                self.hand_over_wholes(index);
+            }
             if is_icmp_error(&packet) {
                 self.send_note(index, frame, packet.time);
             }
@@ -201,8 +201,33 @@ impl Core {
                 kept += 1;
             }
         }
+        if self.fragments.has_whole() {
+            self.hand_over_wholes(usize::MAX);
+        }
         burst.moved = true;
         burst.flows = kept;
+    }
+
+    /// Hands the packets in tunnels whose datagrams frames in front of `place` completed to their owners, between the frames that
+    /// are handed over: a tunnel cuts full segments only, and the rest of their connection is there. What is longer than is
+    /// handed over whole stays here.
+    #[cold]
+    #[inline(never)]
+    fn hand_over_wholes(&mut self, place: usize) {
+        let Core { fragments, peers, sinks, place: own, .. } = self;
+        fragments.hand_over_before(place, |view, packet| {
+            let owner = packet.key.owner(peers.len());
+            if owner == *own || view.bytes.len() > SNAP_BYTES {
+                return false;
+            }
+            let sent = match peers.get_mut(owner) {
+                Some(Some(peer)) => peer.send(view, packet.time, false),
+                _ => return false,
+            };
+            sinks.counters.add(Counter::DatagramsUnwrapped, 1);
+            sinks.counters.add(if sent { Counter::HandedOver } else { Counter::DropHandoverFull }, 1);
+            true
+        });
     }
 
     /// Tells the owner of the flow that an ICMP error quotes, where that is another queue.
@@ -225,10 +250,11 @@ impl Core {
         }
     }
 
-    /// [`Core::update_all`] for a burst that has ICMP errors or unusual headers, in the order of its packets.
+    /// [`Core::update_all`] for a burst that has ICMP errors, unusual headers or datagrams put together, in the order of its
+    /// packets.
     #[inline(never)]
     fn update_with_rare<'a>(&mut self, frame: &impl Fn(usize) -> FrameView<'a>, burst: Burst) {
-        self.update_all(frame, burst, |table, sinks, packet| {
+        self.update_all(frame, burst, update_wholes, |table, sinks, packet| {
             if !sinks.odd.is_empty() {
                 sinks.tell_odd(table, packet);
             }
@@ -236,67 +262,17 @@ impl Core {
                 refuse_quoted(table, sinks, frame(usize::from(packet.place)), packet);
             }
         });
+        update_wholes(&mut self.table, &mut self.sinks, &mut self.fragments, usize::MAX);
+        self.fragments.release();
     }
 
-    /// Accounts the packets that lie in the datagrams of this burst as in those of a tunnel, and shows those that are not in
-    /// one and were not shown yet; ends with the datagrams.
-    ///
-    /// A flow met only here is this queue's, whoever its owner would be: what hands over takes frames.
-    #[cold]
-    #[inline(never)]
-    fn update_wholes(&mut self) {
-        let Core { table, sinks, fragments, .. } = self;
-        let mut index = 0;
-        while let Some((view, whole)) = fragments.whole(index) {
-            index += 1;
-            count_early(table, sinks, &whole);
-            if !whole.is_packet {
-                continue;
-            }
-            let mut packet = whole.packet;
-            packet.hash = table.hash(&packet.key);
-            let hint = table.probe(packet.hash);
-            if !whole.is_tunnelled {
-                if !whole.was_shown {
-                    inspect_late(table, sinks, view, &packet, hint);
-                }
-                continue;
-            }
-            sinks.counters.add(Counter::DatagramsUnwrapped, 1);
-            let accounted = table.account(&packet, hint, |ended| sinks.on_end(&ended));
-            let accounted = match accounted.map(|(at, _, signals)| (at, signals)) {
-                Some((at, Signals::ANEW)) => settle(table, sinks, view, &packet, at),
-                Some((at, signals)) => table.get(at).map(|record| (at, record, signals)),
-                None => None,
-            };
-            let Some((at, record, signals)) = accounted else {
-                sinks.counters.add(Counter::DropFlowTableFull, 1);
-                continue;
-            };
-            sinks.counters.add(Counter::ProcessedFlow, 1);
-            sinks.count_levels(&whole.outer);
-            if signals.has(Signals::NEW) {
-                sinks.on_tunnelled(record, &whole.outer, packet.time);
-            }
-            if !signals.is_empty() && signals != Signals::PAYLOAD {
-                sinks.on_signals(record, at, signals, packet.time);
-            }
-            if signals.has(Signals::ODD) {
-                sinks.on_flags(&packet, record);
-            }
-            if signals.has(Signals::PAYLOAD) {
-                inspect(table, sinks, view, &packet, at, true);
-            }
-        }
-        fragments.release();
-    }
-
-    /// Probes all, then accounts all; `after` sees each packet once it is accounted.
+    /// Probes all, then accounts all; `before` is told the place of each packet's frame, `after` sees it once it is accounted.
     #[inline(always)]
     fn update_all<'a>(
         &mut self,
         frame: &impl Fn(usize) -> FrameView<'a>,
         burst: Burst,
+        before: impl Fn(&mut FlowTable, &mut Sinks, &mut Fragments, usize),
         after: impl Fn(&mut FlowTable, &mut Sinks, &Packet),
     ) {
         let Core { table, sinks, packets, fragments, outers, .. } = self;
@@ -305,6 +281,7 @@ impl Core {
         table.probe_all(packets);
         let mut full = 0;
         for (at, packet) in packets.iter().enumerate() {
+            before(table, sinks, fragments, if burst.moved { usize::from(packet.place) } else { at });
             let Some((mut index, mut record, mut signals)) =
                 table.account(packet, packet.hint, |ended| sinks.on_end(&ended))
             else {
@@ -457,6 +434,56 @@ fn inspect_whole(
 ) {
     if let Some((view, packet)) = fragments.completed_by(packet) {
         inspect(table, sinks, view, &packet, index, true);
+    }
+}
+
+/// Accounts the packets that lie in the datagrams which frames in front of `place` completed as in those of a tunnel, and shows
+/// those that are not in one and were not shown yet: each in its place in the burst, or what came in fragments would be read
+/// behind what followed it whole.
+///
+/// What is in a tunnel and was not handed over ([`Core::hand_over_wholes`]) is this queue's, whoever its owner would be.
+#[cold]
+#[inline(never)]
+fn update_wholes(table: &mut FlowTable, sinks: &mut Sinks, fragments: &mut Fragments, place: usize) {
+    while let Some((view, whole)) = fragments.next_before(place) {
+        count_early(table, sinks, &whole);
+        if !whole.is_packet || whole.was_handed_over {
+            continue;
+        }
+        let mut packet = whole.packet;
+        packet.hash = table.hash(&packet.key);
+        let hint = table.probe(packet.hash);
+        if !whole.is_tunnelled {
+            if !whole.was_shown {
+                inspect_late(table, sinks, view, &packet, hint);
+            }
+            continue;
+        }
+        sinks.counters.add(Counter::DatagramsUnwrapped, 1);
+        let accounted = table.account(&packet, hint, |ended| sinks.on_end(&ended));
+        let accounted = match accounted.map(|(at, _, signals)| (at, signals)) {
+            Some((at, Signals::ANEW)) => settle(table, sinks, view, &packet, at),
+            Some((at, signals)) => table.get(at).map(|record| (at, record, signals)),
+            None => None,
+        };
+        let Some((at, record, signals)) = accounted else {
+            sinks.counters.add(Counter::DropFlowTableFull, 1);
+            continue;
+        };
+        sinks.counters.add(Counter::ProcessedFlow, 1);
+        sinks.count_levels(&whole.outer);
+        if signals.has(Signals::NEW) {
+            sinks.on_tunnelled(record, &whole.outer, packet.time);
+        }
+        if !signals.is_empty() && signals != Signals::PAYLOAD {
+            sinks.on_signals(record, at, signals, packet.time);
+        }
+        if signals.has(Signals::ODD) {
+            sinks.on_flags(&packet, record);
+        }
+        if signals.has(Signals::PAYLOAD) {
+            inspect(table, sinks, view, &packet, at, true);
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Whole {
     pub(super) is_tunnelled: bool,
     /// It was shown to the inspection of its flow, with the fragment that completed it.
     pub(super) was_shown: bool,
+    /// It is another queue's, and was sent there.
+    pub(super) was_handed_over: bool,
     /// What is round that packet.
     pub(super) outer: Outer,
     /// Flow of its fragments, and which way they went.
@@ -76,6 +78,9 @@ pub(super) struct Fragments {
     defragmenter: Defragmenter,
     /// Of this burst; each took a frame of it.
     wholes: Vec<Whole>,
+    /// So many of them were looked at, and so many before that for whose they are.
+    next: usize,
+    sorted: usize,
 }
 
 impl Fragments {
@@ -85,6 +90,8 @@ impl Fragments {
             table: FragmentTable::new(table, seed),
             defragmenter: Defragmenter::new(defrag, seed.rotate_left(17)),
             wholes: Vec::with_capacity(BURST_MAX),
+            next: 0,
+            sorted: 0,
         }
     }
 
@@ -163,6 +170,7 @@ impl Fragments {
                 is_packet,
                 is_tunnelled,
                 was_shown: false,
+                was_handed_over: false,
                 outer: layers.outer,
                 carrier,
                 early,
@@ -188,10 +196,24 @@ impl Fragments {
         Some((self.view(&whole)?, whole.packet))
     }
 
-    /// One of the datagrams of this burst.
-    pub(super) fn whole(&self, index: usize) -> Option<(FrameView<'_>, Whole)> {
-        let whole = self.wholes.get(index)?;
-        Some((self.view(whole)?, *whole))
+    /// The next datagram of this burst, if a frame in front of `place` completed it.
+    pub(super) fn next_before(&mut self, place: usize) -> Option<(FrameView<'_>, Whole)> {
+        let whole = *self.wholes.get(self.next).filter(|whole| usize::from(whole.place) < place)?;
+        self.next += 1;
+        Some((self.view(&whole)?, whole))
+    }
+
+    /// Offers the packets in tunnels whose datagrams a frame in front of `place` completed, each once; what is taken is no more
+    /// this queue's.
+    pub(super) fn hand_over_before(&mut self, place: usize, mut take: impl FnMut(FrameView<'_>, &Packet) -> bool) {
+        while let Some(whole) = self.wholes.get(self.sorted).filter(|whole| usize::from(whole.place) < place) {
+            let offered = whole.is_packet && whole.is_tunnelled;
+            let taken = offered && self.view(whole).is_some_and(|view| take(view, &whole.packet));
+            if let Some(whole) = self.wholes.get_mut(self.sorted) {
+                whole.was_handed_over = taken;
+            }
+            self.sorted += 1;
+        }
     }
 
     fn view(&self, whole: &Whole) -> Option<FrameView<'_>> {
@@ -201,6 +223,7 @@ impl Fragments {
 
     /// The burst is over: its datagrams are not needed any more.
     pub(super) fn release(&mut self) {
+        (self.next, self.sorted) = (0, 0);
         for whole in self.wholes.drain(..) {
             self.defragmenter.release(whole.slot);
         }
