@@ -1,3 +1,6 @@
+mod neighbours;
+mod quotes;
+
 use super::*;
 use crate::dataplane::capture::{FrameView, LinkType};
 use crate::metrics::Counter;
@@ -277,72 +280,6 @@ fn frames_without_ip_are_named() {
     }
 }
 
-#[test]
-fn an_arp_request_names_who_asks_for_whom() {
-    let body = |operation: u8, asker: [u8; 4], asked: [u8; 4]| {
-        join(&[&[0, 1, 8, 0, 6, 4, 0, operation], &[2; 6], &asker, &[0; 6], &asked])
-    };
-    let question = |frame: &[u8]| {
-        let mut packet = Packet::default();
-        assert_eq!(decode(ethernet(frame), &mut packet), Decoded::Arp);
-        arp_question(ethernet(frame), &packet).map(|asks| (asks.asker, asks.asked))
-    };
-    let (me, you) = ([10, 0, 0, 1], [10, 0, 0, 2]);
-    let asks = eth(0x0806, &body(1, me, you));
-    assert_eq!(question(&asks), Some((0x0a00_0001, 0x0a00_0002)));
-    assert_eq!(question(&eth(0x8100, &tag(3, 0x0806, &body(1, me, you)))), question(&asks));
-    for silent in [body(2, me, you), body(1, me, me), body(1, [0; 4], you), body(1, me, you)[..27].to_vec()] {
-        assert_eq!(question(&eth(0x0806, &silent)), None, "{silent:02x?}");
-    }
-    assert_eq!(question(&with(&asks, 18, 8)), None, "addresses of another size");
-}
-
-#[test]
-fn arp_and_neighbour_discovery_say_who_has_an_address() {
-    let said = |frame: &[u8]| {
-        let mut packet = Packet::default();
-        match decode(ethernet(frame), &mut packet) {
-            Decoded::Arp => arp_sender(ethernet(frame), &packet),
-            _ => ndp_sender(ethernet(frame), &packet),
-        }
-    };
-    let arp = |operation: u8, mac: [u8; 6], sender: [u8; 4]| {
-        join(&[&[0, 1, 8, 0, 6, 4, 0, operation], &mac, &sender, &[0; 6], &[10, 0, 0, 2]])
-    };
-    let mac = [2, 0, 0, 0, 0, 7];
-    let wanted = Neighbour { address: 0xffff_0a00_0001, mac, vlans: (0, 0), tunnel: None, is_ndp: false };
-    for operation in [1, 2] {
-        assert_eq!(said(&eth(0x0806, &arp(operation, mac, [10, 0, 0, 1]))), Some(wanted));
-    }
-    let tagged = eth(0x8100, &tag(3, 0x0806, &arp(1, mac, [10, 0, 0, 1])));
-    assert_eq!(said(&tagged), Some(Neighbour { vlans: (3, 0), ..wanted }));
-    for silent in
-        [arp(1, mac, [0; 4]), arp(3, mac, [10, 0, 0, 1]), arp(2, [0; 6], [10, 0, 0, 1]), arp(2, [1; 6], [10; 4])]
-    {
-        assert_eq!(said(&eth(0x0806, &silent)), None, "{silent:02x?}");
-    }
-
-    let target = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
-    let message = |kind: u8, option: &[u8]| {
-        let mut packet = ip6(58, &join(&[&[kind, 0, 0, 0, 0, 0, 0, 0], &target, option]));
-        packet[7] = 255;
-        eth(0x86dd, &packet)
-    };
-    let option = |kind: u8| join(&[&[kind, 1], &mac]);
-    let told = |address: u128| Some(Neighbour { address, mac, vlans: (0, 0), tunnel: None, is_ndp: true });
-    assert_eq!(said(&message(136, &option(2))), told(u128::from_be_bytes(target)));
-    assert_eq!(said(&message(135, &option(1))), told(0x2001_0db8_0000_0000_0000_0000_0000_0009), "its sender");
-    let behind = join(&[&[14, 1, 0, 0, 0, 0, 0, 0], &option(2)]);
-    assert_eq!(said(&message(136, &behind)), told(u128::from_be_bytes(target)), "behind another option");
-    let mut far = message(136, &option(2));
-    far[14 + 7] = 254;
-    for silent in
-        [message(136, &option(1)), message(136, &[]), message(136, &[2, 0, 1, 1]), message(134, &option(2)), far]
-    {
-        assert_eq!(said(&silent), None, "{silent:02x?}");
-    }
-}
-
 /// `frame` with one byte changed.
 pub(super) fn with(frame: &[u8], at: usize, value: u8) -> Vec<u8> {
     let mut frame = frame.to_vec();
@@ -539,54 +476,6 @@ fn fragments_of_both_versions() {
         assert_eq!(table.resolve(Decoded::LaterFragment, &mut b, now), Ok(()));
         assert_eq!((b.key, b.direction, b.fragment_id), (a.key, a.direction, id));
     }
-}
-
-#[test]
-fn errors_quote_the_flow_they_speak_of() {
-    let sent = [
-        ip4(17, &[], 0, &udp(9, b"payload")),
-        ip4(6, &[1, 1, 1, 1], 0, &tcp(2, &SYN_OPTIONS, b"")),
-        ip4(1, &[], 0, &icmp(8, 0, b"")),
-        ip4(50, &[], 0, &[0; 8]),
-    ];
-    for quoted in sent {
-        let mut original = Packet::default();
-        let frame = eth(0x8100, &tag(12, 0x0800, &quoted));
-        assert_eq!(decode(ethernet(&frame), &mut original), Decoded::Flow);
-        for (kind, code, refusal) in [(3, 3, true), (3, 4, false), (11, 0, false), (4, 0, false), (12, 0, false)] {
-            let cut = quoted.len().min(28 + 4);
-            let error = eth(0x8100, &tag(12, 0x0800, &ip4(1, &[], 0, &icmp(kind, code, &quoted[..cut]))));
-            let mut packet = Packet::default();
-            assert_eq!(decode(ethernet(&error), &mut packet), Decoded::Flow);
-            assert_eq!(quoted_flow(ethernet(&error), &packet), Some((original.key, original.direction)));
-            assert_eq!(packet.is_refusal(), refusal);
-        }
-        let echo = eth(0x0800, &ip4(1, &[], 0, &icmp(0, 0, &quoted)));
-        let mut packet = Packet::default();
-        decode(ethernet(&echo), &mut packet);
-        assert_eq!(quoted_flow(ethernet(&echo), &packet), None);
-    }
-    let quoted = ip6(60, &extension(17, 0, &udp(9, b"payload")));
-    let mut original = Packet::default();
-    assert_eq!(decode(ethernet(&eth(0x86dd, &quoted)), &mut original), Decoded::Flow);
-    for length in 0..=quoted.len() {
-        let error = eth(0x86dd, &ip6(58, &icmp(1, 4, &quoted[..length])));
-        let mut packet = Packet::default();
-        assert_eq!(decode(ethernet(&error), &mut packet), Decoded::Flow);
-        let expected = (length >= 40 + 8 + 4).then_some((original.key, original.direction));
-        assert_eq!(quoted_flow(ethernet(&error), &packet), expected, "{length}");
-        assert!(packet.is_refusal());
-    }
-}
-
-#[test]
-fn padding_behind_an_error_is_no_quote() {
-    let quoted = ip4(17, &[], 0, &udp(9, b""));
-    let mut error = eth(0x0800, &ip4(1, &[], 0, &icmp(3, 3, &quoted[..20])));
-    error.extend([0; 18]);
-    let mut packet = Packet::default();
-    assert_eq!(decode(ethernet(&error), &mut packet), Decoded::Flow);
-    assert_eq!(quoted_flow(ethernet(&error), &packet), None);
 }
 
 /// A frame that begins as one of the known kinds and had some bytes changed and its end moved.
