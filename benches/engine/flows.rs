@@ -22,6 +22,8 @@ pub const KINDS: &[(&str, &str)] = &[
     ("quic", "QUIC v1, Initial packets of both sides"),
     ("dns", "DNS, a question and an answer"),
     ("http", "HTTP/1.1, a request and a response"),
+    ("http_body", "the same with a body of 280 000 bytes, which is passed over"),
+    ("http_chunks", "the same in chunks of 1 000 bytes"),
 ];
 
 /// Flows in the arena; their tuples are new each time round.
@@ -138,6 +140,15 @@ fn frames(kind: &str) -> anyhow::Result<Vec<Vec<u8>>> {
         "http" => {
             let response = [RESPONSE, &b"x".repeat(1024)].concat();
             tcp(80, &[(Originator, REQUEST.to_vec()), (Responder, response)])
+        }
+        "http_body" => {
+            let head = String::from_utf8_lossy(RESPONSE).replace("Length: 1024", "Length: 280000").into_bytes();
+            tcp(80, &[(Originator, REQUEST.to_vec()), (Responder, [head, b"x".repeat(280_000)].concat())])
+        }
+        "http_chunks" => {
+            let head = String::from_utf8_lossy(RESPONSE).replace("Content-Length: 1024", "Transfer-Encoding: chunked");
+            let chunks = [&b"3e8\r\n"[..], &b"x".repeat(1000), b"\r\n"].concat().repeat(280);
+            tcp(80, &[(Originator, REQUEST.to_vec()), (Responder, [head.as_bytes(), &chunks, b"0\r\n\r\n"].concat())])
         }
         _ => anyhow::bail!("no such kind of flow: {kind}"),
     })

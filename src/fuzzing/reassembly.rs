@@ -70,7 +70,7 @@ struct Model {
     acked: u64,
     run: Option<(u64, u64)>,
     with_syn: bool,
-    /// Where segments that came last began, and how: the last one at the end.
+    /// Where segments that came last and were not passed over began, and how: the last one at the end.
     taken: Vec<(i64, Vec<u8>)>,
 }
 
@@ -127,8 +127,10 @@ impl Model {
             self.settle_opening(begin != self.next as i64, bytes);
             let is_new = begin >= self.next as i64;
             self.reader.contradicted |= !is_new && self.contradict(begin, bytes);
+            let end = begin + bytes.len() as i64;
+            let is_passed_over = self.skip > 0 && end <= (self.next + self.skip) as i64;
             self.place(begin, bytes);
-            if is_new {
+            if is_new && !is_passed_over {
                 let drop = (self.taken.len() + 1).saturating_sub(SEGMENTS);
                 self.taken.drain(..drop);
                 self.taken.push((begin, bytes[..bytes.len().min(LONGEST)].to_vec()));

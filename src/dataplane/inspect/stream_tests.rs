@@ -144,6 +144,32 @@ fn what_was_taken_and_comes_again_as_something_else_is_told() {
     }
 }
 
+/// Bytes that nobody reads are not remembered, and push out none that were read.
+#[test]
+fn a_body_makes_no_decoy_before_it_forgotten() {
+    struct Body(bool, Vec<Note>);
+    impl Reader for Body {
+        fn step(&mut self, bytes: &[u8]) -> Step {
+            if std::mem::replace(&mut self.0, true) { Step::Skip(50_000) } else { Step::Took(bytes.len()) }
+        }
+        fn gap(&mut self, _hole: &Hole<'_>) -> Resume {
+            Resume::Done
+        }
+        fn note(&mut self, note: Note) {
+            self.1.push(note);
+        }
+    }
+    let (mut buffers, mut side, mut reader) = (buffers(1), Stream::default(), Body(false, Vec::new()));
+    side.begin(1000);
+    side.segment(1000, b"what was read and answered", DEPTH, &mut buffers, &mut reader);
+    for at in 0..50 {
+        side.segment(1026 + 1000 * at, &[7; 1000], DEPTH, &mut buffers, &mut reader);
+    }
+    assert_eq!((side.passing(), side.passed()), (0, 50_026));
+    side.segment(1000, b"what was rode and answered", DEPTH, &mut buffers, &mut reader);
+    assert!(reader.1.contains(&Note::Different), "{:?}", reader.1);
+}
+
 /// A decoy that repeats as much of what follows as it can, and is of the same length, or of another one.
 #[test]
 fn a_decoy_is_told_wherever_it_differs() {
