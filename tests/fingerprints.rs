@@ -72,6 +72,25 @@ fn ja3_and_ja3s_are_what_ndpi_recorded() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
+/// Every handshake of DTLS that there is in the captures of others, with what its client offers: tshark shows two hellos of
+/// each, of which the second brings the cookie, or the key that was asked for.
+#[test]
+fn hellos_of_dtls_are_told() {
+    let Some(data) = support::shared_data("hellos_of_dtls_are_told") else { return };
+    for capture in [
+        "benign/ndpi/ndpi_4.2_debian/pcap/capwap.pcap",
+        "conformance/zeek/zeek+zeek/testing/btest/Traces/tls/dtls13-wolfssl.pcap",
+    ] {
+        let reader = Reader::open(&[data.join(capture)], Limits::default()).expect("a capture");
+        let (text, _) = eve(reader, 1, 1 << 14).expect("a replay");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+        let hellos: Vec<_> = lines.filter(|line| line["event_type"] == "dtls").collect();
+        assert_eq!(hellos.len(), 1, "{capture}");
+        let offered = hellos[0]["ml"]["facts"]["client_ciphers"].as_str();
+        assert!(offered.is_some_and(|offered| !offered.is_empty()), "{capture}: {}", hellos[0]);
+    }
+}
+
 /// A client's fingerprint as recorded: its flow, where the record names one, and the value.
 type Recorded = (Option<Ends>, String);
 

@@ -183,7 +183,7 @@ impl State {
     }
 
     fn datagram(&mut self, side: Side, bytes: &[u8], scratch: &mut Scratch, out: &mut dyn Output) -> Found {
-        let mut reader = Reader::new(bytes);
+        let mut reader = Reader::new(records(bytes));
         for _ in 0..RECORDS_MAX {
             match reader.rest().first() {
                 Some(content::CHANGE_CIPHER_SPEC..=26) => {}
@@ -323,13 +323,23 @@ impl<'a> Part<'a> {
 
 /// DTLS, if the datagram begins with a hello; or is made of its records to the last byte.
 pub fn probe(look: &Look<'_>) -> Match {
+    let bytes = records(look.bytes);
     let is_it = look.is_datagram
-        && Record::read(&mut Reader::new(look.bytes)).is_some_and(|first| match first.kind {
+        && Record::read(&mut Reader::new(bytes)).is_some_and(|first| match first.kind {
             content::HANDSHAKE if first.epoch == 0 => is_hello(first.body),
-            content::CHANGE_CIPHER_SPEC..=26 if first.version != 0x0100 => is_records(look.bytes),
+            content::CHANGE_CIPHER_SPEC..=26 if first.version != 0x0100 => is_records(bytes),
             _ => false,
         });
     if is_it { Match::Yes } else { Match::No }
+}
+
+/// The records of a datagram, behind what CAPWAP puts in front of them (RFC 5415 section 4.2): its version, their kind, and
+/// three zeros.
+fn records(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [0x01, 0, 0, 0, rest @ ..] if matches!(rest, [content::CHANGE_CIPHER_SPEC..=26, 0xfe, ..]) => rest,
+        _ => bytes,
+    }
 }
 
 fn is_hello(body: &[u8]) -> bool {

@@ -138,6 +138,19 @@ fn recognition_is_by_content() {
     }
 }
 
+/// Access points talk to their controllers behind a preamble (RFC 5415).
+#[test]
+fn what_capwap_puts_in_front_is_passed_over() {
+    let behind = |(side, bytes): (Side, Vec<u8>)| (side, [&[1, 0, 0, 0][..], &bytes].concat());
+    let all: Vec<_> = handshake(ALL).into_iter().map(behind).collect();
+    for (_, datagram) in &all {
+        assert_eq!(probe(&hostile::datagram(datagram, [50_000, 5246])), Match::Yes, "{datagram:02x?}");
+    }
+    let (out, steps) = show(&all, Some(Scratch::default()));
+    assert_eq!((out.events.len(), &out.anomalies, steps.last()), (1, &vec![], Some(&Step::Done)));
+    check(&out.events[0]);
+}
+
 #[test]
 fn hostile_datagrams_end_and_bombs_stay_within_bounds() {
     for (_, datagram) in handshake(ALL).iter().chain(&handshake(60)) {
