@@ -132,6 +132,7 @@ pub mod ssh;
 pub mod stratum;
 pub mod stream;
 pub mod stun;
+mod sure;
 pub mod syslog;
 pub mod telnet;
 mod text;

@@ -3,7 +3,7 @@
 use super::facts::Fact;
 use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
-use super::stream;
+use super::{stream, sure};
 use crate::dataplane::flow::Side;
 
 /// What recognises a protocol.
@@ -18,10 +18,12 @@ pub struct Probe {
     pub state_bytes: usize,
     /// See [`Match`].
     pub look: fn(&Look<'_>) -> Match,
+    /// The same of what is this protocol beyond doubt, whatever the flow was taken for; `None` where nothing is.
+    pub sure: Option<fn(&Look<'_>) -> Match>,
 }
 
 macro_rules! parsers {
-    ($($protocol:ident: $module:ident, $streams:literal, $datagrams:literal;)*) => {
+    ($($protocol:ident: $module:ident, $streams:literal, $datagrams:literal, $sure:expr;)*) => {
         /// The parser of a flow.
         #[derive(Default)]
         pub enum Parser {
@@ -38,6 +40,7 @@ macro_rules! parsers {
             datagrams: $datagrams,
             state_bytes: size_of::<super::$module::State>(),
             look: super::$module::probe,
+            sure: $sure,
         },)*];
 
         /// What each protocol's events hold, and which anomalies it has; also those that are only found inside others.
@@ -143,52 +146,52 @@ macro_rules! parsers {
 }
 
 parsers! {
-    // protocol: module, over TCP, over UDP
-    Tls: tls, true, false;
-    Http: http, true, false;
-    Ssh: ssh, true, false;
-    Socks: socks, true, false;
-    Smb: smb, true, false;
-    Smtp: smtp, true, false;
-    Ftp: ftp, true, false;
-    Pop3: pop3, true, false;
-    Imap: imap, true, false;
-    Telnet: telnet, true, false;
-    Http2: http2, true, false;
-    WebSocket: websocket, true, false;
-    Redis: redis, true, false;
-    BitTorrent: bittorrent, true, true;
-    Stratum: stratum, true, true;
-    PostgreSql: pgsql, true, false;
-    MySql: mysql, true, false;
-    MongoDb: mongodb, true, false;
-    Mqtt: mqtt, true, false;
-    Modbus: modbus, true, false;
-    Dnp3: dnp3, true, true;
-    Iec104: iec104, true, false;
-    S7: s7, true, false;
-    Rdp: rdp, true, false;
-    Quic: quic, false, true;
-    Dtls: dtls, false, true;
-    Stun: stun, true, true;
-    Kerberos: kerberos, true, true;
-    Ldap: ldap, true, true;
-    Dhcp: dhcp, false, true;
-    Snmp: snmp, false, true;
-    Ssdp: ssdp, false, true;
-    Sip: sip, true, true;
-    Nbns: nbns, false, true;
-    Mdns: mdns, false, true;
-    Llmnr: llmnr, true, true;
-    Dns: dns, true, true;
-    DceRpc: dcerpc, true, false;
-    Radius: radius, false, true;
-    Tftp: tftp, false, true;
-    WireGuard: wireguard, false, true;
-    Ike: ike, false, true;
-    OpenVpn: openvpn, true, true;
-    Memcached: memcached, true, true;
-    Ntp: ntp, false, true;
-    Syslog: syslog, true, true;
-    Rtp: rtp, false, true;
+    // protocol: module, over TCP, over UDP, what is it beyond doubt
+    Tls: tls, true, false, Some(sure::tls);
+    Http: http, true, false, Some(sure::http);
+    Ssh: ssh, true, false, Some(sure::ssh);
+    Socks: socks, true, false, Some(sure::socks);
+    Smb: smb, true, false, Some(sure::smb);
+    Smtp: smtp, true, false, Some(sure::smtp);
+    Ftp: ftp, true, false, Some(sure::ftp);
+    Pop3: pop3, true, false, Some(sure::pop3);
+    Imap: imap, true, false, Some(sure::imap);
+    Telnet: telnet, true, false, Some(sure::telnet);
+    Http2: http2, true, false, Some(sure::http2);
+    WebSocket: websocket, true, false, None;
+    Redis: redis, true, false, Some(sure::redis);
+    BitTorrent: bittorrent, true, true, Some(sure::bittorrent);
+    Stratum: stratum, true, true, Some(sure::stratum);
+    PostgreSql: pgsql, true, false, Some(sure::pgsql);
+    MySql: mysql, true, false, Some(sure::mysql);
+    MongoDb: mongodb, true, false, Some(sure::mongodb);
+    Mqtt: mqtt, true, false, Some(sure::mqtt);
+    Modbus: modbus, true, false, Some(sure::modbus);
+    Dnp3: dnp3, true, true, Some(sure::dnp3);
+    Iec104: iec104, true, false, Some(sure::iec104);
+    S7: s7, true, false, Some(sure::s7);
+    Rdp: rdp, true, false, Some(sure::rdp);
+    Quic: quic, false, true, Some(sure::quic);
+    Dtls: dtls, false, true, Some(sure::dtls);
+    Stun: stun, true, true, Some(sure::stun);
+    Kerberos: kerberos, true, true, Some(sure::kerberos);
+    Ldap: ldap, true, true, Some(sure::ldap);
+    Dhcp: dhcp, false, true, Some(sure::dhcp);
+    Snmp: snmp, false, true, Some(sure::snmp);
+    Ssdp: ssdp, false, true, Some(sure::ssdp);
+    Sip: sip, true, true, Some(sure::sip);
+    Nbns: nbns, false, true, None;
+    Mdns: mdns, false, true, None;
+    Llmnr: llmnr, true, true, None;
+    Dns: dns, true, true, Some(sure::dns);
+    DceRpc: dcerpc, true, false, Some(sure::dcerpc);
+    Radius: radius, false, true, None;
+    Tftp: tftp, false, true, None;
+    WireGuard: wireguard, false, true, Some(sure::wireguard);
+    Ike: ike, false, true, Some(sure::ike);
+    OpenVpn: openvpn, true, true, Some(sure::openvpn);
+    Memcached: memcached, true, true, Some(sure::memcached);
+    Ntp: ntp, false, true, None;
+    Syslog: syslog, true, true, Some(sure::syslog);
+    Rtp: rtp, false, true, None;
 }

@@ -27,7 +27,6 @@ use super::stream::{
     CHECKSUM_INVALID, GAP_IN_UNIT, HEADER_CHECKSUM_INVALID, IN_FLIGHT_MAX, Note, OVERLAP_DIFFERENT, PROTOCOLS_DIFFER,
     Reader, TIMESTAMP_INVALID,
 };
-use super::{ssh, tls};
 use crate::dataplane::flow::Side;
 
 /// Bytes of one side after which a stream that is nothing so far is nothing.
@@ -232,11 +231,13 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         }
     }
 
-    /// Did the server say something that the protocol of the client's words has not? It is nothing to its parser.
+    /// Did the server say something that the protocol of the client's words has not? It is nothing to its parser. Not where
+    /// servers speak first: their greetings have many forms.
     fn is_decoy(&mut self, of: Side, telling: Side) -> bool {
+        use Protocol::{Ftp, Imap, MySql, Pop3, Smtp, Ssh, Telnet};
         let told = self.parser.protocol();
         let is_so = (of, telling) == (Side::Responder, Side::Originator)
-            && matches!(told, Protocol::Tls | Protocol::Http)
+            && !matches!(told, Protocol::Unknown | Ftp | Imap | MySql | Pop3 | Smtp | Ssh | Telnet)
             && !self.candidates.may_be(of, told);
         if is_so {
             self.tell_differ();
@@ -254,19 +255,14 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         if PROBES.iter().any(is_own) {
             return Match::No;
         }
-        let sure = [
-            (Protocol::Tls, tls::is_hello(bytes)),
-            (Protocol::Http, http::is_request(bytes)),
-            (Protocol::Ssh, ssh::is_version(bytes)),
-        ];
         let mut found = Match::No;
-        for (protocol, is_it) in sure {
-            match is_it {
+        for probe in PROBES.iter().filter(|probe| probe.protocol != told) {
+            match probe.sure.map_or(Match::No, |sure| sure(&look)) {
                 Match::Yes => {
                     self.tell_differ();
                     if self.side == Side::Originator {
                         self.parser.end(self.out);
-                        self.becomes(protocol, &look);
+                        self.becomes(probe.protocol, &look);
                     }
                     return Match::Yes;
                 }

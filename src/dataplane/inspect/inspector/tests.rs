@@ -1,5 +1,6 @@
 mod bodies;
 mod datagrams;
+mod decoys;
 mod full;
 mod holes;
 mod identity;
@@ -12,14 +13,15 @@ use super::*;
 /// What went up: of which protocol, whether an anomaly, and the facts.
 pub(super) type Told = (Protocol, bool, Facts);
 
-/// Events as they went up, and whose they are.
+/// Events as they went up, whose they are, and which of them are anomalies.
 #[derive(Default)]
-pub(super) struct Kept(pub(super) Vec<Told>, pub(super) Vec<FlowKey>, Vec<Direction>);
+pub(super) struct Kept(pub(super) Vec<Told>, pub(super) Vec<FlowKey>, Vec<Direction>, Vec<(Protocol, u8)>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
         self.1.push(event.key);
         self.2.push(event.originator);
+        self.3.extend(event.anomaly);
         self.0.push((event.protocol, event.anomaly.is_some(), Facts::from_bytes(event.facts, event.truncated)));
     }
 }

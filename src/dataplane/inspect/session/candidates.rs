@@ -2,7 +2,7 @@
 
 use super::super::inspector::Payload;
 use super::super::parse::{Look, Match};
-use super::super::parsers::PROBES;
+use super::super::parsers::{PROBES, Probe};
 use super::super::protocol::Protocol;
 use crate::dataplane::flow::Side;
 
@@ -13,6 +13,18 @@ const TOLD_BY_ONE: u64 = {
     let (mut mask, mut bit, mut left) = (0, 1, PROBES);
     while let [probe, rest @ ..] = left {
         if matches!(probe.protocol, Tls | Http | Ssh | Smtp | Ftp | Pop3 | Imap | MySql) {
+            mask |= bit;
+        }
+        (bit, left) = (bit << 1, rest);
+    }
+    mask
+};
+
+/// Protocols that the first words of a client tell beyond doubt, whatever its server said before.
+const SURE: u64 = {
+    let (mut mask, mut bit, mut left) = (0, 1, PROBES);
+    while let [probe, rest @ ..] = left {
+        if probe.streams && probe.sure.is_some() {
             mask |= bit;
         }
         (bit, left) = (bit << 1, rest);
@@ -81,8 +93,16 @@ impl Candidates {
     /// What this side's bytes may still tell.
     fn left(&self, side: Side) -> u64 {
         let Candidates([originator, responder]) = *self;
-        let (own, other) = if side == Side::Originator { (originator, responder) } else { (responder, originator) };
-        own & (other | TOLD_BY_ONE)
+        match side {
+            Side::Originator => originator & (responder | TOLD_BY_ONE | SURE),
+            Side::Responder => responder & (originator | TOLD_BY_ONE),
+        }
+    }
+
+    /// Those of which this side must be sure, because the other one speaks against them.
+    fn doubted(&self, side: Side) -> u64 {
+        let Candidates([_, responder]) = *self;
+        if side == Side::Originator { !(responder | TOLD_BY_ONE) } else { 0 }
     }
 
     /// Nothing that this side still says tells anything.
@@ -98,13 +118,21 @@ impl Candidates {
 
     /// Asks the probes that this side's bytes have not made say no yet.
     pub(super) fn identify(&mut self, look: &Look<'_>) -> Option<Protocol> {
-        let mut left = self.left(look.side);
+        let (left, doubted) = (self.left(look.side), self.doubted(look.side));
+        match self.ask(look, left & !doubted, |probe| Some(probe.look)) {
+            None if left & doubted != 0 => self.ask(look, left & doubted, |probe| probe.sure),
+            found => found,
+        }
+    }
+
+    #[inline]
+    fn ask(&mut self, look: &Look<'_>, mut left: u64, how: impl Fn(&Probe) -> Option<Ask>) -> Option<Protocol> {
         while left != 0 {
             let bit = left.trailing_zeros();
             left &= left - 1;
             let probe = PROBES.get(bit as usize)?;
             let applies = if look.is_datagram { probe.datagrams } else { probe.streams };
-            match if applies { (probe.look)(look) } else { Match::No } {
+            match how(probe).filter(|_| applies).map_or(Match::No, |ask| ask(look)) {
                 Match::Yes => return Some(probe.protocol),
                 Match::Maybe => {}
                 Match::No => self.keep(look.side, !(1 << bit)),
@@ -113,3 +141,6 @@ impl Candidates {
         None
     }
 }
+
+/// See [`Probe::look`].
+type Ask = fn(&Look<'_>) -> Match;
