@@ -17,8 +17,8 @@ use shrike::dataplane::inspect::stream::{
     WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
-    AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, PROBES, Protocol,
-    SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE, UNIT_MAX,
+    AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, OTHERS_LOOKED, PROBES,
+    Protocol, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE, UNIT_MAX,
 };
 use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
 use shrike::dataplane::worker::{
@@ -302,6 +302,11 @@ fn inspection() -> Vec<Row> {
             "datagrams of a flow that may be something and is nothing for sure",
             IDENTIFY_DATAGRAMS.to_string(),
             counters(&[Counter::InspectUnknown]),
+        ),
+        (
+            "datagrams of a side that are none of the flow's protocol, or behind its last, that are looked at for others",
+            OTHERS_LOOKED.to_string(),
+            "nothing: the flow stays what it is".into(),
         ),
         (
             "a unit (record, message, line) of a stream",

@@ -4,6 +4,7 @@
 //! full is counted, and the flow then goes on without being inspected.
 
 mod connections;
+mod entry;
 mod evict;
 mod opening;
 mod payload;
@@ -47,7 +48,7 @@ pub use told::{Event, Sink, Wants};
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. 616 bytes each, and 8 for each flow of the table.
+    /// Flows inspected at once; 0 for no inspection. 624 bytes each at most, and 8 for each flow of the table.
     pub flows: u32,
     /// Sides of connections at once that wait for the rest of a unit longer than 4 KiB, and a quarter of those that wait for
     /// a shorter one; 37.4 KiB each.
@@ -83,7 +84,7 @@ impl Settings {
 
 /// Parsers that remember nothing from datagram to datagram: their flows hold no entry in between, or DNS alone would keep
 /// tens of thousands of them until their time-outs.
-fn remembers_nothing(protocol: Protocol) -> bool {
+pub(super) fn remembers_nothing(protocol: Protocol) -> bool {
     use Protocol::{Dhcp, Dns, Llmnr, Mdns, Nbns, Ntp, Radius, Snmp, Syslog};
     matches!(protocol, Dns | Mdns | Llmnr | Nbns | Dhcp | Ntp | Snmp | Radius | Syslog)
 }
@@ -107,6 +108,12 @@ pub(super) struct Entry {
     /// Datagrams of which nothing was told, before this one.
     again: u16,
     pub(super) done: [bool; 2],
+    /// Sides whose datagrams the parser wants no more of.
+    pub(super) rests: [bool; 2],
+    /// Datagrams of each side that were looked at for other protocols than the flow's.
+    pub(super) looked: [u8; 2],
+    /// What the flow's datagrams were before they were its parser's.
+    pub(super) carried: Protocol,
     /// Anomalies of the connection that were told: a bit for each.
     pub(super) told: u16,
     /// Why it was not wholly read so far.
@@ -130,19 +137,8 @@ pub(super) struct Entry {
     is_counted: bool,
 }
 
-impl Entry {
-    /// Where a side has a hole, acknowledgements tell whether it will be filled; where the other one is no longer shown, they
-    /// also tell when that is to speak.
-    fn wants(&self) -> Wants {
-        let [originator, responder] = &self.sides;
-        let waits = |one: &Stream, other: &Stream| one.wants_acks() || one.has_news() && other.is_done();
-        let acks = waits(originator, responder) || waits(responder, originator);
-        Wants { payload: self.done.map(|done| !done), acks }
-    }
-}
-
 const _: () = assert!(PROBES.len() <= 64);
-const _: () = assert!(size_of::<Entry>() <= 616);
+const _: () = assert!(size_of::<Entry>() <= 624);
 
 /// State of all inspected flows of a queue.
 pub struct Inspector {
@@ -234,7 +230,7 @@ impl Inspector {
         match self.places.get(slot as usize) {
             None | Some(&NONE) => Protocol::Unknown,
             Some(&place) if place >= AGAIN => protocol_of(place),
-            Some(&place) => self.entries.get(place as usize).map_or(Protocol::Unknown, |entry| entry.parser.told()),
+            Some(&place) => self.entries.get(place as usize).map_or(Protocol::Unknown, Entry::told),
         }
     }
 
@@ -355,6 +351,8 @@ impl Inspector {
                 if out.is_turned {
                     entry.is_turned = !entry.is_turned;
                     entry.done.reverse();
+                    entry.rests.reverse();
+                    entry.looked.reverse();
                 }
                 if matches!(left, Left::Again) {
                     return self.look_again(payload);
@@ -459,18 +457,17 @@ impl Inspector {
         let originator = if entry.is_turned { originator.flip() } else { originator };
         let payload = nothing(slot, key, originator, [first_seen, time]);
         let protocol = entry.parser.told();
+        let carried = entry.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let source = entry.proxied.source;
         let mut out =
             Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol, source, is_turned: false };
         last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
         end_parser(entry, &mut self.connections, &mut out);
-        if protocol == Protocol::Unknown {
-            self.counts.unknown += 1;
-        }
+        self.counts.unknown += u64::from(carried == Protocol::Unknown);
         let mut unread = entry.unread;
         unread.add(self.forget(slot, NONE));
-        (protocol, unread)
+        (carried, unread)
     }
 
     /// The flow's entry, a new one if it has none; `None` where inspection was given up or can have none.

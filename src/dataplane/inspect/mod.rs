@@ -159,6 +159,6 @@ pub use parsers::{PROBES, Probe, TABLE};
 pub use protocol::Protocol;
 pub use receipt::SENDERS;
 pub use scratch::{SCRATCH_BYTES, Scratch};
-pub use session::{IDENTIFY_BYTES, IDENTIFY_DATAGRAMS};
+pub use session::{IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, OTHERS_LOOKED};
 pub use shares::SOURCE_SHARE;
 pub use stream::{ANSWER_ON_LIVE, CHECKSUM_INVALID, SYN_ON_LIVE};

@@ -4,12 +4,14 @@ mod candidates;
 mod datagram;
 mod ends;
 mod header;
+mod others;
 mod out;
 mod segment;
 mod turns;
 
 pub(super) use candidates::{Candidates, usual_of};
 pub(super) use datagram::{Left, datagram};
+pub use others::OTHERS_LOOKED;
 pub(super) use out::Out;
 pub(super) use segment::{last_look, segment};
 pub(super) use turns::Turns;

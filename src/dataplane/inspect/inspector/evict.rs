@@ -45,10 +45,13 @@ impl Inspector {
             }
         }
         let (_, index) = best?;
-        self.counts.flows_full += 1;
         let entry = self.entries.get_mut(index)?;
         let (slot, protocol) = (entry.slot, entry.parser.told());
-        entry.unread.add(Unread::of(Cause::FlowsFull));
+        // One whose parser has said its last loses little.
+        if entry.rests != [true; 2] {
+            self.counts.flows_full += 1;
+            entry.unread.add(Unread::of(Cause::FlowsFull));
+        }
         let source = entry.proxied.source;
         if let Some(saved) = entry.facts.and_then(|index| self.saved.get_mut(index as usize)) {
             let payload = nothing(slot, &saved.key, saved.originator, [saved.first_seen, now]);

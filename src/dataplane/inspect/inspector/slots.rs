@@ -32,7 +32,7 @@ const _: () =
 
 /// The place of a flow whose inspection is over.
 pub(super) fn over(entry: &Entry) -> u32 {
-    let protocol = entry.parser.told();
+    let protocol = entry.told();
     let is_turned = entry.is_turned && protocol != Protocol::Unknown;
     place_of(OVER, protocol, entry.unread) | if is_turned { TURNED } else { 0 }
 }

@@ -1,6 +1,8 @@
-//! What stands in front of a protocol that is to be hidden: greetings.
+//! What stands in front of a protocol that is to be hidden: greetings, datagrams.
 
 use super::*;
+use crate::dataplane::inspect::dtls;
+use crate::dataplane::inspect::session::OTHERS_LOOKED;
 use crate::dataplane::inspect::stream::PROTOCOLS_DIFFER;
 
 impl Kept {
@@ -190,4 +192,157 @@ fn a_line_waits_for_no_other_behind_a_greeting() {
         .filter_map(|one| one.get(crate::dataplane::inspect::pop3::REPLY))
         .collect();
     assert_eq!(replies.last(), Some(&&b"no"[..]));
+}
+
+/// A hello of DTLS 1.2 with one cipher.
+fn dtls_hello() -> Vec<u8> {
+    let body = [&[0xfe, 0xfd][..], &[7; 32], &[0, 0, 0, 2, 0xc0, 0x2b, 1, 0]].concat();
+    let message = [&[1, 0, 0, body.len() as u8, 0, 0, 0, 0, 0, 0, 0, body.len() as u8][..], &body].concat();
+    [&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, message.len() as u8][..], &message].concat()
+}
+
+/// A packet of RTP.
+fn media(number: u8) -> Vec<u8> {
+    [&[0x80, 0, 0, number, 0, 0, 0, number, 1, 2, 3, 4][..], &[0x55; 160]].concat()
+}
+
+const BINDING: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl";
+const BOUND: &[u8] = b"\x01\x01\0\x0c\x21\x12\xa4\x42abcdefghijkl\0\x20\0\x08\0\x01\xa1\x47\xe1\x12\xa6\x43";
+const QUESTION: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\x07example\0\0\x01\0\x01";
+
+/// Datagrams that are beyond doubt what they are.
+fn sure_datagrams() -> Vec<(Protocol, Vec<u8>)> {
+    use Protocol::*;
+    let quic = [&b"\xc0\0\0\0\x01\x0812345678\0\0\x44\xd0"[..], &[7; 1232]].concat();
+    let wireguard = [&[1, 0, 0, 0][..], &[9; 144]].concat();
+    [
+        (Quic, quic),
+        (Dtls, dtls_hello()),
+        (Stun, BINDING.to_vec()),
+        (Dns, QUESTION.to_vec()),
+        (Sip, b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: 1\r\n\r\n".to_vec()),
+        (Ssdp, b"M-SEARCH * HTTP/1.1\r\nST: ssdp:all\r\n\r\n".to_vec()),
+        (Kerberos, b"\x6a\x10\x30\x0e\xa1\x03\x02\x01\x05\xa2\x03\x02\x01\x0a\xa4\x02\x30\0".to_vec()),
+        (Snmp, b"\x30\x1b\x02\x01\0\x04\x01p\xa0\x13\x02\x01\x01\x02\x01\0\x02\x01\0\x30\x08\x30\x06\x06\x02\x2b\x06\x05\0".to_vec()),
+        (WireGuard, wireguard),
+    ]
+    .into()
+}
+
+/// A few datagrams in front hide none that is beyond doubt of another protocol, whoever sent them.
+#[test]
+fn datagrams_in_front_hide_none_behind_them() {
+    use Protocol::*;
+    let mut decoys = sure_datagrams();
+    let alert = b"\x15\xfe\xfd\0\0\0\0\0\0\0\x01\0\x02\x02\x28".to_vec();
+    let report = [&b"\x80\xc8\0\x06"[..], &[7; 24]].concat();
+    decoys.extend([(Dtls, alert), (Tftp, b"\0\x01file\0octet\0".to_vec()), (Rtp, report)]);
+    decoys.push((Syslog, b"<13>Jan  1 00:00:00 host a: b".to_vec()));
+    decoys.push((Ntp, [&[0x23, 2, 6, 0xec][..], &[0; 36], &[0xe0, 1, 2, 3, 4, 5, 6, 7]].concat()));
+    let mut wrong = Vec::new();
+    for (decoy, first) in &decoys {
+        for (wanted, words) in sure_datagrams().iter().filter(|(wanted, _)| wanted != decoy) {
+            // STUN in a flow of these is told beside them.
+            let is_beside = *wanted == Stun && matches!(decoy, Dtls | Rtp | Quic);
+            for (times, from) in [(1, A), (3, A), (2, B)] {
+                let mut talk = Talk::new(SETTINGS);
+                (0..times).for_each(|_| _ = talk.datagram(from, first));
+                let before = talk.inspector.application(3);
+                talk.datagram(A, words);
+                let events = talk.kept.of(*wanted).len();
+                let found = talk.end();
+                let is_hidden =
+                    events == 0 && talk.kept.of(*wanted).is_empty() && matches!(wanted, Dtls | Stun | Dns | Sip | Ssdp);
+                if found != if is_beside { before } else { *wanted } || is_hidden {
+                    wrong.push(format!("{decoy:?} ({before:?}) {wanted:?} {times}: {found:?} {events}"));
+                }
+                assert_eq!(talk.inspector.inspected(), 0);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// STUN, DTLS and media of a call share a flow (RFC 7983): each is told, as often as it comes.
+#[test]
+fn a_call_is_told_with_all_that_it_holds() {
+    for checks in [1, 40] {
+        let mut talk = Talk::new(SETTINGS);
+        for _ in 0..checks {
+            talk.datagram(A, BINDING);
+            talk.datagram(B, BOUND);
+        }
+        assert_eq!(talk.inspector.application(3), Protocol::Stun);
+        talk.datagram(A, &dtls_hello());
+        assert_eq!(talk.inspector.application(3), Protocol::Dtls);
+        talk.datagram(A, BINDING);
+        let ciphertext = b"\x17\xfe\xfd\0\x01\0\0\0\0\0\x01\0\x04abcd";
+        for (side, bytes) in [(B, &ciphertext[..]), (A, ciphertext), (B, BOUND)] {
+            talk.datagram(side, bytes);
+        }
+        for number in 0..4 {
+            talk.datagram(A, &media(number));
+            talk.datagram(B, &media(number));
+            talk.datagram(A, BINDING);
+        }
+        assert_eq!(talk.end(), Protocol::Dtls, "what sets the call up");
+        let hellos: Vec<_> =
+            talk.kept.of(Protocol::Dtls).iter().filter_map(|one| one.get(dtls::HELLO.ciphers)).collect();
+        assert_eq!(hellos, [&[0xc0, 0x2b][..]]);
+        assert_eq!(talk.kept.of(Protocol::Stun).len(), 2 * checks + 6);
+        assert_eq!(talk.kept.of(Protocol::Rtp).len(), 2);
+        assert_eq!(talk.inspector.take_counts().identified, 1);
+    }
+
+    let mut talk = Talk::new(SETTINGS);
+    talk.datagram(A, BINDING);
+    (0..4).for_each(|number| _ = talk.datagram(B, &media(number)));
+    talk.datagram(B, BOUND);
+    assert_eq!((talk.end(), talk.kept.of(Protocol::Rtp).len()), (Protocol::Stun, 1));
+    assert_eq!(talk.kept.of(Protocol::Stun).len(), 2);
+}
+
+/// What only looks like media leaves the call what it is, and is not looked at for ever.
+#[test]
+fn what_is_no_media_leaves_a_call_what_it_is() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.datagram(A, BINDING);
+    for number in 0..60 {
+        talk.datagram(A, &media(40_u8.wrapping_mul(number)));
+    }
+    talk.datagram(A, BINDING);
+    assert_eq!((talk.end(), talk.kept.of(Protocol::Stun).len()), (Protocol::Stun, 2));
+    assert!(talk.kept.of(Protocol::Rtp).is_empty());
+}
+
+/// The parser of a flow wants no more: so many datagrams of each side are looked at for others, and it is over.
+#[test]
+fn a_flow_that_says_no_more_is_looked_at_for_others_so_often() {
+    let alert = b"\x15\xfe\xfd\0\0\0\0\0\0\0\x01\0\x02\x02\x28";
+    let mut talk = Talk::new(SETTINGS);
+    assert_eq!(talk.datagram(A, alert), Wants::PAYLOAD);
+    assert_eq!(talk.datagram(B, alert), Wants::PAYLOAD);
+    for count in 1..=OTHERS_LOOKED {
+        let wants = talk.datagram(A, &[0xee; 40]);
+        assert_eq!(wants.payload, [count < OTHERS_LOOKED, true], "{count}");
+    }
+    for count in 1..=OTHERS_LOOKED {
+        let wants = talk.datagram(B, &[0xee; 40]);
+        assert_eq!(wants.payload, [false, count < OTHERS_LOOKED], "{count}");
+    }
+    assert_eq!((talk.inspector.inspected(), talk.inspector.application(3)), (0, Protocol::Dtls));
+}
+
+/// A client may begin another handshake on the same ports, and an alert in front anybody can send.
+#[test]
+fn a_handshake_behind_an_alert_is_told() {
+    let alert = b"\x15\xfe\xfd\0\0\0\0\0\0\0\x01\0\x02\x02\x28";
+    for from in [&[A][..], &[A, B], &[A, A, B, B]] {
+        let mut talk = Talk::new(SETTINGS);
+        from.iter().for_each(|side| _ = talk.datagram(*side, alert));
+        talk.datagram(A, &dtls_hello());
+        talk.end();
+        let hellos = talk.kept.of(Protocol::Dtls).into_iter().filter(|one| one.get(dtls::HELLO.ciphers).is_some());
+        assert_eq!(hellos.count(), 1, "{from:?}");
+    }
 }
