@@ -12,10 +12,7 @@ use crate::dataplane::capture::{FrameView, LinkType};
 use crate::metrics::Counter;
 use crate::units::Timestamp;
 use proptest::prelude::*;
-use wraps::{
-    Around, GENEVE_FRAMES, LABELS, MACSEC, NSH, Wrap, bridged, checked, gre, gtp, l2tp, packets, ppp_protocol, pptp,
-    wraps,
-};
+use wraps::{Around, GENEVE_FRAMES, LABELS, MACSEC, NSH, bridged, checked, gre, gtp, l2tp, packets, wraps};
 
 fn decode(frame: FrameView<'_>) -> (Decoded, Packet, Layers) {
     let (mut packet, mut layers) = (Packet::default(), Layers::new(true));
