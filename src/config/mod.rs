@@ -9,6 +9,9 @@ mod detect;
 mod error;
 mod plan;
 mod raw;
+#[cfg(test)]
+mod tests;
+mod values;
 mod wanted;
 
 pub use error::{ConfigError, Invalid};

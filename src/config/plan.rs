@@ -2,13 +2,14 @@
 
 use super::error::Invalid;
 use super::raw::{RawCapture, RawConfig, RawConnLog, RawEve, RawInterface, RawInventory};
+use super::values::{finite, host_name, management_port, number, power, prefix, word};
 use crate::control::export::{ConnFormat, LogSettings};
 use crate::control::hosts;
 use crate::control::inventory;
 use crate::control::inventory::network::{self, Network};
 use crate::control::inventory::rules::{RuleError, Rules};
 use crate::dataplane::capture::xdp::{
-    BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport,
+    BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared,
 };
 use crate::dataplane::inspect;
 use crate::dataplane::worker::EngineSettings;
@@ -201,45 +202,6 @@ pub struct HttpPlan {
 /// Least and largest threshold of the model's scores.
 const THRESHOLD: (f64, f64) = (1e-6, 0.999_999);
 
-/// A whole number in a range, or its default.
-fn number(key: &str, value: Option<i64>, default: u64, low: u64, high: u64) -> Result<u64, Invalid> {
-    match value {
-        None => Ok(default),
-        Some(found) => u64::try_from(found)
-            .ok()
-            .filter(|number| (low..=high).contains(number))
-            .ok_or_else(|| Invalid::range(key, found, format!("{low}..={high}"))),
-    }
-}
-
-/// As [`number`], for powers of two.
-fn power(key: &str, value: Option<i64>, default: u64, low: u64, high: u64) -> Result<u32, Invalid> {
-    let found = number(key, value, default, low, high)?;
-    if !found.is_power_of_two() {
-        return Err(Invalid {
-            key: key.to_owned(),
-            problem: format!("is {found}, which is no power of two"),
-            remedy: format!("write {} or {}", found.next_power_of_two() / 2, found.next_power_of_two()),
-            other: None,
-        });
-    }
-    Ok(u32::try_from(found).unwrap_or(u32::MAX))
-}
-
-/// One of a few words.
-fn word<T: Copy>(key: &str, value: Option<&str>, words: &[(&str, T)], default: T) -> Result<T, Invalid> {
-    let Some(value) = value else { return Ok(default) };
-    words.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
-        Invalid {
-            key: key.to_owned(),
-            problem: format!("is \"{value}\", allowed is {}", names.join(", ")),
-            remedy: format!("write one of: {}", names.join(", ")),
-            other: None,
-        }
-    })
-}
-
 impl RawConfig {
     /// Checks everything and fills in the defaults.
     ///
@@ -365,34 +327,6 @@ impl RawConfig {
             },
         })
     }
-}
-
-/// Thresholds are finite and not negative; serde has no word for it, JSON shows NaN and infinity as null.
-fn finite(key: &str, value: &serde_json::Value) -> Result<(), Invalid> {
-    match value {
-        serde_json::Value::Object(fields) => {
-            fields.iter().try_for_each(|(name, value)| finite(&format!("{key}.{name}"), value))
-        }
-        serde_json::Value::Null => Err(Invalid::range(key, "not a finite number", "0 or more")),
-        serde_json::Value::Number(number) if number.as_f64().is_some_and(|number| number < 0.0) => {
-            Err(Invalid::range(key, number, "0 or more"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A name as a browser writes it into the Host header.
-fn host_name(key: &str, name: &str) -> Result<(), Invalid> {
-    let good = |letter: char| letter.is_ascii_graphic() && !"/@?#\\".contains(letter);
-    if name.is_empty() || name.len() > 253 || !name.chars().all(good) {
-        return Err(Invalid {
-            key: key.to_owned(),
-            problem: format!("is {name:?}, which is no host name"),
-            remedy: "write a name or address as it stands in a URL, such as \"shrike.example\"".into(),
-            other: None,
-        });
-    }
-    Ok(())
 }
 
 /// The cores of `[workers]` or `--cores`: each may be used, and none twice.
@@ -545,174 +479,5 @@ impl RawInterface {
         settings.symmetric_rss = self.symmetric_rss.unwrap_or(settings.symmetric_rss);
         settings.group = self.group.clone().filter(|group| !group.is_empty());
         Ok(settings)
-    }
-}
-
-/// `tcp/22` or `udp/68`.
-fn management_port(key: &str, text: &str) -> Result<(Transport, u16), Invalid> {
-    let parsed = text.split_once('/').and_then(|(transport, port)| {
-        let transport = match transport {
-            "tcp" => Transport::Tcp,
-            "udp" => Transport::Udp,
-            _ => return None,
-        };
-        Some((transport, port.parse::<u16>().ok().filter(|port| *port > 0)?))
-    });
-    parsed.ok_or_else(|| Invalid {
-        key: key.to_owned(),
-        problem: format!("holds \"{text}\", which is no port"),
-        remedy: "write \"tcp/22\" or \"udp/68\"".into(),
-        other: None,
-    })
-}
-
-/// `192.0.2.0/24`, or an address alone.
-fn prefix(key: &str, text: &str) -> Result<(std::net::IpAddr, u8), Invalid> {
-    let (address, length) = text.split_once('/').unwrap_or((text, ""));
-    let parsed = address.parse::<std::net::IpAddr>().ok().and_then(|address| {
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        let length = if length.is_empty() { whole } else { length.parse::<u8>().ok()? };
-        (length <= whole).then_some((address, length))
-    });
-    parsed.ok_or_else(|| Invalid {
-        key: key.to_owned(),
-        problem: format!("holds \"{text}\", which is no prefix"),
-        remedy: "write \"192.0.2.0/24\" or \"2001:db8::/32\"".into(),
-        other: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::config::parse;
-
-    /// Every complaint names the place, the key and a remedy.
-    #[test]
-    fn complaints_name_line_column_and_remedy() {
-        for (text, expected) in [
-            ("[flow]\ncapacity = 3", "t.toml:2:12: `flow.capacity` is 3, allowed is 1024..=67108864"),
-            ("[flow]\ncapasity = 3", "t.toml:2:1: unknown field `capasity`"),
-            ("[flow]\ncapacity = \"x\"", "t.toml:2:12: `flow.capacity`: invalid type"),
-            ("[flow\n", "t.toml:1:"),
-            ("[[interface]]\nname = \"a\"\nmode = \"fast\"", "t.toml:3:8: `interface[0].mode` is \"fast\""),
-            ("[[interface]]\nmode = \"auto\"", "`interface[0]` has the name \"\""),
-            (
-                "[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"",
-                "t.toml:4:8: `interface[1].name` names a a second time",
-            ),
-            (
-                "[[interface]]\nname = \"a\"\nring = 1000",
-                "t.toml:3:8: `interface[0].ring` is 1000, which is no power of two",
-            ),
-            ("[conn_log]\nformat = \"csv\"", "t.toml:2:10: `conn_log.format` is \"csv\", allowed is tsv, json"),
-            ("[eve]\nrotate_hours = 9999", "t.toml:2:16: `eve.rotate_hours` is 9999"),
-            ("[flow]\nhistory = -1", "t.toml:2:11: `flow.history` is -1"),
-            ("[http]\nlisten = \"here\"", "t.toml:2:10: `http.listen` is \"here\""),
-            ("[model]\nthreshold = 0.0", "t.toml:2:13: `model.threshold` is 0, allowed is 0.000001..=0.999999"),
-            ("[model]\nthreshold = nan", "`model.threshold` is NaN"),
-            ("[model]\nthreshold = 1.5", "t.toml:2:13: `model.threshold` is 1.5"),
-            ("[capture]\ninstance = \"a.b\"", "t.toml:2:12: `capture.instance` is \"a.b\""),
-            ("[capture]\ninstance = \"a23456789b23456789c23456789d23456789\"", "is no name for a directory of pins"),
-            ("[workers]\ncores = [0, 0]", "t.toml:2:9: `workers.cores` names core 0 twice"),
-            ("[[interface]]\nname = \"a\"\nqueues = [0, 0]", "t.toml:3:10: `interface[0].queues` names queue 0 twice"),
-            ("[detect]\npending_entries = 0", "t.toml:2:19: `detect.pending_entries` is 0"),
-            ("[detect]\npending_scores = 0", "t.toml:2:18: `detect.pending_scores` is 0"),
-            ("[detect.scan]\ntheta0 = 0.1\ntheta1 = 0.9", "`detect.scan.theta1` is 0.9"),
-            ("[detect.scan]\nalpha = 5.0", "t.toml:2:9: `detect.scan.alpha` is 5"),
-            ("[detect.scan]\nsources = 0", "t.toml:2:11: `detect.scan.sources` is 0"),
-            ("[detect.scan]\nhorizon_s = 0", "t.toml:2:13: `detect.scan.horizon_s` is 0"),
-            ("[detect.flood]\ntargets = 0", "t.toml:2:11: `detect.flood.targets` is 0"),
-            ("[detect.flood]\nmean_weight = 1.5", "`detect.flood.mean_weight` is 1.5"),
-            ("[detect.model]\nflows = 17", "`detect.model.flows` is 17"),
-            ("[http]\nhosts = [\"a\\u0000b\"]", "which is no host name"),
-            ("[workers]\ncores = [9999]", "t.toml:2:9: `workers.cores` names core 9999"),
-        ] {
-            let error = parse("t.toml", text, std::iter::empty()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{text:?}: {error}");
-            assert!(error.contains("\n  remedy: "), "{error}");
-        }
-        let error = parse("t.toml", "[flow]\ncapasity = 3", std::iter::empty()).unwrap_err();
-        assert_eq!(error.remedy, "write `capacity` for `capasity`");
-        assert!(error.to_string().contains("  2 | capasity = 3\n    | ^^^^^^^^"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_is_no_text_is_told_with_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("shrike.toml");
-        std::fs::write(&path, b"[flow]\ncapacity = \xff\xfe3\n").unwrap();
-        let error = crate::config::load(Some(&path), std::iter::empty()).unwrap_err();
-        assert_eq!(error.place, Some((2, 12)));
-        let text = error.to_string();
-        assert!(text.contains("byte 18 is 0xff") && text.contains("iconv"), "{text}");
-    }
-
-    #[test]
-    fn environment_beats_file_beats_default() {
-        let vars = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
-        };
-        let config = parse("t", "", std::iter::empty()).unwrap();
-        assert_eq!(config.http.listen.to_string(), "127.0.0.1:7470");
-        let text = "[http]\nlisten = \"127.0.0.1:1\"\nconnections = 7";
-        let config = parse("t", text, vars(&[("SHRIKE__HTTP__LISTEN", "127.0.0.1:2"), ("OTHER", "x")])).unwrap();
-        assert_eq!((config.http.listen.port(), config.http.connections), (2, 7));
-        let error = parse("t", text, vars(&[("SHRIKE__HTTP__LISTEM", "x")])).unwrap_err().to_string();
-        assert!(error.contains("SHRIKE__HTTP__LISTEM"), "{error}");
-        let error = parse("t", "", vars(&[("SHRIKE__FLOW__CAPACITY", "1")])).unwrap_err().to_string();
-        assert!(error.starts_with("environment: `flow.capacity` is 1"), "{error}");
-    }
-
-    /// The TOML of the reference page.
-    fn reference() -> &'static str {
-        let page = include_str!("../../CONFIG.md");
-        page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("one block of TOML")
-    }
-
-    #[test]
-    fn the_reference_page_shows_the_defaults() {
-        let written = parse("CONFIG.md", reference(), std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
-        let default = parse("defaults", "", std::iter::empty()).expect("the defaults");
-        assert_eq!(format!("{written:#?}"), format!("{default:#?}"));
-    }
-
-    /// An unknown key makes serde name every known one: each of them stands on the page.
-    #[test]
-    fn the_reference_page_names_every_key() {
-        let sections = [
-            "",
-            "[[interface]]",
-            "[capture]",
-            "[workers]",
-            "[flow]",
-            "[eve]",
-            "[conn_log]",
-            "[batch]",
-            "[model]",
-            "[alerts]",
-            "[http]",
-            "[detect]",
-            "[detect.scan]",
-            "[detect.brute_force]",
-            "[detect.flood]",
-            "[detect.model]",
-        ];
-        let mut seen = 0;
-        for section in sections {
-            let error =
-                parse("t", &format!("{section}\nnosuchkey = 1\n"), std::iter::empty()).expect_err("an unknown key");
-            for key in error.message.split('`').skip(3).step_by(2) {
-                let on_page = reference().lines().any(|line| {
-                    let line = line.trim_start_matches("# ");
-                    line.starts_with(&format!("{key} "))
-                        || line.starts_with(&format!("[{key}]"))
-                        || line.contains(&format!("[{key}]"))
-                        || line.contains(&format!(".{key}]"))
-                });
-                assert!(on_page, "CONFIG.md does not name `{key}` of {section}");
-                seen += 1;
-            }
-        }
-        assert!(seen > 80, "only {seen} keys were seen: the message of an unknown key has changed");
     }
 }
