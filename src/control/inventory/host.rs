@@ -4,13 +4,16 @@
 //! same things in different orders. In a full list that gives way which is worth least: names that others gave before those
 //! that the host said, findings of low severity before those of high, of two alike the one not seen for longest.
 
+mod segment;
+
 use super::banner::Product;
-use crate::dataplane::decode::FlowKey;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+pub use segment::Segment;
 
 /// Addresses of a host at most; a link address that says it has more is a router's or a proxy's, and stops joining them.
 pub const ADDRESSES_MAX: usize = 16;
@@ -32,40 +35,6 @@ pub const PRODUCTS_MAX: usize = 6;
 pub const TEXT_MAX: usize = 255;
 /// A host or finding that is only seen again is news once in this time.
 const NEWS_NS: u64 = 60 * SECOND;
-
-/// Where an address means a host: the same address in two VLANs or two tunnels is two hosts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-pub struct Segment {
-    /// Outer VLAN id, 0 for none.
-    pub outer_vlan: u16,
-    /// Inner VLAN id, 0 for none.
-    pub inner_vlan: u16,
-    /// Identity of the tunnel (24 bits that tell it from others), where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tunnel: Option<u32>,
-}
-
-impl Segment {
-    /// Of a flow.
-    pub fn of(key: &FlowKey) -> Segment {
-        Segment::at(key.vlans(), key.tunnel_identity())
-    }
-
-    /// Of VLAN ids and a tunnel.
-    pub fn at((outer_vlan, inner_vlan): (u16, u16), tunnel: Option<u32>) -> Segment {
-        Segment { outer_vlan, inner_vlan, tunnel }
-    }
-
-    /// What stands before an address in a host's id; empty without VLANs and tunnel.
-    pub fn prefix(self) -> String {
-        match self {
-            Segment { tunnel: Some(tunnel), .. } => format!("tunnel{tunnel:06x}-"),
-            Segment { outer_vlan: 0, inner_vlan: 0, .. } => String::new(),
-            Segment { outer_vlan, inner_vlan: 0, .. } => format!("vlan{outer_vlan}-"),
-            Segment { outer_vlan, inner_vlan, .. } => format!("vlan{outer_vlan}.{inner_vlan}-"),
-        }
-    }
-}
 
 /// How sure something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
