@@ -7,6 +7,8 @@ mod heads;
 mod hosts;
 #[path = "../support/http.rs"]
 mod http_client;
+mod places;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -284,85 +286,6 @@ fn an_old_client_needs_no_host() {
     }
 }
 
-/// A client whose filter lets nothing through still learns its place, and resumes near the end.
-#[test]
-fn a_stream_names_its_place_while_nothing_passes_the_filter() {
-    let bed = Bed::new();
-    let mut events = Events::open(bed.address(), "/v1/alerts/stream?severity=1&detector=model", &[]);
-    events.next().expect("the stream is open");
-    bed.add_and_wait(0..20);
-    let named = loop {
-        let event = events.next().expect("the stream goes on");
-        assert!(event.name.is_empty() && event.data.is_empty(), "{event:?}");
-        if !event.id.is_empty() {
-            break event.id;
-        }
-    };
-    let page = bed.client().get(&format!("/v1/alerts?after={named}")).json();
-    assert!(page["items"].as_array().unwrap().len() < 20, "{page}");
-}
-
-#[test]
-fn a_stream_that_is_cut_and_resumed_loses_nothing() {
-    let bed = Bed::new();
-    let mut seen = Vec::new();
-    let mut last = String::new();
-    let mut added = 0;
-    for round in 0..12 {
-        let headers: Vec<_> = [("last-event-id", last.as_str())].into_iter().filter(|_| round > 0).collect();
-        let mut events = Events::open(bed.address(), "/v1/alerts/stream", &headers);
-        if round == 0 {
-            // The stream is open once its first comment is here; from then on nothing may be missed.
-            assert_eq!(events.next().unwrap().comment, "alerts");
-        }
-        bed.add(added..added + 40);
-        added += 40;
-        for _ in 0..25 {
-            let event = events.next_alert().unwrap();
-            let item: serde_json::Value = serde_json::from_str(&event.data).unwrap();
-            seen.push(item["sequence"].as_u64().unwrap());
-            last = event.id;
-        }
-        // Dropped with alerts on their way.
-    }
-    let mut events = Events::open(bed.address(), "/v1/alerts/stream", &[("last-event-id", last.as_str())]);
-    while seen.len() < added as usize {
-        let item: serde_json::Value = serde_json::from_str(&events.next_alert().unwrap().data).unwrap();
-        seen.push(item["sequence"].as_u64().unwrap());
-    }
-    assert_eq!(seen, (1..=added).collect::<Vec<_>>());
-    while events.next().unwrap().comment != "still here" {}
-}
-
-#[test]
-fn a_reader_that_falls_behind_is_told_and_still_gets_everything() {
-    const FLOOD: u64 = 12_000;
-    let bed = Bed::with(|_, store| store.queue_capacity = 20_000);
-    let mut events = Events::open(bed.address(), "/v1/alerts/stream", &[]);
-    events.next().unwrap();
-    bed.add_and_wait(0..1);
-    events.next_alert().unwrap();
-    // Not read meanwhile: the sockets fill, the store is the buffer.
-    bed.add_and_wait(1..FLOOD);
-    let (mut sequences, mut told) = (vec![1], 0);
-    while sequences.len() < FLOOD as usize {
-        let event = events.next().unwrap();
-        match event.name.as_str() {
-            "alert" => {
-                let item: serde_json::Value = serde_json::from_str(&event.data).unwrap();
-                sequences.push(item["sequence"].as_u64().unwrap());
-            }
-            "lagged" => {
-                told += 1;
-                assert_eq!(serde_json::from_str::<serde_json::Value>(&event.data).unwrap()["lost"], 0);
-            }
-            _ => {}
-        }
-    }
-    assert!(sequences.iter().copied().eq(1..=FLOOD));
-    assert!(told >= 1, "12 000 alerts do not fit the sockets");
-}
-
 #[test]
 fn every_error_is_a_problem_with_its_status() {
     let bed = Bed::new();
@@ -619,88 +542,6 @@ fn metrics_have_the_shape_that_promtool_checks_and_a_constant_number_of_series()
     let after = client.get("/metrics");
     assert_eq!(series(before.text()), series(after.text()));
     assert!(!after.text().contains("203.0.113."));
-}
-
-#[test]
-fn connections_beyond_the_limit_are_told_so_and_places_come_back() {
-    let bed = Bed::with(|settings, _| settings.connections = 3);
-    let mut kept: Vec<_> = (0..3).map(|_| bed.client()).collect();
-    for client in &mut kept {
-        assert_eq!(client.get("/health/live").status, 200);
-    }
-    // It has not said what it wants.
-    let mut fourth = bed.client();
-    let refused = fourth.read(false).unwrap();
-    is_problem(&refused, 503, "too-many-connections");
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    drop(kept);
-    // The places are free when the server has seen the ends; until then it may refuse.
-    loop {
-        let mut client = bed.client();
-        client.write("GET", "/v1/status", &[], "");
-        if client.read(false).is_some_and(|answer| answer.status == 200) {
-            break;
-        }
-        std::thread::yield_now();
-    }
-}
-
-/// As shipped, one address has many clients: on the sensor itself, where it listens, every client is 127.0.0.1.
-#[test]
-fn clients_of_this_machine_share_all_places() {
-    let bed = Bed::new();
-    let streams: Vec<_> = (0..150).map(|_| Events::open(bed.address(), "/v1/alerts/stream", &[])).collect();
-    for path in ["/", "/v1/status", "/health/live", "/health/ready", "/metrics"] {
-        assert_eq!(bed.client().get(path).status, 200, "{path}");
-    }
-    drop(streams);
-}
-
-/// Whoever looks after the program is answered also when there is no place left, once and with an end.
-#[test]
-fn health_and_metrics_are_answered_when_every_place_is_taken() {
-    let bed = Bed::with(|settings, _| settings.connections = 4);
-    let mut streams: Vec<_> = (0..4).map(|_| Events::open(bed.address(), "/v1/alerts/stream", &[])).collect();
-    for _ in 0..20 {
-        for path in ["/health/live", "/health/ready", "/metrics"] {
-            let answer = bed.client().get(path);
-            assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{path}");
-        }
-        for path in ["/", "/v1/status", "/v1/alerts/stream"] {
-            let refused = bed.client().get(path);
-            is_problem(&refused, 503, "too-many-connections");
-            assert_eq!((refused.header("retry-after"), refused.header("connection")), (Some("1"), Some("close")));
-        }
-    }
-    assert_eq!(streams[0].next().unwrap().comment, "alerts", "nobody lost his place for it");
-    let metrics = bed.client().get("/metrics");
-    for line in ["shrike_http_refused_total 60", "shrike_http_connections 4"] {
-        assert!(metrics.text().lines().any(|found| found == line), "{line}: {}", metrics.text());
-    }
-}
-
-/// Told while none of the others has read its answer or gone, and whether it has asked or not: at once, but for the few
-/// that might ask how the program is and have not yet.
-#[test]
-fn every_connection_beyond_the_limit_is_told_so_however_many_come_at_once() {
-    const REFUSED: usize = 300;
-    let bed = Bed::with(|settings, _| settings.connections = 1);
-    let mut kept = bed.client();
-    assert_eq!(kept.get("/health/live").status, 200);
-    let mut clients: Vec<_> = (0..REFUSED).map(|_| bed.client()).collect();
-    for client in clients.iter_mut().step_by(2) {
-        client.write("GET", "/v1/status", &[], "");
-    }
-    for client in &mut clients {
-        let refused = client.read(false).expect("an answer, not a closed connection");
-        is_problem(&refused, 503, "too-many-connections");
-        assert_eq!((refused.header("retry-after"), refused.header("connection")), (Some("1"), Some("close")));
-    }
-    let metrics = kept.get("/metrics");
-    for (name, value) in [("refused", REFUSED), ("refused_untold", 0)] {
-        let line = format!("shrike_http_{name}_total {value}");
-        assert!(metrics.text().lines().any(|found| found == line), "{line}: {}", metrics.text());
-    }
 }
 
 #[test]
