@@ -86,3 +86,14 @@ fn hostile_bytes_come_to_an_end() {
     show_one::<State>(&nested);
     probe(&datagram(&nested, [546, 547]));
 }
+
+#[test]
+fn an_address_of_settings_is_told_without_its_secrets() {
+    let secret = "x7Hq2LpZ9v";
+    let url = format!("http://bob:{secret}@192.0.2.1/wpad.dat?token={secret}&a=1");
+    let mut bytes = ack();
+    bytes.pop();
+    bytes.extend([&[252, url.len() as u8][..], url.as_bytes(), &[0xff]].concat());
+    let facts = show_one::<State>(&bytes).events.remove(0);
+    assert_eq!(facts.get(WPAD_URL), Some(&b"http://*@192.0.2.1/wpad.dat?token=*&a=1"[..]));
+}

@@ -158,3 +158,18 @@ fn a_token_is_no_name() {
         assert!(text.contains("message=well") && !text.contains("matched_dn"), "{text}");
     }
 }
+
+#[test]
+fn no_secret_is_told() {
+    use crate::dataplane::inspect::tries::{C, S, talk};
+    let secret = "x7Hq2LpZ9v";
+    for (text, wanted) in [
+        (format!("referral: ldap://bob:{secret}@h/ou=x??sub"), "message=referral: ldap://*@h/ou=x??sub"),
+        (format!("no such setting: userPassword={secret}, cn=x"), "message=no such setting: userPassword=*, cn=x"),
+    ] {
+        let answer = [tlv(ENUMERATED, &[10]), tlv(OCTETS, b""), tlv(OCTETS, text.as_bytes())].concat();
+        let answer = message(1, &tlv(0x61, &answer));
+        let (events, _) = talk::<State>(&[(C, &simple(1, "cn=bob", secret.as_bytes())), (S, &answer)], &[FACTS]);
+        assert!(events[0].ends_with(wanted) && !events.concat().contains(secret), "{events:?}");
+    }
+}
