@@ -139,7 +139,7 @@ mod tests {
             parse("limit=5&address=10.0.0.0/8&name=srv&service=ssh&severity=2&kind=telnet_in_use&since=7").unwrap();
         assert_eq!(
             (good.limit, good.filter.severity, good.filter.since),
-            (5, Some(2), Some(crate::units::Timestamp(7)))
+            (5, Some(2), Some(crate::units::Timestamp(7_000_000_000)))
         );
         for (bad, word) in [
             ("limit=0", "1 to 1000"),

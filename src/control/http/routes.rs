@@ -50,7 +50,7 @@ pub(super) const TABLE: &[Route] = &[
     route("/favicon.svg", "GET, HEAD", ""),
     route("/problems/*", "GET, HEAD", "What a problem type means."),
     route("/v1", "GET, HEAD", "This list."),
-    route("/v1/alerts", "GET, HEAD", "Alerts by pages: after, limit, severity, detector, since, wait; or newest, grouped. Times as in RFC 3339, ago (5m, 2h) or in nanoseconds since 1970."),
+    route("/v1/alerts", "GET, HEAD", "Alerts by pages: after, limit, severity, detector, since, wait; or newest, grouped. Times as in RFC 3339, ago (5m, 2h) or in seconds since 1970."),
     route("/v1/alerts/stream", "GET, HEAD", "Alerts as server-sent events, with resume: after, severity, detector, since."),
     route("/v1/alerts/*", "GET, HEAD", "One alert by its id, with its history."),
     route("/v1/hosts", "GET, HEAD", "Hosts in the order of their latest change: after, limit, address, name, service, severity, kind, since."),
