@@ -70,6 +70,11 @@ fn live_events_flows_and_statistics_are_written_while_it_runs() {
     let events = until("every query is an event", || lines(&path, "dns"), |events| events.len() >= 200);
     let names: BTreeSet<&str> = events.iter().filter_map(|line| line["dns"]["queries"][0]["rrname"].as_str()).collect();
     assert_eq!(names.len(), 200, "{names:?}");
+    assert!(
+        events.iter().all(|line| line["in_iface"].as_str().is_some_and(|name| name.ends_with("rx0"))),
+        "{:?}",
+        events.first()
+    );
     let enough = |stats: &Vec<Value>| stats.last().is_some_and(|line| line["stats"]["flow"]["total"] == 200);
     let stats = until("statistics that have every flow", || lines(&path, "stats"), enough);
     let last = stats.last().unwrap();

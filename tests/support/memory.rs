@@ -145,6 +145,7 @@ impl Bed {
             parts.push(QueueParts {
                 id,
                 name: format!("memory:{index}"),
+                interface: "memory".into(),
                 counters: memory,
                 up,
                 snapshots,

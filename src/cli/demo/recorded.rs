@@ -155,6 +155,7 @@ fn queue(
     let parts = QueueParts {
         id,
         name: "recording:0".into(),
+        interface: "recording".into(),
         counters: memory,
         up,
         snapshots,

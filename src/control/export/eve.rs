@@ -25,6 +25,7 @@ use serde_json::Serializer;
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// First signature id; Suricata leaves those from 9,000,000 on to others.
 const SIGNATURE_BASE: u64 = 9_000_000;
@@ -44,6 +45,8 @@ pub struct ModelName {
 pub struct EveWriter<W: Write> {
     out: Lines<W>,
     model: Option<ModelName>,
+    /// Where what comes was seen.
+    interface: Option<Arc<str>>,
 }
 
 /// Writes one line after the other, each in one piece: a full disk has it whole or not at all.
@@ -68,7 +71,14 @@ impl<W: Write> Lines<W> {
 impl<W: Write> EveWriter<W> {
     /// `model`: whose scores they are, where a model is loaded. Give a buffered writer.
     pub fn new(out: W, model: Option<ModelName>) -> EveWriter<W> {
-        EveWriter { out: Lines { out, written: 0, line: Vec::new() }, model }
+        EveWriter { out: Lines { out, written: 0, line: Vec::new() }, model, interface: None }
+    }
+
+    /// From here on, flows and events were seen on this interface.
+    pub fn set_interface(&mut self, interface: &Arc<str>) {
+        if self.interface.as_ref() != Some(interface) {
+            self.interface = Some(Arc::clone(interface));
+        }
     }
 
     /// What it writes to.
@@ -127,6 +137,7 @@ impl<W: Write> EveWriter<W> {
         let protocol = summary.key.protocol();
         let tunnel = summary.outer.map(|outer| TunnelRef::new(&summary.key, &outer));
         let event = Event {
+            in_iface: self.interface.as_deref(),
             event_type: "flow",
             app_proto: Some(summary.application.name()).filter(|_| summary.application != Protocol::Unknown),
             flow: Some(FlowPart::new(summary)),
@@ -162,6 +173,7 @@ impl<W: Write> EveWriter<W> {
         let tunnel = head.outer.map(|outer| TunnelRef::new(&head.key, &outer));
         let ids = (head.flow_id(), community.as_deref());
         let line = Event {
+            in_iface: self.interface.as_deref(),
             event_type: rendered.event_type,
             app_proto: Some(head.protocol.name()).filter(|_| head.protocol != Protocol::Unknown),
             objects: rendered.objects,
@@ -242,6 +254,8 @@ struct Event<'a> {
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_iface: Option<&'a str>,
     event_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     vlan: Option<Vec<u16>>,

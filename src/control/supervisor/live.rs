@@ -22,6 +22,7 @@ use crate::metrics::{COUNTERS, CounterBlock};
 use crate::sys::affinity;
 use crate::units::{MILLISECOND, QueueId, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Items a queue may have waiting on their way up; some 250 bytes each.
 const UP_CAPACITY: usize = 1 << 15;
@@ -105,15 +106,16 @@ pub fn open(
             waiting_since: None,
             obtained: BTreeMap::new(),
         };
+        let label: Arc<str> = settings.label().into();
         for number in numbers {
             let id = QueueId(parts.len() as u16); // the plan holds far fewer than 65 536 queues
-            let name = format!("{}:{number}", settings.label());
+            let name = format!("{label}:{number}");
             let core = cores[parts.len() % cores.len()];
             let (place, handover) = meshes.get_mut(&mesh_of(at, settings)).map(Mesh::next).unwrap_or_default();
             let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock, secret)?;
             port.queues.push((id, number));
             port.stops.push(built.1);
-            parts.push(QueueParts { name, ..built.0 });
+            parts.push(QueueParts { name, interface: Arc::clone(&label), ..built.0 });
         }
         ports.push(port);
     }
@@ -244,7 +246,19 @@ fn build(
                 clock: clock.clone(),
             },
         ));
-        Ok((QueueParts { id, name: String::new(), counters: memory, up, snapshots, handover, engine }, stop))
+        Ok((
+            QueueParts {
+                id,
+                name: String::new(),
+                interface: "".into(),
+                counters: memory,
+                up,
+                snapshots,
+                handover,
+                engine,
+            },
+            stop,
+        ))
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()

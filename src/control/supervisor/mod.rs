@@ -66,6 +66,8 @@ pub struct QueueParts {
     pub id: QueueId,
     /// Name for people (`eth1:0`).
     pub name: String,
+    /// The interface it is of.
+    pub interface: Arc<str>,
     /// Its counters.
     pub counters: Arc<dyn CounterMemory>,
     /// What it sends up.
@@ -111,6 +113,7 @@ pub struct Settings {
 struct Entry {
     id: QueueId,
     name: String,
+    interface: Arc<str>,
     counters: Arc<dyn CounterMemory>,
     up: UpReceiver,
     snapshots: SnapshotReceiver<QueueSnapshot>,
@@ -240,6 +243,7 @@ impl Supervisor {
             supervisor.entries.push(Entry {
                 id: queue.id,
                 name: queue.name,
+                interface: queue.interface,
                 base: read_counters(&*queue.counters),
                 counters: queue.counters,
                 up: queue.up,
@@ -343,12 +347,13 @@ impl Supervisor {
                 let Some(item) = entry.up.receive() else { break };
                 worked = true;
                 match item {
-                    Up::Flow(flow) => self.outputs.flow(flow),
+                    Up::Flow(flow) => self.outputs.flow(flow, &entry.interface),
                     Up::Event(head) => {
                         if let Some(inventory) = &self.inventory {
                             inventory.event(&head, entry.up.facts());
                         }
-                        self.outputs.event(|| AppEvent { head, facts: entry.up.facts().into() });
+                        let facts = || AppEvent { head, facts: entry.up.facts().into() };
+                        self.outputs.event(&entry.interface, facts);
                     }
                     Up::Neighbour(time, neighbour) => {
                         if let Some(inventory) = &self.inventory {

@@ -30,10 +30,10 @@ impl Outputs {
         Outputs { eve, stats_every, conn, ..Outputs::default() }
     }
 
-    /// A flow ended.
-    pub(super) fn flow(&mut self, flow: FlowSummary) {
+    /// A flow ended that was seen on an interface.
+    pub(super) fn flow(&mut self, flow: FlowSummary, interface: &Arc<str>) {
         if let Some(log) = &self.eve {
-            log.flow(flow);
+            log.flow(flow, interface);
         }
         if let Some(log) = &self.conn {
             log.flow(flow);
@@ -55,9 +55,9 @@ impl Outputs {
     }
 
     /// Inspection found something. `facts` are copied only where somebody takes them.
-    pub(super) fn event(&self, event: impl FnOnce() -> AppEvent) {
+    pub(super) fn event(&self, interface: &Arc<str>, event: impl FnOnce() -> AppEvent) {
         if let Some(log) = &self.eve {
-            log.event(event());
+            log.event(event(), interface);
         }
     }
 

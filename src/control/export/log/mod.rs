@@ -84,10 +84,10 @@ pub trait Format: Send + 'static {
 pub enum EveItem {
     /// An alert was raised.
     Alert(Box<Alert>),
-    /// A flow ended.
-    Flow(Box<FlowSummary>),
-    /// Inspection found something.
-    Event(AppEvent),
+    /// A flow ended that was seen on an interface.
+    Flow(Box<FlowSummary>, Arc<str>),
+    /// Inspection found something on an interface.
+    Event(AppEvent, Arc<str>),
     /// How the sensor is doing.
     Stats(Box<Statistics>),
 }
@@ -120,8 +120,8 @@ impl Format for EveFormat {
     fn kind(item: &EveItem) -> usize {
         match item {
             EveItem::Alert(_) => 0,
-            EveItem::Flow(_) => 1,
-            EveItem::Event(_) => 2,
+            EveItem::Flow(..) => 1,
+            EveItem::Event(..) => 2,
             EveItem::Stats(_) => 3,
         }
     }
@@ -133,8 +133,8 @@ impl Format for EveFormat {
     fn size(item: &EveItem) -> usize {
         let more = match item {
             EveItem::Alert(alert) => EveItem::bytes_of_alert(alert),
-            EveItem::Flow(_) => size_of::<FlowSummary>(),
-            EveItem::Event(event) => event.facts.len(),
+            EveItem::Flow(..) => size_of::<FlowSummary>(),
+            EveItem::Event(event, _) => event.facts.len(),
             EveItem::Stats(statistics) => size_of::<Statistics>() + size_of_val(&*statistics.counters),
         };
         size_of::<EveItem>() + more
@@ -143,8 +143,14 @@ impl Format for EveFormat {
     fn line(&mut self, item: &EveItem, out: &mut Vec<u8>) {
         let written = match item {
             EveItem::Alert(alert) => self.0.alert(alert),
-            EveItem::Flow(flow) => self.0.flow(flow),
-            EveItem::Event(event) => self.0.application(event),
+            EveItem::Flow(flow, interface) => {
+                self.0.set_interface(interface);
+                self.0.flow(flow)
+            }
+            EveItem::Event(event, interface) => {
+                self.0.set_interface(interface);
+                self.0.application(event)
+            }
             EveItem::Stats(statistics) => self.0.stats(statistics),
         };
         debug_assert!(written.is_ok(), "memory takes everything");
@@ -335,14 +341,14 @@ impl EveLog {
         self.write(EveItem::Alert(Box::new(alert.clone())));
     }
 
-    /// A flow ended.
-    pub fn flow(&self, flow: FlowSummary) {
-        self.write(EveItem::Flow(Box::new(flow)));
+    /// A flow ended that was seen on an interface.
+    pub fn flow(&self, flow: FlowSummary, interface: &Arc<str>) {
+        self.write(EveItem::Flow(Box::new(flow), Arc::clone(interface)));
     }
 
-    /// Inspection found something.
-    pub fn event(&self, event: AppEvent) {
-        self.write(EveItem::Event(event));
+    /// Inspection found something on an interface.
+    pub fn event(&self, event: AppEvent, interface: &Arc<str>) {
+        self.write(EveItem::Event(event, Arc::clone(interface)));
     }
 
     /// How the sensor is doing.

@@ -31,7 +31,7 @@ fn writer<F: Format>(settings: LogSettings, format: F) -> LogWriter<F> {
 
 fn take_flows(writer: &mut LogWriter<EveFormat>, numbers: std::ops::Range<u16>) {
     for number in numbers {
-        let item = EveItem::Flow(Box::new(flow(number)));
+        let item = EveItem::Flow(Box::new(flow(number)), "eth1".into());
         writer.shared.waiting.fetch_add(EveFormat::size(&item), Relaxed);
         writer.take(&item);
     }
@@ -58,7 +58,7 @@ fn what_was_sent_is_written_and_a_second_start_adds_to_it() {
     let settings = settings(folder.path().join("eve.json"));
     for start in [0, 500] {
         let log = EveLog::start(settings.clone(), EveFormat::new(None)).expect("a file");
-        (start..start + 500).for_each(|number| log.flow(flow(number)));
+        (start..start + 500).for_each(|number| log.flow(flow(number), &"eth1".into()));
     }
     assert_eq!(ports(&settings.path), of(0..1000));
 }
@@ -125,7 +125,7 @@ fn a_file_that_others_moved_is_left_to_them_and_one_they_ask_for_is_opened_anew(
 #[test]
 fn a_full_disk_is_told_and_costs_lines_only() {
     let log = EveLog::start(settings("/dev/full".into()), EveFormat::new(None)).expect("a device");
-    log.flow(flow(1));
+    log.flow(flow(1), &"eth1".into());
     let told = loop {
         if let Some(degraded) = log.degraded(Timestamp(7)) {
             break degraded;
@@ -191,10 +191,10 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
         icmp: None,
         outer: None,
     };
-    (0..100).for_each(|_| log.event(AppEvent { head, facts: facts.clone() }));
+    (0..100).for_each(|_| log.event(AppEvent { head, facts: facts.clone() }, &"eth1".into()));
     let waiting = log.shared.waiting.load(Relaxed);
     assert!(waiting <= QUEUE_BYTES / 8 * 7 && waiting > QUEUE_BYTES / 8 * 7 - (2 << 20), "{waiting}");
-    log.flow(flow(1)); // small enough to fit
+    log.flow(flow(1), &"eth1".into()); // small enough to fit
     let events = receiver.len() as u64 - 1;
     assert_eq!(log.shared.lost[2].load(Relaxed), 100 - events);
     let reason = log.degraded(Timestamp(SECOND)).expect("lines were lost").reason;
