@@ -37,20 +37,48 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// Puts the lists of a side.
-pub(super) fn put(side: Side, lists: &Lists<'_>, out: &mut dyn Output) {
-    let direction = |[client, server]: [&'static Fact; 2]| match side {
-        Side::Originator => client,
-        Side::Responder => server,
-    };
-    let of_side = |[client, server]: [_; 2]| match side {
-        Side::Originator => client,
-        Side::Responder => server,
-    };
-    let parts = [lists.kex, of_side(lists.ciphers), of_side(lists.macs), of_side(lists.compressions)];
+/// A list in the order of [`parts`], as a bit of those that are cut.
+const fn bit(list: usize) -> u8 {
+    1 << list
+}
+
+/// Where the host keys stand in that order.
+const HOST_KEYS: usize = 4;
+
+/// Key exchanges, ciphers, MACs, compressions, host keys, as far as they are of `side`'s direction.
+fn parts<'a>(side: Side, lists: &Lists<'a>) -> [&'a [u8]; 5] {
+    let of_side = |[client, server]: [&'a [u8]; 2]| if side == Side::Originator { client } else { server };
+    let [ciphers, macs, compressions] = [lists.ciphers, lists.macs, lists.compressions].map(of_side);
+    [lists.kex, ciphers, macs, compressions, lists.host_keys]
+}
+
+/// The facts of a side: HASSH, host keys.
+fn facts_of(side: Side) -> [Fact; 2] {
+    match side {
+        Side::Originator => [HASSH, CLIENT_HOST_KEYS],
+        Side::Responder => [HASSH_SERVER, SERVER_HOST_KEYS],
+    }
+}
+
+/// Puts the lists of a side; gives those that were not kept whole, a bit for each.
+pub(super) fn put(side: Side, lists: &Lists<'_>, out: &mut dyn Output) -> u8 {
+    let [kex, ciphers, macs, compressions, host_keys] = parts(side, lists);
     let mut place = [0; HASSH_MAX + 1];
-    out.facts().put(*direction([&HASSH, &HASSH_SERVER]), join(parts, &mut place));
-    out.facts().put(*direction([&CLIENT_HOST_KEYS, &SERVER_HOST_KEYS]), lists.host_keys);
+    let [hassh, keys] = facts_of(side);
+    out.facts().put(hassh, join([kex, ciphers, macs, compressions], &mut place));
+    out.facts().put(keys, host_keys);
+    let facts = out.facts();
+    let kept = |fact| facts.get(fact).map_or(0, <[u8]>::len);
+    let (kept_joined, kept_keys) = (kept(hassh), kept(keys));
+    let mut cut = if kept_keys < host_keys.len() { bit(HOST_KEYS) } else { 0 };
+    let mut end = 0;
+    for (index, list) in [kex, ciphers, macs, compressions].into_iter().enumerate() {
+        end += usize::from(index > 0) + list.len();
+        if end > kept_joined {
+            cut |= bit(index);
+        }
+    }
+    cut
 }
 
 /// Joined by semicolons; one byte longer than is kept where it does not fit, so that the cut is noted.
@@ -74,48 +102,75 @@ const NAME_MAX: usize = 64;
 /// Names of a list that are compared.
 pub(in crate::dataplane::inspect) const NAMES_MAX: usize = 48;
 
-/// A name that two lists have in common, out of the facts.
+/// A name, out of the facts.
 struct Chosen {
     bytes: [u8; NAME_MAX],
     length: usize,
 }
 
-/// Puts what comes out of both sides' lists: of each the first of the client's that the server has. False where a list has
-/// nothing in common.
-pub(super) fn choose(out: &mut dyn Output) -> bool {
-    let facts = out.facts();
-    if facts.is_truncated() {
-        return true; // cut lists tell nothing
-    }
-    let part = |fact, at| facts.get(fact).and_then(|all| all.split(|byte| *byte == b';').nth(at)).unwrap_or_default();
-    // Of lists longer than are compared nothing is said.
-    let is_long = |list: &[u8]| list.iter().filter(|byte| **byte == b',').count() >= NAMES_MAX;
-    let lists = [(HASSH, 0..3), (HASSH_SERVER, 0..3), (CLIENT_HOST_KEYS, 0..1), (SERVER_HOST_KEYS, 0..1)];
-    if lists.into_iter().any(|(fact, mut ats)| ats.any(|at| is_long(part(fact, at)))) {
-        facts.mark_truncated();
-        return true;
-    }
-    let kex = common(part(HASSH, 0), part(HASSH_SERVER, 0));
-    let cipher = common(part(HASSH, 1), part(HASSH_SERVER, 1));
-    let mac = common(part(HASSH, 2), part(HASSH_SERVER, 2));
-    let host_key = common(part(CLIENT_HOST_KEYS, 0), part(SERVER_HOST_KEYS, 0));
+/// What two lists have in common.
+enum Common {
+    Name(Chosen),
+    Nothing,
+    /// One of them was not kept whole, or has more names than are compared, and what is there does not tell.
+    Unknown,
+}
+
+/// Puts what comes out of the lists of both sides, of which those of `second` came now and the others stand in the facts, but
+/// for those in `cut`: of each the first of the client's that the server has. False where one has nothing in common.
+pub(super) fn choose(second: Side, lists: &Lists<'_>, cut: u8, out: &mut dyn Output) -> bool {
+    let now = parts(second, lists);
     let mut is_whole = true;
-    for (fact, chosen) in [(KEX, kex), (HOST_KEY, host_key), (CIPHER, cipher), (MAC, mac)] {
-        match chosen {
-            Some(chosen) => out.facts().put(fact, chosen.bytes.get(..chosen.length).unwrap_or_default()),
-            None => is_whole &= fact.index == MAC.index, // ciphers with their own MAC need none
+    for (fact, at) in [(KEX, 0), (HOST_KEY, HOST_KEYS), (CIPHER, 1), (MAC, 2)] {
+        let facts = out.facts();
+        let [hassh, keys] = facts_of(second.other());
+        let before = match at {
+            HOST_KEYS => facts.get(keys),
+            _ => facts.get(hassh).and_then(|all| all.split(|byte| *byte == b';').nth(at)),
+        };
+        let is_cut = cut & bit(at) != 0;
+        let (before, now) = (before.unwrap_or_default(), now.get(at).copied().unwrap_or_default());
+        let (client, server) = match second {
+            Side::Originator => ((now, false), (before, is_cut)),
+            Side::Responder => ((before, is_cut), (now, false)),
+        };
+        let is_long = |(list, _): (&[u8], bool)| list.iter().filter(|byte| **byte == b',').count() >= NAMES_MAX;
+        let (is_cut, found) = (is_long(client) || is_long(server), common(client, server));
+        if is_cut {
+            facts.mark_truncated();
+        }
+        match found {
+            Common::Name(chosen) => facts.put(fact, chosen.bytes.get(..chosen.length).unwrap_or_default()),
+            // Ciphers with their own MAC need none.
+            Common::Nothing => is_whole &= fact.index == MAC.index,
+            Common::Unknown => facts.mark_truncated(),
         }
     }
     is_whole
 }
 
-fn common(client: &[u8], server: &[u8]) -> Option<Chosen> {
-    let names = |list| <[u8]>::split(list, |byte| *byte == b',').take(NAMES_MAX);
-    let name = names(client).find(|name| !name.is_empty() && names(server).any(|other| other == *name))?;
-    let mut bytes = [0; NAME_MAX];
-    let length = name.len().min(NAME_MAX);
-    bytes.get_mut(..length)?.copy_from_slice(name.get(..length)?);
-    Some(Chosen { bytes, length })
+/// The names of a list that are compared, and whether there are more. Of a list that was cut the last one is none.
+fn names((list, is_cut): (&[u8], bool)) -> (impl Iterator<Item = &[u8]> + Clone, bool) {
+    let commas = list.iter().filter(|byte| **byte == b',').count();
+    let whole = if is_cut { commas } else { commas + 1 };
+    (list.split(|byte| *byte == b',').take(whole.min(NAMES_MAX)), is_cut || whole > NAMES_MAX)
+}
+
+fn common(client: (&[u8], bool), server: (&[u8], bool)) -> Common {
+    let ((client, client_goes_on), (server, server_goes_on)) = (names(client), names(server));
+    for name in client.filter(|name| !name.is_empty()) {
+        if server.clone().any(|other| other == name) {
+            let mut bytes = [0; NAME_MAX];
+            let length = name.len().min(NAME_MAX);
+            let (Some(place), Some(name)) = (bytes.get_mut(..length), name.get(..length)) else { break };
+            place.copy_from_slice(name);
+            return Common::Name(Chosen { bytes, length });
+        }
+        if server_goes_on {
+            return Common::Unknown; // this name may come there
+        }
+    }
+    if client_goes_on || server_goes_on { Common::Unknown } else { Common::Nothing }
 }
 
 /// Reads a reply of the server: the host key, or the group of RFC 4419, which has the same number as another reply.

@@ -51,9 +51,9 @@ pub const HASSH: Fact = Fact::text(P, 7, "hassh", HASSH_MAX as u16);
 /// The same of the server.
 pub const HASSH_SERVER: Fact = Fact::text(P, 8, "hassh_server", HASSH_MAX as u16);
 /// Host key algorithms that the client takes.
-pub const CLIENT_HOST_KEYS: Fact = Fact::text(P, 9, "client_host_keys", 400);
+pub const CLIENT_HOST_KEYS: Fact = Fact::text(P, 9, "client_host_keys", 1024);
 /// Host key algorithms that the server has.
-pub const SERVER_HOST_KEYS: Fact = Fact::text(P, 10, "server_host_keys", 300);
+pub const SERVER_HOST_KEYS: Fact = Fact::text(P, 10, "server_host_keys", 1024);
 /// The key exchange that is used.
 pub const KEX: Fact = Fact::text(P, 11, "kex", 64);
 /// The host key algorithm that is used.
@@ -190,6 +190,8 @@ struct Half {
 pub struct State {
     told: Told,
     halves: [Half; 2],
+    /// Lists of the first KEXINIT that the facts do not have whole: a bit for each ([`kex::cut`]).
+    cut: u8,
     is_version_1: bool,
 }
 
@@ -293,9 +295,9 @@ impl State {
             self.told.once(KEXINIT_INVALID, out);
             return;
         };
-        kex::put(side, &lists, out);
+        let first_cut = std::mem::replace(&mut self.cut, kex::put(side, &lists, out));
         let [originator, responder] = self.halves;
-        if originator.has_kexinit && responder.has_kexinit && !kex::choose(out) {
+        if originator.has_kexinit && responder.has_kexinit && !kex::choose(side, &lists, first_cut, out) {
             self.told.once(NOTHING_IN_COMMON, out);
         }
     }
@@ -381,6 +383,36 @@ mod tests {
             key_type=ssh-rsa key_bits=1024";
         assert_eq!((events, anomalies), (vec![wanted.to_owned()], vec![]));
         spoil::<State>(&turns);
+    }
+
+    /// The lists of OpenSSH's client have more than 400 bytes; which side's come first is chance.
+    #[test]
+    fn what_was_agreed_on_does_not_depend_on_what_is_kept() {
+        let names = |name: &str, count: usize| {
+            (0..count).map(|number| format!("{name}-{number:024}@openssh.com")).collect::<Vec<_>>().join(",")
+        };
+        let (host_keys, kex) = (names("key", 14) + ",ed", "curve,".to_owned() + &names("kex", 40));
+        let hello = |lists| [&b"SSH-2.0-x\r\n"[..], &kexinit(lists)].concat();
+        let server = hello(["curve", "rsa,ed", "aes", "aes", "sha2", "sha2", "none", "none"]);
+        let none = hello(["other", "rsa", "cbc", "cbc", "md5", "md5", "none", "none"]);
+        let client = |kex, host_keys| hello([kex, host_keys, "aes,cbc", "aes", "sha2", "sha2", "none", "none"]);
+        let whole = client("curve,dh14", &host_keys);
+        for turns in [[(C, &whole[..]), (S, &server)], [(S, &server), (C, &whole)]] {
+            let (events, anomalies) = talk::<State>(&turns, &[FACTS]);
+            assert!(events[0].ends_with(" kex=curve host_key=ed cipher=aes mac=sha2"), "{events:?}");
+            assert_eq!(anomalies, [""; 0]);
+        }
+        // The list of key exchanges fills what is kept; of a name that only the cut part may have nothing is said.
+        let long = client(&kex, &host_keys);
+        for (turns, wanted) in [
+            ([(C, &long[..]), (S, &server)], " kex=curve host_key=ed"),
+            ([(S, &server), (C, &long)], " kex=curve host_key=ed cipher=aes mac=sha2"),
+            ([(C, &long), (S, &none)], " server_host_keys=rsa"),
+        ] {
+            let (events, anomalies) = talk::<State>(&turns, &[FACTS]);
+            assert!(events[0].ends_with(wanted), "{wanted}: {events:?}");
+            assert_eq!(anomalies.len(), usize::from(wanted.contains("server_host")), "{anomalies:?}");
+        }
     }
 
     #[test]
