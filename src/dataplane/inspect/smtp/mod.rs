@@ -18,7 +18,10 @@
 //! | `helo` | `smtp.helo` (of the first event; it holds for the connection) |
 //! | `mail_from` | `smtp.mail_from` |
 //! | `rcpt_to` | `smtp.rcpt_to` |
-//! | `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls` | only in our own object |
+//! | `rcpt_refused`, `rcpt_refused_codes`, `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls` | only in our own object |
+
+#[cfg(test)]
+mod tests;
 
 use super::bytes::Reader;
 use super::facts::Fact;
@@ -27,6 +30,7 @@ use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sasl::{self, Sasl};
 use super::sides::Sides;
+use super::text::Text;
 use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Smtp;
@@ -35,10 +39,12 @@ const P: Protocol = Protocol::Smtp;
 pub const BANNER: Fact = Fact::text(P, 1, "banner", 256);
 /// How the client calls itself.
 pub const HELO: Fact = Fact::text(P, 2, "helo", 256);
+/// Bytes of a recipient that are kept.
+const RCPT_MAX: usize = 128;
 /// Sender of the envelope.
 pub const MAIL_FROM: Fact = Fact::text(P, 3, "mail_from", 256);
 /// Recipients of the envelope.
-pub const RCPT_TO: Fact = Fact::text(P, 4, "rcpt_to", 128).repeated(16);
+pub const RCPT_TO: Fact = Fact::text(P, 4, "rcpt_to", RCPT_MAX as u16).repeated(16);
 /// Mechanism of a login.
 pub const AUTH_MECHANISM: Fact = Fact::text(P, 5, "auth_mechanism", 32);
 /// User name of a login.
@@ -49,9 +55,16 @@ pub const CODE: Fact = Fact::number(P, 7, "code");
 pub const SIZE: Fact = Fact::number(P, 8, "size");
 /// 1 where the connection turned into TLS.
 pub const STARTTLS: Fact = Fact::number(P, 9, "starttls");
+/// Those of the recipients that the server refused.
+pub const RCPT_REFUSED: Fact = Fact::text(P, 10, "rcpt_refused", RCPT_MAX as u16).repeated(16);
+/// The code of each refusal.
+pub const RCPT_REFUSED_CODE: Fact = Fact::number(P, 11, "rcpt_refused_codes").repeated(16);
 
 /// All facts.
-pub const FACTS: &[Fact] = &[BANNER, HELO, MAIL_FROM, RCPT_TO, AUTH_MECHANISM, USERNAME, CODE, SIZE, STARTTLS];
+#[rustfmt::skip]
+pub const FACTS: &[Fact] = &[
+    BANNER, HELO, MAIL_FROM, RCPT_TO, AUTH_MECHANISM, USERNAME, CODE, SIZE, STARTTLS, RCPT_REFUSED, RCPT_REFUSED_CODE,
+];
 
 /// A line longer than [`LINE_MAX`].
 pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
@@ -201,6 +214,35 @@ enum Asked {
     StartTls,
 }
 
+/// Commands whose replies did not come yet, for a client may send several at once (RFC 2920): which of them are recipients.
+#[derive(Clone, Copy, Default, Debug)]
+struct Awaited {
+    /// A bit for each, the oldest the lowest.
+    recipients: u32,
+    count: u8,
+    /// Which reply is to which command is not known any more.
+    is_lost: bool,
+}
+
+impl Awaited {
+    fn push(&mut self, is_recipient: bool) {
+        if u32::from(self.count) >= u32::BITS {
+            self.is_lost = true;
+            return;
+        }
+        self.recipients |= u32::from(is_recipient) << self.count;
+        self.count += 1;
+    }
+
+    /// A reply came: is it to a recipient?
+    fn pop(&mut self) -> bool {
+        let is_recipient = self.recipients & 1 != 0 && !self.is_lost;
+        self.recipients >>= 1;
+        self.count = self.count.saturating_sub(1);
+        is_recipient
+    }
+}
+
 /// An SMTP connection.
 #[derive(Default, Debug)]
 pub struct State {
@@ -211,6 +253,11 @@ pub struct State {
     mode: Mode,
     asked: Asked,
     tail: Tail,
+    awaited: Awaited,
+    /// Recipients of this envelope that were replied to.
+    answered: u8,
+    /// The mail may come: the reply to it is to no command.
+    is_granted: bool,
     is_greeted: bool,
     is_tls: bool,
 }
@@ -235,6 +282,7 @@ impl State {
                 if out.facts().get(MAIL_FROM).is_some() {
                     out.event(); // what became of the one before is not known
                 }
+                self.answered = 0;
                 out.facts().put(MAIL_FROM, address(argument));
             }
             () if is(b"RCPT") => out.facts().put(RCPT_TO, address(argument)),
@@ -299,7 +347,7 @@ impl State {
     #[cold]
     fn mail_may_end(&mut self, taken: usize, bytes: &[u8], out: &mut dyn Output) -> Step {
         self.told.once(END_OF_DATA_ODD, out);
-        self.mode = Mode::Doubt;
+        (self.mode, self.awaited.is_lost) = (Mode::Doubt, true);
         if taken == 0 { self.doubt(bytes, out) } else { self.passed_over(taken) }
     }
 
@@ -340,12 +388,22 @@ impl State {
             self.told.once(REPLY_INVALID, out);
             return;
         };
-        if !std::mem::replace(&mut self.is_greeted, true) && matches!(code, 220 | 421 | 554) {
+        let is_greeting = !self.is_greeted && matches!(code, 220 | 421 | 554);
+        if is_greeting {
             out.facts().put(BANNER, text.get(1..).unwrap_or_default());
         }
         if text.starts_with(b"-") {
+            self.is_greeted |= !is_greeting;
             return;
         }
+        self.is_greeted = true;
+        let is_to_mail = self.is_granted && self.asked == Asked::Mail;
+        self.is_granted &= !is_to_mail;
+        if !is_greeting && !is_to_mail && code != 334 && self.awaited.pop() {
+            self.recipient(code, out);
+            return;
+        }
+        self.is_granted |= self.asked == Asked::Mail && code == 354;
         match (self.asked, code) {
             (Asked::StartTls, 220) => {
                 self.is_tls = true;
@@ -367,6 +425,20 @@ impl State {
         self.asked = Asked::Other;
     }
 
+    /// The reply to the next recipient.
+    fn recipient(&mut self, code: u64, out: &mut dyn Output) {
+        let index = usize::from(self.answered);
+        self.answered = self.answered.saturating_add(1);
+        if code < 400 {
+            return;
+        }
+        let mut refused = Text::<RCPT_MAX>::default();
+        let Some(address) = out.facts().all(RCPT_TO).nth(index) else { return };
+        refused.extend(address);
+        out.facts().put(RCPT_REFUSED, refused.as_bytes());
+        out.facts().put_number(RCPT_REFUSED_CODE, code);
+    }
+
     fn mailed(&mut self, code: u64, out: &mut dyn Output) {
         if self.mode == Mode::Data && self.size == 0 {
             self.mode = Mode::Command; // refused before it began
@@ -382,6 +454,7 @@ impl State {
             self.sasl.message(line, USERNAME, out);
             return None;
         }
+        self.awaited.push(lines::word(line).0.eq_ignore_ascii_case(b"RCPT"));
         self.command(line, out)
     }
 }
@@ -400,6 +473,7 @@ impl Parse for State {
     /// a login, may be what was lost.
     fn gap(&mut self, side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
+        self.awaited.is_lost = true;
         let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
         if self.is_tls || (side == Side::Originator && !is_mail) {
             return Resume::Done;
@@ -437,138 +511,5 @@ impl Parse for State {
             Side::Responder => self.reply(line.text, out),
         }
         Step::Took(line.taken)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::hostile::stream;
-    use super::super::parse::{Record, feed};
-    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
-    use super::*;
-
-    #[test]
-    fn is_recognised_by_greeting_or_commands() {
-        for (bytes, port, wanted) in [
-            (&b"220 mx.example.org ESMTP Postfix\r\n"[..], 9, Match::Yes),
-            (b"220 mx ready\r\n", 9, Match::Maybe),
-            (b"220 mx ready\r\n250-mx\r\n", 9, Match::Yes),
-            (b"220 mx ready\r\n", 25, Match::Yes),
-            (b"220 mx ready\r\n331 x\r\n", 9, Match::No),
-            (b"220 FTP server\r\n", 25, Match::No),
-            (b"421 deferred\r\n", 25, Match::Yes),
-            (b"421 deferred\r\n", 9, Match::No),
-            (b"EHLO me\r\n", 9, Match::Yes),
-            (b"eh", 9, Match::Maybe),
-            (b"USER", 25, Match::No),
-            (b"22", 9, Match::Maybe),
-            (b"2 x", 25, Match::No),
-        ] {
-            assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));
-        }
-        unambiguous(FACTS, ANOMALIES);
-    }
-
-    #[test]
-    fn logins_and_envelopes_are_events() {
-        let turns: Turns<'_> = &[
-            (S, b"220 mx ESMTP Exim 4.9\r\n"),
-            (C, b"EHLO me\r\n"),
-            (S, b"250-mx\r\n250-AUTH PLAIN LOGIN\r\n250 OK\r\n"),
-            (C, b"AUTH LOGIN\r\n"),
-            (S, b"334 VXNlcm5hbWU6\r\n"),
-            (C, b"Ym9i\r\n"),
-            (S, b"334 UGFzc3dvcmQ6\r\n"),
-            (C, b"c2VjcmV0\r\n"),
-            (S, b"535 no\r\n"),
-            (C, b"AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n"),
-            (S, b"235 yes\r\n"),
-            (C, b"MAIL FROM:<a@b> SIZE=5\r\nRCPT TO:<c@d>\r\nRCPT TO: e@f\r\nDATA\r\n"),
-            (S, b"250 a\r\n250 b\r\n250 c\r\n354 go\r\n"),
-            (C, b"Subject: x\r\n\r\n..\r\nMAIL FROM:<no>\r\n.x\r\n.\r\n"),
-            (S, b"250 queued\r\n"),
-            (C, b"MAIL FROM:<>\r\nBDAT 7 LAST\r\nab\r\n.\r\nQUIT\r\n"),
-            (S, b"250 a\r\n221 bye\r\n"),
-        ];
-        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
-        let wanted = [
-            "banner=mx ESMTP Exim 4.9 helo=me auth_mechanism=LOGIN username=bob code=535",
-            "auth_mechanism=PLAIN username=bob code=235",
-            "mail_from=a@b rcpt_to=c@d rcpt_to=e@f code=250 size=38",
-            "mail_from=",
-            "code=250 size=7",
-        ];
-        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
-        spoil::<State>(turns);
-    }
-
-    /// SMTP smuggling: what one server takes for text is another one's second mail.
-    #[test]
-    fn a_dot_that_servers_differ_on_is_told_and_both_readings_are_followed() {
-        let second = "MAIL FROM:<admin@b>\r\nRCPT TO:<victim@d>\r\nDATA\r\nSubject: y";
-        let begin: Turns<'_> =
-            &[(C, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), (S, b"250 a\r\n250 b\r\n354 go\r\n")];
-        let run = |mail: &str| {
-            let turns = [begin, &[(C, mail.as_bytes()), (S, b"250 queued\r\n"), (C, b"QUIT\r\n")]].concat();
-            talk::<State>(&turns, &[FACTS])
-        };
-        for end in [
-            "\n.\n",
-            "\n.\r\n",
-            "\r\n.\n",
-            "\r.\r\n",
-            "\r.\n",
-            "\n.\r",
-            "\r.\r",
-            "\r\n.\r",
-            "\r\n\0.\r\n",
-            "\r\n.\0\r\n",
-        ] {
-            let (events, anomalies) = run(&format!("Subject: x\r\n\r\nHi{end}{second}\r\n.\r\n"));
-            assert_eq!(anomalies, ["end_of_data_odd"], "{end:?}");
-            assert_eq!(events.len(), 2, "{end:?}: {events:?}");
-            assert_eq!(events[0], "mail_from=a@b rcpt_to=c@d", "{end:?}");
-            assert!(events[1].starts_with("mail_from=admin@b rcpt_to=victim@d code=250 size="), "{end:?}: {events:?}");
-        }
-        // Nothing is odd about what only looks like it; where all agree, nothing in the mail is read.
-        for text in ["x\r\n..\r\n", "x\n..\n", "x.\r\n", "\n.x\n", "a\nb\rc\r\n", ""] {
-            let (events, anomalies) = run(&format!("{text}{second}\r\n.\r\n"));
-            assert_eq!(anomalies, [""; 0], "{text:?}");
-            assert_eq!(events.len(), 1, "{text:?}: {events:?}");
-        }
-        // A client that ends lines with a bare line feed, as devices do, is read on.
-        let mail: &[u8] = b"MAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\n";
-        let plain: Turns<'_> = &[
-            (C, mail),
-            (S, b"250 a\r\n250 b\r\n354 go\r\n"),
-            (C, b"text\n.\n"),
-            (S, b"250 queued\r\n"),
-            (C, mail),
-            (S, b"354 go\r\n"),
-            (C, b"more\n.\n"),
-            (S, b"250 queued\r\n"),
-        ];
-        let (events, _) = talk::<State>(plain, &[FACTS]);
-        assert_eq!(events, ["mail_from=a@b rcpt_to=c@d code=250 size=7", "mail_from=a@b rcpt_to=c@d code=250 size=7"]);
-        spoil::<State>(plain);
-    }
-
-    #[test]
-    fn tls_ends_it_at_the_right_byte() {
-        let (mut state, mut out) = (State::default(), Record::default());
-        feed(&mut state, C, b"EHLO x\r\nSTARTTLS\r\n", 3, &mut out);
-        feed(&mut state, S, b"220 hi\r\n", 3, &mut out);
-        assert_eq!(state.turns_into(), Some(Protocol::Tls));
-        assert_eq!((state.step(C, b"\x16", &mut out), state.step(S, b"\x16", &mut out)), (Step::Done, Step::Done));
-        assert_eq!(talk::<State>(&[(C, b"STARTTLS\r\nRSET\r\n")], &[FACTS]).1, ["starttls_pipelined"]);
-    }
-
-    #[test]
-    fn what_is_wrong_has_a_name() {
-        let long = [&[b'x'; 9000][..], b"\r\n"].concat();
-        assert_eq!(talk::<State>(&[(C, &long)], &[FACTS]).1, ["line_too_long"]);
-        assert_eq!(talk::<State>(&[(S, b"what\r\n")], &[FACTS]).1, ["reply_invalid"]);
-        let refused: Turns<'_> = &[(C, b"DATA\r\n"), (S, b"503 no\r\n"), (C, b"EHLO again\r\n")];
-        assert_eq!(talk::<State>(refused, &[FACTS]).0, ["code=503 size=0", "helo=again"]);
     }
 }

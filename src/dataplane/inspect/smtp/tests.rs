@@ -1,0 +1,146 @@
+use super::*;
+use crate::dataplane::inspect::hostile::stream;
+use crate::dataplane::inspect::parse::{Record, feed};
+use crate::dataplane::inspect::tries::{C, S, Turns, spoil, talk, unambiguous};
+
+#[test]
+fn is_recognised_by_greeting_or_commands() {
+    for (bytes, port, wanted) in [
+        (&b"220 mx.example.org ESMTP Postfix\r\n"[..], 9, Match::Yes),
+        (b"220 mx ready\r\n", 9, Match::Maybe),
+        (b"220 mx ready\r\n250-mx\r\n", 9, Match::Yes),
+        (b"220 mx ready\r\n", 25, Match::Yes),
+        (b"220 mx ready\r\n331 x\r\n", 9, Match::No),
+        (b"220 FTP server\r\n", 25, Match::No),
+        (b"421 deferred\r\n", 25, Match::Yes),
+        (b"421 deferred\r\n", 9, Match::No),
+        (b"EHLO me\r\n", 9, Match::Yes),
+        (b"eh", 9, Match::Maybe),
+        (b"USER", 25, Match::No),
+        (b"22", 9, Match::Maybe),
+        (b"2 x", 25, Match::No),
+    ] {
+        assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));
+    }
+    unambiguous(FACTS, ANOMALIES);
+}
+
+#[test]
+fn logins_and_envelopes_are_events() {
+    let turns: Turns<'_> = &[
+        (S, b"220 mx ESMTP Exim 4.9\r\n"),
+        (C, b"EHLO me\r\n"),
+        (S, b"250-mx\r\n250-AUTH PLAIN LOGIN\r\n250 OK\r\n"),
+        (C, b"AUTH LOGIN\r\n"),
+        (S, b"334 VXNlcm5hbWU6\r\n"),
+        (C, b"Ym9i\r\n"),
+        (S, b"334 UGFzc3dvcmQ6\r\n"),
+        (C, b"c2VjcmV0\r\n"),
+        (S, b"535 no\r\n"),
+        (C, b"AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n"),
+        (S, b"235 yes\r\n"),
+        (C, b"MAIL FROM:<a@b> SIZE=5\r\nRCPT TO:<c@d>\r\nRCPT TO: e@f\r\nDATA\r\n"),
+        (S, b"250 a\r\n250 b\r\n250 c\r\n354 go\r\n"),
+        (C, b"Subject: x\r\n\r\n..\r\nMAIL FROM:<no>\r\n.x\r\n.\r\n"),
+        (S, b"250 queued\r\n"),
+        (C, b"MAIL FROM:<>\r\nBDAT 7 LAST\r\nab\r\n.\r\nQUIT\r\n"),
+        (S, b"250 a\r\n221 bye\r\n"),
+    ];
+    let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+    let wanted = [
+        "banner=mx ESMTP Exim 4.9 helo=me auth_mechanism=LOGIN username=bob code=535",
+        "auth_mechanism=PLAIN username=bob code=235",
+        "mail_from=a@b rcpt_to=c@d rcpt_to=e@f code=250 size=38",
+        "mail_from=",
+        "code=250 size=7",
+    ];
+    assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+    spoil::<State>(turns);
+}
+
+#[test]
+fn who_was_refused_is_told_with_the_code() {
+    let turns: Turns<'_> = &[
+        (S, b"220 mx ESMTP\r\n"),
+        (C, b"EHLO me\r\n"),
+        (S, b"250-mx\r\n250 OK\r\n"),
+        (C, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nRCPT TO:<g@h>\r\nDATA\r\n"),
+        (S, b"250 a\r\n550 5.1.1 no\r\n250 ok\r\n450-later\r\n450 later\r\n354 go\r\n"),
+        (C, b"x\r\n.\r\n"),
+        (S, b"250 queued\r\n"),
+        (C, b"MAIL FROM:<a@b>\r\n"),
+        (S, b"250 a\r\n"),
+        (C, b"RCPT TO:<i@j>\r\n"),
+        (S, b"554 no\r\n"),
+        (C, b"QUIT\r\n"),
+    ];
+    let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+    let wanted = [
+        "banner=mx ESMTP helo=me mail_from=a@b rcpt_to=c@d rcpt_to=e@f rcpt_to=g@h rcpt_refused=c@d \
+         rcpt_refused_codes=550 rcpt_refused=g@h rcpt_refused_codes=450 code=250 size=3",
+        "mail_from=a@b rcpt_to=i@j rcpt_refused=i@j rcpt_refused_codes=554",
+    ];
+    assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
+    spoil::<State>(turns);
+}
+
+/// SMTP smuggling: what one server takes for text is another one's second mail.
+#[test]
+fn a_dot_that_servers_differ_on_is_told_and_both_readings_are_followed() {
+    let second = "MAIL FROM:<admin@b>\r\nRCPT TO:<victim@d>\r\nDATA\r\nSubject: y";
+    let begin: Turns<'_> =
+        &[(C, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), (S, b"250 a\r\n250 b\r\n354 go\r\n")];
+    let run = |mail: &str| {
+        let turns = [begin, &[(C, mail.as_bytes()), (S, b"250 queued\r\n"), (C, b"QUIT\r\n")]].concat();
+        talk::<State>(&turns, &[FACTS])
+    };
+    for end in
+        ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r\n", "\r.\n", "\n.\r", "\r.\r", "\r\n.\r", "\r\n\0.\r\n", "\r\n.\0\r\n"]
+    {
+        let (events, anomalies) = run(&format!("Subject: x\r\n\r\nHi{end}{second}\r\n.\r\n"));
+        assert_eq!(anomalies, ["end_of_data_odd"], "{end:?}");
+        assert_eq!(events.len(), 2, "{end:?}: {events:?}");
+        assert_eq!(events[0], "mail_from=a@b rcpt_to=c@d", "{end:?}");
+        assert!(events[1].starts_with("mail_from=admin@b rcpt_to=victim@d code=250 size="), "{end:?}: {events:?}");
+    }
+    // Nothing is odd about what only looks like it; where all agree, nothing in the mail is read.
+    for text in ["x\r\n..\r\n", "x\n..\n", "x.\r\n", "\n.x\n", "a\nb\rc\r\n", ""] {
+        let (events, anomalies) = run(&format!("{text}{second}\r\n.\r\n"));
+        assert_eq!(anomalies, [""; 0], "{text:?}");
+        assert_eq!(events.len(), 1, "{text:?}: {events:?}");
+    }
+    // A client that ends lines with a bare line feed, as devices do, is read on.
+    let mail: &[u8] = b"MAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\n";
+    let plain: Turns<'_> = &[
+        (C, mail),
+        (S, b"250 a\r\n250 b\r\n354 go\r\n"),
+        (C, b"text\n.\n"),
+        (S, b"250 queued\r\n"),
+        (C, mail),
+        (S, b"354 go\r\n"),
+        (C, b"more\n.\n"),
+        (S, b"250 queued\r\n"),
+    ];
+    let (events, _) = talk::<State>(plain, &[FACTS]);
+    assert_eq!(events, ["mail_from=a@b rcpt_to=c@d code=250 size=7", "mail_from=a@b rcpt_to=c@d code=250 size=7"]);
+    spoil::<State>(plain);
+}
+
+#[test]
+fn tls_ends_it_at_the_right_byte() {
+    let (mut state, mut out) = (State::default(), Record::default());
+    feed(&mut state, C, b"EHLO x\r\nSTARTTLS\r\n", 3, &mut out);
+    feed(&mut state, S, b"220 hi\r\n", 3, &mut out);
+    assert_eq!(state.turns_into(), Some(Protocol::Tls));
+    assert_eq!((state.step(C, b"\x16", &mut out), state.step(S, b"\x16", &mut out)), (Step::Done, Step::Done));
+    assert_eq!(talk::<State>(&[(C, b"STARTTLS\r\nRSET\r\n")], &[FACTS]).1, ["starttls_pipelined"]);
+}
+
+#[test]
+fn what_is_wrong_has_a_name() {
+    let long = [&[b'x'; 9000][..], b"\r\n"].concat();
+    assert_eq!(talk::<State>(&[(C, &long)], &[FACTS]).1, ["line_too_long"]);
+    assert_eq!(talk::<State>(&[(S, b"what\r\n")], &[FACTS]).1, ["reply_invalid"]);
+    let refused: Turns<'_> = &[(C, b"DATA\r\n"), (S, b"503 no\r\n"), (C, b"EHLO again\r\n")];
+    assert_eq!(talk::<State>(refused, &[FACTS]).0, ["code=503 size=0", "helo=again"]);
+}
