@@ -17,7 +17,7 @@ use shrike::dataplane::decode::{
 };
 use shrike::dataplane::detect::{Detector, Evidence, FlowRef, Term};
 use shrike::dataplane::features::encrypted::Shape;
-use shrike::dataplane::flow::{EndReason, TcpState};
+use shrike::dataplane::flow::{EndReason, Side, TcpState};
 use shrike::dataplane::inspect::Protocol;
 use shrike::exchange::{EventHead, FlowSummary};
 use shrike::units::{SECOND, Timestamp};
@@ -73,6 +73,7 @@ fn tunnels_stand_in_events() {
             time: Timestamp(SECOND),
             key,
             originator: Direction::Forward,
+            sender: Side::Originator,
             first_seen: Some(Timestamp(SECOND)),
             protocol: Protocol::Dns,
             anomaly: None,

@@ -15,6 +15,7 @@ use serde_json::Value;
 use shrike::control::export::{AppEvent, EveWriter};
 use shrike::dataplane::capture::pcap::{Limits, Reader};
 use shrike::dataplane::decode::FlowKey;
+use shrike::dataplane::flow::Side;
 use shrike::dataplane::inspect::{Fact, Facts, Protocol, TABLE};
 use shrike::exchange::EventHead;
 use shrike::units::{SECOND, Timestamp};
@@ -232,6 +233,7 @@ fn event() -> impl Strategy<Value = AppEvent> {
                 time: Timestamp(SECOND),
                 key,
                 originator,
+                sender: Side::Originator,
                 first_seen: None,
                 protocol,
                 anomaly: anomaly.map(|index| (protocol, index)),

@@ -14,6 +14,7 @@ use shrike::control::inventory::{CANNOT_SEE, Inventory, LiveInventory, Settings,
 use shrike::control::replay::{self, Sink, replay_reader};
 use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
 use shrike::dataplane::decode::{FlowKey, Neighbour};
+use shrike::dataplane::flow::Side;
 use shrike::dataplane::inspect::{Facts, Protocol, ssh};
 use shrike::exchange::EventHead;
 use shrike::units::{SECOND, Timestamp};
@@ -124,6 +125,7 @@ fn ssh_event(server: u8, seconds: u64) -> (EventHead, Facts) {
         time,
         key,
         originator,
+        sender: Side::Originator,
         first_seen: None,
         protocol: Protocol::Ssh,
         anomaly: None,

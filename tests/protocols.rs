@@ -10,6 +10,7 @@ use shrike::dataplane::decode::{
     TAGS_MAX,
 };
 use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
+use shrike::dataplane::inspect::remembered::{REMEMBERED, TEXT_MAX};
 use shrike::dataplane::inspect::limits::{Told, limits_of};
 use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
 use shrike::dataplane::inspect::stream::{
@@ -287,6 +288,11 @@ fn inspection() -> Vec<Row> {
             "connections of HTTP/2 with tables and requests that wait, a queue",
             CONNECTIONS.to_string(),
             counters(&[Counter::InspectConnectionsFull]),
+        ),
+        (
+            "texts that later messages refer to, of shares and files, a queue",
+            format!("{REMEMBERED} of {TEXT_MAX} bytes"),
+            counters(&[Counter::InspectLimitReached]),
         ),
         (
             "bytes of a side in which a stream tells what it is",

@@ -7,7 +7,7 @@
 use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id, flow_id};
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
-use crate::dataplane::flow::{EndReason, TcpState};
+use crate::dataplane::flow::{EndReason, Side, TcpState};
 use crate::dataplane::inspect::{self, Protocol, Unread};
 use crate::units::{QueueId, Timestamp};
 
@@ -101,6 +101,8 @@ pub struct EventHead {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// Who says it, or sent what is odd; of a request with its answer who asked.
+    pub sender: Side,
     /// When the flow began; `None`: it is about a packet without one.
     pub first_seen: Option<Timestamp>,
     /// What the flow is.
@@ -292,6 +294,7 @@ impl UpSender {
             time: event.time,
             key: event.key,
             originator: event.originator,
+            sender: event.sender,
             first_seen: event.first_seen,
             protocol: event.protocol,
             anomaly: event.anomaly,
@@ -386,6 +389,7 @@ mod tests {
             time: Timestamp(0),
             key: FlowKey::default(),
             originator: Direction::Forward,
+            sender: Side::Originator,
             first_seen: None,
             protocol: Protocol::Dns,
             anomaly: None,
@@ -431,6 +435,7 @@ mod tests {
                         time: Timestamp(number.into()),
                         key: FlowKey::default(),
                         originator: Direction::Forward,
+                        sender: Side::Originator,
                         first_seen: None,
                         protocol: Protocol::Dns,
                         anomaly: None,

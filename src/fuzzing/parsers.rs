@@ -187,6 +187,7 @@ fn line(event: &inspect::Event<'_>) {
         time: event.time,
         key: event.key,
         originator: event.originator,
+        sender: event.sender,
         first_seen: None,
         protocol: event.protocol,
         anomaly: event.anomaly,

@@ -4,6 +4,7 @@ use super::{Bed, is_problem};
 use shrike::control::inventory::rules::Rules;
 use shrike::control::inventory::{CANNOT_SEE, Inventory, Settings, SharedInventory};
 use shrike::dataplane::decode::FlowKey;
+use shrike::dataplane::flow::Side;
 use shrike::dataplane::inspect::{Facts, Protocol, http, ssh};
 use shrike::exchange::EventHead;
 use shrike::units::{SECOND, Timestamp};
@@ -23,6 +24,7 @@ fn observe(inventory: &SharedInventory, protocol: Protocol, server: u8, port: u1
         time,
         key,
         originator,
+        sender: Side::Originator,
         first_seen: None,
         protocol,
         anomaly: None,

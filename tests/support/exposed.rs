@@ -3,6 +3,7 @@
 use shrike::control::inventory::rules::Rules;
 use shrike::control::inventory::{Inventory, Settings, SharedInventory};
 use shrike::dataplane::decode::{FlowKey, Neighbour};
+use shrike::dataplane::flow::Side;
 use shrike::dataplane::inspect::{Facts, Protocol, ftp, http, redis, smb, ssh, tls};
 use shrike::exchange::EventHead;
 use shrike::units::{SECOND, Timestamp};
@@ -23,6 +24,7 @@ pub fn exposed() -> Arc<SharedInventory> {
             time,
             key,
             originator,
+            sender: Side::Originator,
             first_seen: None,
             protocol,
             anomaly,

@@ -43,8 +43,6 @@ pub(super) struct Rendered {
     pub objects: Map<String, Value>,
     /// Facts that it has no place for, by name.
     pub extra: Map<String, Value>,
-    /// Told from the side that answers: its source is the responder.
-    pub is_answer: bool,
 }
 
 /// The wording of one event.
@@ -53,13 +51,12 @@ pub(super) fn render(event: &AppEvent) -> Rendered {
         return anomaly(event, protocol, index);
     }
     let mut facts = Found::new(&event.facts);
-    let is_answer = dns::is_answer(&event.head, &facts);
     let mut objects = Map::new();
     let event_type = objects_of(event, &mut facts, &mut objects);
     objects.retain(|_, object| object.as_object().is_none_or(|object| !object.is_empty()));
     let mut extra = facts.rest(event.head.protocol);
     put(&mut extra, "retry_ja4", tls::retry_ja4(event));
-    Rendered { event_type, objects, extra, is_answer }
+    Rendered { event_type, objects, extra }
 }
 
 /// Moves facts into the objects that the schema has for their protocol; gives the type of the event.
@@ -127,7 +124,6 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
         event_type: "anomaly",
         objects: Map::from_iter([("anomaly".to_owned(), object)]),
         extra: Found::new(&event.facts).rest(event.head.protocol),
-        is_answer: false,
     }
 }
 
@@ -142,7 +138,7 @@ fn decoded(event: &AppEvent, index: u8) -> Option<String> {
 fn below(name: &str) -> Rendered {
     let object = serde_json::json!({ "type": "decode", "event": name });
     let objects = Map::from_iter([("anomaly".to_owned(), object)]);
-    Rendered { event_type: "anomaly", objects, extra: Map::new(), is_answer: false }
+    Rendered { event_type: "anomaly", objects, extra: Map::new() }
 }
 
 /// The facts of an event; what a mapping takes is not in the rest.

@@ -17,6 +17,7 @@ use super::statistics::Statistics;
 use crate::control::alert::Alert;
 use crate::dataplane::decode::{Direction, FlowKey, Outer};
 use crate::dataplane::detect::{Detector, TunnelRef, has_ports, protocol_name, vlans};
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
@@ -169,7 +170,10 @@ impl<W: Write> EveWriter<W> {
             truncated,
             ..Ml::default()
         });
-        let sender = if rendered.is_answer { head.originator.flip() } else { head.originator };
+        let sender = match head.sender {
+            Side::Originator => head.originator,
+            Side::Responder => head.originator.flip(),
+        };
         let tunnel = head.outer.map(|outer| TunnelRef::new(&head.key, &outer));
         let ids = (head.flow_id(), community.as_deref());
         let line = Event {

@@ -123,7 +123,7 @@ pub struct State {
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if bytes.len() < HEADER {
             return Step::Need(HEADER);
         }
@@ -138,14 +138,14 @@ impl Parse for State {
             }
             user.extend(data);
         }
-        self.fragment(&link, user.as_bytes(), out);
+        self.fragment(side, &link, user.as_bytes(), out);
         Step::Took(link.frame())
     }
 }
 
 impl State {
     /// A transport header (clause 8.2) and, in a first one, the application layer's (clause 4.2.2).
-    fn fragment(&mut self, link: &Link, user: &[u8], out: &mut dyn Output) -> Option<()> {
+    fn fragment(&mut self, side: Side, link: &Link, user: &[u8], out: &mut dyn Output) -> Option<()> {
         let mut reader = Reader::new(user);
         if reader.u8()? & 0x40 == 0 {
             return None;
@@ -154,12 +154,13 @@ impl State {
         let sequence = control & 0x0f;
         match function {
             0 => None,
-            129 | 130 => self.response(link, sequence, function, reader, out),
+            129 | 130 => self.response(side, link, (sequence, function), reader, out),
             _ => {
                 if self.is_open {
                     out.event();
                 }
                 (self.is_open, self.sequence) = (true, sequence);
+                out.facts().sent_by(side);
                 common(link, out.facts());
                 out.facts().put_number(FUNCTION, u64::from(function));
                 out.facts().put(FUNCTION_NAME, function_name(function).as_bytes());
@@ -171,9 +172,9 @@ impl State {
 
     fn response(
         &mut self,
+        side: Side,
         link: &Link,
-        sequence: u8,
-        function: u8,
+        (sequence, function): (u8, u8),
         mut rest: Reader<'_>,
         out: &mut dyn Output,
     ) -> Option<()> {
@@ -182,6 +183,7 @@ impl State {
             out.event();
         }
         if !answers {
+            out.facts().sent_by(side);
             common(link, out.facts());
         }
         self.is_open = false;

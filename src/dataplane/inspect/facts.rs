@@ -1,6 +1,7 @@
 //! What a parser found: a bounded list of named values, in one piece that can be sent up as it is.
 
 use super::protocol::Protocol;
+use crate::dataplane::flow::Side;
 
 /// Bytes of the facts of one event. An HTTP request with a URI of 1 KiB, or two TLS hellos with a certificate, fit.
 pub const FACTS_BYTES: usize = 4000;
@@ -69,13 +70,15 @@ pub struct Facts {
     used: u16,
     /// A value was cut or had no room.
     truncated: bool,
+    /// See [`Facts::sender`].
+    is_responders: bool,
     /// A bit for each index, of whatever protocol, of which there may be a value: the list is searched for no others.
     seen: u64,
 }
 
 impl Default for Facts {
     fn default() -> Facts {
-        Facts { bytes: [0; FACTS_BYTES], used: 0, truncated: false, seen: 0 }
+        Facts { bytes: [0; FACTS_BYTES], used: 0, truncated: false, is_responders: false, seen: 0 }
     }
 }
 
@@ -100,7 +103,17 @@ impl Facts {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        (self.used, self.truncated, self.seen) = (0, false, 0);
+        (self.used, self.truncated, self.is_responders, self.seen) = (0, false, false, 0);
+    }
+
+    /// Who says what the event tells: of a request with its answer who asked, the originator unless [`Facts::sent_by`] was told.
+    pub fn sender(&self) -> Side {
+        if self.is_responders { Side::Responder } else { Side::Originator }
+    }
+
+    /// The event that is being put together is a message of this side.
+    pub fn sent_by(&mut self, side: Side) {
+        self.is_responders = side == Side::Responder;
     }
 
     /// The list as bytes, to be read by [`Facts::read`].
@@ -223,7 +236,8 @@ impl Facts {
         if let (Some(to), Some(from)) = (self.bytes.get_mut(..used), other.bytes.get(..used)) {
             to.copy_from_slice(from);
         }
-        (self.used, self.truncated, self.seen) = (other.used, other.truncated, other.seen);
+        (self.used, self.truncated, self.is_responders) = (other.used, other.truncated, other.is_responders);
+        self.seen = other.seen;
     }
 
     /// A copy of what [`Facts::as_bytes`] gave; cut where it is longer than facts can be.
@@ -239,7 +253,8 @@ impl Facts {
         if let Some(place) = self.bytes.get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
         }
-        (self.used, self.truncated, self.seen) = (bytes.len() as u16, truncated, u64::MAX); // at most FACTS_BYTES
+        (self.used, self.truncated) = (bytes.len() as u16, truncated); // at most FACTS_BYTES
+        (self.is_responders, self.seen) = (false, u64::MAX);
     }
 }
 

@@ -132,6 +132,7 @@ impl Parse for State {
             }
             Some(Frame::Unnumbered(control)) if control < 0x40 => {
                 out.facts().put(CONTROL, control_name(control).as_bytes());
+                out.facts().sent_by(side);
                 out.event();
             }
             Some(_) => {}
@@ -163,6 +164,7 @@ impl State {
         }
         facts.put_number(OBJECTS, u64::from(count & 0x7f));
         address(&mut asdu, facts);
+        facts.sent_by(side);
         out.event();
         Some(())
     }

@@ -3,6 +3,7 @@
 //! A flow is inspected from its first payload until nothing more of it is of interest, from a pool of fixed size. What is
 //! full is counted, and the flow then goes on without being inspected.
 
+mod again;
 mod connections;
 mod entry;
 mod evict;
@@ -30,6 +31,7 @@ use super::places::Places;
 use super::protocol::Protocol;
 use super::proxied::{Proxied, Source};
 use super::receipt::{Opening, Receipt, SENDERS, Senders};
+use super::remembered::{REMEMBERED, Remembered};
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::shares::{Shares, share_of};
 use super::stream::{BEGINNING_DIFFERENT, BUFFER_MEMORY, Buffers, SYN_DIFFERENT, Stream};
@@ -79,6 +81,7 @@ impl Settings {
             + Senders::BYTES
             + Scratches::memory(SCRATCHES as usize)
             + usize::from(CONNECTIONS) * size_of::<Owned>()
+            + REMEMBERED * Remembered::MEMORY
     }
 }
 
@@ -156,6 +159,7 @@ pub struct Inspector {
     saved_places: Places,
     scratches: Scratches,
     connections: Connections,
+    remembered: Remembered,
     syns: Syns,
     senders: Senders,
     /// The slot of a flow whose end hands its entry over to the next one on its ports, with the numbers of its first bytes where it
@@ -189,6 +193,7 @@ impl Inspector {
             scratches: Scratches::new(scratches, &hash),
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }, hash),
             connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }),
+            remembered: Remembered::new(if settings.flows == 0 { 0 } else { REMEMBERED }, KeyedHash::new(secret)),
             syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
             saved_places: Places::new(facts as usize),
@@ -269,8 +274,18 @@ impl Inspector {
             self.scratch.clear();
             let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
             let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
-            Out { facts, sink, counts, payload, protocol, source: Source::default(), is_turned: false }
-                .anomaly(anomaly);
+            Out {
+                facts,
+                sink,
+                counts,
+                payload,
+                side: payload.side,
+                remembered: &mut self.remembered,
+                protocol,
+                source: Source::default(),
+                is_turned: false,
+            }
+            .anomaly(anomaly);
         }
     }
 
@@ -328,6 +343,8 @@ impl Inspector {
             sink,
             counts: &mut self.counts,
             payload,
+            side: payload.side,
+            remembered: &mut self.remembered,
             protocol: entry.parser.protocol(),
             source: entry.proxied.source,
             is_turned: false,
@@ -355,7 +372,7 @@ impl Inspector {
                     entry.looked.reverse();
                 }
                 if matches!(left, Left::Again) {
-                    return self.look_again(payload);
+                    return self.told_nothing(index, payload, sink);
                 }
             }
         }
@@ -390,26 +407,6 @@ impl Inspector {
             self.forget(payload.slot, place_of(BETWEEN, protocol, unread));
         }
         wants
-    }
-
-    /// Nothing was told of a flow of datagrams, which holds nothing until the next one.
-    #[cold]
-    fn look_again(&mut self, payload: &Payload<'_>) -> Wants {
-        let place = self.places.get(payload.slot as usize).copied();
-        let entry = place.and_then(|place| self.entries.get(place as usize));
-        let looked = entry.map_or(AGAIN_MAX, |entry| u32::from(entry.again) + 1);
-        if looked >= AGAIN_MAX || looked >= ANEW_MAX && usual_of(payload).is_none() {
-            self.counts.unknown += 1;
-            let after = entry.map_or(OVER, over);
-            self.forget(payload.slot, after);
-            return Wants::NOTHING;
-        }
-        self.forget(payload.slot, AGAIN + looked);
-        Wants::PAYLOAD
-    }
-
-    fn is_over(&self, slot: u32) -> bool {
-        self.places.get(slot as usize).is_none_or(|place| (OVER..NONE).contains(place))
     }
 
     /// The flow in this slot is over, which began at the first of the times and ended at the other one; what it carried, and
@@ -460,8 +457,17 @@ impl Inspector {
         let carried = entry.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let source = entry.proxied.source;
-        let mut out =
-            Out { facts, sink, counts: &mut self.counts, payload: &payload, protocol, source, is_turned: false };
+        let mut out = Out {
+            facts,
+            sink,
+            counts: &mut self.counts,
+            payload: &payload,
+            side: payload.side,
+            remembered: &mut self.remembered,
+            protocol,
+            source,
+            is_turned: false,
+        };
         last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
         end_parser(entry, &mut self.connections, &mut out);
         self.counts.unknown += u64::from(carried == Protocol::Unknown);

@@ -9,7 +9,7 @@ use super::{
     mysql, ntlm, openvpn, pgsql, pop3, proxied, quic, radius, rdp, redis, rtp, s7, sip, smb, smtp, snmp, socks, ssdp,
     ssh, stratum, stun, syslog, telnet, tftp, tls, websocket, wireguard,
 };
-use super::{memcached, parse::Anomaly};
+use super::{memcached, parse::Anomaly, remembered::TEXT_MAX};
 
 /// What tells that a limit was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +82,7 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
         at("commands of a chain", smb::CHAIN_MAX as u64, Counted),
         at("dialects that a client offers", smb::DIALECTS_MAX as u64, Truncated),
         at("encrypted messages", smb::ENCRYPTED_MAX as u64, Counted),
+        at("bytes of a share's path that its files are told with", TEXT_MAX as u64, Counted),
     ]),
     (Protocol::Smtp, &[at("bytes of a line", smtp::LINE_MAX as u64, Named(smtp::LINE_TOO_LONG))]),
     (Protocol::Ftp, &[at("bytes of a line", ftp::LINE_MAX as u64, Named(ftp::LINE_TOO_LONG))]),
@@ -202,7 +203,10 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
             Nothing("calls of the one bound longest ago are told without its name")),
     ]),
     (Protocol::Radius, &[at("bytes of a message", radius::LENGTH_MAX as u64, Nothing("longer ones are not RADIUS"))]),
-    (Protocol::Tftp, &[at("options of a request", tftp::OPTIONS_MAX as u64, Truncated)]),
+    (Protocol::Tftp, &[
+        at("options of a request", tftp::OPTIONS_MAX as u64, Truncated),
+        at("bytes of a file's name that a transfer is told with", tftp::NAME_MAX as u64, Truncated),
+    ]),
     (Protocol::WireGuard, &[at("datagrams of a flow", wireguard::MESSAGES_MAX as u64, Counted)]),
     (Protocol::Ike, &[
         at("payloads of a message", ike::PAYLOADS_MAX as u64, Truncated),

@@ -43,6 +43,12 @@ const ELSEWHERE: &[(Protocol, &str, &str, &str)] = &[
         "socks.rs",
         "a_name_that_is_too_long_is_malformed_however_it_is_cut",
     ),
+    (
+        Protocol::Smb,
+        "bytes of a share's path that its files are told with",
+        "smb/tests.rs",
+        "a_file_is_told_with_its_share",
+    ),
     (Protocol::Http2, "fields of a block", "http2/tests.rs", "of_too_many_fields_the_event_is_cut"),
     (Protocol::Quic, "Initial packets of a client", "quic/tests.rs", "bombs_stay_within_bounds"),
     (Protocol::Quic, "packets of a datagram", "quic/tests.rs", "bombs_stay_within_bounds"),

@@ -43,7 +43,8 @@ impl Parse for State {
         self.is_stream = !look.is_datagram;
     }
 
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        out.facts().sent_by(side);
         dns::step(&SET, self.is_stream, bytes, out)
     }
 

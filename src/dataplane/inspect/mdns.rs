@@ -44,7 +44,8 @@ pub(super) fn is_place(look: &Look<'_>) -> bool {
 pub struct State;
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        out.facts().sent_by(side);
         dns::step(&SET, false, bytes, out)
     }
 }

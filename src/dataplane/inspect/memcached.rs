@@ -63,6 +63,13 @@ const STORE: [&[u8]; 6] = [b"set", b"add", b"replace", b"append", b"prepend", b"
 const KEYED: [&[u8]; 8] = [b"get", b"gets", b"delete", b"incr", b"decr", b"touch", b"gat", b"gats"];
 /// Commands that may stand alone.
 const BARE: [&[u8]; 4] = [b"stats", b"flush_all", b"version", b"verbosity"];
+/// Meta commands (`protocol.txt`): a key follows, and behind that of `ms` the length of a value.
+const META: [&[u8]; 5] = [b"mg", b"ms", b"md", b"ma", b"me"];
+/// Commands of which nothing more is read.
+const OTHERS: [&[u8]; 8] =
+    [b"quit", b"mn", b"shutdown", b"lru", b"slabs", b"watch", b"cache_memlimit", b"refresh_certs"];
+/// What only servers say, whoever seems to be one.
+const ONLY_ANSWERS: [&[u8]; 6] = [b"VALUE", b"STAT", b"END", b"VERSION", b"ERROR", b"OK"];
 /// First words of answers that nobody else gives.
 const ANSWERS: [&[u8]; 7] =
     [b"STORED", b"NOT_STORED", b"DELETED", b"NOT_FOUND", b"TOUCHED", b"CLIENT_ERROR", b"SERVER_ERROR"];
@@ -114,8 +121,7 @@ fn may_begin(bytes: &[u8]) -> bool {
     let word = bytes.split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
     let is_whole = word.len() < bytes.len();
     let fits = |one: &&[u8]| if is_whole { *one == word } else { one.starts_with(word) };
-    let others: [&[u8]; 6] = [b"VALUE", b"STAT", b"END", b"VERSION", b"ERROR", b"OK"];
-    [&STORE[..], &KEYED, &BARE, &ANSWERS, &others].iter().any(|list| list.iter().any(&fits))
+    [&STORE[..], &KEYED, &BARE, &ANSWERS, &ONLY_ANSWERS].iter().any(|list| list.iter().any(&fits))
 }
 
 fn text_line(line: &[u8], at_port: bool) -> Match {
@@ -211,7 +217,8 @@ impl Parse for State {
 
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_stream {
-            let step = unit(bytes, out);
+            let step = unit(side, bytes, out);
+            out.facts().sent_by(side);
             out.event();
             return step;
         }
@@ -223,7 +230,7 @@ impl Parse for State {
         };
         if number == 0 {
             // What follows in the datagram, a value or a part of one, is not read.
-            unit(reader.rest(), out);
+            unit(side, reader.rest(), out);
             let is_request = !out.facts().is_empty();
             if side == Side::Originator && is_request {
                 out.anomaly(UDP_REQUEST);
@@ -232,6 +239,7 @@ impl Parse for State {
                 out.anomaly(UDP_AMPLIFICATION);
                 out.facts().put_number(DATAGRAMS, all.into());
             }
+            out.facts().sent_by(side);
             out.event();
         }
         Step::Took(bytes.len())
@@ -239,10 +247,10 @@ impl Parse for State {
 }
 
 /// One unit of a stream, or the first of a datagram; no facts before it is whole.
-fn unit(bytes: &[u8], out: &mut dyn Output) -> Step {
+fn unit(side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
     match bytes.first() {
         Some(0x80 | 0x81) => binary(bytes, out),
-        _ => text(bytes, out),
+        _ => text(side, bytes, out),
     }
 }
 
@@ -282,7 +290,7 @@ fn binary(bytes: &[u8], out: &mut dyn Output) -> Step {
     if bytes.len() >= whole { Step::Took(whole) } else { Step::Skip(whole as u64) }
 }
 
-fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
+fn text(side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
     let mut reader = Reader::new(bytes);
     let line = reader.line();
     let taken = bytes.len() - reader.len();
@@ -306,6 +314,22 @@ fn text(bytes: &[u8], out: &mut dyn Output) -> Step {
         out.facts().put(COMMAND, word);
         let keys = if word == b"incr" || word == b"decr" || word == b"touch" { 1 } else { usize::MAX };
         words.take(keys).for_each(|key| put_key(key, out));
+    } else if side == Side::Originator && !ANSWERS.contains(&word) && !ONLY_ANSWERS.contains(&word) {
+        // What is no command may be a login, of which nothing is told.
+        out.facts().put(COMMAND, if META.contains(&word) || OTHERS.contains(&word) { word } else { b"*" });
+        if META.contains(&word) {
+            put_key(words.next().unwrap_or_default(), out);
+        }
+        if word == b"ms" {
+            let Some(length) = words.next().and_then(decimal) else { return Step::Broken(MALFORMED) };
+            out.facts().put_number(VALUE_BYTES, length);
+            value = Some(length + 2);
+        }
+    } else if word == b"VA" {
+        out.facts().put(ANSWER, word);
+        let Some(length) = words.next().and_then(decimal) else { return Step::Broken(MALFORMED) };
+        out.facts().put_number(VALUE_BYTES, length);
+        value = Some(length + 2);
     } else {
         // The words of answers, and numbers; what is no such word may be a login, which looks like a command that stores.
         let is_word =
@@ -373,6 +397,26 @@ mod tests {
         assert_eq!(probe(&stream(b"get key\r\n", PORTS)), Match::Yes);
         assert_eq!(probe(&stream(b"GET / HTTP/1.1\r\n", PORTS)), Match::No);
         assert_eq!(probe(&stream(b"STAT\r\n", [1, 110])), Match::No, "POP3");
+    }
+
+    #[test]
+    fn an_event_is_its_senders_and_what_a_client_says_is_a_command() {
+        let set = b"set k 0 0 1\r\nx\r\nms k 2\r\nhi\r\nmg k v\r\nquit\r\n";
+        let answers = b"STORED\r\nHD\r\nVA 2\r\nhi\r\n";
+        let mut out = crate::dataplane::inspect::Record::default();
+        let mut state = State::stream();
+        for (side, bytes) in [(Side::Originator, &set[..]), (Side::Responder, answers)] {
+            crate::dataplane::inspect::feed(&mut state, side, bytes, usize::MAX, &mut out);
+        }
+        let told = out.events.iter().map(|event| {
+            let word =
+                event.get(COMMAND).map(|word| (COMMAND.name, word)).or(event.get(ANSWER).map(|word| ("answer", word)));
+            (event.sender(), word.map(|(name, word)| format!("{name}={}", String::from_utf8_lossy(word))))
+        });
+        let wanted =
+            ["command=set", "command=ms", "command=mg", "command=quit", "answer=STORED", "answer=HD", "answer=VA"];
+        let side = |word: &str| if word.starts_with("command") { Side::Originator } else { Side::Responder };
+        assert_eq!(told.collect::<Vec<_>>(), wanted.map(|word| (side(word), Some(word.to_owned()))));
     }
 
     #[test]

@@ -113,6 +113,7 @@ pub mod radius;
 pub mod rdp;
 mod receipt;
 pub mod redis;
+pub mod remembered;
 mod rings;
 pub mod rtp;
 pub mod s7;
@@ -152,7 +153,7 @@ pub use inspector::{
     AGAIN_MAX, ANEW_MAX, CONNECTIONS, Event, Inspector, Payload, SCRATCHES, SYN_BYTES, SYNS, Segment, Settings, Sink,
     Wants,
 };
-pub use parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
+pub use parse::{Anomaly, Hole, Key, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 #[cfg(test)]
 pub use parse::{Record, feed};
 pub use parsers::{PROBES, Probe, TABLE};

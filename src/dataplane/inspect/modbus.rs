@@ -163,6 +163,7 @@ impl Parse for State {
                 out.event();
             }
             if !self.is_open || self.transaction != message.transaction {
+                out.facts().sent_by(side);
                 common(&message, out.facts());
             }
             if let (0x80.., Some(code)) = (message.function, message.body.rest().first()) {

@@ -152,7 +152,7 @@ fn datagram(bytes: &[u8]) -> Option<(u8, [u8; 4], Name, Name)> {
 pub struct State;
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let read = match datagram(bytes) {
             Some((kind, address, source, wanted)) => {
                 out.facts().put_number(DATAGRAM_TYPE, kind.into());
@@ -166,6 +166,7 @@ impl Parse for State {
         if read.is_none() {
             out.anomaly(MALFORMED);
         }
+        out.facts().sent_by(side);
         out.event();
         Step::Took(bytes.len())
     }

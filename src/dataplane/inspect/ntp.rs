@@ -123,10 +123,11 @@ pub struct State;
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if message(bytes, out).is_none() {
             out.anomaly(MALFORMED);
         }
+        out.facts().sent_by(side);
         out.event();
         Step::Took(bytes.len())
     }

@@ -143,6 +143,7 @@ impl State {
             out.facts().put(SESSION_ID, &reset.session);
             out.facts().put_number(DIGEST_BYTES, reset.digest as u64);
             out.facts().put_number(IS_ENCRYPTED, reset.is_encrypted.into());
+            out.facts().sent_by(side);
             out.event();
         }
         self.messages = self.messages.saturating_add(1);

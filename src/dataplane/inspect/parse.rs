@@ -1,6 +1,6 @@
 //! What a parser is: a small state that is shown bytes and says how to go on.
 
-use super::facts::Facts;
+use super::facts::{Fact, Facts};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
 
@@ -117,6 +117,15 @@ impl Anomaly {
     }
 }
 
+/// What a remembered text belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Key {
+    /// This number in this flow.
+    Number(u64),
+    /// What this side asked the other one for from its port, which may answer from any other: in another flow.
+    Transfer(Side),
+}
+
 /// Where a parser's findings go.
 pub trait Output {
     /// Facts of the event that is being put together.
@@ -129,6 +138,12 @@ pub trait Output {
     fn limit(&mut self);
     /// The originator of the flow is its server: from here on sides are shown, and the flow is told, the other way round.
     fn turn(&mut self) {}
+    /// Keeps a text that later messages refer to, as long as there is room for it among those of all flows.
+    fn remember(&mut self, key: Key, text: &[u8]);
+    /// Adds a text that was kept to the facts; false where there is none.
+    fn recall(&mut self, key: Key, fact: Fact) -> bool;
+    /// Is this the first time that it is asked in this flow, as far as that is remembered? For parsers without memory.
+    fn is_first(&mut self, number: u64) -> bool;
 }
 
 /// A protocol's parser: plain data of at most some 64 bytes, one per flow, no memory of its own.
@@ -170,6 +185,8 @@ pub struct Record {
     pub limits: u32,
     /// Times the sides were turned.
     pub turns: u32,
+    /// Texts that were kept, the latest first.
+    pub texts: Vec<(Key, Vec<u8>)>,
 }
 
 #[cfg(test)]
@@ -194,6 +211,22 @@ impl Output for Record {
 
     fn turn(&mut self) {
         self.turns += 1;
+    }
+
+    fn remember(&mut self, key: Key, text: &[u8]) {
+        self.texts.insert(0, (key, text.to_vec()));
+    }
+
+    fn recall(&mut self, key: Key, fact: Fact) -> bool {
+        let Some((_, text)) = self.texts.iter().find(|(one, _)| *one == key) else { return false };
+        self.open.put(fact, text);
+        true
+    }
+
+    fn is_first(&mut self, number: u64) -> bool {
+        let is_first = self.texts.iter().all(|(key, _)| *key != Key::Number(number));
+        self.remember(Key::Number(number), b"");
+        is_first
     }
 }
 

@@ -157,6 +157,7 @@ impl Parse for State {
             if !stream.has_reported {
                 stream.has_reported = true;
                 report(bytes, out);
+                out.facts().sent_by(side);
                 out.event();
             }
         } else if let Some(header) = header(bytes).filter(|header| stream.follow(header) && !stream.has_told) {
@@ -164,6 +165,7 @@ impl Parse for State {
             self.is_confirmed = true;
             out.facts().put_number(SSRC, header.ssrc.into());
             out.facts().put_number(PAYLOAD_TYPE, header.payload_type.into());
+            out.facts().sent_by(side);
             out.event();
         }
         if !self.is_confirmed {

@@ -148,7 +148,7 @@ const _: () = assert!(size_of::<State>() <= 64);
 const CONNECTION: u32 = 0x1_0000;
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let length = match tpkt::packet(bytes) {
             Packet::Whole(length) if length <= PACKET_MAX => length,
             Packet::Short => return Step::Need(tpkt::HEADER),
@@ -173,7 +173,7 @@ impl Parse for State {
                 out.event();
             }
             DATA => {
-                self.data(rest, out);
+                self.data(side, rest, out);
                 if self.is_plus {
                     return Step::Done;
                 }
@@ -192,12 +192,13 @@ impl State {
         (self.is_open, self.reference) = (true, reference);
     }
 
-    fn data(&mut self, mut rest: Reader<'_>, out: &mut dyn Output) -> Option<()> {
+    fn data(&mut self, side: Side, mut rest: Reader<'_>, out: &mut dyn Output) -> Option<()> {
         let (protocol, kind) = (rest.u8()?, rest.u8()?);
         if protocol == 0x72 {
             if self.is_open {
                 out.event();
             }
+            out.facts().sent_by(side);
             out.facts().put_number(PLUS, u64::from(kind));
             out.event();
             (self.is_open, self.is_plus) = (false, true);
@@ -210,7 +211,7 @@ impl State {
         let reference = rest.be16()?;
         let (parameter, _) = (rest.be16()?, rest.be16()?);
         match kind {
-            2 | 3 => self.answer(kind, reference, rest, out),
+            2 | 3 => self.answer(side, (kind, reference), rest, out),
             1 | 7 => {
                 let parameter = rest.part(usize::from(parameter))?;
                 self.job(kind, reference, parameter, out)
@@ -241,13 +242,20 @@ impl State {
         Some(())
     }
 
-    fn answer(&mut self, kind: u8, reference: u16, mut rest: Reader<'_>, out: &mut dyn Output) -> Option<()> {
+    fn answer(
+        &mut self,
+        side: Side,
+        (kind, reference): (u8, u16),
+        mut rest: Reader<'_>,
+        out: &mut dyn Output,
+    ) -> Option<()> {
         let error = rest.be16()?;
         let is_ours = self.is_open && self.reference == u32::from(reference);
         if self.is_open && !is_ours {
             out.event();
         }
         if !is_ours {
+            out.facts().sent_by(side);
             out.facts().put_number(KIND, u64::from(kind));
             out.facts().put_number(REFERENCE, u64::from(reference));
             function(&mut rest, out.facts());

@@ -111,6 +111,7 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
     }
 
     fn gap(&mut self, hole: &Hole<'_>) -> Resume {
+        self.out.side = self.side;
         match self.parser.protocol() {
             Protocol::Unknown if http::is_request_so_far(hole.before) => {
                 self.found(Protocol::Http, &look(self.out.payload, self.side, hole.before));
@@ -123,6 +124,7 @@ impl<S: Sink> Reader for Session<'_, '_, S> {
     }
 
     fn passed(&mut self, count: u64) {
+        self.out.side = self.side;
         self.parser.passed(self.side, count, self.out);
     }
 
@@ -276,6 +278,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
     }
 
     fn show(&mut self, bytes: &[u8]) -> Step {
+        self.out.side = self.side;
         let step = match (&mut *self.parser, self.scratch.as_deref_mut()) {
             (Parser::Quic(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
             (Parser::Dtls(state), scratch) => state.step_with(self.side, bytes, scratch, self.out),
@@ -299,6 +302,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         let bit = 1 << anomaly.index.min(15); // the last for those of headers
         if *self.told & bit == 0 {
             *self.told |= bit;
+            self.out.side = self.side;
             self.out.anomaly(anomaly);
         }
     }

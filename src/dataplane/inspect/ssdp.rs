@@ -82,7 +82,8 @@ impl Parse for State {
         self.is_unicast = !look.is_multicast;
     }
 
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        out.facts().sent_by(side);
         let mut lines = Reader::new(bytes);
         first_line(lines.line().unwrap_or(bytes), out);
         for line in 0..=LINES_MAX {

@@ -160,7 +160,8 @@ impl Parse for State {
         self.is_stream = !look.is_datagram;
     }
 
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        out.facts().sent_by(side);
         let mut taken = bytes.len();
         if self.is_stream {
             let &[first, _, high, low, ..] = bytes else { return Step::Need(4) };

@@ -121,7 +121,8 @@ impl Parse for State {
         self.is_stream = !look.is_datagram;
     }
 
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+        out.facts().sent_by(side);
         if !self.is_stream {
             message(bytes, out);
             return Step::Took(bytes.len());

@@ -62,7 +62,7 @@ pub struct State {
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         self.messages += 1;
         match kind(bytes) {
             None | Some(4) if self.has_told => {}
@@ -70,6 +70,7 @@ impl Parse for State {
             Some(kind) => {
                 self.has_told = true;
                 message(kind, bytes, out);
+                out.facts().sent_by(side);
                 out.event();
             }
         }

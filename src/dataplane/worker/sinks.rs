@@ -309,6 +309,7 @@ impl Sinks {
             time,
             key: *key,
             originator,
+            sender: Side::Originator,
             first_seen,
             protocol: Protocol::Unknown,
             anomaly,

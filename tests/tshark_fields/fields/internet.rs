@@ -336,6 +336,7 @@ pub const FIELDS: &[Field] = &[
         protocols: &[Protocol::Tftp],
         columns: &["tftp.source_file", "tftp.destination_file"],
         theirs: every,
-        ours: |bytes| of(bytes, &[tftp::FILE]),
+        // Of requests: a transfer tells what it is of again.
+        ours: |bytes| if of(bytes, &[tftp::MODE]).is_empty() { Vec::new() } else { of(bytes, &[tftp::FILE]) },
     },
 ];

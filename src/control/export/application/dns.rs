@@ -2,7 +2,6 @@
 
 use super::{Found, put_object};
 use crate::dataplane::inspect::{Fact, Protocol, dns, llmnr, mdns, number};
-use crate::exchange::EventHead;
 use serde_json::{Map, Value, json};
 
 /// One record as it stands in the facts.
@@ -11,14 +10,6 @@ struct Record {
     kind: u16,
     ttl: u64,
     data: String,
-}
-
-/// Is it an answer, sent by the flow's responder? Suricata names the sender of each message as the source. A flow whose first
-/// packet was an answer has the server as originator.
-pub fn is_answer(head: &EventHead, facts: &Found<'_>) -> bool {
-    let (originator, responder) = head.key.endpoints(head.originator);
-    let begun_by_server = originator.port == dns::PORT && responder.port != dns::PORT;
-    head.protocol == Protocol::Dns && !begun_by_server && facts.peek(dns::SET.qr).is_some_and(|value| value != 0)
 }
 
 /// Adds the object; gives the type of the event.

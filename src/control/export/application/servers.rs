@@ -1,7 +1,7 @@
 //! `mqtt` and `pgsql`.
 
 use super::{Found, list, put, put_object};
-use crate::dataplane::inspect::{mqtt, pgsql};
+use crate::dataplane::inspect::{mqtt, number, pgsql};
 use serde_json::{Map, Value, json};
 
 /// `mqtt`: an object below it for each packet.
@@ -9,6 +9,7 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut object = Map::new();
     let mut inner = Map::new();
     let kind = facts.first(mqtt::TYPE).unwrap_or_default();
+    let id = facts.number(mqtt::MESSAGE_ID);
     let name = match kind {
         b"connect" => {
             connect(facts, &mut inner);
@@ -18,19 +19,28 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
         b"publish" => {
             put(&mut inner, "topic", facts.text(mqtt::TOPIC));
             facts.place(&mut inner, &[("qos", mqtt::QOS)]);
+            put(&mut inner, "message_id", id);
             for (name, fact) in [("retain", mqtt::RETAIN), ("dup", mqtt::DUPLICATE)] {
                 put(&mut inner, name, facts.number(fact).map(|value| value != 0));
             }
             "publish"
         }
         b"subscribe" => {
-            let topics = facts.texts(mqtt::TOPIC).into_iter().map(|topic| json!({"topic": topic})).collect::<Vec<_>>();
-            put(&mut inner, "topics", list(topics));
+            let wanted =
+                facts.all(mqtt::REQUESTED_QOS).into_iter().map(number).map(Some).chain(std::iter::repeat(None));
+            let topic = |(topic, qos): (String, Option<u64>)| {
+                let mut object = Map::from_iter([("topic".to_owned(), topic.into())]);
+                put(&mut object, "qos", qos);
+                object
+            };
+            put(&mut inner, "topics", list(facts.texts(mqtt::TOPIC).into_iter().zip(wanted).map(topic).collect()));
+            put(&mut inner, "message_id", id);
             fixed_header(&mut inner, 1);
             "subscribe"
         }
         b"unsubscribe" => {
             facts.place(&mut inner, &[("topics", mqtt::TOPIC)]);
+            put(&mut inner, "message_id", id);
             fixed_header(&mut inner, 1);
             "unsubscribe"
         }
@@ -41,8 +51,8 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
         }
         _ => "",
     };
+    facts.all(mqtt::TYPE);
     if !name.is_empty() {
-        facts.all(mqtt::TYPE);
         object.insert(name.to_owned(), inner.into());
     }
     let mut answer = Map::new();
@@ -52,7 +62,38 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
         fixed_header(&mut answer, 0);
         object.insert("connack".to_owned(), answer.into());
     }
+    acknowledgements(facts, id, &mut object);
     object
+}
+
+/// What the other side says to a message or subscription: an object for each packet.
+fn acknowledgements(facts: &mut Found<'_>, id: Option<u64>, object: &mut Map<String, Value>) {
+    for (name, fact, qos) in [
+        ("puback", mqtt::PUBACK, 0),
+        ("pubrec", mqtt::PUBREC, 0),
+        ("pubrel", mqtt::PUBREL, 1),
+        ("pubcomp", mqtt::PUBCOMP, 0),
+    ] {
+        let mut inner = Map::new();
+        facts.place(&mut inner, &[("reason_code", fact)]);
+        if !inner.is_empty() {
+            put(&mut inner, "message_id", id);
+            fixed_header(&mut inner, qos);
+            object.insert(name.to_owned(), inner.into());
+        }
+    }
+    for (name, codes, fact, is_there) in [
+        ("suback", "qos_granted", mqtt::GRANTED_QOS, false),
+        ("unsuback", "reason_codes", mqtt::UNSUBACK_CODES, facts.flag(mqtt::UNSUBACK)),
+    ] {
+        let mut inner = Map::new();
+        facts.place(&mut inner, &[(codes, fact)]);
+        if is_there || !inner.is_empty() {
+            put(&mut inner, "message_id", id);
+            fixed_header(&mut inner, 0);
+            object.insert(name.to_owned(), inner.into());
+        }
+    }
 }
 
 /// What the first byte of every packet but PUBLISH says: the standard leaves one value to each type.

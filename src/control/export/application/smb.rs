@@ -35,7 +35,7 @@ pub fn object(facts: &mut Found<'_>) -> Map<String, Value> {
     status(facts, &mut object);
     if command.starts_with(b"SMB1") {
         let mut service = Map::new();
-        facts.place(&mut service, &[("response", smb::SHARE_TYPE)]);
+        facts.place(&mut service, &[("request", smb::SERVICE), ("response", smb::SHARE_TYPE)]);
         put_object(&mut object, "service", service);
     } else {
         facts.place(&mut object, &[("share_type", smb::SHARE_TYPE)]);

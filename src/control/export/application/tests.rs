@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dataplane::decode::FlowKey;
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect as i;
 use crate::units::Timestamp;
 use serde_json::json;
@@ -24,6 +25,7 @@ fn head(protocol: Protocol, transport: u8, ports: (u16, u16)) -> EventHead {
         time: Timestamp(0),
         key,
         originator,
+        sender: Side::Originator,
         first_seen: None,
         protocol,
         anomaly: None,
@@ -300,9 +302,20 @@ fn servers() {
         "connack": {"return_code": 5, "qos": 0, "retain": false, "dup": false},
     });
     is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({"keep_alive": 60}));
-    let values = [(i::mqtt::TYPE, text("subscribe")), (i::mqtt::TOPIC, text("a")), (i::mqtt::TOPIC, text("b"))];
-    let topics = json!([{"topic": "a"}, {"topic": "b"}]);
-    let object = json!({"subscribe": {"topics": topics, "qos": 1, "retain": false, "dup": false}});
+    let values = [
+        (i::mqtt::TYPE, text("subscribe")),
+        (i::mqtt::MESSAGE_ID, Number(7)),
+        (i::mqtt::TOPIC, text("a")),
+        (i::mqtt::REQUESTED_QOS, Number(2)),
+        (i::mqtt::TOPIC, text("b")),
+        (i::mqtt::GRANTED_QOS, Number(1)),
+        (i::mqtt::GRANTED_QOS, Number(128)),
+    ];
+    let topics = json!([{"topic": "a", "qos": 2}, {"topic": "b"}]);
+    let object = json!({
+        "subscribe": {"topics": topics, "message_id": 7, "qos": 1, "retain": false, "dup": false},
+        "suback": {"qos_granted": [1, 128], "message_id": 7, "qos": 0, "retain": false, "dup": false},
+    });
     is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({}));
     let values = [
         (i::mqtt::TYPE, text("publish")),
@@ -310,8 +323,15 @@ fn servers() {
         (i::mqtt::QOS, Number(2)),
         (i::mqtt::RETAIN, Number(0)),
         (i::mqtt::DUPLICATE, Number(1)),
+        (i::mqtt::MESSAGE_ID, Number(9)),
+        (i::mqtt::PUBREC, Number(0)),
+        (i::mqtt::PUBREL, Number(0)),
     ];
-    let object = json!({"publish": {"topic": "a", "qos": 2, "retain": false, "dup": true}});
+    let object = json!({
+        "publish": {"topic": "a", "message_id": 9, "qos": 2, "retain": false, "dup": true},
+        "pubrec": {"reason_code": 0, "message_id": 9, "qos": 0, "retain": false, "dup": false},
+        "pubrel": {"reason_code": 0, "message_id": 9, "qos": 1, "retain": false, "dup": false},
+    });
     is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({}));
 
     let values = [
@@ -421,7 +441,7 @@ fn answers<'a>(records: &[(u64, &'a str)]) -> Vec<(Fact, Is<'a>)> {
 }
 
 #[test]
-fn answers_stand_by_type_too_and_come_from_the_server() {
+fn answers_stand_by_type_too() {
     let records =
         [(1, "192.0.2.1"), (5, "b.example"), (1, "192.0.2.2"), (6, "m. r. 1 2 3 4 5"), (6, "odd"), (65, "1 .")];
     let mut values = answers(&records);
@@ -430,14 +450,17 @@ fn answers_stand_by_type_too_and_come_from_the_server() {
     let soa = json!({"mname": "m.", "rname": "r.", "serial": 1, "refresh": 2, "retry": 3, "expire": 4, "minimum": 5});
     let grouped = json!({"A": ["192.0.2.1", "192.0.2.2"], "CNAME": ["b.example"], "SOA": [soa]});
     assert_eq!(objects["dns"]["grouped"], grouped);
+}
 
-    for (ports, qr, wanted) in
-        [((4000, 53), 0, false), ((4000, 53), 1, true), ((53, 4000), 1, false), ((53, 53), 1, true)]
-    {
+#[test]
+fn the_source_is_who_sent_it() {
+    for (sender, wanted) in [(Side::Originator, 2), (Side::Responder, 4)] {
         let mut facts = Facts::default();
-        facts.put_number(i::dns::SET.qr, qr);
-        let head = head(Protocol::Dns, 17, ports);
-        let rendered = render(&AppEvent { head, facts: facts.as_bytes().into() });
-        assert_eq!(rendered.is_answer, wanted, "{ports:?} {qr}");
+        facts.put(i::mqtt::TYPE, b"publish");
+        let head = EventHead { sender, ..head(Protocol::Mqtt, 6, (2, 4)) };
+        let mut writer = crate::control::export::EveWriter::new(Vec::new(), None);
+        writer.application(&AppEvent { head, facts: facts.as_bytes().into() }).expect("memory takes it");
+        let line: Value = serde_json::from_slice(&writer.finish().expect("memory takes it")).expect("JSON");
+        assert_eq!((&line["src_port"], &line["dest_port"]), (&json!(wanted), &json!(6 - wanted)));
     }
 }

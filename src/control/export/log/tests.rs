@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dataplane::decode::FlowKey;
+use crate::dataplane::flow::Side;
 use crate::units::SECOND;
 use std::path::Path;
 
@@ -183,6 +184,7 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
         time: Timestamp(0),
         key: FlowKey::default(),
         originator: Default::default(),
+        sender: Side::Originator,
         first_seen: None,
         protocol: Default::default(),
         anomaly: None,

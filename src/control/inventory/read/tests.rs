@@ -4,6 +4,7 @@ use super::super::event::{About, Event, Note};
 use super::super::host::NameSource;
 use super::super::kinds;
 use crate::dataplane::decode::FlowKey;
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::tls::{HELLO, SERVER_CERTIFICATE};
 use crate::dataplane::inspect::*;
 use crate::exchange::EventHead;
@@ -20,6 +21,7 @@ fn notes(protocol: Protocol, transport: u8, anomaly: Option<Anomaly>, put: impl 
         time,
         key,
         originator,
+        sender: Side::Originator,
         first_seen: None,
         protocol,
         anomaly,

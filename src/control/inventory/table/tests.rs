@@ -4,6 +4,7 @@ use super::super::host::{FINDINGS_MAX, NAMES_MAX, NameSource, SERVICES_MAX};
 use super::super::rules::Rules;
 use super::*;
 use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::{Facts, Protocol, dhcp, http, redis, ssh};
 use crate::units::SECOND;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at
         time: Timestamp(at * SECOND),
         key,
         originator,
+        sender: Side::Originator,
         first_seen: None,
         protocol,
         anomaly: None,

@@ -184,6 +184,7 @@ impl State {
             }
             *has_told = true;
         }
+        out.facts().sent_by(side);
         out.event();
     }
 }
@@ -201,6 +202,7 @@ impl Parse for State {
             if bytes.starts_with(HANDSHAKE) {
                 out.facts().put(KIND, b"handshake");
                 handshake(bytes, out);
+                out.facts().sent_by(side);
                 out.event();
             }
             return Step::Done;

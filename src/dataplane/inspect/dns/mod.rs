@@ -98,6 +98,7 @@ impl Parse for State {
                 Match::No => return Step::Done,
             }
         }
+        out.facts().sent_by(side);
         step(&SET, self.is_stream, bytes, out)
     }
 

@@ -162,11 +162,12 @@ pub struct State {
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         match header(message(bytes)) {
             Some(header) => {
                 self.others = 0;
                 read(&header, out);
+                out.facts().sent_by(side);
                 out.event();
             }
             None => self.others += 1,

@@ -59,7 +59,17 @@ impl Inspector {
             facts.mark_truncated();
             counts.events_early += 1;
             entry.unread.add(Unread::of(Cause::EventsEarly));
-            entry.parser.end(&mut Out { facts, sink, counts, payload: &payload, protocol, source, is_turned: false });
+            entry.parser.end(&mut Out {
+                facts,
+                sink,
+                counts,
+                payload: &payload,
+                side: payload.side,
+                remembered: &mut self.remembered,
+                protocol,
+                source,
+                is_turned: false,
+            });
         }
         if let Some(owned) = self.connections.get(entry.connection) {
             let payload = nothing(slot, &owned.key, owned.originator, [owned.first_seen, now]);
@@ -70,6 +80,8 @@ impl Inspector {
                 sink,
                 counts,
                 payload: &payload,
+                side: payload.side,
+                remembered: &mut self.remembered,
                 protocol,
                 source,
                 is_turned: false,

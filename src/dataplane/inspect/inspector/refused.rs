@@ -40,7 +40,18 @@ impl Inspector {
             let anomaly = if is_header { HEADER_CHECKSUM_INVALID } else { DATAGRAM_CHECKSUM_INVALID };
             self.scratch.clear();
             let (facts, counts, source) = (&mut *self.scratch, &mut self.counts, Source::default());
-            Out { facts, sink, counts, payload, protocol, source, is_turned: false }.anomaly(anomaly);
+            Out {
+                facts,
+                sink,
+                counts,
+                payload,
+                side: payload.side,
+                remembered: &mut self.remembered,
+                protocol,
+                source,
+                is_turned: false,
+            }
+            .anomaly(anomaly);
         }
     }
 }

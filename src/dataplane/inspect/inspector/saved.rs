@@ -47,6 +47,8 @@ impl Inspector {
                     sink,
                     counts: &mut self.counts,
                     payload,
+                    side: payload.side,
+                    remembered: &mut self.remembered,
                     protocol,
                     source,
                     is_turned: false,
@@ -68,7 +70,18 @@ impl Inspector {
         entry.unread.add(Unread::of(Cause::FactsFull));
         saved.facts.mark_truncated();
         let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
-        Out { facts: &mut saved.facts, sink, counts, payload: &payload, protocol, source, is_turned: false }.event();
+        Out {
+            facts: &mut saved.facts,
+            sink,
+            counts,
+            payload: &payload,
+            side: payload.side,
+            remembered: &mut self.remembered,
+            protocol,
+            source,
+            is_turned: false,
+        }
+        .event();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::protocol::Protocol;
 use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::flow::Side;
 use crate::units::Timestamp;
 
 /// What more of a flow is wanted.
@@ -29,6 +30,8 @@ pub struct Event<'a> {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// Who says it, or sent what is odd; of a request with its answer who asked.
+    pub sender: Side,
     /// When the flow began; `None`: told of a packet without one.
     pub first_seen: Option<Timestamp>,
     /// What the flow is.

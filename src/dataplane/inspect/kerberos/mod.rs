@@ -163,7 +163,7 @@ impl Parse for State {
             self.begun = true;
             self.is_stream = bytes.first().is_some_and(|first| *first == 0);
         }
-        if self.is_stream { self.stream(side, bytes, out) } else { self.datagram(bytes, out) }
+        if self.is_stream { self.stream(side, bytes, out) } else { self.datagram(side, bytes, out) }
     }
 
     fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
@@ -180,11 +180,11 @@ impl Parse for State {
 }
 
 impl State {
-    fn datagram(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn datagram(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if head(bytes) != Some(Match::Yes) {
             return Step::Broken(MALFORMED);
         }
-        self.message(bytes, out);
+        self.message(side, bytes, out);
         Step::Took(bytes.len())
     }
 
@@ -209,15 +209,18 @@ impl State {
         if shown < length {
             out.limit();
         }
-        self.message(message, out);
+        self.message(side, message, out);
         Step::Took(4 + shown)
     }
 
-    fn message(&mut self, bytes: &[u8], out: &mut dyn Output) {
+    fn message(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) {
         let kind = bytes.first().copied().unwrap_or_default() & 0x1f;
         let is_request = matches!(kind, 10 | 12 | 14);
         if is_request && self.open {
             out.event();
+        }
+        if is_request || !self.open {
+            out.facts().sent_by(side);
         }
         self.open = is_request;
         let facts = out.facts();

@@ -272,7 +272,7 @@ impl Parse for State {
         if shown < length {
             out.limit();
         }
-        if self.message(message, out).is_none() {
+        if self.message(side, message, out).is_none() {
             return Step::Broken(MALFORMED);
         }
         Step::Took(shown)
@@ -297,7 +297,7 @@ impl State {
         self.is_over.then_some(Protocol::Tls)
     }
 
-    fn message(&mut self, bytes: &[u8], out: &mut dyn Output) -> Option<()> {
+    fn message(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Option<()> {
         let mut reader = Reader::new(bytes);
         let id = der::number(&mut reader, INTEGER)?;
         let (tag, body) = der::any(&mut reader)?;
@@ -309,11 +309,22 @@ impl State {
                     out.event();
                 }
                 (self.id, self.is_open, self.entries) = (id, true, 0);
+                out.facts().sent_by(side);
                 out.facts().put_number(ID, id);
                 out.facts().put(OPERATION, name.as_bytes());
                 self.request(tag, body, out);
             }
-            _ => self.response(id, tag, name, body, out),
+            _ => {
+                if !self.is_open {
+                    // Of no request that was seen, or of none at all (RFC 4511 section 4.4).
+                    (self.id, self.is_open, self.entries) = (id, true, 0);
+                    out.facts().sent_by(side);
+                    out.facts().put_number(ID, id);
+                }
+                if self.id == id {
+                    self.response(tag, name, body, out);
+                }
+            }
         }
         Some(())
     }
@@ -334,14 +345,7 @@ impl State {
         Some(())
     }
 
-    fn response(&mut self, id: u64, tag: u8, name: &'static str, mut body: Reader<'_>, out: &mut dyn Output) {
-        if !self.is_open {
-            (self.id, self.is_open, self.entries) = (id, true, 0);
-            out.facts().put_number(ID, id);
-        }
-        if self.id != id {
-            return;
-        }
+    fn response(&mut self, tag: u8, name: &'static str, mut body: Reader<'_>, out: &mut dyn Output) {
         match tag {
             0x64 => {
                 self.entries += 1;

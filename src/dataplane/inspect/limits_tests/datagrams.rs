@@ -88,6 +88,15 @@ fn others() -> Vec<Case> {
             let request = tlv(0xa0, &[&[2, 1, 1, 2, 1, 0, 2, 1, 0][..], &list].concat());
             datagrams::<snmp::State>(&[&tlv(0x30, &[&b"\x02\x01\x01\x04\x06public"[..], &request].concat())])
         }),
+        case(
+            Protocol::Tftp,
+            "bytes of a file's name that a transfer is told with",
+            one_more(tftp::NAME_MAX),
+            |count| {
+                let request = [&b"\0\x01"[..], &b"x".repeat(count), b"\0octet\0"].concat();
+                datagrams::<tftp::State>(&[&request[..], b"\0\x03\0\x01a"])
+            },
+        ),
         case(Protocol::Tftp, "options of a request", one_more(tftp::OPTIONS_MAX), |count| {
             datagrams::<tftp::State>(&[&[&b"\0\x01boot\0octet\0"[..], &b"blksize\x001428\0".repeat(count)].concat()])
         }),

@@ -23,6 +23,8 @@ impl<S: Sink> Session<'_, '_, S> {
             sink: &mut *out.sink,
             counts,
             payload,
+            side: payload.side,
+            remembered: &mut *out.remembered,
             protocol,
             source,
             is_turned: out.is_turned,

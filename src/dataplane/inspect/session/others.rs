@@ -101,7 +101,17 @@ impl<S: Sink> Session<'_, '_, S> {
         let (mut facts, out) = (Facts::default(), &mut *self.out);
         let (counts, payload, source) = (&mut *out.counts, out.payload, out.source);
         let is_turned = false;
-        let mut told = Out { facts: &mut facts, sink: &mut *out.sink, counts, payload, protocol, source, is_turned };
+        let mut told = Out {
+            facts: &mut facts,
+            sink: &mut *out.sink,
+            counts,
+            payload,
+            side: self.side,
+            remembered: &mut *out.remembered,
+            protocol,
+            source,
+            is_turned,
+        };
         let mut parser = Parser::new(protocol);
         parser.begin(look);
         parser.step(self.side, look.bytes, &mut told);

@@ -1,11 +1,13 @@
 //! What a parser at work says of its flow, on its way up.
 
 use super::super::counts::{Cause, Counts};
-use super::super::facts::Facts;
+use super::super::facts::{Fact, Facts};
 use super::super::inspector::{Event, Payload, Sink};
-use super::super::parse::{Anomaly, Output};
+use super::super::parse::{Anomaly, Key, Output};
 use super::super::protocol::Protocol;
 use super::super::proxied::Source;
+use super::super::remembered::{Of, Remembered};
+use crate::dataplane::flow::Side;
 
 /// Output of a parser at work.
 pub(in super::super) struct Out<'a, S> {
@@ -13,7 +15,10 @@ pub(in super::super) struct Out<'a, S> {
     pub(in super::super) sink: &'a mut S,
     pub(in super::super) counts: &'a mut Counts,
     pub(in super::super) payload: &'a Payload<'a>,
+    /// Whose bytes the parser is shown.
+    pub(in super::super) side: Side,
     pub(in super::super) protocol: Protocol,
+    pub(in super::super) remembered: &'a mut Remembered,
     /// Whose the flow is, as a proxy said.
     pub(in super::super) source: Source,
     /// The originator turned out to be the server, since the packet was shown.
@@ -22,11 +27,18 @@ pub(in super::super) struct Out<'a, S> {
 
 impl<S: Sink> Out<'_, S> {
     fn send(&mut self, anomaly: Option<(Protocol, u8)>) {
+        let sender = match anomaly {
+            // Sides are those of the packet.
+            Some(_) if self.is_turned => self.side.other(),
+            Some(_) => self.side,
+            None => self.facts.sender(),
+        };
         self.source.put(self.facts);
         self.sink.event(&Event {
             time: self.payload.time,
             key: *self.payload.key,
             originator: if self.is_turned { self.payload.originator.flip() } else { self.payload.originator },
+            sender,
             first_seen: Some(self.payload.first_seen),
             protocol: self.protocol,
             anomaly,
@@ -61,5 +73,31 @@ impl<S: Sink> Output for Out<'_, S> {
 
     fn turn(&mut self) {
         self.is_turned = !self.is_turned;
+    }
+
+    fn remember(&mut self, key: Key, text: &[u8]) {
+        let payload = self.payload;
+        let of = Of { key: payload.key, originator: payload.originator, first_seen: payload.first_seen };
+        if !self.remembered.put(&of, key, text, payload.time) {
+            self.limit();
+        }
+    }
+
+    fn recall(&mut self, key: Key, fact: Fact) -> bool {
+        let payload = self.payload;
+        let of = Of { key: payload.key, originator: payload.originator, first_seen: payload.first_seen };
+        let Some(text) = self.remembered.get(&of, key, payload.time) else { return false };
+        self.facts.put(fact, text);
+        true
+    }
+
+    fn is_first(&mut self, number: u64) -> bool {
+        let payload = self.payload;
+        let of = Of { key: payload.key, originator: payload.originator, first_seen: payload.first_seen };
+        let is_first = self.remembered.get(&of, Key::Number(number), payload.time).is_none();
+        if is_first {
+            self.remember(Key::Number(number), b"");
+        }
+        is_first
     }
 }

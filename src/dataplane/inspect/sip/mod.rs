@@ -102,7 +102,7 @@ impl Parse for State {
         self.is_stream = !look.is_datagram;
     }
 
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         // Signs of life between messages (RFC 5626 section 3.5.1).
         let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n' | 0 | b' ')).count();
         if !self.is_stream {
@@ -110,6 +110,7 @@ impl Parse for State {
             if !shown.is_empty() && message(shown, out).is_none() {
                 out.anomaly(MALFORMED);
             }
+            out.facts().sent_by(side);
             out.event();
             return Step::Took(bytes.len());
         }
@@ -121,13 +122,13 @@ impl Parse for State {
             None => Step::Need(bytes.len() + 1),
             // However much of it came at once.
             Some(head) if head > HEAD_MAX => Step::Broken(MALFORMED),
-            Some(head) => stream_message(bytes, head, out),
+            Some(head) => stream_message(side, bytes, head, out),
         }
     }
 }
 
 /// A message of a stream, whose head has `head` bytes.
-fn stream_message(bytes: &[u8], head: usize, out: &mut dyn Output) -> Step {
+fn stream_message(side: Side, bytes: &[u8], head: usize, out: &mut dyn Output) -> Step {
     let Some(length) = body_bytes(bytes.get(..head).unwrap_or_default()) else { return Step::Broken(BAD_LENGTH) };
     let is_kept = length <= BODY_MAX;
     let whole = if is_kept { head + length as usize } else { head };
@@ -138,6 +139,7 @@ fn stream_message(bytes: &[u8], head: usize, out: &mut dyn Output) -> Step {
     if !is_kept {
         out.facts().mark_truncated();
     }
+    out.facts().sent_by(side);
     out.event();
     if is_kept { Step::Took(whole) } else { Step::Skip(length.saturating_add(head as u64)) }
 }

@@ -14,7 +14,8 @@
 //! | `id`, `session_id`, `tree_id` | the same below `smb` |
 //! | `dialect`, `client_dialect` | `smb.dialect`, `smb.client_dialects` |
 //! | `client_guid`, `server_guid`, `max_read_size`, `max_write_size` | the same below `smb` |
-//! | `share`, `share_type` | `smb.share`, `smb.share_type` |
+//! | `share`, of requests for files that of their tree, and `share_type` | `smb.share`, `smb.share_type` |
+//! | `service`, `share_type` with SMB 1 | `smb.service.request`, `smb.service.response` |
 //! | `filename`, `named_pipe`, `directory`, `disposition` | the same below `smb` |
 //! | `rename_to` (from: `filename`) | `smb.rename.to`; `smb.set_info.class` is `FILE_INFO` |
 //! | `size`, `fuid` | `smb.size`, `smb.fuid` |
@@ -33,9 +34,11 @@ pub use names::status_name;
 use super::bytes::Reader;
 use super::dcerpc::Calls;
 use super::facts::{Fact, Facts};
-use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
+use super::parse::{Anomaly, Hole, Key, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
+use super::remembered::TEXT_MAX;
 use super::sides::Sides;
+use super::text::Text;
 use super::wide::utf16;
 use crate::dataplane::flow::Side;
 
@@ -60,7 +63,7 @@ pub const STATUS: Fact = Fact::number(Protocol::Smb, 1, "status");
 pub const ID: Fact = Fact::number(Protocol::Smb, 2, "id");
 /// Number of the session.
 pub const SESSION: Fact = Fact::number(Protocol::Smb, 3, "session_id");
-/// Number of the tree.
+/// Number of the tree; where one is asked for the number that the server gave.
 pub const TREE: Fact = Fact::number(Protocol::Smb, 4, "tree_id");
 /// Dialect that the server chose.
 pub const DIALECT: Fact = Fact::text(Protocol::Smb, 5, "dialect", 32);
@@ -123,6 +126,9 @@ pub const CALLED: Fact = Fact::text(Protocol::Smb, 33, "netbios_called", 16);
 /// NetBIOS name of the caller.
 pub const CALLING: Fact = Fact::text(Protocol::Smb, 34, "netbios_calling", 16);
 
+/// Service that is wanted of a share (SMB 1): `?????` is any.
+pub const SERVICE: Fact = Fact::text(Protocol::Smb, 35, "service", 16);
+
 /// All of them.
 pub const FACTS: &[Fact] = &[
     COMMAND,
@@ -160,6 +166,7 @@ pub const FACTS: &[Fact] = &[
     ENCRYPTED,
     CALLED,
     CALLING,
+    SERVICE,
 ];
 
 /// Version 1 is spoken (not only offered).
@@ -383,6 +390,17 @@ impl State {
     fn close(&mut self, out: &mut dyn Output) {
         self.open = Open::Nothing;
         out.event();
+    }
+}
+
+/// Remembers the share of a tree that the server granted.
+fn keep_share(tree: u64, out: &mut dyn Output) {
+    let mut share = Text::<{ TEXT_MAX + 1 }>::default();
+    share.extend(out.facts().get(SHARE).unwrap_or_default());
+    if share.as_bytes().len() > TEXT_MAX {
+        out.limit();
+    } else if !share.is_empty() {
+        out.remember(Key::Number(tree), share.as_bytes());
     }
 }
 

@@ -238,6 +238,64 @@ fn version_1_is_read_and_told() {
     torment_stream(State::default, &client, [50000, 139], probe);
 }
 
+/// Numbers of a tree and a session stand in the answers that grant them; files name the share of their tree.
+#[test]
+fn a_file_is_told_with_its_share() {
+    let (client, server) = (Side::Originator, Side::Responder);
+    let of = |mut message: Vec<u8>, tree: u32, session: u64| {
+        message[36..40].copy_from_slice(&tree.to_le_bytes());
+        message[40..48].copy_from_slice(&session.to_le_bytes());
+        message
+    };
+    let out = run(
+        &[
+            (client, of(session(1, b""), 0, 0)),
+            (server, of(session_answer(1, 0, b""), 0, 77)),
+            (client, of(tree(2, "\\\\fs\\docs"), 0, 77)),
+            (server, of(tree_answer(2, 1), 5, 77)),
+            (client, of(tree(3, "\\\\fs\\home"), 0, 77)),
+            (server, of(tree_answer(3, 1), 6, 77)),
+            (client, of(create(4, "plan.txt"), 5, 77)),
+            (server, of(create_answer(4, 0), 5, 77)),
+            (client, of(create(5, "x.txt"), 6, 77)),
+            (client, of(create(6, "y.txt"), 9, 77)),
+            (server, of(session_answer(9, 0, b""), 0, 78)),
+        ],
+        100_000,
+    );
+    let told = out.events.iter().map(|event| (event.number(SESSION), event.number(TREE), shown(event, SHARE)));
+    let (docs, home) = ("\\\\fs\\docs".to_owned(), "\\\\fs\\home".to_owned());
+    let wanted = [
+        (Some(77), Some(0), String::new()),
+        (Some(77), Some(5), docs.clone()),
+        (Some(77), Some(6), home.clone()),
+        (Some(77), Some(5), docs),
+        (Some(77), Some(6), home),
+        (Some(77), Some(9), String::new()),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), wanted);
+
+    for (bytes, limits) in [(TEXT_MAX, 0), (TEXT_MAX + 1, 1)] {
+        let out = run(&[(client, tree(2, &"x".repeat(bytes))), (server, tree_answer(2, 1))], 100_000);
+        assert_eq!(out.limits, limits, "a path of {bytes} bytes");
+    }
+
+    let path = [&[0][..], &wide("\\\\fs\\docs\0"), b"?????\0"].concat();
+    let create = [&[0xff, 0, 0, 0, 0, 18, 0][..], &[0; 41]].concat();
+    let out = run(
+        &[
+            (client, v1(0x75, false, &[0xff, 0, 0, 0, 8, 0, 1, 0], &path)),
+            (server, v1(0x75, true, &[0xff, 0, 0, 0, 1, 0], &[&b"A:\0"[..], &wide("NTFS\0")].concat())),
+            (client, v1(0xa2, false, &create, &[&[0][..], &wide("\\plan.txt\0")].concat())),
+        ],
+        100_000,
+    );
+    let [share, file] = &out.events[..] else { panic!("{} events", out.events.len()) };
+    assert_eq!((shown(share, SERVICE), shown(share, SHARE_TYPE)), ("?????".into(), "A:".into()));
+    assert_eq!((share.number(TREE), file.number(TREE)), (Some(8), Some(8)));
+    assert_eq!((shown(file, FILE), shown(file, SHARE)), ("\\plan.txt".into(), "\\\\fs\\docs".into()));
+}
+
 #[test]
 fn version_2_may_answer_version_1() {
     let out = run(&[(Side::Originator, old_negotiate()), (Side::Responder, negotiated(0))], 50);

@@ -4,13 +4,14 @@ use super::CLIENT_DIALECT;
 use super::names::{command_1, disposition};
 use super::{
     ACCESS, ACCOUNT, ACCOUNT_DOMAIN, COMMAND, DIALECT, DIALECTS_MAX, DISPOSITION, FILE, GUEST, ID, NAME_MAX, NATIVE_LM,
-    NATIVE_OS, Open, PIPE, RENAME_TO, RESERVED_TRANSACTION, SERVER_GUID, SERVER_LM, SERVER_OS, SESSION, SHARE,
-    SHARE_TYPE, SIGNING, STATUS, SUBCOMMAND, State, TREE, VERSION_1, at, channel,
+    NATIVE_OS, Open, PIPE, RENAME_TO, RESERVED_TRANSACTION, SERVER_GUID, SERVER_LM, SERVER_OS, SERVICE, SESSION, SHARE,
+    SHARE_TYPE, SIGNING, STATUS, SUBCOMMAND, State, TREE, VERSION_1, at, channel, keep_share,
 };
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::bytes::Reader;
 use crate::dataplane::inspect::dcerpc::{self, Seen};
 use crate::dataplane::inspect::facts::{Fact, Facts};
-use crate::dataplane::inspect::parse::Output;
+use crate::dataplane::inspect::parse::{Key, Output};
 use crate::dataplane::inspect::spnego;
 use crate::dataplane::inspect::wide::{guid, utf16};
 
@@ -102,6 +103,9 @@ fn requests(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
                 out.anomaly(RESERVED_TRANSACTION);
             }
             request(state, header, command, &block, out.facts());
+            if matches!(command, 0x06 | 0x07 | 0x2d | 0xa2) {
+                out.recall(Key::Number(header.tree.into()), SHARE);
+            }
         }
         (command, place) = chained(command, &block, place)?;
     }
@@ -112,8 +116,14 @@ fn requests(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
 fn common(header: &Header, command: u8, facts: &mut Facts) {
     facts.put(COMMAND, command_1(command).as_bytes());
     facts.put_number(ID, header.id & 0xffff);
-    facts.put_number(SESSION, u64::from(header.user));
-    facts.put_number(TREE, u64::from(header.tree));
+    // The numbers of a session and of a tree that are asked for stand in the answer.
+    let asks = matches!(command, 0x73 | 0x75);
+    if !asks || header.user != 0 {
+        facts.put_number(SESSION, u64::from(header.user));
+    }
+    if !asks {
+        facts.put_number(TREE, u64::from(header.tree));
+    }
 }
 
 /// Is this one of the requests that make an event?
@@ -139,7 +149,7 @@ fn request(state: &mut State, header: &Header, command: u8, block: &Block<'_>, f
             texts.at = usize::from(at(block.words, 6)?.le16()?);
             texts.put(SHARE, facts)?;
             texts.unicode = false;
-            texts.put(SHARE_TYPE, facts)
+            texts.put(SERVICE, facts)
         }
         0xa2 => create(state, header, block, &mut texts, facts),
         0x2d => texts.put(FILE, facts),
@@ -281,10 +291,19 @@ fn replies(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outpu
         if state.open != Open::Nothing || !matches!(header.command, 0x72 | 0x73 | 0x75) {
             return None;
         }
+        out.facts().sent_by(Side::Responder);
         common(header, header.command, out.facts());
     }
-    out.facts().put_number(STATUS, u64::from(header.status));
-    reply_chain(state, header, bytes, out.facts());
+    let facts = out.facts();
+    facts.put_number(STATUS, u64::from(header.status));
+    facts.put_number(SESSION, u64::from(header.user)); // unless the request had one
+    if header.status == 0 {
+        facts.put_number(TREE, u64::from(header.tree));
+    }
+    reply_chain(state, header, bytes, facts);
+    if header.status == 0 && matches!(header.command, 0x73 | 0x75) {
+        keep_share(header.tree.into(), out);
+    }
     if header.command == 0x2f && header.status == 0 {
         state.open = Open::Pipe;
     } else {
@@ -325,7 +344,9 @@ fn reply(state: &mut State, header: &Header, command: u8, block: &Block<'_>, fac
             if service == b"IPC" {
                 state.pipes = u32::from(header.tree);
             }
-            facts.put(SHARE_TYPE, service);
+            if !service.is_empty() {
+                facts.put(SHARE_TYPE, service);
+            }
             Some(())
         }
         0x25 => {

@@ -4,11 +4,12 @@ use super::names::{command_2, disposition};
 use super::{
     ACCESS, CHAIN_MAX, CLIENT_DIALECT, CLIENT_GUID, COMMAND, DELETE, DIALECT, DIALECTS_MAX, DIRECTORY, DISPOSITION,
     FILE, FILE_ID, FUNCTION, GUEST, ID, MAX_READ, MAX_WRITE, Open, PIPE, RENAME_TO, SERVER_GUID, SESSION, SHARE,
-    SHARE_TYPE, SIGNING, SIZE, STATUS, State, TREE, at, channel, name,
+    SHARE_TYPE, SIGNING, SIZE, STATUS, State, TREE, at, channel, keep_share, name,
 };
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::dcerpc::{self, Seen};
 use crate::dataplane::inspect::facts::Facts;
-use crate::dataplane::inspect::parse::Output;
+use crate::dataplane::inspect::parse::{Key, Output};
 use crate::dataplane::inspect::spnego;
 use crate::dataplane::inspect::text::Text;
 use crate::dataplane::inspect::wide::{guid, printed};
@@ -20,6 +21,9 @@ const FLAG_ASYNC: u32 = 2;
 const PENDING: u32 = 0x103;
 /// FSCTL_PIPE_TRANSCEIVE (MS-FSCC section 2.3).
 const TRANSCEIVE: u32 = 0x0011_c017;
+
+const SESSION_SETUP: u16 = 1;
+const TREE_CONNECT: u16 = 3;
 
 struct Header {
     status: u32,
@@ -69,8 +73,11 @@ pub fn messages(state: &mut State, bytes: &[u8], out: &mut dyn Output) {
 fn common(header: &Header, facts: &mut Facts) {
     facts.put(COMMAND, command_2(header.command).as_bytes());
     facts.put_number(ID, header.id);
-    facts.put_number(SESSION, header.session);
-    if header.flags & FLAG_ASYNC == 0 {
+    // The numbers of a session and of a tree that are asked for stand in the answer.
+    if header.command != SESSION_SETUP || header.session != 0 {
+        facts.put_number(SESSION, header.session);
+    }
+    if header.flags & FLAG_ASYNC == 0 && header.command != TREE_CONNECT {
         facts.put_number(TREE, u64::from(header.tree));
     }
 }
@@ -83,6 +90,9 @@ fn request(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outpu
         _ => return None,
     }
     state.begin(header.id, out);
+    if matches!(header.command, 5 | 17) && header.flags & FLAG_ASYNC == 0 {
+        out.recall(Key::Number(u64::from(header.tree)), SHARE);
+    }
     let facts = out.facts();
     common(header, facts);
     match header.command {
@@ -207,10 +217,17 @@ fn response(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
         if state.open != Open::Nothing || !says {
             return None;
         }
+        out.facts().sent_by(Side::Responder);
         common(header, out.facts());
     }
     let facts = out.facts();
     facts.put_number(STATUS, u64::from(header.status));
+    if facts.get(SESSION).is_none() {
+        facts.put_number(SESSION, header.session);
+    }
+    if header.command == TREE_CONNECT && header.status == 0 {
+        facts.put_number(TREE, u64::from(header.tree));
+    }
     match header.command {
         0 => negotiate_response(bytes, facts),
         1 => session_response(bytes, facts),
@@ -223,6 +240,9 @@ fn response(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
         11 => control_response(state, bytes, facts),
         _ => None,
     };
+    if header.command == TREE_CONNECT && header.status == 0 {
+        keep_share(header.tree.into(), out);
+    }
     state.close(out);
     Some(())
 }

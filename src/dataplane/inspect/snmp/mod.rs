@@ -67,7 +67,7 @@ pub const FACTS: &[Fact] = &[
 
 /// It cannot be read.
 pub const MALFORMED: Anomaly = Anomaly::new(PROTOCOL, 1, "malformed");
-/// A community that devices are delivered with, in a request.
+/// A community that devices are delivered with, in a request; once a flow.
 pub const DEFAULT_COMMUNITY: Anomaly = Anomaly::new(PROTOCOL, 2, "default_community");
 /// All anomalies.
 pub const ANOMALIES: &[Anomaly] = &[MALFORMED, DEFAULT_COMMUNITY];
@@ -138,10 +138,11 @@ pub struct State;
 const _: () = assert!(size_of::<State>() <= 64);
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if message(bytes, out).is_none() {
             out.anomaly(MALFORMED);
         }
+        out.facts().sent_by(side);
         out.event();
         Step::Took(bytes.len())
     }
@@ -157,7 +158,9 @@ fn message(bytes: &[u8], out: &mut dyn Output) -> Option<()> {
     let is_told = TOLD_COMMUNITIES.contains(&community);
     out.facts().put(COMMUNITY, if is_told { community } else { b"*" });
     let (tag, body) = any(&mut rest)?;
-    if tag != GET_RESPONSE && DEFAULT_COMMUNITIES.iter().any(|one| one.eq_ignore_ascii_case(community)) {
+    let is_default = || DEFAULT_COMMUNITIES.iter().any(|one| one.eq_ignore_ascii_case(community));
+    // A poller sends thousands with the same one.
+    if tag != GET_RESPONSE && is_default() && out.is_first(DEFAULT_COMMUNITY.index.into()) {
         out.anomaly(DEFAULT_COMMUNITY);
     }
     pdu(tag, body, out)

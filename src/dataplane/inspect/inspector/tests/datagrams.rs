@@ -128,3 +128,35 @@ fn media_are_not_told_before_they_are_sure() {
     let (kept, protocol, ..) = datagrams(9999, &[&packet(1), QUERY]);
     assert_eq!((protocol, kept.of(Protocol::Dns).len()), (Protocol::Dns, 1), "others are looked for until then");
 }
+
+/// A server of TFTP answers from a port of its own (RFC 1350 section 4), so in another flow.
+#[test]
+fn a_transfer_is_known_by_its_request_in_another_flow() {
+    const BLOCK: &[u8] = b"\0\x03\0\x01hello";
+    let mut talk = Talk::new(Settings { flows: 8, ..SETTINGS });
+    let say = |talk: &mut Talk, slot: u32, from: (u32, u16), to: (u32, u16), bytes: &[u8]| {
+        (talk.key, talk.originator) = FlowKey::v4(from.0, from.1, to.0, to.1, 17, 0);
+        talk.slot = slot;
+        talk.datagram(A, bytes);
+        talk.inspector.application(slot)
+    };
+    assert_eq!(say(&mut talk, 1, (2, 5000), (1, 4000), BLOCK), Protocol::Unknown, "nobody asked for it");
+    assert_eq!(say(&mut talk, 2, (1, 4000), (2, 69), b"\0\x01boot.img\0octet\0"), Protocol::Tftp);
+    assert_eq!(say(&mut talk, 3, (2, 5001), (1, 4001), BLOCK), Protocol::Unknown, "another client");
+    assert_eq!(say(&mut talk, 4, (3, 5001), (1, 4000), BLOCK), Protocol::Unknown, "another server");
+    assert_eq!(say(&mut talk, 5, (2, 5001), (1, 4000), b"\0\x03\0\x02hello"), Protocol::Unknown, "no beginning");
+    assert_eq!(say(&mut talk, 6, (2, 5002), (1, 4000), BLOCK), Protocol::Tftp);
+    let events = talk.kept.of(Protocol::Tftp);
+    let of = |event: &Facts| (event.get(tftp::FILE).map(<[u8]>::to_vec), event.number(tftp::BYTES));
+    let file = Some(b"boot.img".to_vec());
+    assert_eq!(events.into_iter().map(of).collect::<Vec<_>>(), [(file.clone(), None), (file, Some(5))]);
+}
+
+/// A parser that remembers nothing between datagrams tells of a flow once what each of them would.
+#[test]
+fn a_community_that_everybody_knows_is_told_once_a_flow() {
+    let get = b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x07\x02\x01\0\x02\x01\0\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
+    let (kept, protocol, ..) = datagrams(161, &[&get[..]; 20]);
+    let anomalies = kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count();
+    assert_eq!((protocol, kept.of(Protocol::Snmp).len(), anomalies), (Protocol::Snmp, 20, 1));
+}

@@ -1,7 +1,10 @@
 //! MQTT 3.1, 3.1.1 and 5.0 (OASIS).
 //!
-//! Reads CONNECT with its answer, subscriptions with theirs, topics of messages and DISCONNECT. Messages themselves are passed
-//! over. Deliberately not read: the password, the will's message, properties of version 5.
+//! Reads CONNECT, subscriptions and messages, each with what the other side answers, and DISCONNECT. What messages say is
+//! passed over. Deliberately not read: the password, the will's message, properties of version 5.
+//!
+//! One event is open at a time; the next one sends it up as it is. An acknowledgement that comes later than that is told alone
+//! where it grants or refuses something, and not at all where it says that a message arrived.
 //!
 //! | fact | EVE field |
 //! | --- | --- |
@@ -10,9 +13,15 @@
 //! | `connect_flags` | `mqtt.connect.flags` (bit 7 username, 6 password, 5 will_retain, 2 will, 1 clean_session) |
 //! | `will_topic` | `mqtt.connect.will.topic` |
 //! | `return_code`, `session_present` | `mqtt.connack.return_code`, `mqtt.connack.session_present` |
-//! | `topic`, `qos`, `retain` of a `publish` | `mqtt.publish.topic`, `.qos`, `.retain` |
-//! | `topic` of a `subscribe`, `unsubscribe` | `mqtt.subscribe.topics[].topic`, `mqtt.unsubscribe.topics` |
+//! | `topic`, `qos`, `retain`, `message_id` of a `publish` | `mqtt.publish.topic`, `.qos`, `.retain`, `.message_id` |
+//! | `puback`, `pubrec`, `pubrel`, `pubcomp` | `.reason_code` of the objects of the same names |
+//! | `topic`, `requested_qos` of a `subscribe` | `mqtt.subscribe.topics[].topic`, `.qos` |
+//! | `topic` of an `unsubscribe` | `mqtt.unsubscribe.topics` |
+//! | `granted_qos`, `unsuback_codes` | `mqtt.suback.qos_granted`, `mqtt.unsuback.reason_codes` |
 //! | `type` | name of the object below `mqtt` |
+
+#[cfg(test)]
+mod tests;
 
 use super::bytes::Reader;
 use super::facts::Fact;
@@ -25,7 +34,7 @@ use crate::dataplane::flow::Side;
 
 const P: Protocol = Protocol::Mqtt;
 
-/// Kind of the packet: `connect`, `publish`, `subscribe`, `unsubscribe`, `disconnect`.
+/// Kind of the packet: `connect`, `publish`, `subscribe`, `unsubscribe`, `disconnect`, or of an acknowledgement told alone.
 pub const TYPE: Fact = Fact::text(P, 1, "type", 16);
 /// How the client calls itself.
 pub const CLIENT_ID: Fact = Fact::text(P, 2, "client_id", 128);
@@ -55,6 +64,26 @@ pub const KEEP_ALIVE: Fact = Fact::number(P, 13, "keep_alive");
 pub const SIZE: Fact = Fact::number(P, 14, "size");
 /// Is a published message sent again?
 pub const DUPLICATE: Fact = Fact::number(P, 15, "duplicate");
+/// Number of a message or subscription, which its acknowledgements have too.
+pub const MESSAGE_ID: Fact = Fact::number(P, 16, "message_id");
+/// Quality of service that each of the topics is wanted with.
+pub const REQUESTED_QOS: Fact = Fact::number(P, 17, "requested_qos").repeated(12);
+/// What the server grants to each of the topics: quality of service, or from 128 on why it refuses.
+pub const GRANTED_QOS: Fact = Fact::number(P, 18, "granted_qos").repeated(12);
+/// 1 where the end of subscriptions was acknowledged.
+pub const UNSUBACK: Fact = Fact::number(P, 19, "unsuback");
+/// What the server says to each of them (version 5).
+pub const UNSUBACK_CODES: Fact = Fact::number(P, 20, "unsuback_codes").repeated(12);
+/// Reason code of the acknowledgement of a message of quality 1; 0 before version 5.
+pub const PUBACK: Fact = Fact::number(P, 21, "puback");
+/// Of the first one of a message of quality 2.
+pub const PUBREC: Fact = Fact::number(P, 22, "pubrec");
+/// Of the second one, by who sent the message.
+pub const PUBREL: Fact = Fact::number(P, 23, "pubrel");
+/// Of the third one.
+pub const PUBCOMP: Fact = Fact::number(P, 24, "pubcomp");
+/// Quality of service of the will.
+pub const WILL_QOS: Fact = Fact::number(P, 25, "will_qos");
 
 /// All facts.
 pub const FACTS: &[Fact] = &[
@@ -73,6 +102,16 @@ pub const FACTS: &[Fact] = &[
     DUPLICATE,
     KEEP_ALIVE,
     SIZE,
+    MESSAGE_ID,
+    REQUESTED_QOS,
+    GRANTED_QOS,
+    UNSUBACK,
+    UNSUBACK_CODES,
+    PUBACK,
+    PUBREC,
+    PUBREL,
+    PUBCOMP,
+    WILL_QOS,
 ];
 
 /// A remaining length of more than four bytes.
@@ -91,7 +130,7 @@ pub const ANOMALIES: &[Anomaly] = &[LENGTH_INVALID, PACKET_INVALID, CONNECT_REPE
 
 /// Messages of a connection whose topics are told.
 pub const MESSAGES_MAX: u8 = 32;
-/// Subscriptions of a connection that are told.
+/// Subscriptions of a connection, and acknowledgements told alone, that are told.
 pub const SUBSCRIPTIONS_MAX: u8 = 16;
 /// Bytes of a packet that are looked at; the rest is passed over.
 pub(super) const PACKET_MAX: usize = 4096;
@@ -99,9 +138,17 @@ pub(super) const PACKET_MAX: usize = 4096;
 const CONNECT: u8 = 1;
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
+const PUBACK_KIND: u8 = 4;
+const PUBREC_KIND: u8 = 5;
+const PUBREL_KIND: u8 = 6;
+const PUBCOMP_KIND: u8 = 7;
 const SUBSCRIBE: u8 = 8;
+const SUBACK: u8 = 9;
 const UNSUBSCRIBE: u8 = 10;
+const UNSUBACK_KIND: u8 = 11;
 const DISCONNECT: u8 = 14;
+/// Codes from this one on refuse.
+const REFUSED: u8 = 0x80;
 
 /// A fixed header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,6 +258,9 @@ fn is_topic(topic: &[u8]) -> bool {
 #[derive(Default, Debug)]
 pub struct State {
     told: Told,
+    /// Kind of the packet whose acknowledgement is awaited, 0 for none, and its number.
+    open: u8,
+    id: u16,
     version: u8,
     messages: u8,
     subscriptions: u8,
@@ -239,33 +289,55 @@ fn properties(reader: &mut Reader<'_>) -> Option<()> {
 }
 
 impl State {
-    fn packet(&mut self, header: Header, body: &[u8], out: &mut dyn Output) -> Option<()> {
+    /// Begins an event that `side` tells; the one before goes up as it is.
+    fn begin(&mut self, side: Side, kind: &[u8], out: &mut dyn Output) {
+        out.event();
+        (self.open, self.id) = (0, 0);
+        out.facts().sent_by(side);
+        if !kind.is_empty() {
+            out.facts().put(TYPE, kind);
+        }
+    }
+
+    fn close(&mut self, out: &mut dyn Output) {
+        self.open = 0;
+        out.event();
+    }
+
+    fn packet(&mut self, side: Side, header: Header, body: &[u8], out: &mut dyn Output) -> Option<()> {
         let mut reader = Reader::new(body);
         match header.kind {
             CONNECT => {
                 if std::mem::replace(&mut self.has_connect, true) {
                     self.told.once(CONNECT_REPEATED, out);
                 }
-                out.event();
-                out.facts().put(TYPE, b"connect");
+                self.begin(side, b"connect", out);
+                self.open = CONNECT;
                 self.connect(&mut reader, out)
             }
             CONNACK => {
                 let (present, code) = (reader.u8()?, reader.u8()?);
+                if self.open != CONNECT {
+                    self.begin(side, b"", out);
+                }
                 out.facts().put_number(SESSION_PRESENT, u64::from(present & 1));
                 out.facts().put_number(RETURN_CODE, u64::from(code));
-                out.event();
+                self.close(out);
                 Some(())
             }
-            PUBLISH => self.publish(header, &mut reader, out),
-            SUBSCRIBE | UNSUBSCRIBE => self.subscribe(header.kind == SUBSCRIBE, &mut reader, out),
+            PUBLISH => self.publish(side, header, &mut reader, out),
+            PUBACK_KIND => self.acknowledged(side, (PUBACK, b"puback"), &mut reader, out),
+            PUBREC_KIND => self.acknowledged(side, (PUBREC, b"pubrec"), &mut reader, out),
+            PUBREL_KIND => self.acknowledged(side, (PUBREL, b"pubrel"), &mut reader, out),
+            PUBCOMP_KIND => self.acknowledged(side, (PUBCOMP, b"pubcomp"), &mut reader, out),
+            SUBSCRIBE | UNSUBSCRIBE => self.subscribe(side, header.kind == SUBSCRIBE, &mut reader, out),
+            SUBACK | UNSUBACK_KIND => self.granted(side, header.kind == SUBACK, &mut reader, out),
             DISCONNECT => {
-                out.event();
-                out.facts().put(TYPE, b"disconnect");
+                self.begin(side, b"disconnect", out);
                 if let Some(code) = reader.u8() {
                     out.facts().put_number(RETURN_CODE, u64::from(code));
                 }
-                out.event();
+                self.close(out);
                 Some(())
             }
             0 => None,
@@ -293,6 +365,7 @@ impl State {
                 properties(reader)?;
             }
             out.facts().put(WILL_TOPIC, string(reader)?);
+            out.facts().put_number(WILL_QOS, u64::from(flags >> 3 & 3));
             string(reader)?;
         }
         if flags & 0x80 != 0 {
@@ -305,7 +378,7 @@ impl State {
         Some(())
     }
 
-    fn publish(&mut self, header: Header, reader: &mut Reader<'_>, out: &mut dyn Output) -> Option<()> {
+    fn publish(&mut self, side: Side, header: Header, reader: &mut Reader<'_>, out: &mut dyn Output) -> Option<()> {
         let topic = string(reader)?;
         // Version 5 replaces a topic by a number once it was named.
         let is_alias = topic.is_empty() && self.version != 4 && self.version != 3;
@@ -320,42 +393,104 @@ impl State {
             return Some(());
         }
         self.messages += 1;
-        out.event();
-        out.facts().put(TYPE, b"publish");
+        self.begin(side, b"publish", out);
+        let qos = header.flags >> 1 & 3;
         out.facts().put(TOPIC, topic);
-        out.facts().put_number(QOS, u64::from(header.flags >> 1 & 3));
+        out.facts().put_number(QOS, u64::from(qos));
         out.facts().put_number(RETAIN, u64::from(header.flags & 1));
         out.facts().put_number(DUPLICATE, u64::from(header.flags >> 3 & 1));
         out.facts().put_number(SIZE, header.length as u64);
-        out.event();
+        if qos == 0 {
+            self.close(out);
+            return Some(());
+        }
+        (self.open, self.id) = (PUBLISH, reader.be16()?);
+        out.facts().put_number(MESSAGE_ID, u64::from(self.id));
         Some(())
     }
 
-    fn subscribe(&mut self, is_new: bool, reader: &mut Reader<'_>, out: &mut dyn Output) -> Option<()> {
-        if self.subscriptions >= SUBSCRIPTIONS_MAX {
-            out.limit();
-            return Some(());
+    /// Sections 3.4 to 3.7: the number of the message, and with version 5 a reason where it is not 0.
+    fn acknowledged(
+        &mut self,
+        side: Side,
+        (fact, name): (Fact, &[u8]),
+        reader: &mut Reader<'_>,
+        out: &mut dyn Output,
+    ) -> Option<()> {
+        let (id, code) = (reader.be16()?, reader.u8().unwrap_or(0));
+        let is_senders = fact.index == PUBREL.index;
+        let is_awaited = self.open == PUBLISH && self.id == id && (out.facts().sender() == side) == is_senders;
+        let is_last = matches!(fact.index, index if index == PUBACK.index || index == PUBCOMP.index) || code >= REFUSED;
+        if !is_awaited {
+            if code < REFUSED || !self.may_tell(out) {
+                return Some(());
+            }
+            self.begin(side, name, out);
+            out.facts().put_number(MESSAGE_ID, u64::from(id));
         }
-        self.subscriptions += 1;
-        reader.be16()?;
+        out.facts().put_number(fact, u64::from(code));
+        if is_last {
+            self.close(out);
+        }
+        Some(())
+    }
+
+    /// Sections 3.9 and 3.11: what became of each topic.
+    fn granted(&mut self, side: Side, is_new: bool, reader: &mut Reader<'_>, out: &mut dyn Output) -> Option<()> {
+        let id = reader.be16()?;
         if self.version == 5 {
             properties(reader)?;
         }
-        out.event();
-        out.facts().put(TYPE, if is_new { b"subscribe" } else { b"unsubscribe" });
+        if self.open != if is_new { SUBSCRIBE } else { UNSUBSCRIBE } || self.id != id {
+            if !self.may_tell(out) {
+                return Some(());
+            }
+            self.begin(side, if is_new { b"suback" } else { b"unsuback" }, out);
+            out.facts().put_number(MESSAGE_ID, u64::from(id));
+        }
+        if !is_new {
+            out.facts().put_number(UNSUBACK, 1);
+        }
+        let fact = if is_new { GRANTED_QOS } else { UNSUBACK_CODES };
+        reader.rest().iter().for_each(|code| out.facts().put_number(fact, u64::from(*code)));
+        self.close(out);
+        Some(())
+    }
+
+    /// Is there one more of what is counted with subscriptions?
+    fn may_tell(&mut self, out: &mut dyn Output) -> bool {
+        let may = self.subscriptions < SUBSCRIPTIONS_MAX;
+        if may {
+            self.subscriptions += 1;
+        } else {
+            out.limit();
+        }
+        may
+    }
+
+    fn subscribe(&mut self, side: Side, is_new: bool, reader: &mut Reader<'_>, out: &mut dyn Output) -> Option<()> {
+        if !self.may_tell(out) {
+            return Some(());
+        }
+        let id = reader.be16()?;
+        if self.version == 5 {
+            properties(reader)?;
+        }
+        self.begin(side, if is_new { b"subscribe" } else { b"unsubscribe" }, out);
+        (self.open, self.id) = (if is_new { SUBSCRIBE } else { UNSUBSCRIBE }, id);
+        out.facts().put_number(MESSAGE_ID, u64::from(id));
         while !reader.is_empty() {
             out.facts().put(TOPIC, string(reader)?);
             if is_new {
-                reader.u8()?;
+                out.facts().put_number(REQUESTED_QOS, u64::from(reader.u8()? & 3));
             }
         }
-        out.event();
         Some(())
     }
 }
 
 impl Parse for State {
-    fn step(&mut self, _side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
+    fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         let header = match header(bytes) {
             Ok(header) => header,
             Err(false) => return Step::Need(bytes.len() + 1),
@@ -365,7 +500,7 @@ impl Parse for State {
         let shown = whole.min(PACKET_MAX);
         let Some(packet) = bytes.get(..shown) else { return Step::Need(shown) };
         let body = packet.get(header.taken..).unwrap_or_default();
-        let is_read = self.packet(header, body, out).is_some();
+        let is_read = self.packet(side, header, body, out).is_some();
         if !is_read && whole > PACKET_MAX {
             match out.facts().is_empty() {
                 true => out.limit(),
@@ -378,119 +513,5 @@ impl Parse for State {
             }
         }
         Step::Skip(whole as u64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::hostile::stream;
-    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
-    use super::*;
-
-    fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![first];
-        let mut length = body.len();
-        while length >= 128 {
-            bytes.push(length as u8 & 0x7f | 0x80);
-            length >>= 7;
-        }
-        bytes.push(length as u8);
-        bytes.extend(body);
-        bytes
-    }
-
-    fn text(value: &[u8]) -> Vec<u8> {
-        [&(value.len() as u16).to_be_bytes(), value].concat()
-    }
-
-    fn connect() -> Vec<u8> {
-        let strings = [text(b"dev1"), text(b"will/t"), text(b"gone"), text(b"bob"), text(b"hunter2")].concat();
-        packet(0x10, &[&b"\0\x04MQTT\x04\xc6\0\x3c"[..], &strings].concat())
-    }
-
-    #[test]
-    fn is_recognised_by_its_name() {
-        for (bytes, port, wanted) in [
-            (&connect()[..], 9, Match::Yes),
-            (&connect()[..5], 9, Match::Maybe),
-            (b"\x10\x0e\0\x06MQIsdp\x03\x02\0\x3c\0\0", 9, Match::Yes),
-            (b"\x10\x0e\0\x04AMQP", 1883, Match::No),
-            (b"\x20\x02\0\0", 1883, Match::Yes),
-            (b"\x20\x02\0\0", 9, Match::No),
-            (b"\x30\x09\0\x03a/bxxxx", 1883, Match::Yes),
-            (b"\xd0\0\x32\x0b\0\x03a/b\0\x01xxxx", 9, Match::Yes),
-            (b"\xd0\0", 9, Match::Maybe),
-            (b"\x30\x09\0\x03a/#xxxx", 1883, Match::No),
-            (b"\x30\x82\x01\x0a\x02\x01\x01", 389, Match::No),
-            (b"GET ", 1883, Match::No),
-        ] {
-            assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{bytes:02x?}");
-        }
-        unambiguous(FACTS, ANOMALIES);
-    }
-
-    #[test]
-    fn a_session_becomes_events() {
-        let subscribe = packet(0x82, &[&b"\0\x01"[..], &text(b"a/#"), &[1], &text(b"b"), &[0]].concat());
-        let publish = packet(0x33, &[text(b"a/t"), vec![0, 2], vec![7; 20_000]].concat());
-        let large = publish.len() - 4;
-        let turns: Turns<'_> = &[
-            (C, &connect()),
-            (S, b"\x20\x02\x01\0"),
-            (C, &subscribe),
-            (S, b"\x90\x04\0\x01\x01\0"),
-            (S, &publish),
-            (C, b"\xc0\0\xe0\0"),
-        ];
-        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
-        let wanted = [
-            "type=connect protocol_name=MQTT protocol_version=4 connect_flags=198 keep_alive=60 client_id=dev1 \
-             will_topic=will/t username=bob session_present=1 return_code=0"
-                .to_owned(),
-            "type=subscribe topic=a/# topic=b".to_owned(),
-            format!("type=publish topic=a/t qos=1 retain=1 duplicate=0 size={large}"),
-            "type=disconnect".to_owned(),
-        ];
-        assert_eq!((events, anomalies), (wanted.to_vec(), vec![]));
-        spoil::<State>(&turns[..4]);
-        let five = [&b"\0\x04MQTT\x05\x80\0\x0a\x05\x11\0\0\0\x01"[..], &text(b"c5"), &text(b"eve")].concat();
-        let (events, _) = talk::<State>(&[(C, &packet(0x10, &five)), (S, b"\x20\x03\0\x87\0")], &[FACTS]);
-        assert!(events[0].ends_with("client_id=c5 username=eve session_present=0 return_code=135"), "{events:?}");
-    }
-
-    #[test]
-    fn no_secret_is_told_for_a_name() {
-        let secret = "x7Hq2LpZ9vTb4KdW";
-        for (flags, name, wanted) in [
-            (0xc0, "bob".to_owned(), "bob"),
-            (0xc0, format!("bob?x=1&token={secret}"), "bob?x=1&token=*"),
-            (0x80, secret.to_owned(), "*"),
-            (0x80, "sensor-17".to_owned(), "sensor-17"),
-            (0xc0, format!("eyJ{secret}{secret}"), "*"),
-        ] {
-            let strings = [text(b"dev1"), text(name.as_bytes())].concat();
-            let strings = if flags & 0x40 == 0 { strings } else { [strings, text(secret.as_bytes())].concat() };
-            let version = if flags & 0x40 == 0 { 3 } else { 4 };
-            let head = [&b"\0\x04MQTT"[..], &[version, flags, 0, 60]].concat();
-            let (events, _) = talk::<State>(&[(C, &packet(0x10, &[head, strings].concat()))], &[FACTS]);
-            assert!(events[0].ends_with(&format!("client_id=dev1 username={wanted}")), "{events:?}");
-            assert!(!events[0].contains(secret), "{events:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_has_a_name() {
-        let message = packet(0x30, &text(b"a/+"));
-        for (bytes, wanted) in [
-            (vec![0x10, 0xff, 0xff, 0xff, 0xff], "length_invalid"),
-            (packet(0x10, b"\0\x04MQ"), "packet_invalid"),
-            ([connect(), connect()].concat(), "connect_repeated"),
-            ([connect(), message].concat(), "topic_invalid"),
-            (packet(0x10, b"\0\x04MQTT\x04\x40\0\x3c\0\0\0\x01x"), "flags_invalid"),
-        ] {
-            assert_eq!(talk::<State>(&[(C, &bytes)], &[FACTS]).1, [wanted]);
-        }
-        let many = [connect(), packet(0x30, &text(b"t")).repeat(2_000)].concat();
-        assert_eq!(talk::<State>(&[(C, &many)], &[FACTS]).0.len(), usize::from(MESSAGES_MAX) + 1);
     }
 }
