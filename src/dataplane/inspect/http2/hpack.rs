@@ -1,4 +1,4 @@
-//! HPACK (RFC 7541). Without memory for the dynamic table, what refers to it is passed over.
+//! HPACK (RFC 7541). What refers to a place of the dynamic table that is not known is left out, and that is told.
 
 use super::super::bytes::Reader;
 
@@ -89,14 +89,14 @@ const KEPT: [&str; 11] = [
     "via",
     "x-cache",
 ];
-/// Entries of a table, and bytes of their values.
+/// Entries of a table, and bytes of their values: the usual tables of 4096 bytes have fewer of both.
 pub(in crate::dataplane::inspect) const ENTRIES_MAX: usize = 256;
-const VALUES_BYTES: usize = 4096;
+pub(in crate::dataplane::inspect) const VALUES_BYTES: usize = 4096;
 
 /// A dynamic table (section 2.3.2) as far as it is told from what passes by: its newest entries.
 ///
 /// They are counted from the newest one, so a table that forgets the oldest earlier than its owner does, or that did not see
-/// the beginning, is right about all that it has; what it lacks is passed over. How large the ends agreed to make it, and
+/// the beginning, is right about all that it has, and knows what it lacks. How large the ends agreed to make it, and
 /// what they evict, therefore need not be known: an encoder refers to nothing that its peer has evicted.
 #[derive(Clone)]
 pub(super) struct Table {
@@ -104,17 +104,35 @@ pub(super) struct Table {
     /// Entries added; the newest one's place is the one before, round the list.
     count: usize,
     values: [u8; VALUES_BYTES],
-    /// Bytes added; the next one's place likewise.
-    written: usize,
+    /// Bytes added, modulo 2^32; the next one's place likewise.
+    written: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Entry {
-    /// In [`KEPT`]; past its end for others.
+    /// In [`KEPT`]; else [`OTHER`] or [`UNNAMED`].
     name: u8,
     length: u16,
-    /// [`Table::written`] before its value.
-    at: usize,
+    /// [`Table::written`] before its value: at most all entries' values before the present one.
+    at: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 8);
+
+/// Place of a name that nobody asks for.
+const OTHER: u8 = KEPT.len() as u8;
+/// Place of a name that was that of an entry which is not known.
+const UNNAMED: u8 = u8::MAX;
+
+/// What is known of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known<'a> {
+    Field(&'static str, &'a [u8]),
+    /// Others were written over its value.
+    Name(&'static str),
+    /// Nobody asks for it.
+    Other,
+    Nothing,
 }
 
 impl Default for Table {
@@ -137,47 +155,64 @@ impl Table {
         self.count = 0;
     }
 
-    /// One entry, its value in `place`; `None` where it is not known.
-    fn get<'a>(&self, index: u32, place: &'a mut [u8; VALUE_MAX]) -> Option<(&'static str, &'a [u8])> {
-        let back = usize::try_from(index).ok()?.checked_sub(STATIC.len())?;
+    /// One entry, its value in `place`.
+    fn get<'a>(&self, index: u32, place: &'a mut [u8; VALUE_MAX]) -> Known<'a> {
+        let back = (index as usize).saturating_sub(STATIC.len()); // below 2^22
         if back == 0 || back > self.count.min(ENTRIES_MAX) {
+            return Known::Nothing;
+        }
+        let Some(entry) = self.entries.get((self.count - back) % ENTRIES_MAX) else { return Known::Nothing };
+        match (KEPT.get(usize::from(entry.name)), entry.name) {
+            (Some(name), _) => self.value(entry, place).map_or(Known::Name(name), |value| Known::Field(name, value)),
+            (None, OTHER) => Known::Other,
+            (None, _) => Known::Nothing,
+        }
+    }
+
+    /// `None`: others were written over it.
+    fn value<'a>(&self, entry: &Entry, place: &'a mut [u8; VALUE_MAX]) -> Option<&'a [u8]> {
+        let (from, length) = (entry.at as usize % VALUES_BYTES, usize::from(entry.length));
+        if length > 0 && self.written.wrapping_sub(entry.at) as usize > VALUES_BYTES {
             return None;
         }
-        let entry = self.entries.get((self.count - back) % ENTRIES_MAX)?;
-        let (name, length) = (KEPT.get(usize::from(entry.name))?, usize::from(entry.length));
         let value = place.get_mut(..length)?;
-        if self.written - entry.at > VALUES_BYTES {
-            return Some((name, &[])); // others were written over it
-        }
-        let from = entry.at % VALUES_BYTES;
         let first = length.min(VALUES_BYTES - from);
         let (head, tail) = value.split_at_mut(first);
         head.copy_from_slice(self.values.get(from..from + first)?);
         tail.copy_from_slice(self.values.get(..length - first)?);
-        Some((name, value))
+        Some(value)
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8]) {
-        let kept = KEPT.iter().position(|one| one.as_bytes() == name);
-        let value = if kept.is_some() { value } else { &[] };
-        let entry = Entry {
-            name: kept.unwrap_or(KEPT.len()) as u8, // eleven
-            length: value.len() as u16,             // at most VALUE_MAX
-            at: self.written,
+    fn add(&mut self, name: Name<'_>, value: &[u8]) {
+        let kept = match name {
+            Name::Is(name) => KEPT.iter().position(|one| one.as_bytes() == name).map_or(OTHER, |at| at as u8), // eleven
+            Name::Unknown => UNNAMED,
         };
+        let value = if kept < OTHER { value } else { &[] };
+        // At most VALUE_MAX.
+        let entry = Entry { name: kept, length: value.len() as u16, at: self.written };
         if let Some(place) = self.entries.get_mut(self.count % ENTRIES_MAX) {
             *place = entry;
         }
         self.count += 1;
-        let from = self.written % VALUES_BYTES;
+        let from = self.written as usize % VALUES_BYTES;
         let (head, tail) = value.split_at(value.len().min(VALUES_BYTES - from));
         for (at, part) in [(from, head), (0, tail)] {
             if let Some(place) = self.values.get_mut(at..at + part.len()) {
                 place.copy_from_slice(part);
             }
         }
-        self.written += value.len();
+        self.written = self.written.wrapping_add(value.len() as u32); // at most VALUE_MAX
     }
+}
+
+/// Name of a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Name<'a> {
+    /// Empty: one that nobody asks for.
+    Is(&'a [u8]),
+    /// That of an entry which is not known.
+    Unknown,
 }
 
 /// How a block was read.
@@ -185,64 +220,86 @@ impl Table {
 pub(super) enum Read {
     /// All fields were shown.
     Whole,
-    /// There were more than [`FIELDS_MAX`] that are wanted: those behind were not shown.
+    /// Some were not: those behind [`FIELDS_MAX`] that are wanted, or those that refer to entries which are not known.
     Cut,
     /// It is no block from somewhere on.
     Broken,
+}
+
+/// What became of a field.
+enum Shown {
+    Wanted,
+    Unwanted,
+    /// Its name or value is not known.
+    Not,
 }
 
 /// Shows each field of a block, until [`FIELDS_MAX`] of them were wanted, which `show` tells; the table hears of all.
 pub(super) fn fields(block: &[u8], mut table: Option<&mut Table>, mut show: impl FnMut(&[u8], &[u8]) -> bool) -> Read {
     let (mut reader, mut wanted, mut is_cut) = (Reader::new(block), 0, false);
     while let Some(first) = reader.rest().first().copied() {
-        is_cut |= wanted >= FIELDS_MAX;
-        match field(first, &mut reader, table.as_deref_mut(), !is_cut, &mut show) {
-            Some(is_wanted) => wanted += usize::from(is_wanted),
+        let is_shown = wanted < FIELDS_MAX;
+        is_cut |= !is_shown;
+        match field(first, &mut reader, table.as_deref_mut(), is_shown, &mut show) {
+            Some(Shown::Wanted) => wanted += 1,
+            Some(Shown::Unwanted) => {}
+            Some(Shown::Not) => is_cut = true,
             None => return Read::Broken,
         }
     }
     if is_cut { Read::Cut } else { Read::Whole }
 }
 
-/// Gives whether it was wanted; `None` where it is none.
+/// `None` where it is none.
 fn field(
     first: u8,
     reader: &mut Reader<'_>,
     table: Option<&mut Table>,
     is_shown: bool,
     show: &mut impl FnMut(&[u8], &[u8]) -> bool,
-) -> Option<bool> {
+) -> Option<Shown> {
+    let mut ask = |name: &[u8], value: &[u8]| if show(name, value) { Shown::Wanted } else { Shown::Unwanted };
     if first & 0x80 != 0 {
         let index = integer(reader, 7).filter(|index| *index != 0)?;
+        if !is_shown {
+            return Some(Shown::Unwanted);
+        }
+        if let Some((name, value)) = entry(index) {
+            return Some(ask(name.as_bytes(), value.as_bytes()));
+        }
         let mut place = [0; VALUE_MAX];
-        return Some(match (entry(index), table) {
-            _ if !is_shown => false,
-            (Some((name, value)), _) => show(name.as_bytes(), value.as_bytes()),
-            (None, Some(table)) => {
-                table.get(index, &mut place).is_some_and(|(name, value)| show(name.as_bytes(), value))
-            }
-            (None, None) => false,
+        return Some(match table.map_or(Known::Nothing, |table| table.get(index, &mut place)) {
+            Known::Field(name, value) => ask(name.as_bytes(), value),
+            Known::Other => Shown::Unwanted,
+            Known::Name(_) | Known::Nothing => Shown::Not,
         });
     }
     if first & 0xe0 == 0x20 {
-        return integer(reader, 5).map(|_| false); // size of the dynamic table
+        return integer(reader, 5).map(|_| Shown::Unwanted); // size of the dynamic table
     }
     let is_added = first & 0xc0 == 0x40;
     let index = integer(reader, if is_added { 6 } else { 4 })?;
     let (mut name, mut value) = ([0; NAME_MAX], [0; VALUE_MAX]);
-    let name = match (index, &table) {
-        (0, _) => string(reader, &mut name)?,
-        (index, _) if index as usize <= STATIC.len() => entry(index).map_or(&b""[..], |(name, _)| name.as_bytes()),
-        (index, Some(table)) => table.get(index, &mut value).map_or(&b""[..], |(name, _)| name.as_bytes()),
-        // A name that is not known.
-        (_, None) => b"",
+    let name = match (index, entry(index), &table) {
+        (0, ..) => Name::Is(string(reader, &mut name)?),
+        (_, Some((name, _)), _) => Name::Is(name.as_bytes()),
+        (_, None, Some(table)) => match table.get(index, &mut value) {
+            Known::Field(name, _) | Known::Name(name) => Name::Is(name.as_bytes()),
+            Known::Other => Name::Is(b""),
+            Known::Nothing => Name::Unknown,
+        },
+        (_, None, None) => Name::Unknown,
     };
     let value = string(reader, &mut value)?;
-    let is_wanted = is_shown && show(name, value);
+    let shown = match name {
+        _ if !is_shown => Shown::Unwanted,
+        Name::Is(name) => ask(name, value),
+        Name::Unknown => Shown::Not,
+    };
     if let Some(table) = table.filter(|_| is_added) {
         table.add(name, value);
     }
-    Some(is_wanted)
+    Some(shown)
 }
 
 fn entry(index: u32) -> Option<(&'static str, &'static str)> {
@@ -349,7 +406,7 @@ mod tests {
         assert_eq!(found, [":method=GET", ":scheme=http", ":path=/", ":authority=www.example.com"]);
         let response = b"\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\x40\x03a-b\x01c\xbf\x3f\xe1\x1f";
         found.clear();
-        assert_eq!(fields(response, None, |name, value| push(&mut found, name, value)), Read::Whole);
+        assert_eq!(fields(response, None, |name, value| push(&mut found, name, value)), Read::Cut, "without a table");
         assert_eq!(found, [":status=302", "cache-control=private", "a-b=c"]);
         for at in 0..response.len() {
             fields(&response[..at], None, |_, _| true);
@@ -365,35 +422,68 @@ mod tests {
     #[test]
     fn the_dynamic_table_is_that_of_the_specification() {
         let mut table = Table::default();
-        let mut read = |block: &[u8]| {
+        let mut read = |block: &[u8], wanted: Read| {
             let mut found = Vec::new();
-            assert_eq!(fields(block, Some(&mut table), |name, value| push(&mut found, name, value)), Read::Whole);
+            assert_eq!(fields(block, Some(&mut table), |name, value| push(&mut found, name, value)), wanted);
             found.split_off(found.len().min(3))
         };
         let first = b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
-        assert_eq!(read(first), [":authority=www.example.com"]);
+        assert_eq!(read(first, Read::Whole), [":authority=www.example.com"]);
         let second = b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf";
-        assert_eq!(read(second), [":authority=www.example.com", "cache-control=no-cache"]);
+        assert_eq!(read(second, Read::Whole), [":authority=www.example.com", "cache-control=no-cache"]);
         let third = b"\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf";
-        assert_eq!(read(third), [":authority=www.example.com", "custom-key=custom-value"]);
+        assert_eq!(read(third, Read::Whole), [":authority=www.example.com", "custom-key=custom-value"]);
         // A name of the table with a value of its own; a place that is not there.
-        assert_eq!(read(b"\x82\x86\x84\x7f\x01\x01x\xff\x40"), [":authority=x"]);
+        assert_eq!(read(b"\x82\x86\x84\x7f\x01\x01x\xff\x40", Read::Cut), [":authority=x"]);
     }
 
     #[test]
     fn a_table_forgets_the_oldest_and_goes_round() {
         let mut table = Table::default();
-        for number in 0..1000 {
+        for number in 0..1000_usize {
             let value = format!("{number:0>37}");
-            table.add(b":path", value.as_bytes());
-            table.add(b"cookie", b"secret");
+            table.add(Name::Is(b":path"), value.as_bytes());
+            table.add(Name::Is(b"cookie"), b"secret");
             let mut place = [0; VALUE_MAX];
-            assert_eq!(table.get(63, &mut place), Some((":path", value.as_bytes())));
-            assert_eq!(table.get(62, &mut place), None, "a value that nobody asks for");
-            let known = (63..400).step_by(2).filter(|index| table.get(*index, &mut [0; VALUE_MAX]).is_some()).count();
-            assert!(known == (number + 1).min(ENTRIES_MAX / 2), "{known}");
+            assert_eq!(table.get(63, &mut place), Known::Field(":path", value.as_bytes()));
+            assert_eq!(table.get(62, &mut place), Known::Other, "a value that nobody asks for");
+            let count = |wanted: fn(Known<'_>) -> bool| {
+                (63..400).step_by(2).filter(|index| wanted(table.get(*index, &mut [0; VALUE_MAX]))).count()
+            };
+            let whole = (number + 1).min(VALUES_BYTES / 37);
+            assert_eq!(count(|known| matches!(known, Known::Field(..))), whole);
+            assert_eq!(count(|known| known == Known::Name(":path")), (number + 1).min(ENTRIES_MAX / 2) - whole);
         }
         assert!(!table.values.windows(6).any(|part| part == b"secret"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_told() {
+        let long = "a".repeat(1000);
+        let add =
+            |table: &mut Table, count: usize| (0..count).for_each(|_| table.add(Name::Is(b":path"), long.as_bytes()));
+        for (known, block, wanted, read) in [
+            (4, &b"\xc1"[..], vec![long.as_str()], Read::Whole), // the oldest
+            (5, b"\xc2\x82", vec!["GET"], Read::Cut),            // its value is overwritten,
+            (5, b"\x0f\x33\x01x", vec!["x"], Read::Whole),       // its name is not
+            (1, b"\xbf\x82", vec!["GET"], Read::Cut),            // one more than there are
+            (1, b"\x0f\x30\x01x", vec![], Read::Cut),
+            (0, b"\x7f\x00\x01x\xbe", vec![], Read::Cut), // of an added one only the value is known
+        ] {
+            let (mut table, mut found) = (Table::default(), Vec::new());
+            add(&mut table, known);
+            let how = fields(block, Some(&mut table), |_, value| {
+                found.push(text(value));
+                true
+            });
+            assert_eq!((found, how), (wanted.iter().map(|one| (*one).to_owned()).collect(), read), "{block:02x?}");
+        }
+        let mut table = Table { written: u32::MAX - 100, ..Table::default() };
+        add(&mut table, 2);
+        let mut place = [0; VALUE_MAX];
+        for index in [62, 63] {
+            assert_eq!(table.get(index, &mut place), Known::Field(":path", long.as_bytes()), "across 2^32");
+        }
     }
 
     fn push(found: &mut Vec<String>, name: &[u8], value: &[u8]) -> bool {
