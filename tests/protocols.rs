@@ -10,16 +10,18 @@ use shrike::dataplane::decode::{
     TAGS_MAX,
 };
 use shrike::dataplane::features::encrypted::{HEAD_BYTES, PACKETS, RECORDS};
-use shrike::dataplane::inspect::remembered::{REMEMBERED, TEXT_MAX};
+use shrike::dataplane::inspect::http2::{BLOCK_BYTES, BLOCKS};
 use shrike::dataplane::inspect::limits::{Told, limits_of};
 use shrike::dataplane::inspect::proxied::{HEADER_MAX, HEADERS_MAX, TOO_LONG, TOO_MANY};
+use shrike::dataplane::inspect::remembered::{REMEMBERED, TEXT_MAX};
 use shrike::dataplane::inspect::stream::{
     BUFFER_BYTES, IN_FLIGHT_MAX, LONGEST, LOOKED_MAX, RUN_MAX, SEGMENTS, SKIPPED_COUNTS, SMALL_BYTES, SMALL_PER_LARGE,
     WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
-    AGAIN_MAX, ANEW_MAX, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, OTHERS_LOOKED, PROBES,
-    Protocol, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE, UNIT_MAX,
+    AGAIN_MAX, ANEW_MAX, CONNECTION_BYTES, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind,
+    OTHERS_LOOKED, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE,
+    UNIT_MAX,
 };
 use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
 use shrike::dataplane::worker::{
@@ -286,8 +288,18 @@ fn inspection() -> Vec<Row> {
         ),
         (
             "connections of HTTP/2 with tables and requests that wait, a queue",
-            CONNECTIONS.to_string(),
-            counters(&[Counter::InspectConnectionsFull]),
+            format!("{CONNECTIONS} of {CONNECTION_BYTES} bytes"),
+            format!("{}, `truncated` in the events", counters(&[Counter::InspectConnectionsFull])),
+        ),
+        (
+            "blocks of these requests, a queue",
+            format!("{BLOCKS} of {BLOCK_BYTES} bytes"),
+            format!("{}, `truncated` in the event", counters(&[Counter::InspectFactsFull])),
+        ),
+        (
+            "what one source has of these two where there is not enough",
+            format!("1/{SOURCE_SHARE}"),
+            "the same: it gives way to itself".to_owned(),
         ),
         (
             "texts that later messages refer to, of shares and files, a queue",

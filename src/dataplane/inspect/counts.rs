@@ -132,7 +132,7 @@ pub struct Counts {
     pub broken: u64,
     /// Hellos of QUIC and DTLS in several datagrams that gave way to others before they were whole.
     pub scratches_full: u64,
-    /// Blocks of HTTP/2 that were read without memory for what lasts from block to block, because none was free.
+    /// Connections of HTTP/2 that lost what lasts from block to block, because others needed its memory.
     pub connections_full: u64,
     /// Holes of connections that were crossed.
     pub holes: u64,
@@ -176,6 +176,11 @@ impl Counts {
             *self.of(cause) += count;
             self.unread.add(Unread::of(cause));
         }
+    }
+
+    /// The flow at hand is not read in full for this reason, which was counted when it came about.
+    pub(super) fn leave_unread(&mut self, cause: Cause) {
+        self.unread.add(Unread::of(cause));
     }
 
     /// What leaves the flow at hand unread.

@@ -82,7 +82,8 @@ impl Default for Facts {
     }
 }
 
-const HEADER: usize = 4;
+/// Bytes in front of each value.
+pub(super) const HEADER: usize = 4;
 const _: () = assert!(FACTS_BYTES < u16::MAX as usize);
 
 impl Facts {
@@ -255,6 +256,15 @@ impl Facts {
         }
         (self.used, self.truncated) = (bytes.len() as u16, truncated); // at most FACTS_BYTES
         (self.is_responders, self.seen) = (false, u64::MAX);
+    }
+
+    /// Goes on with [`Facts::restore`], of bytes that were cut anywhere.
+    pub(super) fn restore_more(&mut self, bytes: &[u8]) {
+        let begin = usize::from(self.used);
+        if let Some(place) = self.bytes.get_mut(begin..begin + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.used += bytes.len() as u16; // at most FACTS_BYTES
+        }
     }
 }
 

@@ -17,9 +17,8 @@ mod slots;
 mod syns;
 mod told;
 
-pub use connections::CONNECTIONS;
-pub(super) use connections::Connections;
-use connections::Owned;
+pub use connections::{CONNECTION_BYTES, CONNECTIONS};
+pub(super) use connections::{Connections, Lease};
 pub use scratches::SCRATCHES;
 use scratches::Scratches;
 
@@ -80,7 +79,7 @@ impl Settings {
             + SYNS as usize * Syns::MEMORY
             + Senders::BYTES
             + Scratches::memory(SCRATCHES as usize)
-            + usize::from(CONNECTIONS) * size_of::<Owned>()
+            + Connections::bytes(CONNECTIONS)
             + REMEMBERED * Remembered::MEMORY
     }
 }
@@ -106,7 +105,7 @@ pub(super) struct Entry {
     /// Where its hello is put together, if nobody else took the place.
     scratch: Option<u32>,
     /// What HTTP/2 has beside.
-    pub(super) connection: Option<u16>,
+    pub(super) connection: Option<Lease>,
     pub(super) datagrams: u8,
     /// Datagrams of which nothing was told, before this one.
     again: u16,
@@ -191,8 +190,8 @@ impl Inspector {
             shares: Shares::new(settings.flows),
             free: (0..settings.flows).rev().collect(),
             scratches: Scratches::new(scratches, &hash),
+            connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }, hash.clone()),
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }, hash),
-            connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }),
             remembered: Remembered::new(if settings.flows == 0 { 0 } else { REMEMBERED }, KeyedHash::new(secret)),
             syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
@@ -575,9 +574,7 @@ impl Inspector {
 
 /// Tells what is still to be told of a flow.
 fn end_parser<S: Sink>(entry: &mut Entry, connections: &mut Connections, out: &mut Out<'_, S>) {
-    if let Some(owned) = connections.get(entry.connection) {
-        owned.connection.tell_all(out);
-    }
+    connections.end(entry.connection, out);
     entry.parser.end(out);
 }
 

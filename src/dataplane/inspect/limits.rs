@@ -3,13 +3,14 @@
 //! Beyond these stand the limits of all parsers (a unit, a side, the facts of an event), and of each fact its length and how
 //! often it may come.
 
+use super::parse::{self, Anomaly};
 use super::protocol::Protocol;
 use super::{
     bittorrent, dcerpc, dhcp, dnp3, dns, dtls, ftp, http, http2, ike, imap, kerberos, ldap, modbus, mongodb, mqtt,
     mysql, ntlm, openvpn, pgsql, pop3, proxied, quic, radius, rdp, redis, rtp, s7, sip, smb, smtp, snmp, socks, ssdp,
     ssh, stratum, stun, syslog, telnet, tftp, tls, websocket, wireguard,
 };
-use super::{memcached, parse::Anomaly, remembered::TEXT_MAX};
+use super::{memcached, remembered::TEXT_MAX};
 
 /// What tells that a limit was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,12 +99,13 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
         at("characters of the server", telnet::TEXT_MAX as u64, Nothing("a login stands at the beginning")),
     ]),
     (Protocol::Http2, &[
-        at("bytes of a frame", http2::FRAME_MAX as u64, Named(http2::FRAME_TOO_LONG)),
+        at("bytes of a frame of a kind of fixed length, or of settings", http2::CONTROL_MAX as u64,
+            Named(http2::FRAME_TOO_LONG)),
+        at("bytes of a block of fields with its frames", parse::UNIT_MAX as u64, Named(http2::BLOCK_TOO_LONG)),
         at("fields of a block", http2::FIELDS_MAX as u64, Truncated),
-        at("entries of a table that are remembered", http2::ENTRIES_MAX as u64,
-            Nothing("a table of the usual 4096 bytes has 128 at most; a field that names one further back is left out")),
-        at("bytes of requests that wait for their answers", http2::WAITING_BYTES as u64,
-            Nothing("the oldest is told without its answer")),
+        at("entries of a table that are remembered", http2::ENTRIES_MAX as u64, Truncated),
+        at("bytes of a table's values that are remembered", http2::VALUES_BYTES as u64, Truncated),
+        at("requests of a connection that wait for their answers", http2::REQUESTS_MAX as u64, Truncated),
     ]),
     (Protocol::WebSocket, &[at("frames of a connection", websocket::FRAMES_MAX as u64, Truncated)]),
     (Protocol::Redis, &[

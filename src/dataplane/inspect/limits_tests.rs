@@ -50,6 +50,30 @@ const ELSEWHERE: &[(Protocol, &str, &str, &str)] = &[
         "a_file_is_told_with_its_share",
     ),
     (Protocol::Http2, "fields of a block", "http2/tests.rs", "of_too_many_fields_the_event_is_cut"),
+    (
+        Protocol::Http2,
+        "bytes of a block of fields with its frames",
+        "http2/tests.rs",
+        "a_block_goes_on_in_continuations",
+    ),
+    (
+        Protocol::Http2,
+        "entries of a table that are remembered",
+        "http2/tests.rs",
+        "what_a_table_does_not_have_makes_the_event_truncated",
+    ),
+    (
+        Protocol::Http2,
+        "bytes of a table's values that are remembered",
+        "http2/tests.rs",
+        "what_a_table_does_not_have_makes_the_event_truncated",
+    ),
+    (
+        Protocol::Http2,
+        "requests of a connection that wait for their answers",
+        "http2/tests.rs",
+        "of_too_many_requests_that_wait_the_oldest_gives_way",
+    ),
     (Protocol::Quic, "Initial packets of a client", "quic/tests.rs", "bombs_stay_within_bounds"),
     (Protocol::Quic, "packets of a datagram", "quic/tests.rs", "bombs_stay_within_bounds"),
     (

@@ -150,8 +150,8 @@ pub use bytes::Reader;
 pub use counts::{Cause, Counts, Unread};
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};
 pub use inspector::{
-    AGAIN_MAX, ANEW_MAX, CONNECTIONS, Event, Inspector, Payload, SCRATCHES, SYN_BYTES, SYNS, Segment, Settings, Sink,
-    Wants,
+    AGAIN_MAX, ANEW_MAX, CONNECTION_BYTES, CONNECTIONS, Event, Inspector, Payload, SCRATCHES, SYN_BYTES, SYNS, Segment,
+    Settings, Sink, Wants,
 };
 pub use parse::{Anomaly, Hole, Key, Look, Match, Output, Parse, Resume, Step, UNIT_MAX};
 #[cfg(test)]

@@ -60,10 +60,24 @@ impl Places {
         if was_used {
             self.let_go(index);
         }
-        *self.of.get_mut(index as usize)? = share;
-        self.shares.take(share);
-        self.touch(index);
+        self.begin(index, share);
         Some(Given { index, was_used })
+    }
+
+    /// Which is to be given back first, for so many to be taken that are free: the oldest of the source's where it has its
+    /// share and there are not enough for all, else the oldest of all where there are fewer.
+    pub(super) fn in_the_way(&self, share: u8, count: usize) -> Option<u32> {
+        if self.are_scarce() && self.shares.is_at_limit(share) {
+            return self.by_share.first(share.into());
+        }
+        if self.free.len() < count { self.all.first(0) } else { None }
+    }
+
+    /// A free one, if there is one.
+    pub(super) fn take_free(&mut self, share: u8) -> Option<u32> {
+        let index = self.free.pop()?;
+        self.begin(index, share);
+        Some(index)
     }
 
     /// Back among the free ones; only one that is in use.
@@ -78,6 +92,14 @@ impl Places {
             self.all.append(index, 0);
             self.by_share.append(index, (*share).into());
         }
+    }
+
+    fn begin(&mut self, index: u32, share: u8) {
+        if let Some(of) = self.of.get_mut(index as usize) {
+            *of = share;
+        }
+        self.shares.take(share);
+        self.touch(index);
     }
 
     fn let_go(&mut self, index: u32) {

@@ -18,7 +18,7 @@ pub(super) use turns::Turns;
 
 use super::counts::{Cause, Unread};
 use super::http;
-use super::inspector::{Connections, Payload, Sink};
+use super::inspector::{Connections, Lease, Payload, Sink};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Resume, Step};
 use super::parsers::{PROBES, Parser, Probe};
 use super::protocol::Protocol;
@@ -44,7 +44,7 @@ struct Session<'a, 'b, S> {
     scratch: Option<&'a mut Scratch>,
     /// Memory of HTTP/2, and which of it is this flow's.
     connections: Option<&'a mut Connections>,
-    connection: &'a mut Option<u16>,
+    connection: &'a mut Option<Lease>,
     /// The other side has bytes that wait for the protocol to be told.
     other_waits: bool,
     /// So many bytes came before the other side spoke: no more are shown until it was heard.
@@ -173,7 +173,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         parser: &'a mut Parser,
         candidates: &'a mut Candidates,
         told: &'a mut u16,
-        connection: &'a mut Option<u16>,
+        connection: &'a mut Option<Lease>,
         out: &'a mut Out<'b, S>,
     ) -> Self {
         Session {
@@ -285,8 +285,8 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             (Parser::Http2(state), _) => {
                 let (index, out) = (&mut *self.connection, &mut *self.out);
                 let all = self.connections.as_deref_mut();
-                let connection = all.and_then(|all| all.of_flow(index, out.payload, out.counts));
-                state.step_with(self.side, bytes, connection, self.out)
+                let memory = all.and_then(|all| all.of_flow(index, self.side, out));
+                state.step_with(self.side, bytes, memory, self.out)
             }
             (parser, _) => parser.step(self.side, bytes, self.out),
         };

@@ -60,14 +60,19 @@ const NOT_FOUND: u64 = 404;
 
 /// As [`http`], for HTTP/2 in the clear.
 pub fn http2(event: &Event<'_>, notes: &mut Notes) {
-    let agent = event.text(http2::USER_AGENT).unwrap_or_default();
-    notes.os(About::Client, os::user_agent(&agent), "HTTP User-Agent");
+    let is_asked = event.number(http2::PUSHED).is_none();
+    if is_asked {
+        let agent = event.text(http2::USER_AGENT).unwrap_or_default();
+        notes.os(About::Client, os::user_agent(&agent), "HTTP User-Agent");
+    }
     if event.number(http2::STATUS).is_some() {
         let server = event.text(http2::SERVER).filter(|_| event.number(http2::FORWARDED).is_none()).unwrap_or_default();
         notes.os(About::Server, os::http_server(&server), "HTTP Server");
         notes.service(banner::server(&server), Some(server).filter(|server| !server.is_empty()));
     }
-    parameter(event, event.number(http2::SECRET_SENT), event.number(http2::STATUS), notes);
+    if is_asked {
+        parameter(event, event.number(http2::SECRET_SENT), event.number(http2::STATUS), notes);
+    }
 }
 
 /// A name that a greeting begins with: `mail.example.org ESMTP Exim`.

@@ -1,33 +1,39 @@
 //! HTTP/2 in the clear (RFC 9113): with prior knowledge, or behind an upgrade from HTTP/1.
 //!
-//! Reads HEADERS with their CONTINUATIONs: method, authority, path, agent of a request, status, server and type of a response;
-//! one event for a request with its response, while those that wait have room. What must outlive a block is a [`Connection`]:
-//! HPACK's dynamic tables, and requests that wait; [`State::step_with`] takes one. Without it what refers to a table is not
-//! known, and a request has its response with it only where no other comes between. All other frames are passed over.
+//! Reads HEADERS and PUSH_PROMISE with their CONTINUATIONs: method, authority, path, agent of a request, status, server and type
+//! of a response; one event for a request with its response. What must outlive a block is a [`Connection`]: HPACK's
+//! dynamic tables, and which requests wait, whose facts lie in [`Requests`]; [`State::step_with`] takes both. Without them
+//! what refers to a table is not known, and a request has its response with it only where no other comes between. Of what
+//! is not known the event is `truncated`. All other frames are passed over.
 //! Deliberately not read: bodies, cookies, authorization.
 //!
 //! | bounded | by |
 //! | --- | --- |
 //! | a block with its CONTINUATIONs | [`UNIT_MAX`]; of a longer one what is before is read, and told ([`BLOCK_TOO_LONG`]) |
 //! | fields of a block that are wanted | 128, others cost their bytes; behind them the event is `truncated` |
-//! | a dynamic table | its newest 256 entries, 4 KiB of values |
-//! | requests that wait | 8 KiB of facts; the oldest is told without its response |
+//! | a dynamic table | its newest 256 entries, 4 KiB of values; of what names others the event is `truncated` |
+//! | requests that wait | 256 of a connection, and a pool for all; the oldest is told without its response, `truncated` |
 //!
 //! | fact | EVE field |
 //! | --- | --- |
 //! | `method`, `authority`, `path` | `http.http_method`, `http.hostname`, `http.url` |
 //! | `user_agent`, `status`, `content_type` | `http.http_user_agent`, `http.status`, `http.http_content_type` |
 //! | `stream` | `http.http2.stream_id` |
-//! | `server`, `scheme`, `forwarded`, `secret_sent` | only in our own object; `http.version` is `2` |
+//! | `server`, `scheme`, `forwarded`, `secret_sent`, `pushed` | only in our own object; `http.version` is `2` |
 
 mod connection;
+mod frames;
 mod hpack;
+mod requests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
-pub use connection::Connection;
-pub(super) use connection::WAITING_BYTES;
-pub(super) use hpack::{ENTRIES_MAX, FIELDS_MAX};
+pub(super) use connection::REQUESTS_MAX;
+pub use connection::{Connection, Memory};
+pub(super) use frames::CONTROL_MAX;
+pub(super) use hpack::{ENTRIES_MAX, FIELDS_MAX, VALUES_BYTES};
+pub(super) use requests::LONGEST;
+pub use requests::{BLOCK_BYTES, BLOCKS, Requests};
 
 use super::bytes::Reader;
 use super::facts::Fact;
@@ -36,6 +42,7 @@ use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step, UNIT
 use super::protocol::Protocol;
 use super::sides::Sides;
 use crate::dataplane::flow::Side;
+use frames::{Extent, Frame, HEADERS, PROMISE, RESET, extent, put_together};
 use hpack::Read;
 
 const P: Protocol = Protocol::Http2;
@@ -62,16 +69,30 @@ pub const CONTENT_TYPE: Fact = Fact::text(P, 9, "content_type", 128);
 pub const FORWARDED: Fact = Fact::number(P, 10, "forwarded");
 /// 1: a parameter of the target that is named like a password had a value, which is not kept.
 pub const SECRET_SENT: Fact = Fact::number(P, 11, "secret_sent");
+/// 1: nobody asked; the server promised the response (PUSH_PROMISE), and says itself what a request for it would be.
+pub const PUSHED: Fact = Fact::number(P, 12, "pushed");
 
 /// All facts.
-pub const FACTS: &[Fact] =
-    &[STREAM, METHOD, AUTHORITY, PATH, SCHEME, USER_AGENT, STATUS, SERVER, CONTENT_TYPE, FORWARDED, SECRET_SENT];
+pub const FACTS: &[Fact] = &[
+    STREAM,
+    METHOD,
+    AUTHORITY,
+    PATH,
+    SCHEME,
+    USER_AGENT,
+    STATUS,
+    SERVER,
+    CONTENT_TYPE,
+    FORWARDED,
+    SECRET_SENT,
+    PUSHED,
+];
 
-/// A frame longer than any that was agreed upon can be.
+/// A frame of a kind whose length is fixed, of more than [`CONTROL_MAX`] bytes.
 pub const FRAME_TOO_LONG: Anomaly = Anomaly::new(P, 1, "frame_too_long");
 /// A block of fields that cannot be decoded.
 pub const BLOCK_INVALID: Anomaly = Anomaly::new(P, 2, "block_invalid");
-/// HEADERS on stream 0.
+/// HEADERS on stream 0, a promise of stream 0, or one of a client.
 pub const STREAM_INVALID: Anomaly = Anomaly::new(P, 3, "stream_invalid");
 
 /// A block of fields that is longer, with its CONTINUATIONs, than what is put together.
@@ -84,14 +105,6 @@ pub const ANOMALIES: &[Anomaly] = &[FRAME_TOO_LONG, BLOCK_INVALID, STREAM_INVALI
 
 /// What a client says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes of a frame: what most allow at most.
-pub(super) const FRAME_MAX: u32 = 1 << 20;
-/// Bytes in front of each frame.
-const HEAD: usize = 9;
-/// Flags of HEADERS and CONTINUATION.
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-const PRIORITY: u8 = 0x20;
 
 /// Recognises the client's preface, and a server's SETTINGS.
 pub fn probe(look: &Look<'_>) -> Match {
@@ -127,91 +140,22 @@ pub struct State {
     has_preface: bool,
     /// A block was not read: what a table would have from here on is not known.
     has_lost: Sides<bool>,
+    /// The newest stream of the client: its blocks on others are trailers.
+    newest: u32,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
 
-/// The head of a frame (RFC 9113 section 4.1).
-#[derive(Clone, Copy)]
-struct Frame {
-    kind: u8,
-    flags: u8,
+/// A block of fields, as its frame says.
+struct Block<'a> {
+    side: Side,
+    /// The stream that the fields are of: of a promise the one that is promised.
     stream: u32,
-    /// With its head.
-    length: usize,
-}
-
-impl Frame {
-    fn read(bytes: &[u8]) -> Option<Frame> {
-        let mut reader = Reader::new(bytes);
-        let (length, [kind, flags], stream) = (reader.be24()?, reader.array::<2>()?, reader.be32()?);
-        Some(Frame { kind, flags, stream: stream & 0x7fff_ffff, length: length as usize + HEAD }) // 24 bits
-    }
-
-    /// What is shown of its fields, which begin the block.
-    fn fields<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut reader = Reader::new(bytes.get(HEAD..self.length.min(bytes.len())).unwrap_or_default());
-        let padding = if self.flags & PADDED != 0 { reader.u8().unwrap_or(0) } else { 0 };
-        if self.flags & PRIORITY != 0 {
-            reader.take(5);
-        }
-        let fields = reader.rest();
-        // Padding that was not shown is none of the fields either.
-        let beyond = self.length.saturating_sub(bytes.len());
-        let padding = usize::from(padding).saturating_sub(beyond);
-        fields.get(..fields.len().saturating_sub(padding)).unwrap_or_default()
-    }
-}
-
-/// How HEADERS and what continues them (section 6.10) lie in what is shown.
-enum Extent {
-    /// So many bytes must be there first.
-    Need(usize),
-    /// All of it, with its last frame's end.
-    Whole(usize),
-    /// No more of it is shown, or what follows is none of it; with the end of what was begun.
-    Part(usize, Anomaly),
-}
-
-fn extent(first: &Frame, bytes: &[u8]) -> Extent {
-    let (mut frame, mut end) = (*first, first.length);
-    loop {
-        if end > UNIT_MAX {
-            let shown = UNIT_MAX;
-            return if bytes.len() < shown { Extent::Need(shown) } else { Extent::Part(end, BLOCK_TOO_LONG) };
-        }
-        if bytes.len() < end {
-            return Extent::Need(end);
-        }
-        if frame.flags & END_HEADERS != 0 {
-            return Extent::Whole(end);
-        }
-        if end + HEAD > UNIT_MAX {
-            return Extent::Part(end, BLOCK_TOO_LONG);
-        }
-        let Some(next) = bytes.get(end..).and_then(Frame::read) else { return Extent::Need(end + HEAD) };
-        if (next.kind, next.stream) != (9, first.stream) || next.length > FRAME_MAX as usize {
-            return Extent::Part(end, BLOCK_INVALID);
-        }
-        (frame, end) = (next, end + next.length);
-    }
-}
-
-/// The fields of several frames in one piece.
-fn put_together<'a>(first: &Frame, bytes: &[u8], place: &'a mut [u8; UNIT_MAX]) -> &'a [u8] {
-    let (mut used, mut at, mut frame) = (0, 0, Some(*first));
-    while let Some(one) = frame {
-        let shown = bytes.get(at..).unwrap_or_default();
-        let part =
-            if at == 0 { one.fields(shown) } else { shown.get(HEAD..one.length.min(shown.len())).unwrap_or_default() };
-        if let Some(to) = place.get_mut(used..used + part.len()) {
-            to.copy_from_slice(part);
-            used += part.len();
-        }
-        at += one.length;
-        frame = bytes.get(at..).and_then(Frame::read).filter(|next| (next.kind, next.stream) == (9, first.stream));
-    }
-    place.get(..used).unwrap_or_default()
+    is_promise: bool,
+    /// What is shown of it.
+    fields: &'a [u8],
+    /// Why it is not all.
+    missing: Option<Anomaly>,
 }
 
 impl State {
@@ -220,7 +164,7 @@ impl State {
         &mut self,
         side: Side,
         bytes: &[u8],
-        mut connection: Option<&mut Connection>,
+        mut memory: Option<Memory<'_>>,
         out: &mut dyn Output,
     ) -> Step {
         if side == Side::Originator && !self.has_preface {
@@ -233,14 +177,14 @@ impl State {
                 Match::No => self.has_preface = true, // the capture began in mid-stream
             }
         }
-        let Some(frame) = Frame::read(bytes) else { return Step::Need(HEAD) };
-        if frame.length > FRAME_MAX as usize + HEAD {
+        let Some(frame) = Frame::read(bytes) else { return Step::Need(frames::HEAD) };
+        if frame.is_too_long() {
             return Step::Broken(FRAME_TOO_LONG);
         }
-        if let (3, Some(connection)) = (frame.kind, connection.as_deref_mut()) {
-            connection.reset(frame.stream, out);
+        if let (RESET, Some(memory)) = (frame.kind, &mut memory) {
+            memory.reset(frame.stream, out);
         }
-        if frame.kind != 1 {
+        if !matches!(frame.kind, HEADERS | PROMISE) {
             return Step::Skip(frame.length as u64);
         }
         let (end, missing) = match extent(&frame, bytes) {
@@ -249,10 +193,12 @@ impl State {
             Extent::Part(end, anomaly) => (end, Some(anomaly)),
         };
         let shown = bytes.get(..end.min(UNIT_MAX)).unwrap_or(bytes);
+        let stream = if frame.kind == PROMISE { frame.promised(shown) } else { frame.stream };
+        let block = Block { side, stream, is_promise: frame.kind == PROMISE, fields: frame.fields(shown), missing };
         if end == frame.length {
-            self.block(side, frame.stream, frame.fields(shown), missing, connection, out);
+            self.block(&block, memory, out);
         } else {
-            self.pieces(side, &frame, shown, missing, connection, out);
+            self.pieces(&frame, shown, block, memory, out);
         }
         Step::Skip(end as u64)
     }
@@ -261,41 +207,36 @@ impl State {
     #[cold]
     fn pieces(
         &mut self,
-        side: Side,
         first: &Frame,
         bytes: &[u8],
-        missing: Option<Anomaly>,
-        connection: Option<&mut Connection>,
+        block: Block<'_>,
+        memory: Option<Memory<'_>>,
         out: &mut dyn Output,
     ) {
         let mut place = [0; UNIT_MAX];
-        let block = put_together(first, bytes, &mut place);
-        self.block(side, first.stream, block, missing, connection, out);
+        self.block(&Block { fields: put_together(first, bytes, &mut place), ..block }, memory, out);
     }
 
-    fn block(
-        &mut self,
-        side: Side,
-        stream: u32,
-        block: &[u8],
-        missing: Option<Anomaly>,
-        mut connection: Option<&mut Connection>,
-        out: &mut dyn Output,
-    ) {
-        if stream == 0 {
+    fn block(&mut self, block: &Block<'_>, mut memory: Option<Memory<'_>>, out: &mut dyn Output) {
+        let Block { side, stream, is_promise, missing, .. } = *block;
+        let is_invalid = stream == 0 || is_promise && side == Side::Originator;
+        if is_invalid {
             self.told.once(STREAM_INVALID, out);
-            return;
         }
-        let waited = connection.as_deref_mut().is_some_and(|one| one.begin(side, stream, out));
-        if out.facts().number(STREAM) != Some(u64::from(stream)) {
+        let is_response = side == Side::Responder && !is_promise;
+        let waited = is_response && memory.as_mut().is_some_and(|memory| memory.begin(stream, out));
+        if is_promise || out.facts().number(STREAM) != Some(u64::from(stream)) {
             out.event();
             out.facts().put_number(STREAM, u64::from(stream));
         }
+        if is_promise {
+            out.facts().put_number(PUSHED, 1);
+        }
         let before = out.facts().as_bytes().len();
-        let table = connection.as_deref_mut().map(|one| one.table(side));
+        let table = memory.as_mut().map(|memory| memory.table(side));
         let has_lost = std::mem::replace(self.has_lost.of(side), missing.is_some());
         let (mut is_final, mut host_differs) = (false, false);
-        let read = hpack::fields(block, table.map(|table| table.without(has_lost)), |name, value| {
+        let read = hpack::fields(block.fields, table.map(|table| table.without(has_lost)), |name, value| {
             let put = put(name, value, out);
             is_final |= put == Put::Final;
             host_differs |= put == Put::Differs;
@@ -304,6 +245,7 @@ impl State {
         if host_differs {
             self.told.once(HOST_DIFFERS, out);
         }
+        let is_something = waited || missing.is_some() || out.facts().as_bytes().len() > before;
         if missing.is_some() || read == Read::Cut {
             out.facts().mark_truncated();
         }
@@ -311,12 +253,17 @@ impl State {
             *self.has_lost.of(side) = true;
             self.told.once(anomaly, out);
         }
-        if is_final {
-            out.event();
-        } else if let Some(connection) = connection {
-            // Nothing but its number: trailers.
-            let is_something = waited || out.facts().as_bytes().len() > before || out.facts().is_truncated();
-            connection.keep(stream, is_something, out);
+        let is_new = side == Side::Originator && stream > self.newest;
+        if is_new {
+            self.newest = stream;
+        }
+        match memory {
+            _ if is_invalid => out.facts().clear(),
+            _ if is_final => out.event(),
+            // Of a request that is not known something is told; trailers are nothing.
+            Some(mut memory) if is_something || is_new && out.facts().is_truncated() => memory.keep(stream, out),
+            Some(_) => out.facts().clear(),
+            None => {}
         }
     }
 }

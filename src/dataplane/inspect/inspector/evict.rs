@@ -71,22 +71,7 @@ impl Inspector {
                 is_turned: false,
             });
         }
-        if let Some(owned) = self.connections.get(entry.connection) {
-            let payload = nothing(slot, &owned.key, owned.originator, [owned.first_seen, now]);
-            let (facts, counts) = (&mut *self.scratch, &mut self.counts);
-            facts.clear();
-            owned.connection.tell_all(&mut Out {
-                facts,
-                sink,
-                counts,
-                payload: &payload,
-                side: payload.side,
-                remembered: &mut self.remembered,
-                protocol,
-                source,
-                is_turned: false,
-            });
-        }
+        self.connections.give_up(entry.connection, now, sink, &mut self.counts);
         let unread = self.counts.take_unread();
         let after = self.entries.get_mut(index).map_or(OVER, |entry| {
             entry.unread.add(unread);

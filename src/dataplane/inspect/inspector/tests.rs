@@ -3,6 +3,7 @@ mod datagrams;
 mod decoys;
 mod full;
 mod holes;
+mod http2;
 mod identity;
 mod proxies;
 

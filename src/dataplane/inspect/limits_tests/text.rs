@@ -38,11 +38,11 @@ fn http() -> Vec<Case> {
         }),
         case(
             Protocol::Http2,
-            "bytes of a frame",
-            [http2::FRAME_MAX as usize, http2::FRAME_MAX as usize + 10],
+            "bytes of a frame of a kind of fixed length, or of settings",
+            one_more(http2::CONTROL_MAX),
             |count| {
                 let [_, a, b, c] = (count as u32).to_be_bytes();
-                stream::<http2::State>(Originator, &[PREFACE, &[a, b, c, 0, 0, 0, 0, 0, 1]].concat())
+                stream::<http2::State>(Originator, &[PREFACE, &[a, b, c, 8, 0, 0, 0, 0, 1]].concat())
             },
         ),
         case(Protocol::WebSocket, "frames of a connection", [999, websocket::FRAMES_MAX as usize], |count| {
