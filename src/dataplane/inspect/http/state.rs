@@ -1,5 +1,7 @@
 //! What is remembered of a connection between its messages.
 
+mod chunks;
+mod doubt;
 mod long;
 
 use super::super::lines::{self, Told};
@@ -9,16 +11,12 @@ use super::fields::{self, Kind, Response, Upgrade};
 use super::head::{self, End, Framing};
 use super::*;
 use crate::dataplane::flow::Side;
+pub(in crate::dataplane::inspect) use chunks::{CHUNK_LINE_MAX, TRAILER_LINE_MAX};
 
 /// Unanswered requests that are remembered: two bits each.
 pub const PENDING_MAX: u8 = 32;
-/// Bytes of a line with the size of a chunk, extensions included.
-pub(in crate::dataplane::inspect) const CHUNK_LINE_MAX: usize = 1024;
 /// Bytes of a method: far more than any has, but attacks put what they want to have logged there.
 const METHOD_MAX: usize = 512;
-/// Bytes of a trailer's line.
-pub(in crate::dataplane::inspect) const TRAILER_LINE_MAX: usize = 8 * 1024;
-
 /// See [`State::rest`].
 const ENDLESS: u32 = u32::MAX;
 
@@ -104,20 +102,6 @@ impl State {
         }
     }
 
-    /// The server refused a request before it had all of the body that the client announced: it discards the rest, closes the
-    /// connection, or takes what comes for the next request, as the client does that was not to send a body (`Expect`).
-    /// So these bytes are no longer passed over. Said once.
-    pub fn recalls(&mut self, side: Side, rest: u64) -> bool {
-        let does = self.seen_as(side) == Side::Originator && std::mem::take(&mut self.is_refused);
-        if does {
-            // Of a chunk it is known where it ends, of the body not.
-            let is_whole = *self.mode(Side::Originator) == Mode::Head;
-            self.rest = if is_whole { u32::try_from(rest).unwrap_or(ENDLESS) } else { ENDLESS };
-            *self.mode(Side::Originator) = Mode::Doubt;
-        }
-        does
-    }
-
     /// Who is the server is told by who sends a status line first.
     fn is_turned(&mut self, side: Side, bytes: &[u8]) -> Option<bool> {
         if self.is_turned.is_none() {
@@ -149,57 +133,6 @@ impl State {
             Side::Originator => originator,
             Side::Responder => responder,
         }
-    }
-
-    /// Passes over lines that are no whole request line.
-    fn seek(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let Some((line, _)) = lines::split(bytes, b'\n') else {
-            return if bytes.len() < HEAD_MAX { Step::Need(bytes.len() + 1) } else { Step::Took(bytes.len()) };
-        };
-        // Not just any word for a method: what lies behind a hole may be anything.
-        let is_known = lines::split(line, b' ').is_some_and(|(method, _)| METHODS.contains(&method));
-        if !is_known || request_line(bytes.get(..=line.len()).unwrap_or(bytes)) != Match::Yes {
-            return Step::Took(line.len() + 1);
-        }
-        *self.mode(side) = Mode::Head;
-        self.head(side, bytes, out)
-    }
-
-    /// Looks for a request in what may be a body, or not: at the end of any line, for the body of a smuggled one begins where
-    /// its sender wants. Nothing is passed over.
-    fn doubt(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
-        if !self.has_body_begun {
-            let window = bytes.get(..HEAD_MAX).unwrap_or(bytes);
-            match lines::split(window, b'\n') {
-                // In the place of a body that is not sent.
-                Some((line, _)) if request_in(line) == Some(0) => {
-                    *self.mode(Side::Originator) = Mode::Head;
-                    return self.read_head(Side::Originator, bytes, out);
-                }
-                None if bytes.len() < HEAD_MAX => return Step::Need(bytes.len() + 1),
-                _ => self.has_body_begun = true,
-            }
-        }
-        let longest = (self.rest as usize).min(HEAD_MAX);
-        let window = bytes.get(..longest).unwrap_or(bytes);
-        match lines::split(window, b'\n').map(|(line, _)| (line.len(), request_in(line))) {
-            Some((_, Some(0))) => self.read_head(Side::Originator, bytes, out),
-            Some((_, Some(at))) => self.doubted(at),
-            Some((line, None)) => self.doubted(line + 1),
-            None if window.len() == longest => self.doubted(longest),
-            None => Step::Need(bytes.len() + 1),
-        }
-    }
-
-    /// So many bytes more of what may be a body. Where that ends, a request is in its place.
-    fn doubted(&mut self, count: usize) -> Step {
-        if self.rest != ENDLESS {
-            self.rest = self.rest.saturating_sub(count as u32); // at most HEAD_MAX
-        }
-        if self.rest == 0 {
-            *self.mode(Side::Originator) = Mode::Head;
-        }
-        Step::Took(count)
     }
 
     fn head(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
@@ -265,12 +198,6 @@ impl State {
         }
         self.told.once(STATUS_LINE_INVALID, out);
         Step::Done
-    }
-
-    /// Where the next request begins is no longer sure.
-    fn doubts(&mut self) {
-        *self.mode(Side::Originator) = Mode::Doubt;
-        (self.rest, self.has_body_begun) = (ENDLESS, true);
     }
 
     /// `shown`: the head and what is there of the body.
@@ -356,17 +283,6 @@ impl State {
             return Step::Took(head.len());
         }
         self.response_body(shown.get(head.len()..).unwrap_or_default(), head.len(), kind, response, out)
-    }
-
-    /// The last request is refused; whether all of its body came is known where it tells that itself.
-    fn refused(&mut self) {
-        let client = self.mode(Side::Originator);
-        match client {
-            Mode::Chunk | Mode::ChunkEnd | Mode::Trailer => (*client, self.rest) = (Mode::Doubt, ENDLESS),
-            Mode::Head => {}
-            _ => return,
-        }
-        self.is_refused = true;
     }
 
     /// A response to no request that was seen. The first of all takes a number of its own, that the next ones meet theirs. No
@@ -456,100 +372,6 @@ impl State {
         (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(into));
         Step::Took(taken)
     }
-
-    fn chunk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let window = bytes.get(..CHUNK_LINE_MAX).unwrap_or(bytes);
-        let Some((line, _)) = lines::split(window, b'\n') else {
-            return match bytes.len() < CHUNK_LINE_MAX {
-                true => Step::Need(bytes.len() + 1),
-                false => self.bad_chunk(side, bytes, out),
-            };
-        };
-        self.has_body_begun |= side == Side::Originator;
-        if !line.ends_with(b"\r") {
-            self.told.once(BARE_LINE_FEED, out);
-            if side == Side::Originator {
-                // Some read on to the next one that has its carriage return.
-                self.doubts();
-                return Step::Took(line.len() + 1);
-            }
-        }
-        let size = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let Some(size) = lines::hexadecimal(size).filter(|size| *size <= u64::from(u32::MAX)) else {
-            return self.bad_chunk(side, bytes, out);
-        };
-        let taken = line.len() as u64 + 1; // at most CHUNK_LINE_MAX
-        *self.mode(side) = if size == 0 { Mode::Trailer } else { Mode::ChunkEnd };
-        if side == Side::Responder {
-            self.count(size.min(bytes.len() as u64 - taken), out);
-        }
-        Step::Skip(taken.saturating_add(size))
-    }
-
-    fn chunk_end(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        match bytes {
-            [b'\r', b'\n', ..] => {
-                *self.mode(side) = Mode::Chunk;
-                Step::Took(2)
-            }
-            [b'\n', ..] => {
-                self.told.once(BARE_LINE_FEED, out);
-                *self.mode(side) = Mode::Chunk;
-                Step::Took(1)
-            }
-            [b'\r'] => Step::Need(2),
-            _ => self.bad_chunk(side, bytes, out),
-        }
-    }
-
-    fn bad_chunk(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        self.told.once(CHUNK_INVALID, out);
-        if side == Side::Originator {
-            self.doubts();
-            return self.doubt(bytes, out);
-        }
-        self.end(out);
-        *self.mode(side) = Mode::Over;
-        Step::Done
-    }
-
-    fn trailer(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let window = bytes.get(..TRAILER_LINE_MAX).unwrap_or(bytes);
-        let Some(feed) = window.iter().position(|byte| *byte == b'\n') else {
-            return match bytes.len() < TRAILER_LINE_MAX {
-                true => Step::Need(bytes.len() + 1),
-                false => self.bad_chunk(side, bytes, out),
-            };
-        };
-        if bytes.get(..feed).is_some_and(|line| line.is_empty() || line == b"\r") {
-            match side {
-                Side::Originator => *self.mode(side) = Mode::Head,
-                Side::Responder => self.body_is_over(out),
-            }
-        }
-        Step::Took(feed + 1)
-    }
-}
-
-/// Blanks in front of a target that are tried in a line at most.
-const TARGETS_MAX: usize = 8;
-
-/// Where in a line a request of a known method begins that ends with it.
-fn request_in(line: &[u8]) -> Option<usize> {
-    let whole = line.strip_suffix(b"\r").unwrap_or(line);
-    let request = split_line(whole).filter(|one| !one.version.starts_with(b"HTTP/2"))?;
-    if METHODS.contains(&request.method) && whole.starts_with(request.method) {
-        return Some(0);
-    }
-    let is_target = |pair: &[u8]| matches!(pair, [b' ', b'/' | b'h' | b'H' | b'*']);
-    let blanks = whole.windows(2).enumerate().filter(|(_, pair)| is_target(pair)).take(TARGETS_MAX);
-    blanks.filter_map(|(at, _)| method_before(whole.get(..at)?)).next()
-}
-
-/// Where the known method begins that `text` ends with.
-fn method_before(text: &[u8]) -> Option<usize> {
-    let length = METHODS.iter().filter(|method| text.ends_with(method)).map(|method| method.len()).max()?;
-    text.len().checked_sub(length)
 }
 
 /// Could a message of this side begin so? Told early, so that bytes that are none are not waited for.
