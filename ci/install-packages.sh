@@ -13,7 +13,8 @@ DEMO="iproute2 ethtool procps nginx-light openssh-server openssh-client dnsmasq-
 # (the guest's root file system), vsftpd and netcat (traffic for training and tests), servers and clients of the protocols
 # that EVE has events of (tests/live_services.rs).
 TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils gzip
-  samba smbclient krb5-kdc krb5-admin-server krb5-user udhcpc ngtcp2-client ngtcp2-server python3-aiosmtpd"
+  samba smbclient krb5-kdc krb5-admin-server krb5-user udhcpc ngtcp2-client ngtcp2-server nghttp2-client
+  python3-aiosmtpd"
 
 [ "${SHRIKE_INSTALL:-yes}" != no ] || exit 0
 command -v apt-get >/dev/null || { say "no apt-get here: the packages are the machine owner's"; exit 0; }

@@ -18,12 +18,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-const PROGRAMS: [&str; 22] = [
+const PROGRAMS: [&str; 23] = [
     "ip",
     "ss",
     "openssl",
     "nginx",
     "curl",
+    "h2load",
     "sshd",
     "ssh",
     "dnsmasq",
@@ -46,7 +47,9 @@ const PROGRAMS: [&str; 22] = [
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Ports of the servers in the web host's namespace, beside nginx's own 80.
-const PORTS: [u16; 6] = [21, 25, 88, 443, 445, 4433];
+const PORTS: [u16; 7] = [21, 25, 88, 443, 445, 4433, 8080];
+/// Requests of HTTP/2 of one connection, and how many of them at once.
+const LOAD: [usize; 2] = [500, 100];
 
 /// Files of the servers, below the lab's directory: it goes with the lab.
 fn write_files(folder: &Path) {
@@ -65,7 +68,8 @@ fn write_files(folder: &Path) {
              events {{ worker_connections 64; }}\nhttp {{\n  access_log off;\n  client_body_temp_path {dir}/tls-body;\n  \
              proxy_temp_path {dir}/tls-proxy;\n  fastcgi_temp_path {dir}/tls-fastcgi;\n  uwsgi_temp_path {dir}/tls-uwsgi;\n  \
              scgi_temp_path {dir}/tls-scgi;\n  server {{ listen {web}:443 ssl; ssl_certificate {dir}/cert.pem; \
-             ssl_certificate_key {dir}/key.pem; ssl_protocols TLSv1.2 TLSv1.3; root {dir}/ftp; }}\n}}\n"
+             ssl_certificate_key {dir}/key.pem; ssl_protocols TLSv1.2 TLSv1.3; root {dir}/ftp; }}\n  \
+             server {{ listen {web}:8080 http2; root {dir}/ftp; }}\n}}\n"
         ),
     );
     write(
@@ -165,10 +169,16 @@ fn use_services(lab: &Lab, services: &Services) {
     let key = services.key().display();
     let curl = format!("curl -sSf -o /dev/null --resolve www.lab.test:443:{web}");
     let of_realm = format!("export KRB5_CONFIG={dir}/krb5.conf KRB5CCNAME=FILE:{dir}/tickets");
-    let [anna, ..] = CLIENTS;
+    let ([anna, ..], [requests, at_once]) = (CLIENTS, LOAD);
     for (host, script) in [
         (anna, format!("dig +short @{dns} www.lab.test | grep -q {web}")),
         (anna, format!("curl -sSf -o /dev/null -H 'Host: www.lab.test' http://{web}/news.html")),
+        (
+            anna,
+            format!(
+                "h2load -n {requests} -c 1 -m {at_once} http://{web}:8080/report.txt | grep -q '{requests} succeeded'"
+            ),
+        ),
         (anna, format!("{curl} -k --tls-max 1.2 https://www.lab.test/report.txt")),
         (anna, format!("{curl} -k --tlsv1.3 https://www.lab.test/report.txt")),
         (anna, format!("gtlsclient -q --exit-on-all-streams-close {web} 4433 https://www.lab.test/report.txt")),
@@ -250,7 +260,7 @@ const WANTED: &[(&str, &[(&str, &str)])] = &[
     ("stats", &[("/event_type", "stats")]),
 ];
 /// Protocols of flows that ended.
-const FLOWS: [&str; 10] = ["dns", "http", "tls", "quic", "ssh", "smb", "krb5", "ftp", "smtp", "dhcp"];
+const FLOWS: [&str; 11] = ["dns", "http", "http2", "tls", "quic", "ssh", "smb", "krb5", "ftp", "smtp", "dhcp"];
 
 /// Is it this text? `*` at an end stands for anything.
 fn is_like(value: &Value, wanted: &str) -> bool {
@@ -269,11 +279,13 @@ fn lines(path: &Path) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
+/// Does a line have these values?
+fn has(line: &Value, places: &[(&str, &str)]) -> bool {
+    places.iter().all(|(place, wanted)| line.pointer(place).is_some_and(|value| is_like(value, wanted)))
+}
+
 /// What of [`WANTED`] no line has.
 fn missing_events(lines: &[Value]) -> Vec<&'static (&'static str, &'static [(&'static str, &'static str)])> {
-    let has = |line: &Value, places: &[(&str, &str)]| {
-        places.iter().all(|(place, wanted)| line.pointer(place).is_some_and(|value| is_like(value, wanted)))
-    };
     WANTED
         .iter()
         .filter(|(kind, places)| !lines.iter().any(|line| line["event_type"] == *kind && has(line, places)))
@@ -311,6 +323,19 @@ fn live_real_programs_bring_every_type_of_event() {
         .collect();
     let lacking: Vec<_> = FLOWS.iter().filter(|name| !flows.contains(**name)).collect();
     assert!(lacking.is_empty(), "no flow of {lacking:?}: {flows:?}");
+    // A request and its response each, and what HPACK's table stands for in all but the first.
+    let loaded = [
+        ("/http/version", "2"),
+        ("/http/http_method", "GET"),
+        ("/http/hostname", "198.18.77.10:8080"),
+        ("/http/url", "/report.txt"),
+        ("/http/http_user_agent", "h2load*"),
+        ("/http/status", "200"),
+        ("/http/http_content_type", "text/plain"),
+    ];
+    let whole = lines.iter().filter(|line| line["event_type"] == "http" && has(line, &loaded)).count();
+    let [requests, _] = LOAD;
+    assert_eq!(whole, requests, "of {}", lines.iter().filter(|line| line["http"]["version"] == "2").count());
     let secrets = ["secret", "guest"].map(|word| format!("\"{word}\""));
     assert!(!lines.iter().any(|line| secrets.iter().any(|word| line.to_string().contains(word))), "a password");
     // Their schema, where it lies here.
