@@ -11,7 +11,7 @@ use super::facts::Fact;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::sasl::{self, Sasl};
+use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
 use crate::dataplane::flow::Side;
 
@@ -31,9 +31,14 @@ pub const AUTH_MECHANISM: Fact = Fact::text(P, 5, "auth_mechanism", 32);
 pub const MAILBOX: Fact = Fact::text(P, 6, "mailbox", 128);
 /// What the server says first.
 pub const BANNER: Fact = Fact::text(P, 7, "banner", 256);
+/// 1 where a password went over the wire as it is.
+pub const SECRET_SENT: Fact = Fact::number(P, 8, "secret_sent");
+
+/// Facts of SASL.
+const NAMES: &Names = &Names { user: USERNAME, secret: SECRET_SENT };
 
 /// All facts.
-pub const FACTS: &[Fact] = &[TAG, COMMAND, STATUS, USERNAME, AUTH_MECHANISM, MAILBOX, BANNER];
+pub const FACTS: &[Fact] = &[TAG, COMMAND, STATUS, USERNAME, AUTH_MECHANISM, MAILBOX, BANNER, SECRET_SENT];
 
 /// A line longer than [`LINE_MAX`].
 pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
@@ -120,8 +125,8 @@ enum Mode {
     Command,
     /// A user name of so many bytes.
     Name(u16),
-    /// The rest of a command, behind a literal.
-    Rest,
+    /// The rest of a command, behind a literal; one that was passed over, which may be a password.
+    Rest(bool),
     /// Messages of a login.
     Auth,
 }
@@ -151,6 +156,12 @@ fn literal(line: &[u8]) -> Option<u64> {
     lines::decimal(size.strip_suffix(b"+").or(size.strip_suffix(b"-")).unwrap_or(size))
 }
 
+/// Is there an argument, and none that is yet to come as a literal?
+fn is_word(argument: &[u8]) -> bool {
+    let argument = argument.trim_ascii();
+    !argument.is_empty() && literal(argument).is_none()
+}
+
 impl State {
     /// [`Protocol::Tls`] once the connection turns into it, from the byte on at which [`Step::Done`] was answered.
     pub fn turns_into(&self) -> Option<Protocol> {
@@ -162,11 +173,14 @@ impl State {
         let size = literal(line);
         match self.mode {
             Mode::Auth => {
-                self.sasl.message(line, USERNAME, out);
+                self.sasl.message(line, NAMES, out);
                 return 0;
             }
-            Mode::Rest => {
-                self.mode = if size.is_some() { Mode::Rest } else { Mode::Command };
+            Mode::Rest(is_behind) => {
+                if is_behind || is_word(line) {
+                    self.secret(out);
+                }
+                self.mode = if size.is_some() { Mode::Rest(true) } else { Mode::Command };
                 return size.unwrap_or(0);
             }
             Mode::Command | Mode::Name(_) => {}
@@ -174,7 +188,7 @@ impl State {
         if line.eq_ignore_ascii_case(b"DONE") || line.is_empty() {
             return 0; // ends IDLE
         }
-        self.mode = if size.is_some() { Mode::Rest } else { Mode::Command };
+        self.mode = if size.is_some() { Mode::Rest(true) } else { Mode::Command };
         self.command(line, size, out);
         if matches!(self.mode, Mode::Name(_)) { 0 } else { size.unwrap_or(0) }
     }
@@ -203,16 +217,30 @@ impl State {
             () if is(b"LOGIN") => match size.filter(|size| (1..=NAME_MAX).contains(size) && argument.starts_with(b"{"))
             {
                 Some(size) => self.mode = Mode::Name(size as u16), // at most NAME_MAX
-                None => out.facts().put(USERNAME, lines::quoted(argument).0),
+                None => {
+                    let (name, secret) = lines::quoted(argument);
+                    out.facts().put(USERNAME, name);
+                    if is_word(secret) {
+                        self.secret(out);
+                    }
+                }
             },
             () if is(b"AUTHENTICATE") => {
                 let (mechanism, initial) = lines::word(argument);
                 sasl::put_mechanism(AUTH_MECHANISM, mechanism, out);
-                self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
+                self.sasl = Sasl::begin(mechanism, initial, NAMES, out);
                 self.mode = Mode::Auth;
             }
             () if is(b"SELECT") || is(b"EXAMINE") => out.facts().put(MAILBOX, lines::quoted(argument).0),
             () => {}
+        }
+    }
+
+    /// What follows the name of a user is there: in a LOGIN it is the password.
+    fn secret(&self, out: &mut dyn Output) {
+        let is_login = out.facts().get(COMMAND).is_some_and(|command| command.eq_ignore_ascii_case(b"LOGIN"));
+        if is_login && out.facts().get(SECRET_SENT).is_none() {
+            out.facts().put_number(SECRET_SENT, 1);
         }
     }
 
@@ -251,7 +279,7 @@ impl State {
         let size = usize::from(size);
         let Some(name) = bytes.get(..size) else { return Step::Need(size) };
         out.facts().put(USERNAME, name);
-        self.mode = Mode::Rest;
+        self.mode = Mode::Rest(false);
         Step::Took(size)
     }
 }
@@ -331,14 +359,32 @@ mod tests {
         let (events, anomalies) = talk::<State>(turns, &[FACTS]);
         let wanted = [
             "banner=OK Dovecot ready.",
-            "tag=a1 command=LOGIN username=bob status=NO",
-            "tag=a2 command=LOGIN username=al ic status=OK",
+            "tag=a1 command=LOGIN username=bob secret_sent=1 status=NO",
+            "tag=a2 command=LOGIN username=al ic secret_sent=1 status=OK",
             "tag=a3 command=SELECT mailbox=INBOX status=OK",
             "tag=a4 command=FETCH status=OK",
-            "tag=a5 command=AUTHENTICATE auth_mechanism=PLAIN username=bob status=OK",
+            "tag=a5 command=AUTHENTICATE auth_mechanism=PLAIN secret_sent=1 username=bob status=OK",
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(turns);
+    }
+
+    #[test]
+    fn a_password_is_told_where_it_was_sent() {
+        for (lines, is_sent) in [
+            (&[&b"a1 LOGIN bob x\r\n"[..]][..], true),
+            (&[b"a1 LOGIN bob {1+}\r\nx\r\n"], true),
+            (&[b"a1 LOGIN bob {1}\r\n"], false),
+            (&[b"a1 LOGIN bob\r\n"], false),
+            (&[b"a1 AUTHENTICATE LOGIN\r\n"], false),
+            (&[b"a1 AUTHENTICATE PLAIN AGJvYgBzZWNyZXQ=\r\n"], true),
+            (&[b"a1 LOGIN {3}\r\n", b"bob x\r\n"], true),
+            (&[b"a1 LOGIN {3}\r\n", b"bob {1}\r\n"], false),
+        ] {
+            let turns: Vec<_> = lines.iter().map(|line| (C, *line)).chain([(S, &b"a1 NO\r\n"[..])]).collect();
+            let events = talk::<State>(&turns, &[FACTS]).0;
+            assert_eq!(events.concat().contains("secret_sent=1"), is_sent, "{lines:?} {events:?}");
+        }
     }
 
     #[test]

@@ -11,14 +11,14 @@
 //! | `command`, `argument` | `pop3.request.command`, `pop3.request.args` |
 //! | `success` | `pop3.response.success`, `pop3.response.status` (`OK`, `ERR`) |
 //! | `reply` | `pop3.response.header` |
-//! | `username`, `auth_mechanism`, `banner` | only in our own object |
+//! | `username`, `auth_mechanism`, `banner`, `secret_sent` | only in our own object |
 
 use super::bytes::Reader;
 use super::facts::Fact;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
 use super::protocol::Protocol;
-use super::sasl::{self, Sasl};
+use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
@@ -39,9 +39,14 @@ pub const USERNAME: Fact = Fact::text(P, 5, "username", 128);
 pub const AUTH_MECHANISM: Fact = Fact::text(P, 6, "auth_mechanism", 32);
 /// What the server says first.
 pub const BANNER: Fact = Fact::text(P, 7, "banner", 256);
+/// 1 where a password went over the wire as it is.
+pub const SECRET_SENT: Fact = Fact::number(P, 8, "secret_sent");
+
+/// Facts of SASL.
+const NAMES: &Names = &Names { user: USERNAME, secret: SECRET_SENT };
 
 /// All facts.
-pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, SUCCESS, REPLY, USERNAME, AUTH_MECHANISM, BANNER];
+pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, SUCCESS, REPLY, USERNAME, AUTH_MECHANISM, BANNER, SECRET_SENT];
 
 /// A line longer than [`LINE_MAX`].
 pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
@@ -161,7 +166,7 @@ impl State {
 
     fn command(&mut self, line: &[u8], out: &mut dyn Output) {
         if self.auth > 0 {
-            self.sasl.message(line, USERNAME, out);
+            self.sasl.message(line, NAMES, out);
             return;
         }
         if self.is_stls {
@@ -175,6 +180,7 @@ impl State {
         self.pending = self.pending.saturating_add(1).min(63);
         self.has_unknown |= !is_known;
         if is(b"PASS") && self.is_login {
+            self.arguments(command, argument, is_known, out);
             return;
         }
         out.event();
@@ -191,13 +197,17 @@ impl State {
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         match () {
             () if !is_known => {}
-            () if is(b"PASS") => {}
+            () if is(b"PASS") => {
+                if !argument.is_empty() && out.facts().get(SECRET_SENT).is_none() {
+                    out.facts().put_number(SECRET_SENT, 1);
+                }
+            }
             () if is(b"USER") => out.facts().put(USERNAME, argument),
             () if is(b"APOP") => out.facts().put(USERNAME, lines::word(argument).0),
             () if is(b"AUTH") && !argument.is_empty() => {
                 let (mechanism, initial) = lines::word(argument);
                 sasl::put_mechanism(AUTH_MECHANISM, mechanism, out);
-                self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
+                self.sasl = Sasl::begin(mechanism, initial, NAMES, out);
                 (self.auth, self.was_auth) = (self.pending, true);
             }
             () if argument.is_empty() => {}
@@ -327,7 +337,11 @@ mod tests {
             (b"Hunter2PW\r\n", b"-ERR Hunter2PW?\r\n", "success=0"),
             (b"PAS Hunter2PW\r\n", b"-ERR [AUTH] Hunter2PW is wrong\r\n", "command=PAS success=0 reply=[AUTH]"),
             (b"PAS Hunter2PW\r\n", b"-ERR [Hunter2PW] no\r\n", "command=PAS success=0"),
-            (b"PASS Hunter2PW\r\n", b"-ERR \"Hunter2PW\" is wrong\r\n", "command=PASS success=0 reply=\"\" is wrong"),
+            (
+                b"PASS Hunter2PW\r\n",
+                b"-ERR \"Hunter2PW\" is wrong\r\n",
+                "command=PASS secret_sent=1 success=0 reply=\"\" is wrong",
+            ),
             (b"RETR 9\r\n", b"-ERR no message 'x' 9\r\n", "command=RETR argument=9 success=0 reply=no message '' 9"),
         ] {
             assert_eq!(talk::<State>(&[(C, command), (S, reply)], &[FACTS]).0, [wanted]);
@@ -359,10 +373,10 @@ mod tests {
         let wanted = [
             "banner=Dovecot ready.",
             "command=CAPA success=1",
-            "command=USER username=bob success=0 reply=no",
-            "command=USER username=al success=1 reply=in",
+            "command=USER username=bob secret_sent=1 success=0 reply=no",
+            "command=USER username=al secret_sent=1 success=1 reply=in",
             "command=RETR argument=1 success=1 reply=5 octets",
-            "command=AUTH auth_mechanism=PLAIN username=bob success=1",
+            "command=AUTH auth_mechanism=PLAIN secret_sent=1 username=bob success=1",
             "command=APOP username=eve success=0",
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
@@ -372,7 +386,7 @@ mod tests {
     #[test]
     fn no_secret_is_told() {
         for (line, wanted) in [
-            (&b" PASS Hunter2PW\r\n"[..], "command=PASS success=0 reply=no"),
+            (&b" PASS Hunter2PW\r\n"[..], "command=PASS secret_sent=1 success=0 reply=no"),
             (b"XPAS Hunter2PW\r\n", "command=XPAS success=0"),
             (b"XPASS Hunter2PW\r\n", "success=0"),
             (b"Hunter2PW\r\n", "success=0"),
@@ -393,7 +407,7 @@ mod tests {
             "command=CAPA",
             "command=AUTH auth_mechanism=PLAIN",
             "success=1",
-            "username=bob success=1 reply=in",
+            "secret_sent=1 username=bob success=1 reply=in",
             "command=STAT success=1",
         ];
         assert_eq!(talk::<State>(sent, &[FACTS]).0, wanted);

@@ -1,4 +1,5 @@
-//! User names out of SASL exchanges (RFC 4422), as SMTP, IMAP and POP3 carry them in Base64. Secrets are not looked at.
+//! User names out of SASL exchanges (RFC 4422), as SMTP, IMAP and POP3 carry them in Base64. Of secrets nothing is kept but
+//! that one was sent.
 
 use super::facts::Fact;
 use super::lines;
@@ -45,6 +46,15 @@ pub(super) fn put_mechanism(fact: Fact, name: &[u8], out: &mut dyn Output) {
     }
 }
 
+/// Facts of an exchange.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    /// User name.
+    pub user: Fact,
+    /// 1 once a password went over the wire as it is: PLAIN and LOGIN.
+    pub secret: Fact,
+}
+
 /// An exchange.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sasl {
@@ -55,11 +65,13 @@ pub(super) struct Sasl {
     is_secret_asked: bool,
     /// It says that it is.
     is_name_asked: bool,
+    /// That a password was sent is told.
+    is_secret_told: bool,
 }
 
 impl Sasl {
     /// Begins with the name of a mechanism and, behind it, what the client already sends (RFC 4959).
-    pub(super) fn begin(name: &[u8], initial: &[u8], user: Fact, out: &mut dyn Output) -> Sasl {
+    pub(super) fn begin(name: &[u8], initial: &[u8], names: &Names, out: &mut dyn Output) -> Sasl {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         let mechanism = match () {
             () if is(b"PLAIN") => Mechanism::Plain,
@@ -70,7 +82,7 @@ impl Sasl {
         };
         let mut sasl = Sasl { mechanism, ..Sasl::default() };
         if !initial.is_empty() {
-            sasl.message(initial, user, out);
+            sasl.message(initial, names, out);
         }
         sasl
     }
@@ -84,17 +96,29 @@ impl Sasl {
         self.is_secret_asked = !asked.is_empty() && !self.is_name_asked;
     }
 
-    /// A message of the client, a line: its user name, if it has one, becomes a fact.
-    pub(super) fn message(&mut self, line: &[u8], user: Fact, out: &mut dyn Output) {
+    /// A message of the client, a line: its user name, if it has one, becomes a fact, and that it has a password.
+    pub(super) fn message(&mut self, line: &[u8], names: &Names, out: &mut dyn Output) {
         let number = self.messages;
         self.messages = number.saturating_add(1);
         let is_login = self.mechanism == Mechanism::Login;
         let is_name = if is_login && self.is_name_asked { number < 2 } else { number == 0 };
+        let mut place = [0; DECODED_MAX];
+        let line = line.trim_ascii();
+        if line == b"*" {
+            return; // the client gives up (RFC 4954 section 4)
+        }
+        let decoded = lines::base64(line, &mut place);
+        let is_secret = match self.mechanism {
+            Mechanism::Login => !decoded.is_empty() && (!is_name || self.is_secret_asked),
+            Mechanism::Plain => decoded.splitn(3, |byte| *byte == 0).nth(2).is_some_and(|secret| !secret.is_empty()),
+            _ => false,
+        };
+        if is_secret && !std::mem::replace(&mut self.is_secret_told, true) {
+            out.facts().put_number(names.secret, 1);
+        }
         if !is_name || is_login && self.is_secret_asked || self.mechanism == Mechanism::Other {
             return; // secrets, or nothing that is read here
         }
-        let mut place = [0; DECODED_MAX];
-        let decoded = lines::base64(line.trim_ascii(), &mut place);
         let name = match self.mechanism {
             Mechanism::Plain => {
                 lines::split(decoded, 0).and_then(|(_, rest)| lines::split(rest, 0)).map(|(name, _)| name)
@@ -105,7 +129,7 @@ impl Sasl {
             Mechanism::Other => None,
         };
         if let Some(name) = name.filter(|name| !name.is_empty()) {
-            out.facts().put(user, name);
+            out.facts().put(names.user, name);
         }
     }
 }
@@ -127,6 +151,8 @@ mod tests {
     use super::*;
 
     const USER: Fact = Fact::text(Protocol::Smtp, 1, "user", 64);
+    const SECRET: Fact = Fact::number(Protocol::Smtp, 2, "secret");
+    const NAMES: &Names = &Names { user: USER, secret: SECRET };
 
     #[test]
     fn only_a_name_of_a_mechanism_is_told() {
@@ -148,20 +174,26 @@ mod tests {
 
     #[test]
     fn names_but_no_secrets() {
-        for (mechanism, messages, wanted) in [
-            ("PLAIN", &["AGJvYgBzZWNyZXQ="][..], Some("bob")),
-            ("plain", &["Ym9i"], None),
-            ("LOGIN", &["Ym9i", "c2VjcmV0"], Some("bob")),
-            ("CRAM-MD5", &["Ym9iIDAxMjM="], Some("bob")),
-            ("XOAUTH2", &["dXNlcj1ib2IBYXV0aD1CZWFyZXIgeHl6AQE="], Some("bob")),
-            ("NTLM", &["Ym9i"], None),
+        for (mechanism, messages, wanted, is_secret) in [
+            ("PLAIN", &["AGJvYgBzZWNyZXQ="][..], Some("bob"), true),
+            ("PLAIN", &["AGJvYgA="], Some("bob"), false),
+            ("PLAIN", &["="], None, false),
+            ("plain", &["Ym9i"], None, false),
+            ("LOGIN", &["Ym9i", "c2VjcmV0"], Some("bob"), true),
+            ("LOGIN", &["Ym9i", "*"], Some("bob"), false),
+            ("LOGIN", &["Ym9i"], Some("bob"), false),
+            ("LOGIN", &[], None, false),
+            ("CRAM-MD5", &["Ym9iIDAxMjM="], Some("bob"), false),
+            ("XOAUTH2", &["dXNlcj1ib2IBYXV0aD1CZWFyZXIgeHl6AQE="], Some("bob"), false),
+            ("NTLM", &["Ym9i"], None, false),
         ] {
             let mut out = Record::default();
-            let mut sasl = Sasl::begin(mechanism.as_bytes(), b"", USER, &mut out);
+            let mut sasl = Sasl::begin(mechanism.as_bytes(), b"", NAMES, &mut out);
             for message in messages {
-                sasl.message(message.as_bytes(), USER, &mut out);
+                sasl.message(message.as_bytes(), NAMES, &mut out);
             }
-            assert_eq!(out.facts().get(USER), wanted.map(str::as_bytes), "{mechanism}");
+            assert_eq!(out.facts().get(USER), wanted.map(str::as_bytes), "{mechanism} {messages:?}");
+            assert_eq!(out.facts().number(SECRET), is_secret.then_some(1), "{mechanism} {messages:?}");
         }
     }
 
@@ -174,10 +206,10 @@ mod tests {
             (["S2VubndvcnQ6", "S2VubndvcnQ6"], None),
         ] {
             let mut out = Record::default();
-            let mut sasl = Sasl::begin(b"LOGIN", b"", USER, &mut out);
+            let mut sasl = Sasl::begin(b"LOGIN", b"", NAMES, &mut out);
             for (prompt, message) in prompts.iter().zip(["Ym9i", "ZXZl"]) {
                 sasl.prompt(prompt.as_bytes());
-                sasl.message(message.as_bytes(), USER, &mut out);
+                sasl.message(message.as_bytes(), NAMES, &mut out);
             }
             assert_eq!(out.facts().get(USER), wanted.map(str::as_bytes), "{prompts:?}");
         }

@@ -111,7 +111,7 @@ pub fn ftp(event: &Event<'_>, notes: &mut Notes) {
     }
 }
 
-/// Mechanisms that send the password as it is.
+/// Mechanisms that send the password as it is, unless the server refuses before.
 fn is_plain(mechanism: &str) -> bool {
     ["PLAIN", "LOGIN"].iter().any(|plain| mechanism.eq_ignore_ascii_case(plain))
 }
@@ -122,7 +122,8 @@ pub fn smtp(event: &Event<'_>, notes: &mut Notes) {
         notes.service(None, None);
     }
     greeting(event, event.text(smtp::BANNER), notes);
-    if let Some(mechanism) = event.text(smtp::AUTH_MECHANISM).filter(|mechanism| is_plain(mechanism)) {
+    let is_sent = event.number(smtp::SECRET_SENT) == Some(1);
+    if let Some(mechanism) = event.text(smtp::AUTH_MECHANISM).filter(|mechanism| is_sent && is_plain(mechanism)) {
         notes.cleartext(event, &format!("SMTP AUTH {}", mechanism.to_ascii_uppercase()), event.text(smtp::USERNAME));
     }
 }
@@ -135,10 +136,11 @@ pub fn pop3(event: &Event<'_>, notes: &mut Notes) {
     greeting(event, event.text(pop3::BANNER), notes);
     let (user, command) = (event.text(pop3::USERNAME), event.text(pop3::COMMAND).unwrap_or_default());
     match event.text(pop3::AUTH_MECHANISM) {
+        _ if event.number(pop3::SECRET_SENT) != Some(1) => {}
         Some(mechanism) if is_plain(&mechanism) => {
             notes.cleartext(event, &format!("POP3 AUTH {}", mechanism.to_ascii_uppercase()), user);
         }
-        None if user.is_some() && command.eq_ignore_ascii_case("user") => {
+        None if ["user", "pass"].iter().any(|login| command.eq_ignore_ascii_case(login)) => {
             notes.cleartext(event, "POP3 USER and PASS", user)
         }
         _ => {}
@@ -153,6 +155,7 @@ pub fn imap(event: &Event<'_>, notes: &mut Notes) {
     greeting(event, event.text(imap::BANNER), notes);
     let (user, command) = (event.text(imap::USERNAME), event.text(imap::COMMAND).unwrap_or_default());
     match event.text(imap::AUTH_MECHANISM) {
+        _ if event.number(imap::SECRET_SENT) != Some(1) => {}
         Some(mechanism) if is_plain(&mechanism) => {
             notes.cleartext(event, &format!("IMAP AUTHENTICATE {}", mechanism.to_ascii_uppercase()), user);
         }

@@ -132,21 +132,44 @@ fn passwords_in_the_clear_are_told_and_never_kept() {
         found(&notes).join(" ")
     };
     assert_eq!((socks(2, b"bob"), socks(0, b"")), ("cleartext_credentials".to_owned(), String::new()));
-    let smtp = |how: &'static [u8]| notes(Protocol::Smtp, 6, None, |facts| facts.put(smtp::AUTH_MECHANISM, how));
-    assert_eq!(found(&smtp(b"plain")), clear);
-    assert_eq!(found(&smtp(b"CRAM-MD5")), [""; 0]);
-    let imap = notes(Protocol::Imap, 6, None, |facts| {
-        facts.put(imap::COMMAND, b"LOGIN");
-        facts.put(imap::USERNAME, b"al");
-    });
-    assert_eq!(found(&imap), clear);
-    let pop3 = |command: &'static [u8]| {
+    // Refused before the password, or asked for otherwise: nothing was sent.
+    for (how, is_sent, wanted) in
+        [("plain", true, &clear[..]), ("LOGIN", false, &[]), ("PLAIN", false, &[]), ("CRAM-MD5", false, &[])]
+    {
+        let told = |protocol, mechanism: Fact, secret: Fact| {
+            let notes = notes(protocol, 6, None, |facts| {
+                facts.put(mechanism, how.as_bytes());
+                if is_sent {
+                    facts.put_number(secret, 1);
+                }
+            });
+            assert_eq!(found(&notes), wanted, "{protocol:?} {how}");
+        };
+        told(Protocol::Smtp, smtp::AUTH_MECHANISM, smtp::SECRET_SENT);
+        told(Protocol::Imap, imap::AUTH_MECHANISM, imap::SECRET_SENT);
+        told(Protocol::Pop3, pop3::AUTH_MECHANISM, pop3::SECRET_SENT);
+    }
+    let imap = |is_sent: bool| {
+        notes(Protocol::Imap, 6, None, |facts| {
+            facts.put(imap::COMMAND, b"LOGIN");
+            facts.put(imap::USERNAME, b"al");
+            if is_sent {
+                facts.put_number(imap::SECRET_SENT, 1);
+            }
+        })
+    };
+    assert_eq!((found(&imap(true)), found(&imap(false))), (clear.to_vec(), vec![]));
+    let pop3 = |command: &'static [u8], is_sent: bool| {
         notes(Protocol::Pop3, 6, None, |facts| {
             facts.put(pop3::COMMAND, command);
             facts.put(pop3::USERNAME, b"al");
+            if is_sent {
+                facts.put_number(pop3::SECRET_SENT, 1);
+            }
         })
     };
-    assert_eq!((found(&pop3(b"user")), found(&pop3(b"APOP"))), (clear.to_vec(), vec![]));
+    assert_eq!((found(&pop3(b"user", true)), found(&pop3(b"user", false))), (clear.to_vec(), vec![]));
+    assert_eq!(found(&pop3(b"APOP", false)), [""; 0]);
     let telnet = notes(Protocol::Telnet, 6, None, |facts| facts.put_number(telnet::SECRET_SENT, 1));
     assert_eq!(found(&telnet), ["telnet_in_use", "cleartext_credentials"]);
     for anomaly in [ldap::CLEARTEXT_PASSWORD, mysql::PASSWORD_IN_CLEAR, pgsql::PASSWORD_IN_CLEAR] {

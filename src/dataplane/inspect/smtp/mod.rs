@@ -18,7 +18,7 @@
 //! | `helo` | `smtp.helo` (of the first event; it holds for the connection) |
 //! | `mail_from` | `smtp.mail_from` |
 //! | `rcpt_to` | `smtp.rcpt_to` |
-//! | `rcpt_refused`, `rcpt_refused_codes`, `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls` | only in our own object |
+//! | `rcpt_refused`, `rcpt_refused_codes`, `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls`, `secret_sent` | only in our own object |
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ use super::facts::Fact;
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
-use super::sasl::{self, Sasl};
+use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
@@ -59,11 +59,17 @@ pub const STARTTLS: Fact = Fact::number(P, 9, "starttls");
 pub const RCPT_REFUSED: Fact = Fact::text(P, 10, "rcpt_refused", RCPT_MAX as u16).repeated(16);
 /// The code of each refusal.
 pub const RCPT_REFUSED_CODE: Fact = Fact::number(P, 11, "rcpt_refused_codes").repeated(16);
+/// 1 where a password went over the wire as it is.
+pub const SECRET_SENT: Fact = Fact::number(P, 12, "secret_sent");
+
+/// Facts of SASL.
+const NAMES: &Names = &Names { user: USERNAME, secret: SECRET_SENT };
 
 /// All facts.
 #[rustfmt::skip]
 pub const FACTS: &[Fact] = &[
     BANNER, HELO, MAIL_FROM, RCPT_TO, AUTH_MECHANISM, USERNAME, CODE, SIZE, STARTTLS, RCPT_REFUSED, RCPT_REFUSED_CODE,
+    SECRET_SENT,
 ];
 
 /// A line longer than [`LINE_MAX`].
@@ -312,7 +318,7 @@ impl State {
     fn auth(&mut self, argument: &[u8], out: &mut dyn Output) {
         let (mechanism, initial) = lines::word(argument);
         sasl::put_mechanism(AUTH_MECHANISM, mechanism, out);
-        self.sasl = Sasl::begin(mechanism, initial, USERNAME, out);
+        self.sasl = Sasl::begin(mechanism, initial, NAMES, out);
         (self.mode, self.asked) = (Mode::Auth, Asked::Auth);
     }
 
@@ -451,7 +457,7 @@ impl State {
 
     fn client(&mut self, line: &[u8], out: &mut dyn Output) -> Option<u64> {
         if self.mode == Mode::Auth {
-            self.sasl.message(line, USERNAME, out);
+            self.sasl.message(line, NAMES, out);
             return None;
         }
         self.awaited.push(lines::word(line).0.eq_ignore_ascii_case(b"RCPT"));

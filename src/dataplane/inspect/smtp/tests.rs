@@ -48,8 +48,8 @@ fn logins_and_envelopes_are_events() {
     ];
     let (events, anomalies) = talk::<State>(turns, &[FACTS]);
     let wanted = [
-        "banner=mx ESMTP Exim 4.9 helo=me auth_mechanism=LOGIN username=bob code=535",
-        "auth_mechanism=PLAIN username=bob code=235",
+        "banner=mx ESMTP Exim 4.9 helo=me auth_mechanism=LOGIN username=bob secret_sent=1 code=535",
+        "auth_mechanism=PLAIN secret_sent=1 username=bob code=235",
         "mail_from=a@b rcpt_to=c@d rcpt_to=e@f code=250 size=38",
         "mail_from=",
         "code=250 size=7",
@@ -141,6 +141,8 @@ fn what_is_wrong_has_a_name() {
     let long = [&[b'x'; 9000][..], b"\r\n"].concat();
     assert_eq!(talk::<State>(&[(C, &long)], &[FACTS]).1, ["line_too_long"]);
     assert_eq!(talk::<State>(&[(S, b"what\r\n")], &[FACTS]).1, ["reply_invalid"]);
+    let login: Turns<'_> = &[(C, b"AUTH LOGIN\r\n"), (S, b"503 no\r\n"), (C, b"MAIL FROM:<a@b>\r\n")];
+    assert_eq!(talk::<State>(login, &[FACTS]).0, ["auth_mechanism=LOGIN code=503", "mail_from=a@b"]);
     let refused: Turns<'_> = &[(C, b"DATA\r\n"), (S, b"503 no\r\n"), (C, b"EHLO again\r\n")];
     assert_eq!(talk::<State>(refused, &[FACTS]).0, ["code=503 size=0", "helo=again"]);
 }
