@@ -49,9 +49,11 @@ pub fn ntlm(version: &str) -> Option<Hint> {
 /// Operating system as SMB 1 names it; `lan_manager` is the field behind it.
 pub fn smb(native_os: &str, lan_manager: &str) -> Option<Hint> {
     match native_os {
+        // Since 4.7 it says `Windows 6.1` to look like others; a distribution stands behind the version.
+        _ if lan_manager.starts_with("Samba") => {
+            Some(distribution(lan_manager).unwrap_or((format!("Unix with {lan_manager}"), High)))
+        }
         _ if native_os.starts_with("Windows") => Some((native_os.to_owned(), High)),
-        "Unix" if lan_manager.starts_with("Samba") => Some((format!("Unix with {lan_manager}"), High)),
-        // Samba since 4.7 says so to look like others.
         "Unix" => Some(("Unix".to_owned(), Medium)),
         _ => None,
     }
@@ -202,7 +204,10 @@ mod tests {
                 smb("Windows 7 Professional 7601 Service Pack 1", "Windows 7 Professional 6.1"),
                 "Windows 7 Professional 7601 Service Pack 1 / High",
             ),
-            (smb("Unix", "Samba 3.0.20-Debian"), "Unix with Samba 3.0.20-Debian / High"),
+            (smb("Unix", "Samba 3.0.20-Debian"), "Debian Linux / High"),
+            (smb("Windows 6.1", "Samba 4.17.12-Debian"), "Debian Linux / High"),
+            (smb("Windows 6.1", "Samba 4.9.5"), "Unix with Samba 4.9.5 / High"),
+            (smb("Windows 6.1", ""), "Windows 6.1 / High"),
             (distribution("Debian-2+deb12u3"), "Debian 12 / High"),
             (distribution("Ubuntu-3ubuntu13.5"), "Ubuntu Linux / High"),
             (distribution("FreeBSD-20240701"), "FreeBSD / High"),
