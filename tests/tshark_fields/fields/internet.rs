@@ -149,8 +149,11 @@ pub const FIELDS: &[Field] = &[
         name: "TLS certificate name",
         once: false,
         protocols: &[Protocol::Tls, Protocol::Dtls],
-        columns: &["x509ce.dNSName", "tls.handshake.type"],
-        theirs: |row| where_second(row, "11"),
+        columns: &["x509ce.dNSName", "tls.handshake.type", "x509ce.IPAddress.ipv4", "x509ce.IPAddress.ipv6"],
+        theirs: |row| {
+            let has_chain = row.values(1).iter().any(|value| digits(value) == "11");
+            if has_chain { [0, 2, 3].iter().flat_map(|column| row.values(*column)).collect() } else { Vec::new() }
+        },
         ours: |bytes| of(bytes, &[tls::SERVER_CERTIFICATE.alt_name, tls::CLIENT_CERTIFICATE.alt_name]),
     },
     Field {

@@ -1,5 +1,6 @@
 //! The first certificate of a chain (X.509, RFC 5280), as far as people search for it.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use sha1::{Digest as _, Sha1};
 
 use super::super::bytes::Reader;
@@ -231,14 +232,59 @@ fn put_alt_names(value: &[u8], names: &CertificateFacts, facts: &mut Facts) -> O
     let mut kept = 0;
     while kept <= names.alt_name.repeats && !list.is_empty() {
         let (kind, name) = der::element(&mut list)?;
-        if kind == DNS_NAME {
-            facts.put(names.alt_name, name);
-            kept += 1;
+        match kind {
+            DNS_NAME => facts.put(names.alt_name, name),
+            IP_ADDRESS => put_address(name, names, facts),
+            _ => continue,
         }
+        kept += 1;
     }
     Some(())
+}
+
+/// An address, as text; one of another length than 4 and 16 bytes is none.
+fn put_address(bytes: &[u8], names: &CertificateFacts, facts: &mut Facts) {
+    let mut text = Text::<40>::default();
+    match bytes.len() {
+        4 => {
+            bytes.first_chunk::<4>().into_iter().for_each(|four| text.print(format_args!("{}", Ipv4Addr::from(*four))))
+        }
+        16 => {
+            bytes.first_chunk::<16>().into_iter().for_each(|all| text.print(format_args!("{}", Ipv6Addr::from(*all))))
+        }
+        _ => return,
+    }
+    facts.put(names.alt_name, text.as_bytes());
 }
 
 /// Context tags of GeneralName.
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
+
+#[cfg(test)]
+mod tests {
+    use super::super::SERVER_CERTIFICATE;
+    use super::super::tests::{certificate_from, der, name_of};
+    use super::*;
+
+    /// Certificates of routers and clusters name addresses; one that cannot be an address is none.
+    #[test]
+    fn alternative_names_may_be_addresses() {
+        let v6 = [&[0x20, 1, 0x0d, 0xb8][..], &[0; 11], &[1]].concat();
+        let names = [
+            der(0x82, &[b"web.example"]),
+            der(0x87, &[&[10, 9, 0, 1]]),
+            der(0x81, &[b"a@b"]),
+            der(0x87, &[&v6]),
+            der(0x87, &[&[1, 2, 3]]),
+        ];
+        let list = der(0x30, &[&names.concat()]);
+        let alternative = der(0x30, &[&der(6, &[&[0x55, 0x1d, 17]]), &der(4, &[&list])]);
+        let mut facts = Facts::default();
+        let bytes = certificate_from(&name_of(&[(3, b"x")]), &alternative);
+        assert_eq!(certificate(&bytes, &SERVER_CERTIFICATE, &mut facts), Some(()));
+        let told: Vec<_> = facts.all(SERVER_CERTIFICATE.alt_name).map(String::from_utf8_lossy).collect();
+        assert_eq!(told, ["web.example", "10.9.0.1", "2001:db8::1"]);
+        assert_eq!(facts.number(SERVER_CERTIFICATE.alt_name_count), Some(4));
+    }
+}

@@ -143,7 +143,7 @@ pub struct CertificateFacts {
     pub self_signed: Fact,
     /// DNS names and addresses in `subjectAltName`, of which [`CertificateFacts::alt_name`] keeps the first.
     pub alt_name_count: Fact,
-    /// A DNS name of `subjectAltName`.
+    /// A DNS name or an address of `subjectAltName`, as text.
     pub alt_name: Fact,
 }
 
