@@ -72,10 +72,10 @@ pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<Strin
                     data: super::text(data.get(at)?),
                 })
             })
-            .map(|record| match protocol {
-                Protocol::Mdns => mdns_record(record, index == 1),
-                Protocol::Llmnr => llmnr_record(record),
-                _ => dns_record(record, index == 2),
+            .flat_map(|record| match protocol {
+                Protocol::Mdns => vec![mdns_record(record, index == 1)],
+                Protocol::Llmnr => vec![llmnr_record(record)],
+                _ => dns_records(record, index == 2),
             })
             .collect();
         if protocol == Protocol::Dns && section == "answers" {
@@ -109,6 +109,20 @@ fn grouped(answers: &[Value]) -> Map<String, Value> {
 fn type_name(kind: u64) -> String {
     let known = u16::try_from(kind).ok().and_then(dns::type_name);
     known.map_or_else(|| format!("TYPE{kind}"), str::to_owned)
+}
+
+/// A record; of a TXT record one for each of its strings, as Suricata has it.
+fn dns_records(record: Record, is_additional: bool) -> Vec<Value> {
+    if record.kind != dns::types::TXT {
+        return vec![dns_record(record, is_additional)];
+    }
+    let string = |data: &str| Record { name: record.name.clone(), data: data.to_owned(), ..record };
+    record.data.split('\n').map(|data| dns_record(string(data), is_additional)).collect()
+}
+
+/// The strings of a TXT record.
+fn strings(data: &str) -> Value {
+    data.split('\n').collect()
 }
 
 fn dns_record(record: Record, is_additional: bool) -> Value {
@@ -151,7 +165,7 @@ fn mdns_record(record: Record, is_authority: bool) -> Value {
     let mut object = json!({"rrname": record.name});
     match record.kind {
         12 if !is_authority => object["ptr"] = record.data.into(),
-        16 if !is_authority => object["txt"] = json!([record.data]),
+        16 if !is_authority => object["txt"] = strings(&record.data),
         _ => {}
     }
     object
@@ -167,7 +181,7 @@ fn llmnr_record(record: Record) -> Value {
         15 => "mx",
         28 => "aaaa",
         16 => {
-            object["txt"] = json!([record.data]);
+            object["txt"] = strings(&record.data);
             return object;
         }
         _ => "unknown",

@@ -442,14 +442,24 @@ fn answers<'a>(records: &[(u64, &'a str)]) -> Vec<(Fact, Is<'a>)> {
 
 #[test]
 fn answers_stand_by_type_too() {
-    let records =
-        [(1, "192.0.2.1"), (5, "b.example"), (1, "192.0.2.2"), (6, "m. r. 1 2 3 4 5"), (6, "odd"), (65, "1 .")];
+    let records = [
+        (1, "192.0.2.1"),
+        (5, "b.example"),
+        (1, "192.0.2.2"),
+        (6, "m. r. 1 2 3 4 5"),
+        (6, "odd"),
+        (65, "1 ."),
+        (16, "one\ntwo"),
+    ];
     let mut values = answers(&records);
     values.push((i::dns::SET.qr, Number(1)));
     let (_, objects, _) = rendered(Protocol::Dns, &values);
     let soa = json!({"mname": "m.", "rname": "r.", "serial": 1, "refresh": 2, "retry": 3, "expire": 4, "minimum": 5});
-    let grouped = json!({"A": ["192.0.2.1", "192.0.2.2"], "CNAME": ["b.example"], "SOA": [soa]});
+    let grouped = json!({"A": ["192.0.2.1", "192.0.2.2"], "CNAME": ["b.example"], "SOA": [soa], "TXT": ["one", "two"]});
     assert_eq!(objects["dns"]["grouped"], grouped);
+    let strings: Vec<_> = objects["dns"]["answers"].as_array().into_iter().flatten().skip(6).collect();
+    let string = |data: &str| json!({"rrname": "a.example", "rrtype": "TXT", "ttl": 60, "rdata": data});
+    assert_eq!(strings, [&string("one"), &string("two")]);
 }
 
 #[test]

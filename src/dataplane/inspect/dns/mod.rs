@@ -1,7 +1,8 @@
 //! DNS over UDP and TCP (RFC 1035, RFC 6891 for EDNS, RFC 9460 for SVCB and HTTPS), one event a message.
 //!
 //! Reads the header, questions, and records of all sections; data as text for A, AAAA, CNAME, DNAME, NS, PTR, MX, TXT, SOA,
-//! SRV, SSHFP, NULL, SVCB and HTTPS, other types by their number only. Names keep their case and are written with the
+//! SRV, SSHFP, NULL, SVCB, HTTPS, CAA, NAPTR, DS, DNSKEY, RRSIG (without its signature), TLSA, SMIMEA, CDS and CDNSKEY, other
+//! types by their number only. Names keep their case and are written with the
 //! escapes of RFC 4343 section 2.1. It deliberately does not: match answers to queries, check signatures, read EDNS
 //! options. mDNS and LLMNR share the format and have their own facts (`mdns`, `llmnr`).
 //!
@@ -13,7 +14,8 @@
 //! | `id`, `flags` (as hex), `qr`, `aa`, `tc`, `rd`, `ra`, `z`, `opcode` | the same; `type`: `request` or `response` by `qr` |
 //! | `rcode` | `rcode` by [`rcode_name`] |
 //! | `query_name`, `query_type` | `queries[].rrname`, `.rrtype` by [`type_name`] |
-//! | `answer_*` | `answers[].rrname`, `.rrtype`, `.ttl`, `.rdata`; `.soa`, `.srv`, `.sshfp`: the data split at spaces |
+//! | `answer_*` | `answers[].rrname`, `.rrtype`, `.ttl`, `.rdata`; `.soa`, `.srv`, `.sshfp`: the data split at spaces; of TXT an
+//! entry for each string |
 //! | `authority_*`, `additional_*` | `authorities[]`, `additionals[]` likewise |
 //! | `answers`, `authorities`, `additionals`, `query_class`, `address`, `edns_*` | none |
 

@@ -88,6 +88,46 @@ fn https_records_tell_their_parameters() {
     assert_eq!((type_name(65), rcode_name(3)), (Some("HTTPS"), Some("NXDOMAIN")));
 }
 
+/// Types that have no object in EVE, as zone files have them.
+#[test]
+fn other_types_are_as_in_zone_files() {
+    let owner = b"\x01a\x04test\0";
+    for (kind, data, wanted) in [
+        (257, &b"\0\x05issuele.test"[..], "0 issue \"le.test\""),
+        (257, b"\x80\x05iodefa\"b\\c\n", "128 iodef \"a\\\"b\\\\c\\010\""),
+        (35, b"\0\x64\0\x0a\x01u\x07E2U+sip\x0e!^.*$!sip:x@y!\0", "100 10 \"u\" \"E2U+sip\" \"!^.*$!sip:x@y!\" ."),
+        (35, b"\0\x64\0\x0a\0\0\0\x01b\xc0\x0e", "100 10 \"\" \"\" \"\" b.test"),
+        (43, b"\xec\x45\x0d\x02\xab\xcd", "60485 13 2 abcd"),
+        (59, b"\0\0\0\0\0", "0 0 0 00"),
+        (48, b"\x01\x01\x03\x0dabcd", "257 3 13 YWJjZA=="),
+        (60, b"\x01\0\x03\x08abcde", "256 3 8 YWJjZGU="),
+        (52, b"\x03\x01\x01\x0f\xf0", "3 1 1 0ff0"),
+        (
+            46,
+            b"\0\x1c\x0d\x02\0\0\x01\x2c\x65\xe0\x26\x00\x36\xe6\xcf\x00\x30\x39\xc0\x0esignature",
+            "AAAA 13 2 300 20240229063648 19990310195856 12345 test",
+        ),
+        (
+            46,
+            b"\xff\x01\x0d\x02\0\0\0\0\xff\xff\xff\xff\0\0\0\0\0\0\0",
+            "TYPE65281 13 2 0 21060207062815 19700101000000 0 .",
+        ),
+        (16, b"\x0dhe said \"hi\"\n\x01b\0", "he said \"hi\"\\010\nb\n"),
+        (257, b"\0\x06issue", ""),
+        (35, b"\0\x64\0\x0a\x01", ""),
+        (46, b"\0\x1c", ""),
+        (43, b"\xec", ""),
+        (12345, b"abc", ""),
+    ] {
+        let mut message = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0".to_vec();
+        message.extend([&owner[..], b"\0\xff\0\x01\xc0\x0c", &u16::to_be_bytes(kind), b"\0\x01\0\0\0\x3c"].concat());
+        message.extend([&(data.len() as u16).to_be_bytes()[..], data].concat());
+        let out = show_one::<State>(&message);
+        assert_eq!(texts(&out.events[0], SET.sections[0][3]), [wanted], "type {kind}");
+        torment_datagram::<State>(&message, PORTS, probe);
+    }
+}
+
 #[test]
 fn streams_are_read_in_any_pieces() {
     let one = bytes();
