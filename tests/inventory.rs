@@ -10,13 +10,13 @@ use shrike::control::export::AppEvent;
 use shrike::control::hosts;
 use shrike::control::inventory::network::Network;
 use shrike::control::inventory::rules::Rules;
-use shrike::control::inventory::{CANNOT_SEE, Inventory, LiveInventory, Settings, host, host_json, kinds};
+use shrike::control::inventory::{CANNOT_SEE, Inventory, LiveInventory, Settings, Spoken, host, host_json, kinds};
 use shrike::control::replay::{self, Sink, replay_reader};
 use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
 use shrike::dataplane::decode::{FlowKey, Neighbour};
 use shrike::dataplane::flow::Side;
 use shrike::dataplane::inspect::{Facts, Protocol, ssh};
-use shrike::exchange::EventHead;
+use shrike::exchange::{EventHead, FlowSummary};
 use shrike::units::{SECOND, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -38,6 +38,11 @@ impl Sink for Collected {
 
     fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
         self.0.observe(&event.head, &event.facts);
+        Ok(())
+    }
+
+    fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        Spoken::of(flow).into_iter().for_each(|spoken| self.0.spoken(&spoken));
         Ok(())
     }
 
@@ -194,11 +199,17 @@ fn page() -> String {
          more. A flood of claims is told at 500 a second; a second link address for a known address is told at any rate, and \
          what is not told counts as `neighbours_suppressed`. Roles come from flows: who began it is the client. Only what \
          answered is a service; an HTTP answer that a proxy or cache passed on names no software.\n\n\
+         A port that answered in a protocol nobody knows is a service too (`unknown`; its count of events is 0), and who answered \
+         is a host: of TCP where a SYN/ACK came back, of a connection met in its midst where both sides sent data, but then the \
+         port is not told; of UDP where both sides sent data, with the port where it is below 32768 and the protocol one of \
+         servers; who answered an echo. This is told at the end of the flow. Scans of closed ports and forged senders make no \
+         host: whoever sent nothing but a SYN is none.\n\n\
          A host keeps {} addresses, {} link addresses, {} names, {} services with {} products each, {} hints and {} findings; \
-         of a text {} bytes. In a full list the entry not seen for longest gives way (`not_kept` counts); of names first those \
+         of a text {} bytes. In a full list the entry not seen for longest gives way (`not_kept` counts); of services first those \
+         of which nothing but an open port is known; of names first those \
          that clients call the host by (SNI, HTTP Host), then those of its services, and one source has at most {}; of \
          findings first the least severe, of one severity one of the kind of which there are most. When there are too many \
-         hosts, or they take too much memory, a sixteenth goes: first those of which nothing but addresses is known, then those not seen \
+         hosts, or they take too much memory, a sixteenth goes: first those of which nothing but addresses and open ports is known, then those not seen \
          for longest (`shrike_inventory_evicted_total`). As long as no such limit and no pool of the workers is full, hosts \
          and EVE lines do not depend on the number of workers; once one is, they do: each worker has pools of its own.\n\n\
          ## Findings\n\n\

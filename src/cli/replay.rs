@@ -10,7 +10,7 @@ use super::{Failure, hosts, line, output};
 use crate::config;
 use crate::control::alert::Alert;
 use crate::control::export::{AppEvent, ConnFormat, ModelName};
-use crate::control::inventory::{Inventory, host_json};
+use crate::control::inventory::{Inventory, Spoken, host_json};
 use crate::control::replay::{Outcome, Settings, Sink, replay_reader};
 use crate::dataplane::capture::pcap::{Limits, Reader, Report, Speed};
 use crate::dataplane::decode::Neighbour;
@@ -237,6 +237,9 @@ impl Sink for Output {
     }
 
     fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
+        if let Some((inventory, spoken)) = self.inventory.as_mut().zip(Spoken::of(flow)) {
+            inventory.spoken(&spoken);
+        }
         if let Some(conn) = &mut self.conn {
             conn.flow(flow)?;
         }

@@ -4,7 +4,7 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id, flow_id};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id, flow_id, tcp_flags};
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, Side, TcpState};
@@ -20,7 +20,7 @@ pub enum Up {
     SeenIn(SeenIn),
     /// A score that reached the threshold.
     Score(ScoredFlow),
-    /// A flow ended; sent only while someone exports flows.
+    /// A flow ended; sent while someone exports flows, and of those that were answered also while someone wants events.
     Flow(FlowSummary),
     /// Inspection found something; its facts are [`UpReceiver::facts`] until the next item is received.
     Event(EventHead),
@@ -81,6 +81,23 @@ impl FlowSummary {
     /// Number of this flow and of no other.
     pub fn flow_id(&self) -> u64 {
         flow_id(&self.key, self.first_seen)
+    }
+
+    /// A SYN was answered: the responder's port is open.
+    pub fn has_handshake(&self) -> bool {
+        let both = tcp_flags::SYN | tcp_flags::ACK;
+        self.key.protocol() == 6 && self.tcp_flags[1] & both == both
+    }
+
+    /// Both sides spoke, and it was no refusal.
+    pub fn is_answered(&self) -> bool {
+        let has_data = self.payload.iter().all(|bytes| *bytes > 0);
+        match self.key.protocol() {
+            6 => has_data || self.has_handshake(),
+            17 => has_data,
+            1 | 58 => self.packets.iter().all(|count| *count > 0),
+            _ => false,
+        }
     }
 
     /// Community ID; of ICMP by what the originator sent, or the responder where only he was seen.

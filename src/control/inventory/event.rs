@@ -4,7 +4,7 @@ use super::banner::Product;
 use super::host::{MacSource, NameSource, Segment, kept};
 use super::kinds::Kind;
 use super::os::Hint;
-use crate::dataplane::decode::Endpoint;
+use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, number};
 use crate::exchange::EventHead;
 use std::net::IpAddr;
@@ -22,6 +22,14 @@ pub struct Event<'a> {
 
 /// Ports of UDP that servers have and clients do not, unless both ends do.
 const SERVICES: [u16; 9] = [53, 67, 123, 161, 389, 500, 1900, 5060, 11211];
+
+/// Client and server of a flow. An answer may be the first datagram that the tap sees of it.
+pub fn roles(key: &FlowKey, originator: Direction) -> (Endpoint, Endpoint) {
+    let (client, server) = key.endpoints(originator);
+    let is_service = |port: u16| SERVICES.contains(&port);
+    let is_turned = key.protocol() == 17 && is_service(client.port) && !is_service(server.port);
+    if is_turned { (server, client) } else { (client, server) }
+}
 
 /// Whom a note is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,12 +66,7 @@ pub enum Note {
 impl<'a> Event<'a> {
     /// An event with the list of its facts.
     pub fn new(head: &'a EventHead, facts: &'a [u8]) -> Event<'a> {
-        let (mut client, mut server) = head.key.endpoints(head.originator);
-        // An answer may be the first datagram that the tap sees of a flow.
-        let is_service = |port: u16| SERVICES.contains(&port);
-        if head.key.protocol() == 17 && is_service(client.port) && !is_service(server.port) {
-            std::mem::swap(&mut client, &mut server);
-        }
+        let (client, server) = roles(&head.key, head.originator);
         Event { head, client, server, facts }
     }
 

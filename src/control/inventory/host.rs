@@ -5,8 +5,8 @@
 //! that the host said, findings of low severity before those of high, of two alike the one not seen for longest.
 
 mod segment;
+mod service;
 
-use super::banner::Product;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub use segment::Segment;
+pub use service::Service;
 
 /// Addresses of a host at most; a link address that says it has more is a router's or a proxy's, and stops joining them.
 pub const ADDRESSES_MAX: usize = 16;
@@ -174,31 +175,6 @@ pub struct OsHint {
     pub seen: Seen,
 }
 
-/// A service that a host answered on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Service {
-    /// `tcp` or `udp`.
-    pub transport: String,
-    /// Port.
-    pub port: u16,
-    /// Application protocol.
-    pub protocol: String,
-    /// Software as its banners name it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub products: Vec<Product>,
-    /// The latest banner.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub banner: String,
-    /// When the banner was said.
-    #[serde(default, skip)]
-    pub banner_time: Timestamp,
-    /// Events with an answer.
-    pub count: u64,
-    /// When.
-    #[serde(flatten)]
-    pub seen: Seen,
-}
-
 /// Where on a host a finding lies.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Place {
@@ -351,9 +327,10 @@ impl Host {
         format!("{}{address}", self.segment.prefix())
     }
 
-    /// Is nothing known of it but its addresses, which anybody can make up? Such hosts give way first.
+    /// Is nothing known of it but its addresses, which anybody can make up, and open ports? Such hosts give way first.
     pub fn is_bare(&self) -> bool {
-        self.names.is_empty() && self.services.is_empty() && self.findings.is_empty()
+        let is_open_only = |service: &Service| service.is_open_only();
+        self.names.is_empty() && self.services.iter().all(is_open_only) && self.findings.is_empty()
     }
 
     /// Memory it takes, about, bytes.
@@ -451,31 +428,6 @@ impl Host {
         self.hints.iter().max_by_key(|hint| (hint.confidence, hint.seen.last_seen, &hint.os))
     }
 
-    /// A service; is it news?
-    pub fn add_service(&mut self, service: Service) -> bool {
-        let same = |one: &Service, other: &Service| {
-            (one.port, &one.transport, &one.protocol) == (other.port, &other.transport, &other.protocol)
-        };
-        let merge = |known: &mut Service, new: Service| {
-            known.seen.again(new.seen);
-            known.count = known.count.saturating_add(new.count);
-            // The latest banner counts; of one moment the larger, so that the order does not matter.
-            let later = (new.banner_time, &new.banner) > (known.banner_time, &known.banner);
-            let mut news = false;
-            if later && !new.banner.is_empty() {
-                news = known.banner != new.banner;
-                known.banner = new.banner;
-                known.banner_time = new.banner_time;
-            }
-            for product in new.products {
-                news |= add_product(&mut known.products, product);
-            }
-            news
-        };
-        let outcome = add(&mut self.services, SERVICES_MAX, service, same, merge, |one| one.seen.last_seen);
-        self.note(outcome)
-    }
-
     /// A finding; is it news?
     pub fn add_finding(&mut self, finding: Finding) -> bool {
         let same = |one: &Finding, other: &Finding| one.id == other.id;
@@ -539,23 +491,6 @@ impl Host {
         self.not_kept += other.not_kept;
         self.seen.again(other.seen);
     }
-}
-
-/// Adds a product; a version takes the place of none, and another version stands beside: a balancer's port may have both.
-fn add_product(products: &mut Vec<Product>, product: Product) -> bool {
-    if products.contains(&product) {
-        return false;
-    }
-    if product.version.is_none() && products.iter().any(|known| known.name == product.name) {
-        return false;
-    }
-    products.retain(|known| known.name != product.name || known.version.is_some());
-    if products.len() >= PRODUCTS_MAX {
-        products.remove(0);
-    }
-    products.push(product);
-    products.sort();
-    true
 }
 
 /// Text from the wire as it is kept, one harmless line (`control::text`) without blanks around it, cut at [`TEXT_MAX`]

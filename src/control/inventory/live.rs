@@ -5,12 +5,12 @@
 
 use super::disk::{Disk, DiskError};
 use super::page::{Filter, Page, host_json};
-use super::table::Inventory;
+use super::table::{Inventory, Spoken};
 use super::{Settings, is_of_interest};
 use crate::control::store::Cursor;
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::decode::Neighbour;
-use crate::exchange::EventHead;
+use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Events that wait; some 400 bytes each.
 const QUEUE: usize = 1 << 14;
+/// So many of them may be waiting when a flow is still taken: flows tell least.
+const QUEUE_OF_FLOWS: usize = QUEUE / 2;
 /// How often changes are written, and after an error tried again.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Events read under one lock: readers wait no longer.
@@ -30,6 +32,7 @@ const AT_ONCE: usize = 64;
 enum Item {
     Event(EventHead, Box<[u8]>),
     Neighbour(Timestamp, Neighbour),
+    Spoken(Spoken),
 }
 
 /// What the thread and readers share.
@@ -103,7 +106,7 @@ impl SharedInventory {
             metric("shrike_inventory_events_total", "Events that the inventory read.", counter, stats.events),
             metric(
                 "shrike_inventory_lost_total",
-                "Events that the inventory did not take in time.",
+                "Events and flows that the inventory did not take in time.",
                 counter,
                 self.lost.load(Relaxed),
             ),
@@ -170,6 +173,20 @@ impl LiveInventory {
         }
     }
 
+    /// A flow ended.
+    pub fn flow(&self, flow: &FlowSummary) {
+        let Some(spoken) = Spoken::of(flow) else { return };
+        let is_home = |address| self.shared.home.iter().any(|network| network.holds(address));
+        if !spoken.ends().into_iter().any(is_home) {
+            return;
+        }
+        if self.sender.as_ref().is_some_and(|sender| sender.len() >= QUEUE_OF_FLOWS) {
+            self.shared.lost.fetch_add(1, Relaxed);
+            return;
+        }
+        self.send(Item::Spoken(spoken));
+    }
+
     /// A host said which address it has.
     pub fn neighbour(&self, time: Timestamp, neighbour: Neighbour) {
         self.send(Item::Neighbour(time, neighbour));
@@ -217,6 +234,7 @@ fn take(inventory: &mut Inventory, item: Item) {
     match item {
         Item::Event(head, facts) => inventory.observe(&head, &facts),
         Item::Neighbour(time, neighbour) => inventory.neighbour(time, &neighbour),
+        Item::Spoken(flow) => inventory.spoken(&flow),
     }
 }
 

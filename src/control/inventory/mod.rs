@@ -1,5 +1,5 @@
 //! What is on the network and how it is exposed: hosts with names, addresses, services and findings, from what inspection
-//! tells and from nothing else. Passive: nothing is ever sent.
+//! tells, and from flows that somebody answered. Passive: nothing is ever sent.
 //!
 //! Owns the table of hosts, bounded by number and by memory; the one not seen for longest gives way, such of which nothing
 //! is known first. Calls the parsers' facts and its own rule file. Deliberately does not: probe, guess from ports, keep
@@ -8,7 +8,7 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `host` | a host and its bounded lists |
-//! | `table` | all hosts: whose an address is, merging, eviction, order of changes |
+//! | `table` | all hosts: whose an address is, merging, eviction, order of changes; what flows alone tell |
 //! | `event`, `read` | what an event says, by protocol |
 //! | `banner`, `os` | products and systems out of texts |
 //! | `kinds` | every kind of finding |
@@ -35,7 +35,7 @@ pub use disk::Disk;
 pub use event::is_of_interest;
 pub use live::{LiveInventory, SharedInventory};
 pub use page::{Filter, Page, finding_json, host_json, summary_json};
-pub use table::{Inventory, Stats};
+pub use table::{Inventory, Spoken, Stats};
 
 use network::Network;
 use rules::Rules;

@@ -22,6 +22,10 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+mod spoken;
+
+pub use spoken::Spoken;
+
 /// Link addresses whose names wait for an address at most.
 const WAITING_MAX: usize = 2048;
 /// Notes that wait for one link address at most.

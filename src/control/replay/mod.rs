@@ -56,7 +56,7 @@ pub struct Settings<'a> {
 pub trait Sink {
     /// An alert.
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()>;
-    /// A flow ended; only with [`EngineSettings::export_flows`].
+    /// A flow ended; only with [`EngineSettings::export_flows`], answered ones also with [`EngineSettings::export_events`].
     fn flow(&mut self, _flow: &FlowSummary) -> anyhow::Result<()> {
         Ok(())
     }

@@ -347,7 +347,12 @@ impl Supervisor {
                 let Some(item) = entry.up.receive() else { break };
                 worked = true;
                 match item {
-                    Up::Flow(flow) => self.outputs.flow(flow, &entry.interface),
+                    Up::Flow(flow) => {
+                        if let Some(inventory) = &self.inventory {
+                            inventory.flow(&flow);
+                        }
+                        self.outputs.flow(flow, &entry.interface);
+                    }
                     Up::Event(head) => {
                         if let Some(inventory) = &self.inventory {
                             inventory.event(&head, entry.up.facts());

@@ -60,7 +60,7 @@ pub struct EngineSettings {
     pub watermark_lag_ns: u64,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
-    /// Send events of inspection, and who has which address on the link, up.
+    /// Send events of inspection, who has which address on the link, and summaries of ended flows that were answered up.
     pub export_events: bool,
     /// Frames bring no time of their own, so a read that finds none tells that the clock's time has been reached: without
     /// that a queue on which nothing comes in would hold up every window of the others.

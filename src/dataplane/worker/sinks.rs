@@ -63,7 +63,7 @@ pub struct Sinks {
     pub elephants: Elephants,
     /// Someone exports ended flows.
     pub export_flows: bool,
-    /// Someone wants events of inspection and neighbours.
+    /// Someone wants events of inspection, neighbours, and ended flows that were answered.
     pub export_events: bool,
     /// Neighbours told lately.
     pub neighbours: Neighbours,
@@ -369,6 +369,12 @@ impl Sinks {
             let shape = self.shapes.end(ended.slot).map(|shape| if carried.is_turned { shape.turned() } else { shape });
             let told = summary(ended.record, carried, Some(ended.reason), outer);
             self.up.send_flow(FlowSummary { shape, losses, ..told });
+        } else if self.export_events && record.packets(Side::Originator) > 0 && record.packets(Side::Responder) > 0 {
+            // Who keeps hosts wants to know who answered.
+            let told = summary(record, carried, Some(ended.reason), outer);
+            if told.is_answered() {
+                self.up.send_flow(told);
+            }
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);

@@ -99,21 +99,6 @@ fn texts_from_the_wire_are_one_harmless_line() {
 }
 
 #[test]
-fn a_version_takes_the_place_of_none_and_another_stands_beside() {
-    let product = |version: Option<&str>| Product {
-        name: "nginx".into(),
-        version: version.map(str::to_owned),
-        distribution: None,
-    };
-    let mut products = Vec::new();
-    for (version, news, count) in
-        [(None, true, 1), (Some("1.2"), true, 1), (None, false, 1), (Some("1.3"), true, 2), (Some("1.2"), false, 2)]
-    {
-        assert_eq!((add_product(&mut products, product(version)), products.len()), (news, count));
-    }
-}
-
-#[test]
 fn a_host_is_named_after_its_first_address() {
     let mut host = host();
     host.add_address(Address { address: "10.0.0.2".parse().unwrap(), seen: Seen::at(Timestamp(5)) });

@@ -1,0 +1,228 @@
+//! Hosts and open ports that a flow alone tells of: somebody answered, in whatever protocol.
+//!
+//! Told at the flow's end, from its summary. What inspection recognises tells more: such a service stays and the open port
+//! beside it goes ([`Host::add_service`]). A SYN that nobody answered, an answer that refuses, and a datagram without one tell
+//! nothing, so that neither scans nor forged senders make hosts; who only sent a SYN is no host even where it was answered.
+
+use super::super::event::roles;
+use super::super::host::{Seen, Segment, Service};
+use super::Inventory;
+use crate::dataplane::decode::{Endpoint, FlowKey, tcp_flags};
+use crate::dataplane::inspect::Protocol;
+use crate::exchange::FlowSummary;
+use crate::units::Timestamp;
+
+/// Ports of UDP from here on are given out to clients: Linux begins at 32768, IANA at 49152.
+const CLIENT_PORTS: u16 = 32_768;
+
+/// A flow in which both sides spoke.
+#[derive(Clone, Copy, Debug)]
+pub struct Spoken {
+    key: FlowKey,
+    client: Endpoint,
+    server: Endpoint,
+    application: Protocol,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    /// The client has shown that it gets what it is sent.
+    has_client: bool,
+    /// The server's port is open.
+    is_open: bool,
+}
+
+impl Spoken {
+    /// What a flow tells; `None` where one side was silent or refused.
+    pub fn of(flow: &FlowSummary) -> Option<Spoken> {
+        if !flow.is_answered() {
+            return None;
+        }
+        let (client, server) = roles(&flow.key, flow.originator);
+        let (has_client, is_open) = match flow.key.protocol() {
+            6 => {
+                let [asked, _] = flow.tcp_flags;
+                (asked & tcp_flags::ACK != 0, flow.has_handshake())
+            }
+            17 => (true, server.port < CLIENT_PORTS && !is_of_peers(flow.application)),
+            _ => (false, false),
+        };
+        let (application, first_seen, last_seen) = (flow.application, flow.first_seen, flow.last_seen);
+        Some(Spoken { key: flow.key, client, server, application, first_seen, last_seen, has_client, is_open })
+    }
+
+    /// Its ends.
+    pub fn ends(&self) -> [std::net::IpAddr; 2] {
+        [self.client.ip(), self.server.ip()]
+    }
+}
+
+/// Protocols of UDP in which ends are alike, and none is a service.
+fn is_of_peers(application: Protocol) -> bool {
+    matches!(application, Protocol::Rtp | Protocol::Stun | Protocol::BitTorrent | Protocol::Mdns | Protocol::Llmnr)
+}
+
+impl Inventory {
+    /// A flow ended in which both sides spoke.
+    pub fn spoken(&mut self, flow: &Spoken) {
+        let segment = Segment::of(&flow.key);
+        let ends = [(flow.client, flow.has_client, false), (flow.server, true, flow.is_open)];
+        for (end, _, is_open) in ends.into_iter().filter(|(_, is_there, _)| *is_there) {
+            self.change(segment, end.ip(), flow.first_seen, |_| false);
+            self.change(segment, end.ip(), flow.last_seen, |host| {
+                is_open
+                    && host.add_service(Service {
+                        transport: if flow.key.protocol() == 6 { "tcp" } else { "udp" }.to_owned(),
+                        port: end.port,
+                        protocol: flow.application.name().to_owned(),
+                        products: Vec::new(),
+                        banner: String::new(),
+                        banner_time: Timestamp(0),
+                        count: 0,
+                        seen: Seen { first_seen: flow.first_seen, last_seen: flow.last_seen },
+                    })
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::host::{Host, SERVICES_MAX};
+    use super::super::super::{Settings, rules::Rules};
+    use super::*;
+    use crate::dataplane::inspect::{Facts, ssh};
+    use crate::exchange::EventHead;
+    use crate::units::SECOND;
+    use std::sync::Arc;
+    use tcp_flags::{ACK, FIN, PSH, RST, SYN};
+
+    const OUTSIDE: u32 = 0xc000_0201;
+
+    fn inventory() -> Inventory {
+        Inventory::new(Settings::with(Arc::new(Rules::shipped().unwrap())))
+    }
+
+    /// A flow from one address to a port of another, with flags and bytes of payload of both sides.
+    fn flow(from: u32, to: u32, port: u16, protocol: u8, flags: [u8; 2], payload: [u64; 2]) -> FlowSummary {
+        let (key, originator) = FlowKey::v4(from, 40_000, to, port, protocol, 0);
+        let packets = payload.map(|bytes| 1 + bytes / 1000);
+        FlowSummary {
+            key,
+            originator,
+            packets,
+            payload,
+            tcp_flags: flags,
+            first_seen: Timestamp(100 * SECOND),
+            last_seen: Timestamp(200 * SECOND),
+            ..FlowSummary::default()
+        }
+    }
+
+    fn shown(inventory: &Inventory) -> Vec<String> {
+        let services = |host: &Host| {
+            host.services
+                .iter()
+                .map(|one| format!(" {}/{} {}", one.transport, one.port, one.protocol))
+                .collect::<String>()
+        };
+        let mut hosts: Vec<_> =
+            inventory.hosts().map(|(_, host)| format!("{}{}", host.addresses[0].address, services(host))).collect();
+        hosts.sort();
+        hosts
+    }
+
+    #[test]
+    fn who_answered_is_there_and_his_port_open() {
+        let (a, b) = (0x0a00_0001, 0x0a00_0002);
+        let whole = [SYN | ACK | PSH | FIN, SYN | ACK | PSH | FIN];
+        for (name, flow, wanted) in [
+            ("a connection", flow(a, b, 9999, 6, whole, [10, 28]), &["10.0.0.1", "10.0.0.2 tcp/9999 unknown"][..]),
+            ("from outside", flow(OUTSIDE, b, 6900, 6, whole, [0, 9]), &["10.0.0.2 tcp/6900 unknown"]),
+            ("to outside", flow(a, OUTSIDE, 4444, 6, whole, [0, 0]), &["10.0.0.1"]),
+            ("a SYN scan, open", flow(a, b, 23, 6, [SYN | RST, SYN | ACK], [0, 0]), &["10.0.0.2 tcp/23 unknown"]),
+            ("a SYN scan, closed", flow(a, b, 23, 6, [SYN, RST | ACK], [0, 0]), &[]),
+            ("a SYN alone", FlowSummary { packets: [3, 0], ..flow(a, b, 23, 6, [SYN, 0], [0, 0]) }, &[]),
+            ("met in the middle", flow(a, b, 23, 6, [ACK, ACK], [5, 5]), &["10.0.0.1", "10.0.0.2"]),
+            ("acknowledged only", flow(a, b, 23, 6, [ACK | PSH, ACK], [5, 0]), &[]),
+            ("datagrams", flow(a, b, 6900, 17, [0; 2], [5, 5]), &["10.0.0.1", "10.0.0.2 udp/6900 unknown"]),
+            ("between clients", flow(a, b, 35_882, 17, [0; 2], [5, 5]), &["10.0.0.1", "10.0.0.2"]),
+            ("one datagram", FlowSummary { packets: [1, 0], ..flow(a, b, 69, 17, [0; 2], [5, 0]) }, &[]),
+            ("an echo", flow(a, b, 0, 1, [0; 2], [8, 8]), &["10.0.0.2"]),
+        ] {
+            let mut inventory = inventory();
+            Spoken::of(&flow).into_iter().for_each(|spoken| inventory.spoken(&spoken));
+            assert_eq!(shown(&inventory), wanted, "{name}");
+        }
+    }
+
+    fn ssh_event(inventory: &mut Inventory, port: u16) {
+        let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 6, 0);
+        let mut facts = Facts::default();
+        facts.put(ssh::SERVER_VERSION, b"2.0");
+        facts.put(ssh::SERVER_SOFTWARE, b"x");
+        let head = EventHead {
+            time: Timestamp(150 * SECOND),
+            key,
+            originator,
+            first_seen: None,
+            protocol: Protocol::Ssh,
+            anomaly: None,
+            truncated: false,
+            bytes: 0,
+            icmp: None,
+            outer: None,
+        };
+        inventory.observe(&head, facts.as_bytes());
+    }
+
+    /// Whatever comes first, what inspection tells of a port stays, then the name that the flow has, then that it is open.
+    #[test]
+    fn what_is_known_of_a_port_takes_the_place_of_that_it_is_open() {
+        let whole = [SYN | ACK, SYN | ACK];
+        let unknown = flow(0x0a00_0001, 0x0a00_0002, 22, 6, whole, [9, 9]);
+        let named = FlowSummary { application: Protocol::Tls, ..unknown };
+        let tell = |what: &str| {
+            let mut inventory = inventory();
+            for one in what.chars() {
+                match one {
+                    'e' => ssh_event(&mut inventory, 22),
+                    one => inventory.spoken(&Spoken::of(if one == 'n' { &named } else { &unknown }).unwrap()),
+                }
+            }
+            let host = inventory.find("10.0.0.2").unwrap();
+            let services = host.services.iter().map(|one| format!("{} {}", one.protocol, one.count));
+            (services.collect::<Vec<_>>().join(", "), host.is_bare(), host.not_kept, host.seen)
+        };
+        for (orders, wanted, is_bare) in [
+            (&["u", "uu"][..], "unknown 0", true),
+            (&["un", "nu", "unun"], "tls 0", true),
+            (&["ue", "eu", "une", "eun", "neu", "uen"], "ssh 1", false),
+        ] {
+            for order in orders {
+                let (services, bare, not_kept, seen) = tell(order);
+                assert_eq!((services.as_str(), bare, not_kept), (wanted, is_bare, 0), "{order}");
+                assert_eq!((seen.first_seen, seen.last_seen), (Timestamp(100 * SECOND), Timestamp(200 * SECOND)));
+            }
+        }
+    }
+
+    /// A host with a thousand open ports keeps what is known of it, and gives way before those of which more is known.
+    #[test]
+    fn open_ports_are_worth_least() {
+        let mut inventory = inventory();
+        ssh_event(&mut inventory, 22);
+        for port in 1000..1000 + 4 * SERVICES_MAX as u16 {
+            let flow = flow(0x0a00_0001, 0x0a00_0002, port, 6, [SYN | ACK, SYN | ACK], [9, 9]);
+            inventory.spoken(&Spoken::of(&flow).unwrap());
+        }
+        let host = inventory.find("10.0.0.2").unwrap();
+        assert_eq!(host.services.len(), SERVICES_MAX);
+        assert!(host.services.iter().any(|one| one.protocol == "ssh"));
+        let home = inventory.settings.hosts;
+        for host in 0..2 * home as u32 {
+            let flow = flow(OUTSIDE, 0x0b00_0000 - 1 - host, 80, 6, [SYN | ACK, SYN | ACK], [9, 9]);
+            inventory.spoken(&Spoken::of(&flow).unwrap());
+        }
+        assert!(inventory.stats().hosts <= home as u64);
+        assert!(inventory.find("10.0.0.2").is_some(), "of which more is known");
+    }
+}
