@@ -258,6 +258,11 @@ fn a_dash_is_standard_output() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains("\"packets\":559"), "the summary is beside it: {error}");
     }
+    let output = replay(&[day.to_str().unwrap(), "--hosts", "--eve", "-"], &[]);
+    let events = std::fs::read_to_string(golden("day.eve.jsonl")).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), events, "events and nothing else");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains(" hosts, seen by watching alone"), "the hosts are beside it: {error}");
     assert!(!Path::new(env!("CARGO_MANIFEST_DIR")).join("-").exists());
 }
 

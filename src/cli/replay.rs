@@ -33,7 +33,7 @@ use std::sync::atomic::Ordering::Relaxed;
   shrike replay day*.pcap.gz --workers 2 --json     the summary as JSON
   shrike replay trace.pcapng --eve eve.jsonl        EVE JSON lines as Suricata writes them
   shrike replay trace.pcap --conn-log conn.log      flows as Zeek's conn.log
-  shrike replay trace.pcap --eve - | jq .alert      events to standard output, the summary to standard error
+  shrike replay trace.pcap --eve - | jq .alert      events to standard output, summary and hosts to standard error
   shrike replay trace.pcap --hosts                  hosts with names, systems, services, and what exposes them
   tcpdump -w - | shrike replay - --speed 1x         from a pipe")]
 pub struct Arguments {
@@ -151,8 +151,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     } else {
         eprintln!("{summary}")
     }
-    if let Some(hosts) = hosts.filter(|_| printed && !arguments.json) {
-        show_hosts(&hosts);
+    if let Some(hosts) = hosts.filter(|_| !arguments.json) {
+        show_hosts(&hosts, printed);
     }
     if !outcome.loss_equation_closed() {
         let reason = "the loss equation does not close: frames were read that no counter accounts for";
@@ -171,10 +171,17 @@ fn hosts_of(inventory: Inventory) -> Vec<serde_json::Value> {
     hosts
 }
 
-fn show_hosts(hosts: &[serde_json::Value]) {
-    let colour = hosts::colour();
-    say!("{} hosts, {}", hosts.len(), hosts::PASSIVE);
-    hosts.iter().for_each(|host| say!("{}", hosts::host_lines(host, colour)));
+/// Where the summary stands: on standard error where something else has standard output.
+fn show_hosts(hosts: &[serde_json::Value], printed: bool) {
+    let colour = printed && hosts::colour();
+    let head = format!("{} hosts, {}", hosts.len(), hosts::PASSIVE);
+    for lines in std::iter::once(head).chain(hosts.iter().map(|host| hosts::host_lines(host, colour))) {
+        if printed {
+            say!("{lines}");
+        } else {
+            eprintln!("{lines}");
+        }
+    }
 }
 
 pub fn name(model: &Model) -> ModelName {
