@@ -203,7 +203,9 @@ fn page() -> String {
          is a host: of TCP where a SYN/ACK came back, of a connection met in its midst where both sides sent data, but then the \
          port is not told; of UDP where both sides sent data, with the port where it is below 32768 and the protocol one of \
          servers; who answered an echo. This is told at the end of the flow. Scans of closed ports and forged senders make no \
-         host: whoever sent nothing but a SYN is none.\n\n\
+         host: whoever sent nothing but a SYN is none. The time to live of its SYN or SYN/ACK and the order of the options in it \
+         hint at the operating system of a host that talked (`TCP options`, low): Linux, Windows, macOS and iOS, FreeBSD, \
+         OpenBSD; any other hint comes first.\n\n\
          A host keeps {} addresses, {} link addresses, {} names, {} services with {} products each, {} hints and {} findings; \
          of a text {} bytes. In a full list the entry not seen for longest gives way (`not_kept` counts); of services first those \
          of which nothing but an open port is known; of names first those \

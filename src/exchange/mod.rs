@@ -4,7 +4,7 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, community_id, flow_id, tcp_flags};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, Stack, community_id, flow_id, tcp_flags};
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, Side, TcpState};
@@ -75,6 +75,8 @@ pub struct FlowSummary {
     pub losses: Option<Losses>,
     /// Why inspection has not read it wholly, where it should have.
     pub unread: Unread,
+    /// Whose SYNs it began with, originator and responder; told when it has ended.
+    pub stacks: [Stack; 2],
 }
 
 impl FlowSummary {

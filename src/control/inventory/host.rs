@@ -28,6 +28,8 @@ pub const NAMES_OF_SOURCE_MAX: usize = 8;
 pub const SERVICES_MAX: usize = 48;
 /// Hints at a host's operating system at most.
 pub const HINTS_MAX: usize = 8;
+/// Source of hints by the options of TCP: others count more.
+pub const TCP_STACK: &str = "TCP options";
 /// Findings of a host at most.
 pub const FINDINGS_MAX: usize = 64;
 /// Products of a service at most.
@@ -419,13 +421,14 @@ impl Host {
             known.confidence = known.confidence.max(new.confidence);
             surer
         };
-        let outcome = add(&mut self.hints, HINTS_MAX, hint, same, merge, |one| one.seen.last_seen);
+        let worth = |one: &OsHint| (one.source != TCP_STACK, one.seen.last_seen);
+        let outcome = add(&mut self.hints, HINTS_MAX, hint, same, merge, worth);
         self.note(outcome)
     }
 
-    /// The best of its hints: the surest, of those the latest.
+    /// The best of its hints: the surest, of those the latest; that of TCP's options only where there is none else.
     pub fn os(&self) -> Option<&OsHint> {
-        self.hints.iter().max_by_key(|hint| (hint.confidence, hint.seen.last_seen, &hint.os))
+        self.hints.iter().max_by_key(|hint| (hint.confidence, hint.source != TCP_STACK, hint.seen.last_seen, &hint.os))
     }
 
     /// A finding; is it news?

@@ -15,7 +15,7 @@ use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Outers, Queue, QueueSnapshot,
-    handover_mesh,
+    Stacks, handover_mesh,
 };
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock};
@@ -194,7 +194,8 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
         + engine.inspect.bytes(engine.flow.capacity)
         + Defragmenter::bytes(engine.defrag)
         + if engine.decode.tunnels { Outers::bytes(engine.flow.capacity) } else { 0 }
-        + Shapes::bytes(engine.shapes(), engine.flow.capacity);
+        + Shapes::bytes(engine.shapes(), engine.flow.capacity)
+        + Stacks::bytes(engine.stacks());
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }
 

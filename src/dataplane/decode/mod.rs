@@ -20,6 +20,7 @@
 //! | `defrag` | datagrams from their fragments |
 //! | `anomaly` | what is unusual about headers, by name |
 //! | `options` | what is unusual about options of IPv4 |
+//! | `stack` | who made a SYN, by its options |
 //! | `key` | the canonical 5-tuple |
 //! | `community_id` | the name that other tools give a flow |
 //! | `flow_id` | the number of one flow among those on its ports |
@@ -42,6 +43,7 @@ mod packet;
 mod quote;
 mod short;
 mod span;
+mod stack;
 mod tunnel;
 
 pub use anomaly::{HeaderAnomalies, HeaderAnomaly};
@@ -61,6 +63,7 @@ pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;
 pub use short::{decode, decode_plain, decode_rest, decode_within};
+pub use stack::Stack;
 pub use tunnel::{GTP_EXTENSIONS_MAX, LABELS_MAX, ROUTES_MAX};
 
 /// Settings of the decoder.

@@ -13,6 +13,7 @@ use super::neighbours::Neighbours;
 use super::outers::Outers;
 use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
+use super::stacks::Stacks;
 use super::thread::UNPOLLED_WAIT;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
@@ -71,6 +72,11 @@ pub struct EngineSettings {
 }
 
 impl EngineSettings {
+    /// Slots whose flows' stacks are kept: all where somebody wants events, else none.
+    pub fn stacks(&self) -> u32 {
+        if self.export_events && self.inspect.flows > 0 { self.flow.capacity } else { 0 }
+    }
+
     /// Shapes that are kept at once: none where nobody takes them.
     pub fn shapes(&self) -> u32 {
         if self.export_flows && self.inspect.flows > 0 { self.shapes } else { 0 }
@@ -227,6 +233,7 @@ impl<S: Source> Engine<S> {
                 inspector,
                 outers,
                 shapes,
+                stacks: Stacks::new(settings.stacks()),
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
                 up: parts.up,

@@ -21,6 +21,7 @@ mod neighbours;
 mod outers;
 mod sinks;
 mod snapshot;
+mod stacks;
 mod thread;
 
 pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};
@@ -33,6 +34,7 @@ pub use handover::{
 pub use neighbours::{ADDRESSES as NEIGHBOURS, PER_SECOND as NEIGHBOURS_PER_SECOND};
 pub use outers::{Outers, SHARE as FLOWS_PER_OUTER};
 pub use snapshot::{QueueSnapshot, QueueState};
+pub use stacks::Stacks;
 pub use thread::{Command, Returned, Why, WorkerHandle, WorkerLoad, WorkerSettings};
 
 const _: () = assert!(

@@ -6,6 +6,7 @@ use super::anomalies::AnomalyBudget;
 use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
+use super::stacks::Stacks;
 use crate::dataplane::decode::{
     Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour, Outer,
     Packet, tcp_flags,
@@ -51,6 +52,8 @@ pub struct Sinks {
     pub outers: Outers,
     /// Shapes of their beginnings; none where nobody exports flows.
     pub shapes: Shapes,
+    /// Whose SYNs the flows began with; none where nobody wants events.
+    pub stacks: Stacks,
     /// Rows that wait to be scored.
     pub batch: Microbatch<RowTag>,
     /// Earliest `due` of the rows that wait; the end of time when none does.
@@ -368,12 +371,14 @@ impl Sinks {
             let losses = losses.map(|losses| if carried.is_turned { losses.turned() } else { losses });
             let shape = self.shapes.end(ended.slot).map(|shape| if carried.is_turned { shape.turned() } else { shape });
             let told = summary(ended.record, carried, Some(ended.reason), outer);
-            self.up.send_flow(FlowSummary { shape, losses, ..told });
+            let stacks = self.stacks.of(ended.slot, record);
+            self.up.send_flow(FlowSummary { shape, losses, stacks, ..told });
         } else if self.export_events && record.packets(Side::Originator) > 0 && record.packets(Side::Responder) > 0 {
             // Who keeps hosts wants to know who answered.
             let told = summary(record, carried, Some(ended.reason), outer);
             if told.is_answered() {
-                self.up.send_flow(told);
+                let stacks = self.stacks.of(ended.slot, record);
+                self.up.send_flow(FlowSummary { stacks, ..told });
             }
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
@@ -386,6 +391,7 @@ impl Sinks {
     pub fn on_opening(&mut self, payload: &Payload<'_>, is_first: bool, contradicts: bool) {
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
         self.inspector.opened(payload, is_first, contradicts, &mut gate);
+        self.stacks.note(payload);
     }
 
     /// A packet of an inspected flow, of `announced` bytes of payload on the wire: what more is wanted?
@@ -587,5 +593,6 @@ pub fn summary(
         shape: None,
         losses: None,
         unread,
+        stacks: Default::default(),
     }
 }

@@ -5,9 +5,9 @@
 //! nothing, so that neither scans nor forged senders make hosts; who only sent a SYN is no host even where it was answered.
 
 use super::super::event::roles;
-use super::super::host::{Seen, Segment, Service};
+use super::super::host::{Confidence, OsHint, Seen, Segment, Service, TCP_STACK};
 use super::Inventory;
-use crate::dataplane::decode::{Endpoint, FlowKey, tcp_flags};
+use crate::dataplane::decode::{Endpoint, FlowKey, Stack, tcp_flags};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
@@ -28,6 +28,8 @@ pub struct Spoken {
     has_client: bool,
     /// The server's port is open.
     is_open: bool,
+    /// Whose SYNs it began with.
+    stacks: [Stack; 2],
 }
 
 impl Spoken {
@@ -46,7 +48,8 @@ impl Spoken {
             _ => (false, false),
         };
         let (application, first_seen, last_seen) = (flow.application, flow.first_seen, flow.last_seen);
-        Some(Spoken { key: flow.key, client, server, application, first_seen, last_seen, has_client, is_open })
+        let stacks = flow.stacks;
+        Some(Spoken { key: flow.key, client, server, application, first_seen, last_seen, has_client, is_open, stacks })
     }
 
     /// Its ends.
@@ -64,9 +67,16 @@ impl Inventory {
     /// A flow ended in which both sides spoke.
     pub fn spoken(&mut self, flow: &Spoken) {
         let segment = Segment::of(&flow.key);
-        let ends = [(flow.client, flow.has_client, false), (flow.server, true, flow.is_open)];
-        for (end, _, is_open) in ends.into_iter().filter(|(_, is_there, _)| *is_there) {
-            self.change(segment, end.ip(), flow.first_seen, |_| false);
+        let seen = Seen { first_seen: flow.first_seen, last_seen: flow.last_seen };
+        let [asking, answering] = flow.stacks;
+        let ends = [(flow.client, flow.has_client, false, asking), (flow.server, true, flow.is_open, answering)];
+        for (end, _, is_open, stack) in ends.into_iter().filter(|(_, is_there, ..)| *is_there) {
+            self.change(segment, end.ip(), flow.first_seen, |host| {
+                stack.name().is_some_and(|os| {
+                    let (os, source) = (os.to_owned(), TCP_STACK.to_owned());
+                    host.add_hint(OsHint { os, source, confidence: Confidence::Low, seen })
+                })
+            });
             self.change(segment, end.ip(), flow.last_seen, |host| {
                 is_open
                     && host.add_service(Service {
@@ -77,7 +87,7 @@ impl Inventory {
                         banner: String::new(),
                         banner_time: Timestamp(0),
                         count: 0,
-                        seen: Seen { first_seen: flow.first_seen, last_seen: flow.last_seen },
+                        seen,
                     })
             });
         }
@@ -203,6 +213,34 @@ mod tests {
                 assert_eq!((seen.first_seen, seen.last_seen), (Timestamp(100 * SECOND), Timestamp(200 * SECOND)));
             }
         }
+    }
+
+    /// The order of TCP options is a hint that gives way to any other, and none of who sent a SYN and nothing more.
+    #[test]
+    fn a_stack_is_the_least_of_hints() {
+        let whole = [SYN | ACK, SYN | ACK];
+        let talk = flow(0x0a00_0001, 0x0a00_0002, 22, 6, whole, [9, 9]);
+        let talk = FlowSummary { stacks: [Stack::Windows, Stack::Linux], ..talk };
+        let scan = FlowSummary { tcp_flags: [SYN | RST, SYN | ACK], ..talk };
+        let mut inventory = inventory();
+        for flow in [talk, scan] {
+            inventory.spoken(&Spoken::of(&flow).unwrap());
+        }
+        let os = |inventory: &Inventory, host: &str| {
+            let host = inventory.find(host).unwrap();
+            host.os().map(|one| (one.os.clone(), one.confidence, one.source.clone()))
+        };
+        let hint = |os: &str| Some((os.to_owned(), Confidence::Low, "TCP options".to_owned()));
+        assert_eq!(os(&inventory, "10.0.0.1"), hint("Windows"));
+        assert_eq!(os(&inventory, "10.0.0.2"), hint("Linux or Android"));
+        inventory.change(Segment::default(), "10.0.0.1".parse().unwrap(), Timestamp(1), |host| {
+            let (os, source) = ("ChromeOS".to_owned(), "User-Agent".to_owned());
+            host.add_hint(OsHint { os, source, confidence: Confidence::Low, seen: Seen::at(Timestamp(1)) })
+        });
+        assert_eq!(os(&inventory, "10.0.0.1").unwrap().0, "ChromeOS", "though it is older");
+        let mut other = self::inventory();
+        other.spoken(&Spoken::of(&scan).unwrap());
+        assert!(other.find("10.0.0.1").is_none() && other.find("10.0.0.2").unwrap().os().is_some());
     }
 
     /// A host with a thousand open ports keeps what is known of it, and gives way before those of which more is known.
