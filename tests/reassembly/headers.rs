@@ -121,7 +121,7 @@ fn a_false_fragment_that_is_dropped_is_of_no_datagram() {
     let fragment = |bytes: &[u8], offset: u16, more: bool, is_right: bool| {
         let mut frame = [&[2; 6][..], &[4; 6], &[8, 0]].concat();
         let mut head = [&[0x45, 0][..], &(bytes.len() as u16 + 20).to_be_bytes(), &[0, 9]].concat();
-        head.extend((offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes());
+        head.extend(((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
         head.extend([64, 17, 0, 0]);
         head.extend([SERVER, CLIENT].concat());
         let sum: u32 = head.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();

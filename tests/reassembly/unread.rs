@@ -223,7 +223,8 @@ fn each_cause_is_told_with_its_flow() {
     // What the whole engine is needed for.
     let header = |talk: &mut Talk| _ = talk.say(C, 0, 0, super::DECOY).spoil_header();
     let sum = |talk: &mut Talk| _ = talk.say(C, 0, 0, super::DECOY).spoil();
-    let cases: [(&str, &dyn Fn(&mut Talk)); 2] = [("ipv4_checksum", &header), ("checksum", &sum)];
+    type Decoy<'a> = &'a dyn Fn(&mut Talk);
+    let cases: [(&str, Decoy); 2] = [("ipv4_checksum", &header), ("checksum", &sum)];
     for (cause, decoy) in cases {
         let mut talk = Talk::open(40_401);
         decoy(&mut talk);

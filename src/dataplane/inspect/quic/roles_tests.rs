@@ -20,7 +20,10 @@ use By::{Client, Server};
 
 /// What was told: whether an anomaly, the name, the cipher, and who is said to be the originator.
 #[derive(Default)]
-struct Kept(Vec<(bool, Option<Vec<u8>>, Option<u64>, Direction)>);
+struct Kept(Vec<Told>);
+
+type Told = (bool, Name, Option<u64>, Direction);
+type Name = Option<Vec<u8>>;
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
@@ -31,10 +34,7 @@ impl Sink for Kept {
 }
 
 /// Shows the datagrams, of which the first makes its sender the flow's originator.
-fn run(
-    ports: [u16; 2],
-    datagrams: &[(By, Vec<u8>)],
-) -> (Vec<(Option<Vec<u8>>, Option<u64>, By)>, Vec<Option<Vec<u8>>>) {
+fn run(ports: [u16; 2], datagrams: &[(By, Vec<u8>)]) -> (Vec<(Name, Option<u64>, By)>, Vec<Name>) {
     let (key, of_client) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
     let begins = datagrams[0].0;
     let originator = if begins == Client { of_client } else { of_client.flip() };
