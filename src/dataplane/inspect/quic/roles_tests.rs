@@ -18,12 +18,14 @@ enum By {
 }
 use By::{Client, Server};
 
-/// What was told: whether an anomaly, the name, the cipher, and who is said to be the originator.
-#[derive(Default)]
-struct Kept(Vec<Told>);
-
-type Told = (bool, Name, Option<u64>, Direction);
+/// The name in a hello.
 type Name = Option<Vec<u8>>;
+/// An event: the name, the cipher, and who is said to be the originator.
+type Told = (Name, Option<u64>, By);
+
+/// What was told: whether an anomaly, and as in [`Told`].
+#[derive(Default)]
+struct Kept(Vec<(bool, Name, Option<u64>, Direction)>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
@@ -34,7 +36,7 @@ impl Sink for Kept {
 }
 
 /// Shows the datagrams, of which the first makes its sender the flow's originator.
-fn run(ports: [u16; 2], datagrams: &[(By, Vec<u8>)]) -> (Vec<(Name, Option<u64>, By)>, Vec<Name>) {
+fn run(ports: [u16; 2], datagrams: &[(By, Vec<u8>)]) -> (Vec<Told>, Vec<Name>) {
     let (key, of_client) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
     let begins = datagrams[0].0;
     let originator = if begins == Client { of_client } else { of_client.flip() };
@@ -108,5 +110,40 @@ fn a_server_that_speaks_as_a_client_is_not_taken_for_one() {
         let datagrams: Vec<_> = datagrams.into_iter().cloned().collect();
         let (found, odd) = run(ports, &datagrams);
         assert_eq!((&found, odd), (events, anomalies.into_iter().cloned().collect()), "{name}");
+    }
+}
+
+/// Up to three decoys of the server's, whole or in halves, in any order with the client's hello: once the server answers, that is
+/// told once, the right way round and with the answer, and no decoy has one.
+#[test]
+fn no_order_of_decoys_hides_the_client() {
+    let seal = |id: u8, frames: &[u8]| initial(1, &[id; 8], b"", Side::Originator, frames, true);
+    let forms = |id: u8, name: &[u8; 14]| {
+        let hello = hello_to(name);
+        [vec![crypto(0, &hello)], vec![crypto(0, &hello[..60]), crypto(60, &hello[60..])]]
+            .map(|pieces| pieces.iter().map(|frames| seal(id, frames)).collect::<Vec<_>>())
+    };
+    let own = forms(OWN[0], NAME);
+    let decoys: Vec<_> = (2..5).map(|id| forms(id, DECOY)).collect();
+    let mut random = 1_u32;
+    let mut below = |count: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize % count
+    };
+    for round in 0..250 {
+        let mut datagrams: Vec<_> = own[below(2)].iter().map(|bytes| (Client, bytes.clone())).collect();
+        for decoy in &decoys[..1 + below(3)] {
+            datagrams.extend(decoy[below(2)].iter().map(|bytes| (Server, bytes.clone())));
+        }
+        for at in (1..datagrams.len()).rev() {
+            datagrams.swap(at, below(at + 1));
+        }
+        let order: Vec<_> = datagrams.iter().map(|one| one.0).collect();
+        datagrams.push((Server, answer_to(&OWN)));
+        let (events, _) = run([50_000, [443, 8443][below(2)]], &datagrams);
+        let (of_client, others): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| event.0.as_deref() == Some(&NAME[..]));
+        assert_eq!(of_client, [(Some(NAME.to_vec()), Some(0x1301), Client)], "{round}: {order:?}");
+        assert!(others.iter().all(|(_, cipher, by)| cipher.is_none() && *by == Server), "{round}: {order:?}");
     }
 }
