@@ -67,9 +67,14 @@ pub fn run(case: &str, count: u64) -> anyhow::Result<Outcome> {
         .collect();
     ensure!(!flows.is_empty() && !events.is_empty(), "{kind}: a queue told nothing");
     let is_file = case.starts_with(FILE);
+    let interface: Arc<str> = "eth1".into();
     match taker {
-        Taker::EveFlow => lines(EveFormat::new(None), is_file, count, &flows, |flow| EveItem::Flow(Box::new(*flow))),
-        Taker::EveEvent => lines(EveFormat::new(None), is_file, count, &events, |event| EveItem::Event(event.clone())),
+        Taker::EveFlow => lines(EveFormat::new(None), is_file, count, &flows, |flow| {
+            EveItem::Flow(Box::new(*flow), Arc::clone(&interface))
+        }),
+        Taker::EveEvent => lines(EveFormat::new(None), is_file, count, &events, |event| {
+            EveItem::Event(event.clone(), Arc::clone(&interface))
+        }),
         Taker::Conn(format) => lines(*format, is_file, count, &flows, |flow| Box::new(*flow)),
         Taker::Inventory => {
             let mut inventory = Inventory::new(Settings::with(Arc::new(Rules::shipped()?)));

@@ -115,6 +115,20 @@ fn of_a_sender_whose_sums_are_never_right_all_is_read() {
     assert_eq!((addresses, anomalies), (vec![true, true, false], [0, 0]));
 }
 
+/// A client whose sums are right towards one service and left to its card towards another.
+#[test]
+fn right_sums_of_one_service_tell_nothing_of_another() {
+    let named = |port: u16, id: u8| {
+        let mut frame = Vec::new();
+        let builder = PacketBuilder::ethernet2([4; 6], [2; 6]).ipv4(SERVER, CLIENT, 64).udp(port, 40_009);
+        builder.write(&mut frame, &answer(id, id)).expect("a frame in memory");
+        frame
+    };
+    let left = changed(named(5353, 2), |_, pseudo| pseudo);
+    let (addresses, anomalies, _) = shown(vec![asked(40_009, 1), named(53, 1), left]);
+    assert_eq!((addresses, anomalies), (vec![true, true, false], [0, 0]));
+}
+
 /// The answer in two fragments; one of a false answer comes before them, with a header that routers drop.
 #[test]
 fn a_false_fragment_that_is_dropped_is_of_no_datagram() {

@@ -15,7 +15,7 @@ impl Sink for Nobody {
     fn event(&mut self, _: &Event<'_>) {}
 }
 
-const SLOTS: u32 = 400;
+const SLOTS: u32 = 600;
 
 /// Flows of one inspector; each has a slot.
 struct Flows {
@@ -120,11 +120,13 @@ fn of_inspection() -> Vec<Case> {
     case(
         "no memory for HTTP/2",
         Flows::new(SLOTS, 8, SLOTS, 1 << 16),
-        u32::from(CONNECTIONS),
+        0,
         &|flows| {
             let settings = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
             let request = [0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84];
             (0..=u32::from(CONNECTIONS)).for_each(|slot| _ = flows.say(slot, A, &settings).say(slot, A, &request));
+            let next = [0, 0, 3, 1, 5, 0, 0, 0, 3, 0x82, 0x86, 0x84];
+            flows.say(0, A, &next);
         },
         &["connections_full"],
     );
@@ -169,7 +171,7 @@ fn of_inspection() -> Vec<Case> {
         1,
         &|flows| {
             let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-            flows.say(1, A, preface).say(1, A, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]);
+            flows.say(1, A, preface).say(1, A, &[0xff, 0xff, 0xff, 6, 0, 0, 0, 0, 0]);
         },
         &["broken"],
     );

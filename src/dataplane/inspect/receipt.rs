@@ -114,7 +114,7 @@ pub(super) fn check(
     let is_judged = length <= LONGEST || segment.is_joined;
     match if is_judged { network(payload, segment.header.len()) } else { Sum::Unknown } {
         Sum::Right => own.trusts_header = true,
-        Sum::Wrong if own.trusts_header => return Err(Refusal::Header),
+        Sum::Wrong | Sum::Unfilled if own.trusts_header => return Err(Refusal::Header),
         Sum::Wrong | Sum::Unfilled | Sum::Unknown => {}
     }
     match if is_judged { sum(payload, segment) } else { Sum::Unknown } {

@@ -173,6 +173,7 @@ mod tests {
             time: Timestamp(150 * SECOND),
             key,
             originator,
+            sender: crate::dataplane::flow::Side::Originator,
             first_seen: None,
             protocol: Protocol::Ssh,
             anomaly: None,

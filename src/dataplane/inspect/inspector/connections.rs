@@ -50,7 +50,7 @@ pub(in super::super) struct Connections {
 }
 
 /// One of them, and whose it is.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Owned {
     connection: Connection,
     lease: Option<Lease>,
@@ -61,22 +61,6 @@ struct Owned {
     first_seen: Timestamp,
     source: Source,
     share: u8,
-}
-
-impl Default for Owned {
-    fn default() -> Owned {
-        Owned {
-            connection: Connection::default(),
-            lease: None,
-            generation: 0,
-            slot: 0,
-            key: FlowKey::default(),
-            originator: Direction::default(),
-            first_seen: Timestamp::default(),
-            source: Source::default(),
-            share: 0,
-        }
-    }
 }
 
 impl Connections {

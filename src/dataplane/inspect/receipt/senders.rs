@@ -2,7 +2,9 @@
 //!
 //! Of segments each side tells for itself ([`super::Receipt`]); a flow of datagrams is often a question and an answer, and the
 //! false answer comes first. So it is known of addresses, whatever their flows. Whose card fills sums in behind the capture
-//! has never a right one, and all of his are read.
+//! has never a right one, and all of his are read. He is known by the service too, the lower port: who makes his frames himself
+//! beside a kernel that leaves sums to a card, as servers of DHCP do, has right ones in that service alone; there, what was left
+//! to a card is read.
 
 use super::super::counts::Cause;
 use super::super::inspector::Payload;
@@ -40,6 +42,7 @@ impl Senders {
         {
             match sum {
                 Sum::Right => self.note(payload, hash, cause),
+                Sum::Unfilled if is_made_by_hand(payload) => {}
                 Sum::Wrong | Sum::Unfilled if self.knows(payload, hash, cause) => return Some(cause),
                 Sum::Wrong | Sum::Unfilled | Sum::Unknown => {}
             }
@@ -49,8 +52,9 @@ impl Senders {
 
     /// His tag, which is never 0, and the set that it belongs to.
     fn place(&self, payload: &Payload<'_>, hash: &KeyedHash, cause: Cause) -> (usize, u32) {
-        let (from, _) = payload.key.endpoints(sums::direction(payload));
-        let words = [cause as u64, from.address as u64, (from.address >> 64) as u64, 0, 0];
+        let (from, to) = payload.key.endpoints(sums::direction(payload));
+        let service = u64::from(from.port.min(to.port));
+        let words = [cause as u64, from.address as u64, (from.address >> 64) as u64, service, 0];
         let hash = hash.hash(&words);
         (hash as usize & self.sets.len().wrapping_sub(1), (hash >> 32) as u32 | 1)
     }
@@ -69,4 +73,10 @@ impl Senders {
             }
         }
     }
+}
+
+/// DHCP, whose programs have no address to send from and send frames (RFC 2131 section 4.1), and datagrams where they have one.
+fn is_made_by_hand(payload: &Payload<'_>) -> bool {
+    let (from, to) = payload.key.endpoints(sums::direction(payload));
+    [from.port, to.port].iter().any(|port| matches!(port, 67 | 68))
 }

@@ -8,7 +8,7 @@ use crate::dataplane::flow::Side;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in super::super) enum Sum {
     Right,
-    /// The sum of addresses, protocol and length alone: a card was to add the rest.
+    /// The sum of addresses, protocol and length alone, or of IPv4's header none: a card was to add the rest.
     Unfilled,
     Wrong,
     /// There is none, or not all of what it covers was captured.
@@ -41,7 +41,11 @@ pub(in super::super) fn network(payload: &Payload<'_>, transport_bytes: usize) -
     for words in 5..=15 {
         let Some(header) = before.len().checked_sub(words * 4).and_then(|begin| before.get(begin..)) else { break };
         if header.first() == Some(&(0x40 | words as u8)) && is_of(header, payload) {
-            return if add(header).is_multiple_of(ONES) { Sum::Right } else { Sum::Wrong };
+            return match header.get(10..12) {
+                _ if add(header).is_multiple_of(ONES) => Sum::Right,
+                Some([0, 0]) => Sum::Unfilled,
+                _ => Sum::Wrong,
+            };
         }
     }
     Sum::Unknown

@@ -96,8 +96,8 @@ fn no_greeting_hides_the_first_words_of_a_client() {
 #[test]
 fn first_words_that_fit_the_greeting_are_no_other_protocol() {
     use Protocol::*;
-    type Talk<'a> = (Protocol, &'a [u8], &'a [&'a [u8]]);
-    let talks: [Talk; 5] = [
+    type Words<'a> = (Protocol, &'a [u8], &'a [&'a [u8]]);
+    let talks: [Words; 5] = [
         (
             Smtp,
             b"220 mail.example ESMTP\r\n",
