@@ -88,7 +88,7 @@ pub const FACTS: &[Fact] = &[
     PUSHED,
 ];
 
-/// A frame of a kind whose length is fixed, of more than [`CONTROL_MAX`] bytes.
+/// A frame of a kind whose length is fixed, of more than `CONTROL_MAX` bytes.
 pub const FRAME_TOO_LONG: Anomaly = Anomaly::new(P, 1, "frame_too_long");
 /// A block of fields that cannot be decoded.
 pub const BLOCK_INVALID: Anomaly = Anomaly::new(P, 2, "block_invalid");
