@@ -138,7 +138,8 @@ pub(in super::super) fn last_look<S: Sink>(
         return;
     }
     for (side, stream) in [Side::Originator, Side::Responder].into_iter().zip(&mut entry.sides) {
-        if stream.has_news() {
+        // Also what was asked about: it may have waited for more of what another protocol says, and is shown as it is now.
+        if !stream.waiting(buffers).is_empty() {
             let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
             let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
             session.connections = Some(&mut *connections);
