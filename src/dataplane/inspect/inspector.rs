@@ -28,7 +28,7 @@ use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::places::Places;
 use super::protocol::Protocol;
-use super::proxied::{Proxied, Source};
+use super::proxied::Proxied;
 use super::receipt::{Opening, Receipt, SENDERS, Senders};
 use super::remembered::{REMEMBERED, Remembered};
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
@@ -273,18 +273,7 @@ impl Inspector {
             self.scratch.clear();
             let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
             let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
-            Out {
-                facts,
-                sink,
-                counts,
-                payload,
-                side: payload.side,
-                remembered: &mut self.remembered,
-                protocol,
-                source: Source::default(),
-                is_turned: false,
-            }
-            .anomaly(anomaly);
+            Out::new(facts, sink, counts, &mut self.remembered, payload, protocol).anomaly(anomaly);
         }
     }
 
@@ -337,17 +326,9 @@ impl Inspector {
         let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::NOTHING };
         entry.touched = true;
         self.buffers.serve(entry.share);
-        let mut out = Out {
-            facts: facts_of(entry, &mut self.saved, &mut self.scratch),
-            sink,
-            counts: &mut self.counts,
-            payload,
-            side: payload.side,
-            remembered: &mut self.remembered,
-            protocol: entry.parser.protocol(),
-            source: entry.proxied.source,
-            is_turned: false,
-        };
+        let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
+        let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
+        let mut out = Out::new(facts, sink, &mut self.counts, &mut self.remembered, payload, protocol).of(source);
         match &payload.tcp {
             Some(tcp) => {
                 segment(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth, tcp);
@@ -456,17 +437,7 @@ impl Inspector {
         let carried = entry.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let source = entry.proxied.source;
-        let mut out = Out {
-            facts,
-            sink,
-            counts: &mut self.counts,
-            payload: &payload,
-            side: payload.side,
-            remembered: &mut self.remembered,
-            protocol,
-            source,
-            is_turned: false,
-        };
+        let mut out = Out::new(facts, sink, &mut self.counts, &mut self.remembered, &payload, protocol).of(source);
         last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
         end_parser(entry, &mut self.connections, &mut out);
         self.counts.unknown += u64::from(carried == Protocol::Unknown);

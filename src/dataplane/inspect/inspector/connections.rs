@@ -190,17 +190,7 @@ impl Connections {
         let payload = nothing(owned.slot, &owned.key, owned.originator, [owned.first_seen, now]);
         let (facts, source, protocol) = (&mut *self.facts, owned.source, Protocol::Http2);
         facts.clear();
-        let mut out = Out {
-            facts,
-            sink,
-            counts,
-            payload: &payload,
-            side: payload.side,
-            remembered: &mut self.remembered,
-            protocol,
-            source,
-            is_turned: false,
-        };
+        let mut out = Out::new(facts, sink, counts, &mut self.remembered, &payload, protocol).of(source);
         match first {
             Some(first) => {
                 owned.connection.tell_early(first, &mut self.requests, &mut out);

@@ -59,17 +59,7 @@ impl Inspector {
             facts.mark_truncated();
             counts.events_early += 1;
             entry.unread.add(Unread::of(Cause::EventsEarly));
-            entry.parser.end(&mut Out {
-                facts,
-                sink,
-                counts,
-                payload: &payload,
-                side: payload.side,
-                remembered: &mut self.remembered,
-                protocol,
-                source,
-                is_turned: false,
-            });
+            entry.parser.end(&mut Out::new(facts, sink, counts, &mut self.remembered, &payload, protocol).of(source));
         }
         self.connections.give_up(entry.connection, now, sink, &mut self.counts);
         let unread = self.counts.take_unread();

@@ -3,7 +3,6 @@
 use super::super::counts::{Cause, Unread};
 use super::super::parse::Output;
 use super::super::protocol::Protocol;
-use super::super::proxied::Source;
 use super::super::session::Out;
 use super::super::stream::{DATAGRAM_CHECKSUM_INVALID, HEADER_CHECKSUM_INVALID};
 use super::{AGAIN, BETWEEN, Inspector, NONE, Payload, Sink, place_of, unread_of};
@@ -39,19 +38,8 @@ impl Inspector {
             let is_header = cause == Cause::Ipv4Checksum;
             let anomaly = if is_header { HEADER_CHECKSUM_INVALID } else { DATAGRAM_CHECKSUM_INVALID };
             self.scratch.clear();
-            let (facts, counts, source) = (&mut *self.scratch, &mut self.counts, Source::default());
-            Out {
-                facts,
-                sink,
-                counts,
-                payload,
-                side: payload.side,
-                remembered: &mut self.remembered,
-                protocol,
-                source,
-                is_turned: false,
-            }
-            .anomaly(anomaly);
+            let (facts, counts) = (&mut *self.scratch, &mut self.counts);
+            Out::new(facts, sink, counts, &mut self.remembered, payload, protocol).anomaly(anomaly);
         }
     }
 }

@@ -164,17 +164,7 @@ impl Inspector {
         let (protocol, source) = (entry.parser.told(), entry.proxied.source);
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let turned = if entry.is_turned { payload.turned() } else { *payload };
-        let mut out = Out {
-            facts,
-            sink,
-            counts: &mut self.counts,
-            payload: &turned,
-            side: turned.side,
-            remembered: &mut self.remembered,
-            protocol,
-            source,
-            is_turned: false,
-        };
+        let mut out = Out::new(facts, sink, &mut self.counts, &mut self.remembered, &turned, protocol).of(source);
         end_parser(entry, &mut self.connections, &mut out);
         self.counts.note(Cause::Contested, 1);
         entry.unread.add(self.counts.take_unread());

@@ -42,18 +42,9 @@ impl Inspector {
                 self.counts.facts_full += 1;
                 entry.unread.add(Unread::of(Cause::FactsFull));
                 let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
-                Out {
-                    facts: &mut self.scratch,
-                    sink,
-                    counts: &mut self.counts,
-                    payload,
-                    side: payload.side,
-                    remembered: &mut self.remembered,
-                    protocol,
-                    source,
-                    is_turned: false,
-                }
-                .event();
+                Out::new(&mut self.scratch, sink, &mut self.counts, &mut self.remembered, payload, protocol)
+                    .of(source)
+                    .event();
             }
         }
         self.scratch.clear();
@@ -70,18 +61,7 @@ impl Inspector {
         entry.unread.add(Unread::of(Cause::FactsFull));
         saved.facts.mark_truncated();
         let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
-        Out {
-            facts: &mut saved.facts,
-            sink,
-            counts,
-            payload: &payload,
-            side: payload.side,
-            remembered: &mut self.remembered,
-            protocol,
-            source,
-            is_turned: false,
-        }
-        .event();
+        Out::new(&mut saved.facts, sink, counts, &mut self.remembered, &payload, protocol).of(source).event();
     }
 }
 

@@ -18,17 +18,9 @@ impl<S: Sink> Session<'_, '_, S> {
         let (header, source) = proxied::read(shown, &mut facts);
         let out = &mut *self.out;
         let (counts, payload, protocol) = (&mut *out.counts, out.payload, Protocol::Proxied);
-        let mut told = Out {
-            facts: &mut facts,
-            sink: &mut *out.sink,
-            counts,
-            payload,
-            side: payload.side,
-            remembered: &mut *out.remembered,
-            protocol,
-            source,
-            is_turned: out.is_turned,
-        };
+        let is_turned = out.is_turned;
+        let told = Out::new(&mut facts, &mut *out.sink, counts, &mut *out.remembered, payload, protocol).of(source);
+        let mut told = Out { is_turned, ..told };
         let (length, anomaly) = match header {
             Header::None => return None,
             // Who waits for the server has said all of it.

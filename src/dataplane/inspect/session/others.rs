@@ -100,18 +100,8 @@ impl<S: Sink> Session<'_, '_, S> {
     fn beside(&mut self, protocol: Protocol, look: &Look<'_>) {
         let (mut facts, out) = (Facts::default(), &mut *self.out);
         let (counts, payload, source) = (&mut *out.counts, out.payload, out.source);
-        let is_turned = false;
-        let mut told = Out {
-            facts: &mut facts,
-            sink: &mut *out.sink,
-            counts,
-            payload,
-            side: self.side,
-            remembered: &mut *out.remembered,
-            protocol,
-            source,
-            is_turned,
-        };
+        let told = Out::new(&mut facts, &mut *out.sink, counts, &mut *out.remembered, payload, protocol).of(source);
+        let mut told = Out { side: self.side, ..told };
         let mut parser = Parser::new(protocol);
         parser.begin(look);
         parser.step(self.side, look.bytes, &mut told);

@@ -25,7 +25,33 @@ pub(in super::super) struct Out<'a, S> {
     pub(in super::super) is_turned: bool,
 }
 
-impl<S: Sink> Out<'_, S> {
+impl<'a, S: Sink> Out<'a, S> {
+    /// Of a flow that no proxy spoke for; `facts` may hold some already.
+    #[inline]
+    pub(in super::super) fn new(
+        facts: &'a mut Facts,
+        sink: &'a mut S,
+        counts: &'a mut Counts,
+        remembered: &'a mut Remembered,
+        payload: &'a Payload<'a>,
+        protocol: Protocol,
+    ) -> Out<'a, S> {
+        let (side, source) = (payload.side, Source::default());
+        Out { facts, sink, counts, payload, side, protocol, remembered, source, is_turned: false }
+    }
+
+    /// The same of a flow whose source a proxy may have said.
+    #[inline]
+    pub(in super::super) fn of(self, source: Source) -> Out<'a, S> {
+        Out { source, ..self }
+    }
+
+    /// Whose texts are remembered.
+    fn owner(&self) -> Of<'a> {
+        let Payload { key, originator, first_seen, .. } = *self.payload;
+        Of { key, originator, first_seen }
+    }
+
     fn send(&mut self, anomaly: Option<(Protocol, u8)>) {
         let sender = match anomaly {
             // Sides are those of the packet.
@@ -76,25 +102,21 @@ impl<S: Sink> Output for Out<'_, S> {
     }
 
     fn remember(&mut self, key: Key, text: &[u8]) {
-        let payload = self.payload;
-        let of = Of { key: payload.key, originator: payload.originator, first_seen: payload.first_seen };
-        if !self.remembered.put(&of, key, text, payload.time) {
+        if !self.remembered.put(&self.owner(), key, text, self.payload.time) {
             self.limit();
         }
     }
 
     fn recall(&mut self, key: Key, fact: Fact) -> bool {
-        let payload = self.payload;
-        let of = Of { key: payload.key, originator: payload.originator, first_seen: payload.first_seen };
-        let Some(text) = self.remembered.get(&of, key, payload.time) else { return false };
+        let owner = self.owner();
+        let Some(text) = self.remembered.get(&owner, key, self.payload.time) else { return false };
         self.facts.put(fact, text);
         true
     }
 
     fn is_first(&mut self, number: u64) -> bool {
-        let payload = self.payload;
-        let of = Of { key: payload.key, originator: payload.originator, first_seen: payload.first_seen };
-        let is_first = self.remembered.get(&of, Key::Number(number), payload.time).is_none();
+        let owner = self.owner();
+        let is_first = self.remembered.get(&owner, Key::Number(number), self.payload.time).is_none();
         if is_first {
             self.remember(Key::Number(number), b"");
         }
