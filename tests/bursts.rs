@@ -2,15 +2,17 @@
 //! be told by the frame's own place, not by that of the packet after the gaps are closed.
 
 use shrike::clock::Clock;
-use shrike::dataplane::capture::memory::{RingSettings, Sent, ring};
+use shrike::dataplane::capture::memory::{FakeKernel, MemorySource, RingSettings, Sent, ring};
 use shrike::dataplane::capture::{FrameView, LinkType};
 use shrike::dataplane::decode::{Decoded, Packet, decode};
 use shrike::dataplane::worker::{
-    Bell, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, handover_ring,
+    Bell, Engine, EngineParts, EngineSettings, HandoverInbox, HandoverReceiver, Queue, QueueSnapshot, RxSettings,
+    handover_ring,
 };
-use shrike::exchange::{Full, snapshot_ring, up_ring};
-use shrike::metrics::{Counter, CounterBlock, read_counters};
+use shrike::exchange::{Full, SnapshotReceiver, UpReceiver, snapshot_ring, up_ring};
+use shrike::metrics::{Counter, CounterBlock, CounterMemory, read_counters};
 use shrike::units::QueueId;
+use std::sync::Arc;
 
 fn udp(flow: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -74,20 +76,25 @@ fn tunnelled(flow: u16) -> ([Vec<u8>; 2], Vec<u8>) {
     ([piece(&body[..400], 0, false), piece(&body[400..], 400, true)], whole)
 }
 
-/// Of a tunnel that is cut, the packets in it go to the queue of their flow, in their order among those that are not cut.
-#[test]
-fn what_was_cut_is_handed_over_like_what_was_not() {
-    let (mut kernel, source) = ring(RingSettings::default());
-    let (sender, receiver) = handover_ring(1 << 20, &Bell::new());
-    let (up, _up_receiver) = up_ring(1 << 10, Full::Count);
-    let (snapshots, _snapshot_receiver) = snapshot_ring(Box::<QueueSnapshot>::default());
+/// One of two queues, and what it hands to the other.
+struct Bench {
+    kernel: FakeKernel,
+    engine: Engine<MemorySource>,
+    peer: HandoverReceiver,
+    memory: Arc<dyn CounterMemory>,
+    _receivers: (UpReceiver, SnapshotReceiver<QueueSnapshot>),
+}
+
+fn bench(place: usize) -> Bench {
+    let (kernel, source) = ring(RingSettings::default());
+    let (sender, peer) = handover_ring(1 << 20, &Bell::new());
+    let (up, up_receiver) = up_ring(1 << 10, Full::Count);
+    let (snapshots, snapshot_receiver) = snapshot_ring(Box::<QueueSnapshot>::default());
     let counters = CounterBlock::in_memory();
     let memory = counters.memory();
     let mut settings =
         EngineSettings { rx: RxSettings { fixed: Some(256), ..RxSettings::default() }, ..Default::default() };
     (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
-    // Fragments belong to whom the addresses say; that queue is this one.
-    let place = owner(&udp(0));
     let parts = EngineParts {
         id: QueueId(0),
         counters,
@@ -100,7 +107,16 @@ fn what_was_cut_is_handed_over_like_what_was_not() {
         secret: [1, 2, 3, 4],
         clock: Clock::new(),
     };
-    let mut engine = Engine::new(source, settings, parts);
+    let engine = Engine::new(source, settings, parts);
+    Bench { kernel, engine, peer, memory, _receivers: (up_receiver, snapshot_receiver) }
+}
+
+/// Of a tunnel that is cut, the packets in it go to the queue of their flow, in their order among those that are not cut.
+#[test]
+fn what_was_cut_is_handed_over_like_what_was_not() {
+    // Fragments belong to whom the addresses say; that queue is this one.
+    let place = owner(&udp(0));
+    let Bench { mut kernel, mut engine, peer, memory, .. } = bench(place);
     let (mut frames, mut expected) = (Vec::new(), Vec::new());
     for flow in 0..20 {
         let (pieces, whole) = tunnelled(flow);
@@ -118,7 +134,7 @@ fn what_was_cut_is_handed_over_like_what_was_not() {
         assert!(matches!(kernel.send_ethernet(frame), Sent::Delivered), "the ring holds them all");
     }
     assert_eq!(engine.turn().frames, frames.len(), "one burst");
-    let mut inbox = HandoverInbox::new(vec![receiver]);
+    let mut inbox = HandoverInbox::new(vec![peer]);
     let count = inbox.receive(256);
     let got: Vec<Vec<u8>> = (0..count).map(|index| inbox.frame(index).bytes.to_vec()).collect();
     // A datagram put together has no more its header's checksum and length of one piece; who sent what is what counts.
@@ -143,28 +159,7 @@ fn what_was_cut_is_handed_over_like_what_was_not() {
 #[test]
 fn what_is_handed_over_is_the_frame_itself_whatever_lies_between() {
     for gaps in [false, true] {
-        let (mut kernel, source) = ring(RingSettings::default());
-        let (sender, receiver) = handover_ring(1 << 20, &Bell::new());
-        let (up, _up_receiver) = up_ring(1 << 10, Full::Count);
-        let (snapshots, _snapshot_receiver) = snapshot_ring(Box::<QueueSnapshot>::default());
-        let counters = CounterBlock::in_memory();
-        let memory = counters.memory();
-        let mut settings =
-            EngineSettings { rx: RxSettings { fixed: Some(256), ..RxSettings::default() }, ..Default::default() };
-        (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
-        let parts = EngineParts {
-            id: QueueId(0),
-            counters,
-            up,
-            snapshots,
-            scorer: None,
-            peers: vec![None, Some(sender)],
-            place: 0,
-            inbox: HandoverInbox::new(Vec::new()),
-            secret: [1, 2, 3, 4],
-            clock: Clock::new(),
-        };
-        let mut engine = Engine::new(source, settings, parts);
+        let Bench { mut kernel, mut engine, peer, memory, .. } = bench(0);
         let foreign = (0..).find(|flow| owner(&udp(*flow)) == 1).expect("half of all flows are");
         let (mut frames, mut expected) = (Vec::new(), Vec::new());
         for flow in 0..40 {
@@ -187,7 +182,7 @@ fn what_is_handed_over_is_the_frame_itself_whatever_lies_between() {
             assert!(matches!(kernel.send_ethernet(frame), Sent::Delivered), "the ring holds them all");
         }
         assert_eq!(engine.turn().frames, frames.len(), "one burst");
-        let mut inbox = HandoverInbox::new(vec![receiver]);
+        let mut inbox = HandoverInbox::new(vec![peer]);
         let count = inbox.receive(256);
         let got: Vec<(bool, Vec<u8>)> =
             (0..count).map(|index| (inbox.is_note(index), inbox.frame(index).bytes.to_vec())).collect();
