@@ -683,12 +683,13 @@ function why(alert) {
   const facts = make("dl");
   const fact = (name, content) => content != null && content !== "" && facts.append(make("div", "", make("dt", "", name), make("dd", "", content)));
   fact("From", alert.source);
+  fact("Link address", alert.source_mac);
   fact("To", target(alert));
   fact("Protocol", alert.protocol == null ? null : protocol(alert.protocol));
   fact("Confidence", `${Math.round((alert.confidence ?? 0) * 100)} %`);
   fact("Seen", `${whole(alert.occurrences)} ${alert.occurrences === 1 ? "time" : "times"}, first ${new Date(alert.first_seen).toLocaleString("en-GB")}`);
   if (alert.flow) {
-    fact("Flow", ends(alert.flow));
+    fact(alert.flow.is_example ? "One of its flows" : "Flow", ends(alert.flow));
     fact("Community ID", alert.flow.community_id);
   }
   const link = make("a", "mono", alert.id);

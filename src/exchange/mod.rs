@@ -4,7 +4,9 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour, Outer, Stack, community_id, flow_id, tcp_flags};
+use crate::dataplane::decode::{
+    Direction, FlowKey, Neighbour, Outer, Stack, community_id, community_id_of_sides, flow_id, tcp_flags,
+};
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, Side, TcpState};
@@ -104,10 +106,7 @@ impl FlowSummary {
 
     /// Community ID; of ICMP by what the originator sent, or the responder where only he was seen.
     pub fn community_id(&self) -> String {
-        match self.icmp {
-            [None, Some(icmp)] => community_id(&self.key, self.originator.flip(), Some(icmp)),
-            [icmp, _] => community_id(&self.key, self.originator, icmp),
-        }
+        community_id_of_sides(&self.key, self.originator, self.icmp)
     }
 }
 

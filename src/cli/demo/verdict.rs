@@ -142,6 +142,7 @@ mod tests {
                 summary: String::new(),
                 terms: Vec::new(),
                 flow: None,
+                source_mac: None,
                 tunnel: None,
                 row: None,
             },

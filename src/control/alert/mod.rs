@@ -170,6 +170,9 @@ impl Deduplicator {
             format!("flows of many sources to {target} look like attacks; the latest: {}", evidence.summary);
         evidence.source = None;
         evidence.port = None;
+        if let Some(flow) = &mut evidence.flow {
+            flow.is_example = true;
+        }
     }
 
     /// Evidence that made no alert because it repeated one.
@@ -235,6 +238,7 @@ mod tests {
             summary: String::new(),
             terms: Vec::new(),
             flow: None,
+            source_mac: None,
             tunnel: None,
             row: None,
         }

@@ -10,13 +10,15 @@ mod shape;
 
 use self::icmp::IcmpPart;
 use self::ml::Ml;
-use self::parts::{AlertPart, AlertTotal, Capture, Decoder, FlowPart, FlowTotal, StatsPart, TcpPart, TunnelPart};
+use self::parts::{
+    AlertPart, AlertTotal, Capture, Decoder, EtherPart, FlowPart, FlowTotal, StatsPart, TcpPart, TunnelPart,
+};
 use super::application::{AppEvent, render};
 use super::one_line::OneLine;
 use super::statistics::Statistics;
 use crate::control::alert::Alert;
 use crate::dataplane::decode::{Direction, FlowKey, Outer};
-use crate::dataplane::detect::{Detector, TunnelRef, has_ports, protocol_name, vlans};
+use crate::dataplane::detect::{Detector, TunnelRef, arp, has_ports, protocol_name, vlans};
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
@@ -107,6 +109,10 @@ impl<W: Write> EveWriter<W> {
         let service = evidence.port.map(u64::from);
         let tunnel = flow.and_then(|flow| flow.tunnel.as_ref()).or(evidence.tunnel.as_ref());
         let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref()));
+        let ml = match flow.is_some_and(|flow| flow.is_example) {
+            true => Some(Ml { example_flow: Some(true), ..ml.unwrap_or_default() }),
+            false => ml,
+        };
         let event = Event {
             timestamp: evidence.time.to_eve(),
             flow_id: flow.and_then(|flow| flow.flow_id),
@@ -119,8 +125,13 @@ impl<W: Write> EveWriter<W> {
                 Some(flow) => has_ports(flow.protocol).then_some(flow.destination_port.into()),
                 None => service,
             },
-            proto: evidence.protocol.or(flow.map(|flow| flow.protocol)).map(protocol_name),
+            proto: match flow.map(|flow| flow.protocol).or(evidence.protocol) {
+                None if evidence.kind == arp::KIND => Some("ARP".into()),
+                protocol => protocol.map(protocol_name),
+            },
+            ether: evidence.source_mac.as_deref().map(|src_mac| EtherPart { src_mac }),
             community_id: flow.map(|flow| flow.community_id.as_str()),
+            app_proto: flow.and_then(|flow| flow.application.as_deref()),
             alert: Some(AlertPart::new(alert)),
             tunnel: tunnel.map(TunnelPart::new),
             ml: Ml::with_tunnel(ml, tunnel),
@@ -278,7 +289,9 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     community_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    app_proto: Option<&'static str>,
+    ether: Option<EtherPart<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tunnel: Option<TunnelPart>,
     #[serde(skip_serializing_if = "Option::is_none")]

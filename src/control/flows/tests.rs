@@ -132,6 +132,7 @@ fn alert(source: Option<&str>, target: Option<&str>, port: Option<u16>, flow: Op
             summary: String::new(),
             terms: Vec::new(),
             flow,
+            source_mac: None,
             tunnel: None,
             row: None,
         },
@@ -150,6 +151,8 @@ fn a_flow_is_alerted_by_its_name_or_by_its_ends() {
         community_id: String::new(),
         tunnel: None,
         vlans: Vec::new(),
+        application: None,
+        is_example: false,
     };
     for (alert, alerted) in [
         (alert(Some("10.0.0.1"), None, None, None), true),

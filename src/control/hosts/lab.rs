@@ -4,6 +4,7 @@ use super::{Merger, Settings};
 use crate::dataplane::decode::{FlowKey, Packet, TcpWord, tcp_flags};
 use crate::dataplane::detect::{Evidence, Observer, TunnelMark, WindowEntry};
 use crate::dataplane::flow::{self, FlowTable};
+use crate::dataplane::inspect::Protocol;
 use crate::exchange::Up;
 use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
 use std::collections::VecDeque;
@@ -208,17 +209,20 @@ impl Queue {
         packet.hash = table.hash(&packet.key);
         let hint = table.probe(packet.hash);
         let mut give = |entry: &WindowEntry| up.push_back(Up::Window(*entry));
-        let accounted = table.account(&packet, hint, |ended| observer.on_end(&ended, TunnelMark(0), &mut give));
+        let accounted =
+            table.account(&packet, hint, |ended| observer.on_end(&ended, Protocol::Unknown, TunnelMark(0), &mut give));
         let (_, record, signals) = accounted.expect("the table is large enough");
         if !signals.is_empty() {
-            observer.on_signals(record, signals, (packet.time, TunnelMark(0)), &mut give);
+            observer.on_signals((record, Protocol::Unknown), signals, (packet.time, TunnelMark(0)), &mut give);
         }
     }
 
     fn after_burst(&mut self, id: usize, now: Timestamp, run: &Run) {
         let Queue { table, observer, up } = self;
         let mut give = |entry: &WindowEntry| up.push_back(Up::Window(*entry));
-        table.expire(now, run.budget.max(4), |ended| observer.on_end(&ended, TunnelMark(0), &mut give));
+        table.expire(now, run.budget.max(4), |ended| {
+            observer.on_end(&ended, Protocol::Unknown, TunnelMark(0), &mut give)
+        });
         let reached = now.min(table.expired_until());
         let flushed = observer.flush(reached, run.budget, &mut give);
         up.push_back(Up::Watermark(QueueId(id as u16), flushed));
@@ -227,7 +231,7 @@ impl Queue {
     fn finish(&mut self, id: usize, now: Timestamp) {
         let Queue { table, observer, up } = self;
         let mut give = |entry: &WindowEntry| up.push_back(Up::Window(*entry));
-        table.drain(now, |ended| observer.on_end(&ended, TunnelMark(0), &mut give));
+        table.drain(now, |ended| observer.on_end(&ended, Protocol::Unknown, TunnelMark(0), &mut give));
         observer.flush(Timestamp(u64::MAX), usize::MAX, &mut give);
         up.push_back(Up::Ended(QueueId(id as u16)));
     }

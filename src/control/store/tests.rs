@@ -22,6 +22,7 @@ pub(crate) fn alert(id: &str, severity: u8) -> Alert {
             summary: "a \"summary\" with <b>markup</b>".into(),
             terms: vec![Term { name: "ports".into(), value: 9.0, threshold: Some(5.0), ..Term::default() }],
             flow: None,
+            source_mac: None,
             tunnel: None,
             row: None,
         },

@@ -151,6 +151,7 @@ mod tests {
     use crate::dataplane::detect::{Counts, Entity, ScoredFlow, TunnelMark, WindowEntry};
     use crate::dataplane::features::COUNT;
     use crate::dataplane::features::FeatureRow;
+    use crate::dataplane::inspect::Protocol;
     use crate::dataplane::score::{ScoreError, Scorer};
     use crate::units::{MILLISECOND, SECOND};
     use proptest::prelude::*;
@@ -168,7 +169,8 @@ mod tests {
             threshold: 0.5,
             packets: 8,
             outer: None,
-            icmp: None,
+            icmp: [None; 2],
+            application: Protocol::Unknown,
             row: [1.0; COUNT],
         })
     }

@@ -4,12 +4,14 @@ use super::bytes::{be16, be32, block};
 use super::packet::Packet;
 use crate::dataplane::capture::FrameView;
 
-/// Who asks for whom, IPv4 addresses.
+/// Who asks for whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ArpQuestion {
-    /// The host that asks.
+    /// The host that asks, by its IPv4 address.
     pub asker: u32,
-    /// The host that is asked for.
+    /// Its link address, as it says itself.
+    pub mac: [u8; 6],
+    /// The host that is asked for, by its IPv4 address.
     pub asked: u32,
 }
 
@@ -24,5 +26,6 @@ pub fn arp_question(frame: FrameView<'_>, packet: &Packet) -> Option<ArpQuestion
     let is_v4 = protocol == 0x0800 && be16::<4, 28>(body) == 0x0604;
     let (asker, asked) = (be32::<14, 28>(body), be32::<24, 28>(body));
     let asks = is_v4 && be16::<6, 28>(body) == REQUEST && asker != 0 && asker != asked;
-    asks.then_some(ArpQuestion { asker, asked })
+    let mac = *body.get(8..)?.first_chunk::<6>()?;
+    asks.then_some(ArpQuestion { asker, mac, asked })
 }

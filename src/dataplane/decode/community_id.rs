@@ -24,6 +24,15 @@ pub fn community_id(key: &FlowKey, originator: Direction, icmp: Option<(u8, u8)>
     community_id_of(source, destination, key.protocol(), icmp)
 }
 
+/// [`community_id`] of a flow whose originator's and responder's first messages are known, where it is ICMP; where only the
+/// responder was seen, by what he sent.
+pub fn community_id_of_sides(key: &FlowKey, originator: Direction, icmp: [Option<(u8, u8)>; 2]) -> String {
+    match icmp {
+        [None, Some(icmp)] => community_id(key, originator.flip(), Some(icmp)),
+        [icmp, _] => community_id(key, originator, icmp),
+    }
+}
+
 /// Community ID of a packet or flow from `source` to `destination`; for ICMP and ICMPv6 `icmp` is type and code, and the
 /// ports do not matter. The seed is 0, as everybody's is.
 pub fn community_id_of(source: Endpoint, destination: Endpoint, protocol: u8, icmp: Option<(u8, u8)>) -> String {

@@ -6,7 +6,7 @@ use std::hint::{cold_path, select_unpredictable};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Which way a packet went relative to its key: keys are canonical (smaller endpoint first), so both ways share one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(u8)]
 pub enum Direction {
     /// From the smaller endpoint to the larger.
@@ -187,6 +187,21 @@ impl FlowKey {
             ports | u64::from(number) << 24 | u64::from(scope & 0xff_ffff),
         ];
         (FlowKey { words }, direction)
+    }
+
+    /// The key whose addresses are these, in any order, and whose last word is `rest`: what is kept of a key where its
+    /// addresses are known anyhow.
+    pub fn between(addresses: (u128, u128), rest: u64) -> FlowKey {
+        let (low, high) = (addresses.0.min(addresses.1), addresses.0.max(addresses.1));
+        #[allow(clippy::cast_possible_truncation)] // the halves of a u128 are taken on purpose
+        let words = [(low >> 64) as u64, low as u64, (high >> 64) as u64, high as u64, rest];
+        FlowKey { words }
+    }
+
+    /// The last of [`FlowKey::words`]: all but the addresses.
+    #[inline(always)]
+    pub fn rest(&self) -> u64 {
+        self.words[4]
     }
 
     /// The five words that identify the flow; for hashing and comparing.

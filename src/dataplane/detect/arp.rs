@@ -13,9 +13,12 @@ use super::cold::ColdMap;
 use super::distinct::{Estimate, HashKey};
 use super::generations::Generations;
 use super::scan::Settings;
-use super::{Counts, Detector, Entity, Evidence, Peer, Relation, Term};
+use super::{Counts, Detector, Entity, Evidence, FlowMark, Peer, Relation, Term};
 use crate::dataplane::decode::{ArpQuestion, Endpoint};
 use crate::units::{SECOND, Timestamp};
+
+/// What it finds. It is of ARP alone: there is no flow, and no protocol over IP.
+pub const KIND: &str = "arp_sweep";
 
 /// Bitmap of the hosts asked for.
 const ASKED: usize = 0;
@@ -37,7 +40,10 @@ pub(super) fn entity(question: ArpQuestion) -> Entity {
 pub(super) fn count(question: ArpQuestion, key: &HashKey, counts: &mut Counts) {
     counts.add(QUESTIONS, 1);
     counts.mark(ASKED, key.address(v4(question.asked), 0, 16));
-    counts.peer = counts.peer.max(Peer { rank: 0, address: v4(question.asked), port: 0, protocol: 0 });
+    let [a, b, c, d, e, f] = question.mac;
+    let flow = FlowMark { rest: u64::from_be_bytes([0, 0, a, b, c, d, e, f]), ..FlowMark::default() };
+    let address = v4(question.asked);
+    counts.offer(0, address, || Peer { rank: 0, address, port: 0, protocol: 0, flow });
 }
 
 /// Decides over the merged windows, in time order.
@@ -74,9 +80,10 @@ impl Decider {
         let source = Endpoint { address: asker, port: 0 }.ip();
         let questions = u64::from(all.sum(QUESTIONS));
         let neighbours = Estimate::of(&all.bitmap(ASKED), questions);
+        let [_, _, a, b, c, d, e, f] = total.peer.flow.rest.to_be_bytes();
         Evidence {
             detector: Detector::Scan,
-            kind: "arp_sweep".to_owned(),
+            kind: KIND.to_owned(),
             time,
             severity: 3,
             confidence: (1.0 - 0.3 * self.settings.arp_hosts / hosts.value).clamp(0.5, 0.9),
@@ -94,6 +101,7 @@ impl Decider {
                 Term::exact("arp_requests_since_start", questions as f64),
             ],
             flow: None,
+            source_mac: Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")),
             tunnel: None,
             row: None,
         }
@@ -115,7 +123,8 @@ mod tests {
                 decider.decide(Timestamp((100 + window) * SECOND), &[(v4(0x0a00_0001), counts)], &mut out);
                 (counts, window) = (Counts::ZERO, at / SECOND);
             }
-            count(ArpQuestion { asker: 0x0a00_0001, asked: 0x0a00_0100 + number % hosts }, &key, &mut counts);
+            let mac = [2, 0, 0, 0, 0, 0x1f];
+            count(ArpQuestion { asker: 0x0a00_0001, mac, asked: 0x0a00_0100 + number % hosts }, &key, &mut counts);
         }
         decider.decide(Timestamp((100 + window) * SECOND), &[(v4(0x0a00_0001), counts)], &mut out);
         out
@@ -128,6 +137,7 @@ mod tests {
             let first = found.first().expect("a sweep");
             assert_eq!((first.detector.name(), first.kind.as_str(), first.severity), ("scan", "arp_sweep", 3));
             assert_eq!(first.source.unwrap().to_string(), "10.0.0.1");
+            assert_eq!((first.source_mac.as_deref(), &first.flow), (Some("02:00:00:00:00:1f"), &None));
             assert!(first.terms[0].value >= first.terms[0].threshold.unwrap());
         }
     }

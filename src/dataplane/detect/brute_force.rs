@@ -34,8 +34,8 @@ use super::cold::{ColdMap, Touched};
 use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
 use super::generations::Generations;
-use super::{Counts, Entity, Evidence, Peer, WINDOW_NS};
-use crate::dataplane::decode::tcp_flags;
+use super::{Counts, Entity, Evidence, FlowMark, Peer, WINDOW_NS};
+use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::units::{MILLISECOND, SECOND, Timestamp};
 use evidence::{Judged, Pace};
 use std::collections::BTreeSet;
@@ -148,7 +148,15 @@ pub(super) struct Event {
     duration_ms: u32,
     /// What the server said, as far as it tells how the session went.
     answer: u32,
+    /// When in its window it closed, nanoseconds.
+    moment: u32,
 }
+
+/// Set in the rank of a session that was no refusal: of a window the latest one of these is kept as the peer, else the latest
+/// guess.
+const IS_LARGER: u32 = 1 << 30;
+
+const _: () = assert!(WINDOW_NS <= IS_LARGER as u64, "moments are below the mark");
 
 /// What an SSH server said after the key exchange (which the first eight packets with payload hold); of that, what falls on
 /// each guess where several can be told. Beyond every edge if the session cannot have been a refusal.
@@ -196,14 +204,19 @@ impl Event {
         };
         let entity = Entity::Session { client: facts.source.address, server: facts.destination.address, port };
         let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        Some((entity, Event { cell, duration_ms: small(duration_ms), answer: small(answer) }))
+        let moment = small(time.0 % WINDOW_NS);
+        Some((entity, Event { cell, duration_ms: small(duration_ms), answer: small(answer), moment }))
     }
 
     /// Adds the session to the counts.
     #[inline]
     pub fn count(self, facts: &Facts<'_>, key: &HashKey, counts: &mut Counts) {
         counts.add(self.cell, 1);
-        if self.cell == cell::LARGER {
+        let is_larger = self.cell == cell::LARGER;
+        let rank = if is_larger { self.moment | IS_LARGER } else { self.moment };
+        let Endpoint { address, port } = facts.source;
+        counts.offer(rank, address, || Peer { rank, address, port, protocol: facts.protocol, flow: facts.mark() });
+        if is_larger {
             return;
         }
         // Below some kilobytes, so it fits.
@@ -212,12 +225,6 @@ impl Event {
         counts.add(cell::DURATION_MS, self.duration_ms);
         counts.mark(bitmap::REQUESTS, key.number(facts.payload()[0]));
         counts.mark(bitmap::ANSWERS, key.number(u64::from(self.answer)));
-        counts.peer = counts.peer.max(Peer {
-            rank: 0,
-            address: facts.source.address,
-            port: facts.source.port,
-            protocol: facts.protocol,
-        });
     }
 }
 
@@ -244,6 +251,8 @@ struct State {
     /// SSH sessions side by side that may have been several guesses each.
     parallel: Bucket,
     seen: Generations,
+    /// The latest guess, or the session that was taken for one.
+    guess: FlowMark,
     /// When it alarmed last.
     alarmed: Option<Timestamp>,
 }
@@ -319,6 +328,9 @@ impl Decider {
         let slow = state.slow.fill(start, failed, slow_leak_s);
         let parallel_level = state.parallel.fill(start, parallel, settings.other_leak_s);
         let seen = Seen::of(&total, limit);
+        if counts.peer.rank & IS_LARGER == 0 || state.guess == FlowMark::default() {
+            state.guess = counts.peer.flow;
+        }
         let all_failed = |state: &mut State| sessions_up_to(&state.seen.told(start, &total), limit);
         let horizon = settings.horizon_s * SECOND;
         let mut judged = Judged {
@@ -329,6 +341,8 @@ impl Decider {
             time: counts.last,
             all_failed: seen.failed,
             failed_bytes: limit,
+            guess: state.guess,
+            latest: counts.peer.flow,
         };
         if service.is_login()
             && counts.sum(cell::LARGER) > 0

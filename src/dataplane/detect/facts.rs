@@ -1,7 +1,9 @@
 //! What the detectors look at in a flow.
 
+use super::FlowMark;
 use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{FlowRecord, Side, TcpState};
+use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
 
 /// IP protocol numbers (IANA).
@@ -22,13 +24,27 @@ pub(super) struct Facts<'a> {
     pub source: Endpoint,
     pub destination: Endpoint,
     pub protocol: u8,
+    /// What it carries, where that was asked.
+    application: Protocol,
 }
 
 impl Facts<'_> {
     #[inline(always)]
-    pub fn of(record: &FlowRecord) -> Facts<'_> {
+    pub fn of(record: &FlowRecord, application: Protocol) -> Facts<'_> {
         let (source, destination) = record.key.endpoints(record.originator());
-        Facts { record, source, destination, protocol: record.key.protocol() }
+        Facts { record, source, destination, protocol: record.key.protocol(), application }
+    }
+
+    /// What names the flow in evidence.
+    #[inline(always)]
+    pub fn mark(&self) -> FlowMark {
+        FlowMark {
+            first_seen: self.record.first_seen(),
+            rest: self.record.key.rest(),
+            originator: self.record.originator(),
+            icmp: SIDES.map(|side| self.record.icmp(side)),
+            application: self.application,
+        }
     }
 
     #[inline(always)]
@@ -166,7 +182,7 @@ mod tests {
         let (key, way) = FlowKey::v6(source.0, source.1, destination.0, destination.1, protocol, 0);
         let record = FlowRecord::new(key, Timestamp(0));
         let (source, destination) = key.endpoints(way);
-        ask(&Facts { record: &record, source, destination, protocol })
+        ask(&Facts { record: &record, source, destination, protocol, application: Protocol::Unknown })
     }
 
     #[test]

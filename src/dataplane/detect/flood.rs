@@ -126,7 +126,8 @@ impl Event {
         // sends gives it no further ticket.
         let lot = (source ^ u64::from(facts.source.port)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let rank = (lot as u32 & !7) | group as u32;
-        counts.offer(Peer { rank, address: facts.source.address, port, protocol: facts.protocol });
+        let address = facts.source.address;
+        counts.offer(rank, address, || Peer { rank, address, port, protocol: facts.protocol, flow: facts.mark() });
     }
 }
 
@@ -396,6 +397,13 @@ impl Found {
         let known = |index| Estimate::of(&counts.bitmap(index), marked(counts));
         let (sources, ports) = (known(bitmap::SOURCES), known(bitmap::PORTS));
         let port = (self.index != ICMP && distinct::ones(&counts.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
+        let protocol = match self.index {
+            UDP | UDP_VOLUME => protocol::UDP,
+            ICMP => counts.peer.protocol,
+            _ => protocol::TCP,
+        };
+        // The one drawn may be one of those who are served.
+        let flow = counts.peer.flow.example((counts.peer.address, target)).filter(|flow| flow.protocol == protocol);
         let target = Endpoint { address: target, port: 0 }.ip();
         let most = if exact { "" } else { "at most " };
         let percent = (share * 100.0).floor();
@@ -441,11 +449,7 @@ impl Found {
             source,
             target: Some(target),
             port,
-            protocol: Some(match self.index {
-                UDP | UDP_VOLUME => protocol::UDP,
-                ICMP => counts.peer.protocol,
-                _ => protocol::TCP,
-            }),
+            protocol: Some(protocol),
             summary: format!(
                 "{target}{at} is flooded with {:.0} {} a second from {from}{spoofed}; {:.0} since it began",
                 self.rate,
@@ -459,7 +463,8 @@ impl Found {
                 self.all
             ),
             terms,
-            flow: None,
+            flow,
+            source_mac: None,
             tunnel: None,
             row: None,
         }

@@ -1,6 +1,7 @@
 //! A flow as evidence names it.
 
-use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id, flow_id};
+use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id_of_sides, flow_id};
+use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -29,6 +30,39 @@ pub struct FlowRef {
     /// The tunnel it is in.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tunnel: Option<TunnelRef>,
+    /// What it carried, as far as its content had told by then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub application: Option<String>,
+    /// One of several that the evidence is about: of a scan, of guesses, of a flood.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_example: bool,
+}
+
+/// What names a flow beside its addresses, for where those are known anyhow. The larger of two is the one that began later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct FlowMark {
+    /// When it began.
+    pub first_seen: Timestamp,
+    /// [`FlowKey::rest`].
+    pub rest: u64,
+    /// Which way of the key the originator sends.
+    pub originator: Direction,
+    /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.
+    pub icmp: [Option<(u8, u8)>; 2],
+    /// What it carries, where that was known.
+    pub application: Protocol,
+}
+
+impl FlowMark {
+    /// The flow between these two, as one of several that evidence is about; `None` where nothing was marked.
+    pub(super) fn example(&self, addresses: (u128, u128)) -> Option<FlowRef> {
+        if *self == FlowMark::default() {
+            return None;
+        }
+        let key = FlowKey::between(addresses, self.rest);
+        let flow = FlowRef::new(&key, (self.originator, self.first_seen), None, self.icmp);
+        Some(FlowRef { is_example: true, ..flow.carrying(self.application) })
+    }
 }
 
 /// What is round a flow in a tunnel, as its first packet had it.
@@ -70,12 +104,12 @@ pub struct Carrier {
 
 impl FlowRef {
     /// The flow of a key that began at a moment and whose originator sends `originator`, with what was round its first
-    /// packet, and of ICMP its type and code.
+    /// packet, and of ICMP type and code of what originator and responder sent first.
     pub fn new(
         key: &FlowKey,
         (originator, first_seen): (Direction, Timestamp),
         outer: Option<&Outer>,
-        icmp: Option<(u8, u8)>,
+        icmp: [Option<(u8, u8)>; 2],
     ) -> FlowRef {
         let (source, destination) = key.endpoints(originator);
         FlowRef {
@@ -85,10 +119,18 @@ impl FlowRef {
             destination_port: destination.port,
             protocol: key.protocol(),
             flow_id: Some(flow_id(key, first_seen)),
-            community_id: community_id(key, originator, icmp),
+            community_id: community_id_of_sides(key, originator, icmp),
             vlans: vlans(key, outer),
             tunnel: outer.map(|outer| TunnelRef::new(key, outer)),
+            application: None,
+            is_example: false,
         }
+    }
+
+    /// With what it carries, if that is known.
+    pub(super) fn carrying(self, application: Protocol) -> FlowRef {
+        let known = application != Protocol::Unknown;
+        FlowRef { application: known.then(|| application.name().to_owned()), ..self }
     }
 }
 

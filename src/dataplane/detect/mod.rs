@@ -22,12 +22,13 @@ pub mod scan;
 mod window;
 
 pub use distinct::Bitmap;
-pub use flow_ref::{Carrier, FlowRef, TunnelLevel, TunnelRef, vlans};
+pub use flow_ref::{Carrier, FlowMark, FlowRef, TunnelLevel, TunnelRef, vlans};
 pub use naming::{has_ports, protocol_name};
 pub use observer::Observer;
 
-use crate::dataplane::decode::{FlowKey, Outer};
+use crate::dataplane::decode::{Direction, FlowKey, Outer};
 use crate::dataplane::features::FeatureRow;
+use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +95,12 @@ pub struct Peer {
     pub port: u16,
     /// IP protocol number.
     pub protocol: u8,
+    /// The flow of the event, beside its addresses: one is here, one is the entity's. Of a question by ARP, which has none,
+    /// the asker's link address as [`FlowMark::rest`].
+    pub flow: FlowMark,
 }
+
+const _: () = assert!(size_of::<Peer>() == 48, "one is in every count");
 
 /// Mergeable counts of one entity in one window: sums add, bitmaps are or-ed, of times and peers the largest stays. So the
 /// outcome does not depend on which worker counted what, nor on the order of merging. What each cell means is the
@@ -116,7 +122,19 @@ impl Counts {
     pub const ZERO: Counts = Counts {
         sums: [0; 16],
         distinct: [[0; 4]; 5],
-        peer: Peer { rank: 0, address: 0, port: 0, protocol: 0 },
+        peer: Peer {
+            rank: 0,
+            address: 0,
+            port: 0,
+            protocol: 0,
+            flow: FlowMark {
+                first_seen: Timestamp(0),
+                rest: 0,
+                originator: Direction::Forward,
+                icmp: [None; 2],
+                application: Protocol::Unknown,
+            },
+        },
         last: Timestamp(0),
     };
 
@@ -154,11 +172,11 @@ impl Counts {
         }
     }
 
-    /// Keeps the larger peer. (By a branch: what is not kept is never put together in memory.)
+    /// Keeps the larger peer, which `make` puts together: for nothing where rank and address tell already.
     #[inline(always)]
-    pub fn offer(&mut self, peer: Peer) {
-        if peer > self.peer {
-            self.peer = peer;
+    pub fn offer(&mut self, rank: u32, address: u128, make: impl FnOnce() -> Peer) {
+        if (rank, address) >= (self.peer.rank, self.peer.address) {
+            self.peer = self.peer.max(make());
         }
     }
 
@@ -238,7 +256,7 @@ pub struct ScoredFlow {
     /// The flow.
     pub key: FlowKey,
     /// Which way of the key the originator sends.
-    pub originator: crate::dataplane::decode::Direction,
+    pub originator: Direction,
     /// When it began.
     pub first_seen: Timestamp,
     /// Model output, 0..=1.
@@ -249,8 +267,10 @@ pub struct ScoredFlow {
     pub packets: u32,
     /// What was round the flow's first packet, where it is in a tunnel.
     pub outer: Option<Outer>,
-    /// Type and code of the originator's first packet, where it is ICMP or ICMPv6.
-    pub icmp: Option<(u8, u8)>,
+    /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.
+    pub icmp: [Option<(u8, u8)>; 2],
+    /// What it carries, as far as its content had told by then.
+    pub application: Protocol,
     /// The row that was scored.
     pub row: FeatureRow,
 }
@@ -369,8 +389,12 @@ pub struct Evidence {
     pub summary: String,
     /// Why: measured values with the thresholds in force.
     pub terms: Vec<Term>,
-    /// The flow that completed it, where there is one (source port and destination port included).
+    /// The flow that completed it, or one of those that did. Absent where no flow did (ARP), and of a flood where the flow
+    /// drawn is another protocol's.
     pub flow: Option<FlowRef>,
+    /// Link address of the source, where it speaks on this link and names itself (ARP).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_mac: Option<String>,
     /// In which tunnel it was seen last, where no flow says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tunnel: Option<TunnelRef>,

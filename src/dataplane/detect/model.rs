@@ -112,6 +112,8 @@ impl Decider {
         let protocol = scored.key.protocol();
         let port = has_ports(protocol).then_some(destination.port);
         let place = port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let began = (scored.originator, scored.first_seen);
+        let flow = FlowRef::new(&scored.key, began, scored.outer.as_ref(), scored.icmp);
         let whose = match all {
             1 => "the first such flow of this source".to_owned(),
             _ => format!("one of {all} such flows of this source"),
@@ -135,12 +137,8 @@ impl Decider {
                 counted(scored.packets, "packet")
             ),
             terms,
-            flow: Some(FlowRef::new(
-                &scored.key,
-                (scored.originator, scored.first_seen),
-                scored.outer.as_ref(),
-                scored.icmp,
-            )),
+            flow: Some(flow.carrying(scored.application)),
+            source_mac: None,
             tunnel: None,
             row: Some(Box::new(scored.row)),
         }
@@ -161,6 +159,7 @@ mod tests {
     use super::*;
     use crate::dataplane::decode::{FlowKey, flow_id};
     use crate::dataplane::features::{COUNT, FEATURES};
+    use crate::dataplane::inspect::Protocol;
     use crate::units::Timestamp;
 
     #[test]
@@ -177,7 +176,8 @@ mod tests {
             threshold: 0.9,
             packets: 16,
             outer: None,
-            icmp: None,
+            icmp: [None; 2],
+            application: Protocol::Unknown,
             row,
         };
         let settings = Settings { flows: 1, ..Settings::default() };
@@ -217,7 +217,8 @@ mod tests {
                 threshold: 0.0,
                 packets,
                 outer: None,
-                icmp: None,
+                icmp: [None; 2],
+                application: Protocol::Unknown,
                 row,
             };
             let settings = Settings { flows: 1, ..Settings::default() };
@@ -244,7 +245,8 @@ mod tests {
                 threshold: 0.5,
                 packets: 4,
                 outer: None,
-                icmp: None,
+                icmp: [None; 2],
+                application: Protocol::Unknown,
                 row: [1.0; COUNT],
             }
         };

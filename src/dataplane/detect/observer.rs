@@ -11,6 +11,7 @@ use super::window::WindowTable;
 use super::{TunnelMark, WindowEntry, arp, brute_force, flood, scan};
 use crate::dataplane::decode::ArpQuestion;
 use crate::dataplane::flow::{EndReason, Ended, FlowRecord, Signals, TcpState};
+use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
 
 /// Worker half of all detectors: fixed-size window table fed by flow signals.
@@ -40,22 +41,29 @@ impl Observer {
         record.key.protocol() != protocol::TCP
     }
 
-    /// A packet of time `now` raised signals on a flow, whose tunnel `mark` names. Entries that must leave early (table full) go to `out`.
+    /// A packet of time `now` raised signals on a flow, whose tunnel `mark` names and which carries `application` as far as
+    /// that is known and was asked. Entries that must leave early (table full) go to `out`.
     #[inline(always)]
     pub fn on_signals(
         &mut self,
-        record: &FlowRecord,
+        (record, application): (&FlowRecord, Protocol),
         signals: Signals,
         (now, mark): (Timestamp, TunnelMark),
         out: &mut dyn FnMut(&WindowEntry),
     ) {
-        self.signalled(&Facts::of(record), signals, (now, mark), out);
+        self.signalled(&Facts::of(record, application), signals, (now, mark), out);
     }
 
-    /// A flow ended (by FIN, RST, time-out or eviction).
+    /// A flow ended (by FIN, RST, time-out or eviction) that carried `application`.
     #[inline(always)]
-    pub fn on_end(&mut self, ended: &Ended<'_>, mark: TunnelMark, out: &mut dyn FnMut(&WindowEntry)) {
-        self.ended(&Facts::of(ended.record), ended.reason, (ended.at, mark), out);
+    pub fn on_end(
+        &mut self,
+        ended: &Ended<'_>,
+        application: Protocol,
+        mark: TunnelMark,
+        out: &mut dyn FnMut(&WindowEntry),
+    ) {
+        self.ended(&Facts::of(ended.record, application), ended.reason, (ended.at, mark), out);
     }
 
     /// A host asked for a neighbour at time `now`.

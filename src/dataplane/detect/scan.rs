@@ -25,7 +25,7 @@ use super::cold::ColdMap;
 use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
 use super::generations::Generations;
-use super::{Counts, Detector, Evidence, Peer, Relation, Term};
+use super::{Counts, Detector, Evidence, FlowRef, Peer, Relation, Term};
 use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{EndReason, Signals, TcpState};
 use crate::units::{SECOND, Timestamp};
@@ -198,7 +198,7 @@ impl Event {
         }
         counts.mark(bitmap::PORTS, key.number(service));
         counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
-        counts.offer(Peer { rank: 0, address, port, protocol: facts.protocol });
+        counts.offer(0, address, || Peer { rank: 0, address, port, protocol: facts.protocol, flow: facts.mark() });
     }
 }
 
@@ -340,7 +340,7 @@ impl Decider {
             let (total, _) = state.add(start, self.settings.horizon_s * SECOND, counts);
             if failures(counts) > 0 {
                 let told = || state.told(start, &total);
-                out.extend(judge(&self.settings, *source, &total, counts.last, one_way, told));
+                out.extend(judge(&self.settings, *source, &total, counts, one_way, told));
             }
         }
     }
@@ -387,12 +387,12 @@ enum Shape {
     Random,
 }
 
-/// `told`: what was counted since there is evidence about this source, asked for only if there is some now.
+/// `latest`: the window that ends with it. `told`: what was counted since there is evidence about this source, asked for only if there is some now.
 fn judge(
     settings: &Settings,
     source: u128,
     total: &Counts,
-    time: Timestamp,
+    latest: &Counts,
     one_way: bool,
     told: impl FnOnce() -> Counts,
 ) -> Option<Evidence> {
@@ -470,6 +470,10 @@ fn judge(
     let target = (distinct::ones(&total.bitmap(bitmap::HOSTS)) == 1).then(|| peer.ip());
     let port =
         (shape == Shape::Horizontal && !icmp && distinct::ones(&total.bitmap(bitmap::PORTS)) == 1).then_some(peer.port);
+    // Of the window that completed it, unless bits were mistaken and it is of another target than is named.
+    let example = |peer: &Peer| peer.flow.example((source, peer.address));
+    let fits = |flow: &FlowRef| target.is_none_or(|target| flow.destination == target);
+    let flow = example(&latest.peer).filter(fits).or_else(|| example(&total.peer));
     let source = Endpoint { address: source, port: 0 }.ip();
     // Told are the sums since there has been evidence, so that those of a repeat have grown.
     let all = told();
@@ -512,7 +516,7 @@ fn judge(
     Some(Evidence {
         detector: Detector::Scan,
         kind: kind.to_owned(),
-        time,
+        time: latest.last,
         severity: match (echoes, extent >= settings.medium) {
             (true, _) => 4,
             (false, true) => 2,
@@ -528,7 +532,8 @@ fn judge(
             answered(&all)
         ),
         terms,
-        flow: None,
+        flow,
+        source_mac: None,
         tunnel: None,
         row: None,
     })

@@ -22,6 +22,7 @@ mod outers;
 mod sinks;
 mod snapshot;
 mod stacks;
+mod summary;
 mod thread;
 
 pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};

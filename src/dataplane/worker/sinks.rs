@@ -7,6 +7,7 @@ use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
 use super::stacks::Stacks;
+use super::summary::{Carried, sides, summary};
 use crate::dataplane::decode::{
     Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour, Outer,
     Packet, tcp_flags,
@@ -15,7 +16,7 @@ use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowE
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::write_row;
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals, SynKind, TcpState};
-use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Unread, Wants};
+use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
 use crate::dataplane::score::Microbatch;
 use crate::exchange::{FlowSummary, Up, UpSender};
 use crate::metrics::{Counter, CounterBlock};
@@ -38,8 +39,10 @@ pub struct RowTag {
     pub queued_at: Timestamp,
     /// Packets so far.
     pub packets: u32,
-    /// Type and code of the originator's first packet, where it is ICMP or ICMPv6.
-    pub icmp: Option<(u8, u8)>,
+    /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.
+    pub icmp: [Option<(u8, u8)>; 2],
+    /// What it carries, as far as its content has told.
+    pub application: Protocol,
 }
 
 /// Receivers of what the flow table reports.
@@ -116,14 +119,19 @@ impl Sinks {
                 self.on_land(record, now);
             }
         }
+        // Evidence is of what it carried where it is judged by how it went.
+        let application = match signals.has(Signals::CLOSED) {
+            true => self.inspector.application(index.slot),
+            false => Protocol::Unknown,
+        };
         let mark = self.outers.mark(&record.key, now);
         let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
-        self.observer.on_signals(record, signals, (now, mark), &mut |entry| {
+        self.observer.on_signals((record, application), signals, (now, mark), &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
             send_window(up, counters, outers, entry);
         });
         if signals.has(Signals::MILESTONE) {
-            self.queue_row(record, Some(index), now);
+            self.queue_row(record, Ok(index), now);
         }
     }
 
@@ -357,12 +365,12 @@ impl Sinks {
         };
         let mark = self.outers.mark(&record.key, ended.at);
         let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
-        self.observer.on_end(ended, mark, &mut |entry| {
+        self.observer.on_end(ended, carried.application, mark, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
             send_window(up, counters, outers, entry);
         });
         if !is_milestone(ended.record.total_packets()) {
-            self.queue_row(ended.record, None, ended.at);
+            self.queue_row(ended.record, Err(carried.application), ended.at);
         }
         if self.export_flows {
             // What was still awaited when the flow ended.
@@ -498,24 +506,27 @@ impl Sinks {
                 packets: tag.packets,
                 outer: outers.find(&tag.key),
                 icmp: tag.icmp,
+                application: tag.application,
                 row: *row,
             }));
         }
     }
 
-    fn queue_row(&mut self, record: &FlowRecord, index: Option<FlowIndex>, due: Timestamp) {
+    /// `index`: of the flow while it lives, then what it carried.
+    fn queue_row(&mut self, record: &FlowRecord, index: Result<FlowIndex, Protocol>, due: Timestamp) {
         if !self.scoring {
             return;
         }
         let tag = RowTag {
-            index,
+            index: index.ok(),
+            application: index.map_or_else(|carried| carried, |index| self.inspector.application(index.slot)),
             key: record.key,
             originator: record.originator(),
             first_seen: record.first_seen(),
             due,
             queued_at: self.burst_time,
             packets: record.total_packets(),
-            icmp: record.icmp(Side::Originator),
+            icmp: sides(|side| record.icmp(side)),
         };
         if self.batch.push(tag, self.burst_time, |row| write_row(record, due, row)) {
             self.oldest_due = self.oldest_due.min(due);
@@ -540,59 +551,7 @@ impl inspect::Sink for Gate<'_> {
     }
 }
 
-/// A value of each side, originator first.
-fn sides<T>(of: impl Fn(Side) -> T) -> [T; 2] {
-    [of(Side::Originator), of(Side::Responder)]
-}
-
 /// Was a row due at this packet count already? (4, 16, 64, ...; then the end brings nothing new.)
 fn is_milestone(packets: u32) -> bool {
     packets >= 4 && packets.is_power_of_two() && packets.trailing_zeros().is_multiple_of(2)
-}
-
-/// What a flow carried, as far as inspection told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Carried {
-    /// The protocol.
-    pub application: Protocol,
-    /// It tells that the originator is the server, of a connection met in mid-stream.
-    pub is_turned: bool,
-    /// Why it was not wholly read; told when the flow has ended.
-    pub unread: Unread,
-}
-
-/// What a flow came to; originator and responder as what it carried tells.
-pub fn summary(
-    record: &FlowRecord,
-    Carried { application, is_turned, unread }: Carried,
-    ended: Option<EndReason>,
-    outer: Option<Outer>,
-) -> FlowSummary {
-    let of = |side: Side| if is_turned { side.other() } else { side };
-    let flags = |side| if record.key.protocol() == 6 { record.tcp_flags(side) } else { 0 };
-    let has_closed = sides(flags).iter().any(|flags| flags & (tcp_flags::FIN | tcp_flags::RST) != 0);
-    let first = record.first_sizes().next();
-    FlowSummary {
-        key: record.key,
-        originator: if is_turned { record.originator().flip() } else { record.originator() },
-        first_seen: record.first_seen(),
-        last_seen: record.last_seen,
-        packets: sides(|side| u64::from(record.packets(of(side)))),
-        bytes: sides(|side| record.bytes(of(side))),
-        payload: sides(|side| record.payload_bytes(of(side))),
-        tcp_flags: sides(|side| flags(of(side))),
-        icmp: sides(|side| record.icmp(of(side))),
-        acknowledged: sides(|side| record.key.protocol() == 6 && record.has_acknowledged(of(side))),
-        responder_closed_first: has_closed && record.responder_closed_first() != is_turned,
-        responder_spoke_first: first.is_some_and(|(side, _)| side == of(Side::Responder)),
-        score: record.score(),
-        application,
-        state: record.state(),
-        ended,
-        outer,
-        shape: None,
-        losses: None,
-        unread,
-        stacks: Default::default(),
-    }
 }

@@ -21,6 +21,9 @@ pub(super) struct Ml<'a> {
     pub(super) threshold: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) top_features: Vec<TopFeature<'a>>,
+    /// The flow of an alert is one of several that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) example_flow: Option<bool>,
     /// Facts of application protocols that the schema has no place for.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub(super) facts: serde_json::Map<String, serde_json::Value>,

@@ -43,6 +43,12 @@ impl TunnelPart {
     }
 }
 
+/// Link addresses, as the schema has them.
+#[derive(Serialize)]
+pub(super) struct EtherPart<'a> {
+    pub(super) src_mac: &'a str,
+}
+
 #[derive(Serialize)]
 pub(super) struct AlertPart<'a> {
     action: &'static str,

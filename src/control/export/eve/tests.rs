@@ -40,7 +40,10 @@ fn model_alert(text: &str) -> Alert {
                 community_id: community_id(&key, way, None),
                 vlans: Vec::new(),
                 tunnel: None,
+                application: None,
+                is_example: false,
             }),
+            source_mac: None,
             tunnel: None,
             row: None,
         },
@@ -151,6 +154,27 @@ fn statistics_read_like_this() {
             "\n"
         )
     );
+}
+
+/// An alert about many flows says so of the one that it names, and one about ARP has none.
+#[test]
+fn an_alert_says_what_its_flow_is_to_it() {
+    let value = |alert: &Alert| -> serde_json::Value {
+        serde_json::from_str(&lines(|writer| writer.alert(alert).unwrap())).unwrap()
+    };
+    let mut alert = model_alert("");
+    alert.evidence.detector = Detector::BruteForce;
+    let flow = alert.evidence.flow.as_mut().unwrap();
+    (flow.is_example, flow.application) = (true, Some("ssh".into()));
+    let told = value(&alert);
+    assert_eq!((&told["ml"], &told["app_proto"]), (&serde_json::json!({"example_flow": true}), &"ssh".into()));
+    alert.evidence.detector = Detector::Scan;
+    alert.evidence.kind = "arp_sweep".into();
+    (alert.evidence.flow, alert.evidence.protocol, alert.evidence.port) = (None, None, None);
+    alert.evidence.source_mac = Some("02:00:00:00:00:1f".into());
+    let told = value(&alert);
+    assert_eq!((&told["proto"], &told["ether"]["src_mac"]), (&"ARP".into(), &"02:00:00:00:00:1f".into()));
+    assert!(["flow_id", "community_id", "src_port", "dest_port", "app_proto"].iter().all(|name| told[*name].is_null()));
 }
 
 #[test]

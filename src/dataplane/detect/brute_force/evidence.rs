@@ -3,7 +3,7 @@
 use super::{Seen, Service, SessionKey, Settings};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::facts::protocol;
-use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::dataplane::detect::{Detector, Evidence, FlowMark, FlowRef, Relation, Term};
 use crate::units::Timestamp;
 
 /// How the guesses came.
@@ -25,6 +25,10 @@ pub(super) struct Judged<'a> {
     pub(super) all_failed: f64,
     /// What a failed session has at most.
     pub(super) failed_bytes: u64,
+    /// The latest guess.
+    pub(super) guess: FlowMark,
+    /// The latest session of the window; one that was no refusal, where it has one.
+    pub(super) latest: FlowMark,
 }
 
 impl Judged<'_> {
@@ -65,7 +69,10 @@ impl Judged<'_> {
 
     pub(super) fn success(&self, sessions: f64) -> Evidence {
         let (client, server) = self.ips();
-        self.evidence(
+        // It is about that session, where there was but one.
+        let session = self.latest.example((self.key.0, self.key.1));
+        let flow = session.map(|flow| FlowRef { is_example: sessions > 1.0, ..flow });
+        let evidence = self.evidence(
             format!("{}_success", self.service.name()),
             Some(server),
             1,
@@ -75,7 +82,8 @@ impl Judged<'_> {
                 self.key.2
             ),
             vec![Term::exact("larger_sessions", sessions).against(Relation::AtLeast, 1.0)],
-        )
+        );
+        Evidence { flow, ..evidence }
     }
 
     pub(super) fn ips(&self) -> (std::net::IpAddr, std::net::IpAddr) {
@@ -127,7 +135,8 @@ impl Judged<'_> {
             protocol: Some(protocol::TCP),
             summary,
             terms,
-            flow: None,
+            flow: self.guess.example((self.key.0, self.key.1)),
+            source_mac: None,
             tunnel: None,
             row: None,
         }
