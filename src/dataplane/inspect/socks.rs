@@ -68,6 +68,21 @@ pub fn probe(look: &Look<'_>) -> Match {
     }
 }
 
+/// The same by what a client begins with, whatever it sends behind it without waiting; of greetings those that offer one of
+/// the ways of RFC 1928 first.
+pub(super) fn begins(look: &Look<'_>) -> Match {
+    let bytes = match look.bytes {
+        [5, _, first, ..] if *first > 2 => return Match::No,
+        [5, count, ..] => look.bytes.get(..2 + usize::from(*count)),
+        [4, ..] => match request4(look.bytes) {
+            Read::Whole(_, length) => look.bytes.get(..length),
+            _ => None,
+        },
+        _ => None,
+    };
+    probe(&Look { bytes: bytes.unwrap_or(look.bytes), ..*look })
+}
+
 /// Each way to log in once, none that is unassigned.
 fn greeting(count: usize, methods: &[u8]) -> Match {
     let known = methods.iter().all(|method| matches!(method, 0..=9 | 0x80..=0xfe));

@@ -68,9 +68,9 @@ pub(super) fn ssh(look: &Look<'_>) -> Match {
     if look.is_datagram { Match::No } else { ssh::is_version(look.bytes) }
 }
 
-/// A first byte that is no text, and nothing behind what it announces.
+/// A first byte that is no text, and what it announces.
 pub(super) fn socks(look: &Look<'_>) -> Match {
-    client(look, socks::probe)
+    client(look, socks::begins)
 }
 
 pub(super) fn smb(look: &Look<'_>) -> Match {
