@@ -137,16 +137,23 @@ pub(in super::super) fn last_look<S: Sink>(
     if entry.parser.protocol() == Protocol::Unknown {
         return;
     }
-    for (side, stream) in [Side::Originator, Side::Responder].into_iter().zip(&mut entry.sides) {
-        // Also what was asked about: it may have waited for more of what another protocol says, and is shown as it is now.
-        if !stream.waiting(buffers).is_empty() {
-            let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
-            let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
-            session.connections = Some(&mut *connections);
-            session.awaits_header = stream.passed() == 0 || entry.proxied.is_last;
-            session.proxied = Some(&mut entry.proxied);
-            let outcome = stream.resume(depth, buffers, &mut session);
-            ends::note(outcome, out);
-        }
+    let mut sides = [Side::Originator, Side::Responder];
+    // What came comes before what was asked about, which waited for more of what another protocol says and is shown as it is
+    // now.
+    if let [false, true] = entry.sides.each_ref().map(Stream::has_news) {
+        sides.reverse();
+    }
+    for side in sides {
+        let Some(stream) = entry.sides.get_mut(side as usize).filter(|stream| !stream.waiting(buffers).is_empty())
+        else {
+            continue;
+        };
+        let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
+        let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
+        session.connections = Some(&mut *connections);
+        session.awaits_header = stream.passed() == 0 || entry.proxied.is_last;
+        session.proxied = Some(&mut entry.proxied);
+        let outcome = stream.resume(depth, buffers, &mut session);
+        ends::note(outcome, out);
     }
 }
