@@ -19,9 +19,9 @@ use shrike::dataplane::inspect::stream::{
     WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
-    AGAIN_MAX, ANEW_MAX, CONNECTION_BYTES, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind,
-    OTHERS_LOOKED, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings, TABLE,
-    UNIT_MAX,
+    AGAIN_MAX, ANEW_MAX, CONNECTION_BYTES, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, OF_FLOW,
+    OF_SOURCE, OTHERS_LOOKED, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS,
+    Settings, TABLE, UNIT_MAX,
 };
 use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
 use shrike::dataplane::worker::{
@@ -305,6 +305,16 @@ fn inspection() -> Vec<Row> {
             "texts that later messages refer to, of shares and files, a queue",
             format!("{REMEMBERED} of {TEXT_MAX} bytes"),
             counters(&[Counter::InspectLimitReached]),
+        ),
+        (
+            "events and anomalies of a flow at once, and a second",
+            format!("{}, {}", OF_FLOW.burst, OF_FLOW.per_second),
+            "what goes beyond is told as far as its source may have told more".to_owned(),
+        ),
+        (
+            "those beyond that of all flows of one source at once, and a second, of a queue",
+            format!("{}, {}", OF_SOURCE.burst, OF_SOURCE.per_second),
+            format!("{}; with the flow in `ml.unread`", counters(&[Counter::InspectEventsSuppressed])),
         ),
         (
             "bytes of a side in which a stream tells what it is",

@@ -289,6 +289,8 @@ counters! {
     InspectUdpChecksum = "inspect_udp_checksum", Detail;
     /// Connections on the same ports as two others, given up for these: handshakes with other numbers came on a live one.
     InspectContested = "inspect_contested", Detail;
+    /// Events and anomalies of inspected flows that were not told because their flow and its source had more at a time than docs/protocols.md says.
+    InspectEventsSuppressed = "inspect_events_suppressed", Detail;
     /// Segments of inspected connections that brought nothing new: retransmissions, keep-alives.
     InspectDuplicates = "inspect_duplicates", Detail;
     /// Segments of inspected connections that brought something new and something seen before.
@@ -330,6 +332,7 @@ pub const UNREAD: &[Counter] = &[
     Counter::InspectIpv4Checksum,
     Counter::InspectUdpChecksum,
     Counter::InspectContested,
+    Counter::InspectEventsSuppressed,
     Counter::FragmentChecksum,
     Counter::NeighboursSuppressed,
     Counter::AnomaliesSuppressed,

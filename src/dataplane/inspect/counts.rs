@@ -58,6 +58,8 @@ causes! {
     UdpChecksum = "udp_checksum";
     /// [`Counts::contested`].
     Contested = "contested";
+    /// [`Counts::events_suppressed`].
+    EventsSuppressed = "events_suppressed";
 }
 
 /// Why a flow was not wholly read: a set of [`Cause`]s.
@@ -66,7 +68,7 @@ pub struct Unread(u32);
 
 impl Unread {
     /// Bits of a set at most.
-    pub(super) const BITS: u32 = 21;
+    pub(super) const BITS: u32 = 22;
 
     /// With one in it.
     pub fn of(cause: Cause) -> Unread {
@@ -153,6 +155,8 @@ pub struct Counts {
     pub udp_checksum: u64,
     /// Connections on the same ports as two others that were read, of which the one that was read least was given up.
     pub contested: u64,
+    /// Events and anomalies that were not told: more than a flow and its source may have told of them at a time.
+    pub events_suppressed: u64,
     /// Segments that brought nothing new.
     pub duplicates: u64,
     /// Segments that brought something new, and something that was seen before.
@@ -161,9 +165,9 @@ pub struct Counts {
     pub overlaps_different: u64,
     /// Segments ahead of a hole that were not kept, or not all of them: further ahead than a buffer is long.
     pub beyond_buffer: u64,
-    /// Events.
+    /// Events, told or not.
     pub events: u64,
-    /// Anomalies.
+    /// Anomalies, told or not.
     pub anomalies: u64,
     /// What of this leaves the flow at hand unread; between packets nothing.
     pub(super) unread: Unread,
@@ -210,6 +214,7 @@ impl Counts {
             Cause::Ipv4Checksum => &mut self.ipv4_checksum,
             Cause::UdpChecksum => &mut self.udp_checksum,
             Cause::Contested => &mut self.contested,
+            Cause::EventsSuppressed => &mut self.events_suppressed,
         }
     }
 }

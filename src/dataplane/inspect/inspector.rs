@@ -22,9 +22,9 @@ pub(super) use connections::{Connections, Lease};
 pub use scratches::SCRATCHES;
 use scratches::Scratches;
 
+use super::allowance::{Allowance, Allowances};
 use super::counts::{Cause, Counts, Unread};
 use super::facts::Facts;
-use super::parse::Output;
 use super::parsers::{PROBES, Parser};
 use super::places::Places;
 use super::protocol::Protocol;
@@ -33,7 +33,7 @@ use super::receipt::{Opening, Receipt, SENDERS, Senders};
 use super::remembered::{REMEMBERED, Remembered};
 use super::session::{Candidates, Left, Out, Turns, datagram, last_look, look, segment, usual_of};
 use super::shares::{Shares, share_of};
-use super::stream::{BEGINNING_DIFFERENT, BUFFER_MEMORY, Buffers, SYN_DIFFERENT, Stream};
+use super::stream::{BUFFER_MEMORY, Buffers, Stream};
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::sys::hash::KeyedHash;
@@ -81,6 +81,7 @@ impl Settings {
             + Scratches::memory(SCRATCHES as usize)
             + Connections::bytes(CONNECTIONS)
             + REMEMBERED * Remembered::MEMORY
+            + Allowances::BYTES
     }
 }
 
@@ -120,6 +121,8 @@ pub(super) struct Entry {
     pub(super) told: u16,
     /// Why it was not wholly read so far.
     unread: Unread,
+    /// What may be told of it.
+    allowance: Allowance,
     pub(super) proxied: Proxied,
     /// Had a packet since the clock's hand was here.
     touched: bool,
@@ -159,6 +162,7 @@ pub struct Inspector {
     scratches: Scratches,
     connections: Connections,
     remembered: Remembered,
+    allowances: Allowances,
     syns: Syns,
     senders: Senders,
     /// The slot of a flow whose end hands its entry over to the next one on its ports, with the numbers of its first bytes where it
@@ -193,6 +197,7 @@ impl Inspector {
             connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }, hash.clone()),
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }, hash),
             remembered: Remembered::new(if settings.flows == 0 { 0 } else { REMEMBERED }, KeyedHash::new(secret)),
+            allowances: Allowances::default(),
             syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
             saved_places: Places::new(facts as usize),
@@ -258,25 +263,6 @@ impl Inspector {
         }
     }
 
-    /// A SYN without payload, or the answer to one, of a flow that has had no payload; `is_first`: it is the first such.
-    /// `contradicts`: it says another beginning of its side than the one before.
-    pub fn opened(&mut self, payload: &Payload<'_>, is_first: bool, contradicts: bool, sink: &mut impl Sink) {
-        let (Some(opening), Some(segment)) = (self.openings.get_mut(payload.slot as usize), &payload.tcp) else {
-            return;
-        };
-        if is_first {
-            *opening = Opening::default();
-        }
-        opening.note(payload, segment);
-        if contradicts {
-            self.has_counted = true;
-            self.scratch.clear();
-            let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
-            let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
-            Out::new(facts, sink, counts, &mut self.remembered, payload, protocol).anomaly(anomaly);
-        }
-    }
-
     /// Payload of a flow that is inspected, or that might be. Is more wanted?
     pub fn payload(&mut self, payload: &Payload<'_>, sink: &mut impl Sink) -> Wants {
         self.has_counted = true;
@@ -326,13 +312,17 @@ impl Inspector {
         let Some(entry) = self.entries.get_mut(index as usize) else { return Wants::NOTHING };
         entry.touched = true;
         self.buffers.serve(entry.share);
+        self.allowances.begin(entry.allowance, entry.share);
         let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
-        let mut out = Out::new(facts, sink, &mut self.counts, &mut self.remembered, payload, protocol).of(source);
+        let mut out =
+            Out::new(facts, sink, &mut self.counts, &mut self.remembered, &mut self.allowances, payload, protocol)
+                .of(source);
         match &payload.tcp {
             Some(tcp) => {
                 segment(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth, tcp);
                 entry.unread.add(out.counts.take_unread());
+                entry.allowance = out.allowances.own();
                 // Of others: they find out when they look again.
                 out.counts.buffers_full += self.buffers.taken_away();
             }
@@ -342,6 +332,7 @@ impl Inspector {
                 }
                 let left = datagram(entry, &mut out, self.scratches.open(entry.scratch, index));
                 entry.unread.add(out.counts.take_unread());
+                entry.allowance = out.allowances.own();
                 let keeps = matches!(left, Left::Scratch);
                 let is_taken = self.scratches.close(&mut entry.scratch, index, entry.share, keeps);
                 out.counts.scratches_full += u64::from(is_taken); // from another, as above
@@ -383,7 +374,11 @@ impl Inspector {
             saved.originator = saved.originator.flip();
         }
         if !is_open && payload.tcp.is_none() && remembers_nothing(protocol) {
-            let unread = self.entries.get(index as usize).map_or_else(Unread::default, |entry| entry.unread);
+            let entry = self.entries.get(index as usize);
+            let (unread, allowance) = entry.map(|entry| (entry.unread, entry.allowance)).unwrap_or_default();
+            if let Some(opening) = self.openings.get_mut(payload.slot as usize) {
+                *opening = Opening::keeping(allowance.0);
+            }
             self.forget(payload.slot, place_of(BETWEEN, protocol, unread));
         }
         wants
@@ -437,7 +432,10 @@ impl Inspector {
         let carried = entry.told();
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let source = entry.proxied.source;
-        let mut out = Out::new(facts, sink, &mut self.counts, &mut self.remembered, &payload, protocol).of(source);
+        self.allowances.begin(entry.allowance, entry.share);
+        let mut out =
+            Out::new(facts, sink, &mut self.counts, &mut self.remembered, &mut self.allowances, &payload, protocol)
+                .of(source);
         last_look(entry, &mut out, &mut self.buffers, &mut self.connections, self.settings.depth);
         end_parser(entry, &mut self.connections, &mut out);
         self.counts.unknown += u64::from(carried == Protocol::Unknown);
@@ -491,6 +489,10 @@ impl Inspector {
             }
         } else if place < OVER {
             entry.unread = unread_of(place);
+            if payload.tcp.is_none() {
+                let kept = self.openings.get(payload.slot as usize).map_or(0, |opening| opening.kept());
+                entry.allowance = Allowance(kept);
+            }
             entry.parser = Parser::new(protocol_of(place));
             entry.parser.begin(&look(payload, payload.side, payload.bytes));
         }

@@ -67,6 +67,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
 )]
 
+mod allowance;
 pub mod bittorrent;
 mod bytes;
 mod counts;
@@ -146,6 +147,7 @@ pub mod websocket;
 mod wide;
 pub mod wireguard;
 
+pub use allowance::{OF_FLOW, OF_SOURCE, Rate};
 pub use bytes::Reader;
 pub use counts::{Cause, Counts, Unread};
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};

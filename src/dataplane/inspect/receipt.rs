@@ -54,6 +54,17 @@ impl Opening {
         }
     }
 
+    /// Of a flow of datagrams, which has no SYNs: what is to be remembered of it from one to the next.
+    pub(super) fn keeping(value: u32) -> Opening {
+        Opening([value, 0])
+    }
+
+    /// What [`Opening::keeping`] has.
+    pub(super) fn kept(self) -> u32 {
+        let Opening([value, _]) = self;
+        value
+    }
+
     /// How both sides begin; `is_answered`: the responder's SYN was seen.
     pub(super) fn receipts(self, is_answered: bool) -> [Receipt; 2] {
         let Opening([originator, responder]) = self;

@@ -472,6 +472,7 @@ impl Sinks {
             (Counter::InspectIpv4Checksum, counts.ipv4_checksum),
             (Counter::InspectUdpChecksum, counts.udp_checksum),
             (Counter::InspectContested, counts.contested),
+            (Counter::InspectEventsSuppressed, counts.events_suppressed),
             (Counter::InspectDuplicates, counts.duplicates),
             (Counter::InspectOverlaps, counts.overlaps),
             (Counter::InspectOverlapsDifferent, counts.overlaps_different),

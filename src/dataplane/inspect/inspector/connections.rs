@@ -3,6 +3,7 @@
 //! Nobody is asked before a place is taken from him: what waits there is told, and he finds out when he looks again, by whose
 //! it is. So what is full costs the connection that was silent longest, of the source itself where that has its share.
 
+use super::super::allowance::{Allowance, Allowances};
 use super::super::counts::{Cause, Counts};
 use super::super::facts::Facts;
 use super::super::http2::{BLOCKS, Connection, LONGEST, Memory, Requests};
@@ -61,6 +62,8 @@ struct Owned {
     first_seen: Timestamp,
     source: Source,
     share: u8,
+    /// What may be told of it early.
+    allowance: Allowance,
 }
 
 impl Connections {
@@ -110,7 +113,7 @@ impl Connections {
             // A request may follow: it shall have room. Each that goes frees a block at least.
             for _ in 0..LONGEST {
                 let Some(whose) = self.requests.in_the_way(share) else { break };
-                self.tell_early(whose.connection, Some(whose.first), out.payload.time, out.sink, out.counts);
+                self.tell_early_beside(whose.connection, Some(whose.first), out);
             }
         }
         let connection = &mut self.all.get_mut(usize::from(number))?.connection;
@@ -148,7 +151,7 @@ impl Connections {
         let number = index as u16; // below CONNECTIONS
         if was_used {
             out.counts.connections_full += 1;
-            self.tell_early(number, None, out.payload.time, out.sink, out.counts);
+            self.tell_early_beside(number, None, out);
         }
         let owned = self.all.get_mut(usize::from(number))?;
         owned.connection.clear();
@@ -156,6 +159,7 @@ impl Connections {
         let originator = if out.is_turned { payload.originator.flip() } else { payload.originator };
         (owned.slot, owned.key, owned.originator) = (payload.slot, *payload.key, originator);
         (owned.first_seen, owned.source, owned.share) = (payload.first_seen, out.source, share);
+        owned.allowance = Allowance::default();
         owned.generation = (owned.generation + 1) % (1 << (u32::BITS - NUMBER_BITS));
         owned.generation = owned.generation.max(1);
         owned.lease = NonZeroU32::new(owned.generation << NUMBER_BITS | index).map(Lease);
@@ -170,10 +174,27 @@ impl Connections {
 
     /// Tells what waits of a flow whose inspection is given up.
     #[cold]
-    pub(super) fn give_up(&mut self, lease: Option<Lease>, now: Timestamp, sink: &mut impl Sink, counts: &mut Counts) {
+    pub(super) fn give_up(
+        &mut self,
+        lease: Option<Lease>,
+        now: Timestamp,
+        sink: &mut impl Sink,
+        counts: &mut Counts,
+        allowances: &mut Allowances,
+    ) {
         if let Some(lease) = lease.filter(|lease| self.is_held(*lease)) {
-            self.tell_early(lease.number(), None, now, sink, counts);
+            self.tell_early(lease.number(), None, now, sink, counts, allowances);
         }
+    }
+
+    /// [`Connections::tell_early`] while a flow is at hand.
+    #[cold]
+    fn tell_early_beside<S: Sink>(&mut self, number: u16, first: Option<u16>, out: &mut Out<'_, S>) {
+        let ((own, share), unread) = (out.allowances.at_hand(), out.counts.take_unread());
+        self.tell_early(number, first, out.payload.time, out.sink, out.counts, out.allowances);
+        out.allowances.begin(own, share);
+        out.counts.take_unread(); // of another flow
+        out.counts.unread.add(unread);
     }
 
     /// Tells what waits of a connection, all or one request, for its room is needed.
@@ -185,12 +206,14 @@ impl Connections {
         now: Timestamp,
         sink: &mut impl Sink,
         counts: &mut Counts,
+        allowances: &mut Allowances,
     ) {
         let Some(owned) = self.all.get_mut(usize::from(number)) else { return };
+        allowances.begin(owned.allowance, owned.share);
         let payload = nothing(owned.slot, &owned.key, owned.originator, [owned.first_seen, now]);
         let (facts, source, protocol) = (&mut *self.facts, owned.source, Protocol::Http2);
         facts.clear();
-        let mut out = Out::new(facts, sink, counts, &mut self.remembered, &payload, protocol).of(source);
+        let mut out = Out::new(facts, sink, counts, &mut self.remembered, allowances, &payload, protocol).of(source);
         match first {
             Some(first) => {
                 owned.connection.tell_early(first, &mut self.requests, &mut out);
@@ -201,5 +224,6 @@ impl Connections {
                 out.counts.events_early += count as u64;
             }
         }
+        owned.allowance = out.allowances.own();
     }
 }

@@ -59,9 +59,13 @@ impl Inspector {
             facts.mark_truncated();
             counts.events_early += 1;
             entry.unread.add(Unread::of(Cause::EventsEarly));
-            entry.parser.end(&mut Out::new(facts, sink, counts, &mut self.remembered, &payload, protocol).of(source));
+            self.allowances.begin(entry.allowance, entry.share);
+            entry.parser.end(
+                &mut Out::new(facts, sink, counts, &mut self.remembered, &mut self.allowances, &payload, protocol)
+                    .of(source),
+            );
         }
-        self.connections.give_up(entry.connection, now, sink, &mut self.counts);
+        self.connections.give_up(entry.connection, now, sink, &mut self.counts, &mut self.allowances);
         let unread = self.counts.take_unread();
         let after = self.entries.get_mut(index).map_or(OVER, |entry| {
             entry.unread.add(unread);

@@ -1,11 +1,37 @@
-//! What a SYN says on a flow that has talked.
+//! What SYNs say: of a flow that has had no payload, and of one that has talked.
 
+use super::super::parse::Output;
+use super::super::protocol::Protocol;
 use super::super::receipt::{Opening, is_spoiled};
-use super::super::stream::Stream;
-use super::{Entry, Inspector, Payload};
+use super::super::session::Out;
+use super::super::shares::share_of;
+use super::super::stream::{BEGINNING_DIFFERENT, SYN_DIFFERENT, Stream};
+use super::{Entry, Inspector, Payload, Sink};
 use crate::dataplane::flow::{Side, SynKind};
 
 impl Inspector {
+    /// A SYN without payload, or the answer to one, of a flow that has had no payload; `is_first`: it is the first such.
+    /// `contradicts`: it says another beginning of its side than the one before.
+    pub fn opened(&mut self, payload: &Payload<'_>, is_first: bool, contradicts: bool, sink: &mut impl Sink) {
+        let (Some(opening), Some(segment)) = (self.openings.get_mut(payload.slot as usize), &payload.tcp) else {
+            return;
+        };
+        if is_first {
+            *opening = Opening::default();
+        }
+        opening.note(payload, segment);
+        if contradicts {
+            self.has_counted = true;
+            self.scratch.clear();
+            self.allowances.begin_without(share_of(self.buffers.hash(), payload.key, payload.originator));
+            let anomaly = if segment.acknowledgement.is_some() { BEGINNING_DIFFERENT } else { SYN_DIFFERENT };
+            let (facts, counts, protocol) = (&mut self.scratch, &mut self.counts, Protocol::Unknown);
+            Out::new(facts, sink, counts, &mut self.remembered, &mut self.allowances, payload, protocol)
+                .anomaly(anomaly);
+            self.counts.take_unread(); // no payload, so nothing of it was to be read
+        }
+    }
+
     /// A SYN, or the answer to one, on a flow that has talked: whose numbers has it? `beginnings`: those of the flow's first
     /// bytes, where it had no payload so far.
     ///

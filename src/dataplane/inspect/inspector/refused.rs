@@ -3,7 +3,9 @@
 use super::super::counts::{Cause, Unread};
 use super::super::parse::Output;
 use super::super::protocol::Protocol;
+use super::super::receipt::Opening;
 use super::super::session::Out;
+use super::super::shares::share_of;
 use super::super::stream::{DATAGRAM_CHECKSUM_INVALID, HEADER_CHECKSUM_INVALID};
 use super::{AGAIN, BETWEEN, Inspector, NONE, Payload, Sink, place_of, unread_of};
 
@@ -18,6 +20,9 @@ impl Inspector {
         let before = match *place {
             NONE => {
                 *place = place_of(BETWEEN, Protocol::Unknown, unread);
+                if let Some(opening) = self.openings.get_mut(payload.slot as usize) {
+                    *opening = Opening::default();
+                }
                 Unread::default()
             }
             at @ BETWEEN.. => {
@@ -38,8 +43,11 @@ impl Inspector {
             let is_header = cause == Cause::Ipv4Checksum;
             let anomaly = if is_header { HEADER_CHECKSUM_INVALID } else { DATAGRAM_CHECKSUM_INVALID };
             self.scratch.clear();
+            self.allowances.begin_without(share_of(self.buffers.hash(), payload.key, payload.originator));
             let (facts, counts) = (&mut *self.scratch, &mut self.counts);
-            Out::new(facts, sink, counts, &mut self.remembered, payload, protocol).anomaly(anomaly);
+            Out::new(facts, sink, counts, &mut self.remembered, &mut self.allowances, payload, protocol)
+                .anomaly(anomaly);
+            self.counts.take_unread(); // that the anomaly was not told, which the counter says
         }
     }
 }

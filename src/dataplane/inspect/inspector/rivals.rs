@@ -162,9 +162,12 @@ impl Inspector {
         let Some(place) = self.places.get(payload.slot as usize) else { return };
         let Some(entry) = self.entries.get_mut(*place as usize) else { return };
         let (protocol, source) = (entry.parser.told(), entry.proxied.source);
+        self.allowances.begin(entry.allowance, entry.share);
         let facts = facts_of(entry, &mut self.saved, &mut self.scratch);
         let turned = if entry.is_turned { payload.turned() } else { *payload };
-        let mut out = Out::new(facts, sink, &mut self.counts, &mut self.remembered, &turned, protocol).of(source);
+        let mut out =
+            Out::new(facts, sink, &mut self.counts, &mut self.remembered, &mut self.allowances, &turned, protocol)
+                .of(source);
         end_parser(entry, &mut self.connections, &mut out);
         self.counts.note(Cause::Contested, 1);
         entry.unread.add(self.counts.take_unread());

@@ -42,9 +42,17 @@ impl Inspector {
                 self.counts.facts_full += 1;
                 entry.unread.add(Unread::of(Cause::FactsFull));
                 let (protocol, source) = (entry.parser.protocol(), entry.proxied.source);
-                Out::new(&mut self.scratch, sink, &mut self.counts, &mut self.remembered, payload, protocol)
-                    .of(source)
-                    .event();
+                Out::new(
+                    &mut self.scratch,
+                    sink,
+                    &mut self.counts,
+                    &mut self.remembered,
+                    &mut self.allowances,
+                    payload,
+                    protocol,
+                )
+                .of(source)
+                .event();
             }
         }
         self.scratch.clear();
@@ -56,12 +64,17 @@ impl Inspector {
         let Some(saved) = self.saved.get_mut(room as usize) else { return };
         let Some(entry) = self.entries.get_mut(saved.entry as usize) else { return };
         entry.facts = None;
+        self.allowances.begin(entry.allowance, entry.share);
         let (protocol, source, counts) = (entry.parser.protocol(), entry.proxied.source, &mut self.counts);
         counts.facts_full += 1;
         entry.unread.add(Unread::of(Cause::FactsFull));
         saved.facts.mark_truncated();
         let payload = nothing(entry.slot, &saved.key, saved.originator, [saved.first_seen, now]);
-        Out::new(&mut saved.facts, sink, counts, &mut self.remembered, &payload, protocol).of(source).event();
+        Out::new(&mut saved.facts, sink, counts, &mut self.remembered, &mut self.allowances, &payload, protocol)
+            .of(source)
+            .event();
+        entry.allowance = self.allowances.own();
+        entry.unread.add(self.counts.take_unread());
     }
 }
 

@@ -19,7 +19,9 @@ impl<S: Sink> Session<'_, '_, S> {
         let out = &mut *self.out;
         let (counts, payload, protocol) = (&mut *out.counts, out.payload, Protocol::Proxied);
         let is_turned = out.is_turned;
-        let told = Out::new(&mut facts, &mut *out.sink, counts, &mut *out.remembered, payload, protocol).of(source);
+        let told =
+            Out::new(&mut facts, &mut *out.sink, counts, &mut *out.remembered, &mut *out.allowances, payload, protocol)
+                .of(source);
         let mut told = Out { is_turned, ..told };
         let (length, anomaly) = match header {
             Header::None => return None,

@@ -100,7 +100,9 @@ impl<S: Sink> Session<'_, '_, S> {
     fn beside(&mut self, protocol: Protocol, look: &Look<'_>) {
         let (mut facts, out) = (Facts::default(), &mut *self.out);
         let (counts, payload, source) = (&mut *out.counts, out.payload, out.source);
-        let told = Out::new(&mut facts, &mut *out.sink, counts, &mut *out.remembered, payload, protocol).of(source);
+        let told =
+            Out::new(&mut facts, &mut *out.sink, counts, &mut *out.remembered, &mut *out.allowances, payload, protocol)
+                .of(source);
         let mut told = Out { side: self.side, ..told };
         let mut parser = Parser::new(protocol);
         parser.begin(look);

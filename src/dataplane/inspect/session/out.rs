@@ -1,5 +1,6 @@
 //! What a parser at work says of its flow, on its way up.
 
+use super::super::allowance::Allowances;
 use super::super::counts::{Cause, Counts};
 use super::super::facts::{Fact, Facts};
 use super::super::inspector::{Event, Payload, Sink};
@@ -19,6 +20,8 @@ pub(in super::super) struct Out<'a, S> {
     pub(in super::super) side: Side,
     pub(in super::super) protocol: Protocol,
     pub(in super::super) remembered: &'a mut Remembered,
+    /// Of the flow and its source.
+    pub(in super::super) allowances: &'a mut Allowances,
     /// Whose the flow is, as a proxy said.
     pub(in super::super) source: Source,
     /// The originator turned out to be the server, since the packet was shown.
@@ -33,11 +36,12 @@ impl<'a, S: Sink> Out<'a, S> {
         sink: &'a mut S,
         counts: &'a mut Counts,
         remembered: &'a mut Remembered,
+        allowances: &'a mut Allowances,
         payload: &'a Payload<'a>,
         protocol: Protocol,
     ) -> Out<'a, S> {
         let (side, source) = (payload.side, Source::default());
-        Out { facts, sink, counts, payload, side, protocol, remembered, source, is_turned: false }
+        Out { facts, sink, counts, payload, side, protocol, remembered, allowances, source, is_turned: false }
     }
 
     /// The same of a flow whose source a proxy may have said.
@@ -53,6 +57,10 @@ impl<'a, S: Sink> Out<'a, S> {
     }
 
     fn send(&mut self, anomaly: Option<(Protocol, u8)>) {
+        if !self.allowances.take(self.payload.time) {
+            self.counts.note(Cause::EventsSuppressed, 1);
+            return;
+        }
         let sender = match anomaly {
             // Sides are those of the packet.
             Some(_) if self.is_turned => self.side.other(),

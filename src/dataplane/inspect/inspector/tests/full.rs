@@ -1,5 +1,6 @@
 //! What gives way where something is full, and what is counted.
 
+use super::super::super::allowance::{OF_FLOW, OF_SOURCE};
 use super::*;
 
 #[test]
@@ -184,4 +185,48 @@ fn a_source_at_its_share_gives_way_to_itself() {
     (talk.slot, talk.next) = (3, [1000 + REQUEST.len() as u32, 9000]);
     talk.say(B, ANSWER);
     assert_eq!(talk.kept.of(Protocol::Http).iter().filter(|event| event.number(http::STATUS).is_some()).count(), 1);
+}
+
+/// Who asks without end, over one flow or many, is told so often and no more; a flow that he has no part in is told in full.
+#[test]
+fn so_many_events_are_told_of_a_flow_and_its_source() {
+    let mut talk = Talk::begun(Settings { flows: 8, ..SETTINGS });
+    let pipelined = b"GET / HTTP/1.1\r\n\r\n".repeat(75);
+    for connection in 0..200 {
+        talk.next = [1000, 9000];
+        for _ in 0..4 {
+            talk.say(A, &pipelined);
+        }
+        let times = [Timestamp(1), Timestamp(9)];
+        let (_, unread) = talk.inspector.end(talk.slot, &talk.key, talk.originator, times, &mut talk.kept);
+        assert_eq!(unread.contains(Cause::EventsSuppressed), connection >= 14, "{connection}");
+    }
+    let counts = talk.inspector.take_counts();
+    let told = OF_SOURCE.burst + 200 * OF_FLOW.burst;
+    assert_eq!((talk.kept.0.len() as u64, counts.events), (told, 200 * 300));
+    assert_eq!(counts.events_suppressed, counts.events + counts.anomalies - talk.kept.0.len() as u64);
+    let before = talk.kept.of(Protocol::Http).len();
+    (talk.key, talk.next) = (FlowKey::v4(0x0b00_0001, 40_000, 0x0a00_0002, 9999, 6, 0).0, [1000, 9000]);
+    talk.say(A, &pipelined);
+    talk.end();
+    assert_eq!(talk.kept.of(Protocol::Http).len() - before, 75, "another source");
+}
+
+/// Their flows have no entry in between; the next flow in the slot begins anew.
+#[test]
+fn of_datagrams_without_an_entry_it_is_remembered_too() {
+    let mut talk = Talk::new(SETTINGS);
+    let ask = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
+    let mut told = 0;
+    for flow in 1..=3 {
+        talk.key = FlowKey::v4(0x0a00_0001, 40_000 + flow, 0x0a00_0002, 53, 17, 0).0;
+        for _ in 0..10_000 {
+            assert_eq!(talk.datagram(A, ask), Wants::PAYLOAD);
+        }
+        let times = [Timestamp(1), Timestamp(9)];
+        let (protocol, unread) = talk.inspector.end(talk.slot, &talk.key, talk.originator, times, &mut talk.kept);
+        assert_eq!((protocol, unread.contains(Cause::EventsSuppressed)), (Protocol::Dns, true));
+        told += OF_FLOW.burst + if flow == 1 { OF_SOURCE.burst } else { 0 };
+        assert_eq!(talk.kept.of(Protocol::Dns).len() as u64, told);
+    }
 }
