@@ -26,11 +26,42 @@ pub fn ftp(facts: &mut Found<'_>) -> Map<String, Value> {
     object
 }
 
-/// `smtp`.
-pub fn smtp(facts: &mut Found<'_>) -> Map<String, Value> {
-    let mut object = Map::new();
+/// `smtp`, and `email` beside it.
+pub fn smtp(facts: &mut Found<'_>, objects: &mut Map<String, Value>) -> Map<String, Value> {
+    let (mut object, mut email) = (Map::new(), Map::new());
     facts.place(&mut object, &[("helo", smtp::HELO), ("mail_from", smtp::MAIL_FROM), ("rcpt_to", smtp::RCPT_TO)]);
+    let places = [
+        ("from", smtp::FROM),
+        ("subject", smtp::SUBJECT),
+        ("date", smtp::DATE),
+        ("message_id", smtp::MESSAGE_ID),
+        ("x_mailer", smtp::X_MAILER),
+        ("attachment", smtp::ATTACHMENT),
+    ];
+    facts.place(&mut email, &places);
+    for (name, fact) in [("to", smtp::TO), ("cc", smtp::CC)] {
+        put(&mut email, name, facts.text(fact).and_then(|text| list(mailboxes(&text))));
+    }
+    // The bytes of a mail are told once its end was seen.
+    if !email.is_empty() && facts.peek(smtp::SIZE).is_some() {
+        email.insert("status".to_owned(), "PARSE_DONE".into());
+    }
+    objects.insert("email".to_owned(), email.into());
     object
+}
+
+/// Splits at the commas that stand between mailboxes, not within quotes or angle brackets (RFC 5322 section 3.4).
+fn mailboxes(text: &str) -> Vec<String> {
+    let (mut is_quoted, mut is_address) = (false, false);
+    let parts = text.split(|letter| {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            '<' | '>' if !is_quoted => is_address = letter == '<',
+            _ => {}
+        }
+        letter == ',' && !is_quoted && !is_address
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// `pop3`; the user name of a login is its command's argument.

@@ -474,3 +474,29 @@ fn the_source_is_who_sent_it() {
         assert_eq!((&line["src_port"], &line["dest_port"]), (&json!(wanted), &json!(6 - wanted)));
     }
 }
+
+#[test]
+fn mail() {
+    let values = [
+        (i::smtp::MAIL_FROM, text("a@b")),
+        (i::smtp::SUBJECT, text("Rechnung \u{fc}")),
+        (i::smtp::FROM, text("A <a@b>")),
+        (i::smtp::TO, text("\"B, C\" <b@c>, d@e,,<f,g@h>")),
+        (i::smtp::CC, text(" , ")),
+        (i::smtp::ATTACHMENT, text("a.zip")),
+        (i::smtp::ATTACHMENT, text("b.exe")),
+        (i::smtp::RCPT_REFUSED, text("x@y")),
+        (i::smtp::RCPT_REFUSED_CODE, Number(550)),
+        (i::smtp::SIZE, Number(7)),
+    ];
+    let email = json!({
+        "from": "A <a@b>",
+        "to": ["\"B, C\" <b@c>", "d@e", "<f,g@h>"],
+        "subject": "Rechnung \u{fc}",
+        "attachment": ["a.zip", "b.exe"],
+        "status": "PARSE_DONE",
+    });
+    let extra = json!({"rcpt_refused": ["x@y"], "rcpt_refused_codes": [550], "size": 7});
+    is(Protocol::Smtp, &values, "smtp", json!({"smtp": {"mail_from": "a@b"}, "email": email}), extra);
+    is(Protocol::Smtp, &[(i::smtp::CODE, Number(554))], "smtp", json!({}), json!({"code": 554}));
+}

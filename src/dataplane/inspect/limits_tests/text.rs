@@ -91,10 +91,26 @@ fn ssh() -> Vec<Case> {
 
 fn mail() -> Vec<Case> {
     let long = |head: &[u8], count: usize| [head, &letters(count)[..], b"\r\n"].concat();
+    let of_mail = |fields: &[u8]| {
+        let mail = [b"MAIL FROM:<a@b>\r\nDATA\r\n", fields, b"\r\n.\r\n"].concat();
+        let turns =
+            [(Responder, &b"220 h ESMTP\r\n"[..]), (Originator, &mail), (Responder, b"250 a\r\n354 b\r\n250 c\r\n")];
+        said(smtp::State::default(), &turns)
+    };
     vec![
         case(Protocol::Smtp, "bytes of a line", [500, smtp::LINE_MAX + 1], |count| {
             let line = long(b"NOOP ", count);
             said(smtp::State::default(), &[(Responder, b"220 h ESMTP\r\n"), (Originator, &line)])
+        }),
+        case(Protocol::Smtp, "bytes of a field of a mail's head", one_more(smtp::FIELD_MAX), |count| {
+            of_mail(&long(b"X-Filler: ", count - 12))
+        }),
+        case(Protocol::Smtp, "bytes of the head of a mail or of a part", [300, 330], |count| {
+            of_mail(&long(b"X-Filler: ", 90).repeat(count))
+        }),
+        case(Protocol::Smtp, "boundaries of a mail", one_more(smtp::BOUNDARIES_MAX), |count| {
+            let field = |at| format!("Content-Type: multipart/mixed; boundary=\"part {at}\"\r\n").into_bytes();
+            of_mail(&(0..count).flat_map(field).collect::<Vec<_>>())
         }),
         case(Protocol::Ftp, "bytes of a line", [500, ftp::LINE_MAX + 1], |count| {
             let line = long(b"NOOP ", count);

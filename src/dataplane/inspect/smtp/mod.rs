@@ -1,8 +1,8 @@
 //! SMTP (RFC 5321, RFC 3207, RFC 4954), LMTP (RFC 2033) alike.
 //!
 //! Reads the greeting, EHLO, envelopes with what became of them (one event each), logins without their secrets (one event
-//! each). Mails are passed over, up to the line with the dot or by the length of `BDAT`. Deliberately not read: headers and
-//! bodies of mails, text of replies.
+//! each). Of a mail its head is read, and what its attachments are called ([`mail`]); the rest is passed over, up to the line
+//! with the dot, or all of it by the length of `BDAT`. Deliberately not read: bodies of mails, text of replies.
 //!
 //! A mail ends at `CR LF . CR LF` and at nothing else (RFC 5321 section 4.1.1.4), but servers took, and some take, a dot
 //! between any ends of lines: Postfix, Sendmail and Exim until CVE-2023-51764 to 51766, others a bare carriage return or a
@@ -18,8 +18,11 @@
 //! | `helo` | `smtp.helo` (of the first event; it holds for the connection) |
 //! | `mail_from` | `smtp.mail_from` |
 //! | `rcpt_to` | `smtp.rcpt_to` |
+//! | `from`, `to`, `cc`, `subject`, `date`, `message_id`, `x_mailer` | `email`, by the same names |
+//! | `attachments` | `email.attachment` |
 //! | `rcpt_refused`, `rcpt_refused_codes`, `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls`, `secret_sent` | only in our own object |
 
+mod mail;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +35,8 @@ use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
+pub use mail::{BOUNDARIES_MAX, FIELD_MAX, HEAD_MAX};
+use mail::{Mail, Piece};
 
 const P: Protocol = Protocol::Smtp;
 
@@ -62,6 +67,23 @@ pub const RCPT_REFUSED_CODE: Fact = Fact::number(P, 11, "rcpt_refused_codes").re
 /// 1 where a password went over the wire as it is.
 pub const SECRET_SENT: Fact = Fact::number(P, 12, "secret_sent");
 
+/// Who wrote the mail, by its head, as the next ones.
+pub const FROM: Fact = Fact::text(P, 13, "from", 256);
+/// Whom to, with commas between them.
+pub const TO: Fact = Fact::text(P, 14, "to", 512);
+/// And whom it was copied to.
+pub const CC: Fact = Fact::text(P, 15, "cc", 512);
+/// What about.
+pub const SUBJECT: Fact = Fact::text(P, 16, "subject", 256);
+/// When, by the writer's clock.
+pub const DATE: Fact = Fact::text(P, 17, "date", 64);
+/// Its own name.
+pub const MESSAGE_ID: Fact = Fact::text(P, 18, "message_id", 256);
+/// The software it was written with.
+pub const X_MAILER: Fact = Fact::text(P, 19, "x_mailer", 128);
+/// Names of its attachments.
+pub const ATTACHMENT: Fact = Fact::text(P, 20, "attachments", 128).repeated(16);
+
 /// Facts of SASL.
 const NAMES: &Names = &Names { user: USERNAME, secret: SECRET_SENT };
 
@@ -69,7 +91,7 @@ const NAMES: &Names = &Names { user: USERNAME, secret: SECRET_SENT };
 #[rustfmt::skip]
 pub const FACTS: &[Fact] = &[
     BANNER, HELO, MAIL_FROM, RCPT_TO, AUTH_MECHANISM, USERNAME, CODE, SIZE, STARTTLS, RCPT_REFUSED, RCPT_REFUSED_CODE,
-    SECRET_SENT,
+    SECRET_SENT, FROM, TO, CC, SUBJECT, DATE, MESSAGE_ID, X_MAILER, ATTACHMENT,
 ];
 
 /// A line longer than [`LINE_MAX`].
@@ -190,6 +212,34 @@ enum Ends {
 }
 
 impl Tail {
+    /// A line may begin with the next byte.
+    fn is_line(self) -> bool {
+        matches!(self, Tail::Line | Tail::Feed)
+    }
+
+    /// Goes on with these bytes, up to the first that ends something: where that is, and what it ends.
+    fn run(&mut self, bytes: &[u8]) -> (usize, Ends) {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            let ends = self.push(*byte);
+            if ends != Ends::Nothing {
+                return (at, ends);
+            }
+            at += 1;
+            if *self == Tail::Text {
+                // Within a line nothing but its end counts.
+                let rest = bytes.get(at..).unwrap_or_default();
+                at += memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+            }
+        }
+        (at, Ends::Nothing)
+    }
+
+    /// Is there an end of the mail in `bytes`, for some or for all?
+    fn ends_in(mut self, bytes: &[u8]) -> bool {
+        self.run(bytes).1 != Ends::Nothing
+    }
+
     fn push(&mut self, byte: u8) -> Ends {
         let (tail, ends) = match (*self, byte) {
             (Tail::DotReturn(true), b'\n') => (Tail::Line, Ends::Mail),
@@ -260,6 +310,7 @@ pub struct State {
     asked: Asked,
     tail: Tail,
     awaited: Awaited,
+    mail: Mail,
     /// Recipients of this envelope that were replied to.
     answered: u8,
     /// The mail may come: the reply to it is to no command.
@@ -293,7 +344,8 @@ impl State {
             }
             () if is(b"RCPT") => out.facts().put(RCPT_TO, address(argument)),
             () if is(b"DATA") => {
-                (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default())
+                (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default());
+                self.mail = Mail::begin();
             }
             () if is(b"BDAT") => return self.chunk(argument),
             () if is(b"AUTH") => self.auth(argument, out),
@@ -322,24 +374,29 @@ impl State {
         (self.mode, self.asked) = (Mode::Auth, Asked::Auth);
     }
 
-    /// Passes over a mail, up to its end.
+    /// The next of a mail: a field, a line, or what is only looked through for its end.
     fn data(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            match self.tail.push(*byte) {
-                Ends::Nothing => {}
-                Ends::Mail => return self.mail_ends(at + 1),
-                Ends::Perhaps => return self.mail_may_end(at + 1, bytes, out),
-                Ends::PerhapsBefore => return self.mail_may_end(at, bytes, out),
-            }
-            at += 1;
-            if self.tail == Tail::Text {
-                // Within a line nothing but its end counts.
-                let rest = bytes.get(at..).unwrap_or_default();
-                at += memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-            }
+        let piece = self.mail.next(bytes, self.tail.is_line());
+        let count = match piece {
+            Piece::More if !self.tail.ends_in(bytes) => return Step::Need(bytes.len() + 1),
+            Piece::More => bytes.len(),
+            Piece::Passed(count) | Piece::Read(count) => count,
+        };
+        let shown = bytes.get(..count).unwrap_or(bytes);
+        if matches!(piece, Piece::Read(_)) && !self.tail.ends_in(shown) {
+            self.mail.read(shown, out);
         }
-        self.passed_over(bytes.len())
+        self.look_through(bytes, shown, out)
+    }
+
+    /// Passes over what is shown of a mail, up to its end.
+    fn look_through(&mut self, bytes: &[u8], shown: &[u8], out: &mut dyn Output) -> Step {
+        match self.tail.run(shown) {
+            (_, Ends::Nothing) => self.passed_over(shown.len()),
+            (at, Ends::Mail) => self.mail_ends(at + 1),
+            (at, Ends::Perhaps) => self.mail_may_end(at + 1, bytes, out),
+            (at, Ends::PerhapsBefore) => self.mail_may_end(at, bytes, out),
+        }
     }
 
     /// So many bytes of a mail, of which the last ones are its end, which is not counted.
@@ -477,7 +534,7 @@ fn address(argument: &[u8]) -> &[u8] {
 impl Parse for State {
     /// Replies say what they are, and lines of a mail are passed over up to the dot. Of commands the one that begins a mail, or
     /// a login, may be what was lost.
-    fn gap(&mut self, side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+    fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
         self.awaited.is_lost = true;
         let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
@@ -487,6 +544,7 @@ impl Parse for State {
         if side == Side::Originator {
             self.size = self.size.saturating_add(hole.bytes);
             self.tail = Tail::default();
+            self.mail.tear(out);
         }
         Resume::Line
     }

@@ -50,7 +50,7 @@ fn logins_and_envelopes_are_events() {
     let wanted = [
         "banner=mx ESMTP Exim 4.9 helo=me auth_mechanism=LOGIN username=bob secret_sent=1 code=535",
         "auth_mechanism=PLAIN secret_sent=1 username=bob code=235",
-        "mail_from=a@b rcpt_to=c@d rcpt_to=e@f code=250 size=38",
+        "mail_from=a@b rcpt_to=c@d rcpt_to=e@f subject=x code=250 size=38",
         "mail_from=",
         "code=250 size=7",
     ];
@@ -100,7 +100,7 @@ fn a_dot_that_servers_differ_on_is_told_and_both_readings_are_followed() {
         let (events, anomalies) = run(&format!("Subject: x\r\n\r\nHi{end}{second}\r\n.\r\n"));
         assert_eq!(anomalies, ["end_of_data_odd"], "{end:?}");
         assert_eq!(events.len(), 2, "{end:?}: {events:?}");
-        assert_eq!(events[0], "mail_from=a@b rcpt_to=c@d", "{end:?}");
+        assert_eq!(events[0], "mail_from=a@b rcpt_to=c@d subject=x", "{end:?}");
         assert!(events[1].starts_with("mail_from=admin@b rcpt_to=victim@d code=250 size="), "{end:?}: {events:?}");
     }
     // Nothing is odd about what only looks like it; where all agree, nothing in the mail is read.
@@ -145,4 +145,43 @@ fn what_is_wrong_has_a_name() {
     assert_eq!(talk::<State>(login, &[FACTS]).0, ["auth_mechanism=LOGIN code=503", "mail_from=a@b"]);
     let refused: Turns<'_> = &[(C, b"DATA\r\n"), (S, b"503 no\r\n"), (C, b"EHLO again\r\n")];
     assert_eq!(talk::<State>(refused, &[FACTS]).0, ["code=503 size=0", "helo=again"]);
+}
+
+/// Heads of the mail and of its parts, of a mail within it too; no line of a body, however much it looks like one.
+#[test]
+fn a_mail_says_who_wrote_it_and_what_is_attached() {
+    let mail = b"Received: from a\r\n\tby b; Subject: not this\r\n\
+        From: =?utf-8?Q?J=C3=B6rg?= <joerg@a.example>\r\nTO: \"B, C\" <b@c>,\r\n d@e\r\ncc: f@g\r\n\
+        Subject: =?UTF-8?B?UmVjaG51bmc=?=\r\n =?utf-8?q?_4711?=\r\nX-Mailer: Mailer 1.0\r\n\
+        Message-ID: <1@a.example>\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\
+        Content-Type: multipart/mixed;\r\n boundary=\"=_x y\"\r\n\r\n\
+        Subject: body\r\n--\r\n--other\r\nContent-Disposition: attachment; filename=no\r\n\r\n\
+        --=_x y\r\nContent-Type: text/plain\r\n\r\nContent-Disposition: attachment; filename=no\r\n\
+        --=_x y\r\nContent-Type: application/zip; name=\"a.zip\"\r\n\
+        Content-Disposition: attachment; filename=\"a.zip\"\r\n\r\nUEsD-\r\n-\r\n\
+        --=_x y\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\
+        Content-Type: multipart/alternative; boundary=z\r\n\r\n--z \r\n\
+        Content-Disposition: attachment;\r\n filename*=utf-8''%C3%BC.exe\r\n\r\nTVqQ\r\n--z--\r\n--=_x y--\r\n.\r\n";
+    let turns: Turns<'_> = &[
+        (S, b"220 mx ESMTP\r\n"),
+        (C, b"MAIL FROM:<j@a>\r\n"),
+        (S, b"250 a\r\n"),
+        (C, b"RCPT TO:<b@c>\r\n"),
+        (S, b"250 b\r\n"),
+        (C, b"DATA\r\n"),
+        (S, b"354 go\r\n"),
+        (C, mail),
+        (S, b"250 queued\r\n"),
+        (C, b"MAIL FROM:<k@a>\r\nDATA\r\nno field\r\n.\r\n"),
+        (S, b"250 a\r\n354 b\r\n250 c\r\n"),
+    ];
+    let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+    let size = mail.len() - 3;
+    let first = format!(
+        "banner=mx ESMTP mail_from=j@a rcpt_to=b@c from=J\u{f6}rg <joerg@a.example> to=\"B, C\" <b@c>, d@e cc=f@g \
+         subject=Rechnung 4711 x_mailer=Mailer 1.0 message_id=<1@a.example> date=Sun, 22 Nov 2026 10:00:00 +0000 \
+         attachments=a.zip attachments=\u{fc}.exe code=250 size={size}"
+    );
+    assert_eq!((events, anomalies), (vec![first, "mail_from=k@a code=250 size=10".to_owned()], vec![]));
+    spoil::<State>(turns);
 }
