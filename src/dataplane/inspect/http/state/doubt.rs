@@ -53,6 +53,8 @@ impl State {
     pub(super) fn doubts(&mut self) {
         *self.mode(Side::Originator) = Mode::Doubt;
         (self.rest, self.has_body_begun) = (ENDLESS, true);
+        // What was searched was of a head that is none.
+        *self.searched(Side::Originator) = 0;
     }
 
     /// Passes over lines that are no whole request line.
