@@ -17,6 +17,8 @@ pub const CAPTURES: &[(&str, &[Host])] = &[
                 "ssh_weak_mac",
                 "CVE-2018-15473",
                 "!CVE-2024-6387",
+                // Neither ChaCha20 nor EtM is offered.
+                "!CVE-2023-48795",
                 "!ssh_version_1",
             ],
         )],

@@ -4,6 +4,7 @@ use super::banner::Product;
 use super::host::{MacSource, NameSource, Segment, kept};
 use super::kinds::Kind;
 use super::os::Hint;
+use super::wire::Wire;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, number};
 use crate::exchange::EventHead;
@@ -57,6 +58,8 @@ pub enum Note {
     Os(About, Hint, &'static str),
     /// It answered in the event's protocol, with this software and banner.
     Service(About, Vec<Product>, String),
+    /// The wire tells something of the server's service in this event.
+    Wire(Wire, bool),
     /// The server answered a client outside the home networks in a protocol of a database.
     Database,
     /// Something exposes the server's service: kind, detail, evidence.
@@ -172,6 +175,11 @@ impl Notes {
             }
         }
         self.put(Note::Service(about, products, banner.unwrap_or_default()));
+    }
+
+    /// The wire tells something of the server's service; to be noted before the service is.
+    pub fn wire(&mut self, wire: Wire, holds: bool) {
+        self.put(Note::Wire(wire, holds));
     }
 
     /// A database answered.

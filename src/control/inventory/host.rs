@@ -471,6 +471,13 @@ impl Host {
         self.note(outcome)
     }
 
+    /// What was found is not so; was it there?
+    pub fn remove_finding(&mut self, id: &str) -> bool {
+        let before = self.findings.len();
+        self.findings.retain(|one| one.id != id);
+        self.findings.len() < before
+    }
+
     /// Takes over what is known of a host that turned out to be this one.
     pub fn join(&mut self, other: Host) {
         for address in other.addresses {

@@ -12,7 +12,7 @@
 //! | `event`, `read` | what an event says, by protocol |
 //! | `banner`, `os` | products and systems out of texts |
 //! | `kinds` | every kind of finding |
-//! | `rules`, `version` | known vulnerabilities by version |
+//! | `rules`, `version`, `wire` | known vulnerabilities by version, and by what the wire tells |
 //! | `network` | prefixes |
 //! | `page` | what readers ask for and get |
 //! | `live`, `disk` | the thread of a running sensor, and the file that outlives it |
@@ -30,6 +30,7 @@ mod read;
 pub mod rules;
 mod table;
 pub mod version;
+pub mod wire;
 
 pub use disk::Disk;
 pub use event::is_of_interest;

@@ -10,20 +10,20 @@ use super::Settings;
 use super::event::{About, Event, Note};
 use super::host::{
     ADDRESSES_MAX, Confidence, Finding, Host, Mac, MacSource, Name, OsHint, Place, Seen, Segment, Service,
-    Vulnerability,
 };
 use super::kinds::{self, Kind};
 use super::read;
+use super::wire::{self, Wire};
 use crate::dataplane::decode::Neighbour;
 use crate::exchange::EventHead;
 use crate::units::{SECOND, Timestamp};
-use sha2::{Digest, Sha256};
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+mod findings;
 mod spoken;
 
+use findings::exposed;
 pub use spoken::Spoken;
 
 /// Link addresses whose names wait for an address at most.
@@ -120,8 +120,11 @@ impl Inventory {
     pub fn observe(&mut self, head: &EventHead, facts: &[u8]) {
         self.events += 1;
         let event = Event::new(head, facts);
-        for note in read::notes(&event) {
-            self.apply(&event, note);
+        let notes = read::notes(&event);
+        let told = |note: &Note| if let Note::Wire(wire, holds) = note { Some((*wire, *holds)) } else { None };
+        let wire: Vec<_> = notes.iter().filter_map(told).collect();
+        for note in notes {
+            self.apply(&event, note, &wire);
         }
     }
 
@@ -184,7 +187,7 @@ impl Inventory {
         }
     }
 
-    fn apply(&mut self, event: &Event<'_>, note: Note) {
+    fn apply(&mut self, event: &Event<'_>, note: Note, wire: &[(Wire, bool)]) {
         let (segment, time) = (event.segment(), event.head.time);
         let seen = Seen::at(time);
         match note {
@@ -205,13 +208,7 @@ impl Inventory {
             Note::Service(about, products, banner) => {
                 let port = if about == About::Client { event.client.port } else { event.server.port };
                 let place = place(event, port);
-                let findings: Vec<Finding> = products
-                    .iter()
-                    .filter_map(|product| {
-                        let found = self.settings.rules.of(product);
-                        vulnerable(segment, address_of(event, about)?, &place, product, &found, time)
-                    })
-                    .collect();
+                let said = products.clone();
                 let service = Service {
                     transport: place.transport.clone(),
                     port,
@@ -219,14 +216,14 @@ impl Inventory {
                     banner_time: if banner.is_empty() { Timestamp(0) } else { time },
                     products,
                     banner,
+                    wire: wire::Seen::at(time, wire),
                     count: 1,
                     seen,
                 };
                 self.with(event, about, |host| host.add_service(service));
-                for finding in findings {
-                    self.add_finding(event, about, finding);
-                }
+                self.judge(event, about, &place, &said);
             }
+            Note::Wire(..) => {}
             Note::Database => {
                 let client = event.client.ip();
                 if !self.is_home(client) {
@@ -236,20 +233,6 @@ impl Inventory {
             }
             Note::Finding(kind, detail, evidence) => self.finding(event, kind, detail, evidence),
         }
-    }
-
-    fn finding(&mut self, event: &Event<'_>, kind: Kind, detail: String, evidence: String) {
-        let address = event.server.ip();
-        let place = place(event, event.server.port);
-        let finding = exposed(event.segment(), address, Some(place), kind, detail, evidence, event.head.time);
-        self.add_finding(event, About::Server, finding);
-    }
-
-    fn add_finding(&mut self, event: &Event<'_>, about: About, mut finding: Finding) {
-        // A new finding takes the next number; `with` counts on behind it.
-        self.revision += 1;
-        finding.revision = self.revision;
-        self.with(event, about, |host| host.add_finding(finding));
     }
 
     /// Changes the host that a note is about; makes it if it is one of ours and new.
@@ -508,79 +491,6 @@ fn address_of(event: &Event<'_>, about: About) -> Option<IpAddr> {
 
 fn place(event: &Event<'_>, port: u16) -> Place {
     Place { transport: event.transport().to_owned(), port, protocol: event.head.protocol.name().to_owned() }
-}
-
-/// A finding's name: the same for the same thing, whenever and by whom it is seen.
-fn id(segment: Segment, address: IpAddr, place: Option<&Place>, kind: &str, detail: &str) -> String {
-    let place = place.map(|place| format!("{}/{}/{}", place.transport, place.port, place.protocol)).unwrap_or_default();
-    let text = format!("{}{address}\0{place}\0{kind}\0{detail}", segment.prefix());
-    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn exposed(
-    segment: Segment,
-    address: IpAddr,
-    service: Option<Place>,
-    kind: Kind,
-    detail: String,
-    evidence: String,
-    time: Timestamp,
-) -> Finding {
-    Finding {
-        id: id(segment, address, service.as_ref(), kind.name, &detail),
-        kind: kind.name.to_owned(),
-        severity: kind.severity,
-        confidence: Confidence::High,
-        address,
-        service,
-        detail,
-        evidence,
-        remedy: kind.remedy.to_owned(),
-        reference: kind.reference.to_owned(),
-        vulnerabilities: Vec::new(),
-        count: 1,
-        seen: Seen::at(time),
-        revision: 0,
-        told: time,
-    }
-}
-
-/// One finding of a version, with all that the rules know of it; none where they know nothing.
-fn vulnerable(
-    segment: Segment,
-    address: IpAddr,
-    place: &Place,
-    product: &super::banner::Product,
-    found: &[(&super::rules::Rule, super::rules::Packed)],
-    time: Timestamp,
-) -> Option<Finding> {
-    let mut vulnerabilities: Vec<Vulnerability> = found
-        .iter()
-        .map(|(rule, packed)| Vulnerability {
-            cve: rule.cve.clone(),
-            cvss: rule.cvss,
-            severity: rule.severity,
-            confidence: rule.confidence(*packed),
-            title: format!("{}{}", rule.title, rule.doubts(*packed)),
-            reference: rule.reference.clone(),
-        })
-        .collect();
-    vulnerabilities.sort_by(|one, other| {
-        let score = |one: &Vulnerability| one.cvss.unwrap_or(0.0);
-        (one.severity, Reverse(one.confidence))
-            .cmp(&(other.severity, Reverse(other.confidence)))
-            .then(score(other).total_cmp(&score(one)))
-            .then_with(|| one.cve.cmp(&other.cve))
-    });
-    let worst = vulnerabilities.first()?;
-    let more = match vulnerabilities.len() - 1 {
-        0 => String::new(),
-        more => format!("; and {more} more"),
-    };
-    let evidence = format!("{product}: {}{more}", worst.title);
-    let (severity, confidence, reference) = (worst.severity, worst.confidence, worst.reference.clone());
-    let base = exposed(segment, address, Some(place.clone()), kinds::VULNERABLE, product.to_string(), evidence, time);
-    Some(Finding { severity, confidence, reference, vulnerabilities, ..base })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Services of a host: their ports, and the software behind them.
 
 use super::super::banner::Product;
+use super::super::wire;
 use super::{Host, PRODUCTS_MAX, SERVICES_MAX, Seen, add};
 use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
@@ -24,6 +25,9 @@ pub struct Service {
     /// When the banner was said.
     #[serde(default, skip)]
     pub banner_time: Timestamp,
+    /// What the wire told of it that decides about vulnerabilities.
+    #[serde(default, skip_serializing_if = "wire::Seen::is_empty")]
+    pub wire: wire::Seen,
     /// Events with an answer; 0 where flows alone tell that the port is open.
     pub count: u64,
     /// When.
@@ -64,6 +68,7 @@ impl Host {
             known.count = known.count.saturating_add(new.count);
             // The latest banner counts; of one moment the larger, so that the order does not matter.
             let later = (new.banner_time, &new.banner) > (known.banner_time, &known.banner);
+            known.wire.merge(new.wire);
             let mut news = false;
             if later && !new.banner.is_empty() {
                 news = known.banner != new.banner;

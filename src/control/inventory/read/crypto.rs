@@ -3,6 +3,7 @@
 use crate::control::inventory::banner;
 use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::host::NameSource;
+use crate::control::inventory::wire::Wire;
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::tls::{CertificateFacts, HELLO, HelloFacts, SERVER_CERTIFICATE};
 use crate::dataplane::inspect::{Protocol, dtls, quic, ssh};
@@ -142,6 +143,26 @@ fn lists(string: &str) -> [Vec<&str>; 3] {
     std::array::from_fn(|_| lists.next().unwrap_or_default())
 }
 
+/// Does a server that offers this let the first messages of an encrypted session be cut out (CVE-2023-48795)? `None` where its
+/// lists are missing or cut, and what is there does not tell.
+fn terrapin(offered: &str) -> Option<bool> {
+    let [exchanges, ciphers, macs] = lists(offered);
+    // Of what was cut the last list, or the last name, is not whole; behind the MACs another list is kept.
+    let whole = offered.matches(';').count();
+    if exchanges.contains(&"kex-strict-s-v00@openssh.com") {
+        return Some(false);
+    }
+    let has_cbc = || ciphers.iter().any(|name| name.ends_with("-cbc") || name.contains("-cbc@"));
+    let has_etm = || macs.iter().any(|name| name.contains("-etm@"));
+    match whole {
+        0 => None,
+        _ if ciphers.contains(&"chacha20-poly1305@openssh.com") => Some(true),
+        _ if has_cbc() && has_etm() => Some(true),
+        1 | 2 => None,
+        _ => Some(false),
+    }
+}
+
 fn is_weak_exchange(name: &str) -> bool {
     let names = ["diffie-hellman-group1-sha1", "diffie-hellman-group-exchange-sha1", "rsa1024-sha1"];
     names.contains(&name) || name.starts_with("gss-group1-sha1-") || name.starts_with("gss-gex-sha1-")
@@ -167,14 +188,21 @@ pub fn ssh(event: &Event<'_>, notes: &mut Notes) {
     let comment = event.text(ssh::SERVER_COMMENT).unwrap_or_default();
     let version = event.text(ssh::SERVER_VERSION).unwrap_or_default();
     let banner = format!("SSH-{version}-{software} {comment}").trim_end().to_owned();
-    let windows = software.starts_with("OpenSSH_for_Windows").then(|| ("Windows".to_owned(), super::SURE));
+    let is_windows = software.starts_with("OpenSSH_for_Windows");
+    let windows = is_windows.then(|| ("Windows".to_owned(), super::SURE));
     notes.os(About::Server, windows, "SSH greeting");
+    // Lists are longer than what is kept of a text.
+    let offered = String::from_utf8_lossy(event.bytes(ssh::HASSH_SERVER).unwrap_or_default());
+    if let Some(holds) = terrapin(&offered) {
+        notes.wire(Wire::SshTerrapin, holds);
+    }
+    if is_windows {
+        notes.wire(Wire::Unix, false);
+    }
     notes.service(banner::ssh(&software, &comment), Some(banner));
     if version.starts_with("1.") {
         notes.finding(kinds::SSH_1, "", format!("the server greets with version {version}"));
     }
-    // Lists are longer than what is kept of a text.
-    let offered = String::from_utf8_lossy(event.bytes(ssh::HASSH_SERVER).unwrap_or_default());
     let [exchanges, ciphers, macs] = lists(&offered);
     type IsWeak = fn(&str) -> bool;
     let weak: [(kinds::Kind, _, IsWeak); 3] = [
@@ -224,6 +252,27 @@ mod tests {
             [("hmac-md5", true), ("hmac-sha1-96-etm@openssh.com", true), ("hmac-sha1", false), ("hmac-sha2-256", false)]
         {
             assert_eq!(is_weak_mac(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_exchange_tells_whether_messages_can_be_cut_out() {
+        for (offered, wanted) in [
+            ("", None),
+            ("curve25519-sha256", None),
+            ("curve25519-sha256;aes128-ctr", None),
+            ("curve25519-sha256;chacha20-poly1305@openssh.com", Some(true)),
+            ("curve25519-sha256;aes128-ctr;hmac-sha2-256-etm@openssh.com;none", Some(false)),
+            ("curve25519-sha256;aes128-cbc;hmac-sha2-256-etm@openssh.com;none", Some(true)),
+            ("curve25519-sha256;rijndael-cbc@lysator.liu.se;hmac-sha1-etm@openssh.com;none", Some(true)),
+            ("curve25519-sha256;aes128-cbc;hmac-sha1;none", Some(false)),
+            ("curve25519-sha256;aes256-gcm@openssh.com;;none", Some(false)),
+            ("kex-strict-s-v00@openssh.com;chacha20-poly1305@openssh.com;hmac-sha1;none", Some(false)),
+            ("a,kex-strict-s-v00@openssh.com;aes128-cbc;hmac-sha1-etm@openssh.com", Some(false)),
+            // What a client says does not count.
+            ("a,kex-strict-c-v00@openssh.com;chacha20-poly1305@openssh.com;hmac-sha1;none", Some(true)),
+        ] {
+            assert_eq!(terrapin(offered), wanted, "{offered}");
         }
     }
 

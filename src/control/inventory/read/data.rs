@@ -4,6 +4,7 @@ use crate::control::inventory::banner::{self, Product};
 use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::kinds;
 use crate::control::inventory::os;
+use crate::control::inventory::wire::Wire;
 use crate::dataplane::inspect::{memcached, mongodb, mqtt, mysql, pgsql, redis, sip};
 
 /// Commands that tell nothing about who may ask.
@@ -50,6 +51,9 @@ pub fn memcached(event: &Event<'_>, notes: &mut Notes) {
         .as_ref()
         .filter(|text| text.starts_with(|letter: char| letter.is_ascii_digit()))
         .map(|version| Product { name: "memcached".into(), version: Some(version.clone()), distribution: None });
+    if event.transport() == "udp" {
+        notes.wire(Wire::Udp, true);
+    }
     notes.service(product, version);
     notes.database();
     let client = event.client.ip();

@@ -86,6 +86,7 @@ impl Inventory {
                         products: Vec::new(),
                         banner: String::new(),
                         banner_time: Timestamp(0),
+                        wire: Default::default(),
                         count: 0,
                         seen,
                     })
