@@ -290,7 +290,9 @@ pub fn host_lines(host: &Value, colour: bool) -> String {
         let place = format!("{}/{}", text(service, "transport"), service["port"]);
         let mut said: Vec<String> = list(service, "products").iter().map(|one| harmless(&product(one))).collect();
         if said.is_empty() {
-            said.push(harmless(text(service, "banner")));
+            // In quotes: it is what the server says, and no name of software.
+            let banner = harmless(text(service, "banner"));
+            said.extend(Some(format!("\"{banner}\"")).filter(|_| !banner.is_empty()));
         }
         let line = format!("\n    {place:<10} {:<10} {}", harmless(text(service, "protocol")), said.join(", "));
         lines += line.trim_end_matches(' ');

@@ -39,6 +39,12 @@ pub const CAPTURES: &[(&str, &[Host])] = &[
             ("172.16.225.48", &["os Ubuntu Linux", "!tcp/22 ssh"]),
         ],
     ),
+    // A server that is seen by its answers alone.
+    ("attack/scan/SecurityNik+SUWtHEh-/nbtscan-v.pcap", &[("10.0.0.100", &["udp/67 dhcp"])]),
+    (
+        "benign/ndpi/ndpi_4.2_debian/pcap/wireguard.pcap",
+        &[("139.162.192.157", &["udp/51820 wireguard"]), ("192.168.0.14", &["!udp/36116 wireguard"])],
+    ),
     (
         "benign/ndpi/ndpi_4.2_debian/pcap/smbv1.pcap",
         &[

@@ -6,6 +6,7 @@ use super::kinds::Kind;
 use super::os::Hint;
 use super::wire::Wire;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, number};
 use crate::exchange::EventHead;
 use std::net::IpAddr;
@@ -20,6 +21,9 @@ pub struct Event<'a> {
     pub server: Endpoint,
     facts: &'a [u8],
 }
+
+/// Where transfers are asked for (RFC 1350 section 4).
+const TFTP_PORT: u16 = 69;
 
 /// Ports of UDP that servers have and clients do not, unless both ends do.
 const SERVICES: [u16; 9] = [53, 67, 123, 161, 389, 500, 1900, 5060, 11211];
@@ -76,6 +80,23 @@ impl<'a> Event<'a> {
     /// Where its addresses mean hosts.
     pub fn segment(&self) -> Segment {
         Segment::of(&self.head.key)
+    }
+
+    /// Who says it.
+    pub fn sender(&self) -> About {
+        let (originator, responder) = self.head.key.endpoints(self.head.originator);
+        let sender = if self.head.sender == Side::Originator { originator } else { responder };
+        if sender == self.server { About::Server } else { About::Client }
+    }
+
+    /// Port that one of the two serves its protocol on.
+    pub fn port_of(&self, about: About) -> u16 {
+        match (self.head.protocol, about) {
+            // A transfer goes through another port of the server than that which is asked for it.
+            (Protocol::Tftp, _) => TFTP_PORT,
+            (_, About::Client) => self.client.port,
+            _ => self.server.port,
+        }
     }
 
     /// `tcp` or `udp`.
@@ -211,11 +232,8 @@ fn good_name(name: &str) -> Option<String> {
 
 /// Protocols whose events say something of hosts: others are not even copied.
 pub fn is_of_interest(protocol: Protocol) -> bool {
-    use Protocol::{
-        BitTorrent, Dnp3, Iec104, Modbus, OpenVpn, Rtp, S7, Stratum, Stun, Syslog, Tftp, Unknown, WebSocket, WireGuard,
-    };
-    !matches!(protocol, Unknown | BitTorrent | Rtp | Stun | Stratum | Syslog | Tftp | WebSocket | WireGuard)
-        || matches!(protocol, Modbus | S7 | Dnp3 | Iec104 | OpenVpn)
+    use Protocol::{BitTorrent, Rtp, Stratum, Syslog, Unknown, WebSocket, WireGuard};
+    !matches!(protocol, Unknown | BitTorrent | Rtp | Stratum | Syslog | WebSocket | WireGuard)
 }
 
 #[cfg(test)]

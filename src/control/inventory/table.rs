@@ -206,7 +206,7 @@ impl Inventory {
                 }
             }
             Note::Service(about, products, banner) => {
-                let port = if about == About::Client { event.client.port } else { event.server.port };
+                let port = event.port_of(about);
                 let place = place(event, port);
                 let said = products.clone();
                 let service = Service {

@@ -1,29 +1,33 @@
-//! What hosts say of themselves on the link and to its servers: DHCP, mDNS, LLMNR, DNS, SSDP, SNMP, NTP.
+//! What hosts say of themselves on the link and to its servers: DHCP, mDNS, LLMNR, DNS, SSDP, SNMP, NTP, TFTP, TURN, RADIUS.
 
 use crate::control::inventory::banner;
 use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::host::{Confidence, MacSource, NameSource, kept};
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::dns::Set;
-use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, ntp, number, snmp, ssdp};
+use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, ntp, number, radius, snmp, ssdp, stun, tftp};
 use std::net::IpAddr;
 
+/// Where servers are asked, and relays speak from (RFC 2131 section 4.1, RFC 1542 section 4.1.1).
+const SERVER_PORT: u16 = 67;
 /// `DHCPACK`.
 const ACK: u64 = 5;
 
-/// Names and makes of clients, and which address a link address got.
+/// Servers by what they say, names and makes of clients, and which address a link address got.
 pub fn dhcp(event: &Event<'_>, notes: &mut Notes) {
     let mac = event.bytes(dhcp::CLIENT_MAC).unwrap_or_default();
     if event.number(dhcp::MESSAGE) == Some(2) {
+        // To all, or to an address that nobody has yet: who says it is all there is.
+        notes.service_of(event.sender(), None, None);
         let address = event.addresses(dhcp::ASSIGNED_IP).next().filter(|address| !address.is_unspecified());
         if let Some(address) = address.filter(|_| event.number(dhcp::TYPE) == Some(ACK)) {
             notes.mac(About::Address(address), mac, MacSource::Dhcp);
         }
         return;
     }
-    // A client without an address yet is known by its link address; whoever owns that has these names.
+    // A client without an address yet, or behind a relay, is known by its link address; whoever owns that has these names.
     let about = match <[u8; 6]>::try_from(mac) {
-        Ok(mac) if event.client.ip().is_unspecified() => About::Mac(mac),
+        Ok(mac) if event.client.ip().is_unspecified() || event.client.port == SERVER_PORT => About::Mac(mac),
         _ => About::Client,
     };
     let name = event.text(dhcp::FQDN).filter(|name| !name.is_empty()).or_else(|| event.text(dhcp::HOSTNAME));
@@ -145,5 +149,38 @@ pub fn snmp(event: &Event<'_>, notes: &mut Notes) {
 pub fn ntp(event: &Event<'_>, notes: &mut Notes) {
     if event.number(ntp::MODE) == Some(4) {
         notes.service(None, None);
+    }
+}
+
+/// Requests for transfers (RFC 1350 section 5); all other kinds are of a transfer.
+const TFTP_REQUESTS: [u64; 2] = [1, 2];
+
+/// That a server gives or takes files: whoever began a transfer that had been asked for.
+pub fn tftp(event: &Event<'_>, notes: &mut Notes) {
+    let is_transfer = event.number(tftp::OPCODE).is_some_and(|opcode| !TFTP_REQUESTS.contains(&opcode));
+    // The name of the file is known by the request, which went to this host.
+    if is_transfer && event.text(tftp::FILE).is_some() {
+        notes.service_of(About::Client, None, None);
+    }
+}
+
+/// `Allocate` (RFC 8656 section 17), which peers do not ask each other for, as they do for their addresses.
+const ALLOCATE: u64 = 3;
+
+/// That a server lends addresses, or refuses to.
+pub fn turn(event: &Event<'_>, notes: &mut Notes) {
+    let is_answer = matches!(event.number(stun::CLASS), Some(2 | 3));
+    if is_answer && event.number(stun::METHOD) == Some(ALLOCATE) {
+        notes.service(event.text(stun::SOFTWARE).as_deref().map(banner::server).unwrap_or_default(), None);
+    }
+}
+
+/// `Access-Accept`, `Access-Reject`, `Accounting-Response`, `Access-Challenge` (RFC 2865 section 3, RFC 2866).
+const RADIUS_ANSWERS: [u64; 4] = [2, 3, 5, 11];
+
+/// That a server answers.
+pub fn radius(event: &Event<'_>, notes: &mut Notes) {
+    if event.number(radius::CODE).is_some_and(|code| RADIUS_ANSWERS.contains(&code)) {
+        notes.service_of(event.sender(), None, None);
     }
 }

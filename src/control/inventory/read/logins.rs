@@ -88,7 +88,17 @@ fn greeting(event: &Event<'_>, text: Option<String>, notes: &mut Notes) {
     if event.head.protocol == crate::dataplane::inspect::Protocol::Smtp {
         notes.name(About::Server, NameSource::Greeting, greeted_by(&text));
     }
-    notes.service(banner::greeting(&text), Some(text));
+    let product = banner::greeting(&text);
+    notes.service(product, Some(without_timestamp(&text)));
+}
+
+/// A greeting without the timestamp of APOP (RFC 1939 section 7), which is another one for each connection.
+fn without_timestamp(text: &str) -> String {
+    let is_timestamp = |word: &&str| word.starts_with('<') && word.ends_with('>') && word.contains('@');
+    if !text.split(' ').any(|word| is_timestamp(&word)) {
+        return text.to_owned();
+    }
+    text.split(' ').filter(|word| !is_timestamp(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Greeting, logins, anonymous ones.
@@ -186,5 +196,23 @@ pub fn telnet(event: &Event<'_>, notes: &mut Notes) {
     notes.finding(kinds::TELNET, "", format!("a Telnet login from {}", event.client.ip()));
     if event.number(telnet::SECRET_SENT) == Some(1) {
         notes.cleartext(event, "Telnet", event.text(telnet::USERNAME));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_is_the_same_for_each_connection() {
+        for (text, wanted) in [
+            ("hi <1.2@x>", "hi"),
+            ("POP3 server ready <1896.697170952@dbc.mtview.ca.us>", "POP3 server ready"),
+            ("<1.2@x> ready", "ready"),
+            ("<1.2@x>", ""),
+            ("write to <admin> or a@b  now", "write to <admin> or a@b  now"),
+        ] {
+            assert_eq!(without_timestamp(text), wanted, "{text}");
+        }
     }
 }

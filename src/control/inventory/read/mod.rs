@@ -47,6 +47,9 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
         Protocol::Ssdp => local::ssdp(event, &mut notes),
         Protocol::Snmp => local::snmp(event, &mut notes),
         Protocol::Ntp => local::ntp(event, &mut notes),
+        Protocol::Tftp => local::tftp(event, &mut notes),
+        Protocol::Stun => local::turn(event, &mut notes),
+        Protocol::Radius => local::radius(event, &mut notes),
         Protocol::Redis => data::redis(event, &mut notes),
         Protocol::Memcached => data::memcached(event, &mut notes),
         Protocol::MySql => data::mysql(event, &mut notes),
@@ -60,7 +63,8 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
     windows::ntlm(event, &mut notes);
     let answered = notes.0.iter().any(|note| matches!(note, Note::Service(About::Server, ..)));
     // Over UDP a client may be anybody until somebody answers it.
-    if event.transport() == "tcp" || answered {
+    // Nor does it have the address that a server offers it.
+    if event.transport() == "tcp" || (answered && event.head.protocol != Protocol::Dhcp) {
         notes.alive(About::Client);
     }
     notes.0

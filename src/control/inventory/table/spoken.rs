@@ -38,13 +38,16 @@ impl Spoken {
         if !flow.is_answered() {
             return None;
         }
-        let (client, server) = roles(&flow.key, flow.originator);
+        let (client, server) = match roles(&flow.key, flow.originator) {
+            (one, other) if flow.application == Protocol::WireGuard && one.port == WIREGUARD_PORT => (other, one),
+            known => known,
+        };
         let (has_client, is_open) = match flow.key.protocol() {
             6 => {
                 let [asked, _] = flow.tcp_flags;
                 (asked & tcp_flags::ACK != 0, flow.has_handshake())
             }
-            17 => (true, server.port < CLIENT_PORTS && !is_of_peers(flow.application)),
+            17 => (true, is_served(server.port, flow.application)),
             _ => (false, false),
         };
         let (application, first_seen, last_seen) = (flow.application, flow.first_seen, flow.last_seen);
@@ -58,9 +61,22 @@ impl Spoken {
     }
 }
 
-/// Protocols of UDP in which ends are alike, and none is a service.
-fn is_of_peers(application: Protocol) -> bool {
-    matches!(application, Protocol::Rtp | Protocol::Stun | Protocol::BitTorrent | Protocol::Mdns | Protocol::Llmnr)
+/// Ports of STUN servers (RFC 8489 section 18.6); elsewhere peers ask each other.
+const STUN_PORTS: [u16; 2] = [3478, 5349];
+
+/// Port that WireGuard is set up with unless another is chosen. Both ends begin handshakes, so who began tells nothing.
+const WIREGUARD_PORT: u16 = 51_820;
+
+/// Is it a service that answers a protocol over UDP on this port, and no peer of the other end?
+fn is_served(port: u16, application: Protocol) -> bool {
+    use Protocol::{BitTorrent, Llmnr, Mdns, Rtp, Stun, Tftp, WireGuard};
+    match application {
+        // Of a transfer neither port is the server's own.
+        Rtp | BitTorrent | Mdns | Llmnr | Tftp => false,
+        Stun => STUN_PORTS.contains(&port),
+        WireGuard if port == WIREGUARD_PORT => true,
+        _ => port < CLIENT_PORTS,
+    }
 }
 
 impl Inventory {
@@ -162,6 +178,35 @@ mod tests {
             let mut inventory = inventory();
             Spoken::of(&flow).into_iter().for_each(|spoken| inventory.spoken(&spoken));
             assert_eq!(shown(&inventory), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_answers_over_udp_serves_unless_peers_do() {
+        for (application, port, wanted) in [
+            (Protocol::Unknown, 6900, true),
+            (Protocol::Unknown, 40_000, false),
+            (Protocol::Radius, 1812, true),
+            (Protocol::Ike, 500, true),
+            (Protocol::Ike, 4500, true),
+            (Protocol::OpenVpn, 1194, true),
+            (Protocol::OpenVpn, 51_000, false),
+            (Protocol::WireGuard, 51_820, true),
+            (Protocol::WireGuard, 36_116, false),
+            (Protocol::Stun, 3478, true),
+            (Protocol::Stun, 5349, true),
+            (Protocol::Stun, 19_302, false),
+            (Protocol::Syslog, 514, true),
+            (Protocol::Rtp, 5004, false),
+            (Protocol::BitTorrent, 6881, false),
+            (Protocol::Mdns, 5353, false),
+            (Protocol::Tftp, 1069, false),
+        ] {
+            let mut inventory = inventory();
+            let flow = FlowSummary { application, ..flow(0x0a00_0001, 0x0a00_0002, port, 17, [0; 2], [50, 50]) };
+            inventory.spoken(&Spoken::of(&flow).unwrap());
+            let service = format!("10.0.0.2 udp/{port} {}", application.name());
+            assert_eq!(shown(&inventory).contains(&service), wanted, "{service}");
         }
     }
 
