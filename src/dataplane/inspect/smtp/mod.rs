@@ -350,7 +350,12 @@ impl State {
             () if is(b"BDAT") => return self.chunk(argument),
             () if is(b"AUTH") => self.auth(argument, out),
             () if is(b"STARTTLS") => self.asked = Asked::StartTls,
-            () if is(b"RSET") || is(b"QUIT") => out.event(),
+            // Sent together with a mail: the reply to that tells both.
+            () if is(b"RSET") || is(b"QUIT") => {
+                if self.asked != Asked::Mail {
+                    out.event();
+                }
+            }
             () => {}
         }
         None
