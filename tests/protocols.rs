@@ -40,7 +40,9 @@ fn page() -> String {
          answer are one event, but where a client sends requests without waiting (pipelining) each is one of its own, joined \
          by `tx_id`; what a client sends behind CONNECT without waiting for the answer may go unread. A header of the PROXY protocol in \
          front of a TCP connection is an event of its own, and whose the connection is by its word stands in each event behind \
-         it (`proxy_protocol_source_ip`, `proxy_protocol_source_port`); UDP is not looked at for it.\n\n",
+         it (`proxy_protocol_source_ip`, `proxy_protocol_source_port`); UDP is not looked at for it. The source of an event \
+         is who sent the message that it tells, so that of an answer who was asked; where a request is told with its answer \
+         (HTTP, SMB, LDAP, Modbus), and of a handshake, a login or a whole session, it is who asked.\n\n",
     );
     page += &overview();
     page += &bounds();

@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// Who said each event.
+#[derive(Default)]
+struct Senders(Vec<(Protocol, Side)>);
+
+impl Sink for Senders {
+    fn event(&mut self, event: &Event<'_>) {
+        if event.anomaly.is_none() {
+            self.0.push((event.protocol, event.sender));
+        }
+    }
+}
+
 #[test]
 fn flows_of_datagrams_without_memory_hold_nothing_in_between() {
     let mut talk = Talk::new(Settings { flows: 2, ..SETTINGS });
@@ -159,4 +171,50 @@ fn a_community_that_everybody_knows_is_told_once_a_flow() {
     let (kept, protocol, ..) = datagrams(161, &[&get[..]; 20]);
     let anomalies = kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count();
     assert_eq!((protocol, kept.of(Protocol::Snmp).len(), anomalies), (Protocol::Snmp, 20, 1));
+}
+
+/// An event of one message has its sender for its source: of an answer the one who was asked.
+#[test]
+fn an_answer_is_said_by_who_was_asked() {
+    let snmp = |pdu: u8| {
+        [
+            b"\x30\x26\x02\x01\x01\x04\x06public",
+            &[pdu][..],
+            b"\x19\x02\x01\x01\x02\x01\0\x02\x01\0\
+        \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x05\0\x05\0",
+        ]
+        .concat()
+    };
+    let dns = |flags: u8| [b"\x12\x34", &[flags, 0][..], b"\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01"].concat();
+    let dhcp =
+        |op: u8, kind: u8| [&[op, 1, 6, 0][..], &[7; 4], &[0; 228], b"\x63\x82\x53\x63\x35\x01", &[kind, 255]].concat();
+    let radius = |code: u8| [&[code, 7, 0, 20][..], &[0xaa; 16]].concat();
+    let ntp = |first: u8, stratum: u8| [&[first, stratum][..], &[0; 46]].concat();
+    let memcached = |text: &[u8]| [b"\0\x01\0\0\0\x01\0\0", text].concat();
+    let sip = |line: &str| format!("{line}\r\nVia: SIP/2.0/UDP a\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n").into_bytes();
+    for (protocol, port, [asked, answered]) in [
+        (Protocol::Dns, 53, [dns(1), dns(0x81)]),
+        (Protocol::Mdns, 5353, [dns(0), dns(0x84)]),
+        (Protocol::Llmnr, 5355, [dns(0), dns(0x80)]),
+        (Protocol::Dhcp, 67, [dhcp(1, 1), dhcp(2, 2)]),
+        (Protocol::Snmp, 161, [snmp(0xa0), snmp(0xa2)]),
+        (Protocol::Radius, 1812, [radius(1), radius(2)]),
+        (Protocol::Ntp, 123, [ntp(0x23, 0), ntp(0x24, 2)]),
+        (Protocol::Memcached, 11_211, [memcached(b"version\r\n"), memcached(b"VERSION 1.6\r\n")]),
+        (Protocol::Sip, 5060, [sip("INVITE sip:a@b SIP/2.0"), sip("SIP/2.0 180 Ringing")]),
+    ] {
+        let (mut talk, mut senders) = (Talk::new(SETTINGS), Senders::default());
+        (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 17, 0);
+        for (side, bytes) in [(A, &asked), (B, &answered)] {
+            let of = Payload {
+                slot: 3,
+                key: &talk.key,
+                side,
+                bytes,
+                ..nothing(3, &talk.key, talk.originator, [Timestamp(1); 2])
+            };
+            talk.inspector.payload(&of, &mut senders);
+        }
+        assert_eq!(senders.0, [(protocol, A), (protocol, B)]);
+    }
 }
