@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 /// What watching alone cannot see; told with every answer.
 pub const CANNOT_SEE: [&str; 7] = [
-    "Hosts and services that nobody spoke with in front of the tap are missing: absence is no proof of safety.",
+    "Hosts and services that nobody spoke with in front of the tap, or that never answer (syslog over UDP), are missing: absence is no proof of safety.",
     "Certificates of TLS 1.3 and QUIC, and what is said inside encryption, are not seen.",
     "Versions are what banners claim: they may be hidden or wrong, and most services tell none.",
     "Fixes that a distribution made without a new version (`OpenSSH_9.2p1 Debian-2+deb12u3` is still 9.2p1) are known only where a rule names the revision.",
