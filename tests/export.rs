@@ -186,6 +186,7 @@ fn lines_of_every_shape() -> Vec<Value> {
         Some(EndReason::EvictedHalfOpen),
         Some(EndReason::EvictedEstablished),
         Some(EndReason::Shutdown),
+        Some(EndReason::Cut),
         None,
     ];
     for (number, ended) in ends.into_iter().enumerate() {

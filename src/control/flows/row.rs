@@ -103,6 +103,6 @@ fn ended_name(reason: EndReason) -> &'static str {
         EndReason::Idle => "idle",
         EndReason::EvictedHalfOpen => "evicted_half_open",
         EndReason::EvictedEstablished => "evicted_established",
-        EndReason::Shutdown => "shutdown",
+        EndReason::Shutdown | EndReason::Cut => "shutdown",
     }
 }

@@ -345,7 +345,7 @@ impl Sinks {
             match ended.reason {
                 EndReason::EvictedHalfOpen => Counter::FlowsEvictedHalfOpen,
                 EndReason::EvictedEstablished => Counter::FlowsEvictedEstablished,
-                EndReason::Closed | EndReason::Idle | EndReason::Shutdown => Counter::FlowsEnded,
+                EndReason::Closed | EndReason::Idle | EndReason::Shutdown | EndReason::Cut => Counter::FlowsEnded,
             },
             1,
         );

@@ -124,7 +124,7 @@ impl FlowPart {
             reason: match summary.ended {
                 Some(EndReason::Closed | EndReason::Idle) => "timeout",
                 Some(EndReason::EvictedHalfOpen | EndReason::EvictedEstablished) => "forced",
-                Some(EndReason::Shutdown) => "shutdown",
+                Some(EndReason::Shutdown | EndReason::Cut) => "shutdown",
                 None => "unknown",
             },
         }

@@ -178,7 +178,8 @@ where
         for lane in &mut self.lanes {
             // The last word must not be lost because all blocks are in use.
             lane.filling = lane.filling.take().or_else(|| lane.take_empty());
-            lane.close(latest);
+            // All are told the very end: it decides which flows it cut.
+            lane.close_after(latest, 0);
         }
         SplitCounts {
             queues: self.lanes.iter().map(|lane| lane.frames).collect(),
@@ -250,11 +251,16 @@ impl Lane {
 
     /// Sends the block being filled, with the capture time reached. An empty one is sent only when it tells news.
     fn close(&mut self, time: u64) {
+        self.close_after(time, TICK_NS - 1);
+    }
+
+    /// The same; an empty one is sent when more time than that, nanoseconds, has passed since the one before.
+    fn close_after(&mut self, time: u64, passed: u64) {
         if self.filling.is_none() {
             self.filling = self.empty.pop().ok();
         }
         let Some(mut block) = self.filling.take() else { return };
-        if block.frames.is_empty() && time.saturating_sub(self.told) < TICK_NS {
+        if block.frames.is_empty() && time.saturating_sub(self.told) <= passed {
             self.filling = Some(block);
             return;
         }

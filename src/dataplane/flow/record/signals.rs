@@ -98,6 +98,9 @@ pub enum EndReason {
     EvictedEstablished,
     /// The source ended or the queue was stopped.
     Shutdown,
+    /// The source ended before the idle time had passed, and time was let run on: judged as [`EndReason::Idle`], told as
+    /// [`EndReason::Shutdown`].
+    Cut,
 }
 
 /// One side of a biflow.

@@ -3,7 +3,7 @@
 use super::Core;
 use crate::dataplane::capture::BURST_MAX;
 use crate::dataplane::detect::WINDOW_NS;
-use crate::dataplane::flow::Ended;
+use crate::dataplane::flow::{EndReason, Ended};
 use crate::dataplane::score::BATCH_MAX;
 use crate::dataplane::worker::sinks::{Sinks, send_window};
 use crate::exchange::Up;
@@ -148,8 +148,8 @@ impl Core {
         let mut before = None;
         while self.settings.run_out && before != Some((self.table.stats().flows, self.table.expired_until())) {
             before = Some((self.table.stats().flows, self.table.expired_until()));
-            let (table, sinks) = (&mut self.table, &mut self.sinks);
-            table.expire(end, BURST_MAX, |ended| sinks.on_end(&ended));
+            let (table, sinks, reached) = (&mut self.table, &mut self.sinks, self.time);
+            table.expire(end, BURST_MAX, |ended| sinks.on_end(&cut_at(reached, ended)));
             self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
         }
         let (mut place, mut more) = (0, true);
@@ -167,4 +167,10 @@ impl Core {
         self.sinks.counters.add(Counter::FlowsUntold, untold);
         self.send_snapshot();
     }
+}
+
+/// A flow that ended by its time-out, while time runs on behind the end of the source at `reached`.
+fn cut_at(reached: Timestamp, ended: Ended<'_>) -> Ended<'_> {
+    let is_cut = ended.reason == EndReason::Idle && ended.at > reached;
+    Ended { reason: if is_cut { EndReason::Cut } else { ended.reason }, ..ended }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::dataplane::capture::LinkType;
 use crate::dataplane::capture::memory::{RingSettings, ring};
 use crate::dataplane::features::FeatureRow;
+use crate::dataplane::flow::EndReason;
 use crate::dataplane::score::ScoreError;
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 
@@ -257,4 +258,44 @@ fn a_score_an_event_and_a_flow_have_the_same_number() {
     let (key, _) = decode::FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 53, 17, 0);
     assert_eq!(numbers.into_iter().collect::<Vec<_>>(), [decode::flow_id(&key, Timestamp(SECOND))]);
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["event", "flow", "score"]);
+}
+
+/// A small datagram from 10.0.0.`from` to 10.0.0.200.
+fn datagram(from: u8) -> Vec<u8> {
+    frame(from, 200, &[], 17, &[0, 9, 0, 9, 0, 8, 0, 0])
+}
+
+/// Where time runs on behind the end of a capture, a flow whose time-out lies behind it did not idle out: the capture cut it.
+#[test]
+fn flows_that_the_end_of_a_capture_cut_say_so() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings { export_flows: true, run_out: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    settings.flow.unanswered_ns = 5 * SECOND;
+    let (up, mut down) = up_ring(64, Full::Count);
+    let mut engine = Engine::new(source, settings, parts(up, None));
+    let segment =
+        |flags: u8| frame(5, 6, &[], 6, &[&[0, 9, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags][..], &[0; 6]].concat());
+    for (time, frame) in [
+        (1, datagram(1)),
+        (95 * SECOND, datagram(2)),
+        (95 * SECOND + 1, datagram(3)),
+        (99 * SECOND, segment(2)),
+        (99 * SECOND, segment(4)),
+        (100 * SECOND, datagram(4)),
+    ] {
+        kernel.send(&frame, frame.len() as u32, Some(Timestamp(time)), LinkType::Ethernet);
+    }
+    engine.turn();
+    engine.finish();
+    let mut ends = Vec::new();
+    while let Some(item) = down.receive() {
+        if let Up::Flow(flow) = item {
+            ends.push((flow.key.endpoints(flow.originator).0.address & 0xff, flow.ended));
+        }
+    }
+    ends.sort_unstable();
+    let wanted =
+        [(1, EndReason::Idle), (2, EndReason::Idle), (3, EndReason::Cut), (4, EndReason::Cut), (5, EndReason::Closed)];
+    assert_eq!(ends, wanted.map(|(host, reason)| (host, Some(reason))));
 }
