@@ -5,7 +5,7 @@ use serde_json::Value;
 use shrike::control::flows::FlowHistory;
 use shrike::dataplane::decode::FlowKey;
 use shrike::dataplane::flow::{EndReason, TcpState};
-use shrike::dataplane::inspect::Protocol;
+use shrike::dataplane::inspect::{Cause, Protocol, Unread};
 use shrike::exchange::FlowSummary;
 use shrike::units::{SECOND, Timestamp};
 
@@ -116,4 +116,16 @@ fn filters_tags_and_cursors_of_flows() {
     let refused = client.get("/v1/flows?protocol=nosuch");
     is_problem(&refused, 400, "bad-request");
     assert!(refused.json()["detail"].as_str().unwrap().contains("one of dns"));
+}
+
+#[test]
+fn a_flow_says_why_it_was_not_wholly_read() {
+    let bed = Bed::new();
+    let unread = Unread::of(Cause::GapBytes);
+    bed.flows.extend(&[flow(1), FlowSummary { unread, ..flow(2) }]);
+    let page = bed.client().get("/v1/flows").json();
+    assert_eq!(
+        (&page["items"][0]["unread"], &page["items"][1]["unread"]),
+        (&serde_json::json!([Cause::GapBytes.name()]), &Value::Null)
+    );
 }

@@ -62,6 +62,9 @@ pub struct FlowRow {
     pub score: Option<f32>,
     /// An alert is about it.
     pub alerted: bool,
+    /// Why inspection has not read it wholly, where it should have; as in `ml.unread` of events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 impl From<&KeptFlow> for FlowRow {
@@ -93,6 +96,7 @@ impl From<&KeptFlow> for FlowRow {
             ended: flow.ended.map(|reason| ended_name(reason).into()),
             score: (flow.score > 0.0).then_some(flow.score),
             alerted: *alerted,
+            unread: flow.unread.iter().map(|cause| cause.name().into()).collect(),
         }
     }
 }
