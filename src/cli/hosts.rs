@@ -27,7 +27,7 @@ pub const PASSIVE: &str =
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
     /// Only hosts with this address, or in this network (10.0.0.0/8)
-    #[arg(long, value_name = "ADDRESS[/PREFIX]")]
+    #[arg(long = "host", alias = "address", value_name = "ADDRESS[/PREFIX]")]
     pub address: Option<String>,
 
     /// Only hosts with a name that holds this
@@ -108,7 +108,7 @@ fn escaped(text: &str) -> String {
 impl Selection {
     fn query(&self) -> String {
         let wanted = [
-            ("address", self.address.clone()),
+            ("host", self.address.clone()),
             ("name", self.name.clone()),
             ("service", self.service.clone()),
             ("severity", self.severity.map(|severity| severity.to_string())),

@@ -100,7 +100,7 @@ fn filters_choose_and_one_host_is_shown_whole() {
     });
     let mut client = bed.client();
     let mut count = |path: &str| client.get(path).json()["items"].as_array().unwrap().len();
-    assert_eq!(count("/v1/hosts?address=10.0.0.12"), 1);
+    assert_eq!(count("/v1/hosts?host=10.0.0.12"), 1);
     assert_eq!(count("/v1/hosts?address=10.0.0.32/29"), 8);
     assert_eq!(count("/v1/hosts?name=intranet"), 1);
     assert_eq!(count("/v1/hosts?service=openssh"), 30);
@@ -108,7 +108,7 @@ fn filters_choose_and_one_host_is_shown_whole() {
     assert_eq!(count("/v1/hosts?severity=1"), 1);
     assert_eq!(count(&format!("/v1/hosts?since={}", 1039)), 1);
     assert_eq!(count("/v1/findings?service=8080&severity=2"), 1);
-    assert_eq!(count("/v1/findings?kind=vulnerable_version&address=10.0.0.11"), 1);
+    assert_eq!(count("/v1/findings?kind=vulnerable_version&host=10.0.0.11"), 1);
     assert_eq!(count("/v1/findings?kind=telnet_in_use"), 0);
     let host = client.get("/v1/hosts/10.0.0.12").json();
     assert_eq!((host["id"].as_str(), host["name"].as_str()), (Some("10.0.0.12"), Some("Intranet.example.org")));

@@ -39,17 +39,19 @@ struct Request {
 
 impl Request {
     fn parse(query: &Query) -> Result<Request, Problem> {
-        const KNOWN: &str = "after, limit, address, name, service, severity, kind, since";
+        const KNOWN: &str = "after, limit, host, name, service, severity, kind, since";
         let mut request = Request { after: None, limit: LIMIT_DEFAULT, filter: Filter::default() };
         for (index, (name, value)) in query.iter().enumerate() {
-            if query[..index].iter().any(|(other, _)| other == name) {
+            // As it was called at first, and still may be.
+            let known = |name: &str| if name == "address" { "host" } else { name }.to_owned();
+            if query[..index].iter().any(|(other, _)| known(other) == known(name)) {
                 return Err(Problem::new(Kind::BadRequest, format!("{name} is given twice")));
             }
             let filter = &mut request.filter;
             match name.as_str() {
                 "after" => request.after = Some(cursor(value)?),
                 "limit" => request.limit = number("limit", value, 1..=LIMIT_MAX)?,
-                "address" => filter.address = Some(network(value)?),
+                "host" | "address" => filter.address = Some(network(name, value)?),
                 "name" => filter.name = Some(text("name", value)?),
                 "service" => filter.service = Some(text("service", value)?),
                 "severity" => filter.severity = Some(number("severity", value, 1..=4)?),
@@ -62,9 +64,10 @@ impl Request {
     }
 }
 
-fn network(text: &str) -> Result<Network, Problem> {
+fn network(name: &str, text: &str) -> Result<Network, Problem> {
     Network::parse(text).ok_or_else(|| {
-        Problem::new(Kind::BadRequest, "address must be an address or a network, such as 10.0.0.1 or 10.0.0.0/8")
+        let detail = format!("{name} must be an address or a network, such as 10.0.0.1 or 10.0.0.0/8");
+        Problem::new(Kind::BadRequest, detail)
     })
 }
 
@@ -135,15 +138,18 @@ mod tests {
             let query = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             Request::parse(&query).map_err(|problem| problem.to_json("/"))
         };
-        let good =
-            parse("limit=5&address=10.0.0.0/8&name=srv&service=ssh&severity=2&kind=telnet_in_use&since=7").unwrap();
+        let good = parse("limit=5&host=10.0.0.0/8&name=srv&service=ssh&severity=2&kind=telnet_in_use&since=7").unwrap();
+        let old = parse("address=10.0.0.0/8").unwrap();
+        assert_eq!((&good.filter.address, good.filter.address.is_some()), (&old.filter.address, true));
         assert_eq!(
             (good.limit, good.filter.severity, good.filter.since),
             (5, Some(2), Some(crate::units::Timestamp(7_000_000_000)))
         );
         for (bad, word) in [
             ("limit=0", "1 to 1000"),
+            ("host=home", "host must be an address or a network, such as 10.0.0.1 or 10.0.0.0/8"),
             ("address=home", "10.0.0.0/8"),
+            ("host=10.0.0.1&address=10.0.0.1", "given twice"),
             ("name=", "1 to 255"),
             ("severity=9", "1 to 4"),
             ("kind=bad", "one of vulnerable_version"),
