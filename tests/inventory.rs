@@ -202,7 +202,8 @@ fn page() -> String {
          A port that answered in a protocol nobody knows is a service too (`unknown`; its count of events is 0), and who answered \
          is a host: of TCP where a SYN/ACK came back, of a connection met in its midst where both sides sent data, but then the \
          port is not told; of UDP where both sides sent data, with the port where it is below 32768 and the protocol one of \
-         servers; who answered an echo. This is told at the end of the flow. Scans of closed ports and forged senders make no \
+         servers; who answered an echo. This is told at the end of the flow, and within a minute of one \
+         that lives and has data of both sides. Scans of closed ports and forged senders make no \
          host: whoever sent nothing but a SYN is none. The time to live of its SYN or SYN/ACK and the order of the options in it \
          hint at the operating system of a host that talked (`TCP options`, low): Linux, Windows, macOS and iOS, FreeBSD, \
          OpenBSD; any other hint comes first.\n\n\

@@ -76,3 +76,77 @@ fn live_hosts_are_learnt_served_and_survive_a_kill() {
     assert!(is_known(&host(&shrike)), "without a further frame: {}", host(&shrike));
     shrike.terminate();
 }
+
+/// The beginning of an SSH session from 10.5.0.1 to 10.5.1.1: the handshake and the version lines of both sides.
+fn session(number: u16) -> Vec<Vec<u8>> {
+    let (client, server) =
+        (([2, 0, 0, 0, 0, 1], [10, 5, 0, 1], 40_000 + number), ([2, 0, 0, 0, 0, 2], [10, 5, 1, 1], 22));
+    let segment = |back: bool, sequence: u32, acknowledgement: u32, syn: bool, payload: &[u8]| {
+        let ((mac, from, port), (to_mac, to, to_port)) = if back { (server, client) } else { (client, server) };
+        let builder =
+            etherparse::PacketBuilder::ethernet2(mac, to_mac).ipv4(from, to, 64).tcp(port, to_port, sequence, 60_000);
+        let builder = if acknowledgement > 0 { builder.ack(acknowledgement) } else { builder };
+        let builder = if syn { builder.syn() } else { builder };
+        let mut frame = Vec::new();
+        builder.write(&mut frame, payload).unwrap();
+        frame.resize(frame.len().max(60), 0);
+        frame
+    };
+    let (asks, answers) = (b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-OpenSSH_9.6\r\n");
+    vec![
+        segment(false, 1_000, 0, true, b""),
+        segment(true, 5_000, 1_001, true, b""),
+        segment(false, 1_001, 5_001, false, b""),
+        segment(true, 5_001, 1_001, false, answers),
+        segment(false, 1_001, 5_001 + answers.len() as u32, false, asks),
+    ]
+}
+
+/// Sixty sessions, all open: whatever is asked for, all are told, and both hosts are known though no flow has ended.
+#[test]
+fn live_open_connections_are_told_and_so_are_their_hosts() {
+    if !support::privileged("live_open_connections_are_told_and_so_are_their_hosts") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (config, store) = (folder.path().join("shrike.toml"), folder.path().join("inventory.db"));
+    std::fs::write(&config, format!("[inventory]\nstore = {store:?}\n")).unwrap();
+    let bed = Bed::new(1);
+    let shrike = Shrike::start_with(&bed, "copy", &["-c", config.to_str().unwrap()]);
+    let frames: Vec<Vec<u8>> = (0..60).flat_map(session).collect();
+    let mut sender = Sender::of(&bed, frames.clone());
+    frames.iter().for_each(|frame| sender.send_frame(frame));
+    let mut client = Client::connect(shrike.address());
+    until(
+        "all are active",
+        || client.get("/v1/status").json(),
+        |status| status["totals"]["flows_active"] == 60 && status["totals"]["packets"] == 300,
+    );
+    for filter in [
+        "host=10.5.0.1",
+        "host=10.5.1.0/24&protocol=tcp",
+        "protocol=ssh",
+        "living=true",
+        "port=22",
+        "state=established",
+    ] {
+        let page = client.get(&format!("/v1/flows?limit=1000&{filter}")).json();
+        let items = page["items"].as_array().unwrap();
+        assert_eq!((items.len(), &page["has_more"]), (60, &Value::Bool(false)), "{filter}: {page:#}");
+        assert_eq!(page["living"], serde_json::json!({"live": 60, "matched": 60, "listed": 60, "complete": true}));
+        assert!(items.iter().all(|flow| flow["application"] == "ssh" && flow["ended"].is_null()), "{:#}", items[0]);
+    }
+    let none = client.get("/v1/flows?port=23").json();
+    assert_eq!((none["items"].as_array().unwrap().len(), &none["living"]["live"]), (0, &60.into()));
+    let url = format!("http://{}", shrike.address());
+    let shown = Command::new(env!("CARGO_BIN_EXE_shrike"))
+        .args(["flows", "--living", "--host", "10.5.1.1", "-n", "100", "--url", &url])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().matches("(lives)").count(), 60);
+    for address in ["10.5.0.1", "10.5.1.1"] {
+        let path = format!("/v1/hosts/{address}");
+        until("the host is known", || client.get(&path).status, |status| *status == 200);
+    }
+    shrike.terminate();
+}

@@ -10,8 +10,10 @@ use shrike::control::supervisor::Supervisor;
 use shrike::control::view::{CommandError, System};
 use shrike::dataplane::capture::LinkType;
 use shrike::dataplane::capture::memory::{FakeKernel, Sent};
+use shrike::exchange::FlowSummary;
 use shrike::metrics::Counter;
 use shrike::units::{QueueId, WorkerId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -111,4 +113,63 @@ fn no_flow_is_lost_when_queues_move_and_workers_come_and_go() {
     );
     assert_eq!(sum(Counter::FlowsCreated), u64::from(FLOWS), "both directions met, and no move began a flow anew");
     assert!(picture.status().loss.closed, "{:?}", picture.status().loss);
+}
+
+/// A census finds every flow once, whoever runs the queues and though they move while it is under way.
+#[test]
+fn a_census_counts_every_flow_while_queues_move() {
+    const FLOWS: u16 = 600;
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock::new();
+    let (mut kernels, parts) = Bed { queues: 3, handover: true, frames: 4096 }.open(&clock);
+    let store = Store::open(store::Settings::at(folder.path().join("alerts.db"))).expect("a fresh store");
+    let mut supervisor = Supervisor::start(settings(2), parts, Box::new(Memory::default()), store, clock.clone())
+        .expect("threads to start");
+    let picture = supervisor.picture();
+    for (flow, back) in (0..FLOWS).flat_map(|flow| [(flow, false), (flow, true)]) {
+        assert_eq!(kernels[usize::from(flow) % 3].send_ethernet(&frame(flow, back)), Sent::Delivered);
+    }
+    let sum = |counter: Counter| picture.counters().iter().map(|queue| queue.value(counter)).sum::<u64>();
+    while sum(Counter::ProcessedFlow) < 2 * u64::from(FLOWS) {
+        supervisor.tick();
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mover = {
+        let (picture, is_over) = (supervisor.picture(), Arc::clone(&is_over));
+        std::thread::spawn(move || {
+            let mut moves = 0_u16;
+            while !is_over.load(Relaxed) {
+                moves += u16::from(picture.move_queue(QueueId(moves % 3), WorkerId(moves / 3 % 2)).is_ok());
+            }
+            moves
+        })
+    };
+    let asker = {
+        let picture = supervisor.picture();
+        std::thread::spawn(move || {
+            let ask = |round: u16| {
+                let port = 10_000 + round;
+                let is_wanted = move |flow: &FlowSummary| flow.key.low().port == port || flow.key.high().port == port;
+                (picture.living_flows(Box::new(|_| true)), picture.living_flows(Box::new(is_wanted)))
+            };
+            let found: Vec<_> = (0..8).map(ask).collect();
+            is_over.store(true, Relaxed);
+            found
+        })
+    };
+    while !asker.is_finished() || !mover.is_finished() {
+        if !supervisor.tick() {
+            std::thread::yield_now();
+        }
+    }
+    assert!(mover.join().expect("the mover") > 3, "queues moved");
+    for (all, one) in asker.join().expect("the asker") {
+        assert_eq!((all.incomplete, all.live, all.matched), (None, u64::from(FLOWS), u64::from(FLOWS)));
+        let keys: BTreeSet<[u64; 5]> = all.flows.iter().map(|flow| *flow.key.words()).collect();
+        assert_eq!((keys.len(), all.flows.len()), (usize::from(FLOWS), usize::from(FLOWS)), "each once");
+        assert!(all.flows.iter().all(|flow| flow.packets == [1, 1] && flow.ended.is_none()));
+        assert_eq!((one.incomplete, one.live, one.matched, one.flows.len()), (None, u64::from(FLOWS), 1, 1));
+    }
+    drop(kernels);
+    supervisor.run(|| false);
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use shrike::control::view::LIVING_KEPT;
 use shrike::dataplane::decode::{
     DefragSettings, Defragmenter, EXTENSIONS_MAX, FRAGMENTS_MAX, FragmentSettings, GTP_EXTENSIONS_MAX, LABELS_MAX,
     LEVELS_MAX, ROUTES_MAX, SMALL_BYTES as SMALL_BYTES_OF_DATAGRAMS, SOURCE_SHARE as DATAGRAMS_SHARE, TAGS_KEPT,
@@ -236,6 +237,11 @@ fn flows() -> Vec<Row> {
             "nothing: a shape is that of a flow's beginning".to_owned(),
         ),
         ("entities counted by detectors, a queue", engine.windows.to_string(), counters(&[Counter::WindowsEvicted])),
+        (
+            "living flows of an answer of `/v1/flows`, all its pages together",
+            LIVING_KEPT.to_string(),
+            "`living` in the answer: `listed` less than `matched`".to_owned(),
+        ),
         ("largest flows shown, a queue", ELEPHANTS.to_string(), "nothing: the largest of them are shown".to_owned()),
     ]
 }

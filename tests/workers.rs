@@ -13,7 +13,7 @@ use shrike::clock::Clock;
 use shrike::control::http;
 use shrike::control::store::{self, Store};
 use shrike::control::supervisor::{QueueParts, Settings, SharedPicture, Supervisor};
-use shrike::control::view::{CommandError, ModelStatus, System};
+use shrike::control::view::{CommandError, Living, ModelStatus, System};
 use shrike::dataplane::capture::memory::{FakeKernel, Sent};
 use shrike::dataplane::worker::{Queue, Rest, Turn};
 use shrike::metrics::Counter;
@@ -61,6 +61,14 @@ impl Program {
     fn degraded(&self) -> Vec<String> {
         let status = self.picture.status();
         status.degraded.into_iter().map(|found| format!("{}: {}", found.part, found.reason)).collect()
+    }
+
+    /// Asks for all flows that live.
+    fn census(&mut self) -> Living {
+        let picture = Arc::clone(&self.picture);
+        let asker = std::thread::spawn(move || picture.living_flows(Box::new(|_| true)));
+        self.until("a census", |_| asker.is_finished());
+        asker.join().expect("a census")
     }
 
     /// Sends one frame to each queue and waits until they are processed.
@@ -287,11 +295,18 @@ fn a_worker_that_hangs_is_named_and_comes_back() {
     let mood = moody(&mut parts, true);
     let mut program = Program::start(settings(2), parts, &clock);
     program.pass(&mut kernels);
+    // It hangs, and nobody knows yet: the census is over in its time all the same.
     mood.store(HANG, SeqCst);
+    let census = program.census();
+    assert_eq!((census.live, census.incomplete.is_some()), (1, true), "{census:?}");
     program.until("it is not ready", |picture| !picture.status().ready);
     assert!(program.degraded()[0].starts_with("worker: worker 0 does not come round"), "{:?}", program.degraded());
     assert!(program.degraded()[0].contains("it held memory:0"), "{:?}", program.degraded());
     assert_eq!(program.picture.workers().iter().map(|worker| &*worker.state).collect::<Vec<_>>(), ["hung", "running"]);
+    // A census does not wait for its queue, and says so.
+    let census = program.census();
+    assert_eq!((census.live, census.matched), (1, 1), "the other queue's");
+    assert_eq!(census.incomplete.as_deref(), Some("memory:0 is not served: its worker does not come round"));
     // No target for anybody's queue.
     let picture = Arc::clone(&program.picture);
     let order = std::thread::spawn(move || picture.move_queue(QueueId(1), WorkerId(0)));
@@ -305,6 +320,8 @@ fn a_worker_that_hangs_is_named_and_comes_back() {
     mood.store(0, SeqCst);
     program.until("well again", |picture| picture.status().ready && picture.status().degraded.is_empty());
     program.pass(&mut kernels);
+    let census = program.census();
+    assert_eq!((census.live, census.incomplete), (2, None));
     drop(kernels);
     assert!(program.end().status().loss.closed);
 }
@@ -322,6 +339,7 @@ fn a_worker_whose_thread_is_gone_is_named_and_its_core_used_again() {
     assert!(degraded[0].starts_with("worker: worker 0 has ended without being told to; it held memory:0, memory:2"));
     assert!(degraded.iter().any(|words| words.starts_with("queue: memory:2 is lost with worker 0")), "{degraded:?}");
     assert_eq!(program.picture.workers()[0].state, "dead");
+    assert_eq!(program.census().incomplete.as_deref(), Some("memory:0 is lost; memory:2 is lost"));
     program.pass(&mut kernels[1..2]);
     // Its core is free for another, and it can be taken off the list; what it held stays lost, and is said.
     let picture = Arc::clone(&program.picture);

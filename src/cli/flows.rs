@@ -4,7 +4,7 @@ use super::Failure;
 use super::client::Client;
 use super::line::{clock, grouped, harmless};
 use super::out::say;
-use crate::control::flows::FlowRow;
+use crate::control::flows::{FlowRow, LivingTold};
 use crate::control::moment;
 use crate::units::{SECOND, Timestamp};
 use serde::Deserialize;
@@ -19,7 +19,8 @@ const PAGE: usize = 1_000;
 /// Arguments of `shrike flows`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  shrike flows                                    the last 50 flows, those that live and are large first
+  shrike flows                                    50 flows: those that live, then the last that ended
+  shrike flows --living --host 10.0.0.5 -n 1000   who is on this host now
   shrike flows --host 10.0.0.0/8 --protocol smb   who speaks SMB in there
   shrike flows --alerted --since 1h --json        what the alerts of the last hour are about")]
 pub struct Arguments {
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// Only flows that an alert is about
     #[arg(long)]
     alerted: bool,
+    /// Only flows that live
+    #[arg(long)]
+    living: bool,
     /// Flows shown at most
     #[arg(short = 'n', long, default_value_t = 50, value_name = "N")]
     limit: usize,
@@ -70,6 +74,7 @@ impl Arguments {
             ("since", self.since.map(|since| since.0.to_string())),
             ("min_bytes", self.min_bytes.map(|bytes| bytes.to_string())),
             ("alerted", self.alerted.then(|| "true".to_owned())),
+            ("living", self.living.then(|| "true".to_owned())),
         ];
         let given = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given.map(|(name, value)| format!("&{name}={}", escaped(&value))).collect()
@@ -88,6 +93,8 @@ struct Page {
     next: String,
     has_more: bool,
     overwritten: u64,
+    #[serde(default)]
+    living: Option<LivingTold>,
 }
 
 /// Shows what was asked for on standard output.
@@ -109,6 +116,9 @@ async fn show(arguments: &Arguments) -> Result<(), String> {
         })?;
         let page: Page = serde_json::from_slice(&body)
             .map_err(|cause| format!("{}: not the API of shrike: {cause}", arguments.url))?;
+        if let Some(living) = page.living.as_ref().filter(|_| before.is_empty()) {
+            living_note(living).into_iter().for_each(|note| eprintln!("shrike flows: {note}"));
+        }
         left -= page.items.len().min(left);
         for item in &page.items {
             match serde_json::from_str::<FlowRow>(item.get()) {
@@ -127,6 +137,16 @@ async fn show(arguments: &Arguments) -> Result<(), String> {
         before = format!("&before={}", page.next);
     }
     Ok(())
+}
+
+/// What a reader has to know of the living flows that are not shown.
+fn living_note(told: &LivingTold) -> Option<String> {
+    let not_listed = told.matched.saturating_sub(told.listed);
+    match &told.reason {
+        Some(reason) => Some(format!("flows that live may be missing: {}", harmless(reason))),
+        None if not_listed > 0 => Some(format!("{} further flows live; narrow it down", grouped(not_listed))),
+        None => None,
+    }
 }
 
 /// `2026-11-21 14:03:22.123  tcp  10.0.0.1:40000 -> 10.0.0.2:443  tls  SF  3 + 2 packets  300 + 200 bytes  2.5 s`

@@ -4,16 +4,19 @@
 //! copy: a reader can hold it as long as it likes and no worker can wait on it. The shapes are the JSON of `/v1`: fields
 //! may be added, never renamed or given another unit.
 
+mod census;
+
+pub use census::{LIVING_KEPT, Latest, Living, Wanted};
+
 use crate::dataplane::flow::TcpState;
-use crate::exchange::FlowSummary;
 use crate::metrics::{COUNTERS, Counter, STAGES, Stage, StageHistograms};
 use crate::units::{QueueId, Timestamp, WorkerId};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// What the control plane shows of itself and which orders it takes. Every method returns promptly: it copies what the
-/// supervisor holds and asks no worker.
+/// What the control plane shows of itself and which orders it takes. Every method but [`System::living_flows`] returns
+/// promptly: it copies what the supervisor holds and asks no worker.
 pub trait System: Send + Sync {
     /// The whole picture of `/v1/status`. The store's own state and reasons are added by `http`.
     fn status(&self) -> Status;
@@ -35,10 +38,8 @@ pub trait System: Send + Sync {
     /// The flows with most bytes lately, biggest first, at most `limit`.
     fn top_flows(&self, limit: usize) -> Vec<TopFlow>;
 
-    /// The same flows as they were told, without an order.
-    fn living_flows(&self) -> Vec<FlowSummary> {
-        Vec::new()
-    }
+    /// The flows that live and are wanted. Asks every queue for a census: some milliseconds, and some seconds at most.
+    fn living_flows(&self, wanted: Wanted) -> Living;
 
     /// The counters of every queue.
     fn counters(&self) -> Vec<QueueCounters>;

@@ -4,6 +4,10 @@
 //! live, a full ring is counted (`exchange_full`) and passed over; offline ([`Full::Wait`]) the worker yields until
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
+mod census;
+
+pub use census::{CensusMark, CensusStep};
+
 use crate::dataplane::decode::{
     Direction, FlowKey, Neighbour, Outer, Stack, community_id, community_id_of_sides, flow_id, tcp_flags,
 };
@@ -12,6 +16,8 @@ use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, Side, TcpState};
 use crate::dataplane::inspect::{self, Protocol, Unread};
 use crate::units::{QueueId, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +30,10 @@ pub enum Up {
     Score(ScoredFlow),
     /// A flow ended; sent while someone exports flows, and of those that were answered also while someone wants events.
     Flow(FlowSummary),
+    /// A flow lives; sent in a census, between its two marks.
+    Living(FlowSummary),
+    /// How far a census is.
+    Census(CensusMark),
     /// Inspection found something; its facts are [`UpReceiver::facts`] until the next item is received.
     Event(EventHead),
     /// A host on the link said that it has an address; sent only while someone wants events, and not at every repeat.
@@ -171,6 +181,10 @@ pub struct UpSender {
     kept_from_flows: usize,
     /// Slots that are kept free of events of inspection.
     kept_from_events: usize,
+    /// Slots that are kept free of a census.
+    kept_from_census: usize,
+    /// The latest census asked for.
+    asked: Arc<AtomicU64>,
     lost: u64,
     flows_lost: u64,
 }
@@ -243,6 +257,8 @@ impl UpSender {
 pub struct UpReceiver {
     ring: rtrb::Consumer<Up>,
     facts: rtrb::Consumer<u8>,
+    /// The latest census asked for.
+    asked: Arc<AtomicU64>,
     /// Facts of the latest event.
     latest: Vec<u8>,
 }
@@ -289,10 +305,20 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
     let (facts_in, facts_out) = rtrb::RingBuffer::new(FACTS_RING);
     let latest = Vec::with_capacity(inspect::FACTS_BYTES);
-    let (kept_from_flows, kept_from_events) = (capacity / 2, capacity / 8);
+    let asked = Arc::new(AtomicU64::new(0));
     (
-        UpSender { ring: producer, facts: facts_in, full, kept_from_flows, kept_from_events, lost: 0, flows_lost: 0 },
-        UpReceiver { ring: consumer, facts: facts_out, latest },
+        UpSender {
+            ring: producer,
+            facts: facts_in,
+            full,
+            kept_from_flows: capacity / 2,
+            kept_from_events: capacity / 8,
+            kept_from_census: capacity - capacity / 4,
+            asked: Arc::clone(&asked),
+            lost: 0,
+            flows_lost: 0,
+        },
+        UpReceiver { ring: consumer, facts: facts_out, asked, latest },
     )
 }
 

@@ -30,6 +30,10 @@ pub struct DemoSystem {
     place: Mutex<Vec<u16>>,
     /// Flows that live.
     pub living: Mutex<Vec<FlowSummary>>,
+    /// Why a census cannot tell all.
+    pub incomplete: Mutex<Option<String>>,
+    /// Censuses asked for.
+    pub censuses: AtomicU64,
 }
 
 impl DemoSystem {
@@ -42,6 +46,8 @@ impl DemoSystem {
             alive: AtomicBool::new(true),
             place: Mutex::new(vec![0, 0, 1, 1]),
             living: Mutex::default(),
+            incomplete: Mutex::default(),
+            censuses: AtomicU64::new(0),
         }
     }
 
@@ -372,8 +378,12 @@ impl System for DemoSystem {
         self.flows(limit)
     }
 
-    fn living_flows(&self) -> Vec<FlowSummary> {
-        self.living.lock().unwrap().clone()
+    fn living_flows(&self, wanted: Wanted) -> Living {
+        let all = self.living.lock().unwrap().clone();
+        let flows: Vec<FlowSummary> = all.iter().filter(|flow| wanted(flow)).copied().collect();
+        self.censuses.fetch_add(1, Relaxed);
+        let incomplete = self.incomplete.lock().unwrap().clone();
+        Living { live: all.len() as u64, matched: flows.len() as u64, flows, incomplete }
     }
 
     fn counters(&self) -> Vec<QueueCounters> {

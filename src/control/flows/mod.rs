@@ -1,4 +1,5 @@
-//! The flows that ended lately, for `/v1/flows`: a ring in memory, newest last, whose oldest are overwritten.
+//! The flows of `/v1/flows`: those that ended lately, a ring in memory, newest last, whose oldest are overwritten; and those
+//! that lived when somebody asked ([`Census`]).
 //!
 //! Owns the ring and the marks of recent alerts by which a flow is known as alerted. The supervisor writes, `http` reads;
 //! both meet at one lock, which a reader holds for `CHUNK` rows at a time. A read looks at `SCAN` rows at most: there is
@@ -6,18 +7,21 @@
 //! Deliberately does not: outlive the process, or hold more than the newest; `eve.json` and `conn.log` are for that.
 
 mod filter;
+mod living;
 mod marks;
 mod row;
 #[cfg(test)]
 mod tests;
 
 pub use filter::{FlowFilter, Prefix};
+pub use living::{Census, LivingTold};
 pub use row::FlowRow;
 
 use crate::control::alert::Alert;
 use crate::control::store::Cursor;
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
+use living::Censuses;
 use marks::Marks;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -58,10 +62,16 @@ pub struct FlowsKept {
     pub overwritten: u64,
 }
 
-/// The cursor is of another start of the program.
+/// Nothing stands where the cursor does any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the cursor is of an earlier start of the sensor, whose flows are gone; ask again without a cursor")]
-pub struct Expired;
+pub enum Expired {
+    /// It is of another start of the program.
+    #[error("the cursor is of an earlier start of the sensor, whose flows are gone; ask again without a cursor")]
+    Start,
+    /// It stands among flows that lived when somebody asked, too long ago or too many answers ago.
+    #[error("the flows that lived then are kept for a minute, of the last few readers; ask again without a cursor")]
+    Census,
+}
 
 struct Ring {
     rows: VecDeque<FlowSummary>,
@@ -73,6 +83,7 @@ struct Ring {
 /// The flows that ended lately.
 pub struct FlowHistory {
     ring: Mutex<Ring>,
+    censuses: Mutex<Censuses>,
     capacity: usize,
     /// Tells this start of the program from others.
     epoch: u64,
@@ -82,7 +93,7 @@ impl FlowHistory {
     /// Room for `capacity` flows, taken at once; `started` tells this history from another one's cursors.
     pub fn new(capacity: usize, started: Timestamp) -> FlowHistory {
         let ring = Ring { rows: VecDeque::with_capacity(capacity), end: 0, marks: Marks::default() };
-        FlowHistory { ring: Mutex::new(ring), capacity, epoch: started.0 }
+        FlowHistory { ring: Mutex::new(ring), censuses: Mutex::default(), capacity, epoch: started.0 }
     }
 
     fn with<T>(&self, of: impl FnOnce(&mut Ring) -> T) -> T {
@@ -115,25 +126,19 @@ impl FlowHistory {
         })
     }
 
-    /// Of these flows, which live yet, those that pass, with what the history knows of them.
-    pub fn living(&self, flows: &[FlowSummary], filter: &FlowFilter) -> Vec<KeptFlow> {
-        self.with(|ring| {
-            let kept = flows.iter().map(|flow| KeptFlow { flow: *flow, alerted: ring.marks.has(flow) });
-            kept.filter(|one| filter.passes(one)).collect()
-        })
-    }
-
     /// The newest flows that pass, or those older than where `before` stands.
     ///
     /// # Errors
     /// The cursor is of another start of the program.
     pub fn page(&self, before: Option<Cursor>, filter: &FlowFilter, limit: usize) -> Result<FlowPage, Expired> {
         let mut at = match before {
-            Some(cursor) if cursor.epoch != self.epoch => return Err(Expired),
+            Some(cursor) if cursor.epoch != self.epoch => return Err(Expired::Start),
             Some(cursor) => cursor.sequence,
             None => u64::MAX,
         };
-        let (mut items, mut looked, mut more) = (Vec::new(), 0, true);
+        let (mut items, mut looked) = (Vec::new(), 0);
+        // A page without room says where it would go on, if anywhere.
+        let mut more = self.with(|ring| at.min(ring.end) > ring.end - ring.rows.len() as u64);
         while more && looked < SCAN && items.len() < limit {
             more = self.with(|ring| {
                 let begin = ring.end - ring.rows.len() as u64;

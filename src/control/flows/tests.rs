@@ -1,6 +1,7 @@
 //! The ring against a plain list, filters one by one, and what alerts mark.
 
 use super::*;
+use crate::control::view::Living;
 use crate::dataplane::decode::{FlowKey, community_id};
 use crate::dataplane::detect::{Detector, Evidence, FlowRef};
 use crate::dataplane::flow::{EndReason, TcpState};
@@ -45,11 +46,38 @@ fn the_oldest_are_overwritten_and_counted() {
     let page = history.page(Some(page.next), &FlowFilter::default(), 4).unwrap();
     assert_eq!((page.items.iter().map(number).collect::<Vec<_>>(), page.has_more), (vec![20], false));
     let foreign = Cursor { epoch: 78, ..page.next };
-    assert_eq!(history.page(Some(foreign), &FlowFilter::default(), 4).unwrap_err(), Expired);
+    assert_eq!(history.page(Some(foreign), &FlowFilter::default(), 4).unwrap_err(), Expired::Start);
     let none = FlowHistory::new(0, Timestamp(1));
     none.extend(&[flow(1)]);
     assert_eq!(none.kept(), FlowsKept { kept: 0, capacity: 0, overwritten: 1 });
     assert!(!none.page(None, &FlowFilter::default(), 4).unwrap().has_more);
+}
+
+/// A flow that ends while the census is made is told among those that ended, and there alone; what ended before is behind it.
+#[test]
+fn a_flow_that_ends_during_a_census_is_told_once() {
+    let history = history(6 * CHUNK, 3);
+    let living = |flows: Vec<FlowSummary>| Living { live: 9, matched: flows.len() as u64, flows, incomplete: None };
+    let mut newest = 2;
+    for ended in [0, 1, 5, CHUNK as u32 + 1, 3 * CHUNK as u32] {
+        // A filter of its own each time: who asks for the same within a second is told the same.
+        let filter = FlowFilter { min_bytes: Some(u64::from(ended)), ..FlowFilter::default() };
+        let first = 100_000 * (1 + ended);
+        let census = history.census(&filter, || {
+            history.extend(&(first..first + ended).map(flow).collect::<Vec<_>>());
+            living((first..first + 3).rev().map(flow).collect())
+        });
+        let listed: Vec<u64> = census.flows(0, 9).iter().map(|flow| flow.first_seen.0 / SECOND).collect();
+        assert_eq!(listed, (first + ended..first + 3).rev().map(u64::from).collect::<Vec<_>>(), "{ended}");
+        let gone = u64::from(ended.min(3));
+        let told = LivingTold { live: 9 - gone, matched: 3 - gone, listed: 3 - gone, complete: true, reason: None };
+        assert_eq!(census.told(), told, "{ended}");
+        let next = history.behind(&census, listed.len());
+        assert!(history.stands_in(next).unwrap().is_none(), "{ended}");
+        newest = if ended > 0 { u64::from(first + ended - 1) } else { newest };
+        let page = history.page(Some(next), &FlowFilter::default(), 1).unwrap();
+        assert_eq!(page.items.iter().map(number).collect::<Vec<_>>(), [newest]);
+    }
 }
 
 /// A rare filter looks at a bounded number of rows; the next page goes on from there.

@@ -162,7 +162,7 @@ impl Merger {
                 return self.model.decide(&scored).into_iter().collect();
             }
             Up::Score(scored) => self.add_score(scored),
-            Up::Flow(_) | Up::Event(_) | Up::Neighbour(..) => {}
+            Up::Flow(_) | Up::Living(_) | Up::Census(_) | Up::Event(_) | Up::Neighbour(..) => {}
             Up::Watermark(_, watermark) => {
                 let progress = self.progress(queue);
                 progress.watermark = progress.watermark.max(watermark);

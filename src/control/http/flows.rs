@@ -1,10 +1,11 @@
-//! `/v1/flows`: flows that ended lately and those that live and are large, newest first, by cursor.
+//! `/v1/flows`: the flows that live, as a census of the flow tables finds them, then those that ended lately, newest first, by
+//! cursor.
 
 use super::App;
 use super::alerts::{cursor, matches_tag};
 use super::problem::{Kind, Problem};
 use super::routes::{Query, blocking, number, text, time, unknown_parameter};
-use crate::control::flows::{FlowFilter, FlowRow, FlowsKept, KeptFlow, Prefix};
+use crate::control::flows::{Expired, FlowFilter, FlowPage, FlowRow, FlowsKept, KeptFlow, LivingTold, Prefix};
 use crate::control::store::Cursor;
 use crate::control::view::state_name;
 use crate::dataplane::flow::TcpState;
@@ -18,12 +19,15 @@ use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use warp::reply::Response;
 
 /// Items of a page without `limit`.
 const LIMIT_DEFAULT: usize = 100;
 /// Most items of a page.
 const LIMIT_MAX: usize = 1_000;
+/// Readers that wait for a census at a time: each holds one of the few threads that read for all routes.
+static ASKERS: Semaphore = Semaphore::const_new(2);
 /// What `/v1/flows` takes.
 const KNOWN: &str =
     "before, limit, host, port, protocol, community_id, state, living, since, until, min_bytes, alerted";
@@ -133,6 +137,9 @@ struct Answer {
     items: Vec<FlowRow>,
     next: String,
     has_more: bool,
+    /// Of what lives; not on pages that begin behind it, nor where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    living: Option<LivingTold>,
     #[serde(flatten)]
     kept: Kept,
 }
@@ -148,7 +155,11 @@ struct Kept {
 /// `GET /v1/flows`.
 pub(super) async fn list(app: Arc<App>, query: Query, etag: Option<String>) -> Result<Response, Problem> {
     let request = Request::parse(&query)?;
+    let asks = request.before.is_none() && request.filter.living != Some(false);
+    // It is never closed; were it, there would be one bound less.
+    let permit = if asks { ASKERS.acquire().await.ok() } else { None };
     let body = blocking(move || read(&app, &request)).await??;
+    drop(permit);
     // What lives changes all the time, so only the answer itself can tell whether it is another one.
     let digest = Sha256::digest(body.as_bytes());
     let tag = format!("\"{}\"", digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>());
@@ -172,22 +183,41 @@ fn read(app: &App, request: &Request) -> Result<String, Problem> {
         let detail = "this sensor keeps no flows: history in [flow] of its configuration says how many it shall keep";
         return Err(Problem::new(Kind::NotFound, detail));
     };
+    let expired = |cause: Expired| Problem::new(Kind::CursorExpired, cause.to_string());
+    let Request { mut before, limit, ref filter } = *request;
+    let census = match before {
+        Some(cursor) => history.stands_in(cursor).map_err(expired)?,
+        None if filter.living == Some(false) => None,
+        None => {
+            let ask = || {
+                let (history, filter) = (Arc::clone(history), filter.clone());
+                app.system.living_flows(Box::new(move |flow| history.passes(&filter, flow)))
+            };
+            Some((history.census(filter, ask), 0))
+        }
+    };
     let mut items: Vec<KeptFlow> = Vec::new();
-    if request.before.is_none() && request.filter.living != Some(false) {
-        items = history.living(&app.system.living_flows(), &request.filter);
-        items.sort_by_key(|one| std::cmp::Reverse((one.flow.last_seen, *one.flow.key.words())));
-        items.truncate(request.limit);
+    let mut more = false;
+    if let Some((census, place)) = &census {
+        let flows = census.flows(*place, limit);
+        items = history.kept_of(flows, filter);
+        let next = history.behind(census, place + flows.len());
+        more = history.stands_in(next).is_ok_and(|place| place.is_some());
+        before = Some(next);
     }
-    // A page that is full of living flows still says where the ended ones begin.
-    let room = request.limit - items.len();
-    let page = history.page(request.before, &request.filter, room);
-    let page = page.map_err(|expired| Problem::new(Kind::CursorExpired, expired.to_string()))?;
+    let page = match before {
+        Some(next) if more => FlowPage { items: Vec::new(), next, has_more: true },
+        _ if filter.living == Some(true) => FlowPage { items: Vec::new(), next: history.oldest(), has_more: false },
+        // A page that is full of living flows still says where the ended ones begin.
+        _ => history.page(before, filter, limit - items.len()).map_err(expired)?,
+    };
     let FlowsKept { kept, capacity, overwritten } = history.kept();
     items.extend(page.items);
     let answer = Answer {
         items: items.iter().map(FlowRow::from).collect(),
         next: page.next.to_string(),
         has_more: page.has_more,
+        living: census.map(|(census, _)| census.told()),
         kept: Kept {
             kept,
             capacity,

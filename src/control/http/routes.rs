@@ -63,7 +63,7 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/workers", "GET, HEAD, POST", "Workers with their queues and controllers; POST starts one."),
     route("/v1/workers/*", "DELETE", "Stops a worker."),
     route("/v1/queues/*/move", "POST", "Gives a queue to a worker."),
-    route("/v1/flows", "GET, HEAD", "Flows, those that live and are large, then the ended ones, newest first: before, limit, host, port, protocol, community_id, state, living, since, until, min_bytes, alerted."),
+    route("/v1/flows", "GET, HEAD", "Flows: all that live now, those with the latest packet first (`living` counts them), then the ended ones that are kept, newest first: before, limit, host, port, protocol, community_id, state, living, since, until, min_bytes, alerted."),
     route("/v1/flows/top", "GET, HEAD", "The flows with most bytes lately: limit."),
     route("/metrics", "GET, HEAD", "Prometheus metrics."),
     route("/health/live", "GET, HEAD", "Is the process up?"),

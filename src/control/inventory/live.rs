@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const QUEUE: usize = 1 << 14;
 /// So many of them may be waiting when a flow is still taken: flows tell least.
 const QUEUE_OF_FLOWS: usize = QUEUE / 2;
+/// The same of one that lives, of which a census tells many at once.
+const QUEUE_OF_LIVING: usize = QUEUE / 4;
 /// How often changes are written, and after an error tried again.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Events read under one lock: readers wait no longer.
@@ -173,13 +175,26 @@ impl LiveInventory {
         }
     }
 
-    /// A flow ended.
-    pub fn flow(&self, flow: &FlowSummary) {
-        let Some(spoken) = Spoken::of(flow) else { return };
-        let is_home = |address| self.shared.home.iter().any(|network| network.holds(address));
-        if !spoken.ends().into_iter().any(is_home) {
+    /// A flow lives: told if both sides sent something, where there is room; else again within a minute, or at its end.
+    pub fn living(&self, flow: &FlowSummary) {
+        let has_room = |sender: &&Sender<Item>| sender.len() < QUEUE_OF_LIVING;
+        let Some(sender) = self.sender.as_ref().filter(has_room) else { return };
+        if flow.payload.contains(&0) {
             return;
         }
+        if let Some(spoken) = Spoken::of(flow).filter(|spoken| self.is_of_home(spoken)) {
+            drop(sender.try_send(Item::Spoken(spoken)));
+        }
+    }
+
+    /// Is one end at home?
+    fn is_of_home(&self, spoken: &Spoken) -> bool {
+        spoken.ends().into_iter().any(|end| self.shared.home.iter().any(|network| network.holds(end)))
+    }
+
+    /// A flow ended.
+    pub fn flow(&self, flow: &FlowSummary) {
+        let Some(spoken) = Spoken::of(flow).filter(|spoken| self.is_of_home(spoken)) else { return };
         if self.sender.as_ref().is_some_and(|sender| sender.len() >= QUEUE_OF_FLOWS) {
             self.shared.lost.fetch_add(1, Relaxed);
             return;

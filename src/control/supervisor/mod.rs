@@ -6,6 +6,7 @@
 
 mod balance;
 mod books;
+mod census;
 mod health;
 pub mod live;
 mod orders;
@@ -32,6 +33,7 @@ use crate::exchange::{SnapshotReceiver, Up, UpReceiver};
 use crate::metrics::{COUNTERS, CounterMemory, read_counters};
 use crate::units::{MILLISECOND, QueueId, Timestamp, WorkerId};
 use balance::Balancer;
+use census::Censuses;
 use health::{Health, Losses, Pulse, Restarts, Scoring};
 use orders::Order;
 use rates::{QueueRates, WorkerRates};
@@ -191,6 +193,8 @@ pub struct Supervisor {
     outputs: Outputs,
     /// Hosts and findings, where they are kept.
     inventory: Option<LiveInventory>,
+    /// Which flows live, where somebody asks.
+    census: Censuses,
     /// The intake has ended: nothing may be under way any more.
     stopped: bool,
 }
@@ -228,6 +232,7 @@ impl Supervisor {
             findings_lost: Losses::default(),
             outputs: Outputs::default(),
             inventory: None,
+            census: Censuses::new(started),
             stopped: false,
             clock,
             settings,
@@ -323,6 +328,7 @@ impl Supervisor {
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
         }
+        self.look_after_census(now);
         if now >= self.next_balance {
             self.next_balance = now.after(500 * MILLISECOND);
             if self.settings.scale {
@@ -353,6 +359,14 @@ impl Supervisor {
                         }
                         self.outputs.flow(flow, &entry.interface);
                     }
+                    Up::Living(flow) => {
+                        if self.census.tell(entry.id, &flow)
+                            && let Some(inventory) = &self.inventory
+                        {
+                            inventory.living(&flow);
+                        }
+                    }
+                    Up::Census(mark) => self.census.mark(entry.id, &entry.name, mark),
                     Up::Event(head) => {
                         if let Some(inventory) = &self.inventory {
                             inventory.event(&head, entry.up.facts());

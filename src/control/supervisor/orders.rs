@@ -1,6 +1,7 @@
 //! Workers come and go, queues move: by the operator's order and by load.
 
 use super::balance::{Load, Room, Step};
+use super::census::Asked;
 use super::health::{Health, Pulse};
 use super::rates::WorkerRates;
 use super::{Slot, Supervisor};
@@ -10,11 +11,12 @@ use crate::metrics::{Counter, read_counters};
 use crate::units::{QueueId, Timestamp, WorkerId};
 use std::time::Duration;
 
-/// An order of the operator, with the place for its answer.
+/// An order of the operator, or a question that queues have to answer, with the place for its answer.
 pub(crate) enum Order {
     Move(QueueId, WorkerId, Answer<()>),
     Add(Answer<WorkerId>),
     Remove(WorkerId, Answer<()>),
+    Census(Asked),
 }
 
 /// Where an order's answer goes.
@@ -133,6 +135,7 @@ impl Supervisor {
             Order::Move(queue, worker, answer) => drop(answer.try_send(self.move_queue(queue, worker))),
             Order::Add(answer) => drop(answer.try_send(self.add_worker())),
             Order::Remove(worker, answer) => drop(answer.try_send(self.remove_worker(worker))),
+            Order::Census(asked) => self.census.ask(asked),
         }
     }
 

@@ -1,13 +1,14 @@
 //! The picture that `http` serves: a copy, renewed four times a second, and the way orders come in.
 
+use super::census::{self, Asked};
 use super::health::Health;
 use super::orders::{Answer, Order};
 use super::{Entry, Slot, Supervisor};
 use crate::clock::Clock;
 use crate::control::export::Statistics;
 use crate::control::view::{
-    Amount, CommandError, ControllerView, Degraded, Equation, Loss, Metric, MetricKind, QueueCounters, QueueLatency,
-    QueueView, Status, System, TopFlow, Totals, WorkerView, state_name,
+    Amount, CommandError, ControllerView, Degraded, Equation, Living, Loss, Metric, MetricKind, QueueCounters,
+    QueueLatency, QueueView, Status, System, TopFlow, Totals, Wanted, WorkerView, state_name,
 };
 use crate::dataplane::worker::{QueueState, Reason};
 use crate::exchange::FlowSummary;
@@ -26,7 +27,6 @@ struct Picture {
     workers: Vec<WorkerView>,
     latency: Vec<QueueLatency>,
     top: Vec<TopFlow>,
-    living: Vec<FlowSummary>,
     counters: Vec<QueueCounters>,
     metrics: Vec<Metric>,
 }
@@ -45,6 +45,9 @@ const BEAT_LIMIT_NS: u64 = 6 * SECOND;
 
 /// How long an order may take before the asker is told to come again; a move takes two rounds of the supervisor.
 const ORDER_LIMIT: Duration = Duration::from_secs(2);
+
+/// The same of a census: the one under way, the pause, and the one asked for.
+const CENSUS_LIMIT: Duration = Duration::from_nanos(2 * census::LIMIT_NS + SECOND);
 
 impl SharedPicture {
     pub(super) fn new(orders: SyncSender<Order>, clock: Clock) -> SharedPicture {
@@ -122,8 +125,14 @@ impl System for SharedPicture {
         self.read(|picture| picture.top.iter().take(limit).cloned().collect())
     }
 
-    fn living_flows(&self) -> Vec<FlowSummary> {
-        self.read(|picture| picture.living.clone())
+    fn living_flows(&self, wanted: Wanted) -> Living {
+        let (answer, reply) = sync_channel(1);
+        if self.orders.try_send(Order::Census(Asked { wanted, answer })).is_err() {
+            return Living::none("the supervisor has orders enough: try again");
+        }
+        reply
+            .recv_timeout(CENSUS_LIMIT)
+            .unwrap_or_else(|_| Living::none("the supervisor has not answered: see /v1/status"))
     }
 
     fn counters(&self) -> Vec<QueueCounters> {
@@ -175,7 +184,6 @@ impl Supervisor {
             workers: self.slots.iter().map(|slot| self.worker_view(slot)).collect(),
             latency: self.entries.iter().map(|entry| self.queue_latency(entry)).collect(),
             top,
-            living: self.latest().flat_map(QueueState::largest_flows).collect(),
             counters: self
                 .entries
                 .iter()

@@ -2,6 +2,7 @@
 
 mod ending;
 mod stages;
+mod walk;
 
 use super::bucket::{Bucket, WAYS};
 use super::record::{EndReason, FlowRecord, Signals, SynKind};

@@ -8,6 +8,7 @@ mod tests;
 
 use super::anomalies::AnomalyBudget;
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
+use super::census::Census;
 use super::handover::{HandoverInbox, HandoverSender};
 use super::neighbours::Neighbours;
 use super::outers::Outers;
@@ -26,7 +27,7 @@ use crate::dataplane::score::{Microbatch, Scorer};
 use crate::exchange::{SnapshotSender, UpSender};
 use crate::metrics::{Counter, CounterBlock, Role, Stage};
 use crate::sys::poll::PollSet;
-use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
+use crate::units::{QueueId, SECOND, Timestamp};
 use fragments::Fragments;
 use std::time::Duration;
 
@@ -206,7 +207,10 @@ struct Core {
     time: Timestamp,
     watermark_sent: Timestamp,
     next_snapshot: Timestamp,
+    /// When there is something to do beside frames: a census, or the source's housekeeping.
+    next_chore: Timestamp,
     next_maintain: Timestamp,
+    census: Census,
     turns: u64,
     /// Frames of the turn before, whose time is known when the next one begins.
     unmeasured: u32,
@@ -259,7 +263,9 @@ impl<S: Source> Engine<S> {
             time: Timestamp(0),
             watermark_sent: Timestamp(0),
             next_snapshot: Timestamp(0),
+            next_chore: Timestamp(0),
             next_maintain: Timestamp(0),
+            census: Census::default(),
             turns: 0,
             unmeasured: 0,
             restarts: (Timestamp(0), 0),
@@ -322,8 +328,7 @@ impl<S: Source> Queue for Engine<S> {
         core.rx = rx;
         core.ring = (received.waiting, received.capacity);
         core.after_burst(frames, received.ended);
-        if started >= core.next_maintain {
-            core.next_maintain = started.after(10 * MILLISECOND);
+        if started >= core.next_chore && core.chores(started) {
             self.source.maintain(started);
         }
         if received.ended && !core.peers.is_empty() {
@@ -342,7 +347,7 @@ impl<S: Source> Queue for Engine<S> {
         let polled = self.source.descriptors().map(|found| found.into_iter().for_each(|one| set.add(one))).is_some();
         let limit = limit.min(self.core.row_deadline());
         let limit = match polled {
-            _ if self.inbox.is_waiting() => Duration::ZERO,
+            _ if self.inbox.is_waiting() || self.core.census.moves() => Duration::ZERO,
             true if !self.inbox.before_wait(set) => Duration::ZERO,
             // Nobody looks at the bell while the source polls by itself (busy polling): the wait is short instead.
             false if self.inbox.has_senders() => limit.min(UNPOLLED_WAIT),
@@ -429,6 +434,7 @@ impl Core {
         let Tables { table, fragments, inspector, shapes, observer, outers } = tables(settings, *secret);
         (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
         (sinks.inspector, sinks.shapes, sinks.outers) = (inspector, shapes, outers);
+        self.census.interrupt();
         self.packets.fill(Packet::default());
         self.unmeasured = 0;
         sinks.batch = Microbatch::new();

@@ -14,6 +14,7 @@
 
 pub mod anomalies;
 pub mod batch;
+mod census;
 mod elephants;
 mod engine;
 mod handover;

@@ -1,7 +1,7 @@
 //! Hosts and open ports that a flow alone tells of: somebody answered, in whatever protocol.
 //!
-//! Told at the flow's end, from its summary. What inspection recognises tells more: such a service stays and the open port
-//! beside it goes ([`Host::add_service`]). A SYN that nobody answered, an answer that refuses, and a datagram without one tell
+//! Told at the flow's end, from its summary, and within a minute of one that lives and has data of both sides. What inspection
+//! recognises tells more: such a service stays and the open port beside it goes ([`Host::add_service`]). A SYN that nobody answered, an answer that refuses, and a datagram without one tell
 //! nothing, so that neither scans nor forged senders make hosts; who only sent a SYN is no host even where it was answered.
 
 use super::super::event::roles;
@@ -80,7 +80,7 @@ fn is_served(port: u16, application: Protocol) -> bool {
 }
 
 impl Inventory {
-    /// A flow ended in which both sides spoke.
+    /// Both sides of a flow spoke. A flow may be told again and again while it lives: nothing is counted.
     pub fn spoken(&mut self, flow: &Spoken) {
         let segment = Segment::of(&flow.key);
         let seen = Seen { first_seen: flow.first_seen, last_seen: flow.last_seen };

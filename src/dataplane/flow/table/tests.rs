@@ -422,3 +422,63 @@ fn memory_is_what_the_settings_say() {
         assert_eq!(stats.capacity, capacity);
     }
 }
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// Flows come, go and give way to others while a walk is under way, which now and then takes none: each flow that lived
+    /// all the time is shown once, none twice, and none that never lived.
+    #[test]
+    fn a_walk_shows_every_flow_that_lives_all_the_time_once(
+        before in traffic(60),
+        during in traffic(200),
+        slots in 1_u32..7,
+        capacity in 16_u32..40,
+        taken in proptest::collection::vec(0_usize..4, 1..10),
+    ) {
+        let mut table = small(capacity);
+        let (mut now, mut place, mut more, mut steps) = (SECOND, 0, true, 0);
+        let mut shown: Vec<(u32, u16, FlowKey)> = Vec::new();
+        let live = |table: &FlowTable| -> Vec<(u32, u16, FlowKey)> {
+            let records = table.records.iter().zip(0_u32..);
+            records.filter(|(one, _)| one.is_live()).map(|(one, slot)| (slot, one.generation, one.key)).collect()
+        };
+        let mut run = |table: &mut FlowTable, (host, port, back, flags, gap): (u32, u16, bool, u8, u64)| {
+            // Gaps of hours would end everything.
+            now += gap % (4 * SECOND);
+            let packet = packet(table, host, port * 7 + gap as u16 % 9, back, flags, now);
+            let hint = table.probe(packet.hash);
+            table.account(&packet, hint, |_| {});
+            table.expire(Timestamp(now), 4, |_| {});
+        };
+        before.into_iter().for_each(|packet| run(&mut table, packet));
+        let mut always = live(&table);
+        let mut ever = always.clone();
+        let mut during = during.into_iter();
+        while more {
+            let mut left = taken[steps % taken.len()] + usize::from(steps % 5 == 0);
+            more = table.walk(&mut place, slots, |slot, record| {
+                let takes = left > 0;
+                if takes {
+                    left -= 1;
+                    shown.push((slot, record.generation, record.key));
+                }
+                takes
+            });
+            steps += 1;
+            if let Some(packet) = during.next() {
+                run(&mut table, packet);
+                let now = live(&table);
+                always.retain(|flow| now.contains(flow));
+                ever.extend(now);
+            }
+            prop_assert!(steps < 10_000, "it comes to an end");
+        }
+        for flow in &always {
+            prop_assert_eq!(shown.iter().filter(|one| *one == flow).count(), 1, "{:?}", flow);
+        }
+        for (index, flow) in shown.iter().enumerate() {
+            prop_assert!(ever.contains(flow) && !shown[..index].contains(flow), "{:?}", flow);
+        }
+    }
+}

@@ -2,7 +2,17 @@
 
 use super::super::protocol::Protocol;
 use super::super::stream::Stream;
-use super::{Entry, Wants};
+use super::{Entry, Inspector, NONE, Unread, Wants, unread_of};
+
+impl Inspector {
+    /// Why the flow in this slot has not been wholly read so far.
+    pub fn unread(&self, slot: u32) -> Unread {
+        match self.places.get(slot as usize) {
+            None | Some(&NONE) => Unread::default(),
+            Some(&place) => self.entries.get(place as usize).map_or_else(|| unread_of(place), |entry| entry.unread),
+        }
+    }
+}
 
 impl Entry {
     /// What the flow carries, once that is sure. Of a call it is what sets it up, whatever its media are.

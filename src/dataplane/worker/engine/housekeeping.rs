@@ -8,9 +8,25 @@ use crate::dataplane::score::BATCH_MAX;
 use crate::dataplane::worker::sinks::{Sinks, send_window};
 use crate::exchange::Up;
 use crate::metrics::{Counter, Stage};
-use crate::units::{SECOND, Timestamp};
+use crate::units::{MILLISECOND, SECOND, Timestamp};
+
+/// Time between two looks at what the source has to do beside frames, and for a census that was asked for, nanoseconds.
+const MAINTAIN_NS: u64 = 10 * MILLISECOND;
 
 impl Core {
+    /// What is due now and then; `true`: so is the source's housekeeping.
+    #[cold]
+    pub(super) fn chores(&mut self, now: Timestamp) -> bool {
+        let is_due = now >= self.next_maintain;
+        if is_due {
+            self.next_maintain = now.after(MAINTAIN_NS);
+            self.census.heed(&self.sinks.up);
+        }
+        self.census.step(&self.table, &mut self.sinks);
+        self.next_chore = if self.census.is_under_way() { now } else { self.next_maintain };
+        is_due
+    }
+
     /// Expiry, scoring, windows, watermark, snapshot.
     pub(super) fn after_burst(&mut self, frames: usize, ended: bool) {
         let now = self.sinks.burst_time;

@@ -6,7 +6,7 @@ use crate::dataplane::capture::memory::{RingSettings, ring};
 use crate::dataplane::features::FeatureRow;
 use crate::dataplane::flow::EndReason;
 use crate::dataplane::score::ScoreError;
-use crate::exchange::{Full, Up, snapshot_ring, up_ring};
+use crate::exchange::{CensusMark, CensusStep, Full, Up, UpReceiver, snapshot_ring, up_ring};
 
 struct Discard;
 
@@ -263,6 +263,80 @@ fn a_score_an_event_and_a_flow_have_the_same_number() {
 /// A small datagram from 10.0.0.`from` to 10.0.0.200.
 fn datagram(from: u8) -> Vec<u8> {
     frame(from, 200, &[], 17, &[0, 9, 0, 9, 0, 8, 0, 0])
+}
+
+/// What of a census is in the ring: who lives, and the marks with the number of flows before them.
+fn told(down: &mut UpReceiver) -> (Vec<u128>, Vec<(usize, CensusMark)>) {
+    let (mut flows, mut marks) = (Vec::new(), Vec::new());
+    while let Some(item) = down.receive() {
+        match item {
+            Up::Living(flow) => {
+                assert_eq!((flow.ended, flow.packets), (None, [1, 0]));
+                flows.push(flow.key.endpoints(flow.originator).0.address & 0xff);
+            }
+            Up::Census(mark) => marks.push((flows.len(), mark)),
+            _ => {}
+        }
+    }
+    (flows, marks)
+}
+
+/// It goes on without sleep while it comes forward, and waits where the ring up is a quarter full: nothing is lost, of the
+/// census or of anything else, and each flow is told once. One under way when the queue begins anew says that it is not whole.
+#[test]
+fn a_census_waits_for_room_and_tells_each_flow_once() {
+    let (mut kernel, source) = ring(RingSettings { frames: 256, rx_slots: 128, ..RingSettings::default() });
+    let mut settings = EngineSettings { live: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let (up, mut down) = up_ring(256, Full::Count);
+    let mut engine = Engine::new(source, settings, parts(up, None));
+    for host in 0..100 {
+        kernel.send_ethernet(&datagram(host));
+    }
+    while engine.core.table.stats().flows < 100 {
+        engine.turn();
+    }
+    let mut set = PollSet::with_capacity(4);
+    let limit = Duration::from_millis(1);
+    assert_eq!(engine.before_wait(limit, &mut set).limit, limit, "nobody asked");
+    // Whatever was under way when the next one is asked for is given up for it.
+    down.ask_census(6);
+    down.ask_census(7);
+    let mut sleepless = 0;
+    while engine.core.census.moves() || !engine.core.census.is_under_way() {
+        engine.turn();
+        let rest = engine.before_wait(limit, &mut set).limit;
+        assert_eq!(rest.is_zero(), engine.core.census.moves());
+        sleepless += u32::from(rest.is_zero());
+    }
+    assert!(sleepless > 1 && down.waiting() >= 64 && down.waiting() < 80, "{sleepless}, {}", down.waiting());
+    let (mut flows, mut marks) = (Vec::new(), Vec::new());
+    while marks.len() < 2 {
+        let (more, further) = told(&mut down);
+        marks.extend(further.into_iter().map(|(place, mark)| (flows.len() + place, mark)));
+        flows.extend(more);
+        engine.turn();
+    }
+    let mark = |place, step| (place, CensusMark { number: 7, step });
+    assert_eq!(marks, [mark(0, CensusStep::Begun), mark(100, CensusStep::Ended { whole: true })]);
+    flows.sort_unstable();
+    assert_eq!(flows, (0..100).collect::<Vec<_>>());
+    assert!(!engine.core.census.is_under_way());
+    down.ask_census(8);
+    while engine.core.census.moves() || !engine.core.census.is_under_way() {
+        engine.turn();
+    }
+    assert!(engine.restart());
+    let (mut flows, mut marks) = told(&mut down);
+    while marks.len() < 2 {
+        engine.turn();
+        let (more, further) = told(&mut down);
+        flows.extend(more);
+        marks.extend(further);
+    }
+    assert!(!flows.is_empty() && flows.len() < 100, "{}", flows.len());
+    assert_eq!(marks[1].1, CensusMark { number: 8, step: CensusStep::Ended { whole: false } });
+    assert_eq!(engine.core.sinks.up.take_lost(), 0);
 }
 
 /// Where time runs on behind the end of a capture, a flow whose time-out lies behind it did not idle out: the capture cut it.
