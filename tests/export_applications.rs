@@ -1,5 +1,5 @@
 //! Events of application protocols as EVE lines, over the captures and over facts of any kind: every line is one line of
-//! JSON, and obeys Suricata's published schema once our one object is taken out.
+//! JSON, obeys Suricata's published schema once our one object is taken out, and tells every fact of its event.
 
 #[path = "support/captures.rs"]
 mod captures;
@@ -7,7 +7,7 @@ mod captures;
 mod eve;
 mod support;
 
-use captures::eve;
+use captures::eve_and_events;
 use eve::Schema;
 use proptest::collection;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use shrike::control::export::{AppEvent, EveWriter};
 use shrike::dataplane::capture::pcap::{Limits, Reader};
 use shrike::dataplane::decode::FlowKey;
 use shrike::dataplane::flow::Side;
-use shrike::dataplane::inspect::{Fact, Facts, Protocol, TABLE};
+use shrike::dataplane::inspect::{self, Fact, Facts, Kind, Protocol, TABLE, number};
 use shrike::exchange::EventHead;
 use shrike::units::{SECOND, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,9 +47,11 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Lines that are shown to Python's validator too; beyond that their shapes are known.
 const PYTHON_LINES: usize = 1500;
 
-fn lines_of(capture: &Path) -> String {
+fn lines_of(capture: &Path) -> (String, Vec<AppEvent>) {
     let reader = Reader::open(std::slice::from_ref(&capture.to_owned()), Limits::default()).expect("a capture");
-    eve(reader, 1, 1 << 12).unwrap_or_else(|error| panic!("{}: {error}", capture.display())).0
+    let replayed = eve_and_events(reader, 1, 1 << 12);
+    let (text, events, _) = replayed.unwrap_or_else(|error| panic!("{}: {error}", capture.display()));
+    (text, events)
 }
 
 /// The captures of the manifest that are replayed here.
@@ -72,6 +74,53 @@ fn parsed(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
+/// Events with the same facts, by name, whose values are asked for.
+const ALIKE: u32 = 3;
+
+/// The facts of an event by protocol and number, with its type.
+fn facts_of(event: &AppEvent) -> Vec<u8> {
+    let names = Facts::read(&event.facts).flat_map(|one| [one.protocol, one.index]);
+    [event.head.protocol as u8, u8::from(event.head.anomaly.is_some())].into_iter().chain(names).collect()
+}
+
+/// Other values of a fact.
+fn others(fact: Fact, value: &[u8]) -> Vec<Vec<u8>> {
+    let last = value.len().saturating_sub(1);
+    let flipped = |at: usize| {
+        let mut other = value.to_vec();
+        other[at] ^= 1;
+        other
+    };
+    match fact.kind {
+        Kind::Number if number(value) < 2 => vec![vec![1 - number(value) as u8]],
+        _ if value.is_empty() => vec![vec![b'x']],
+        Kind::Text | Kind::Bytes => vec![flipped(0), flipped(last)],
+        Kind::Number | Kind::Address => vec![flipped(last)],
+    }
+}
+
+/// A fact that the line of its event does not tell: with another value it is the same line.
+fn untold(event: &AppEvent) -> Option<String> {
+    let line = line_of(event);
+    let values: Vec<_> = Facts::read(&event.facts).collect();
+    let with = |at: usize, other: &[u8]| {
+        let one = |(index, value): (usize, &inspect::Value<'_>)| {
+            let bytes = if index == at { other } else { value.value };
+            let [high, low] = u16::try_from(bytes.len()).expect("facts are short").to_be_bytes();
+            [&[value.protocol, value.index, high, low][..], bytes].concat()
+        };
+        let facts: Vec<u8> = values.iter().enumerate().flat_map(one).collect();
+        AppEvent { facts: facts.into(), ..event.clone() }
+    };
+    values.iter().enumerate().find_map(|(at, value)| {
+        let facts = TABLE.iter().find(|(protocol, ..)| *protocol as u8 == value.protocol).map(|(_, facts, _)| *facts);
+        let fact = facts?.iter().find(|fact| fact.index == value.index)?;
+        let other = others(*fact, value.value).into_iter().find(|other| line_of(&with(at, other)) == line)?;
+        let [was, other] = [value.value, &other].map(|bytes| bytes.escape_ascii().to_string());
+        Some(format!("{} {} is {was}, and with {other}: {line}", fact.protocol.name(), fact.name))
+    })
+}
+
 /// Names and kinds of values, without the values: lines that share them hardly differ for a validator.
 fn shape(value: &Value, path: &str, shapes: &mut String) {
     match value {
@@ -84,15 +133,26 @@ fn shape(value: &Value, path: &str, shapes: &mut String) {
 }
 
 #[test]
-fn every_event_of_the_captures_obeys_the_schema() {
-    let test = "every_event_of_the_captures_obeys_the_schema";
+fn every_event_of_the_captures_obeys_the_schema_and_is_told_whole() {
+    let test = "every_event_of_the_captures_obeys_the_schema_and_is_told_whole";
     let Some(data) = support::shared_data(test) else { return };
     let schema = Schema::open(&data);
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     let (mut found, mut shapes, mut shown) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    let (mut alike, mut swallowed) = (BTreeMap::new(), BTreeMap::new());
     let captures = chosen(&data);
     for capture in &captures {
-        let text = lines_of(capture);
+        let (text, told) = lines_of(capture);
+        for event in &told {
+            let count: &mut u32 = alike.entry(facts_of(event)).or_default();
+            *count += 1;
+            if *count <= ALIKE
+                && let Some(fact) = untold(event)
+            {
+                let names = fact.split(" is ").next().unwrap_or_default().to_owned();
+                swallowed.entry(names).or_insert((capture.clone(), fact));
+            }
+        }
         let (mut flows, mut events) = (BTreeSet::new(), BTreeSet::new());
         for line in text.lines() {
             let mut line = parsed(line);
@@ -125,6 +185,8 @@ fn every_event_of_the_captures_obeys_the_schema() {
     println!("{:<16} {:>7}", "event_type", "lines");
     counts.iter().for_each(|(kind, count)| println!("{kind:<16} {count:>7}"));
     assert!(found.is_empty(), "{found:#?}");
+    println!("{} kinds of lists of facts", alike.len());
+    assert!(alike.len() > 100 && swallowed.is_empty(), "{} of {}: {swallowed:#?}", swallowed.len(), alike.len());
     schema.validate_with_python(test, &shown);
     for kind in ["anomaly", "dhcp", "dns", "ftp", "http", "krb5", "quic", "smb", "smtp", "ssh", "tls"] {
         assert!(counts.contains_key(kind), "no event of {kind}");
@@ -165,7 +227,7 @@ fn community_ids_are_those_of_the_specification() {
         })
         .collect();
     let mut compared = BTreeMap::new();
-    for line in lines_of(&folder.join("pcaps/combined.pcap.gz")).lines().map(parsed) {
+    for line in lines_of(&folder.join("pcaps/combined.pcap.gz")).0.lines().map(parsed) {
         let ports = if line["icmp_type"].is_null() { ["src_port", "dest_port"] } else { ["icmp_type", "icmp_type"] };
         let Some(ends) = ends(&line, ["proto", "src_ip", "dest_ip", ports[0], ports[1]]) else { continue };
         assert_eq!(line["community_id"].as_str(), wanted.get(&ends).copied(), "{line}");
@@ -214,16 +276,35 @@ fn value() -> BoxedStrategy<Vec<u8>> {
     .boxed()
 }
 
-/// An event of a protocol with facts of it, and some of others.
-fn event() -> impl Strategy<Value = AppEvent> {
+/// Its events have facts of no other protocol.
+const ALONE: Protocol = Protocol::Proxied;
+
+/// A value as parsers write it.
+fn value_of(fact: Fact) -> BoxedStrategy<Vec<u8>> {
+    let digits = |number: u64| number.to_be_bytes()[(number.leading_zeros() / 8).min(7) as usize..].to_vec();
+    match fact.kind {
+        Kind::Number => prop_oneof![0..20_u64, 0..400_u64, any::<u64>()].prop_map(digits).boxed(),
+        Kind::Address => {
+            prop_oneof![Just(4), Just(16)].prop_flat_map(|length: usize| collection::vec(any::<u8>(), length)).boxed()
+        }
+        Kind::Text | Kind::Bytes => value(),
+    }
+}
+
+/// An event of a protocol with facts of it, and some of others; values by `value`.
+fn event(value: fn(Fact) -> BoxedStrategy<Vec<u8>>) -> impl Strategy<Value = AppEvent> {
     let some = TABLE.iter().filter(|(_, facts, _)| !facts.is_empty());
     let facts: Vec<(Protocol, Vec<Fact>)> = some.map(|(one, facts, _)| (*one, facts.to_vec())).collect();
     let all: Vec<Fact> = facts.iter().flat_map(|(_, facts)| facts.clone()).collect();
-    let other = (proptest::sample::select(all), value());
+    let fact = move |all: Vec<Fact>| {
+        proptest::sample::select(all).prop_flat_map(move |fact| (Just(fact), value(fact))).boxed()
+    };
+    let other = fact(all);
     (proptest::sample::select(facts), any::<bool>(), proptest::option::weighted(0.1, any::<u8>()))
         .prop_flat_map(move |((protocol, own), truncated, anomaly)| {
-            let own = collection::vec((proptest::sample::select(own), value()), 0..40);
-            (Just((protocol, truncated, anomaly)), own, collection::vec(other.clone(), 0..6))
+            let own = collection::vec(fact(own), 0..40);
+            let others = if protocol == ALONE { 0..1 } else { 0..6 };
+            (Just((protocol, truncated, anomaly)), own, collection::vec(other.clone(), others))
         })
         .prop_map(|((protocol, truncated, anomaly), own, others)| {
             let mut facts = Facts::default();
@@ -259,14 +340,35 @@ fn any_facts_make_a_valid_line() {
     let Some(data) = support::shared_data("any_facts_make_a_valid_line") else { return };
     let schema = Schema::open(&data);
     let config = |cases| ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
-    proptest!(config(6000), |(event in event())| {
+    proptest!(config(6000), |(event in event(|_| value()))| {
         let found = schema.violations(&mut line_of(&event));
         prop_assert!(found.is_empty(), "{}: {found:?}", event.head.protocol.name());
     });
     // What is no list of facts at all.
-    proptest!(config(200), |(mut event in event(), bytes in collection::vec(0_u8..64, 0..200))| {
+    proptest!(config(200), |(mut event in event(|_| value()), bytes in collection::vec(0_u8..64, 0..200))| {
         event.facts = bytes.into();
         let found = schema.violations(&mut line_of(&event));
         prop_assert!(found.is_empty(), "{}: {found:?}", event.head.protocol.name());
     });
+}
+
+#[test]
+fn any_facts_are_all_told() {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) };
+    proptest!(config, |(event in event(value_of))| {
+        prop_assert_eq!(untold(&event), None);
+    });
+}
+
+/// What stands beside the objects has one name each: those of other protocols have theirs in front.
+#[test]
+fn names_of_facts_do_not_meet() {
+    for (own, ..) in TABLE.iter().filter(|(own, ..)| *own != ALONE) {
+        let mut names = BTreeSet::new();
+        for fact in TABLE.iter().flat_map(|(_, facts, _)| *facts) {
+            let is_own = fact.protocol == *own;
+            let name = if is_own { fact.name.to_owned() } else { format!("{}_{}", fact.protocol.name(), fact.name) };
+            assert!(names.insert(name.clone()), "{}: {name}", own.name());
+        }
+    }
 }

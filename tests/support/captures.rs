@@ -101,8 +101,8 @@ pub fn replay_with(
     (outcome, collected)
 }
 
-/// Renders every event and every flow at once.
-struct Lines(EveWriter<Vec<u8>>);
+/// Renders every event and every flow at once, and keeps the events.
+struct Lines(EveWriter<Vec<u8>>, Vec<AppEvent>);
 
 impl Sink for Lines {
     fn alert(&mut self, _alert: &Alert) -> anyhow::Result<()> {
@@ -114,12 +114,19 @@ impl Sink for Lines {
     }
 
     fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {
-        Ok(self.0.application(&event)?)
+        self.0.application(&event)?;
+        self.1.push(event);
+        Ok(())
     }
 }
 
 /// The lines of EVE of a capture's flows and events, as they come, and what it came to; room for `flows` at once.
 pub fn eve(reader: Reader, workers: usize, flows: u64) -> anyhow::Result<(String, Outcome)> {
+    eve_and_events(reader, workers, flows).map(|(lines, _, outcome)| (lines, outcome))
+}
+
+/// The same, with the events that the lines are of.
+pub fn eve_and_events(reader: Reader, workers: usize, flows: u64) -> anyhow::Result<(String, Vec<AppEvent>, Outcome)> {
     let settings = Settings {
         files: Vec::new(),
         workers,
@@ -131,7 +138,7 @@ pub fn eve(reader: Reader, workers: usize, flows: u64) -> anyhow::Result<(String
         secret: Some([1, 2, 3, 4]),
         stop: None,
     };
-    let mut lines = Lines(EveWriter::new(Vec::new(), None));
+    let mut lines = Lines(EveWriter::new(Vec::new(), None), Vec::new());
     let outcome = replay_reader(&settings, reader, &mut lines)?;
-    Ok((String::from_utf8(lines.0.finish()?)?, outcome))
+    Ok((String::from_utf8(lines.0.finish()?)?, lines.1, outcome))
 }

@@ -100,7 +100,7 @@ fn anomaly(event: &AppEvent, protocol: Protocol, index: u8) -> Rendered {
     if protocol == Protocol::Unknown
         && let Some(name) = decoded(event, index)
     {
-        return below(&name);
+        return below(event, &name);
     }
     let known = TABLE.iter().find(|(one, ..)| *one == protocol).into_iter().flat_map(|(_, _, anomalies)| *anomalies);
     let name = known.clone().find(|one| one.index == index).map_or("unknown", |one| one.name);
@@ -135,45 +135,67 @@ fn decoded(event: &AppEvent, index: u8) -> Option<String> {
 }
 
 /// What is unusual about a packet below its content: the decoder's events, as Suricata names them.
-fn below(name: &str) -> Rendered {
+fn below(event: &AppEvent, name: &str) -> Rendered {
     let object = serde_json::json!({ "type": "decode", "event": name });
     let objects = Map::from_iter([("anomaly".to_owned(), object)]);
-    Rendered { event_type: "anomaly", objects, extra: Map::new() }
+    Rendered { event_type: "anomaly", objects, extra: Found::new(&event.facts).rest(event.head.protocol) }
 }
 
-/// The facts of an event; what a mapping takes is not in the rest.
+/// The facts of an event; what a mapping takes is not in the rest. It takes what it tells, whole: with another value the
+/// line is another one.
 pub(super) struct Found<'a> {
     values: Vec<(u8, u8, &'a [u8])>,
+    /// What is told beside the schema's objects in other words than the facts'.
+    beside: Map<String, Value>,
 }
 
 impl<'a> Found<'a> {
     fn new(bytes: &'a [u8]) -> Found<'a> {
-        Found { values: Facts::read(bytes).map(|one| (one.protocol, one.index, one.value)).collect() }
+        let values = Facts::read(bytes).map(|one| (one.protocol, one.index, one.value)).collect();
+        Found { values, beside: Map::new() }
     }
 
     /// Takes every value of `fact` out.
     pub fn all(&mut self, fact: Fact) -> Vec<&'a [u8]> {
-        let mut taken = Vec::new();
-        self.take(fact, |value| taken.push(value));
-        taken
+        self.some(fact, usize::MAX)
     }
 
-    /// Takes the first value of `fact`, and forgets others.
+    /// Takes the first value of `fact` out; others stay.
     pub fn one(&mut self, fact: Fact) -> Option<&'a [u8]> {
-        let mut first = None;
-        self.take(fact, |value| first = first.or(Some(value)));
-        first
+        self.some(fact, 1).pop()
     }
 
-    fn take(&mut self, fact: Fact, mut each: impl FnMut(&'a [u8])) {
-        let wanted = (fact.protocol as u8, fact.index);
+    /// Takes the first values of `fact` out, `count` at most; others stay.
+    pub fn some(&mut self, fact: Fact, count: usize) -> Vec<&'a [u8]> {
+        let (wanted, mut taken) = ((fact.protocol as u8, fact.index), Vec::new());
         self.values.retain(|(protocol, index, value)| {
-            let is_wanted = (*protocol, *index) == wanted;
+            let is_wanted = (*protocol, *index) == wanted && taken.len() < count;
             if is_wanted {
-                each(value);
+                taken.push(*value);
             }
             !is_wanted
         });
+        taken
+    }
+
+    /// Takes the last value of `fact` out; those before it stay.
+    pub fn last(&mut self, fact: Fact) -> Option<&'a [u8]> {
+        let wanted = (fact.protocol as u8, fact.index);
+        let at = self.values.iter().rposition(|(protocol, index, _)| (*protocol, *index) == wanted)?;
+        Some(self.values.remove(at).2)
+    }
+
+    /// Takes values out that stand side by side; what has no partner stays.
+    pub fn rows<const N: usize>(&mut self, facts: [Fact; N]) -> Vec<[&'a [u8]; N]> {
+        let count = facts.iter().map(|fact| self.values(*fact).count()).min().unwrap_or(0);
+        let columns = facts.map(|fact| self.some(fact, count));
+        let cell = |row: usize, column: usize| columns.get(column).and_then(|values| values.get(row)).copied();
+        (0..count).map(|row| std::array::from_fn(|column| cell(row, column).unwrap_or_default())).collect()
+    }
+
+    /// Told beside the schema's objects, where other facts are.
+    pub fn beside(&mut self, name: &str, value: Option<impl Into<Value>>) {
+        put(&mut self.beside, name, value);
     }
 
     /// As a number.
@@ -217,15 +239,24 @@ impl<'a> Found<'a> {
         self.all(fact).into_iter().map(text).collect()
     }
 
-    /// Is there a number other than 0?
+    /// Is there a number other than 0? What is neither 0 nor 1 stays too.
     pub fn flag(&mut self, fact: Fact) -> bool {
-        self.number(fact).is_some_and(|value| value != 0)
+        self.yes_no(fact) == Some(true)
+    }
+
+    /// 1 or 0; of another number, which stays, it is not 0.
+    pub fn yes_no(&mut self, fact: Fact) -> Option<bool> {
+        let number = self.peek(fact)?;
+        if number < 2 {
+            self.one(fact);
+        }
+        Some(number != 0)
     }
 
     /// What nobody took, by name, that of its protocol in front where it is another than `own`; a list where a fact may come
     /// more than once.
     fn rest(self, own: Protocol) -> Map<String, Value> {
-        let mut rest = Map::new();
+        let mut rest = self.beside;
         for (protocol, index, value) in self.values {
             let facts = TABLE.iter().find(|(one, ..)| *one as u8 == protocol).map(|(_, facts, _)| *facts);
             let Some(fact) = facts.unwrap_or_default().iter().find(|fact| fact.index == index) else { continue };

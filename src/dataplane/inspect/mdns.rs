@@ -6,9 +6,11 @@
 //! | fact | field of EVE (`mdns`) |
 //! | --- | --- |
 //! | `id`, `opcode`, `rcode`, `qr` | `id`, `opcode`, `rcode`, `type`: `request` or `response` |
-//! | `flags` | `flags` (list of the names of those set) |
+//! | `aa`, `tc`, `rd`, `ra`, `z` | `flags` (list of the names of those set) |
 //! | `query_name`, `query_type` | `queries[].rrname`, `.rrtype` |
-//! | `answer_*`, `authority_*`, `additional_*` | `answers[].rrname`, `.ptr`, `.txt` (by type), likewise the others |
+//! | `answer_*`, `authority_*`, `additional_*` | `answers[].rrname`, `.ptr`, `.txt` (by type), likewise the others; each record
+//! whole in `ml.facts.answer[]`, `.authority[]`, `.additional[]`: `.rrname`, `.rrtype`, `.ttl`, and `.rdata`, or `.srv`, `.soa`,
+//! `.sshfp`, `.txt` |
 
 use super::dns::{self, Set};
 use super::facts::Fact;

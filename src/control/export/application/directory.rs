@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// `krb5`.
 pub fn kerberos(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut object = Map::new();
-    put(&mut object, "msg_type", facts.texts(kerberos::MESSAGE_TYPE).pop());
+    put(&mut object, "msg_type", facts.last(kerberos::MESSAGE_TYPE).map(text));
     let places = [("realm", kerberos::REALM), ("cname", kerberos::CLIENT), ("sname", kerberos::SERVICE)];
     facts.place(&mut object, &places);
     if let Some(code) = facts.number(kerberos::ERROR) {
@@ -84,7 +84,7 @@ const RESULTS: [&str; 8] = [
 /// The first entry that was found, and the answer that ends it.
 fn responses(facts: &mut Found<'_>, is_alone: bool) -> Vec<Value> {
     let mut responses = Vec::new();
-    let id = if is_alone { facts.number(ldap::ID) } else { None };
+    let id = facts.peek(ldap::ID).filter(|_| is_alone);
     let mut add = |operation: &str, inner: Map<String, Value>| {
         let mut object = Map::from_iter([("operation".to_owned(), json!(operation))]);
         put_object(&mut object, operation, inner);
@@ -107,6 +107,9 @@ fn responses(facts: &mut Found<'_>, is_alone: bool) -> Vec<Value> {
             facts.place(&mut result, &[("matched_dn", ldap::MATCHED), ("message", ldap::MESSAGE)]);
         }
         add(&operation, result);
+    }
+    if is_alone && !responses.is_empty() {
+        facts.all(ldap::ID);
     }
     responses
 }

@@ -1,16 +1,25 @@
 //! `dns`, and the objects of its relatives `mdns` and `llmnr`, which the schema gives other shapes.
 
-use super::{Found, put_object};
+use super::{Found, list, put_object};
 use crate::dataplane::inspect::{Fact, Protocol, dns, llmnr, mdns, number};
 use serde_json::{Map, Value, json};
 
 /// One record as it stands in the facts.
 struct Record {
     name: String,
-    kind: u16,
+    kind: u64,
     ttl: u64,
     data: String,
 }
+
+impl Record {
+    fn new([name, kind, ttl, data]: [&[u8]; 4]) -> Record {
+        Record { name: super::text(name), kind: number(kind), ttl: number(ttl), data: super::text(data) }
+    }
+}
+
+/// Names of the sections in the objects.
+const SECTIONS: [&str; 3] = ["answers", "authorities", "additionals"];
 
 /// Adds the object; gives the type of the event.
 pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<String, Value>) -> &'static str {
@@ -20,6 +29,7 @@ pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<Strin
         _ => ("dns", &dns::SET),
     };
     let is_response = facts.flag(set.qr);
+    let [opcode, rcode] = [set.opcode, set.rcode].map(|fact| facts.peek(fact).unwrap_or(0));
     let mut object = Map::new();
     object.insert("type".into(), json!(if is_response { "response" } else { "request" }));
     for (name, fact) in [("id", set.id), ("opcode", set.opcode)] {
@@ -27,15 +37,20 @@ pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<Strin
             object.insert(name.into(), value.into());
         }
     }
-    let bits: &[(&str, Fact)] = match protocol {
+    let bits: &[(&str, Fact, u32)] = match protocol {
         // RFC 4795 section 2.1.1 has others in their places: conflict, tentative.
-        Protocol::Llmnr => &[("c", set.aa), ("tc", set.tc), ("t", set.rd)],
-        _ => &[("aa", set.aa), ("tc", set.tc), ("rd", set.rd), ("ra", set.ra), ("z", set.z)],
+        Protocol::Llmnr => &[("c", set.aa, 10), ("tc", set.tc, 9), ("t", set.rd, 8)],
+        _ => &[("aa", set.aa, 10), ("tc", set.tc, 9), ("rd", set.rd, 8), ("ra", set.ra, 7), ("z", set.z, 6)],
     };
-    let bits: Vec<&str> = bits.iter().filter(|(_, fact)| facts.flag(*fact)).map(|(name, _)| *name).collect();
-    let (flags, rcode) = (facts.number(set.flags).unwrap_or(0), facts.number(set.rcode).unwrap_or(0));
+    let bits: Vec<_> = bits.iter().filter(|(_, fact, _)| facts.flag(*fact)).collect();
+    // What of the second word of the header (RFC 1035 section 4.1.1) stands elsewhere.
+    let told = bits
+        .iter()
+        .fold(u64::from(is_response) << 15 | (opcode & 15) << 11 | rcode & 15, |all, (.., bit)| all | 1 << bit);
+    let bits: Vec<&str> = bits.into_iter().map(|(name, ..)| *name).collect();
     if protocol == Protocol::Dns {
         object.insert("version".into(), json!(3));
+        let flags = facts.number(set.flags).unwrap_or(0);
         object.insert("flags".into(), format!("{flags:x}").into());
         object.extend(bits.iter().chain(is_response.then_some(&"qr")).map(|name| ((*name).to_owned(), true.into())));
         if is_response {
@@ -43,6 +58,9 @@ pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<Strin
             object.insert("rcode".into(), known.map_or_else(|| rcode.to_string(), str::to_owned).into());
         }
     } else {
+        if facts.peek(set.flags) == Some(told) {
+            facts.one(set.flags);
+        }
         if !bits.is_empty() {
             object.insert("flags".into(), json!(bits));
         }
@@ -50,32 +68,32 @@ pub fn object(protocol: Protocol, facts: &mut Found<'_>, objects: &mut Map<Strin
             object.insert("rcode".into(), rcode.into());
         }
     }
-    let kinds = facts.all(set.query_type);
+    // Of what is no answer, and of LLMNR, there is no place for it.
+    if is_response && protocol != Protocol::Llmnr || rcode == 0 {
+        facts.one(set.rcode);
+    }
     let queries: Vec<Value> = facts
-        .texts(set.query_name)
+        .rows([set.query_name, set.query_type])
         .into_iter()
-        .zip(kinds)
-        .map(|(name, kind)| json!({"rrname": name, "rrtype": type_name(number(kind))}))
+        .map(|[name, kind]| json!({"rrname": super::text(name), "rrtype": type_name(number(kind))}))
         .collect();
     if !queries.is_empty() {
         object.insert("queries".into(), queries.into());
     }
-    for (index, section) in ["answers", "authorities", "additionals"].into_iter().enumerate() {
-        let Some(of) = set.sections.get(index) else { continue };
-        let [names, kinds, ttls, data] = of.map(|fact| facts.all(fact));
-        let records: Vec<Value> = (0..names.len())
-            .filter_map(|at| {
-                Some(Record {
-                    name: super::text(names.get(at)?),
-                    kind: u16::try_from(number(kinds.get(at)?)).ok()?,
-                    ttl: number(ttls.get(at)?),
-                    data: super::text(data.get(at)?),
-                })
-            })
+    for (section, (of, one)) in
+        SECTIONS.into_iter().zip(set.sections.into_iter().zip(["answer", "authority", "additional"]))
+    {
+        let records: Vec<Record> = facts.rows(of).into_iter().map(Record::new).collect();
+        if protocol == Protocol::Mdns {
+            // The schema has names, and the data of two types: all of a record stands together beside it.
+            facts.beside(one, list(records.iter().map(whole).collect()));
+        }
+        let records: Vec<Value> = records
+            .into_iter()
             .flat_map(|record| match protocol {
-                Protocol::Mdns => vec![mdns_record(record, index == 1)],
+                Protocol::Mdns => vec![mdns_record(record, section == "authorities")],
                 Protocol::Llmnr => vec![llmnr_record(record)],
-                _ => dns_records(record, index == 2),
+                _ => dns_records(record, section == "additionals"),
             })
             .collect();
         if protocol == Protocol::Dns && section == "answers" {
@@ -113,7 +131,7 @@ fn type_name(kind: u64) -> String {
 
 /// A record; of a TXT record one for each of its strings, as Suricata has it.
 fn dns_records(record: Record, is_additional: bool) -> Vec<Value> {
-    if record.kind != dns::types::TXT {
+    if record.kind != u64::from(dns::types::TXT) {
         return vec![dns_record(record, is_additional)];
     }
     let string = |data: &str| Record { name: record.name.clone(), data: data.to_owned(), ..record };
@@ -126,7 +144,7 @@ fn strings(data: &str) -> Value {
 }
 
 fn dns_record(record: Record, is_additional: bool) -> Value {
-    let mut object = json!({"rrname": record.name, "rrtype": type_name(record.kind.into()), "ttl": record.ttl});
+    let mut object = head(&record);
     match split(&record).filter(|_| !is_additional) {
         Some((name, value)) => object[name] = value,
         None if record.data.is_empty() => {}
@@ -135,12 +153,29 @@ fn dns_record(record: Record, is_additional: bool) -> Value {
     object
 }
 
-/// Records whose data are objects in the schema.
+fn head(record: &Record) -> Value {
+    json!({"rrname": record.name, "rrtype": type_name(record.kind), "ttl": record.ttl})
+}
+
+/// A record with all that is known of it; of TXT the list of its strings.
+fn whole(record: &Record) -> Value {
+    let mut object = head(record);
+    match split(record) {
+        Some((name, value)) => object[name] = value,
+        None if record.kind == u64::from(dns::types::TXT) => object["txt"] = strings(&record.data),
+        None if record.data.is_empty() => {}
+        None => object["rdata"] = record.data.as_str().into(),
+    }
+    object
+}
+
+/// Records whose data are objects in the schema, and fill them.
 fn split(record: &Record) -> Option<(&'static str, Value)> {
     let mut words = record.data.split(' ');
     let mut next = || words.next();
-    let integer = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
-    Some(match record.kind {
+    // As it is written in the object again.
+    let integer = |word: Option<&str>| word?.parse::<u64>().ok().filter(|number| word == Some(&number.to_string()));
+    let object = match record.kind {
         6 => {
             let (mname, rname) = (next()?, next()?);
             let (serial, refresh, retry) = (integer(next())?, integer(next())?, integer(next())?);
@@ -158,7 +193,8 @@ fn split(record: &Record) -> Option<(&'static str, Value)> {
             ("sshfp", json!({"algo": algo, "type": kind, "fingerprint": next()?}))
         }
         _ => return None,
-    })
+    };
+    next().is_none().then_some(object)
 }
 
 fn mdns_record(record: Record, is_authority: bool) -> Value {
@@ -172,7 +208,7 @@ fn mdns_record(record: Record, is_authority: bool) -> Value {
 }
 
 fn llmnr_record(record: Record) -> Value {
-    let mut object = json!({"rrname": record.name, "rrtype": type_name(record.kind.into()), "ttl": record.ttl});
+    let mut object = head(&record);
     let name = match record.kind {
         1 => "a",
         2 => "ns",

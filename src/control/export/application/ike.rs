@@ -41,7 +41,7 @@ pub fn object(facts: &mut Found<'_>) -> Map<String, Value> {
         put_object(&mut object, "ikev1", version_1(facts, is_first));
     } else {
         put_object(&mut object, "ikev2", version_2(facts));
-        let role = facts.number(ike::IS_RESPONSE).map(|is| if is == 0 { "initiator" } else { "responder" });
+        let role = facts.yes_no(ike::IS_RESPONSE).map(|is| if is { "responder" } else { "initiator" });
         put(&mut object, "role", role);
     }
     object
@@ -49,7 +49,7 @@ pub fn object(facts: &mut Found<'_>) -> Map<String, Value> {
 
 fn version_1(facts: &mut Found<'_>, is_first: bool) -> Map<String, Value> {
     let mut object = Map::new();
-    put(&mut object, "encrypted_payloads", facts.number(ike::IS_ENCRYPTED).map(|is| is != 0));
+    put(&mut object, "encrypted_payloads", facts.yes_no(ike::IS_ENCRYPTED));
     put(&mut object, "vendor_ids", list(facts.all(ike::VENDOR_ID).into_iter().map(hex).collect()));
     if is_first {
         let mut client = Map::new();

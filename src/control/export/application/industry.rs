@@ -65,14 +65,19 @@ pub fn dnp3(facts: &mut Found<'_>) -> Map<String, Value> {
     object
 }
 
-/// `group.variation`.
+/// `group.variation`; a list with something else in it stays what it is.
 fn objects(facts: &mut Found<'_>) -> Vec<Value> {
-    let one = |bytes: &&[u8]| {
+    let one = |bytes: &[u8]| {
         let words = text(bytes);
         let (group, variation) = words.split_once('.')?;
-        Some(json!({"group": group.parse::<u64>().ok()?, "variation": variation.parse::<u64>().ok()?}))
+        let (group, variation) = (group.parse::<u64>().ok()?, variation.parse::<u64>().ok()?);
+        (words == format!("{group}.{variation}")).then(|| json!({"group": group, "variation": variation}))
     };
-    facts.all(dnp3::OBJECT).iter().filter_map(one).collect()
+    let objects: Option<Vec<Value>> = facts.values(dnp3::OBJECT).map(one).collect();
+    if objects.is_some() {
+        facts.all(dnp3::OBJECT);
+    }
+    objects.unwrap_or_default()
 }
 
 /// By bit, the first octet in front (IEEE 1815 table 4-3), as Suricata names them.

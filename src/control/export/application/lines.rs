@@ -40,7 +40,13 @@ pub fn smtp(facts: &mut Found<'_>, objects: &mut Map<String, Value>) -> Map<Stri
     ];
     facts.place(&mut email, &places);
     for (name, fact) in [("to", smtp::TO), ("cc", smtp::CC)] {
-        put(&mut email, name, facts.text(fact).and_then(|text| list(mailboxes(&text))));
+        let Some(whole) = facts.first(fact).map(text) else { continue };
+        let parts = mailboxes(&whole);
+        // What is not told by them word for word stays beside them.
+        if parts.join(", ") == whole {
+            facts.one(fact);
+        }
+        put(&mut email, name, list(parts));
     }
     // The bytes of a mail are told once its end was seen.
     if !email.is_empty() && facts.peek(smtp::SIZE).is_some() {
@@ -70,9 +76,9 @@ pub fn pop3(facts: &mut Found<'_>) -> Map<String, Value> {
     facts.place(&mut request, &[("command", pop3::COMMAND)]);
     let argument = facts.text(pop3::ARGUMENT).or_else(|| facts.first(pop3::USERNAME).map(text));
     put(&mut request, "args", argument.map(|argument| vec![argument]));
-    if let Some(success) = facts.number(pop3::SUCCESS) {
-        response.insert("success".to_owned(), (success != 0).into());
-        response.insert("status".to_owned(), if success == 0 { "ERR" } else { "OK" }.into());
+    if let Some(success) = facts.yes_no(pop3::SUCCESS) {
+        response.insert("success".to_owned(), success.into());
+        response.insert("status".to_owned(), if success { "OK" } else { "ERR" }.into());
     }
     facts.place(&mut response, &[("header", pop3::REPLY)]);
     put_object(&mut object, "request", request);

@@ -1,6 +1,6 @@
 //! What keeps a network going: `dhcp`, `snmp`, `ntp`, `tftp`.
 
-use super::{Found, list, put, with_colons, word};
+use super::{Found, json, list, put, with_colons, word};
 use crate::dataplane::inspect::{dhcp, ntp, snmp, tftp};
 use serde_json::{Map, Value};
 
@@ -18,8 +18,13 @@ pub fn dhcp(facts: &mut Found<'_>) -> Map<String, Value> {
     if object.contains_key("type") {
         facts.all(dhcp::MESSAGE);
     }
-    let name = |kind| dhcp::type_name(kind).unwrap_or("unknown");
-    put(&mut object, "dhcp_type", facts.number(dhcp::TYPE).map(name));
+    // Of an unknown one Suricata says so; its number stays among the other facts.
+    if let Some(name) = facts.peek(dhcp::TYPE).map(dhcp::type_name) {
+        put(&mut object, "dhcp_type", Some(name.unwrap_or("unknown")));
+        if name.is_some() {
+            facts.one(dhcp::TYPE);
+        }
+    }
     put(&mut object, "client_mac", facts.one(dhcp::CLIENT_MAC).map(with_colons));
     put(&mut object, "client_id", facts.one(dhcp::CLIENT_ID).map(with_colons));
     let places = [
@@ -39,10 +44,7 @@ pub fn dhcp(facts: &mut Found<'_>) -> Map<String, Value> {
     ];
     facts.place(&mut object, &places);
     // Version 4 assigns one.
-    let mut assigned = Map::new();
-    facts.place(&mut assigned, &[("assigned_ip", dhcp::ASSIGNED_IP)]);
-    let assigned = assigned.get("assigned_ip").and_then(|list| list.get(0)).cloned();
-    put(&mut object, "assigned_ip", assigned);
+    put(&mut object, "assigned_ip", facts.one(dhcp::ASSIGNED_IP).map(|address| json(dhcp::ASSIGNED_IP, address)));
     put(&mut object, "params", list(parameters(facts)));
     object
 }

@@ -23,7 +23,7 @@ pub fn bittorrent(facts: &mut Found<'_>, objects: &mut Map<String, Value>) -> &'
         b"e" => ("error", error(facts)),
         _ => ("", Map::new()),
     };
-    if !inner.0.is_empty() {
+    if !inner.1.is_empty() {
         facts.all(bt::DHT_TYPE);
         put_object(&mut object, inner.0, inner.1);
     }

@@ -1,6 +1,6 @@
 //! `mqtt` and `pgsql`.
 
-use super::{Found, list, put, put_object};
+use super::{Found, list, put, put_object, text};
 use crate::dataplane::inspect::{mqtt, number, pgsql};
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut object = Map::new();
     let mut inner = Map::new();
     let kind = facts.first(mqtt::TYPE).unwrap_or_default();
-    let id = facts.number(mqtt::MESSAGE_ID);
+    let id = facts.peek(mqtt::MESSAGE_ID);
     let name = match kind {
         b"connect" => {
             connect(facts, &mut inner);
@@ -21,19 +21,20 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
             facts.place(&mut inner, &[("qos", mqtt::QOS)]);
             put(&mut inner, "message_id", id);
             for (name, fact) in [("retain", mqtt::RETAIN), ("dup", mqtt::DUPLICATE)] {
-                put(&mut inner, name, facts.number(fact).map(|value| value != 0));
+                put(&mut inner, name, facts.yes_no(fact));
             }
             "publish"
         }
         b"subscribe" => {
-            let wanted =
-                facts.all(mqtt::REQUESTED_QOS).into_iter().map(number).map(Some).chain(std::iter::repeat(None));
-            let topic = |(topic, qos): (String, Option<u64>)| {
-                let mut object = Map::from_iter([("topic".to_owned(), topic.into())]);
+            let topics = facts.all(mqtt::TOPIC);
+            let wanted = facts.some(mqtt::REQUESTED_QOS, topics.len()).into_iter().map(number).map(Some);
+            let topic = |(topic, qos): (&[u8], Option<u64>)| {
+                let mut object = Map::from_iter([("topic".to_owned(), text(topic).into())]);
                 put(&mut object, "qos", qos);
                 object
             };
-            put(&mut inner, "topics", list(facts.texts(mqtt::TOPIC).into_iter().zip(wanted).map(topic).collect()));
+            let topics = topics.into_iter().zip(wanted.chain(std::iter::repeat(None))).map(topic);
+            put(&mut inner, "topics", list(topics.collect()));
             put(&mut inner, "message_id", id);
             fixed_header(&mut inner, 1);
             "subscribe"
@@ -51,18 +52,24 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
         }
         _ => "",
     };
-    facts.all(mqtt::TYPE);
     if !name.is_empty() {
         object.insert(name.to_owned(), inner.into());
     }
     let mut answer = Map::new();
     facts.place(&mut answer, &[("return_code", mqtt::RETURN_CODE)]);
-    put(&mut answer, "session_present", facts.number(mqtt::SESSION_PRESENT).map(|present| present != 0));
+    put(&mut answer, "session_present", facts.yes_no(mqtt::SESSION_PRESENT));
     if !answer.is_empty() {
         fixed_header(&mut answer, 0);
         object.insert("connack".to_owned(), answer.into());
     }
     acknowledgements(facts, id, &mut object);
+    // The name of an object tells it.
+    if std::str::from_utf8(kind).is_ok_and(|kind| object.contains_key(kind)) {
+        facts.one(mqtt::TYPE);
+    }
+    if object.values().any(|inner| inner.get("message_id").is_some()) {
+        facts.one(mqtt::MESSAGE_ID);
+    }
     object
 }
 
@@ -82,9 +89,11 @@ fn acknowledgements(facts: &mut Found<'_>, id: Option<u64>, object: &mut Map<Str
             object.insert(name.to_owned(), inner.into());
         }
     }
+    // Told by the object: that there is none stays.
+    let is_over = facts.peek(mqtt::UNSUBACK) == Some(1) && facts.flag(mqtt::UNSUBACK);
     for (name, codes, fact, is_there) in [
         ("suback", "qos_granted", mqtt::GRANTED_QOS, false),
-        ("unsuback", "reason_codes", mqtt::UNSUBACK_CODES, facts.flag(mqtt::UNSUBACK)),
+        ("unsuback", "reason_codes", mqtt::UNSUBACK_CODES, is_over),
     ] {
         let mut inner = Map::new();
         facts.place(&mut inner, &[(codes, fact)]);
@@ -111,10 +120,14 @@ fn connect(facts: &mut Found<'_>, object: &mut Map<String, Value>) {
         ("protocol_version", mqtt::PROTOCOL_VERSION),
     ];
     facts.place(object, &places);
-    if let Some(bits) = facts.number(mqtt::CONNECT_FLAGS) {
+    if let Some(bits) = facts.peek(mqtt::CONNECT_FLAGS) {
         let names = [("username", 7), ("password", 6), ("will_retain", 5), ("will", 2), ("clean_session", 1)];
         let flags = names.into_iter().map(|(name, bit)| (name.to_owned(), (bits >> bit & 1 == 1).into()));
         put_object(object, "flags", flags.collect());
+        // Other bits have no name in the schema: with one of them the number stays.
+        if names.into_iter().fold(bits, |rest, (_, bit)| rest & !(1 << bit)) == 0 {
+            facts.one(mqtt::CONNECT_FLAGS);
+        }
     }
     let mut will = Map::new();
     facts.place(&mut will, &[("topic", mqtt::WILL_TOPIC)]);
@@ -135,9 +148,8 @@ fn request(facts: &mut Found<'_>) -> Map<String, Value> {
         // What follows tells it.
         Some(b"startup_message") => None,
         Some(b"ssl_request") => Some("SSL Request".to_owned()),
-        other => other.map(super::text),
+        other => other.map(text),
     };
-    facts.all(pgsql::REQUEST);
     put(&mut object, "message", message);
     let places =
         [("protocol_version", pgsql::PROTOCOL_VERSION), ("sasl_authentication_mechanism", pgsql::SASL_MECHANISM)];
@@ -148,13 +160,16 @@ fn request(facts: &mut Found<'_>) -> Map<String, Value> {
         optional.extend(facts.text(fact).map(|value| json!({name: value})));
     }
     put(&mut parameters, "optional_parameters", list(optional));
+    if object.contains_key("message") || !parameters.is_empty() {
+        facts.one(pgsql::REQUEST);
+    }
     put_object(&mut object, "startup_parameters", parameters);
     object
 }
 
 fn response(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut object = Map::new();
-    put(&mut object, "ssl_accepted", facts.number(pgsql::SSL_ACCEPTED).map(|accepted| accepted != 0));
+    put(&mut object, "ssl_accepted", facts.yes_no(pgsql::SSL_ACCEPTED));
     let places = [("code", pgsql::CODE), ("severity_non_localizable", pgsql::SEVERITY), ("message", pgsql::MESSAGE)];
     facts.place(&mut object, &places);
     if !object.contains_key("message") {

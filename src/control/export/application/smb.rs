@@ -28,6 +28,7 @@ pub fn object(facts: &mut Found<'_>) -> Map<String, Value> {
     facts.place(&mut object, &places);
     // Of a share of pipes Suricata writes the name so.
     if facts.first(smb::SHARE_TYPE).is_some_and(|kind| matches!(kind, b"PIPE" | b"IPC"))
+        && !object.contains_key("named_pipe")
         && let Some(name) = object.remove("share")
     {
         object.insert("named_pipe".to_owned(), name);
@@ -169,14 +170,14 @@ fn interfaces(facts: &mut Found<'_>) -> Vec<Value> {
     if uuids.is_empty() {
         return Vec::new();
     }
-    let (versions, services) = (facts.texts(dcerpc::UUID_VERSION), facts.texts(dcerpc::INTERFACE));
-    let results = facts.all(dcerpc::ACK_RESULT);
+    let [versions, services, results] =
+        [dcerpc::UUID_VERSION, dcerpc::INTERFACE, dcerpc::ACK_RESULT].map(|fact| facts.some(fact, uuids.len()));
     let operation = if uuids.len() == 1 { facts.text(dcerpc::OPERATION) } else { None };
     let object = |(at, uuid): (usize, String)| {
         let mut object = Map::from_iter([("uuid".to_owned(), uuid.into())]);
-        put(&mut object, "version", versions.get(at).cloned());
+        put(&mut object, "version", versions.get(at).map(|version| text(version)));
         put(&mut object, "ack_result", results.get(at).map(|value| number(value)));
-        put(&mut object, "service", services.get(at).filter(|name| *name != "unknown").cloned());
+        put(&mut object, "service", services.get(at).map(|name| text(name)).filter(|name| name != "unknown"));
         put(&mut object, "procedure", operation.clone());
         object.into()
     };

@@ -197,7 +197,8 @@ fn directory() {
         "ticket_encryption": "99",
         "ticket_weak_encryption": false,
     });
-    is(Protocol::Kerberos, &values, "krb5", json!({"krb5": object}), json!({"request_type": 10}));
+    let extra = json!({"request_type": 10, "message_type": ["KRB_AS_REQ"]});
+    is(Protocol::Kerberos, &values, "krb5", json!({"krb5": object}), extra);
     let request = json!({"msg_type": "KRB_AS_REQ", "encryption": "<none>", "weak_encryption": false});
     let values = [(i::kerberos::MESSAGE_TYPE, text("KRB_AS_REQ"))];
     is(Protocol::Kerberos, &values, "krb5", json!({"krb5": request}), json!({}));
@@ -462,6 +463,98 @@ fn answers_stand_by_type_too() {
     assert_eq!(strings, [&string("one"), &string("two")]);
 }
 
+/// Of mDNS the schema has names, and the data of two types.
+#[test]
+fn records_of_mdns_stand_whole_beside_the_object() {
+    let set = &i::mdns::SET;
+    let records = [
+        (0, 12, "_ipp._tcp.local", "Lab._ipp._tcp.local"),
+        (2, 33, "Lab._ipp._tcp.local", "0 0 631 printer.local"),
+        (2, 16, "Lab._ipp._tcp.local", "txtvers=1\npdl=x"),
+        (2, 1, "printer.local", "192.0.2.1"),
+    ];
+    let mut values = vec![(set.qr, Number(1)), (set.flags, Number(0x8420)), (set.aa, Number(1))];
+    for (section, number, owner, content) in records {
+        let [name, kind, ttl, data] = set.sections[section];
+        values.extend([(name, text(owner)), (kind, Number(number)), (ttl, Number(120)), (data, text(content))]);
+    }
+    // Cut here: what has no partner stays as it is.
+    values.push((set.sections[2][0], text("cut.local")));
+    let object = json!({
+        "type": "response", "flags": ["aa"], "rcode": 0,
+        "answers": [{"rrname": "_ipp._tcp.local", "ptr": "Lab._ipp._tcp.local"}],
+        "additionals": [
+            {"rrname": "Lab._ipp._tcp.local"},
+            {"rrname": "Lab._ipp._tcp.local", "txt": ["txtvers=1", "pdl=x"]},
+            {"rrname": "printer.local"},
+        ],
+    });
+    let extra = json!({
+        "flags": 0x8420, // with authentic data, which has no name there
+        "answer": [{"rrname": "_ipp._tcp.local", "rrtype": "PTR", "ttl": 120, "rdata": "Lab._ipp._tcp.local"}],
+        "additional": [
+            {"rrname": "Lab._ipp._tcp.local", "rrtype": "SRV", "ttl": 120,
+                "srv": {"priority": 0, "weight": 0, "port": 631, "name": "printer.local"}},
+            {"rrname": "Lab._ipp._tcp.local", "rrtype": "TXT", "ttl": 120, "txt": ["txtvers=1", "pdl=x"]},
+            {"rrname": "printer.local", "rrtype": "A", "ttl": 120, "rdata": "192.0.2.1"},
+        ],
+        "additional_name": ["cut.local"],
+    });
+    is(Protocol::Mdns, &values, "mdns", json!({"mdns": object}), extra);
+}
+
+#[test]
+fn what_an_object_cannot_say_stays() {
+    let cases = [
+        (
+            Protocol::Mqtt,
+            vec![(i::mqtt::TYPE, text("auth")), (i::mqtt::MESSAGE_ID, Number(3))],
+            json!({}),
+            json!({"type": "auth", "message_id": 3}),
+        ),
+        (
+            Protocol::Mqtt,
+            vec![(i::mqtt::TYPE, text("publish")), (i::mqtt::TOPIC, text("a")), (i::mqtt::TOPIC, text("b"))],
+            json!({"mqtt": {"publish": {"topic": "a"}}}),
+            json!({"topic": ["b"]}),
+        ),
+        (
+            Protocol::Dhcp,
+            vec![(i::dhcp::VERSION, Number(4)), (i::dhcp::TYPE, Number(77))],
+            json!({"dhcp": {"dhcp_type": "unknown"}}),
+            json!({"version": 4, "dhcp_type": 77}),
+        ),
+        (
+            Protocol::Smb,
+            vec![(i::smb::SHARE, text("a")), (i::smb::PIPE, text("b")), (i::smb::SHARE_TYPE, text("PIPE"))],
+            json!({"smb": {"share": "a", "named_pipe": "b", "share_type": "PIPE"}}),
+            json!({}),
+        ),
+        (
+            Protocol::Llmnr,
+            vec![(i::llmnr::SET.qr, Number(1)), (i::llmnr::SET.rcode, Number(3))],
+            json!({"llmnr": {"type": "response"}}),
+            json!({"rcode": 3}),
+        ),
+        (
+            Protocol::PostgreSql,
+            vec![(i::pgsql::REQUEST, text("startup_message"))],
+            json!({}),
+            json!({"request": "startup_message"}),
+        ),
+        (
+            Protocol::Dnp3,
+            vec![(i::dnp3::FUNCTION, Number(1)), (i::dnp3::OBJECT, text("60.2")), (i::dnp3::OBJECT, text("6"))],
+            json!({"dnp3": {"request": {"type": "request", "application": {"function_code": 1}}}}),
+            json!({"object": ["60.2", "6"]}),
+        ),
+    ];
+    for (protocol, values, objects, extra) in cases {
+        let (_, told, beside) = rendered(protocol, &values);
+        assert_eq!((told, beside), (objects, extra), "{}", protocol.name());
+    }
+}
+
 #[test]
 fn the_source_is_who_sent_it() {
     for (sender, wanted) in [(Side::Originator, 2), (Side::Responder, 4)] {
@@ -496,7 +589,7 @@ fn mail() {
         "attachment": ["a.zip", "b.exe"],
         "status": "PARSE_DONE",
     });
-    let extra = json!({"rcpt_refused": ["x@y"], "rcpt_refused_codes": [550], "size": 7});
+    let extra = json!({"rcpt_refused": ["x@y"], "rcpt_refused_codes": [550], "size": 7, "cc": " , ", "to": "\"B, C\" <b@c>, d@e,,<f,g@h>"});
     is(Protocol::Smtp, &values, "smtp", json!({"smtp": {"mail_from": "a@b"}, "email": email}), extra);
     is(Protocol::Smtp, &[(i::smtp::CODE, Number(554))], "smtp", json!({}), json!({"code": 554}));
 }

@@ -90,8 +90,9 @@ fn version(number: u64) -> String {
     }
 }
 
+/// A list of numbers; what is none stays what it is.
 fn numbers(facts: &mut Found<'_>, fact: Fact) -> Option<Vec<u16>> {
-    let bytes = facts.one(fact)?;
-    let numbers: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
-    (!numbers.is_empty()).then_some(numbers)
+    let (pairs, []) = facts.first(fact)?.as_chunks::<2>() else { return None };
+    facts.one(fact);
+    list(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
 }

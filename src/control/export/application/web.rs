@@ -97,8 +97,10 @@ fn version(number: u64) -> String {
 /// Types in the order of the hello, with the values that are facts.
 fn extensions(facts: &mut Found<'_>) -> Vec<Value> {
     let sni: Vec<String> = facts.first(quic::HELLO.sni).map(text).into_iter().collect();
-    let kinds = facts.one(quic::HELLO.extensions).unwrap_or_default();
-    let kinds = kinds.as_chunks::<2>().0;
+    let (kinds, []) = facts.first(quic::HELLO.extensions).unwrap_or_default().as_chunks::<2>() else {
+        return Vec::new();
+    };
+    facts.one(quic::HELLO.extensions);
     let has_alpn = kinds.contains(&[0, 16]);
     let alpn = if has_alpn { facts.texts(quic::HELLO.client_alpn) } else { Vec::new() };
     let object = |kind: &[u8; 2]| {
