@@ -75,6 +75,8 @@ pub struct FlowSummary {
     pub score: f32,
     /// What it carried, as far as inspection told.
     pub application: Protocol,
+    /// What it was before it turned into that (STARTTLS, an upgrade, a proxy's tunnel), the first of several; unknown: it did not.
+    pub began_as: Protocol,
     /// How far its life has come.
     pub state: TcpState,
     /// Why it ended; `None` while it lives.

@@ -152,6 +152,7 @@ impl<W: Write> EveWriter<W> {
             in_iface: self.interface.as_deref(),
             event_type: "flow",
             app_proto: Some(summary.application.name()).filter(|_| summary.application != Protocol::Unknown),
+            app_proto_orig: Some(summary.began_as.name()).filter(|_| summary.began_as != Protocol::Unknown),
             flow: Some(FlowPart::new(summary)),
             tcp: (protocol == 6).then(|| TcpPart::new(summary)),
             icmp: IcmpPart::new(summary.icmp),
@@ -292,6 +293,8 @@ struct Event<'a> {
     ether: Option<EtherPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_proto: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_orig: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tunnel: Option<TunnelPart>,
     #[serde(skip_serializing_if = "Option::is_none")]

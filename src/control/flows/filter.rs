@@ -48,7 +48,7 @@ pub struct FlowFilter {
     pub port: Option<u16>,
     /// IP protocol number.
     pub transport: Option<u8>,
-    /// What it carried.
+    /// What it carried, or was before it turned into that.
     pub application: Option<Protocol>,
     /// Its Community ID.
     pub community_id: Option<String>,
@@ -76,7 +76,7 @@ impl FlowFilter {
         let has_ports = crate::dataplane::detect::has_ports(flow.key.protocol());
         fits(&self.transport, |wanted| *wanted == flow.key.protocol())
             && fits(&self.port, |wanted| has_ports && ends.iter().any(|end| end.port == *wanted))
-            && fits(&self.application, |wanted| *wanted == flow.application)
+            && fits(&self.application, |wanted| [flow.application, flow.began_as].contains(wanted))
             && fits(&self.state, |wanted| *wanted == flow.state)
             && fits(&self.living, |wanted| *wanted == flow.ended.is_none())
             && fits(&self.since, |wanted| flow.last_seen >= *wanted)

@@ -34,6 +34,9 @@ pub struct FlowRow {
     pub transport: String,
     /// What it carried, as far as content told.
     pub application: Option<String>,
+    /// What it was before it turned into that (`smtp` before STARTTLS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_as: Option<String>,
     /// VLAN ids, outer first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlans: Vec<u16>,
@@ -84,6 +87,7 @@ impl From<&KeptFlow> for FlowRow {
             protocol,
             transport: protocol_name(protocol).to_lowercase(),
             application: (flow.application != Protocol::Unknown).then(|| flow.application.name().into()),
+            began_as: (flow.began_as != Protocol::Unknown).then(|| flow.began_as.name().into()),
             vlans: [outer, inner].into_iter().filter(|tag| *tag != 0).collect(),
             first_seen: flow.first_seen,
             last_seen: flow.last_seen,

@@ -118,6 +118,11 @@ fn every_filter_passes_its_own_and_no_other() {
         assert!(filter.passes(&KeptFlow { flow: udp, alerted: true }), "{filter:?}");
         assert!(!filter.passes(&KeptFlow { flow: tcp, alerted: false }), "{filter:?}");
     }
+    let turned = FlowSummary { application: Protocol::Tls, began_as: Protocol::Smtp, ..tcp };
+    for (wanted, passes) in [(Protocol::Smtp, true), (Protocol::Tls, true), (Protocol::Dns, false)] {
+        let filter = FlowFilter { application: Some(wanted), ..default() };
+        assert_eq!(filter.passes(&KeptFlow { flow: turned, alerted: false }), passes, "{wanted:?}");
+    }
     let until = FlowFilter { until: Some(Timestamp(5 * SECOND)), ..default() };
     assert!(until.passes(&KeptFlow { flow: tcp, alerted: false }));
     assert!(!until.passes(&KeptFlow { flow: udp, alerted: false }));

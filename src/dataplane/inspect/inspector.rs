@@ -7,6 +7,7 @@ mod again;
 mod connections;
 mod entry;
 mod evict;
+mod known;
 mod opening;
 mod payload;
 mod refused;
@@ -40,7 +41,7 @@ use crate::sys::hash::KeyedHash;
 use crate::units::Timestamp;
 pub use payload::{Payload, Segment};
 use saved::{Saved, facts_of};
-use slots::{AGAIN, BETWEEN, NONE, OVER, TURNED, UNREAD_SHIFT, WITH_SYN, over, place_of, protocol_of, unread_of};
+use slots::{AGAIN, BETWEEN, NONE, OVER, UNREAD_SHIFT, WITH_SYN, over, place_of, protocol_of, unread_of};
 pub use slots::{AGAIN_MAX, ANEW_MAX};
 use syns::Syns;
 pub use syns::{SYN_BYTES, SYNS};
@@ -49,7 +50,7 @@ pub use told::{Event, Sink, Wants};
 /// Limits of one queue's inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Flows inspected at once; 0 for no inspection. 624 bytes each at most, and 8 for each flow of the table.
+    /// Flows inspected at once; 0 for no inspection. 624 bytes each at most, and 13 for each flow of the table.
     pub flows: u32,
     /// Sides of connections at once that wait for the rest of a unit longer than 4 KiB, and a quarter of those that wait for
     /// a shorter one; 37.4 KiB each.
@@ -72,7 +73,7 @@ impl Settings {
         if self.flows == 0 {
             return 0;
         }
-        slots as usize * (size_of::<u32>() + size_of::<Opening>())
+        slots as usize * (size_of::<u32>() + size_of::<Opening>() + size_of::<Protocol>())
             + self.flows as usize * (size_of::<Entry>() + size_of::<u32>())
             + self.buffers as usize * BUFFER_MEMORY
             + self.facts as usize * (size_of::<Saved>() + Places::BYTES)
@@ -117,6 +118,8 @@ pub(super) struct Entry {
     pub(super) looked: [u8; 2],
     /// What the flow's datagrams were before they were its parser's.
     pub(super) carried: Protocol,
+    /// What the connection was first, where it turned into something else.
+    pub(super) first: Protocol,
     /// Anomalies of the connection that were told: a bit for each.
     pub(super) told: u16,
     /// Why it was not wholly read so far.
@@ -153,6 +156,8 @@ pub struct Inspector {
     places: Vec<u32>,
     /// What the SYNs said of each slot's flow, as long as it had no payload.
     openings: Vec<Opening>,
+    /// What each slot's flow was first, where it turned into something else and has no entry any more.
+    firsts: Vec<Protocol>,
     entries: Vec<Entry>,
     shares: Shares,
     free: Vec<u32>,
@@ -190,6 +195,7 @@ impl Inspector {
             settings,
             places: vec![NONE; slots],
             openings: vec![Opening::default(); slots],
+            firsts: vec![Protocol::Unknown; slots],
             entries: (0..settings.flows).map(|_| Entry::default()).collect(),
             shares: Shares::new(settings.flows),
             free: (0..settings.flows).rev().collect(),
@@ -232,28 +238,6 @@ impl Inspector {
     /// Flows inspected at present.
     pub fn inspected(&self) -> usize {
         self.entries.len() - self.free.len()
-    }
-
-    /// What the flow in this slot carries, as far as it is known.
-    pub fn application(&self, slot: u32) -> Protocol {
-        match self.places.get(slot as usize) {
-            None | Some(&NONE) => Protocol::Unknown,
-            Some(&place) if place >= AGAIN => protocol_of(place),
-            Some(&place) => self.entries.get(place as usize).map_or(Protocol::Unknown, Entry::told),
-        }
-    }
-
-    /// Does what the flow in this slot carries tell that who seems to be its originator is the server? Only of connections that
-    /// were met in mid-stream, and of QUIC, where the server's datagram came first.
-    pub fn is_turned(&self, slot: u32) -> bool {
-        match self.places.get(slot as usize) {
-            None | Some(&NONE) => false,
-            Some(&place) if place >= OVER => (place - OVER) & TURNED != 0,
-            Some(&place) => self
-                .entries
-                .get(place as usize)
-                .is_some_and(|entry| entry.is_turned && entry.parser.protocol() != Protocol::Unknown),
-        }
     }
 
     /// A flow that begins in this slot is of `protocol`, whatever its bytes look like: for those who know it already.
@@ -417,7 +401,11 @@ impl Inspector {
         [first_seen, time]: [Timestamp; 2],
         sink: &mut impl Sink,
     ) -> (Protocol, Unread) {
-        let Some(place) = self.places.get_mut(slot as usize) else { return Default::default() };
+        let (Some(place), Some(first)) = (self.places.get_mut(slot as usize), self.firsts.get_mut(slot as usize))
+        else {
+            return Default::default();
+        };
+        *first = Protocol::Unknown;
         let Some(entry) = self.entries.get_mut(*place as usize) else {
             let place = std::mem::replace(place, NONE);
             let is_unknown = (AGAIN..BETWEEN).contains(&place);
@@ -528,6 +516,12 @@ impl Inspector {
             *place = place_of(BETWEEN, Protocol::Unknown, all);
         } else if (BETWEEN..NONE).contains(place) {
             *place |= unread.bits() << UNREAD_SHIFT;
+        }
+        if (BETWEEN..NONE).contains(place)
+            && entry.first != Protocol::Unknown
+            && let Some(first) = self.firsts.get_mut(slot as usize)
+        {
+            *first = entry.first;
         }
         if let Some(saved) = entry.facts.take() {
             self.saved_places.give_back(saved);

@@ -53,6 +53,8 @@ struct Session<'a, 'b, S> {
     passes_over: bool,
     /// Of which side the parser has taken nothing yet.
     is_fresh: [bool; 2],
+    /// What the connection was first, where it turned into something else.
+    first: Option<&'a mut Protocol>,
     /// The connection was seen from its beginning: what is odd about the first words is odd about the connection.
     is_begun: bool,
     /// Which side has bytes that waited before this segment.
@@ -187,6 +189,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             limit: None,
             passes_over: false,
             is_fresh: [false; 2],
+            first: None,
             is_begun: false,
             holds: [false; 2],
             has_turned: false,
@@ -311,6 +314,9 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
     #[cold]
     fn turn_into(&mut self, next: Protocol, bytes: &[u8]) -> Step {
         self.parser.end(self.out);
+        if let Some(first @ Protocol::Unknown) = self.first.as_deref_mut() {
+            *first = self.parser.told();
+        }
         *self.parser = Parser::new(next);
         let is_second = self.holds.get(self.side.other() as usize).is_some_and(|holds| *holds);
         if self.parser.protocol() == Protocol::Unknown {

@@ -100,6 +100,7 @@ impl Sinks {
     fn living(&self, slot: u32, record: &FlowRecord) -> FlowSummary {
         let carried = Carried {
             application: self.inspector.application(slot),
+            began_as: self.inspector.began_as(slot),
             is_turned: self.inspector.is_turned(slot),
             unread: self.inspector.unread(slot),
         };

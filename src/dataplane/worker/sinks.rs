@@ -141,6 +141,7 @@ impl Sinks {
         if self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder)) {
             let carried = Carried {
                 application: self.inspector.application(index.slot),
+                began_as: self.inspector.began_as(index.slot),
                 is_turned: self.inspector.is_turned(index.slot),
                 ..Carried::default()
             };
@@ -354,12 +355,12 @@ impl Sinks {
         let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
         let before = self.inspector.losses();
         let carried = if has_payload || self.inspector.has_former(ended.slot) {
-            let is_turned = self.inspector.is_turned(ended.slot);
+            let (is_turned, began_as) = (self.inspector.is_turned(ended.slot), self.inspector.began_as(ended.slot));
             let times = [record.first_seen(), record.last_seen];
             let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
             let (application, unread) =
                 self.inspector.end(ended.slot, &record.key, record.originator(), times, &mut gate);
-            Carried { application, is_turned, unread }
+            Carried { application, began_as, is_turned, unread }
         } else {
             Carried::default()
         };

@@ -10,6 +10,8 @@ use crate::exchange::FlowSummary;
 pub struct Carried {
     /// The protocol.
     pub application: Protocol,
+    /// What it was before it turned into that; may be the same.
+    pub began_as: Protocol,
     /// It tells that the originator is the server, of a connection met in mid-stream.
     pub is_turned: bool,
     /// Why it was not wholly read; told when the flow has ended.
@@ -19,7 +21,7 @@ pub struct Carried {
 /// What a flow came to; originator and responder as what it carried tells.
 pub fn summary(
     record: &FlowRecord,
-    Carried { application, is_turned, unread }: Carried,
+    Carried { application, began_as, is_turned, unread }: Carried,
     ended: Option<EndReason>,
     outer: Option<Outer>,
 ) -> FlowSummary {
@@ -42,6 +44,7 @@ pub fn summary(
         responder_spoke_first: first.is_some_and(|(side, _)| side == of(Side::Responder)),
         score: record.score(),
         application,
+        began_as: if began_as == application { Protocol::Unknown } else { began_as },
         state: record.state(),
         ended,
         outer,

@@ -241,7 +241,7 @@ fn values(flow: &FlowSummary) -> [Value; COLUMNS.len()] {
             1 | 58 => "icmp",
             _ => "unknown_transport",
         }),
-        service::name(flow.application, protocol).map_or(Value::Unset, Value::Word),
+        service::names(flow),
         if duration == 0 { Value::Unset } else { Value::Seconds(duration) },
         Value::Count(payload),
         Value::Count(answer_payload),

@@ -1,9 +1,21 @@
 //! What Zeek calls the protocols.
 
+use super::Value;
 use crate::dataplane::inspect::Protocol;
+use crate::exchange::FlowSummary;
 
-/// Name in the column `service`: Zeek's own where it has an analyser for the protocol, else ours.
-pub(super) fn name(protocol: Protocol, transport: u8) -> Option<&'static str> {
+/// The column `service`: what a connection was before it turned into something else stands in front, as Zeek has its
+/// analysers in the order in which they were sure.
+pub(super) fn names(flow: &FlowSummary) -> Value {
+    let transport = flow.key.protocol();
+    match (name(flow.began_as, transport), name(flow.application, transport)) {
+        (Some(first), Some(then)) if first != then => Value::Text(format!("{first},{then}")),
+        (first, then) => then.or(first).map_or(Value::Unset, Value::Word),
+    }
+}
+
+/// Name of one: Zeek's own where it has an analyser for the protocol, else ours.
+fn name(protocol: Protocol, transport: u8) -> Option<&'static str> {
     const TCP: u8 = 6;
     let of = |tcp, udp| if transport == TCP { tcp } else { udp };
     Some(match protocol {

@@ -29,6 +29,23 @@ fn tcp(flags: [u8; 2], payload: [u64; 2]) -> FlowSummary {
     }
 }
 
+#[test]
+fn what_a_flow_was_first_stands_in_front_of_its_service() {
+    for (began_as, application, wanted) in [
+        (Protocol::Unknown, Protocol::Unknown, "-"),
+        (Protocol::Unknown, Protocol::Tls, "ssl"),
+        (Protocol::Smtp, Protocol::Tls, "smtp,ssl"),
+        (Protocol::Ldap, Protocol::Tls, "ldap_tcp,ssl"),
+        (Protocol::Http, Protocol::WebSocket, "http,websocket"),
+        (Protocol::Socks, Protocol::Unknown, "socks"),
+    ] {
+        let mut line = Vec::new();
+        ConnFormat::Tsv.line(&FlowSummary { began_as, application, ..tcp([SYN, SYN], [1, 1]) }, &mut line);
+        let line = String::from_utf8(line).expect("text");
+        assert_eq!(line.split('\t').nth(7), Some(wanted), "{line}");
+    }
+}
+
 /// Every state that Zeek documents, from the flags that bring it about.
 #[test]
 fn flags_of_both_sides_make_the_state() {

@@ -68,6 +68,15 @@ fn summary() -> FlowSummary {
     }
 }
 
+#[test]
+fn a_flow_that_turned_says_what_it_was() {
+    for (began_as, wanted) in [(Protocol::Unknown, None), (Protocol::Smtp, Some("smtp"))] {
+        let flow = FlowSummary { application: Protocol::Tls, began_as, ..summary() };
+        let line: serde_json::Value = serde_json::from_str(&lines(|writer| writer.flow(&flow).unwrap())).unwrap();
+        assert_eq!((line["app_proto"].as_str(), line["app_proto_orig"].as_str()), (Some("tls"), wanted));
+    }
+}
+
 fn lines(write: impl FnOnce(&mut EveWriter<Vec<u8>>)) -> String {
     let model = ModelName { name: "mlp".into(), version: "1.0".into() };
     let mut writer = EveWriter::new(Vec::new(), Some(model));

@@ -15,9 +15,11 @@ impl Inspector {
 }
 
 impl Entry {
-    /// What the flow carries, once that is sure. Of a call it is what sets it up, whatever its media are.
+    /// What the flow carries, once that is sure. Of a call it is what sets it up, whatever its media are; of a tunnel with
+    /// nothing known in it, what asked for it.
     pub(in super::super) fn told(&self) -> Protocol {
         match (self.parser.told(), self.carried) {
+            (Protocol::Unknown, Protocol::Unknown) => self.first,
             (Protocol::Unknown, carried) | (Protocol::Rtp, carried @ (Protocol::Stun | Protocol::Dtls)) => carried,
             (told, _) => told,
         }

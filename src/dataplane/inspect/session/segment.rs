@@ -25,7 +25,7 @@ pub(in super::super) fn segment<S: Sink>(
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
     let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, out);
-    session.connections = Some(connections);
+    (session.connections, session.first) = (Some(connections), Some(&mut entry.first));
     session.other_waits = unknown && !peer.waiting(buffers).is_empty();
     session.is_fresh = is_fresh;
     (session.proxied, session.awaits_header) = (Some(&mut entry.proxied), is_fresh[0]);
@@ -150,7 +150,7 @@ pub(in super::super) fn last_look<S: Sink>(
         };
         let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
         let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
-        session.connections = Some(&mut *connections);
+        (session.connections, session.first) = (Some(&mut *connections), Some(&mut entry.first));
         session.awaits_header = stream.passed() == 0 || entry.proxied.is_last;
         session.proxied = Some(&mut entry.proxied);
         let outcome = stream.resume(depth, buffers, &mut session);

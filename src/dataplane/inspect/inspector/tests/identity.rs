@@ -106,6 +106,50 @@ fn a_stream_turns_into_tls() {
     assert_eq!(tls.first().and_then(|event| event.get(tls::HELLO.ciphers)), Some(&[0x13, 1][..]));
 }
 
+/// What a connection was first is known as long as the flow is, whatever it turned into, and of no other flow.
+#[test]
+fn what_a_stream_was_first_is_kept() {
+    const CONNECT: &[u8] = b"CONNECT h.example:443 HTTP/1.1\r\nHost: h.example\r\n\r\n";
+    const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+    const UPGRADE: &[u8] = b"GET /w HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let hello = small_hello();
+    let noise = [0xd7; 4096];
+    let cases: [(&str, &[(Side, &[u8])], Protocol, Protocol); 6] = [
+        (
+            "STARTTLS",
+            &[(B, b"220 mail.example ESMTP\r\n"), (A, b"STARTTLS\r\n"), (B, b"220 ready\r\n"), (A, &hello)],
+            Protocol::Tls,
+            Protocol::Smtp,
+        ),
+        ("a tunnel to TLS", &[(A, CONNECT), (B, ESTABLISHED), (A, &hello)], Protocol::Tls, Protocol::Http),
+        ("a tunnel to something", &[(A, CONNECT), (B, ESTABLISHED), (A, &noise)], Protocol::Http, Protocol::Http),
+        ("a tunnel to the web", &[(A, CONNECT), (B, ESTABLISHED), (A, REQUEST)], Protocol::Http, Protocol::Http),
+        ("WebSocket", &[(A, UPGRADE), (B, UPGRADED), (A, b"\x81\x82\0\0\0\0hi")], Protocol::WebSocket, Protocol::Http),
+        ("nothing of the kind", &[(A, REQUEST), (B, ANSWER)], Protocol::Http, Protocol::Unknown),
+    ];
+    for (name, words, carried, first) in cases {
+        let mut talk = Talk::new(SETTINGS);
+        words.iter().for_each(|(side, bytes)| _ = talk.say(*side, bytes));
+        let known = |talk: &Talk| (talk.inspector.application(talk.slot), talk.inspector.began_as(talk.slot));
+        assert_eq!(known(&talk), (carried, first), "{name}");
+        // Gives way to others that come, and is known all the same.
+        let (slot, key) = (talk.slot, talk.key);
+        for other in 8..14 {
+            (talk.slot, talk.key) = (other, FlowKey::v4(7, other as u16, 8, 9999, 6, 0).0);
+            (0..2).for_each(|_| _ = talk.say(A, REQUEST));
+        }
+        (talk.slot, talk.key) = (slot, key);
+        assert_eq!(known(&talk), (carried, first), "{name}, given up");
+        assert_eq!(talk.end(), carried, "{name}");
+        assert_eq!(known(&talk), (Protocol::Unknown, Protocol::Unknown), "{name}, over");
+        talk.say(A, REQUEST);
+        assert_eq!(known(&talk), (Protocol::Http, Protocol::Unknown), "behind {name}");
+    }
+}
+
 /// A client that does not wait for the proxy's answer: its hello is read as soon as that is there, and before the server's.
 #[test]
 fn what_is_sent_behind_connect_before_its_answer_is_read() {
