@@ -10,6 +10,7 @@ mod ike;
 mod industry;
 mod lines;
 mod local;
+mod names;
 mod peers;
 mod rdp;
 mod servers;
@@ -254,24 +255,24 @@ impl<'a> Found<'a> {
     }
 
     /// What nobody took, by name, that of its protocol in front where it is another than `own`; a list where a fact may come
-    /// more than once.
+    /// more than once. Numbers that people search by a word have it beside them, as `<name>_name`.
     fn rest(self, own: Protocol) -> Map<String, Value> {
         let mut rest = self.beside;
-        for (protocol, index, value) in self.values {
+        for (protocol, index, bytes) in self.values {
             let facts = TABLE.iter().find(|(one, ..)| *one as u8 == protocol).map(|(_, facts, _)| *facts);
             let Some(fact) = facts.unwrap_or_default().iter().find(|fact| fact.index == index) else { continue };
-            let value = json(*fact, value);
             let name = if fact.protocol == own {
                 fact.name.to_owned()
             } else {
                 format!("{}_{}", fact.protocol.name(), fact.name)
             };
-            if fact.repeats == 1 {
-                rest.insert(name, value);
-                continue;
-            }
-            if let Value::Array(list) = rest.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
-                list.push(value);
+            let called = names::name(*fact, bytes).map(|called| (format!("{name}_name"), called));
+            for (name, value) in called.into_iter().chain([(name, json(*fact, bytes))]) {
+                if fact.repeats == 1 {
+                    rest.insert(name, value);
+                } else if let Value::Array(list) = rest.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
+                    list.push(value);
+                }
             }
         }
         rest

@@ -310,7 +310,7 @@ struct Event<'a> {
     /// Objects of application protocols.
     #[serde(flatten)]
     objects: serde_json::Map<String, serde_json::Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Ml::says_nothing")]
     ml: Option<Ml<'a>>,
 }
 

@@ -1,6 +1,6 @@
 //! What keeps a network going: `dhcp`, `snmp`, `ntp`, `tftp`.
 
-use super::{Found, json, list, put, with_colons, word};
+use super::{Found, json, list, names, put, with_colons, word};
 use crate::dataplane::inspect::{dhcp, ntp, snmp, tftp};
 use serde_json::{Map, Value};
 
@@ -87,6 +87,8 @@ pub fn snmp(facts: &mut Found<'_>) -> Map<String, Value> {
 /// `ntp`.
 pub fn ntp(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut object = Map::new();
+    let mode = facts.first(ntp::MODE).and_then(|mode| names::name(ntp::MODE, mode));
+    facts.beside("mode_name", mode);
     facts.place(&mut object, &[("version", ntp::VERSION), ("mode", ntp::MODE), ("stratum", ntp::STRATUM)]);
     put(&mut object, "reference_id", facts.one(ntp::REFERENCE_ID).map(with_colons));
     object

@@ -1,6 +1,6 @@
 //! `mqtt` and `pgsql`.
 
-use super::{Found, list, put, put_object, text};
+use super::{Found, list, names, put, put_object, text};
 use crate::dataplane::inspect::{mqtt, number, pgsql};
 use serde_json::{Map, Value, json};
 
@@ -10,6 +10,8 @@ pub fn mqtt(facts: &mut Found<'_>) -> Map<String, Value> {
     let mut inner = Map::new();
     let kind = facts.first(mqtt::TYPE).unwrap_or_default();
     let id = facts.peek(mqtt::MESSAGE_ID);
+    let code = facts.first(mqtt::RETURN_CODE).and_then(|code| names::name(mqtt::RETURN_CODE, code));
+    facts.beside("return_code_name", code);
     let name = match kind {
         b"connect" => {
             connect(facts, &mut inner);

@@ -1,5 +1,7 @@
 //! One event of each kind: what stands in its object, and what stays beside it.
 
+mod dns;
+
 use super::*;
 use crate::dataplane::decode::FlowKey;
 use crate::dataplane::flow::Side;
@@ -175,7 +177,13 @@ fn windows() {
     let values =
         [(i::dcerpc::RESPONSE, text("FAULT")), (i::dcerpc::OPERATION_NUMBER, Number(2)), (i::dcerpc::FAULT, Number(5))];
     let object = json!({"request": "REQUEST_LOST", "response": "FAULT", "req": {"opnum": 2}});
-    is(Protocol::DceRpc, &values, "dcerpc", json!({"dcerpc": object}), json!({"fault_status": 5}));
+    is(
+        Protocol::DceRpc,
+        &values,
+        "dcerpc",
+        json!({"dcerpc": object}),
+        json!({"fault_status": 5, "fault_status_name": "access_denied"}),
+    );
 }
 
 #[test]
@@ -197,7 +205,7 @@ fn directory() {
         "ticket_encryption": "99",
         "ticket_weak_encryption": false,
     });
-    let extra = json!({"request_type": 10, "message_type": ["KRB_AS_REQ"]});
+    let extra = json!({"request_type": 10, "request_type_name": "KRB_AS_REQ", "message_type": ["KRB_AS_REQ"]});
     is(Protocol::Kerberos, &values, "krb5", json!({"krb5": object}), extra);
     let request = json!({"msg_type": "KRB_AS_REQ", "encryption": "<none>", "weak_encryption": false});
     let values = [(i::kerberos::MESSAGE_TYPE, text("KRB_AS_REQ"))];
@@ -302,7 +310,13 @@ fn servers() {
         "connect": {"flags": flags, "qos": 0, "retain": false, "dup": false},
         "connack": {"return_code": 5, "qos": 0, "retain": false, "dup": false},
     });
-    is(Protocol::Mqtt, &values, "mqtt", json!({"mqtt": object}), json!({"keep_alive": 60}));
+    is(
+        Protocol::Mqtt,
+        &values,
+        "mqtt",
+        json!({"mqtt": object}),
+        json!({"keep_alive": 60, "return_code_name": "not_authorized"}),
+    );
     let values = [
         (i::mqtt::TYPE, text("subscribe")),
         (i::mqtt::MESSAGE_ID, Number(7)),
@@ -366,7 +380,13 @@ fn keys() {
     ]);
     let object = json!({"version_major": 1, "resp_spi": "0000000000000000", "payload": ["SecurityAssociation"],
         "attributes": attributes, "ikev1": {"client": {"nonce_payload_length": 20}}});
-    is(Protocol::Ike, &values, "ike", json!({"ike": object}), json!({"notify": [14]}));
+    is(
+        Protocol::Ike,
+        &values,
+        "ike",
+        json!({"ike": object}),
+        json!({"notify": [14], "notify_name": ["NO-PROPOSAL-CHOSEN"]}),
+    );
     let values = [
         (i::ike::VERSION_MAJOR, Number(2)),
         (i::ike::IS_RESPONSE, Number(1)),
@@ -378,7 +398,7 @@ fn keys() {
     let attributes = json!([{"key": "alg_auth", "value": "AUTH_HMAC_SHA2_256_128", "raw": 12}]);
     let object = json!({"version_major": 2, "role": "responder", "attributes": attributes,
         "ikev2": {"notify": ["NO_PROPOSAL_CHOSEN", "60000"]}});
-    is(Protocol::Ike, &values, "ike", json!({"ike": object}), json!({"prf": [5]}));
+    is(Protocol::Ike, &values, "ike", json!({"ike": object}), json!({"prf": [5], "prf_name": ["PRF_HMAC_SHA2_256"]}));
 }
 
 #[test]
@@ -432,77 +452,6 @@ fn industry() {
     assert_eq!(rendered(Protocol::Dnp3, &values).1, json!({"dnp3": {"request": request, "response": response}}));
 }
 
-/// Records of the answer section: name, type, seconds, data.
-fn answers<'a>(records: &[(u64, &'a str)]) -> Vec<(Fact, Is<'a>)> {
-    let [name, kind, ttl, data] = i::dns::SET.sections[0];
-    let one = |(number, value): &(u64, &'a str)| {
-        [(name, text("a.example")), (kind, Number(*number)), (ttl, Number(60)), (data, text(value))]
-    };
-    records.iter().flat_map(one).collect()
-}
-
-#[test]
-fn answers_stand_by_type_too() {
-    let records = [
-        (1, "192.0.2.1"),
-        (5, "b.example"),
-        (1, "192.0.2.2"),
-        (6, "m. r. 1 2 3 4 5"),
-        (6, "odd"),
-        (65, "1 ."),
-        (16, "one\ntwo"),
-    ];
-    let mut values = answers(&records);
-    values.push((i::dns::SET.qr, Number(1)));
-    let (_, objects, _) = rendered(Protocol::Dns, &values);
-    let soa = json!({"mname": "m.", "rname": "r.", "serial": 1, "refresh": 2, "retry": 3, "expire": 4, "minimum": 5});
-    let grouped = json!({"A": ["192.0.2.1", "192.0.2.2"], "CNAME": ["b.example"], "SOA": [soa], "TXT": ["one", "two"]});
-    assert_eq!(objects["dns"]["grouped"], grouped);
-    let strings: Vec<_> = objects["dns"]["answers"].as_array().into_iter().flatten().skip(6).collect();
-    let string = |data: &str| json!({"rrname": "a.example", "rrtype": "TXT", "ttl": 60, "rdata": data});
-    assert_eq!(strings, [&string("one"), &string("two")]);
-}
-
-/// Of mDNS the schema has names, and the data of two types.
-#[test]
-fn records_of_mdns_stand_whole_beside_the_object() {
-    let set = &i::mdns::SET;
-    let records = [
-        (0, 12, "_ipp._tcp.local", "Lab._ipp._tcp.local"),
-        (2, 33, "Lab._ipp._tcp.local", "0 0 631 printer.local"),
-        (2, 16, "Lab._ipp._tcp.local", "txtvers=1\npdl=x"),
-        (2, 1, "printer.local", "192.0.2.1"),
-    ];
-    let mut values = vec![(set.qr, Number(1)), (set.flags, Number(0x8420)), (set.aa, Number(1))];
-    for (section, number, owner, content) in records {
-        let [name, kind, ttl, data] = set.sections[section];
-        values.extend([(name, text(owner)), (kind, Number(number)), (ttl, Number(120)), (data, text(content))]);
-    }
-    // Cut here: what has no partner stays as it is.
-    values.push((set.sections[2][0], text("cut.local")));
-    let object = json!({
-        "type": "response", "flags": ["aa"], "rcode": 0,
-        "answers": [{"rrname": "_ipp._tcp.local", "ptr": "Lab._ipp._tcp.local"}],
-        "additionals": [
-            {"rrname": "Lab._ipp._tcp.local"},
-            {"rrname": "Lab._ipp._tcp.local", "txt": ["txtvers=1", "pdl=x"]},
-            {"rrname": "printer.local"},
-        ],
-    });
-    let extra = json!({
-        "flags": 0x8420, // with authentic data, which has no name there
-        "answer": [{"rrname": "_ipp._tcp.local", "rrtype": "PTR", "ttl": 120, "rdata": "Lab._ipp._tcp.local"}],
-        "additional": [
-            {"rrname": "Lab._ipp._tcp.local", "rrtype": "SRV", "ttl": 120,
-                "srv": {"priority": 0, "weight": 0, "port": 631, "name": "printer.local"}},
-            {"rrname": "Lab._ipp._tcp.local", "rrtype": "TXT", "ttl": 120, "txt": ["txtvers=1", "pdl=x"]},
-            {"rrname": "printer.local", "rrtype": "A", "ttl": 120, "rdata": "192.0.2.1"},
-        ],
-        "additional_name": ["cut.local"],
-    });
-    is(Protocol::Mdns, &values, "mdns", json!({"mdns": object}), extra);
-}
-
 #[test]
 fn what_an_object_cannot_say_stays() {
     let cases = [
@@ -534,7 +483,7 @@ fn what_an_object_cannot_say_stays() {
             Protocol::Llmnr,
             vec![(i::llmnr::SET.qr, Number(1)), (i::llmnr::SET.rcode, Number(3))],
             json!({"llmnr": {"type": "response"}}),
-            json!({"rcode": 3}),
+            json!({"rcode": 3, "rcode_name": "NXDOMAIN"}),
         ),
         (
             Protocol::PostgreSql,
@@ -589,7 +538,8 @@ fn mail() {
         "attachment": ["a.zip", "b.exe"],
         "status": "PARSE_DONE",
     });
-    let extra = json!({"rcpt_refused": ["x@y"], "rcpt_refused_codes": [550], "size": 7, "cc": " , ", "to": "\"B, C\" <b@c>, d@e,,<f,g@h>"});
+    let extra = json!({"rcpt_refused": ["x@y"], "rcpt_refused_codes": [550], "size": 7,
+        "cc": " , ", "to": "\"B, C\" <b@c>, d@e,,<f,g@h>"});
     is(Protocol::Smtp, &values, "smtp", json!({"smtp": {"mail_from": "a@b"}, "email": email}), extra);
     is(Protocol::Smtp, &[(i::smtp::CODE, Number(554))], "smtp", json!({}), json!({"code": 554}));
 }

@@ -78,7 +78,7 @@ fn date(seconds: u64) -> String {
 }
 
 /// A version as Suricata names it.
-fn version(number: u64) -> String {
+pub fn version(number: u64) -> String {
     match number {
         0x0002 | 0x0200 => "SSLv2".into(),
         0x0300 => "SSLv3".into(),
@@ -86,6 +86,10 @@ fn version(number: u64) -> String {
         0x0302 => "TLS 1.1".into(),
         0x0303 => "TLS 1.2".into(),
         0x0304 => "TLS 1.3".into(),
+        // DTLS: RFC 4347, RFC 6347, RFC 9147.
+        0xfeff => "DTLS 1.0".into(),
+        0xfefd => "DTLS 1.2".into(),
+        0xfefc => "DTLS 1.3".into(),
         other => format!("0x{other:04x}"),
     }
 }

@@ -54,6 +54,17 @@ pub(super) struct TopFeature<'a> {
 }
 
 impl<'a> Ml<'a> {
+    /// There is nothing to be written.
+    pub(super) fn says_nothing(ml: &Option<Ml<'a>>) -> bool {
+        let Some(ml) = ml else { return true };
+        let Ml { model, version, score, threshold, top_features, example_flow, .. } = ml;
+        let Ml { facts, truncated, counters, tunnels, shape, unread, .. } = ml;
+        let of_model = model.is_some() || version.is_some() || score.is_some() || threshold.is_some();
+        let of_alert = !top_features.is_empty() || example_flow.is_some();
+        let of_event = !facts.is_empty() || truncated.is_some() || !counters.is_empty() || !tunnels.is_empty();
+        !(of_model || of_alert || of_event || shape.is_some() || !unread.is_empty())
+    }
+
     /// Ours with what the schema's own object lacks of a tunnel.
     pub(super) fn with_tunnel(ml: Option<Ml<'a>>, tunnel: Option<&TunnelRef>) -> Option<Ml<'a>> {
         match tunnel {

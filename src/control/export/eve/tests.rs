@@ -69,6 +69,14 @@ fn summary() -> FlowSummary {
 }
 
 #[test]
+fn an_object_of_ours_with_nothing_in_it_is_left_out() {
+    let outer = Some(crate::dataplane::decode::Outer::default());
+    let flow = FlowSummary { score: -1.0, outer, ..summary() };
+    let line = lines(|writer| writer.flow(&flow).unwrap());
+    assert!(!line.contains("\"ml\""), "{line}");
+}
+
+#[test]
 fn a_flow_that_turned_says_what_it_was() {
     for (began_as, wanted) in [(Protocol::Unknown, None), (Protocol::Smtp, Some("smtp"))] {
         let flow = FlowSummary { application: Protocol::Tls, began_as, ..summary() };

@@ -302,13 +302,17 @@ fn what_answers_without_a_login_is_told() {
 #[test]
 fn old_file_servers_logins_and_tickets_are_told() {
     assert_eq!(found(&notes(Protocol::Smb, 6, Some(smb::VERSION_1), |_| ())), [kinds::SMB_1.name]);
-    let smb = |mode: u64| {
+    let smb = |dialect: &str, mode: u64| {
         notes(Protocol::Smb, 6, None, |facts| {
-            facts.put(smb::DIALECT, b"3.11");
+            facts.put(smb::DIALECT, dialect.as_bytes());
             facts.put_number(smb::SIGNING, mode);
         })
     };
-    assert_eq!((found(&smb(1)), found(&smb(3))), (vec![kinds::SMB_SIGNING.name], vec![]));
+    assert_eq!((found(&smb("3.11", 1)), found(&smb("3.11", 3))), (vec![kinds::SMB_SIGNING.name], vec![]));
+    for (dialect, wanted) in [("3.11", "in dialect 3.11"), ("2.FF", "in the multi-protocol negotiation")] {
+        let notes = format!("{:?}", smb(dialect, 1));
+        assert!(notes.contains(&format!("signing is not demanded {wanted}\"")), "{notes}");
+    }
     let rdp = |chosen: u64| notes(Protocol::Rdp, 6, None, |facts| facts.put_number(rdp::SELECTED, chosen));
     assert_eq!((found(&rdp(0)), found(&rdp(2))), (vec![kinds::RDP_OLD.name], vec![]));
     let ticket =

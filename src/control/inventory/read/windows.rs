@@ -26,7 +26,12 @@ pub fn smb(event: &Event<'_>, notes: &mut Notes) {
         && let Some(mode) = event.number(smb::SIGNING)
         && mode & 2 == 0
     {
-        notes.finding(kinds::SMB_SIGNING, "", format!("signing is not demanded in dialect {dialect}"));
+        let asked = match dialect.as_str() {
+            // What SMB 1 asks with and SMB 2 answers: which dialect it will be is yet to be agreed (MS-SMB2 section 2.2.4).
+            "2.FF" => "in the multi-protocol negotiation".to_owned(),
+            _ => format!("in dialect {dialect}"),
+        };
+        notes.finding(kinds::SMB_SIGNING, "", format!("signing is not demanded {asked}"));
     }
     let flags = event.number(smb::GUEST).unwrap_or(0);
     if flags == 1 && event.number(smb::STATUS).is_none_or(|status| status == 0) {
