@@ -45,6 +45,8 @@ pub(super) struct Mail {
     /// Bytes of this head.
     read: u16,
     place: Place,
+    /// A line begins with the next byte.
+    pub(super) is_line: bool,
     /// In a line that is too long.
     is_dropping: bool,
     /// The part at hand is a mail itself.
@@ -67,11 +69,11 @@ pub(super) enum Piece {
 impl Mail {
     /// Its first byte is next.
     pub(super) fn begin() -> Mail {
-        Mail { place: Place::Head, ..Mail::default() }
+        Mail { place: Place::Head, is_line: true, ..Mail::default() }
     }
 
-    /// What `bytes` begin with; `is_line`: the byte before them ended a line.
-    pub(super) fn next(&mut self, bytes: &[u8], is_line: bool) -> Piece {
+    /// What `bytes` begin with.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Piece {
         if std::mem::take(&mut self.is_dropping) {
             let end = memchr::memchr(b'\n', bytes);
             self.is_dropping = end.is_none();
@@ -90,7 +92,7 @@ impl Mail {
                     }
                 }
             }
-            Place::Body => between(bytes, is_line),
+            Place::Body => between(bytes, self.is_line),
         }
     }
 
@@ -120,7 +122,7 @@ impl Mail {
 
     /// Bytes are missing: of a head the next line may be of any part.
     pub(super) fn tear(&mut self, out: &mut dyn Output) {
-        self.is_dropping = false;
+        (self.is_dropping, self.is_line) = (false, true);
         if matches!(self.place, Place::Head | Place::PartHead) {
             out.facts().mark_truncated();
             self.head_ends();

@@ -212,11 +212,6 @@ enum Ends {
 }
 
 impl Tail {
-    /// A line may begin with the next byte.
-    fn is_line(self) -> bool {
-        matches!(self, Tail::Line | Tail::Feed)
-    }
-
     /// Goes on with these bytes, up to the first that ends something: where that is, and what it ends.
     fn run(&mut self, bytes: &[u8]) -> (usize, Ends) {
         let mut at = 0;
@@ -381,13 +376,14 @@ impl State {
 
     /// The next of a mail: a field, a line, or what is only looked through for its end.
     fn data(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let piece = self.mail.next(bytes, self.tail.is_line());
+        let piece = self.mail.next(bytes);
         let count = match piece {
             Piece::More if !self.tail.ends_in(bytes) => return Step::Need(bytes.len() + 1),
             Piece::More => bytes.len(),
             Piece::Passed(count) | Piece::Read(count) => count,
         };
         let shown = bytes.get(..count).unwrap_or(bytes);
+        self.mail.is_line = shown.ends_with(b"\n");
         if matches!(piece, Piece::Read(_)) && !self.tail.ends_in(shown) {
             self.mail.read(shown, out);
         }
