@@ -106,6 +106,9 @@ fn a_stream_turns_into_tls() {
     assert_eq!(tls.first().and_then(|event| event.get(tls::HELLO.ciphers)), Some(&[0x13, 1][..]));
 }
 
+/// What each side says, one after the other.
+type Words<'a> = &'a [(Side, &'a [u8])];
+
 /// What a connection was first is known as long as the flow is, whatever it turned into, and of no other flow.
 #[test]
 fn what_a_stream_was_first_is_kept() {
@@ -117,7 +120,7 @@ fn what_a_stream_was_first_is_kept() {
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let hello = small_hello();
     let noise = [0xd7; 4096];
-    let cases: [(&str, &[(Side, &[u8])], Protocol, Protocol); 6] = [
+    let cases: [(&str, Words<'_>, Protocol, Protocol); 6] = [
         (
             "STARTTLS",
             &[(B, b"220 mail.example ESMTP\r\n"), (A, b"STARTTLS\r\n"), (B, b"220 ready\r\n"), (A, &hello)],
