@@ -22,6 +22,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 mod findings;
 mod spoken;
+mod tunnels;
 
 use findings::exposed;
 pub use spoken::Spoken;
@@ -60,6 +61,7 @@ pub struct Inventory {
     by_mac: HashMap<(Segment, String), u64>,
     /// What DHCP clients said of themselves before they had an address.
     waiting: HashMap<(Segment, [u8; 6]), (Timestamp, Vec<Note>)>,
+    tunnels: tunnels::Tunnels,
     /// Hosts that are gone since somebody asked, for the file.
     gone: Vec<u64>,
     next_key: u64,
@@ -84,6 +86,7 @@ impl Inventory {
             by_address: HashMap::new(),
             by_mac: HashMap::new(),
             waiting: HashMap::new(),
+            tunnels: tunnels::Tunnels::default(),
             gone: Vec::new(),
             next_key: 1,
             revision: 0,
@@ -120,7 +123,10 @@ impl Inventory {
     pub fn observe(&mut self, head: &EventHead, facts: &[u8]) {
         self.events += 1;
         let event = Event::new(head, facts);
-        let notes = read::notes(&event);
+        let mut notes = read::notes(&event);
+        if self.tunnels.passes(&event) {
+            notes.retain(tunnels::is_of_client);
+        }
         let told = |note: &Note| if let Note::Wire(wire, holds) = note { Some((*wire, *holds)) } else { None };
         let wire: Vec<_> = notes.iter().filter_map(told).collect();
         for note in notes {

@@ -7,6 +7,7 @@
 use super::super::event::roles;
 use super::super::host::{Confidence, OsHint, Seen, Segment, Service, TCP_STACK};
 use super::Inventory;
+use super::tunnels::spoken_by_responder;
 use crate::dataplane::decode::{Endpoint, FlowKey, Stack, tcp_flags};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
@@ -50,7 +51,7 @@ impl Spoken {
             17 => (true, is_served(server.port, flow.application)),
             _ => (false, false),
         };
-        let (application, first_seen, last_seen) = (flow.application, flow.first_seen, flow.last_seen);
+        let (application, first_seen, last_seen) = (spoken_by_responder(flow), flow.first_seen, flow.last_seen);
         let stacks = flow.stacks;
         Some(Spoken { key: flow.key, client, server, application, first_seen, last_seen, has_client, is_open, stacks })
     }
