@@ -23,7 +23,7 @@ pub struct Event<'a> {
 }
 
 /// Where transfers are asked for (RFC 1350 section 4).
-const TFTP_PORT: u16 = 69;
+pub const TFTP_PORT: u16 = 69;
 
 /// Ports of UDP that servers have and clients do not, unless both ends do.
 const SERVICES: [u16; 9] = [53, 67, 123, 161, 389, 500, 1900, 5060, 11211];

@@ -1,7 +1,7 @@
 //! What hosts say of themselves on the link and to its servers: DHCP, mDNS, LLMNR, DNS, SSDP, SNMP, NTP, TFTP, TURN, RADIUS.
 
 use crate::control::inventory::banner;
-use crate::control::inventory::event::{About, Event, Notes};
+use crate::control::inventory::event::{About, Event, Notes, TFTP_PORT};
 use crate::control::inventory::host::{Confidence, MacSource, NameSource, kept};
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::dns::Set;
@@ -155,12 +155,14 @@ pub fn ntp(event: &Event<'_>, notes: &mut Notes) {
 /// Requests for transfers (RFC 1350 section 5); all other kinds are of a transfer.
 const TFTP_REQUESTS: [u64; 2] = [1, 2];
 
-/// That a server gives or takes files: whoever began a transfer that had been asked for.
+/// That a server gives or takes files: whoever began a transfer that had been asked for, or whom a transfer is with that goes
+/// through the port that is asked.
 pub fn tftp(event: &Event<'_>, notes: &mut Notes) {
     let is_transfer = event.number(tftp::OPCODE).is_some_and(|opcode| !TFTP_REQUESTS.contains(&opcode));
     // The name of the file is known by the request, which went to this host.
     if is_transfer && event.text(tftp::FILE).is_some() {
-        notes.service_of(About::Client, None, None);
+        let is_one_port = event.server.port == TFTP_PORT;
+        notes.service_of(if is_one_port { About::Server } else { About::Client }, None, None);
     }
 }
 

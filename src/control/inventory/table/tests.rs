@@ -182,6 +182,25 @@ fn servers_of_the_link_are_services_by_their_answers() {
         ),
         ("TFTP", Protocol::Tftp, (server, 3445), (client, 50_618), originator, transfer(b"x"), &["5 udp/69 tftp"]),
         ("TFTP, unasked", Protocol::Tftp, (server, 3445), (client, 50_618), originator, transfer(b""), &[]),
+        // From the port that is asked, of a read and of a write.
+        (
+            "TFTP, read",
+            Protocol::Tftp,
+            (client, 50_618),
+            (server, 69),
+            responder,
+            transfer(b"x"),
+            &["1", "5 udp/69 tftp"],
+        ),
+        (
+            "TFTP, written",
+            Protocol::Tftp,
+            (client, 50_618),
+            (server, 69),
+            originator,
+            transfer(b"x"),
+            &["1", "5 udp/69 tftp"],
+        ),
         (
             "TURN",
             Protocol::Stun,
