@@ -7,7 +7,7 @@ use super::os::Hint;
 use super::wire::Wire;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
-use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, number};
+use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, dns, ntp, number, sip, snmp};
 use crate::exchange::EventHead;
 use std::net::IpAddr;
 
@@ -28,10 +28,18 @@ pub const TFTP_PORT: u16 = 69;
 /// Ports of UDP that servers have and clients do not, unless both ends do.
 const SERVICES: [u16; 9] = [53, 67, 123, 161, 389, 500, 1900, 5060, 11211];
 
+/// Mode of a server's answer (RFC 5905 section 7.3).
+const NTP_SERVER: u64 = 4;
+/// `response` among the kinds of PDU (RFC 3416 section 3).
+const SNMP_RESPONSE: u64 = 2;
+
+fn is_service(port: u16) -> bool {
+    SERVICES.contains(&port)
+}
+
 /// Client and server of a flow. An answer may be the first datagram that the tap sees of it.
 pub fn roles(key: &FlowKey, originator: Direction) -> (Endpoint, Endpoint) {
     let (client, server) = key.endpoints(originator);
-    let is_service = |port: u16| SERVICES.contains(&port);
     let is_turned = key.protocol() == 17 && is_service(client.port) && !is_service(server.port);
     if is_turned { (server, client) } else { (client, server) }
 }
@@ -74,7 +82,27 @@ impl<'a> Event<'a> {
     /// An event with the list of its facts.
     pub fn new(head: &'a EventHead, facts: &'a [u8]) -> Event<'a> {
         let (client, server) = roles(&head.key, head.originator);
-        Event { head, client, server, facts }
+        let event = Event { head, client, server, facts };
+        // Of ports that tell nothing apart the answer may have been seen first, and does tell.
+        let is_open = is_service(client.port) || !is_service(server.port);
+        let is_turned = is_open && event.transport() == "udp" && event.sender() == About::Client && event.is_answer();
+        if is_turned { Event { client: server, server: client, ..event } } else { event }
+    }
+
+    /// Is it an answer, as only a server of these protocols gives it?
+    fn is_answer(&self) -> bool {
+        match self.head.protocol {
+            Protocol::Dns => self.number(dns::SET.qr) == Some(1),
+            Protocol::Ntp => self.number(ntp::MODE) == Some(NTP_SERVER) || self.is(ntp::MONLIST_RESPONSE),
+            Protocol::Snmp => self.number(snmp::PDU_TYPE) == Some(SNMP_RESPONSE),
+            Protocol::Sip => self.number(sip::STATUS).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Is it an answer of the server, not one that its client sends out of nowhere or to a question of the server?
+    pub fn is_served(&self) -> bool {
+        self.is_answer() && self.sender() == About::Server
     }
 
     /// Where its addresses mean hosts.

@@ -162,7 +162,7 @@ pub fn mqtt(event: &Event<'_>, notes: &mut Notes) {
 pub fn sip(event: &Event<'_>, notes: &mut Notes) {
     let agent = event.text(sip::USER_AGENT);
     let products = agent.as_deref().map(banner::server).unwrap_or_default();
-    if event.number(sip::STATUS).is_some() {
+    if event.is_served() {
         notes.service_of(About::Server, products, agent);
     }
 }

@@ -5,7 +5,7 @@ use crate::control::inventory::event::{About, Event, Notes, TFTP_PORT};
 use crate::control::inventory::host::{Confidence, MacSource, NameSource, kept};
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::dns::Set;
-use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, ntp, number, radius, snmp, ssdp, stun, tftp};
+use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, number, radius, snmp, ssdp, stun, tftp};
 use std::net::IpAddr;
 
 /// Where servers are asked, and relays speak from (RFC 2131 section 4.1, RFC 1542 section 4.1.1).
@@ -86,7 +86,7 @@ pub fn llmnr(event: &Event<'_>, notes: &mut Notes) {
 
 /// That a server answers, and its version where somebody asked for that.
 pub fn dns(event: &Event<'_>, notes: &mut Notes) {
-    if event.number(dns::SET.qr) != Some(1) {
+    if !event.is_served() {
         return;
     }
     let asked = event.bytes(dns::SET.query_name).unwrap_or_default();
@@ -115,12 +115,9 @@ pub fn ssdp(event: &Event<'_>, notes: &mut Notes) {
 /// Letters of a device's description that are taken for its system.
 const DESCRIPTION_MAX: usize = 100;
 
-/// `response` among the kinds of PDU.
-const RESPONSE: u64 = 2;
-
 /// Communities that an agent takes.
 pub fn snmp(event: &Event<'_>, notes: &mut Notes) {
-    if event.number(snmp::PDU_TYPE) != Some(RESPONSE) {
+    if !event.is_served() {
         return;
     }
     let description = event.text(snmp::SYS_DESCR);
@@ -147,7 +144,7 @@ pub fn snmp(event: &Event<'_>, notes: &mut Notes) {
 
 /// That a server answers.
 pub fn ntp(event: &Event<'_>, notes: &mut Notes) {
-    if event.number(ntp::MODE) == Some(4) {
+    if event.is_served() {
         notes.service(None, None);
     }
 }

@@ -74,7 +74,7 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
 fn anomaly(event: &Event<'_>, notes: &mut Notes) {
     use crate::dataplane::inspect::{ldap, mongodb, mysql, pgsql};
     let client = event.client.ip();
-    if event.is(ntp::MONLIST_RESPONSE) {
+    if event.is(ntp::MONLIST_RESPONSE) && event.is_served() {
         notes.finding(kinds::NTP, "", format!("it answered a monlist request of {client}"));
     } else if event.is(ike::AGGRESSIVE_SHARED_SECRET) {
         notes.finding(kinds::IKE, "", format!("aggressive mode with a shared secret between {client} and it"));

@@ -48,7 +48,7 @@ impl Spoken {
                 let [asked, _] = flow.tcp_flags;
                 (asked & tcp_flags::ACK != 0, flow.has_handshake())
             }
-            17 => (true, is_served(server.port, flow.application)),
+            17 => (true, is_served(client.port, server.port, flow.application)),
             _ => (false, false),
         };
         let (application, first_seen, last_seen) = (spoken_by_responder(flow), flow.first_seen, flow.last_seen);
@@ -69,11 +69,13 @@ const STUN_PORTS: [u16; 2] = [3478, 5349];
 const WIREGUARD_PORT: u16 = 51_820;
 
 /// Is it a service that answers a protocol over UDP on this port, and no peer of the other end?
-fn is_served(port: u16, application: Protocol) -> bool {
-    use Protocol::{BitTorrent, Llmnr, Mdns, Rtp, Stun, Tftp, WireGuard};
+fn is_served(client: u16, port: u16, application: Protocol) -> bool {
+    use Protocol::{BitTorrent, Dns, Llmnr, Mdns, Ntp, Rtp, Sip, Snmp, Stun, Tftp, WireGuard};
     match application {
         // Of a transfer neither port is the server's own.
         Rtp | BitTorrent | Mdns | Llmnr | Tftp => false,
+        // Who was seen first may have answered; which of the two serves is told by the answers.
+        Dns | Ntp | Sip | Snmp if client == port => false,
         Stun => STUN_PORTS.contains(&port),
         WireGuard if port == WIREGUARD_PORT => true,
         _ => port < CLIENT_PORTS,
@@ -179,6 +181,26 @@ mod tests {
             let mut inventory = inventory();
             Spoken::of(&flow).into_iter().for_each(|spoken| inventory.spoken(&spoken));
             assert_eq!(shown(&inventory), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_ports_alike_who_began_tells_nothing() {
+        for (application, ports, wanted) in [
+            (Protocol::Ntp, [123, 123], false),
+            (Protocol::Dns, [53, 53], false),
+            (Protocol::Sip, [5060, 5060], false),
+            (Protocol::Snmp, [161, 161], false),
+            (Protocol::Ntp, [40_000, 123], true),
+            (Protocol::Sip, [5070, 5060], true),
+            (Protocol::Ike, [500, 500], true),
+        ] {
+            let (key, originator) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
+            let flow = FlowSummary { key, originator, application, ..flow(1, 2, 1, 17, [0; 2], [50, 50]) };
+            let mut inventory = inventory();
+            inventory.spoken(&Spoken::of(&flow).unwrap());
+            let service = format!("10.0.0.2 udp/{} {}", ports[1], application.name());
+            assert_eq!(shown(&inventory).contains(&service), wanted, "{service} of {ports:?}");
         }
     }
 

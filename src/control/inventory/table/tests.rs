@@ -5,10 +5,12 @@ use super::super::rules::Rules;
 use super::*;
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
-use crate::dataplane::inspect::{Facts, Protocol, dhcp, http, radius, redis, ssh, stun, tftp};
+use crate::dataplane::inspect::{Facts, Protocol, dhcp, http, redis, ssh};
 use crate::units::SECOND;
 use std::cmp::Reverse;
 use std::sync::Arc;
+
+mod answers;
 
 fn inventory() -> Inventory {
     Inventory::new(Settings::with(Arc::new(Rules::shipped().unwrap())))
@@ -128,110 +130,6 @@ fn what_the_wire_shows_of_a_server_counts_more_than_its_version() {
         ("OpenSSH_5.3", &[(0, 1)], "CVE-2016-6515 Medium, CVE-2016-6210 Medium, CVE-2018-15473 Medium".to_owned()),
     ] {
         assert_eq!(told(software, flows), wanted, "{software} {flows:?}");
-    }
-}
-
-/// Servers that are known by what they say, whoever began the flow and whomever it is for.
-#[test]
-fn servers_of_the_link_are_services_by_their_answers() {
-    const ALL: u32 = u32::MAX;
-    let (client, server) = (0x0a00_0001, 0x0a00_0005);
-    let dhcp_facts = |message: u64, kind: u64| {
-        let mut facts = Facts::default();
-        facts.put_number(dhcp::MESSAGE, message);
-        facts.put_number(dhcp::TYPE, kind);
-        facts.put(dhcp::CLIENT_MAC, &[2, 0, 0, 0, 0, 1]);
-        facts
-    };
-    let numbers = |all: &[(crate::dataplane::inspect::Fact, u64)]| {
-        let mut facts = Facts::default();
-        all.iter().for_each(|(fact, number)| facts.put_number(*fact, *number));
-        facts
-    };
-    let transfer = |file: &[u8]| {
-        let mut facts = numbers(&[(tftp::OPCODE, 3)]);
-        facts.put(tftp::FILE, file);
-        facts
-    };
-    let (originator, responder) = (Side::Originator, Side::Responder);
-    for (name, protocol, (from, from_port), (to, to_port), sender, facts, wanted) in [
-        ("asked", Protocol::Dhcp, (0, 68), (ALL, 67), originator, dhcp_facts(1, 1), &[][..]),
-        ("an offer to all", Protocol::Dhcp, (server, 67), (ALL, 68), originator, dhcp_facts(2, 2), &["5 udp/67 dhcp"]),
-        ("an offer", Protocol::Dhcp, (server, 67), (client, 68), originator, dhcp_facts(2, 2), &["5 udp/67 dhcp"]),
-        ("renewed", Protocol::Dhcp, (client, 68), (server, 67), responder, dhcp_facts(2, 5), &["5 udp/67 dhcp"]),
-        ("to a relay", Protocol::Dhcp, (client, 67), (server, 67), responder, dhcp_facts(2, 2), &["5 udp/67 dhcp"]),
-        ("from a relay", Protocol::Dhcp, (client, 67), (server, 67), originator, dhcp_facts(1, 1), &[]),
-        ("version 6", Protocol::Dhcp, (server, 547), (client, 546), originator, dhcp_facts(2, 7), &["5 udp/547 dhcp"]),
-        (
-            "RADIUS",
-            Protocol::Radius,
-            (client, 40_000),
-            (server, 1812),
-            responder,
-            numbers(&[(radius::CODE, 2)]),
-            &["1", "5 udp/1812 radius"],
-        ),
-        (
-            "RADIUS, asked",
-            Protocol::Radius,
-            (client, 40_000),
-            (server, 1812),
-            originator,
-            numbers(&[(radius::CODE, 1)]),
-            &[],
-        ),
-        ("TFTP", Protocol::Tftp, (server, 3445), (client, 50_618), originator, transfer(b"x"), &["5 udp/69 tftp"]),
-        ("TFTP, unasked", Protocol::Tftp, (server, 3445), (client, 50_618), originator, transfer(b""), &[]),
-        // From the port that is asked, of a read and of a write.
-        (
-            "TFTP, read",
-            Protocol::Tftp,
-            (client, 50_618),
-            (server, 69),
-            responder,
-            transfer(b"x"),
-            &["1", "5 udp/69 tftp"],
-        ),
-        (
-            "TFTP, written",
-            Protocol::Tftp,
-            (client, 50_618),
-            (server, 69),
-            originator,
-            transfer(b"x"),
-            &["1", "5 udp/69 tftp"],
-        ),
-        (
-            "TURN",
-            Protocol::Stun,
-            (client, 50_000),
-            (server, 443),
-            responder,
-            numbers(&[(stun::CLASS, 2), (stun::METHOD, 3)]),
-            &["1", "5 udp/443 stun"],
-        ),
-        (
-            "a peer",
-            Protocol::Stun,
-            (client, 50_000),
-            (server, 50_001),
-            responder,
-            numbers(&[(stun::CLASS, 2), (stun::METHOD, 1)]),
-            &[],
-        ),
-    ] {
-        let (key, way) = FlowKey::v4(from, from_port, to, to_port, 17, 0);
-        let head = EventHead { key, originator: way, sender, ..head(protocol, 1, 5, 1, 17, 100) };
-        let mut inventory = inventory();
-        inventory.observe(&head, facts.as_bytes());
-        let services = |host: &Host| -> String {
-            let told = |one: &Service| format!(" {}/{} {}", one.transport, one.port, one.protocol);
-            host.services.iter().map(told).collect()
-        };
-        let told = |host: &Host| format!("{}{}", host.addresses[0].address, services(host)).replace("10.0.0.", "");
-        let mut hosts: Vec<_> = inventory.hosts().map(|(_, host)| told(host)).collect();
-        hosts.sort();
-        assert_eq!(hosts, wanted, "{name}");
     }
 }
 
