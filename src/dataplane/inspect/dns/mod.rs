@@ -54,7 +54,7 @@ const HEAD_BYTES: usize = 4000;
 pub const PORT: u16 = 53;
 
 /// DNS? A header, a question of a known class and records that end where the message ends; at port 53 a readable header and
-/// question are enough. mDNS and LLMNR have ports of their own, NetBIOS names an encoding of their own: those are not DNS.
+/// question are enough. mDNS and LLMNR have places of their own, NetBIOS names an encoding of their own: those are not DNS.
 pub fn probe(look: &Look<'_>) -> Match {
     if mdns::is_place(look) || look.is_datagram && look.has_port(5355) && !look.has_port(PORT) {
         return Match::No;
