@@ -42,7 +42,7 @@ impl Facts<'_> {
             first_seen: self.record.first_seen(),
             rest: self.record.key.rest(),
             originator: self.record.originator(),
-            icmp: SIDES.map(|side| self.record.icmp(side)),
+            icmp: self.record.icmp(),
             application: self.application,
         }
     }

@@ -31,6 +31,7 @@ use crate::dataplane::features::FeatureRow;
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Length of a counting window, nanoseconds of capture time, aligned to the epoch.
 pub const WINDOW_NS: u64 = SECOND;
@@ -175,8 +176,10 @@ impl Counts {
     /// Keeps the larger peer, which `make` puts together: for nothing where rank and address tell already.
     #[inline(always)]
     pub fn offer(&mut self, rank: u32, address: u128, make: impl FnOnce() -> Peer) {
-        if (rank, address) >= (self.peer.rank, self.peer.address) {
-            self.peer = self.peer.max(make());
+        match (rank, address).cmp(&(self.peer.rank, self.peer.address)) {
+            Ordering::Greater => self.peer = make(),
+            Ordering::Equal => self.peer = self.peer.max(make()),
+            Ordering::Less => {}
         }
     }
 

@@ -446,10 +446,14 @@ impl FlowRecord {
         (self.side(side).bytes >> FLAGS_SHIFT) as u8
     }
 
-    /// Type and code of one side's first packet, where it is ICMP or ICMPv6 and has sent one.
-    pub fn icmp(&self, side: Side) -> Option<(u8, u8)> {
-        let is_icmp = matches!(self.key.protocol(), 1 | 58) && self.packets(side) > 0;
-        is_icmp.then(|| ((self.side(side).payload >> COUNT_BITS) as u8, self.tcp_flags(side)))
+    /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.
+    #[inline]
+    pub fn icmp(&self) -> [Option<(u8, u8)>; 2] {
+        if !matches!(self.key.protocol(), 1 | 58) {
+            return [None; 2];
+        }
+        let first = |side| ((self.side(side).payload >> COUNT_BITS) as u8, self.tcp_flags(side));
+        [Side::Originator, Side::Responder].map(|side| (self.packets(side) > 0).then(|| first(side)))
     }
 
     /// SYNs without ACK; saturates at 15.

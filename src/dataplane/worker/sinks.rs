@@ -7,7 +7,7 @@ use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::outers::Outers;
 use super::stacks::Stacks;
-use super::summary::{Carried, sides, summary};
+use super::summary::{Carried, summary};
 use crate::dataplane::decode::{
     Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour, Outer,
     Packet, tcp_flags,
@@ -528,7 +528,7 @@ impl Sinks {
             due,
             queued_at: self.burst_time,
             packets: record.total_packets(),
-            icmp: sides(|side| record.icmp(side)),
+            icmp: record.icmp(),
         };
         if self.batch.push(tag, self.burst_time, |row| write_row(record, due, row)) {
             self.oldest_due = self.oldest_due.min(due);

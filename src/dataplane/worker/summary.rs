@@ -28,6 +28,7 @@ pub fn summary(
     let of = |side: Side| if is_turned { side.other() } else { side };
     let flags = |side| if record.key.protocol() == 6 { record.tcp_flags(side) } else { 0 };
     let has_closed = sides(flags).iter().any(|flags| flags & (tcp_flags::FIN | tcp_flags::RST) != 0);
+    let [originator, responder] = record.icmp();
     let first = record.first_sizes().next();
     FlowSummary {
         key: record.key,
@@ -38,7 +39,7 @@ pub fn summary(
         bytes: sides(|side| record.bytes(of(side))),
         payload: sides(|side| record.payload_bytes(of(side))),
         tcp_flags: sides(|side| flags(of(side))),
-        icmp: sides(|side| record.icmp(of(side))),
+        icmp: if is_turned { [responder, originator] } else { [originator, responder] },
         acknowledged: sides(|side| record.key.protocol() == 6 && record.has_acknowledged(of(side))),
         responder_closed_first: has_closed && record.responder_closed_first() != is_turned,
         responder_spoke_first: first.is_some_and(|(side, _)| side == of(Side::Responder)),
