@@ -154,6 +154,9 @@ pub(in super::super) fn last_look<S: Sink>(
         session.awaits_header = stream.passed() == 0 || entry.proxied.is_last;
         session.proxied = Some(&mut entry.proxied);
         let outcome = stream.resume(depth, buffers, &mut session);
-        ends::note(outcome, out);
+        // The flow is over, as it would have been had that come alone.
+        if ends::note(outcome, out) {
+            break;
+        }
     }
 }
