@@ -175,6 +175,7 @@ impl Core {
             self.score_if_due(self.sinks.burst_time, self.sinks.batch.len() >= BATCH_MAX);
         }
         self.score_if_due(self.sinks.burst_time, true);
+        self.sinks.count_inspection();
         let Sinks { up, counters, outers, observer, .. } = &mut self.sinks;
         observer.flush(Timestamp(u64::MAX), usize::MAX, &mut |entry| send_window(up, counters, outers, entry));
         up.send(Up::Ended(self.id));
