@@ -43,7 +43,7 @@ pub(super) fn count(question: ArpQuestion, key: &HashKey, counts: &mut Counts) {
     let [a, b, c, d, e, f] = question.mac;
     let flow = FlowMark { rest: u64::from_be_bytes([0, 0, a, b, c, d, e, f]), ..FlowMark::default() };
     let address = v4(question.asked);
-    counts.offer(0, address, || Peer { rank: 0, address, port: 0, protocol: 0, flow });
+    counts.offer((0, address, 0), Timestamp(0), || Peer { rank: 0, address, port: 0, flow, protocol: 0 });
 }
 
 /// Decides over the merged windows, in time order.

@@ -215,7 +215,8 @@ impl Event {
         let is_larger = self.cell == cell::LARGER;
         let rank = if is_larger { self.moment | IS_LARGER } else { self.moment };
         let Endpoint { address, port } = facts.source;
-        counts.offer(rank, address, || Peer { rank, address, port, protocol: facts.protocol, flow: facts.mark() });
+        let peer = || Peer { rank, address, port, flow: facts.mark(), protocol: facts.protocol };
+        counts.offer((rank, address, port), facts.first_seen(), peer);
         if is_larger {
             return;
         }

@@ -5,6 +5,7 @@ use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{FlowRecord, Side, TcpState};
 use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
+use std::cmp::Reverse;
 
 /// IP protocol numbers (IANA).
 pub(super) mod protocol {
@@ -39,7 +40,7 @@ impl Facts<'_> {
     #[inline(always)]
     pub fn mark(&self) -> FlowMark {
         FlowMark {
-            first_seen: self.record.first_seen(),
+            first_seen: Reverse(self.record.first_seen()),
             rest: self.record.key.rest(),
             originator: self.record.originator(),
             icmp: self.record.icmp(),

@@ -127,7 +127,8 @@ impl Event {
         let lot = (source ^ u64::from(facts.source.port)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let rank = (lot as u32 & !7) | group as u32;
         let address = facts.source.address;
-        counts.offer(rank, address, || Peer { rank, address, port, protocol: facts.protocol, flow: facts.mark() });
+        let peer = || Peer { rank, address, port, flow: facts.mark(), protocol: facts.protocol };
+        counts.offer((rank, address, port), facts.first_seen(), peer);
     }
 }
 

@@ -4,6 +4,7 @@ use crate::dataplane::decode::{Direction, FlowKey, Outer, community_id_of_sides,
 use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 /// A flow as evidence names it.
@@ -38,11 +39,12 @@ pub struct FlowRef {
     pub is_example: bool,
 }
 
-/// What names a flow beside its addresses, for where those are known anyhow. The larger of two is the one that began later.
+/// What names a flow beside its addresses, for where those are known anyhow. The larger of two is the one that began earlier: so
+/// the ones that follow cost a comparison each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct FlowMark {
     /// When it began.
-    pub first_seen: Timestamp,
+    pub first_seen: Reverse<Timestamp>,
     /// [`FlowKey::rest`].
     pub rest: u64,
     /// Which way of the key the originator sends.
@@ -60,7 +62,7 @@ impl FlowMark {
             return None;
         }
         let key = FlowKey::between(addresses, self.rest);
-        let flow = FlowRef::new(&key, (self.originator, self.first_seen), None, self.icmp);
+        let flow = FlowRef::new(&key, (self.originator, self.first_seen.0), None, self.icmp);
         Some(FlowRef { is_example: true, ..flow.carrying(self.application) })
     }
 }

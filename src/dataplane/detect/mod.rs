@@ -31,7 +31,7 @@ use crate::dataplane::features::FeatureRow;
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 /// Length of a counting window, nanoseconds of capture time, aligned to the epoch.
 pub const WINDOW_NS: u64 = SECOND;
@@ -94,11 +94,11 @@ pub struct Peer {
     pub address: u128,
     /// Port, 0 where there is none.
     pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
     /// The flow of the event, beside its addresses: one is here, one is the entity's. Of a question by ARP, which has none,
     /// the asker's link address as [`FlowMark::rest`].
     pub flow: FlowMark,
+    /// IP protocol number.
+    pub protocol: u8,
 }
 
 const _: () = assert!(size_of::<Peer>() == 48, "one is in every count");
@@ -129,7 +129,7 @@ impl Counts {
             port: 0,
             protocol: 0,
             flow: FlowMark {
-                first_seen: Timestamp(0),
+                first_seen: Reverse(Timestamp(0)),
                 rest: 0,
                 originator: Direction::Forward,
                 icmp: [None; 2],
@@ -173,13 +173,15 @@ impl Counts {
         }
     }
 
-    /// Keeps the larger peer, which `make` puts together: for nothing where rank and address tell already.
+    /// Keeps the larger peer, which `make` puts together: for nothing where its rank, address and port, or when its flow began,
+    /// tell already.
     #[inline(always)]
-    pub fn offer(&mut self, rank: u32, address: u128, make: impl FnOnce() -> Peer) {
-        match (rank, address).cmp(&(self.peer.rank, self.peer.address)) {
-            Ordering::Greater => self.peer = make(),
-            Ordering::Equal => self.peer = self.peer.max(make()),
-            Ordering::Less => {}
+    pub fn offer(&mut self, peer: (u32, u128, u16), began: Timestamp, make: impl FnOnce() -> Peer) {
+        let kept = &mut self.peer;
+        match peer.cmp(&(kept.rank, kept.address, kept.port)) {
+            Ordering::Greater => *kept = make(),
+            Ordering::Equal if Reverse(began) >= kept.flow.first_seen => *kept = (*kept).max(make()),
+            _ => {}
         }
     }
 

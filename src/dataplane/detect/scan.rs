@@ -198,7 +198,8 @@ impl Event {
         }
         counts.mark(bitmap::PORTS, key.number(service));
         counts.mark(bitmap::HOSTS, key.address(address, 0, 12));
-        counts.offer(0, address, || Peer { rank: 0, address, port, protocol: facts.protocol, flow: facts.mark() });
+        let peer = || Peer { rank: 0, address, port, flow: facts.mark(), protocol: facts.protocol };
+        counts.offer((0, address, port), facts.first_seen(), peer);
     }
 }
 
