@@ -449,11 +449,9 @@ impl FlowRecord {
     /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.
     #[inline]
     pub fn icmp(&self) -> [Option<(u8, u8)>; 2] {
-        if !matches!(self.key.protocol(), 1 | 58) {
-            return [None; 2];
-        }
-        let first = |side| ((self.side(side).payload >> COUNT_BITS) as u8, self.tcp_flags(side));
-        [Side::Originator, Side::Responder].map(|side| (self.packets(side) > 0).then(|| first(side)))
+        let said = |side| ((self.side(side).payload >> COUNT_BITS) as u8, self.tcp_flags(side));
+        let first = |side| (self.packets(side) > 0).then(|| said(side));
+        if matches!(self.key.protocol(), 1 | 58) { [Side::Originator, Side::Responder].map(first) } else { [None; 2] }
     }
 
     /// SYNs without ACK; saturates at 15.
