@@ -90,6 +90,7 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
         at("bytes of a field of a mail's head", smtp::FIELD_MAX as u64, Truncated),
         at("bytes of the head of a mail or of a part", smtp::HEAD_MAX as u64, Truncated),
         at("boundaries of a mail", smtp::BOUNDARIES_MAX as u64, Truncated),
+        at("bytes of an address of a mail that begins before the reply to the one before", TEXT_MAX as u64, Truncated),
     ]),
     (Protocol::Ftp, &[at("bytes of a line", ftp::LINE_MAX as u64, Named(ftp::LINE_TOO_LONG))]),
     (Protocol::Pop3, &[at("bytes of a line", pop3::LINE_MAX as u64, Named(pop3::LINE_TOO_LONG))]),

@@ -83,6 +83,12 @@ const ELSEWHERE: &[(Protocol, &str, &str, &str)] = &[
         "bombs_stay_within_bounds",
     ),
     (Protocol::Quic, "bytes of an Initial packet", "quic/tests.rs", "packets_of_nothing_hide_no_hello"),
+    (
+        Protocol::Smtp,
+        "bytes of an address of a mail that begins before the reply to the one before",
+        "smtp/tests.rs",
+        "of_the_next_mail_it_is_told_what_was_cut",
+    ),
     (Protocol::Memcached, "bytes of a line", "memcached.rs", "a_line_that_is_too_long_is_malformed_however_it_is_cut"),
     (Protocol::Proxied, "bytes of a header", "proxied.rs", "binary_says_it_with_extensions"),
     (

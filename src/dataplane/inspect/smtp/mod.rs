@@ -10,6 +10,9 @@
 //! ([`END_OF_DATA_ODD`]), and from there on both readings are followed: it is still the mail, and envelopes in it are read,
 //! up to the end that all agree on.
 //!
+//! A client may begin the next mail before the reply to the last one (RFC 2920): its envelope is kept aside until that came
+//! ([`awaited`]). Where its text comes first, or a third mail does, both are told without what became of them.
+//!
 //! After `STARTTLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
 //! it; [`State::turns_into`] says so.
 //!
@@ -22,7 +25,9 @@
 //! | `attachments` | `email.attachment` |
 //! | `rcpt_refused`, `rcpt_refused_codes`, `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls`, `secret_sent` | only in our own object |
 
+mod awaited;
 mod mail;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +40,10 @@ use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
+use awaited::{Awaited, Kind};
 pub use mail::{BOUNDARIES_MAX, FIELD_MAX, HEAD_MAX};
 use mail::{Mail, Piece};
+use tail::{Ends, Tail};
 
 const P: Protocol = Protocol::Smtp;
 
@@ -176,85 +183,6 @@ enum Mode {
     Auth,
 }
 
-/// What a mail's bytes so far end with, as far as its end may follow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Tail {
-    Text,
-    /// A bare carriage return, so far.
-    Return,
-    /// A line feed without one, or anything odd that some take for the end of a line.
-    Feed,
-    /// The end of a line.
-    Line,
-    /// A dot behind the end of a line; whether it was one that all take for it.
-    Dot(bool),
-    /// And a carriage return behind that.
-    DotReturn(bool),
-}
-
-impl Default for Tail {
-    /// Of a mail of which nothing came.
-    fn default() -> Tail {
-        Tail::Line
-    }
-}
-
-/// What a byte of a mail ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ends {
-    Nothing,
-    /// The mail, with this byte.
-    Mail,
-    /// The mail, for some servers, with this byte.
-    Perhaps,
-    /// The mail, for some servers, before this byte, which was not counted in.
-    PerhapsBefore,
-}
-
-impl Tail {
-    /// Goes on with these bytes, up to the first that ends something: where that is, and what it ends.
-    fn run(&mut self, bytes: &[u8]) -> (usize, Ends) {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            let ends = self.push(*byte);
-            if ends != Ends::Nothing {
-                return (at, ends);
-            }
-            at += 1;
-            if *self == Tail::Text {
-                // Within a line nothing but its end counts.
-                let rest = bytes.get(at..).unwrap_or_default();
-                at += memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-            }
-        }
-        (at, Ends::Nothing)
-    }
-
-    /// Is there an end of the mail in `bytes`, for some or for all?
-    fn ends_in(mut self, bytes: &[u8]) -> bool {
-        self.run(bytes).1 != Ends::Nothing
-    }
-
-    fn push(&mut self, byte: u8) -> Ends {
-        let (tail, ends) = match (*self, byte) {
-            (Tail::DotReturn(true), b'\n') => (Tail::Line, Ends::Mail),
-            (Tail::DotReturn(false) | Tail::Dot(_), b'\n') => (Tail::Feed, Ends::Perhaps),
-            (Tail::DotReturn(_), _) => (Tail::Return, Ends::PerhapsBefore),
-            (Tail::Dot(is_sure), b'\r') => (Tail::DotReturn(is_sure), Ends::Nothing),
-            (Tail::Dot(_), 0) => (Tail::Dot(false), Ends::Nothing),
-            (Tail::Return, b'\n') => (Tail::Line, Ends::Nothing),
-            (_, b'\n') => (Tail::Feed, Ends::Nothing),
-            (_, b'\r') => (Tail::Return, Ends::Nothing),
-            (Tail::Line, b'.') => (Tail::Dot(true), Ends::Nothing),
-            (Tail::Return | Tail::Feed, b'.') => (Tail::Dot(false), Ends::Nothing),
-            (Tail::Line | Tail::Feed, 0) => (Tail::Feed, Ends::Nothing),
-            _ => (Tail::Text, Ends::Nothing),
-        };
-        *self = tail;
-        ends
-    }
-}
-
 /// What the next final reply of the server is to.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum Asked {
@@ -263,35 +191,6 @@ enum Asked {
     Mail,
     Auth,
     StartTls,
-}
-
-/// Commands whose replies did not come yet, for a client may send several at once (RFC 2920): which of them are recipients.
-#[derive(Clone, Copy, Default, Debug)]
-struct Awaited {
-    /// A bit for each, the oldest the lowest.
-    recipients: u32,
-    count: u8,
-    /// Which reply is to which command is not known any more.
-    is_lost: bool,
-}
-
-impl Awaited {
-    fn push(&mut self, is_recipient: bool) {
-        if u32::from(self.count) >= u32::BITS {
-            self.is_lost = true;
-            return;
-        }
-        self.recipients |= u32::from(is_recipient) << self.count;
-        self.count += 1;
-    }
-
-    /// A reply came: is it to a recipient?
-    fn pop(&mut self) -> bool {
-        let is_recipient = self.recipients & 1 != 0 && !self.is_lost;
-        self.recipients >>= 1;
-        self.count = self.count.saturating_sub(1);
-        is_recipient
-    }
 }
 
 /// An SMTP connection.
@@ -330,16 +229,12 @@ impl State {
         let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
         match () {
             () if is(b"EHLO") || is(b"HELO") || is(b"LHLO") => out.facts().put(HELO, argument),
-            () if is(b"MAIL") => {
-                if out.facts().get(MAIL_FROM).is_some() {
-                    out.event(); // what became of the one before is not known
-                }
-                self.answered = 0;
-                out.facts().put(MAIL_FROM, address(argument));
-            }
+            () if is(b"MAIL") => self.envelope(address(argument), out),
+            () if is(b"RCPT") && self.awaited.next.is_begun() => self.awaited.next.keep(address(argument), out),
             () if is(b"RCPT") => out.facts().put(RCPT_TO, address(argument)),
             () if is(b"DATA") => {
                 (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default());
+                self.awaited.next.is_sent = self.awaited.next.is_begun();
                 self.mail = Mail::begin();
             }
             () if is(b"BDAT") => return self.chunk(argument),
@@ -356,6 +251,33 @@ impl State {
         None
     }
 
+    /// A mail begins. What became of the one before may still be to come: then this one waits for it.
+    fn envelope(&mut self, sender: &[u8], out: &mut dyn Output) {
+        if self.awaited.next.is_begun() {
+            self.part(out);
+        }
+        if self.asked == Asked::Mail && self.mode == Mode::Command {
+            out.facts().put_number(SIZE, std::mem::take(&mut self.size));
+            return self.awaited.next.keep(sender, out);
+        }
+        if out.facts().get(MAIL_FROM).is_some() {
+            out.event(); // what became of the one before is not known
+        }
+        self.answered = 0;
+        out.facts().put(MAIL_FROM, sender);
+    }
+
+    /// What became of a mail did not come in time: it is told without, and so is the one that waits for it, since it is not
+    /// known whose reply is next.
+    #[cold]
+    fn part(&mut self, out: &mut dyn Output) {
+        out.event();
+        self.awaited.next.take(out);
+        self.awaited.is_lost |= std::mem::take(&mut self.is_granted);
+        self.awaited.forget_chunks();
+        (self.asked, self.answered) = (Asked::Other, 0);
+    }
+
     /// RFC 3030: bytes to pass over.
     fn chunk(&mut self, argument: &[u8]) -> Option<u64> {
         let (size, last) = lines::word(argument);
@@ -363,6 +285,7 @@ impl State {
         self.size = self.size.saturating_add(size);
         if last.eq_ignore_ascii_case(b"LAST") {
             self.asked = Asked::Mail;
+            self.awaited.next.is_sent = self.awaited.next.is_begun();
         }
         Some(size)
     }
@@ -376,6 +299,9 @@ impl State {
 
     /// The next of a mail: a field, a line, or what is only looked through for its end.
     fn data(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        if self.awaited.next.is_begun() {
+            self.part(out);
+        }
         let piece = self.mail.next(bytes);
         let count = match piece {
             Piece::More if !self.tail.ends_in(bytes) => return Step::Need(bytes.len() + 1),
@@ -463,9 +389,14 @@ impl State {
         self.is_greeted = true;
         let is_to_mail = self.is_granted && self.asked == Asked::Mail;
         self.is_granted &= !is_to_mail;
-        if !is_greeting && !is_to_mail && code != 334 && self.awaited.pop() {
-            self.recipient(code, out);
-            return;
+        let is_to_command = !is_greeting && !is_to_mail && code != 334;
+        match is_to_command.then(|| self.awaited.pop()).flatten() {
+            Some(Kind::Recipient) => return self.recipient(code, out),
+            Some(Kind::LastChunk) if self.asked == Asked::Mail => return self.mailed(code, out),
+            Some(Kind::LastChunk) => return,
+            // To commands in front of the last chunk, sent together with it.
+            _ if is_to_command && self.asked == Asked::Mail && self.awaited.has_chunk() => return,
+            _ => {}
         }
         self.is_granted |= self.asked == Asked::Mail && code == 354;
         match (self.asked, code) {
@@ -483,7 +414,7 @@ impl State {
                 out.facts().put_number(CODE, code);
                 out.event();
             }
-            (Asked::Mail, _) => self.mailed(code, out),
+            (Asked::Mail, _) => return self.mailed(code, out),
             _ => return,
         }
         self.asked = Asked::Other;
@@ -504,13 +435,20 @@ impl State {
     }
 
     fn mailed(&mut self, code: u64, out: &mut dyn Output) {
-        if self.mode == Mode::Data && self.size == 0 {
+        let next = self.awaited.next;
+        if self.mode == Mode::Data && self.size == 0 && !next.is_sent {
             self.mode = Mode::Command; // refused before it began
         }
         out.facts().put_number(CODE, code);
         out.facts().put_number(SIZE, self.size);
-        self.size = 0;
         out.event();
+        if next.is_begun() {
+            self.awaited.next.take(out);
+            self.answered = 0;
+        } else {
+            self.size = 0;
+        }
+        self.asked = if next.is_sent { Asked::Mail } else { Asked::Other };
     }
 
     fn client(&mut self, line: &[u8], out: &mut dyn Output) -> Option<u64> {
@@ -518,8 +456,18 @@ impl State {
             self.sasl.message(line, NAMES, out);
             return None;
         }
-        self.awaited.push(lines::word(line).0.eq_ignore_ascii_case(b"RCPT"));
+        self.awaited.push(kind(line));
         self.command(line, out)
+    }
+}
+
+fn kind(line: &[u8]) -> Kind {
+    let (command, argument) = lines::word(line);
+    let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
+    match () {
+        () if is(b"RCPT") => Kind::Recipient,
+        () if is(b"BDAT") && lines::word(argument).1.eq_ignore_ascii_case(b"LAST") => Kind::LastChunk,
+        () => Kind::Other,
     }
 }
 
@@ -576,5 +524,11 @@ impl Parse for State {
             Side::Responder => self.reply(line.text, out),
         }
         Step::Took(line.taken)
+    }
+
+    fn end(&mut self, out: &mut dyn Output) {
+        out.event();
+        self.awaited.next.take(out);
+        out.event();
     }
 }

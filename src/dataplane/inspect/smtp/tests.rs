@@ -44,7 +44,7 @@ fn logins_and_envelopes_are_events() {
         (C, b"Subject: x\r\n\r\n..\r\nMAIL FROM:<no>\r\n.x\r\n.\r\n"),
         (S, b"250 queued\r\n"),
         (C, b"MAIL FROM:<>\r\nBDAT 7 LAST\r\nab\r\n.\r\nQUIT\r\n"),
-        (S, b"250 a\r\n221 bye\r\n"),
+        (S, b"250 a\r\n250 b\r\n221 bye\r\n"),
     ];
     let (events, anomalies) = talk::<State>(turns, &[FACTS]);
     let wanted = [
@@ -183,6 +183,63 @@ fn a_mail_says_who_wrote_it_and_what_is_attached() {
     );
     assert_eq!((events, anomalies), (vec![first, "mail_from=k@a code=250 size=10".to_owned()], vec![]));
     spoil::<State>(turns);
+}
+
+/// Nor before it begins the next one (RFC 2920 section 3.1), which waits for what became of the first.
+#[test]
+fn the_next_mail_may_begin_before_the_reply_to_the_first() {
+    let first: Turns<'_> =
+        &[(C, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), (S, b"250 a\r\n550 b\r\n354 go\r\n")];
+    let chunk: Turns<'_> = &[(C, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"), (S, b"250 a\r\n550 b\r\n")];
+    let second = "MAIL FROM:<e@f>\r\nRCPT TO:<g@h>\r\nRCPT TO:<i@j>\r\n";
+    let refused = "mail_from=a@b rcpt_to=c@d rcpt_refused=c@d rcpt_refused_codes=550";
+    let told = "mail_from=e@f rcpt_to=g@h rcpt_to=i@j";
+    let late = "rcpt_refused=i@j rcpt_refused_codes=551";
+    let (by_data, by_chunk) = (format!("x\r\n.\r\n{second}"), format!("BDAT 4 LAST\r\nab\r\n{second}"));
+    let data = (C, &b"Subject: y\r\n\r\n.\r\nQUIT\r\n"[..]);
+    for (begin, sent, size) in [(first, by_data, 3), (chunk, by_chunk, 4)] {
+        let run = |last: &str, turns: Turns<'_>| {
+            let sent = format!("{sent}{last}");
+            talk::<State>(&[begin, &[(C, sent.as_bytes())], turns].concat(), &[FACTS])
+        };
+        let replies = b"554 spam\r\n250 e\r\n250 g\r\n551 i\r\n354 go\r\n";
+        let answered = format!("{refused} size={size} code=554");
+        let (events, anomalies) = run("DATA\r\n", &[(S, replies), data, (S, b"250 queued\r\n221 bye\r\n")]);
+        assert_eq!(events, [answered.clone(), format!("{told} {late} subject=y code=250 size=14")]);
+        assert_eq!(anomalies, [""; 0]);
+        // All that comes of both together; the last reply is to the second.
+        let replies = b"554 spam\r\n250 e\r\n250 g\r\n551 i\r\n250 queued\r\n221 bye\r\n";
+        let (events, _) = run("BDAT 3 LAST\r\nab\nQUIT\r\n", &[(S, replies)]);
+        assert_eq!(events, [answered.clone(), format!("{told} {late} code=250 size=3")]);
+        // Nothing is told of the second but what it is, where the connection ends or where the reply to the first is missing.
+        let (events, _) = run("DATA\r\n", &[(S, b"554 spam\r\n")]);
+        assert_eq!(events, [answered.clone(), told.to_owned()]);
+        let (events, _) = run("DATA\r\n", &[]);
+        assert_eq!(events, [format!("{refused} size={size}"), told.to_owned()]);
+        let (events, _) = run("DATA\r\n", &[data, (S, b"554 spam\r\n250 e\r\n")]);
+        assert_eq!(events, [format!("{refused} size={size}"), format!("{told} subject=y")]);
+        // Of three at once the first two are told without what became of them.
+        let third = "BDAT 3 LAST\r\nab\nMAIL FROM:<k@l>\r\nBDAT 5 LAST\r\nabcd\n";
+        let (events, _) = run(third, &[]);
+        assert_eq!(events, [format!("{refused} size={size}"), told.to_owned(), "mail_from=k@l".to_owned()]);
+        let sent = format!("{sent}DATA\r\n");
+        spoil::<State>(&[begin, &[(C, sent.as_bytes()), (S, replies), data]].concat());
+    }
+}
+
+/// What is remembered of an address is shorter than what is told of one, and no more recipients are than an event holds.
+#[test]
+fn of_the_next_mail_it_is_told_what_was_cut() {
+    let begin: Turns<'_> = &[(C, b"MAIL FROM:<a@b>\r\nDATA\r\n"), (S, b"250 a\r\n354 go\r\n")];
+    for (recipients, length, wanted) in [(16, 20, false), (17, 20, true), (40, 20, true), (1, 130, true)] {
+        let next = format!(".\r\nMAIL FROM:<c@d>\r\n{}", format!("RCPT TO:<{:0length$}>\r\n", 1).repeat(recipients));
+        let (mut state, mut out) = (State::default(), Record::default());
+        for (side, bytes) in begin.iter().copied().chain([(C, next.as_bytes()), (S, b"250 queued\r\n")]) {
+            feed(&mut state, side, bytes, 7, &mut out);
+        }
+        assert_eq!(out.open.is_truncated(), wanted, "{recipients} of {length}");
+        assert_eq!(out.open.all(RCPT_TO).count(), recipients.min(16));
+    }
 }
 
 /// A client need not wait for the reply to its mail before it says that it goes (RFC 2920): one event all the same.
