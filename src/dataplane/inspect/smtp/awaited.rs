@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Recipient,
     /// The last bytes of a mail (RFC 3030).
     LastChunk,
+    /// Also the last that a client may send without waiting (RFC 3207 section 4).
+    StartTls,
 }
 
 /// Commands whose replies did not come yet.
@@ -18,7 +20,7 @@ pub(super) enum Kind {
 pub(super) struct Awaited {
     /// Which are recipients: a bit for each, the oldest the lowest.
     recipients: u32,
-    /// Which are last chunks.
+    /// Which are last chunks. What is both is STARTTLS.
     chunks: u32,
     count: u8,
     /// Which reply is to which command is not known any more.
@@ -32,8 +34,8 @@ impl Awaited {
             self.is_lost = true;
             return;
         }
-        self.recipients |= u32::from(kind == Kind::Recipient) << self.count;
-        self.chunks |= u32::from(kind == Kind::LastChunk) << self.count;
+        self.recipients |= u32::from(matches!(kind, Kind::Recipient | Kind::StartTls)) << self.count;
+        self.chunks |= u32::from(matches!(kind, Kind::LastChunk | Kind::StartTls)) << self.count;
         self.count += 1;
     }
 
@@ -41,6 +43,7 @@ impl Awaited {
     pub(super) fn pop(&mut self) -> Option<Kind> {
         let is_known = self.count > 0 && !self.is_lost;
         let kind = match (self.recipients & 1, self.chunks & 1) {
+            (1, 1) => Kind::StartTls,
             (1, _) => Kind::Recipient,
             (_, 1) => Kind::LastChunk,
             _ => Kind::Other,
@@ -52,12 +55,12 @@ impl Awaited {
 
     /// Will a reply to a last chunk be known as such?
     pub(super) fn has_chunk(&self) -> bool {
-        self.chunks != 0 && !self.is_lost
+        self.chunks & !self.recipients != 0 && !self.is_lost
     }
 
     /// The reply to a mail that was told already is of no interest.
     pub(super) fn forget_chunks(&mut self) {
-        self.chunks = 0;
+        self.chunks &= self.recipients;
     }
 }
 

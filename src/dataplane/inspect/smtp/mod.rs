@@ -390,7 +390,8 @@ impl State {
         let is_to_mail = self.is_granted && self.asked == Asked::Mail;
         self.is_granted &= !is_to_mail;
         let is_to_command = !is_greeting && !is_to_mail && code != 334;
-        match is_to_command.then(|| self.awaited.pop()).flatten() {
+        let to = is_to_command.then(|| self.awaited.pop()).flatten();
+        match to {
             Some(Kind::Recipient) => return self.recipient(code, out),
             Some(Kind::LastChunk) if self.asked == Asked::Mail => return self.mailed(code, out),
             Some(Kind::LastChunk) => return,
@@ -405,6 +406,8 @@ impl State {
                 out.facts().put_number(STARTTLS, 1);
                 out.event();
             }
+            // Refused: what follows is sent knowing that.
+            (Asked::StartTls, 400..) if to != Some(Kind::Other) => {}
             (Asked::Auth, 334) => return self.sasl.prompt(text),
             (Asked::Mail, 354) => return,
             // To commands in front of DATA, sent together with it.
@@ -466,6 +469,7 @@ fn kind(line: &[u8]) -> Kind {
     let is = |other: &[u8]| command.eq_ignore_ascii_case(other);
     match () {
         () if is(b"RCPT") => Kind::Recipient,
+        () if is(b"STARTTLS") => Kind::StartTls,
         () if is(b"BDAT") && lines::word(argument).1.eq_ignore_ascii_case(b"LAST") => Kind::LastChunk,
         () => Kind::Other,
     }

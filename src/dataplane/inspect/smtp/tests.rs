@@ -135,6 +135,25 @@ fn tls_ends_it_at_the_right_byte() {
     assert_eq!(talk::<State>(&[(C, b"STARTTLS\r\nRSET\r\n")], &[FACTS]).1, ["starttls_pipelined"]);
 }
 
+/// Where TLS was refused, what comes next is no attempt to have it taken for encrypted.
+#[test]
+fn a_refusal_of_tls_is_waited_for() {
+    for (asked, replies, wanted) in [
+        ("EHLO x\r\nSTARTTLS\r\n", "250 x\r\n454 not now\r\n", &[][..]),
+        ("STARTTLS\r\n", "502-no\r\n502 no\r\n", &[]),
+        ("EHLO x\r\nSTARTTLS\r\n", "502 x\r\n", &["starttls_pipelined"]),
+        ("STARTTLS\r\n", "502-no\r\n", &["starttls_pipelined"]),
+    ] {
+        let turns: Turns<'_> = &[
+            (S, b"220 mx ESMTP\r\n"),
+            (C, asked.as_bytes()),
+            (S, replies.as_bytes()),
+            (C, b"MAIL FROM:<a@b>\r\nBDAT 1 LAST\r\nx"),
+        ];
+        assert_eq!(talk::<State>(turns, &[FACTS]).1, wanted, "{asked:?} {replies:?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_has_a_name() {
     let long = [&[b'x'; 9000][..], b"\r\n"].concat();
