@@ -169,6 +169,8 @@ pub struct State {
     secret: (u32, u8),
     /// `PASS` belongs to the event of its `USER`.
     is_login: bool,
+    /// The server said something that is the last of a reply, or its greeting.
+    is_greeted: bool,
     is_tls: bool,
 }
 
@@ -242,6 +244,12 @@ impl State {
 
     fn first_line(&mut self, code: u64, text: &[u8], out: &mut dyn Output) {
         let said = text.get(1..).unwrap_or_default();
+        if self.is_early(code) {
+            if code == 220 && !self.has_in(said) {
+                out.facts().put(BANNER, said);
+            }
+            return;
+        }
         if self.pending > if self.is_login { 2 } else { 1 } {
             out.event(); // of a later command
         }
@@ -264,6 +272,11 @@ impl State {
         }
     }
 
+    /// Is it the greeting (RFC 959 section 5.4), though commands were sent that did not wait for it? It is a reply to none.
+    fn is_early(&self, code: u64) -> bool {
+        !self.is_greeted && self.pending > 0 && matches!(code, 120 | 220)
+    }
+
     /// Does a reply repeat the secret that was sent?
     fn has_in(&self, said: &[u8]) -> bool {
         let (wanted, length) = self.secret;
@@ -275,7 +288,9 @@ impl State {
     }
 
     fn replied(&mut self, code: u64, out: &mut dyn Output) {
-        if code < 200 {
+        let is_early = self.is_early(code);
+        self.is_greeted |= code >= 200;
+        if code < 200 || is_early {
             return;
         }
         self.pending = self.pending.saturating_sub(1);
@@ -441,6 +456,36 @@ mod tests {
         ];
         assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
         spoil::<State>(turns);
+    }
+
+    /// Scanners send their login at once; a capture may show both sides in the wrong order.
+    #[test]
+    fn a_greeting_replies_to_no_command() {
+        let user = (C, &b"USER bob\r\n"[..]);
+        let replies = (S, &b"331 who?\r\n"[..]);
+        let told = "command=USER username=bob banner=(vsFTPd 2.3.4) code=331 reply=who? code=230 reply=in";
+        for greeting in [
+            &b"220 (vsFTPd 2.3.4)\r\n"[..],
+            b"220-(vsFTPd 2.3.4)\r\n more\r\n220 ready\r\n",
+            b"120 soon\r\n220 (vsFTPd 2.3.4)\r\n",
+        ] {
+            for turns in [
+                &[user, (S, greeting), replies, (C, b"PASS x\r\n"), (S, b"230 in\r\n")][..],
+                &[user, (C, b"PASS x\r\n"), (S, greeting), replies, (S, b"230 in\r\n")],
+            ] {
+                assert_eq!(talk::<State>(turns, &[FACTS]).0, [told], "{}", String::from_utf8_lossy(greeting));
+                spoil::<State>(turns);
+            }
+        }
+        // REIN is replied to with the same code; what repeats a password is not told.
+        let again: Turns<'_> =
+            &[(S, b"220 a\r\n"), (C, b"REIN\r\n"), (S, b"220 b\r\n"), (C, b"PASS Hunter2\r\n"), (S, b"220 c\r\n")];
+        assert_eq!(
+            talk::<State>(again, &[FACTS]).0,
+            ["banner=a code=220", "command=REIN code=220 reply=b", "command=PASS code=220 reply=c"]
+        );
+        let echo: Turns<'_> = &[(C, b"PASS Hunter2\r\n"), (S, b"220 for Hunter2\r\n230 in\r\n")];
+        assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=PASS code=230 reply=in"]);
     }
 
     #[test]
