@@ -51,7 +51,7 @@ pub(super) struct Mail {
     is_dropping: bool,
     /// The part at hand is a mail itself.
     is_mail: bool,
-    /// The name of this part was told.
+    /// A name of this part was told.
     is_named: bool,
 }
 
@@ -191,7 +191,7 @@ impl Mail {
         !text.is_empty() && self.boundaries.contains(&digest(text))
     }
 
-    /// What a part is called, by the first field that says so.
+    /// What a part is called. Its two fields may differ, and programs differ in which of them a file is saved by: both are told.
     fn attachment(&mut self, value: &[u8], key: &[u8], out: &mut dyn Output) {
         let mut name = Text::<VALUE_MAX>::default();
         for (parameter, raw) in Parameters(value) {
@@ -205,7 +205,12 @@ impl Mail {
                 _ => {}
             }
         }
-        if !name.is_empty() && !std::mem::replace(&mut self.is_named, true) {
+        if name.is_empty() {
+            return;
+        }
+        let kept = name.as_bytes().get(..ATTACHMENT.limit.into()).unwrap_or(name.as_bytes());
+        let is_told = std::mem::replace(&mut self.is_named, true) && out.facts().all(ATTACHMENT).last() == Some(kept);
+        if !is_told {
             out.facts().put(ATTACHMENT, name.as_bytes());
         }
     }

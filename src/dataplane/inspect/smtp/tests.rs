@@ -261,6 +261,25 @@ fn of_the_next_mail_it_is_told_what_was_cut() {
     }
 }
 
+/// A name that only one of two fields has hides the other one from nobody.
+#[test]
+fn a_part_with_two_names_is_told_with_both() {
+    let [kind, place] = ["Content-Type: application/zip; name=a.zip\r\n", "Content-Disposition: x; filename="];
+    for (fields, wanted) in [
+        (format!("{kind}{place}a.zip\r\n"), &["a.zip"][..]),
+        (format!("{kind}{place}b.exe\r\n"), &["a.zip", "b.exe"]),
+        (format!("{place}b.exe\r\n{kind}"), &["b.exe", "a.zip"]),
+        (format!("{kind}\r\n--z\r\n{kind}"), &["a.zip", "a.zip"]),
+        (format!("{kind}\r\n--z\r\nContent-Type: x/y\r\n{place}a.zip\r\n"), &["a.zip", "a.zip"]),
+    ] {
+        let mail = format!("Content-Type: multipart/mixed; boundary=z\r\n\r\n--z\r\n{fields}\r\n--z--\r\n.\r\n");
+        let turns: Turns<'_> = &[(C, b"DATA\r\n"), (S, b"354 go\r\n"), (C, mail.as_bytes()), (S, b"250 queued\r\n")];
+        let told = wanted.iter().map(|name| format!("attachments={name} ")).collect::<String>();
+        let size = mail.len() - 3;
+        assert_eq!(talk::<State>(turns, &[FACTS]).0, [format!("{told}code=250 size={size}")], "{fields}");
+    }
+}
+
 /// A client need not wait for the reply to its mail before it says that it goes (RFC 2920): one event all the same.
 #[test]
 fn what_follows_a_mail_at_once_does_not_part_it_from_its_reply() {
