@@ -389,6 +389,9 @@ impl State {
         self.is_greeted = true;
         let is_to_mail = self.is_granted && self.asked == Asked::Mail;
         self.is_granted &= !is_to_mail;
+        if is_to_mail && self.awaited.next.is_begun() {
+            return self.mailed(code, out);
+        }
         let is_to_command = !is_greeting && !is_to_mail && code != 334;
         let to = is_to_command.then(|| self.awaited.pop()).flatten();
         match to {

@@ -226,6 +226,8 @@ fn the_next_mail_may_begin_before_the_reply_to_the_first() {
         let (events, anomalies) = run("DATA\r\n", &[(S, replies), data, (S, b"250 queued\r\n221 bye\r\n")]);
         assert_eq!(events, [answered.clone(), format!("{told} {late} subject=y code=250 size=14")]);
         assert_eq!(anomalies, [""; 0]);
+        let (events, _) = run("DATA\r\n", &[(S, b"250 queued\r\n250 e\r\n250 g\r\n250 i\r\n354 go\r\n"), data]);
+        assert_eq!(events, [format!("{refused} size={size} code=250"), format!("{told} subject=y")]);
         // All that comes of both together; the last reply is to the second.
         let replies = b"554 spam\r\n250 e\r\n250 g\r\n551 i\r\n250 queued\r\n221 bye\r\n";
         let (events, _) = run("BDAT 3 LAST\r\nab\nQUIT\r\n", &[(S, replies)]);
