@@ -1,7 +1,7 @@
 //! SMTP (RFC 5321, RFC 3207, RFC 4954), LMTP (RFC 2033) alike.
 //!
 //! Reads the greeting, EHLO, envelopes with what became of them (one event each), logins without their secrets (one event
-//! each). Of a mail its head is read, and what its attachments are called ([`mail`]); the rest is passed over, up to the line
+//! each). Of a mail its head is read, and what its attachments are called (`mail`); the rest is passed over, up to the line
 //! with the dot, or all of it by the length of `BDAT`. Deliberately not read: bodies of mails, text of replies.
 //!
 //! A mail ends at `CR LF . CR LF` and at nothing else (RFC 5321 section 4.1.1.4), but servers took, and some take, a dot
@@ -11,7 +11,7 @@
 //! up to the end that all agree on.
 //!
 //! A client may begin the next mail before the reply to the last one (RFC 2920): its envelope is kept aside until that came
-//! ([`awaited`]). Where its text comes first, or a third mail does, both are told without what became of them.
+//! (`awaited`). Where its text comes first, or a third mail does, both are told without what became of them.
 //!
 //! After `STARTTLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
 //! it; [`State::turns_into`] says so.
