@@ -14,9 +14,9 @@ use crate::dataplane::inspect::{
     Wants, quic,
 };
 use crate::exchange::EventHead;
-use crate::units::Timestamp;
+use crate::units::{SECOND, Timestamp};
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Protocols that are fuzzed together; every one of [`PROBES`] is in exactly one.
 pub const GROUPS: &[(&str, &[Protocol])] = &{
@@ -216,7 +216,12 @@ thread_local! {
         1,
         [1, 2, 3, 4],
     ));
+    /// When the latest flow began.
+    static CLOCK: Cell<Timestamp> = const { Cell::new(Timestamp(0)) };
 }
+
+/// Between flows: what a flow or its source may have told in a while, it may again.
+const PAUSE_NS: u64 = 60 * SECOND;
 
 fn group(name: &str, data: &[u8]) {
     let Some((_, protocols)) = GROUPS.iter().find(|one| one.0 == name) else { panic!("{name} is no group") };
@@ -286,7 +291,9 @@ impl Case<'_> {
         let mut sink = Telling { told: Vec::new(), writes };
         INSPECTOR.with_borrow_mut(|inspector| {
             inspector.assume(0, self.protocol);
-            let mut sent = Sent { next: BEGIN, is_tunnel: false, case: self };
+            let time = CLOCK.get().after(PAUSE_NS);
+            CLOCK.set(time);
+            let mut sent = Sent { next: BEGIN, is_tunnel: false, time, case: self };
             match cut {
                 Cut::Given => {
                     let mut pieces = self.pieces.iter();
@@ -302,7 +309,7 @@ impl Case<'_> {
                     }
                 }
             }
-            let times = [Timestamp(1), Timestamp(2)];
+            let times = [time; 2];
             let (protocol, _) = inspector.end(0, &self.key, self.originator, times, &mut sink);
             inspector.take_counts();
             assert_eq!(inspector.inspected(), 0, "every flow gives back what it had");
@@ -321,6 +328,8 @@ struct Sent<'a> {
     next: [u32; 2],
     /// The protocol is not known any more.
     is_tunnel: bool,
+    /// When all of it comes.
+    time: Timestamp,
     case: &'a Case<'a>,
 }
 
@@ -336,13 +345,13 @@ impl Sent<'_> {
             slot: 0,
             key: &self.case.key,
             originator: self.case.originator,
-            first_seen: Timestamp(1),
+            first_seen: self.time,
             side: piece.side,
             tcp: self.case.is_stream.then_some(Segment { sequence, acknowledgement, ..Segment::default() }),
             bytes,
             before: &[],
             is_cut: piece.is_cut,
-            time: Timestamp(1),
+            time: self.time,
         };
         let wants = inspector.payload(&payload, sink);
         self.is_tunnel |= self.case.is_stream && inspector.application(0) == Protocol::Unknown;
