@@ -2,7 +2,7 @@
 //!
 //! A field is read once all of it is there, whatever lines it has; encoded words (RFC 2047) and parameters (RFC 2231) are
 //! decoded where their characters are those of UTF-8, ASCII or Latin 1, and left as they are else. Deliberately not read:
-//! bodies, of which only the lines that part them are looked for; mails that come by `BDAT`.
+//! bodies, of which only the lines that part them are looked for.
 
 use super::super::facts::Fact;
 use super::super::lines;
@@ -70,6 +70,11 @@ impl Mail {
     /// Its first byte is next.
     pub(super) fn begin() -> Mail {
         Mail { place: Place::Head, is_line: true, ..Mail::default() }
+    }
+
+    /// There may be more to read in it.
+    pub(super) fn reads(&self) -> bool {
+        self.place != Place::Over
     }
 
     /// What `bytes` begin with.

@@ -2,7 +2,7 @@
 //!
 //! Reads the greeting, EHLO, envelopes with what became of them (one event each), logins without their secrets (one event
 //! each). Of a mail its head is read, and what its attachments are called (`mail`); the rest is passed over, up to the line
-//! with the dot, or all of it by the length of `BDAT`. Deliberately not read: bodies of mails, text of replies.
+//! with the dot, or by the lengths of `BDAT`. Deliberately not read: bodies of mails, text of replies.
 //!
 //! A mail ends at `CR LF . CR LF` and at nothing else (RFC 5321 section 4.1.1.4), but servers took, and some take, a dot
 //! between any ends of lines: Postfix, Sendmail and Exim until CVE-2023-51764 to 51766, others a bare carriage return or a
@@ -179,6 +179,8 @@ enum Mode {
     Data,
     /// A mail, or what follows it: some servers took a dot for its end.
     Doubt,
+    /// A part of a mail, of a length that was said.
+    Chunk,
     /// Messages of a login.
     Auth,
 }
@@ -196,7 +198,8 @@ enum Asked {
 /// An SMTP connection.
 #[derive(Default, Debug)]
 pub struct State {
-    size: u64,
+    /// Bytes of the mail, as far as they can be counted here.
+    size: u32,
     lines: Sides<Lines>,
     told: Told,
     sasl: Sasl,
@@ -205,12 +208,16 @@ pub struct State {
     tail: Tail,
     awaited: Awaited,
     mail: Mail,
+    /// Bytes of the chunk that are still to come.
+    chunk: u32,
     /// Recipients of this envelope that were replied to.
     answered: u8,
     /// The mail may come: the reply to it is to no command.
     is_granted: bool,
     is_greeted: bool,
     is_tls: bool,
+    /// The next chunk is not the mail's first.
+    is_chunked: bool,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
@@ -257,13 +264,13 @@ impl State {
             self.part(out);
         }
         if self.asked == Asked::Mail && self.mode == Mode::Command {
-            out.facts().put_number(SIZE, std::mem::take(&mut self.size));
+            out.facts().put_number(SIZE, std::mem::take(&mut self.size).into());
             return self.awaited.next.keep(sender, out);
         }
         if out.facts().get(MAIL_FROM).is_some() {
             out.event(); // what became of the one before is not known
         }
-        self.answered = 0;
+        (self.answered, self.is_chunked) = (0, false);
         out.facts().put(MAIL_FROM, sender);
     }
 
@@ -278,16 +285,56 @@ impl State {
         (self.asked, self.answered) = (Asked::Other, 0);
     }
 
-    /// RFC 3030: bytes to pass over.
+    /// RFC 3030: bytes to pass over; `None` where there is something to read. A mail that waits for its turn has no place for
+    /// what its head says.
     fn chunk(&mut self, argument: &[u8]) -> Option<u64> {
         let (size, last) = lines::word(argument);
         let size = lines::decimal(size)?;
-        self.size = self.size.saturating_add(size);
-        if last.eq_ignore_ascii_case(b"LAST") {
-            self.asked = Asked::Mail;
-            self.awaited.next.is_sent = self.awaited.next.is_begun();
+        self.grows(size);
+        let (is_last, waits) = (last.eq_ignore_ascii_case(b"LAST"), self.awaited.next.is_begun());
+        if !std::mem::replace(&mut self.is_chunked, !is_last) {
+            self.mail = if waits { Mail::default() } else { Mail::begin() };
         }
-        Some(size)
+        if is_last {
+            self.asked = Asked::Mail;
+            self.awaited.next.is_sent = waits;
+        }
+        match u32::try_from(size) {
+            Ok(size @ 1..) if self.mail.reads() => (self.mode, self.chunk) = (Mode::Chunk, size),
+            _ => return Some(size),
+        }
+        None
+    }
+
+    /// The next of a chunk: a field, or a line that may part what the mail is made of.
+    fn chunked(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        let left = self.chunk as usize;
+        let shown = bytes.get(..left).unwrap_or(bytes);
+        let piece = self.mail.next(shown);
+        let count = match piece {
+            Piece::More if bytes.len() < left => return Step::Need(bytes.len() + 1),
+            // What goes on in the next chunk is read as far as it is here.
+            Piece::More => shown.len(),
+            Piece::Passed(count) | Piece::Read(count) => count,
+        };
+        let shown = shown.get(..count).unwrap_or(shown);
+        self.mail.is_line = shown.ends_with(b"\n");
+        if !matches!(piece, Piece::Passed(_)) {
+            self.mail.read(shown, out);
+        }
+        if piece == Piece::More && !self.mail.is_line {
+            self.mail.tear(out);
+        }
+        self.chunk = self.chunk.saturating_sub(count as u32); // at most as many
+        match self.chunk {
+            0 => self.mode = Mode::Command,
+            left if !self.mail.reads() => {
+                self.mode = Mode::Command;
+                return Step::Skip(count as u64 + u64::from(left));
+            }
+            _ => {}
+        }
+        Step::Pass(count)
     }
 
     fn auth(&mut self, argument: &[u8], out: &mut dyn Output) {
@@ -330,7 +377,7 @@ impl State {
     fn mail_ends(&mut self, taken: usize) -> Step {
         self.mode = Mode::Command;
         let step = self.passed_over(taken);
-        self.size = self.size.saturating_sub(b".\r\n".len() as u64);
+        self.size = self.size.saturating_sub(b".\r\n".len() as u32);
         step
     }
 
@@ -341,8 +388,12 @@ impl State {
         if taken == 0 { self.doubt(bytes, out) } else { self.passed_over(taken) }
     }
 
+    fn grows(&mut self, bytes: u64) {
+        self.size = self.size.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
     fn passed_over(&mut self, taken: usize) -> Step {
-        self.size = self.size.saturating_add(taken as u64);
+        self.grows(taken as u64);
         Step::Pass(taken)
     }
 
@@ -446,7 +497,7 @@ impl State {
             self.mode = Mode::Command; // refused before it began
         }
         out.facts().put_number(CODE, code);
-        out.facts().put_number(SIZE, self.size);
+        out.facts().put_number(SIZE, self.size.into());
         out.event();
         if next.is_begun() {
             self.awaited.next.take(out);
@@ -494,11 +545,16 @@ impl Parse for State {
         *self.lines.of(side) = Lines::default();
         self.awaited.is_lost = true;
         let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
+        if side == Side::Originator && self.mode == Mode::Chunk {
+            (self.mode, self.mail) = (Mode::Command, Mail::default());
+            out.facts().mark_truncated();
+            return hole.before_end(u64::from(self.chunk).saturating_sub(hole.before.len() as u64));
+        }
         if self.is_tls || (side == Side::Originator && !is_mail) {
             return Resume::Done;
         }
         if side == Side::Originator {
-            self.size = self.size.saturating_add(hole.bytes);
+            self.grows(hole.bytes);
             self.tail = Tail::default();
             self.mail.tear(out);
         }
@@ -512,6 +568,7 @@ impl Parse for State {
         match self.mode {
             Mode::Data if side == Side::Originator => return self.data(bytes, out),
             Mode::Doubt if side == Side::Originator => return self.doubt(bytes, out),
+            Mode::Chunk if side == Side::Originator => return self.chunked(bytes, out),
             _ => {}
         }
         let line = match self.lines.of(side).next(bytes, LINE_MAX) {

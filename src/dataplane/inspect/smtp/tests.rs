@@ -204,6 +204,37 @@ fn a_mail_says_who_wrote_it_and_what_is_attached() {
     spoil::<State>(turns);
 }
 
+/// A mail in chunks (RFC 3030): its head is read across them, and lines in it are no commands.
+#[test]
+fn heads_of_mails_in_chunks_are_read() {
+    let head = "From: a@b\r\nSubject: =?utf-8?q?x?=\r\n y\r\nContent-Type: multipart/mixed; boundary=p\r\n\r\n";
+    let part = "--p\r\nContent-Disposition: attachment; filename=z.exe\r\n\r\nQUIT\r\n.\r\n--p--\r\n";
+    let mail = format!("{head}RSET\r\n{part}");
+    let told = |rest: &str| format!("mail_from=j@a from=a@b subject=x y{rest} code=250 size={}", mail.len());
+    let envelope: Turns<'_> = &[(C, b"EHLO a\r\nMAIL FROM:<j@a>\r\n"), (S, b"250 a\r\n250 b\r\n")];
+    for (cuts, rest) in [
+        (vec![], " attachments=z.exe"),
+        (vec![head.len()], " attachments=z.exe"),
+        (vec![11, head.len() + 6], " attachments=z.exe"),
+        // In the midst of a field's name.
+        (vec![head.len() + 20], ""),
+    ] {
+        let mut sent = String::new();
+        let ends = cuts.iter().copied().chain([mail.len()]);
+        ends.fold(0, |begin, end| {
+            let last = if end == mail.len() { " LAST" } else { "" };
+            sent += &format!("BDAT {}{last}\r\n{}", end - begin, &mail[begin..end]);
+            end
+        });
+        sent += "QUIT\r\n";
+        let replies = "250 chunk\r\n".repeat(cuts.len()) + "250 queued\r\n221 bye\r\n";
+        let turns = [envelope, &[(C, sent.as_bytes()), (S, replies.as_bytes())]].concat();
+        let (events, anomalies) = talk::<State>(&turns, &[FACTS]);
+        assert_eq!((events, anomalies), (vec![format!("helo=a {}", told(rest))], vec![]), "{cuts:?}");
+        spoil::<State>(&turns);
+    }
+}
+
 /// Nor before it begins the next one (RFC 2920 section 3.1), which waits for what became of the first.
 #[test]
 fn the_next_mail_may_begin_before_the_reply_to_the_first() {
