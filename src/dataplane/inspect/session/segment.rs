@@ -65,8 +65,7 @@ pub(in super::super) fn segment<S: Sink>(
         own.opening(segment.sequence, payload.bytes, buffers, &mut session);
     } else if !is_taken {
         session.note(Note::Refused);
-    } else if !matches!(ends[1], Some(Outcome::Broken(_))) {
-        // Where what waited of the other side turned out broken, the flow is over however its bytes were cut.
+    } else if !is_broken(ends) {
         ends[0] = Some(own.segment(segment.sequence, payload.bytes, depth, buffers, &mut session));
     }
     let turns = session.has_turned || session.parser.turns_into().is_some();
@@ -74,6 +73,9 @@ pub(in super::super) fn segment<S: Sink>(
         // What the other side sent before the answer that it did not wait for is of the next protocol, and comes first.
         session.holds = [false; 2];
         for of in [side.other(), side, side.other()] {
+            if is_broken(ends) {
+                break;
+            }
             let (stream, end) = if of == side { (&mut *own, &mut ends[0]) } else { (&mut *peer, &mut ends[1]) };
             session.side = of;
             if matches!(end, None | Some(Outcome::Goes)) {
@@ -90,6 +92,9 @@ pub(in super::super) fn segment<S: Sink>(
         // In the order in which they spoke, as far as that was noted; then what is left.
         let turns = entry.turns.iter().map(|(of, reached)| (of, Some(reached)));
         for (of, reached) in turns.chain([(side.other(), None), (side, None)]) {
+            if is_broken(ends) {
+                break;
+            }
             let (stream, end) = if of == side { (&mut *own, &mut ends[0]) } else { (&mut *peer, &mut ends[1]) };
             session.side = of;
             session.passes_over = session.is_decoy(of, side);
@@ -124,6 +129,12 @@ pub(in super::super) fn segment<S: Sink>(
     } else {
         entry.done = std::array::from_fn(|side| entry.sides.get(side).is_none_or(Stream::is_done));
     }
+}
+
+/// Is a side broken? The flow is over then: of two broken ones the first is told, for whether the second came in the same
+/// segment is how their bytes were cut.
+fn is_broken(ends: [Option<Outcome>; 2]) -> bool {
+    ends.iter().any(|end| matches!(end, Some(Outcome::Broken(_))))
 }
 
 /// Shows what came since the parser was asked last: no more will come.
