@@ -116,15 +116,17 @@ pub(super) fn another_line(line: &[u8], framing: &mut Framing, told: &mut Told, 
     field.is_some_and(|field| field.name.eq_ignore_ascii_case(b"host"))
 }
 
+/// Version and code of a status line.
+pub(super) fn status(line: &[u8]) -> Option<(&[u8], u64)> {
+    let (version, rest) = lines::split(line, b' ')?;
+    let (status, _) = lines::reply(rest)?;
+    (version.starts_with(b"HTTP/") && version.len() <= 8).then_some((version, status))
+}
+
 /// Reads the header of a response; `None` where it is none. Facts of interim ones (1xx but 101) are not kept.
 pub(super) fn response(bytes: &[u8], told: &mut Told, out: &mut dyn Output) -> Option<Response> {
     let mut head = Head::new(bytes);
-    let line = head.line()?;
-    let (version, rest) = lines::split(line, b' ')?;
-    let (status, _) = lines::reply(rest)?;
-    if !version.starts_with(b"HTTP/") || version.len() > 8 {
-        return None;
-    }
+    let (version, status) = status(head.line()?)?;
     let mut response = Response { status: u16::try_from(status).ok()?, ..Response::default() };
     if (100..200).contains(&status) && status != 101 {
         return Some(response);

@@ -9,6 +9,9 @@
 //! the next request. Then no reading is taken for the right one: nothing is passed over any more, and what looks like a
 //! request is read as one wherever it stands, and told ([`REQUEST_IN_BODY`]).
 //!
+//! Of a head with a hole the lines in front of it are told, and the event is truncated. Where the end of a request's head is
+//! lost, that is known only when the next request comes: its answer is told before it, with the same `transaction`.
+//!
 //! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
 //!
 //! Deliberately not read: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is

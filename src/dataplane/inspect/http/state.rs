@@ -1,6 +1,7 @@
 //! What is remembered of a connection between its messages.
 
 mod chunks;
+mod cut;
 mod doubt;
 mod long;
 
@@ -28,6 +29,8 @@ enum Mode {
     First,
     /// Before a header.
     Head,
+    /// In a header of a request that was answered before it was whole: its end may be lost.
+    Answered,
     /// In a header of a request that is too long to be read at once: before its next line.
     Lines,
     /// Before the size of a chunk.
@@ -157,7 +160,7 @@ impl State {
                 let head = bytes.get(..length).unwrap_or(bytes);
                 match side {
                     Side::Originator => self.request(bytes, head, true, out),
-                    Side::Responder => self.response(bytes, head, out),
+                    Side::Responder => self.response(bytes, head, false, out),
                 }
             }
             End::NotYet(searched) => {
@@ -171,7 +174,7 @@ impl State {
                 if side == Side::Originator {
                     return self.long_request(head, out);
                 }
-                self.response(head, head, out);
+                self.response(head, head, false, out);
                 *self.mode(side) = Mode::Over;
                 out.event();
                 Step::Done
@@ -203,7 +206,7 @@ impl State {
     /// `shown`: the head and what is there of the body.
     fn request(&mut self, shown: &[u8], head: &[u8], is_whole: bool, out: &mut dyn Output) -> Step {
         let [mode, _] = self.mode;
-        if mode == Mode::First {
+        if matches!(mode, Mode::First | Mode::Answered) {
             *self.mode(Side::Originator) = Mode::Head;
         }
         self.end(out); // the one before it, which has no response yet, or not all of one
@@ -248,7 +251,8 @@ impl State {
         Step::Took(head.len())
     }
 
-    fn response(&mut self, shown: &[u8], head: &[u8], out: &mut dyn Output) -> Step {
+    /// As [`State::request`]; `is_cut`: a hole follows, and the rest of the head is not known.
+    fn response(&mut self, shown: &[u8], head: &[u8], is_cut: bool, out: &mut dyn Output) -> Step {
         let number = self.responses;
         if self.requests != self.responses.wrapping_add(1) || self.open != number {
             out.event(); // of another transaction
@@ -259,10 +263,14 @@ impl State {
         let Some(response) = fields::response(head, &mut self.told, out) else {
             return self.broken(Side::Responder, head, out);
         };
-        match response.status {
-            101 => return self.switch(head.len(), response.upgrade, out),
-            100..200 => return Step::Took(head.len()),
-            _ => {}
+        if matches!(response.status, 100 | 102..200) {
+            return Step::Took(head.len());
+        }
+        if is_cut {
+            out.facts().mark_truncated();
+        }
+        if response.status == 101 {
+            return self.switch(head.len(), response.upgrade, out);
         }
         if self.is_proxied {
             fields::forwarded(out);
@@ -282,18 +290,28 @@ impl State {
             (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(Protocol::Unknown));
             return Step::Took(head.len());
         }
+        if let (true, Some(length)) = (is_cut, response.framing.length) {
+            out.facts().put_number(CONTENT_LENGTH, length);
+        }
+        if is_cut {
+            return Step::Took(head.len());
+        }
         self.response_body(shown.get(head.len()..).unwrap_or_default(), head.len(), kind, response, out)
     }
 
-    /// A response to no request that was seen. The first of all takes a number of its own, that the next ones meet theirs. No
+    /// A response to no request that was seen, or was seen whole. The first of all takes a number of its own, that the next ones meet theirs. No
     /// anomaly where no request was seen at all: the capture begins there, or the client's packets go another way.
     fn unmatched(&mut self, status: u16, out: &mut dyn Output) {
         let [client, _] = self.mode;
-        if self.requests > 0 && !matches!(client, Mode::First | Mode::Over) && status != 408 {
+        let is_half = matches!(client, Mode::First | Mode::Head | Mode::Answered) && self.searched[0] > 0;
+        if is_half {
+            *self.mode(Side::Originator) = Mode::Answered;
+        } else if self.requests > 0 && !matches!(client, Mode::First | Mode::Over) && status != 408 {
             self.told.once(RESPONSE_UNMATCHED, out);
         }
         // As many requests as responses, until there is one.
-        self.requests = if client == Mode::First { self.responses.wrapping_add(1) } else { self.requests.max(1) };
+        let is_first = is_half || client == Mode::First;
+        self.requests = if is_first { self.responses.wrapping_add(1) } else { self.requests.max(1) };
     }
 
     /// How to go on with the body of a response behind a head of `taken` bytes; `shown`: what is there of it.
@@ -394,7 +412,7 @@ impl Parse for State {
         }
         let side = self.seen_as(side);
         match *self.mode(side) {
-            Mode::First | Mode::Head => self.head(side, bytes, out),
+            Mode::First | Mode::Head | Mode::Answered => self.head(side, bytes, out),
             Mode::Seek => self.seek(side, bytes, out),
             Mode::Doubt => self.doubt(bytes, out),
             Mode::Lines => self.lines(bytes, out),
@@ -418,18 +436,24 @@ impl Parse for State {
     }
 
     fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+        self.is_turned(side, hole.before);
         let side = self.seen_as(side);
+        let mode = *self.mode(side);
+        let is_in_head = matches!(mode, Mode::First | Mode::Head | Mode::Answered);
         if side == Side::Responder {
+            if is_in_head {
+                self.cut_response(hole.before, out);
+            }
             self.end(out);
         }
-        let mode = *self.mode(side);
         if side == Side::Responder || mode == Mode::Over || self.waits_for_switch(side) {
             *self.mode(side) = Mode::Over;
             return Resume::Done;
         }
-        if matches!(mode, Mode::First | Mode::Head) && !hole.before.is_empty() && self.count < PENDING_MAX {
-            // Half a request: it has an answer.
-            (self.requests, self.count) = (self.requests.wrapping_add(1), self.count + 1);
+        if is_in_head {
+            self.cut_request(hole.before, out);
+        } else if mode == Mode::Lines && !out.facts().is_empty() {
+            out.facts().mark_truncated();
         }
         *self.searched(side) = 0;
         self.is_refused = false;

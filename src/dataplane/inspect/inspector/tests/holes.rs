@@ -1,5 +1,6 @@
 //! Holes, SYNs with data, and what nobody can have sent.
 
+use super::super::super::tries::show;
 use super::*;
 
 /// A SYN with data, or the answer to one, by sequence number of what it carries.
@@ -156,6 +157,88 @@ fn behind_a_hole_in_requests_the_next_one_is_read() {
     let anomalies = talk.kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count();
     // The hole, and what came to lie where the byte ahead was.
     assert_eq!((talk.inspector.take_counts().holes, anomalies), (2, 2));
+}
+
+/// A head with a hole is told as far as its lines are whole, with what it belongs to, however its bytes were cut and whenever
+/// the hole is known.
+#[test]
+fn a_request_with_a_hole_in_its_head_is_told_as_far_as_it_is_there() {
+    let head = b"GET /14 HTTP/1.1\r\nHost: h\r\nUser-Agent: curl/8\r\nCookie: 0123456789\r\n\r\n";
+    let shown = |facts: &Facts| {
+        let truncated = if facts.is_truncated() { " truncated" } else { "" };
+        show(facts, &[http::FACTS]).replace(" protocol=HTTP/1.1", "").replace(" length=0", "") + truncated
+    };
+    let line = "transaction=0 method=GET url=/14";
+    let whole = "transaction=1 method=GET url=/a hostname=h.example status=204 server=s";
+    for (from, to, wanted) in [
+        (60, 67, format!("{line} hostname=h user_agent=curl/8")),
+        (45, 67, format!("{line} hostname=h")),
+        (47, 60, format!("{line} hostname=h user_agent=curl/8")),
+        (44, 60, format!("{line} hostname=h")),
+        (20, 60, line.to_owned()),
+        (12, 60, "transaction=0".to_owned()),
+        // Nothing is seen behind it.
+        (60, head.len(), format!("{line} hostname=h user_agent=curl/8")),
+        (44, head.len(), format!("{line} hostname=h")),
+        (12, head.len(), String::new()),
+    ] {
+        for (piece, order) in [1, 5, 100].into_iter().flat_map(|piece| [0, 1, 2].map(|order| (piece, order))) {
+            let mut talk = Talk::begun(SETTINGS);
+            talk.say_all(A, head[..from].chunks(piece));
+            talk.next[0] += (to - from) as u32;
+            if order == 1 {
+                talk.say(B, b""); // before what lies behind
+            }
+            talk.say_all(A, head[to..].chunks(piece));
+            if order == 2 {
+                talk.say(B, b"");
+            }
+            for (side, bytes) in [(B, ANSWER), (A, REQUEST), (B, ANSWER)] {
+                talk.say_all(side, bytes.chunks(piece));
+            }
+            talk.end();
+            let told: Vec<_> = talk.kept.of(Protocol::Http).into_iter().map(shown).collect();
+            let (is_last, answer) = (to == head.len(), "status=204 server=s");
+            let first = match (is_last, wanted.contains("method")) {
+                (false, true) => vec![format!("{wanted} {answer} truncated")],
+                (false, false) => vec![format!("{wanted} {answer}")],
+                (true, true) => vec![format!("transaction=0 {answer}"), format!("{wanted} truncated")],
+                (true, false) => vec![format!("transaction=0 {answer}")],
+            };
+            assert_eq!(told, [first, vec![whole.to_owned()]].concat(), "{from} {to} {piece} {order}");
+            let anomalies: Vec<_> = talk.kept.3.iter().filter(|(protocol, _)| *protocol == Protocol::Http).collect();
+            assert!(anomalies.is_empty(), "{from} {to} {piece} {order}: {anomalies:?}");
+        }
+    }
+}
+
+#[test]
+fn a_response_with_a_hole_in_its_head_is_told_as_far_as_it_is_there() {
+    let head = b"HTTP/1.1 200 OK\r\nServer: nginx/1.2\r\nX: 0123456789\r\nContent-Length: 4\r\n\r\nbody";
+    for (from, wanted) in [
+        (5, (None, None, false)),
+        (30, (Some(200), None, true)),
+        (37, (Some(200), Some("nginx/1.2"), true)),
+        (40, (Some(200), Some("nginx/1.2"), true)),
+    ] {
+        for piece in [1, 100] {
+            let mut talk = Talk::begun(SETTINGS);
+            talk.say(A, REQUEST);
+            talk.say_all(B, head[..from].chunks(piece));
+            talk.next[1] += 50 - from as u32;
+            talk.say_all(B, head[50..].chunks(piece));
+            talk.say(A, REQUEST);
+            talk.end();
+            let told = talk.kept.of(Protocol::Http).into_iter().map(|facts| {
+                let server = facts.get(http::SERVER).map(|text| String::from_utf8_lossy(text).into_owned());
+                (facts.get(http::URL).is_some(), facts.number(http::STATUS), server, facts.is_truncated())
+            });
+            let told: Vec<_> = told.collect();
+            let (status, server, truncated) = wanted;
+            let first = (true, status, server.map(str::to_owned), truncated);
+            assert_eq!(told, [first, (true, None, None, false)], "{from} {piece}");
+        }
+    }
 }
 
 #[test]
