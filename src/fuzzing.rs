@@ -113,7 +113,7 @@ fn inspection(data: &[u8]) {
     thread_local! {
         // Its pools are taken once; every flow gives back what it had.
         static INSPECTOR: std::cell::RefCell<Inspector> = std::cell::RefCell::new(Inspector::new(
-            inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16 },
+            inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16, rates: inspect::Rates::DEFAULT },
             1,
             [1, 2, 3, 4],
         ));

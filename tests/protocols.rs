@@ -20,9 +20,9 @@ use shrike::dataplane::inspect::stream::{
     WINDOW_MAX,
 };
 use shrike::dataplane::inspect::{
-    AGAIN_MAX, ANEW_MAX, CONNECTION_BYTES, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind, OF_FLOW,
-    OF_SOURCE, OTHERS_LOOKED, PROBES, Protocol, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS,
-    Settings, TABLE, UNIT_MAX,
+    AGAIN_MAX, ANEW_MAX, CONNECTION_BYTES, CONNECTIONS, FACTS_BYTES, IDENTIFY_BYTES, IDENTIFY_DATAGRAMS, Kind,
+    OTHERS_LOOKED, PROBES, Protocol, Rate, SCRATCH_BYTES, SCRATCHES, SENDERS, SOURCE_SHARE, SYN_BYTES, SYNS, Settings,
+    TABLE, UNIT_MAX,
 };
 use shrike::dataplane::worker::anomalies::{PER_SECOND, PER_SOURCE};
 use shrike::dataplane::worker::{
@@ -248,6 +248,9 @@ fn flows() -> Vec<Row> {
 
 fn inspection() -> Vec<Row> {
     let settings = Settings::default();
+    let rate = |Rate { burst, per_second }, of: &str| {
+        format!("{burst}, {per_second} (`inspect.{of}_events_burst`, `{of}_events_per_second`)")
+    };
     vec![
         ("flows inspected at once, a queue", settings.flows.to_string(), counters(&[Counter::InspectFlowsFull])),
         (
@@ -316,12 +319,12 @@ fn inspection() -> Vec<Row> {
         ),
         (
             "events and anomalies of a flow at once, and a second",
-            format!("{}, {}", OF_FLOW.burst, OF_FLOW.per_second),
+            rate(settings.rates.of_flow, "flow"),
             "what goes beyond is told as far as its source may have told more".to_owned(),
         ),
         (
             "those beyond that of all flows of one source at once, and a second, of a queue",
-            format!("{}, {}", OF_SOURCE.burst, OF_SOURCE.per_second),
+            rate(settings.rates.of_source, "source"),
             format!("{}; with the flow in `ml.unread`", counters(&[Counter::InspectEventsSuppressed])),
         ),
         (

@@ -247,11 +247,25 @@ impl RawConfig {
         engine.defrag.timeout_ns = waited * SECOND;
         engine.fragments.timeout_ns = waited * SECOND;
         let (inspect, default) = (&self.inspect, engine.inspect);
+        let rate = |of: &str, burst, per_second, default: inspect::Rate| -> Result<_, Invalid> {
+            let count = |key: &str, value, default: u32, low: u32, high: u32| {
+                let key = format!("inspect.{of}_events_{key}");
+                number(&key, value, default.into(), low.into(), high.into()).map(|number| number as u32)
+            };
+            let (low, high) = (inspect::PER_SECOND_MIN, inspect::PER_SECOND_MAX);
+            let burst = count("burst", burst, default.burst, 1, inspect::BURST_MAX)?;
+            Ok(inspect::Rate { burst, per_second: count("per_second", per_second, default.per_second, low, high)? })
+        };
+        let (flow_rate, source_rate) = (default.rates.of_flow, default.rates.of_source);
         engine.inspect = inspect::Settings {
             flows: number("inspect.flows", inspect.flows, default.flows.into(), 0, 1 << 22)? as u32,
             buffers: number("inspect.buffers", inspect.buffers, default.buffers.into(), 1, 1 << 16)? as u32,
             facts: number("inspect.facts", inspect.facts, default.facts.into(), 1, 1 << 18)? as u32,
             depth: number("inspect.depth_kib", inspect.depth_kib, default.depth >> 10, 1, 1 << 20)? << 10,
+            rates: inspect::Rates {
+                of_flow: rate("flow", inspect.flow_events_burst, inspect.flow_events_per_second, flow_rate)?,
+                of_source: rate("source", inspect.source_events_burst, inspect.source_events_per_second, source_rate)?,
+            },
         };
         if let Some(cap) = self.batch.rx_fixed {
             engine.rx.fixed = Some(number("batch.rx_fixed", Some(cap), 0, 1, 256)? as u32);

@@ -146,6 +146,14 @@ pub struct RawInspect {
     pub facts: Option<i64>,
     /// Bytes of one side of a connection that are inspected at most, KiB.
     pub depth_kib: Option<i64>,
+    /// Events told of a flow at once.
+    pub flow_events_burst: Option<i64>,
+    /// And a second.
+    pub flow_events_per_second: Option<i64>,
+    /// Events told of all flows of a source beyond those, at once, per queue.
+    pub source_events_burst: Option<i64>,
+    /// And a second.
+    pub source_events_per_second: Option<i64>,
 }
 
 /// The EVE file.

@@ -212,7 +212,7 @@ fn line(event: &inspect::Event<'_>) {
 thread_local! {
     // Its pools are taken once; every flow gives back what it had.
     static INSPECTOR: RefCell<Inspector> = RefCell::new(Inspector::new(
-        inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16 },
+        inspect::Settings { flows: 2, buffers: 2, facts: 2, depth: 1 << 16, rates: inspect::Rates::DEFAULT },
         1,
         [1, 2, 3, 4],
     ));

@@ -131,7 +131,11 @@ type Compare = fn(&mut Inspector, &Message<'_>, &str, &mut Tally);
 const REFERENCES: [(&str, Compare); 3] = [("dns", dns::compare), ("http", http::compare), ("tls", tls::compare)];
 
 fn inspector() -> Inspector {
-    Inspector::new(inspect::Settings { flows: 1, buffers: 2, facts: 1, depth: 1 << 20 }, 1, [1, 2, 3, 4])
+    Inspector::new(
+        inspect::Settings { flows: 1, buffers: 2, facts: 1, ..inspect::Settings::default() },
+        1,
+        [1, 2, 3, 4],
+    )
 }
 
 /// All messages of a capture against all references; the same bytes once.

@@ -25,7 +25,8 @@ struct Flows {
 
 impl Flows {
     fn new(flows: u32, buffers: u32, facts: u32, depth: u64) -> Flows {
-        let inspector = Inspector::new(Settings { flows, buffers, facts, depth }, SLOTS, [1, 2, 3, 4]);
+        let inspector =
+            Inspector::new(Settings { flows, buffers, facts, depth, ..Settings::default() }, SLOTS, [1, 2, 3, 4]);
         Flows { inspector, next: vec![[1000, 9000]; SLOTS as usize] }
     }
 

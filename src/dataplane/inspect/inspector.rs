@@ -23,7 +23,7 @@ pub(super) use connections::{Connections, Lease};
 pub use scratches::SCRATCHES;
 use scratches::Scratches;
 
-use super::allowance::{Allowance, Allowances};
+use super::allowance::{Allowance, Allowances, Rates};
 use super::counts::{Cause, Counts, Unread};
 use super::facts::Facts;
 use super::parsers::{PROBES, Parser};
@@ -59,11 +59,13 @@ pub struct Settings {
     pub facts: u32,
     /// Bytes of one side that are inspected at most.
     pub depth: u64,
+    /// Events that are told at most.
+    pub rates: Rates,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { flows: 1 << 15, buffers: 1024, facts: 1 << 12, depth: 1 << 20 }
+        Settings { flows: 1 << 15, buffers: 1024, facts: 1 << 12, depth: 1 << 20, rates: Rates::DEFAULT }
     }
 }
 
@@ -203,7 +205,7 @@ impl Inspector {
             connections: Connections::new(if settings.flows == 0 { 0 } else { CONNECTIONS }, hash.clone()),
             buffers: Buffers::new(if settings.flows == 0 { 0 } else { settings.buffers as usize }, hash),
             remembered: Remembered::new(if settings.flows == 0 { 0 } else { REMEMBERED }, KeyedHash::new(secret)),
-            allowances: Allowances::default(),
+            allowances: Allowances::new(settings.rates),
             syns: Syns::new(if settings.flows == 0 { 0 } else { SYNS }),
             saved: vec![Saved::default(); facts as usize],
             saved_places: Places::new(facts as usize),

@@ -147,7 +147,7 @@ pub mod websocket;
 mod wide;
 pub mod wireguard;
 
-pub use allowance::{OF_FLOW, OF_SOURCE, Rate};
+pub use allowance::{BURST_MAX, PER_SECOND_MAX, PER_SECOND_MIN, Rate, Rates};
 pub use bytes::Reader;
 pub use counts::{Cause, Counts, Unread};
 pub use facts::{FACTS_BYTES, Fact, Facts, Kind, Value, number};

@@ -33,7 +33,8 @@ impl Kept {
     }
 }
 
-pub(super) const SETTINGS: Settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16 };
+pub(super) const SETTINGS: Settings =
+    Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16, rates: Rates::DEFAULT };
 const A: Side = Side::Originator;
 const B: Side = Side::Responder;
 

@@ -40,7 +40,7 @@ fn run(ports: [u16; 2], datagrams: &[(By, Vec<u8>)]) -> (Vec<Told>, Vec<Name>) {
     let (key, of_client) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
     let begins = datagrams[0].0;
     let originator = if begins == Client { of_client } else { of_client.flip() };
-    let settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16 };
+    let settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16, ..Settings::default() };
     let (mut inspector, mut kept) = (Inspector::new(settings, 4, [1, 2, 3, 4]), Kept::default());
     let (first_seen, time) = (Timestamp(1), Timestamp(5));
     for (by, bytes) in datagrams {

@@ -1,6 +1,6 @@
 //! What gives way where something is full, and what is counted.
 
-use super::super::super::allowance::{OF_FLOW, OF_SOURCE};
+use super::super::super::allowance::Rate;
 use super::*;
 
 #[test]
@@ -202,7 +202,8 @@ fn so_many_events_are_told_of_a_flow_and_its_source() {
         assert_eq!(unread.contains(Cause::EventsSuppressed), connection >= 14, "{connection}");
     }
     let counts = talk.inspector.take_counts();
-    let told = OF_SOURCE.burst + 200 * OF_FLOW.burst;
+    let Rates { of_flow, of_source } = SETTINGS.rates;
+    let told = u64::from(of_source.burst + 200 * of_flow.burst);
     assert_eq!((talk.kept.0.len() as u64, counts.events), (told, 200 * 300));
     assert_eq!(counts.events_suppressed, counts.events + counts.anomalies - talk.kept.0.len() as u64);
     let before = talk.kept.of(Protocol::Http).len();
@@ -217,6 +218,7 @@ fn so_many_events_are_told_of_a_flow_and_its_source() {
 fn of_datagrams_without_an_entry_it_is_remembered_too() {
     let mut talk = Talk::new(SETTINGS);
     let ask = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
+    let Rates { of_flow, of_source } = SETTINGS.rates;
     let mut told = 0;
     for flow in 1..=3 {
         talk.key = FlowKey::v4(0x0a00_0001, 40_000 + flow, 0x0a00_0002, 53, 17, 0).0;
@@ -226,7 +228,22 @@ fn of_datagrams_without_an_entry_it_is_remembered_too() {
         let times = [Timestamp(1), Timestamp(9)];
         let (protocol, unread) = talk.inspector.end(talk.slot, &talk.key, talk.originator, times, &mut talk.kept);
         assert_eq!((protocol, unread.contains(Cause::EventsSuppressed)), (Protocol::Dns, true));
-        told += OF_FLOW.burst + if flow == 1 { OF_SOURCE.burst } else { 0 };
-        assert_eq!(talk.kept.of(Protocol::Dns).len() as u64, told);
+        told += of_flow.burst + if flow == 1 { of_source.burst } else { 0 };
+        assert_eq!(talk.kept.of(Protocol::Dns).len() as u32, told);
+    }
+}
+
+/// A resolver asks others through one port: it may be granted more.
+#[test]
+fn what_is_told_at_most_is_what_the_settings_say() {
+    let ask = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
+    for (flow, source, wanted) in
+        [((16, 64), (4096, 512), 4112), ((1, 64), (1, 512), 2), ((5000, 16), (5000, 16), 9000)]
+    {
+        let [of_flow, of_source] = [flow, source].map(|(burst, per_second)| Rate { burst, per_second });
+        let mut talk = Talk::new(Settings { rates: Rates { of_flow, of_source }, ..SETTINGS });
+        talk.key = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 53, 17, 0).0;
+        (0..9000).for_each(|_| _ = talk.datagram(A, ask));
+        assert_eq!(talk.kept.of(Protocol::Dns).len(), wanted, "{flow:?} {source:?}");
     }
 }

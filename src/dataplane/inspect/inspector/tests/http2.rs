@@ -1,6 +1,5 @@
 //! HTTP/2 where there are more connections, or requests that wait, than have room.
 
-use super::super::super::allowance::OF_SOURCE;
 use super::super::super::http2::tests::frame;
 use super::super::super::http2::{self, BLOCKS, PREFACE};
 use super::super::CONNECTIONS;
@@ -129,7 +128,10 @@ fn requests_of_a_source_that_wait_in_vain_give_way_to_its_own() {
     // As far as one source may tell so many at once.
     let all_told = told.len() as u64 + counts.events_suppressed;
     assert_eq!((all_told, counts.connections_full), (counts.facts_full, 0));
-    assert!(counts.events_suppressed > 0 && told.len() as u64 >= OF_SOURCE.burst, "{counts:?}");
+    assert!(
+        counts.events_suppressed > 0 && told.len() as u64 >= u64::from(Rates::DEFAULT.of_source.burst),
+        "{counts:?}"
+    );
     let half = u64::from(BLOCKS) / 4;
     assert!((256 * u64::from(all) - half..256 * u64::from(all)).contains(&counts.facts_full), "{counts:?}");
     crowd.turn_to(4000, OTHER);
