@@ -171,7 +171,8 @@ fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) 
             framing.odd_name |= field.is_odd;
             framing.transfer_encoding(value);
         }
-        b"authorization" | b"proxy-authorization" => put_authorization(value, out),
+        b"authorization" => put_authorization(AUTH_SCHEME, USERNAME, value, out),
+        b"proxy-authorization" => put_authorization(PROXY_AUTH_SCHEME, PROXY_USERNAME, value, out),
         b"x-forwarded-for" => out.facts().put(FORWARDED_FOR, value),
         b"upgrade" => out.facts().put(UPGRADE, value),
         b"sec-websocket-protocol" => put_subprotocols(value, out),
@@ -320,21 +321,21 @@ fn put_host(value: &[u8], out: &mut dyn Output) {
 }
 
 /// The scheme, and the user name of Basic (RFC 7617) and Digest (RFC 7616). What follows the colon is never kept.
-fn put_authorization(value: &[u8], out: &mut dyn Output) {
+fn put_authorization(scheme_fact: Fact, user_fact: Fact, value: &[u8], out: &mut dyn Output) {
     let (scheme, rest) = lines::word(value);
     if rest.is_empty() {
         return; // one word: may be a bare secret
     }
-    out.facts().put(AUTH_SCHEME, scheme);
+    out.facts().put(scheme_fact, scheme);
     if scheme.eq_ignore_ascii_case(b"basic") {
         let mut place = [0; 256];
         if let Some((user, _)) = lines::split(lines::base64(rest, &mut place), b':') {
-            put_user(user, out);
+            put_user(user_fact, user, out);
         }
     } else if scheme.eq_ignore_ascii_case(b"digest")
         && let Some(at) = lines::find(rest, b"username=")
     {
-        put_user(lines::quoted(rest.get(at + 9..).unwrap_or_default()).0, out);
+        put_user(user_fact, lines::quoted(rest.get(at + 9..).unwrap_or_default()).0, out);
     }
 }
 
@@ -343,7 +344,7 @@ fn put_authorization(value: &[u8], out: &mut dyn Output) {
 pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) -> bool {
     let uri = match userinfo(uri) {
         Some((user, rest)) => {
-            put_user(user, out);
+            put_user(USERNAME, user, out);
             rest
         }
         None => uri,
@@ -356,8 +357,8 @@ pub(in super::super) fn put_uri(fact: Fact, uri: &[u8], out: &mut dyn Output) ->
 }
 
 /// The name of a user, unless it is a token in the place of one.
-fn put_user(user: &[u8], out: &mut dyn Output) {
-    out.facts().put(USERNAME, if secrets::is_token(user) { b"*" } else { user });
+fn put_user(fact: Fact, user: &[u8], out: &mut dyn Output) {
+    out.facts().put(fact, if secrets::is_token(user) { b"*" } else { user });
 }
 
 /// The user before the `@` of an authority, and what follows it.

@@ -37,7 +37,7 @@
 //! | `forwarded_for` | `http.xff` |
 //! | `content_range` | `http.content_range.raw` |
 //! | `transaction` | `tx_id` of the line |
-//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent`, `store`, `store_version`, `cluster_name` | only in our own object |
+//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent`, `store`, `store_version`, `cluster_name`, `proxy_auth_scheme`, `proxy_username` | only in our own object |
 
 mod fields;
 mod head;
@@ -73,7 +73,7 @@ pub const REFERER: Fact = Fact::text(P, 6, "referer", 512);
 pub const REQUEST_TYPE: Fact = Fact::text(P, 7, "request_content_type", 128);
 /// `Content-Length` of the request.
 pub const REQUEST_LENGTH: Fact = Fact::number(P, 8, "request_length");
-/// Scheme of `Authorization` or `Proxy-Authorization`.
+/// Scheme of `Authorization`.
 pub const AUTH_SCHEME: Fact = Fact::text(P, 9, "auth_scheme", 32);
 /// User name of Basic or Digest, or of a URI.
 pub const USERNAME: Fact = Fact::text(P, 10, "username", 128);
@@ -116,6 +116,11 @@ pub const STORE_VERSION: Fact = Fact::text(P, 27, "store_version", 32);
 /// Its cluster.
 pub const CLUSTER_NAME: Fact = Fact::text(P, 28, "cluster_name", 64);
 
+/// Scheme of `Proxy-Authorization`: where there is an `Authorization` too, that is for the server behind the proxy.
+pub const PROXY_AUTH_SCHEME: Fact = Fact::text(P, 29, "proxy_auth_scheme", 32);
+/// User name of it, as [`USERNAME`].
+pub const PROXY_USERNAME: Fact = Fact::text(P, 30, "proxy_username", 128);
+
 /// All facts.
 pub const FACTS: &[Fact] = &[
     METHOD,
@@ -146,6 +151,8 @@ pub const FACTS: &[Fact] = &[
     STORE,
     STORE_VERSION,
     CLUSTER_NAME,
+    PROXY_AUTH_SCHEME,
+    PROXY_USERNAME,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.

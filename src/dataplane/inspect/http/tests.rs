@@ -133,6 +133,9 @@ fn user_names_but_no_passwords() {
         ("Digest realm=\"r\", username=\"al ice\", nonce=\"n\"", "auth_scheme=Digest username=al ice"),
         ("Bearer c2VjcmV0", "auth_scheme=Bearer"),
         ("c2VjcmV0", ""),
+        ("Bearer c2VjcmV0\r\nProxy-Authorization: Basic Ym9iOmh1bnRlcjI=", {
+            "auth_scheme=Bearer proxy_auth_scheme=Basic proxy_username=bob"
+        }),
     ] {
         let request = format!("GET / HTTP/1.1\r\nHost: h\r\nAuthorization: {field}\r\n\r\n");
         let (events, _) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
