@@ -81,6 +81,7 @@ fn tunnels_stand_in_events() {
             bytes: 0,
             icmp: None,
             outer: Some(outer),
+            through_proxy: false,
         };
         let mut writer = EveWriter::new(Vec::new(), None);
         writer.application(&AppEvent { head, facts: [].into() }).unwrap();

@@ -322,6 +322,7 @@ fn event(value: fn(Fact) -> BoxedStrategy<Vec<u8>>) -> impl Strategy<Value = App
                 bytes: facts.as_bytes().len() as u16,
                 icmp: None,
                 outer: None,
+                through_proxy: false,
             };
             AppEvent { head, facts: facts.as_bytes().into() }
         })

@@ -138,6 +138,7 @@ fn ssh_event(server: u8, seconds: u64) -> (EventHead, Facts) {
         bytes: 0,
         icmp: None,
         outer: None,
+        through_proxy: false,
     };
     (head, facts)
 }

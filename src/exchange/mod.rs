@@ -147,6 +147,8 @@ pub struct EventHead {
     pub icmp: Option<(u8, u8)>,
     /// What was round the flow's first packet, where it is in a tunnel.
     pub outer: Option<Outer>,
+    /// A proxy passes it on (HTTP `CONNECT`, SOCKS): who answers is not the flow's responder.
+    pub through_proxy: bool,
 }
 
 impl EventHead {
@@ -348,6 +350,7 @@ impl UpSender {
             bytes: count as u16, // facts are shorter than 64 KiB
             icmp: event.icmp,
             outer,
+            through_proxy: event.through_proxy,
         }));
     }
 }
@@ -442,6 +445,7 @@ mod tests {
             facts: &[1],
             truncated: false,
             icmp: None,
+            through_proxy: false,
         };
         let (mut up, mut down) = up_ring(64, Full::Count);
         (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
@@ -488,6 +492,7 @@ mod tests {
                         facts: &facts,
                         truncated: false,
                         icmp: None,
+                        through_proxy: false,
                     },
                     None,
                 );

@@ -198,6 +198,7 @@ fn line(event: &inspect::Event<'_>) {
         bytes: event.facts.len() as u16, // at most FACTS_BYTES
         icmp: None,
         outer: None,
+        through_proxy: event.through_proxy,
     };
     let mut writer = EveWriter::new(Vec::new(), None);
     writer.application(&AppEvent { head, facts: event.facts.into() }).expect("memory takes what is written");

@@ -32,6 +32,7 @@ fn observe(inventory: &SharedInventory, protocol: Protocol, server: u8, port: u1
         bytes: 0,
         icmp: None,
         outer: None,
+        through_proxy: false,
     };
     let mut facts = Facts::default();
     put(&mut facts);

@@ -32,6 +32,7 @@ pub fn exposed() -> Arc<SharedInventory> {
             bytes: 0,
             icmp: None,
             outer: None,
+            through_proxy: false,
         };
         let mut facts = Facts::default();
         put(&mut facts);

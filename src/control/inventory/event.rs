@@ -9,6 +9,7 @@ use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, dns, ntp, number, sip, snmp};
 use crate::exchange::EventHead;
+use std::fmt;
 use std::net::IpAddr;
 
 /// An event and its facts.
@@ -57,6 +58,31 @@ pub enum About {
     Mac([u8; 6]),
 }
 
+/// Whom a client asked a proxy for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Target {
+    /// Its address, where that was named.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address() {
+            Some(address) => write!(to, "{}", std::net::SocketAddr::from((address, self.port))),
+            None => write!(to, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// What an event says of a host.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Note {
@@ -76,6 +102,8 @@ pub enum Note {
     Database,
     /// Something exposes the server's service: kind, detail, evidence.
     Finding(Kind, String, String),
+    /// A password went in the clear through the server to somebody else, who is not always known: how, evidence.
+    Through(Option<Target>, String, String),
 }
 
 impl<'a> Event<'a> {
@@ -241,13 +269,20 @@ impl Notes {
         self.put(Note::Finding(kind, detail.into(), evidence.into()));
     }
 
+    /// The same, through a proxy to `target`.
+    pub fn cleartext_through(&mut self, target: Target, event: &Event<'_>, how: &str, user: Option<String>) {
+        self.put(Note::Through(Some(target), how.to_owned(), sent_in_clear(event, how, user)));
+    }
+
     /// A password in the clear: how, and whose.
     pub fn cleartext(&mut self, event: &Event<'_>, how: &str, user: Option<String>) {
-        let who = user.map_or_else(String::new, |user| format!(" of user {user}"));
-        let client = event.client.ip();
-        let evidence = format!("{client} sent a password{who} unencrypted by {how}");
-        self.finding(super::kinds::CLEARTEXT, how, evidence);
+        self.finding(super::kinds::CLEARTEXT, how, sent_in_clear(event, how, user));
     }
+}
+
+fn sent_in_clear(event: &Event<'_>, how: &str, user: Option<String>) -> String {
+    let who = user.map_or_else(String::new, |user| format!(" of user {user}"));
+    format!("{} sent a password{who} unencrypted by {how}", event.client.ip())
 }
 
 /// A name without the dot at its end, if it is neither empty, nor an address, nor full of what no name has.

@@ -30,7 +30,7 @@ kinds! {
         "Update the software; where the distribution has fixed it without a new version, confirm that its update is installed.",
         "https://nvd.nist.gov/";
     CLEARTEXT = "cleartext_credentials", 2,
-        "A password went over the wire unencrypted: FTP, POP3, IMAP, SMTP AUTH (PLAIN, LOGIN), HTTP Basic and parameters of a target that are named like passwords (bodies are not read), SOCKS 5, Telnet, LDAP simple bind, Redis AUTH, MQTT, MySQL and PostgreSQL clear-text methods. User names are kept, passwords never.",
+        "A password went over the wire unencrypted: FTP, POP3, IMAP, SMTP AUTH (PLAIN, LOGIN), HTTP Basic and parameters of a target that are named like passwords (bodies are not read), SOCKS 5, Telnet, LDAP simple bind, Redis AUTH, MQTT, MySQL and PostgreSQL clear-text methods. One that went through a proxy (CONNECT, SOCKS, an absolute target) is told of the server it was for, where that was named by an address of a home network, else of the client. User names are kept, passwords never.",
         "Have the service ask for TLS before a login, and change the passwords that were sent.",
         "https://cwe.mitre.org/data/definitions/319.html";
     TELNET = "telnet_in_use", 3,

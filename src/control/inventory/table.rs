@@ -124,9 +124,11 @@ impl Inventory {
         self.events += 1;
         let event = Event::new(head, facts);
         let mut notes = read::notes(&event);
-        if self.tunnels.passes(&event) {
-            notes.retain(tunnels::is_of_client);
+        if head.through_proxy {
+            let target = self.tunnels.target(&event);
+            notes = notes.into_iter().filter_map(|note| tunnels::of_tunnel(note, target)).collect();
         }
+        self.tunnels.see(&event);
         let told = |note: &Note| if let Note::Wire(wire, holds) = note { Some((*wire, *holds)) } else { None };
         let wire: Vec<_> = notes.iter().filter_map(told).collect();
         for note in notes {
@@ -238,6 +240,7 @@ impl Inventory {
                 }
             }
             Note::Finding(kind, detail, evidence) => self.finding(event, kind, detail, evidence),
+            Note::Through(target, how, evidence) => self.sent_through(event, target, how, evidence),
         }
     }
 

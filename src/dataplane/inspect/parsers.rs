@@ -101,6 +101,15 @@ macro_rules! parsers {
                 }
             }
 
+            /// Is what it turns into what a proxy passes on? Asked where it does.
+            pub fn is_tunnel(&self) -> bool {
+                match self {
+                    Parser::Http(state) => state.is_tunnel(),
+                    Parser::Socks(_) => true,
+                    _ => false,
+                }
+            }
+
             /// Are the next `rest` bytes of `side`, which are to be passed over, wanted after all? Asked after each segment as
             /// long as there are such; a yes is said once.
             pub fn recalls(&mut self, side: Side, rest: u64) -> bool {

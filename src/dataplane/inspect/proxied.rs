@@ -80,13 +80,15 @@ const BINARY_HEAD: usize = 16;
 /// Two paths of Unix sockets.
 const ADDRESSES_MAX: usize = 216;
 
-/// Whose a connection is, as its header said.
+/// Whose a connection is, as its header said, and whether it goes on through a proxy.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Source {
     address: [u8; 16],
     port: u16,
     /// Bytes of the address; none where nothing was said.
     length: u8,
+    /// What comes now is what a proxy passes on, as the client asked it to.
+    pub(super) is_tunnelled: bool,
 }
 
 impl Source {

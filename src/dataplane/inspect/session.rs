@@ -317,6 +317,10 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
         if let Some(first @ Protocol::Unknown) = self.first.as_deref_mut() {
             *first = self.parser.told();
         }
+        if self.parser.is_tunnel() {
+            self.out.source.is_tunnelled = true;
+            self.proxied.iter_mut().for_each(|proxied| proxied.source.is_tunnelled = true);
+        }
         *self.parser = Parser::new(next);
         let is_second = self.holds.get(self.side.other() as usize).is_some_and(|holds| *holds);
         if self.parser.protocol() == Protocol::Unknown {

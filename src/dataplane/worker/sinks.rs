@@ -328,6 +328,7 @@ impl Sinks {
             facts: &[],
             truncated: false,
             icmp,
+            through_proxy: false,
         };
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
         inspect::Sink::event(&mut gate, &event);

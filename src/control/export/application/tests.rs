@@ -35,6 +35,7 @@ fn head(protocol: Protocol, transport: u8, ports: (u16, u16)) -> EventHead {
         bytes: 0,
         icmp: None,
         outer: None,
+        through_proxy: false,
     }
 }
 

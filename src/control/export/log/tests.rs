@@ -192,6 +192,7 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
         bytes: 0,
         icmp: None,
         outer: None,
+        through_proxy: false,
     };
     (0..100).for_each(|_| log.event(AppEvent { head, facts: facts.clone() }, &"eth1".into()));
     let waiting = log.shared.waiting.load(Relaxed);

@@ -1,20 +1,20 @@
 //! HTTP, mail, file transfer, SOCKS and Telnet: software, names, and passwords in the clear (never the passwords themselves).
 
 use crate::control::inventory::banner;
-use crate::control::inventory::event::{About, Event, Notes};
+use crate::control::inventory::event::{About, Event, Notes, Target};
 use crate::control::inventory::host::NameSource;
 use crate::control::inventory::{kinds, os};
-use crate::dataplane::inspect::{ftp, http, http2, imap, pop3, smtp, socks, telnet};
+use crate::dataplane::inspect::{Protocol, ftp, http, http2, imap, pop3, smtp, socks, telnet};
 
 /// Server and browser, host names, Basic authentication.
 pub fn http(event: &Event<'_>, notes: &mut Notes) {
+    let is_direct = event.bytes(http::URL).is_none_or(|url| url.starts_with(b"/") || url == b"*");
     let agent = event.text(http::USER_AGENT).unwrap_or_default();
     notes.os(About::Client, os::user_agent(&agent), "HTTP User-Agent");
     if event.number(http::STATUS).is_some() {
         let server = event.text(http::SERVER).unwrap_or_default();
         let runs = event.text(http::POWERED_BY).unwrap_or_default();
         // An answer that was passed on tells of somebody else, and so does a request to a proxy.
-        let is_direct = event.bytes(http::URL).is_none_or(|url| url.starts_with(b"/") || url == b"*");
         if event.number(http::FORWARDED).is_some() || !is_direct {
             notes.service(None, None);
         } else {
@@ -28,11 +28,36 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
             notes.name(About::Server, NameSource::HttpHost, event.text(http::HOSTNAME));
         }
     }
-    if event.bytes(http::AUTH_SCHEME).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic")) {
-        notes.cleartext(event, "HTTP Basic", event.text(http::USERNAME));
+    let is_basic = |fact| event.bytes(fact).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"));
+    if is_basic(http::PROXY_AUTH_SCHEME) {
+        notes.cleartext(event, "HTTP Basic to a proxy", event.text(http::PROXY_USERNAME));
     }
-    parameter(event, event.number(http::SECRET_SENT), event.number(http::STATUS), notes);
+    // What a proxy is to ask for is sent to whom it asks (RFC 9110 section 11.6.2); a CONNECT goes no further.
+    let is_passed_on = !is_direct && event.bytes(http::METHOD) != Some(b"CONNECT");
+    let mut sent = |how, user| match asked_for(event).filter(|_| is_passed_on) {
+        Some(target) => notes.cleartext_through(target, event, how, user),
+        None => notes.cleartext(event, how, user),
+    };
+    if is_basic(http::AUTH_SCHEME) {
+        sent("HTTP Basic", event.text(http::USERNAME));
+    }
+    if is_sent(event.number(http::SECRET_SENT), event.number(http::STATUS)) {
+        sent(PARAMETER, None);
+    }
     store(event, notes);
+}
+
+/// Whom a request to a proxy names.
+pub fn asked_for(event: &Event<'_>) -> Option<Target> {
+    let port = |fact, default: u16| event.number(fact).map_or(Some(default), |port| u16::try_from(port).ok());
+    match event.head.protocol {
+        Protocol::Http => Some(Target { host: event.text(http::HOSTNAME)?, port: port(http::PORT, 80)? }),
+        Protocol::Socks => {
+            let address = event.addresses(socks::ADDRESS).next().map(|address| address.to_string());
+            Some(Target { host: address.or_else(|| event.text(socks::HOSTNAME))?, port: port(socks::PORT, 0)? })
+        }
+        _ => None,
+    }
 }
 
 /// A search engine, and that it answers without a login: only where the request is of the same event, and is not passed on.
@@ -48,11 +73,11 @@ fn store(event: &Event<'_>, notes: &mut Notes) {
     }
 }
 
+const PARAMETER: &str = "a parameter of HTTP";
+
 /// A password among the parameters of a target that the server has.
-fn parameter(event: &Event<'_>, sent: Option<u64>, status: Option<u64>, notes: &mut Notes) {
-    if sent.is_some() && status != Some(NOT_FOUND) {
-        notes.cleartext(event, "a parameter of HTTP", None);
-    }
+fn is_sent(secret: Option<u64>, status: Option<u64>) -> bool {
+    secret.is_some() && status != Some(NOT_FOUND)
 }
 
 /// Who asks for what is not there logs in nowhere: scanners do.
@@ -70,8 +95,8 @@ pub fn http2(event: &Event<'_>, notes: &mut Notes) {
         notes.os(About::Server, os::http_server(&server), "HTTP Server");
         notes.service(banner::server(&server), Some(server).filter(|server| !server.is_empty()));
     }
-    if is_asked {
-        parameter(event, event.number(http2::SECRET_SENT), event.number(http2::STATUS), notes);
+    if is_asked && is_sent(event.number(http2::SECRET_SENT), event.number(http2::STATUS)) {
+        notes.cleartext(event, PARAMETER, None);
     }
 }
 
@@ -85,7 +110,7 @@ fn greeted_by(banner: &str) -> Option<String> {
 
 fn greeting(event: &Event<'_>, text: Option<String>, notes: &mut Notes) {
     let Some(text) = text else { return };
-    if event.head.protocol == crate::dataplane::inspect::Protocol::Smtp {
+    if event.head.protocol == Protocol::Smtp {
         notes.name(About::Server, NameSource::Greeting, greeted_by(&text));
     }
     let product = banner::greeting(&text);

@@ -12,6 +12,7 @@ use super::event::{About, Event, Note, Notes};
 use super::host::Confidence;
 use super::kinds;
 use crate::dataplane::inspect::{Protocol, ike, ntp, smb, ssh};
+pub use logins::asked_for;
 
 /// The host itself says so.
 const SURE: Confidence = Confidence::High;

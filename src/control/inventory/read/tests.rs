@@ -29,6 +29,7 @@ fn notes(protocol: Protocol, transport: u8, anomaly: Option<Anomaly>, put: impl 
         bytes: 0,
         icmp: None,
         outer: None,
+        through_proxy: false,
     };
     let mut facts = Facts::default();
     put(&mut facts);

@@ -1,7 +1,7 @@
 //! Findings: their names, and what the rules know of what a service says it is.
 
 use super::super::banner::Product;
-use super::super::event::{About, Event};
+use super::super::event::{About, Event, Target};
 use super::super::host::{Confidence, Finding, Place, Seen, Segment, Service, Vulnerability};
 use super::super::kinds::{self, Kind};
 use super::super::rules::{Match, Rule};
@@ -41,6 +41,26 @@ impl Inventory {
         let place = place(event, event.server.port);
         let finding = exposed(event.segment(), address, Some(place), kind, detail, evidence, event.head.time);
         self.add_finding(event, About::Server, finding);
+    }
+
+    /// A password that went through a proxy is a finding of whom it was for, where that is one of ours by its address, else
+    /// of its client.
+    pub(super) fn sent_through(&mut self, event: &Event<'_>, target: Option<Target>, how: String, evidence: String) {
+        let proxy = event.server.ip();
+        let ours = target.as_ref().and_then(|target| Some((target.address()?, target.port)));
+        let (about, address, place, detail, evidence) = match ours.filter(|(address, _)| self.is_home(*address)) {
+            Some((address, port)) => {
+                let evidence = format!("{evidence} through the proxy {proxy}");
+                (About::Address(address), address, Some(place(event, port)), how, evidence)
+            }
+            None => {
+                let name = target.map_or_else(|| "an unknown server".to_owned(), |target| target.to_string());
+                let evidence = format!("{evidence} to {name} through the proxy {proxy}");
+                (About::Client, event.client.ip(), None, format!("{how} to {name}"), evidence)
+            }
+        };
+        let (segment, time) = (event.segment(), event.head.time);
+        self.add_finding(event, about, exposed(segment, address, place, kinds::CLEARTEXT, detail, evidence, time));
     }
 
     fn add_finding(&mut self, event: &Event<'_>, about: About, mut finding: Finding) {

@@ -250,6 +250,7 @@ mod tests {
             bytes: 0,
             icmp: None,
             outer: None,
+            through_proxy: false,
         };
         inventory.observe(&head, facts.as_bytes());
     }

@@ -36,6 +36,7 @@ fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at
         bytes: 0,
         icmp: None,
         outer: None,
+        through_proxy: false,
     }
 }
 

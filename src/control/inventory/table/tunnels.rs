@@ -1,44 +1,47 @@
-//! Flows that a proxy passes on (HTTP CONNECT, SOCKS): what is spoken in them is another host's, of which nothing is known here.
-//!
-//! Of such a flow the proxy's answer is told first, then what goes through it. Only what that says of the client is noted.
+//! Flows that a proxy passes on (HTTP CONNECT, SOCKS): what is spoken in them is another host's, as each event says. Of the flow's
+//! responder nothing is noted, of its client what it says of itself; and whose server a password in the clear was for, as far as
+//! that is remembered of what the proxy was asked.
 
-use super::super::event::{About, Event, Note};
+use super::super::event::{About, Event, Note, Target};
+use super::super::kinds;
+use super::super::read;
 use crate::dataplane::inspect::{Protocol, http, socks};
 use crate::exchange::FlowSummary;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
-/// Flows that are remembered at most, some 30 bytes each. Hellos and greetings come at once behind the proxy's answer; what is
-/// spoken in a flow that was forgotten is told as the proxy's.
-const FLOWS_MAX: usize = 1 << 14;
+/// Flows whose targets are remembered at most, up to 300 bytes each. Logins come soon behind the proxy's answer; of a flow that
+/// was forgotten, or whose request was lost on its way here, the server is not named.
+const FLOWS_MAX: usize = 1 << 12;
 /// What a proxy answers that opens a tunnel: granted, in SOCKS 5 (RFC 1928 section 6) and in SOCKS 4.
 const GRANTED: [u64; 2] = [0, 90];
 
-/// The latest flows through proxies, by their numbers.
+/// Whom the latest flows through proxies asked for, by their numbers.
 #[derive(Default)]
 pub struct Tunnels {
-    known: HashSet<u64>,
+    targets: HashMap<u64, Target>,
     order: VecDeque<u64>,
 }
 
 impl Tunnels {
-    /// Is the event of what goes through a proxy? One that opens a tunnel is the proxy's own, those behind it are not.
-    pub fn passes(&mut self, event: &Event<'_>) -> bool {
-        let opens = opens(event);
-        if !opens && self.known.is_empty() {
-            return false;
+    /// Whom the event's flow asked for, of several proxies behind one another the last one.
+    pub fn target(&self, event: &Event<'_>) -> Option<&Target> {
+        self.targets.get(&event.head.flow_id()?)
+    }
+
+    /// Remembers it of an event that opens a tunnel.
+    pub fn see(&mut self, event: &Event<'_>) {
+        if !opens(event) {
+            return;
         }
-        let Some(flow) = event.head.flow_id().filter(|_| event.transport() == "tcp") else { return false };
-        let is_known = self.known.contains(&flow);
-        if opens && !is_known {
-            self.known.insert(flow);
+        let (Some(flow), Some(target)) = (event.head.flow_id(), read::asked_for(event)) else { return };
+        if self.targets.insert(flow, target).is_none() {
             self.order.push_back(flow);
             if self.order.len() > FLOWS_MAX
                 && let Some(oldest) = self.order.pop_front()
             {
-                self.known.remove(&oldest);
+                self.targets.remove(&oldest);
             }
         }
-        is_known
     }
 }
 
@@ -54,9 +57,16 @@ fn opens(event: &Event<'_>) -> bool {
         }
 }
 
-/// Is it of the client, who is the same in front of the proxy and behind it?
-pub fn is_of_client(note: &Note) -> bool {
-    matches!(note, Note::Alive(About::Client) | Note::Name(About::Client, ..) | Note::Os(About::Client, ..))
+/// What a note of an event in a tunnel comes to: who asks is the same in front of the proxy and behind it, who answers is not.
+pub fn of_tunnel(note: Note, target: Option<&Target>) -> Option<Note> {
+    match note {
+        Note::Finding(kind, how, evidence) if kind == kinds::CLEARTEXT => {
+            Some(Note::Through(target.cloned(), how, evidence))
+        }
+        Note::Alive(About::Client) | Note::Name(About::Client, ..) | Note::Os(About::Client, ..) => Some(note),
+        Note::Through(..) => Some(note),
+        _ => None,
+    }
 }
 
 /// What the responder of a flow itself speaks: of a proxy's tunnel that which asked for it.
@@ -122,6 +132,8 @@ mod tests {
     fn connect(facts: &mut Facts, status: u64) {
         facts.put(http::METHOD, b"CONNECT");
         facts.put(http::URL, b"out.example:443");
+        facts.put(http::HOSTNAME, b"out.example");
+        facts.put_number(http::PORT, 443);
         facts.put_number(http::STATUS, status);
     }
 
@@ -130,7 +142,15 @@ mod tests {
         facts.put_number(socks::REPLY, reply);
     }
 
-    fn tell(inventory: &mut Inventory, port: u16, (protocol, anomaly, put): Said) {
+    /// What is said in one flow, one after the other; `is_through`: in a tunnel from the beginning.
+    fn tell(inventory: &mut Inventory, port: u16, said: &[Said], mut is_through: bool) {
+        for one in said {
+            is_through |= tell_one(inventory, port, *one, is_through);
+        }
+    }
+
+    /// Does it open a tunnel?
+    fn tell_one(inventory: &mut Inventory, port: u16, (protocol, anomaly, put): Said, through_proxy: bool) -> bool {
         let (key, originator) = FlowKey::v4(0x0a00_0001, port, 0x0a00_0002, 3128, 6, 0);
         let time = Timestamp(200 * SECOND);
         let head = EventHead {
@@ -145,10 +165,12 @@ mod tests {
             bytes: 0,
             icmp: None,
             outer: None,
+            through_proxy,
         };
         let mut facts = Facts::default();
         put(&mut facts);
         inventory.observe(&head, facts.as_bytes());
+        opens(&Event::new(&head, facts.as_bytes()))
     }
 
     fn inventory() -> Inventory {
@@ -177,37 +199,117 @@ mod tests {
             ("a proxy behind it", &[SOCKS_5, CONNECT, SOCKS_5, TLS, SSH], "socks"),
         ] {
             let mut inventory = inventory();
-            said.iter().for_each(|one| tell(&mut inventory, 40_000, *one));
+            tell(&mut inventory, 40_000, said, false);
+            assert_eq!(server(&inventory), (wanted.to_owned(), 0), "{name}");
+            // Whatever came of what opened it.
+            tell(&mut inventory, 40_002, &said[said.len() - 1..], true);
             assert_eq!(server(&inventory), (wanted.to_owned(), 0), "{name}");
             // Of another flow the same is its own.
-            tell(&mut inventory, 40_001, said[said.len() - 1]);
+            tell(&mut inventory, 40_001, &said[said.len() - 1..], false);
             assert!(server(&inventory).1 > 0, "{name}");
         }
         for (name, said) in [("refused", [REFUSED, SSH]), ("refused too", [SOCKS_NO, SSH]), ("no tunnel", [GET, SSH])] {
             let mut inventory = inventory();
-            said.iter().for_each(|one| tell(&mut inventory, 40_000, *one));
+            tell(&mut inventory, 40_000, &said, false);
             assert!(server(&inventory).0.ends_with("ssh") && server(&inventory).1 > 0, "{name}");
         }
         // The client is who it is.
         let mut inventory = inventory();
-        [CONNECT, GET].into_iter().for_each(|one| tell(&mut inventory, 40_000, one));
+        tell(&mut inventory, 40_000, &[CONNECT, GET], false);
         assert!(inventory.find("10.0.0.1").unwrap().os().is_some());
+    }
+
+    const FTP_INSIDE: Said = (Protocol::Socks, None, |facts| {
+        granted(facts, 0);
+        facts.put(socks::ADDRESS, &[10, 0, 0, 7]);
+        facts.put_number(socks::PORT, 21);
+    });
+    const FTP_OUTSIDE: Said = (Protocol::Socks, None, |facts| {
+        granted(facts, 0);
+        facts.put(socks::ADDRESS, &[192, 0, 2, 7]);
+        facts.put_number(socks::PORT, 21);
+    });
+    const BASIC: Said = (Protocol::Http, None, |facts| absolute(facts, b"out.example"));
+    const BASIC_INSIDE: Said = (Protocol::Http, None, |facts| absolute(facts, b"10.0.0.7"));
+    const BASIC_PROXY: Said = (Protocol::Http, None, |facts| {
+        facts.put(http::METHOD, b"GET");
+        facts.put(http::URL, b"http://out.example/");
+        facts.put(http::HOSTNAME, b"out.example");
+        facts.put(http::PROXY_AUTH_SCHEME, b"Basic");
+    });
+
+    fn absolute(facts: &mut Facts, host: &[u8]) {
+        facts.put(http::METHOD, b"GET");
+        facts.put(http::URL, &[b"http://", host, b"/"].concat());
+        facts.put(http::HOSTNAME, host);
+        facts.put(http::AUTH_SCHEME, b"Basic");
+        facts.put(http::USERNAME, b"bob");
+        facts.put_number(http::FORWARDED, 1);
+        facts.put_number(http::STATUS, 200);
+    }
+
+    /// Of whom it is told that a password went in the clear, and how.
+    fn findings(inventory: &Inventory) -> Vec<String> {
+        let shown = |host: &super::super::super::host::Host| {
+            let place = |one: &super::super::super::host::Finding| {
+                one.service.as_ref().map_or_else(String::new, |place| format!(" {}/{}", place.port, place.protocol))
+            };
+            let address = host.addresses[0].address;
+            host.findings
+                .iter()
+                .map(|one| format!("{address}{} {}: {}", place(one), one.detail, one.evidence))
+                .collect()
+        };
+        inventory.hosts().flat_map(|(_, host)| -> Vec<String> { shown(host) }).collect()
+    }
+
+    /// A password in the clear is told of whom it was for, where that is one of ours, else of who sent it.
+    #[test]
+    fn a_password_through_a_proxy_is_told_and_not_of_the_proxy() {
+        let sent = "10.0.0.1 sent a password of user bob unencrypted by";
+        let by = "through the proxy 10.0.0.2";
+        for (name, said, is_through, wanted) in [
+            ("ours", &[FTP_INSIDE, FTP][..], false, format!("10.0.0.7 21/ftp FTP: {sent} FTP {by}")),
+            ("a name", &[CONNECT, FTP], false, {
+                format!("10.0.0.1 FTP to out.example:443: {sent} FTP to out.example:443 {by}")
+            }),
+            ("not ours", &[FTP_OUTSIDE, FTP], false, {
+                format!("10.0.0.1 FTP to 192.0.2.7:21: {sent} FTP to 192.0.2.7:21 {by}")
+            }),
+            ("behind another proxy", &[CONNECT, FTP_INSIDE, FTP], false, {
+                format!("10.0.0.7 21/ftp FTP: {sent} FTP {by}")
+            }),
+            ("the request was lost", &[FTP], true, {
+                format!("10.0.0.1 FTP to an unknown server: {sent} FTP to an unknown server {by}")
+            }),
+            ("an absolute target", &[BASIC], false, {
+                format!("10.0.0.1 HTTP Basic to out.example:80: {sent} HTTP Basic to out.example:80 {by}")
+            }),
+            ("one of ours", &[BASIC_INSIDE], false, format!("10.0.0.7 80/http HTTP Basic: {sent} HTTP Basic {by}")),
+            ("to the proxy itself", &[BASIC_PROXY], false, {
+                "10.0.0.2 3128/http HTTP Basic to a proxy: 10.0.0.1 sent a password unencrypted by HTTP Basic to a proxy".into()
+            }),
+        ] {
+            let mut inventory = inventory();
+            tell(&mut inventory, 40_000, said, is_through);
+            assert_eq!(findings(&inventory), [wanted], "{name}");
+        }
     }
 
     /// However many there are, so many are remembered, the latest.
     #[test]
-    fn the_latest_flows_are_remembered() {
+    fn the_latest_targets_are_remembered() {
         let mut inventory = inventory();
         let first = 20_000;
         for number in 0..=FLOWS_MAX as u16 {
-            tell(&mut inventory, first + number, CONNECT);
+            tell(&mut inventory, first + number, &[CONNECT], false);
         }
         let tunnels = &inventory.tunnels;
-        assert_eq!((tunnels.known.len(), tunnels.order.len()), (FLOWS_MAX, FLOWS_MAX));
-        tell(&mut inventory, first + 1, SSH);
-        assert_eq!(server(&inventory).0, "http");
-        tell(&mut inventory, first, SSH);
-        assert_eq!(server(&inventory).0, "http ssh", "the oldest is forgotten");
+        assert_eq!((tunnels.targets.len(), tunnels.order.len()), (FLOWS_MAX, FLOWS_MAX));
+        for (port, name) in [(first + 1, "out.example:443"), (first, "an unknown server")] {
+            tell(&mut inventory, port, &[FTP], true);
+            assert!(findings(&inventory).iter().any(|one| one.contains(&format!("FTP to {name}: "))), "{name}");
+        }
     }
 
     #[test]

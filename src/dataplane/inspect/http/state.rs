@@ -57,6 +57,8 @@ enum Turn {
     #[default]
     None,
     Into(Protocol),
+    /// Into whatever a proxy passes on.
+    Tunnel,
 }
 
 /// An HTTP/1 connection.
@@ -102,7 +104,13 @@ impl State {
         match self.turn {
             Turn::None => None,
             Turn::Into(protocol) => Some(protocol),
+            Turn::Tunnel => Some(Protocol::Unknown),
         }
+    }
+
+    /// What follows is what a proxy passes on.
+    pub fn is_tunnel(&self) -> bool {
+        self.turn == Turn::Tunnel
     }
 
     /// Who is the server is told by who sends a status line first.
@@ -287,7 +295,7 @@ impl State {
         self.count = self.count.saturating_sub(1);
         if kind == Kind::Connect && (200..300).contains(&response.status) {
             out.event();
-            (self.mode, self.turn) = ([Mode::Over; 2], Turn::Into(Protocol::Unknown));
+            (self.mode, self.turn) = ([Mode::Over; 2], Turn::Tunnel);
             return Step::Took(head.len());
         }
         if let (true, Some(length)) = (is_cut, response.framing.length) {

@@ -14,15 +14,16 @@ use super::*;
 /// What went up: of which protocol, whether an anomaly, and the facts.
 pub(super) type Told = (Protocol, bool, Facts);
 
-/// Events as they went up, whose they are, and which of them are anomalies.
+/// Events as they went up, whose they are, which of them are anomalies, and which a proxy passed on.
 #[derive(Default)]
-pub(super) struct Kept(pub(super) Vec<Told>, pub(super) Vec<FlowKey>, Vec<Direction>, Vec<(Protocol, u8)>);
+pub(super) struct Kept(pub(super) Vec<Told>, pub(super) Vec<FlowKey>, Vec<Direction>, Vec<(Protocol, u8)>, Vec<bool>);
 
 impl Sink for Kept {
     fn event(&mut self, event: &Event<'_>) {
         self.1.push(event.key);
         self.2.push(event.originator);
         self.3.extend(event.anomaly);
+        self.4.push(event.through_proxy);
         self.0.push((event.protocol, event.anomaly.is_some(), Facts::from_bytes(event.facts, event.truncated)));
     }
 }

@@ -44,6 +44,8 @@ pub struct Event<'a> {
     pub truncated: bool,
     /// Type and code of the packet, where it is ICMP or ICMPv6 and no fragment.
     pub icmp: Option<(u8, u8)>,
+    /// It is of what a proxy passes on, as the flow asked it to (HTTP `CONNECT`, SOCKS).
+    pub through_proxy: bool,
 }
 
 /// Where events go.

@@ -15,7 +15,8 @@ impl<S: Sink> Session<'_, '_, S> {
         let proxied = self.proxied.as_deref_mut().filter(|proxied| proxied.headers < NO_MORE)?;
         let shown = self.limit.map_or(bytes, |limit| bytes.get(..limit).unwrap_or(bytes));
         let mut facts = Facts::default();
-        let (header, source) = proxied::read(shown, &mut facts);
+        let (header, mut source) = proxied::read(shown, &mut facts);
+        source.is_tunnelled = proxied.source.is_tunnelled;
         let out = &mut *self.out;
         let (counts, payload, protocol) = (&mut *out.counts, out.payload, Protocol::Proxied);
         let is_turned = out.is_turned;

@@ -22,7 +22,7 @@ pub(in super::super) struct Out<'a, S> {
     pub(in super::super) remembered: &'a mut Remembered,
     /// Of the flow and its source.
     pub(in super::super) allowances: &'a mut Allowances,
-    /// Whose the flow is, as a proxy said.
+    /// Whose the flow is, as a proxy said, and whether one passes it on.
     pub(in super::super) source: Source,
     /// The originator turned out to be the server, since the packet was shown.
     pub(in super::super) is_turned: bool,
@@ -79,6 +79,7 @@ impl<'a, S: Sink> Out<'a, S> {
             facts: self.facts.as_bytes(),
             truncated: self.facts.is_truncated(),
             icmp: None,
+            through_proxy: self.source.is_tunnelled,
         });
     }
 }

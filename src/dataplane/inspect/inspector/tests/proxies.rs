@@ -104,3 +104,45 @@ fn a_header_of_a_proxy_inside_a_tunnel_hides_no_client() {
     talk.say(A, &[&proxied()[1].0[..], &small_hello()].concat());
     assert_eq!(talk.end(), Protocol::Tls);
 }
+
+/// Each event behind what opened a tunnel says that it is another server's, and no other one does.
+#[test]
+fn what_a_proxy_passes_on_says_so() {
+    let hello = small_hello();
+    let header = &proxied()[0].0;
+    let connect = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
+    let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n";
+    let ok = b"HTTP/1.1 200 OK\r\n\r\n";
+    let no = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n";
+    let asks = b"\x05\x01\x00\x03\x0bexample.com\x00\x50";
+    let granted = [5, 0, 0, 1, 10, 0, 0, 1, 4, 56];
+    use Protocol::{Http, Proxied, Socks, Tls};
+    type Words<'a> = &'a [(Side, &'a [u8])];
+    for (name, words, wanted) in [
+        ("HTTP", &[(A, &connect[..]), (B, ok), (A, REQUEST), (B, ANSWER)][..], &[(Http, false), (Http, true)][..]),
+        (
+            "a header",
+            &[(A, connect), (B, ok), (A, header), (A, &hello)],
+            &[(Http, false), (Proxied, true), (Tls, true)],
+        ),
+        ("a header in front", &[(A, header), (A, connect), (B, ok), (A, &hello)], {
+            &[(Proxied, false), (Http, false), (Tls, true)]
+        }),
+        ("SOCKS", &[(A, &[5, 1, 0]), (B, &[5, 0]), (A, asks), (B, &granted), (A, REQUEST), (B, ANSWER)], {
+            &[(Socks, false), (Http, true)]
+        }),
+        ("refused", &[(A, connect), (B, no), (A, REQUEST), (B, ANSWER)], &[(Http, false), (Http, false)]),
+        ("an upgrade", &[(A, upgrade), (B, b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n"), (A, REQUEST), (B, ANSWER)], {
+            &[(Http, false), (Http, false)]
+        }),
+    ] as [(&str, Words<'_>, &[(Protocol, bool)]); 6]
+    {
+        for cut in [1, 9000] {
+            let mut talk = Talk::begun(SETTINGS);
+            words.iter().for_each(|(side, bytes)| talk.say_all(*side, bytes.chunks(cut)));
+            talk.end();
+            let told: Vec<_> = talk.kept.0.iter().map(|one| one.0).zip(talk.kept.4.iter().copied()).collect();
+            assert_eq!(told, wanted, "{name} {cut}");
+        }
+    }
+}
