@@ -210,6 +210,15 @@ impl Stream {
         self.started.then_some(self.next)
     }
 
+    /// Bytes behind all that came which the peer has, where the beginning of something waits for them. One alone may be a FIN,
+    /// which has a number too.
+    pub fn lost_end(&self, buffers: &Buffers) -> Option<u64> {
+        let came = i64::from(self.held.in_order());
+        let lost = i64::from(self.acked.wrapping_sub(self.next) as i32) - came;
+        let waits = !self.done && self.skip == 0 && came > 0 && !self.held.has_hole() && !self.held.is_lost(buffers);
+        u64::try_from(lost).ok().filter(|lost| waits && *lost > 1)
+    }
+
     /// What is held in order, from the first byte that the parser has not taken.
     pub fn waiting<'a>(&self, buffers: &'a Buffers) -> &'a [u8] {
         self.held.waiting(buffers)

@@ -2,6 +2,7 @@
 
 use super::super::counts::Cause;
 use super::super::inspector::{Connections, Entry, Segment, Sink};
+use super::super::parse::Hole;
 use super::super::protocol::Protocol;
 use super::super::receipt;
 use super::super::stream::{Buffers, DEPTH_REACHED, Gave, Note, Outcome, Reader, Stream, URGENT};
@@ -167,7 +168,17 @@ pub(in super::super) fn last_look<S: Sink>(
         let outcome = stream.resume(depth, buffers, &mut session);
         // The flow is over, as it would have been had that come alone.
         if ends::note(outcome, out) {
-            break;
+            return;
         }
+    }
+    // What was acknowledged and never came is lost, though nothing came behind it.
+    for side in [Side::Originator, Side::Responder] {
+        let Some(stream) = entry.sides.get(side as usize) else { continue };
+        let Some(bytes) = stream.lost_end(buffers) else { continue };
+        let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
+        let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, &mut *out);
+        session.connections = Some(&mut *connections);
+        session.note(Note::Hole { bytes, in_unit: true });
+        session.gap(&Hole { before: stream.waiting(buffers), bytes });
     }
 }

@@ -212,6 +212,49 @@ fn a_request_with_a_hole_in_its_head_is_told_as_far_as_it_is_there() {
     }
 }
 
+/// Nor does another one have to follow.
+#[test]
+fn a_request_whose_end_is_lost_is_told_at_the_end_of_the_flow() {
+    let head = b"GET /14 HTTP/1.1\r\nHost: h\r\nCookie: 0123456789\r\n\r\n";
+    for (from, lost, wanted) in [
+        (30, 20, Some("h")),
+        (20, 30, None),
+        // What was not acknowledged may yet come; one number more may be a FIN's.
+        (30, 0, Some("-")),
+        (30, 1, Some("-")),
+    ] {
+        for piece in [1, 100] {
+            let mut talk = Talk::begun(SETTINGS);
+            talk.say_all(A, head[..from].chunks(piece));
+            talk.next[0] += lost;
+            talk.say_all(B, b"HTTP/1.0 200 OK\r\n\r\nuntil the end".chunks(piece));
+            talk.end();
+            let told = talk.kept.of(Protocol::Http);
+            let text = |facts: &Facts, fact| facts.get(fact).map(|text| String::from_utf8_lossy(text).into_owned());
+            let told: Vec<_> = told
+                .iter()
+                .map(|one| {
+                    (
+                        one.number(http::TRANSACTION),
+                        one.number(http::STATUS),
+                        one.number(http::LENGTH),
+                        text(one, http::URL),
+                        text(one, http::HOSTNAME),
+                        one.is_truncated(),
+                    )
+                })
+                .collect();
+            let mut all = vec![(Some(0), Some(200), Some(13), None, None, false)];
+            if wanted != Some("-") {
+                all.push((Some(0), None, None, Some("/14".to_owned()), wanted.map(str::to_owned), true));
+            }
+            assert_eq!(told, all, "{from} {lost} {piece}");
+            let counts = talk.inspector.take_counts();
+            assert_eq!((counts.holes, counts.gap_bytes), if lost > 1 { (1, lost.into()) } else { (0, 0) });
+        }
+    }
+}
+
 #[test]
 fn a_response_with_a_hole_in_its_head_is_told_as_far_as_it_is_there() {
     let head = b"HTTP/1.1 200 OK\r\nServer: nginx/1.2\r\nX: 0123456789\r\nContent-Length: 4\r\n\r\nbody";
