@@ -56,18 +56,38 @@ pub fn smtp(facts: &mut Found<'_>, objects: &mut Map<String, Value>) -> Map<Stri
     object
 }
 
-/// Splits at the commas that stand between mailboxes, not within quotes or angle brackets (RFC 5322 section 3.4).
+/// Splits at the commas that stand between mailboxes, not within quotes, angle brackets or comments (RFC 5322 section 3.4).
 fn mailboxes(text: &str) -> Vec<String> {
-    let (mut is_quoted, mut is_address) = (false, false);
-    let parts = text.split(|letter| {
+    // A comment without an end hides no mailbox behind it.
+    let (mut place, mut other) = (Place::default(), Place::default());
+    text.chars().for_each(|letter| _ = place.is_between(letter, true));
+    let has_comments = place.comments == 0;
+    let parts = text.split(|letter| other.is_between(letter, has_comments));
+    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Where in a list of mailboxes the next character stands.
+#[derive(Default)]
+struct Place {
+    is_quoted: bool,
+    is_address: bool,
+    /// In so many comments, one in another.
+    comments: usize,
+}
+
+impl Place {
+    /// Does this one part two mailboxes?
+    fn is_between(&mut self, letter: char, has_comments: bool) -> bool {
         match letter {
-            '"' => is_quoted = !is_quoted,
-            '<' | '>' if !is_quoted => is_address = letter == '<',
+            '(' if has_comments && !self.is_quoted => self.comments += 1,
+            ')' if !self.is_quoted => self.comments = self.comments.saturating_sub(1),
+            _ if self.comments > 0 => {}
+            '"' => self.is_quoted = !self.is_quoted,
+            '<' | '>' if !self.is_quoted => self.is_address = letter == '<',
             _ => {}
         }
-        letter == ',' && !is_quoted && !is_address
-    });
-    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        letter == ',' && !self.is_quoted && !self.is_address && self.comments == 0
+    }
 }
 
 /// `pop3`; the user name of a login is its command's argument.
@@ -106,4 +126,25 @@ pub fn sip(facts: &mut Found<'_>) -> Map<String, Value> {
     put(&mut sdp, "media_descriptions", list(media));
     put_object(&mut object, "sdp", sdp);
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_part_mailboxes_and_nothing_else_does() {
+        for (text, wanted) in [
+            ("a@b, c@d", &["a@b", "c@d"][..]),
+            ("\"B, C\" <b@c>,, d@e", &["\"B, C\" <b@c>", "d@e"]),
+            ("e@f (com, ment), g@h", &["e@f (com, ment)", "g@h"]),
+            ("e@f (a (b, c), \"d), g@h", &["e@f (a (b, c), \"d)", "g@h"]),
+            ("\"(\" <a@b>, c@d, \")\" <e@f>", &["\"(\" <a@b>", "c@d", "\")\" <e@f>"]),
+            ("a@b (no end, c@d", &["a@b (no end", "c@d"]),
+            ("a@b), c@d", &["a@b)", "c@d"]),
+            ("<a@b,c@d>, e", &["<a@b,c@d>", "e"]),
+        ] {
+            assert_eq!(mailboxes(text), wanted, "{text}");
+        }
+    }
 }
