@@ -108,6 +108,65 @@ fn who_is_not_root_is_told_so_wherever_it_fails() {
     }
 }
 
+/// Files that cannot be had, or that two parts would write: what `run` ends with, `check` says before; the same words, where
+/// it is the plan's fault and not the machine's.
+#[test]
+fn files_that_run_would_refuse_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (store, eve, conn) = (place("alerts.db"), place("eve.json"), place("conn.log"));
+    std::os::unix::fs::symlink(&eve, place("link")).unwrap();
+    std::fs::write(place("text"), "not a database, and longer than the first words of one").unwrap();
+    let nested = format!("{}/./eve.json", folder.path().display());
+    // eve.path, conn_log.path, what is said, exit code of `run`.
+    for (eve, conn, says, code) in [
+        (&*eve, &*eve, "eve.path and conn_log.path are both", 2),
+        (&*eve, &*nested, "eve.path and conn_log.path are both", 2),
+        (&*eve, &*place("link"), "are one file", 2),
+        (&*eve, &*place("eve.json.8"), "conn_log.path", 2),
+        (&*place("conn.log.1"), &*conn, "eve.path", 2),
+        (&*store, &*conn, "alerts.store and eve.path are both", 2),
+        (&*place("alerts.db-wal"), &*conn, "belongs to alerts.store", 2),
+        (&*eve, &*place("alerts.inventory.db"), "inventory.store and conn_log.path are both", 2),
+        (&*place("nowhere/eve.json"), &*conn, "nowhere/eve.json", 1),
+        (folder.path().to_str().unwrap(), &*conn, "directory", 1),
+        (&*eve, &*place("text/conn.log"), "text/conn.log", 1),
+    ] {
+        let text = format!(
+            "[model]\nenabled = false\n[alerts]\nstore = \"{store}\"\n[eve]\npath = \"{eve}\"\n[conn_log]\npath = \"{conn}\""
+        );
+        let output = check(&text, &["--json"]);
+        assert_eq!(output.status.code(), Some(3), "{text}: {output:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = answer["findings"][0]["found"].as_str().unwrap();
+        assert!(found.contains(says), "{says}: {answer}");
+        let config = place("shrike.toml");
+        std::fs::write(&config, &text).unwrap();
+        let (told, error) =
+            refused_run(&["-c", &config, "-i", "nosuchlink0", "--listen", "127.0.0.1:0"], false).unwrap();
+        assert!(told == Some(code) && error.contains(says), "{says}: {told:?}: {error}");
+        assert!(code == 1 || error.contains(found), "in other words: {error}, {found}");
+        assert!(!std::path::Path::new(&store).exists(), "{text}");
+        let _ = (std::fs::remove_file(place("eve.json")), std::fs::remove_file(place("conn.log")));
+    }
+    let kept = format!("[model]\nenabled = false\n[alerts]\nstore = \"{}\"", place("text"));
+    let answer: Value = serde_json::from_slice(&check(&kept, &["--json"]).stdout).unwrap();
+    assert_eq!(answer["findings"][0]["check"], "alerts.store", "{answer}");
+    // Nothing is left behind by looking, and the plan names both files.
+    let good = format!(
+        "[model]\nenabled = false\n[alerts]\nstore = \"{}\"\n[eve]\npath = \"{eve}\"\nrotate_mib = 10\nkeep = 4",
+        place("new/folder/alerts.db")
+    );
+    let output = check(&good, &[]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    let line = printed.lines().find(|line| line.starts_with("  eve ")).unwrap_or_default();
+    assert!(line.contains(&eve) && line.contains("10 MiB") && line.contains("50 MiB at most"), "{printed}");
+    assert!(line.contains("MiB free"), "{printed}");
+    assert!(printed.lines().any(|line| line.starts_with("  conn.log none")), "{printed}");
+    assert!(!std::path::Path::new(&eve).exists() && !std::path::Path::new(&place("new")).exists());
+}
+
 /// A running shrike may hold the port: that says nothing about the configuration.
 #[test]
 fn a_good_configuration_is_good_also_beside_a_running_one() {

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::doctor::{Finding, Verdict};
+use super::files::{self, Files};
 use super::out::say;
 use crate::config::{self, Config, ConfigError};
 use std::io::ErrorKind;
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Exit code 2: the configuration cannot be meant. 3: it can, and `shrike run` would refuse it on this
-machine now: a model that does not load, an interface or a queue that is not there, an address that is not ours."
+machine now: a model that does not load, an interface or a queue that is not there, an address that is not ours, a file
+that cannot be opened or that two parts would write."
 )]
 pub struct Arguments {
     /// The configuration file; none: check the defaults and the environment.
@@ -29,13 +31,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Ok(plan) => plan,
         Err(error) => return Err(unusable(&name, error, arguments.json)),
     };
-    let refused = refused(&plan);
+    let mut refused = refused(&plan);
+    refused.extend(Files::of(&plan, arguments.config.as_deref(), None).refused());
     if arguments.json {
         let interfaces: Vec<_> = plan.interfaces.iter().map(|interface| interface.name.clone()).collect();
         say!(
             "{}",
             serde_json::json!({"config": name, "ok": refused.is_empty(), "interfaces": interfaces,
-                "listen": plan.http.listen.to_string(), "flow_capacity": plan.engine.flow.capacity,
+                "eve": plan.eve.log.path, "conn_log": plan.conn_log.log.path, "listen": plan.http.listen.to_string(), "flow_capacity": plan.engine.flow.capacity,
                 "findings": refused})
         );
     } else {
@@ -113,6 +116,8 @@ fn print(name: &str, plan: &Config, refused: &[Finding]) {
         None => say!("  model    the one that comes with shrike"),
     }
     say!("  alerts   {} (at most {})", plan.alerts.store.display(), plan.alerts.keep);
+    say!("  eve      {}", files::told(&plan.eve.log));
+    say!("  conn.log {}", files::told(&plan.conn_log.log));
     if let (true, Ok(settings)) = (plan.inventory.enabled, plan.inventory.settings()) {
         let home: Vec<String> = settings.home.iter().map(ToString::to_string).collect();
         say!("  hosts    at most {} of {}; {} rules", settings.hosts, home.join(" "), settings.rules.count());

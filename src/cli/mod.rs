@@ -7,6 +7,7 @@ mod check;
 mod client;
 pub mod demo;
 mod doctor;
+mod files;
 mod flows;
 mod hosts;
 mod interface;

@@ -4,6 +4,7 @@ mod told;
 
 use super::Failure;
 use super::doctor::{Finding, Verdict};
+use super::files::Files;
 use super::output::Output;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -95,6 +96,10 @@ pub fn add_interfaces(plan: &mut Config, names: &[String]) -> Result<(), Failure
 /// Runs until SIGINT, SIGTERM or the time is up.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut plan = plan(&arguments)?;
+    let files = Files::of(&plan, arguments.config.as_deref(), arguments.summary.as_deref());
+    if let Some(clash) = files.clash() {
+        return Err(Failure::Usage(anyhow::anyhow!("{clash}; name another for one")));
+    }
     let stop = stop_flag()?;
     // What a typo would spoil is tried before anything begins.
     let written = arguments.summary.as_deref().map(|path| Output::create(path, false)).transpose().map_err(failure)?;
@@ -274,14 +279,6 @@ pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
 /// Opens the files that are wanted.
 fn open_outputs(plan: &Config, model: Option<&Model>) -> Result<Outputs, Failure> {
     let (eve, conn) = (plan.eve.log.settings(), plan.conn_log.log.settings());
-    if let (Some(eve), Some(conn)) = (&eve, &conn)
-        && eve.path == conn.path
-    {
-        let path = eve.path.display();
-        return Err(Failure::Usage(anyhow::anyhow!(
-            "eve.path and conn_log.path are both {path}; name another for one"
-        )));
-    }
     let eve: Option<EveLog> =
         eve.map(|settings| open_log(settings, EveFormat::new(model.map(super::replay::name)), "--eve")).transpose()?;
     let conn: Option<ConnLog> =

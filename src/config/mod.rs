@@ -15,7 +15,9 @@ mod values;
 mod wanted;
 
 pub use error::{ConfigError, Invalid};
-pub use plan::{AlertsPlan, CapturePlan, Config, HttpPlan, InventoryPlan, ModelPlan, WorkersPlan, worker_cores};
+pub use plan::{
+    AlertsPlan, CapturePlan, Config, HttpPlan, InventoryPlan, LogPlan, ModelPlan, WorkersPlan, worker_cores,
+};
 pub use raw::RawConfig;
 
 use std::path::Path;
