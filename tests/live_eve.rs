@@ -143,7 +143,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The disk fills under a running sensor: whole lines only, one complaint, and when there is room it goes on.
+/// The disk fills under a running sensor: whole lines only, one complaint, and when there is room it goes on. What
+/// another file never took is told at the end.
 #[test]
 fn live_a_full_disk_costs_lines_and_nothing_else() {
     if !support::privileged("live_a_full_disk_costs_lines_and_nothing_else") {
@@ -153,7 +154,7 @@ fn live_a_full_disk_costs_lines_and_nothing_else() {
     let (path, ballast) = (disk.0.path().join("eve.json"), disk.0.path().join("ballast"));
     std::fs::write(&ballast, vec![0; 1000 << 10]).unwrap();
     let bed = Bed::new(1);
-    let shrike = Shrike::start_with(&bed, "copy", &["--eve", path.to_str().unwrap()]);
+    let shrike = Shrike::start_with(&bed, "copy", &["--eve", path.to_str().unwrap(), "--conn-log", "/dev/full"]);
     let frames: Vec<Vec<u8>> = (0..200).map(query).collect();
     let mut sender = Sender::of(&bed, frames.clone());
     frames.iter().for_each(|frame| sender.send_frame(frame));
@@ -172,4 +173,7 @@ fn live_a_full_disk_costs_lines_and_nothing_else() {
     until("and the trouble is over", || client.get("/v1/status").json(), |status| !is_told(status));
     let summary = shrike.terminate();
     assert_eq!(summary["loss_equation_closed"], true, "{summary:#}");
+    let lost = &summary["lines_lost"];
+    assert!(lost["conn_log"]["flow"].as_u64().is_some_and(|flows| flows >= 200), "{lost}");
+    assert_eq!(lost["eve"], serde_json::json!({"alert": 0, "event": 0, "flow": 0, "stats": 0}));
 }

@@ -169,10 +169,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let picture = supervisor.picture();
     let status = picture.status();
     let alerts = store.alert_latency();
-    let summary = summary(&status, &picture.workers(), &latency(&*picture, &alerts), &alerts, supervisor.raised());
+    let (raised, outputs) = (supervisor.raised().clone(), supervisor.take_outputs());
     drop(supervisor); // detaches
     server.stop();
-    finish(&status, &alerts, &summary, written)
+    let unwritten = outputs.finish();
+    let latency = latency(&*picture, &alerts);
+    let summary = summary(&status, &picture.workers(), &latency, &alerts, &raised, &unwritten);
+    finish(&status, &alerts, &summary, &unwritten, written)
 }
 
 /// The configuration with the command line's changes.

@@ -2,6 +2,7 @@
 
 use crate::cli::Failure;
 use crate::cli::output::Output;
+use crate::control::export::{SLOWER, Unwritten};
 use crate::control::store::AlertLatency;
 use crate::control::view::{Equation, QueueStatus, StageTotals, Status, System, WorkerView};
 use crate::metrics::{STAGES, Stage};
@@ -89,10 +90,13 @@ pub(super) fn summary(
     latency: &StageTotals,
     alert_latency: &AlertLatency,
     raised: &BTreeMap<crate::dataplane::detect::Detector, u64>,
+    unwritten: &[Unwritten],
 ) -> serde_json::Value {
     let drops: BTreeMap<_, _> = status.totals.drops.iter().map(|drop| (drop.name.clone(), drop.value)).collect();
     let unread: BTreeMap<_, _> = status.totals.unread.iter().map(|one| (one.name.clone(), one.value)).collect();
     let alerts: BTreeMap<_, _> = raised.iter().map(|(detector, count)| (detector.name(), *count)).collect();
+    let lost: BTreeMap<_, BTreeMap<_, _>> =
+        unwritten.iter().map(|file| (file.name, file.kinds.iter().copied().collect())).collect();
     serde_json::json!({
         "packets": status.totals.packets,
         "bytes": status.totals.bytes,
@@ -103,6 +107,7 @@ pub(super) fn summary(
         "not_decoded": status.totals.not_decoded,
         "drops": drops,
         "unread": unread,
+        "lines_lost": lost,
         "loss_equation_closed": status.loss.closed,
         "loss": status.loss,
         "capture_mode": status.queues.iter().map(|queue| queue.mode.name()).collect::<Vec<_>>(),
@@ -119,6 +124,7 @@ pub(super) fn finish(
     status: &Status,
     alerts: &AlertLatency,
     summary: &serde_json::Value,
+    unwritten: &[Unwritten],
     written: Option<Output>,
 ) -> Result<(), Failure> {
     if let Some(mut output) = written {
@@ -133,6 +139,7 @@ pub(super) fn finish(
         status.totals.scored,
         if status.loss.closed { "closed" } else { "OPEN" }
     );
+    unwritten.iter().filter_map(lines_lost).for_each(|line| eprintln!("{line}"));
     for (detector, latency) in alerts.by_detector().filter(|(_, latency)| !latency.is_empty()) {
         let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
         eprintln!(
@@ -158,6 +165,12 @@ pub(super) fn finish(
          report it with the summary (--summary FILE)",
         open.join(", ")
     )))
+}
+
+/// `eve.json: 3 events and 2 flows were not written: ...`; `None` where all were.
+fn lines_lost(file: &Unwritten) -> Option<String> {
+    let amounts = file.amounts()?;
+    Some(format!("{}: {amounts} were not written: {SLOWER} (or it took none: the log says so)", file.path.display()))
 }
 
 /// `ring of eth1, queue 3, by 64 frames`, in the interface's own numbers.
@@ -186,6 +199,14 @@ mod tests {
         let told = |equation| open_equation(&[], &equation);
         assert_eq!(told(equation(Some("lab/eth1"), Some(QueueId(0)))), "ring of lab/eth1, queue 0, by 64 frames");
         assert_eq!(told(equation(None, None)), "ring, by 64 frames");
+    }
+
+    #[test]
+    fn lines_that_were_not_written_are_told_of_each_file() {
+        let file = |flows| Unwritten { name: "conn_log", path: "/c".into(), kinds: vec![("flow", flows)] };
+        assert_eq!(lines_lost(&file(0)), None);
+        let told = lines_lost(&file(30_329)).unwrap();
+        assert!(told.starts_with("/c: 30329 flows were not written: "), "{told}");
     }
 
     #[test]

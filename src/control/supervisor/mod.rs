@@ -282,6 +282,11 @@ impl Supervisor {
         self.outputs = outputs;
     }
 
+    /// The files, to be ended; nothing is written to them from here on.
+    pub fn take_outputs(&mut self) -> Outputs {
+        std::mem::take(&mut self.outputs)
+    }
+
     /// Has hosts and findings kept there; the engines must export events.
     pub fn keep_hosts(&mut self, inventory: LiveInventory) {
         self.inventory = Some(inventory);

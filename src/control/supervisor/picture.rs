@@ -178,6 +178,7 @@ impl Supervisor {
         equations.extend(counters.iter().map(|(id, values)| queue_equation(*id, self.name(*id), values)));
         let mut top: Vec<TopFlow> = self.entries.iter().flat_map(top_flows).collect();
         top.sort_by_key(|flow| std::cmp::Reverse(flow.bytes.iter().sum::<u64>()));
+        self.outputs.look(now);
         self.tell_statistics(now, &counters);
         let picture = Picture {
             status: Some(self.status(now, &counters, Loss::of(equations))),

@@ -1,14 +1,15 @@
 //! The files of a running sensor: each written by a thread of its own, rotated by size and by time.
 //!
 //! Owns the files and the queues before them. The control plane hands items over and never waits: a queue that is full, or
-//! a disk that takes nothing, loses lines, which are counted by kind and told in status, and nothing else. Lines are
-//! counted when the kernel has taken them. A disk that takes half a line has that half taken back, so that a file holds
+//! a disk that takes nothing, loses lines and nothing else. They are counted by kind, and told in status, in the log, in the
+//! file's own statistics and at the end. Lines are counted as written when the kernel has taken them. A disk that takes half a line has that half taken back, so that a file holds
 //! whole lines, and writing goes on by itself where there is room again. Deliberately does not: compress, ship, or sync:
 //! what the kernel had not written when the power fails is gone (alerts, which must survive that, lie in the store).
 
 mod file;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 
 use super::application::AppEvent;
 use super::conn::ConnFormat;
@@ -22,11 +23,13 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use file::{Change, LogFile, now};
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use unwritten::Warner;
+pub use unwritten::{SLOWER, Unwritten};
 
 /// Lost lines are told for so long after the last one.
 const TOLD_FOR: u64 = 60 * SECOND;
@@ -235,6 +238,7 @@ pub struct Log<F: Format> {
     since: AtomicU64,
     /// Lines lost when it was last looked at, and when they grew more, in seconds; 0 for never.
     lost_then: [AtomicU64; 2],
+    warner: Warner,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -261,6 +265,7 @@ impl<F: Format> Log<F> {
             path,
             since: AtomicU64::new(0),
             lost_then: Default::default(),
+            warner: Warner::default(),
             thread: Some(thread),
         })
     }
@@ -306,6 +311,24 @@ impl<F: Format> Log<F> {
         metrics
     }
 
+    /// Lines lost so far.
+    pub fn unwritten(&self) -> Unwritten {
+        unwritten::<F>(&self.shared, &self.path)
+    }
+
+    /// A warning of lost lines, where it is time for one.
+    pub fn warning(&mut self, now: Timestamp) -> Option<String> {
+        let unwritten = self.unwritten();
+        self.warner.look(now, &unwritten)
+    }
+
+    /// Writes what waits; the lines that were lost, those of the end among them.
+    pub fn finish(self) -> Unwritten {
+        let (shared, path) = (Arc::clone(&self.shared), self.path.clone());
+        drop(self); // waits for the thread
+        unwritten::<F>(&shared, &path)
+    }
+
     /// What is wrong with the file at present.
     pub fn degraded(&self, now: Timestamp) -> Option<Degraded> {
         let trouble = self.shared.trouble.lock().ok().and_then(|trouble| trouble.clone());
@@ -333,6 +356,11 @@ impl<F: Format> Log<F> {
             format!("{}: {what}; {lost} lines lost so far: {remedy} with {}.path", self.path.display(), F::NAME);
         Some(Degraded { part: F::NAME.into(), reason, since })
     }
+}
+
+fn unwritten<F: Format>(shared: &Shared, path: &Path) -> Unwritten {
+    let counts = shared.lost.iter().map(|lost| lost.load(Relaxed));
+    Unwritten { name: F::NAME, path: path.to_owned(), kinds: F::KINDS.iter().copied().zip(counts).collect() }
 }
 
 impl EveLog {

@@ -136,8 +136,7 @@ fn a_full_disk_is_told_and_costs_lines_only() {
     assert!(told.reason.contains("/dev/full") && told.reason.contains("eve.path"), "{}", told.reason);
     assert_eq!(log.degraded(Timestamp(9)).map(|degraded| degraded.since), Some(Timestamp(7)));
     let shared = Arc::clone(&log.shared);
-    drop(log);
-    let lost: Vec<u64> = shared.lost.iter().map(|lost| lost.load(Relaxed)).collect();
+    let lost: Vec<u64> = log.finish().kinds.iter().map(|(_, count)| *count).collect();
     assert_eq!((shared.lines.load(Relaxed), lost), (0, vec![0, 1, 0, 0]), "counted by kind, and not as written");
 }
 
@@ -171,12 +170,13 @@ fn what_waited_is_written_when_there_is_room_again() {
 #[test]
 fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
     let (sender, receiver) = bounded(QUEUE);
-    let log: EveLog = Log {
+    let mut log: EveLog = Log {
         sender: Some(sender),
         shared: Arc::new(Shared::new(4)),
         path: PathBuf::new(),
         since: AtomicU64::new(0),
         lost_then: Default::default(),
+        warner: Warner::default(),
         thread: None,
     };
     let facts: Box<[u8]> = vec![0; 1 << 20].into();
@@ -202,7 +202,10 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
     assert_eq!(log.shared.lost[2].load(Relaxed), 100 - events);
     let reason = log.degraded(Timestamp(SECOND)).expect("lines were lost").reason;
     assert!(reason.contains(&format!("{} lines lost", 100 - events)) && reason.contains("eve.path"), "{reason}");
-    assert!(log.degraded(Timestamp(100 * SECOND)).is_none(), "none of late");
+    assert!(log.degraded(Timestamp(60 * SECOND)).is_some(), "within a minute after the last");
+    assert!(log.degraded(Timestamp(61 * SECOND)).is_none(), "none of late");
+    let warning = log.warning(Timestamp(SECOND)).expect("lines were lost");
+    assert!(warning.contains(&format!("{} events not written", 100 - events)), "{warning}");
     let big = Statistics { counters: vec![(String::new(), 0); 1 << 16], ..Statistics::default() };
     (0..2).for_each(|_| log.stats(big.clone()));
     assert_eq!(log.shared.lost[3].load(Relaxed), 0, "beyond what events may take");
