@@ -1,7 +1,7 @@
 //! Heads of mails (RFC 5322) and of their parts (RFC 2045): who wrote what to whom, and what the attachments are called.
 //!
 //! A field is read once all of it is there, whatever lines it has; encoded words (RFC 2047) and parameters (RFC 2231) are
-//! decoded where their characters are those of UTF-8, ASCII or Latin 1, and left as they are else. Deliberately not read:
+//! decoded where the name of their characters is one that browsers know, and left as they are else. Deliberately not read:
 //! bodies, of which only the lines that part them are looked for.
 
 use super::super::facts::Fact;
@@ -9,6 +9,7 @@ use super::super::lines;
 use super::super::parse::Output;
 use super::super::text::Text;
 use super::{ATTACHMENT, CC, DATE, FROM, MESSAGE_ID, SUBJECT, TO, X_MAILER};
+use encoding_rs::{CoderResult, Encoding};
 
 /// Bytes of a field with all its lines. RFC 5322 section 2.1.1 has 998 to a line; lists of recipients have many.
 pub const FIELD_MAX: usize = 2048;
@@ -303,30 +304,43 @@ fn quote_end(text: &[u8]) -> usize {
 /// Which characters bytes stand for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Charset {
-    /// Or ASCII.
+    /// Or ASCII: as they are.
     Utf8,
-    /// Or what Windows made of it.
-    Latin1,
+    /// As browsers read the name (WHATWG's encodings): what says Latin 1 is Windows 1252.
+    Other(&'static Encoding),
 }
 
 impl Charset {
     fn of(name: &[u8]) -> Option<Charset> {
-        let is = |other: &&[u8]| name.eq_ignore_ascii_case(other);
-        let latin: [&[u8]; 3] = [b"iso-8859-1", b"iso-8859-15", b"windows-1252"];
-        let utf8: [&[u8]; 3] = [b"utf-8", b"us-ascii", b"utf8"];
-        match () {
-            () if utf8.iter().any(is) => Some(Charset::Utf8),
-            () if latin.iter().any(is) => Some(Charset::Latin1),
-            () => None,
+        let utf8: [&[u8]; 2] = [b"us-ascii", b"ascii"];
+        if utf8.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+            return Some(Charset::Utf8);
+        }
+        match Encoding::for_label_no_replacement(name)? {
+            encoding if encoding == encoding_rs::UTF_8 => Some(Charset::Utf8),
+            encoding => Some(Charset::Other(encoding)),
         }
     }
 
-    fn push<const N: usize>(self, byte: u8, text: &mut Text<N>) {
-        match (self, byte) {
-            (Charset::Latin1, 0x80..) => text.extend(&[0xc0 | byte >> 6, 0x80 | byte & 0x3f]),
-            _ => text.push(byte),
+    /// Adds what the bytes say, on one line.
+    fn decode<const N: usize>(self, bytes: &[u8], text: &mut Text<N>) {
+        let Charset::Other(encoding) = self else { return put_line(bytes, text) };
+        let (mut decoder, mut rest, mut place) = (encoding.new_decoder_without_bom_handling(), bytes, [0; VALUE_MAX]);
+        // A byte comes to three at most, so that a few rounds do.
+        while !text.is_cut() {
+            let (result, read, written, _) = decoder.decode_to_utf8(rest, &mut place, true);
+            put_line(place.get(..written).unwrap_or_default(), text);
+            rest = rest.get(read..).unwrap_or_default();
+            if result == CoderResult::InputEmpty || read == 0 && written == 0 {
+                return;
+            }
         }
     }
+}
+
+/// Text has no lines.
+fn put_line<const N: usize>(bytes: &[u8], text: &mut Text<N>) {
+    bytes.iter().for_each(|byte| text.push(if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
 }
 
 /// A value on one line, its encoded words decoded: blanks between two of them, and where lines were folded, go.
@@ -395,24 +409,19 @@ impl Word<'_> {
     fn decode<const N: usize>(&self, text: &mut Text<N>) {
         if self.is_base64 {
             let mut place = [0; WORD_MAX];
-            lines::base64(self.text, &mut place).iter().for_each(|byte| self.push(*byte, text));
-            return;
+            return self.charset.decode(lines::base64(self.text, &mut place), text);
         }
-        let mut rest = self.text;
+        let (mut rest, mut bytes) = (self.text, Text::<WORD_MAX>::default());
         while let Some((first, after)) = rest.split_first() {
             let (byte, after) = match first {
                 b'_' => (b' ', after),
                 b'=' => escaped(after).map_or((b'=', after), |byte| (byte, after.get(2..).unwrap_or_default())),
                 byte => (*byte, after),
             };
-            self.push(byte, text);
+            bytes.push(byte);
             rest = after;
         }
-    }
-
-    /// Text has no lines.
-    fn push<const N: usize>(&self, byte: u8, text: &mut Text<N>) {
-        self.charset.push(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }, text);
+        self.charset.decode(bytes.as_bytes(), text);
     }
 }
 
@@ -429,12 +438,13 @@ fn percent<const N: usize>(raw: &[u8], is_first: bool, text: &mut Text<N>) {
         _ => (Some(Charset::Utf8), raw),
     };
     let Some(charset) = charset else { return text.extend(raw) };
-    let mut rest = body;
+    let (mut rest, mut bytes) = (body, Text::<VALUE_MAX>::default());
     while let Some((first, after)) = rest.split_first() {
         let byte = if *first == b'%' { escaped(after) } else { None };
-        charset.push(byte.unwrap_or(*first), text);
+        bytes.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
+    charset.decode(bytes.as_bytes(), text);
 }
 
 #[cfg(test)]
@@ -449,7 +459,15 @@ mod tests {
             (b"=?utf-8?q?Gr=C3=BC=C3=9Fe_aus?= K=", "Gr\u{fc}\u{df}e aus K="),
             (b"=?ISO-8859-1?Q?a=FCb?= =?UTF-8?B?w7xi?=", "a\u{fc}b\u{fc}b"),
             (b"=?utf-8?B?SGVs?=\r\n =?utf-8*en?b?bG8=?= x", "Hello x"),
-            (b"=?koi8-r?B?8NLJ18XU?= x", "=?koi8-r?B?8NLJ18XU?= x"),
+            (b"=?koi8-r?B?8NLJ18XU?= x", "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442} x"),
+            (b"=?windows-1251?q?=CF?= =?iso-8859-1?q?=80=E9?=", "\u{41f}\u{20ac}\u{e9}"),
+            (b"=?iso-8859-15?q?=A4?= =?cp1252?q?=80?=", "\u{20ac}\u{20ac}"),
+            (b"=?gb2312?B?xOO6ww==?=", "\u{4f60}\u{597d}"),
+            (b"=?ISO-2022-JP?B?GyRCRnxLXBsoQg==?= a", "\u{65e5}\u{672c} a"),
+            (b"=?shift_jis?q?=93=FA=81?=", "\u{65e5}\u{fffd}"),
+            (b"=?utf-16?B?ADAAMAAK?=", "\u{3000}\u{3000}\u{a00}"),
+            (b"=?utf-16be?B?ADAACgAx?=", "0 1"),
+            (b"=?hz-gb-2312?q?a?= =?x-none?q?b?=", "=?hz-gb-2312?q?a?= =?x-none?q?b?="),
             (b"=?utf-8?x?abc?= =?utf-8?q?=?", "=?utf-8?x?abc?= =?utf-8?q?=?"),
             (b"=?utf-8?q?a=0D=0AX-Y:_z?=", "a  X-Y: z"),
             (b"=?utf-8?q?a=4?= =", "a=4 ="),
