@@ -215,6 +215,9 @@ fn entry(path: &Path) -> PathBuf {
 /// Where lines go, when the file is rotated, what all of it comes to, and the room there is.
 pub fn told(log: &LogPlan) -> String {
     let Some(path) = &log.path else { return "none".to_owned() };
+    if fs::metadata(path).is_ok_and(|data| !data.is_file()) {
+        return format!("{}, which is no file: never rotated", path.display());
+    }
     let mib = log.rotate_bytes >> 20;
     let hours = log.rotate_seconds.map(|seconds| format!(" and every {} h", seconds / 3600)).unwrap_or_default();
     let most = mib * (u64::from(log.keep) + 1);
@@ -227,6 +230,21 @@ pub fn told(log: &LogPlan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_told_with_what_it_comes_to() {
+        let log = |path: Option<&str>| LogPlan {
+            path: path.map(PathBuf::from),
+            rotate_bytes: 10 << 20,
+            rotate_seconds: Some(7200),
+            keep: 2,
+        };
+        assert_eq!(told(&log(None)), "none");
+        assert_eq!(told(&log(Some("/dev/full"))), "/dev/full, which is no file: never rotated");
+        let said = told(&log(Some("/no/such/folder/l")));
+        assert_eq!(said, "/no/such/folder/l, rotated at 10 MiB and every 2 h, 2 older kept: 30 MiB at most");
+        assert!(told(&log(Some("/l"))).ends_with("MiB free there"));
+    }
 
     /// Whether two files clash, of a folder with `link` to `a`, `hard` as another name of `b`, and `folder` to itself.
     #[test]
