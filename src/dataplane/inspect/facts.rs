@@ -92,6 +92,11 @@ impl Facts {
         self.used == 0
     }
 
+    /// Nothing was found, and nothing is missing of what may come.
+    pub fn is_blank(&self) -> bool {
+        self.is_empty() && !self.truncated
+    }
+
     /// Was a value cut, or left out for want of room?
     pub fn is_truncated(&self) -> bool {
         self.truncated

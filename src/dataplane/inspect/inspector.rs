@@ -342,7 +342,7 @@ impl Inspector {
             self.forget(payload.slot, after);
             return Wants::NOTHING;
         }
-        let (mut wants, is_open, is_turned) = (entry.wants(), !out.facts.is_empty(), out.is_turned);
+        let (mut wants, is_open, is_turned) = (entry.wants(), !out.facts.is_blank(), out.is_turned);
         if is_turned {
             wants.payload.reverse(); // as they were when this was shown
         }
