@@ -17,12 +17,18 @@
 //! | `username`, `banner`, `data_address` | only in our own object |
 
 use super::facts::Fact;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
 use super::lines::{self, Lines, Told};
 use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
+pub(super) use waiting::WAITING_MAX;
+use waiting::{Kind, Waiting};
 
 const P: Protocol = Protocol::Ftp;
 
@@ -44,9 +50,12 @@ pub const DATA_ADDRESS: Fact = Fact::address(P, 7, "data_address");
 pub const DATA_PORT: Fact = Fact::number(P, 8, "data_port");
 /// `passive` or `active`.
 pub const MODE: Fact = Fact::text(P, 9, "mode", 8);
+/// The last line of a greeting that has several.
+pub const BANNER_LAST: Fact = Fact::text(P, 10, "banner_last", 256);
 
 /// All facts.
-pub const FACTS: &[Fact] = &[COMMAND, ARGUMENT, CODE, REPLY, USERNAME, BANNER, DATA_ADDRESS, DATA_PORT, MODE];
+pub const FACTS: &[Fact] =
+    &[COMMAND, ARGUMENT, CODE, REPLY, USERNAME, BANNER, DATA_ADDRESS, DATA_PORT, MODE, BANNER_LAST];
 
 /// A line longer than [`LINE_MAX`].
 pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
@@ -169,6 +178,12 @@ pub struct State {
     secret: (u32, u8),
     /// `PASS` belongs to the event of its `USER`.
     is_login: bool,
+    /// `USER` was sent last, and may be followed by that.
+    is_user_last: bool,
+    /// Commands behind the one whose event is open.
+    waiting: Waiting,
+    /// So many replies are to commands that were told without.
+    orphans: u8,
     /// The server said something that is the last of a reply, or its greeting.
     is_greeted: bool,
     is_tls: bool,
@@ -192,14 +207,30 @@ impl State {
             let length = u8::try_from(argument.len()).ok().filter(|_| argument.len() <= SECRET_MAX && !self.has_secret);
             (self.has_secret, self.secret) = (true, (hash(argument), length.unwrap_or(u8::MAX)));
         }
-        if is(b"PASS") && self.is_login {
-            self.pending = self.pending.saturating_add(1);
+        let (waits, joins) = (self.pending > 0, is(b"PASS") && self.is_user_last);
+        (self.pending, self.is_user_last) = (self.pending.saturating_add(1), is(b"USER"));
+        if joins {
             return;
         }
-        out.event();
+        if waits {
+            let kind = match () {
+                () if is(b"USER") => Some(Kind::User),
+                () if is(b"AUTH") => Some(Kind::Auth),
+                () if is(b"PORT") || is(b"EPRT") || !command.iter().all(u8::is_ascii_alphabetic) => None,
+                () if is_told && !argument.is_empty() => Some(Kind::Argument),
+                () => Some(Kind::Bare),
+            };
+            if let Some(kind) = kind.filter(|_| self.orphans == 0) {
+                if self.waiting.push(command, argument, kind, out) {
+                    return;
+                }
+                out.limit();
+            }
+            self.orphans = self.pending - 1;
+        }
+        self.tell_all(out);
         self.is_login = is(b"USER");
         self.is_auth = is(b"AUTH");
-        self.pending = self.pending.saturating_add(1);
         if command.iter().all(u8::is_ascii_alphabetic) {
             out.facts().put(COMMAND, command);
         }
@@ -209,6 +240,14 @@ impl State {
             () if is(b"EPRT") => self.endpoint(extended(argument), out),
             () if is_told && !argument.is_empty() => out.facts().put(ARGUMENT, argument),
             () => {}
+        }
+    }
+
+    /// What is open, and what waits, without the replies to it.
+    fn tell_all(&mut self, out: &mut dyn Output) {
+        out.event();
+        while self.waiting.pop(out).is_some() {
+            out.event();
         }
     }
 
@@ -230,6 +269,11 @@ impl State {
         if self.inside != 0 {
             if u64::from(self.inside) == code && !text.starts_with(b"-") {
                 self.inside = 0;
+                let said = text.get(1..).unwrap_or_default();
+                let is_greeting = code == 220 && (self.pending == 0 || self.is_early(code));
+                if is_greeting && !said.is_empty() && !self.has_in(said) {
+                    out.facts().put(BANNER_LAST, said);
+                }
                 self.replied(code, out);
             }
             return;
@@ -250,7 +294,7 @@ impl State {
             }
             return;
         }
-        if self.pending > if self.is_login { 2 } else { 1 } {
+        if self.orphans > 0 {
             out.event(); // of a later command
         }
         if self.pending == 0 && code == 220 {
@@ -295,14 +339,28 @@ impl State {
         }
         self.pending = self.pending.saturating_sub(1);
         self.has_secret &= self.pending > 0;
+        if self.orphans > 0 {
+            self.orphans -= 1;
+            (self.is_login, self.is_auth, self.is_user_last) = (false, false, false);
+            return out.event();
+        }
         if self.is_login && matches!(code, 331 | 332) {
             return; // PASS follows
         }
         if self.is_auth && code == 234 {
             self.is_tls = true;
         }
+        self.is_user_last &= !self.is_login || !self.waiting.is_empty();
         (self.is_login, self.is_auth) = (false, false);
         out.event();
+        if self.is_tls {
+            return self.tell_all(out);
+        }
+        match self.waiting.pop(out) {
+            Some(Kind::User) => self.is_login = true,
+            Some(Kind::Auth) => self.is_auth = true,
+            Some(Kind::Bare | Kind::Argument) | None => {}
+        }
     }
 }
 
@@ -360,9 +418,13 @@ fn extended(text: &[u8]) -> Option<Endpoint> {
 }
 
 impl Parse for State {
-    /// Every line of either side says what it is.
-    fn gap(&mut self, side: Side, _hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
+    /// Every line of either side says what it is; to which command the next reply is, is not known.
+    fn gap(&mut self, side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
+        if self.pending > 0 {
+            self.tell_all(out);
+            (self.orphans, self.is_login, self.is_auth, self.is_user_last) = (self.pending, false, false, false);
+        }
         if self.is_tls { Resume::Done } else { Resume::Line }
     }
 
@@ -384,155 +446,8 @@ impl Parse for State {
         }
         Step::Took(line.taken)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::super::hostile::stream;
-    use super::super::parse::{Record, feed};
-    use super::super::tries::{C, S, Turns, spoil, talk, unambiguous};
-    use super::*;
-
-    #[test]
-    fn is_recognised_by_greeting_or_commands() {
-        for (bytes, port, wanted) in [
-            (&b"220 (vsFTPd 2.3.4)\r\n"[..], 2121, Match::Yes),
-            (b"220-Welcome\r\n220 here\r\n", 2121, Match::Maybe),
-            (b"220-Welcome\r\n220 here\r\n331 who?\r\n", 2121, Match::Yes),
-            (b"220 here\r\n", 21, Match::Yes),
-            (b"220 here\r\n250 ok\r\n", 2121, Match::No),
-            (b"220 mail ESMTP\r\n", 21, Match::No),
-            (b"22", 9, Match::Maybe),
-            (b"USER bob\r\n", 110, Match::Maybe),
-            (b"USER bob\r\nPASS x\r\nSYST\r\n", 110, Match::Yes),
-            (b"USER bob\r\nPASS x\r\nSTAT\r\n", 110, Match::No),
-            (b"USER bob\r\n", 21, Match::Yes),
-            (b"AUTH TLS\r\n", 990, Match::Yes),
-            (b"USE", 21, Match::Maybe),
-            (b"GET / HTTP/1.1\r\n", 21, Match::No),
-            (b"\x16\x03", 21, Match::No),
-        ] {
-            assert_eq!(probe(&stream(bytes, [40000, port])), wanted, "{}", String::from_utf8_lossy(bytes));
-        }
-        unambiguous(FACTS, ANOMALIES);
-    }
-
-    #[test]
-    fn commands_and_replies_are_paired() {
-        let turns: Turns<'_> = &[
-            (S, b"220-ProFTPD\r\n more\r\n220 ready\r\n"),
-            (C, b"USER bob\r\n"),
-            (S, b"331 Password?\r\n"),
-            (C, b"PASS hunter2\r\n"),
-            (S, b"230 In\r\n"),
-            (C, b"PASV\r\n"),
-            (S, b"227 Entering Passive Mode (10,0,0,1,4,1).\r\n"),
-            (C, b"RETR a b.txt\r\n"),
-            (S, b"150 Opening\r\n226 Done\r\n"),
-            (C, b"EPRT |2|::1|5282|\r\n"),
-            (S, b"200 Ok\r\n"),
-            (C, b"EPSV\r\n"),
-            (S, b"229 Extended (|||6446|)\r\n"),
-            (C, b"SITE PSWD a b\r\n"),
-            (S, b"500 No\r\n"),
-            (C, b"CWD a\r\nPWD\r\n"),
-            (S, b"250 A\r\n257 B\r\n"),
-        ];
-        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
-        let wanted = [
-            "banner=ProFTPD code=220",
-            "command=USER username=bob code=331 reply=Password? code=230 reply=In",
-            "command=PASV code=227 reply=Entering Passive Mode (10,0,0,1,4,1). data_address=[0a, 00, 00, 01] \
-             data_port=1025 mode=passive",
-            "command=RETR argument=a b.txt code=150 reply=Opening code=226 reply=Done",
-            "command=EPRT data_address=[00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01] data_port=5282 \
-             mode=active code=200 reply=Ok",
-            "command=EPSV code=229 reply=Extended (|||6446|) data_port=6446 mode=passive",
-            "command=SITE code=500",
-            "command=CWD argument=a",
-            "command=PWD",
-            "code=250 reply=A",
-            "code=257 reply=B",
-        ];
-        assert_eq!((events, anomalies), (wanted.map(str::to_owned).to_vec(), vec![]));
-        spoil::<State>(turns);
-    }
-
-    /// Scanners send their login at once; a capture may show both sides in the wrong order.
-    #[test]
-    fn a_greeting_replies_to_no_command() {
-        let user = (C, &b"USER bob\r\n"[..]);
-        let replies = (S, &b"331 who?\r\n"[..]);
-        let told = "command=USER username=bob banner=(vsFTPd 2.3.4) code=331 reply=who? code=230 reply=in";
-        for greeting in [
-            &b"220 (vsFTPd 2.3.4)\r\n"[..],
-            b"220-(vsFTPd 2.3.4)\r\n more\r\n220 ready\r\n",
-            b"120 soon\r\n220 (vsFTPd 2.3.4)\r\n",
-        ] {
-            for turns in [
-                &[user, (S, greeting), replies, (C, b"PASS x\r\n"), (S, b"230 in\r\n")][..],
-                &[user, (C, b"PASS x\r\n"), (S, greeting), replies, (S, b"230 in\r\n")],
-            ] {
-                assert_eq!(talk::<State>(turns, &[FACTS]).0, [told], "{}", String::from_utf8_lossy(greeting));
-                spoil::<State>(turns);
-            }
-        }
-        // REIN is replied to with the same code; what repeats a password is not told.
-        let again: Turns<'_> =
-            &[(S, b"220 a\r\n"), (C, b"REIN\r\n"), (S, b"220 b\r\n"), (C, b"PASS Hunter2\r\n"), (S, b"220 c\r\n")];
-        assert_eq!(
-            talk::<State>(again, &[FACTS]).0,
-            ["banner=a code=220", "command=REIN code=220 reply=b", "command=PASS code=220 reply=c"]
-        );
-        let echo: Turns<'_> = &[(C, b"PASS Hunter2\r\n"), (S, b"220 for Hunter2\r\n230 in\r\n")];
-        assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=PASS code=230 reply=in"]);
-    }
-
-    #[test]
-    fn no_secret_is_told() {
-        for (line, wanted) in [
-            (&b" PASS Hunter2PW\r\n"[..], "command=PASS"),
-            (b"\tpass Hunter2PW\r\n", "command=pass"),
-            (b"\xff\xf4 PASS Hunter2PW\r\n", "command=PASS"),
-            (b"XPAS Hunter2PW\r\n", "command=XPAS"),
-            (b"Hunter2PW\r\n", ""),
-            (b"ACCT Hunter2PW\r\n", "command=ACCT"),
-        ] {
-            let echo = [&b"500 "[..], line.trim_ascii(), b" not understood\r\n"].concat();
-            let told = talk::<State>(&[(C, line), (S, &echo)], &[FACTS]).0;
-            assert_eq!(told, [format!("{wanted} code=500").trim_start()]);
-        }
-        let told = talk::<State>(&[(C, b"cwd a b\r\n"), (S, b"500 no\r\n")], &[FACTS]).0;
-        assert_eq!(told, ["command=cwd argument=a b code=500 reply=no"]);
-        let echo: Turns<'_> = &[(C, b"XPAS Hunter2PW\r\n"), (S, b"500 'XPAS Hunter2PW': what?\r\n")];
-        assert_eq!(talk::<State>(echo, &[FACTS]).0, ["command=XPAS code=500"]);
-        let login: Turns<'_> = &[
-            (C, b"USER bob\r\n"),
-            (S, b"331 a\r\n"),
-            (C, b"PASS Hunter2PW\r\n"),
-            (S, b"530 No for bob/Hunter2PW!\r\n"),
-        ];
-        assert_eq!(talk::<State>(login, &[FACTS]).0, ["command=USER username=bob code=331 reply=a code=530"]);
-        let login: Turns<'_> = &[(C, b"USER bob\r\n PASS Hunter2PW\r\n"), (S, b"331 a\r\n230 b\r\n")];
-        assert_eq!(talk::<State>(login, &[FACTS]).0.len(), 1);
-    }
-
-    #[test]
-    fn tls_ends_it_at_the_right_byte() {
-        let (mut state, mut out) = (State::default(), Record::default());
-        feed(&mut state, C, b"AUTH TLS\r\n", 3, &mut out);
-        assert_eq!(state.turns_into(), None);
-        feed(&mut state, S, b"234 Go\r\n", 3, &mut out);
-        assert_eq!(state.turns_into(), Some(Protocol::Tls));
-        assert_eq!((state.step(C, b"\x16", &mut out), state.step(S, b"\x16", &mut out)), (Step::Done, Step::Done));
-    }
-
-    #[test]
-    fn what_is_wrong_has_a_name() {
-        let long = [&[b'x'; 5000][..], b"\r\nUSER a\r\n"].concat();
-        let (events, anomalies) = talk::<State>(&[(C, &long)], &[FACTS]);
-        assert_eq!((events.len(), anomalies), (2, vec!["line_too_long"]));
-        assert_eq!(talk::<State>(&[(S, b"what\r\n")], &[FACTS]).1, ["reply_invalid"]);
-        assert_eq!(talk::<State>(&[(C, b"PORT 1,2,3\r\n")], &[FACTS]).1, ["endpoint_invalid"]);
+    fn end(&mut self, out: &mut dyn Output) {
+        self.tell_all(out);
     }
 }

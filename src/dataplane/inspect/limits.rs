@@ -92,7 +92,11 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
         at("boundaries of a mail", smtp::BOUNDARIES_MAX as u64, Truncated),
         at("bytes of an address of a mail that begins before the reply to the one before", TEXT_MAX as u64, Truncated),
     ]),
-    (Protocol::Ftp, &[at("bytes of a line", ftp::LINE_MAX as u64, Named(ftp::LINE_TOO_LONG))]),
+    (Protocol::Ftp, &[
+        at("bytes of a line", ftp::LINE_MAX as u64, Named(ftp::LINE_TOO_LONG)),
+        at("commands that wait behind one without a reply", ftp::WAITING_MAX as u64, Counted),
+        at("bytes of an argument that waits", TEXT_MAX as u64, Truncated),
+    ]),
     (Protocol::Pop3, &[at("bytes of a line", pop3::LINE_MAX as u64, Named(pop3::LINE_TOO_LONG))]),
     (Protocol::Imap, &[
         at("bytes of a line", imap::LINE_MAX as u64, Named(imap::LINE_TOO_LONG)),

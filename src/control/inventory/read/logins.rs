@@ -4,7 +4,7 @@ use crate::control::inventory::banner;
 use crate::control::inventory::event::{About, Event, Notes, Target};
 use crate::control::inventory::host::NameSource;
 use crate::control::inventory::{kinds, os};
-use crate::dataplane::inspect::{Protocol, ftp, http, http2, imap, pop3, smtp, socks, telnet};
+use crate::dataplane::inspect::{Fact, Protocol, ftp, http, http2, imap, pop3, smtp, socks, telnet};
 
 /// Server and browser, host names, Basic authentication.
 pub fn http(event: &Event<'_>, notes: &mut Notes) {
@@ -108,6 +108,13 @@ fn greeted_by(banner: &str) -> Option<String> {
     (good && first.starts_with(|letter: char| letter.is_ascii_alphabetic())).then(|| first.to_owned())
 }
 
+/// Of a greeting with several lines the last one, where the first names no software and that does.
+fn greeted(event: &Event<'_>, first: Fact, last: Fact) -> Option<String> {
+    let text = event.text(first);
+    let names = |text: &String| banner::greeting(text).is_some();
+    if text.as_ref().is_some_and(names) { text } else { event.text(last).filter(names).or(text) }
+}
+
 fn greeting(event: &Event<'_>, text: Option<String>, notes: &mut Notes) {
     let Some(text) = text else { return };
     if event.head.protocol == Protocol::Smtp {
@@ -134,7 +141,7 @@ pub fn ftp(event: &Event<'_>, notes: &mut Notes) {
     if first.is_some() {
         notes.service(None, None);
     }
-    greeting(event, event.text(ftp::BANNER), notes);
+    greeting(event, greeted(event, ftp::BANNER, ftp::BANNER_LAST), notes);
     let Some(user) = event.text(ftp::USERNAME) else { return };
     // 230 and 530 are answers to the password; a lone 331 only asks for it.
     let sent = last.is_some_and(|code| matches!(code, 230 | 332 | 530)) && first == Some(331);
@@ -156,7 +163,7 @@ pub fn smtp(event: &Event<'_>, notes: &mut Notes) {
     if event.number(smtp::CODE).is_some() {
         notes.service(None, None);
     }
-    greeting(event, event.text(smtp::BANNER), notes);
+    greeting(event, greeted(event, smtp::BANNER, smtp::BANNER_LAST), notes);
     let is_sent = event.number(smtp::SECRET_SENT) == Some(1);
     if let Some(mechanism) = event.text(smtp::AUTH_MECHANISM).filter(|mechanism| is_sent && is_plain(mechanism)) {
         notes.cleartext(event, &format!("SMTP AUTH {}", mechanism.to_ascii_uppercase()), event.text(smtp::USERNAME));

@@ -112,6 +112,13 @@ fn mail() -> Vec<Case> {
             let field = |at| format!("Content-Type: multipart/mixed; boundary=\"part {at}\"\r\n").into_bytes();
             of_mail(&(0..count).flat_map(field).collect::<Vec<_>>())
         }),
+        case(Protocol::Ftp, "commands that wait behind one without a reply", one_more(ftp::WAITING_MAX), |count| {
+            said(ftp::State::default(), &[(Originator, &b"NOOP\r\n".repeat(count + 1))])
+        }),
+        case(Protocol::Ftp, "bytes of an argument that waits", one_more(TEXT_MAX - 1), |count| {
+            let line = [b"NOOP\r\nCWD ", &vec![b'd'; count][..], b"\r\n"].concat();
+            said(ftp::State::default(), &[(Originator, &line)])
+        }),
         case(Protocol::Ftp, "bytes of a line", [500, ftp::LINE_MAX + 1], |count| {
             let line = long(b"NOOP ", count);
             said(ftp::State::default(), &[(Responder, b"220 h FTP\r\n"), (Originator, &line)])

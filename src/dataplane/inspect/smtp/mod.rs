@@ -27,14 +27,14 @@
 
 mod awaited;
 mod mail;
+mod probe;
 mod tail;
 #[cfg(test)]
 mod tests;
 
-use super::bytes::Reader;
 use super::facts::Fact;
 use super::lines::{self, Lines, Told};
-use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
+use super::parse::{Anomaly, Hole, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
@@ -43,12 +43,15 @@ use crate::dataplane::flow::Side;
 use awaited::{Awaited, Kind};
 pub use mail::{BOUNDARIES_MAX, FIELD_MAX, HEAD_MAX};
 use mail::{Mail, Piece};
+pub use probe::probe;
 use tail::{Ends, Tail};
 
 const P: Protocol = Protocol::Smtp;
 
 /// What the server says first: its name and, mostly, its software.
 pub const BANNER: Fact = Fact::text(P, 1, "banner", 256);
+/// The last line of a greeting that has several.
+pub const BANNER_LAST: Fact = Fact::text(P, 21, "banner_last", 256);
 /// How the client calls itself.
 pub const HELO: Fact = Fact::text(P, 2, "helo", 256);
 /// Bytes of a recipient that are kept.
@@ -98,7 +101,7 @@ const NAMES: &Names = &Names { user: USERNAME, secret: SECRET_SENT };
 #[rustfmt::skip]
 pub const FACTS: &[Fact] = &[
     BANNER, HELO, MAIL_FROM, RCPT_TO, AUTH_MECHANISM, USERNAME, CODE, SIZE, STARTTLS, RCPT_REFUSED, RCPT_REFUSED_CODE,
-    SECRET_SENT, FROM, TO, CC, SUBJECT, DATE, MESSAGE_ID, X_MAILER, ATTACHMENT,
+    SECRET_SENT, FROM, TO, CC, SUBJECT, DATE, MESSAGE_ID, X_MAILER, ATTACHMENT, BANNER_LAST,
 ];
 
 /// A line longer than [`LINE_MAX`].
@@ -116,59 +119,6 @@ pub const ANOMALIES: &[Anomaly] = &[LINE_TOO_LONG, REPLY_INVALID, STARTTLS_PIPEL
 
 /// Bytes of a line: RFC 4954 wants 12288 for logins, of which names need little.
 pub const LINE_MAX: usize = 2048;
-/// Lines of a server that a probe looks at.
-const PROBE_LINES: usize = 16;
-
-/// Recognises a greeting that names SMTP or is followed by the reply to EHLO, and the first commands of a client.
-pub fn probe(look: &Look<'_>) -> Match {
-    if look.is_datagram {
-        return Match::No;
-    }
-    match look.bytes.first() {
-        Some(b'2' | b'4' | b'5') => probe_server(look),
-        _ => probe_client(look.bytes),
-    }
-}
-
-fn probe_client(bytes: &[u8]) -> Match {
-    let own: [&[u8]; 5] = [b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:<", b"RCPT TO:<"];
-    let mut found = Match::No;
-    for one in own {
-        match lines::begins(bytes, one) {
-            Match::Yes => return Match::Yes,
-            Match::Maybe => found = Match::Maybe,
-            Match::No => {}
-        }
-    }
-    found
-}
-
-fn probe_server(look: &Look<'_>) -> Match {
-    let mut reader = Reader::new(look.bytes);
-    let mut greeted = false;
-    for _ in 0..PROBE_LINES {
-        let Some(line) = reader.line() else { break };
-        let Some((code, text)) = lines::reply(line).filter(|(_, text)| lines::is_text(text)) else { return Match::No };
-        if !matches!(text.first(), None | Some(b' ' | b'-')) || lines::find(text, b"FTP").is_some() {
-            return Match::No;
-        }
-        let has_name = lines::find(text, b"SMTP").is_some();
-        let port = [25, 587, 2525].into_iter().any(|port| look.has_port(port));
-        match (greeted, code) {
-            (false, 220 | 421 | 554) if has_name => return Match::Yes,
-            (false, 421 | 554) if port => return Match::Yes, // refused at once
-            (_, 220) => greeted = true,
-            (true, 250) => return Match::Yes,
-            _ => return Match::No,
-        }
-        if greeted && text.starts_with(b" ") && port {
-            return Match::Yes;
-        }
-    }
-    let rest = reader.rest();
-    let begins = [&b"220"[..], b"421", b"554", b"250"].into_iter().any(|code| lines::begins(rest, code) != Match::No);
-    if begins && rest.len() < LINE_MAX { Match::Maybe } else { Match::No }
-}
 
 /// What the client is sending.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -221,6 +171,9 @@ pub struct State {
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
+
+/// The reply to `QUIT` and to nothing else (RFC 5321 section 4.2.3): that to what came before was lost.
+const GOODBYE: u64 = 221;
 
 impl State {
     /// [`Protocol::Tls`] once the connection turns into it, from the byte on at which [`Step::Done`] was answered.
@@ -431,7 +384,10 @@ impl State {
         };
         let is_greeting = !self.is_greeted && matches!(code, 220 | 421 | 554);
         if is_greeting {
-            out.facts().put(BANNER, text.get(1..).unwrap_or_default());
+            let (said, is_first) = (text.get(1..).unwrap_or_default(), out.facts().get(BANNER).is_none());
+            if is_first || !text.starts_with(b"-") {
+                out.facts().put(if is_first { BANNER } else { BANNER_LAST }, said);
+            }
         }
         if text.starts_with(b"-") {
             self.is_greeted |= !is_greeting;
@@ -466,6 +422,8 @@ impl State {
             (Asked::Mail, 354) => return,
             // To commands in front of DATA, sent together with it.
             (Asked::Mail, 250..=259) if self.mode == Mode::Data => return,
+            (Asked::Auth, GOODBYE) => self.mode = Mode::Command,
+            (Asked::Mail, GOODBYE) => {}
             (Asked::Auth, _) => {
                 self.mode = Mode::Command;
                 out.facts().put_number(CODE, code);
@@ -552,6 +510,16 @@ impl Parse for State {
         }
         if self.is_tls || (side == Side::Originator && !is_mail) {
             return Resume::Done;
+        }
+        if side == Side::Responder
+            && self.asked == Asked::Mail
+            && (self.mode == Mode::Command || self.awaited.next.is_begun())
+        {
+            // What was lost may be the reply to the mail, and the next one is to another command.
+            self.part(out);
+            if self.mode == Mode::Data {
+                self.asked = Asked::Mail; // that which waited is being sent
+            }
         }
         if side == Side::Originator {
             self.grows(hole.bytes);

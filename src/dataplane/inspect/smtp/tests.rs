@@ -328,3 +328,43 @@ fn what_follows_a_mail_at_once_does_not_part_it_from_its_reply() {
         assert_eq!(events, ["mail_from=a@b rcpt_to=c@d subject=x code=250 size=14"], "{last}");
     }
 }
+
+/// What the capture lost may be the reply to the mail: the next one, to another command, is not it.
+#[test]
+fn a_lost_reply_is_not_the_next_one() {
+    let begin: [(Side, &[u8]); 5] =
+        [(S, b"220 h ESMTP\r\n"), (C, b"MAIL FROM:<a@b>\r\n"), (S, b"250 a\r\n"), (C, b"DATA\r\n"), (S, b"354 go\r\n")];
+    for (next, wanted) in [(&b"MAIL FROM:<c@d>\r\n"[..], Some(&b"c@d"[..])), (b"NOOP\r\n", None)] {
+        let (mut state, mut out) = (State::default(), Record::default());
+        for (side, bytes) in begin.into_iter().chain([(C, &b"Subject: x\r\n\r\n.\r\n"[..])]) {
+            feed(&mut state, side, bytes, 7, &mut out);
+        }
+        feed(&mut state, C, next, 7, &mut out);
+        state.gap(S, &Hole { before: b"", bytes: 10 }, &mut out);
+        feed(&mut state, S, b"250 ok\r\n", 7, &mut out);
+        state.end(&mut out);
+        let mails: Vec<_> = out.events.iter().filter(|event| event.get(MAIL_FROM).is_some()).collect();
+        assert_eq!(mails[0].get(MAIL_FROM), Some(&b"a@b"[..]));
+        assert!(mails.iter().all(|mail| mail.number(CODE).is_none()), "{}", mails.len());
+        assert_eq!(mails.get(1).and_then(|mail| mail.get(MAIL_FROM)), wanted);
+    }
+    // Of a mail that is sent behind it the reply is its own again.
+    let (mut state, mut out) = (State::default(), Record::default());
+    let next: &[u8] = b"Subject: x\r\n\r\n.\r\nMAIL FROM:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\n";
+    for (side, bytes) in begin.into_iter().chain([(C, next)]) {
+        feed(&mut state, side, bytes, 7, &mut out);
+    }
+    state.gap(S, &Hole { before: b"", bytes: 10 }, &mut out);
+    for (side, bytes) in [(S, &b"250 a\r\n250 b\r\n354 c\r\n"[..]), (C, b".\r\nQUIT\r\n"), (S, b"550 d\r\n221 e\r\n")] {
+        feed(&mut state, side, bytes, 7, &mut out);
+    }
+    let codes: Vec<_> =
+        out.events.iter().filter(|one| one.get(MAIL_FROM).is_some()).map(|one| one.number(CODE)).collect();
+    assert_eq!(codes, [None, Some(550)]);
+    // Nothing but `QUIT` is replied to with 221.
+    for sent in [&b"DATA\r\n.\r\nQUIT\r\n"[..], b"AUTH PLAIN AGJvYgB4\r\nQUIT\r\n"] {
+        let events =
+            talk::<State>(&[begin[0], (C, b"MAIL FROM:<a@b>\r\n"), (C, sent), (S, b"221 bye\r\n")], &[FACTS]).0;
+        assert!(!events.is_empty() && !events.iter().any(|event| event.contains("code=")), "{events:?}");
+    }
+}
