@@ -7,7 +7,9 @@ use super::os::Hint;
 use super::wire::Wire;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
-use crate::dataplane::inspect::{Anomaly, Fact, Facts, Protocol, dns, ntp, number, sip, snmp};
+use crate::dataplane::inspect::{
+    Anomaly, Fact, Facts, Protocol, dnp3, dns, ike, kerberos, nbns, ntp, number, openvpn, sip, snmp,
+};
 use crate::exchange::EventHead;
 use std::fmt;
 use std::net::IpAddr;
@@ -26,8 +28,12 @@ pub struct Event<'a> {
 /// Where transfers are asked for (RFC 1350 section 4).
 pub const TFTP_PORT: u16 = 69;
 
+/// Where devices are asked (UPnP Device Architecture 2.0 section 1.1.2).
+const SSDP_PORT: u16 = 1900;
+
 /// Ports of UDP that servers have and clients do not, unless both ends do.
-const SERVICES: [u16; 9] = [53, 67, 123, 161, 389, 500, 1900, 5060, 11211];
+const SERVICES: [u16; 17] =
+    [53, 67, 88, 123, 137, 161, 389, 443, 464, 500, 1812, 1813, 1900, 3478, 5060, 11_211, 20_000];
 
 /// Mode of a server's answer (RFC 5905 section 7.3).
 const NTP_SERVER: u64 = 4;
@@ -124,6 +130,29 @@ impl<'a> Event<'a> {
             Protocol::Ntp => self.number(ntp::MODE) == Some(NTP_SERVER) || self.is(ntp::MONLIST_RESPONSE),
             Protocol::Snmp => self.number(snmp::PDU_TYPE) == Some(SNMP_RESPONSE),
             Protocol::Sip => self.number(sip::STATUS).is_some(),
+            Protocol::Nbns => self.number(nbns::QR) == Some(1),
+            Protocol::Kerberos => {
+                self.number(kerberos::REPLY_TYPE).is_some() && self.number(kerberos::REQUEST_TYPE).is_none()
+            }
+            Protocol::Ike => self.is_ike_answer(),
+            Protocol::Dnp3 => self.number(dnp3::RESPONSE).is_some() && self.number(dnp3::FUNCTION).is_none(),
+            Protocol::OpenVpn => matches!(self.number(openvpn::OPCODE), Some(2 | 8)),
+            _ => false,
+        }
+    }
+
+    /// The first answer of an exchange of keys: later ones go both ways. Of version 1 the one with the proposal chosen, which has
+    /// the number that who answers chose (RFC 2408 sections 3.1 and 4.5); of version 2 that to `IKE_SA_INIT` (RFC 7296 section
+    /// 1.2).
+    fn is_ike_answer(&self) -> bool {
+        const PROPOSALS: u64 = 1;
+        const SA_INIT: u64 = 34;
+        match self.number(ike::VERSION_MAJOR) {
+            Some(1) => {
+                let has_proposals = self.all(ike::PAYLOAD).any(|kind| number(kind) == PROPOSALS);
+                has_proposals && self.bytes(ike::RESP_SPI).is_some_and(|spi| spi.iter().any(|byte| *byte != 0))
+            }
+            Some(2) => self.number(ike::EXCHANGE) == Some(SA_INIT) && self.number(ike::IS_RESPONSE) == Some(1),
             _ => false,
         }
     }
@@ -150,6 +179,8 @@ impl<'a> Event<'a> {
         match (self.head.protocol, about) {
             // A transfer goes through another port of the server than that which is asked for it.
             (Protocol::Tftp, _) => TFTP_PORT,
+            // Devices answer from any port.
+            (Protocol::Ssdp, _) => SSDP_PORT,
             (_, About::Client) => self.client.port,
             _ => self.server.port,
         }

@@ -112,6 +112,11 @@ pub fn probe(look: &Look<'_>) -> Match {
     }
 }
 
+/// Does a station that is asked send this frame, and not a master? By the direction in its control octet (clause 9.2.4.1.3.1).
+pub(super) fn is_outstation(bytes: &[u8]) -> Option<bool> {
+    link(bytes).map(|link| link.control & 0x80 == 0)
+}
+
 /// What a flow's parser remembers.
 #[derive(Default)]
 pub struct State {

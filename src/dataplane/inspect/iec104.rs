@@ -110,6 +110,24 @@ fn may_be(bytes: &[u8]) -> bool {
     is_control && bytes.get(4).is_none_or(|third| third & 1 == 0) && bytes.get(6).is_none_or(|kind| is_type(*kind))
 }
 
+/// Does a station that is controlled send this frame, and not the one that controls? By what only one of the two confirms, or
+/// tells, or by the cause (IEC 60870-5-101 sections 7.2.1 and 7.2.3).
+pub(super) fn is_controlled(bytes: &[u8]) -> Option<bool> {
+    match frame(bytes.get(..length(bytes)?)?)? {
+        Frame::Unnumbered(control @ (0x07 | 0x0b | 0x13 | 0x23)) => Some(matches!(control, 0x0b | 0x23)),
+        Frame::Unnumbered(_) | Frame::Supervisory => None,
+        Frame::Information(asdu) => {
+            let [kind, _, cause, ..] = asdu.rest() else { return None };
+            match (*kind, cause & 0x3f) {
+                (..COMMANDS | 70, _) => Some(true),
+                (45..=64 | 100..=107, 5 | 6 | 8) => Some(false),
+                (45..=64 | 100..=107, 7 | 9 | 10 | 44..=47) => Some(true),
+                _ => None,
+            }
+        }
+    }
+}
+
 /// What a flow's parser remembers.
 #[derive(Default)]
 pub struct State {

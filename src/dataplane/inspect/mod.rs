@@ -120,6 +120,7 @@ pub mod rtp;
 pub mod s7;
 mod sasl;
 mod scratch;
+mod servers;
 mod session;
 mod shares;
 mod sides;

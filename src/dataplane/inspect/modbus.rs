@@ -35,8 +35,11 @@ pub const VALUE: Fact = Fact::number(Protocol::Modbus, 6, "value");
 /// Exception code of the answer.
 pub const EXCEPTION: Fact = Fact::number(Protocol::Modbus, 7, "exception");
 
+/// 1 where an answer was seen.
+pub const ANSWERED: Fact = Fact::number(Protocol::Modbus, 8, "answered");
+
 /// All of them.
-pub const FACTS: &[Fact] = &[TRANSACTION, UNIT, FUNCTION, FUNCTION_NAME, ADDRESS, QUANTITY, VALUE, EXCEPTION];
+pub const FACTS: &[Fact] = &[TRANSACTION, UNIT, FUNCTION, FUNCTION_NAME, ADDRESS, QUANTITY, VALUE, EXCEPTION, ANSWERED];
 
 /// Not a message, where one should begin.
 pub const MALFORMED: Anomaly = Anomaly::new(Protocol::Modbus, 0, "malformed");
@@ -166,6 +169,7 @@ impl Parse for State {
                 out.facts().sent_by(side);
                 common(&message, out.facts());
             }
+            out.facts().put_number(ANSWERED, 1);
             if let (0x80.., Some(code)) = (message.function, message.body.rest().first()) {
                 out.facts().put_number(EXCEPTION, u64::from(*code));
             }
@@ -255,6 +259,7 @@ mod tests {
         feed(&mut state, Side::Responder, &[0, 0xd2, 0, 0, 0, 3, 1, 0x85, 2], 3, &mut out);
         let [read, write] = &out.events[..] else { panic!("{} events", out.events.len()) };
         assert_eq!((read.number(ADDRESS), read.number(QUANTITY), read.number(EXCEPTION)), (Some(1), Some(2), None));
+        assert_eq!((read.number(ANSWERED), write.number(ANSWERED)), (Some(1), Some(1)));
         assert_eq!((write.get(FUNCTION_NAME), write.number(VALUE)), (Some(&b"WrSingleCoil"[..]), Some(0xff00)));
         assert_eq!((write.number(EXCEPTION), exception_name(2)), (Some(2), "IllegalDataAddr"));
     }

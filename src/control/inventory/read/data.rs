@@ -5,7 +5,7 @@ use crate::control::inventory::event::{About, Event, Notes};
 use crate::control::inventory::kinds;
 use crate::control::inventory::os;
 use crate::control::inventory::wire::Wire;
-use crate::dataplane::inspect::{memcached, mongodb, mqtt, mysql, pgsql, redis, sip};
+use crate::dataplane::inspect::{dnp3, memcached, modbus, mongodb, mqtt, mysql, pgsql, redis, s7, sip};
 
 /// Commands that tell nothing about who may ask.
 const HARMLESS: [&str; 6] = ["AUTH", "HELLO", "QUIT", "RESET", "COMMAND", ""];
@@ -164,5 +164,14 @@ pub fn sip(event: &Event<'_>, notes: &mut Notes) {
     let products = agent.as_deref().map(banner::server).unwrap_or_default();
     if event.is_served() {
         notes.service_of(About::Server, products, agent);
+    }
+}
+
+/// That a controller answers, or tells something by itself.
+pub fn controller(event: &Event<'_>, notes: &mut Notes) {
+    let has = |fact| event.bytes(fact).is_some();
+    let answers = has(modbus::ANSWERED) || has(s7::CONFIRMED) || has(s7::ERROR) || has(dnp3::RESPONSE);
+    if answers || event.sender() == About::Server {
+        notes.service(None, None);
     }
 }

@@ -68,13 +68,37 @@ pub fn mdns(event: &Event<'_>, notes: &mut Notes) {
         return;
     }
     addresses(event, &mdns::SET, NameSource::Mdns, notes);
+    let Some(device) = announced(event) else { return };
     for (name, kind, data) in records(event, &mdns::SET) {
         let is_device = kind == TYPE_TXT && String::from_utf8_lossy(name).contains("._device-info._tcp");
         let model = data.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"model="));
         if let Some(model) = model.filter(|_| is_device) {
-            notes.os(About::Client, os::apple_model(&kept(model)), "mDNS model");
+            notes.os(device, os::apple_model(&kept(model)), "mDNS model");
         }
     }
+}
+
+/// Whom an announcement of mDNS is about: who sends it, unless the addresses in it are another's, for whom he passes it on (a
+/// reflector between networks, a proxy of one that sleeps). `None`: of several others.
+fn announced(event: &Event<'_>) -> Option<About> {
+    let all = records(event, &mdns::SET);
+    let mut named = all.iter().filter_map(|(name, kind, data)| {
+        let address = std::str::from_utf8(data).ok()?.parse::<IpAddr>().ok()?;
+        (*kind == TYPE_A || *kind == TYPE_AAAA).then_some((*name, address))
+    });
+    let Some((name, address)) = named.next() else { return Some(About::Client) };
+    let sender = event.client.ip();
+    if address == sender {
+        return Some(About::Client);
+    }
+    let mut is_one = true;
+    for (other, address) in named {
+        if address == sender {
+            return Some(About::Client);
+        }
+        is_one &= other == name;
+    }
+    is_one.then_some(About::Address(address))
 }
 
 /// Names with their addresses, as their owners answer.
@@ -101,9 +125,8 @@ pub fn dns(event: &Event<'_>, notes: &mut Notes) {
 /// What devices say of themselves, to all or to who asked.
 pub fn ssdp(event: &Event<'_>, notes: &mut Notes) {
     let Some(server) = event.text(ssdp::SERVER) else { return };
-    // A notice goes to everybody; an answer comes from the device to who asked.
-    let is_notice = event.bytes(ssdp::METHOD).is_some();
-    let about = if is_notice { About::Client } else { About::Server };
+    // A notice goes to everybody, an answer to who asked, from whatever port: both come from the device.
+    let about = event.sender();
     if let Some(system) = server.split(' ').next().and_then(|word| word.split_once('/')).map(|(name, _)| name)
         && ["Linux", "Windows", "FreeBSD", "Ubuntu", "Debian", "Darwin"].contains(&system)
     {
@@ -115,10 +138,16 @@ pub fn ssdp(event: &Event<'_>, notes: &mut Notes) {
 /// Letters of a device's description that are taken for its system.
 const DESCRIPTION_MAX: usize = 100;
 
+/// Where notices of agents go (RFC 3417 section 2): the answer to one repeats what the agent said of itself (RFC 3416 section 4.2.7).
+const SNMP_NOTICES: u16 = 162;
+
 /// Communities that an agent takes.
 pub fn snmp(event: &Event<'_>, notes: &mut Notes) {
     if !event.is_served() {
         return;
+    }
+    if event.server.port == SNMP_NOTICES {
+        return notes.service(None, None);
     }
     let description = event.text(snmp::SYS_DESCR);
     notes.name(About::Server, NameSource::Snmp, event.text(snmp::SYS_NAME));

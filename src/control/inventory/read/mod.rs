@@ -58,7 +58,8 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
         Protocol::MongoDb => data::mongodb(event, &mut notes),
         Protocol::Mqtt => data::mqtt(event, &mut notes),
         Protocol::Sip => data::sip(event, &mut notes),
-        Protocol::Modbus | Protocol::S7 | Protocol::Iec104 | Protocol::Dnp3 => notes.service(None, None),
+        Protocol::Ike | Protocol::OpenVpn if event.is_served() => notes.service(None, None),
+        Protocol::Modbus | Protocol::S7 | Protocol::Iec104 | Protocol::Dnp3 => data::controller(event, &mut notes),
         _ => {}
     }
     windows::ntlm(event, &mut notes);
@@ -77,7 +78,7 @@ fn anomaly(event: &Event<'_>, notes: &mut Notes) {
     let client = event.client.ip();
     if event.is(ntp::MONLIST_RESPONSE) && event.is_served() {
         notes.finding(kinds::NTP, "", format!("it answered a monlist request of {client}"));
-    } else if event.is(ike::AGGRESSIVE_SHARED_SECRET) {
+    } else if event.is(ike::AGGRESSIVE_SHARED_SECRET) && event.is_served() {
         notes.finding(kinds::IKE, "", format!("aggressive mode with a shared secret between {client} and it"));
     } else if event.is(smb::VERSION_1) {
         notes.finding(kinds::SMB_1, "", format!("SMB 1 is spoken with {client}"));

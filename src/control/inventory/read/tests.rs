@@ -366,3 +366,152 @@ fn hostile_facts_become_harmless_notes() {
         }
     }
 }
+
+/// Who a thing is told of where an answer is the first that was seen, by ports that are alike, and by a port that says nothing.
+#[test]
+fn who_answers_serves_whatever_was_seen_first() {
+    let told = |protocol: Protocol, ports: [u16; 2], sender: Side, put: &dyn Fn(&mut Facts)| {
+        let (key, originator) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
+        let head = EventHead {
+            time: Timestamp(NOW * SECOND),
+            key,
+            originator,
+            sender,
+            first_seen: None,
+            protocol,
+            anomaly: None,
+            truncated: false,
+            bytes: 0,
+            icmp: None,
+            outer: None,
+            through_proxy: false,
+        };
+        let mut facts = Facts::default();
+        put(&mut facts);
+        let event = Event::new(&head, facts.as_bytes());
+        let ends = |about| if about == About::Server { &event.server } else { &event.client };
+        let notes = super::notes(&event);
+        let services = notes.iter().filter_map(|note| match note {
+            Note::Service(about, ..) => Some(format!("{}:{}", ends(*about).ip(), event.port_of(*about))),
+            _ => None,
+        });
+        services.collect::<Vec<_>>().join(" ")
+    };
+    let number = |fact: Fact, value: u64| move |facts: &mut Facts| facts.put_number(fact, value);
+    let (first, second) = (Side::Originator, Side::Responder);
+    let status = |facts: &mut Facts| {
+        facts.put_number(nbns::QR, 1);
+        facts.put(nbns::NODE_MAC, &[2, 0, 0, 0, 0, 1]);
+    };
+    let chosen = |facts: &mut Facts| {
+        facts.put_number(ike::VERSION_MAJOR, 1);
+        facts.put(ike::RESP_SPI, &[7; 8]);
+        facts.put_number(ike::PAYLOAD, 1);
+    };
+    let proposed = |facts: &mut Facts| {
+        facts.put_number(ike::VERSION_MAJOR, 1);
+        facts.put(ike::RESP_SPI, &[0; 8]);
+        facts.put_number(ike::PAYLOAD, 1);
+    };
+    let device = |facts: &mut Facts| facts.put(ssdp::SERVER, b"Linux/3.4 UPnP/1.1 MiniUPnPd/1.4");
+    type Case<'a> = (Protocol, [u16; 2], Side, &'a dyn Fn(&mut Facts), &'a str);
+    let cases: [Case<'_>; 14] = [
+        (Protocol::Nbns, [137, 137], first, &status, "10.0.0.1:137"),
+        (Protocol::Nbns, [137, 137], second, &status, "10.0.0.2:137"),
+        (Protocol::Nbns, [137, 45_558], first, &status, "10.0.0.1:137"),
+        (Protocol::Ike, [500, 500], first, &chosen, "10.0.0.1:500"),
+        (Protocol::Ike, [500, 500], second, &chosen, "10.0.0.2:500"),
+        (Protocol::Ike, [500, 500], first, &proposed, ""),
+        (Protocol::Kerberos, [88, 50_000], first, &number(kerberos::REPLY_TYPE, 30), "10.0.0.1:88"),
+        (Protocol::Kerberos, [50_000, 88], second, &number(kerberos::REPLY_TYPE, 30), "10.0.0.2:88"),
+        (Protocol::Ssdp, [50_002, 50_001], first, &device, "10.0.0.1:1900"),
+        (Protocol::Ssdp, [50_001, 1900], second, &device, "10.0.0.2:1900"),
+        (Protocol::Dnp3, [50_000, 20_000], first, &number(dnp3::FUNCTION, 1), ""),
+        (Protocol::Dnp3, [20_000, 50_000], first, &number(dnp3::RESPONSE, 129), "10.0.0.1:20000"),
+        (Protocol::Modbus, [50_000, 502], first, &number(modbus::FUNCTION, 3), ""),
+        (Protocol::Modbus, [50_000, 502], first, &number(modbus::ANSWERED, 1), "10.0.0.2:502"),
+    ];
+    for (protocol, ports, sender, put, wanted) in cases {
+        let put = |facts: &mut Facts| {
+            put(facts);
+            facts.sent_by(sender);
+        };
+        assert_eq!(told(protocol, ports, sender, &put), wanted, "{protocol:?} {ports:?} {sender:?}");
+    }
+}
+
+/// What an agent said of itself in a notice comes back in the answer.
+#[test]
+fn the_answer_to_a_notice_says_nothing_of_who_answers() {
+    let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 162, 17, 0);
+    let head = EventHead {
+        time: Timestamp(NOW * SECOND),
+        key,
+        originator,
+        sender: Side::Responder,
+        first_seen: None,
+        protocol: Protocol::Snmp,
+        anomaly: None,
+        truncated: false,
+        bytes: 0,
+        icmp: None,
+        outer: None,
+        through_proxy: false,
+    };
+    let mut facts = Facts::default();
+    facts.put_number(snmp::PDU_TYPE, 2);
+    facts.put(snmp::SYS_NAME, b"router");
+    facts.put(snmp::SYS_DESCR, b"Linux router 3.2");
+    let notes = super::notes(&Event::new(&head, facts.as_bytes()));
+    assert!(notes.iter().any(|note| matches!(note, Note::Service(About::Server, ..))), "{notes:?}");
+    assert!(!notes.iter().any(|note| matches!(note, Note::Name(..) | Note::Os(..))), "{notes:?}");
+}
+
+#[test]
+fn software_may_be_named_on_the_last_line_of_a_greeting() {
+    let product = |protocol, first: Fact, last: Fact, lines: [&'static [u8]; 2]| {
+        let notes = notes(protocol, 6, None, |facts| {
+            facts.put(first, lines[0]);
+            facts.put(last, lines[1]);
+        });
+        let names = notes.iter().filter_map(|note| match note {
+            Note::Service(_, products, banner) if !banner.is_empty() => {
+                Some(format!("{}: {banner}", products.iter().map(ToString::to_string).collect::<String>()))
+            }
+            _ => None,
+        });
+        names.collect::<String>()
+    };
+    let ftp = |lines| product(Protocol::Ftp, ftp::BANNER, ftp::BANNER_LAST, lines);
+    assert_eq!(ftp([b"Welcome", b"ProFTPD 1.3.3c Server"]), "proftpd 1.3.3c: ProFTPD 1.3.3c Server");
+    assert_eq!(ftp([b"ProFTPD 1.3.3c Server", b"ready"]), "proftpd 1.3.3c: ProFTPD 1.3.3c Server");
+    assert_eq!(ftp([b"Welcome", b"to us"]), ": Welcome");
+    let lines: [&[u8]; 2] = [b"note", b"mail.example.com ESMTP Exim 4.80"];
+    let smtp = product(Protocol::Smtp, smtp::BANNER, smtp::BANNER_LAST, lines);
+    assert_eq!(smtp, "exim 4.80: mail.example.com ESMTP Exim 4.80");
+}
+
+/// An announcement that is passed on is about whose addresses are in it.
+#[test]
+fn a_model_is_of_whom_the_announcement_is_about() {
+    let said = |addresses: &[(&[u8], &[u8])]| {
+        let notes = notes(Protocol::Mdns, 17, None, |facts| {
+            facts.put_number(mdns::SET.qr, 1);
+            let [[of, kind_of, ttl, data_of], ..] = mdns::SET.sections;
+            let mut record = |name: &[u8], kind: u64, data: &[u8]| {
+                facts.put(of, name);
+                facts.put_number(kind_of, kind);
+                facts.put_number(ttl, 120);
+                facts.put(data_of, data);
+            };
+            record(b"Mac._device-info._tcp.local", 16, b"model=MacBookPro18,3");
+            addresses.iter().for_each(|(name, address)| record(name, 1, address));
+        });
+        notes.iter().find_map(|note| if let Note::Os(about, ..) = note { Some(*about) } else { None })
+    };
+    assert_eq!(said(&[]), Some(About::Client));
+    assert_eq!(said(&[(b"mac.local", b"10.0.0.1")]), Some(About::Client));
+    assert_eq!(said(&[(b"mac.local", b"10.0.0.9"), (b"mac.local", b"10.0.0.1")]), Some(About::Client));
+    assert_eq!(said(&[(b"mac.local", b"10.0.0.9")]), Some(About::Address("10.0.0.9".parse().unwrap())));
+    assert_eq!(said(&[(b"mac.local", b"10.0.0.9"), (b"tv.local", b"10.0.0.8")]), None);
+}

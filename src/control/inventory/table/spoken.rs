@@ -40,7 +40,13 @@ impl Spoken {
             return None;
         }
         let (client, server) = match roles(&flow.key, flow.originator) {
-            (one, other) if flow.application == Protocol::WireGuard && one.port == WIREGUARD_PORT => (other, one),
+            (one, other)
+                if flow.application == Protocol::WireGuard
+                    && one.port == WIREGUARD_PORT
+                    && other.port != WIREGUARD_PORT =>
+            {
+                (other, one)
+            }
             known => known,
         };
         let (has_client, is_open) = match flow.key.protocol() {
@@ -70,12 +76,12 @@ const WIREGUARD_PORT: u16 = 51_820;
 
 /// Is it a service that answers a protocol over UDP on this port, and no peer of the other end?
 fn is_served(client: u16, port: u16, application: Protocol) -> bool {
-    use Protocol::{BitTorrent, Dns, Llmnr, Mdns, Ntp, Rtp, Sip, Snmp, Stun, Tftp, WireGuard};
+    use Protocol::{BitTorrent, Llmnr, Mdns, Rtp, Stun, Tftp, WireGuard};
     match application {
         // Of a transfer neither port is the server's own.
         Rtp | BitTorrent | Mdns | Llmnr | Tftp => false,
         // Who was seen first may have answered; which of the two serves is told by the answers.
-        Dns | Ntp | Sip | Snmp if client == port => false,
+        _ if client == port && application != WireGuard => false,
         Stun => STUN_PORTS.contains(&port),
         WireGuard if port == WIREGUARD_PORT => true,
         _ => port < CLIENT_PORTS,
@@ -193,7 +199,9 @@ mod tests {
             (Protocol::Snmp, [161, 161], false),
             (Protocol::Ntp, [40_000, 123], true),
             (Protocol::Sip, [5070, 5060], true),
-            (Protocol::Ike, [500, 500], true),
+            (Protocol::Ike, [500, 500], false),
+            (Protocol::Radius, [1812, 1812], false),
+            (Protocol::WireGuard, [51_820, 51_820], true),
         ] {
             let (key, originator) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
             let flow = FlowSummary { key, originator, application, ..flow(1, 2, 1, 17, [0; 2], [50, 50]) };

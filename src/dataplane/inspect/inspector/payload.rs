@@ -1,6 +1,6 @@
 //! What inspection is shown of a packet.
 
-use super::super::http;
+use super::super::servers;
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::units::Timestamp;
@@ -32,21 +32,17 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Of a flow's first payload: is its originator, of whom no SYN tells that he is, the server? By what he says, else by
+    /// Of a flow's first payload: is its originator, of whom no SYN tells that he is, the server? By what is said, else by
     /// the ports, where his is one of servers and the other's is none.
-    ///
-    /// System ports (RFC 6335 section 6) only: clients have none of them, but some of remote file systems, which are none of
-    /// the protocols.
     pub(super) fn is_servers(&self) -> bool {
         if self.tcp.is_none_or(|tcp| tcp.is_syn || tcp.beginnings != [None; 2]) {
             return false;
         }
-        if let Some(is_server) = http::is_server(self.bytes) {
+        if let Some(is_server) = servers::speaks(self.bytes) {
             return is_server == (self.side == Side::Originator);
         }
         let (originator, responder) = self.key.endpoints(self.originator);
-        let is_of_servers = |port| (1..1024).contains(&port);
-        is_of_servers(originator.port) && !is_of_servers(responder.port)
+        servers::has_port(originator.port, responder.port)
     }
 
     /// The same seen with the roles exchanged.

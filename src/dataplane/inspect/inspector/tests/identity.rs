@@ -184,7 +184,12 @@ fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
     let smtp: &[u8] = b"250 ok\r\n";
     // Ports of who was seen first and of the other, what he says and what he is answered, and whether he is the server.
     type Case<'a> = (u16, u16, &'a [u8], &'a [u8], bool);
-    let cases: [Case<'_>; 6] = [
+    let hello: &[u8] = &[0x16, 3, 1, 0, 46, 2, 0, 0, 42, 3, 1, 7, 7, 7, 7, 7];
+    let confirms: &[u8] = &[0x68, 4, 0x0b, 0, 0, 0];
+    let cases: [Case<'_>; 9] = [
+        (54_233, 54_000, hello, b"", true),
+        (54_233, 2404, confirms, b"", true),
+        (2404, 50_003, &[0x68, 4, 0x43, 0, 0, 0], b"", true),
         (80, 40_000, ANSWER, REQUEST, true),
         (8080, 40_000, ANSWER, REQUEST, true),
         (80, 40_000, REQUEST, ANSWER, false),
