@@ -155,7 +155,9 @@ pub(in super::super) fn last_look<S: Sink>(
     if let [false, true] = entry.sides.each_ref().map(Stream::has_news) {
         sides.reverse();
     }
-    for side in sides {
+    // What one side waits for may be what the other one has waited with.
+    let [first, second] = sides;
+    for side in [first, second, first] {
         let Some(stream) = entry.sides.get_mut(side as usize).filter(|stream| !stream.waiting(buffers).is_empty())
         else {
             continue;
