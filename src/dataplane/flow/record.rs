@@ -17,8 +17,7 @@ use crate::units::Timestamp;
 struct SideCounts {
     /// Wire bytes (48 bits), TCP flags or-ed or the first ICMP code (8 bits), half of the response time (8 bits).
     bytes: u64,
-    /// Payload bytes (48 bits), first TCP window (7-bit float) and [`PURE_ACK`], or first ICMP type (8 bits), half of the score (8
-    /// bits).
+    /// Payload bytes (48 bits), first TCP window (7-bit float) and [`PURE_ACK`], or first ICMP type (8), half of the score (8).
     payload: u64,
     packets: u32,
     /// Sum of squared wire lengths, bytes squared.
