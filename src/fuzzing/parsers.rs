@@ -266,6 +266,7 @@ impl Case<'_> {
                 is_datagram: !self.is_stream,
                 ports: [40_000, self.port],
                 is_multicast: self.is_multicast,
+                is_begun: true,
             })
         };
         if look(bytes) == Match::Yes && self.is_stream {

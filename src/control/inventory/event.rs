@@ -8,7 +8,7 @@ use super::wire::Wire;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::{
-    Anomaly, Fact, Facts, Protocol, dnp3, dns, ike, kerberos, nbns, ntp, number, openvpn, sip, snmp,
+    Anomaly, Fact, Facts, Protocol, dnp3, dns, dtls, ike, kerberos, nbns, ntp, number, openvpn, radius, sip, snmp,
 };
 use crate::exchange::EventHead;
 use std::fmt;
@@ -34,6 +34,10 @@ const SSDP_PORT: u16 = 1900;
 /// Ports of UDP that servers have and clients do not, unless both ends do.
 const SERVICES: [u16; 17] =
     [53, 67, 88, 123, 137, 161, 389, 443, 464, 500, 1812, 1813, 1900, 3478, 5060, 11_211, 20_000];
+
+/// `Access-Accept`, `Access-Reject`, `Accounting-Response`, `Access-Challenge` (RFC 2865 section 3, RFC 2866); answers to
+/// `Disconnect-Request` and `CoA-Request` (RFC 5176 section 3).
+const RADIUS_ANSWERS: [u64; 8] = [2, 3, 5, 11, 41, 42, 44, 45];
 
 /// Mode of a server's answer (RFC 5905 section 7.3).
 const NTP_SERVER: u64 = 4;
@@ -136,6 +140,11 @@ impl<'a> Event<'a> {
             }
             Protocol::Ike => self.is_ike_answer(),
             Protocol::Dnp3 => self.number(dnp3::RESPONSE).is_some() && self.number(dnp3::FUNCTION).is_none(),
+            Protocol::Dtls => {
+                let hello = &dtls::HELLO;
+                self.bytes(hello.cipher).is_some() && self.bytes(hello.ciphers).is_none()
+            }
+            Protocol::Radius => self.number(radius::CODE).is_some_and(|code| RADIUS_ANSWERS.contains(&code)),
             Protocol::OpenVpn => matches!(self.number(openvpn::OPCODE), Some(2 | 8)),
             _ => false,
         }

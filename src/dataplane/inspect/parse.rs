@@ -29,6 +29,8 @@ pub struct Look<'a> {
     pub ports: [u16; 2],
     /// Address of the responder is a multicast or broadcast one.
     pub is_multicast: bool,
+    /// What came before these bytes was seen: of a connection met in mid-stream it was not, nor does anything say so of datagrams.
+    pub is_begun: bool,
 }
 
 impl Look<'_> {

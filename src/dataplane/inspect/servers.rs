@@ -4,37 +4,40 @@
 //! fit several are no proof of one, but all of their protocols have them said by the same side.
 
 use super::bytes::Reader;
-use super::{dnp3, http, iec104};
+use super::{dnp3, http, iec104, lines};
 
-/// Ports from 1024 on that servers have and clients are not given: RFC 6335 section 6 tells those below, which are all taken for
-/// servers'. Of protocols whose words do not tell the sides apart.
-const SERVICES: [u16; 20] = [
-    1433, 1521, 1723, 1883, 2404, 3128, 3268, 3306, 3389, 5060, 5432, 5672, 5900, 6379, 8080, 8443, 8883, 11_211,
-    20_000, 27_017,
+/// Ports from 512 on that servers have and clients are not given (RFC 6335 section 6). Those below 512 are all servers'; from 512
+/// to 1023 are also clients' that show that they are the system's (rsh, NFS, SSH 1).
+const SERVICES: [u16; 37] = [
+    514, 515, 543, 544, 548, 554, 563, 587, 631, 636, 749, 853, 873, 989, 990, 993, 995, 1433, 1521, 1723, 1883, 2404,
+    3128, 3268, 3306, 3389, 3478, 5060, 5349, 5432, 5672, 5900, 6379, 8883, 11_211, 20_000, 27_017,
 ];
 
-/// Is this a port that servers have?
-fn is_of_servers(port: u16) -> bool {
-    (1..1024).contains(&port) || SERVICES.contains(&port)
+/// The smaller, the surer is a port a server's.
+fn rank(port: u16) -> u8 {
+    match port {
+        1..512 => 0,
+        512..1024 if SERVICES.contains(&port) => 0,
+        _ if SERVICES.contains(&port) => 1,
+        _ => 2,
+    }
 }
-
-/// Ports from here on are given out to clients: Linux begins at 32768, IANA at 49152.
-const CLIENT_PORTS: u16 = 32_768;
 
 /// Do the ports tell that the first is the server's?
 pub(super) fn has_port(port: u16, other: u16) -> bool {
-    match (is_of_servers(port), is_of_servers(other)) {
-        (false, false) => port < CLIENT_PORTS && other >= CLIENT_PORTS,
-        (is_service, is_other) => is_service && !is_other,
-    }
+    rank(port) < rank(other)
 }
 
 /// Are these first bytes seen of a side a server's (`true`) or a client's? `None`: they do not tell.
 pub(super) fn speaks(bytes: &[u8]) -> Option<bool> {
-    http::is_server(bytes).or_else(|| hello(bytes)).or_else(|| ldap(bytes)).or_else(|| match bytes {
-        [0x05, 0x64, ..] => dnp3::is_outstation(bytes),
-        [0x68, ..] => iec104::is_controlled(bytes),
-        _ => None,
+    http::is_server(bytes).or_else(|| sip(bytes)).or_else(|| hello(bytes)).or_else(|| ldap(bytes)).or_else(|| {
+        match bytes {
+            [0x05, 0x64, ..] => dnp3::is_outstation(bytes),
+            [0x68, ..] => iec104::is_controlled(bytes),
+            [5, 0 | 1, kind, _, 0x10 | 0, 0, 0, 0, ..] => call(*kind),
+            [first, second, _, _, 0x21, 0x12, 0xa4, 0x42, ..] => stun([*first, *second]),
+            _ => None,
+        }
     })
 }
 
@@ -42,6 +45,37 @@ pub(super) fn speaks(bytes: &[u8]) -> Option<bool> {
 fn hello(bytes: &[u8]) -> Option<bool> {
     match bytes {
         [0x16, 3, 0..=4, _, _, kind @ (1 | 2), 0, _, _, 3, 0..=4, ..] => Some(*kind == 2),
+        _ => None,
+    }
+}
+
+/// A status line or a request line (RFC 3261 section 7).
+fn sip(bytes: &[u8]) -> Option<bool> {
+    let line = lines::split(bytes.get(..LINE_MAX).unwrap_or(bytes), b'\r')?.0;
+    match line {
+        _ if line.starts_with(b"SIP/2.0 ") => Some(true),
+        _ if line.ends_with(b" SIP/2.0") => Some(false),
+        _ => None,
+    }
+}
+
+/// Bytes of a first line that are looked at.
+const LINE_MAX: usize = 256;
+
+/// Kind of a packet of DCE/RPC (C706 section 12.6.4): calls and binds are a client's.
+fn call(kind: u8) -> Option<bool> {
+    match kind {
+        0 | 11 | 14 | 16 | 18 | 19 => Some(false),
+        2 | 3 | 12 | 13 | 15 => Some(true),
+        _ => None,
+    }
+}
+
+/// Class of a message of STUN (RFC 8489 section 5): answers are a server's; indications go both ways.
+fn stun([first, second]: [u8; 2]) -> Option<bool> {
+    match (first & 0xc1, second & 0x10) {
+        (0, 0) => Some(false),
+        (1, _) => Some(true),
         _ => None,
     }
 }
@@ -77,9 +111,11 @@ mod tests {
 
     #[test]
     fn first_words_tell_who_serves() {
-        let cases: [(&str, &[u8], Option<bool>); 17] = [
+        let cases: [(&str, &[u8], Option<bool>); 24] = [
             ("request", b"GET / HTTP/1.1\r\n\r\n", Some(false)),
             ("status line", b"HTTP/1.1 200 OK\r\n\r\n", Some(true)),
+            ("registers", b"REGISTER sip:a SIP/2.0\r\nVia: x\r\n", Some(false)),
+            ("is registered", b"SIP/2.0 200 OK\r\nVia: x\r\n", Some(true)),
             ("client's hello", &[0x16, 3, 1, 0, 90, 1, 0, 0, 86, 3, 3, 9], Some(false)),
             ("server's hello", &[0x16, 3, 1, 0, 90, 2, 0, 0, 86, 3, 1, 9], Some(true)),
             ("record of data", &[0x17, 3, 3, 0, 90, 2, 0, 0, 86, 3, 1, 9], None),
@@ -93,14 +129,23 @@ mod tests {
             ("measured", &[0x68, 14, 2, 0, 2, 0, 13, 1, 3, 0, 1, 0, 1, 0, 0, 0], Some(true)),
             ("interrogates", &[0x68, 14, 2, 0, 2, 0, 100, 1, 6, 0, 1, 0, 0, 0, 0, 20], Some(false)),
             ("is interrogated", &[0x68, 14, 2, 0, 2, 0, 100, 1, 7, 0, 1, 0, 0, 0, 0, 20], Some(true)),
+            ("binds", &[5, 0, 11, 3, 0x10, 0, 0, 0, 72, 0], Some(false)),
+            ("bind is acknowledged", &[5, 0, 12, 3, 0x10, 0, 0, 0, 60, 0], Some(true)),
+            ("allocates", &[0, 3, 0, 8, 0x21, 0x12, 0xa4, 0x42], Some(false)),
+            ("is refused", &[1, 0x13, 0, 8, 0x21, 0x12, 0xa4, 0x42], Some(true)),
+            ("is sent data", &[0, 0x17, 0, 8, 0x21, 0x12, 0xa4, 0x42], None),
             ("nothing known", &[0; 64], None),
             ("nothing", b"", None),
         ];
         for (what, bytes, wanted) in cases {
             assert_eq!(speaks(bytes), wanted, "{what}");
         }
-        assert!(has_port(443, 50_000) && has_port(2404, 50_003) && has_port(20_000, 50_000));
-        assert!(has_port(4443, 50_200) && !has_port(50_200, 4443) && !has_port(4443, 1030));
-        assert!(!has_port(50_000, 443) && !has_port(443, 80) && !has_port(40_000, 50_000));
+        for (server, client) in [(443, 50_000), (2404, 50_003), (20_000, 50_000), (22, 1022), (143, 3306), (993, 3128)]
+        {
+            assert!(has_port(server, client) && !has_port(client, server), "{server} {client}");
+        }
+        for (one, other) in [(443, 80), (40_000, 50_000), (1022, 2222), (4443, 50_000), (3306, 5432)] {
+            assert!(!has_port(one, other) && !has_port(other, one), "{one} {other}");
+        }
     }
 }

@@ -335,7 +335,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             return if next == Protocol::Unknown { self.step(bytes) } else { Step::Done };
         }
         self.out.protocol = next;
-        self.parser.begin(&look(self.out.payload, self.side, bytes));
+        self.parser.begin(&Look { is_begun: true, ..look(self.out.payload, self.side, bytes) });
         if is_second {
             self.has_turned = true;
             return Step::Need(bytes.len() + 1);
@@ -350,7 +350,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
 
     fn becomes(&mut self, protocol: Protocol, look: &Look<'_>) {
         *self.parser = Parser::new(protocol);
-        self.parser.begin(look);
+        self.parser.begin(&Look { is_begun: self.is_begun, ..*look });
         self.out.protocol = protocol;
     }
 }
@@ -361,5 +361,6 @@ pub(super) fn look<'a>(payload: &Payload<'_>, side: Side, bytes: &'a [u8]) -> Lo
         std::net::IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
         std::net::IpAddr::V6(address) => address.is_multicast(),
     };
-    Look { side, bytes, is_datagram: payload.tcp.is_none(), ports: [originator.port, responder.port], is_multicast }
+    let (is_datagram, ports) = (payload.tcp.is_none(), [originator.port, responder.port]);
+    Look { side, bytes, is_datagram, ports, is_multicast, is_begun: false }
 }

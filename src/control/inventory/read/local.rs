@@ -5,7 +5,7 @@ use crate::control::inventory::event::{About, Event, Notes, TFTP_PORT};
 use crate::control::inventory::host::{Confidence, MacSource, NameSource, kept};
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::dns::Set;
-use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, number, radius, snmp, ssdp, stun, tftp};
+use crate::dataplane::inspect::{dhcp, dns, llmnr, mdns, number, snmp, ssdp, stun, tftp};
 use std::net::IpAddr;
 
 /// Where servers are asked, and relays speak from (RFC 2131 section 4.1, RFC 1542 section 4.1.1).
@@ -199,16 +199,14 @@ const ALLOCATE: u64 = 3;
 pub fn turn(event: &Event<'_>, notes: &mut Notes) {
     let is_answer = matches!(event.number(stun::CLASS), Some(2 | 3));
     if is_answer && event.number(stun::METHOD) == Some(ALLOCATE) {
-        notes.service(event.text(stun::SOFTWARE).as_deref().map(banner::server).unwrap_or_default(), None);
+        let products = event.text(stun::SOFTWARE).as_deref().map(banner::server).unwrap_or_default();
+        notes.service_of(event.sender(), products, None);
     }
 }
 
-/// `Access-Accept`, `Access-Reject`, `Accounting-Response`, `Access-Challenge` (RFC 2865 section 3, RFC 2866).
-const RADIUS_ANSWERS: [u64; 4] = [2, 3, 5, 11];
-
 /// That a server answers.
 pub fn radius(event: &Event<'_>, notes: &mut Notes) {
-    if event.number(radius::CODE).is_some_and(|code| RADIUS_ANSWERS.contains(&code)) {
-        notes.service_of(event.sender(), None, None);
+    if event.is_served() {
+        notes.service(None, None);
     }
 }

@@ -76,12 +76,17 @@ const WIREGUARD_PORT: u16 = 51_820;
 
 /// Is it a service that answers a protocol over UDP on this port, and no peer of the other end?
 fn is_served(client: u16, port: u16, application: Protocol) -> bool {
-    use Protocol::{BitTorrent, Llmnr, Mdns, Rtp, Stun, Tftp, WireGuard};
+    use Protocol::{
+        BitTorrent, Dns, Dtls, Ike, Kerberos, Llmnr, Mdns, Nbns, Ntp, OpenVpn, Radius, Rtp, Sip, Snmp, Stun, Tftp,
+        WireGuard,
+    };
     match application {
         // Of a transfer neither port is the server's own.
         Rtp | BitTorrent | Mdns | Llmnr | Tftp => false,
         // Who was seen first may have answered; which of the two serves is told by the answers.
         _ if client == port && application != WireGuard => false,
+        // Who answers is told by the answers, whoever was seen first.
+        Dns | Dtls | Ike | Kerberos | Nbns | Ntp | OpenVpn | Radius | Sip | Snmp => false,
         Stun => STUN_PORTS.contains(&port),
         WireGuard if port == WIREGUARD_PORT => true,
         _ => port < CLIENT_PORTS,
@@ -197,8 +202,9 @@ mod tests {
             (Protocol::Dns, [53, 53], false),
             (Protocol::Sip, [5060, 5060], false),
             (Protocol::Snmp, [161, 161], false),
-            (Protocol::Ntp, [40_000, 123], true),
-            (Protocol::Sip, [5070, 5060], true),
+            (Protocol::Ntp, [40_000, 123], false),
+            (Protocol::Syslog, [514, 514], false),
+            (Protocol::Syslog, [40_000, 514], true),
             (Protocol::Ike, [500, 500], false),
             (Protocol::Radius, [1812, 1812], false),
             (Protocol::WireGuard, [51_820, 51_820], true),
@@ -217,10 +223,10 @@ mod tests {
         for (application, port, wanted) in [
             (Protocol::Unknown, 6900, true),
             (Protocol::Unknown, 40_000, false),
-            (Protocol::Radius, 1812, true),
-            (Protocol::Ike, 500, true),
-            (Protocol::Ike, 4500, true),
-            (Protocol::OpenVpn, 1194, true),
+            (Protocol::Radius, 1812, false),
+            (Protocol::Ike, 500, false),
+            (Protocol::Ike, 4500, false),
+            (Protocol::OpenVpn, 1194, false),
             (Protocol::OpenVpn, 51_000, false),
             (Protocol::WireGuard, 51_820, true),
             (Protocol::WireGuard, 36_116, false),

@@ -394,6 +394,11 @@ fn put_client(client: &[u8], out: &mut dyn Output) {
 }
 
 impl Parse for State {
+    /// Of a connection met in mid-stream nobody here knows whether it has logged in.
+    fn begin(&mut self, look: &Look<'_>) {
+        self.has_login = !look.is_begun;
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_over {
             return Step::Done;
@@ -418,7 +423,7 @@ impl Parse for State {
     }
 
     fn gap(&mut self, _side: Side, hole: &Hole<'_>, _out: &mut dyn Output) -> Resume {
-        self.pending = 0;
+        (self.pending, self.has_login) = (0, true); // what was lost may be one
         let length = Head::read(hole.before).map_or(0, |head| u64::from(head.length));
         hole.within(length)
     }

@@ -13,7 +13,7 @@ mod tests;
 use super::facts::Fact;
 use super::http::secrets;
 use super::lines::{self, Lines, Told};
-use super::parse::{Anomaly, Output, Parse, Step};
+use super::parse::{Anomaly, Look, Output, Parse, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::text::Text;
@@ -33,7 +33,7 @@ pub const USERNAME: Fact = Fact::text(P, 3, "username", 128);
 pub const ERROR: Fact = Fact::text(P, 4, "error", 128);
 /// Status that the command got.
 pub const STATUS: Fact = Fact::text(P, 5, "status", 64);
-/// A reply came: 1 where the connection has sent no login (`AUTH`, `HELLO`) so far, 2 where it has.
+/// A reply came: 1 where the connection has sent no login (`AUTH`, `HELLO`) so far, 2 where it has, or may have before it was met.
 pub const ANSWERED: Fact = Fact::number(P, 6, "answered");
 /// Version of Redis that the server says it is, or does as: Valkey, Dragonfly and others name one of these too.
 pub const REDIS_VERSION: Fact = Fact::text(P, 7, "redis_version", 32);
@@ -385,6 +385,11 @@ impl State {
 }
 
 impl Parse for State {
+    /// Of a connection met in mid-stream nobody here knows whether it has logged in.
+    fn begin(&mut self, look: &Look<'_>) {
+        self.has_login = !look.is_begun;
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         match side {
             _ if self.is_over => Step::Done,

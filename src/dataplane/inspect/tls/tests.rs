@@ -148,7 +148,14 @@ fn text(event: &Facts, fact: Fact) -> Vec<String> {
 }
 
 fn look(bytes: &[u8]) -> Look<'_> {
-    Look { side: Side::Originator, bytes, is_datagram: false, ports: [40_000, 443], is_multicast: false }
+    Look {
+        side: Side::Originator,
+        bytes,
+        is_datagram: false,
+        ports: [40_000, 443],
+        is_multicast: false,
+        is_begun: true,
+    }
 }
 
 #[test]
