@@ -1,7 +1,7 @@
 //! FTP, the control connection (RFC 959, RFC 2428, RFC 4217).
 //!
 //! Reads commands with their arguments and the replies to them, one event each; a login (`USER`, `PASS`) is one event.
-//! Replies to several commands sent at once are events of their own. Deliberately not read: arguments of `PASS`, `ACCT`,
+//! Commands that do not wait meet their replies later (`waiting`). Deliberately not read: arguments of `PASS`, `ACCT`,
 //! `SITE` and of the security commands, the lines of a reply behind its first, data connections (their endpoints are facts).
 //!
 //! After `AUTH TLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
@@ -176,7 +176,7 @@ pub struct State {
     has_secret: bool,
     /// Of the argument of that command, which a reply may repeat: [`hash`] and length; [`u8::MAX`]: too long, or of several.
     secret: (u32, u8),
-    /// `PASS` belongs to the event of its `USER`.
+    /// `PASS` belongs to the event of its `USER`, where that asked for it.
     is_login: bool,
     /// `USER` was sent last, and may be followed by that.
     is_user_last: bool,
@@ -209,18 +209,24 @@ impl State {
         }
         let (waits, joins) = (self.pending > 0, is(b"PASS") && self.is_user_last);
         (self.pending, self.is_user_last) = (self.pending.saturating_add(1), is(b"USER"));
-        if joins {
+        if joins && (!waits || self.orphans > 0) {
             return;
         }
         if waits {
+            let port = || if is(b"PORT") { host_port(argument) } else { extended(argument) };
             let kind = match () {
+                () if joins => Some(Kind::Pass),
                 () if is(b"USER") => Some(Kind::User),
                 () if is(b"AUTH") => Some(Kind::Auth),
-                () if is(b"PORT") || is(b"EPRT") || !command.iter().all(u8::is_ascii_alphabetic) => None,
+                () if is(b"PORT") || is(b"EPRT") => Some(if port().is_some() { Kind::Port } else { Kind::Bare }),
+                () if !command.iter().all(u8::is_ascii_alphabetic) => None,
                 () if is_told && !argument.is_empty() => Some(Kind::Argument),
                 () => Some(Kind::Bare),
             };
             if let Some(kind) = kind.filter(|_| self.orphans == 0) {
+                if kind == Kind::Bare && (is(b"PORT") || is(b"EPRT")) {
+                    self.told.once(ENDPOINT_INVALID, out);
+                }
                 if self.waiting.push(command, argument, kind, out) {
                     return;
                 }
@@ -344,8 +350,8 @@ impl State {
             (self.is_login, self.is_auth, self.is_user_last) = (false, false, false);
             return out.event();
         }
-        if self.is_login && matches!(code, 331 | 332) {
-            return; // PASS follows
+        if self.is_login && matches!(code, 331 | 332) && (self.waiting.take_pass(out) || self.waiting.is_empty()) {
+            return; // PASS follows, or was sent already
         }
         if self.is_auth && code == 234 {
             self.is_tls = true;
@@ -359,7 +365,9 @@ impl State {
         match self.waiting.pop(out) {
             Some(Kind::User) => self.is_login = true,
             Some(Kind::Auth) => self.is_auth = true,
-            Some(Kind::Bare | Kind::Argument) | None => {}
+            // Sent though `USER` wanted none: the next reply is its own.
+            Some(Kind::Pass) => out.facts().put(COMMAND, b"PASS"),
+            Some(Kind::Bare | Kind::Argument | Kind::Port) | None => {}
         }
     }
 }

@@ -2,10 +2,14 @@
 
 use super::super::parse::{Key, Output};
 use super::super::remembered::TEXT_MAX;
-use super::{ARGUMENT, COMMAND, USERNAME};
+use super::{ARGUMENT, COMMAND, USERNAME, extended, host_port};
 
-/// Commands that wait at most.
-pub const WAITING_MAX: u8 = 8;
+/// Commands that wait at most: a login's two, and as many as clients are known to send behind it.
+pub const WAITING_MAX: u8 = 10;
+/// Bits of a [`Kind`].
+const KIND_BITS: u32 = 3;
+
+const _: () = assert!(WAITING_MAX as u32 * KIND_BITS <= u32::BITS);
 
 /// What stands behind a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +22,10 @@ pub(super) enum Kind {
     User = 2,
     /// `AUTH` with its mechanism.
     Auth = 3,
+    /// `PORT` or `EPRT` with its endpoint, which is one.
+    Port = 4,
+    /// `PASS` behind its `USER`, of which nothing is kept.
+    Pass = 5,
 }
 
 /// The commands, in order, among the texts that are remembered.
@@ -26,8 +34,8 @@ pub(super) struct Waiting {
     /// Place of the first.
     first: u8,
     count: u8,
-    /// [`Kind`] of each, two bits, the first lowest.
-    kinds: u16,
+    /// [`Kind`] of each, the first lowest.
+    kinds: u32,
 }
 
 impl Waiting {
@@ -41,26 +49,45 @@ impl Waiting {
             return false;
         }
         let place = u64::from((self.first + self.count) % WAITING_MAX) * 2;
-        out.remember(Key::Number(place), command.get(..TEXT_MAX).unwrap_or(command));
-        if kind != Kind::Bare {
+        if kind != Kind::Pass {
+            out.remember(Key::Number(place), command.get(..TEXT_MAX).unwrap_or(command));
+        }
+        if !matches!(kind, Kind::Bare | Kind::Pass) {
             out.remember(Key::Number(place + 1), argument.get(..TEXT_MAX).unwrap_or(argument));
         }
-        self.kinds |= (kind as u16) << (2 * self.count);
+        self.kinds |= (kind as u32) << (KIND_BITS * u32::from(self.count));
         self.count += 1;
         true
     }
 
-    /// The first one's turn has come: it is put into the event that is begun with it.
-    pub(super) fn pop(&mut self, out: &mut dyn Output) -> Option<Kind> {
-        self.count = self.count.checked_sub(1)?;
-        let place = u64::from(self.first) * 2;
-        let kind = match self.kinds & 3 {
+    /// Is the first one `PASS`? Then its turn has come.
+    pub(super) fn take_pass(&mut self, out: &mut dyn Output) -> bool {
+        let is_pass = self.count > 0 && self.kind() == Kind::Pass;
+        is_pass && self.pop(out).is_some()
+    }
+
+    /// Of the first one.
+    fn kind(self) -> Kind {
+        match self.kinds & ((1 << KIND_BITS) - 1) {
             0 => Kind::Bare,
             1 => Kind::Argument,
             2 => Kind::User,
-            _ => Kind::Auth,
-        };
-        (self.first, self.kinds) = ((self.first + 1) % WAITING_MAX, self.kinds >> 2);
+            3 => Kind::Auth,
+            4 => Kind::Port,
+            _ => Kind::Pass,
+        }
+    }
+
+    /// The first one's turn has come: it is put into the event that is begun with it, but for `PASS`, which may belong to
+    /// another one's.
+    pub(super) fn pop(&mut self, out: &mut dyn Output) -> Option<Kind> {
+        self.count = self.count.checked_sub(1)?;
+        let place = u64::from(self.first) * 2;
+        let kind = self.kind();
+        (self.first, self.kinds) = ((self.first + 1) % WAITING_MAX, self.kinds >> KIND_BITS);
+        if kind == Kind::Pass {
+            return Some(kind);
+        }
         let fact = if kind == Kind::User { USERNAME } else { ARGUMENT };
         let mut is_there = out.recall(Key::Number(place), COMMAND);
         if kind != Kind::Bare {
@@ -69,6 +96,12 @@ impl Waiting {
         }
         if !is_there {
             out.facts().mark_truncated();
+        }
+        if kind == Kind::Port {
+            let endpoint = out.facts().get(ARGUMENT).and_then(|text| host_port(text).or_else(|| extended(text)));
+            if let Some(endpoint) = endpoint {
+                endpoint.put(b"active", out);
+            }
         }
         Some(kind)
     }
