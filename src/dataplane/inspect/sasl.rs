@@ -101,7 +101,10 @@ impl Sasl {
         let number = self.messages;
         self.messages = number.saturating_add(1);
         let is_login = self.mechanism == Mechanism::Login;
-        let is_name = if is_login && self.is_name_asked { number < 2 } else { number == 0 };
+        // What was asked for is asked for once: the next question may be lost.
+        let (is_name_asked, is_secret_asked) =
+            (std::mem::take(&mut self.is_name_asked), std::mem::take(&mut self.is_secret_asked));
+        let is_name = if is_login && is_name_asked { number < 2 } else { number == 0 };
         let mut place = [0; DECODED_MAX];
         let line = line.trim_ascii();
         if line == b"*" {
@@ -109,14 +112,14 @@ impl Sasl {
         }
         let decoded = lines::base64(line, &mut place);
         let is_secret = match self.mechanism {
-            Mechanism::Login => !decoded.is_empty() && (!is_name || self.is_secret_asked),
+            Mechanism::Login => !decoded.is_empty() && (!is_name || is_secret_asked),
             Mechanism::Plain => decoded.splitn(3, |byte| *byte == 0).nth(2).is_some_and(|secret| !secret.is_empty()),
             _ => false,
         };
         if is_secret && !std::mem::replace(&mut self.is_secret_told, true) {
             out.facts().put_number(names.secret, 1);
         }
-        if !is_name || is_login && self.is_secret_asked || self.mechanism == Mechanism::Other {
+        if !is_name || is_login && is_secret_asked || self.mechanism == Mechanism::Other {
             return; // secrets, or nothing that is read here
         }
         let name = match self.mechanism {

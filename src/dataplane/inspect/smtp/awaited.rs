@@ -15,6 +15,17 @@ pub(super) enum Kind {
     StartTls,
 }
 
+/// What is known of which reply is to which command.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Known {
+    #[default]
+    All,
+    /// Replies come, and nobody counts them any more.
+    Few,
+    /// Behind a hole: replies, or commands, were lost.
+    Nothing,
+}
+
 /// Commands whose replies did not come yet.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Awaited {
@@ -23,15 +34,14 @@ pub(super) struct Awaited {
     /// Which are last chunks. What is both is STARTTLS.
     chunks: u32,
     count: u8,
-    /// Which reply is to which command is not known any more.
-    pub(super) is_lost: bool,
+    known: Known,
     pub(super) next: Next,
 }
 
 impl Awaited {
     pub(super) fn push(&mut self, kind: Kind) {
         if u32::from(self.count) >= u32::BITS {
-            self.is_lost = true;
+            self.lose();
             return;
         }
         self.recipients |= u32::from(matches!(kind, Kind::Recipient | Kind::StartTls)) << self.count;
@@ -41,7 +51,7 @@ impl Awaited {
 
     /// A reply came: to what, where that is known.
     pub(super) fn pop(&mut self) -> Option<Kind> {
-        let is_known = self.count > 0 && !self.is_lost;
+        let is_known = self.count > 0 && self.known == Known::All;
         let kind = match (self.recipients & 1, self.chunks & 1) {
             (1, 1) => Kind::StartTls,
             (1, _) => Kind::Recipient,
@@ -55,7 +65,24 @@ impl Awaited {
 
     /// Will a reply to a last chunk be known as such?
     pub(super) fn has_chunk(&self) -> bool {
-        self.chunks & !self.recipients != 0 && !self.is_lost
+        self.chunks & !self.recipients != 0 && self.known == Known::All
+    }
+
+    /// Which reply is to which command is not known any more.
+    pub(super) fn lose(&mut self) {
+        if self.known == Known::All {
+            self.known = Known::Few;
+        }
+    }
+
+    /// There was a hole.
+    pub(super) fn tear(&mut self) {
+        self.known = Known::Nothing;
+    }
+
+    /// Was there one?
+    pub(super) fn is_torn(&self) -> bool {
+        self.known == Known::Nothing
     }
 
     /// The reply to a mail that was told already is of no interest.

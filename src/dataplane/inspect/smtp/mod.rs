@@ -13,6 +13,8 @@
 //! A client may begin the next mail before the reply to the last one (RFC 2920): its envelope is kept aside until that came
 //! (`awaited`). Where its text comes first, or a third mail does, both are told without what became of them.
 //!
+//! Behind a hole no code is told as that of a mail or a login (`torn`): it may be another one's.
+//!
 //! After `STARTTLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
 //! it; [`State::turns_into`] says so.
 //!
@@ -31,6 +33,7 @@ mod probe;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod torn;
 
 use super::facts::Fact;
 use super::lines::{self, Lines, Told};
@@ -141,6 +144,8 @@ enum Asked {
     #[default]
     Other,
     Mail,
+    /// The same, where a reply came that refused it, or, behind a hole, another command.
+    Refused,
     Auth,
     StartTls,
 }
@@ -195,6 +200,7 @@ impl State {
             () if is(b"DATA") => {
                 (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default());
                 self.awaited.next.is_sent = self.awaited.next.is_begun();
+                self.is_granted &= !self.awaited.is_torn();
                 self.mail = Mail::begin();
             }
             () if is(b"BDAT") => return self.chunk(argument),
@@ -202,7 +208,9 @@ impl State {
             () if is(b"STARTTLS") => self.asked = Asked::StartTls,
             // Sent together with a mail: the reply to that tells both.
             () if is(b"RSET") || is(b"QUIT") => {
-                if self.asked != Asked::Mail {
+                if self.awaited.is_torn() {
+                    self.tell(out);
+                } else if self.asked != Asked::Mail {
                     out.event();
                 }
             }
@@ -216,7 +224,11 @@ impl State {
         if self.awaited.next.is_begun() {
             self.part(out);
         }
-        if self.asked == Asked::Mail && self.mode == Mode::Command {
+        if self.awaited.is_torn() {
+            if self.asked == Asked::Mail || out.facts().get(MAIL_FROM).is_some() {
+                self.tell(out);
+            }
+        } else if self.asked == Asked::Mail && self.mode == Mode::Command {
             out.facts().put_number(SIZE, std::mem::take(&mut self.size).into());
             return self.awaited.next.keep(sender, out);
         }
@@ -233,7 +245,9 @@ impl State {
     fn part(&mut self, out: &mut dyn Output) {
         out.event();
         self.awaited.next.take(out);
-        self.awaited.is_lost |= std::mem::take(&mut self.is_granted);
+        if std::mem::take(&mut self.is_granted) {
+            self.awaited.lose();
+        }
         self.awaited.forget_chunks();
         (self.asked, self.answered) = (Asked::Other, 0);
     }
@@ -337,7 +351,8 @@ impl State {
     #[cold]
     fn mail_may_end(&mut self, taken: usize, bytes: &[u8], out: &mut dyn Output) -> Step {
         self.told.once(END_OF_DATA_ODD, out);
-        (self.mode, self.awaited.is_lost) = (Mode::Doubt, true);
+        self.mode = Mode::Doubt;
+        self.awaited.lose();
         if taken == 0 { self.doubt(bytes, out) } else { self.passed_over(taken) }
     }
 
@@ -394,6 +409,9 @@ impl State {
             return;
         }
         self.is_greeted = true;
+        if self.awaited.is_torn() {
+            return self.reply_torn(code, text, out);
+        }
         let is_to_mail = self.is_granted && self.asked == Asked::Mail;
         self.is_granted &= !is_to_mail;
         if is_to_mail && self.awaited.next.is_begun() {
@@ -467,9 +485,16 @@ impl State {
     }
 
     fn client(&mut self, line: &[u8], out: &mut dyn Output) -> Option<u64> {
-        if self.mode == Mode::Auth {
+        if self.mode == Mode::Auth && !self.ends_login(line) {
             self.sasl.message(line, NAMES, out);
             return None;
+        }
+        if self.mode == Mode::Auth {
+            out.event();
+            (self.mode, self.asked) = (Mode::Command, Asked::Other);
+        }
+        if self.asked == Asked::Refused {
+            self.asked = Asked::Other;
         }
         self.awaited.push(kind(line));
         self.command(line, out)
@@ -501,25 +526,16 @@ impl Parse for State {
     /// a login, may be what was lost.
     fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
-        self.awaited.is_lost = true;
+        self.awaited.tear();
         let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
         if side == Side::Originator && self.mode == Mode::Chunk {
             (self.mode, self.mail) = (Mode::Command, Mail::default());
             out.facts().mark_truncated();
             return hole.before_end(u64::from(self.chunk).saturating_sub(hole.before.len() as u64));
         }
+        self.part_torn(side, out);
         if self.is_tls || (side == Side::Originator && !is_mail) {
             return Resume::Done;
-        }
-        if side == Side::Responder
-            && self.asked == Asked::Mail
-            && (self.mode == Mode::Command || self.awaited.next.is_begun())
-        {
-            // What was lost may be the reply to the mail, and the next one is to another command.
-            self.part(out);
-            if self.mode == Mode::Data {
-                self.asked = Asked::Mail; // that which waited is being sent
-            }
         }
         if side == Side::Originator {
             self.grows(hole.bytes);
@@ -532,6 +548,9 @@ impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_tls {
             return Step::Done;
+        }
+        if side == Side::Originator && self.is_refused_by(bytes) {
+            (self.mode, self.asked) = (Mode::Command, Asked::Other);
         }
         match self.mode {
             Mode::Data if side == Side::Originator => return self.data(bytes, out),
