@@ -31,9 +31,8 @@ pub const TFTP_PORT: u16 = 69;
 /// Where devices are asked (UPnP Device Architecture 2.0 section 1.1.2).
 const SSDP_PORT: u16 = 1900;
 
-/// Ports of UDP that servers have and clients do not, unless both ends do.
-const SERVICES: [u16; 17] =
-    [53, 67, 88, 123, 137, 161, 389, 443, 464, 500, 1812, 1813, 1900, 3478, 5060, 11_211, 20_000];
+/// Ports of UDP from here on are given out to clients: Linux begins at 32768, IANA at 49152.
+pub const CLIENT_PORTS: u16 = 32_768;
 
 /// `Access-Accept`, `Access-Reject`, `Accounting-Response`, `Access-Challenge` (RFC 2865 section 3, RFC 2866); answers to
 /// `Disconnect-Request` and `CoA-Request` (RFC 5176 section 3).
@@ -44,14 +43,26 @@ const NTP_SERVER: u64 = 4;
 /// `response` among the kinds of PDU (RFC 3416 section 3).
 const SNMP_RESPONSE: u64 = 2;
 
-fn is_service(port: u16) -> bool {
-    SERVICES.contains(&port)
+/// Is it a port of UDP that servers have and clients do not, unless both ends do? From 1024 on clients get them too, so they tell
+/// only of their own protocol.
+fn is_service(port: u16, application: Protocol) -> bool {
+    match port {
+        53 | 67 | 88 | 123 | 137 | 161 | 389 | 443 | 464 | 500 => true,
+        1812 | 1813 => application == Protocol::Radius,
+        SSDP_PORT => application == Protocol::Ssdp,
+        3478 => matches!(application, Protocol::Stun | Protocol::Dtls),
+        5060 => application == Protocol::Sip,
+        11_211 => application == Protocol::Memcached,
+        20_000 => application == Protocol::Dnp3,
+        _ => false,
+    }
 }
 
-/// Client and server of a flow. An answer may be the first datagram that the tap sees of it.
-pub fn roles(key: &FlowKey, originator: Direction) -> (Endpoint, Endpoint) {
+/// Client and server of a flow of `application`. An answer may be the first datagram that the tap sees of it.
+pub fn roles(key: &FlowKey, originator: Direction, application: Protocol) -> (Endpoint, Endpoint) {
     let (client, server) = key.endpoints(originator);
-    let is_turned = key.protocol() == 17 && is_service(client.port) && !is_service(server.port);
+    let is_turned =
+        key.protocol() == 17 && is_service(client.port, application) && !is_service(server.port, application);
     if is_turned { (server, client) } else { (client, server) }
 }
 
@@ -119,11 +130,15 @@ pub enum Note {
 impl<'a> Event<'a> {
     /// An event with the list of its facts.
     pub fn new(head: &'a EventHead, facts: &'a [u8]) -> Event<'a> {
-        let (client, server) = roles(&head.key, head.originator);
+        let (client, server) = roles(&head.key, head.originator, head.protocol);
         let event = Event { head, client, server, facts };
-        // Of ports that tell nothing apart the answer may have been seen first, and does tell.
-        let is_open = is_service(client.port) || !is_service(server.port);
-        let is_turned = is_open && event.transport() == "udp" && event.sender() == About::Client && event.is_answer();
+        // Who answers serves, whatever was seen first and whatever the ports say; but not from a port that clients are given to
+        // one of servers: anybody can send that, and a phone does.
+        let is_clients = client.port >= CLIENT_PORTS
+            && is_service(server.port, head.protocol)
+            && !is_service(client.port, head.protocol);
+        let is_turned =
+            !is_clients && event.transport() == "udp" && event.sender() == About::Client && event.is_answer();
         if is_turned { Event { client: server, server: client, ..event } } else { event }
     }
 

@@ -4,7 +4,7 @@
 //! recognises tells more: such a service stays and the open port beside it goes ([`Host::add_service`]). A SYN that nobody answered, an answer that refuses, and a datagram without one tell
 //! nothing, so that neither scans nor forged senders make hosts; who only sent a SYN is no host even where it was answered.
 
-use super::super::event::roles;
+use super::super::event::{CLIENT_PORTS, roles};
 use super::super::host::{Confidence, OsHint, Seen, Segment, Service, TCP_STACK};
 use super::Inventory;
 use super::tunnels::spoken_by_responder;
@@ -12,9 +12,6 @@ use crate::dataplane::decode::{Endpoint, FlowKey, Stack, tcp_flags};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
-
-/// Ports of UDP from here on are given out to clients: Linux begins at 32768, IANA at 49152.
-const CLIENT_PORTS: u16 = 32_768;
 
 /// A flow in which both sides spoke.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +36,7 @@ impl Spoken {
         if !flow.is_answered() {
             return None;
         }
-        let (client, server) = match roles(&flow.key, flow.originator) {
+        let (client, server) = match roles(&flow.key, flow.originator, flow.application) {
             (one, other)
                 if flow.application == Protocol::WireGuard
                     && one.port == WIREGUARD_PORT
