@@ -115,6 +115,8 @@ pub enum Note {
     Mac(About, [u8; 6], MacSource),
     /// Its system may be this one; and what says so.
     Os(About, Hint, &'static str),
+    /// The same, if mDNS has named it as this instance of a service is.
+    OsIfNamed(About, String, Hint, &'static str),
     /// It answered in the event's protocol, with this software and banner.
     Service(About, Vec<Product>, String),
     /// The wire tells something of the server's service in this event.
@@ -196,6 +198,11 @@ impl<'a> Event<'a> {
         let (originator, responder) = self.head.key.endpoints(self.head.originator);
         let sender = if self.head.sender == Side::Originator { originator } else { responder };
         if sender == self.server { About::Server } else { About::Client }
+    }
+
+    /// The same, by address.
+    pub fn sender_ip(&self) -> IpAddr {
+        if self.sender() == About::Server { self.server.ip() } else { self.client.ip() }
     }
 
     /// Port that one of the two serves its protocol on.
@@ -293,6 +300,12 @@ impl Notes {
         }
     }
 
+    /// A hint at the system of who may be another than the one whose instance it is of.
+    pub fn os_if_named(&mut self, about: About, instance: &str, hint: Hint, source: &'static str) {
+        let (text, sure) = hint;
+        self.put(Note::OsIfNamed(about, kept(instance.as_bytes()), (kept(text.as_bytes()), sure), source));
+    }
+
     /// The server answered.
     pub fn service(&mut self, products: impl IntoIterator<Item = Product>, banner: Option<String>) {
         self.service_of(About::Server, products, banner);
@@ -348,6 +361,18 @@ fn good_name(name: &str) -> Option<String> {
     is_name.then(|| name.to_owned())
 }
 
+/// Is an instance of a service one of the host of this name in `.local`? Names of hosts have hyphens, or nothing, for what they
+/// may not have: "Ann's Mac" is `Anns-Mac.local` (RFC 6763 section 4.1.1).
+pub fn is_of_host(instance: &str, host: &str) -> bool {
+    let letters = |text: &str| -> Vec<u8> {
+        text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+    };
+    let host = host.trim_end_matches('.');
+    let Some((label, domain)) = host.split_once('.') else { return false };
+    let label = letters(label);
+    domain.eq_ignore_ascii_case("local") && !label.is_empty() && label == letters(instance)
+}
+
 /// Protocols whose events say something of hosts: others are not even copied.
 pub fn is_of_interest(protocol: Protocol) -> bool {
     use Protocol::{BitTorrent, Rtp, Stratum, Syslog, Unknown, WebSocket, WireGuard};
@@ -357,6 +382,20 @@ pub fn is_of_interest(protocol: Protocol) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instances_are_of_hosts_of_their_names() {
+        for (instance, host, wanted) in [
+            ("mac", "Mac.local.", true),
+            ("Ann\u{2019}s MacBook Pro (2)", "Anns-MacBook-Pro-2.local", true),
+            ("mac", "gw.local", false),
+            ("mac", "mac.example.org", false),
+            ("mac", "mac", false),
+            ("\u{2019}", "-.local", false),
+        ] {
+            assert_eq!(is_of_host(instance, host), wanted, "{instance} {host}");
+        }
+    }
 
     #[test]
     fn names_are_names() {

@@ -7,9 +7,9 @@
 //! host can have joins no more.
 
 use super::Settings;
-use super::event::{About, Event, Note};
+use super::event::{About, Event, Note, is_of_host};
 use super::host::{
-    ADDRESSES_MAX, Confidence, Finding, Host, Mac, MacSource, Name, OsHint, Place, Seen, Segment, Service,
+    ADDRESSES_MAX, Confidence, Finding, Host, Mac, MacSource, Name, NameSource, OsHint, Place, Seen, Segment, Service,
 };
 use super::kinds::{self, Kind};
 use super::read;
@@ -207,6 +207,15 @@ impl Inventory {
             Note::Os(about, (os, confidence), source) => {
                 let source = source.to_owned();
                 self.with(event, about, |host| host.add_hint(OsHint { os, source, confidence, seen }));
+            }
+            Note::OsIfNamed(about, instance, (os, confidence), source) => {
+                let is_its = |one: &Name| one.source == NameSource::Mdns && is_of_host(&instance, &one.name);
+                let key = address_of(event, about).and_then(|address| self.by_address.get(&(segment, address)));
+                let host = key.and_then(|key| self.hosts.get(key));
+                if host.is_some_and(|host| host.names.iter().any(is_its)) {
+                    let source = source.to_owned();
+                    self.with(event, about, |host| host.add_hint(OsHint { os, source, confidence, seen }));
+                }
             }
             Note::Mac(about, mac, source) => {
                 if let Some(address) = address_of(event, about) {

@@ -1,7 +1,7 @@
 //! What hosts say of themselves on the link and to its servers: DHCP, mDNS, LLMNR, DNS, SSDP, SNMP, NTP, TFTP, TURN, RADIUS.
 
 use crate::control::inventory::banner;
-use crate::control::inventory::event::{About, Event, Notes, TFTP_PORT};
+use crate::control::inventory::event::{About, Event, Notes, TFTP_PORT, is_of_host};
 use crate::control::inventory::host::{Confidence, MacSource, NameSource, kept};
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::dns::Set;
@@ -68,37 +68,35 @@ pub fn mdns(event: &Event<'_>, notes: &mut Notes) {
         return;
     }
     addresses(event, &mdns::SET, NameSource::Mdns, notes);
-    let Some(device) = announced(event) else { return };
-    for (name, kind, data) in records(event, &mdns::SET) {
-        let is_device = kind == TYPE_TXT && String::from_utf8_lossy(name).contains("._device-info._tcp");
+    let all = records(event, &mdns::SET);
+    for (name, _, data) in all.iter().filter(|(_, kind, _)| *kind == TYPE_TXT) {
+        let name = String::from_utf8_lossy(name);
+        let Some((instance, _)) = name.split_once("._device-info._tcp") else { continue };
         let model = data.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"model="));
-        if let Some(model) = model.filter(|_| is_device) {
-            notes.os(device, os::apple_model(&kept(model)), "mDNS model");
+        let Some(hint) = model.and_then(|model| os::apple_model(&kept(model))) else { continue };
+        match owner(event, &all, instance) {
+            Some(about) => notes.os(about, Some(hint), "mDNS model"),
+            None => notes.os_if_named(event.sender(), instance, hint, "mDNS model"),
         }
     }
 }
 
-/// Whom an announcement of mDNS is about: who sends it, unless the addresses in it are another's, for whom he passes it on (a
-/// reflector between networks, a proxy of one that sleeps). `None`: of several others.
-fn announced(event: &Event<'_>) -> Option<About> {
-    let all = records(event, &mdns::SET);
-    let mut named = all.iter().filter_map(|(name, kind, data)| {
-        let address = std::str::from_utf8(data).ok()?.parse::<IpAddr>().ok()?;
-        (*kind == TYPE_A || *kind == TYPE_AAAA).then_some((*name, address))
+/// Whose the instance of a service is: it has the name of its host, of which the message tells the address or not. Who sends it may
+/// pass it on (a reflector between networks, a proxy of one that sleeps).
+fn owner(event: &Event<'_>, all: &[(&[u8], u64, &[u8])], instance: &str) -> Option<About> {
+    let named = all.iter().filter_map(|(name, kind, data)| {
+        let is_address = *kind == TYPE_A || *kind == TYPE_AAAA;
+        let is_its = is_address && is_of_host(instance, &String::from_utf8_lossy(name));
+        std::str::from_utf8(data).ok().filter(|_| is_its)?.parse::<IpAddr>().ok()
     });
-    let Some((name, address)) = named.next() else { return Some(About::Client) };
-    let sender = event.client.ip();
-    if address == sender {
-        return Some(About::Client);
-    }
-    let mut is_one = true;
-    for (other, address) in named {
+    let (sender, mut first) = (event.sender_ip(), None);
+    for address in named {
         if address == sender {
-            return Some(About::Client);
+            return Some(event.sender());
         }
-        is_one &= other == name;
+        first = first.or(Some(About::Address(address)));
     }
-    is_one.then_some(About::Address(address))
+    first
 }
 
 /// Names with their addresses, as their owners answer.

@@ -491,10 +491,10 @@ fn software_may_be_named_on_the_last_line_of_a_greeting() {
     assert_eq!(smtp, "exim 4.80: mail.example.com ESMTP Exim 4.80");
 }
 
-/// An announcement that is passed on is about whose addresses are in it.
+/// An announcement that is passed on is about the host that its instance names.
 #[test]
 fn a_model_is_of_whom_the_announcement_is_about() {
-    let said = |addresses: &[(&[u8], &[u8])]| {
+    let said = |instance: &str, addresses: &[(&[u8], &[u8])]| {
         let notes = notes(Protocol::Mdns, 17, None, |facts| {
             facts.put_number(mdns::SET.qr, 1);
             let [[of, kind_of, ttl, data_of], ..] = mdns::SET.sections;
@@ -504,14 +504,28 @@ fn a_model_is_of_whom_the_announcement_is_about() {
                 facts.put_number(ttl, 120);
                 facts.put(data_of, data);
             };
-            record(b"Mac._device-info._tcp.local", 16, b"model=MacBookPro18,3");
+            record(format!("{instance}._device-info._tcp.local").as_bytes(), 16, b"model=MacBookPro18,3");
             addresses.iter().for_each(|(name, address)| record(name, 1, address));
         });
-        notes.iter().find_map(|note| if let Note::Os(about, ..) = note { Some(*about) } else { None })
+        let told = |note: &Note| match note {
+            Note::Os(about, ..) => Some((*about, None)),
+            Note::OsIfNamed(about, name, ..) => Some((*about, Some(name.clone()))),
+            _ => None,
+        };
+        notes.iter().find_map(told)
     };
-    assert_eq!(said(&[]), Some(About::Client));
-    assert_eq!(said(&[(b"mac.local", b"10.0.0.1")]), Some(About::Client));
-    assert_eq!(said(&[(b"mac.local", b"10.0.0.9"), (b"mac.local", b"10.0.0.1")]), Some(About::Client));
-    assert_eq!(said(&[(b"mac.local", b"10.0.0.9")]), Some(About::Address("10.0.0.9".parse().unwrap())));
-    assert_eq!(said(&[(b"mac.local", b"10.0.0.9"), (b"tv.local", b"10.0.0.8")]), None);
+    let (own, other): (&[u8], &[u8]) = (b"10.0.0.1", b"10.0.0.9");
+    let (client, others) = (About::Client, About::Address("10.0.0.9".parse().unwrap()));
+    for (instance, addresses, wanted) in [
+        ("Mac", &[][..], (client, Some("Mac".to_owned()))),
+        ("Mac", &[(&b"mac.local"[..], own)], (client, None)),
+        ("Mac", &[(b"mac.local", other), (b"mac.local", own)], (client, None)),
+        ("Mac", &[(b"mac.local", other)], (others, None)),
+        ("Mac", &[(b"gw.local", own), (b"mac.local", other)], (others, None)),
+        ("Mac", &[(b"mac.local", other), (b"tv.local", b"10.0.0.8")], (others, None)),
+        ("Mac", &[(b"gw.local", own)], (client, Some("Mac".to_owned()))),
+        ("Ann's Mac", &[(b"gw.local", own), (b"Anns-Mac.local", other)], (others, None)),
+    ] {
+        assert_eq!(said(instance, addresses), Some(wanted), "{instance} {addresses:?}");
+    }
 }

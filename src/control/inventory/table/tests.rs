@@ -1,11 +1,11 @@
 //! The table fed with events as inspection sends them.
 
-use super::super::host::{FINDINGS_MAX, NAMES_MAX, NameSource, SERVICES_MAX};
+use super::super::host::{FINDINGS_MAX, NAMES_MAX, SERVICES_MAX};
 use super::super::rules::Rules;
 use super::*;
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::flow::Side;
-use crate::dataplane::inspect::{Facts, Protocol, dhcp, http, redis, ssh};
+use crate::dataplane::inspect::{Facts, Protocol, dhcp, http, mdns, redis, ssh};
 use crate::units::SECOND;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -311,6 +311,34 @@ fn a_second_link_address_is_a_finding_and_moves_nothing() {
     let found: Vec<_> = host.findings.iter().filter(|one| one.kind == "address_of_two_hosts").collect();
     assert_eq!((found.len(), host.macs.len(), host.services.len()), (1, 2, 1));
     assert!(found[0].service.is_none() && found[0].evidence.contains("02:00:00:00:00:02"), "{:?}", found[0]);
+}
+
+/// A model alone may be passed on: it is its sender's where that is known by the instance's name.
+#[test]
+fn a_model_without_an_address_is_of_who_has_its_name() {
+    let mut inventory = inventory();
+    let mut say = |from: u8, name: &[u8], kind: u64, data: &[u8]| {
+        let mut facts = Facts::default();
+        facts.put_number(mdns::SET.qr, 1);
+        let [[of, kind_of, ttl, data_of], ..] = mdns::SET.sections;
+        facts.put(of, name);
+        facts.put_number(kind_of, kind);
+        facts.put_number(ttl, 120);
+        facts.put(data_of, data);
+        inventory.observe(&head(Protocol::Mdns, from, 251, 5353, 17, 100), facts.as_bytes());
+        inventory.find(&format!("10.0.0.{from}")).and_then(Host::os).map(|one| one.os.clone())
+    };
+    let model: (&[u8], u64, &[u8]) = (b"Ann's Mac._device-info._tcp.local", 16, b"model=MacBookPro18,1");
+    for (from, (name, kind, data), is_its) in [
+        (1, model, false),
+        (1, (b"gw.local", 1, b"10.0.0.1"), false),
+        (7, (b"Anns-Mac.local", 1, b"10.0.0.7"), false),
+        (1, model, false),
+        (7, model, true),
+    ] {
+        let told = say(from, name, kind, data);
+        assert_eq!(told.is_some_and(|os| os.contains("MacBookPro18,1")), is_its, "{from} {}", name.escape_ascii());
+    }
 }
 
 /// A DHCP client says its name before it has an address; its server's answer may be seen first.
