@@ -1,8 +1,9 @@
 //! FTP, the control connection (RFC 959, RFC 2428, RFC 4217).
 //!
 //! Reads commands with their arguments and the replies to them, one event each; a login (`USER`, `PASS`) is one event.
-//! Commands that do not wait meet their replies later (`waiting`). Deliberately not read: arguments of `PASS`, `ACCT`,
-//! `SITE` and of the security commands, the lines of a reply behind its first, data connections (their endpoints are facts).
+//! Commands that do not wait meet their replies later (`waiting`), those behind a hole where the client waits (`order`).
+//! Deliberately not read: arguments of `PASS`, `ACCT`, `SITE` and of the security commands, the lines of a reply behind its
+//! first, data connections (their endpoints are facts).
 //!
 //! After `AUTH TLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
 //! it; [`State::turns_into`] says so.
@@ -17,6 +18,7 @@
 //! | `username`, `banner`, `data_address` | only in our own object |
 
 use super::facts::Fact;
+mod order;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -27,6 +29,7 @@ use super::protocol::Protocol;
 use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
+use order::Order;
 pub(super) use waiting::WAITING_MAX;
 use waiting::{Kind, Waiting};
 
@@ -53,9 +56,14 @@ pub const MODE: Fact = Fact::text(P, 9, "mode", 8);
 /// The last line of a greeting that has several.
 pub const BANNER_LAST: Fact = Fact::text(P, 10, "banner_last", 256);
 
+/// 1 where nobody knows what was replied, if anything was: behind a hole, or of too many commands.
+pub const REPLY_UNKNOWN: Fact = Fact::number(P, 11, "reply_unknown");
+
 /// All facts.
-pub const FACTS: &[Fact] =
-    &[COMMAND, ARGUMENT, CODE, REPLY, USERNAME, BANNER, DATA_ADDRESS, DATA_PORT, MODE, BANNER_LAST];
+#[rustfmt::skip]
+pub const FACTS: &[Fact] = &[
+    COMMAND, ARGUMENT, CODE, REPLY, USERNAME, BANNER, DATA_ADDRESS, DATA_PORT, MODE, BANNER_LAST, REPLY_UNKNOWN,
+];
 
 /// A line longer than [`LINE_MAX`].
 pub const LINE_TOO_LONG: Anomaly = Anomaly::new(P, 1, "line_too_long");
@@ -184,6 +192,13 @@ pub struct State {
     waiting: Waiting,
     /// So many replies are to commands that were told without.
     orphans: u8,
+    order: Order,
+    /// The reply that is being read is not to the command that is open, and was told.
+    is_aside: bool,
+    /// The server said that a transfer begins.
+    is_transferring: bool,
+    /// `ABOR` is open, and was sent behind another command.
+    is_abort: bool,
     /// The server said something that is the last of a reply, or its greeting.
     is_greeted: bool,
     is_tls: bool,
@@ -207,17 +222,25 @@ impl State {
             let length = u8::try_from(argument.len()).ok().filter(|_| argument.len() <= SECRET_MAX && !self.has_secret);
             (self.has_secret, self.secret) = (true, (hash(argument), length.unwrap_or(u8::MAX)));
         }
+        // What is allowed while another one goes on does not tell that the client does not wait.
+        if !self.is_transferring || !is(b"ABOR") && !is(b"STAT") {
+            self.tear_ends_at_command(out);
+            self.order.sent();
+        }
+        let is_torn = self.order.is_torn;
         let (waits, joins) = (self.pending > 0, is(b"PASS") && self.is_user_last);
         (self.pending, self.is_user_last) = (self.pending.saturating_add(1), is(b"USER"));
-        if joins && (!waits || self.orphans > 0) {
+        if joins && (!waits || self.orphans > 0 || is_torn) {
             return;
         }
-        if waits {
+        if waits && !is_torn {
             let port = || if is(b"PORT") { host_port(argument) } else { extended(argument) };
             let kind = match () {
                 () if joins => Some(Kind::Pass),
                 () if is(b"USER") => Some(Kind::User),
                 () if is(b"AUTH") => Some(Kind::Auth),
+                () if is(b"ABOR") => Some(Kind::Abort),
+                () if is(b"STAT") && argument.is_empty() => Some(Kind::Status),
                 () if is(b"PORT") || is(b"EPRT") => Some(if port().is_some() { Kind::Port } else { Kind::Bare }),
                 () if !command.iter().all(u8::is_ascii_alphabetic) => None,
                 () if is_told && !argument.is_empty() => Some(Kind::Argument),
@@ -234,9 +257,12 @@ impl State {
             }
             self.orphans = self.pending - 1;
         }
-        self.tell_all(out);
-        self.is_login = is(b"USER");
-        self.is_auth = is(b"AUTH");
+        if waits {
+            self.tell_all(out);
+        } else {
+            out.event();
+        }
+        (self.is_login, self.is_auth, self.is_abort) = (is(b"USER"), is(b"AUTH"), false);
         if command.iter().all(u8::is_ascii_alphabetic) {
             out.facts().put(COMMAND, command);
         }
@@ -246,14 +272,6 @@ impl State {
             () if is(b"EPRT") => self.endpoint(extended(argument), out),
             () if is_told && !argument.is_empty() => out.facts().put(ARGUMENT, argument),
             () => {}
-        }
-    }
-
-    /// What is open, and what waits, without the replies to it.
-    fn tell_all(&mut self, out: &mut dyn Output) {
-        out.event();
-        while self.waiting.pop(out).is_some() {
-            out.event();
         }
     }
 
@@ -267,16 +285,19 @@ impl State {
 
     fn reply(&mut self, line: &[u8], out: &mut dyn Output) {
         let Some((code, text)) = lines::reply(line) else {
-            if self.inside == 0 {
+            if self.inside == 0 && !self.order.is_torn {
                 self.told.once(REPLY_INVALID, out);
             }
             return;
         };
-        if self.inside != 0 {
+        // The end of a reply of several lines may be lost; within it others have no code (RFC 959 section 4.2).
+        let is_other =
+            self.order.is_torn && u64::from(self.inside) != code && matches!(text.first(), Some(b' ' | b'-'));
+        if self.inside != 0 && !is_other {
             if u64::from(self.inside) == code && !text.starts_with(b"-") {
                 self.inside = 0;
                 let said = text.get(1..).unwrap_or_default();
-                let is_greeting = code == 220 && (self.pending == 0 || self.is_early(code));
+                let is_greeting = code == 220 && !self.is_greeted;
                 if is_greeting && !said.is_empty() && !self.has_in(said) {
                     out.facts().put(BANNER_LAST, said);
                 }
@@ -285,6 +306,7 @@ impl State {
             return;
         }
         self.first_line(code, text, out);
+        self.inside = 0;
         if text.starts_with(b"-") {
             self.inside = u16::try_from(code).unwrap_or(0); // three digits
         } else {
@@ -300,10 +322,25 @@ impl State {
             }
             return;
         }
-        if self.orphans > 0 {
-            out.event(); // of a later command
+        self.pass_abort(code, out);
+        self.tear_ends_at_reply(code, out);
+        let is_status = self.is_transferring && (211..=213).contains(&code) && self.waiting.is_first(Kind::Status);
+        self.is_aside = is_status || self.orphans > 0 || self.order.is_torn;
+        if !self.is_aside {
+            return self.put_line(code, said, out);
         }
-        if self.pending == 0 && code == 220 {
+        let open = std::mem::take(out.facts());
+        if is_status {
+            self.waiting.pop(out);
+        }
+        self.put_line(code, said, out);
+        out.event();
+        *out.facts() = open;
+    }
+
+    /// The first line of a reply, into the event that is open.
+    fn put_line(&mut self, code: u64, said: &[u8], out: &mut dyn Output) {
+        if self.pending == 0 && code == 220 && !self.is_greeted {
             out.facts().put(BANNER, said);
         }
         out.facts().put_number(CODE, code);
@@ -338,17 +375,26 @@ impl State {
     }
 
     fn replied(&mut self, code: u64, out: &mut dyn Output) {
-        let is_early = self.is_early(code);
+        let (is_early, is_aside) = (self.is_early(code), std::mem::take(&mut self.is_aside));
         self.is_greeted |= code >= 200;
+        self.is_transferring |= code < 200 && !is_early;
         if code < 200 || is_early {
             return;
         }
+        if self.order.is_torn {
+            self.is_transferring = false;
+            return self.order.replied();
+        }
         self.pending = self.pending.saturating_sub(1);
         self.has_secret &= self.pending > 0;
-        if self.orphans > 0 {
-            self.orphans -= 1;
-            (self.is_login, self.is_auth, self.is_user_last) = (false, false, false);
-            return out.event();
+        if is_aside && self.orphans == 0 {
+            return; // while a transfer goes on
+        }
+        self.order.replied();
+        self.is_transferring = false;
+        if is_aside {
+            self.orphans = self.orphans.saturating_sub(1);
+            return;
         }
         if self.is_login && matches!(code, 331 | 332) && (self.waiting.take_pass(out) || self.waiting.is_empty()) {
             return; // PASS follows, or was sent already
@@ -357,18 +403,11 @@ impl State {
             self.is_tls = true;
         }
         self.is_user_last &= !self.is_login || !self.waiting.is_empty();
-        (self.is_login, self.is_auth) = (false, false);
         out.event();
         if self.is_tls {
             return self.tell_all(out);
         }
-        match self.waiting.pop(out) {
-            Some(Kind::User) => self.is_login = true,
-            Some(Kind::Auth) => self.is_auth = true,
-            // Sent though `USER` wanted none: the next reply is its own.
-            Some(Kind::Pass) => out.facts().put(COMMAND, b"PASS"),
-            Some(Kind::Bare | Kind::Argument | Kind::Port) | None => {}
-        }
+        self.open_next(out);
     }
 }
 
@@ -429,11 +468,11 @@ impl Parse for State {
     /// Every line of either side says what it is; to which command the next reply is, is not known.
     fn gap(&mut self, side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
-        if self.pending > 0 {
-            self.tell_all(out);
-            (self.orphans, self.is_login, self.is_auth, self.is_user_last) = (self.pending, false, false, false);
+        if self.is_tls {
+            return Resume::Done;
         }
-        if self.is_tls { Resume::Done } else { Resume::Line }
+        self.tear(side, out);
+        if side == Side::Originator { Resume::Line } else { Resume::Here }
     }
 
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
@@ -444,11 +483,13 @@ impl Parse for State {
             Ok(line) => line,
             Err(step) => return step,
         };
-        if line.is_cut {
+        let is_part = side == Side::Responder && std::mem::take(&mut self.order.is_part);
+        if line.is_cut && !is_part {
             self.told.once(LINE_TOO_LONG, out);
         }
+        let is_lost = is_part && !lines::reply(line.text).is_some_and(|(code, _)| self.is_to_last(code, out));
         match side {
-            _ if line.text.is_empty() => {}
+            _ if line.text.is_empty() || is_lost => {}
             Side::Originator => self.command(line.text, out),
             Side::Responder => self.reply(line.text, out),
         }
@@ -456,6 +497,13 @@ impl Parse for State {
     }
 
     fn end(&mut self, out: &mut dyn Output) {
-        self.tell_all(out);
+        if self.order.is_torn || self.orphans > 0 || self.is_abort {
+            self.tell_all(out);
+        }
+        while !self.waiting.is_empty() {
+            out.event();
+            self.waiting.pop(out);
+        }
+        out.event();
     }
 }

@@ -19,7 +19,8 @@ pub fn ftp(facts: &mut Found<'_>) -> Map<String, Value> {
     if let Some(user) = facts.first(ftp::USERNAME) {
         object.entry("command_data").or_insert_with(|| text(user).into());
     }
-    if object.contains_key("command") {
+    let is_known = !codes.is_empty() || facts.peek(ftp::REPLY_UNKNOWN).is_none();
+    if object.contains_key("command") && is_known {
         object.insert("reply_received".to_owned(), json!(if codes.is_empty() { "no" } else { "yes" }));
     }
     put(&mut object, "completion_code", list(codes));

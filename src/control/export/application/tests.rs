@@ -252,6 +252,10 @@ fn lines() {
         "reply_received": "yes"});
     is(Protocol::Ftp, &values, "ftp", json!({"ftp": object}), json!({"username": "bob"}));
     is(Protocol::Ftp, &[(i::ftp::BANNER, text("hi"))], "ftp", json!({}), json!({"banner": "hi"}));
+    let unanswered = [(i::ftp::COMMAND, text("PWD"))];
+    is(Protocol::Ftp, &unanswered, "ftp", json!({"ftp": {"command": "PWD", "reply_received": "no"}}), json!({}));
+    let lost = [(i::ftp::COMMAND, text("PWD")), (i::ftp::REPLY_UNKNOWN, Number(1))];
+    is(Protocol::Ftp, &lost, "ftp", json!({"ftp": {"command": "PWD"}}), json!({"reply_unknown": 1}));
 
     let values = [(i::smtp::RCPT_TO, text("a@b")), (i::smtp::RCPT_TO, text("c@d")), (i::smtp::CODE, Number(250))];
     is(Protocol::Smtp, &values, "smtp", json!({"smtp": {"rcpt_to": ["a@b", "c@d"]}}), json!({"code": 250}));

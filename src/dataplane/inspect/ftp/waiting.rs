@@ -26,6 +26,16 @@ pub(super) enum Kind {
     Port = 4,
     /// `PASS` behind its `USER`, of which nothing is kept.
     Pass = 5,
+    /// `STAT` of what is going on, to which the server may reply at once (RFC 959 section 4.1.3).
+    Status = 6,
+    /// `ABOR`.
+    Abort = 7,
+}
+
+impl Kind {
+    fn has_argument(self) -> bool {
+        matches!(self, Kind::Argument | Kind::User | Kind::Auth | Kind::Port)
+    }
 }
 
 /// The commands, in order, among the texts that are remembered.
@@ -52,7 +62,7 @@ impl Waiting {
         if kind != Kind::Pass {
             out.remember(Key::Number(place), command.get(..TEXT_MAX).unwrap_or(command));
         }
-        if !matches!(kind, Kind::Bare | Kind::Pass) {
+        if kind.has_argument() {
             out.remember(Key::Number(place + 1), argument.get(..TEXT_MAX).unwrap_or(argument));
         }
         self.kinds |= (kind as u32) << (KIND_BITS * u32::from(self.count));
@@ -62,8 +72,11 @@ impl Waiting {
 
     /// Is the first one `PASS`? Then its turn has come.
     pub(super) fn take_pass(&mut self, out: &mut dyn Output) -> bool {
-        let is_pass = self.count > 0 && self.kind() == Kind::Pass;
-        is_pass && self.pop(out).is_some()
+        self.is_first(Kind::Pass) && self.pop(out).is_some()
+    }
+
+    pub(super) fn is_first(self, kind: Kind) -> bool {
+        self.count > 0 && self.kind() == kind
     }
 
     /// Of the first one.
@@ -74,7 +87,9 @@ impl Waiting {
             2 => Kind::User,
             3 => Kind::Auth,
             4 => Kind::Port,
-            _ => Kind::Pass,
+            5 => Kind::Pass,
+            6 => Kind::Status,
+            _ => Kind::Abort,
         }
     }
 
@@ -90,7 +105,7 @@ impl Waiting {
         }
         let fact = if kind == Kind::User { USERNAME } else { ARGUMENT };
         let mut is_there = out.recall(Key::Number(place), COMMAND);
-        if kind != Kind::Bare {
+        if kind.has_argument() {
             is_there &= out.recall(Key::Number(place + 1), fact);
             is_there &= out.facts().get(fact).is_none_or(|text| text.len() < TEXT_MAX);
         }
