@@ -13,7 +13,8 @@
 //! A client may begin the next mail before the reply to the last one (RFC 2920): its envelope is kept aside until that came
 //! (`awaited`). Where its text comes first, or a third mail does, both are told without what became of them.
 //!
-//! Behind a hole no code is told as that of a mail or a login (`torn`): it may be another one's.
+//! Behind a hole no code is told as that of a mail or a login (`torn`): it may be another one's. Where it may hide that a mail
+//! begins, commands are read again from one on that the server replies to (`lost`).
 //!
 //! After `STARTTLS` was granted both sides answer [`Step::Done`] at the first byte of what follows, having taken nothing of
 //! it; [`State::turns_into`] says so.
@@ -28,6 +29,8 @@
 //! | `rcpt_refused`, `rcpt_refused_codes`, `banner`, `auth_mechanism`, `username`, `code`, `size`, `starttls`, `secret_sent` | only in our own object |
 
 mod awaited;
+mod chunks;
+mod lost;
 mod mail;
 mod probe;
 mod tail;
@@ -44,6 +47,7 @@ use super::sides::Sides;
 use super::text::Text;
 use crate::dataplane::flow::Side;
 use awaited::{Awaited, Kind};
+use lost::Last;
 pub use mail::{BOUNDARIES_MAX, FIELD_MAX, HEAD_MAX};
 use mail::{Mail, Piece};
 pub use probe::probe;
@@ -136,6 +140,8 @@ enum Mode {
     Chunk,
     /// Messages of a login.
     Auth,
+    /// Behind a hole, anything: commands, a mail, a login.
+    Lost(Last),
 }
 
 /// What the next final reply of the server is to.
@@ -198,10 +204,9 @@ impl State {
             () if is(b"RCPT") && self.awaited.next.is_begun() => self.awaited.next.keep(address(argument), out),
             () if is(b"RCPT") => out.facts().put(RCPT_TO, address(argument)),
             () if is(b"DATA") => {
-                (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default());
+                self.begin_data();
                 self.awaited.next.is_sent = self.awaited.next.is_begun();
                 self.is_granted &= !self.awaited.is_torn();
-                self.mail = Mail::begin();
             }
             () if is(b"BDAT") => return self.chunk(argument),
             () if is(b"AUTH") => self.auth(argument, out),
@@ -217,6 +222,12 @@ impl State {
             () => {}
         }
         None
+    }
+
+    /// The text of a mail is announced.
+    fn begin_data(&mut self) {
+        (self.mode, self.asked, self.size, self.tail) = (Mode::Data, Asked::Mail, 0, Tail::default());
+        self.mail = Mail::begin();
     }
 
     /// A mail begins. What became of the one before may still be to come: then this one waits for it.
@@ -250,58 +261,6 @@ impl State {
         }
         self.awaited.forget_chunks();
         (self.asked, self.answered) = (Asked::Other, 0);
-    }
-
-    /// RFC 3030: bytes to pass over; `None` where there is something to read. A mail that waits for its turn has no place for
-    /// what its head says.
-    fn chunk(&mut self, argument: &[u8]) -> Option<u64> {
-        let (size, last) = lines::word(argument);
-        let size = lines::decimal(size)?;
-        self.grows(size);
-        let (is_last, waits) = (last.eq_ignore_ascii_case(b"LAST"), self.awaited.next.is_begun());
-        if !std::mem::replace(&mut self.is_chunked, !is_last) {
-            self.mail = if waits { Mail::default() } else { Mail::begin() };
-        }
-        if is_last {
-            self.asked = Asked::Mail;
-            self.awaited.next.is_sent = waits;
-        }
-        match u32::try_from(size) {
-            Ok(size @ 1..) if self.mail.reads() => (self.mode, self.chunk) = (Mode::Chunk, size),
-            _ => return Some(size),
-        }
-        None
-    }
-
-    /// The next of a chunk: a field, or a line that may part what the mail is made of.
-    fn chunked(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
-        let left = self.chunk as usize;
-        let shown = bytes.get(..left).unwrap_or(bytes);
-        let piece = self.mail.next(shown);
-        let count = match piece {
-            Piece::More if bytes.len() < left => return Step::Need(bytes.len() + 1),
-            // What goes on in the next chunk is read as far as it is here.
-            Piece::More => shown.len(),
-            Piece::Passed(count) | Piece::Read(count) => count,
-        };
-        let shown = shown.get(..count).unwrap_or(shown);
-        self.mail.is_line = shown.ends_with(b"\n");
-        if !matches!(piece, Piece::Passed(_)) {
-            self.mail.read(shown, out);
-        }
-        if piece == Piece::More && !self.mail.is_line {
-            self.mail.tear(out);
-        }
-        self.chunk = self.chunk.saturating_sub(count as u32); // at most as many
-        match self.chunk {
-            0 => self.mode = Mode::Command,
-            left if !self.mail.reads() => {
-                self.mode = Mode::Command;
-                return Step::Skip(count as u64 + u64::from(left));
-            }
-            _ => {}
-        }
-        Step::Pass(count)
     }
 
     fn auth(&mut self, argument: &[u8], out: &mut dyn Output) {
@@ -527,15 +486,26 @@ impl Parse for State {
     fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();
         self.awaited.tear();
+        if self.is_tls {
+            return Resume::Done;
+        }
+        if let Mode::Lost(_) = self.mode {
+            self.forget_last();
+            return if side == Side::Originator { Resume::Here } else { Resume::Line };
+        }
         let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
         if side == Side::Originator && self.mode == Mode::Chunk {
             (self.mode, self.mail) = (Mode::Command, Mail::default());
             out.facts().mark_truncated();
-            return hole.before_end(u64::from(self.chunk).saturating_sub(hole.before.len() as u64));
+            match hole.before_end(u64::from(self.chunk).saturating_sub(hole.before.len() as u64)) {
+                Resume::Done => {}
+                resume => return resume,
+            }
         }
         self.part_torn(side, out);
-        if self.is_tls || (side == Side::Originator && !is_mail) {
-            return Resume::Done;
+        if side == Side::Originator && !is_mail {
+            self.lose(out);
+            return Resume::Here;
         }
         if side == Side::Originator {
             self.grows(hole.bytes);
@@ -556,6 +526,7 @@ impl Parse for State {
             Mode::Data if side == Side::Originator => return self.data(bytes, out),
             Mode::Doubt if side == Side::Originator => return self.doubt(bytes, out),
             Mode::Chunk if side == Side::Originator => return self.chunked(bytes, out),
+            Mode::Lost(_) if side == Side::Originator => return self.look_for_command(bytes, out),
             _ => {}
         }
         let line = match self.lines.of(side).next(bytes, LINE_MAX) {
@@ -578,6 +549,9 @@ impl Parse for State {
     }
 
     fn end(&mut self, out: &mut dyn Output) {
+        if let Mode::Lost(_) = self.mode {
+            self.forget_last();
+        }
         out.event();
         self.awaited.next.take(out);
         out.event();

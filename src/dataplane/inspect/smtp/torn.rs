@@ -40,6 +40,11 @@ impl State {
 
     /// A reply, of which only that is taken that none but one command gets.
     pub(super) fn reply_torn(&mut self, code: u64, text: &[u8], out: &mut dyn Output) {
+        if let Mode::Lost(last) = self.mode
+            && self.asked != Asked::StartTls
+        {
+            return self.find(last, code, out);
+        }
         match (self.asked, code) {
             (Asked::StartTls, 220) => {
                 self.is_tls = true;

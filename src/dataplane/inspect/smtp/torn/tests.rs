@@ -1,6 +1,7 @@
 //! Dialogues of which segments were lost on their way to the sensor.
 
 use super::super::{FACTS, State};
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::parse::{Hole, Parse, Record, Resume, Step};
 use crate::dataplane::inspect::tries::{C, S, Turns, show};
 
@@ -139,6 +140,23 @@ fn two_mails_stay_two_and_have_no_code_of_another_command() {
             (&[18], &[&sizes[0], second]),
         ],
     );
+    let name = "banner=mx helo=a";
+    let [sent, text] = ["mail_from=f@a", "subject=s1 size=18"];
+    for (lost, wanted) in [
+        (1, &["banner=mx", "mail_from=f@a rcpt_to=t@b subject=s1 size=18", second][..]),
+        // Envelope and text of which the other one was lost.
+        (3, &[name, text, second]),
+        (5, &[&format!("{name} {sent}"), text, second]),
+        (7, &[envelope, second]),
+        (9, &[&format!("{envelope} code=550 size=0"), second]),
+        (11, &[&sizes[0], "subject=s2 size=18"]),
+        (13, &[&sizes[0], "mail_from=g@a", "subject=s2 size=18"]),
+        (15, &[&sizes[0], "mail_from=g@a rcpt_to=u@b"]),
+    ] {
+        for piece in [1, 3, 1000] {
+            assert_eq!(events(all, &[lost], piece, false), wanted, "{lost} in pieces of {piece}");
+        }
+    }
     // The end of the first was lost with its reply: what follows is its text, up to the next end.
     assert_eq!(events(all, &[9, 10], 1000, false), [format!("{envelope} size=77")]);
     let mut refused = all.to_vec();
@@ -177,4 +195,44 @@ fn the_mail_is_read_behind_a_recipient_that_was_refused() {
     let first = "banner=mx mail_from=f@a rcpt_to=t@b rcpt_to=u@b subject=s1 size=18";
     let second = "mail_from=g@a rcpt_to=v@b subject=s2 size=18";
     check(turns, &[(&[2], &[first, second]), (&[3], &[first, second]), (&[4], &[first, second])]);
+}
+
+/// Behind a lost command text of a mail may look like one; the server replies to none of it.
+#[test]
+fn commands_behind_a_lost_one_are_read_where_they_are_replied_to() {
+    let forged = b"MAIL FROM:<x@y>\r\nRCPT TO:<x@z>\r\nDATA\r\nSubject: forged\r\n.\r\n";
+    let burst = b"MAIL FROM:<g@a>\r\nRCPT TO:<u@b>\r\nRCPT TO:<v@b>\r\nDATA\r\n";
+    let mail: Turns<'_> = &[(S, b"354 go\r\n"), (C, b"Subject: s2\r\n\r\nx\r\n.\r\n"), (S, b"250 q\r\n")];
+    let all = "mail_from=g@a rcpt_to=u@b rcpt_to=v@b subject=s2 size=18";
+    let cases: [(&[(Side, &[u8])], &[&str]); 8] = [
+        (&[(S, b"354 go\r\n"), (C, forged), (S, b"250 q\r\n")], &[]),
+        (&[(S, b"354 go\r\n"), (C, b"text\r\nMAIL FROM:<x@y>\r\n"), (S, b"421 late\r\n")], &[]),
+        (&[(C, b"MAIL FROM:<x@y>\r\n\r\n"), (S, b"250 q\r\n"), (C, b"SEND\r\n"), (S, b"354 go\r\n")], &[]),
+        (&[(C, b"x\r\n"), (C, burst), (S, b"250 a\r\n250 b\r\n"), (S, b"250 c\r\n")], &[all]),
+        (&[(C, burst), (S, b"250 a\r\n550 b\r\n"), (S, b"250 c\r\n")], &[all]),
+        (&[(C, b"RSET\r\n"), (S, b"250 a\r\n"), (C, burst), (S, b"250 a\r\n250 b\r\n250 c\r\n")], &[all]),
+        (
+            &[(C, b"EHLO b\r\n"), (S, b"250-mx\r\n250 a\r\n"), (C, burst), (S, b"250 a\r\n250 b\r\n250 c\r\n")],
+            &["helo=b mail_from=g@a rcpt_to=u@b rcpt_to=v@b subject=s2 size=18"],
+        ),
+        (&[(C, b"cHc=\r\n"), (S, b"235 in\r\n"), (C, b"DATA\r\n")], &["subject=s2 size=18"]),
+    ];
+    for (behind, wanted) in cases {
+        let begin: Turns<'_> = &[(S, b"220 mx\r\n"), (C, b"EHLO a\r\n"), (S, b"250 mx\r\n"), (C, b"LOST\r\n")];
+        let end = if wanted.is_empty() { &[] } else { mail };
+        let turns = [begin, behind, end].concat();
+        for piece in [1, 3, 1000] {
+            let told = events(&turns, &[3], piece, false);
+            assert_eq!(
+                (told[0].as_str(), &told[1..]),
+                ("banner=mx helo=a", &wanted.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..]),
+                "{behind:?} in pieces of {piece}"
+            );
+        }
+    }
+    // TLS, for STARTTLS may be what was lost.
+    let (mut state, mut out) = (State::default(), Record::default());
+    assert_eq!(state.gap(C, &Hole { before: b"", bytes: 10 }, &mut out), Resume::Here);
+    assert_eq!(state.step(C, &[0x16], &mut out), Step::Need(2));
+    assert_eq!(state.step(C, &[0x16, 3, 1], &mut out), Step::Done);
 }
