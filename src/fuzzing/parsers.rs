@@ -269,7 +269,7 @@ impl Case<'_> {
                 is_datagram: !self.is_stream,
                 ports: [40_000, self.port],
                 is_multicast: self.is_multicast,
-                is_begun: true,
+                is_begun: [true; 2],
             })
         };
         if look(bytes) == Match::Yes && self.is_stream {

@@ -465,6 +465,10 @@ fn extended(text: &[u8]) -> Option<Endpoint> {
 }
 
 impl Parse for State {
+    fn begin(&mut self, look: &Look<'_>) {
+        self.is_greeted = !look.is_before_greeting();
+    }
+
     /// Every line of either side says what it is; to which command the next reply is, is not known.
     fn gap(&mut self, side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
         *self.lines.of(side) = Lines::default();

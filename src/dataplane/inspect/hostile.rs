@@ -5,7 +5,7 @@ use crate::dataplane::flow::Side;
 
 /// A look at a datagram of the originator between `ports`.
 pub fn datagram(bytes: &[u8], ports: [u16; 2]) -> Look<'_> {
-    Look { side: Side::Originator, bytes, is_datagram: true, ports, is_multicast: false, is_begun: true }
+    Look { side: Side::Originator, bytes, is_datagram: true, ports, is_multicast: false, is_begun: [true; 2] }
 }
 
 /// A look at the first bytes of a stream of the originator between `ports`.

@@ -251,10 +251,13 @@ impl State {
         let (tag, rest) = lines::word(line);
         match tag {
             _ if is_rest => {}
-            b"*" if !self.is_greeted => {
-                self.is_greeted = true;
-                out.facts().put(BANNER, rest);
-                out.event();
+            b"*" if !std::mem::replace(&mut self.is_greeted, true) => {
+                // RFC 9051 section 7.1.
+                let is = |condition: &[u8]| lines::word(rest).0.eq_ignore_ascii_case(condition);
+                if is(b"OK") || is(b"PREAUTH") || is(b"BYE") {
+                    out.facts().put(BANNER, rest);
+                    out.event();
+                }
             }
             b"+" => self.sasl.prompt(line.get(1..).unwrap_or_default()),
             b"*" => {}
@@ -285,6 +288,10 @@ impl State {
 }
 
 impl Parse for State {
+    fn begin(&mut self, look: &Look<'_>) {
+        self.is_greeted = !look.is_before_greeting();
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_tls {
             return Step::Done;

@@ -29,14 +29,21 @@ pub struct Look<'a> {
     pub ports: [u16; 2],
     /// Address of the responder is a multicast or broadcast one.
     pub is_multicast: bool,
-    /// What came before these bytes was seen: of a connection met in mid-stream it was not, nor does anything say so of datagrams.
-    pub is_begun: bool,
+    /// Of originator and responder: what it said first was, or will be, seen. Of a connection met in mid-stream it was not, nor
+    /// does anything say so of datagrams.
+    pub is_begun: [bool; 2],
 }
 
 impl Look<'_> {
     /// Is this port at either end?
     pub fn has_port(&self, port: u16) -> bool {
         self.ports.contains(&port)
+    }
+
+    /// Is a greeting of the server to come? It is like what servers say later.
+    pub fn is_before_greeting(&self) -> bool {
+        let [_, responder] = self.is_begun;
+        responder
     }
 }
 

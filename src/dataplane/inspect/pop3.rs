@@ -281,6 +281,10 @@ impl State {
 }
 
 impl Parse for State {
+    fn begin(&mut self, look: &Look<'_>) {
+        self.is_greeted = !look.is_before_greeting();
+    }
+
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
         if self.is_tls {
             return Step::Done;

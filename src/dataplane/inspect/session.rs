@@ -55,8 +55,9 @@ struct Session<'a, 'b, S> {
     is_fresh: [bool; 2],
     /// What the connection was first, where it turned into something else.
     first: Option<&'a mut Protocol>,
-    /// The connection was seen from its beginning: what is odd about the first words is odd about the connection.
-    is_begun: bool,
+    /// Which sides were seen from their beginnings: where both were, what is odd about the first words is odd about the
+    /// connection.
+    is_begun: [bool; 2],
     /// Which side has bytes that waited before this segment.
     holds: [bool; 2],
     /// The parser turned into another one, which is to see first what the other side sent before.
@@ -190,7 +191,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             passes_over: false,
             is_fresh: [false; 2],
             first: None,
-            is_begun: false,
+            is_begun: [false; 2],
             holds: [false; 2],
             has_turned: false,
             told,
@@ -233,7 +234,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
     /// The sides speak different protocols. Of a connection met in its midst that is nothing: it may have turned from one into
     /// the other (STARTTLS, CONNECT) between what one side said last and what the other one says next.
     fn tell_differ(&mut self) {
-        if self.is_begun {
+        if self.is_begun == [true; 2] {
             self.tell_once(PROTOCOLS_DIFFER);
         }
     }
@@ -335,7 +336,7 @@ impl<'a, 'b, S: Sink> Session<'a, 'b, S> {
             return if next == Protocol::Unknown { self.step(bytes) } else { Step::Done };
         }
         self.out.protocol = next;
-        self.parser.begin(&Look { is_begun: true, ..look(self.out.payload, self.side, bytes) });
+        self.parser.begin(&Look { is_begun: [true; 2], ..look(self.out.payload, self.side, bytes) });
         if is_second {
             self.has_turned = true;
             return Step::Need(bytes.len() + 1);
@@ -362,5 +363,5 @@ pub(super) fn look<'a>(payload: &Payload<'_>, side: Side, bytes: &'a [u8]) -> Lo
         std::net::IpAddr::V6(address) => address.is_multicast(),
     };
     let (is_datagram, ports) = (payload.tcp.is_none(), [originator.port, responder.port]);
-    Look { side, bytes, is_datagram, ports, is_multicast, is_begun: false }
+    Look { side, bytes, is_datagram, ports, is_multicast, is_begun: [false; 2] }
 }

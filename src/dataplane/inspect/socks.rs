@@ -347,7 +347,7 @@ mod tests {
     const S: Side = Side::Responder;
 
     fn look(side: Side, bytes: &[u8]) -> Look<'_> {
-        Look { side, bytes, is_datagram: false, ports: [40000, 1080], is_multicast: false, is_begun: true }
+        Look { side, bytes, is_datagram: false, ports: [40000, 1080], is_multicast: false, is_begun: [true; 2] }
     }
 
     #[test]

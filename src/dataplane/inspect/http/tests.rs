@@ -4,7 +4,7 @@ use super::*;
 use crate::dataplane::flow::Side;
 
 fn look(bytes: &[u8]) -> Match {
-    probe(&Look { side: C, bytes, is_datagram: false, ports: [40000, 80], is_multicast: false, is_begun: true })
+    probe(&Look { side: C, bytes, is_datagram: false, ports: [40000, 80], is_multicast: false, is_begun: [true; 2] })
 }
 
 const GET: &[u8] =
@@ -53,7 +53,7 @@ fn is_recognised_by_its_first_line() {
     let long = [b"GET /".as_slice(), &[b'x'; 400]].concat();
     assert_eq!(look(&long), Match::Yes);
     assert_eq!(
-        probe(&Look { is_datagram: true, side: C, bytes: GET, ports: [1, 2], is_multicast: true, is_begun: true }),
+        probe(&Look { is_datagram: true, side: C, bytes: GET, ports: [1, 2], is_multicast: true, is_begun: [true; 2] }),
         Match::No
     );
 }

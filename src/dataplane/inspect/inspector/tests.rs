@@ -8,7 +8,7 @@ mod identity;
 mod proxies;
 
 use super::super::stream::LOOKED_MAX;
-use super::super::{ftp, http, pgsql, proxied, smtp, ssh, tftp, tls};
+use super::super::{ftp, http, imap, pgsql, pop3, proxied, smtp, ssh, tftp, tls};
 use super::*;
 
 /// What went up: of which protocol, whether an anomaly, and the facts.

@@ -102,7 +102,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 fn look(bytes: &[u8], is_datagram: bool) -> Look<'_> {
-    Look { side: Side::Originator, bytes, is_datagram, ports: [50000, 88], is_multicast: false, is_begun: true }
+    Look { side: Side::Originator, bytes, is_datagram, ports: [50000, 88], is_multicast: false, is_begun: [true; 2] }
 }
 
 fn shown(facts: &Facts, fact: Fact) -> String {

@@ -387,7 +387,7 @@ impl State {
 impl Parse for State {
     /// Of a connection met in mid-stream nobody here knows whether it has logged in.
     fn begin(&mut self, look: &Look<'_>) {
-        self.has_login = !look.is_begun;
+        self.has_login = look.is_begun != [true; 2];
     }
 
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {

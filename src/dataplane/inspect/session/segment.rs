@@ -24,13 +24,14 @@ pub(in super::super) fn segment<S: Sink>(
     is_fresh[0] |= entry.proxied.is_last;
     let [first, second] = &mut entry.sides;
     let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };
+    let is_begun = if side == Side::Originator { [&*own, &*peer] } else { [&*peer, &*own] }.map(Stream::is_sure);
     let (parser, candidates, told) = (&mut entry.parser, &mut entry.candidates, &mut entry.told);
     let mut session = Session::new(side, parser, candidates, told, &mut entry.connection, out);
     (session.connections, session.first) = (Some(connections), Some(&mut entry.first));
     session.other_waits = unknown && !peer.waiting(buffers).is_empty();
     session.is_fresh = is_fresh;
     (session.proxied, session.awaits_header) = (Some(&mut entry.proxied), is_fresh[0]);
-    session.is_begun = own.is_sure() && peer.is_sure();
+    session.is_begun = is_begun;
     if !own.passes_over(segment.sequence, payload.bytes.len()) || peer.wants_acks() {
         let [first, second] = &mut entry.receipts;
         let (own, peer) = if side == Side::Originator { (first, second) } else { (second, first) };

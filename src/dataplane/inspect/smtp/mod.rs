@@ -40,7 +40,7 @@ mod torn;
 
 use super::facts::Fact;
 use super::lines::{self, Lines, Told};
-use super::parse::{Anomaly, Hole, Match, Output, Parse, Resume, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sasl::{self, Names, Sasl};
 use super::sides::Sides;
@@ -481,6 +481,10 @@ fn address(argument: &[u8]) -> &[u8] {
 }
 
 impl Parse for State {
+    fn begin(&mut self, look: &Look<'_>) {
+        self.is_greeted = !look.is_before_greeting();
+    }
+
     /// Replies say what they are, and lines of a mail are passed over up to the dot. Of commands the one that begins a mail, or
     /// a login, may be what was lost.
     fn gap(&mut self, side: Side, hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
@@ -491,6 +495,7 @@ impl Parse for State {
         }
         if let Mode::Lost(_) = self.mode {
             self.forget_last();
+            self.is_greeted |= side == Side::Responder;
             return if side == Side::Originator { Resume::Here } else { Resume::Line };
         }
         let is_mail = matches!(self.mode, Mode::Data | Mode::Doubt);
@@ -507,6 +512,8 @@ impl Parse for State {
             self.lose(out);
             return Resume::Here;
         }
+        // The greeting may be what was lost.
+        self.is_greeted |= side == Side::Responder;
         if side == Side::Originator {
             self.grows(hole.bytes);
             self.tail = Tail::default();

@@ -360,7 +360,8 @@ mod tests {
             (b"Welcome\x01", Match::No),
             (b"\0SSH-2.0-x", Match::No),
         ] {
-            let look = Look { side: S, bytes, is_datagram: false, ports: [1, 2], is_multicast: false, is_begun: true };
+            let look =
+                Look { side: S, bytes, is_datagram: false, ports: [1, 2], is_multicast: false, is_begun: [true; 2] };
             assert_eq!(probe(&look), wanted);
         }
         unambiguous(FACTS, ANOMALIES);

@@ -154,7 +154,7 @@ fn look(bytes: &[u8]) -> Look<'_> {
         is_datagram: false,
         ports: [40_000, 443],
         is_multicast: false,
-        is_begun: true,
+        is_begun: [true; 2],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which protocol a connection is, whatever its sides put in front.
 
+use super::super::super::tries::Turns;
 use super::*;
 
 #[test]
@@ -272,7 +273,7 @@ fn what_one_side_says_first_does_not_hide_what_the_other_one_is() {
 
 #[test]
 fn what_was_said_before_the_protocol_was_told_is_read_in_the_order_in_which_it_was_said() {
-    let mut talk = Talk::new(SETTINGS);
+    let mut talk = Talk::begun(SETTINGS);
     let turns: [(Side, &[u8]); 5] = [
         (B, b"220 welcome\r\n"),
         (A, b"USER bob\r\n"),
@@ -335,5 +336,37 @@ fn what_turns_into_another_protocol_before_the_tap_is_not_told_to_differ() {
             let differ = talk.kept.0.iter().filter(|(_, is_anomaly, _)| *is_anomaly).count();
             assert_eq!(differ, 0, "{what}, {cut}");
         }
+    }
+}
+
+/// What servers greet with they say later too: to `REIN`, `STARTTLS`, any command.
+#[test]
+fn only_what_a_server_says_first_is_a_greeting() {
+    let seen = [Some(1000), Some(9000)];
+    let lost = [None; 2];
+    let cases: [(Protocol, Turns<'_>, _, Option<&[u8]>); 14] = [
+        (Protocol::Imap, &[(A, b"a2 SELECT INBOX\r\n"), (B, b"* 3 EXISTS\r\na2 OK done\r\n")], lost, None),
+        (Protocol::Imap, &[(A, b"a2 SELECT INBOX\r\n"), (B, b"* 3 EXISTS\r\na2 OK done\r\n")], seen, None),
+        (Protocol::Imap, &[(B, b"* OK here\r\n")], lost, None),
+        (Protocol::Imap, &[(B, b"* OK here\r\n")], seen, Some(b"OK here")),
+        (Protocol::Imap, &[(B, b"* OK here\r\n")], [None, Some(9000)], Some(b"OK here")),
+        (Protocol::Imap, &[(B, b"* OK here\r\n")], [Some(1000), None], None),
+        (Protocol::Smtp, &[(B, b"220 go SMTP\r\n")], lost, None),
+        (Protocol::Smtp, &[(B, b"220 go SMTP\r\n")], seen, Some(b"go SMTP")),
+        (Protocol::Smtp, &[(B, b"554 no SMTP\r\n")], seen, Some(b"no SMTP")),
+        (Protocol::Ftp, &[(B, b"220 FTP\r\n")], lost, None),
+        (Protocol::Ftp, &[(B, b"220-FTP\r\n220 b\r\n")], lost, None),
+        (Protocol::Ftp, &[(B, b"220 FTP\r\n")], seen, Some(b"FTP")),
+        (Protocol::Pop3, &[(B, b"+OK 3 messages\r\n")], lost, None),
+        (Protocol::Pop3, &[(B, b"+OK hello\r\n")], seen, Some(b"hello")),
+    ];
+    for (protocol, turns, beginnings, wanted) in cases {
+        let mut talk = Talk { beginnings, ..Talk::new(SETTINGS) };
+        turns.iter().for_each(|(side, bytes)| _ = talk.say(*side, bytes));
+        assert_eq!(talk.end(), protocol);
+        let events = talk.kept.of(protocol);
+        let banners = [ftp::BANNER, ftp::BANNER_LAST, smtp::BANNER, imap::BANNER, pop3::BANNER];
+        let told = events.iter().flat_map(|event| banners.iter().filter_map(|fact| event.get(*fact)));
+        assert_eq!(told.collect::<Vec<_>>(), wanted.into_iter().collect::<Vec<_>>(), "{turns:?} {beginnings:?}");
     }
 }
