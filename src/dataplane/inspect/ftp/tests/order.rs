@@ -199,7 +199,7 @@ fn a_reply_whose_end_was_lost_ends() {
 fn what_is_sent_during_a_transfer_has_its_own_reply() {
     let retr = "command=RETR argument=f code=150";
     let retr_ended = format!("{retr} code=226");
-    let cases: [(&[(crate::dataplane::flow::Side, &[u8])], &[&str]); 6] = [
+    let cases: [(Turns<'_>, &[&str]); 6] = [
         (
             &[(C, b"STAT\r\n"), (S, b"213-Status\r\n x\r\n213 End\r\n"), (C, b"STAT\r\n"), (S, b"211 y\r\n226 d\r\n")],
             &["command=STAT code=213", "command=STAT code=211", &retr_ended],

@@ -1,7 +1,6 @@
 //! Dialogues of which segments were lost on their way to the sensor.
 
 use super::super::{FACTS, State};
-use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::parse::{Hole, Parse, Record, Resume, Step};
 use crate::dataplane::inspect::tries::{C, S, Turns, show};
 
@@ -204,7 +203,7 @@ fn commands_behind_a_lost_one_are_read_where_they_are_replied_to() {
     let burst = b"MAIL FROM:<g@a>\r\nRCPT TO:<u@b>\r\nRCPT TO:<v@b>\r\nDATA\r\n";
     let mail: Turns<'_> = &[(S, b"354 go\r\n"), (C, b"Subject: s2\r\n\r\nx\r\n.\r\n"), (S, b"250 q\r\n")];
     let all = "mail_from=g@a rcpt_to=u@b rcpt_to=v@b subject=s2 size=18";
-    let cases: [(&[(Side, &[u8])], &[&str]); 8] = [
+    let cases: [(Turns<'_>, &[&str]); 8] = [
         (&[(S, b"354 go\r\n"), (C, forged), (S, b"250 q\r\n")], &[]),
         (&[(S, b"354 go\r\n"), (C, b"text\r\nMAIL FROM:<x@y>\r\n"), (S, b"421 late\r\n")], &[]),
         (&[(C, b"MAIL FROM:<x@y>\r\n\r\n"), (S, b"250 q\r\n"), (C, b"SEND\r\n"), (S, b"354 go\r\n")], &[]),
