@@ -8,7 +8,7 @@ use super::wire::Wire;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::{
-    Anomaly, Fact, Facts, Protocol, dnp3, dns, dtls, ike, kerberos, nbns, ntp, number, openvpn, radius, sip, snmp,
+    Anomaly, Fact, Facts, Protocol, dnp3, dns, ike, kerberos, nbns, ntp, number, openvpn, radius, sip, snmp,
 };
 use crate::exchange::EventHead;
 use std::fmt;
@@ -157,10 +157,6 @@ impl<'a> Event<'a> {
             }
             Protocol::Ike => self.is_ike_answer(),
             Protocol::Dnp3 => self.number(dnp3::RESPONSE).is_some() && self.number(dnp3::FUNCTION).is_none(),
-            Protocol::Dtls => {
-                let hello = &dtls::HELLO;
-                self.bytes(hello.cipher).is_some() && self.bytes(hello.ciphers).is_none()
-            }
             Protocol::Radius => self.number(radius::CODE).is_some_and(|code| RADIUS_ANSWERS.contains(&code)),
             Protocol::OpenVpn => matches!(self.number(openvpn::OPCODE), Some(2 | 8)),
             _ => false,

@@ -6,6 +6,8 @@
 //! wanted; without it a message whose fragments are not all in one datagram is not read. Datagrams of other protocols on the
 //! same ports (STUN, RTP) are passed over. Deliberately not read: what is encrypted, key exchange messages.
 //!
+//! Who answers a hello is the server, though the hello was not seen: the flow is turned.
+//!
 //! One event per handshake, as in TLS: when the server's part is known, on a fatal alert, or at the end.
 //!
 //! | bounded | by |
@@ -140,6 +142,8 @@ pub struct State {
     next: Sides<u16>,
     open: Option<Open>,
     is_over: bool,
+    /// The flow was told that its originator is the server.
+    is_turned: bool,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
@@ -163,6 +167,8 @@ enum Found {
 impl State {
     /// As [`Parse::step`], with a scratch that lasts from datagram to datagram.
     pub fn step_with(&mut self, side: Side, bytes: &[u8], scratch: Option<&mut Scratch>, out: &mut dyn Output) -> Step {
+        // Sides here are those that the flow began with.
+        let side = if self.is_turned { side.other() } else { side };
         let found = match scratch {
             Some(scratch) => self.datagram(side, bytes, scratch, out),
             None => {
@@ -235,7 +241,12 @@ impl State {
             if part.sequence < *self.next.of(side) {
                 continue; // sent again
             }
-            if let Err(anomaly) = self.part(side, &part, scratch, out) {
+            let read = self.part(side, &part, scratch, out);
+            if !self.is_turned && self.talk.server() == Some(Side::Originator) {
+                self.is_turned = true;
+                out.turn();
+            }
+            if let Err(anomaly) = read {
                 return Found::Bad(anomaly);
             }
         }
@@ -255,6 +266,7 @@ impl State {
         if !is_read(part.kind) {
             if part.kind == HELLO_VERIFY_REQUEST {
                 out.facts().put_number(COOKIE, 1);
+                self.talk.verifies(side);
             }
             self.talk.heard(part.kind);
             return Ok(());

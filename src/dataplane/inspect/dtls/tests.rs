@@ -1,9 +1,12 @@
 use super::super::facts::Facts;
 use super::super::hostile;
+use super::super::inspector::{Event, Inspector, Payload, Settings, Sink};
 use super::super::parse::Record as Kept;
 use super::super::tls::fingerprint::{self, Transport};
 use super::super::tls::tests::client_hello;
 use super::*;
+use crate::dataplane::decode::{Direction, FlowKey};
+use crate::units::Timestamp;
 
 const ALL: usize = usize::MAX;
 
@@ -90,6 +93,63 @@ fn a_handshake_is_one_event_in_fragments_or_whole() {
     turned.insert(2, turned[3].clone());
     let (out, _) = show(&[(Side::Originator, record(content::HANDSHAKE, 0, &turned.concat()))], None);
     assert_eq!(out.events[0].get(HELLO.sni), Some(&b"shrike.example"[..]));
+}
+
+/// Whatever of a handshake was lost or came before the capture, who answers is the server, and once it is told so.
+#[test]
+fn who_answers_is_the_server_whatever_came_first() {
+    let all = handshake(ALL);
+    let answer = whole(message::SERVER_HELLO, 1, &server_hello(b""));
+    for (first, turns, events) in [(0, 0, 1), (1, 1, 1), (2, 0, 1), (3, 1, 1)] {
+        // The first that is seen makes its sender the originator; once told, the flow shows the sides as they are.
+        let (mut state, mut out) = (State::default(), Kept::default());
+        let begins = all[first].0;
+        for (side, bytes) in &all[first..] {
+            let is_originator = (*side == begins) == (out.turns == 0);
+            let side = if is_originator { Side::Originator } else { Side::Responder };
+            state.step_with(side, bytes, None, &mut out);
+        }
+        state.end(&mut out);
+        assert_eq!((out.turns, out.events.len(), &out.anomalies), (turns, events, &vec![]), "from {first} on");
+        assert_eq!(out.events[0].number(HELLO.cipher), Some(0xc02f), "from {first} on");
+        assert_eq!(out.events[0].get(HELLO.sni).is_some(), first < 3, "from {first} on");
+    }
+    // Of two that say to serve the first is right; and who does so and then says hello as a client is odd.
+    let (out, steps) = show(&[(Side::Responder, answer.clone()), (Side::Originator, answer.clone())], None);
+    assert_eq!((out.turns, steps[1]), (0, Step::Took(answer.len())));
+    let late = [(Side::Originator, all[1].1.clone()), (Side::Responder, all[0].1.clone())];
+    assert_eq!(show(&late, None).1[1], Step::Broken(UNEXPECTED_MESSAGE));
+}
+
+/// The flow stays turned when its parser is done with both sides, and data follow.
+#[test]
+fn a_flow_that_was_turned_stays_so_to_its_end() {
+    let settings = Settings { flows: 4, buffers: 4, facts: 4, depth: 1 << 16, ..Settings::default() };
+    let data = |side| (side, record(content::APPLICATION_DATA, 1, &[0xdd; 40]));
+    let data = [data(Side::Responder), data(Side::Originator)];
+    for first in [1, 3] {
+        let (key, originator) = FlowKey::v4(0x0a00_0001, 4433, 0x0a00_0002, 50_000, 17, 0);
+        let (mut inspector, mut kept) = (Inspector::new(settings, 4, [1, 2, 3, 4]), Turned::default());
+        for (side, bytes) in handshake(ALL)[first..].iter().chain(data.iter().cycle().take(40)) {
+            let (first_seen, time) = (Timestamp(1), Timestamp(5));
+            let (slot, tcp, before, is_cut) = (1, None, &[][..], false);
+            let side = side.other(); // the server came first
+            let payload = Payload { slot, key: &key, originator, first_seen, side, tcp, bytes, before, is_cut, time };
+            inspector.payload(&payload, &mut kept);
+            assert!(inspector.is_turned(1), "from {first} on: {:?}", inspector.application(1));
+        }
+        inspector.end(1, &key, originator, [Timestamp(1), Timestamp(5)], &mut kept);
+        assert_eq!(kept.0, [originator.flip()], "from {first} on");
+    }
+}
+
+#[derive(Default)]
+struct Turned(Vec<Direction>);
+
+impl Sink for Turned {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0.push(event.originator);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Inspector {
     }
 
     /// Does what the flow in this slot carries tell that who seems to be its originator is the server? Only of connections that
-    /// were met in mid-stream, and of QUIC, where the server's datagram came first.
+    /// were met in mid-stream, and of QUIC and DTLS, where the server's datagram came first.
     pub fn is_turned(&self, slot: u32) -> bool {
         match self.places.get(slot as usize) {
             None | Some(&NONE) => false,
@@ -33,7 +33,7 @@ impl Inspector {
             Some(&place) => self
                 .entries
                 .get(place as usize)
-                .is_some_and(|entry| entry.is_turned && entry.parser.protocol() != Protocol::Unknown),
+                .is_some_and(|entry| entry.is_turned && entry.told() != Protocol::Unknown),
         }
     }
 }

@@ -65,6 +65,16 @@ impl Talk {
         self.over(out);
     }
 
+    /// Who is the server, once it is known.
+    pub fn server(&self) -> Option<Side> {
+        self.server
+    }
+
+    /// This side wants its client's hello again, with a cookie.
+    pub fn verifies(&mut self, side: Side) {
+        self.server.get_or_insert(side);
+    }
+
     /// A message whose body is not read.
     pub fn heard(&mut self, kind: u8) {
         self.has_server_done |= kind == message::SERVER_HELLO_DONE;
