@@ -22,6 +22,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 mod findings;
 mod spoken;
+mod transfers;
 mod tunnels;
 
 use findings::exposed;
@@ -62,6 +63,7 @@ pub struct Inventory {
     /// What DHCP clients said of themselves before they had an address.
     waiting: HashMap<(Segment, [u8; 6]), (Timestamp, Vec<Note>)>,
     tunnels: tunnels::Tunnels,
+    transfers: transfers::Transfers,
     /// Hosts that are gone since somebody asked, for the file.
     gone: Vec<u64>,
     next_key: u64,
@@ -87,6 +89,7 @@ impl Inventory {
             by_mac: HashMap::new(),
             waiting: HashMap::new(),
             tunnels: tunnels::Tunnels::default(),
+            transfers: transfers::Transfers::default(),
             gone: Vec::new(),
             next_key: 1,
             revision: 0,
@@ -129,6 +132,7 @@ impl Inventory {
             notes = notes.into_iter().filter_map(|note| tunnels::of_tunnel(note, target)).collect();
         }
         self.tunnels.see(&event);
+        self.transfers.see(&event);
         let told = |note: &Note| if let Note::Wire(wire, holds) = note { Some((*wire, *holds)) } else { None };
         let wire: Vec<_> = notes.iter().filter_map(told).collect();
         for note in notes {

@@ -53,6 +53,10 @@ pub const DATA_ADDRESS: Fact = Fact::address(P, 7, "data_address");
 pub const DATA_PORT: Fact = Fact::number(P, 8, "data_port");
 /// `passive` or `active`.
 pub const MODE: Fact = Fact::text(P, 9, "mode", 8);
+/// The client listens.
+pub const ACTIVE: &[u8] = b"active";
+/// The server listens.
+const PASSIVE: &[u8] = b"passive";
 /// The last line of a greeting that has several.
 pub const BANNER_LAST: Fact = Fact::text(P, 10, "banner_last", 256);
 
@@ -280,7 +284,7 @@ impl State {
             self.told.once(ENDPOINT_INVALID, out);
             return;
         };
-        endpoint.put(b"active", out);
+        endpoint.put(ACTIVE, out);
     }
 
     fn reply(&mut self, line: &[u8], out: &mut dyn Output) {
@@ -355,7 +359,7 @@ impl State {
             _ => None,
         };
         if let Some(endpoint) = endpoint {
-            endpoint.put(b"passive", out);
+            endpoint.put(PASSIVE, out);
         }
     }
 

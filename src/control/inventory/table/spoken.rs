@@ -1,8 +1,9 @@
 //! Hosts and open ports that a flow alone tells of: somebody answered, in whatever protocol.
 //!
 //! Told at the flow's end, from its summary, and within a minute of one that lives and has data of both sides. What inspection
-//! recognises tells more: such a service stays and the open port beside it goes ([`Host::add_service`]). A SYN that nobody answered, an answer that refuses, and a datagram without one tell
-//! nothing, so that neither scans nor forged senders make hosts; who only sent a SYN is no host even where it was answered.
+//! recognises tells more: such a service stays and the open port beside it goes ([`Host::add_service`]). A SYN that nobody
+//! answered, an answer that refuses, and a datagram without one tell nothing, so that neither scans nor forged senders make
+//! hosts; who only sent a SYN is no host even where it was answered.
 
 use super::super::event::{CLIENT_PORTS, roles};
 use super::super::host::{Confidence, OsHint, Seen, Segment, Service, TCP_STACK};
@@ -54,7 +55,12 @@ impl Spoken {
             17 => (true, is_served(client.port, server.port, flow.application)),
             _ => (false, false),
         };
-        let (application, first_seen, last_seen) = (spoken_by_responder(flow), flow.first_seen, flow.last_seen);
+        let (first_seen, last_seen) = (flow.first_seen, flow.last_seen);
+        let application = match spoken_by_responder(flow) {
+            told if flow.key.protocol() == 6 && is_told_by_events(told) => Protocol::Unknown,
+            _ if flow.payload[1] == 0 => Protocol::Unknown,
+            told => told,
+        };
         let stacks = flow.stacks;
         Some(Spoken { key: flow.key, client, server, application, first_seen, last_seen, has_client, is_open, stacks })
     }
@@ -70,6 +76,21 @@ const STUN_PORTS: [u16; 2] = [3478, 5349];
 
 /// Port that WireGuard is set up with unless another is chosen. Both ends begin handshakes, so who began tells nothing.
 const WIREGUARD_PORT: u16 = 51_820;
+
+/// Do the answers in this protocol over TCP come up as events? Then a flow by itself tells no more than an open port: its protocol
+/// may be the client's alone, who tries one after the other.
+fn is_told_by_events(application: Protocol) -> bool {
+    use Protocol::{
+        DceRpc, Dnp3, Dns, Ftp, Http, Http2, Iec104, Imap, Kerberos, Ldap, Memcached, Modbus, MongoDb, Mqtt, MySql,
+        Pop3, PostgreSql, Rdp, Redis, S7, Sip, Smb, Smtp, Socks, Ssh, Stun, Tls,
+    };
+    match application {
+        Tls | Ssh | Http | Http2 | Ftp | Smtp | Pop3 | Imap | Socks | Smb | DceRpc | Kerberos | Ldap | Rdp | Dns
+        | Stun | Sip => true,
+        Redis | Memcached | MySql | PostgreSql | MongoDb | Mqtt | Modbus | S7 | Iec104 | Dnp3 => true,
+        _ => false,
+    }
+}
 
 /// Is it a service that answers a protocol over UDP on this port, and no peer of the other end?
 fn is_served(client: u16, port: u16, application: Protocol) -> bool {
@@ -96,7 +117,9 @@ impl Inventory {
         let segment = Segment::of(&flow.key);
         let seen = Seen { first_seen: flow.first_seen, last_seen: flow.last_seen };
         let [asking, answering] = flow.stacks;
-        let ends = [(flow.client, flow.has_client, false, asking), (flow.server, true, flow.is_open, answering)];
+        let is_transfer = self.transfers.has((segment, flow.server.ip(), flow.server.port), flow.first_seen);
+        let is_open = flow.is_open && !is_transfer;
+        let ends = [(flow.client, flow.has_client, false, asking), (flow.server, true, is_open, answering)];
         for (end, _, is_open, stack) in ends.into_iter().filter(|(_, is_there, ..)| *is_there) {
             self.change(segment, end.ip(), flow.first_seen, |host| {
                 stack.name().is_some_and(|os| {
@@ -127,7 +150,7 @@ mod tests {
     use super::super::super::host::{Host, SERVICES_MAX};
     use super::super::super::{Settings, rules::Rules};
     use super::*;
-    use crate::dataplane::inspect::{Facts, ssh};
+    use crate::dataplane::inspect::{Facts, ftp, ssh};
     use crate::exchange::EventHead;
     use crate::units::SECOND;
     use std::sync::Arc;
@@ -192,6 +215,56 @@ mod tests {
         }
     }
 
+    /// Over TCP the protocol of a flow may be the client's alone: one that tries each on every port, and a server that greets in
+    /// another one or closes.
+    #[test]
+    fn what_only_the_client_spoke_is_no_service() {
+        let whole = [SYN | ACK, SYN | ACK];
+        for (application, payload, wanted) in [
+            (Protocol::Tls, [517, 0], "unknown"),
+            (Protocol::Tls, [517, 40], "unknown"),
+            (Protocol::Http, [80, 0], "unknown"),
+            (Protocol::Stratum, [90, 0], "unknown"),
+            (Protocol::Stratum, [90, 40], "stratum"),
+        ] {
+            let flow = FlowSummary { application, ..flow(0x0a00_0001, 0x0a00_0002, 22, 6, whole, payload) };
+            let mut inventory = inventory();
+            inventory.spoken(&Spoken::of(&flow).unwrap());
+            assert_eq!(shown(&inventory), ["10.0.0.1", &format!("10.0.0.2 tcp/22 {wanted}")], "{application:?}");
+            ssh_event(&mut inventory, 22);
+            assert_eq!(shown(&inventory), ["10.0.0.1", "10.0.0.2 tcp/22 ssh"], "{application:?}, and an answer");
+        }
+    }
+
+    /// A port that FTP opens for one transfer is no service, of the server or of the client; but one that was open before is.
+    #[test]
+    fn a_transfer_of_ftp_is_no_service() {
+        let whole = [SYN | ACK | FIN, SYN | ACK | FIN];
+        let (client, server) = (0x0a00_0001, 0x0a00_0002_u32);
+        let told = |mode: &[u8], address: Option<u32>, seconds: u64| {
+            let mut inventory = inventory();
+            let mut facts = Facts::default();
+            address.into_iter().for_each(|address| facts.put(ftp::DATA_ADDRESS, &address.to_be_bytes()));
+            facts.put_number(ftp::DATA_PORT, 50_123);
+            facts.put(ftp::MODE, mode);
+            event(&mut inventory, Protocol::Ftp, &facts, 21, Timestamp(seconds * SECOND));
+            let ends = if mode == ftp::ACTIVE { (server, client) } else { (client, server) };
+            inventory.spoken(&Spoken::of(&flow(ends.0, ends.1, 50_123, 6, whole, [0, 90])).unwrap());
+            shown(&inventory).iter().any(|host| host.contains("50123"))
+        };
+        for (what, mode, address, seconds, wanted) in [
+            ("passive", &b"passive"[..], Some(server), 99, false),
+            ("extended", b"passive", None, 99, false),
+            ("translated", b"passive", Some(OUTSIDE), 99, false),
+            ("active", ftp::ACTIVE, Some(client), 99, false),
+            ("a clock ahead", b"passive", Some(server), 101, false),
+            ("long before", b"passive", Some(server), 30, true),
+            ("behind", b"passive", Some(server), 110, true),
+        ] {
+            assert_eq!(told(mode, address, seconds), wanted, "{what}");
+        }
+    }
+
     #[test]
     fn of_ports_alike_who_began_tells_nothing() {
         for (application, ports, wanted) in [
@@ -245,17 +318,21 @@ mod tests {
     }
 
     fn ssh_event(inventory: &mut Inventory, port: u16) {
-        let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 6, 0);
         let mut facts = Facts::default();
         facts.put(ssh::SERVER_VERSION, b"2.0");
         facts.put(ssh::SERVER_SOFTWARE, b"x");
+        event(inventory, Protocol::Ssh, &facts, port, Timestamp(150 * SECOND));
+    }
+
+    fn event(inventory: &mut Inventory, protocol: Protocol, facts: &Facts, port: u16, time: Timestamp) {
+        let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 6, 0);
         let head = EventHead {
-            time: Timestamp(150 * SECOND),
+            time,
             key,
             originator,
             sender: crate::dataplane::flow::Side::Originator,
             first_seen: None,
-            protocol: Protocol::Ssh,
+            protocol,
             anomaly: None,
             truncated: false,
             bytes: 0,
@@ -271,7 +348,7 @@ mod tests {
     fn what_is_known_of_a_port_takes_the_place_of_that_it_is_open() {
         let whole = [SYN | ACK, SYN | ACK];
         let unknown = flow(0x0a00_0001, 0x0a00_0002, 22, 6, whole, [9, 9]);
-        let named = FlowSummary { application: Protocol::Tls, ..unknown };
+        let named = FlowSummary { application: Protocol::Stratum, ..unknown };
         let tell = |what: &str| {
             let mut inventory = inventory();
             for one in what.chars() {
@@ -286,7 +363,7 @@ mod tests {
         };
         for (orders, wanted, is_bare) in [
             (&["u", "uu"][..], "unknown 0", true),
-            (&["un", "nu", "unun"], "tls 0", true),
+            (&["un", "nu", "unun"], "stratum 0", true),
             (&["ue", "eu", "une", "eun", "neu", "uen"], "ssh 1", false),
         ] {
             for order in orders {
