@@ -86,7 +86,7 @@ fn a_day_in_small_gives_these_lines_with_any_number_of_workers() {
 #[test]
 fn the_summary_has_what_it_promises() {
     let summary = json(&replay(&[golden("day.pcap.gz").to_str().unwrap(), "--json"], &[]));
-    for (number, name) in [(559, "packets"), (87, "flows"), (0, "scored"), (0, "shed"), (1, "files"), (0, "steps_back")]
+    for (number, name) in [(759, "packets"), (87, "flows"), (0, "scored"), (0, "shed"), (1, "files"), (0, "steps_back")]
     {
         assert_eq!(summary[name], number, "{name}");
     }
@@ -159,8 +159,8 @@ fn a_pipe_and_several_files_read_like_files() {
     let bytes = std::fs::read(&day).unwrap();
     let piped = json(&replay(&["-", "--json"], &bytes));
     let twice = json(&replay(&[day.to_str().unwrap(), "-", "--json", "--workers", "2"], &bytes));
-    assert_eq!((&piped["packets"], &piped["flows"]), (&559.into(), &87.into()));
-    assert_eq!((&twice["packets"], &twice["files"]), (&1118.into(), &2.into()));
+    assert_eq!((&piped["packets"], &piped["flows"]), (&759.into(), &87.into()));
+    assert_eq!((&twice["packets"], &twice["files"]), (&1518.into(), &2.into()));
     // The second one begins before the first one ended: it was moved behind it, and that is said.
     let kinds: Vec<_> = twice["findings"].as_array().unwrap().iter().map(|finding| &finding["kind"]).collect();
     assert_eq!(kinds, ["truncated_tail", "time_shift", "truncated_tail"]);
@@ -256,7 +256,7 @@ fn a_dash_is_standard_output() {
             "events and nothing else"
         );
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(error.contains("\"packets\":559"), "the summary is beside it: {error}");
+        assert!(error.contains("\"packets\":759"), "the summary is beside it: {error}");
     }
     let output = replay(&[day.to_str().unwrap(), "--hosts", "--eve", "-"], &[]);
     let events = std::fs::read_to_string(golden("day.eve.jsonl")).unwrap();

@@ -77,7 +77,7 @@ for port in range(1, 41):
     add(at, attacker, web, 6, tcp((50_000, port), 2))
     add(at + 300, web, attacker, 6, tcp((port, 50_000), 20))
 for number in range(40):
-    session(8_000_000 + 200_000 * number, attacker, web, (51_000 + number, 22), [21, -21, 700, -900, -60])
+    session(8_000_000 + 200_000 * number, attacker, web, (51_000 + number, 22), [21, -21, 600, -700, 48, -400, 36, -52, 100, -60])
 
 frames.sort(key=lambda frame: frame[0])
 out = bytearray(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1000, 1))

@@ -79,17 +79,44 @@ impl Wire {
         self.packet(at, from, to, 6, SYN, 0);
         self.packet(at + step, to, from, 6, SYN | ACK, 0);
         self.packet(at + 2 * step, from, to, 6, ACK, 0);
-        if request > 0 {
-            self.packet(at + 3 * step, from, to, 6, ACK, request);
-        }
-        let mut left = answer;
-        while left > 0 {
-            self.packet(at + 4 * step, to, from, 6, ACK, left.min(1400));
-            left -= left.min(1400);
+        // SSH takes turns: names, offers, keys, the service, and what is refused in the end.
+        let turns = if to.1 == 22 && request >= 1000 { 5 } else { 1 };
+        let mut left = [request, answer];
+        for turn in 1..=turns {
+            let time = at + 3 * step + u64::from(turn) * step / 8;
+            let parts = match turns - turn {
+                0 => left,
+                others => [left[0] / (others + 1), left[1].saturating_sub(100) / others],
+            };
+            left = [left[0] - parts[0], left[1] - parts[1]];
+            if parts[0] > 0 {
+                self.packet(time, from, to, 6, ACK, parts[0]);
+            }
+            let mut left = parts[1];
+            while left > 0 {
+                self.packet(time + step / 16, to, from, 6, ACK, left.min(1400));
+                left -= left.min(1400);
+            }
         }
         self.packet(at + 6 * step, to, from, 6, FIN | ACK, 0);
         self.packet(at + 7 * step, from, to, 6, FIN | ACK, 0);
         self.packet(at + 8 * step, to, from, 6, ACK, 0);
+    }
+
+    /// A whole TCP session of these turns, a millisecond each: is it the server's, and bytes. The client ends it.
+    pub fn talk(&mut self, at: u64, from: (u32, u16), to: (u32, u16), turns: &[(bool, u32)]) {
+        self.packet(at, from, to, 6, SYN, 0);
+        self.packet(at, to, from, 6, SYN | ACK, 0);
+        self.packet(at, from, to, 6, ACK, 0);
+        let mut at = at;
+        for (is_answer, bytes) in turns {
+            at += MILLISECOND;
+            let (from, to) = if *is_answer { (to, from) } else { (from, to) };
+            self.packet(at, from, to, 6, ACK, *bytes);
+        }
+        self.packet(at + MILLISECOND, from, to, 6, FIN | ACK, 0);
+        self.packet(at + MILLISECOND, to, from, 6, FIN | ACK, 0);
+        self.packet(at + MILLISECOND, from, to, 6, ACK, 0);
     }
 
     /// A UDP question, answered or not.

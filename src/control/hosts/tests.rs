@@ -345,6 +345,14 @@ fn benign_sessions_are_no_guesses() {
         automation.session(number * 61 * SECOND, host(3), (host(5), 22), 1750, 1850, 2000 * MS);
     }
     assert_eq!(automation.kinds(), none(), "automation over ssh");
+    // A connection for each kind of key, left when the server has shown it.
+    let mut keys = Wire::default();
+    for number in 0..10_u64 {
+        let (from, to) = ((host(1), keys.port()), (host(5), 22));
+        let talk = [(false, 21), (true, 40), (false, 1500), (true, 1080), (false, 1200), (true, 1500), (false, 16)];
+        keys.talk(number * 20 * MS, from, to, &talk);
+    }
+    assert_eq!(keys.kinds(), none(), "ssh-keyscan");
 
     let mut web = Wire::default();
     for number in 0..6000_u32 {

@@ -57,6 +57,10 @@ const SSH_GUESSES: u64 = 768;
 /// Guesses after which sshd closes (MaxAuthTries), less those that an agent's keys may have used up.
 const SSH_TRIES: u64 = 3;
 
+/// SSH: packets with payload in which a guess and its refusal have room at least: what can go together goes together (a side's
+/// name with its offer, its end of the key exchange with the request of the service).
+const SSH_PACKETS: usize = 8;
+
 /// SSH: shortest pause before a refusal, nanoseconds. (pam_unix: 1.5 to 2.5 s, pam_faildelay as configured.)
 const SSH_PAUSE: f32 = 0.5e9;
 
@@ -193,6 +197,8 @@ impl Event {
         let port = facts.destination.port;
         let duration_ms = time.since(facts.first_seen()) / MILLISECOND;
         let (size, answer) = match Service::of(port) {
+            // Who looks at a server's keys, and leaves.
+            Service::Ssh if facts.first_payloads() < SSH_PACKETS => return None,
             Service::Ssh => (ssh_answer(facts), ssh_answer(facts)),
             _ => (facts.total_payload(), facts.payload()[1]),
         };

@@ -121,6 +121,12 @@ impl Facts<'_> {
         self.payload()[1].saturating_sub(u64::from(first))
     }
 
+    /// Packets with payload, of the first eight.
+    #[inline(always)]
+    pub fn first_payloads(&self) -> usize {
+        self.record.first_sizes().count()
+    }
+
     /// Did the responder send anything?
     #[inline(always)]
     pub fn is_answered(&self) -> bool {
