@@ -149,7 +149,7 @@ const ZEEK: [[&str; 13]; 15] = [
 ];
 
 /// Where we say something else than Zeek, and why.
-const OTHERWISE: [(&str, &str, &str); 11] = [
+const OTHERWISE: [(&str, &str, &str); 12] = [
     (
         "tcp/miss_end_data.pcap",
         "resp_bytes",
@@ -167,6 +167,7 @@ const OTHERWISE: [(&str, &str, &str); 11] = [
     ("tunnels/gre-within-gre.pcap", "orig_ip_bytes", "a flow inside a tunnel: its IP bytes are not known"),
     ("tunnels/gre-within-gre.pcap", "resp_ip_bytes", "a flow inside a tunnel: its IP bytes are not known"),
     ("tunnels/gre-within-gre.pcap", "orig_bytes", "28 s between two datagrams are two flows with us"),
+    ("tunnels/gre-within-gre.pcap", "resp_bytes", "28 s between two datagrams are two flows with us, without duration"),
     ("tunnels/gre-within-gre.pcap", "orig_pkts", "28 s between two datagrams are two flows with us"),
     ("tunnels/gre-pptp.pcap", "", "a flow inside a tunnel: its IP bytes are not known"),
 ];

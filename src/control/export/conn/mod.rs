@@ -227,6 +227,8 @@ fn values(flow: &FlowSummary) -> [Value; COLUMNS.len()] {
     let ([packets, answers], [bytes, answer_bytes]) = (flow.packets, flow.bytes);
     let [payload, answer_payload] = flow.payload;
     let (outer, inner) = flow.key.vlans();
+    // Zeek has neither of a connection without duration: of one packet, that is.
+    let if_lasting = |value: Value| if duration == 0 { Value::Unset } else { value };
     let tag = |tag: u16| Value::if_some(Some(tag).filter(|tag| *tag != 0));
     [
         Value::Seconds(flow.first_seen.0),
@@ -242,9 +244,9 @@ fn values(flow: &FlowSummary) -> [Value; COLUMNS.len()] {
             _ => "unknown_transport",
         }),
         service::names(flow),
-        if duration == 0 { Value::Unset } else { Value::Seconds(duration) },
-        Value::Count(payload),
-        Value::Count(answer_payload),
+        if_lasting(Value::Seconds(duration)),
+        if_lasting(Value::Count(payload)),
+        if_lasting(Value::Count(answer_payload)),
         Value::Word(state::conn_state(flow)),
         Value::Bool(is_local(from.ip())),
         Value::Bool(is_local(to.ip())),

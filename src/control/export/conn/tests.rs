@@ -46,6 +46,21 @@ fn what_a_flow_was_first_stands_in_front_of_its_service() {
     }
 }
 
+/// Names of NetBIOS are DNS to Zeek, its datagrams are not; and a packet alone has no duration, so no bytes either.
+#[test]
+fn what_zeek_has_no_value_for_has_none() {
+    for (port, service) in [(137, "dns"), (138, "-")] {
+        let (key, originator) = FlowKey::v4(0x0a00_0001, port, 0x0a00_00ff, port, 17, 0);
+        let (application, packets, payload) = (Protocol::Nbns, [1, 0], [201, 0]);
+        let once = FlowSummary { key, originator, application, packets, payload, ..FlowSummary::default() };
+        for (last_seen, bytes) in [(Timestamp(0), ["-", "-", "-"]), (Timestamp(SECOND), ["1.000000", "201", "0"])] {
+            let line = line(ConnFormat::Tsv, &FlowSummary { last_seen, ..once });
+            let columns: Vec<&str> = line.split('\t').collect();
+            assert_eq!((columns[7], &columns[8..11]), (service, &bytes[..]), "{line}");
+        }
+    }
+}
+
 /// Every state that Zeek documents, from the flags that bring it about.
 #[test]
 fn flags_of_both_sides_make_the_state() {
