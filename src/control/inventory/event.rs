@@ -357,6 +357,11 @@ fn good_name(name: &str) -> Option<String> {
     is_name.then(|| name.to_owned())
 }
 
+/// Is it made of what names of hosts have, and the underline that many have too (RFC 1123 section 2.1)?
+pub fn is_host_name(name: &str) -> bool {
+    name.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter))
+}
+
 /// Is an instance of a service one of the host of this name in `.local`? Names of hosts have hyphens, or nothing, for what they
 /// may not have: "Ann's Mac" is `Anns-Mac.local` (RFC 6763 section 4.1.1).
 pub fn is_of_host(instance: &str, host: &str) -> bool {

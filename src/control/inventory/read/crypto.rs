@@ -1,7 +1,7 @@
 //! TLS, DTLS, QUIC and SSH: names, certificates, and what is too weak.
 
 use crate::control::inventory::banner;
-use crate::control::inventory::event::{About, Event, Notes};
+use crate::control::inventory::event::{About, Event, Notes, is_host_name};
 use crate::control::inventory::host::NameSource;
 use crate::control::inventory::wire::Wire;
 use crate::control::inventory::{kinds, os};
@@ -21,7 +21,7 @@ pub fn tls(event: &Event<'_>, notes: &mut Notes) {
     };
     let Some(version) = event.number(hello.version).or_else(|| event.number(hello.server_version)) else { return };
     notes.service(None, None);
-    notes.name(About::Server, NameSource::Sni, event.text(hello.sni));
+    notes.name(About::Server, NameSource::Sni, event.text(hello.sni).filter(|name| is_host_name(name)));
     match version {
         0x0002 | 0x0300 => {
             let name = if version == 2 { "SSL 2.0" } else { "SSL 3.0" };

@@ -1,7 +1,7 @@
 //! HTTP, mail, file transfer, SOCKS and Telnet: software, names, and passwords in the clear (never the passwords themselves).
 
 use crate::control::inventory::banner;
-use crate::control::inventory::event::{About, Event, Notes, Target};
+use crate::control::inventory::event::{About, Event, Notes, Target, is_host_name};
 use crate::control::inventory::host::NameSource;
 use crate::control::inventory::{kinds, os};
 use crate::dataplane::inspect::{Fact, Protocol, ftp, http, http2, imap, pop3, smtp, socks, telnet};
@@ -24,8 +24,10 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
             let products = banner::server(&server).into_iter().chain(banner::server(&runs)).chain(store);
             notes.service(products, Some(server).filter(|server| !server.is_empty()));
         }
-        if is_direct {
-            notes.name(About::Server, NameSource::HttpHost, event.text(http::HOSTNAME));
+        // A request that is refused may have asked for anybody.
+        if is_direct && event.number(http::STATUS).is_some_and(|status| status < BAD_REQUEST) {
+            let named = event.text(http::HOSTNAME).filter(|name| is_host_name(name));
+            notes.name(About::Server, NameSource::HttpHost, named);
         }
     }
     let is_basic = |fact| event.bytes(fact).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"));
@@ -46,6 +48,9 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
     }
     store(event, notes);
 }
+
+/// The first status of those that refuse (RFC 9110 section 15.5).
+const BAD_REQUEST: u64 = 400;
 
 /// Whom a request to a proxy names.
 pub fn asked_for(event: &Event<'_>) -> Option<Target> {

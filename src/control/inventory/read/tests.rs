@@ -529,3 +529,24 @@ fn a_model_is_of_whom_the_announcement_is_about() {
         assert_eq!(said(instance, addresses), Some(wanted), "{instance} {addresses:?}");
     }
 }
+
+/// A client may ask any server for any name: only one that was answered, and is a name, is the server's.
+#[test]
+fn a_name_that_was_refused_is_nobodys() {
+    for (host, status, wanted) in [
+        (&b"shop.example"[..], Some(200), true),
+        (b"sh_op-1.example", Some(301), true),
+        (b"shop.example", Some(400), false),
+        (b"shop.example", Some(421), false),
+        (b"shop.example", None, false),
+        (b"a\"b\\c", Some(200), false),
+    ] {
+        let notes = notes(Protocol::Http, 6, None, |facts| {
+            facts.put(http::URL, b"/");
+            facts.put(http::HOSTNAME, host);
+            status.into_iter().for_each(|status| facts.put_number(http::STATUS, status));
+        });
+        let is_named = notes.iter().any(|note| matches!(note, Note::Name(About::Server, NameSource::HttpHost, _)));
+        assert_eq!(is_named, wanted, "{} {status:?}", String::from_utf8_lossy(host));
+    }
+}
