@@ -12,6 +12,7 @@ mod opening;
 mod payload;
 mod refused;
 mod rivals;
+mod roles;
 mod saved;
 mod scratches;
 mod slots;
@@ -266,7 +267,12 @@ impl Inspector {
         if is_contested {
             index = self.nearest(index, payload, sink);
         }
-        let is_turned = self.entries.get(index as usize).is_some_and(|entry| entry.is_turned);
+        let is_turned = self.entries.get_mut(index as usize).is_some_and(|entry| {
+            if entry.turns.is_doubted {
+                entry.ask_who_serves(payload, &self.buffers);
+            }
+            entry.is_turned
+        });
         let mut wants = self.show(index, &if is_turned { payload.turned() } else { *payload }, sink);
         if is_turned {
             wants.payload.reverse();
@@ -451,8 +457,9 @@ impl Inspector {
             return None;
         };
         let entry = self.entries.get_mut(index as usize)?;
-        let is_turned = place == NONE && payload.is_servers();
-        *entry = Entry { slot: payload.slot, is_turned, share, ..Entry::default() };
+        let is_doubted = place == NONE && payload.is_in_midst();
+        let is_turned = is_doubted && payload.has_servers_port();
+        *entry = Entry { slot: payload.slot, is_turned, turns: Turns::new(is_doubted), share, ..Entry::default() };
         let beginnings = payload.tcp.map_or([None; 2], |tcp| tcp.beginnings);
         let ([originator, responder], [asked, answered]) = (&mut entry.sides, beginnings);
         if let Some(sequence) = answered {

@@ -6,6 +6,9 @@
 use super::bytes::Reader;
 use super::{dnp3, http, iec104, lines};
 
+/// First bytes of a side that are looked at.
+pub(super) const WORDS_MAX: usize = 256;
+
 /// Ports from 512 on that servers have and clients are not given (RFC 6335 section 6). Those below 512 are all servers'; from 512
 /// to 1023 are also clients' that show that they are the system's (rsh, NFS, SSH 1).
 const SERVICES: [u16; 37] = [
@@ -30,8 +33,19 @@ pub(super) fn has_port(port: u16, other: u16) -> bool {
 
 /// Are these first bytes seen of a side a server's (`true`) or a client's? `None`: they do not tell.
 pub(super) fn speaks(bytes: &[u8]) -> Option<bool> {
+    let bytes = bytes.get(..WORDS_MAX).unwrap_or(bytes);
+    if http::is_request_so_far(bytes) {
+        return Some(false);
+    }
     http::is_server(bytes).or_else(|| sip(bytes)).or_else(|| hello(bytes)).or_else(|| ldap(bytes)).or_else(|| {
         match bytes {
+            // Greetings of FTP and SMTP (RFC 959 section 4.2, RFC 5321 section 4.2), IMAP, POP3 and MySQL.
+            [b'2', b'2', b'0', b' ' | b'-', ..] | [b'5', b'5', b'4', b' ' | b'-', ..] => Some(true),
+            [b'*', b' ', b'O', b'K', ..] | [b'+', b'O', b'K', ..] => Some(true),
+            [_, _, 0, 0, 10, b'0'..=b'9', b'.' | b'0'..=b'9', ..] => Some(true),
+            // Requests and answers that connect (ITU-T X.224 sections 13.3 and 13.4), in TPKT.
+            [3, 0, _, _, _, 0xe0, 0, 0, ..] => Some(false),
+            [3, 0, _, _, _, 0xd0, ..] => Some(true),
             [0x05, 0x64, ..] => dnp3::is_outstation(bytes),
             [0x68, ..] => iec104::is_controlled(bytes),
             [5, 0 | 1, kind, _, 0x10 | 0, 0, 0, 0, ..] => call(*kind),
@@ -51,16 +65,12 @@ fn hello(bytes: &[u8]) -> Option<bool> {
 
 /// A status line or a request line (RFC 3261 section 7).
 fn sip(bytes: &[u8]) -> Option<bool> {
-    let line = lines::split(bytes.get(..LINE_MAX).unwrap_or(bytes), b'\r')?.0;
-    match line {
-        _ if line.starts_with(b"SIP/2.0 ") => Some(true),
-        _ if line.ends_with(b" SIP/2.0") => Some(false),
-        _ => None,
+    if bytes.starts_with(b"SIP/2.0 ") {
+        return Some(true);
     }
+    let line = lines::split(bytes, b'\r')?.0;
+    line.ends_with(b" SIP/2.0").then_some(false)
 }
-
-/// Bytes of a first line that are looked at.
-const LINE_MAX: usize = 256;
 
 /// Kind of a packet of DCE/RPC (C706 section 12.6.4): calls and binds are a client's.
 fn call(kind: u8) -> Option<bool> {
@@ -111,7 +121,18 @@ mod tests {
 
     #[test]
     fn first_words_tell_who_serves() {
-        let cases: [(&str, &[u8], Option<bool>); 24] = [
+        let cases: [(&str, &[u8], Option<bool>); 35] = [
+            ("request so far", b"GET /a", Some(false)),
+            ("greeting of SMTP", b"220 mx ESMTP\r\n", Some(true)),
+            ("greeting in lines", b"220-", Some(true)),
+            ("refuses", b"554 no\r\n", Some(true)),
+            ("number", b"2201 ", None),
+            ("greeting of IMAP", b"* OK ready\r\n", Some(true)),
+            ("list", b"* a\r\n* b\r\n", None),
+            ("greeting of POP3", b"+OK ready\r\n", Some(true)),
+            ("greeting of MySQL", &[74, 0, 0, 0, 10, b'8', b'.', b'0'], Some(true)),
+            ("connects", &[3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0], Some(false)),
+            ("is connected", &[3, 0, 0, 19, 14, 0xd0, 0, 0, 0x12, 0x34, 0], Some(true)),
             ("request", b"GET / HTTP/1.1\r\n\r\n", Some(false)),
             ("status line", b"HTTP/1.1 200 OK\r\n\r\n", Some(true)),
             ("registers", b"REGISTER sip:a SIP/2.0\r\nVia: x\r\n", Some(false)),

@@ -32,15 +32,13 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Of a flow's first payload: is its originator, of whom no SYN tells that he is, the server? By what is said, else by
-    /// the ports, where his is one of servers and the other's is none.
-    pub(super) fn is_servers(&self) -> bool {
-        if self.tcp.is_none_or(|tcp| tcp.is_syn || tcp.beginnings != [None; 2]) {
-            return false;
-        }
-        if let Some(is_server) = servers::speaks(self.bytes) {
-            return is_server == (self.side == Side::Originator);
-        }
+    /// Of a flow's first payload: does no SYN tell who its originator is?
+    pub(super) fn is_in_midst(&self) -> bool {
+        self.tcp.is_some_and(|tcp| !tcp.is_syn && tcp.beginnings == [None; 2])
+    }
+
+    /// Do the ports tell that its originator is the server?
+    pub(super) fn has_servers_port(&self) -> bool {
         let (originator, responder) = self.key.endpoints(self.originator);
         servers::has_port(originator.port, responder.port)
     }

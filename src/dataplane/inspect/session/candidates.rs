@@ -80,6 +80,13 @@ impl Candidates {
         (*originator, *responder) = (*originator & *responder, *originator & *responder);
     }
 
+    /// The sides change their roles: those that are not done may be anything again.
+    pub(in super::super) fn turn(&mut self, done: [bool; 2]) {
+        let Candidates(sides) = self;
+        sides.reverse();
+        sides.iter_mut().zip(done).filter(|(_, done)| !done).for_each(|(side, _)| *side = ALL);
+    }
+
     /// May it still be something?
     pub(in super::super) fn is_open(&self) -> bool {
         self.left(Side::Originator) != 0 || self.left(Side::Responder) != 0
@@ -117,7 +124,7 @@ impl Candidates {
     }
 
     /// Asks the probes that this side's bytes have not made say no yet.
-    pub(super) fn identify(&mut self, look: &Look<'_>) -> Option<Protocol> {
+    pub(in super::super) fn identify(&mut self, look: &Look<'_>) -> Option<Protocol> {
         let (left, doubted) = (self.left(look.side), self.doubted(look.side));
         match self.ask(look, left & !doubted, |probe| Some(probe.look)) {
             None if left & doubted != 0 => self.ask(look, left & doubted, |probe| probe.sure),

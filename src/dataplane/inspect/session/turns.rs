@@ -10,12 +10,19 @@ pub(in super::super) struct Turns {
     /// Whose: a bit each, the responder's 1.
     sides: u8,
     count: u8,
+    /// Nothing but the ports has told so far who serves.
+    pub(in super::super) is_doubted: bool,
 }
 
 /// Turns that are noted; a greeting, a command and an answer tell all protocols that have such.
 const TURNS: usize = 4;
 
 impl Turns {
+    /// Of a connection of which nobody has spoken.
+    pub(in super::super) fn new(is_doubted: bool) -> Turns {
+        Turns { is_doubted, ..Turns::default() }
+    }
+
     /// `side` speaks; the other one has reached so many bytes.
     pub(super) fn speaks(&mut self, side: Side, other: u64) {
         let (of, reached) = (side.other(), u32::try_from(other).unwrap_or(u32::MAX));
@@ -28,6 +35,11 @@ impl Turns {
             self.sides |= (of as u8) << self.count;
             self.count += 1;
         }
+    }
+
+    /// The sides change their roles.
+    pub(in super::super) fn turn(&mut self) {
+        self.sides ^= (1 << self.count) - 1;
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = (Side, u64)> {

@@ -187,7 +187,14 @@ fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
     type Case<'a> = (u16, u16, &'a [u8], &'a [u8], bool);
     let hello: &[u8] = &[0x16, 3, 1, 0, 46, 2, 0, 0, 42, 3, 1, 7, 7, 7, 7, 7];
     let confirms: &[u8] = &[0x68, 4, 0x0b, 0, 0, 0];
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 15] = [
+        // What the other one says first overrules the ports.
+        (8081, 12_004, b"data: x\n\n", REQUEST, true),
+        (8081, 12_004, &[0; 64], REQUEST, true),
+        (3306, 8081, &[0; 64], ANSWER, false),
+        (3306, 40_000, b"data: x\n\n", ANSWER, false),
+        (2525, 12_000, b"220 mail.example ESMTP\r\n", b"EHLO a\r\n", true),
+        (3306, 2121, b"NOOP\r\n", b"220 (vsFTPd 2.3.4)\r\n", false),
         (54_233, 54_000, hello, b"", true),
         (54_233, 2404, confirms, b"", true),
         (2404, 50_003, &[0x68, 4, 0x43, 0, 0, 0], b"", true),
@@ -198,20 +205,22 @@ fn a_capture_that_begins_with_the_server_tells_who_is_the_client() {
         (80, 40_000, &[0; 64], b"", false),
         (25, 40_000, smtp, b"MAIL FROM:<a@b>\r\n", true),
     ];
-    for (first, second, said, answered, is_turned) in cases {
+    for ((first, second, said, answered, is_turned), cut) in
+        cases.into_iter().flat_map(|case| [(case, 1000), (case, 3), (case, 1)])
+    {
         let mut talk = Talk::new(SETTINGS);
         (talk.key, talk.originator) = FlowKey::v4(0x0a00_0001, first, 0x0a00_0002, second, 6, 0);
-        talk.say(A, said);
-        talk.say(B, answered);
+        talk.say_all(A, said.chunks(cut));
+        talk.say_all(B, answered.chunks(cut));
         let application = talk.inspector.application(3);
         let told = is_turned && application != Protocol::Unknown;
-        assert_eq!(talk.inspector.is_turned(3), told, "{first} {second} {application:?}");
+        assert_eq!(talk.inspector.is_turned(3), told, "{first} {second} {application:?}, {cut}");
         talk.end();
         assert!(!talk.inspector.is_turned(3), "the flow is over");
         let client = if is_turned { talk.originator.flip() } else { talk.originator };
-        assert!(talk.kept.2.iter().all(|originator| *originator == client), "{first} {second}");
+        assert!(talk.kept.2.iter().all(|originator| *originator == client), "{first} {second}, {cut}");
         for event in talk.kept.of(Protocol::Http).iter().filter(|event| event.get(http::URL).is_some()) {
-            assert_eq!(event.number(http::STATUS), (!is_turned).then_some(204), "{first} {second}");
+            assert_eq!(event.number(http::STATUS), (!is_turned).then_some(204), "{first} {second}, {cut}");
         }
     }
 
