@@ -122,12 +122,23 @@ struct Case<'a> {
 /// What a run came to: the flow's protocol at its end, and its events.
 type Outcome = (Protocol, Vec<Told>);
 
+/// A fact: protocol, number, value.
+type Value = (u8, u8, Vec<u8>);
+
+/// The facts in the order of their table, those of one kind as they came: nobody sees which kind came first, and that is another
+/// one where both sides speak before they are answered.
+fn sorted(facts: &[u8]) -> Vec<Value> {
+    let mut all: Vec<Value> = Facts::read(facts).map(|one| (one.protocol, one.index, one.value.to_vec())).collect();
+    all.sort_by_key(|(protocol, index, _)| (*protocol, *index));
+    all
+}
+
 /// An event, and what was with it.
 #[derive(PartialEq, Eq, Debug)]
 struct Told {
     protocol: Protocol,
     anomaly: Option<(Protocol, u8)>,
-    facts: Vec<u8>,
+    facts: Vec<Value>,
     truncated: bool,
 }
 
@@ -151,7 +162,7 @@ impl Sink for Telling {
         self.told.push(Told {
             protocol: event.protocol,
             anomaly: event.anomaly,
-            facts: event.facts.to_vec(),
+            facts: sorted(event.facts),
             truncated: event.truncated,
         });
     }
