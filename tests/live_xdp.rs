@@ -8,7 +8,7 @@ use live::veth::{RingFrees, assert_sender_closes};
 use live::{Bed, Sender, run, udp_frame, until};
 use shrike::dataplane::capture::xdp::{
     BusyPoll, CounterReader, Interface, InterfaceSettings, InterfaceState, Management, Mode, ObtainedMode,
-    QueueAccount, Shared, SymmetricRss, Transport, XdpError, falsifying_offloads, pin_path,
+    QueueAccount, Shared, SymmetricRss, Transport, XdpError, falsifying_offloads, is_shared, pin_path,
 };
 use shrike::metrics::CounterBlock;
 use shrike::sys::netlink::XdpAttachment;
@@ -464,6 +464,11 @@ fn live_a_shared_interface_keeps_working_for_the_host() {
     };
     let interface = Interface::attach(&settings).unwrap();
     assert!(interface.status().shared);
+    assert!(
+        is_shared(&settings).unwrap()
+            && !is_shared(&InterfaceSettings { shared: Shared::No, ..settings.clone() }).unwrap()
+    );
+    assert_eq!(settings.left_to_the_machine(), "ARP, neighbour discovery, tcp/22");
     let running = Running::start(&interface);
     // The kernel answers: "connection refused" comes from its TCP, after its ARP.
     let answer = Command::new("ip")

@@ -1,7 +1,7 @@
 //! What `doctor` says of one interface.
 
 use super::doctor::{Finding, Verdict};
-use crate::dataplane::capture::xdp::{InterfaceSettings, falsifying_offloads};
+use crate::dataplane::capture::xdp::{InterfaceSettings, falsifying_offloads, is_shared};
 use crate::sys::ethtool::Ethtool;
 use crate::sys::netdev::{self, XdpFeatures};
 use crate::sys::netlink::{Link, Netlink};
@@ -32,6 +32,7 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
         let found = format!("{} receive queues in use, of at most {}", channels.rx, channels.rx_max);
         findings.push(Finding::new(&format!("{label} queues"), Verdict::Good, found, "one worker runs each queue", ""));
     }
+    findings.extend(shared(settings));
     match falsifying_offloads(&settings.name, settings.namespace.as_deref()) {
         Err(cause) => findings.push(Finding::new(
             &format!("{label} offloads"),
@@ -57,6 +58,23 @@ pub fn examine(settings: &InterfaceSettings) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether the machine itself is cut off from its network through this interface while it is captured from.
+fn shared(settings: &InterfaceSettings) -> Option<Finding> {
+    if !is_shared(settings).unwrap_or(false) {
+        return None;
+    }
+    let has_management = !settings.management.ports.is_empty() || !settings.management.addresses.is_empty();
+    let verdict = if has_management { Verdict::Good } else { Verdict::Fair };
+    let found = format!("carries addresses of this machine, which keeps only: {}", settings.left_to_the_machine());
+    Some(Finding::new(
+        &format!("{} addresses", settings.label()),
+        verdict,
+        found,
+        "frames that we take never reach the kernel: connections of the machine itself stop",
+        "another interface for the capture, or management_ports = [\"tcp/22\"] and management_addresses in its [[interface]]",
+    ))
 }
 
 /// What keeps `shrike run` from capturing there at all: no such namespace, interface or queue.

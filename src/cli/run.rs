@@ -38,7 +38,8 @@ pub struct Arguments {
     /// Configuration file; the defaults need none.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Capture from this interface: NAME, or NAME@NAMESPACE. May be given several times; adds to the configuration.
+    /// Capture from this interface: NAME, or NAME@NAMESPACE. May be given several times; adds to the configuration. Of
+    /// one that carries addresses of this machine the machine keeps only ARP, neighbour discovery and management_ports.
     #[arg(short, long = "interface", value_name = "NAME[@NAMESPACE]")]
     interfaces: Vec<String>,
     /// Capture mode of the interfaces given with -i.
@@ -117,6 +118,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let store = open_store(&plan, &clock)?;
     let (capture, queues) = live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
+    notes.extend(capture.notes());
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
     }

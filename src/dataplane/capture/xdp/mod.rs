@@ -37,6 +37,7 @@ pub use counters::{CounterReader, QueueAccount, SocketStatistics};
 pub use error::{XdpError, errno_name};
 pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, WaitingQueue, pin_path};
 pub use leftovers::sweep as remove_leftovers;
+pub use nic::is_shared;
 pub use offloads::{OffloadFinding, falsifying_offloads};
 pub use program::{AttachMode, KERNEL_NEEDED, KERNEL_WANTED};
 pub use rings::{ObtainedMode, QueueFacts};

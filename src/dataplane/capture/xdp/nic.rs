@@ -5,7 +5,7 @@ use super::leftovers::{self, Owner};
 use super::napi;
 use super::program::{AttachMode, Program};
 use super::rss::{self, SymmetricRss};
-use super::settings::{InterfaceSettings, Mode};
+use super::settings::{InterfaceSettings, Mode, Shared};
 use crate::sys::ethtool::{self, Ethtool};
 use crate::sys::netlink::{Link, Netlink, XdpAttachment};
 use crate::sys::netns::Namespace;
@@ -33,6 +33,23 @@ impl Inside {
         let identity = namespace_identity(namespace);
         let (netlink, ethtool) = namespace.run(|| (Netlink::open(), Ethtool::open(&settings.name)))?;
         Ok(Inside { netlink: netlink?, ethtool: ethtool?, identity })
+    }
+}
+
+/// Does the interface carry addresses of the machine itself, or is it said to? Then the machine gets through it only what
+/// [`InterfaceSettings::left_to_the_machine`] names while we capture.
+///
+/// # Errors
+/// The namespace or the interface does not exist, or the kernel refused to tell.
+pub fn is_shared(settings: &InterfaceSettings) -> io::Result<bool> {
+    match settings.shared {
+        Shared::Yes => Ok(true),
+        Shared::No => Ok(false),
+        Shared::Auto => {
+            let mut netlink = Namespace::named(settings.namespace.as_deref())?.run(Netlink::open)??;
+            let link = netlink.link(&settings.name)?;
+            netlink.has_global_address(link.index)
+        }
     }
 }
 

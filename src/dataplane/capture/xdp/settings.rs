@@ -110,6 +110,22 @@ pub struct InterfaceSettings {
 }
 
 impl InterfaceSettings {
+    /// What the machine itself still gets through an interface that it shares with us, in words.
+    pub fn left_to_the_machine(&self) -> String {
+        let ports = self.management.ports.iter().map(|(transport, port)| match transport {
+            Transport::Tcp => format!("tcp/{port}"),
+            Transport::Udp => format!("udp/{port}"),
+        });
+        let prefixes = self.management.addresses.iter().map(|(address, bits)| format!("{address}/{bits}"));
+        ["ARP", "neighbour discovery"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(ports)
+            .chain(prefixes)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// The defaults for an interface of that name in the process's own namespace.
     pub fn new(name: &str) -> InterfaceSettings {
         InterfaceSettings {
