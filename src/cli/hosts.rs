@@ -351,12 +351,14 @@ pub fn finding_lines(finding: &Value, colour: bool) -> String {
         _ => "  possible",
     };
     let count = finding["count"].as_u64().unwrap_or(1);
+    // A host has many; the one that it was seen at.
+    let address = Some(text(finding, "address")).filter(|address| !address.is_empty()).unwrap_or(text(finding, "host"));
     let times = format!("{} to {}, x{count}", minute(text(finding, "first_seen")), minute(text(finding, "last_seen")));
     format!(
         "{}  {:<26}  {}{}{doubt}  {}  {}{}\n        {}",
         paint(colour, code, word),
         harmless(text(finding, "kind")),
-        paint(colour, "1", &harmless(text(finding, "host"))),
+        paint(colour, "1", &harmless(address)),
         place,
         harmless(text(finding, "evidence")),
         paint(colour, "2", &times),

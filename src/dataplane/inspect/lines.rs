@@ -169,8 +169,8 @@ pub(super) fn quoted(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// An error's text without what it quotes, which may be a statement with a secret in it: two quotes stand for all from the
-/// first to the last, as quoted text has quotes of its own in it. Of text that was cut nothing behind the first is kept.
+/// An error's text without what it quotes, which may be a statement with a secret in it: three dots between two quotes stand
+/// for all from the first to the last, as quoted text has quotes of its own in it. Of text that was cut nothing behind the first is kept.
 pub(super) fn unquoted<'a, const N: usize>(text: &'a [u8], is_cut: bool, place: &'a mut Text<N>) -> &'a [u8] {
     let size = |at: &usize| quote_size(text.get(*at..).unwrap_or_default());
     let Some(first) = (0..text.len()).find(|at| size(at) > 0) else { return text };
@@ -178,7 +178,9 @@ pub(super) fn unquoted<'a, const N: usize>(text: &'a [u8], is_cut: bool, place: 
     let behind = last.and_then(|at| text.get(at + size(&at)..)).unwrap_or_default();
     let mark = text.get(first).copied().filter(u8::is_ascii).unwrap_or(b'"');
     place.extend(text.get(..first).unwrap_or_default());
-    place.extend(&[mark, mark]);
+    place.extend(&[mark]);
+    place.extend(b"...");
+    place.extend(&[mark]);
     place.extend(behind);
     place.as_bytes()
 }
@@ -239,13 +241,13 @@ mod tests {
     fn what_is_quoted_is_left_out() {
         for (text, is_cut, wanted) in [
             ("no quotes", false, "no quotes"),
-            ("role \"Hunter2PW\" is none", false, "role \"\" is none"),
-            ("near 'BY 'Hunter2PW'' at 1", false, "near '' at 1"),
-            ("can't read 'Hunter2PW' here", false, "can'' here"),
-            ("near `Hunter2PW", false, "near ``"),
-            ("near 'a' Hunter2PW", true, "near ''"),
-            ("Rolle \u{bb}Hunter2PW\u{ab} nicht", false, "Rolle \"\" nicht"),
-            ("role \u{201c}Hunter2PW\u{201d} no", false, "role \"\" no"),
+            ("role \"Hunter2PW\" is none", false, "role \"...\" is none"),
+            ("near 'BY 'Hunter2PW'' at 1", false, "near '...' at 1"),
+            ("can't read 'Hunter2PW' here", false, "can'...' here"),
+            ("near `Hunter2PW", false, "near `...`"),
+            ("near 'a' Hunter2PW", true, "near '...'"),
+            ("Rolle \u{bb}Hunter2PW\u{ab} nicht", false, "Rolle \"...\" nicht"),
+            ("role \u{201c}Hunter2PW\u{201d} no", false, "role \"...\" no"),
         ] {
             let mut place = Text::<256>::default();
             let shown = unquoted(text.as_bytes(), is_cut, &mut place);

@@ -446,7 +446,7 @@ mod tests {
             "request=ssl_request ssl_accepted=0",
             "request=startup_message protocol_version=3.0 user=bob database=shop application=psql auth_method=sasl \
              sasl_mechanism=SCRAM-SHA-256 authenticated=1 server_version=16.1",
-            "request=simple_query severity=ERROR code=42P01 message=at \"\" no",
+            "request=simple_query severity=ERROR code=42P01 message=at \"...\" no",
             "severity=FATAL code=28P01 message=no",
             "request=terminate",
         ];

@@ -344,9 +344,9 @@ mod tests {
             (
                 b"PASS Hunter2PW\r\n",
                 b"-ERR \"Hunter2PW\" is wrong\r\n",
-                "command=PASS secret_sent=1 success=0 reply=\"\" is wrong",
+                "command=PASS secret_sent=1 success=0 reply=\"...\" is wrong",
             ),
-            (b"RETR 9\r\n", b"-ERR no message 'x' 9\r\n", "command=RETR argument=9 success=0 reply=no message '' 9"),
+            (b"RETR 9\r\n", b"-ERR no message 'x' 9\r\n", "command=RETR argument=9 success=0 reply=no message '...' 9"),
         ] {
             assert_eq!(talk::<State>(&[(C, command), (S, reply)], &[FACTS]).0, [wanted]);
         }

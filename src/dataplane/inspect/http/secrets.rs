@@ -419,13 +419,13 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(told(text.as_bytes(), &mut places)), wanted);
         }
         for (text, wanted) in [
-            ("password authentication failed for user \"bob\"", "password authentication failed for user \"\""),
+            ("password authentication failed for user \"bob\"", "password authentication failed for user \"...\""),
             ("permission denied to create role", "permission denied to create role"),
             ("at ALTER ROLE bob PASSWORD $$Hunter2$$", "at ALTER ROLE *"),
             ("GRANT ALL TO bob IDENTIFIED BY Hunter2", "GRANT ALL TO bob IDENTIFIED BY *"),
             ("no host=h password=Hunter2 dbname=x", "no host=h password=* dbname=x"),
             ("no postgres://bob:Hunter2@h/db", "no postgres://*@h/db"),
-            ("near 'Hunter2'", "near ''"),
+            ("near 'Hunter2'", "near '...'"),
         ] {
             let mut places = Places::<128>::default();
             assert_eq!(String::from_utf8_lossy(error(text.as_bytes(), false, &mut places)), wanted);
