@@ -84,12 +84,35 @@ fn is_told_by_events(application: Protocol) -> bool {
         DceRpc, Dnp3, Dns, Ftp, Http, Http2, Iec104, Imap, Kerberos, Ldap, Memcached, Modbus, MongoDb, Mqtt, MySql,
         Pop3, PostgreSql, Rdp, Redis, S7, Sip, Smb, Smtp, Socks, Ssh, Stun, Tls,
     };
-    match application {
-        Tls | Ssh | Http | Http2 | Ftp | Smtp | Pop3 | Imap | Socks | Smb | DceRpc | Kerberos | Ldap | Rdp | Dns
-        | Stun | Sip => true,
-        Redis | Memcached | MySql | PostgreSql | MongoDb | Mqtt | Modbus | S7 | Iec104 | Dnp3 => true,
-        _ => false,
-    }
+    matches!(
+        application,
+        Tls | Ssh
+            | Http
+            | Http2
+            | Ftp
+            | Smtp
+            | Pop3
+            | Imap
+            | Socks
+            | Smb
+            | DceRpc
+            | Kerberos
+            | Ldap
+            | Rdp
+            | Dns
+            | Stun
+            | Sip
+            | Redis
+            | Memcached
+            | MySql
+            | PostgreSql
+            | MongoDb
+            | Mqtt
+            | Modbus
+            | S7
+            | Iec104
+            | Dnp3
+    )
 }
 
 /// Is it a service that answers a protocol over UDP on this port, and no peer of the other end?
