@@ -351,14 +351,19 @@ pub fn finding_lines(finding: &Value, colour: bool) -> String {
         _ => "  possible",
     };
     let count = finding["count"].as_u64().unwrap_or(1);
-    // A host has many; the one that it was seen at.
-    let address = Some(text(finding, "address")).filter(|address| !address.is_empty()).unwrap_or(text(finding, "host"));
+    // A host has many addresses: the one that it was seen at, in the host's VLAN or tunnel.
+    let host = text(finding, "host");
+    let address = match (text(finding, "address"), host.rsplit_once('-')) {
+        ("", _) => host.to_owned(),
+        (address, Some((segment, _))) => format!("{segment}-{address}"),
+        (address, None) => address.to_owned(),
+    };
     let times = format!("{} to {}, x{count}", minute(text(finding, "first_seen")), minute(text(finding, "last_seen")));
     format!(
         "{}  {:<26}  {}{}{doubt}  {}  {}{}\n        {}",
         paint(colour, code, word),
         harmless(text(finding, "kind")),
-        paint(colour, "1", &harmless(address)),
+        paint(colour, "1", &harmless(&address)),
         place,
         harmless(text(finding, "evidence")),
         paint(colour, "2", &times),
@@ -423,6 +428,10 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
+        // Seen at another address of the host, in its VLAN.
+        let mut other = finding("vlan165-10.0.0.9", 1);
+        other["address"] = "fd88::20".into();
+        assert!(finding_lines(&other, false).contains("  vlan165-fd88::20  tcp/22 ssh"));
     }
 
     #[test]

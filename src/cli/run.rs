@@ -15,7 +15,7 @@ use crate::control::inventory::LiveInventory;
 use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
-use crate::dataplane::capture::xdp::{InterfaceSettings, Mode};
+use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, is_shared};
 use crate::dataplane::score::{self, Model, ModelError};
 use crate::dataplane::worker::EngineSettings;
 use crate::sys::affinity;
@@ -94,6 +94,18 @@ pub fn add_interfaces(plan: &mut Config, names: &[String]) -> Result<(), Failure
     Ok(())
 }
 
+/// Tells of interfaces that carry addresses of this machine, before it loses them: who is here through one is cut off.
+fn tell_shared(interfaces: &[InterfaceSettings]) {
+    for settings in interfaces.iter().filter(|settings| is_shared(settings).unwrap_or(false)) {
+        eprintln!(
+            "note: {} carries addresses of this machine, which from now on gets nothing through it but: {}. What else it needs \
+             is to be named in management_ports and management_addresses of its [[interface]]",
+            settings.label(),
+            settings.left_to_the_machine()
+        );
+    }
+}
+
 /// Runs until SIGINT, SIGTERM or the time is up.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut plan = plan(&arguments)?;
@@ -117,8 +129,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         outputs.history = Some(Arc::new(FlowHistory::new(plan.history, clock.now())));
     }
     let store = open_store(&plan, &clock)?;
+    tell_shared(&plan.interfaces);
     let (capture, queues) = live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
-    notes.extend(capture.notes());
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
     }

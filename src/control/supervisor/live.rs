@@ -281,22 +281,6 @@ pub fn secret() -> Result<[u64; 4], StartError> {
 }
 
 impl LiveCapture {
-    /// What the operator should know of the interfaces: through one that carries addresses of this machine, the machine
-    /// gets next to nothing meanwhile.
-    pub fn notes(&self) -> Vec<String> {
-        let shared = self.ports.iter().filter(|port| port.interface.status().shared);
-        shared
-            .map(|port| {
-                format!(
-                    "{} carries addresses of this machine, which now gets nothing through it but: {}. What else it needs is \
-                     to be named in management_ports and management_addresses of its [[interface]]",
-                    port.settings.label(),
-                    port.settings.left_to_the_machine()
-                )
-            })
-            .collect()
-    }
-
     fn ports(&self) -> impl Iterator<Item = (&Port, QueueId, &QueueAccount)> {
         self.ports.iter().flat_map(|port| {
             port.queues.iter().filter_map(move |(id, number)| {

@@ -5,12 +5,15 @@ use crate::control::inventory::event::{About, Event, Notes, is_host_name};
 use crate::control::inventory::host::NameSource;
 use crate::control::inventory::wire::Wire;
 use crate::control::inventory::{kinds, os};
-use crate::dataplane::inspect::tls::{CertificateFacts, HELLO, HelloFacts, SERVER_CERTIFICATE};
-use crate::dataplane::inspect::{Protocol, dtls, quic, ssh};
+use crate::dataplane::inspect::tls::{ALERT_LEVEL, CertificateFacts, HELLO, HelloFacts, SERVER_CERTIFICATE};
+use crate::dataplane::inspect::{Protocol, dtls, number, quic, ssh};
 use crate::units::{SECOND, Timestamp};
 
 /// Alternative names of a certificate that become names of the host; those of a shared host are other people's.
 const ALT_NAMES_MAX: usize = 8;
+
+/// Level of an alert that ends the connection; then its event is told with it, so its sender is the event's (RFC 8446 section 6).
+const FATAL: u64 = 2;
 
 /// Hellos and certificates.
 pub fn tls(event: &Event<'_>, notes: &mut Notes) {
@@ -19,7 +22,14 @@ pub fn tls(event: &Event<'_>, notes: &mut Notes) {
         Protocol::Dtls => dtls::HELLO,
         _ => quic::HELLO,
     };
-    let Some(version) = event.number(hello.version).or_else(|| event.number(hello.server_version)) else { return };
+    let Some(version) = event.number(hello.version).or_else(|| event.number(hello.server_version)) else {
+        // A refusal in TLS's own words is an answer too.
+        let is_refused = event.all(ALERT_LEVEL).any(|level| number(level) == FATAL);
+        if is_refused && event.sender() == About::Server {
+            notes.service(None, None);
+        }
+        return;
+    };
     notes.service(None, None);
     notes.name(About::Server, NameSource::Sni, event.text(hello.sni).filter(|name| is_host_name(name)));
     match version {

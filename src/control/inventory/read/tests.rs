@@ -14,6 +14,16 @@ use crate::units::{SECOND, Timestamp};
 const NOW: u64 = 1_795_219_200;
 
 fn notes(protocol: Protocol, transport: u8, anomaly: Option<Anomaly>, put: impl Fn(&mut Facts)) -> Vec<Note> {
+    said(Side::Originator, protocol, transport, anomaly, put)
+}
+
+fn said(
+    sender: Side,
+    protocol: Protocol,
+    transport: u8,
+    anomaly: Option<Anomaly>,
+    put: impl Fn(&mut Facts),
+) -> Vec<Note> {
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 4_000, transport, 0);
     let anomaly = anomaly.map(|one| (one.protocol, one.index));
     let time = Timestamp(NOW * SECOND);
@@ -21,7 +31,7 @@ fn notes(protocol: Protocol, transport: u8, anomaly: Option<Anomaly>, put: impl 
         time,
         key,
         originator,
-        sender: Side::Originator,
+        sender,
         first_seen: None,
         protocol,
         anomaly,
@@ -548,5 +558,20 @@ fn a_name_that_was_refused_is_nobodys() {
         });
         let is_named = notes.iter().any(|note| matches!(note, Note::Name(About::Server, NameSource::HttpHost, _)));
         assert_eq!(is_named, wanted, "{} {status:?}", String::from_utf8_lossy(host));
+    }
+}
+
+/// Who refuses a hello in TLS's own words speaks it; a client's alert tells nothing of the server.
+#[test]
+fn an_alert_of_the_server_is_an_answer() {
+    for (sender, level, wanted) in
+        [(Side::Responder, 2, true), (Side::Responder, 1, false), (Side::Originator, 2, false)]
+    {
+        let notes = said(sender, Protocol::Tls, 6, None, |facts| {
+            facts.put_number(HELLO.client_version, 0x0303);
+            facts.put_number(tls::ALERT_LEVEL, level);
+        });
+        let serves = notes.iter().any(|note| matches!(note, Note::Service(About::Server, ..)));
+        assert_eq!(serves, wanted, "{sender:?} {level}");
     }
 }
