@@ -362,11 +362,31 @@ pub fn is_host_name(name: &str) -> bool {
     name.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter))
 }
 
+/// The bytes of a name as its labels have them (RFC 1035 section 5.1): events have `\032` for a blank and `\.` for a dot.
+fn unescaped(name: &str) -> impl Iterator<Item = u8> {
+    let mut rest = name.as_bytes();
+    std::iter::from_fn(move || {
+        let (byte, behind) = match rest {
+            [b'\\', digits @ ..] => match digits.first_chunk::<3>() {
+                Some(number) if number.iter().all(u8::is_ascii_digit) => {
+                    let value = number.iter().fold(0_u32, |value, digit| value * 10 + u32::from(digit - b'0'));
+                    (value as u8, digits.get(3..)?) // above 255 it is no escape, and any byte will do
+                }
+                _ => (*digits.first()?, digits.get(1..)?),
+            },
+            [byte, behind @ ..] => (*byte, behind),
+            [] => return None,
+        };
+        rest = behind;
+        Some(byte)
+    })
+}
+
 /// Is an instance of a service one of the host of this name in `.local`? Names of hosts have hyphens, or nothing, for what they
 /// may not have: "Ann's Mac" is `Anns-Mac.local` (RFC 6763 section 4.1.1).
 pub fn is_of_host(instance: &str, host: &str) -> bool {
     let letters = |text: &str| -> Vec<u8> {
-        text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
+        unescaped(text).filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect()
     };
     let host = host.trim_end_matches('.');
     let Some((label, domain)) = host.split_once('.') else { return false };
@@ -389,6 +409,9 @@ mod tests {
         for (instance, host, wanted) in [
             ("mac", "Mac.local.", true),
             ("Ann\u{2019}s MacBook Pro (2)", "Anns-MacBook-Pro-2.local", true),
+            (r"Ann\226\128\153s\032MacBook\032Pro\032\(2\)", "Anns-MacBook-Pro-2.local", true),
+            (r"a\.b\03", "ab03.local", true),
+            (r"a\", "a.local", true),
             ("mac", "gw.local", false),
             ("mac", "mac.example.org", false),
             ("mac", "mac", false),

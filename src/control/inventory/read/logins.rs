@@ -24,8 +24,8 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
             let products = banner::server(&server).into_iter().chain(banner::server(&runs)).chain(store);
             notes.service(products, Some(server).filter(|server| !server.is_empty()));
         }
-        // A request that is refused may have asked for anybody.
-        if is_direct && event.number(http::STATUS).is_some_and(|status| status < BAD_REQUEST) {
+        // Who is asked for somebody else may say so.
+        if is_direct && !event.number(http::STATUS).is_some_and(|status| NOT_ME.contains(&status)) {
             let named = event.text(http::HOSTNAME).filter(|name| is_host_name(name));
             notes.name(About::Server, NameSource::HttpHost, named);
         }
@@ -49,8 +49,8 @@ pub fn http(event: &Event<'_>, notes: &mut Notes) {
     store(event, notes);
 }
 
-/// The first status of those that refuse (RFC 9110 section 15.5).
-const BAD_REQUEST: u64 = 400;
+/// `Bad Request`, as for a name that is none, and `Misdirected Request` (RFC 9110 sections 15.5.1 and 15.5.20).
+const NOT_ME: [u64; 2] = [400, 421];
 
 /// Whom a request to a proxy names.
 pub fn asked_for(event: &Event<'_>) -> Option<Target> {

@@ -546,6 +546,7 @@ fn a_name_that_was_refused_is_nobodys() {
     for (host, status, wanted) in [
         (&b"shop.example"[..], Some(200), true),
         (b"sh_op-1.example", Some(301), true),
+        (b"shop.example", Some(404), true),
         (b"shop.example", Some(400), false),
         (b"shop.example", Some(421), false),
         (b"shop.example", None, false),
