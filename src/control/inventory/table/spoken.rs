@@ -10,7 +10,7 @@ use super::super::host::{Confidence, OsHint, Seen, Segment, Service, TCP_STACK};
 use super::Inventory;
 use super::tunnels::spoken_by_responder;
 use crate::dataplane::decode::{Endpoint, FlowKey, Stack, tcp_flags};
-use crate::dataplane::inspect::Protocol;
+use crate::dataplane::inspect::{Cause, Protocol};
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
 
@@ -57,8 +57,10 @@ impl Spoken {
         };
         let (first_seen, last_seen) = (flow.first_seen, flow.last_seen);
         let application = match spoken_by_responder(flow) {
-            told if flow.key.protocol() == 6 && is_told_by_events(told) => Protocol::Unknown,
             _ if flow.payload[1] == 0 => Protocol::Unknown,
+            // Of packets that the capture has cut nothing is read, so there are no events to tell it.
+            told if flow.unread.contains(Cause::Cut) => told,
+            told if flow.key.protocol() == 6 && is_told_by_events(told) => Protocol::Unknown,
             told => told,
         };
         let stacks = flow.stacks;
@@ -173,7 +175,7 @@ mod tests {
     use super::super::super::host::{Host, SERVICES_MAX};
     use super::super::super::{Settings, rules::Rules};
     use super::*;
-    use crate::dataplane::inspect::{Facts, ftp, ssh};
+    use crate::dataplane::inspect::{Facts, Unread, ftp, ssh};
     use crate::exchange::EventHead;
     use crate::units::SECOND;
     use std::sync::Arc;
@@ -251,6 +253,11 @@ mod tests {
             (Protocol::Stratum, [90, 40], "stratum"),
         ] {
             let flow = FlowSummary { application, ..flow(0x0a00_0001, 0x0a00_0002, 22, 6, whole, payload) };
+            let cut = FlowSummary { unread: Unread::of(Cause::Cut), ..flow };
+            let named = if payload[1] == 0 { "unknown" } else { application.name() };
+            let mut snapped = inventory();
+            snapped.spoken(&Spoken::of(&cut).unwrap());
+            assert_eq!(shown(&snapped), ["10.0.0.1", &format!("10.0.0.2 tcp/22 {named}")], "{application:?}, cut");
             let mut inventory = inventory();
             inventory.spoken(&Spoken::of(&flow).unwrap());
             assert_eq!(shown(&inventory), ["10.0.0.1", &format!("10.0.0.2 tcp/22 {wanted}")], "{application:?}");
