@@ -1,6 +1,6 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench agreement conformance zero-copy lint fuzz
+.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,3 +35,6 @@ lint: ## formatting, clippy and documentation, warnings denied
 
 fuzz: ## run every fuzz target for a while (FUZZ_SECONDS=N each)
 	@ci/fuzz.sh
+
+lab: ## labelled captures of real programs in namespaces; LAB_SECONDS, LAB_RECORDINGS, LAB_SEED, LAB_OUT; LAB_CHECK=1 tries all
+	@ci/lab.sh

@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-packages.sh [build|demo|test]...: installs from apt what is missing; silent and quick where nothing is.
+# install-packages.sh [build|demo|test|lab]...: installs from apt what is missing; silent and quick where nothing is.
 #
 # No service is started by an installation: nginx, sshd and dnsmasq are run by the demo and the tests themselves, inside
 # namespaces, with configurations of their own; a newcomer's machine gains no listening port.
@@ -16,6 +16,9 @@ TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils gzip
   samba smbclient krb5-kdc krb5-admin-server krb5-user udhcpc ngtcp2-client ngtcp2-server nghttp2-client
   python3-aiosmtpd"
 
+# The traffic laboratory's: its own list, since only `make lab` and the training want so many.
+LAB="$(tr '\n' ' ' < models/lab/packages.txt)"
+
 [ "${SHRIKE_INSTALL:-yes}" != no ] || exit 0
 command -v apt-get >/dev/null || { say "no apt-get here: the packages are the machine owner's"; exit 0; }
 want=
@@ -24,7 +27,8 @@ for set in "${@:-test}"; do
     build) want="$want $BUILD" ;;
     demo) want="$want $BUILD $DEMO" ;;
     test) want="$want $BUILD $DEMO $TEST" ;;
-    *) die "unknown set '$set': build, demo or test" ;;
+    lab) want="$want $LAB" ;;
+    *) die "unknown set '$set': build, demo, test or lab" ;;
   esac
 done
 missing=$(for package in $want; do

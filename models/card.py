@@ -12,7 +12,6 @@ import sys
 import numpy as np
 
 BEGIN, END = "<!-- figures: models/card.py -->", "<!-- end of figures -->"
-FAMILIES = ["benign", "scan", "brute_force", "flood", "slow_http", "web_guess"]
 COLOURS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f"]
 
 
@@ -29,7 +28,7 @@ def main():
         if captures["model"] != manifest["model"]["sha256"]:
             sys.exit(f"{base}.captures.json is of another model; run models/evaluate.py again")
     scores = np.load(archive)
-    draw(f"{base}.svg", scores["scores"], scores["families"], manifest["threshold"])
+    draw(f"{base}.svg", scores["scores"], scores["families"], list(report["families"]), manifest["threshold"])
     path = os.path.join(os.path.dirname(base), "README.md")
     with open(path) as text:
         card = text.read()
@@ -54,7 +53,7 @@ def figures(base, report, manifest, captures):
     yield "| truth | flows | at the threshold | share | attacks | found | never seen: share | found |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     without = report.get("leave_one_out", {})
-    for family in FAMILIES:
+    for family in report["families"]:
         row = report["families"][family]
         events = report["attacks"].get(family)
         yield f"| {family} | {row['flows']} | {row['above']} | {row['above'] / max(row['flows'], 1):.4f} | " \
@@ -88,7 +87,7 @@ def figures(base, report, manifest, captures):
                   f"{row['flows_above']} | {row['flows_above'] / max(row['flows'], 1):.5f} |"
 
 
-def draw(path, scores, families, threshold):
+def draw(path, scores, families, names, threshold):
     """Recall of each family over the share of benign flows that is falsely found, 1e-4 to 1."""
     benign = np.sort(scores[families == 0])[::-1]
     width, height, left, top = 640, 340, 60, 20
@@ -108,15 +107,15 @@ def draw(path, scores, families, threshold):
         x, y = place(1e-4, tenth / 10)
         parts.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{left + plot_w}" y2="{y:.1f}" stroke="#ddd"/>'
                      f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{tenth / 10:.1f}</text>')
-    for index, name in enumerate(FAMILIES[1:]):
+    for index, name in enumerate(names[1:]):
         mine = scores[families == index + 1]
         points = []
         for share in shares:
             edge = benign[min(int(share * len(benign)), len(benign) - 1)]
             points.append(place(max(share, 1e-4), float((mine > edge).mean()) if len(mine) else 0.0))
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[index]}" stroke-width="2"/>'
-                     f'<text x="{left + plot_w + 12}" y="{top + 20 + 18 * index}" fill="{COLOURS[index]}">{name}'
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[index % len(COLOURS)]}" stroke-width="2"/>'
+                     f'<text x="{left + plot_w + 12}" y="{top + 20 + 18 * index}" fill="{COLOURS[index % len(COLOURS)]}">{name}'
                      '</text>')
     at = max(float((benign >= threshold).mean()), 1e-4)
     x, y = place(at, 0)

@@ -14,7 +14,7 @@ if ! [ -x "$python" ]; then
     python3 -m venv models/venv
     "$python" -m pip install -q --disable-pip-version-check --no-deps -r models/requirements.txt
 fi
-models/lab/record_all.sh "$recordings" "${1:-97}" "${2:-100}" 3
+LAB_OUT=$recordings LAB_RECORDINGS=${1:-97} LAB_SECONDS=${2:-100} LAB_AT_ONCE=3 ci/lab.sh
 cargo build --locked --release --quiet --example feature-rows
 tool=${CARGO_TARGET_DIR:-target}/release/examples/feature-rows
 rm -f "$recordings"/*/rows*.csv

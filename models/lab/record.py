@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Makes one labelled recording: record.py --seed N --seconds S --out DIRECTORY [--benign-only]
+"""Makes one labelled recording: record.py --seed N --seconds S --out DIRECTORY [--benign-only] [--only NAME[,NAME...]]
 
-Real servers, clients and attackers in network namespaces without a route out; `tcpdump` on the switch between them.
-Who attacks is known because we start it: `labels.json` names every host, its role and every attack with its times.
-Writes `traffic.pcap` (first 128 bytes of each frame) and `labels.json`. Needs root, and the Debian packages that
-`models/lab/packages.txt` lists.
+Real servers, honest clients and attackers in namespaces without a way out, `tcpdump` on the switch between them. Writes
+`traffic.pcap` (long frames shortened), `labels.json` and `flows.csv` (format: README.md); who attacks is known because
+we start it. A directory that has a finished recording is left as it is. Needs root and the packages of packages.txt.
 """
 
 import argparse
@@ -14,176 +13,389 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+import traceback
 
-import attacks
-import benign
-import servers
-from network import Network, enter
+import flows
+import honest
+import labels
+import services
+from actor import Actor, versions
+from attacks import TOOLS, WAYS
+from isolate import OUT, WORK, LabError, enter_network, isolated
+from services import data
+from topology import Network
+
+STRIDE = 29  # pairs of family and tool that a recording of two minutes gets through, so that the next goes on there
 
 
-class Actor:
-    """One thread that does things on one host; what it starts runs in that host's namespace."""
-
-    def __init__(self, host, recording, seed):
-        self.host, self.recording, self.rng = host, recording, random.Random(seed)
-        self.subnet, self.share_v6, self.dead = recording.network.subnet, recording.share_v6, recording.dead
-        self.running = set()
-
-    def pause(self, seconds):
-        """Waits; `False` when the recording is over."""
-        return not self.recording.over.wait(seconds)
-
-    def spawn(self, command, stdin=False):
-        process = subprocess.Popen([str(word) for word in command], cwd=self.recording.work, start_new_session=True,
-                                   stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.running.add(process)
-        return process
-
-    def run(self, command, timeout):
-        process = self.spawn(command)
-        end = time.monotonic() + timeout
-        while process.poll() is None and time.monotonic() < end and not self.recording.over.wait(0.02):
-            pass
-        self.end(process)
-
-    def end(self, process):
-        if process.poll() is None:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        process.wait()
-        self.running.discard(process)
-
-    def scratch(self, size):
-        path = tempfile.mktemp(dir=self.recording.work)
-        with open(path, "wb") as out:
-            out.write(self.rng.randbytes(size))
-        return path
-
-    def scratch_lines(self, lines):
-        path = tempfile.mktemp(dir=self.recording.work)
-        with open(path, "w") as out:
-            out.write("\n".join(lines) + "\n")
-        return path
-
-    def act_honestly(self):
-        enter(self.host.namespace)
-        habits, weights = zip(*benign.HABITS)
-        # People differ: each has some habits they follow most of the time.
-        liked = [weight * self.rng.choice([0.2, 1, 1, 3]) for weight in weights]
-        while not self.recording.over.is_set():
-            habit = self.rng.choices(habits, liked)[0]
-            try:
-                habit(self, self.rng.choice(self.recording.servers))
-            except OSError:
-                pass
-            self.pause(min(8, self.rng.expovariate(1 / self.recording.think_s)))
-
-    def attack(self):
-        enter(self.host.namespace)
-        turn = self.rng.randrange(len(attacks.ORDER))
-        self.pause(self.rng.uniform(1, 8))
-        while not self.recording.over.is_set():
-            family = attacks.ORDER[turn % len(attacks.ORDER)]
-            turn += 1
-            way = self.rng.choice(attacks.FAMILIES[family])
-            job = way(self, self.rng.choice(self.recording.servers))
-            event = {"source": self.host.v4, "source6": self.host.v6, "family": family, "start": time.time(),
-                     "command": " ".join(map(str, job)) if isinstance(job, list) else way.__name__}
-            if callable(job):
-                job()
-            else:
-                self.run(job, self.rng.uniform(12, 30))
-            event["end"] = time.time()
-            self.recording.events.append(event)
-            # So that no late packet of one attack counts for the next.
-            self.pause(self.rng.uniform(1.5, 4))
+class Busy(OSError):
+    """An honest program uses what the episode needs."""
 
 
 class Recording:
-    def __init__(self, seed, seconds, out, benign_only):
-        self.rng = random.Random(seed)
-        self.seed, self.seconds, self.out, self.benign_only = seed, seconds, out, benign_only
-        self.over, self.events, self.servers = threading.Event(), [], []
-        self.work = tempfile.mkdtemp(prefix="shrike-lab-")
-        os.chmod(self.work, 0o755)
-        self.network = Network(self.rng, self.work)
+    def __init__(self, options):
+        self.options, self.rng = options, random.Random(options.seed)
+        self.over, self.lock = threading.Event(), threading.Lock()
+        self.network = Network(self.rng)
+        self.servers, self.clients, self.attackers, self.dead = [], [], [], []
+        self.episodes, self.trouble = [], []
+        self.busy, self.in_use, self.reserved, self.alone = set(), [], [], False
         self.share_v6 = self.rng.choice([0, 0, 0.2, 0.5])
-        self.think_s = self.rng.choice([0.3, 0.8, 1.5])
-        self.dead = []
+        self.think_s = self.rng.choice([0.5, 1, 2])
+        self.deck, self.deals, self.living = [], 0, 0
+        # A finite list of things to do, not a time to fill.
+        self.listed = options.each or bool(options.only)
+        self.versions = versions({**TOOLS, **honest.TOOLS})
+
+    # Making it.
 
     def make(self):
-        os.makedirs(self.out, exist_ok=True)
+        began = time.monotonic()
+        self._hosts()
+        self.say(f"{len(self.network.hosts)} hosts up after {time.monotonic() - began:.0f} s")
+        seconds = self.options.seconds
+        capture = self.network.start("switch", ["tcpdump", "-i", "br0", "-s", "0", "-B", "65536", "-Z", "root", "-n", "-w",
+                                                f"{OUT}/raw.part"])
+        time.sleep(1.0)
+        start_ns = time.time_ns()
+        self.habits = list(honest.HABITS) if self.options.each else []
+        threads = [threading.Thread(target=self._each_habit if self.options.each else self._honest_life, args=(client, self.rng.random()), daemon=True)
+                   for client in self.clients for _ in range(1 if self.options.each else self.rng.choice([1, 1, 1, 2]))]
+        if not self.options.benign_only:
+            self._deal()
+            for _ in range(len(self.attackers) + 2):
+                threads.append(threading.Thread(target=self._direct, args=(self.rng.random(),), daemon=True))
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + seconds
+        told = time.monotonic()
+        while time.monotonic() < end and not (self.listed and not (self.deck or self.busy or self.habits or self.living)):
+            time.sleep(0.2)
+            if time.monotonic() - told > 15:
+                told = time.monotonic()
+                done = sum(episode.counts_as == "attack" for episode in self.episodes)
+                self.say(f"{seconds - (end - told):.0f} of {seconds:.0f} s, {done} attacks")
+        self.over.set()
+        end = time.monotonic() + 15
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        time.sleep(1.0)
+        end_ns = time.time_ns()
+        capture.send_signal(signal.SIGTERM)
+        capture.wait()
+        self._finish(start_ns, end_ns)
+
+    def say(self, text):
+        print(f"seed {self.options.seed}: {text}", flush=True)
+
+    def _hosts(self):
         rng, network = self.rng, self.network
+        services.people()
+        network.open()
+        lair = network.lair = network.add_host("lair", inside=False, distance=self._distance())
+        network.more_addresses(lair, 6)
+        self.site = network.add_host("server")
+        self.servers = [self.site]
+        kinds = {lair: "lair", self.site: "site"}
+        for _ in range(rng.choice([1, 2])):
+            host = network.add_host("server", inside=False, distance=self._distance())
+            network.more_addresses(host, 1)
+            kinds[host] = "outside"
+            self.servers.append(host)
+        # The machine's own resolver is not of this world.
+        with open("/etc/resolv.conf", "w") as out:
+            out.write(f"nameserver {self.site.v4}\noptions timeout:2 attempts:1\n")
+        self.clients = [network.add_host("client", distance=rng.choice([(0, 0, 0), (0, 0, 0), (2, 0.2, 0)]))
+                        for _ in range(rng.randrange(8, 14))]
+        self.desks = self.clients[:3]
+        kinds |= {host: "desk" for host in self.desks}
+        starting = [threading.Thread(target=self._start, args=(host, kind, rng.random()))
+                    for host, kind in kinds.items()]
+        for thread in starting:
+            thread.start()
+        self.attackers = [network.add_host("attacker", distance=rng.choice([(0, 0, 0), (2, 0.5, 0), (12, 3, 0.002)]))
+                          for _ in range(0 if self.options.benign_only else rng.choice([2, 3]))]
+        for thread in starting:
+            thread.join()
+        if self.trouble:
+            raise LabError(f"servers do not start: {self.trouble[0]}")
+        for host in self.attackers:
+            network.more_addresses(host, rng.choice([0, 4, 12]))
+        self.dead = network.dead_addresses(self.site, 30)
+        for host, kind in kinds.items():
+            wanted = [name for name in host.port if name not in ("dns", "ntp", "echo", "sink", "snmp", "doh", "http-proxy")]
+            late = data.wait_up(host, wanted, 30)
+            if late:
+                raise LabError(f"{kind} server: {', '.join(late)} not up after 30 s: look at services/ for how it starts, "
+                               f"and install what packages.txt lists (ci/install-packages.sh lab)")
+
+    def _start(self, host, kind, seed):
         try:
-            network.open()
-            for number in range(rng.choice([1, 2, 2])):
-                host = network.add_host("server")
-                servers.start(network, host, f"{self.work}/s{number}", rng)
-                self.servers.append(host)
-            clients = [network.add_host("client", *self._distance()) for _ in range(rng.randrange(3, 6))]
-            attackers = [] if self.benign_only else [
-                network.add_host("attacker", *self._distance()) for _ in range(rng.choice([1, 2]))]
-            self.dead = network.dead_addresses(self.servers[0], 40)
-            time.sleep(1.5)  # servers open their ports, bridge ports start to forward
-            capture = network.start(network.switch, ["tcpdump", "-i", "br0", "-s", "128", "-B", "16384", "-Z", "root",
-                                                     "-n", "-w", f"{self.out}/traffic.pcap.part"])
-            time.sleep(0.7)
-            started = time.time()
-            actors = [Actor(host, self, rng.random()) for host in clients for _ in range(rng.choice([1, 2, 3]))]
-            threads = [threading.Thread(target=actor.act_honestly, daemon=True) for actor in actors]
-            foes = [Actor(host, self, rng.random()) for host in attackers]
-            threads += [threading.Thread(target=actor.attack, daemon=True) for actor in foes]
-            for thread in threads:
-                thread.start()
-            time.sleep(self.seconds)
-            self.over.set()
-            for thread in threads:
-                thread.join(15)
-            time.sleep(0.5)
-            capture.terminate()
-            capture.wait()
-            self._write_labels(started)
-            os.rename(f"{self.out}/traffic.pcap.part", f"{self.out}/traffic.pcap")
-        finally:
-            self.over.set()
-            network.close()
-            subprocess.run(["rm", "-rf", self.work])
+            services.start(self.network, host, kind, f"{WORK}/{host.name}", random.Random(seed))
+        except Exception as error:
+            self.trouble.append(f"{kind}: {error!r}")
+            traceback.print_exc()
 
     def _distance(self):
-        """Round-trip delay and jitter in milliseconds, share of frames lost: some hosts are next door, some an ocean away."""
-        delay = self.rng.choice([0, 0, 2, 12, 40, 110, 250])
+        """Some hosts are next door, some an ocean away, some lose frames."""
+        delay = self.rng.choice([0, 2, 12, 40, 110, 250])
         return delay, delay * self.rng.choice([0, 0.1, 0.4]), self.rng.choice([0, 0, 0.002, 0.02])
 
-    def _write_labels(self, started):
-        with open(f"{self.out}/labels.json", "w") as out:
-            json.dump({
-                "seed": self.seed, "seconds": self.seconds, "start": started, "subnet": f"{self.network.subnet}.0/24",
-                "subnet6": f"{self.network.subnet6}/64", "dead": self.dead,
-                "hosts": [{"address": host.v4, "address6": host.v6, "role": host.role, "ports": host.port}
-                          for host in self.network.hosts],
-                "attacks": sorted(self.events, key=lambda event: event["start"]),
-            }, out, indent=1)
+    # Honest life.
+
+    def servers_for(self, host):
+        """Servers that no episode on this host has taken for itself."""
+        with self.lock:
+            taken = {address for who, addresses in self.reserved if who is host for address in addresses}
+        return [server for server in self.servers if server.v4 not in taken]
+
+    def _honest_life(self, host, seed):
+        enter_network(host.name)
+        rng = random.Random(seed)
+        # People differ: each has some habits they follow most of the time.
+        liked = [habit.weight * rng.choice([0.2, 1, 1, 3]) for habit in honest.HABITS]
+        while not self.over.is_set():
+            habit = rng.choices(honest.HABITS, liked)[0]
+            able = [one for one in self.servers_for(host) if all(need in one.port for need in habit.needs)]
+            if able:
+                self._live(host, habit, rng.choice(able), rng.random())
+            self.over.wait(min(8, rng.expovariate(1 / self.think_s)))
+
+    def _each_habit(self, host, seed):
+        """Takes habits off the list until it is empty."""
+        enter_network(host.name)
+        rng = random.Random(seed)
+        while not self.over.is_set():
+            with self.lock:
+                if not self.habits:
+                    return
+                habit = self.habits.pop()
+                self.living += 1
+            able = [one for one in self.servers if all(need in one.port for need in habit.needs)]
+            self._live(host, habit, rng.choice(able), rng.random())
+            self.living -= 1
+
+    def _live(self, host, habit, server, seed):
+        actor, use = Actor(host, self, seed), (host, server.v4)
+        with self.lock:
+            if any(who is host and server.v4 in addresses for who, addresses in self.reserved):
+                return
+            self.in_use.append(use)
+        start = time.time_ns()
+        try:
+            actor.until = time.monotonic() + min(habit.seconds, 12 if self.options.each else 60)
+            habit.act(actor, server)
+        except OSError:
+            pass
+        except Exception:
+            self._trouble(habit.name)
+        finally:
+            actor.end_all()
+            with self.lock:
+                self.in_use.remove(use)
+                self.episodes.append(labels.Episode(
+                    0, "benign", "", habit.tool, self.versions.get(habit.tool, ""), {"way": habit.name, **actor.variant},
+                    actor.command[:300], [host.v4, host.v6], [host.mac],
+                    [server.v4, server.v6, *server.more], start, time.time_ns()))
+
+    def honest(self, host, way, start_ns, tool="ours"):
+        """Notes what an honest host was made to do beside its own habits."""
+        with self.lock:
+            self.episodes.append(labels.Episode(0, "benign", "", tool, self.versions.get(tool, ""), {"way": way}, "",
+                                                [host.v4, host.v6], [host.mac], [], start_ns, time.time_ns()))
+
+    def _trouble(self, name):
+        self.trouble.append(f"{name}: {traceback.format_exc(limit=-2)}")
+
+    # Attacks.
+
+    def _deal(self):
+        """The next ways to go: every pair of family and tool once, in an order that goes on in the next recording."""
+        wanted = self.options.only.split(",") if self.options.only else [way.family for way in WAYS] if self.listed else None
+        pairs = {}
+        for way in WAYS:
+            if wanted is None or {way.family, way.tool, way.name, f"{way.family}/{way.tool}"} & set(wanted):
+                pairs.setdefault((way.family, way.tool), []).append(way)
+        if wanted and not pairs:
+            raise LabError(f"--only {self.options.only}: no family, tool or way of that name; see record.py --list")
+        if wanted:
+            self.deck = [way for ways in pairs.values() for way in ways]
+            return
+        order = sorted(pairs)
+        random.Random(7).shuffle(order)
+        at = self.options.seed * STRIDE % len(order) if not self.deals else 0
+        rest = order[at:] + order[:at]
+        self.deals += 1
+        self.deck += [self.rng.choice(pairs[pair]) for pair in rest]
+
+    def _draw(self, rng):
+        """A way that can start now, with the hosts it starts on; None: none can."""
+        with self.lock:
+            if len(self.deck) < 10 and not self.listed:
+                self._deal()
+            free = [host for host in self.attackers if host not in self.busy]
+            taken_over = [host for host in self.clients if host not in self.busy]
+            for number, way in enumerate(self.deck[:40]):
+                hosts = {"attacker": free[:1], "client": [rng.choice(taken_over)] if taken_over else [],
+                         "many": free[:1] + rng.sample(taken_over, min(len(taken_over), rng.choice([2, 3])))}[way.by]
+                if not hosts or (way.by == "many" and (len(hosts) < 3 or not free)):
+                    continue
+                if (way.alone or way.forges_macs) and self.alone:
+                    continue
+                del self.deck[number]
+                self.busy.update(hosts)
+                self.alone |= way.alone or way.forges_macs
+                return way, hosts
+        return None
+
+    def _direct(self, seed):
+        rng = random.Random(seed)
+        self.over.wait(rng.uniform(0.5, 3))
+        while not self.over.is_set():
+            drawn = self._draw(rng)
+            if drawn is None:
+                if self.listed and not self.deck:
+                    return
+                self.over.wait(0.3)
+                continue
+            way, hosts = drawn
+            try:
+                self._attack(way, hosts, rng)
+            finally:
+                # So that no late packet of one attack counts for the next.
+                self.over.wait(rng.uniform(1.5, 3))
+                with self.lock:
+                    self.busy.difference_update(hosts)
+                    self.alone &= not (way.alone or way.forges_macs)
+
+    def _attack(self, way, hosts, rng):
+        seed, limit = rng.random(), rng.uniform(*way.seconds)
+        actors = [Actor(host, self, seed) for host in hosts]
+        done = []
+
+        def act(actor):
+            enter_network(actor.host.name)
+            actor.peers = set()
+            actor.part = actors.index(actor), len(actors)
+            actor.started_ns = time.time_ns()
+            actor.until = time.monotonic() + limit
+            try:
+                way.act(actor)
+                done.append(actor)
+            except Busy:
+                pass
+            except OSError as error:
+                self.trouble.append(f"{way.family}/{way.tool}/{way.name}: {error!r}")
+                done.append(actor)
+            except Exception:
+                self._trouble(f"{way.family}/{way.tool}/{way.name}")
+                done.append(actor)
+            finally:
+                actor.end_all()
+                actor.ended_ns = time.time_ns()
+
+        threads = [threading.Thread(target=act, args=(actor,)) for actor in actors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with self.lock:
+            self.reserved = [(who, addresses) for who, addresses in self.reserved if who not in hosts]
+            if not done:
+                return
+            peers = set().union(*(actor.peers or () for actor in done))
+            first = done[0]
+            targets = first.variant.pop("targets", sorted(peers))
+            self.episodes.append(labels.Episode(
+                0, "attack", way.family, way.tool, self.versions.get(way.tool, ""),
+                {"way": way.name, **first.variant, **({"link_layer": True} if way.link_layer else {}),
+                 **({"hosts": len(done)} if len(done) > 1 else {})},
+                first.command[:500] or f"{way.act.__module__}.{way.act.__name__}",
+                [address for actor in done for address in (actor.host.v4, actor.host.v6, *actor.host.more)],
+                sorted({host.mac for actor in done for host in (actor.host, *actor.relays)}), targets,
+                min(actor.started_ns for actor in done), max(actor.ended_ns for actor in done), way.forges_macs,
+                sorted(peers)))
+
+    def reserve(self, actor, addresses):
+        """Keeps honest programs of this host away from the addresses while the episode lasts."""
+        with self.lock:
+            self.reserved.append((actor.host, set(addresses)))
+        end = time.monotonic() + 8
+        while True:
+            with self.lock:
+                if not any(who is actor.host and address in addresses for who, address in self.in_use):
+                    break
+            if time.monotonic() > end or self.over.wait(0.1):
+                raise Busy("an honest program uses it")
+        # What the honest program left behind ends.
+        self.over.wait(0.3)
+        if not actor.command:
+            actor.started_ns = time.time_ns()
+
+    # Writing it down.
+
+    def _finish(self, start_ns, end_ns):
+        network = self.network
+        self.episodes.sort(key=lambda episode: episode.start_ns)
+        for number, episode in enumerate(self.episodes):
+            episode.id = number
+        turns = {bytes.fromhex(host.mac.replace(":", "")): [
+            one.start_ns for one in self.episodes if host.mac in one.macs] for host in self.attackers}
+        all_flows = flows.trim(f"{OUT}/raw.part", f"{OUT}/traffic.part", turns)
+        entries = [labels.HostEntry(host.name, host.role, host.v4, host.v6, host.mac, host.inside, host.more, host.port)
+                   for host in network.hosts]
+        judge = labels.Judge(entries, self.episodes, start_ns, end_ns)
+        writer, counts = labels.FlowWriter(f"{OUT}/flows.csv"), {}
+        for flow in all_flows:
+            verdict = judge.judge(flow)
+            writer.write(flow, verdict)
+            name = verdict[0] if verdict[0] != "background" else f"background/{verdict[3]}"
+            counts[name] = counts.get(name, 0) + 1
+            if verdict[2] is not None:
+                self.episodes[verdict[2]].flows += 1
+                self.episodes[verdict[2]].packets += flow.packets
+        writer.close()
+        labels.write(labels.Labels(
+            "traffic.pcap", "flows.csv", False, self.options.seed, self.options.seconds, start_ns, end_ns,
+            f"{network.subnet}.0/24", f"{network.subnet6}/64", self.dead, entries, self.episodes, counts), OUT)
+        os.rename(f"{OUT}/traffic.part", f"{OUT}/traffic.pcap")
+        os.remove(f"{OUT}/raw.part")
+        with open(f"{OUT}/trouble.txt", "w") as out:
+            out.write("\n".join(self.trouble) + ("\n" if self.trouble else ""))
+        attacks = [episode for episode in self.episodes if episode.counts_as == "attack"]
+        silent = [f"{one.family}/{one.tool}/{one.variant['way']}" for one in attacks if not one.flows]
+        self.say(f"{len(all_flows)} flows {json.dumps(counts, sort_keys=True)}, {len(attacks)} attacks"
+                 + (f", without a flow: {', '.join(silent)}" if silent else ""))
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--seed", type=int, required=True)
+    arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--seconds", type=float, default=120)
-    arguments.add_argument("--out", required=True)
+    arguments.add_argument("--out")
     arguments.add_argument("--benign-only", action="store_true")
+    arguments.add_argument("--only", default="", help="families, tools, ways or FAMILY/TOOL, each run once")
+    arguments.add_argument("--each", action="store_true", help="every habit once, and every attack (or those of --only)")
+    arguments.add_argument("--output", action="store_true", help="keep what the programs say in output.txt")
+    arguments.add_argument("--list", action="store_true", help="show the registry")
     options = arguments.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.list:
+        for way in WAYS:
+            print(f"{way.family:18} {way.tool:14} {way.name}")
+        return 0
+    if not options.out:
+        arguments.error("--out DIRECTORY is missing")
     if os.path.exists(f"{options.out}/traffic.pcap"):
         print(f"{options.out}: already recorded")
-        return
-    Recording(options.seed, options.seconds, os.path.abspath(options.out), options.benign_only).make()
+        return 0
+    try:
+        return isolated(options.out, lambda: Recording(options).make())
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,9 @@
-"""Labelled feature rows of recordings: joins `feature-rows` CSV with `labels.json`.
+"""Labelled feature rows of recordings: joins `feature-rows` CSV with `flows.csv`.
 
-A row belongs to a flow; who started the flow says what it is. Flows whose meaning is not certain (a victim's answers to
-an attacker, neighbour discovery by an attacker's machine) are left out rather than guessed.
+A row belongs to a flow; who started the flow says what it is. Rows whose flow has no meaning of its own (a victim's
+answers to an attacker, errors that a kernel reports) are left out rather than guessed.
 """
 
-import ipaddress
 import json
 import os
 import struct
@@ -13,8 +12,10 @@ import tempfile
 
 import numpy as np
 
+import labels
+
 KEY_COLUMNS = 7  # time, source, source port, destination, destination port, protocol, packets
-FAMILIES = ["benign", "scan", "brute_force", "flood", "slow_http", "web_guess"]
+FAMILIES = ["benign", *labels.FAMILIES]
 
 
 class Rows:
@@ -45,55 +46,27 @@ def read_csv(path):
     return header[KEY_COLUMNS:], keys, x
 
 
-def label(keys, labels):
-    """Family and event of each row; family -1: left out."""
-    role = {}
-    for host in labels["hosts"]:
-        role[host["address"]] = role[host["address6"]] = host["role"]
-    for address in labels["dead"]:
-        role[address] = "dead"
-    inside = [ipaddress.ip_network(labels["subnet"]), ipaddress.ip_network(labels["subnet6"], strict=False)]
-    known = {}
-
-    def role_of(address):
-        if address not in known:
-            parsed = ipaddress.ip_address(address)
-            if address in role:
-                known[address] = role[address]
-            elif parsed.is_multicast:
-                known[address] = "group"
-            elif parsed.version == 6 and (parsed.is_link_local or parsed.is_unspecified):
-                known[address] = "local"
-            else:
-                known[address] = "unused" if any(parsed in net for net in inside) else "spoofed"
-        return known[address]
-
+def label(keys, directory):
+    """Family and episode of each row, from the flow that it is a row of; family -1: left out."""
+    flows = {}
+    for row in labels.read_flows(directory):
+        ends = sorted([(row["source"], row["source_port"]), (row["target"], row["target_port"])])
+        flows.setdefault((row["protocol"], *ends), []).append(row)
     families, events = [], []
-    for time_ns, source, _, destination, _, protocol, _ in keys:
-        at, who, whom = int(time_ns) / 1e9, role_of(source), role_of(destination)
-        family, event = 0, -1
-        # Nobody honest sends from a group's address: forged ones are drawn from all there are.
-        if who in ("attacker", "spoofed", "group"):
-            family, event = attack_at(labels["attacks"], at, source if who == "attacker" else None)
-            if protocol == "58" and whom in ("local", "group"):
-                family = -1
-        elif whom in ("attacker", "spoofed") or who == "unused":
-            family = -1
+    for time_ns, source, source_port, destination, destination_port, protocol, _ in keys:
+        ends = sorted([(source, int(source_port)), (destination, int(destination_port))])
+        family, event = -1, -1
+        # Rows of flows that time out come some minutes after their last packet.
+        begun = [row for row in flows.get((protocol, *ends), []) if row["start_ns"] - 500_000_000 <= int(time_ns)]
+        if begun:
+            flow = begun[-1]
+            if flow["label"] == "benign" or flow["cause"] == "service":
+                family = 0
+            elif flow["label"] == "attack" and flow["source"] == source:
+                family, event = FAMILIES.index(flow["family"]), flow["episode"]
         families.append(family)
         events.append(event)
     return np.array(families), np.array(events)
-
-
-def attack_at(attacks, at, source):
-    """The attack that `source` (None: a forged address, so a flood) had under way, or had ended last, at `at`."""
-    best = (-1, -1)
-    for number, event in enumerate(attacks):
-        forged = source is None and "--rand-source" in event["command"]
-        mine = source in (event["source"], event["source6"])
-        # Rows of flows that time out come up to a minute after the attack.
-        if (mine or forged) and event["start"] - 0.5 <= at and (forged or at <= event["end"] + 700):
-            best = (FAMILIES.index(event["family"]), number)
-    return best
 
 
 def load(directory, tool):
@@ -101,13 +74,11 @@ def load(directory, tool):
     csv = f"{directory}/rows.csv"
     if not os.path.exists(csv):
         make_csv(tool, f"{directory}/traffic.pcap", csv)
-    with open(f"{directory}/labels.json") as text:
-        labels = json.load(text)
     names, keys, x = read_csv(csv)
     more_keys, more_x = picked_up(directory, tool, keys, x)
     burst_keys, burst_x = in_bursts(directory, tool)
     x = np.concatenate([x, more_x, burst_x])
-    family, event = label(keys + more_keys + burst_keys, labels)
+    family, event = label(keys + more_keys + burst_keys, directory)
     # An attack picked up in mid-stream teaches little and may look like anything.
     picked = slice(len(keys), len(keys) + len(more_keys))
     family[picked][family[picked] > 0] = -1

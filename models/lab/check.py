@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Looks whether the lab does what it says: check.py --out DIRECTORY, or check.py --table RECORDINGS
+
+With --out, two recordings are made in which every honest habit and every attack of the registry is started once, and what
+made no flow or is not labelled is told (status 1). With --table, what the recordings have: family by tool, episodes and
+flows, and flows without a label.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+import honest
+import labels
+from attacks import WAYS
+
+ATTEMPTS = 3  # a tool may meet a host that is being attacked by another
+# Habits without a flow of their own: they share one with what else the host does (episode None in flows.csv).
+SHARED = {"announce", "dhcp_renew", "victim"}
+
+
+def recordings(directory):
+    """Finished recordings below `directory`, warped ones left out."""
+    for name in sorted(os.listdir(directory)):
+        if os.path.exists(f"{directory}/{name}/traffic.pcap") and os.path.exists(f"{directory}/{name}/labels.json"):
+            yield f"{directory}/{name}"
+
+
+def unlabelled(directory):
+    """Flows that no episode and no named background cause explains, in words."""
+    return [f"{row['protocol']} {row['source']}:{row['source_port']} -> {row['target']}:{row['target_port']}"
+            for row in labels.read_flows(directory)
+            if row["label"] not in ("attack", "benign") and row["cause"] not in labels.BACKGROUND]
+
+
+def table(directory):
+    count, hours, stray = {}, 0.0, 0
+    for path in recordings(directory):
+        content = labels.read(path)
+        clients = sum(host.role == "client" for host in content.hosts)
+        hours += clients * (content.end_ns - content.start_ns) / 3.6e12
+        stray += len(unlabelled(path))
+        for episode in content.episodes:
+            if episode.counts_as == "attack":
+                entry = count.setdefault((episode.family, episode.tool), [0, 0, 0])
+                entry[0] += 1
+                entry[1] += episode.flows
+                entry[2] += episode.flows == 0
+    print("| family | tool | episodes | flows | without a flow |\n| --- | --- | ---: | ---: | ---: |")
+    for (family, tool), (episodes, flows, silent) in sorted(count.items()):
+        print(f"| {family} | {tool} | {episodes} | {flows} | {silent} |")
+    print(f"\n{sum(entry[0] for entry in count.values())} episodes, {hours:.1f} hours of honest hosts, {stray} flows without a label")
+
+
+def each(out, seed, only):
+    """Everything once. What made no flow is tried again, alone with its like."""
+    wanted = {(way.family, way.tool, way.name) for way in WAYS} if only is None else {
+        (way.family, way.tool, way.name) for way in WAYS if only & {way.family, way.tool, way.name}}
+    habits, seen, stray = {habit.name for habit in honest.HABITS}, set(), []
+    for attempt in range(ATTEMPTS):
+        missing = wanted - seen
+        if not missing and not habits:
+            break
+        path = f"{out}/{seed}-{attempt}"
+        words = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "record.py"), "--each", "--seed",
+                 str(seed + attempt), "--seconds", "3000", "--out", path]
+        if attempt or only is not None:
+            words += ["--only", ",".join(sorted({f"{family}/{tool}" for family, tool, _ in missing}))]
+        if not missing:
+            words.append("--benign-only")
+        if subprocess.run(words).returncode:
+            return 1
+        for episode in labels.read(path).episodes:
+            if episode.counts_as == "attack" and episode.flows:
+                seen.add((episode.family, episode.tool, episode.variant["way"]))
+            elif episode.counts_as == "benign" and (episode.flows or episode.variant["way"] in SHARED):
+                habits.discard(episode.variant["way"])
+        habits -= {cause for row in labels.read_flows(path) for cause in row["cause"].split("+")}
+        stray += unlabelled(path)
+    for family, tool, name in sorted(wanted - seen):
+        print(f"no flow: {family}/{tool}/{name}")
+    for name in sorted(habits):
+        print(f"no flow: habit {name}")
+    for text in stray[:20]:
+        print(f"no label: {text}")
+    print(f"{len(wanted & seen)} of {len(wanted)} attacks and {len(honest.HABITS) - len(habits)} of {len(honest.HABITS)} habits "
+          f"made labelled flows, {len(stray)} flows without a label")
+    return 1 if wanted - seen or habits or stray else 0
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--out")
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--only", help="families, tools or ways")
+    arguments.add_argument("--table", metavar="RECORDINGS")
+    options = arguments.parse_args()
+    if options.table:
+        table(options.table)
+        return 0
+    if not options.out:
+        arguments.error("--out DIRECTORY is missing")
+    return each(options.out, options.seed, set(options.only.split(",")) if options.only else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
