@@ -116,9 +116,9 @@ class Actor:
         self.running.add(process)
         return process
 
-    def run(self, command, timeout=None, env=None):
+    def run(self, command, timeout=None, env=None, stdin=False):
         """Runs to its end, or to the end of `timeout`, the episode, the recording. `False` if these are over."""
-        process = self.spawn(command, env=env)
+        process = self.spawn(command, stdin, env)
         end = None if timeout is None else time.monotonic() + timeout
         while process.poll() is None and (end is None or time.monotonic() < end) and not self.over():
             time.sleep(0.01)

@@ -27,7 +27,7 @@ BACKGROUND = {
     "leftover": "a late packet of an episode that had just ended (connections that time out, answers to forged packets)",
 }
 GRACE_NS = 4_000_000_000
-ALL_DAY = 1 << 62
+TARGETS = 64  # addresses named by an episode; a scan's further ones are in its flows
 
 
 class LabelError(Exception):
@@ -67,7 +67,19 @@ class Episode:
     peers: list = field(default_factory=list)
     flows: int = 0
     packets: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
     origin: str = ""
+
+    def saw(self, flow):
+        """Counts a flow of this episode in; its targets are what it was pointed at and what it reached."""
+        self.flows += 1
+        self.packets += flow.packets
+        self.first_ns = min(self.first_ns or flow.start, flow.start)
+        self.last_ns = max(self.last_ns, flow.end)
+        target = pcap.address(flow.target)
+        if len(self.targets) < TARGETS and target not in self.targets:
+            self.targets.append(target)
 
     def check(self):
         if self.counts_as not in ("attack", "benign"):

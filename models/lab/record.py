@@ -10,8 +10,8 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,7 +27,8 @@ from isolate import OUT, WORK, LabError, enter_network, isolated
 from services import data
 from topology import Network
 
-STRIDE = 29  # pairs of family and tool that a recording of two minutes gets through, so that the next goes on there
+STRIDE = 31  # pairs of family and tool that a recording of two minutes gets through, so that the next goes on there
+FREE_MIB = 2500
 
 
 class Busy(OSError):
@@ -221,7 +222,7 @@ class Recording:
         if wanted and not pairs:
             raise LabError(f"--only {self.options.only}: no family, tool or way of that name; see record.py --list")
         if wanted:
-            self.deck = [way for ways in pairs.values() for way in ways]
+            self.deck = list({(way.family, way.tool, way.name): way for ways in pairs.values() for way in ways}.values())
             return
         order = sorted(pairs)
         random.Random(7).shuffle(order)
@@ -354,8 +355,7 @@ class Recording:
             name = verdict[0] if verdict[0] != "background" else f"background/{verdict[3]}"
             counts[name] = counts.get(name, 0) + 1
             if verdict[2] is not None:
-                self.episodes[verdict[2]].flows += 1
-                self.episodes[verdict[2]].packets += flow.packets
+                self.episodes[verdict[2]].saw(flow)
         writer.close()
         labels.write(labels.Labels(
             "traffic.pcap", "flows.csv", False, self.options.seed, self.options.seconds, start_ns, end_ns,
@@ -391,6 +391,10 @@ def main():
         print(f"{options.out}: already recorded")
         return 0
     try:
+        os.makedirs(options.out, exist_ok=True)
+        free = shutil.disk_usage(options.out).free >> 20
+        if free < FREE_MIB:
+            raise LabError(f"{options.out}: {free} MiB free, a recording may need {FREE_MIB}: make room or name another --out")
         return isolated(options.out, lambda: Recording(options).make())
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -58,11 +58,15 @@ def patator(module, port, *more):
     def attack(act):
         users, passwords = words(act)
         server = act.server(port)
-        fields = {"http_fuzz": [f"url=http://{server.v4}:{server.port[port]}/admin/", "user_pass=FILE0:FILE1"],
+        fields = {"http_fuzz": [f"url=http://{server.v4}:{server.port[port]}/admin/", "user_pass=FILE0:FILE1",
+                                f"resolve=lab.test:{server.v4}"],
+                  "telnet_login": [f"host={server.v4}", f"port={server.port[port]}", "inputs=FILE0\\nFILE1",
+                                   "prompt_re=login:|Password:"],
                   "smtp_login": [f"host={server.v4}", "user=FILE0", "password=FILE1"],
                   }.get(module, [f"host={server.v4}", f"port={server.port[port]}", "user=FILE0", "password=FILE1"])
         act.run(["patator", module, *fields, f"0={users}", f"1={passwords}", "-t", act.pick("tasks", [1, 4, 10]),
-                 f"--rate-limit={act.pick('pause_s', [0, 0, 0.5])}", *more])
+                 f"--rate-limit={act.pick('pause_s', [0, 0, 0.5])}", *more],
+                stdin=True)  # an input that ends would make it report without end
 
     return attack
 

@@ -15,9 +15,10 @@ def mariadb(network, host):
     subprocess.run(["chown", "mysql", work], check=True)
     small = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
     with open(f"{work}.sql", "w") as out:
-        out.write("CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE shop.item (id INT, name VARCHAR(200));\n"
+        # A statement a line, or the server takes none.
+        out.write("CREATE DATABASE IF NOT EXISTS shop;\nCREATE TABLE shop.item (id INT, name VARCHAR(200));\n"
                   "INSERT INTO shop.item SELECT seq, REPEAT('x', 150) FROM (SELECT 1 seq UNION SELECT 2 UNION SELECT 3) t;\n"
-                  "CREATE USER alice@'%' IDENTIFIED BY 'correct-horse'; GRANT ALL ON shop.* TO alice@'%';\n")
+                  "CREATE USER alice@'%' IDENTIFIED BY 'correct-horse';\nGRANT ALL ON shop.* TO alice@'%';\n")
     subprocess.run(["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={work}", "--skip-test-db",
                     "--auth-root-authentication-method=socket", *small], capture_output=True)
     network.start(host, ["mariadbd", "--no-defaults", "--user=mysql", f"--datadir={work}", f"--socket={work}/sock",
