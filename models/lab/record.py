@@ -46,6 +46,10 @@ class Recording:
         self.share_v6 = self.rng.choice([0, 0, 0.2, 0.5])
         self.think_s = self.rng.choice([0.5, 1, 2])
         self.deck, self.deals, self.living = [], 0, 0
+        wanted = options.habits.split(",") if options.habits else [habit.name for habit in honest.HABITS]
+        self.may = [habit for habit in honest.HABITS if habit.name in wanted]
+        if len(self.may) != len(wanted):
+            raise LabError(f"--habits {options.habits}: not all of these are in the registry; see record.py --list")
         # A finite list of things to do, not a time to fill.
         self.listed = options.each or bool(options.only)
         self.versions = versions({**TOOLS, **honest.TOOLS})
@@ -61,7 +65,7 @@ class Recording:
                                                 f"{OUT}/raw.part"])
         time.sleep(1.0)
         start_ns = time.time_ns()
-        self.habits = list(honest.HABITS) if self.options.each else []
+        self.habits = list(self.may) if self.options.each else []
         threads = [threading.Thread(target=self._each_habit if self.options.each else self._honest_life, args=(client, self.rng.random()), daemon=True)
                    for client in self.clients for _ in range(1 if self.options.each else self.rng.choice([1, 1, 1, 2]))]
         if not self.options.benign_only:
@@ -156,9 +160,9 @@ class Recording:
         enter_network(host.name)
         rng = random.Random(seed)
         # People differ: each has some habits they follow most of the time.
-        liked = [habit.weight * rng.choice([0.2, 1, 1, 3]) for habit in honest.HABITS]
+        liked = [habit.weight * rng.choice([0.2, 1, 1, 3]) for habit in self.may]
         while not self.over.is_set():
-            habit = rng.choices(honest.HABITS, liked)[0]
+            habit = rng.choices(self.may, liked)[0]
             able = [one for one in self.servers_for(host) if all(need in one.port for need in habit.needs)]
             if able:
                 self._live(host, habit, rng.choice(able), rng.random())
@@ -377,6 +381,7 @@ def main():
     arguments.add_argument("--out")
     arguments.add_argument("--benign-only", action="store_true")
     arguments.add_argument("--only", default="", help="families, tools, ways or FAMILY/TOOL, each run once")
+    arguments.add_argument("--habits", default="", help="the only habits of honest hosts")
     arguments.add_argument("--each", action="store_true", help="every habit once, and every attack (or those of --only)")
     arguments.add_argument("--output", action="store_true", help="keep what the programs say in output.txt")
     arguments.add_argument("--list", action="store_true", help="show the registry")
@@ -384,6 +389,8 @@ def main():
     if options.list:
         for way in WAYS:
             print(f"{way.family:18} {way.tool:14} {way.name}")
+        for habit in honest.HABITS:
+            print(f"{'honest':18} {habit.tool:14} {habit.name}")
         return 0
     if not options.out:
         arguments.error("--out DIRECTORY is missing")

@@ -245,8 +245,8 @@ class Warp:
     def _episode(self, activity, time_ns, person, more):
         old = activity.episode
         episode = labels.Episode(len(self.episodes), "attack", old.family, old.tool, old.version, {**old.variant, **more},
-                                 old.command, [person.address], [person.mac], [], time_ns, time_ns, old.forged_macs, [], 0, 0,
-                                 f"{activity.recording}#{old.id}")
+                                 old.command, [person.address], [person.mac], [], time_ns, time_ns, old.forged_macs,
+                                 origin=f"{activity.recording}#{old.id}")
         self.episodes.append(episode)
         return episode
 
