@@ -28,7 +28,7 @@ from services import data
 from topology import Network
 
 STRIDE = 31  # pairs of family and tool that a recording of two minutes gets through, so that the next goes on there
-FREE_MIB = 2500
+FREE_MIB = 800
 
 
 class Busy(OSError):
