@@ -29,6 +29,7 @@ from topology import Network
 
 STRIDE = 31  # pairs of family and tool that a recording of two minutes gets through, so that the next goes on there
 FREE_MIB = 800
+UP_S = 120  # all servers of a machine that has other things to do
 
 
 class Busy(OSError):
@@ -131,9 +132,9 @@ class Recording:
         self.dead = network.dead_addresses(self.site, 30)
         for host, kind in kinds.items():
             wanted = [name for name in host.port if name not in ("dns", "ntp", "echo", "sink", "snmp", "doh", "http-proxy")]
-            late = data.wait_up(host, wanted, 30)
+            late = data.wait_up(host, wanted, UP_S)
             if late:
-                raise LabError(f"{kind} server: {', '.join(late)} not up after 30 s: look at services/ for how it starts, "
+                raise LabError(f"{kind} server: {', '.join(late)} not up after {UP_S} s: look at services/ for how it starts, "
                                f"and install what packages.txt lists (ci/install-packages.sh lab)")
 
     def _start(self, host, kind, seed):
