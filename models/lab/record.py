@@ -67,8 +67,10 @@ class Recording:
         time.sleep(1.0)
         start_ns = time.time_ns()
         self.habits = list(self.may) if self.options.each else []
-        threads = [threading.Thread(target=self._each_habit if self.options.each else self._honest_life, args=(client, self.rng.random()), daemon=True)
-                   for client in self.clients for _ in range(1 if self.options.each else self.rng.choice([1, 1, 1, 2]))]
+        live = self._each_habit if self.options.each else self._honest_life
+        threads = [threading.Thread(target=live, args=(client, self.rng.random()), daemon=True)
+                   for client in self.clients
+                   for _ in range(1 if self.options.each else self.rng.choice([1, 1, 1, 2]))]
         if not self.options.benign_only:
             self._deal()
             for _ in range(len(self.attackers) + 2):

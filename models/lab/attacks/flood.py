@@ -113,6 +113,7 @@ WAYS = [Way(F, tool, name, act, seconds=SHORT) for tool, name, act in [
     ("hping3", "packets", hping), ("nping", "packets", nping), ("mausezahn", "packets", mausezahn), ("t50", "packets", t50),
     ("ours", "packets", own_packets), ("ours", "one flow", own_one_flow),
     *[(tool, "http", http(tool)) for tool in ("ab", "wrk", "h2load", "siege")]]]
-WAYS += [Way(F, "ours", "distributed", own_distributed, by="many", seconds=SHORT), Way(F, "hping3", "packets", hping, by="client", seconds=SHORT)]
+WAYS += [Way(F, "ours", "distributed", own_distributed, by="many", seconds=SHORT),
+         Way(F, "hping3", "packets", hping, by="client", seconds=SHORT)]
 TOOLS = {"hping3": "hping3", "nping": "nmap", "mausezahn": "netsniff-ng", "t50": "t50", "ab": "apache2-utils", "wrk": "wrk",
          "h2load": "nghttp2-client", "siege": "siege", "ours": "ours"}

@@ -185,7 +185,8 @@ CASES = [
     ("impacket", "smb", impacket), ("paramiko", "ssh", paramiko), ("paramiko", "ssh", paramiko), ("ours", "form", own_forms),
 ]
 WAYS = [Way(F, tool, name, act, seconds=LONG) for tool, name, act in CASES]
-WAYS += [Way(F, "ours", "spray", own_spray, by="many", seconds=LONG), Way(F, "paramiko", "ssh", paramiko, by="client", seconds=LONG)]
+WAYS += [Way(F, "ours", "spray", own_spray, by="many", seconds=LONG),
+         Way(F, "paramiko", "ssh", paramiko, by="client", seconds=LONG)]
 TOOLS = {"hydra": "hydra", "medusa": "medusa", "ncrack": "ncrack", "patator": "patator", "smbclient": "smbclient", "curl": "curl",
          "psql": "postgresql", "mariadb": "mariadb-client", "impacket": "python3-impacket", "paramiko": "python3-paramiko",
          "ours": "ours"}

@@ -2,9 +2,7 @@
 
 import os
 import socket
-import struct
 
-from attacks import raw
 from attacks.local import victims
 from attacks.way import Way
 from honest.naming import question
