@@ -9,6 +9,7 @@ Recordings at the same time cannot see each other. Needs root.
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -60,6 +61,7 @@ def _first_process(out, work, parent):
     try:
         if LIBC.unshare(NEW_MOUNTS | NEW_NAMES | NEW_IPC | NEW_NETWORK) != 0:
             raise LabError(f"unshare: {os.strerror(ctypes.get_errno())}: run where CAP_SYS_ADMIN is allowed")
+        socket.sethostname("lab")
         _private_files(out)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 
-from isolate import SOURCE, enter_network
+from isolate import SOURCE, WORK, enter_network
 
 OFFLOADS = ["rx", "off", "tx", "off", "tso", "off", "gso", "off", "gro", "off"]
 OUTSIDE = ["198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]
@@ -149,7 +149,7 @@ class Network:
         namespace = getattr(host, "name", host)
         process = within(namespace, lambda: subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, cwd=directory, env={**os.environ, **(env or {})}))
+            stderr=subprocess.DEVNULL, start_new_session=True, cwd=directory or WORK, env={**os.environ, **(env or {})}))
         if process is None:
             raise FileNotFoundError(f"{command[0]} does not start")
         self.processes.append(process)
