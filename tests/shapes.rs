@@ -22,7 +22,7 @@ fn shapes_are_those_of_the_reference() {
     if Command::new("python3").arg("--version").output().is_err() {
         return support::skip(test, "python3", "there is no python3");
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shape_reference.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/features/shapes.py");
     let folder = tempfile::tempdir().expect("a folder for lines");
     let plain = |name: &str| name.ends_with(".pcap") || name.ends_with(".pcapng");
     let chosen = captures(&data)

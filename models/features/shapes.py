@@ -1,6 +1,6 @@
 """Shapes of flows, computed from a capture by itself and compared with those that EVE's flow events have.
 
-usage: shape_reference.py CAPTURE EVE
+usage: shapes.py CAPTURE EVE
 
 Reads classic pcap and pcapng of Ethernet and raw IP; prints `compared SKIPPED ...`, and exits with 1 where a value differs by
 more than 1e-6 of itself. Skips, counted: 5-tuples that had several flows, or packets this reader does not follow (fragments,
@@ -13,50 +13,9 @@ import struct
 import sys
 from collections import Counter, defaultdict
 
+from capture import frames
+
 PACKETS, RECORDS, HEAD = 16, 8, 1024
-
-
-def frames(data):
-    """(nanoseconds, link type, captured bytes, bytes on the wire) of each frame."""
-    magic = data[:4]
-    if magic == b"\x0a\x0d\x0d\x0a":
-        yield from blocks(data)
-        return
-    order = "<" if magic in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
-    unit = 1 if magic in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1000
-    link = struct.unpack(order + "I", data[20:24])[0] & 0xFFFF
-    at = 24
-    while at + 16 <= len(data):
-        seconds, part, captured, wire = struct.unpack(order + "IIII", data[at : at + 16])
-        yield seconds * 10**9 + part * unit, link, data[at + 16 : at + 16 + captured], wire
-        at += 16 + captured
-
-
-def blocks(data):
-    order, links, at = "<", [], 0
-    while at + 12 <= len(data):
-        kind = data[at : at + 4]
-        if kind == b"\x0a\x0d\x0d\x0a":
-            order = "<" if data[at + 8 : at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
-            links = []
-        kind, length = struct.unpack(order + "II", data[at : at + 8])
-        body = data[at + 8 : at + length - 4]
-        if kind == 1:
-            links.append((struct.unpack(order + "H", body[:2])[0], resolution(order, body[8:])))
-        elif kind == 6:
-            number, high, low, captured, wire = struct.unpack(order + "IIIII", body[:20])
-            link, unit = links[number]
-            yield (high << 32 | low) * unit, link, body[20 : 20 + captured], wire
-        at += length
-
-
-def resolution(order, options):
-    while len(options) >= 4:
-        code, length = struct.unpack(order + "HH", options[:4])
-        if code == 9:
-            return 10 ** (9 - options[4])
-        options = options[4 + (length + 3) // 4 * 4 :]
-    return 1000
 
 
 def packet(link, frame, wire):
