@@ -13,6 +13,8 @@ from isolate import OUT, WORK, enter_network
 
 PYPI, OURS = "pypi", "ours"
 OURS_VERSION = "2"
+PATIENCE_S = 75  # for all programs of an episode together: what interpreters need to start where others want the processor
+FEW_FRAMES = 3  # fewer may be what a host's kernel says to its neighbours
 
 
 class Actor:
@@ -24,6 +26,7 @@ class Actor:
         self.relays, self.part = [], (0, 1)
         self.until = None
         self.running = set()
+        self.patience, self.silent, self.frames, self.outcome = PATIENCE_S, None, 0, ""
 
     # What a way of acting draws.
 
@@ -83,11 +86,31 @@ class Actor:
     # Time.
 
     def over(self):
-        return self.recording.over.is_set() or (self.until is not None and time.monotonic() >= self.until)
+        return self.recording.over.is_set() or not self.starts() and self.until is not None and time.monotonic() >= self.until
+
+    def starts(self):
+        """Has the program that was started last not sent a frame yet? An episode's time runs from the first one on."""
+        if self.silent is None:
+            return False
+        process, began = self.silent
+        waited = time.monotonic() - began
+        if waited < self.patience and process.poll() is None and frames_sent() - self.frames < FEW_FRAMES:
+            return True
+        waited = min(waited, self.patience)
+        self.silent, self.patience = None, self.patience - waited
+        if self.until is not None:
+            self.until += waited
+        return False
+
+    def begun(self):
+        """Waits until the program that was started last sends; `False` when the episode or the recording is over."""
+        while self.starts() and not self.recording.over.is_set():
+            time.sleep(0.01)
+        return not self.over()
 
     def pause(self, seconds):
         """Waits; `False` when the episode or the recording is over."""
-        if self.until is not None:
+        if self.until is not None and not self.starts():
             seconds = min(seconds, max(0.0, self.until - time.monotonic()))
         return not self.recording.over.wait(max(0.0, seconds)) and not self.over()
 
@@ -114,13 +137,18 @@ class Actor:
                                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=stdout,
                                    stderr=stdout, env={**os.environ, **(env or {})})
         self.running.add(process)
+        if self.peers is not None:
+            self.silent, self.frames = (process, time.monotonic()), frames_sent()
         return process
 
     def run(self, command, timeout=None, env=None, stdin=False):
         """Runs to its end, or to the end of `timeout`, the episode, the recording. `False` if these are over."""
-        process = self.spawn(command, stdin, env)
-        end = None if timeout is None else time.monotonic() + timeout
-        while process.poll() is None and (end is None or time.monotonic() < end) and not self.over():
+        process, end = self.spawn(command, stdin, env), None
+        while process.poll() is None and not self.over():
+            if timeout is not None and not self.starts():
+                end = end or time.monotonic() + timeout
+                if time.monotonic() >= end:
+                    break
             time.sleep(0.01)
         self.end(process)
         return not self.over()
@@ -142,6 +170,11 @@ class Actor:
         return thread
 
     def end(self, process):
+        if not self.outcome:
+            status = process.poll()
+            self.outcome = "stopped" if status is None else f"exit {status}"
+            if self.peers is not None and frames_sent() - self.frames < FEW_FRAMES:
+                self.outcome += ", sent nothing"
         # The whole session: some tools leave children that would go on.
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
@@ -184,6 +217,12 @@ class Actor:
         client.settimeout(timeout)
         client.bind((self.host.v4, 0))
         return client
+
+
+def frames_sent():
+    """Frames that the calling thread's host has sent so far."""
+    with open("/proc/thread-self/net/dev") as lines:
+        return sum(int(line.split(":")[1].split()[8]) for line in lines if line.strip().startswith("eth0:"))
 
 
 def versions(tools):

@@ -35,7 +35,7 @@ def unlabelled(directory):
 
 
 def table(directory):
-    count, hours, stray = {}, 0.0, 0
+    count, hours, stray, silent = {}, 0.0, 0, []
     for path in recordings(directory):
         content = labels.read(path)
         clients = sum(host.role == "client" for host in content.hosts)
@@ -47,9 +47,14 @@ def table(directory):
                 entry[0] += 1
                 entry[1] += episode.flows
                 entry[2] += episode.flows == 0
+                if not episode.flows:
+                    silent.append(f"{path} #{episode.id} {episode.family}/{episode.tool}/{episode.variant['way']}: "
+                                  f"{episode.outcome or 'not told'}")
     print("| family | tool | episodes | flows | without a flow |\n| --- | --- | ---: | ---: | ---: |")
-    for (family, tool), (episodes, flows, silent) in sorted(count.items()):
-        print(f"| {family} | {tool} | {episodes} | {flows} | {silent} |")
+    for (family, tool), (episodes, flows, empty) in sorted(count.items()):
+        print(f"| {family} | {tool} | {episodes} | {flows} | {empty} |")
+    for text in silent:
+        print(f"without a flow: {text}")
     print(f"\n{sum(entry[0] for entry in count.values())} episodes, {hours:.1f} hours of honest hosts, {stray} flows without a label")
 
 
@@ -57,7 +62,7 @@ def each(out, seed, only):
     """Everything once. What made no flow is tried again, alone with its like."""
     wanted = {(way.family, way.tool, way.name) for way in WAYS} if only is None else {
         (way.family, way.tool, way.name) for way in WAYS if only & {way.family, way.tool, way.name}}
-    habits, seen, stray = {habit.name for habit in honest.HABITS}, set(), []
+    habits, seen, stray, why = {habit.name for habit in honest.HABITS}, set(), [], {}
     for attempt in range(ATTEMPTS):
         missing = wanted - seen
         if not missing and not habits:
@@ -74,12 +79,14 @@ def each(out, seed, only):
         for episode in labels.read(path).episodes:
             if episode.counts_as == "attack" and episode.flows:
                 seen.add((episode.family, episode.tool, episode.variant["way"]))
+            elif episode.counts_as == "attack":
+                why[(episode.family, episode.tool, episode.variant["way"])] = episode.outcome
             elif episode.counts_as == "benign" and (episode.flows or episode.variant["way"] in SHARED):
                 habits.discard(episode.variant["way"])
         habits -= {cause for row in labels.read_flows(path) for cause in row["cause"].split("+")}
         stray += unlabelled(path)
     for family, tool, name in sorted(wanted - seen):
-        print(f"no flow: {family}/{tool}/{name}")
+        print(f"no flow: {family}/{tool}/{name}: {why.get((family, tool, name), 'not started')}")
     for name in sorted(habits):
         print(f"no flow: habit {name}")
     for text in stray[:20]:

@@ -49,7 +49,8 @@ class HostEntry:
 @dataclass
 class Episode:
     """One run of one tool (an attack) or of one habit (honest). `peers` are the addresses an honest host that was taken
-    over was pointed at: its other flows are its own. `variant` holds what was drawn: way, rate, jitter, evasion."""
+    over was pointed at: its other flows are its own. `variant` holds what was drawn: way, rate, jitter, evasion. `outcome`:
+    how its first program ended (`stopped`: its time was over), what it did not say, or the error that ended it."""
 
     id: int
     counts_as: str
@@ -70,6 +71,7 @@ class Episode:
     first_ns: int = 0
     last_ns: int = 0
     origin: str = ""
+    outcome: str = ""
 
     def saw(self, flow):
         """Counts a flow of this episode in; its targets are what it was pointed at and what it reached."""

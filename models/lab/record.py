@@ -295,9 +295,10 @@ class Recording:
             except Busy:
                 pass
             except OSError as error:
-                self.trouble.append(f"{way.family}/{way.tool}/{way.name}: {error!r}")
+                actor.outcome = repr(error)
                 done.append(actor)
-            except Exception:
+            except Exception as error:
+                actor.outcome = repr(error)
                 self._trouble(f"{way.family}/{way.tool}/{way.name}")
                 done.append(actor)
             finally:
@@ -324,7 +325,7 @@ class Recording:
                 [address for actor in done for address in (actor.host.v4, actor.host.v6, *actor.host.more)],
                 sorted({host.mac for actor in done for host in (actor.host, *actor.relays)}), targets,
                 min(actor.started_ns for actor in done), max(actor.ended_ns for actor in done), way.forges_macs,
-                sorted(peers)))
+                sorted(peers), outcome=first.outcome))
 
     def reserve(self, actor, addresses):
         """Keeps honest programs of this host away from the addresses while the episode lasts."""
@@ -372,7 +373,7 @@ class Recording:
         with open(f"{OUT}/trouble.txt", "w") as out:
             out.write("\n".join(self.trouble) + ("\n" if self.trouble else ""))
         attacks = [episode for episode in self.episodes if episode.counts_as == "attack"]
-        silent = [f"{one.family}/{one.tool}/{one.variant['way']}" for one in attacks if not one.flows]
+        silent = [f"{one.family}/{one.tool}/{one.variant['way']} ({one.outcome})" for one in attacks if not one.flows]
         self.say(f"{len(all_flows)} flows {json.dumps(counts, sort_keys=True)}, {len(attacks)} attacks"
                  + (f", without a flow: {', '.join(silent)}" if silent else ""))
 

@@ -154,6 +154,7 @@ def yersinia(act):
     """Tens of thousands of frames a second, so for a moment only. It ends when its input does."""
     act.note(evasion="forged cards", targets=[act.recording.site.v4])
     act.spawn(["yersinia", "dhcp", "-attack", "1", "-interface", "eth0"], stdin=True)
+    act.begun()
     act.pause(act.pick("seconds", [0.7, 1.0]))
 
 

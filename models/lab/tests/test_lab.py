@@ -11,7 +11,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import types
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -102,6 +104,56 @@ class Registry(unittest.TestCase):
     def test_habits_have_names_of_their_own(self):
         names = [habit.name for habit in honest.HABITS]
         self.assertEqual(len(names), len(set(names)))
+
+
+class Clock:
+    """Time that moves by hand, in the place of the module `time`."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+class Program:
+    status = None
+
+    def poll(self):
+        return self.status
+
+
+class Time(unittest.TestCase):
+    """Interpreters start slowly on a busy machine; an episode's time is that of its frames."""
+
+    def setUp(self):
+        self.clock, self.frames, self.before = Clock(), 0, (actor.time, actor.frames_sent)
+        actor.time, actor.frames_sent = self.clock, lambda: self.frames
+        recording = types.SimpleNamespace(over=threading.Event(), network=types.SimpleNamespace(subnet=""), dead=[], share_v6=0)
+        self.act = actor.Actor(None, recording, 1)
+        self.act.until, self.program = 110.0, Program()
+        self.act.silent = self.program, 100.0
+
+    def tearDown(self):
+        actor.time, actor.frames_sent = self.before
+
+    def test_it_runs_from_the_first_frames_on(self):
+        for now, frames, until, over in ((130, 2, 110, False), (140, 3, 150, False), (149, 9, 150, False), (150, 9, 150, True)):
+            self.clock.now, self.frames = now, frames
+            self.assertEqual((self.act.over(), self.act.until), (over, until), now)
+
+    def test_patience_is_for_all_programs_together(self):
+        self.clock.now = 100 + actor.PATIENCE_S
+        self.assertFalse(self.act.over())
+        self.act.silent = self.program, self.clock.now
+        self.clock.now += 10
+        self.assertTrue(self.act.over())
+
+    def test_nobody_waits_for_a_program_that_is_gone_nor_behind_the_end(self):
+        self.clock.now, self.program.status = 112, 1
+        self.assertEqual((self.act.over(), self.act.until), (False, 122))
+        self.act.silent = Program(), 112.0
+        self.act.recording.over.set()
+        self.assertTrue(self.act.over())
 
 
 class Labels(unittest.TestCase):
