@@ -93,6 +93,7 @@ class Recording:
         end_ns = time.time_ns()
         capture.send_signal(signal.SIGTERM)
         capture.wait()
+        self.network.check()
         self._finish(start_ns, end_ns)
 
     def say(self, text):

@@ -37,8 +37,8 @@ def relay(left, right, delay_ms, jitter_ms, loss, seed):
             for _ in range(64):
                 try:
                     frame, address = end.recvfrom(2048)
-                except BlockingIOError:
-                    break
+                except OSError:
+                    break  # nothing there, or the link was down for a moment
                 if address[2] == socket.PACKET_OUTGOING or rng.random() < loss:
                     continue
                 last[way] = due = max(time.monotonic() + (delay_ms + rng.random() * jitter_ms) / 2000, last[way])

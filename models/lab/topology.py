@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 
-from isolate import SOURCE, WORK, enter_network
+from isolate import SOURCE, WORK, LabError, enter_network
 
 OFFLOADS = ["rx", "off", "tx", "off", "tso", "off", "gso", "off", "gro", "off"]
 OUTSIDE = ["198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]
@@ -49,7 +49,7 @@ class Host:
 
 class Network:
     def __init__(self, rng):
-        self.rng, self.hosts, self.processes = rng, [], []
+        self.rng, self.hosts, self.processes, self.relays = rng, [], [], []
         # Any private network, another one each time: nothing may be learnt from an address.
         first = rng.choice([10, 172, 192])
         second = {10: rng.randrange(256), 172: rng.randrange(16, 32), 192: 168}[first]
@@ -90,6 +90,7 @@ class Network:
         self._offloads_off(name, "eth0")
         self._offloads_off("switch", port)
         self._quiet("switch", port)
+        ip("-n", "switch", "link", "set", port, "up")
         if distance[0] > 0:
             # eth0 <-> pN | relay | dN <-> bN in the bridge.
             far, near = f"d{number}", f"b{number}"
@@ -99,10 +100,10 @@ class Network:
                 self._quiet("switch", device)
                 ip("-n", "switch", "link", "set", device, "up")
             ip("-n", "switch", "link", "set", near, "master", "br0")
-            self.start("switch", ["python3", f"{SOURCE}/relay.py", port, far, *distance, rng.randrange(1 << 30)])
+            # Behind the links' coming up: who reads from one that is down gets an error.
+            self.relays.append(self.start("switch", ["python3", f"{SOURCE}/relay.py", port, far, *distance, rng.randrange(1 << 30)]))
         else:
             ip("-n", "switch", "link", "set", port, "master", "br0")
-        ip("-n", "switch", "link", "set", port, "up")
         length, length6 = (24, 64) if inside else (32, 128)
         ip("-n", name, "addr", "add", f"{v4}/{length}", "broadcast", "+" if inside else "0.0.0.0", "dev", "eth0")
         ip("-n", name, "link", "set", "lo", "up")
@@ -154,6 +155,11 @@ class Network:
             raise FileNotFoundError(f"{command[0]} does not start")
         self.processes.append(process)
         return process
+
+    def check(self):
+        """No host may have been cut off: tools would fail for a reason that is none of theirs."""
+        if any(relay.poll() is not None for relay in self.relays):
+            raise LabError("a relay between hosts has ended: record again; if it comes back, run models/lab/relay.py by hand")
 
     def stop(self, process):
         try:
