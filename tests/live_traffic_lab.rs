@@ -31,7 +31,14 @@ fn has_python(test: &str) -> bool {
 #[test]
 fn labels_registry_and_days_keep_their_promises() {
     if has_python("labels_registry_and_days_keep_their_promises") {
-        let classes = ["test_lab.Flows", "test_lab.Registry", "test_lab.Time", "test_lab.Labels", "test_lab.Days"];
+        let classes = [
+            "test_lab.Flows",
+            "test_lab.Registry",
+            "test_lab.Time",
+            "test_lab.Labels",
+            "test_lab.Check",
+            "test_lab.Days",
+        ];
         assert!(!run(&classes, false).contains("skipped"));
     }
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Looks whether the lab does what it says: check.py --out DIRECTORY, or check.py --table RECORDINGS
+"""Looks whether the lab does what it says: check.py --out DIRECTORY, --table RECORDINGS, or --days DAYS RECORDINGS
 
 With --out, two recordings are made in which every honest habit and every attack of the registry is started once, and what
 made no flow or is not labelled is told (status 1). With --table, what the recordings have: family by tool, episodes and
-flows, and flows without a label.
+flows, and flows without a label. With --days, whether days of warped time are what their labels say (status 1 if not): times
+in order, every flow one of a recording with that one's label, the day's curve as counted from the flows themselves.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 
 import honest
 import labels
+import pcap
 from attacks import WAYS
 
 ATTEMPTS = 3  # a tool may meet a host that is being attacked by another
@@ -96,13 +98,56 @@ def each(out, seed, only):
     return 1 if wanted - seen or habits or stray else 0
 
 
+def days(directory, recorded):
+    """What is wrong with days of warped time, in words; and what they are."""
+    content, wrong, packets, last = labels.read(directory), [], 0, 0
+    for time_ns, _, _ in pcap.read(f"{directory}/{content.capture}"):
+        if time_ns < last and len(wrong) < 20:
+            wrong.append(f"packet {packets}: time steps back by {last - time_ns} ns")
+        packets, last = packets + 1, time_ns
+    origins = {name: list(labels.read_flows(f"{recorded}/{name}")) for name in content.generator["recordings"]}
+    count, hours, told, by_episode = 0, [0] * 24, 0, {}
+    for row in labels.read_flows(directory):
+        name, _, line = row["origin"].partition("#")
+        was = origins[name][int(line)]
+        same = all(row[column] == was[column] for column in ("label", "family", "protocol", "packets", "answers", "bytes"))
+        if row["label"] == "benign":
+            hours[row["start_ns"] % labels.DAY // labels.HOUR] += 1
+        elif row["label"] != "attack" or row["episode"] is None:
+            same = False
+        else:
+            episode = content.episodes[row["episode"]]
+            by_episode[episode.id] = by_episode.get(episode.id, 0) + 1
+            same &= (episode.family, episode.origin) == (row["family"], f"{name}#{was['episode']}")
+            same &= episode.start_ns <= row["start_ns"] <= row["end_ns"] <= episode.end_ns
+        if not same and len(wrong) < 20:
+            wrong.append(f"flow {count}: is not {row['origin']}")
+        count, told = count + 1, told + row["packets"]
+    wrong += [f"episode {one.id}: {one.flows} flows, {by_episode.get(one.id, 0)} in flows.csv" for one in content.episodes
+              if one.flows != by_episode.get(one.id, 0)]
+    if told != packets or packets != content.generator["packets"]:
+        wrong.append(f"{packets} packets, {told} by the flows, {content.generator['packets']} told")
+    if not content.synthetic:
+        wrong.append("not labelled synthetic")
+    length = (content.end_ns - content.start_ns) / labels.DAY
+    return wrong, (f"{length:g} days, {count} flows, {packets} packets, {len(content.episodes)} attacks of "
+                   f"{len({one.family for one in content.episodes})} families, {content.generator['host_days']} host-days; honest flows "
+                   f"swing by {max(hours) / max(1, min(hours)):.2f}, most at {hours.index(max(hours))} h, fewest at "
+                   f"{hours.index(min(hours))} h")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--out")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--only", help="families, tools or ways")
     arguments.add_argument("--table", metavar="RECORDINGS")
+    arguments.add_argument("--days", nargs=2, metavar=("DAYS", "RECORDINGS"))
     options = arguments.parse_args()
+    if options.days:
+        wrong, what = days(*options.days)
+        print("\n".join([*wrong, what]))
+        return 1 if wrong else 0
     if options.table:
         table(options.table)
         return 0

@@ -13,6 +13,7 @@ import pcap
 from pcap import ARP, ICMP, ICMP6
 
 FORMAT = 1
+HOUR, DAY = 3_600_000_000_000, 86_400_000_000_000
 FLOW_COLUMNS = ["community_id", "protocol", "source", "source_port", "target", "target_port", "start_ns", "end_ns",
                 "packets", "answers", "bytes", "label", "family", "episode", "cause", "origin"]
 FAMILIES = ["scan", "brute_force", "flood", "amplification", "slow_http", "dns_tunnel", "icmp_tunnel", "doh_tunnel", "dga",

@@ -21,10 +21,10 @@ from datetime import datetime, timezone
 import flows
 import labels
 import pcap
+from labels import DAY, HOUR
 from library import PERIODIC, Library
 from rewrite import Rewriter, inside_v6, mac_of
 
-HOUR, DAY = 3_600_000_000_000, 86_400_000_000_000
 SWING = 5.2  # the curve between its ends; hour by hour that is a factor of five
 CLOCK_SHARE = 0.2
 GAP_NS = 300 * 1_000_000_000  # a longer silence of a host is no part of its host-days

@@ -3,8 +3,11 @@ for the same seed. `python3 -m unittest discover models/lab/tests`; the recordin
 """
 
 import collections
+import contextlib
 import hashlib
+import io
 import os
+import re
 import shutil
 import socket
 import struct
@@ -22,6 +25,7 @@ SMALL = f"{HERE}/small"
 sys.path.insert(0, LAB)
 
 import actor
+import check
 import flows
 import honest
 import labels
@@ -200,6 +204,23 @@ class Labels(unittest.TestCase):
                 self.assertEqual(content.episodes[row["episode"]].family, row["family"])
 
 
+class Check(unittest.TestCase):
+    def test_an_episode_without_a_flow_is_told_with_its_reason(self):
+        with tempfile.TemporaryDirectory() as place:
+            shutil.copytree(f"{SMALL}/037", f"{place}/037")
+            content = labels.read(f"{place}/037")
+            attacks = [one for one in content.episodes if one.counts_as == "attack"]
+            attacks[0].flows, attacks[0].outcome = 0, "exit 3, sent nothing"
+            labels.write(content, f"{place}/037")
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                check.table(place)
+        self.assertIn(f"/037 #{attacks[0].id} {attacks[0].family}/", said.getvalue())
+        self.assertIn(": exit 3, sent nothing\n", said.getvalue())
+        self.assertIn(f"\n{len(attacks)} episodes,", said.getvalue())
+        self.assertIn(" 0 flows without a label", said.getvalue())
+
+
 class Days(unittest.TestCase):
     def warp(self, out, *more, hashes="0"):
         subprocess.run([sys.executable, f"{LAB}/warp.py", SMALL, "--out", out, "--flows-per-day", "4000", "--hosts", "12",
@@ -236,6 +257,30 @@ class Days(unittest.TestCase):
             found, _ = flows.of_capture(f"{out}/traffic.pcap")
             self.assertEqual(sum(flow.packets for flow in found), sum(row["packets"] for row in rows))
             self.assertLess(abs(len(found) - len(rows)), len(rows) * 0.02)
+
+    def test_a_lie_of_days_is_told(self):
+        with tempfile.TemporaryDirectory() as place:
+            day = f"{place}/day"
+            self.warp(day, "--seed", 5)
+            wrong, what = check.days(day, SMALL)
+            self.assertEqual(wrong, [], what)
+            with open(f"{day}/flows.csv") as lines:
+                honest = lines.read()
+            with open(f"{day}/traffic.pcap", "rb") as content:
+                packets = content.read()
+            size = struct.unpack_from("<I", packets, 32)[0]
+            second = struct.unpack_from("<I", packets, 40 + size)[0]
+            for name, text, data, says in (
+                    ("a label", honest.replace(",benign,", ",background,", 1), packets, "is not 037#"),
+                    ("a flow left out", honest[:honest.rindex("\n", 0, -1) + 1], packets, "by the flows"),
+                    ("an attack called honest", re.sub(",attack,[a-z_]+,[0-9]+,", ",benign,,,", honest, count=1), packets, "is not 037#"),
+                    ("time", honest, packets[:24] + struct.pack("<I", second + 900) + packets[28:], "time steps back")):
+                with open(f"{day}/flows.csv", "w") as out:
+                    out.write(text)
+                with open(f"{day}/traffic.pcap", "wb") as out:
+                    out.write(data)
+                wrong, _ = check.days(day, SMALL)
+                self.assertTrue(any(says in one for one in wrong), f"{name}: {wrong}")
 
     def test_checksums_follow_the_addresses(self):
         with tempfile.TemporaryDirectory() as place:
