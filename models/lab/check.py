@@ -8,6 +8,7 @@ in order, every flow one of a recording with that one's label, the day's curve a
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -106,13 +107,16 @@ def days(directory, recorded):
             wrong.append(f"packet {packets}: time steps back by {last - time_ns} ns")
         packets, last = packets + 1, time_ns
     origins = {name: list(labels.read_flows(f"{recorded}/{name}")) for name in content.generator["recordings"]}
-    count, hours, told, by_episode = 0, [0] * 24, 0, {}
+    length = (content.end_ns - content.start_ns) / labels.DAY
+    count, hours, told, by_episode = 0, [0] * (24 * math.ceil(length)), 0, {}
     for row in labels.read_flows(directory):
         name, _, line = row["origin"].partition("#")
         was = origins[name][int(line)]
         same = all(row[column] == was[column] for column in ("label", "family", "protocol", "packets", "answers", "bytes"))
         if row["label"] == "benign":
-            hours[row["start_ns"] % labels.DAY // labels.HOUR] += 1
+            hour = (row["start_ns"] - content.start_ns) // labels.HOUR
+            if hour < len(hours):  # what an activity goes on with behind the last midnight
+                hours[hour] += 1
         elif row["label"] != "attack" or row["episode"] is None:
             same = False
         else:
@@ -129,11 +133,12 @@ def days(directory, recorded):
         wrong.append(f"{packets} packets, {told} by the flows, {content.generator['packets']} told")
     if not content.synthetic:
         wrong.append("not labelled synthetic")
-    length = (content.end_ns - content.start_ns) / labels.DAY
+    swing = labels.swing_by_day(hours)
+    if swing != content.generator["swing_by_day"]:
+        wrong.append(f"swing by day {swing}, {content.generator['swing_by_day']} told")
     return wrong, (f"{length:g} days, {count} flows, {packets} packets, {len(content.episodes)} attacks of "
-                   f"{len({one.family for one in content.episodes})} families, {content.generator['host_days']} host-days; honest flows "
-                   f"swing by {max(hours) / max(1, min(hours)):.2f}, most at {hours.index(max(hours))} h, fewest at "
-                   f"{hours.index(min(hours))} h")
+                   f"{len({one.family for one in content.episodes})} families, {content.generator['host_days']} host-days; busiest "
+                   f"to quietest hour of each day: {', '.join(map(str, swing))}")
 
 
 def main():

@@ -125,6 +125,12 @@ class Labels:
             raise LabelError("two hosts of one name")
 
 
+def swing_by_day(by_hour):
+    """Of each whole day: its busiest hour's flows to its quietest one's."""
+    days = [by_hour[at:at + 24] for at in range(0, len(by_hour) - 23, 24)]
+    return [round(max(day) / max(1, min(day)), 2) for day in days]
+
+
 def write(labels, directory):
     """Writes labels.json, checked first."""
     labels.check()

@@ -329,6 +329,7 @@ class Warp:
             "traffic.pcap", "flows.csv", True, options.seed, options.days * 86400.0, self.start_ns, self.end_ns,
             f"{self.subnet}.0.0/16", "fd00::/64", [], entries, self.episodes, self.count, generator={
                 "settings": settings, "recordings": self.library.recordings, "honest_flows_by_hour": self.hourly,
+                "swing_by_day": labels.swing_by_day(self.hourly),
                 "packets": self.writer.packets, "frames_cut_to": options.snap,
                 "host_days": round(sum(person.active_ns for person in self.people) / DAY, 2)}), options.out)
 

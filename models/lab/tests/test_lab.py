@@ -245,6 +245,7 @@ class Days(unittest.TestCase):
             content, rows = labels.read(out), list(labels.read_flows(out))
             self.assertTrue(content.synthetic)
             hours = content.generator["honest_flows_by_hour"]
+            self.assertEqual(content.generator["swing_by_day"], [round(max(hours) / min(hours), 2)])
             by_part = [sum(hours[at:at + 3]) for at in range(0, 24, 3)]
             self.assertTrue(2.5 < max(by_part) / min(by_part) < 9, hours)
             self.assertTrue(all("#" in row["origin"] for row in rows))
