@@ -18,6 +18,8 @@ FEW_FRAMES = 3  # fewer may be what a host's kernel says to its neighbours
 
 
 class Actor:
+    NOTHING = ", sent nothing"
+
     def __init__(self, host, recording, seed):
         self.host, self.recording, self.rng = host, recording, random.Random(seed)
         self.network, self.subnet, self.dead = recording.network, recording.network.subnet, recording.dead
@@ -173,8 +175,8 @@ class Actor:
         if not self.outcome:
             status = process.poll()
             self.outcome = "stopped" if status is None else f"exit {status}"
-            if self.peers is not None and frames_sent() - self.frames < FEW_FRAMES:
-                self.outcome += ", sent nothing"
+            if self.peers is not None and frames_sent() == self.frames:
+                self.outcome += self.NOTHING
         # The whole session: some tools leave children that would go on.
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:

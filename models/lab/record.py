@@ -313,7 +313,8 @@ class Recording:
             thread.join()
         with self.lock:
             self.reserved = [(who, addresses) for who, addresses in self.reserved if who not in hosts]
-            if not done:
+            # What the recording's end stopped before it had sent a frame did not happen.
+            if not done or self.over.is_set() and all(actor.outcome.endswith(actor.NOTHING) for actor in done):
                 return
             peers = set().union(*(actor.peers or () for actor in done))
             first = done[0]
