@@ -14,7 +14,7 @@ from isolate import OUT, WORK, enter_network
 PYPI, OURS = "pypi", "ours"
 OURS_VERSION = "2"
 PATIENCE_S = 75  # for all programs of an episode together: what interpreters need to start where others want the processor
-FEW_FRAMES = 3  # fewer may be what a host's kernel says to its neighbours
+FEW_FRAMES = 8  # fewer may be what a host's kernel says to its neighbours
 
 
 class Actor:
@@ -222,9 +222,15 @@ class Actor:
 
 
 def frames_sent():
-    """Frames that the calling thread's host has sent so far."""
+    """Frames that the calling thread's host has sent so far of its own accord: not a kernel's refusals and answers to pings,
+    which a host has that others scan. What a socket begins counts as FEW_FRAMES, for that no kernel does."""
     with open("/proc/thread-self/net/dev") as lines:
-        return sum(int(line.split(":")[1].split()[8]) for line in lines if line.strip().startswith("eth0:"))
+        frames = sum(int(line.split(":")[1].split()[8]) for line in lines if line.strip().startswith("eth0:"))
+    with open("/proc/thread-self/net/snmp") as lines:
+        heads = [line.split() for line in lines]
+    count = {head[0] + name: int(value) for head, row in zip(heads[::2], heads[1::2]) for name, value in zip(head[1:], row[1:])}
+    begun = count["Tcp:ActiveOpens"] + count["Udp:OutDatagrams"] + count["Icmp:OutEchos"]
+    return frames - count["Tcp:OutRsts"] - (count["Icmp:OutMsgs"] - count["Icmp:OutEchos"]) + begun * FEW_FRAMES
 
 
 def versions(tools):

@@ -141,9 +141,17 @@ class Time(unittest.TestCase):
         actor.time, actor.frames_sent = self.before
 
     def test_it_runs_from_the_first_frames_on(self):
-        for now, frames, until, over in ((130, 2, 110, False), (140, 3, 150, False), (149, 9, 150, False), (150, 9, 150, True)):
+        for now, frames, until, over in ((130, 7, 110, False), (140, 8, 150, False), (149, 9, 150, False), (150, 9, 150, True)):
             self.clock.now, self.frames = now, frames
             self.assertEqual((self.act.over(), self.act.until), (over, until), now)
+
+    def test_what_a_socket_begins_is_no_kernels_word(self):
+        counted = self.before[1]
+        before = counted()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.bind(("127.0.0.1", 0))
+            one.sendto(b"hello", one.getsockname())
+        self.assertGreaterEqual(counted() - before, actor.FEW_FRAMES)
 
     def test_patience_is_for_all_programs_together(self):
         self.clock.now = 100 + actor.PATIENCE_S
