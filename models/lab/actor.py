@@ -14,7 +14,7 @@ from isolate import OUT, WORK, enter_network
 PYPI, OURS = "pypi", "ours"
 OURS_VERSION = "2"
 PATIENCE_S = 75  # for all programs of an episode together: what interpreters need to start where others want the processor
-FEW_FRAMES = 8  # fewer may be what a host's kernel says to its neighbours
+FEW_FRAMES = 24  # fewer may be what a host's kernel says to its neighbours, to one that scans it above all
 
 
 class Actor:

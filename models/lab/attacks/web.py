@@ -80,7 +80,9 @@ F = "web_attack"
 CASES = [("sqlmap", "injection", sqlmap), ("wapiti", "scanner", wapiti), ("whatweb", "scanner", whatweb), ("nmap", "scripts", nmap),
          *[(tool, "paths", finder(tool)) for tool in ("gobuster", "ffuf", "dirb", "wfuzz")], ("curl", "paths", curl),
          ("ours", "injection", own)]
-WAYS = [Way(F, tool, name, act, seconds=(8, 24)) for tool, name, act in CASES]
+# Interpreters that load for long, and then look before they attack; whatweb ends by itself.
+SLOW = {"sqlmap": (20, 40), "wapiti": (20, 40), "whatweb": (40, 60)}
+WAYS = [Way(F, tool, name, act, seconds=SLOW.get(tool, (8, 24))) for tool, name, act in CASES]
 WAYS += [Way(F, "ours", "injection", own, by="client", seconds=(8, 24))]
 TOOLS = {"sqlmap": "sqlmap", "wapiti": "wapiti", "whatweb": "whatweb", "nmap": "nmap", "gobuster": "gobuster", "ffuf": "ffuf",
          "dirb": "dirb", "wfuzz": "wfuzz", "curl": "curl", "ours": "ours"}

@@ -141,7 +141,7 @@ class Time(unittest.TestCase):
         actor.time, actor.frames_sent = self.before
 
     def test_it_runs_from_the_first_frames_on(self):
-        for now, frames, until, over in ((130, 7, 110, False), (140, 8, 150, False), (149, 9, 150, False), (150, 9, 150, True)):
+        for now, frames, until, over in ((130, 23, 110, False), (140, 24, 150, False), (149, 29, 150, False), (150, 29, 150, True)):
             self.clock.now, self.frames = now, frames
             self.assertEqual((self.act.over(), self.act.until), (over, until), now)
 
