@@ -27,13 +27,28 @@ from isolate import OUT, WORK, LabError, enter_network, isolated
 from services import data
 from topology import Network
 
-STRIDE = 31  # pairs of family and tool that a recording of two minutes gets through, so that the next goes on there
+STRIDE = 26  # episodes that a recording of two minutes gets through, so that the next goes on there
 FREE_MIB = 800
 UP_S = 120  # all servers of a machine that has other things to do
 
 
 class Busy(OSError):
     """An honest program uses what the episode needs."""
+
+
+def order_of(pairs):
+    """Pairs of family and tool, each at least once and every family as often as any other: a family's figures want episodes,
+    however few tools it has."""
+    families = {}
+    for pair in sorted(pairs):
+        families.setdefault(pair[0], []).append(pair)
+    rng, order = random.Random(7), []
+    for number in range(max(map(len, families.values()))):
+        # Round by round, so that every stretch of it has every family.
+        one = [tools[number % len(tools)] for tools in families.values()]
+        rng.shuffle(one)
+        order += one
+    return order
 
 
 class Recording:
@@ -221,7 +236,7 @@ class Recording:
     # Attacks.
 
     def _deal(self):
-        """The next ways to go: every pair of family and tool once, in an order that goes on in the next recording."""
+        """The next ways to go, in an order that goes on in the next recording."""
         wanted = self.options.only.split(",") if self.options.only else [way.family for way in WAYS] if self.listed else None
         pairs = {}
         for way in WAYS:
@@ -232,8 +247,7 @@ class Recording:
         if wanted:
             self.deck = list({(way.family, way.tool, way.name): way for ways in pairs.values() for way in ways}.values())
             return
-        order = sorted(pairs)
-        random.Random(7).shuffle(order)
+        order = order_of(pairs)
         at = self.options.seed * STRIDE % len(order) if not self.deals else 0
         rest = order[at:] + order[:at]
         self.deals += 1

@@ -30,6 +30,7 @@ import flows
 import honest
 import labels
 import pcap
+import record
 from attacks import TOOLS, WAYS
 
 PROGRAMS = ["ip", "tcpdump", "ethtool", "nginx", "sshd", "dnsmasq", "smbd", "postfix", "dovecot", "mariadbd", "vsftpd", "chronyd",
@@ -104,6 +105,18 @@ class Registry(unittest.TestCase):
             self.assertIsNotNone(package, f"{tool} is in no table of tools")
             if package not in (actor.OURS, actor.PYPI):
                 self.assertIn(package, packages, tool)
+
+    def test_thirty_six_recordings_have_thirty_episodes_of_each_family(self):
+        order = record.order_of({(way.family, way.tool) for way in WAYS})
+        families, pairs = collections.Counter(), collections.Counter()
+        for seed in range(1, 37):
+            at = seed * record.STRIDE % len(order)
+            for family, tool in (order[at:] + order[:at])[:22 if seed % 4 else 0]:
+                families[family] += 1
+                pairs[family, tool] += 1
+        self.assertEqual(sorted(families), sorted(labels.FAMILIES))
+        self.assertGreaterEqual(min(families.values()), 30, families)
+        self.assertEqual(set(pairs), {(way.family, way.tool) for way in WAYS})
 
     def test_habits_have_names_of_their_own(self):
         names = [habit.name for habit in honest.HABITS]
