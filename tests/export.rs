@@ -71,6 +71,7 @@ fn tunnels_stand_in_events() {
         let (key, outer) = tunnelled(frame);
         let head = EventHead {
             time: Timestamp(SECOND),
+            told: Timestamp(SECOND),
             key,
             originator: Direction::Forward,
             sender: Side::Originator,
@@ -176,6 +177,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                     }),
                     source_mac: None,
                     tunnel: None,
+                    technique: None,
                     row: None,
                 },
             })

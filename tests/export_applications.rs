@@ -312,6 +312,7 @@ fn event(value: fn(Fact) -> BoxedStrategy<Vec<u8>>) -> impl Strategy<Value = App
             let (key, originator) = FlowKey::v4(1, 2, 3, 4, 17, 0);
             let head = EventHead {
                 time: Timestamp(SECOND),
+                told: Timestamp(SECOND),
                 key,
                 originator,
                 sender: Side::Originator,

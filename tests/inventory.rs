@@ -60,6 +60,7 @@ fn inventory_of(path: &Path, workers: usize) -> Inventory {
         speed: Speed::Max,
         engine: engine(100_000),
         detect: hosts::Settings::default(),
+        home: shrike::control::inventory::network::home(),
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),
@@ -128,6 +129,7 @@ fn ssh_event(server: u8, seconds: u64) -> (EventHead, Facts) {
     let time = Timestamp(seconds * SECOND);
     let head = EventHead {
         time,
+        told: time,
         key,
         originator,
         sender: Side::Originator,

@@ -91,7 +91,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         if arguments.no_model || arguments.features.is_some() { None } else { super::run::load_model(&plan)?.0 };
     let mut engine = super::run::engine(&plan, model.as_ref());
     engine.export_flows = arguments.eve.is_some() || arguments.conn_log.is_some();
-    engine.export_events = engine.export_flows || arguments.hosts;
+    let observes = plan.detect.behaviour && arguments.features.is_none();
+    engine.export_events = engine.export_flows || arguments.hosts || observes;
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     let paced = arguments.speed == "1x";
     let stop = super::run::stop_flag()?;
@@ -101,6 +102,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         speed: if paced { Speed::Original } else { Speed::Max },
         engine,
         detect: plan.detect,
+        home: plan.inventory.home.clone(),
         model: model.as_ref(),
         rows: arguments.features.is_some(),
         secret: None,
@@ -261,6 +263,10 @@ impl Sink for Output {
             inventory.neighbour(time, neighbour);
         }
         Ok(())
+    }
+
+    fn wants_events(&self) -> bool {
+        self.inventory.is_some() || self.eve.is_some()
     }
 
     fn event(&mut self, event: AppEvent) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use super::files::Files;
 use super::output::Output;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::control::behaviour::LiveBehaviour;
 use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings};
 use crate::control::flows::FlowHistory;
 use crate::control::http;
@@ -159,6 +160,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         shown = Some(inventory.shared());
         supervisor.keep_hosts(inventory);
     }
+    if let Some(behaviour) = plan.detect.behaviour(&plan.inventory.home) {
+        supervisor.observe_with(LiveBehaviour::start(behaviour).context("start the thread of the detectors")?);
+    }
     if let Some(model) = &model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
     }
@@ -288,7 +292,7 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
 pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
     engine.export_flows = plan.history > 0 || plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some();
-    engine.export_events = plan.eve.log.path.is_some() || plan.inventory.enabled;
+    engine.export_events = plan.eve.log.path.is_some() || plan.inventory.enabled || plan.detect.behaviour;
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
 }

@@ -1,6 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
+use crate::control::behaviour::dns_tunnel;
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -17,6 +18,8 @@ const DISTINCT: (f64, f64) = (1.0, SATURATED);
 const COUNT: (f64, f64) = (1.0, 1e9);
 /// As [`COUNT`], where nothing is a meaning too.
 const FLOOR: (f64, f64) = (0.0, 1e9);
+/// Distinct names: fewer than a page's are everybody's, more than these nobody counts.
+const NAMES: (f64, f64) = (10.0, 5000.0);
 const CHANCE: (f64, f64) = (1e-6, 1.0 - 1e-6);
 /// Of something to something else; at one, everything is as much.
 const RATIO: (f64, f64) = (1.0, 1000.0);
@@ -33,9 +36,21 @@ const MAP_MAX: f64 = (1_u64 << 26) as f64;
 /// The first one outside its range.
 pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     // All fields by name, here and below: a new one does not compile before it has a range.
-    let hosts::Settings { scan, brute_force, flood, model, pending_entries, pending_scores } = detect;
+    let hosts::Settings {
+        scan,
+        brute_force,
+        flood,
+        model,
+        pending_entries,
+        pending_scores,
+        behaviour: _,
+        pending_observations,
+        dns_tunnel,
+    } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
+    within("pending_observations", *pending_observations as f64, (PENDING_MIN, MAP_MAX))?;
+    check_dns_tunnel(dns_tunnel)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -141,6 +156,16 @@ fn check_flood(settings: &flood::Settings) -> Result<(), Invalid> {
         within(&format!("flood.{name}.slack"), *slack, COUNT)?;
         within(&format!("flood.{name}.limit"), *limit, COUNT)?;
     }
+    Ok(())
+}
+
+fn check_dns_tunnel(settings: &dns_tunnel::Settings) -> Result<(), Invalid> {
+    ranges!("dns_tunnel", dns_tunnel::Settings, settings, {
+        names: NAMES,
+        names_day: NAMES,
+        likeness: CHANCE,
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
     Ok(())
 }
 

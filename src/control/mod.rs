@@ -3,6 +3,7 @@
 //! It may read the data plane's types; the data plane knows nothing of it.
 
 pub mod alert;
+pub mod behaviour;
 pub mod export;
 pub mod flows;
 pub mod hosts;

@@ -81,6 +81,9 @@ pub struct FlowSummary {
     pub state: TcpState,
     /// Why it ended; `None` while it lives.
     pub ended: Option<EndReason>,
+    /// Moment by which that was known (last packet plus time-out), however late it was noticed: what orders the flows of all
+    /// queues. 0 while it lives.
+    pub ended_at: Timestamp,
     /// What was round its first packet, where it is in a tunnel.
     pub outer: Option<Outer>,
     /// What its first packets looked like; `None` while it lives, or where that was not kept.
@@ -127,6 +130,8 @@ impl FlowSummary {
 pub struct EventHead {
     /// Capture time of the packet that completed it.
     pub time: Timestamp,
+    /// Moment by which it was known: later than `time` where only the flow's end told that it was complete.
+    pub told: Timestamp,
     /// Canonical 5-tuple.
     pub key: FlowKey,
     /// Which way of the key the originator sends.
@@ -327,9 +332,9 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
 }
 
 impl UpSender {
-    /// An event about a flow that has `outer` round it. Sent or counted as [`UpSender::send`] does, its facts with it or not
-    /// at all.
-    pub fn event(&mut self, event: &inspect::Event<'_>, outer: Option<Outer>) {
+    /// An event about a flow that has `outer` round it, known at `told`, or with its packet. Sent or counted as
+    /// [`UpSender::send`] does, its facts with it or not at all.
+    pub fn event(&mut self, event: &inspect::Event<'_>, outer: Option<Outer>, told: Option<Timestamp>) {
         let count = event.facts.len();
         if !self.has_room(count) {
             self.lost += 1;
@@ -340,6 +345,7 @@ impl UpSender {
         }
         self.send(Up::Event(EventHead {
             time: event.time,
+            told: told.map_or(event.time, |told| told.max(event.time)),
             key: event.key,
             originator: event.originator,
             sender: event.sender,
@@ -450,7 +456,7 @@ mod tests {
         let (mut up, mut down) = up_ring(64, Full::Count);
         (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (68, 0), "half of the ring");
-        (0..100).for_each(|_| up.event(&event, None));
+        (0..100).for_each(|_| up.event(&event, None, None));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (0, 76), "seven eighths of it");
         (0..9).for_each(|time| up.send(Up::Watermark(QueueId(0), Timestamp(time))));
         assert_eq!(up.take_lost(), 1, "the rest is the findings'");
@@ -494,6 +500,7 @@ mod tests {
                         icmp: None,
                         through_proxy: false,
                     },
+                    None,
                     None,
                 );
                 up.send(Up::Watermark(QueueId(0), Timestamp(number.into())));

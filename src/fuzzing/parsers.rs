@@ -202,6 +202,7 @@ pub(super) fn check(event: &inspect::Event<'_>) {
 fn line(event: &inspect::Event<'_>) {
     let head = EventHead {
         time: event.time,
+        told: Timestamp(0),
         key: event.key,
         originator: event.originator,
         sender: event.sender,

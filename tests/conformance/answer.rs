@@ -6,6 +6,7 @@ use serde_json::Value;
 use shrike::control::alert::Alert;
 use shrike::control::export::{AppEvent, EveWriter};
 use shrike::control::hosts;
+use shrike::control::inventory::network;
 use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
 use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
 use shrike::exchange::FlowSummary;
@@ -55,6 +56,7 @@ pub fn of(capture: &Path) -> Option<Answer> {
         speed: Speed::Max,
         engine: engine(FLOWS),
         detect: hosts::Settings::default(),
+        home: network::home(),
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),

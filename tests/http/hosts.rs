@@ -22,6 +22,7 @@ fn observe(inventory: &SharedInventory, protocol: Protocol, server: u8, port: u1
     let time = Timestamp((1000 + u64::from(server)) * SECOND);
     let head = EventHead {
         time,
+        told: time,
         key,
         originator,
         sender: Side::Originator,

@@ -4,6 +4,7 @@
 use shrike::control::alert::Alert;
 use shrike::control::export::{AppEvent, EveWriter};
 use shrike::control::hosts;
+use shrike::control::inventory::network;
 use shrike::control::replay::{Outcome, Settings, Sink, replay_reader};
 use shrike::dataplane::capture::pcap::{Reader, Speed};
 use shrike::dataplane::flow;
@@ -91,6 +92,7 @@ pub fn replay_with(
         speed: Speed::Max,
         engine,
         detect,
+        home: network::home(),
         model,
         rows: false,
         secret: Some([0x0123_4567_89ab_cdef, 2, 3, 4]),
@@ -133,6 +135,7 @@ pub fn eve_and_events(reader: Reader, workers: usize, flows: u64) -> anyhow::Res
         speed: Speed::Max,
         engine: engine(flows),
         detect: hosts::Settings::default(),
+        home: network::home(),
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),

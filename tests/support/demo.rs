@@ -526,6 +526,7 @@ pub fn alert(index: u64, time: Timestamp) -> Alert {
             }),
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: None,
         },
     }

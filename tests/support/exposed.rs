@@ -22,6 +22,7 @@ pub fn exposed() -> Arc<SharedInventory> {
         let time = Timestamp((NOW + u64::from(server) * 60) * SECOND);
         let head = EventHead {
             time,
+            told: time,
             key,
             originator,
             sender: Side::Originator,

@@ -21,6 +21,7 @@ use serde_json::json;
 use shrike::control::alert::Alert;
 use shrike::control::export::AppEvent;
 use shrike::control::hosts;
+use shrike::control::inventory::network;
 use shrike::control::replay::{Settings, Sink, replay_reader};
 use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
 use shrike::dataplane::decode::FlowKey;
@@ -100,6 +101,7 @@ fn ours(capture: &Path) -> Option<Ours> {
         speed: Speed::Max,
         engine: engine(1 << 10),
         detect: hosts::Settings::default(),
+        home: network::home(),
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),

@@ -144,6 +144,7 @@ mod tests {
                 flow: None,
                 source_mac: None,
                 tunnel: None,
+                technique: None,
                 row: None,
             },
         }

@@ -240,6 +240,7 @@ mod tests {
             flow: None,
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: None,
         }
     }

@@ -257,6 +257,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::BruteForce => "Attempted User Privilege Gain",
         Detector::Flood => "Detection of a Denial of Service Attack",
         Detector::Model => "Potentially Bad Traffic",
+        Detector::DnsTunnel => "A Network Trojan was detected",
     }
 }
 

@@ -167,6 +167,7 @@ fn alert(source: Option<&str>, target: Option<&str>, port: Option<u16>, flow: Op
             flow,
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: None,
         },
     }

@@ -6,11 +6,13 @@
 //! threads: whoever receives feeds it. Decides nothing early inside an open window; the price is a latency of up to one
 //! window plus the watermark's lag, which the model's scores need not pay ([`Scores`]).
 
+use crate::control::behaviour::{self, Behaviour};
+use crate::control::inventory::network::Network;
 use crate::dataplane::detect::{
     Counts, Detector, Entity, Evidence, ScoredFlow, SeenIn, TunnelRef, WINDOW_NS, WindowEntry, arp, brute_force, flood,
     model, scan,
 };
-use crate::exchange::Up;
+use crate::exchange::{EventHead, FlowSummary, Up};
 use crate::units::{MILLISECOND, QueueId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +35,12 @@ pub struct Settings {
     pub pending_entries: usize,
     /// Scores that wait for their watermark at most.
     pub pending_scores: usize,
+    /// Detectors over flows and events: without them nothing comes up for their sake.
+    pub behaviour: bool,
+    /// Flows and events that wait for their watermark at most, some 300 bytes each.
+    pub pending_observations: usize,
+    /// Tunnels in DNS.
+    pub dns_tunnel: behaviour::dns_tunnel::Settings,
 }
 
 impl Default for Settings {
@@ -44,7 +52,18 @@ impl Default for Settings {
             model: model::Settings::default(),
             pending_entries: 1 << 19,
             pending_scores: 1 << 16,
+            behaviour: true,
+            pending_observations: 1 << 18,
+            dns_tunnel: behaviour::dns_tunnel::Settings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// The detectors over flows and events, as they are wanted; `home`: networks whose hosts are ours.
+    pub fn behaviour(&self, home: &[Network]) -> Option<Behaviour> {
+        let settings = behaviour::Settings { pending: self.pending_observations, dns_tunnel: self.dns_tunnel };
+        self.behaviour.then(|| Behaviour::new(settings, home))
     }
 }
 
@@ -122,6 +141,8 @@ pub struct Merger {
     brute_force: brute_force::Decider,
     flood: flood::Decider,
     model: model::Decider,
+    /// Detectors over flows and events, where their evidence stands between the others'.
+    behaviour: Option<Behaviour>,
     stats: Stats,
 }
 
@@ -141,6 +162,7 @@ impl Merger {
             brute_force: brute_force::Decider::new(settings.brute_force),
             flood: flood::Decider::new(settings.flood),
             model: model::Decider::new(settings.model),
+            behaviour: None,
             stats: Stats::default(),
             release: Scores::WithTheirWindow,
             settings,
@@ -151,6 +173,31 @@ impl Merger {
     pub fn releasing(mut self, release: Scores) -> Merger {
         self.release = release;
         self
+    }
+
+    /// Has flows and events looked at too, each second with the windows of that second.
+    pub fn with_behaviour(mut self, behaviour: Option<Behaviour>) -> Merger {
+        self.behaviour = behaviour;
+        self
+    }
+
+    /// A flow ended.
+    pub fn flow(&mut self, flow: &FlowSummary) {
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.flow(flow);
+        }
+    }
+
+    /// Inspection found something.
+    pub fn event(&mut self, head: &EventHead, facts: &[u8]) {
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.event(head, facts);
+        }
+    }
+
+    /// What the detectors over flows and events met, where they are here.
+    pub fn behaviour_stats(&self) -> Option<behaviour::Stats> {
+        self.behaviour.as_ref().map(Behaviour::stats)
     }
 
     /// Takes one message of `queue` and returns what can be decided now, in order of (time, detector, entity).
@@ -292,7 +339,8 @@ impl Merger {
         loop {
             let by_count = self.windows.first_key_value().map(|(start, _)| *start);
             let by_score = self.scores.first().map(|scored| scored.time.0 - scored.time.0 % WINDOW_NS);
-            let Some(start) = by_count.into_iter().chain(by_score).min() else { break };
+            let by_behaviour = self.behaviour.as_ref().and_then(Behaviour::next);
+            let Some(start) = by_count.into_iter().chain(by_score).chain(by_behaviour).min() else { break };
             if Timestamp(start).after(WINDOW_NS) > reached {
                 break;
             }
@@ -301,6 +349,9 @@ impl Merger {
         // The end of a capture is no moment: what a queue sends after it is not late.
         if reached.0 != u64::MAX {
             self.stats.watermark = reached;
+        }
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.reached(reached);
         }
     }
 
@@ -331,6 +382,9 @@ impl Merger {
         let end = start.after(WINDOW_NS);
         let due = self.scores.partition_point(|scored| scored.time < end || end.0 == u64::MAX);
         out.extend(self.scores.drain(..due).filter_map(|scored| self.model.decide(&scored)));
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.decide(start, out);
+        }
         if let Some(found) = out.get_mut(first..) {
             // Stable: what one decider says of one entity at one moment keeps its order.
             found.sort_by_key(evidence_order);

@@ -33,9 +33,10 @@ pub mod version;
 pub mod wire;
 
 pub use disk::Disk;
-pub use event::is_of_interest;
+pub use event::{Event, is_of_interest, roles};
 pub use live::{LiveInventory, SharedInventory};
 pub use page::{Filter, Page, finding_json, host_json, summary_json};
+pub use read::{may_show_passwords, password_in_clear};
 pub use table::{Inventory, Spoken, Stats};
 
 use network::Network;

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::control::alert::Alert;
 use crate::control::export::AppEvent;
 use crate::control::hosts::{self, Scores};
+use crate::control::inventory::network::Network;
 use crate::control::view::StageTotals;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
@@ -42,6 +43,8 @@ pub struct Settings<'a> {
     pub engine: EngineSettings,
     /// Detectors.
     pub detect: hosts::Settings,
+    /// Networks that are at home.
+    pub home: Vec<Network>,
     /// The model; `None`: replay without.
     pub model: Option<&'a Model>,
     /// Give every feature row to [`Sink::row`] instead of scoring it.
@@ -59,6 +62,10 @@ pub trait Sink {
     /// A flow ended; only with [`EngineSettings::export_flows`], answered ones also with [`EngineSettings::export_events`].
     fn flow(&mut self, _flow: &FlowSummary) -> anyhow::Result<()> {
         Ok(())
+    }
+    /// Does it take events? They are copied for it.
+    fn wants_events(&self) -> bool {
+        true
     }
     /// Inspection found something; only with [`EngineSettings::export_events`].
     fn event(&mut self, _event: AppEvent) -> anyhow::Result<()> {
@@ -172,7 +179,8 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
             engines.push(engine(settings, source, &mut lanes, &clock)?);
         }
     }
-    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow);
+    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow)
+        .observing(settings.detect.behaviour(&settings.home));
     if let Some(model) = settings.model {
         pipeline.explain_with(model.explainer()?);
     }
@@ -250,8 +258,16 @@ fn drain(
                 let Some(item) = lane.up.receive() else { break };
                 worked = true;
                 match item {
-                    Up::Flow(flow) => sink.flow(&flow)?,
-                    Up::Event(head) => sink.event(AppEvent { head, facts: lane.up.facts().into() })?,
+                    Up::Flow(flow) => {
+                        pipeline.flow(&flow);
+                        sink.flow(&flow)?;
+                    }
+                    Up::Event(head) => {
+                        pipeline.event(&head, lane.up.facts());
+                        if sink.wants_events() {
+                            sink.event(AppEvent { head, facts: lane.up.facts().into() })?;
+                        }
+                    }
                     Up::Neighbour(time, neighbour) => sink.neighbour(time, &neighbour)?,
                     Up::Score(row) if settings.rows => sink.row(&row)?,
                     Up::Ended(_) => {

@@ -24,6 +24,7 @@ pub(crate) fn alert(id: &str, severity: u8) -> Alert {
             flow: None,
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: None,
         },
     }

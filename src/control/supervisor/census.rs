@@ -139,7 +139,7 @@ impl Supervisor {
     /// Begins a census where one is asked for, and ends the one under way where all have told or nobody more will.
     pub(super) fn look_after_census(&mut self, now: Timestamp) {
         if self.census.running.is_none() {
-            let for_hosts = self.inventory.is_some() && now >= self.census.hosts_due;
+            let for_hosts = self.wants_living() && now >= self.census.hosts_due;
             if now < self.census.next || (self.census.waiting.is_empty() && !for_hosts) {
                 return;
             }
@@ -166,10 +166,16 @@ impl Supervisor {
         }
     }
 
+    /// Somebody is told of living flows without asking.
+    fn wants_living(&self) -> bool {
+        self.inventory.is_some() || self.observed
+    }
+
     fn begin_census(&mut self, now: Timestamp) {
+        let wants_living = self.wants_living();
         let census = &mut self.census;
         census.number += 1;
-        let for_hosts = self.inventory.is_some() && now.since(census.hosts_told) >= HOSTS_LEAST_NS;
+        let for_hosts = wants_living && now.since(census.hosts_told) >= HOSTS_LEAST_NS;
         if for_hosts {
             (census.hosts_told, census.hosts_due) = (now, now.after(HOSTS_NS));
         }

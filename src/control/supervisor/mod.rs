@@ -20,6 +20,7 @@ pub use picture::SharedPicture;
 pub use pipeline::Pipeline;
 
 use crate::clock::Clock;
+use crate::control::behaviour::LiveBehaviour;
 use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
@@ -193,6 +194,8 @@ pub struct Supervisor {
     outputs: Outputs,
     /// Hosts and findings, where they are kept.
     inventory: Option<LiveInventory>,
+    /// Flows and events are looked at by detectors of their own.
+    observed: bool,
     /// Which flows live, where somebody asks.
     census: Censuses,
     /// The intake has ended: nothing may be under way any more.
@@ -232,6 +235,7 @@ impl Supervisor {
             findings_lost: Losses::default(),
             outputs: Outputs::default(),
             inventory: None,
+            observed: false,
             census: Censuses::new(started),
             stopped: false,
             clock,
@@ -275,6 +279,12 @@ impl Supervisor {
     /// Lets the model's alerts say which features made the score.
     pub fn explain_with(&mut self, explainer: Explainer) {
         self.pipeline.explain_with(explainer);
+    }
+
+    /// Has flows and events looked at by detectors of their own; the engines must export events.
+    pub fn observe_with(&mut self, behaviour: LiveBehaviour) {
+        self.observed = true;
+        self.pipeline.observe_with(behaviour);
     }
 
     /// Has alerts, ended flows and events written and kept there too; the engines must export them.
@@ -362,13 +372,15 @@ impl Supervisor {
                         if let Some(inventory) = &self.inventory {
                             inventory.flow(&flow);
                         }
+                        self.pipeline.flow(&flow);
                         self.outputs.flow(flow, &entry.interface);
                     }
                     Up::Living(flow) => {
-                        if self.census.tell(entry.id, &flow)
-                            && let Some(inventory) = &self.inventory
-                        {
-                            inventory.living(&flow);
+                        if self.census.tell(entry.id, &flow) {
+                            self.pipeline.living(&flow);
+                            if let Some(inventory) = &self.inventory {
+                                inventory.living(&flow);
+                            }
                         }
                     }
                     Up::Census(mark) => self.census.mark(entry.id, &entry.name, mark),
@@ -376,6 +388,7 @@ impl Supervisor {
                         if let Some(inventory) = &self.inventory {
                             inventory.event(&head, entry.up.facts());
                         }
+                        self.pipeline.event(&head, entry.up.facts());
                         let facts = || AppEvent { head, facts: entry.up.facts().into() };
                         self.outputs.event(&entry.interface, facts);
                     }
@@ -395,6 +408,7 @@ impl Supervisor {
             });
         }
         self.outputs.keep();
+        self.pipeline.collect();
         let alerts = self.pipeline.take_alerts();
         self.outputs.alerts(&alerts);
         if !alerts.is_empty() {

@@ -2,17 +2,20 @@
 
 use super::health::Losses;
 use crate::control::alert::{self, Alert, Deduplicator};
+use crate::control::behaviour::{self, LiveBehaviour};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::detect::{Detector, model};
 use crate::dataplane::score::Explainer;
-use crate::exchange::Up;
+use crate::exchange::{EventHead, FlowSummary, Up};
 use crate::units::{QueueId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Merger, deciders and deduplication of one program.
 pub struct Pipeline {
     merger: Merger,
+    /// Detectors over flows and events where they have a thread of their own: live.
+    behaviour: Option<LiveBehaviour>,
     dedup: Deduplicator,
     alerts: Vec<Alert>,
     raised: BTreeMap<Detector, u64>,
@@ -22,6 +25,8 @@ pub struct Pipeline {
     unexplained: u64,
     /// Entries and scores that found no room in the merger.
     lost: Losses,
+    /// Flows and events that the detectors over them did not take in time.
+    unobserved: Losses,
 }
 
 impl Pipeline {
@@ -29,6 +34,7 @@ impl Pipeline {
     pub fn new(queues: usize, settings: hosts::Settings, scores: Scores) -> Pipeline {
         Pipeline {
             merger: Merger::new(queues, settings).releasing(scores),
+            behaviour: None,
             dedup: Deduplicator::new(alert::Settings::default()),
             alerts: Vec::new(),
             raised: Detector::ALL.into_iter().map(|detector| (detector, 0)).collect(),
@@ -36,6 +42,7 @@ impl Pipeline {
             features: settings.model.features,
             unexplained: 0,
             lost: Losses::default(),
+            unobserved: Losses::default(),
         }
     }
 
@@ -44,10 +51,55 @@ impl Pipeline {
         self.explainer = Some(explainer);
     }
 
+    /// Has flows and events looked at where their windows are decided: of a capture, whose alerts have one order.
+    pub fn observing(mut self, behaviour: Option<behaviour::Behaviour>) -> Pipeline {
+        self.merger = self.merger.with_behaviour(behaviour);
+        self
+    }
+
+    /// Has flows and events looked at by a thread, for which nobody waits.
+    pub fn observe_with(&mut self, behaviour: LiveBehaviour) {
+        self.behaviour = Some(behaviour);
+    }
+
     /// Takes one message of a queue.
     pub fn push(&mut self, queue: QueueId, item: Up) {
         let evidence = self.merger.push(queue, item);
         self.deduplicate(evidence);
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.reached(self.merger.stats().watermark);
+        }
+    }
+
+    /// A flow ended.
+    pub fn flow(&mut self, flow: &FlowSummary) {
+        match &self.behaviour {
+            Some(behaviour) => behaviour.flow(flow),
+            None => self.merger.flow(flow),
+        }
+    }
+
+    /// A flow lives.
+    pub fn living(&self, flow: &FlowSummary) {
+        if let Some(behaviour) = &self.behaviour {
+            behaviour.living(flow);
+        }
+    }
+
+    /// Inspection found something.
+    pub fn event(&mut self, head: &EventHead, facts: &[u8]) {
+        match &self.behaviour {
+            Some(behaviour) => behaviour.event(head, facts),
+            None => self.merger.event(head, facts),
+        }
+    }
+
+    /// Takes what the thread has found.
+    pub fn collect(&mut self) {
+        if let Some(behaviour) = &self.behaviour {
+            let evidence = behaviour.take();
+            self.deduplicate(evidence);
+        }
     }
 
     /// Lets windows go on without queues that are silent; live only ([`Merger::look`]).
@@ -55,6 +107,7 @@ impl Pipeline {
         let evidence = self.merger.look(now);
         self.deduplicate(evidence);
         self.lost.look(now, self.merger.stats().lost);
+        self.unobserved.look(now, self.behaviour_stats().lost);
     }
 
     /// Queues that nobody waits for because they are silent, and for how long, nanoseconds.
@@ -65,6 +118,8 @@ impl Pipeline {
     /// Decides everything that still waits.
     pub fn finish(&mut self) {
         let evidence = self.merger.finish();
+        self.deduplicate(evidence);
+        let evidence = self.behaviour.as_mut().map(LiveBehaviour::finish).unwrap_or_default();
         self.deduplicate(evidence);
     }
 
@@ -78,8 +133,24 @@ impl Pipeline {
         &self.raised
     }
 
+    fn behaviour_stats(&self) -> behaviour::Stats {
+        let here = || self.merger.behaviour_stats();
+        self.behaviour.as_ref().map(LiveBehaviour::stats).or_else(here).unwrap_or_default()
+    }
+
     /// What was lost on the way; live only, as of the last [`Pipeline::look`].
-    pub fn degraded(&self, now: Timestamp) -> Option<Degraded> {
+    pub fn degraded(&self, now: Timestamp) -> impl Iterator<Item = Degraded> {
+        let unobserved = self.unobserved.shown(now).map(|(lost, since)| {
+            let reason = format!(
+                "{lost} flows and events not looked at: more than the detectors over them take; DNS tunnels and the like \
+                 may be missed"
+            );
+            Degraded { part: "detect".into(), reason, since }
+        });
+        self.windows_lost(now).into_iter().chain(unobserved)
+    }
+
+    fn windows_lost(&self, now: Timestamp) -> Option<Degraded> {
         let (lost, since) = self.lost.shown(now)?;
         let reason = format!(
             "{lost} window entries given up: too many hosts at once, as in a flood with forged sources; raise \
@@ -91,12 +162,20 @@ impl Pipeline {
     /// Counters of the merge and of the deduplication.
     pub fn metrics(&self) -> Vec<Metric> {
         let stats = self.merger.stats();
-        let counters: [(&'static str, &'static str, u64); 8] = [
+        let behaviour = self.behaviour_stats();
+        let counters: [(&'static str, &'static str, u64); 11] = [
             ("shrike_windows_decided_total", "Counting windows decided.", stats.windows),
             ("shrike_window_entries_total", "Entities of windows decided.", stats.entries),
             ("shrike_window_entries_late_total", "Entries behind the watermark of their queue.", stats.late),
             ("shrike_window_entries_lost_total", "Entries given up because too many waited.", stats.lost),
-            ("shrike_entities_forgotten_total", "Entities that the deciders forgot for want of room.", stats.forgotten),
+            (
+                "shrike_entities_forgotten_total",
+                "Entities that the deciders forgot for want of room.",
+                stats.forgotten + behaviour.forgotten,
+            ),
+            ("shrike_observations_total", "Flows and events that detectors looked at.", behaviour.observed),
+            ("shrike_observations_late_total", "Flows and events behind the watermark.", behaviour.late),
+            ("shrike_observations_lost_total", "Flows and events that detectors did not take in time.", behaviour.lost),
             ("shrike_evidence_suppressed_total", "Repeats between two log-spaced alerts.", self.dedup.suppressed()),
             (
                 "shrike_alerts_unexplained_total",

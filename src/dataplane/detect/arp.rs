@@ -103,6 +103,7 @@ impl Decider {
             flow: None,
             source_mac: Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")),
             tunnel: None,
+            technique: None,
             row: None,
         }
     }

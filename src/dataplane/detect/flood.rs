@@ -467,6 +467,7 @@ impl Found {
             flow,
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: None,
         }
     }

@@ -48,11 +48,14 @@ pub enum Detector {
     Flood,
     /// The ONNX model.
     Model,
+    /// Tunnels and data inside DNS.
+    DnsTunnel,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 4] = [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model];
+    pub const ALL: [Detector; 5] =
+        [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model, Detector::DnsTunnel];
 
     /// Name in JSON, EVE and metrics.
     pub const fn name(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Detector {
             Detector::BruteForce => "brute_force",
             Detector::Flood => "flood",
             Detector::Model => "model",
+            Detector::DnsTunnel => "dns_tunnel",
         }
     }
 }
@@ -394,6 +398,9 @@ pub struct Evidence {
     pub summary: String,
     /// Why: measured values with the thresholds in force.
     pub terms: Vec<Term>,
+    /// Technique of MITRE ATT&CK that it shows (`T1071.004`), where it shows one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub technique: Option<String>,
     /// The flow that completed it, or one of those that did. Absent where no flow did (ARP), and of a flood where the flow
     /// drawn is another protocol's.
     pub flow: Option<FlowRef>,

@@ -140,6 +140,7 @@ impl Decider {
             flow: Some(flow.carrying(scored.application)),
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: Some(Box::new(scored.row)),
         }
     }

@@ -536,6 +536,7 @@ fn judge(
         flow,
         source_mac: None,
         tunnel: None,
+        technique: None,
         row: None,
     })
 }

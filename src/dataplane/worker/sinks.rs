@@ -287,7 +287,7 @@ impl Sinks {
     /// What [`Sinks::on_opening_on_live`] was asked about is accounted: the slot of its flow and its originator, if it has one.
     #[cold]
     pub fn on_settled(&mut self, payload: &Payload<'_>, flow: Option<(u32, Direction)>) {
-        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         self.inspector.adopt(payload, flow, &mut gate);
     }
 
@@ -330,7 +330,7 @@ impl Sinks {
             icmp,
             through_proxy: false,
         };
-        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         inspect::Sink::event(&mut gate, &event);
     }
 
@@ -358,7 +358,8 @@ impl Sinks {
         let carried = if has_payload || self.inspector.has_former(ended.slot) {
             let (is_turned, began_as) = (self.inspector.is_turned(ended.slot), self.inspector.began_as(ended.slot));
             let times = [record.first_seen(), record.last_seen];
-            let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+            let mut gate =
+                Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: Some(ended.at) };
             let (application, unread) =
                 self.inspector.end(ended.slot, &record.key, record.originator(), times, &mut gate);
             Carried { application, began_as, is_turned, unread }
@@ -382,13 +383,13 @@ impl Sinks {
             let shape = self.shapes.end(ended.slot).map(|shape| if carried.is_turned { shape.turned() } else { shape });
             let told = summary(ended.record, carried, Some(ended.reason), outer);
             let stacks = self.stacks.of(ended.slot, record);
-            self.up.send_flow(FlowSummary { shape, losses, stacks, ..told });
+            self.up.send_flow(FlowSummary { ended_at: ended.at, shape, losses, stacks, ..told });
         } else if self.export_events && record.packets(Side::Originator) > 0 && record.packets(Side::Responder) > 0 {
             // Who keeps hosts wants to know who answered.
             let told = summary(record, carried, Some(ended.reason), outer);
             if told.is_answered() {
                 let stacks = self.stacks.of(ended.slot, record);
-                self.up.send_flow(FlowSummary { stacks, ..told });
+                self.up.send_flow(FlowSummary { ended_at: ended.at, stacks, ..told });
             }
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
@@ -399,7 +400,7 @@ impl Sinks {
     /// A SYN without payload, or the answer to one, of a flow that has had no payload.
     #[inline]
     pub fn on_opening(&mut self, payload: &Payload<'_>, is_first: bool, contradicts: bool) {
-        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         self.inspector.opened(payload, is_first, contradicts, &mut gate);
         self.stacks.note(payload);
     }
@@ -410,7 +411,7 @@ impl Sinks {
         if self.shapes.is_on() {
             return self.shape(payload, announced);
         }
-        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         self.inspector.payload(payload, &mut gate)
     }
 
@@ -425,7 +426,7 @@ impl Sinks {
         if !self.shapes.is_inspected(payload.slot) {
             return shape;
         }
-        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events };
+        let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         let before = self.inspector.losses();
         let wants = self.inspector.payload(payload, &mut gate);
         if !is_new {
@@ -544,12 +545,14 @@ struct Gate<'a> {
     up: &'a mut UpSender,
     outers: &'a Outers,
     open: bool,
+    /// When it is known, where that is later than the packet.
+    told: Option<Timestamp>,
 }
 
 impl inspect::Sink for Gate<'_> {
     fn event(&mut self, event: &inspect::Event<'_>) {
         if self.open {
-            self.up.event(event, self.outers.find(&event.key));
+            self.up.event(event, self.outers.find(&event.key), self.told);
         }
     }
 }

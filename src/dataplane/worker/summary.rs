@@ -4,6 +4,7 @@ use crate::dataplane::decode::{Outer, tcp_flags};
 use crate::dataplane::flow::{EndReason, FlowRecord, Side};
 use crate::dataplane::inspect::{Protocol, Unread};
 use crate::exchange::FlowSummary;
+use crate::units::Timestamp;
 
 /// What a flow carried, as far as inspection told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,6 +49,7 @@ pub fn summary(
         began_as: if began_as == application { Protocol::Unknown } else { began_as },
         state: record.state(),
         ended,
+        ended_at: Timestamp(0),
         outer,
         shape: None,
         losses: None,

@@ -25,6 +25,7 @@ fn head(protocol: Protocol, transport: u8, ports: (u16, u16)) -> EventHead {
     let (key, originator) = FlowKey::v4(1, ports.0, 3, ports.1, transport, 0);
     EventHead {
         time: Timestamp(0),
+        told: Timestamp(0),
         key,
         originator,
         sender: Side::Originator,

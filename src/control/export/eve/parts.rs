@@ -78,14 +78,17 @@ impl AlertPart<'_> {
             signature: format!("SHRIKE {} {}", evidence.detector.name(), evidence.kind),
             category: category(evidence.detector),
             severity: evidence.severity,
-            metadata: BTreeMap::from([
+            metadata: [
                 ("confidence", vec![rounded(evidence.confidence).to_string()]),
                 ("first_seen", vec![alert.first_seen.to_eve()]),
                 ("id", vec![alert.id.clone()]),
                 ("occurrences", vec![alert.occurrences.to_string()]),
                 ("summary", vec![evidence.summary.clone()]),
                 ("terms", terms.collect()),
-            ]),
+            ]
+            .into_iter()
+            .chain(evidence.technique.clone().map(|technique| ("mitre_technique_id", vec![technique])))
+            .collect(),
         }
     }
 }

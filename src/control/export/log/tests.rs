@@ -182,6 +182,7 @@ fn the_queue_is_bounded_in_bytes_and_alerts_have_their_part() {
     let facts: Box<[u8]> = vec![0; 1 << 20].into();
     let head = crate::exchange::EventHead {
         time: Timestamp(0),
+        told: Timestamp(0),
         key: FlowKey::default(),
         originator: Default::default(),
         sender: Side::Originator,

@@ -11,7 +11,8 @@ mod windows;
 use super::event::{About, Event, Note, Notes};
 use super::host::Confidence;
 use super::kinds;
-use crate::dataplane::inspect::{Protocol, ike, ntp, smb, ssh};
+use crate::dataplane::inspect::{Protocol, http, http2, ike, ntp, smb, ssh};
+use crate::exchange::EventHead;
 pub use logins::asked_for;
 
 /// The host itself says so.
@@ -70,6 +71,31 @@ pub fn notes(event: &Event<'_>) -> Vec<Note> {
         notes.alive(About::Client);
     }
     notes.0
+}
+
+/// Protocols whose events may show that a password was sent in the clear.
+pub fn may_show_passwords(protocol: Protocol) -> bool {
+    use Protocol::{Ftp, Http, Http2, Imap, Ldap, MongoDb, Mqtt, MySql, Pop3, PostgreSql, Redis, Smtp, Socks, Telnet};
+    matches!(
+        protocol,
+        Ftp | Http | Http2 | Imap | Ldap | MongoDb | Mqtt | MySql | Pop3 | PostgreSql | Redis | Smtp | Socks | Telnet
+    )
+}
+
+/// How an event shows a password in the clear, and a sentence that names the user; `None`: it shows none.
+pub fn password_in_clear(head: &EventHead, facts: &[u8]) -> Option<(String, String)> {
+    let event = Event::new(head, facts);
+    let may_show = match head.protocol {
+        Protocol::Http => event.bytes(http::AUTH_SCHEME).is_some() || event.bytes(http::SECRET_SENT).is_some(),
+        Protocol::Http2 => event.bytes(http2::SECRET_SENT).is_some(),
+        other => may_show_passwords(other),
+    };
+    let found = if may_show { notes(&event) } else { Vec::new() };
+    found.into_iter().find_map(|note| match note {
+        Note::Finding(kind, how, sentence) if kind == kinds::CLEARTEXT => Some((how, sentence)),
+        Note::Through(_, how, sentence) => Some((how, sentence)),
+        _ => None,
+    })
 }
 
 /// Anomalies that are exposures; the facts beside them come again with their event.

@@ -29,6 +29,7 @@ fn said(
     let time = Timestamp(NOW * SECOND);
     let head = EventHead {
         time,
+        told: time,
         key,
         originator,
         sender,
@@ -384,6 +385,7 @@ fn who_answers_serves_whatever_was_seen_first() {
         let (key, originator) = FlowKey::v4(0x0a00_0001, ports[0], 0x0a00_0002, ports[1], 17, 0);
         let head = EventHead {
             time: Timestamp(NOW * SECOND),
+            told: Timestamp(NOW * SECOND),
             key,
             originator,
             sender,
@@ -456,6 +458,7 @@ fn the_answer_to_a_notice_says_nothing_of_who_answers() {
     let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 162, 17, 0);
     let head = EventHead {
         time: Timestamp(NOW * SECOND),
+        told: Timestamp(NOW * SECOND),
         key,
         originator,
         sender: Side::Responder,

@@ -358,6 +358,7 @@ mod tests {
         let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, port, 6, 0);
         let head = EventHead {
             time,
+            told: time,
             key,
             originator,
             sender: crate::dataplane::flow::Side::Originator,

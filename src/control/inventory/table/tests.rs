@@ -26,6 +26,7 @@ fn head(protocol: Protocol, client: u8, server: u8, port: u16, transport: u8, at
     let (key, originator) = FlowKey::v4(address(client), 40_000, address(server), port, transport, 0);
     EventHead {
         time: Timestamp(at * SECOND),
+        told: Timestamp(0),
         key,
         originator,
         sender: Side::Originator,

@@ -155,6 +155,7 @@ mod tests {
         let time = Timestamp(200 * SECOND);
         let head = EventHead {
             time,
+            told: time,
             key,
             originator,
             sender: Side::Originator,

@@ -138,6 +138,7 @@ impl Judged<'_> {
             flow: self.guess.example((self.key.0, self.key.1)),
             source_mac: None,
             tunnel: None,
+            technique: None,
             row: None,
         }
     }

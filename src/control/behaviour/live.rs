@@ -1,0 +1,143 @@
+//! The stage of a running sensor: a thread of its own behind a bounded queue, whose evidence comes back to who asked.
+//!
+//! The supervisor hands over and never waits; what finds the queue full is lost and counted. Watermarks go the same way as
+//! what they stand behind, so the order is the one that a replay would have.
+
+use super::{Behaviour, Observation, Stats};
+use crate::dataplane::detect::Evidence;
+use crate::exchange::{EventHead, FlowSummary};
+use crate::units::Timestamp;
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Items that wait; a flow has some 400 bytes, so some 25 MiB. Two hundred times 74 flows a second for a second.
+const QUEUE: usize = 1 << 16;
+
+enum Item {
+    Flow(FlowSummary),
+    Living(FlowSummary),
+    Event(EventHead, Box<[u8]>),
+    Reached(Timestamp),
+}
+
+#[derive(Default)]
+struct Shared {
+    lost: AtomicU64,
+    stats: Mutex<Stats>,
+}
+
+/// The supervisor's end.
+pub struct LiveBehaviour {
+    shared: Arc<Shared>,
+    sender: Option<Sender<Item>>,
+    found: Receiver<Vec<Evidence>>,
+    reached: Timestamp,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LiveBehaviour {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(behaviour: Behaviour) -> std::io::Result<LiveBehaviour> {
+        let shared = Arc::new(Shared::default());
+        let (sender, items) = bounded(QUEUE);
+        // Bounded by what the detectors find of a bounded queue, and emptied several times a second.
+        let (tell, found) = unbounded();
+        let of_thread = Arc::clone(&shared);
+        let work = move || keep(behaviour, &of_thread, &items, &tell);
+        let thread = std::thread::Builder::new().name("behaviour".into()).spawn(work)?;
+        Ok(LiveBehaviour { shared, sender: Some(sender), found, reached: Timestamp(0), thread: Some(thread) })
+    }
+
+    /// A flow ended.
+    pub fn flow(&self, flow: &FlowSummary) {
+        self.send(|| Item::Flow(*flow));
+    }
+
+    /// A flow lives.
+    pub fn living(&self, flow: &FlowSummary) {
+        self.send(|| Item::Living(*flow));
+    }
+
+    /// Inspection found something.
+    pub fn event(&self, head: &EventHead, facts: &[u8]) {
+        if !Observation::is_of_interest(head.protocol) {
+            return;
+        }
+        self.send(|| Item::Event(*head, facts.into()));
+    }
+
+    /// All queues have come so far. Should the queue be full, the next one stands for this one too.
+    pub fn reached(&mut self, reached: Timestamp) {
+        if reached > self.reached
+            && let Some(sender) = &self.sender
+            && sender.try_send(Item::Reached(reached)).is_ok()
+        {
+            self.reached = reached;
+        }
+    }
+
+    /// What was found since the last call.
+    pub fn take(&self) -> Vec<Evidence> {
+        self.found.try_iter().flatten().collect()
+    }
+
+    /// Shows everything that still waits, and returns what that finds.
+    pub fn finish(&mut self) -> Vec<Evidence> {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // It panics nowhere; were it so, there is nobody left to tell.
+            drop(thread.join());
+        }
+        self.take()
+    }
+
+    /// What the stage met; what found the queue full is among what was lost.
+    pub fn stats(&self) -> Stats {
+        let stats = *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        Stats { lost: stats.lost + self.shared.lost.load(Relaxed), ..stats }
+    }
+
+    fn send(&self, item: impl FnOnce() -> Item) {
+        let has_room = |sender: &&Sender<Item>| !sender.is_full();
+        let sent = self.sender.as_ref().filter(has_room).is_some_and(|sender| sender.try_send(item()).is_ok());
+        if !sent {
+            self.shared.lost.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for LiveBehaviour {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+/// The thread.
+fn keep(mut behaviour: Behaviour, shared: &Shared, items: &Receiver<Item>, tell: &Sender<Vec<Evidence>>) {
+    let publish = |behaviour: &Behaviour, found: Vec<Evidence>| {
+        *shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = behaviour.stats();
+        if !found.is_empty() {
+            drop(tell.send(found));
+        }
+    };
+    for item in items.iter() {
+        match item {
+            Item::Flow(flow) => behaviour.flow(&flow),
+            Item::Living(flow) => behaviour.living(&flow),
+            Item::Event(head, facts) => behaviour.event(&head, &facts),
+            Item::Reached(reached) => {
+                let mut found = Vec::new();
+                behaviour.decide_until(reached, &mut found);
+                publish(&behaviour, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    behaviour.decide_until(Timestamp(u64::MAX), &mut found);
+    publish(&behaviour, found);
+}

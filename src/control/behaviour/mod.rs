@@ -1,0 +1,208 @@
+//! Detectors that need no packet: they read ended (and grown) flows and what inspection tells, as both come up anyhow.
+//!
+//! Owns what waits for the watermark, and the detectors' tables; all bounded, losses counted. Every observation has a moment
+//! by which it was known; they are taken in that order behind the watermark of all queues, so what is found does not depend on
+//! how many queues there were or how their messages interleaved. Pure: no clock, no thread, no file (`live` has those). It
+//! deliberately does not: look at packets, keep payload or passwords, decide on lists of names or addresses.
+//!
+//! ```text
+//!  Up::Flow, Up::Event -> Observation -> waits for its second -> every detector, in one order -> Evidence
+//! ```
+//!
+//! | file | finds |
+//! | --- | --- |
+//! | `dns_tunnel` | tunnels and data in DNS |
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `observation` | what detectors see, and its place in the order |
+//! | `names` | names of DNS and their parts |
+//! | `count`, `prevalence` | distinct values; how usual a destination is in the network |
+//! | `live` | the thread of a running sensor |
+//!
+//! A new detector is a file with its settings, `observe`, `forgotten`, and one line in each of `Settings`, [`Behaviour`]'s
+//! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
+
+mod count;
+pub mod dns_tunnel;
+mod live;
+mod names;
+mod observation;
+mod prevalence;
+#[cfg(test)]
+mod tests;
+
+pub use live::LiveBehaviour;
+pub use observation::{Cleartext, Dns, Flow, Mining, Observation, Origin, What};
+
+use crate::control::inventory::network::Network;
+use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::{Evidence, WINDOW_NS};
+use crate::exchange::{EventHead, FlowSummary};
+use crate::units::{SECOND, Timestamp};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What the stage and its detectors are told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Settings {
+    /// Observations that wait for their watermark at most, some 300 bytes each; more are lost and counted.
+    pub pending: usize,
+    /// Tunnels in DNS.
+    pub dns_tunnel: dns_tunnel::Settings,
+}
+
+/// What the stage met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Stats {
+    /// Observations shown to the detectors.
+    pub observed: u64,
+    /// Observations that came behind the watermark of all queues: shown with the next second.
+    pub late: u64,
+    /// Observations given up because too many waited.
+    pub lost: u64,
+    /// Entities that the detectors forgot for want of room.
+    pub forgotten: u64,
+}
+
+/// A flow that was told before its end.
+struct Told {
+    payload: [u64; 2],
+    touched: Timestamp,
+}
+
+impl Touched for Told {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+/// Flows told before their end that are remembered, so that nothing is counted twice.
+const GROWN_MAX: usize = 1 << 14;
+/// A flow that lives is told again when it has brought so many bytes more: a megabyte is less than any volume of note.
+const GROWN_BYTES: u64 = 1 << 20;
+/// A flow that lived less long was never told before its end.
+const GROWN_NS: u64 = SECOND;
+
+/// The stage.
+pub struct Behaviour {
+    settings: Settings,
+    /// By the second in which they were known.
+    pending: BTreeMap<u64, Vec<Observation>>,
+    waiting: usize,
+    /// Everything before has been shown.
+    decided: Timestamp,
+    grown: ColdMap<u64, Told>,
+    stats: Stats,
+    /// Networks whose hosts are ours.
+    home: Vec<Network>,
+    dns_tunnel: dns_tunnel::DnsTunnel,
+}
+
+impl Behaviour {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings, home: &[Network]) -> Behaviour {
+        Behaviour {
+            pending: BTreeMap::new(),
+            waiting: 0,
+            decided: Timestamp(0),
+            grown: ColdMap::new(GROWN_MAX),
+            stats: Stats::default(),
+            dns_tunnel: dns_tunnel::DnsTunnel::new(settings.dns_tunnel),
+            home: home.to_vec(),
+            settings,
+        }
+    }
+
+    /// A flow ended.
+    pub fn flow(&mut self, flow: &FlowSummary) {
+        let lived = flow.last_seen.since(flow.first_seen) >= GROWN_NS;
+        let before = lived.then(|| self.grown.existing(&flow.flow_id()).map(|told| told.payload)).flatten();
+        if let Some(observation) = Observation::of_flow(flow, before) {
+            self.push(observation);
+        }
+    }
+
+    /// A flow lives: told again where it has grown much. Live only: a capture ends, and with it every flow.
+    pub fn living(&mut self, flow: &FlowSummary) {
+        if flow.payload.iter().sum::<u64>() < GROWN_BYTES {
+            return;
+        }
+        let id = flow.flow_id();
+        let before = self.grown.existing(&id).map(|told| told.payload);
+        let grown = flow.payload.iter().sum::<u64>().saturating_sub(before.iter().flatten().sum());
+        if grown < GROWN_BYTES {
+            return;
+        }
+        let Some(observation) = Observation::of_flow(flow, before) else { return };
+        let told = self.grown.entry(id, || Told { payload: [0; 2], touched: flow.last_seen });
+        *told = Told { payload: flow.payload, touched: flow.last_seen };
+        self.push(observation);
+    }
+
+    /// Inspection found something.
+    pub fn event(&mut self, head: &EventHead, facts: &[u8]) {
+        if let Some(observation) = Observation::of_event(head, facts) {
+            self.push(observation);
+        }
+    }
+
+    /// Puts an observation where it belongs.
+    pub fn push(&mut self, mut observation: Observation) {
+        if self.waiting >= self.settings.pending {
+            self.stats.lost += 1;
+            return;
+        }
+        if observation.told < self.decided {
+            self.stats.late += 1;
+            observation.told = self.decided;
+        }
+        self.waiting += 1;
+        self.pending.entry(observation.told.0 - observation.told.0 % WINDOW_NS).or_default().push(observation);
+    }
+
+    /// Start of the earliest second of which something waits.
+    pub fn next(&self) -> Option<u64> {
+        self.pending.first_key_value().map(|(start, _)| *start)
+    }
+
+    /// Nothing more comes of what was known before `reached`.
+    pub fn reached(&mut self, reached: Timestamp) {
+        if reached.0 != u64::MAX {
+            self.decided = self.decided.max(reached);
+        }
+    }
+
+    /// Shows the second that begins at `start` to the detectors.
+    pub fn decide(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
+        let Some(mut window) = self.pending.remove(&start.0) else { return };
+        self.waiting -= window.len();
+        self.stats.observed += window.len() as u64;
+        // Stable: what one flow tells at one moment keeps its order.
+        window.sort_by_key(Observation::place);
+        for observation in &window {
+            self.show(observation, out);
+        }
+    }
+
+    /// Shows everything known before `reached`: for who has no windows of other things between them.
+    pub fn decide_until(&mut self, reached: Timestamp, out: &mut Vec<Evidence>) {
+        while let Some(start) = self.next().filter(|start| Timestamp(*start).after(WINDOW_NS) <= reached) {
+            self.decide(Timestamp(start), out);
+        }
+        self.reached(reached);
+    }
+
+    fn show(&mut self, seen: &Observation, out: &mut Vec<Evidence>) {
+        match &seen.what {
+            What::Dns(dns) => self.dns_tunnel.observe(seen, dns, out),
+            What::Flow(_) | What::Mining(_) | What::Cleartext(_) => {}
+        }
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        let forgotten = [self.grown.forgotten(), self.dns_tunnel.forgotten()];
+        Stats { forgotten: forgotten.iter().sum(), ..self.stats }
+    }
+}

@@ -1,0 +1,95 @@
+//! How usual a destination is in the network: how many of its hosts go there, and for how long.
+//!
+//! Stands in for lists of popular names, which age, are somebody's and do not know the network: what half of all hosts do is
+//! no single host's secret. With fewer than [`HOSTS_MIN`] hosts in sight nothing is popular.
+
+use super::count::{Distinct, hash};
+use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::units::Timestamp;
+
+/// With fewer hosts one of them is half of the network.
+const HOSTS_MIN: f64 = 4.0;
+/// Share of the hosts from which a destination is popular (RITA v5, prevalence modifiers).
+const POPULAR: f64 = 0.5;
+
+/// A destination.
+struct Known {
+    clients: Distinct<8>,
+    first: Timestamp,
+    touched: Timestamp,
+}
+
+impl Touched for Known {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+/// What is known of a destination.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Usual {
+    /// Hosts of ours that went there.
+    pub clients: f64,
+    /// Hosts of ours seen in all.
+    pub hosts: f64,
+    /// Since when it is known, nanoseconds.
+    pub age_ns: u64,
+}
+
+impl Usual {
+    /// At least half of the hosts go there.
+    pub fn is_popular(&self) -> bool {
+        self.hosts >= HOSTS_MIN && self.clients >= POPULAR * self.hosts
+    }
+}
+
+/// Destinations and who goes there.
+pub struct Prevalence {
+    known: ColdMap<u128, Known>,
+    hosts: Distinct<32>,
+}
+
+impl Prevalence {
+    /// Remembers so many destinations.
+    pub fn new(destinations: usize) -> Prevalence {
+        Prevalence { known: ColdMap::new(destinations), hosts: Distinct::default() }
+    }
+
+    /// `client`, one of ours, went to a destination (an address, or the hash of a name).
+    pub fn note(&mut self, client: u128, destination: u128, now: Timestamp) -> Usual {
+        let client = hash(client);
+        self.hosts.insert(client);
+        let known = self.known.entry(destination, || Known { clients: Distinct::default(), first: now, touched: now });
+        known.clients.insert(client);
+        known.touched = known.touched.max(now);
+        Usual {
+            clients: known.clients.estimate(),
+            hosts: self.hosts.estimate(),
+            age_ns: known.touched.since(known.first),
+        }
+    }
+
+    /// Destinations forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.known.forgotten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_half_of_the_hosts_do_is_popular() {
+        let mut prevalence = Prevalence::new(64);
+        for host in 0..100 {
+            prevalence.note(host, u128::from(host % 3 > 0), Timestamp(host as u64));
+        }
+        assert!(prevalence.note(0, 1, Timestamp(200)).is_popular());
+        let lone = prevalence.note(7, 99, Timestamp(200));
+        assert!(!lone.is_popular(), "{lone:?}");
+        assert_eq!(lone.age_ns, 0);
+        let mut small = Prevalence::new(64);
+        assert!(!small.note(1, 1, Timestamp(0)).is_popular(), "of one host everything is its own");
+    }
+}

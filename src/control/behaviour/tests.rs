@@ -1,0 +1,274 @@
+//! The stage as a whole, and the made-up wire that the detectors' tests share.
+
+use super::{Behaviour, Stats};
+use crate::control::hosts::{self, Merger};
+use crate::control::inventory::network::home;
+use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::detect::Evidence;
+use crate::dataplane::flow::{EndReason, Side};
+use crate::dataplane::inspect::{Fact, Facts, Protocol, dns};
+use crate::exchange::{EventHead, FlowSummary, Up};
+use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
+use proptest::prelude::*;
+
+/// Where the wire's time begins: Thursday, 00:00 UTC.
+pub const START: u64 = 1_700_092_800 * SECOND;
+
+/// 10.0.x.y.
+pub fn host(number: u32) -> u32 {
+    0x0a00_0000 + number
+}
+
+/// 203.0.x.y: nobody's home.
+pub fn outside(number: u32) -> u32 {
+    0xcb00_0000 + number
+}
+
+#[derive(Clone)]
+enum Item {
+    Flow(Box<FlowSummary>),
+    Event(EventHead, Vec<u8>),
+}
+
+/// Flows and events in the making; times are nanoseconds since [`START`].
+#[derive(Clone, Default)]
+pub struct Wire {
+    items: Vec<(Timestamp, FlowKey, Item)>,
+    next_port: u16,
+}
+
+impl Wire {
+    /// An ephemeral port, another one each time.
+    pub fn port(&mut self) -> u16 {
+        self.next_port = (self.next_port + 1) % 20_000;
+        40_000 + self.next_port
+    }
+
+    /// A flow of `length` nanoseconds in which client and server sent so many bytes; it ends `linger` nanoseconds later.
+    pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], (length, linger): (u64, u64)) {
+        let (key, originator) = FlowKey::v4(ends.0, self.port(), ends.1, ends.2, 6, 0);
+        let last_seen = Timestamp(START + at + length);
+        let told = last_seen.after(linger);
+        let flow = FlowSummary {
+            key,
+            originator,
+            first_seen: Timestamp(START + at),
+            last_seen,
+            packets: [10, 10],
+            bytes,
+            payload: bytes,
+            tcp_flags: [0x1b, 0x1b],
+            application: Protocol::Tls,
+            ended: Some(EndReason::Closed),
+            ended_at: told,
+            ..FlowSummary::default()
+        };
+        self.items.push((told, key, Item::Flow(Box::new(flow))));
+    }
+
+    fn event_of(
+        &mut self,
+        (at, ends, port): (u64, (u32, u32, u16), u16),
+        (protocol, transport): (Protocol, u8),
+        sender: Side,
+        put: impl FnOnce(&mut Facts),
+    ) {
+        let (key, originator): (FlowKey, Direction) = FlowKey::v4(ends.0, port, ends.1, ends.2, transport, 0);
+        let time = Timestamp(START + at);
+        let mut facts = Facts::default();
+        put(&mut facts);
+        let head = EventHead {
+            time,
+            told: time,
+            key,
+            originator,
+            sender,
+            first_seen: Some(time),
+            protocol,
+            anomaly: None,
+            truncated: false,
+            bytes: facts.as_bytes().len() as u16,
+            icmp: None,
+            outer: None,
+            through_proxy: false,
+        };
+        self.items.push((time, key, Item::Event(head, facts.as_bytes().to_vec())));
+    }
+
+    /// A question of DNS to a resolver and its answer: response code, and bytes of data.
+    pub fn dns(&mut self, at: u64, client: u32, name: &str, kind: u16, (code, data): (u16, usize)) {
+        let port = self.port();
+        let ends = (client, host(53), 53);
+        let question = |facts: &mut Facts, is_answer: u64| {
+            facts.put_number(dns::SET.qr, is_answer);
+            facts.put_number(dns::SET.rcode, u64::from(code));
+            facts.put(dns::SET.query_name, name.as_bytes());
+            facts.put_number(dns::SET.query_type, u64::from(kind));
+        };
+        self.event_of((at, ends, port), (Protocol::Dns, 17), Side::Originator, |facts| question(facts, 0));
+        self.event_of((at + 5 * MILLISECOND, ends, port), (Protocol::Dns, 17), Side::Responder, |facts| {
+            question(facts, 1);
+            let [[.., answer], ..]: [[Fact; 4]; 3] = dns::SET.sections;
+            facts.put(answer, &vec![b'x'; data]);
+        });
+    }
+
+    fn sorted(&self) -> Vec<(Timestamp, FlowKey, Item)> {
+        let mut items = self.items.clone();
+        items.sort_by_key(|(told, ..)| *told);
+        items
+    }
+
+    /// What the detectors find, with these settings.
+    pub fn evidence_with(&self, settings: hosts::Settings) -> (Vec<Evidence>, Stats) {
+        let mut behaviour = settings.behaviour(&home()).expect("wanted");
+        let mut found = Vec::new();
+        for (told, _, item) in self.sorted() {
+            behaviour.decide_until(told, &mut found);
+            match item {
+                Item::Flow(flow) => behaviour.flow(&flow),
+                Item::Event(head, facts) => behaviour.event(&head, &facts),
+            }
+        }
+        behaviour.decide_until(Timestamp(u64::MAX), &mut found);
+        (found, behaviour.stats())
+    }
+
+    /// The same with the default ones.
+    pub fn evidence(&self) -> Vec<Evidence> {
+        let (found, stats) = self.evidence_with(hosts::Settings::default());
+        assert_eq!((stats.late, stats.lost), (0, 0));
+        found
+    }
+
+    /// `detector/kind` of all evidence, without repeats, in order of their first appearance.
+    pub fn kinds(&self) -> Vec<String> {
+        let mut kinds = Vec::new();
+        for evidence in self.evidence() {
+            let kind = format!("{}/{}", evidence.detector.name(), evidence.kind);
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        kinds
+    }
+
+    /// The same wire over several queues, whose messages come in any order, with watermarks wherever one pleases.
+    fn run(&self, queues: usize, every: usize, seed: u64) -> Vec<Evidence> {
+        let settings = hosts::Settings::default();
+        let mut merger = Merger::new(queues, settings).with_behaviour(settings.behaviour(&home()));
+        let mut lanes: Vec<std::collections::VecDeque<_>> = vec![Default::default(); queues];
+        for item in self.sorted() {
+            lanes[item.1.owner(queues)].push_back(item);
+        }
+        let mut found = Vec::new();
+        let mut dice = seed | 1;
+        while lanes.iter().any(|lane| !lane.is_empty()) {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let id = (dice >> 33) as usize % queues;
+            let queue = QueueId(id as u16);
+            for _ in 0..every {
+                let Some((_, _, item)) = lanes[id].pop_front() else { break };
+                match item {
+                    Item::Flow(flow) => merger.flow(&flow),
+                    Item::Event(head, facts) => merger.event(&head, &facts),
+                }
+            }
+            let message = match lanes[id].front() {
+                // Everything before the next one has been sent.
+                Some((told, ..)) => Up::Watermark(queue, *told),
+                None => Up::Ended(queue),
+            };
+            found.extend(merger.push(queue, message));
+        }
+        found.extend(merger.finish());
+        let stats = merger.behaviour_stats().expect("wanted");
+        assert_eq!((stats.late, stats.lost), (0, 0));
+        found
+    }
+}
+
+/// Everything that some detector has a word for, and a good deal that none has.
+fn mixture(seed: u32) -> Wire {
+    let mut wire = Wire::default();
+    let mut dice = u64::from(seed) | 1;
+    let mut roll = |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % sides
+    };
+    for number in 0..400_u64 {
+        let (at, client) = (roll(200 * SECOND), host(1 + roll(6) as u32));
+        let [a, b, c] = [0; 3].map(|_| roll(u64::MAX).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let name = format!("{a:016x}{b:016x}{c:016x}.t{}.example", number % 2);
+        // Two of six hosts, so that it is nothing that everybody does.
+        wire.dns(at, host(100 + roll(2) as u32), &name, 16, (0, 100));
+        wire.dns(at, client, &format!("www{}.site{}.example", roll(20), roll(30)), 1, (0, 16));
+        wire.flow(at, (client, outside(roll(9) as u32), 443), [roll(5000), roll(50_000)], (roll(SECOND), SECOND));
+    }
+    wire
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn how_the_messages_interleave_leaves_no_trace(
+        wire in any::<u32>(),
+        seed in any::<u64>(),
+        queues in 1_usize..=4,
+        every in 1_usize..200,
+    ) {
+        let wire = mixture(wire);
+        let expected = wire.run(1, 1, 1);
+        prop_assert!(expected.len() > 3, "{}", expected.len());
+        prop_assert_eq!(wire.run(queues, every, seed), expected);
+    }
+}
+
+#[test]
+fn what_comes_late_is_counted_and_shown_and_what_is_too_much_is_lost() {
+    let settings = hosts::Settings { pending_observations: 2, ..hosts::Settings::default() };
+    let mut behaviour: Behaviour = settings.behaviour(&home()).expect("wanted");
+    let mut found = Vec::new();
+    let mut wire = Wire::default();
+    (0..3).for_each(|number| wire.dns(number * SECOND, host(1), "a.example.org", 1, (0, 4)));
+    behaviour.decide_until(Timestamp(START + 2 * SECOND), &mut found);
+    for (_, _, item) in wire.sorted() {
+        if let Item::Event(head, facts) = item {
+            behaviour.event(&head, &facts);
+        }
+    }
+    assert_eq!(behaviour.stats(), Stats { late: 2, lost: 4, ..Stats::default() });
+    behaviour.decide_until(Timestamp(START + 4 * SECOND), &mut found);
+    assert_eq!(behaviour.stats().observed, 2, "late ones are shown");
+}
+
+/// What comes up of a flow while it lives and what comes at its end are together what it sent.
+#[test]
+fn a_flow_that_was_told_before_is_counted_once() {
+    let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
+    let mut wire = Wire::default();
+    wire.flow(0, (host(1), outside(1), 443), [50 << 20, 4096], (600 * SECOND, SECOND));
+    let Some((_, _, Item::Flow(whole))) = wire.items.pop() else { unreachable!("one flow") };
+    let part = |mebibytes: u64, second: u64| FlowSummary {
+        payload: [mebibytes << 20, 100],
+        last_seen: Timestamp(START + second * SECOND),
+        ended: None,
+        ended_at: Timestamp(0),
+        ..*whole
+    };
+    for (mebibytes, second) in [(0, 60), (20, 120), (20, 180), (40, 240)] {
+        behaviour.living(&part(mebibytes, second));
+    }
+    behaviour.flow(&whole);
+    let told: Vec<[u64; 2]> = behaviour
+        .pending
+        .values()
+        .flatten()
+        .filter_map(|seen| match &seen.what {
+            super::What::Flow(flow) => Some(flow.bytes),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.iter().map(|[out, _]| out >> 20).collect::<Vec<_>>(), [20, 20, 10]);
+    assert_eq!(told.iter().map(|[_, into]| into).sum::<u64>(), 4096);
+}
