@@ -1,7 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::dns_tunnel;
+use crate::control::behaviour::{dga, dns_tunnel};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -20,6 +20,10 @@ const COUNT: (f64, f64) = (1.0, 1e9);
 const FLOOR: (f64, f64) = (0.0, 1e9);
 /// Distinct names: fewer than a page's are everybody's, more than these nobody counts.
 const NAMES: (f64, f64) = (10.0, 5000.0);
+/// Made-up names: one is a typing error, and a host has counters for so many.
+const NAMES_MADE_UP: (f64, f64) = (2.0, 1000.0);
+/// Bits of surprise a letter: between what any word and what no letters have.
+const BITS: (f64, f64) = (1.0, 20.0);
 const CHANCE: (f64, f64) = (1e-6, 1.0 - 1e-6);
 /// Of something to something else; at one, everything is as much.
 const RATIO: (f64, f64) = (1.0, 1000.0);
@@ -46,11 +50,13 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         behaviour: _,
         pending_observations,
         dns_tunnel,
+        dga,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_observations", *pending_observations as f64, (PENDING_MIN, MAP_MAX))?;
     check_dns_tunnel(dns_tunnel)?;
+    check_dga(dga)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -165,6 +171,19 @@ fn check_dns_tunnel(settings: &dns_tunnel::Settings) -> Result<(), Invalid> {
         names_day: NAMES,
         likeness: CHANCE,
         pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_dga(settings: &dga::Settings) -> Result<(), Invalid> {
+    ranges!("dga", dga::Settings, settings, {
+        domains: NAMES_MADE_UP,
+        further: COUNT,
+        bits: BITS,
+        share: (0.0, 1.0),
+        missing_share: (0.0, 1.0),
+        horizon_s: HORIZON,
+        hosts: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

@@ -12,6 +12,7 @@
 //! | file | finds |
 //! | --- | --- |
 //! | `dns_tunnel` | tunnels and data in DNS |
+//! | `dga` | names that programs make up |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -24,6 +25,7 @@
 //! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
 
 mod count;
+pub mod dga;
 pub mod dns_tunnel;
 mod live;
 mod names;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub pending: usize,
     /// Tunnels in DNS.
     pub dns_tunnel: dns_tunnel::Settings,
+    /// Made-up names.
+    pub dga: dga::Settings,
 }
 
 /// What the stage met.
@@ -97,6 +101,7 @@ pub struct Behaviour {
     /// Networks whose hosts are ours.
     home: Vec<Network>,
     dns_tunnel: dns_tunnel::DnsTunnel,
+    dga: dga::Dga,
 }
 
 impl Behaviour {
@@ -109,6 +114,7 @@ impl Behaviour {
             grown: ColdMap::new(GROWN_MAX),
             stats: Stats::default(),
             dns_tunnel: dns_tunnel::DnsTunnel::new(settings.dns_tunnel),
+            dga: dga::Dga::new(settings.dga),
             home: home.to_vec(),
             settings,
         }
@@ -195,14 +201,17 @@ impl Behaviour {
 
     fn show(&mut self, seen: &Observation, out: &mut Vec<Evidence>) {
         match &seen.what {
-            What::Dns(dns) => self.dns_tunnel.observe(seen, dns, out),
+            What::Dns(dns) => {
+                self.dns_tunnel.observe(seen, dns, out);
+                self.dga.observe(seen, dns, out);
+            }
             What::Flow(_) | What::Mining(_) | What::Cleartext(_) => {}
         }
     }
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let forgotten = [self.grown.forgotten(), self.dns_tunnel.forgotten()];
+        let forgotten = [self.grown.forgotten(), self.dns_tunnel.forgotten(), self.dga.forgotten()];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }
 }

@@ -258,6 +258,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Flood => "Detection of a Denial of Service Attack",
         Detector::Model => "Potentially Bad Traffic",
         Detector::DnsTunnel => "A Network Trojan was detected",
+        Detector::Dga => "A Network Trojan was detected",
     }
 }
 

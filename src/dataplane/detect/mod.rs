@@ -50,12 +50,14 @@ pub enum Detector {
     Model,
     /// Tunnels and data inside DNS.
     DnsTunnel,
+    /// Names that programs make up.
+    Dga,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 5] =
-        [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model, Detector::DnsTunnel];
+    pub const ALL: [Detector; 6] =
+        [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model, Detector::DnsTunnel, Detector::Dga];
 
     /// Name in JSON, EVE and metrics.
     pub const fn name(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Detector {
             Detector::Flood => "flood",
             Detector::Model => "model",
             Detector::DnsTunnel => "dns_tunnel",
+            Detector::Dga => "dga",
         }
     }
 }
