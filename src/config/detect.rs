@@ -1,7 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::{dga, dns_tunnel};
+use crate::control::behaviour::{beacon, dga, dns_tunnel};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -51,11 +51,13 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         pending_observations,
         dns_tunnel,
         dga,
+        beacon,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_observations", *pending_observations as f64, (PENDING_MIN, MAP_MAX))?;
     check_dns_tunnel(dns_tunnel)?;
+    check_beacon(beacon)?;
     check_dga(dga)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
@@ -184,6 +186,16 @@ fn check_dga(settings: &dga::Settings) -> Result<(), Invalid> {
         missing_share: (0.0, 1.0),
         horizon_s: HORIZON,
         hosts: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_beacon(settings: &beacon::Settings) -> Result<(), Invalid> {
+    ranges!("beacon", beacon::Settings, settings, {
+        score: CHANCE,
+        connections: (4.0, 1e6),
+        strobe: (4.0, 1e9),
+        pairs: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

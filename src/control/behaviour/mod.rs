@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | `dns_tunnel` | tunnels and data in DNS |
 //! | `dga` | names that programs make up |
+//! | `beacon` | connections that come back like a clock |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -24,6 +25,7 @@
 //! A new detector is a file with its settings, `observe`, `forgotten`, and one line in each of `Settings`, [`Behaviour`]'s
 //! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
 
+pub mod beacon;
 mod count;
 pub mod dga;
 pub mod dns_tunnel;
@@ -38,10 +40,12 @@ pub use live::LiveBehaviour;
 pub use observation::{Cleartext, Dns, Flow, Mining, Observation, Origin, What};
 
 use crate::control::inventory::network::Network;
+use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::cold::{ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
+use prevalence::Prevalence;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -54,6 +58,8 @@ pub struct Settings {
     pub dns_tunnel: dns_tunnel::Settings,
     /// Made-up names.
     pub dga: dga::Settings,
+    /// Beacons.
+    pub beacon: beacon::Settings,
 }
 
 /// What the stage met.
@@ -88,6 +94,9 @@ const GROWN_BYTES: u64 = 1 << 20;
 /// A flow that lived less long was never told before its end.
 const GROWN_NS: u64 = SECOND;
 
+/// Servers outside whose clients are remembered, some 150 bytes each.
+const SERVERS_MAX: usize = 1 << 16;
+
 /// The stage.
 pub struct Behaviour {
     settings: Settings,
@@ -100,7 +109,10 @@ pub struct Behaviour {
     stats: Stats,
     /// Networks whose hosts are ours.
     home: Vec<Network>,
+    /// Servers outside, and who goes there.
+    servers: Prevalence,
     dns_tunnel: dns_tunnel::DnsTunnel,
+    beacon: beacon::Beacon,
     dga: dga::Dga,
 }
 
@@ -115,7 +127,9 @@ impl Behaviour {
             stats: Stats::default(),
             dns_tunnel: dns_tunnel::DnsTunnel::new(settings.dns_tunnel),
             dga: dga::Dga::new(settings.dga),
+            beacon: beacon::Beacon::new(settings.beacon),
             home: home.to_vec(),
+            servers: Prevalence::new(SERVERS_MAX),
             settings,
         }
     }
@@ -205,13 +219,30 @@ impl Behaviour {
                 self.dns_tunnel.observe(seen, dns, out);
                 self.dga.observe(seen, dns, out);
             }
-            What::Flow(_) | What::Mining(_) | What::Cleartext(_) => {}
+            What::Flow(flow) => self.show_flow(seen, flow, out),
+            What::Mining(_) | What::Cleartext(_) => {}
         }
+    }
+
+    /// Flows of hosts of ours to the outside.
+    fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
+        if !is_home(flow.client) || is_home(flow.server) {
+            return;
+        }
+        let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
+        self.beacon.observe(seen, flow, &usual, out);
     }
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let forgotten = [self.grown.forgotten(), self.dns_tunnel.forgotten(), self.dga.forgotten()];
+        let forgotten = [
+            self.servers.forgotten(),
+            self.grown.forgotten(),
+            self.dns_tunnel.forgotten(),
+            self.dga.forgotten(),
+            self.beacon.forgotten(),
+        ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }
 }

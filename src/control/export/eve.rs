@@ -259,6 +259,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Model => "Potentially Bad Traffic",
         Detector::DnsTunnel => "A Network Trojan was detected",
         Detector::Dga => "A Network Trojan was detected",
+        Detector::Beacon => "A Network Trojan was detected",
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Settings {
     pub pending_observations: usize,
     /// Tunnels in DNS.
     pub dns_tunnel: behaviour::dns_tunnel::Settings,
+    /// Beacons.
+    pub beacon: behaviour::beacon::Settings,
     /// Made-up names.
     pub dga: behaviour::dga::Settings,
 }
@@ -57,6 +59,7 @@ impl Default for Settings {
             behaviour: true,
             pending_observations: 1 << 18,
             dns_tunnel: behaviour::dns_tunnel::Settings::default(),
+            beacon: behaviour::beacon::Settings::default(),
             dga: behaviour::dga::Settings::default(),
         }
     }
@@ -65,8 +68,12 @@ impl Default for Settings {
 impl Settings {
     /// The detectors over flows and events, as they are wanted; `home`: networks whose hosts are ours.
     pub fn behaviour(&self, home: &[Network]) -> Option<Behaviour> {
-        let settings =
-            behaviour::Settings { pending: self.pending_observations, dns_tunnel: self.dns_tunnel, dga: self.dga };
+        let settings = behaviour::Settings {
+            pending: self.pending_observations,
+            dns_tunnel: self.dns_tunnel,
+            dga: self.dga,
+            beacon: self.beacon,
+        };
         self.behaviour.then(|| Behaviour::new(settings, home))
     }
 }

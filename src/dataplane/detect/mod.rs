@@ -52,12 +52,21 @@ pub enum Detector {
     DnsTunnel,
     /// Names that programs make up.
     Dga,
+    /// Connections that come back like a clock.
+    Beacon,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 6] =
-        [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model, Detector::DnsTunnel, Detector::Dga];
+    pub const ALL: [Detector; 7] = [
+        Detector::Scan,
+        Detector::BruteForce,
+        Detector::Flood,
+        Detector::Model,
+        Detector::DnsTunnel,
+        Detector::Dga,
+        Detector::Beacon,
+    ];
 
     /// Name in JSON, EVE and metrics.
     pub const fn name(self) -> &'static str {
@@ -68,6 +77,7 @@ impl Detector {
             Detector::Model => "model",
             Detector::DnsTunnel => "dns_tunnel",
             Detector::Dga => "dga",
+            Detector::Beacon => "beacon",
         }
     }
 }

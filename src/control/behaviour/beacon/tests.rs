@@ -1,0 +1,129 @@
+//! Beacons with and without jitter, and what else comes back.
+
+use super::super::tests::{Wire, host, outside};
+use super::*;
+
+struct Dice(u64);
+
+impl Dice {
+    /// 0..1.
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f64 / (1_u64 << 31) as f64
+    }
+}
+
+/// Connections for `hours`, with pauses in seconds and bytes as they are made.
+fn visits(hours: u64, pause: impl Fn(&mut Dice) -> f64, bytes: impl Fn(&mut Dice) -> u64) -> Wire {
+    let (mut wire, mut dice, mut at) = (Wire::default(), Dice(5), 0.0);
+    while at < hours as f64 * 3600.0 {
+        let sent = bytes(&mut dice);
+        wire.flow((at * 1e9) as u64, (host(1), outside(1), 443), [sent, 3 * sent], (SECOND / 2, SECOND));
+        at += pause(&mut dice);
+    }
+    wire
+}
+
+#[test]
+fn beacons_are_found_whatever_their_pace_and_jitter() {
+    type Pause = fn(&mut Dice) -> f64;
+    let each: [(&str, Pause); 5] = [
+        ("each ten seconds", |_| 10.0),
+        ("each minute", |_| 60.0),
+        ("each hour", |_| 3600.0),
+        ("with 30 % jitter", |dice| 60.0 * (0.7 + 0.6 * dice.roll())),
+        ("anywhere up to two minutes", |dice| 120.0 * dice.roll()),
+    ];
+    for (case, pause) in each {
+        let wire = visits(14, pause, |_| 320);
+        assert_eq!(wire.kinds(), ["beacon/beacon"], "{case}");
+        let found = wire.evidence();
+        assert!(found.len() <= 2, "{case}: {}", found.len());
+        let first = &found[0];
+        assert!(first.time.since(Timestamp(super::super::tests::START)) >= 6 * HOUR_NS, "{case}");
+        assert!(first.terms[0].value >= 0.8 && first.terms[0].threshold == Some(0.8), "{case}: {:?}", first.terms);
+        assert_eq!((first.target, first.port), (Some("203.0.0.1".parse().unwrap()), Some(443)), "{case}");
+    }
+    // Two levels: quick by day, slow by night.
+    let (mut wire, mut at) = (Wire::default(), 0_u64);
+    while at < 24 * 3600 {
+        wire.flow(at * SECOND, (host(1), outside(1), 443), [320, 900], (SECOND / 2, SECOND));
+        at += if at % 86_400 < 12 * 3600 { 600 } else { 60 };
+    }
+    assert_eq!(wire.kinds(), ["beacon/beacon"], "two levels");
+}
+
+#[test]
+fn what_only_comes_back_is_quiet() {
+    // Log-uniform pauses and sizes: somebody reads pages, now and then, for a day.
+    let reads = |dice: &mut Dice| 10_f64.powf(4.0 * dice.roll());
+    for (case, wire) in [
+        ("somebody who reads pages", visits(24, reads, |dice| 10_f64.powf(2.0 + 3.0 * dice.roll()) as u64)),
+        ("a clock that is watched for five hours", visits(5, |_| 60.0, |_| 320)),
+        ("three times in a day", visits(24, |_| 8.0 * 3600.0, |_| 320)),
+    ] {
+        assert_eq!(wire.evidence(), [], "{case}");
+    }
+    // A server at home is somebody's own monitor.
+    let mut wire = Wire::default();
+    (0..1000).for_each(|at| wire.flow(at * 60 * SECOND, (host(1), host(2), 443), [320, 900], (SECOND, SECOND)));
+    assert_eq!(wire.evidence(), []);
+}
+
+/// An updater is a beacon of everybody.
+#[test]
+fn what_half_of_the_hosts_do_is_popular() {
+    let wire = |hosts: u32| {
+        let mut wire = Wire::default();
+        for at in 0..840_u64 {
+            for number in 0..10 {
+                let server = if number < hosts { outside(1) } else { outside(100 + number) };
+                let pause = if number < hosts { 60 } else { 1 + (at * 7919 + u64::from(number) * 31) % 97 };
+                let (at, size) =
+                    (at * 60 * SECOND + pause * SECOND, if number < hosts { 320 } else { 1 + at * at % 7919 });
+                wire.flow(at, (host(1 + number), server, 443), [size, 900], (SECOND, SECOND));
+            }
+        }
+        let found = wire.evidence();
+        found.into_iter().filter(|one| one.target == Some("203.0.0.1".parse().unwrap())).count()
+    };
+    assert_eq!(wire(10), 0, "everybody");
+    assert!(wire(1) > 0, "one alone");
+}
+
+#[test]
+fn parts_of_the_score_are_what_the_formula_says() {
+    // All alike; spread evenly; leaning to one side.
+    for (values, small, wanted) in [
+        (vec![60.0; 9], 1.0, 1.0),
+        (vec![0.0; 9], 1.0, 1.0),
+        (vec![0.0; 9], 0.0, 0.5),
+        (vec![40.0, 50.0, 60.0, 70.0, 80.0], 1.0, 0.5 + 0.5 * (50.0 / 60.0)),
+        (vec![10.0, 10.0, 20.0, 100.0, 400.0], 1.0, 0.5 * (1.0 - 70.0 / 90.0) + 0.5 * 0.5),
+    ] {
+        let (found, _) = evenness(&mut values.clone(), small);
+        assert!((found - wanted).abs() < 1e-9, "{values:?}: {found}, not {wanted}");
+    }
+    for (bins, wanted) in [
+        (vec![6; 24], 1.0),
+        (vec![], 0.0),
+        (vec![0; 24], 0.0),
+        (vec![12, 0, 0, 0], 0.0),
+        // Two levels in twelve hours: even by the modes, not by the spread.
+        (vec![1, 30, 1, 30, 1, 30, 1, 30, 1, 30, 1, 30], 1.0),
+    ] {
+        assert!((spread(&bins) - wanted).abs() < 1e-9, "{bins:?}: {}", spread(&bins));
+    }
+    assert_eq!((run(&[1, 0, 1, 1, 1, 0]), run(&[])), (3.0, 0.0));
+}
+
+#[test]
+fn very_many_connections_are_told_whatever_they_look_like() {
+    let mut wire = Wire::default();
+    (0..200_u64).for_each(|at| wire.flow(at * at % 977 * SECOND, (host(1), outside(1), 80), [at, 9], (SECOND, SECOND)));
+    let mut settings = crate::control::hosts::Settings::default();
+    settings.beacon.strobe = 100.0;
+    let (found, _) = wire.evidence_with(settings);
+    let kinds: Vec<_> = found.iter().map(|one| (one.kind.as_str(), one.severity)).collect();
+    assert_eq!(kinds, [("strobe", 2)]);
+}
