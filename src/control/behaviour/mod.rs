@@ -14,6 +14,7 @@
 //! | `dns_tunnel` | tunnels and data in DNS |
 //! | `dga` | names that programs make up |
 //! | `beacon` | connections that come back like a clock |
+//! | `mining` | miners and their pools |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -30,6 +31,7 @@ mod count;
 pub mod dga;
 pub mod dns_tunnel;
 mod live;
+mod mining;
 mod names;
 mod observation;
 mod prevalence;
@@ -220,7 +222,8 @@ impl Behaviour {
                 self.dga.observe(seen, dns, out);
             }
             What::Flow(flow) => self.show_flow(seen, flow, out),
-            What::Mining(_) | What::Cleartext(_) => {}
+            What::Mining(said) => mining::observe(seen, said, &self.home, out),
+            What::Cleartext(_) => {}
         }
     }
 

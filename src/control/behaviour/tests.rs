@@ -66,6 +66,12 @@ impl Wire {
         self.items.push((told, key, Item::Flow(Box::new(flow))));
     }
 
+    /// An event of a flow that begins with it.
+    pub fn event(&mut self, at: u64, ends: (u32, u32, u16), of: (Protocol, u8), facts: impl FnOnce(&mut Facts)) {
+        let port = self.port();
+        self.event_of((at, ends, port), of, Side::Originator, facts);
+    }
+
     fn event_of(
         &mut self,
         (at, ends, port): (u64, (u32, u32, u16), u16),

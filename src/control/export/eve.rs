@@ -260,6 +260,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::DnsTunnel => "A Network Trojan was detected",
         Detector::Dga => "A Network Trojan was detected",
         Detector::Beacon => "A Network Trojan was detected",
+        Detector::Mining => "Crypto Currency Mining Activity Detected",
     }
 }
 

@@ -54,11 +54,13 @@ pub enum Detector {
     Dga,
     /// Connections that come back like a clock.
     Beacon,
+    /// Mining of crypto-currencies.
+    Mining,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 7] = [
+    pub const ALL: [Detector; 8] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -66,6 +68,7 @@ impl Detector {
         Detector::DnsTunnel,
         Detector::Dga,
         Detector::Beacon,
+        Detector::Mining,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -78,6 +81,7 @@ impl Detector {
             Detector::DnsTunnel => "dns_tunnel",
             Detector::Dga => "dga",
             Detector::Beacon => "beacon",
+            Detector::Mining => "mining",
         }
     }
 }

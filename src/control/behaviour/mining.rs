@@ -1,0 +1,87 @@
+//! Mining of crypto-currencies, as inspection recognises it: calls of Stratum to a pool, and peers of Bitcoin and Ethereum.
+//!
+//! A miner's calls are what they say they are, so one is evidence. A peer's are not: a node keeps the books and mines nothing as
+//! a rule, so it is told as the least there is, and once for all its peers. Not seen: pools behind TLS, where a beacon may be all that is left.
+
+use super::observation::{Mining as Said, Observation};
+use crate::control::inventory::network::Network;
+use crate::dataplane::detect::{Detector, Evidence, Term};
+
+/// Of a call to a pool.
+const SEVERITY_POOL: u8 = 2;
+/// Of a peer.
+const SEVERITY_PEER: u8 = 4;
+
+/// What a miner, or a peer, said.
+pub fn observe(seen: &Observation, said: &Said, home: &[Network], out: &mut Vec<Evidence>) {
+    let (client, server) = (said.client.ip(), said.server.ip());
+    let is_pool = said.kind == "stratum";
+    // Peers call each other: ours is told.
+    let is_ours = home.iter().any(|network| network.holds(server)) && !home.iter().any(|network| network.holds(client));
+    let (peer, other) = if is_ours { (server, client) } else { (client, server) };
+    let named = |what: &str, text: &str| if text.is_empty() { String::new() } else { format!(", {what} {text}") };
+    let summary = if is_pool {
+        let (call, user, agent) =
+            (named("call", &said.call), named("user", &said.user), named("software", &said.agent));
+        format!("{client} mines at the pool {server} port {}{call}{user}{agent}", said.server.port)
+    } else {
+        format!("{peer} is a peer of the network of {}, with {other} for one", said.kind)
+    };
+    out.push(Evidence {
+        detector: Detector::Mining,
+        kind: if is_pool { "pool".into() } else { format!("{}_peer", said.kind) },
+        time: seen.time,
+        severity: if is_pool { SEVERITY_POOL } else { SEVERITY_PEER },
+        confidence: if is_pool { 1.0 } else { 0.3 },
+        source: Some(if is_pool { client } else { peer }),
+        target: is_pool.then_some(server),
+        port: is_pool.then_some(said.server.port),
+        protocol: Some(seen.origin.protocol()),
+        summary,
+        terms: vec![Term::exact("calls", 1.0)],
+        technique: is_pool.then(|| "T1496".into()),
+        flow: seen.origin.flow(!is_pool),
+        source_mac: None,
+        tunnel: None,
+        row: None,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Wire, host, outside};
+    use crate::dataplane::inspect::{Protocol, stratum};
+    use crate::units::SECOND;
+
+    #[test]
+    fn a_miner_is_told_by_what_it_says_and_a_peer_as_little() {
+        for (kind, wanted, severity, port) in
+            [("stratum", "mining/pool", 2, Some(3333)), ("bitcoin", "mining/bitcoin_peer", 4, None)]
+        {
+            let mut wire = Wire::default();
+            wire.event(SECOND, (host(1), outside(1), 3333), (Protocol::Stratum, 6), |facts| {
+                facts.put(stratum::KIND, kind.as_bytes());
+                facts.put(stratum::METHOD, b"mining.authorize");
+                facts.put(stratum::USERNAME, b"wallet.worker");
+            });
+            assert_eq!(wire.kinds(), [wanted]);
+            let found = wire.evidence();
+            assert_eq!((found[0].severity, found[0].port), (severity, port));
+            assert_eq!(found[0].summary.contains("wallet.worker"), kind == "stratum", "{}", found[0].summary);
+            assert!(found[0].flow.as_ref().is_some_and(|flow| flow.is_example == (kind != "stratum")));
+        }
+        // Called by a peer outside, it is still ours that is told.
+        let mut wire = Wire::default();
+        wire.event(SECOND, (outside(1), host(1), 8333), (Protocol::Stratum, 6), |facts| {
+            facts.put(stratum::KIND, b"ethereum");
+        });
+        assert_eq!(wire.evidence()[0].source, Some("10.0.0.1".parse().unwrap()));
+        // A conversation that is another one is none.
+        let mut wire = Wire::default();
+        wire.event(SECOND, (host(1), outside(1), 3333), (Protocol::Stratum, 6), |facts| {
+            facts.put(stratum::KIND, b"something else");
+        });
+        wire.flow(SECOND, (host(1), outside(1), 3333), [500, 500], (SECOND, SECOND));
+        assert_eq!(wire.evidence(), []);
+    }
+}
