@@ -15,6 +15,7 @@
 //! | `dga` | names that programs make up |
 //! | `beacon` | connections that come back like a clock |
 //! | `mining` | miners and their pools |
+//! | `cleartext` | passwords in the clear |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -27,6 +28,7 @@
 //! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
 
 pub mod beacon;
+mod cleartext;
 mod count;
 pub mod dga;
 pub mod dns_tunnel;
@@ -223,7 +225,7 @@ impl Behaviour {
             }
             What::Flow(flow) => self.show_flow(seen, flow, out),
             What::Mining(said) => mining::observe(seen, said, &self.home, out),
-            What::Cleartext(_) => {}
+            What::Cleartext(login) => cleartext::observe(seen, login, &self.home, out),
         }
     }
 

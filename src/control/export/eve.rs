@@ -261,6 +261,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Dga => "A Network Trojan was detected",
         Detector::Beacon => "A Network Trojan was detected",
         Detector::Mining => "Crypto Currency Mining Activity Detected",
+        Detector::Cleartext => "Potential Corporate Privacy Violation",
     }
 }
 

@@ -56,11 +56,13 @@ pub enum Detector {
     Beacon,
     /// Mining of crypto-currencies.
     Mining,
+    /// Passwords in the clear.
+    Cleartext,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 8] = [
+    pub const ALL: [Detector; 9] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -69,6 +71,7 @@ impl Detector {
         Detector::Dga,
         Detector::Beacon,
         Detector::Mining,
+        Detector::Cleartext,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -82,6 +85,7 @@ impl Detector {
             Detector::Dga => "dga",
             Detector::Beacon => "beacon",
             Detector::Mining => "mining",
+            Detector::Cleartext => "cleartext_credentials",
         }
     }
 }
