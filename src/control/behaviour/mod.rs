@@ -20,6 +20,7 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `observation` | what detectors see, and its place in the order |
+//! | `adaptive` | thresholds that follow what is usual |
 //! | `names` | names of DNS and their parts |
 //! | `count`, `prevalence` | distinct values; how usual a destination is in the network |
 //! | `live` | the thread of a running sensor |
@@ -27,6 +28,7 @@
 //! A new detector is a file with its settings, `observe`, `forgotten`, and one line in each of `Settings`, [`Behaviour`]'s
 //! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
 
+pub mod adaptive;
 pub mod beacon;
 mod cleartext;
 mod count;
