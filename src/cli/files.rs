@@ -27,6 +27,8 @@ enum Use {
     Database { made: bool },
     /// It is written beside its name, and takes it when it is whole.
     Summary,
+    /// The same; one that cannot be read is put aside.
+    Baselines,
 }
 
 struct Named {
@@ -57,6 +59,9 @@ impl Files {
             // The alerts' folder is made, with all above it, before the inventory is opened.
             let made = path.parent().zip(alerts.parent()).is_some_and(|(own, alerts)| alerts.starts_with(own));
             add("inventory.store", Some(&path), Use::Database { made });
+        }
+        if plan.detect.behaviour {
+            add("the baselines beside alerts.store", Some(&plan.alerts.baselines()), Use::Baselines);
         }
         for (key, log) in [("eve.path", &plan.eve.log), ("conn_log.path", &plan.conn_log.log)] {
             add(key, log.path.as_deref(), Use::Log { keep: log.keep });
@@ -124,6 +129,7 @@ impl Named {
             }),
             Use::Database { .. } => ["-wal", "-shm", "-journal", ".lock"].contains(&suffix),
             Use::Summary => suffix == ".part",
+            Use::Baselines => [".new", ".unreadable"].contains(&suffix),
         };
         // By its own name, and by that of the file behind a link.
         [entry(&self.path), place(&self.path)].iter().any(|base| {
@@ -139,7 +145,7 @@ impl Named {
         let made = match self.usage {
             Use::Log { .. } => false,
             Use::Database { made } => made,
-            Use::Input | Use::Summary => return Ok(()),
+            Use::Input | Use::Summary | Use::Baselines => return Ok(()),
         };
         match fs::metadata(&self.path) {
             Ok(data) if data.is_dir() => Err(ErrorKind::IsADirectory.into()),
@@ -280,6 +286,7 @@ mod tests {
             (("a", database), ("a.lock", log), Some("belongs to left")),
             (("a", database), ("a.1", log), None),
             (("a", one), ("a.part", log), Some("belongs to left")),
+            (("a", Use::Baselines), ("a.new", log), Some("belongs to left")),
             (("a", read), ("a", log), Some("are both")),
             (("a", read), ("a", read), None),
             (("a", read), ("a.1", log), None),

@@ -161,7 +161,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         supervisor.keep_hosts(inventory);
     }
     if let Some(behaviour) = plan.detect.behaviour(&plan.inventory.home) {
-        supervisor.observe_with(LiveBehaviour::start(behaviour).context("start the thread of the detectors")?);
+        let learnt = Some(plan.alerts.baselines());
+        let behaviour = LiveBehaviour::start(behaviour, learnt).context("start the thread of the detectors")?;
+        supervisor.observe_with(behaviour);
     }
     if let Some(model) = &model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);

@@ -1,7 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::{beacon, dga, dns_tunnel};
+use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -24,6 +24,10 @@ const NAMES: (f64, f64) = (10.0, 5000.0);
 const NAMES_MADE_UP: (f64, f64) = (2.0, 1000.0);
 /// Bits of surprise a letter: between what any word and what no letters have.
 const BITS: (f64, f64) = (1.0, 20.0);
+/// Bytes within an hour: less is any page, more no link carries.
+const BYTES_OUT: (f64, f64) = (1e4, 1e15);
+/// Spreads above the usual.
+const Z: (f64, f64) = (0.5, 100.0);
 const CHANCE: (f64, f64) = (1e-6, 1.0 - 1e-6);
 /// Of something to something else; at one, everything is as much.
 const RATIO: (f64, f64) = (1.0, 1000.0);
@@ -52,11 +56,13 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         dns_tunnel,
         dga,
         beacon,
+        exfiltration,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_observations", *pending_observations as f64, (PENDING_MIN, MAP_MAX))?;
     check_dns_tunnel(dns_tunnel)?;
+    check_exfiltration(exfiltration)?;
     check_beacon(beacon)?;
     check_dga(dga)?;
     check_scan(scan)?;
@@ -198,6 +204,25 @@ fn check_beacon(settings: &beacon::Settings) -> Result<(), Invalid> {
         pairs: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
+}
+
+fn check_exfiltration(settings: &exfiltration::Settings) -> Result<(), Invalid> {
+    ranges!("exfiltration", exfiltration::Settings, settings, {
+        bytes: BYTES_OUT,
+        floor_bytes: BYTES_OUT,
+        ratio: (1.0, 1e6),
+        joint_z: Z,
+        hosts: (MAP_MIN, MAP_MAX),
+    }, besides baseline);
+    ranges!("exfiltration.baseline", adaptive::Settings, baseline, {
+        z: Z,
+        floor: (1e-3, 10.0),
+        building: CHANCE,
+        drift: CHANCE,
+        suspicious: CHANCE,
+        delta: CHANCE,
+    }, besides);
+    below("exfiltration.baseline.suspicious", *suspicious, "exfiltration.baseline.building", *building)
 }
 
 fn check_model(settings: &model::Settings) -> Result<(), Invalid> {

@@ -99,6 +99,13 @@ pub struct AlertsPlan {
     pub keep: u64,
 }
 
+impl AlertsPlan {
+    /// File of what the detectors learn, beside the alerts'.
+    pub fn baselines(&self) -> PathBuf {
+        self.store.with_extension("behaviour.json")
+    }
+}
+
 /// A file that is written line by line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogPlan {

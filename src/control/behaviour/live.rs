@@ -3,17 +3,22 @@
 //! The supervisor hands over and never waits; what finds the queue full is lost and counted. Watermarks go the same way as
 //! what they stand behind, so the order is the one that a replay would have.
 
-use super::{Behaviour, Observation, Stats};
+use super::{Behaviour, Observation, Stats, disk};
 use crate::dataplane::detect::Evidence;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Items that wait; a flow has some 400 bytes, so some 25 MiB. Two hundred times 74 flows a second for a second.
 const QUEUE: usize = 1 << 16;
+
+/// How often baselines are written: a crash costs as much of what they learnt.
+const WRITE_EVERY: Duration = Duration::from_secs(600);
 
 enum Item {
     Flow(FlowSummary),
@@ -38,17 +43,26 @@ pub struct LiveBehaviour {
 }
 
 impl LiveBehaviour {
-    /// Starts the thread.
+    /// Reads what a former run has learnt, and starts the thread; `path`: where that is kept.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(behaviour: Behaviour) -> std::io::Result<LiveBehaviour> {
+    pub fn start(mut behaviour: Behaviour, path: Option<PathBuf>) -> std::io::Result<LiveBehaviour> {
+        let restored = path.as_deref().map_or(Ok(None), disk::read);
+        match restored {
+            Ok(state) => {
+                if !state.is_none_or(|state| behaviour.restore(state)) {
+                    tracing::warn!("some baselines are not what this version writes, and are learnt anew");
+                }
+            }
+            Err(error) => tracing::warn!("{error}"),
+        }
         let shared = Arc::new(Shared::default());
         let (sender, items) = bounded(QUEUE);
         // Bounded by what the detectors find of a bounded queue, and emptied several times a second.
         let (tell, found) = unbounded();
         let of_thread = Arc::clone(&shared);
-        let work = move || keep(behaviour, &of_thread, &items, &tell);
+        let work = move || keep(behaviour, &of_thread, &items, &tell, path.as_deref());
         let thread = std::thread::Builder::new().name("behaviour".into()).spawn(work)?;
         Ok(LiveBehaviour { shared, sender: Some(sender), found, reached: Timestamp(0), thread: Some(thread) })
     }
@@ -118,7 +132,24 @@ impl Drop for LiveBehaviour {
 }
 
 /// The thread.
-fn keep(mut behaviour: Behaviour, shared: &Shared, items: &Receiver<Item>, tell: &Sender<Vec<Evidence>>) {
+fn keep(
+    mut behaviour: Behaviour,
+    shared: &Shared,
+    items: &Receiver<Item>,
+    tell: &Sender<Vec<Evidence>>,
+    path: Option<&Path>,
+) {
+    let (mut written, mut fails) = (Instant::now(), false);
+    let mut write = |behaviour: &Behaviour| {
+        let Some(path) = path else { return };
+        let outcome = disk::write(path, behaviour.snapshot());
+        match &outcome {
+            Err(error) if !fails => tracing::warn!("{error}; tried again each ten minutes"),
+            Ok(()) if fails => tracing::info!("baselines {} are written again", path.display()),
+            _ => {}
+        }
+        fails = outcome.is_err();
+    };
     let publish = |behaviour: &Behaviour, found: Vec<Evidence>| {
         *shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = behaviour.stats();
         if !found.is_empty() {
@@ -134,10 +165,15 @@ fn keep(mut behaviour: Behaviour, shared: &Shared, items: &Receiver<Item>, tell:
                 let mut found = Vec::new();
                 behaviour.decide_until(reached, &mut found);
                 publish(&behaviour, found);
+                if written.elapsed() >= WRITE_EVERY {
+                    written = Instant::now();
+                    write(&behaviour);
+                }
             }
         }
     }
     let mut found = Vec::new();
     behaviour.decide_until(Timestamp(u64::MAX), &mut found);
     publish(&behaviour, found);
+    write(&behaviour);
 }

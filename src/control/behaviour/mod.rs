@@ -16,6 +16,7 @@
 //! | `beacon` | connections that come back like a clock |
 //! | `mining` | miners and their pools |
 //! | `cleartext` | passwords in the clear |
+//! | `exfiltration` | data that leaves |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -23,7 +24,7 @@
 //! | `adaptive` | thresholds that follow what is usual |
 //! | `names` | names of DNS and their parts |
 //! | `count`, `prevalence` | distinct values; how usual a destination is in the network |
-//! | `live` | the thread of a running sensor |
+//! | `live`, `disk` | the thread of a running sensor, and the file that outlives it |
 //!
 //! A new detector is a file with its settings, `observe`, `forgotten`, and one line in each of `Settings`, [`Behaviour`]'s
 //! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
@@ -33,7 +34,9 @@ pub mod beacon;
 mod cleartext;
 mod count;
 pub mod dga;
+mod disk;
 pub mod dns_tunnel;
+pub mod exfiltration;
 mod live;
 mod mining;
 mod names;
@@ -42,6 +45,7 @@ mod prevalence;
 #[cfg(test)]
 mod tests;
 
+pub use disk::DiskError;
 pub use live::LiveBehaviour;
 pub use observation::{Cleartext, Dns, Flow, Mining, Observation, Origin, What};
 
@@ -52,7 +56,7 @@ use crate::dataplane::detect::{Evidence, WINDOW_NS};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
 use prevalence::Prevalence;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What the stage and its detectors are told.
@@ -66,6 +70,8 @@ pub struct Settings {
     pub dga: dga::Settings,
     /// Beacons.
     pub beacon: beacon::Settings,
+    /// Data that leaves.
+    pub exfiltration: exfiltration::Settings,
 }
 
 /// What the stage met.
@@ -79,6 +85,13 @@ pub struct Stats {
     pub lost: u64,
     /// Entities that the detectors forgot for want of room.
     pub forgotten: u64,
+}
+
+/// What outlives a restart.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Snapshot {
+    exfiltration: Vec<exfiltration::Kept>,
 }
 
 /// A flow that was told before its end.
@@ -118,6 +131,7 @@ pub struct Behaviour {
     /// Servers outside, and who goes there.
     servers: Prevalence,
     dns_tunnel: dns_tunnel::DnsTunnel,
+    exfiltration: exfiltration::Exfiltration,
     beacon: beacon::Beacon,
     dga: dga::Dga,
 }
@@ -134,6 +148,7 @@ impl Behaviour {
             dns_tunnel: dns_tunnel::DnsTunnel::new(settings.dns_tunnel),
             dga: dga::Dga::new(settings.dga),
             beacon: beacon::Beacon::new(settings.beacon),
+            exfiltration: exfiltration::Exfiltration::new(settings.exfiltration),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -239,6 +254,17 @@ impl Behaviour {
         }
         let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
         self.beacon.observe(seen, flow, &usual, out);
+        self.exfiltration.observe(seen, flow, &usual, out);
+    }
+
+    /// What shall outlive a restart: baselines, which take days to learn.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { exfiltration: self.exfiltration.snapshot() }
+    }
+
+    /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
+    pub fn restore(&mut self, snapshot: Snapshot) -> bool {
+        self.exfiltration.restore(snapshot.exfiltration)
     }
 
     /// What happened so far.
@@ -249,6 +275,7 @@ impl Behaviour {
             self.dns_tunnel.forgotten(),
             self.dga.forgotten(),
             self.beacon.forgotten(),
+            self.exfiltration.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

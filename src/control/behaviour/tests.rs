@@ -128,6 +128,12 @@ impl Wire {
     /// What the detectors find, with these settings.
     pub fn evidence_with(&self, settings: hosts::Settings) -> (Vec<Evidence>, Stats) {
         let mut behaviour = settings.behaviour(&home()).expect("wanted");
+        let found = self.show(&mut behaviour);
+        (found, behaviour.stats())
+    }
+
+    /// What is found by detectors that have seen something already.
+    pub fn show(&self, behaviour: &mut Behaviour) -> Vec<Evidence> {
         let mut found = Vec::new();
         for (told, _, item) in self.sorted() {
             behaviour.decide_until(told, &mut found);
@@ -137,7 +143,7 @@ impl Wire {
             }
         }
         behaviour.decide_until(Timestamp(u64::MAX), &mut found);
-        (found, behaviour.stats())
+        found
     }
 
     /// The same with the default ones.

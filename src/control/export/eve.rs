@@ -262,6 +262,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Beacon => "A Network Trojan was detected",
         Detector::Mining => "Crypto Currency Mining Activity Detected",
         Detector::Cleartext => "Potential Corporate Privacy Violation",
+        Detector::Exfiltration => "Potential Corporate Privacy Violation",
     }
 }
 

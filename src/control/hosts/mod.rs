@@ -41,6 +41,8 @@ pub struct Settings {
     pub pending_observations: usize,
     /// Tunnels in DNS.
     pub dns_tunnel: behaviour::dns_tunnel::Settings,
+    /// Data that leaves.
+    pub exfiltration: behaviour::exfiltration::Settings,
     /// Beacons.
     pub beacon: behaviour::beacon::Settings,
     /// Made-up names.
@@ -59,6 +61,7 @@ impl Default for Settings {
             behaviour: true,
             pending_observations: 1 << 18,
             dns_tunnel: behaviour::dns_tunnel::Settings::default(),
+            exfiltration: behaviour::exfiltration::Settings::default(),
             beacon: behaviour::beacon::Settings::default(),
             dga: behaviour::dga::Settings::default(),
         }
@@ -73,6 +76,7 @@ impl Settings {
             dns_tunnel: self.dns_tunnel,
             dga: self.dga,
             beacon: self.beacon,
+            exfiltration: self.exfiltration,
         };
         self.behaviour.then(|| Behaviour::new(settings, home))
     }

@@ -37,6 +37,13 @@ impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
         self.map.get_mut(key)
     }
 
+    /// All entries in the order of their keys, to be written down.
+    pub fn sorted(&self) -> Vec<(K, &V)> {
+        let mut all: Vec<(K, &V)> = self.map.iter().map(|(key, value)| (*key, value)).collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all
+    }
+
     /// How many were forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.forgotten

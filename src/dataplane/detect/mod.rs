@@ -58,11 +58,13 @@ pub enum Detector {
     Mining,
     /// Passwords in the clear.
     Cleartext,
+    /// Data that leaves.
+    Exfiltration,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 9] = [
+    pub const ALL: [Detector; 10] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -72,6 +74,7 @@ impl Detector {
         Detector::Beacon,
         Detector::Mining,
         Detector::Cleartext,
+        Detector::Exfiltration,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -86,6 +89,7 @@ impl Detector {
             Detector::Beacon => "beacon",
             Detector::Mining => "mining",
             Detector::Cleartext => "cleartext_credentials",
+            Detector::Exfiltration => "exfiltration",
         }
     }
 }

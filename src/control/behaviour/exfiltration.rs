@@ -1,0 +1,305 @@
+//! Data that leaves: a host of ours that sends far more to the outside than it does at this time, or very much to one place.
+//!
+//! Three rules, each with what it rests on in the alert:
+//! - *unusual*: bytes sent in this hour against the host's own baseline of the hour (`adaptive`), and at least a floor.
+//! - *volume*: 100 MB to one address within an hour (Slips), three times what came back, where no baseline calls it usual.
+//! - *joint*: somewhat more than usual, hardly anything back, nearly all of it to one place that nobody of ours knew an hour
+//!   ago; none of these alone is told.
+//!
+//! A backup at the same hour is usual after three days, and a destination of half of our hosts is popular: neither is told.
+//! Only what hosts of ours send in flows that they begin counts: what a server of ours hands out is its work. Bytes count
+//! when they are told: with the flow's end, or live with each mebibyte.
+
+use super::adaptive::{self, Baseline, Verdict};
+use super::observation::{Flow, Observation};
+use super::prevalence::Usual;
+use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Thresholds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Bytes to one address within an hour that are told without a baseline (Slips: 100 MB).
+    pub bytes: f64,
+    /// Bytes of a host within an hour below which nothing is unusual.
+    pub floor_bytes: f64,
+    /// Bytes sent for each that came back, for the first of them.
+    pub ratio: f64,
+    /// Spreads above the usual from which together with everything else it is told.
+    pub joint_z: f64,
+    /// The baselines.
+    pub baseline: adaptive::Settings,
+    /// Hosts whose baselines are kept, some 3 KiB each.
+    pub hosts: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            bytes: 100e6,
+            floor_bytes: 20e6,
+            ratio: 3.0,
+            joint_z: 2.0,
+            baseline: adaptive::Settings::default(),
+            hosts: 1 << 11,
+        }
+    }
+}
+
+const HOUR_NS: u64 = 3600 * SECOND;
+/// Destinations of a host and hour whose bytes are counted apart.
+const PLACES: usize = 8;
+/// Hours of silence that are learnt as such; a host that was away for longer is learnt anew from the hours of the week.
+const SILENCE_H: u64 = 168;
+/// Of the joint rule: share of one place, ratio, and how long the place may have been known.
+const JOINT_SHARE: f64 = 0.8;
+const JOINT_RATIO: f64 = 10.0;
+const NEW_NS: u64 = HOUR_NS;
+
+/// A destination within an hour.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    address: u128,
+    sent: u64,
+    received: u64,
+}
+
+/// A host.
+struct Host {
+    baseline: Baseline,
+    /// The hour that is counted.
+    hour: u64,
+    sent: u64,
+    received: u64,
+    places: [Place; PLACES],
+    /// Bytes at which it is told again, by rule.
+    next: [u64; 3],
+    touched: Timestamp,
+}
+
+impl Touched for Host {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+impl Host {
+    fn new(baseline: Baseline, hour: u64) -> Host {
+        Host {
+            baseline,
+            hour,
+            sent: 0,
+            received: 0,
+            places: [Place::default(); PLACES],
+            next: [0; 3],
+            touched: Timestamp(hour * HOUR_NS),
+        }
+    }
+
+    /// What is over teaches, silence too.
+    fn turn_to(&mut self, hour: u64, settings: &adaptive::Settings) {
+        if hour <= self.hour {
+            return;
+        }
+        self.baseline.learn(settings, self.hour, self.sent as f64);
+        for silent in (self.hour + 1..hour).take(SILENCE_H as usize) {
+            self.baseline.learn(settings, silent, 0.0);
+        }
+        let baseline = std::mem::take(&mut self.baseline);
+        *self = Host::new(baseline, hour);
+    }
+
+    /// Counts, and returns what the place has come to. A full list gives up the least of them.
+    fn add(&mut self, address: u128, [sent, received]: [u64; 2]) -> Place {
+        self.sent = self.sent.saturating_add(sent);
+        self.received = self.received.saturating_add(received);
+        let known = self.places.iter().position(|place| place.address == address && place.sent > 0);
+        let least = || (0..PLACES).min_by_key(|index| self.places[*index].sent).unwrap_or(0);
+        let index = known.unwrap_or_else(least);
+        let place = &mut self.places[index];
+        if known.is_none() {
+            *place = Place { address, ..Place::default() };
+        }
+        place.sent = place.sent.saturating_add(sent);
+        place.received = place.received.saturating_add(received);
+        *place
+    }
+}
+
+/// The rules, in their order.
+const RULES: [&str; 3] = ["unusual", "volume", "joint"];
+
+/// The detector.
+pub struct Exfiltration {
+    settings: Settings,
+    hosts: ColdMap<u128, Host>,
+}
+
+/// A host's baseline as it is written down.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    address: IpAddr,
+    /// The hour that was counted, and its bytes so far.
+    hour: u64,
+    sent: u64,
+    baseline: Baseline,
+}
+
+impl Exfiltration {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings) -> Exfiltration {
+        Exfiltration { hosts: ColdMap::new(settings.hosts), settings }
+    }
+
+    /// Hosts forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.hosts.forgotten()
+    }
+
+    /// What shall outlive a restart.
+    pub fn snapshot(&self) -> Vec<Kept> {
+        let of = |(address, host): (u128, &Host)| {
+            let (hour, sent, baseline) = (host.hour, host.sent, host.baseline.clone());
+            let v6 = Ipv6Addr::from_bits(address);
+            Kept { address: v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4), hour, sent, baseline }
+        };
+        self.hosts.sorted().into_iter().map(of).collect()
+    }
+
+    /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
+    pub fn restore(&mut self, kept: Vec<Kept>) -> bool {
+        let mut sound = true;
+        for Kept { address, hour, sent, baseline } in kept {
+            // An hour that nobody can mean would be learnt as weeks of silence.
+            if !baseline.is_sound() || hour > u64::MAX / HOUR_NS {
+                sound = false;
+                continue;
+            }
+            let address = match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+                IpAddr::V6(address) => address.to_bits(),
+            };
+            *self.hosts.entry(address, || Host::new(Baseline::default(), hour)) =
+                Host { sent, ..Host::new(baseline, hour) };
+        }
+        sound
+    }
+
+    /// A flow of a host of ours to the outside; `usual`: how many go there.
+    pub fn observe(&mut self, seen: &Observation, flow: &Flow, usual: &Usual, out: &mut Vec<Evidence>) {
+        let Exfiltration { settings, hosts } = self;
+        let (hour, client) = (seen.told.0 / HOUR_NS, flow.client.address);
+        let host = hosts.entry(client, || Host::new(Baseline::default(), hour));
+        host.turn_to(hour, &settings.baseline);
+        host.touched = host.touched.max(seen.told);
+        let place = host.add(flow.server.address, flow.bytes);
+        if (host.sent as f64) < settings.floor_bytes || usual.is_popular() {
+            return;
+        }
+        let verdict = host.baseline.judge(&settings.baseline, hour, host.sent as f64);
+        let is_ready = verdict.mode != adaptive::Mode::Building;
+        let ratio = |sent: u64, received: u64| sent as f64 / received.max(1) as f64;
+        let of_place = ratio(place.sent, place.received);
+        let share = place.sent as f64 / host.sent.max(1) as f64;
+        let met = [
+            verdict.is_flagged && ratio(host.sent, host.received) >= 1.0,
+            place.sent as f64 >= settings.bytes && of_place >= settings.ratio && !is_ready,
+            is_ready
+                && verdict.z >= settings.joint_z
+                && of_place >= JOINT_RATIO
+                && share >= JOINT_SHARE
+                && usual.age_ns < NEW_NS,
+        ];
+        let told = met.iter().zip(&host.next).position(|(met, next)| *met && host.sent >= *next);
+        if let Some(rule) = told {
+            // Told again at twice as much.
+            host.next[rule] = host.sent.saturating_mul(2);
+            let case = Case { place, host_sent: host.sent, verdict, is_ready, of_place, share };
+            out.push(evidence(seen, flow, rule, &case, usual, settings));
+        }
+    }
+}
+
+/// What an alert tells of a host.
+struct Case {
+    place: Place,
+    host_sent: u64,
+    verdict: Verdict,
+    is_ready: bool,
+    of_place: f64,
+    share: f64,
+}
+
+fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &Usual, settings: &Settings) -> Evidence {
+    let (client, server) = (flow.client.ip(), flow.server.ip());
+    let mega = |bytes: f64| format!("{:.0} MB", bytes / 1e6);
+    let (verdict, sent) = (&case.verdict, case.host_sent as f64);
+    let summary = match RULES.get(rule) {
+        Some(&"unusual") => format!(
+            "{client} sent {} to the outside in this hour, where {} are usual ({} values of {}, {}); most lately to {server}",
+            mega(sent),
+            mega(verdict.median),
+            verdict.count,
+            verdict.basis.words(),
+            verdict.mode.words(),
+        ),
+        Some(&"joint") => format!(
+            "{client} sent {} to {server}, which nobody here knew an hour ago, hardly anything came back, and it is more \
+             than usual for it at this time",
+            mega(case.place.sent as f64)
+        ),
+        _ => format!("{client} sent {} to {server} within an hour", mega(case.place.sent as f64)),
+    };
+    let rounded = |value: f64| (value * 100.0).round() / 100.0;
+    let is_volume = rule == 1;
+    let mut terms = vec![Term::exact("sent_to_one_address_bytes", case.place.sent as f64)];
+    if is_volume {
+        terms = vec![terms.remove(0).against(Relation::AtLeast, settings.bytes)];
+    }
+    terms.push(Term::exact("sent_for_each_received", rounded(case.of_place)).against(
+        Relation::AtLeast,
+        match rule {
+            0 => 0.0,
+            1 => settings.ratio,
+            _ => JOINT_RATIO,
+        },
+    ));
+    if case.is_ready {
+        let z_least = if rule == 0 { settings.baseline.z } else { settings.joint_z };
+        terms.push(Term {
+            usual: Some(verdict.median.round()),
+            ..Term::exact("sent_in_this_hour_bytes", sent).against(Relation::Above, verdict.threshold.round())
+        });
+        terms.push(Term::exact("baseline_z", rounded(verdict.z)).against(Relation::AtLeast, z_least));
+        terms.push(Term::exact("baseline_mad", rounded(verdict.mad)));
+        terms.push(Term::exact("baseline_values", verdict.count.into()));
+    }
+    terms.push(Term::exact("share_of_one_address", rounded(case.share)));
+    terms.push(Term::exact("destination_known_h", (usual.age_ns / HOUR_NS) as f64));
+    terms.push(Term::exact("hosts_that_go_there", usual.clients));
+    Evidence {
+        detector: Detector::Exfiltration,
+        kind: RULES.get(rule).copied().unwrap_or_default().into(),
+        time: seen.time,
+        severity: if rule == 0 { 2 } else { 3 },
+        confidence: if is_volume { 0.5 } else { (verdict.z / (2.0 * settings.baseline.z)).clamp(0.3, 1.0) },
+        source: Some(client),
+        target: Some(server),
+        port: Some(flow.server.port),
+        protocol: Some(flow.protocol),
+        summary,
+        terms,
+        technique: Some("T1048".into()),
+        flow: seen.origin.flow(rule == 0),
+        source_mac: None,
+        tunnel: None,
+        row: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
