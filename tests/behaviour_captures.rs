@@ -88,6 +88,63 @@ fn family(data: &Path, prefix: &str) -> BTreeMap<String, Vec<String>> {
     all
 }
 
+/// What is found of the attacks that the detectors are for. Missed: `dns-tunnel.pcap`, two seconds of a tunnel in 122 names of
+/// 26 bytes each, which is below the likeness that is told. The beacons' captures last eleven minutes and one; a score needs six
+/// hours.
+#[test]
+fn attacks_are_found() {
+    let Some(data) = support::shared_data("behaviour_captures") else { return };
+    let count = |prefix: &str, wanted: &str| {
+        let found = family(&data, prefix);
+        found.values().filter(|kinds| kinds.iter().any(|kind| kind.starts_with(wanted))).count()
+    };
+    assert!(count("attack/dns_tunnel/", "dns_tunnel/") >= 4);
+    assert!(count("attack/cleartext_creds/", "cleartext_credentials/") >= 2);
+    let ndpi = family(&data, "attack/ndpi/");
+    for (capture, wanted) in [
+        ("dns_exfiltration", "dns_tunnel/tunnel/2"),
+        ("monero", "mining/pool/2"),
+        ("bitcoin", "mining/bitcoin_peer/4"),
+        ("ethereum", "mining/ethereum_peer/4"),
+    ] {
+        let found = ndpi.iter().find(|(name, _)| name.contains(capture)).expect(capture).1;
+        assert!(found.iter().any(|kind| kind == wanted), "{capture}: {found:?}");
+    }
+}
+
+/// Every alert over benign captures, and what it is: all of them are what they say.
+const JUDGED: [(&str, &str, &str); 5] = [
+    ("EdimaxPlug1101W/Setup-C-", "cleartext_credentials/http_basic/3", "the plug's own set-up, as admin"),
+    ("pcap/imap.pcap", "cleartext_credentials/imap_login/3", "a login"),
+    ("pcap/pop3.pcap", "cleartext_credentials/pop3_user_and_pass/2", "a login"),
+    ("pcap/bad-dns-traffic.pcap", "dns_tunnel/tunnel/2", "dnscat2 at work; nDPI keeps it among its protocols"),
+    ("pcap/zcash.pcap", "mining/pool/2", "a miner at its pool; nDPI keeps it among its protocols"),
+];
+
+#[test]
+fn benign_captures_give_no_alert_but_those_that_are_true() {
+    let Some(data) = support::shared_data("behaviour_captures") else { return };
+    for (name, kinds) in family(&data, "benign/") {
+        for kind in kinds {
+            let is_judged = JUDGED.iter().any(|(part, judged, _)| name.contains(part) && kind == *judged);
+            assert!(is_judged, "{name}: {kind}");
+        }
+    }
+}
+
+/// The same alerts in the same order for any number of workers.
+#[test]
+fn the_number_of_workers_leaves_no_trace() {
+    let Some(data) = support::shared_data("behaviour_captures") else { return };
+    for prefix in ["attack/dns_tunnel/ACandeias", "attack/cleartext_creds/", "attack/ndpi/ndpi_4.2_debian/pcap/dns_ex"]
+    {
+        for file in captures(&data, prefix) {
+            let [one, three] = [1, 3].map(|workers| alerts(&file, workers));
+            assert_eq!(one, three, "{}", file.display());
+        }
+    }
+}
+
 /// Any family, for people: `SHRIKE_FAMILY=attack/ cargo nextest run --test behaviour_captures -- any --no-capture`.
 #[test]
 fn any_family_that_is_asked_for() {

@@ -257,7 +257,7 @@ fn evidence(
     terms: Vec<Term>,
 ) -> Evidence {
     let client = dns.client.ip();
-    let below = if apex.is_empty() { "no registered name".to_owned() } else { format!("below {apex}") };
+    let below = if apex.is_empty() { "that end in no registered one".to_owned() } else { format!("below {apex}") };
     let summary = format!(
         "{client} asked for about {} distinct names {below} within {}, {:.0} bytes each in front of it: data \
          inside DNS, such as a tunnel",

@@ -6,7 +6,7 @@ use crate::control::inventory::network::home;
 use crate::dataplane::decode::{Direction, FlowKey};
 use crate::dataplane::detect::Evidence;
 use crate::dataplane::flow::{EndReason, Side};
-use crate::dataplane::inspect::{Fact, Facts, Protocol, dns};
+use crate::dataplane::inspect::{Fact, Facts, Protocol, dns, stratum, telnet};
 use crate::exchange::{EventHead, FlowSummary, Up};
 use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
 use proptest::prelude::*;
@@ -215,6 +215,17 @@ fn mixture(seed: u32) -> Wire {
         // Two of six hosts, so that it is nothing that everybody does.
         wire.dns(at, host(100 + roll(2) as u32), &name, 16, (0, 100));
         wire.dns(at, client, &format!("www{}.site{}.example", roll(20), roll(30)), 1, (0, 16));
+        let made_up: String = (0..12).map(|_| char::from(b'a' + roll(26) as u8)).collect();
+        wire.dns(at, host(102), &format!("{made_up}.com"), 1, (3, 0));
+        if number % 20 == 0 {
+            wire.event(at, (client, outside(3), 3333), (Protocol::Stratum, 6), |facts| {
+                facts.put(stratum::KIND, b"stratum");
+            });
+            wire.event(at, (client, host(9), 23), (Protocol::Telnet, 6), |facts| {
+                facts.put_number(telnet::SECRET_SENT, 1);
+            });
+        }
+        wire.flow(at, (host(1), outside(77), 443), [8 << 20, 100], (roll(SECOND), SECOND));
         wire.flow(at, (client, outside(roll(9) as u32), 443), [roll(5000), roll(50_000)], (roll(SECOND), SECOND));
     }
     wire
@@ -231,7 +242,8 @@ proptest! {
     ) {
         let wire = mixture(wire);
         let expected = wire.run(1, 1, 1);
-        prop_assert!(expected.len() > 3, "{}", expected.len());
+        let kinds: std::collections::BTreeSet<_> = expected.iter().map(|one| one.detector.name()).collect();
+        prop_assert!(kinds.len() >= 5, "{:?}", kinds);
         prop_assert_eq!(wire.run(queues, every, seed), expected);
     }
 }
@@ -283,4 +295,40 @@ fn a_flow_that_was_told_before_is_counted_once() {
         .collect();
     assert_eq!(told.iter().map(|[out, _]| out >> 20).collect::<Vec<_>>(), [20, 20, 10]);
     assert_eq!(told.iter().map(|[_, into]| into).sum::<u64>(), 4096);
+}
+
+/// What one costs, printed for people: every detector sees each of them.
+#[test]
+fn what_an_observation_costs() {
+    const COUNT: u64 = 20_000;
+    let case = |name: &str, make: fn(&mut Wire, u64)| {
+        let mut wire = Wire::default();
+        (0..COUNT).for_each(|number| make(&mut wire, number));
+        let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
+        let begun = std::time::Instant::now();
+        drop(wire.show(&mut behaviour));
+        let observed = behaviour.stats().observed;
+        println!("{name}: {} ns each", begun.elapsed().as_nanos() / u128::from(observed));
+        assert!(observed >= COUNT, "{observed}");
+    };
+    case("flows of many pairs", |wire, number| {
+        let ends = (host(number as u32 % 500), outside(number as u32 % 7000), 443);
+        wire.flow(number * MILLISECOND, ends, [500, 9000], (SECOND, SECOND));
+    });
+    case("flows of one pair", |wire, number| {
+        wire.flow(number * 3 * SECOND, (host(1), outside(1), 443), [500, 9000], (SECOND, SECOND));
+    });
+    case("names of many sites", |wire, number| {
+        let name = format!("www{}.site{}.example.org", number % 50, number % 3000);
+        wire.dns(number * MILLISECOND, host(number as u32 % 500), &name, 1, (0, 16));
+    });
+    case("a tunnel", |wire, number| {
+        let name = format!("{:032x}{:032x}.t.example.org", number * 0x9e37_79b9, number);
+        wire.dns(number * 10 * MILLISECOND, host(1), &name, 16, (0, 100));
+    });
+    case("logins", |wire, number| {
+        wire.event(number * MILLISECOND, (host(1), host(2), 23), (Protocol::Telnet, 6), |facts| {
+            facts.put_number(telnet::SECRET_SENT, 1);
+        });
+    });
 }
