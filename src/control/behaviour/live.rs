@@ -177,3 +177,46 @@ fn keep(
     publish(&behaviour, found);
     write(&behaviour);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Wire, host, outside};
+    use super::*;
+    use crate::control::hosts::Settings;
+    use crate::control::inventory::network::home;
+    use crate::units::SECOND;
+
+    const HOUR: u64 = 3600 * SECOND;
+
+    fn start(path: &Path) -> LiveBehaviour {
+        let behaviour = Settings::default().behaviour(&home()).expect("wanted");
+        LiveBehaviour::start(behaviour, Some(path.into())).expect("a thread")
+    }
+
+    /// The thread finds what a replay finds, loses nothing of a queue that holds it, and knows the next time what it learnt.
+    #[test]
+    fn the_thread_finds_what_a_replay_finds_and_remembers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("alerts.behaviour.json");
+        let mut days = Wire::default();
+        for hour in 0..4 * 24 {
+            days.flow(hour * HOUR, (host(1), outside(1), 443), [25_000_000, 1000], (SECOND, SECOND));
+        }
+        for number in 0..200_u64 {
+            let [a, b, c] =
+                [1, 2, 3].map(|turn| (number + turn).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(turn as u32));
+            let name = format!("{a:016x}{b:016x}{c:016x}.t.example.org");
+            days.dns(number * SECOND, host(2), &name, 16, (0, 100));
+        }
+        let mut live = start(&path);
+        let found = days.tell(&mut live);
+        assert_eq!(found, days.evidence());
+        assert!(found.iter().any(|one| one.kind == "tunnel"), "{found:?}");
+        assert_eq!((live.stats().lost, live.stats().late), (0, 0));
+        let mut upload = Wire::default();
+        upload.flow(4 * 24 * HOUR, (host(1), outside(9), 443), [90_000_000, 1000], (SECOND, SECOND));
+        assert_eq!(upload.tell(&mut start(&path))[0].kind, "unusual");
+        std::fs::remove_file(&path).expect("it was written");
+        assert_eq!(upload.tell(&mut start(&path)), [], "without what was learnt");
+    }
+}

@@ -1,6 +1,6 @@
 //! The stage as a whole, and the made-up wire that the detectors' tests share.
 
-use super::{Behaviour, Stats};
+use super::{Behaviour, LiveBehaviour, Stats};
 use crate::control::hosts::{self, Merger};
 use crate::control::inventory::network::home;
 use crate::dataplane::decode::{Direction, FlowKey};
@@ -144,6 +144,18 @@ impl Wire {
         }
         behaviour.decide_until(Timestamp(u64::MAX), &mut found);
         found
+    }
+
+    /// What a thread of its own finds, which is told everything as a supervisor does.
+    pub fn tell(&self, live: &mut LiveBehaviour) -> Vec<Evidence> {
+        for (told, _, item) in self.sorted() {
+            live.reached(told);
+            match item {
+                Item::Flow(flow) => live.flow(&flow),
+                Item::Event(head, facts) => live.event(&head, &facts),
+            }
+        }
+        live.finish()
     }
 
     /// The same with the default ones.
