@@ -82,24 +82,28 @@ fn judge(plan: &Config, counts: &[(&InterfaceSettings, usize)], room: &Room) -> 
         *meshes.entry(settings.group.as_deref().ok_or(at)).or_default() += count;
     }
     let handover: usize = meshes.into_values().map(live::handover_memory).sum();
+    let behaviour = plan.detect.behaviour_memory();
     let mib = |bytes: usize| bytes >> 20;
-    let verdict = if ordinary > available {
+    let verdict = if ordinary + behaviour > available {
         Verdict::Bad
-    } else if ordinary + handover > available / 2 {
+    } else if ordinary + behaviour + handover > available / 2 {
         Verdict::Fair
     } else {
         Verdict::Good
     };
     let found = format!(
         "{total} queues take {} MiB ({} MiB of it on free huge pages), and up to {} MiB for frames between queues where RSS \
-         is not symmetric; {} MiB are available besides huge pages",
+         is not symmetric; the detectors over flows and events up to {} MiB as they fill; {} MiB are available besides huge \
+         pages",
         mib(own),
         mib(huge),
         mib(handover),
+        mib(behaviour),
         mib(available)
     );
-    let fix = "fewer queues (queues in [[interface]], or ethtool -L), or lower flow.capacity, flow.windows or ring";
-    Finding::new("memory", verdict, found, "all of it is taken at start, none later", fix)
+    let fix = "fewer queues (queues in [[interface]], or ethtool -L), or lower flow.capacity, flow.windows or ring; \
+               detect.pending_observations, or detect.behaviour = false";
+    Finding::new("memory", verdict, found, "what queues take is taken at start, none later", fix)
 }
 
 #[cfg(test)]
@@ -118,7 +122,8 @@ mod tests {
     fn a_plan_is_judged_by_what_it_takes() {
         let plan = parse("t.toml", "[[interface]]\nname = \"eth1\"", std::iter::empty()).expect("a plan");
         let judged_with = |queues: usize, available: usize, huge_pages: usize| {
-            judge(&plan, &[(&plan.interfaces[0], queues)], &Room { available: available << 20, huge_pages })
+            let available = (available << 20) + plan.detect.behaviour_memory();
+            judge(&plan, &[(&plan.interfaces[0], queues)], &Room { available, huge_pages })
         };
         let judged = |queues, available| judged_with(queues, available, 0);
         assert_eq!(judged(1, 16_384).verdict, Verdict::Good);
@@ -129,9 +134,15 @@ mod tests {
         assert!(found.found.starts_with("66 queues take"), "{found:?}");
         // What only asymmetric RSS takes is a warning, however much it is.
         let counts = [(&plan.interfaces[0], 66)];
+        let stage = plan.detect.behaviour_memory();
         let own = 66 * live::queue_memory(&plan.engine, &plan.interfaces[0]);
-        let tight = |available, huge_pages| judge(&plan, &counts, &Room { available, huge_pages }).verdict;
+        let tight =
+            |available, huge_pages| judge(&plan, &counts, &Room { available: available + stage, huge_pages }).verdict;
         assert_eq!((tight(own, 0), tight(own - 1, 0)), (Verdict::Fair, Verdict::Bad));
+        // Detectors that are not wanted take nothing.
+        let without = parse("t.toml", "[detect]\nbehaviour = false", std::iter::empty()).expect("a plan");
+        assert_eq!(without.detect.behaviour_memory(), 0);
+        assert!((64..512).contains(&(stage >> 20)), "{} MiB", stage >> 20);
         // Frames on free huge pages are not held against ordinary memory; where too few are free for a queue, they are.
         assert_eq!(tight(own - 1, 1 << 12), Verdict::Fair);
         assert_eq!(on_huge_pages(&counts, 0), 0);

@@ -9,7 +9,7 @@
 
 use super::observation::{Flow, Observation};
 use super::prevalence::Usual;
-use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
@@ -32,6 +32,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings { score: 0.8, connections: 4.0, strobe: 86_400.0, pairs: 1 << 13 }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        cold::bytes::<(u128, u128, u16, u8), Pair>(self.pairs)
     }
 }
 

@@ -13,7 +13,7 @@
 use super::count::{Distinct, hash};
 use super::names;
 use super::observation::{Dns, Observation};
-use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,13 @@ impl Default for Settings {
             horizon_s: 3600.0,
             hosts: 1 << 14,
         }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        cold::bytes::<u128, Host>(self.hosts)
     }
 }
 

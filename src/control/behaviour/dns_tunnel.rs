@@ -12,7 +12,7 @@ use super::count::{Distinct, hash};
 use super::names::{self, Parts};
 use super::observation::{Dns, Observation};
 use super::prevalence::Prevalence;
-use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::inspect::dns;
 use crate::units::{SECOND, Timestamp};
@@ -35,6 +35,14 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings { names: 40.0, names_day: 500.0, likeness: 0.85, pairs: 1 << 13 }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        const NAME: usize = 64;
+        cold::bytes::<(u128, u64), Pair>(self.pairs) + self.pairs * NAME + Prevalence::memory(self.pairs)
     }
 }
 

@@ -13,7 +13,7 @@
 use super::adaptive::{self, Baseline, Verdict};
 use super::observation::{Flow, Observation};
 use super::prevalence::Usual;
-use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,13 @@ impl Default for Settings {
             baseline: adaptive::Settings::default(),
             hosts: 1 << 11,
         }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        cold::bytes::<u128, Host>(self.hosts) + self.hosts * Baseline::HEAP_BYTES
     }
 }
 

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// Items that wait; a flow has some 400 bytes, so some 25 MiB. Two hundred times 74 flows a second for a second.
 const QUEUE: usize = 1 << 16;
 
+/// Bytes of a full queue, with facts of a usual length.
+pub const QUEUE_BYTES: usize = QUEUE * (size_of::<Item>() + 256);
+
 /// How often baselines are written: a crash costs as much of what they learnt.
 const WRITE_EVERY: Duration = Duration::from_secs(600);
 

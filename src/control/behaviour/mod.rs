@@ -51,7 +51,7 @@ pub use observation::{Cleartext, Dns, Flow, Mining, Observation, Origin, What};
 
 use crate::control::inventory::network::Network;
 use crate::dataplane::decode::Endpoint;
-use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
@@ -72,6 +72,21 @@ pub struct Settings {
     pub beacon: beacon::Settings,
     /// Data that leaves.
     pub exfiltration: exfiltration::Settings,
+}
+
+impl Settings {
+    /// Bytes that the stage comes to at most, when all its tables and its queue are full.
+    pub fn memory(&self) -> usize {
+        const TEXTS: usize = 64;
+        self.pending * (size_of::<Observation>() + TEXTS)
+            + live::QUEUE_BYTES
+            + cold::bytes::<u64, Told>(GROWN_MAX)
+            + Prevalence::memory(SERVERS_MAX)
+            + self.dns_tunnel.memory()
+            + self.dga.memory()
+            + self.beacon.memory()
+            + self.exfiltration.memory()
+    }
 }
 
 /// What the stage met.

@@ -4,7 +4,7 @@
 //! no single host's secret. With fewer than [`HOSTS_MIN`] hosts in sight nothing is popular.
 
 use super::count::{Distinct, hash};
-use crate::dataplane::detect::cold::{ColdMap, Touched};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::units::Timestamp;
 
 /// With fewer hosts one of them is half of the network.
@@ -53,6 +53,11 @@ impl Prevalence {
     /// Remembers so many destinations.
     pub fn new(destinations: usize) -> Prevalence {
         Prevalence { known: ColdMap::new(destinations), hosts: Distinct::default() }
+    }
+
+    /// Bytes that so many destinations come to at most.
+    pub const fn memory(destinations: usize) -> usize {
+        cold::bytes::<u128, Known>(destinations)
     }
 
     /// `client`, one of ours, went to a destination (an address, or the hash of a name).

@@ -71,14 +71,22 @@ impl Default for Settings {
 impl Settings {
     /// The detectors over flows and events, as they are wanted; `home`: networks whose hosts are ours.
     pub fn behaviour(&self, home: &[Network]) -> Option<Behaviour> {
-        let settings = behaviour::Settings {
+        self.behaviour.then(|| Behaviour::new(self.of_behaviour(), home))
+    }
+
+    fn of_behaviour(&self) -> behaviour::Settings {
+        behaviour::Settings {
             pending: self.pending_observations,
             dns_tunnel: self.dns_tunnel,
             dga: self.dga,
             beacon: self.beacon,
             exfiltration: self.exfiltration,
-        };
-        self.behaviour.then(|| Behaviour::new(settings, home))
+        }
+    }
+
+    /// Bytes that the detectors over flows and events come to at most.
+    pub fn behaviour_memory(&self) -> usize {
+        if self.behaviour { self.of_behaviour().memory() } else { 0 }
     }
 }
 

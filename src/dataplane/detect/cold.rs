@@ -4,6 +4,11 @@ use crate::units::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
 
+/// Bytes that a map of so many entries comes to at most: it grows by doubling, up to seven eighths full.
+pub(crate) const fn bytes<K, V>(capacity: usize) -> usize {
+    (capacity * 8 / 7 + 1).next_power_of_two() * (size_of::<(K, V)>() + 1)
+}
+
 /// State that knows when it was last touched.
 pub(crate) trait Touched {
     /// Latest window in which it was touched.

@@ -34,6 +34,9 @@ pub struct Adwin {
 }
 
 impl Adwin {
+    /// What it takes besides its own size, at most.
+    pub const HEAP_BYTES: usize = (EACH * LEVELS as usize + 1).next_power_of_two() * size_of::<Bucket>();
+
     /// Adds a value of 0..=1; `true`: the mean has changed, and what was before is forgotten. `delta`: chance of a false alarm.
     pub fn add(&mut self, value: f64, delta: f64) -> bool {
         let value = value.clamp(0.0, 1.0);

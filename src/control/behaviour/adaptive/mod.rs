@@ -160,6 +160,9 @@ impl Default for Baseline {
 }
 
 impl Baseline {
+    /// What it takes besides its own size, at most.
+    pub const HEAP_BYTES: usize = CELLS * size_of::<Cell>() + Adwin::HEAP_BYTES;
+
     /// The finest cell with enough values.
     fn basis(&self, hour: u64) -> (Basis, Cell) {
         let [week, day] = places(hour).map(|place| self.cells.get(place).copied().unwrap_or_default());
