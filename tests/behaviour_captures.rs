@@ -40,6 +40,7 @@ fn alerts(file: &Path, workers: usize) -> Vec<Alert> {
         engine,
         detect: hosts::Settings::default(),
         home: network::home(),
+        feeds: None,
         model: None,
         rows: false,
         secret: None,

@@ -61,6 +61,7 @@ fn inventory_of(path: &Path, workers: usize) -> Inventory {
         engine: engine(100_000),
         detect: hosts::Settings::default(),
         home: shrike::control::inventory::network::home(),
+        feeds: None,
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),

@@ -5,6 +5,7 @@ use super::doctor::{Finding, Verdict};
 use super::files::{self, Files};
 use super::out::say;
 use crate::config::{self, Config, ConfigError};
+use crate::control::behaviour::intel::Feeds;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -54,7 +55,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 fn refused(plan: &Config) -> Vec<Finding> {
     let model = super::run::examine_model(plan).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
     let interfaces = plan.interfaces.iter().filter_map(super::interface::refused);
-    model.chain(interfaces).chain(unheard(plan.http.listen)).chain(unruled(plan)).collect()
+    model.chain(interfaces).chain(unheard(plan.http.listen)).chain(unruled(plan)).chain(unfed(plan)).collect()
+}
+
+/// A feed that cannot be used.
+fn unfed(plan: &Config) -> Option<Finding> {
+    let error = Feeds::open(&plan.feeds, plan.detect.intel.indicators).err()?;
+    let fix = "mend the file, or take its [[feed]] out of the configuration";
+    Some(Finding::new("feeds", Verdict::Bad, error.to_string(), "hosts that meet what it lists are told by it", fix))
 }
 
 /// An address that cannot be listened on. One that is taken is no finding: a running shrike may have it.

@@ -52,6 +52,9 @@ impl Files {
         add("model.manifest", model.and_then(|model| model.manifest.as_deref()), Use::Input);
         add("model.runtime", model.and_then(|model| model.runtime.as_deref()), Use::Input);
         add("inventory.rules", plan.inventory.rules.as_deref(), Use::Input);
+        for feed in &plan.feeds {
+            add("feed.path", Some(&feed.path), Use::Input);
+        }
         let alerts = &plan.alerts.store;
         add("alerts.store", Some(alerts), Use::Database { made: true });
         if plan.inventory.enabled {

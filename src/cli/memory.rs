@@ -70,6 +70,14 @@ fn on_huge_pages(counts: &[(&InterfaceSettings, usize)], mut free: usize) -> usi
     bytes
 }
 
+/// Bytes of the lists of others when one of them is read anew, about: an indicator of 20 bytes takes some 150.
+fn feeds(plan: &Config) -> usize {
+    const FACTOR: usize = 8;
+    let sizes = plan.feeds.iter().filter_map(|feed| std::fs::metadata(&feed.path).ok());
+    let sizes: Vec<usize> = sizes.map(|data| data.len() as usize).collect();
+    (sizes.iter().sum::<usize>() + sizes.iter().max().copied().unwrap_or(0)).saturating_mul(FACTOR)
+}
+
 /// The rings between queues are an upper bound, which only asymmetric RSS reaches: they make no plan impossible.
 fn judge(plan: &Config, counts: &[(&InterfaceSettings, usize)], room: &Room) -> Finding {
     let Room { available, huge_pages } = *room;
@@ -82,7 +90,7 @@ fn judge(plan: &Config, counts: &[(&InterfaceSettings, usize)], room: &Room) -> 
         *meshes.entry(settings.group.as_deref().ok_or(at)).or_default() += count;
     }
     let handover: usize = meshes.into_values().map(live::handover_memory).sum();
-    let behaviour = plan.detect.behaviour_memory();
+    let behaviour = plan.detect.behaviour_memory() + feeds(plan);
     let mib = |bytes: usize| bytes >> 20;
     let verdict = if ordinary + behaviour > available {
         Verdict::Bad

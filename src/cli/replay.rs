@@ -94,6 +94,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let observes = plan.detect.behaviour && arguments.features.is_none();
     engine.export_events = engine.export_flows || arguments.hosts || observes;
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
+    let feeds = if observes { super::run::feeds(&plan)? } else { None };
     let paced = arguments.speed == "1x";
     let stop = super::run::stop_flag()?;
     let settings = Settings {
@@ -103,6 +104,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         engine,
         detect: plan.detect,
         home: plan.inventory.home.clone(),
+        feeds: feeds.map(|feeds| feeds.shared()),
         model: model.as_ref(),
         rows: arguments.features.is_some(),
         secret: None,

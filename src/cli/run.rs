@@ -9,6 +9,7 @@ use super::output::Output;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::behaviour::LiveBehaviour;
+use crate::control::behaviour::intel::{Feeds, LiveFeeds};
 use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings};
 use crate::control::flows::FlowHistory;
 use crate::control::http;
@@ -121,6 +122,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let (model, model_status) = load_model(&plan)?;
     let mut outputs = open_outputs(&plan, model.as_ref())?;
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
+    let feeds = feeds(&plan)?;
     plan.engine = engine(&plan, model.as_ref());
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
@@ -160,7 +162,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         shown = Some(inventory.shared());
         supervisor.keep_hosts(inventory);
     }
-    if let Some(behaviour) = plan.detect.behaviour(&plan.inventory.home) {
+    if let Some(mut behaviour) = plan.detect.behaviour(&plan.inventory.home) {
+        if let Some(feeds) = feeds {
+            behaviour.look_up_in(feeds.shared());
+            supervisor.watch_feeds(LiveFeeds::start(feeds).context("start the thread that watches the feeds")?);
+        }
         let learnt = Some(plan.alerts.baselines());
         let behaviour = LiveBehaviour::start(behaviour, learnt).context("start the thread of the detectors")?;
         supervisor.observe_with(behaviour);
@@ -297,6 +303,15 @@ pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     engine.export_events = plan.eve.log.path.is_some() || plan.inventory.enabled || plan.detect.behaviour;
     engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
     engine
+}
+
+/// Reads the feeds, where there are some and somebody looks things up in them.
+pub fn feeds(plan: &Config) -> Result<Option<Feeds>, Failure> {
+    if plan.feeds.is_empty() || !plan.detect.behaviour {
+        return Ok(None);
+    }
+    let feeds = Feeds::open(&plan.feeds, plan.detect.intel.indicators);
+    feeds.map(Some).map_err(|error| Failure::Usage(error.into()))
 }
 
 /// Opens the files that are wanted.

@@ -1,7 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration};
+use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration, intel};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -57,6 +57,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         dga,
         beacon,
         exfiltration,
+        intel,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -65,6 +66,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_exfiltration(exfiltration)?;
     check_beacon(beacon)?;
     check_dga(dga)?;
+    check_intel(intel)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -223,6 +225,16 @@ fn check_exfiltration(settings: &exfiltration::Settings) -> Result<(), Invalid> 
         delta: CHANCE,
     }, besides);
     below("exfiltration.baseline.suspicious", *suspicious, "exfiltration.baseline.building", *building)
+}
+
+fn check_intel(settings: &intel::Settings) -> Result<(), Invalid> {
+    ranges!("intel", intel::Settings, settings, {
+        // A hundred million take some 20 GB.
+        indicators: (1.0, 1e8),
+        bytes: BYTES_OUT,
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
 }
 
 fn check_model(settings: &model::Settings) -> Result<(), Invalid> {

@@ -7,6 +7,7 @@
 
 mod detect;
 mod error;
+mod feed;
 mod plan;
 mod raw;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::error::Invalid;
 use super::raw::{RawCapture, RawConfig, RawConnLog, RawEve, RawInterface, RawInventory};
 use super::values::{finite, host_name, management_port, number, power, prefix, word};
+use crate::control::behaviour::intel::FeedPlan;
 use crate::control::export::{ConnFormat, LogSettings};
 use crate::control::hosts;
 use crate::control::inventory;
@@ -33,6 +34,8 @@ pub struct Config {
     pub model: ModelPlan,
     /// Every detector's thresholds.
     pub detect: hosts::Settings,
+    /// Lists of others.
+    pub feeds: Vec<FeedPlan>,
     /// The alert store.
     pub alerts: AlertsPlan,
     /// The EVE file.
@@ -322,6 +325,7 @@ impl RawConfig {
                 threshold,
             },
             detect: self.detect,
+            feeds: super::feed::plan(&self.feed)?,
             eve: self.eve.plan()?,
             conn_log: self.conn_log.plan()?,
             history: number("flow.history", flow.history, 1 << 16, 0, 1 << 22)? as usize,

@@ -28,6 +28,8 @@ pub struct RawConfig {
     pub model: RawModel,
     /// `[detect]`
     pub detect: crate::control::hosts::Settings,
+    /// `[[feed]]`: lists of others.
+    pub feed: Vec<RawFeed>,
     /// `[alerts]`
     pub alerts: RawAlerts,
     /// `[http]`
@@ -64,6 +66,24 @@ pub struct RawInterface {
     pub symmetric_rss: Option<bool>,
     /// Name of the group of interfaces that see directions of the same flows.
     pub group: Option<String>,
+}
+
+/// A list of others: addresses, names, URLs, fingerprints.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFeed {
+    /// Name in alerts; that of the file if absent.
+    pub name: Option<String>,
+    /// The file.
+    pub path: Option<String>,
+    /// `auto`, or `base64`.
+    pub format: Option<String>,
+    /// How sure its indicators are, percent.
+    pub confidence: Option<i64>,
+    /// Days for which its indicators hold after the file's last change; 0: for ever.
+    pub valid_days: Option<i64>,
+    /// Hours without a change after which it counts as dead; 0: never.
+    pub stale_hours: Option<i64>,
 }
 
 /// What all interfaces share.

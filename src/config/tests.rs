@@ -100,6 +100,7 @@ fn the_reference_page_names_every_key() {
     let sections = [
         "",
         "[[interface]]",
+        "[[feed]]",
         "[capture]",
         "[workers]",
         "[flow]",
@@ -115,6 +116,11 @@ fn the_reference_page_names_every_key() {
         "[detect.brute_force]",
         "[detect.flood]",
         "[detect.model]",
+        "[detect.dns_tunnel]",
+        "[detect.dga]",
+        "[detect.beacon]",
+        "[detect.exfiltration]",
+        "[detect.intel]",
     ];
     let mut seen = 0;
     for section in sections {

@@ -57,6 +57,7 @@ pub fn of(capture: &Path) -> Option<Answer> {
         engine: engine(FLOWS),
         detect: hosts::Settings::default(),
         home: network::home(),
+        feeds: None,
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),

@@ -102,6 +102,7 @@ fn ours(capture: &Path) -> Option<Ours> {
         engine: engine(1 << 10),
         detect: hosts::Settings::default(),
         home: network::home(),
+        feeds: None,
         model: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),

@@ -3,7 +3,7 @@
 //! Owns what waits for the watermark, and the detectors' tables; all bounded, losses counted. Every observation has a moment
 //! by which it was known; they are taken in that order behind the watermark of all queues, so what is found does not depend on
 //! how many queues there were or how their messages interleaved. Pure: no clock, no thread, no file (`live` has those). It
-//! deliberately does not: look at packets, keep payload or passwords, decide on lists of names or addresses.
+//! deliberately does not: look at packets, keep payload or passwords, hold lists of its own of good or bad names.
 //!
 //! ```text
 //!  Up::Flow, Up::Event -> Observation -> waits for its second -> every detector, in one order -> Evidence
@@ -17,6 +17,7 @@
 //! | `mining` | miners and their pools |
 //! | `cleartext` | passwords in the clear |
 //! | `exfiltration` | data that leaves |
+//! | `intel` | what lists of others name |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -37,6 +38,7 @@ pub mod dga;
 mod disk;
 pub mod dns_tunnel;
 pub mod exfiltration;
+pub mod intel;
 mod live;
 mod mining;
 mod names;
@@ -47,7 +49,7 @@ mod tests;
 
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
-pub use observation::{Cleartext, Dns, Flow, Mining, Observation, Origin, What};
+pub use observation::{Cleartext, Dns, Flow, Hello, Mining, Observation, Origin, Request, What};
 
 use crate::control::inventory::network::Network;
 use crate::dataplane::decode::Endpoint;
@@ -55,9 +57,11 @@ use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
+use arc_swap::ArcSwap;
 use prevalence::Prevalence;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the stage and its detectors are told.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -72,6 +76,8 @@ pub struct Settings {
     pub beacon: beacon::Settings,
     /// Data that leaves.
     pub exfiltration: exfiltration::Settings,
+    /// What lists name.
+    pub intel: intel::Settings,
 }
 
 impl Settings {
@@ -86,6 +92,7 @@ impl Settings {
             + self.dga.memory()
             + self.beacon.memory()
             + self.exfiltration.memory()
+            + self.intel.memory()
     }
 }
 
@@ -149,6 +156,7 @@ pub struct Behaviour {
     exfiltration: exfiltration::Exfiltration,
     beacon: beacon::Beacon,
     dga: dga::Dga,
+    intel: intel::Intel,
 }
 
 impl Behaviour {
@@ -164,10 +172,16 @@ impl Behaviour {
             dga: dga::Dga::new(settings.dga),
             beacon: beacon::Beacon::new(settings.beacon),
             exfiltration: exfiltration::Exfiltration::new(settings.exfiltration),
+            intel: intel::Intel::new(settings.intel),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
         }
+    }
+
+    /// Has everything looked up in these feeds, as they are at each moment.
+    pub fn look_up_in(&mut self, feeds: Arc<ArcSwap<intel::Tables>>) {
+        self.intel.look_up_in(feeds);
     }
 
     /// A flow ended.
@@ -198,7 +212,7 @@ impl Behaviour {
 
     /// Inspection found something.
     pub fn event(&mut self, head: &EventHead, facts: &[u8]) {
-        if let Some(observation) = Observation::of_event(head, facts) {
+        for observation in Observation::of_event(head, facts, self.intel.is_on()) {
             self.push(observation);
         }
     }
@@ -234,6 +248,7 @@ impl Behaviour {
         let Some(mut window) = self.pending.remove(&start.0) else { return };
         self.waiting -= window.len();
         self.stats.observed += window.len() as u64;
+        self.intel.refresh();
         // Stable: what one flow tells at one moment keeps its order.
         window.sort_by_key(Observation::place);
         for observation in &window {
@@ -254,15 +269,23 @@ impl Behaviour {
             What::Dns(dns) => {
                 self.dns_tunnel.observe(seen, dns, out);
                 self.dga.observe(seen, dns, out);
+                self.intel.dns(seen, dns, out);
             }
+            What::Hello(hello) => self.intel.hello(seen, hello, out),
+            What::Request(request) => self.intel.request(seen, request, out),
             What::Flow(flow) => self.show_flow(seen, flow, out),
             What::Mining(said) => mining::observe(seen, said, &self.home, out),
             What::Cleartext(login) => cleartext::observe(seen, login, &self.home, out),
         }
     }
 
-    /// Flows of hosts of ours to the outside.
     fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        self.intel.flow(seen, flow, &self.home, out);
+        self.show_leaving(seen, flow, out);
+    }
+
+    /// Flows of hosts of ours to the outside.
+    fn show_leaving(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
         let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
         if !is_home(flow.client) || is_home(flow.server) {
             return;
@@ -291,6 +314,7 @@ impl Behaviour {
             self.dga.forgotten(),
             self.beacon.forgotten(),
             self.exfiltration.forgotten(),
+            self.intel.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

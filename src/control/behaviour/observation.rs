@@ -1,10 +1,11 @@
 //! What the detectors see: an ended or growing flow, or what an event says, small and with its place in the order of all.
 
-use super::names;
+use super::{intel, names};
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Outer};
 use crate::dataplane::detect::FlowRef;
-use crate::dataplane::inspect::{Protocol, dns, stratum};
+use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja4, md5_hex};
+use crate::dataplane::inspect::{Facts, Protocol, dns, dtls, http, quic, stratum, tls};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 
@@ -42,6 +43,10 @@ pub enum What {
     Mining(Mining),
     /// A password went over the wire unencrypted.
     Cleartext(Cleartext),
+    /// A handshake of TLS, DTLS or QUIC.
+    Hello(Box<Hello>),
+    /// A request of HTTP.
+    Request(Request),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -110,6 +115,34 @@ pub struct Cleartext {
     pub sentence: String,
 }
 
+/// What both sides of a handshake said.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// Who began it.
+    pub client: Endpoint,
+    /// Who was spoken to.
+    pub server: Endpoint,
+    /// Server name that the client asked for, in lower case.
+    pub name: Option<Box<str>>,
+    /// MD5 of the client's JA3, in hex.
+    pub ja3: Option<Box<str>>,
+    /// JA4 of the client.
+    pub ja4: Option<Box<str>>,
+    /// SHA-1 of the server's certificate, in hex.
+    pub certificate: Option<Box<str>>,
+}
+
+/// What somebody asked a web server for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who asked.
+    pub client: Endpoint,
+    /// Who was asked.
+    pub server: Endpoint,
+    /// Host, port and path as indicators have them ([`super::intel::url`]).
+    pub url: Box<str>,
+}
+
 impl Origin {
     fn of_event(head: &EventHead) -> Origin {
         Origin {
@@ -173,18 +206,25 @@ impl Observation {
 
     /// May a detector want an event of this protocol?
     pub fn is_of_interest(protocol: Protocol) -> bool {
-        use Protocol::{Dns, Stratum};
-        matches!(protocol, Dns | Stratum) || inventory::may_show_passwords(protocol)
+        use Protocol::{Dns, Dtls, Quic, Stratum, Tls};
+        matches!(protocol, Dns | Dtls | Quic | Stratum | Tls) || inventory::may_show_passwords(protocol)
     }
 
-    /// An event, if a detector wants it.
-    pub fn of_event(head: &EventHead, facts: &[u8]) -> Option<Observation> {
-        let what = match head.protocol {
-            Protocol::Dns if head.anomaly.is_none() => What::Dns(dns_of(head, facts)?),
-            Protocol::Stratum if head.anomaly.is_none() => What::Mining(mining_of(head, facts)?),
-            _ => What::Cleartext(cleartext_of(head, facts)?),
+    /// What detectors want of an event. `lists`: somebody looks names and URLs up.
+    pub fn of_event(head: &EventHead, facts: &[u8], lists: bool) -> impl Iterator<Item = Observation> {
+        use Protocol::{Dns, Dtls, Http, Quic, Stratum, Tls};
+        let is_plain = head.anomaly.is_none();
+        let first = match head.protocol {
+            Dns if is_plain => dns_of(head, facts).map(What::Dns),
+            Stratum if is_plain => mining_of(head, facts).map(What::Mining),
+            Tls | Dtls | Quic if is_plain && lists => Some(What::Hello(Box::new(hello_of(head, facts)))),
+            Http if is_plain && lists => request_of(head, facts).map(What::Request),
+            _ => None,
         };
-        Some(Observation { told: head.told.max(head.time), time: head.time, origin: Origin::of_event(head), what })
+        let second = cleartext_of(head, facts).map(What::Cleartext);
+        let (told, time) = (head.told.max(head.time), head.time);
+        let origin = Origin::of_event(head);
+        [first, second].into_iter().flatten().map(move |what| Observation { told, time, origin: origin.clone(), what })
     }
 
     /// What orders observations of one moment. Equal ones are of one flow, so of one queue, which keeps their order.
@@ -227,6 +267,40 @@ fn mining_of(head: &EventHead, facts: &[u8]) -> Option<Mining> {
         user: text(stratum::USERNAME),
         agent: text(stratum::AGENT),
     })
+}
+
+fn hello_of(head: &EventHead, facts: &[u8]) -> Hello {
+    let (names, certificate, transport) = match head.protocol {
+        Protocol::Tls => (tls::HELLO, Some(tls::SERVER_CERTIFICATE), Transport::Tcp),
+        Protocol::Dtls => (dtls::HELLO, Some(dtls::SERVER_CERTIFICATE), Transport::Dtls),
+        _ => (quic::HELLO, None, Transport::Quic),
+    };
+    let event = inventory::Event::new(head, facts);
+    let all = Facts::from_bytes(facts, head.truncated);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    Hello {
+        client: event.client,
+        server: event.server,
+        name: event.bytes(names.sni).and_then(names::lower),
+        ja3: ja3(&all, &names).map(|text| md5_hex(&text).into()),
+        ja4: ja4(&all, &names, transport).map(Into::into),
+        certificate: certificate.and_then(|names| event.bytes(names.fingerprint)).map(hex),
+    }
+}
+
+fn request_of(head: &EventHead, facts: &[u8]) -> Option<Request> {
+    let event = inventory::Event::new(head, facts);
+    let path = String::from_utf8_lossy(event.bytes(http::URL)?);
+    // What a proxy is asked for is whole.
+    let url = if path.contains("://") {
+        intel::url(&path)?
+    } else {
+        let host = String::from_utf8_lossy(event.bytes(http::HOSTNAME)?);
+        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.into_owned() };
+        let port = event.number(http::PORT).map(|port| format!(":{port}")).unwrap_or_default();
+        intel::url(&format!("http://{host}{port}{path}"))?
+    };
+    Some(Request { client: event.client, server: event.server, url })
 }
 
 fn cleartext_of(head: &EventHead, facts: &[u8]) -> Option<Cleartext> {

@@ -263,6 +263,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Mining => "Crypto Currency Mining Activity Detected",
         Detector::Cleartext => "Potential Corporate Privacy Violation",
         Detector::Exfiltration => "Potential Corporate Privacy Violation",
+        Detector::Intel => "A Network Trojan was detected",
     }
 }
 

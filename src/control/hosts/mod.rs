@@ -47,6 +47,8 @@ pub struct Settings {
     pub beacon: behaviour::beacon::Settings,
     /// Made-up names.
     pub dga: behaviour::dga::Settings,
+    /// What lists of others name.
+    pub intel: behaviour::intel::Settings,
 }
 
 impl Default for Settings {
@@ -64,6 +66,7 @@ impl Default for Settings {
             exfiltration: behaviour::exfiltration::Settings::default(),
             beacon: behaviour::beacon::Settings::default(),
             dga: behaviour::dga::Settings::default(),
+            intel: behaviour::intel::Settings::default(),
         }
     }
 }
@@ -81,6 +84,7 @@ impl Settings {
             dga: self.dga,
             beacon: self.beacon,
             exfiltration: self.exfiltration,
+            intel: self.intel,
         }
     }
 

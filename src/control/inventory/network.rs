@@ -35,6 +35,11 @@ impl Network {
         Some(Network { bits: mapped(address) & mask(length), length })
     }
 
+    /// Its first bits as those of an IPv6 address (IPv4 mapped), and how many of them count.
+    pub fn prefix(&self) -> (u128, u32) {
+        (self.bits, self.length)
+    }
+
     /// Does the address lie in it?
     pub fn holds(&self, address: IpAddr) -> bool {
         mapped(address) & mask(self.length) == self.bits

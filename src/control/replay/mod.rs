@@ -6,6 +6,7 @@
 use super::supervisor::Pipeline;
 use crate::clock::Clock;
 use crate::control::alert::Alert;
+use crate::control::behaviour::intel::Tables;
 use crate::control::export::AppEvent;
 use crate::control::hosts::{self, Scores};
 use crate::control::inventory::network::Network;
@@ -25,6 +26,7 @@ use crate::exchange::{FlowSummary, Full, SnapshotReceiver, Up, UpReceiver, snaps
 use crate::metrics::{COUNTERS, Counter, CounterBlock, CounterMemory, Role, UNREAD, read_counters};
 use crate::units::{QueueId, Timestamp, WorkerId};
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub struct Settings<'a> {
     pub detect: hosts::Settings,
     /// Networks that are at home.
     pub home: Vec<Network>,
+    /// Lists of others.
+    pub feeds: Option<Arc<ArcSwap<Tables>>>,
     /// The model; `None`: replay without.
     pub model: Option<&'a Model>,
     /// Give every feature row to [`Sink::row`] instead of scoring it.
@@ -179,8 +183,11 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
             engines.push(engine(settings, source, &mut lanes, &clock)?);
         }
     }
-    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow)
-        .observing(settings.detect.behaviour(&settings.home));
+    let mut behaviour = settings.detect.behaviour(&settings.home);
+    if let Some((behaviour, feeds)) = behaviour.as_mut().zip(settings.feeds.clone()) {
+        behaviour.look_up_in(feeds);
+    }
+    let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow).observing(behaviour);
     if let Some(model) = settings.model {
         pipeline.explain_with(model.explainer()?);
     }

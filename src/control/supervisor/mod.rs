@@ -21,6 +21,7 @@ pub use pipeline::Pipeline;
 
 use crate::clock::Clock;
 use crate::control::behaviour::LiveBehaviour;
+use crate::control::behaviour::intel::LiveFeeds;
 use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
@@ -285,6 +286,11 @@ impl Supervisor {
     pub fn observe_with(&mut self, behaviour: LiveBehaviour) {
         self.observed = true;
         self.pipeline.observe_with(behaviour);
+    }
+
+    /// Has what is wrong with the lists of others told with the status.
+    pub fn watch_feeds(&mut self, feeds: LiveFeeds) {
+        self.pipeline.watch_feeds(feeds);
     }
 
     /// Has alerts, ended flows and events written and kept there too; the engines must export them.

@@ -2,6 +2,7 @@
 
 use super::health::Losses;
 use crate::control::alert::{self, Alert, Deduplicator};
+use crate::control::behaviour::intel::LiveFeeds;
 use crate::control::behaviour::{self, LiveBehaviour};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
@@ -27,6 +28,9 @@ pub struct Pipeline {
     lost: Losses,
     /// Flows and events that the detectors over them did not take in time.
     unobserved: Losses,
+    feeds: Option<LiveFeeds>,
+    /// What is wrong with the feeds, and since when.
+    dead_feeds: BTreeMap<String, Timestamp>,
 }
 
 impl Pipeline {
@@ -43,6 +47,8 @@ impl Pipeline {
             unexplained: 0,
             lost: Losses::default(),
             unobserved: Losses::default(),
+            feeds: None,
+            dead_feeds: BTreeMap::new(),
         }
     }
 
@@ -60,6 +66,11 @@ impl Pipeline {
     /// Has flows and events looked at by a thread, for which nobody waits.
     pub fn observe_with(&mut self, behaviour: LiveBehaviour) {
         self.behaviour = Some(behaviour);
+    }
+
+    /// Has what is wrong with the lists of others told with the status.
+    pub fn watch_feeds(&mut self, feeds: LiveFeeds) {
+        self.feeds = Some(feeds);
     }
 
     /// Takes one message of a queue.
@@ -108,6 +119,11 @@ impl Pipeline {
         self.deduplicate(evidence);
         self.lost.look(now, self.merger.stats().lost);
         self.unobserved.look(now, self.behaviour_stats().lost);
+        let problems = self.feeds.as_ref().map(LiveFeeds::problems).unwrap_or_default();
+        self.dead_feeds.retain(|problem, _| problems.contains(problem));
+        for problem in problems {
+            self.dead_feeds.entry(problem).or_insert(now);
+        }
     }
 
     /// Queues that nobody waits for because they are silent, and for how long, nanoseconds.
@@ -147,7 +163,12 @@ impl Pipeline {
             );
             Degraded { part: "detect".into(), reason, since }
         });
-        self.windows_lost(now).into_iter().chain(unobserved)
+        let dead = self.dead_feeds.iter().map(|(reason, since)| Degraded {
+            part: "feeds".into(),
+            reason: reason.clone(),
+            since: *since,
+        });
+        self.windows_lost(now).into_iter().chain(unobserved).chain(dead)
     }
 
     fn windows_lost(&self, now: Timestamp) -> Option<Degraded> {

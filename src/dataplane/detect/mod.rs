@@ -60,11 +60,13 @@ pub enum Detector {
     Cleartext,
     /// Data that leaves.
     Exfiltration,
+    /// What lists of others name.
+    Intel,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 10] = [
+    pub const ALL: [Detector; 11] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -75,6 +77,7 @@ impl Detector {
         Detector::Mining,
         Detector::Cleartext,
         Detector::Exfiltration,
+        Detector::Intel,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -90,6 +93,7 @@ impl Detector {
             Detector::Mining => "mining",
             Detector::Cleartext => "cleartext_credentials",
             Detector::Exfiltration => "exfiltration",
+            Detector::Intel => "threat_intelligence",
         }
     }
 }
