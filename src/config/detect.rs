@@ -1,7 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration, intel};
+use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration, intel, spoofing};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -58,6 +58,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         beacon,
         exfiltration,
         intel,
+        spoofing,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -67,6 +68,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_beacon(beacon)?;
     check_dga(dga)?;
     check_intel(intel)?;
+    check_spoofing(spoofing)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -233,6 +235,18 @@ fn check_intel(settings: &intel::Settings) -> Result<(), Invalid> {
         indicators: (1.0, 1e8),
         bytes: BYTES_OUT,
         pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_spoofing(settings: &spoofing::Settings) -> Result<(), Invalid> {
+    ranges!("spoofing", spoofing::Settings, settings, {
+        // One is any new network card.
+        victims: (2.0, spoofing::VICTIMS as f64),
+        claims: (2.0, 100.0),
+        // A host has two names as a rule.
+        names: (2.0, spoofing::NAMES as f64),
+        entries: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

@@ -121,6 +121,7 @@ fn the_reference_page_names_every_key() {
         "[detect.beacon]",
         "[detect.exfiltration]",
         "[detect.intel]",
+        "[detect.spoofing]",
     ];
     let mut seen = 0;
     for section in sections {

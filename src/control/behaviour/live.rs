@@ -4,6 +4,7 @@
 //! what they stand behind, so the order is the one that a replay would have.
 
 use super::{Behaviour, Observation, Stats, disk};
+use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
@@ -27,6 +28,7 @@ enum Item {
     Flow(FlowSummary),
     Living(FlowSummary),
     Event(EventHead, Box<[u8]>),
+    Neighbour(Timestamp, Neighbour),
     Reached(Timestamp),
 }
 
@@ -86,6 +88,11 @@ impl LiveBehaviour {
             return;
         }
         self.send(|| Item::Event(*head, facts.into()));
+    }
+
+    /// A host on the link said which address it has.
+    pub fn neighbour(&self, time: Timestamp, neighbour: &Neighbour) {
+        self.send(|| Item::Neighbour(time, *neighbour));
     }
 
     /// All queues have come so far. Should the queue be full, the next one stands for this one too.
@@ -164,6 +171,7 @@ fn keep(
             Item::Flow(flow) => behaviour.flow(&flow),
             Item::Living(flow) => behaviour.living(&flow),
             Item::Event(head, facts) => behaviour.event(&head, &facts),
+            Item::Neighbour(time, neighbour) => behaviour.neighbour(time, &neighbour),
             Item::Reached(reached) => {
                 let mut found = Vec::new();
                 behaviour.decide_until(reached, &mut found);

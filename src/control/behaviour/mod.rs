@@ -18,6 +18,7 @@
 //! | `cleartext` | passwords in the clear |
 //! | `exfiltration` | data that leaves |
 //! | `intel` | what lists of others name |
+//! | `spoofing` | hosts that pass for others on the link |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -44,15 +45,16 @@ mod mining;
 mod names;
 mod observation;
 mod prevalence;
+pub mod spoofing;
 #[cfg(test)]
 mod tests;
 
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
-pub use observation::{Cleartext, Dns, Flow, Hello, Mining, Observation, Origin, Request, What};
+pub use observation::{Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Request, What};
 
 use crate::control::inventory::network::Network;
-use crate::dataplane::decode::Endpoint;
+use crate::dataplane::decode::{Endpoint, Neighbour};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS};
 use crate::exchange::{EventHead, FlowSummary};
@@ -78,6 +80,8 @@ pub struct Settings {
     pub exfiltration: exfiltration::Settings,
     /// What lists name.
     pub intel: intel::Settings,
+    /// Hosts that pass for others.
+    pub spoofing: spoofing::Settings,
 }
 
 impl Settings {
@@ -93,6 +97,7 @@ impl Settings {
             + self.beacon.memory()
             + self.exfiltration.memory()
             + self.intel.memory()
+            + self.spoofing.memory()
     }
 }
 
@@ -157,6 +162,7 @@ pub struct Behaviour {
     beacon: beacon::Beacon,
     dga: dga::Dga,
     intel: intel::Intel,
+    spoofing: spoofing::Spoofing,
 }
 
 impl Behaviour {
@@ -173,6 +179,7 @@ impl Behaviour {
             beacon: beacon::Beacon::new(settings.beacon),
             exfiltration: exfiltration::Exfiltration::new(settings.exfiltration),
             intel: intel::Intel::new(settings.intel),
+            spoofing: spoofing::Spoofing::new(settings.spoofing),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -215,6 +222,11 @@ impl Behaviour {
         for observation in Observation::of_event(head, facts, self.intel.is_on()) {
             self.push(observation);
         }
+    }
+
+    /// A host on the link said which address it has.
+    pub fn neighbour(&mut self, time: Timestamp, neighbour: &Neighbour) {
+        self.push(Observation::of_neighbour(time, neighbour));
     }
 
     /// Puts an observation where it belongs.
@@ -273,6 +285,9 @@ impl Behaviour {
             }
             What::Hello(hello) => self.intel.hello(seen, hello, out),
             What::Request(request) => self.intel.request(seen, request, out),
+            What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
+            What::Lease(lease) => self.spoofing.lease(seen, lease, out),
+            What::Answer(answer) => self.spoofing.answer(seen, answer, out),
             What::Flow(flow) => self.show_flow(seen, flow, out),
             What::Mining(said) => mining::observe(seen, said, &self.home, out),
             What::Cleartext(login) => cleartext::observe(seen, login, &self.home, out),
@@ -315,6 +330,7 @@ impl Behaviour {
             self.beacon.forgotten(),
             self.exfiltration.forgotten(),
             self.intel.forgotten(),
+            self.spoofing.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

@@ -1,13 +1,16 @@
 //! What the detectors see: an ended or growing flow, or what an event says, small and with its place in the order of all.
 
+use super::count::hash;
 use super::{intel, names};
 use crate::control::inventory;
-use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Outer};
+use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::FlowRef;
+use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja4, md5_hex};
-use crate::dataplane::inspect::{Facts, Protocol, dns, dtls, http, quic, stratum, tls};
+use crate::dataplane::inspect::{Facts, Protocol, dhcp, dns, dtls, http, llmnr, nbns, quic, stratum, tls};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
+use std::net::IpAddr;
 
 /// One thing seen.
 #[derive(Clone, Debug)]
@@ -47,6 +50,12 @@ pub enum What {
     Hello(Box<Hello>),
     /// A request of HTTP.
     Request(Request),
+    /// A host on the link said which address it has.
+    Neighbour(Neighbour),
+    /// A server of DHCP answered.
+    Lease(Box<Lease>),
+    /// A host answered for a name on the link.
+    Answer(Answer),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -143,7 +152,63 @@ pub struct Request {
     pub url: Box<str>,
 }
 
+/// What a server of DHCP gives out.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Hash of VLANs and tunnel: addresses mean hosts within one.
+    pub link: u64,
+    /// Address of the server, as it names itself.
+    pub server: u128,
+    /// Address that the client gets.
+    pub address: u128,
+    /// It may have it from now on; else it is an offer.
+    pub is_given: bool,
+    /// Link address of the client.
+    pub mac: Option<[u8; 6]>,
+    /// Number of the exchange.
+    pub exchange: u64,
+    /// Address of the relay; 0: none.
+    pub relay: u128,
+    /// Network of the address, by the mask that is given with it.
+    pub network: u128,
+    /// Gateways, and a hash of them; 0: it names none.
+    pub routers_named: Vec<u128>,
+    /// See there.
+    pub routers: u64,
+    /// Hash of the name servers; 0: it names none.
+    pub resolvers: u64,
+}
+
+/// An answer in LLMNR or NetBIOS in which a host calls a name its own.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Hash of VLANs and tunnel.
+    pub link: u64,
+    /// Who answered.
+    pub responder: u128,
+    /// Its port.
+    pub port: u16,
+    /// Who had asked.
+    pub asker: u128,
+    /// The first label of the name, in lower case.
+    pub name: Box<str>,
+    /// `LLMNR` or `NetBIOS`.
+    pub how: &'static str,
+}
+
 impl Origin {
+    fn of_neighbour(neighbour: &Neighbour) -> Origin {
+        let [a, b, c, d, e, f] = neighbour.mac;
+        let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Origin {
+            key: FlowKey::between((neighbour.address, u128::from(mac)), 0),
+            originator: Direction::Forward,
+            first_seen: None,
+            outer: None,
+            application: Protocol::Unknown,
+        }
+    }
+
     fn of_event(head: &EventHead) -> Origin {
         Origin {
             key: head.key,
@@ -204,20 +269,28 @@ impl Observation {
         Some(Observation { told: flow.ended_at.max(flow.last_seen), time: flow.last_seen, origin, what })
     }
 
+    /// A host on the link said which address it has.
+    pub fn of_neighbour(time: Timestamp, neighbour: &Neighbour) -> Observation {
+        Observation { told: time, time, origin: Origin::of_neighbour(neighbour), what: What::Neighbour(*neighbour) }
+    }
+
     /// May a detector want an event of this protocol?
     pub fn is_of_interest(protocol: Protocol) -> bool {
-        use Protocol::{Dns, Dtls, Quic, Stratum, Tls};
-        matches!(protocol, Dns | Dtls | Quic | Stratum | Tls) || inventory::may_show_passwords(protocol)
+        use Protocol::{Dhcp, Dns, Dtls, Llmnr, Nbns, Quic, Stratum, Tls};
+        matches!(protocol, Dhcp | Dns | Dtls | Llmnr | Nbns | Quic | Stratum | Tls)
+            || inventory::may_show_passwords(protocol)
     }
 
     /// What detectors want of an event. `lists`: somebody looks names and URLs up.
     pub fn of_event(head: &EventHead, facts: &[u8], lists: bool) -> impl Iterator<Item = Observation> {
-        use Protocol::{Dns, Dtls, Http, Quic, Stratum, Tls};
+        use Protocol::{Dhcp, Dns, Dtls, Http, Llmnr, Nbns, Quic, Stratum, Tls};
         let is_plain = head.anomaly.is_none();
         let first = match head.protocol {
             Dns if is_plain => dns_of(head, facts).map(What::Dns),
             Stratum if is_plain => mining_of(head, facts).map(What::Mining),
             Tls | Dtls | Quic if is_plain && lists => Some(What::Hello(Box::new(hello_of(head, facts)))),
+            Dhcp if is_plain => lease_of(head, facts).map(|lease| What::Lease(Box::new(lease))),
+            Llmnr | Nbns if is_plain => answer_of(head, facts).map(What::Answer),
             Http if is_plain && lists => request_of(head, facts).map(What::Request),
             _ => None,
         };
@@ -301,6 +374,84 @@ fn request_of(head: &EventHead, facts: &[u8]) -> Option<Request> {
         intel::url(&format!("http://{host}{port}{path}"))?
     };
     Some(Request { client: event.client, server: event.server, url })
+}
+
+fn link_of(key: &FlowKey) -> u64 {
+    hash((key.vlans(), key.tunnel_identity()))
+}
+
+fn number_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// Who sent a message, and to whom.
+fn ends_of(head: &EventHead) -> (Endpoint, Endpoint) {
+    let (originator, responder) = head.key.endpoints(head.originator);
+    if head.sender == Side::Originator { (originator, responder) } else { (responder, originator) }
+}
+
+/// Offers and acknowledgements of version 4 (RFC 2132 section 9.6).
+fn lease_of(head: &EventHead, facts: &[u8]) -> Option<Lease> {
+    const OFFER: u64 = 2;
+    const ACK: u64 = 5;
+    const USUAL_MASK: u128 = u128::MAX << 8;
+    let event = inventory::Event::new(head, facts);
+    let kind = event.number(dhcp::TYPE)?;
+    if event.number(dhcp::VERSION) != Some(4) || !matches!(kind, OFFER | ACK) {
+        return None;
+    }
+    let one = |fact| event.addresses(fact).map(number_of).next();
+    let all = |fact| {
+        let mut all: Vec<u128> = event.addresses(fact).map(number_of).collect();
+        all.sort_unstable();
+        all
+    };
+    let hashed = |all: &[u128]| if all.is_empty() { 0 } else { hash(all) };
+    let address = one(dhcp::ASSIGNED_IP).filter(|address| *address as u32 != 0)?;
+    let mask = one(dhcp::SUBNET_MASK).map_or(USUAL_MASK, |mask| mask | u128::MAX << 32);
+    let routers = all(dhcp::ROUTER);
+    Some(Lease {
+        link: link_of(&head.key),
+        server: one(dhcp::SERVER_ID).unwrap_or(ends_of(head).0.address),
+        address,
+        is_given: kind == ACK,
+        mac: event.bytes(dhcp::CLIENT_MAC).and_then(|mac| mac.try_into().ok()),
+        exchange: event.number(dhcp::ID).unwrap_or(0),
+        relay: one(dhcp::RELAY_IP).filter(|relay| *relay as u32 != 0).unwrap_or(0),
+        network: address & mask,
+        routers: hashed(&routers),
+        routers_named: routers,
+        resolvers: hashed(&all(dhcp::DNS_SERVER)),
+    })
+}
+
+/// Answers with the address of who gives them: of LLMNR (RFC 4795 section 2.1.1), and of NetBIOS for workstations and file
+/// servers (RFC 1002 section 4.2.13).
+fn answer_of(head: &EventHead, facts: &[u8]) -> Option<Answer> {
+    const WORKSTATION: u64 = 0x00;
+    const FILE_SERVER: u64 = 0x20;
+    let event = inventory::Event::new(head, facts);
+    let (responder, asker) = ends_of(head);
+    let (name, is_own, how) = if head.protocol == Protocol::Llmnr {
+        let is_answer = event.number(llmnr::SET.qr) == Some(1);
+        let own = event.all(llmnr::SET.address).any(|bytes| {
+            std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<IpAddr>().ok()) == Some(responder.ip())
+        });
+        let in_binary = event.addresses(llmnr::SET.address).any(|address| address == responder.ip());
+        (event.bytes(llmnr::SET.query_name)?, is_answer && (own || in_binary), "LLMNR")
+    } else {
+        let is_answer = event.number(nbns::QR) == Some(1) && event.number(nbns::OPCODE) == Some(0);
+        let is_host = matches!(event.number(nbns::SUFFIX), Some(WORKSTATION | FILE_SERVER));
+        let is_good = event.number(nbns::RCODE).is_none_or(|code| code == 0);
+        let own = event.addresses(nbns::ADDRESS).any(|address| address == responder.ip());
+        (event.bytes(nbns::NAME)?, is_answer && is_host && is_good && own, "NetBIOS")
+    };
+    let name = names::lower(name)?.split('.').next()?.into();
+    let (responder, port) = (responder.address, responder.port);
+    is_own.then_some(Answer { link: link_of(&head.key), responder, port, asker: asker.address, name, how })
 }
 
 fn cleartext_of(head: &EventHead, facts: &[u8]) -> Option<Cleartext> {

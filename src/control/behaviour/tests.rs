@@ -3,7 +3,7 @@
 use super::{Behaviour, LiveBehaviour, Stats};
 use crate::control::hosts::{self, Merger};
 use crate::control::inventory::network::home;
-use crate::dataplane::decode::{Direction, FlowKey};
+use crate::dataplane::decode::{Direction, FlowKey, Neighbour};
 use crate::dataplane::detect::Evidence;
 use crate::dataplane::flow::{EndReason, Side};
 use crate::dataplane::inspect::{Fact, Facts, Protocol, dns, stratum, telnet};
@@ -28,6 +28,7 @@ pub fn outside(number: u32) -> u32 {
 enum Item {
     Flow(Box<FlowSummary>),
     Event(EventHead, Vec<u8>),
+    Neighbour(Timestamp, Neighbour),
 }
 
 /// Flows and events in the making; times are nanoseconds since [`START`].
@@ -101,6 +102,20 @@ impl Wire {
         self.items.push((time, key, Item::Event(head, facts.as_bytes().to_vec())));
     }
 
+    /// An announcement of ARP: who has the address.
+    pub fn neighbour(&mut self, at: u64, address: u32, mac: u8) {
+        let (time, address) = (Timestamp(START + at), 0xffff_0000_0000 | u128::from(address));
+        let neighbour = Neighbour { address, mac: [2, 0, 0, 0, 0, mac], ..Neighbour::default() };
+        let key = FlowKey::between((address, 0), 0);
+        self.items.push((time, key, Item::Neighbour(time, neighbour)));
+    }
+
+    /// A datagram from one to another, ports as they are.
+    pub fn datagram(&mut self, at: u64, ends: (u32, u16, u32, u16), protocol: Protocol, put: impl FnOnce(&mut Facts)) {
+        let (from, from_port, to, to_port) = ends;
+        self.event_of((at, (from, to, to_port), from_port), (protocol, 17), Side::Originator, put);
+    }
+
     /// A question of DNS to a resolver and its answer: response code, and bytes of data.
     pub fn dns(&mut self, at: u64, client: u32, name: &str, kind: u16, (code, data): (u16, usize)) {
         let port = self.port();
@@ -140,6 +155,7 @@ impl Wire {
             match item {
                 Item::Flow(flow) => behaviour.flow(&flow),
                 Item::Event(head, facts) => behaviour.event(&head, &facts),
+                Item::Neighbour(time, neighbour) => behaviour.neighbour(time, &neighbour),
             }
         }
         behaviour.decide_until(Timestamp(u64::MAX), &mut found);
@@ -153,6 +169,7 @@ impl Wire {
             match item {
                 Item::Flow(flow) => live.flow(&flow),
                 Item::Event(head, facts) => live.event(&head, &facts),
+                Item::Neighbour(time, neighbour) => live.neighbour(time, &neighbour),
             }
         }
         live.finish()
@@ -196,6 +213,7 @@ impl Wire {
                 match item {
                     Item::Flow(flow) => merger.flow(&flow),
                     Item::Event(head, facts) => merger.event(&head, &facts),
+                    Item::Neighbour(time, neighbour) => merger.neighbour(time, &neighbour),
                 }
             }
             let message = match lanes[id].front() {
@@ -229,6 +247,7 @@ fn mixture(seed: u32) -> Wire {
         wire.dns(at, client, &format!("www{}.site{}.example", roll(20), roll(30)), 1, (0, 16));
         let made_up: String = (0..12).map(|_| char::from(b'a' + roll(26) as u8)).collect();
         wire.dns(at, host(102), &format!("{made_up}.com"), 1, (3, 0));
+        wire.neighbour(at, host(1 + roll(3) as u32), 1 + roll(2) as u8);
         if number % 20 == 0 {
             wire.event(at, (client, outside(3), 3333), (Protocol::Stratum, 6), |facts| {
                 facts.put(stratum::KIND, b"stratum");

@@ -126,7 +126,7 @@ impl<W: Write> EveWriter<W> {
                 None => service,
             },
             proto: match flow.map(|flow| flow.protocol).or(evidence.protocol) {
-                None if evidence.kind == arp::KIND => Some("ARP".into()),
+                None if evidence.kind == arp::KIND || evidence.kind.starts_with("arp_") => Some("ARP".into()),
                 protocol => protocol.map(protocol_name),
             },
             ether: evidence.source_mac.as_deref().map(|src_mac| EtherPart { src_mac }),
@@ -264,6 +264,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Cleartext => "Potential Corporate Privacy Violation",
         Detector::Exfiltration => "Potential Corporate Privacy Violation",
         Detector::Intel => "A Network Trojan was detected",
+        Detector::Spoofing => "Potentially Bad Traffic",
     }
 }
 

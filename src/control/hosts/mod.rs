@@ -8,6 +8,7 @@
 
 use crate::control::behaviour::{self, Behaviour};
 use crate::control::inventory::network::Network;
+use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::{
     Counts, Detector, Entity, Evidence, ScoredFlow, SeenIn, TunnelRef, WINDOW_NS, WindowEntry, arp, brute_force, flood,
     model, scan,
@@ -49,6 +50,8 @@ pub struct Settings {
     pub dga: behaviour::dga::Settings,
     /// What lists of others name.
     pub intel: behaviour::intel::Settings,
+    /// Hosts that pass for others.
+    pub spoofing: behaviour::spoofing::Settings,
 }
 
 impl Default for Settings {
@@ -67,6 +70,7 @@ impl Default for Settings {
             beacon: behaviour::beacon::Settings::default(),
             dga: behaviour::dga::Settings::default(),
             intel: behaviour::intel::Settings::default(),
+            spoofing: behaviour::spoofing::Settings::default(),
         }
     }
 }
@@ -85,6 +89,7 @@ impl Settings {
             beacon: self.beacon,
             exfiltration: self.exfiltration,
             intel: self.intel,
+            spoofing: self.spoofing,
         }
     }
 
@@ -219,6 +224,13 @@ impl Merger {
     pub fn event(&mut self, head: &EventHead, facts: &[u8]) {
         if let Some(behaviour) = &mut self.behaviour {
             behaviour.event(head, facts);
+        }
+    }
+
+    /// A host on the link said which address it has.
+    pub fn neighbour(&mut self, time: Timestamp, neighbour: &Neighbour) {
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.neighbour(time, neighbour);
         }
     }
 

@@ -275,7 +275,10 @@ fn drain(
                             sink.event(AppEvent { head, facts: lane.up.facts().into() })?;
                         }
                     }
-                    Up::Neighbour(time, neighbour) => sink.neighbour(time, &neighbour)?,
+                    Up::Neighbour(time, neighbour) => {
+                        pipeline.neighbour(time, &neighbour);
+                        sink.neighbour(time, &neighbour)?;
+                    }
                     Up::Score(row) if settings.rows => sink.row(&row)?,
                     Up::Ended(_) => {
                         lane.ended = true;

@@ -399,6 +399,7 @@ impl Supervisor {
                         self.outputs.event(&entry.interface, facts);
                     }
                     Up::Neighbour(time, neighbour) => {
+                        self.pipeline.neighbour(time, &neighbour);
                         if let Some(inventory) = &self.inventory {
                             inventory.neighbour(time, neighbour);
                         }

@@ -6,6 +6,7 @@ use crate::control::behaviour::intel::LiveFeeds;
 use crate::control::behaviour::{self, LiveBehaviour};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
+use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::{Detector, model};
 use crate::dataplane::score::Explainer;
 use crate::exchange::{EventHead, FlowSummary, Up};
@@ -102,6 +103,14 @@ impl Pipeline {
         match &self.behaviour {
             Some(behaviour) => behaviour.event(head, facts),
             None => self.merger.event(head, facts),
+        }
+    }
+
+    /// A host on the link said which address it has.
+    pub fn neighbour(&mut self, time: Timestamp, neighbour: &Neighbour) {
+        match &self.behaviour {
+            Some(behaviour) => behaviour.neighbour(time, neighbour),
+            None => self.merger.neighbour(time, neighbour),
         }
     }
 

@@ -62,11 +62,13 @@ pub enum Detector {
     Exfiltration,
     /// What lists of others name.
     Intel,
+    /// Hosts that pass for others on the link.
+    Spoofing,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 11] = [
+    pub const ALL: [Detector; 12] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -78,6 +80,7 @@ impl Detector {
         Detector::Cleartext,
         Detector::Exfiltration,
         Detector::Intel,
+        Detector::Spoofing,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -94,6 +97,7 @@ impl Detector {
             Detector::Cleartext => "cleartext_credentials",
             Detector::Exfiltration => "exfiltration",
             Detector::Intel => "threat_intelligence",
+            Detector::Spoofing => "spoofing",
         }
     }
 }

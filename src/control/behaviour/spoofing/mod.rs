@@ -1,0 +1,445 @@
+//! Hosts that pass for others on the link: ARP, DHCP, LLMNR and NetBIOS names.
+//!
+//! - *arp_man_in_the_middle*: one link address takes over addresses of two other hosts within ten minutes. Fail-over moves the addresses
+//!   of one, so it is quiet; so are a new network card and a lease that goes to another host, which DHCP tells.
+//! - *arp_contest*: two link addresses claim one address in turn, each of them twice. Virtual routers (VRRP, HSRP, GLBP) do
+//!   so by design and have link addresses of their own; a bond that balances by ARP does too and is what this finds wrongly.
+//! - *rogue_dhcp*: a server answers a client with another gateway or name server than the one that serves the network, or that
+//!   answered the same client. Servers that stand in for each other say the same.
+//! - *name_poisoning*: one host says of three names within an hour that they are its own, in LLMNR or NetBIOS. A host has one or two
+//!   of them; a WINS server answers with the addresses of others.
+//!
+//! A bridge that puts its own link address into what it passes on (virtual machines behind Wi-Fi, repeaters) says what the owner has
+//! said a moment before: such an echo is neither a takeover nor a contest.
+//!
+//! Not seen: an attacker who speaks only in a race with the owner, what is said to one host alone on a port that is not tapped, single takeovers (the inventory tells these), mDNS, and
+//! who passes for another host by its link address too.
+
+#[cfg(test)]
+mod tests;
+
+use super::count::hash;
+use super::observation::{Answer, Lease, Observation};
+use crate::dataplane::decode::Neighbour;
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Thresholds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Hosts whose addresses one link address must have taken over.
+    pub victims: f64,
+    /// Times that each of two link addresses must have claimed an address.
+    pub claims: f64,
+    /// Names that a host must have called its own.
+    pub names: f64,
+    /// Addresses, servers, clients and hosts remembered, each.
+    pub entries: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { victims: 2.0, claims: 2.0, names: 3.0, entries: 1 << 13 }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        cold::bytes::<(u64, u128), Bound>(self.entries)
+            + cold::bytes::<(u64, Mac), Claimer>(self.entries)
+            + cold::bytes::<u64, Servers>(self.entries) * 2
+            + cold::bytes::<(u64, u128), Namer>(self.entries)
+    }
+}
+
+type Mac = [u8; 6];
+
+/// Takeovers of one claimer count together for so long, and names of one host.
+const TAKEN_NS: u64 = 600 * SECOND;
+const NAMES_NS: u64 = 3600 * SECOND;
+/// Who has not spoken for so long has not had his address taken.
+const OWNED_NS: u64 = 3600 * SECOND;
+/// Claims of an address in turn count together for so long: neighbours are told every five minutes.
+const CONTEST_NS: u64 = 1800 * SECOND;
+/// What a bridge passes on comes so soon behind the owner's words: microseconds were seen.
+const ECHO_NS: u64 = SECOND / 50;
+/// A server that has not answered for so long is gone.
+const SERVER_NS: u64 = 86_400 * SECOND;
+/// An exchange of DHCP takes seconds; clients repeat for a minute (RFC 2131 section 4.1).
+const EXCHANGE_NS: u64 = 120 * SECOND;
+/// Told again after so long.
+const AGAIN_NS: u64 = 86_400 * SECOND;
+/// Victims that are kept of one claimer.
+pub const VICTIMS: usize = 4;
+/// Names that are kept of one host.
+pub const NAMES: usize = 8;
+const SERVERS: usize = 4;
+
+/// Link addresses of virtual routers: VRRP for IPv4 and IPv6 (RFC 5798 section 7.3), also CARP; HSRP 1 and 2, GLBP.
+fn is_virtual(mac: Mac) -> bool {
+    let [a, b, c, d, ..] = mac;
+    matches!([a, b, c], [0, 0, 0x5e] | [0, 0, 0x0c] if d == 1 || d == 2 || d == 7)
+        || matches!([a, b, c, d], [0, 7, 0xb4, 0] | [0, 5, 0x73, 0xa0])
+}
+
+/// Who has an address.
+struct Bound {
+    mac: Mac,
+    /// When its owner spoke last, or a server gave it to him.
+    seen: Timestamp,
+    /// The one before, and when the address was his.
+    before: Option<(Mac, Timestamp)>,
+    /// The two have said the same at the same moment: one of them passes on.
+    is_echoed: bool,
+    /// Changes to and fro between the two, since when.
+    turns: u32,
+    since: Timestamp,
+    told: Option<Timestamp>,
+}
+
+/// Who takes over.
+struct Claimer {
+    victims: [Mac; VICTIMS],
+    count: usize,
+    since: Timestamp,
+    touched: Timestamp,
+    told: Option<Timestamp>,
+}
+
+/// What a server hands out.
+#[derive(Clone, Copy, Default)]
+struct Server {
+    address: u128,
+    routers: u64,
+    resolvers: u64,
+    answers: u32,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// Servers of a network, or of one exchange.
+struct Servers {
+    servers: [Server; SERVERS],
+    touched: Timestamp,
+    told: Option<Timestamp>,
+}
+
+/// Who answers for names.
+struct Namer {
+    names: [u64; NAMES],
+    count: usize,
+    since: Timestamp,
+    touched: Timestamp,
+    told: Option<Timestamp>,
+}
+
+macro_rules! touched {
+    ($($type:ty: $field:ident),+) => {
+        $(impl Touched for $type {
+            fn touched(&self) -> Timestamp {
+                self.$field
+            }
+        })+
+    };
+}
+
+touched!(Bound: seen, Claimer: touched, Servers: touched, Namer: touched);
+
+fn is_over(told: Option<Timestamp>, now: Timestamp) -> bool {
+    told.is_none_or(|at| now.since(at) >= AGAIN_NS)
+}
+
+fn ip(address: u128) -> IpAddr {
+    let v6 = Ipv6Addr::from(address);
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+}
+
+fn mac_text(mac: Mac) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+/// The detector.
+pub struct Spoofing {
+    settings: Settings,
+    bound: ColdMap<(u64, u128), Bound>,
+    claimers: ColdMap<(u64, Mac), Claimer>,
+    networks: ColdMap<u64, Servers>,
+    exchanges: ColdMap<u64, Servers>,
+    namers: ColdMap<(u64, u128), Namer>,
+}
+
+impl Spoofing {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings) -> Spoofing {
+        let entries = settings.entries;
+        Spoofing {
+            settings,
+            bound: ColdMap::new(entries),
+            claimers: ColdMap::new(entries),
+            networks: ColdMap::new(entries),
+            exchanges: ColdMap::new(entries),
+            namers: ColdMap::new(entries),
+        }
+    }
+
+    /// What was forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        [self.bound.forgotten(), self.claimers.forgotten(), self.networks.forgotten()].iter().sum::<u64>()
+            + self.exchanges.forgotten()
+            + self.namers.forgotten()
+    }
+
+    /// A host said which address it has.
+    pub fn neighbour(&mut self, seen: &Observation, neighbour: &Neighbour, out: &mut Vec<Evidence>) {
+        let (now, mac) = (seen.time, neighbour.mac);
+        let link = hash((neighbour.vlans, neighbour.tunnel));
+        let fresh = || Bound { is_echoed: false, mac, seen: now, before: None, turns: 0, since: now, told: None };
+        let bound = self.bound.entry((link, neighbour.address), fresh);
+        if bound.mac == mac {
+            bound.seen = bound.seen.max(now);
+            return;
+        }
+        let (owner, owned) = (bound.mac, bound.seen);
+        let is_back = bound.before.is_some_and(|(before, at)| before == mac && now.since(at) < CONTEST_NS);
+        if !is_back || now.since(bound.since) >= CONTEST_NS {
+            (bound.turns, bound.since) = (0, now);
+        }
+        let is_echo = now.since(owned) < ECHO_NS;
+        bound.is_echoed = is_echo || (bound.is_echoed && is_back);
+        bound.turns += u32::from(!bound.is_echoed);
+        (bound.mac, bound.seen, bound.before) = (mac, now, Some((owner, owned)));
+        if is_virtual(mac) || is_virtual(owner) || bound.is_echoed {
+            return;
+        }
+        // A, B, A, B: three turns, of which each has claimed it twice.
+        let needed = 2.0 * self.settings.claims - 1.0;
+        let turns = bound.turns;
+        if f64::from(turns) >= needed && is_over(bound.told, now) {
+            bound.told = Some(now);
+            out.push(contest(seen, neighbour, owner, turns, needed));
+        }
+        if now.since(owned) >= OWNED_NS || is_back {
+            return;
+        }
+        let fresh = || Claimer { victims: [[0; 6]; VICTIMS], count: 0, since: now, touched: now, told: None };
+        let claimer = self.claimers.entry((link, mac), fresh);
+        claimer.touched = now;
+        if now.since(claimer.since) >= TAKEN_NS {
+            (claimer.count, claimer.since) = (0, now);
+        }
+        if claimer.victims.iter().take(claimer.count).any(|victim| *victim == owner) {
+            return;
+        }
+        if let Some(slot) = claimer.victims.get_mut(claimer.count) {
+            *slot = owner;
+            claimer.count += 1;
+        }
+        if claimer.count as f64 >= self.settings.victims && is_over(claimer.told, now) {
+            claimer.told = Some(now);
+            let victims: Vec<String> = claimer.victims.iter().take(claimer.count).map(|one| mac_text(*one)).collect();
+            out.push(taken(seen, neighbour, &victims, &self.settings));
+        }
+    }
+
+    /// A server of DHCP gave an address out, or offered it.
+    pub fn lease(&mut self, seen: &Observation, lease: &Lease, out: &mut Vec<Evidence>) {
+        let now = seen.time;
+        if lease.is_given
+            && let Some(mac) = lease.mac
+        {
+            // Whoever had it before has it no more, by right.
+            let fresh = Bound { mac, seen: now, before: None, is_echoed: false, turns: 0, since: now, told: None };
+            match self.bound.existing(&(lease.link, lease.address)) {
+                Some(bound) => *bound = fresh,
+                None => drop(self.bound.entry((lease.link, lease.address), || fresh)),
+            }
+        }
+        let says = Server {
+            address: lease.server,
+            routers: lease.routers,
+            resolvers: lease.resolvers,
+            answers: 1,
+            first: now,
+            last: now,
+        };
+        let fresh = || Servers { servers: [Server::default(); SERVERS], touched: now, told: None };
+        // An answer without options (of version 6, or to an INFORM) says nothing of the network.
+        if lease.routers == 0 && lease.resolvers == 0 {
+            return;
+        }
+        let network = self.networks.entry(hash((lease.link, lease.relay, lease.network)), fresh);
+        let of_network = network.note(says, SERVER_NS);
+        let exchange = self.exchanges.entry(hash((lease.link, lease.relay, lease.mac, lease.exchange)), fresh);
+        let of_exchange = exchange.note(says, EXCHANGE_NS);
+        let Some(other) = of_exchange.or(of_network) else { return };
+        // Who has answered first, or more often, is the server; who comes later the other one.
+        if is_over(network.told, now) && is_over(exchange.told, now) {
+            (network.told, exchange.told) = (Some(now), Some(now));
+            out.push(rogue(seen, lease, &other));
+        }
+    }
+
+    /// A host answered for a name in LLMNR or NetBIOS, with its own address.
+    pub fn answer(&mut self, seen: &Observation, answer: &Answer, out: &mut Vec<Evidence>) {
+        let now = seen.time;
+        let fresh = || Namer { names: [0; NAMES], count: 0, since: now, touched: now, told: None };
+        let namer = self.namers.entry((answer.link, answer.responder), fresh);
+        namer.touched = now;
+        if now.since(namer.since) >= NAMES_NS {
+            (namer.count, namer.since) = (0, now);
+        }
+        let name = hash(&answer.name);
+        if namer.names.iter().take(namer.count).any(|known| *known == name) {
+            return;
+        }
+        if let Some(slot) = namer.names.get_mut(namer.count) {
+            *slot = name;
+            namer.count += 1;
+        }
+        if namer.count as f64 >= self.settings.names && is_over(namer.told, now) {
+            namer.told = Some(now);
+            out.push(poisoning(seen, answer, namer.count, &self.settings));
+        }
+    }
+}
+
+impl Servers {
+    /// Adds an answer; gives the server that it contradicts.
+    fn note(&mut self, says: Server, lasts_ns: u64) -> Option<Server> {
+        let now = says.last;
+        self.touched = now;
+        for server in &mut self.servers {
+            if server.answers > 0 && now.since(server.last) >= lasts_ns {
+                *server = Server::default();
+            }
+        }
+        let others = self.servers.iter().filter(|other| other.answers > 0 && other.address != says.address);
+        // What one of them does not say it does not contradict.
+        let differs = |one: u64, other: u64| one != 0 && other != 0 && one != other;
+        let contradicted = others
+            .filter(|other| differs(other.routers, says.routers) || differs(other.resolvers, says.resolvers))
+            .max_by_key(|other| (other.answers, std::cmp::Reverse(other.first)))
+            .copied();
+        let known = self.servers.iter().position(|server| server.answers > 0 && server.address == says.address);
+        let place = known.unwrap_or_else(|| {
+            (0..SERVERS).min_by_key(|place| (self.servers[*place].answers, self.servers[*place].last)).unwrap_or(0)
+        });
+        let slot = &mut self.servers[place];
+        let before = known.map(|_| *slot);
+        *slot = Server {
+            answers: before.map_or(1, |before| before.answers.saturating_add(1)),
+            first: before.map_or(now, |before| before.first),
+            ..says
+        };
+        contradicted.filter(|other| {
+            (other.answers, std::cmp::Reverse(other.first)) >= (slot.answers, std::cmp::Reverse(slot.first))
+        })
+    }
+}
+
+fn of_link(seen: &Observation, kind: &str, technique: &str) -> Evidence {
+    Evidence {
+        detector: Detector::Spoofing,
+        kind: kind.into(),
+        time: seen.time,
+        severity: 1,
+        confidence: 0.9,
+        source: None,
+        target: None,
+        port: None,
+        protocol: None,
+        summary: String::new(),
+        terms: Vec::new(),
+        technique: Some(technique.into()),
+        flow: seen.origin.flow(false),
+        source_mac: None,
+        tunnel: None,
+        row: None,
+    }
+}
+
+/// By ARP there is no protocol over IP; by neighbour discovery it is ICMPv6.
+fn protocol_of(neighbour: &Neighbour) -> Option<u8> {
+    const ICMP_V6: u8 = 58;
+    neighbour.is_ndp.then_some(ICMP_V6)
+}
+
+fn taken(seen: &Observation, neighbour: &Neighbour, victims: &[String], settings: &Settings) -> Evidence {
+    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
+    let minutes = TAKEN_NS / SECOND / 60;
+    Evidence {
+        target: Some(address),
+        protocol: protocol_of(neighbour),
+        summary: format!(
+            "{mac} took over addresses of {} hosts ({}) within {minutes} minutes, {address} the latest: what these send to each \
+             other may go through it",
+            victims.len(),
+            victims.join(", ")
+        ),
+        terms: vec![Term::exact("hosts_taken_over", victims.len() as f64).against(Relation::AtLeast, settings.victims)],
+        source_mac: Some(mac),
+        ..of_link(seen, "arp_man_in_the_middle", "T1557.002")
+    }
+}
+
+fn contest(seen: &Observation, neighbour: &Neighbour, other: Mac, turns: u32, needed: f64) -> Evidence {
+    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
+    Evidence {
+        severity: 3,
+        confidence: 0.6,
+        target: Some(address),
+        protocol: protocol_of(neighbour),
+        summary: format!("{mac} and {} claim {address} in turn: one of them takes it from the other", mac_text(other)),
+        terms: vec![Term::exact("turns", f64::from(turns)).against(Relation::AtLeast, needed)],
+        source_mac: Some(mac),
+        ..of_link(seen, "arp_contest", "T1557.002")
+    }
+}
+
+fn rogue(seen: &Observation, lease: &Lease, other: &Server) -> Evidence {
+    const SERVER_PORT: u16 = 67;
+    let (server, before) = (ip(lease.server), ip(other.address));
+    let routes = lease.routers_named.contains(&lease.server);
+    let differs = if lease.routers != other.routers { "gateway" } else { "name server" };
+    let itself = if routes { ", itself" } else { "" };
+    Evidence {
+        severity: if routes { 1 } else { 2 },
+        confidence: if other.answers > 1 { 0.9 } else { 0.7 },
+        source: Some(server),
+        target: Some(ip(lease.address)),
+        port: Some(SERVER_PORT),
+        protocol: Some(seen.origin.protocol()),
+        summary: format!(
+            "{server} gives out addresses with another {differs}{itself} than the DHCP server {before} does"
+        ),
+        terms: vec![
+            Term::exact("answers_of_the_other_server", f64::from(other.answers)),
+            Term::exact("other_server_known_s", (seen.time.since(other.first) / SECOND) as f64),
+            Term::exact("gateway_differs", f64::from(u8::from(lease.routers != other.routers))),
+            Term::exact("name_server_differs", f64::from(u8::from(lease.resolvers != other.resolvers))),
+        ],
+        ..of_link(seen, "rogue_dhcp", "T1557.003")
+    }
+}
+
+fn poisoning(seen: &Observation, answer: &Answer, names: usize, settings: &Settings) -> Evidence {
+    let responder = ip(answer.responder);
+    Evidence {
+        source: Some(responder),
+        target: Some(ip(answer.asker)),
+        port: Some(answer.port),
+        protocol: Some(seen.origin.protocol()),
+        summary: format!(
+            "{responder} says in {} that {names} names are its own, {} the latest: whoever looks for them logs in there",
+            answer.how, answer.name
+        ),
+        terms: vec![Term::exact("names_of_one_host", names as f64).against(Relation::AtLeast, settings.names)],
+        ..of_link(seen, "name_poisoning", "T1557.001")
+    }
+}

@@ -1,0 +1,170 @@
+//! Takeovers, servers and names that are not what they say, and what looks like them.
+
+use super::super::tests::{Wire, host};
+use crate::dataplane::inspect::{Facts, Protocol, dhcp, llmnr, nbns};
+use crate::units::SECOND;
+
+const ROUTER: u32 = 1;
+const MINUTE: u64 = 60 * SECOND;
+
+/// Kinds of what is found, with their severity.
+fn found(wire: &Wire) -> Vec<(String, u8)> {
+    wire.evidence().into_iter().map(|one| (one.kind, one.severity)).collect()
+}
+
+fn neighbours(claims: &[(u64, u32, u8)]) -> Wire {
+    let mut wire = Wire::default();
+    claims.iter().for_each(|(minute, address, mac)| wire.neighbour(minute * MINUTE, host(*address), *mac));
+    wire
+}
+
+#[test]
+fn takeovers_are_told_and_moves_are_not() {
+    let spoofed = [("arp_man_in_the_middle".to_owned(), 1)];
+    let contested = [("arp_contest".to_owned(), 3)];
+    for (what, claims, wanted) in [
+        ("between a host and its router", &[(0, ROUTER, 1), (0, 7, 7), (5, ROUTER, 66), (5, 7, 66)][..], &spoofed[..]),
+        (
+            "of the router alone, which goes on",
+            &[(0, ROUTER, 1), (5, ROUTER, 66), (6, ROUTER, 1), (11, ROUTER, 66)],
+            &contested,
+        ),
+        ("a new network card", &[(0, 7, 7), (5, 7, 8), (10, 7, 8), (15, 7, 8)], &[]),
+        (
+            "fail-over of one with many addresses",
+            &[(0, 2, 2), (0, 3, 2), (0, 4, 2), (5, 2, 9), (5, 3, 9), (5, 4, 9)],
+            &[],
+        ),
+        ("and back", &[(0, 2, 2), (0, 3, 2), (5, 2, 9), (5, 3, 9), (20, 2, 2), (20, 3, 2)], &[]),
+        ("two moves that have nothing to do with each other", &[(0, 2, 2), (0, 3, 3), (5, 2, 9), (25, 3, 9)], &[]),
+        ("addresses that nobody had for an hour", &[(0, 2, 2), (0, 3, 3), (61, 2, 9), (62, 3, 9)], &[]),
+        ("a host with many addresses", &[(0, 2, 2), (1, 3, 2), (2, 4, 2), (3, 5, 2)], &[]),
+    ] {
+        assert_eq!(found(&neighbours(claims)), wanted, "{what}");
+    }
+    let told = neighbours(&[(0, ROUTER, 1), (0, 7, 7), (5, ROUTER, 66), (5, 7, 66)]).evidence();
+    assert_eq!(told[0].source_mac.as_deref(), Some("02:00:00:00:00:42"));
+    assert_eq!((told[0].technique.as_deref(), told[0].protocol), (Some("T1557.002"), None));
+}
+
+/// Virtual machines behind a wireless card: it passes on what they say, under its own link address, for hours.
+#[test]
+fn a_bridge_that_passes_on_is_quiet() {
+    let mut wire = Wire::default();
+    for turn in 0..12_u64 {
+        for (number, machine) in [46, 62, 195].into_iter().enumerate() {
+            let at = turn * 5 * MINUTE + number as u64 * SECOND;
+            wire.neighbour(at, host(machine), machine as u8);
+            wire.neighbour(at + 10_000, host(machine), 200);
+        }
+    }
+    assert_eq!(found(&wire), []);
+}
+
+/// An answer of a server: offered or given to a client.
+#[derive(Clone, Copy)]
+struct Given {
+    at_s: u64,
+    server: u32,
+    client: u8,
+    exchange: u64,
+    router: u32,
+    resolver: u32,
+    kind: u64,
+}
+
+const GIVEN: Given = Given { at_s: 0, server: ROUTER, client: 7, exchange: 1, router: ROUTER, resolver: 53, kind: 5 };
+
+fn lease(wire: &mut Wire, given: Given, address: u32) {
+    let v4 = |number: u32| host(number).to_be_bytes();
+    let put = |facts: &mut Facts| {
+        facts.put_number(dhcp::VERSION, 4);
+        facts.put_number(dhcp::MESSAGE, 2);
+        facts.put_number(dhcp::ID, given.exchange);
+        facts.put_number(dhcp::TYPE, given.kind);
+        facts.put(dhcp::CLIENT_MAC, &[2, 0, 0, 0, 0, given.client]);
+        facts.put(dhcp::ASSIGNED_IP, &v4(address));
+        facts.put(dhcp::SERVER_ID, &v4(given.server));
+        facts.put(dhcp::SUBNET_MASK, &[255, 255, 255, 0]);
+        facts.put(dhcp::ROUTER, &v4(given.router));
+        facts.put(dhcp::DNS_SERVER, &v4(given.resolver));
+    };
+    wire.datagram(given.at_s * SECOND, (host(given.server), 67, host(address), 68), Protocol::Dhcp, put);
+}
+
+#[test]
+fn servers_of_dhcp_that_contradict_each_other_are_told() {
+    let other = Given { at_s: 1, server: 66, ..GIVEN };
+    let rogue = |severity| vec![("rogue_dhcp".to_owned(), severity)];
+    for (what, given, wanted) in [
+        ("another gateway, itself", &[(GIVEN, 7), (Given { router: 66, ..other }, 8)][..], rogue(1)),
+        ("another name server", &[(GIVEN, 7), (Given { resolver: 66, ..other }, 8)], rogue(2)),
+        ("another network for the same client", &[(GIVEN, 7), (Given { router: 66, ..other }, 0x10a)], rogue(1)),
+        ("one that stands in for it", &[(GIVEN, 7), (other, 8), (Given { at_s: 2, ..GIVEN }, 9)], vec![]),
+        (
+            "another network for another client",
+            &[(GIVEN, 7), (Given { router: 66, client: 8, exchange: 2, ..other }, 0x10a)],
+            vec![],
+        ),
+        ("its successor", &[(GIVEN, 7), (Given { at_s: 100_000, router: 66, ..other }, 8)], vec![]),
+        ("its own change", &[(GIVEN, 7), (Given { at_s: 5, router: 2, ..GIVEN }, 8)], vec![]),
+    ] {
+        let mut wire = Wire::default();
+        given.iter().for_each(|(given, address)| lease(&mut wire, *given, *address));
+        assert_eq!(found(&wire), wanted, "{what}");
+    }
+    // Whoever is there longer is not the one that is told.
+    let mut wire = Wire::default();
+    (0..5).for_each(|turn| lease(&mut wire, Given { at_s: turn, exchange: turn, ..GIVEN }, 7 + turn as u32));
+    lease(&mut wire, Given { at_s: 10, server: 66, router: 66, exchange: 9, ..GIVEN }, 20);
+    lease(&mut wire, Given { at_s: 11, exchange: 9, ..GIVEN }, 21);
+    let told = wire.evidence();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].source.map(|source| source.to_string()).as_deref(), Some("10.0.0.66"));
+}
+
+/// A lease that goes to another host takes nothing from anybody.
+#[test]
+fn what_dhcp_gives_is_not_taken_over() {
+    let mut wire = neighbours(&[(0, 7, 7), (0, 8, 8), (5, 7, 9), (5, 8, 9)]);
+    lease(&mut wire, Given { at_s: 250, client: 9, ..GIVEN }, 7);
+    lease(&mut wire, Given { at_s: 251, client: 9, exchange: 2, ..GIVEN }, 8);
+    assert_eq!(found(&wire), []);
+}
+
+fn answers(names: &[(&str, u32)], protocol: Protocol) -> Wire {
+    let mut wire = Wire::default();
+    for (turn, (name, address)) in names.iter().enumerate() {
+        let own = host(*address).to_be_bytes();
+        let port = if protocol == Protocol::Llmnr { 5355 } else { 137 };
+        let ends = (host(66), port, host(7), 50_000 + turn as u16);
+        wire.datagram(turn as u64 * MINUTE, ends, protocol, |facts| {
+            if protocol == Protocol::Llmnr {
+                facts.put_number(llmnr::SET.qr, 1);
+                facts.put(llmnr::SET.query_name, name.as_bytes());
+                facts.put(llmnr::SET.address, &own);
+            } else {
+                facts.put_number(nbns::QR, 1);
+                facts.put_number(nbns::OPCODE, 0);
+                facts.put(nbns::NAME, name.to_uppercase().as_bytes());
+                facts.put_number(nbns::SUFFIX, 0);
+                facts.put(nbns::ADDRESS, &own);
+            }
+        });
+    }
+    wire
+}
+
+#[test]
+fn who_has_every_name_is_told_and_who_has_his_own_is_not() {
+    let poisoned = [("name_poisoning".to_owned(), 1)];
+    for (what, names, wanted) in [
+        ("every name", &[("wpad", 66), ("fileservr", 66), ("prnter", 66)][..], &poisoned[..]),
+        ("his own, often", &[("pc66", 66), ("PC66", 66), ("pc66.corp.example", 66), ("workgroup", 66)], &[]),
+        ("those of others", &[("pc1", 1), ("pc2", 2), ("pc3", 3), ("pc66", 66)], &[]),
+    ] {
+        for protocol in [Protocol::Llmnr, Protocol::Nbns] {
+            assert_eq!(found(&answers(names, protocol)), wanted, "{what} in {protocol:?}");
+        }
+    }
+}
