@@ -101,6 +101,7 @@ fn attacks_are_found() {
     };
     assert!(count("attack/dns_tunnel/", "dns_tunnel/") >= 4);
     assert!(count("attack/cleartext_creds/", "cleartext_credentials/") >= 2);
+    assert!(count("attack/c2_lateral/", "lateral_movement/") >= 32);
     let ndpi = family(&data, "attack/ndpi/");
     for (capture, wanted) in [
         ("dns_exfiltration", "dns_tunnel/tunnel/2"),

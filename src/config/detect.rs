@@ -1,7 +1,7 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration, intel, spoofing};
+use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, spoofing};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -59,6 +59,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         exfiltration,
         intel,
         spoofing,
+        lateral,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -69,6 +70,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_dga(dga)?;
     check_intel(intel)?;
     check_spoofing(spoofing)?;
+    check_lateral(lateral)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -218,15 +220,34 @@ fn check_exfiltration(settings: &exfiltration::Settings) -> Result<(), Invalid> 
         joint_z: Z,
         hosts: (MAP_MIN, MAP_MAX),
     }, besides baseline);
-    ranges!("exfiltration.baseline", adaptive::Settings, baseline, {
-        z: Z,
-        floor: (1e-3, 10.0),
-        building: CHANCE,
-        drift: CHANCE,
-        suspicious: CHANCE,
-        delta: CHANCE,
-    }, besides);
-    below("exfiltration.baseline.suspicious", *suspicious, "exfiltration.baseline.building", *building)
+    check_baseline("exfiltration.baseline", baseline)
+}
+
+fn check_baseline(section: &str, settings: &adaptive::Settings) -> Result<(), Invalid> {
+    let adaptive::Settings { z, floor, building, drift, suspicious, delta } = settings;
+    let ranges = [
+        ("z", z, Z),
+        ("floor", floor, (1e-3, 10.0)),
+        ("building", building, CHANCE),
+        ("drift", drift, CHANCE),
+        ("suspicious", suspicious, CHANCE),
+        ("delta", delta, CHANCE),
+    ];
+    for (name, value, range) in ranges {
+        within(&format!("{section}.{name}"), *value, range)?;
+    }
+    below(&format!("{section}.suspicious"), *suspicious, &format!("{section}.building"), *building)
+}
+
+fn check_lateral(settings: &lateral::Settings) -> Result<(), Invalid> {
+    ranges!("lateral", lateral::Settings, settings, {
+        shares: COUNT,
+        calls: COUNT,
+        paths: COUNT,
+        hosts: (MAP_MIN, MAP_MAX),
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides baseline);
+    check_baseline("lateral.baseline", baseline)
 }
 
 fn check_intel(settings: &intel::Settings) -> Result<(), Invalid> {

@@ -122,6 +122,7 @@ fn the_reference_page_names_every_key() {
         "[detect.exfiltration]",
         "[detect.intel]",
         "[detect.spoofing]",
+        "[detect.lateral]",
     ];
     let mut seen = 0;
     for section in sections {

@@ -19,6 +19,7 @@
 //! | `exfiltration` | data that leaves |
 //! | `intel` | what lists of others name |
 //! | `spoofing` | hosts that pass for others on the link |
+//! | `lateral` | from host to host inside |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -40,6 +41,7 @@ mod disk;
 pub mod dns_tunnel;
 pub mod exfiltration;
 pub mod intel;
+pub mod lateral;
 mod live;
 mod mining;
 mod names;
@@ -51,7 +53,9 @@ mod tests;
 
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
-pub use observation::{Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Request, What};
+pub use observation::{
+    Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Remote, Request, Step, What,
+};
 
 use crate::control::inventory::network::Network;
 use crate::dataplane::decode::{Endpoint, Neighbour};
@@ -82,6 +86,8 @@ pub struct Settings {
     pub intel: intel::Settings,
     /// Hosts that pass for others.
     pub spoofing: spoofing::Settings,
+    /// From host to host inside.
+    pub lateral: lateral::Settings,
 }
 
 impl Settings {
@@ -98,6 +104,7 @@ impl Settings {
             + self.exfiltration.memory()
             + self.intel.memory()
             + self.spoofing.memory()
+            + self.lateral.memory()
     }
 }
 
@@ -163,6 +170,7 @@ pub struct Behaviour {
     dga: dga::Dga,
     intel: intel::Intel,
     spoofing: spoofing::Spoofing,
+    lateral: lateral::Lateral,
 }
 
 impl Behaviour {
@@ -180,6 +188,7 @@ impl Behaviour {
             exfiltration: exfiltration::Exfiltration::new(settings.exfiltration),
             intel: intel::Intel::new(settings.intel),
             spoofing: spoofing::Spoofing::new(settings.spoofing),
+            lateral: lateral::Lateral::new(settings.lateral),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -288,6 +297,7 @@ impl Behaviour {
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
             What::Answer(answer) => self.spoofing.answer(seen, answer, out),
+            What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
             What::Flow(flow) => self.show_flow(seen, flow, out),
             What::Mining(said) => mining::observe(seen, said, &self.home, out),
             What::Cleartext(login) => cleartext::observe(seen, login, &self.home, out),
@@ -296,15 +306,16 @@ impl Behaviour {
 
     fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
         self.intel.flow(seen, flow, &self.home, out);
-        self.show_leaving(seen, flow, out);
+        let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
+        match (is_home(flow.client), is_home(flow.server)) {
+            (true, true) => self.lateral.flow(seen, flow, out),
+            (true, false) => self.show_leaving(seen, flow, out),
+            (false, _) => {}
+        }
     }
 
     /// Flows of hosts of ours to the outside.
     fn show_leaving(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
-        let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
-        if !is_home(flow.client) || is_home(flow.server) {
-            return;
-        }
         let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
         self.beacon.observe(seen, flow, &usual, out);
         self.exfiltration.observe(seen, flow, &usual, out);
@@ -331,6 +342,7 @@ impl Behaviour {
             self.exfiltration.forgotten(),
             self.intel.forgotten(),
             self.spoofing.forgotten(),
+            self.lateral.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

@@ -7,7 +7,7 @@ use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::FlowRef;
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja4, md5_hex};
-use crate::dataplane::inspect::{Facts, Protocol, dhcp, dns, dtls, http, llmnr, nbns, quic, stratum, tls};
+use crate::dataplane::inspect::{Facts, Protocol, dcerpc, dhcp, dns, dtls, http, llmnr, nbns, quic, smb, stratum, tls};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 use std::net::IpAddr;
@@ -56,6 +56,8 @@ pub enum What {
     Lease(Box<Lease>),
     /// A host answered for a name on the link.
     Answer(Answer),
+    /// A host does something on another.
+    Remote(Remote),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -196,6 +198,77 @@ pub struct Answer {
     pub how: &'static str,
 }
 
+/// What a host does on another, by SMB and DCE/RPC.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Who does it.
+    pub client: Endpoint,
+    /// Where.
+    pub server: Endpoint,
+    /// What it is.
+    pub step: Step,
+    /// Name of the call, the share or the file.
+    pub what: String,
+}
+
+/// What a call, a file or a share stands for (BZAR, `indicators`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Connected to an administrative share.
+    Share,
+    /// Wrote a file to one.
+    Write,
+    /// Started a program, service or task.
+    Execution,
+    /// Lists accounts, shares or sessions.
+    Discovery,
+    /// Asked a directory service for secrets.
+    Replication,
+    /// Asked a directory service for something else.
+    Directory,
+}
+
+impl Step {
+    /// Of a call by its name; `None`: it stands for nothing.
+    fn of_call(name: &str) -> Option<Step> {
+        Some(match name {
+            // MS-SCMR, MS-TSCH, MS-WMI, and objects called over DCOM (MS-OAUT).
+            "CreateServiceW"
+            | "CreateServiceA"
+            | "CreateServiceWOW64A"
+            | "CreateServiceWOW64W"
+            | "StartServiceW"
+            | "StartServiceA"
+            | "NetrJobAdd"
+            | "SchRpcRegisterTask"
+            | "SchRpcRun"
+            | "ExecMethod"
+            | "ExecMethodAsync"
+            | "Invoke" => Step::Execution,
+            "SamrEnumerateUsersInDomain"
+            | "SamrEnumerateGroupsInDomain"
+            | "SamrEnumerateAliasesInDomain"
+            | "SamrGetMembersInGroup"
+            | "SamrGetMembersInAlias"
+            | "SamrQueryDisplayInformation"
+            | "LsarEnumerateAccounts"
+            | "LsarEnumerateTrustedDomains"
+            | "DsrEnumerateDomainTrusts"
+            | "NetrShareEnum"
+            | "NetrSessionEnum"
+            | "NetrConnectionEnum"
+            | "NetrFileEnum"
+            | "NetrServerDiskEnum"
+            | "NetrWkstaUserEnum"
+            | "EnumServicesStatusW"
+            | "EnumServicesStatusExW" => Step::Discovery,
+            "DRSGetNCChanges" | "DRSReplicaSync" => Step::Replication,
+            _ if name.starts_with("DRS") => Step::Directory,
+            _ => return None,
+        })
+    }
+}
+
 impl Origin {
     fn of_neighbour(neighbour: &Neighbour) -> Origin {
         let [a, b, c, d, e, f] = neighbour.mac;
@@ -276,20 +349,21 @@ impl Observation {
 
     /// May a detector want an event of this protocol?
     pub fn is_of_interest(protocol: Protocol) -> bool {
-        use Protocol::{Dhcp, Dns, Dtls, Llmnr, Nbns, Quic, Stratum, Tls};
-        matches!(protocol, Dhcp | Dns | Dtls | Llmnr | Nbns | Quic | Stratum | Tls)
+        use Protocol::{DceRpc, Dhcp, Dns, Dtls, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
+        matches!(protocol, DceRpc | Dhcp | Dns | Dtls | Llmnr | Nbns | Quic | Smb | Stratum | Tls)
             || inventory::may_show_passwords(protocol)
     }
 
     /// What detectors want of an event. `lists`: somebody looks names and URLs up.
     pub fn of_event(head: &EventHead, facts: &[u8], lists: bool) -> impl Iterator<Item = Observation> {
-        use Protocol::{Dhcp, Dns, Dtls, Http, Llmnr, Nbns, Quic, Stratum, Tls};
+        use Protocol::{DceRpc, Dhcp, Dns, Dtls, Http, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
         let is_plain = head.anomaly.is_none();
         let first = match head.protocol {
             Dns if is_plain => dns_of(head, facts).map(What::Dns),
             Stratum if is_plain => mining_of(head, facts).map(What::Mining),
             Tls | Dtls | Quic if is_plain && lists => Some(What::Hello(Box::new(hello_of(head, facts)))),
             Dhcp if is_plain => lease_of(head, facts).map(|lease| What::Lease(Box::new(lease))),
+            DceRpc | Smb if is_plain => remote_of(head, facts).map(What::Remote),
             Llmnr | Nbns if is_plain => answer_of(head, facts).map(What::Answer),
             Http if is_plain && lists => request_of(head, facts).map(What::Request),
             _ => None,
@@ -452,6 +526,35 @@ fn answer_of(head: &EventHead, facts: &[u8]) -> Option<Answer> {
     let name = names::lower(name)?.split('.').next()?.into();
     let (responder, port) = (responder.address, responder.port);
     is_own.then_some(Answer { link: link_of(&head.key), responder, port, asker: asker.address, name, how })
+}
+
+/// `ADMIN$`, or a drive: `C$`.
+fn is_administrative(share: &str) -> bool {
+    let name = share.rsplit('\\').next().unwrap_or_default();
+    let [drive, b'$'] = name.as_bytes() else { return name.eq_ignore_ascii_case("ADMIN$") };
+    drive.is_ascii_alphabetic()
+}
+
+/// A call, or a file or connection of an administrative share; such that the server let pass.
+fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
+    let event = inventory::Event::new(head, facts);
+    let call = event.text(dcerpc::OPERATION).filter(|_| event.bytes(dcerpc::RESPONSE) != Some(b"FAULT"));
+    let (step, what) = match call {
+        Some(call) => (Step::of_call(&call)?, call),
+        None => {
+            let share = event.text(smb::SHARE).filter(|share| is_administrative(share))?;
+            let command = event.text(smb::COMMAND)?;
+            let opens_only = || event.bytes(smb::DISPOSITION).is_none_or(|how| how == b"FILE_OPEN");
+            match event.number(smb::STATUS) {
+                Some(0) if command.contains("TREE_CONNECT") => (Step::Share, share),
+                Some(0) if command.contains("CREATE") && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
+                    (Step::Write, event.text(smb::FILE)?)
+                }
+                _ => return None,
+            }
+        }
+    };
+    Some(Remote { client: event.client, server: event.server, step, what })
 }
 
 fn cleartext_of(head: &EventHead, facts: &[u8]) -> Option<Cleartext> {

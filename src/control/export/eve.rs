@@ -265,6 +265,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Exfiltration => "Potential Corporate Privacy Violation",
         Detector::Intel => "A Network Trojan was detected",
         Detector::Spoofing => "Potentially Bad Traffic",
+        Detector::Lateral => "Attempted Administrator Privilege Gain",
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Settings {
     pub intel: behaviour::intel::Settings,
     /// Hosts that pass for others.
     pub spoofing: behaviour::spoofing::Settings,
+    /// From host to host inside.
+    pub lateral: behaviour::lateral::Settings,
 }
 
 impl Default for Settings {
@@ -71,6 +73,7 @@ impl Default for Settings {
             dga: behaviour::dga::Settings::default(),
             intel: behaviour::intel::Settings::default(),
             spoofing: behaviour::spoofing::Settings::default(),
+            lateral: behaviour::lateral::Settings::default(),
         }
     }
 }
@@ -90,6 +93,7 @@ impl Settings {
             exfiltration: self.exfiltration,
             intel: self.intel,
             spoofing: self.spoofing,
+            lateral: self.lateral,
         }
     }
 

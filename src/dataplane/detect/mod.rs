@@ -64,11 +64,13 @@ pub enum Detector {
     Intel,
     /// Hosts that pass for others on the link.
     Spoofing,
+    /// From host to host inside.
+    Lateral,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 12] = [
+    pub const ALL: [Detector; 13] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -81,6 +83,7 @@ impl Detector {
         Detector::Exfiltration,
         Detector::Intel,
         Detector::Spoofing,
+        Detector::Lateral,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -98,6 +101,7 @@ impl Detector {
             Detector::Exfiltration => "exfiltration",
             Detector::Intel => "threat_intelligence",
             Detector::Spoofing => "spoofing",
+            Detector::Lateral => "lateral_movement",
         }
     }
 }

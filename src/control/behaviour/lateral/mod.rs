@@ -1,0 +1,379 @@
+//! From host to host inside: programs started on other hosts, and hosts that go where they never went.
+//!
+//! - *remote_execution*: a call that starts a program or service on another host (BZAR's list of DCE/RPC calls). With a file written to
+//!   an administrative share of the same host within ten minutes (BZAR: weights 1 and 1000, 1001 together) it is told as
+//!   *file_and_execution*, severity 1; alone severity 3, which administrators have each day.
+//! - *admin_shares*: five connections to `ADMIN$` or a drive within five minutes, ten, fifteen ... (BZAR).
+//! - *discovery*: as many calls that list accounts, groups, shares, sessions or trusts (BZAR).
+//! - *replication*: a host asks a domain controller for its secrets (`DRSGetNCChanges`) that nobody knows as a controller itself.
+//! - *new_paths*: more new paths (host, port of remote administration) within an hour than is usual for the host at this time.
+//!
+//! Only between hosts of ours. Administrators and deployment tools do all of this: what they do each day at the same time is
+//! usual after three days for *new_paths* alone; the others say what was called and leave the judgement to people. Not seen:
+//! what SMB 3 encrypts, WinRM and SSH inside, calls without a name in clear.
+
+#[cfg(test)]
+mod tests;
+
+use super::adaptive::{self, Baseline, Mode, Verdict};
+use super::count::{Distinct, hash};
+use super::observation::{Flow, Observation, Remote, Step};
+use crate::control::inventory::network::Network;
+use crate::dataplane::decode::Endpoint;
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::dataplane::inspect::Protocol;
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Thresholds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Connections to administrative shares within five minutes, and as many further ones (BZAR: 5).
+    pub shares: f64,
+    /// Calls of discovery within five minutes, and as many further ones (BZAR: 5).
+    pub calls: f64,
+    /// New paths within an hour below which nothing is unusual.
+    pub paths: f64,
+    /// The baselines of new paths.
+    pub baseline: adaptive::Settings,
+    /// Hosts remembered, some 3 KiB each.
+    pub hosts: usize,
+    /// Pairs of hosts remembered.
+    pub pairs: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let baseline = adaptive::Settings::default();
+        Settings { shares: 5.0, calls: 5.0, paths: 5.0, baseline, hosts: 1 << 11, pairs: 1 << 13 }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        cold::bytes::<u128, Host>(self.hosts)
+            + self.hosts * Baseline::HEAP_BYTES
+            + cold::bytes::<(u128, u128), Pair>(self.pairs)
+    }
+}
+
+const HOUR_NS: u64 = 3600 * SECOND;
+/// A file and a call within it belong together (BZAR).
+const TOGETHER_NS: u64 = 600 * SECOND;
+/// Shares and calls are counted over it (BZAR).
+const COUNTED_NS: u64 = 300 * SECOND;
+/// Told again after so long.
+const AGAIN_NS: u64 = 24 * HOUR_NS;
+/// Hours of silence that are learnt as such.
+const SILENCE_H: u64 = 168;
+/// Ports of remote administration: SSH, endpoint mapper, SMB, RDP, WinRM.
+const PORTS: [u16; 6] = [22, 135, 445, 3389, 5985, 5986];
+
+/// Two hosts.
+struct Pair {
+    wrote: Option<Timestamp>,
+    ran: Option<Timestamp>,
+    /// Told as a file with a call, and as a call alone.
+    told: [Option<Timestamp>; 2],
+    touched: Timestamp,
+}
+
+/// Something counted over five minutes.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    since: Timestamp,
+    count: u32,
+    next: f64,
+}
+
+impl Counted {
+    /// Counts one; gives the number if it is told.
+    fn add(&mut self, now: Timestamp, step: f64) -> Option<u32> {
+        if self.count == 0 || now.since(self.since) >= COUNTED_NS {
+            *self = Counted { since: now, count: 0, next: step };
+        }
+        self.count += 1;
+        if f64::from(self.count) < self.next {
+            return None;
+        }
+        self.next += step;
+        Some(self.count)
+    }
+}
+
+/// A host.
+struct Host {
+    shares: Counted,
+    calls: Counted,
+    /// Others call its replication interface: it is a domain controller.
+    is_controller: bool,
+    told_replication: Option<Timestamp>,
+    /// Paths that it has taken, some thousands.
+    known: Distinct<32>,
+    baseline: Baseline,
+    hour: u64,
+    fresh: u32,
+    next: f64,
+    touched: Timestamp,
+}
+
+impl Host {
+    fn new(baseline: Baseline, hour: u64) -> Host {
+        Host {
+            shares: Counted::default(),
+            calls: Counted::default(),
+            is_controller: false,
+            told_replication: None,
+            known: Distinct::default(),
+            baseline,
+            hour,
+            fresh: 0,
+            next: 0.0,
+            touched: Timestamp(hour * HOUR_NS),
+        }
+    }
+
+    /// What is over teaches, silence too.
+    fn turn_to(&mut self, hour: u64, settings: &adaptive::Settings) {
+        if hour <= self.hour {
+            return;
+        }
+        self.baseline.learn(settings, self.hour, f64::from(self.fresh));
+        for silent in (self.hour + 1..hour).take(SILENCE_H as usize) {
+            self.baseline.learn(settings, silent, 0.0);
+        }
+        (self.hour, self.fresh, self.next) = (hour, 0, 0.0);
+    }
+}
+
+impl Touched for Pair {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+impl Touched for Host {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+/// The detector.
+pub struct Lateral {
+    settings: Settings,
+    hosts: ColdMap<u128, Host>,
+    pairs: ColdMap<(u128, u128), Pair>,
+}
+
+fn is_over(told: Option<Timestamp>, now: Timestamp) -> bool {
+    told.is_none_or(|at| now.since(at) >= AGAIN_NS)
+}
+
+impl Lateral {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings) -> Lateral {
+        Lateral { hosts: ColdMap::new(settings.hosts), pairs: ColdMap::new(settings.pairs), settings }
+    }
+
+    /// What was forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.hosts.forgotten() + self.pairs.forgotten()
+    }
+
+    fn host(&mut self, address: u128, now: Timestamp) -> &mut Host {
+        let hour = now.0 / HOUR_NS;
+        let host = self.hosts.entry(address, || Host::new(Baseline::default(), hour));
+        host.touched = host.touched.max(now);
+        host
+    }
+
+    /// A flow between two hosts of ours.
+    pub fn flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        let port = flow.server.port;
+        if flow.application == Protocol::Kerberos {
+            self.host(flow.server.address, seen.told).is_controller = true;
+        }
+        if !flow.is_new || !PORTS.contains(&port) || flow.client.address == flow.server.address {
+            return;
+        }
+        let settings = self.settings;
+        let host = self.host(flow.client.address, seen.told);
+        let hour = seen.told.0 / HOUR_NS;
+        host.turn_to(hour, &settings.baseline);
+        if !host.known.insert(hash((flow.server.address, port))) {
+            return;
+        }
+        host.fresh += 1;
+        let fresh = f64::from(host.fresh);
+        if fresh < settings.paths.max(host.next) {
+            return;
+        }
+        let verdict = host.baseline.judge(&settings.baseline, hour, fresh);
+        if verdict.mode != Mode::Building && verdict.is_flagged {
+            host.next = 2.0 * fresh;
+            out.push(new_paths(seen, flow, fresh, &verdict, &settings));
+        }
+    }
+
+    /// Something that one host of ours does on another.
+    pub fn remote(&mut self, seen: &Observation, remote: &Remote, home: &[Network], out: &mut Vec<Evidence>) {
+        let is_home = |end: Endpoint| home.iter().any(|network| network.holds(end.ip()));
+        let (client, server, now) = (remote.client, remote.server, seen.time);
+        if !is_home(client) || !is_home(server) || client.address == server.address {
+            return;
+        }
+        let settings = self.settings;
+        match remote.step {
+            Step::Share => {
+                if let Some(count) = self.host(client.address, now).shares.add(now, settings.shares) {
+                    out.push(counted(seen, remote, ("admin_shares", "T1021.002"), count, settings.shares));
+                }
+            }
+            Step::Discovery => {
+                if let Some(count) = self.host(client.address, now).calls.add(now, settings.calls) {
+                    out.push(counted(seen, remote, ("discovery", "T1087.002"), count, settings.calls));
+                }
+            }
+            Step::Directory => self.host(server.address, now).is_controller = true,
+            Step::Replication => {
+                self.host(server.address, now).is_controller = true;
+                let host = self.host(client.address, now);
+                if !host.is_controller && is_over(host.told_replication, now) {
+                    host.told_replication = Some(now);
+                    out.push(replication(seen, remote));
+                }
+            }
+            Step::Write | Step::Execution => self.file_or_call(seen, remote, out),
+        }
+    }
+
+    fn file_or_call(&mut self, seen: &Observation, remote: &Remote, out: &mut Vec<Evidence>) {
+        let now = seen.time;
+        let fresh = || Pair { wrote: None, ran: None, told: [None; 2], touched: now };
+        let pair = self.pairs.entry((remote.client.address, remote.server.address), fresh);
+        pair.touched = pair.touched.max(now);
+        let is_call = remote.step == Step::Execution;
+        *(if is_call { &mut pair.ran } else { &mut pair.wrote }) = Some(now);
+        let lately = |at: Option<Timestamp>| at.is_some_and(|at| now.since(at) < TOGETHER_NS);
+        let [together, alone] = &mut pair.told;
+        if lately(pair.wrote) && lately(pair.ran) {
+            if is_over(*together, now) {
+                (*together, *alone) = (Some(now), Some(now));
+                out.push(execution(seen, remote, true));
+            }
+        } else if is_call && is_over(*alone, now) {
+            *alone = Some(now);
+            out.push(execution(seen, remote, false));
+        }
+    }
+}
+
+fn of_pair(seen: &Observation, remote: &Remote, kind: &str, technique: &str) -> Evidence {
+    Evidence {
+        detector: Detector::Lateral,
+        kind: kind.into(),
+        time: seen.time,
+        severity: 3,
+        confidence: 0.5,
+        source: Some(remote.client.ip()),
+        target: Some(remote.server.ip()),
+        port: Some(remote.server.port),
+        protocol: Some(seen.origin.protocol()),
+        summary: String::new(),
+        terms: Vec::new(),
+        technique: Some(technique.into()),
+        flow: seen.origin.flow(false),
+        source_mac: None,
+        tunnel: None,
+        row: None,
+    }
+}
+
+fn execution(seen: &Observation, remote: &Remote, has_file: bool) -> Evidence {
+    let (client, server, what) = (remote.client.ip(), remote.server.ip(), &remote.what);
+    let weight = if has_file { 1001.0 } else { 1000.0 };
+    let (kind, summary) = match (has_file, remote.step) {
+        (true, Step::Write) => {
+            ("file_and_execution", format!("{client} ran something on {server}, and wrote {what} to it"))
+        }
+        (true, _) => (
+            "file_and_execution",
+            format!("{client} wrote a file to an administrative share of {server}, and called {what}"),
+        ),
+        _ => ("remote_execution", format!("{client} called {what} on {server}, which starts a program there")),
+    };
+    let weight = Term::exact("weight_of_file_and_call", weight);
+    Evidence {
+        severity: if has_file { 1 } else { 3 },
+        confidence: if has_file { 0.9 } else { 0.5 },
+        summary,
+        terms: vec![if has_file { weight.against(Relation::AtLeast, 1001.0) } else { weight }],
+        ..of_pair(seen, remote, kind, if has_file { "T1570" } else { "T1569.002" })
+    }
+}
+
+fn counted(seen: &Observation, remote: &Remote, (kind, technique): (&str, &str), count: u32, least: f64) -> Evidence {
+    let (client, server) = (remote.client.ip(), remote.server.ip());
+    let summary = if kind == "discovery" {
+        format!(
+            "{client} made {count} calls that list accounts, shares or sessions within five minutes, {} at {server} the latest",
+            remote.what
+        )
+    } else {
+        format!(
+            "{client} connected to administrative shares {count} times within five minutes, {} of {server} the latest",
+            remote.what
+        )
+    };
+    let name = if kind == "discovery" { "discovery_calls" } else { "admin_share_connections" };
+    let flow = seen.origin.flow(true);
+    let terms = vec![Term::exact(name, f64::from(count)).against(Relation::AtLeast, least)];
+    Evidence { summary, terms, flow, ..of_pair(seen, remote, kind, technique) }
+}
+
+fn replication(seen: &Observation, remote: &Remote) -> Evidence {
+    let (client, server) = (remote.client.ip(), remote.server.ip());
+    Evidence {
+        severity: 2,
+        confidence: 0.7,
+        summary: format!(
+            "{client} asked the domain controller {server} for its secrets ({}), and nobody asks {client} as a controller",
+            remote.what
+        ),
+        terms: vec![Term::exact("replication_calls", 1.0)],
+        ..of_pair(seen, remote, "replication", "T1003.006")
+    }
+}
+
+fn new_paths(seen: &Observation, flow: &Flow, fresh: f64, verdict: &Verdict, settings: &Settings) -> Evidence {
+    let (client, server) = (flow.client.ip(), flow.server.ip());
+    let rounded = |value: f64| (value * 100.0).round() / 100.0;
+    let remote = Remote { client: flow.client, server: flow.server, step: Step::Share, what: String::new() };
+    Evidence {
+        severity: 2,
+        confidence: (verdict.z / (2.0 * settings.baseline.z)).clamp(0.3, 1.0),
+        summary: format!(
+            "{client} took {fresh} new paths of remote administration within this hour, where {:.0} are usual ({} values of {}, \
+             {}); most lately to {server} port {}",
+            verdict.median,
+            verdict.count,
+            verdict.basis.words(),
+            verdict.mode.words(),
+            flow.server.port
+        ),
+        terms: vec![
+            Term {
+                usual: Some(rounded(verdict.median)),
+                ..Term::exact("new_paths_in_this_hour", fresh).against(Relation::Above, rounded(verdict.threshold))
+            },
+            Term::exact("baseline_z", rounded(verdict.z)).against(Relation::AtLeast, settings.baseline.z),
+            Term::exact("baseline_mad", rounded(verdict.mad)),
+            Term::exact("baseline_values", verdict.count.into()),
+        ],
+        flow: seen.origin.flow(true),
+        ..of_pair(seen, &remote, "new_paths", "T1021")
+    }
+}
