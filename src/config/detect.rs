@@ -1,7 +1,9 @@
 //! Ranges of `[detect]`: values with which a detector could never alarm, or would always.
 
 use super::error::Invalid;
-use crate::control::behaviour::{adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, spoofing};
+use crate::control::behaviour::{
+    adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, spoofing, tls_anomaly,
+};
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
@@ -60,6 +62,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         intel,
         spoofing,
         lateral,
+        tls_anomaly,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -71,6 +74,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_intel(intel)?;
     check_spoofing(spoofing)?;
     check_lateral(lateral)?;
+    check_tls_anomaly(tls_anomaly)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -270,6 +274,16 @@ fn check_spoofing(settings: &spoofing::Settings) -> Result<(), Invalid> {
         entries: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
+}
+
+fn check_tls_anomaly(settings: &tls_anomaly::Settings) -> Result<(), Invalid> {
+    ranges!("tls_anomaly", tls_anomaly::Settings, settings, {
+        risks: (1.0, 11.0),
+        numbers: (1.0, 5.0),
+        hosts: (MAP_MIN, MAP_MAX),
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides baseline);
+    check_baseline("tls_anomaly.baseline", baseline)
 }
 
 fn check_model(settings: &model::Settings) -> Result<(), Invalid> {

@@ -123,6 +123,7 @@ fn the_reference_page_names_every_key() {
         "[detect.intel]",
         "[detect.spoofing]",
         "[detect.lateral]",
+        "[detect.tls_anomaly]",
     ];
     let mut seen = 0;
     for section in sections {

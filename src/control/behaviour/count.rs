@@ -31,6 +31,12 @@ impl<const WORDS: usize> Distinct<WORDS> {
         is_new
     }
 
+    /// Was it added, as far as its bit tells?
+    pub fn holds(&self, hash: u64) -> bool {
+        let place = hash % Self::BITS;
+        self.words.get((place / 64) as usize).is_some_and(|word| word & 1 << (place % 64) != 0) // below WORDS
+    }
+
     /// About how many there were; not less than the bits set.
     pub fn estimate(&self) -> f64 {
         let (bits, ones) = (Self::BITS as f64, f64::from(self.ones));

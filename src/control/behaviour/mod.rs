@@ -20,6 +20,7 @@
 //! | `intel` | what lists of others name |
 //! | `spoofing` | hosts that pass for others on the link |
 //! | `lateral` | from host to host inside |
+//! | `tls_anomaly` | TLS that is not what browsers and known services speak |
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -50,6 +51,7 @@ mod prevalence;
 pub mod spoofing;
 #[cfg(test)]
 mod tests;
+pub mod tls_anomaly;
 
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
@@ -61,6 +63,7 @@ use crate::control::inventory::network::Network;
 use crate::dataplane::decode::{Endpoint, Neighbour};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS};
+use crate::dataplane::inspect::Protocol;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
 use arc_swap::ArcSwap;
@@ -88,6 +91,8 @@ pub struct Settings {
     pub spoofing: spoofing::Settings,
     /// From host to host inside.
     pub lateral: lateral::Settings,
+    /// Odd TLS.
+    pub tls_anomaly: tls_anomaly::Settings,
 }
 
 impl Settings {
@@ -105,6 +110,7 @@ impl Settings {
             + self.intel.memory()
             + self.spoofing.memory()
             + self.lateral.memory()
+            + self.tls_anomaly.memory()
     }
 }
 
@@ -171,6 +177,7 @@ pub struct Behaviour {
     intel: intel::Intel,
     spoofing: spoofing::Spoofing,
     lateral: lateral::Lateral,
+    tls_anomaly: tls_anomaly::TlsAnomaly,
 }
 
 impl Behaviour {
@@ -189,6 +196,7 @@ impl Behaviour {
             intel: intel::Intel::new(settings.intel),
             spoofing: spoofing::Spoofing::new(settings.spoofing),
             lateral: lateral::Lateral::new(settings.lateral),
+            tls_anomaly: tls_anomaly::TlsAnomaly::new(settings.tls_anomaly),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -292,7 +300,13 @@ impl Behaviour {
                 self.dga.observe(seen, dns, out);
                 self.intel.dns(seen, dns, out);
             }
-            What::Hello(hello) => self.intel.hello(seen, hello, out),
+            What::Hello(hello) => {
+                self.intel.hello(seen, hello, out);
+                if self.leaves(hello.client, hello.server) {
+                    let usual = self.servers.note(hello.client.address, hello.server.address, seen.time);
+                    self.tls_anomaly.hello(seen, hello, &usual, out);
+                }
+            }
             What::Request(request) => self.intel.request(seen, request, out),
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
@@ -319,6 +333,15 @@ impl Behaviour {
         let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
         self.beacon.observe(seen, flow, &usual, out);
         self.exfiltration.observe(seen, flow, &usual, out);
+        if matches!(flow.application, Protocol::Tls | Protocol::Quic | Protocol::Dtls) {
+            self.tls_anomaly.flow(seen, flow, out);
+        }
+    }
+
+    /// From a host of ours to the outside?
+    fn leaves(&self, client: Endpoint, server: Endpoint) -> bool {
+        let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
+        is_home(client) && !is_home(server)
     }
 
     /// What shall outlive a restart: baselines, which take days to learn.
@@ -343,6 +366,7 @@ impl Behaviour {
             self.intel.forgotten(),
             self.spoofing.forgotten(),
             self.lateral.forgotten(),
+            self.tls_anomaly.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

@@ -1,16 +1,14 @@
 //! What the detectors see: an ended or growing flow, or what an event says, small and with its place in the order of all.
 
-use super::count::hash;
-use super::{intel, names};
+mod read;
+
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::FlowRef;
-use crate::dataplane::flow::Side;
-use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja4, md5_hex};
-use crate::dataplane::inspect::{Facts, Protocol, dcerpc, dhcp, dns, dtls, http, llmnr, nbns, quic, smb, stratum, tls};
+use crate::dataplane::inspect::Protocol;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
-use std::net::IpAddr;
+use read::{answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of};
 
 /// One thing seen.
 #[derive(Clone, Debug)]
@@ -141,6 +139,20 @@ pub struct Hello {
     pub ja4: Option<Box<str>>,
     /// SHA-1 of the server's certificate, in hex.
     pub certificate: Option<Box<str>>,
+    /// Version and cipher suite that the server chose; 0: it did not answer.
+    pub version: u16,
+    /// See there.
+    pub cipher: u16,
+    /// First protocol name that the client offers.
+    pub alpn: Option<Box<str>>,
+    /// The client hides the server name (ECH), or resumes a session in which it had said it.
+    pub hides_name: bool,
+    /// Begin and end of the certificate, seconds since 1970.
+    pub valid: Option<(u64, u64)>,
+    /// The certificate names itself as its issuer.
+    pub is_self_signed: bool,
+    /// None of its names is the one that was asked for.
+    pub is_mismatch: bool,
 }
 
 /// What somebody asked a web server for.
@@ -354,14 +366,14 @@ impl Observation {
             || inventory::may_show_passwords(protocol)
     }
 
-    /// What detectors want of an event. `lists`: somebody looks names and URLs up.
+    /// What detectors want of an event. `lists`: somebody looks URLs up.
     pub fn of_event(head: &EventHead, facts: &[u8], lists: bool) -> impl Iterator<Item = Observation> {
         use Protocol::{DceRpc, Dhcp, Dns, Dtls, Http, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
         let is_plain = head.anomaly.is_none();
         let first = match head.protocol {
             Dns if is_plain => dns_of(head, facts).map(What::Dns),
             Stratum if is_plain => mining_of(head, facts).map(What::Mining),
-            Tls | Dtls | Quic if is_plain && lists => Some(What::Hello(Box::new(hello_of(head, facts)))),
+            Tls | Dtls | Quic if is_plain => Some(What::Hello(Box::new(hello_of(head, facts)))),
             Dhcp if is_plain => lease_of(head, facts).map(|lease| What::Lease(Box::new(lease))),
             DceRpc | Smb if is_plain => remote_of(head, facts).map(What::Remote),
             Llmnr | Nbns if is_plain => answer_of(head, facts).map(What::Answer),
@@ -378,187 +390,4 @@ impl Observation {
     pub(super) fn place(&self) -> (Timestamp, [u64; 5], Option<Timestamp>) {
         (self.told, *self.origin.key.words(), self.origin.first_seen)
     }
-}
-
-fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
-    let event = inventory::Event::new(head, facts);
-    let name = event.bytes(dns::SET.query_name)?;
-    let [answers, ..] = &dns::SET.sections;
-    let [.., data] = answers;
-    let is_answer = event.number(dns::SET.qr) == Some(1);
-    let name = names::lower(name)?;
-    Some(Dns {
-        client: event.client,
-        server: event.server,
-        name,
-        kind: event.number(dns::SET.query_type).unwrap_or(0) as u16, // of 16 bits
-        answer: is_answer.then(|| event.number(dns::SET.rcode).unwrap_or(0) as u16), // of 12 bits
-        answer_bytes: if is_answer { event.all(*data).map(|data| data.len() as u32).sum() } else { 0 },
-    })
-}
-
-fn mining_of(head: &EventHead, facts: &[u8]) -> Option<Mining> {
-    let event = inventory::Event::new(head, facts);
-    let kind = match event.bytes(stratum::KIND)? {
-        b"stratum" => "stratum",
-        b"bitcoin" => "bitcoin",
-        b"ethereum" => "ethereum",
-        _ => return None,
-    };
-    let text = |fact| event.text(fact).unwrap_or_default();
-    Some(Mining {
-        client: event.client,
-        server: event.server,
-        kind,
-        call: text(stratum::METHOD),
-        user: text(stratum::USERNAME),
-        agent: text(stratum::AGENT),
-    })
-}
-
-fn hello_of(head: &EventHead, facts: &[u8]) -> Hello {
-    let (names, certificate, transport) = match head.protocol {
-        Protocol::Tls => (tls::HELLO, Some(tls::SERVER_CERTIFICATE), Transport::Tcp),
-        Protocol::Dtls => (dtls::HELLO, Some(dtls::SERVER_CERTIFICATE), Transport::Dtls),
-        _ => (quic::HELLO, None, Transport::Quic),
-    };
-    let event = inventory::Event::new(head, facts);
-    let all = Facts::from_bytes(facts, head.truncated);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
-    Hello {
-        client: event.client,
-        server: event.server,
-        name: event.bytes(names.sni).and_then(names::lower),
-        ja3: ja3(&all, &names).map(|text| md5_hex(&text).into()),
-        ja4: ja4(&all, &names, transport).map(Into::into),
-        certificate: certificate.and_then(|names| event.bytes(names.fingerprint)).map(hex),
-    }
-}
-
-fn request_of(head: &EventHead, facts: &[u8]) -> Option<Request> {
-    let event = inventory::Event::new(head, facts);
-    let path = String::from_utf8_lossy(event.bytes(http::URL)?);
-    // What a proxy is asked for is whole.
-    let url = if path.contains("://") {
-        intel::url(&path)?
-    } else {
-        let host = String::from_utf8_lossy(event.bytes(http::HOSTNAME)?);
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.into_owned() };
-        let port = event.number(http::PORT).map(|port| format!(":{port}")).unwrap_or_default();
-        intel::url(&format!("http://{host}{port}{path}"))?
-    };
-    Some(Request { client: event.client, server: event.server, url })
-}
-
-fn link_of(key: &FlowKey) -> u64 {
-    hash((key.vlans(), key.tunnel_identity()))
-}
-
-fn number_of(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// Who sent a message, and to whom.
-fn ends_of(head: &EventHead) -> (Endpoint, Endpoint) {
-    let (originator, responder) = head.key.endpoints(head.originator);
-    if head.sender == Side::Originator { (originator, responder) } else { (responder, originator) }
-}
-
-/// Offers and acknowledgements of version 4 (RFC 2132 section 9.6).
-fn lease_of(head: &EventHead, facts: &[u8]) -> Option<Lease> {
-    const OFFER: u64 = 2;
-    const ACK: u64 = 5;
-    const USUAL_MASK: u128 = u128::MAX << 8;
-    let event = inventory::Event::new(head, facts);
-    let kind = event.number(dhcp::TYPE)?;
-    if event.number(dhcp::VERSION) != Some(4) || !matches!(kind, OFFER | ACK) {
-        return None;
-    }
-    let one = |fact| event.addresses(fact).map(number_of).next();
-    let all = |fact| {
-        let mut all: Vec<u128> = event.addresses(fact).map(number_of).collect();
-        all.sort_unstable();
-        all
-    };
-    let hashed = |all: &[u128]| if all.is_empty() { 0 } else { hash(all) };
-    let address = one(dhcp::ASSIGNED_IP).filter(|address| *address as u32 != 0)?;
-    let mask = one(dhcp::SUBNET_MASK).map_or(USUAL_MASK, |mask| mask | u128::MAX << 32);
-    let routers = all(dhcp::ROUTER);
-    Some(Lease {
-        link: link_of(&head.key),
-        server: one(dhcp::SERVER_ID).unwrap_or(ends_of(head).0.address),
-        address,
-        is_given: kind == ACK,
-        mac: event.bytes(dhcp::CLIENT_MAC).and_then(|mac| mac.try_into().ok()),
-        exchange: event.number(dhcp::ID).unwrap_or(0),
-        relay: one(dhcp::RELAY_IP).filter(|relay| *relay as u32 != 0).unwrap_or(0),
-        network: address & mask,
-        routers: hashed(&routers),
-        routers_named: routers,
-        resolvers: hashed(&all(dhcp::DNS_SERVER)),
-    })
-}
-
-/// Answers with the address of who gives them: of LLMNR (RFC 4795 section 2.1.1), and of NetBIOS for workstations and file
-/// servers (RFC 1002 section 4.2.13).
-fn answer_of(head: &EventHead, facts: &[u8]) -> Option<Answer> {
-    const WORKSTATION: u64 = 0x00;
-    const FILE_SERVER: u64 = 0x20;
-    let event = inventory::Event::new(head, facts);
-    let (responder, asker) = ends_of(head);
-    let (name, is_own, how) = if head.protocol == Protocol::Llmnr {
-        let is_answer = event.number(llmnr::SET.qr) == Some(1);
-        let own = event.all(llmnr::SET.address).any(|bytes| {
-            std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<IpAddr>().ok()) == Some(responder.ip())
-        });
-        let in_binary = event.addresses(llmnr::SET.address).any(|address| address == responder.ip());
-        (event.bytes(llmnr::SET.query_name)?, is_answer && (own || in_binary), "LLMNR")
-    } else {
-        let is_answer = event.number(nbns::QR) == Some(1) && event.number(nbns::OPCODE) == Some(0);
-        let is_host = matches!(event.number(nbns::SUFFIX), Some(WORKSTATION | FILE_SERVER));
-        let is_good = event.number(nbns::RCODE).is_none_or(|code| code == 0);
-        let own = event.addresses(nbns::ADDRESS).any(|address| address == responder.ip());
-        (event.bytes(nbns::NAME)?, is_answer && is_host && is_good && own, "NetBIOS")
-    };
-    let name = names::lower(name)?.split('.').next()?.into();
-    let (responder, port) = (responder.address, responder.port);
-    is_own.then_some(Answer { link: link_of(&head.key), responder, port, asker: asker.address, name, how })
-}
-
-/// `ADMIN$`, or a drive: `C$`.
-fn is_administrative(share: &str) -> bool {
-    let name = share.rsplit('\\').next().unwrap_or_default();
-    let [drive, b'$'] = name.as_bytes() else { return name.eq_ignore_ascii_case("ADMIN$") };
-    drive.is_ascii_alphabetic()
-}
-
-/// A call, or a file or connection of an administrative share; such that the server let pass.
-fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
-    let event = inventory::Event::new(head, facts);
-    let call = event.text(dcerpc::OPERATION).filter(|_| event.bytes(dcerpc::RESPONSE) != Some(b"FAULT"));
-    let (step, what) = match call {
-        Some(call) => (Step::of_call(&call)?, call),
-        None => {
-            let share = event.text(smb::SHARE).filter(|share| is_administrative(share))?;
-            let command = event.text(smb::COMMAND)?;
-            let opens_only = || event.bytes(smb::DISPOSITION).is_none_or(|how| how == b"FILE_OPEN");
-            match event.number(smb::STATUS) {
-                Some(0) if command.contains("TREE_CONNECT") => (Step::Share, share),
-                Some(0) if command.contains("CREATE") && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
-                    (Step::Write, event.text(smb::FILE)?)
-                }
-                _ => return None,
-            }
-        }
-    };
-    Some(Remote { client: event.client, server: event.server, step, what })
-}
-
-fn cleartext_of(head: &EventHead, facts: &[u8]) -> Option<Cleartext> {
-    let (how, sentence) = inventory::password_in_clear(head, facts)?;
-    let event = inventory::Event::new(head, facts);
-    Some(Cleartext { client: event.client, server: event.server, how, sentence })
 }

@@ -266,6 +266,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Intel => "A Network Trojan was detected",
         Detector::Spoofing => "Potentially Bad Traffic",
         Detector::Lateral => "Attempted Administrator Privilege Gain",
+        Detector::TlsAnomaly => "Potentially Bad Traffic",
     }
 }
 

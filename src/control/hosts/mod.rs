@@ -54,6 +54,8 @@ pub struct Settings {
     pub spoofing: behaviour::spoofing::Settings,
     /// From host to host inside.
     pub lateral: behaviour::lateral::Settings,
+    /// Odd TLS.
+    pub tls_anomaly: behaviour::tls_anomaly::Settings,
 }
 
 impl Default for Settings {
@@ -74,6 +76,7 @@ impl Default for Settings {
             intel: behaviour::intel::Settings::default(),
             spoofing: behaviour::spoofing::Settings::default(),
             lateral: behaviour::lateral::Settings::default(),
+            tls_anomaly: behaviour::tls_anomaly::Settings::default(),
         }
     }
 }
@@ -94,6 +97,7 @@ impl Settings {
             intel: self.intel,
             spoofing: self.spoofing,
             lateral: self.lateral,
+            tls_anomaly: self.tls_anomaly,
         }
     }
 

@@ -36,7 +36,7 @@ pub use disk::Disk;
 pub use event::{Event, is_of_interest, roles};
 pub use live::{LiveInventory, SharedInventory};
 pub use page::{Filter, Page, finding_json, host_json, summary_json};
-pub use read::{may_show_passwords, password_in_clear};
+pub use read::{may_show_passwords, password_in_clear, suite_problem};
 pub use table::{Inventory, Spoken, Stats};
 
 use network::Network;

@@ -66,11 +66,13 @@ pub enum Detector {
     Spoofing,
     /// From host to host inside.
     Lateral,
+    /// Odd TLS.
+    TlsAnomaly,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 13] = [
+    pub const ALL: [Detector; 14] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -84,6 +86,7 @@ impl Detector {
         Detector::Intel,
         Detector::Spoofing,
         Detector::Lateral,
+        Detector::TlsAnomaly,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -102,6 +105,7 @@ impl Detector {
             Detector::Intel => "threat_intelligence",
             Detector::Spoofing => "spoofing",
             Detector::Lateral => "lateral_movement",
+            Detector::TlsAnomaly => "tls_anomaly",
         }
     }
 }

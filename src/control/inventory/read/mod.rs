@@ -13,6 +13,7 @@ use super::host::Confidence;
 use super::kinds;
 use crate::dataplane::inspect::{Protocol, http, http2, ike, ntp, smb, ssh};
 use crate::exchange::EventHead;
+pub use crypto::suite_problem;
 pub use logins::asked_for;
 
 /// The host itself says so.

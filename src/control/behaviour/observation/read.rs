@@ -1,0 +1,221 @@
+//! Observations out of events: which facts of each protocol the detectors want.
+
+use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Step};
+use crate::control::behaviour::count::hash;
+use crate::control::behaviour::{intel, names};
+use crate::control::inventory;
+use crate::dataplane::decode::{Endpoint, FlowKey};
+use crate::dataplane::flow::Side;
+use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja4, md5_hex};
+use crate::dataplane::inspect::{
+    Fact, Facts, Protocol, dcerpc, dhcp, dns, dtls, http, llmnr, nbns, quic, smb, stratum, tls,
+};
+use crate::exchange::EventHead;
+use std::net::IpAddr;
+
+/// A question, or an answer with it.
+pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
+    let event = inventory::Event::new(head, facts);
+    let name = event.bytes(dns::SET.query_name)?;
+    let [answers, ..] = &dns::SET.sections;
+    let [.., data] = answers;
+    let is_answer = event.number(dns::SET.qr) == Some(1);
+    let name = names::lower(name)?;
+    Some(Dns {
+        client: event.client,
+        server: event.server,
+        name,
+        kind: event.number(dns::SET.query_type).unwrap_or(0) as u16, // of 16 bits
+        answer: is_answer.then(|| event.number(dns::SET.rcode).unwrap_or(0) as u16), // of 12 bits
+        answer_bytes: if is_answer { event.all(*data).map(|data| data.len() as u32).sum() } else { 0 },
+    })
+}
+
+/// What a miner or a peer says.
+pub fn mining_of(head: &EventHead, facts: &[u8]) -> Option<Mining> {
+    let event = inventory::Event::new(head, facts);
+    let kind = match event.bytes(stratum::KIND)? {
+        b"stratum" => "stratum",
+        b"bitcoin" => "bitcoin",
+        b"ethereum" => "ethereum",
+        _ => return None,
+    };
+    let text = |fact| event.text(fact).unwrap_or_default();
+    Some(Mining {
+        client: event.client,
+        server: event.server,
+        kind,
+        call: text(stratum::METHOD),
+        user: text(stratum::USERNAME),
+        agent: text(stratum::AGENT),
+    })
+}
+
+/// A handshake.
+pub fn hello_of(head: &EventHead, facts: &[u8]) -> Hello {
+    let (names, certificate, transport) = match head.protocol {
+        Protocol::Tls => (tls::HELLO, Some(tls::SERVER_CERTIFICATE), Transport::Tcp),
+        Protocol::Dtls => (dtls::HELLO, Some(dtls::SERVER_CERTIFICATE), Transport::Dtls),
+        _ => (quic::HELLO, None, Transport::Quic),
+    };
+    let event = inventory::Event::new(head, facts);
+    let all = Facts::from_bytes(facts, head.truncated);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    Hello {
+        client: event.client,
+        server: event.server,
+        name: event.bytes(names.sni).and_then(names::lower),
+        ja3: ja3(&all, &names).map(|text| md5_hex(&text).into()),
+        ja4: ja4(&all, &names, transport).map(Into::into),
+        certificate: certificate.and_then(|names| event.bytes(names.fingerprint)).map(hex),
+        version: event.number(names.version).or_else(|| event.number(names.server_version)).unwrap_or(0) as u16, // of 16 bits
+        cipher: event.number(names.cipher).unwrap_or(0) as u16, // likewise
+        alpn: event.text(names.client_alpn).map(Into::into),
+        hides_name: [names.ech, names.resumed, names.psk].into_iter().any(|fact| event.number(fact) == Some(1)),
+        valid: certificate.and_then(|names| Some((event.number(names.not_before)?, event.number(names.not_after)?))),
+        is_self_signed: certificate.is_some_and(|names| event.number(names.self_signed) == Some(1)),
+        is_mismatch: certificate.is_some_and(|certificate| is_for_another(&event, names.sni, certificate)),
+    }
+}
+
+/// Is the certificate for other names than the one asked for (RFC 9525 section 6.3)? Of one with more names than are kept
+/// nobody knows.
+fn is_for_another(event: &inventory::Event<'_>, sni: Fact, certificate: tls::CertificateFacts) -> bool {
+    let Some(wanted) = event.bytes(sni).and_then(names::lower) else { return false };
+    let kept = event.all(certificate.alt_name).count() as u64;
+    if event.bytes(certificate.fingerprint).is_none() || event.number(certificate.alt_name_count).unwrap_or(0) > kept {
+        return false;
+    }
+    let subject = event.text(certificate.subject).unwrap_or_default().to_ascii_lowercase();
+    let common = subject.split(", ").find_map(|part| part.strip_prefix("cn=")).map(Into::into);
+    let parent = wanted.split_once('.').map(|(_, parent)| parent);
+    let fits = |name: Box<str>| *name == *wanted || name.strip_prefix("*.").is_some_and(|below| Some(below) == parent);
+    !event.all(certificate.alt_name).filter_map(names::lower).chain(common).any(fits)
+}
+
+/// A request with its URL.
+pub fn request_of(head: &EventHead, facts: &[u8]) -> Option<Request> {
+    let event = inventory::Event::new(head, facts);
+    let path = String::from_utf8_lossy(event.bytes(http::URL)?);
+    // What a proxy is asked for is whole.
+    let url = if path.contains("://") {
+        intel::url(&path)?
+    } else {
+        let host = String::from_utf8_lossy(event.bytes(http::HOSTNAME)?);
+        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.into_owned() };
+        let port = event.number(http::PORT).map(|port| format!(":{port}")).unwrap_or_default();
+        intel::url(&format!("http://{host}{port}{path}"))?
+    };
+    Some(Request { client: event.client, server: event.server, url })
+}
+
+fn link_of(key: &FlowKey) -> u64 {
+    hash((key.vlans(), key.tunnel_identity()))
+}
+
+fn number_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// Who sent a message, and to whom.
+fn ends_of(head: &EventHead) -> (Endpoint, Endpoint) {
+    let (originator, responder) = head.key.endpoints(head.originator);
+    if head.sender == Side::Originator { (originator, responder) } else { (responder, originator) }
+}
+
+/// Offers and acknowledgements of version 4 (RFC 2132 section 9.6).
+pub fn lease_of(head: &EventHead, facts: &[u8]) -> Option<Lease> {
+    const OFFER: u64 = 2;
+    const ACK: u64 = 5;
+    const USUAL_MASK: u128 = u128::MAX << 8;
+    let event = inventory::Event::new(head, facts);
+    let kind = event.number(dhcp::TYPE)?;
+    if event.number(dhcp::VERSION) != Some(4) || !matches!(kind, OFFER | ACK) {
+        return None;
+    }
+    let one = |fact| event.addresses(fact).map(number_of).next();
+    let all = |fact| {
+        let mut all: Vec<u128> = event.addresses(fact).map(number_of).collect();
+        all.sort_unstable();
+        all
+    };
+    let hashed = |all: &[u128]| if all.is_empty() { 0 } else { hash(all) };
+    let address = one(dhcp::ASSIGNED_IP).filter(|address| *address as u32 != 0)?;
+    let mask = one(dhcp::SUBNET_MASK).map_or(USUAL_MASK, |mask| mask | u128::MAX << 32);
+    let routers = all(dhcp::ROUTER);
+    Some(Lease {
+        link: link_of(&head.key),
+        server: one(dhcp::SERVER_ID).unwrap_or(ends_of(head).0.address),
+        address,
+        is_given: kind == ACK,
+        mac: event.bytes(dhcp::CLIENT_MAC).and_then(|mac| mac.try_into().ok()),
+        exchange: event.number(dhcp::ID).unwrap_or(0),
+        relay: one(dhcp::RELAY_IP).filter(|relay| *relay as u32 != 0).unwrap_or(0),
+        network: address & mask,
+        routers: hashed(&routers),
+        routers_named: routers,
+        resolvers: hashed(&all(dhcp::DNS_SERVER)),
+    })
+}
+
+/// Answers with the address of who gives them: of LLMNR (RFC 4795 section 2.1.1), and of NetBIOS for workstations and file
+/// servers (RFC 1002 section 4.2.13).
+pub fn answer_of(head: &EventHead, facts: &[u8]) -> Option<Answer> {
+    const WORKSTATION: u64 = 0x00;
+    const FILE_SERVER: u64 = 0x20;
+    let event = inventory::Event::new(head, facts);
+    let (responder, asker) = ends_of(head);
+    let (name, is_own, how) = if head.protocol == Protocol::Llmnr {
+        let is_answer = event.number(llmnr::SET.qr) == Some(1);
+        let own = event.addresses(llmnr::SET.address).any(|address| address == responder.ip());
+        (event.bytes(llmnr::SET.query_name)?, is_answer && own, "LLMNR")
+    } else {
+        let is_answer = event.number(nbns::QR) == Some(1) && event.number(nbns::OPCODE) == Some(0);
+        let is_host = matches!(event.number(nbns::SUFFIX), Some(WORKSTATION | FILE_SERVER));
+        let is_good = event.number(nbns::RCODE).is_none_or(|code| code == 0);
+        let own = event.addresses(nbns::ADDRESS).any(|address| address == responder.ip());
+        (event.bytes(nbns::NAME)?, is_answer && is_host && is_good && own, "NetBIOS")
+    };
+    let name = names::lower(name)?.split('.').next()?.into();
+    let (responder, port) = (responder.address, responder.port);
+    is_own.then_some(Answer { link: link_of(&head.key), responder, port, asker: asker.address, name, how })
+}
+
+/// `ADMIN$`, or a drive: `C$`.
+fn is_administrative(share: &str) -> bool {
+    let name = share.rsplit('\\').next().unwrap_or_default();
+    let [drive, b'$'] = name.as_bytes() else { return name.eq_ignore_ascii_case("ADMIN$") };
+    drive.is_ascii_alphabetic()
+}
+
+/// A call, or a file or connection of an administrative share; such that the server let pass.
+pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
+    let event = inventory::Event::new(head, facts);
+    let call = event.text(dcerpc::OPERATION).filter(|_| event.bytes(dcerpc::RESPONSE) != Some(b"FAULT"));
+    let (step, what) = match call {
+        Some(call) => (Step::of_call(&call)?, call),
+        None => {
+            let share = event.text(smb::SHARE).filter(|share| is_administrative(share))?;
+            let command = event.text(smb::COMMAND)?;
+            let opens_only = || event.bytes(smb::DISPOSITION).is_none_or(|how| how == b"FILE_OPEN");
+            match event.number(smb::STATUS) {
+                Some(0) if command.contains("TREE_CONNECT") => (Step::Share, share),
+                Some(0) if command.contains("CREATE") && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
+                    (Step::Write, event.text(smb::FILE)?)
+                }
+                _ => return None,
+            }
+        }
+    };
+    Some(Remote { client: event.client, server: event.server, step, what })
+}
+
+/// A password that anybody could read.
+pub fn cleartext_of(head: &EventHead, facts: &[u8]) -> Option<Cleartext> {
+    let (how, sentence) = inventory::password_in_clear(head, facts)?;
+    let event = inventory::Event::new(head, facts);
+    Some(Cleartext { client: event.client, server: event.server, how, sentence })
+}
