@@ -2,7 +2,7 @@
 
 use super::error::Invalid;
 use crate::control::behaviour::{
-    adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, spoofing, tls_anomaly,
+    adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, slow_http, spoofing, tls_anomaly,
 };
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
@@ -63,6 +63,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         spoofing,
         lateral,
         tls_anomaly,
+        slow_http,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -75,6 +76,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_spoofing(spoofing)?;
     check_lateral(lateral)?;
     check_tls_anomaly(tls_anomaly)?;
+    check_slow_http(slow_http)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -284,6 +286,16 @@ fn check_tls_anomaly(settings: &tls_anomaly::Settings) -> Result<(), Invalid> {
         pairs: (MAP_MIN, MAP_MAX),
     }, besides baseline);
     check_baseline("tls_anomaly.baseline", baseline)
+}
+
+fn check_slow_http(settings: &slow_http::Settings) -> Result<(), Invalid> {
+    ranges!("slow_http", slow_http::Settings, settings, {
+        // A browser has six to a server; more than a hundred of one source cannot be told apart.
+        connections: (6.0, 100.0),
+        share: CHANCE,
+        servers: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
 }
 
 fn check_model(settings: &model::Settings) -> Result<(), Invalid> {

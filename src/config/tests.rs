@@ -124,6 +124,7 @@ fn the_reference_page_names_every_key() {
         "[detect.spoofing]",
         "[detect.lateral]",
         "[detect.tls_anomaly]",
+        "[detect.slow_http]",
     ];
     let mut seen = 0;
     for section in sections {

@@ -20,6 +20,7 @@
 //! | `intel` | what lists of others name |
 //! | `spoofing` | hosts that pass for others on the link |
 //! | `lateral` | from host to host inside |
+//! | `slow_http` | web servers that are held with requests that never end |
 //! | `tls_anomaly` | TLS that is not what browsers and known services speak |
 //!
 //! | file | owns |
@@ -48,6 +49,7 @@ mod mining;
 mod names;
 mod observation;
 mod prevalence;
+pub mod slow_http;
 pub mod spoofing;
 #[cfg(test)]
 mod tests;
@@ -56,7 +58,7 @@ pub mod tls_anomaly;
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
 pub use observation::{
-    Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Remote, Request, Step, What,
+    Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Remote, Request, Slow, Step, What,
 };
 
 use crate::control::inventory::network::Network;
@@ -93,6 +95,8 @@ pub struct Settings {
     pub lateral: lateral::Settings,
     /// Odd TLS.
     pub tls_anomaly: tls_anomaly::Settings,
+    /// Slow requests.
+    pub slow_http: slow_http::Settings,
 }
 
 impl Settings {
@@ -111,6 +115,7 @@ impl Settings {
             + self.spoofing.memory()
             + self.lateral.memory()
             + self.tls_anomaly.memory()
+            + self.slow_http.memory()
     }
 }
 
@@ -178,6 +183,7 @@ pub struct Behaviour {
     spoofing: spoofing::Spoofing,
     lateral: lateral::Lateral,
     tls_anomaly: tls_anomaly::TlsAnomaly,
+    slow_http: slow_http::SlowHttp,
 }
 
 impl Behaviour {
@@ -197,6 +203,7 @@ impl Behaviour {
             spoofing: spoofing::Spoofing::new(settings.spoofing),
             lateral: lateral::Lateral::new(settings.lateral),
             tls_anomaly: tls_anomaly::TlsAnomaly::new(settings.tls_anomaly),
+            slow_http: slow_http::SlowHttp::new(settings.slow_http),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -215,10 +222,18 @@ impl Behaviour {
         if let Some(observation) = Observation::of_flow(flow, before) {
             self.push(observation);
         }
+        if slow_http::is_slow_flow(flow) {
+            self.push(Observation::of_slow(flow));
+        }
     }
 
     /// A flow lives: told again where it has grown much. Live only: a capture ends, and with it every flow.
     pub fn living(&mut self, flow: &FlowSummary) {
+        if slow_http::is_slow_flow(flow) {
+            // It is so now, however long it has said nothing.
+            let slow = Observation::of_slow(flow);
+            self.push(Observation { told: slow.told.max(self.decided), ..slow });
+        }
         if flow.payload.iter().sum::<u64>() < GROWN_BYTES {
             return;
         }
@@ -311,6 +326,7 @@ impl Behaviour {
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
             What::Answer(answer) => self.spoofing.answer(seen, answer, out),
+            What::Slow(slow) => self.slow_http.slow(seen, slow, out),
             What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
             What::Flow(flow) => self.show_flow(seen, flow, out),
             What::Mining(said) => mining::observe(seen, said, &self.home, out),
@@ -320,6 +336,7 @@ impl Behaviour {
 
     fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
         self.intel.flow(seen, flow, &self.home, out);
+        self.slow_http.flow(seen, flow);
         let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
         match (is_home(flow.client), is_home(flow.server)) {
             (true, true) => self.lateral.flow(seen, flow, out),
@@ -367,6 +384,7 @@ impl Behaviour {
             self.spoofing.forgotten(),
             self.lateral.forgotten(),
             self.tls_anomaly.forgotten(),
+            self.slow_http.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

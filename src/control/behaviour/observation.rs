@@ -8,7 +8,7 @@ use crate::dataplane::detect::FlowRef;
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
-use read::{answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of};
+use read::{answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out};
 
 /// One thing seen.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub enum What {
     Answer(Answer),
     /// A host does something on another.
     Remote(Remote),
+    /// A request to a web server that does not end.
+    Slow(Slow),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -210,6 +212,17 @@ pub struct Answer {
     pub how: &'static str,
 }
 
+/// A connection to a web server that is held with a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Slow {
+    /// Who holds it.
+    pub client: Endpoint,
+    /// Whose it is.
+    pub server: Endpoint,
+    /// When it began.
+    pub began: Timestamp,
+}
+
 /// What a host does on another, by SMB and DCE/RPC.
 #[derive(Clone, Debug)]
 pub struct Remote {
@@ -294,6 +307,16 @@ impl Origin {
         }
     }
 
+    fn of_flow(flow: &FlowSummary) -> Origin {
+        Origin {
+            key: flow.key,
+            originator: flow.originator,
+            first_seen: Some(flow.first_seen),
+            outer: flow.outer.map(Box::new),
+            application: flow.application,
+        }
+    }
+
     fn of_event(head: &EventHead) -> Origin {
         Origin {
             key: head.key,
@@ -344,14 +367,20 @@ impl Observation {
             bytes: [out, into],
             is_new: before.is_none(),
         });
-        let origin = Origin {
-            key: flow.key,
-            originator: flow.originator,
-            first_seen: Some(flow.first_seen),
-            outer: flow.outer.map(Box::new),
-            application: flow.application,
-        };
+        let origin = Origin::of_flow(flow);
         Some(Observation { told: flow.ended_at.max(flow.last_seen), time: flow.last_seen, origin, what })
+    }
+
+    /// A connection, alive or ended, that is held with a request.
+    pub fn of_slow(flow: &FlowSummary) -> Observation {
+        let (client, server) = inventory::roles(&flow.key, flow.originator, flow.application);
+        let what = What::Slow(Slow { client, server, began: flow.first_seen });
+        Observation {
+            told: flow.ended_at.max(flow.last_seen),
+            time: flow.last_seen,
+            origin: Origin::of_flow(flow),
+            what,
+        }
     }
 
     /// A host on the link said which address it has.
@@ -377,6 +406,7 @@ impl Observation {
             Dhcp if is_plain => lease_of(head, facts).map(|lease| What::Lease(Box::new(lease))),
             DceRpc | Smb if is_plain => remote_of(head, facts).map(What::Remote),
             Llmnr | Nbns if is_plain => answer_of(head, facts).map(What::Answer),
+            Http if is_plain && timed_out(head, facts).is_some() => timed_out(head, facts).map(What::Slow),
             Http if is_plain && lists => request_of(head, facts).map(What::Request),
             _ => None,
         };

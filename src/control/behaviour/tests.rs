@@ -45,8 +45,20 @@ impl Wire {
         40_000 + self.next_port
     }
 
+    /// A flow of TLS.
+    pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], times: (u64, u64)) {
+        self.flow_of(Protocol::Tls, at, ends, bytes, times);
+    }
+
     /// A flow of `length` nanoseconds in which client and server sent so many bytes; it ends `linger` nanoseconds later.
-    pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], (length, linger): (u64, u64)) {
+    pub fn flow_of(
+        &mut self,
+        application: Protocol,
+        at: u64,
+        ends: (u32, u32, u16),
+        bytes: [u64; 2],
+        (length, linger): (u64, u64),
+    ) {
         let (key, originator) = FlowKey::v4(ends.0, self.port(), ends.1, ends.2, 6, 0);
         let last_seen = Timestamp(START + at + length);
         let told = last_seen.after(linger);
@@ -59,7 +71,7 @@ impl Wire {
             bytes,
             payload: bytes,
             tcp_flags: [0x1b, 0x1b],
-            application: Protocol::Tls,
+            application,
             ended: Some(EndReason::Closed),
             ended_at: told,
             ..FlowSummary::default()

@@ -267,6 +267,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Spoofing => "Potentially Bad Traffic",
         Detector::Lateral => "Attempted Administrator Privilege Gain",
         Detector::TlsAnomaly => "Potentially Bad Traffic",
+        Detector::SlowHttp => "Attempted Denial of Service",
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Settings {
     pub lateral: behaviour::lateral::Settings,
     /// Odd TLS.
     pub tls_anomaly: behaviour::tls_anomaly::Settings,
+    /// Slow requests.
+    pub slow_http: behaviour::slow_http::Settings,
 }
 
 impl Default for Settings {
@@ -77,6 +79,7 @@ impl Default for Settings {
             spoofing: behaviour::spoofing::Settings::default(),
             lateral: behaviour::lateral::Settings::default(),
             tls_anomaly: behaviour::tls_anomaly::Settings::default(),
+            slow_http: behaviour::slow_http::Settings::default(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Settings {
             spoofing: self.spoofing,
             lateral: self.lateral,
             tls_anomaly: self.tls_anomaly,
+            slow_http: self.slow_http,
         }
     }
 

@@ -68,11 +68,13 @@ pub enum Detector {
     Lateral,
     /// Odd TLS.
     TlsAnomaly,
+    /// Slow requests.
+    SlowHttp,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 14] = [
+    pub const ALL: [Detector; 15] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -87,6 +89,7 @@ impl Detector {
         Detector::Spoofing,
         Detector::Lateral,
         Detector::TlsAnomaly,
+        Detector::SlowHttp,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -106,6 +109,7 @@ impl Detector {
             Detector::Spoofing => "spoofing",
             Detector::Lateral => "lateral_movement",
             Detector::TlsAnomaly => "tls_anomaly",
+            Detector::SlowHttp => "slow_http",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Observations out of events: which facts of each protocol the detectors want.
 
-use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Step};
+use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Slow, Step};
 use crate::control::behaviour::count::hash;
 use crate::control::behaviour::{intel, names};
 use crate::control::inventory;
@@ -107,6 +107,13 @@ pub fn request_of(head: &EventHead, facts: &[u8]) -> Option<Request> {
         intel::url(&format!("http://{host}{port}{path}"))?
     };
     Some(Request { client: event.client, server: event.server, url })
+}
+
+/// A server has waited for a request in vain (RFC 9110 section 15.5.9).
+pub fn timed_out(head: &EventHead, facts: &[u8]) -> Option<Slow> {
+    let event = inventory::Event::new(head, facts);
+    let is_slow = event.number(http::STATUS) == Some(408);
+    is_slow.then(|| Slow { client: event.client, server: event.server, began: head.first_seen.unwrap_or(head.time) })
 }
 
 fn link_of(key: &FlowKey) -> u64 {
