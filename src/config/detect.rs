@@ -2,7 +2,7 @@
 
 use super::error::Invalid;
 use crate::control::behaviour::{
-    adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, slow_http, spoofing, tls_anomaly,
+    adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, odd_flow, slow_http, spoofing, tls_anomaly,
 };
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
@@ -64,6 +64,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         lateral,
         tls_anomaly,
         slow_http,
+        odd_flow,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -77,6 +78,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_lateral(lateral)?;
     check_tls_anomaly(tls_anomaly)?;
     check_slow_http(slow_http)?;
+    check_odd_flow(odd_flow)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -294,6 +296,17 @@ fn check_slow_http(settings: &slow_http::Settings) -> Result<(), Invalid> {
         connections: (6.0, 100.0),
         share: CHANCE,
         servers: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_odd_flow(settings: &odd_flow::Settings) -> Result<(), Invalid> {
+    ranges!("odd_flow", odd_flow::Settings, settings, {
+        signs: (1.0, 6.0),
+        long_s: (10.0, 86_400.0),
+        // Sooner than within minutes nothing is open for long.
+        open_h: (0.1, 168.0),
+        pairs: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

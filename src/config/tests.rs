@@ -125,6 +125,7 @@ fn the_reference_page_names_every_key() {
         "[detect.lateral]",
         "[detect.tls_anomaly]",
         "[detect.slow_http]",
+        "[detect.odd_flow]",
     ];
     let mut seen = 0;
     for section in sections {

@@ -20,6 +20,7 @@
 //! | `intel` | what lists of others name |
 //! | `spoofing` | hosts that pass for others on the link |
 //! | `lateral` | from host to host inside |
+//! | `odd_flow` | flows that are odd in several ways, or open for hours |
 //! | `slow_http` | web servers that are held with requests that never end |
 //! | `tls_anomaly` | TLS that is not what browsers and known services speak |
 //!
@@ -48,6 +49,7 @@ mod live;
 mod mining;
 mod names;
 mod observation;
+pub mod odd_flow;
 mod prevalence;
 pub mod slow_http;
 pub mod spoofing;
@@ -97,6 +99,8 @@ pub struct Settings {
     pub tls_anomaly: tls_anomaly::Settings,
     /// Slow requests.
     pub slow_http: slow_http::Settings,
+    /// Odd flows.
+    pub odd_flow: odd_flow::Settings,
 }
 
 impl Settings {
@@ -116,6 +120,7 @@ impl Settings {
             + self.lateral.memory()
             + self.tls_anomaly.memory()
             + self.slow_http.memory()
+            + self.odd_flow.memory()
     }
 }
 
@@ -184,6 +189,7 @@ pub struct Behaviour {
     lateral: lateral::Lateral,
     tls_anomaly: tls_anomaly::TlsAnomaly,
     slow_http: slow_http::SlowHttp,
+    odd_flow: odd_flow::OddFlow,
 }
 
 impl Behaviour {
@@ -204,6 +210,7 @@ impl Behaviour {
             lateral: lateral::Lateral::new(settings.lateral),
             tls_anomaly: tls_anomaly::TlsAnomaly::new(settings.tls_anomaly),
             slow_http: slow_http::SlowHttp::new(settings.slow_http),
+            odd_flow: odd_flow::OddFlow::new(settings.odd_flow),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -229,6 +236,11 @@ impl Behaviour {
 
     /// A flow lives: told again where it has grown much. Live only: a capture ends, and with it every flow.
     pub fn living(&mut self, flow: &FlowSummary) {
+        if odd_flow::is_due(flow, &self.settings.odd_flow)
+            && let Some(open) = Observation::of_open(flow)
+        {
+            self.push(Observation { told: open.told.max(self.decided), ..open });
+        }
         if slow_http::is_slow_flow(flow) {
             // It is so now, however long it has said nothing.
             let slow = Observation::of_slow(flow);
@@ -326,6 +338,7 @@ impl Behaviour {
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
             What::Answer(answer) => self.spoofing.answer(seen, answer, out),
+            What::Open(flow) => self.show_open(seen, flow, out),
             What::Slow(slow) => self.slow_http.slow(seen, slow, out),
             What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
             What::Flow(flow) => self.show_flow(seen, flow, out),
@@ -350,8 +363,18 @@ impl Behaviour {
         let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
         self.beacon.observe(seen, flow, &usual, out);
         self.exfiltration.observe(seen, flow, &usual, out);
+        self.odd_flow.observe(seen, flow, &usual, out);
+        self.odd_flow.open(seen, flow, &usual, out);
         if matches!(flow.application, Protocol::Tls | Protocol::Quic | Protocol::Dtls) {
             self.tls_anomaly.flow(seen, flow, out);
+        }
+    }
+
+    /// A flow of a host of ours to the outside that lives for long.
+    fn show_open(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        if self.leaves(flow.client, flow.server) {
+            let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
+            self.odd_flow.open(seen, flow, &usual, out);
         }
     }
 
@@ -385,6 +408,7 @@ impl Behaviour {
             self.lateral.forgotten(),
             self.tls_anomaly.forgotten(),
             self.slow_http.forgotten(),
+            self.odd_flow.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

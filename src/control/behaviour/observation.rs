@@ -5,7 +5,7 @@ mod read;
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::FlowRef;
-use crate::dataplane::inspect::Protocol;
+use crate::dataplane::inspect::{Protocol, Unread};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 use read::{answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out};
@@ -58,6 +58,8 @@ pub enum What {
     Remote(Remote),
     /// A request to a web server that does not end.
     Slow(Slow),
+    /// A flow that is open for long, or was when it ended.
+    Open(Flow),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -77,6 +79,14 @@ pub struct Flow {
     pub bytes: [u64; 2],
     /// Nothing was told of it before.
     pub is_new: bool,
+    /// Payload of client and server since it began.
+    pub payload: [u64; 2],
+    /// From its first packet to its latest, nanoseconds.
+    pub length_ns: u64,
+    /// Its first payload is none of what the test for fully encrypted traffic exempts; known where shapes are kept.
+    pub is_encrypted: bool,
+    /// It was seen from its beginning, and inspection could read what it has.
+    pub is_read: bool,
 }
 
 /// A question, or an answer with it.
@@ -366,9 +376,22 @@ impl Observation {
             began: flow.first_seen,
             bytes: [out, into],
             is_new: before.is_none(),
+            payload: bytes,
+            length_ns: flow.last_seen.since(flow.first_seen),
+            is_encrypted: flow.application == Protocol::Unknown
+                && flow.payload.iter().all(|bytes| *bytes > 0)
+                && flow.shape.is_some_and(|shape| shape.is_fully_encrypted()),
+            is_read: flow.has_handshake() && flow.unread == Unread::default(),
         });
         let origin = Origin::of_flow(flow);
         Some(Observation { told: flow.ended_at.max(flow.last_seen), time: flow.last_seen, origin, what })
+    }
+
+    /// The same, as one that is open for long.
+    pub fn of_open(flow: &FlowSummary) -> Option<Observation> {
+        let observation = Observation::of_flow(flow, None)?;
+        let What::Flow(flow) = observation.what else { return None };
+        Some(Observation { what: What::Open(flow), ..observation })
     }
 
     /// A connection, alive or ended, that is held with a request.

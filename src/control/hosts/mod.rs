@@ -58,6 +58,8 @@ pub struct Settings {
     pub tls_anomaly: behaviour::tls_anomaly::Settings,
     /// Slow requests.
     pub slow_http: behaviour::slow_http::Settings,
+    /// Odd flows.
+    pub odd_flow: behaviour::odd_flow::Settings,
 }
 
 impl Default for Settings {
@@ -80,6 +82,7 @@ impl Default for Settings {
             lateral: behaviour::lateral::Settings::default(),
             tls_anomaly: behaviour::tls_anomaly::Settings::default(),
             slow_http: behaviour::slow_http::Settings::default(),
+            odd_flow: behaviour::odd_flow::Settings::default(),
         }
     }
 }
@@ -102,6 +105,7 @@ impl Settings {
             lateral: self.lateral,
             tls_anomaly: self.tls_anomaly,
             slow_http: self.slow_http,
+            odd_flow: self.odd_flow,
         }
     }
 

@@ -70,11 +70,13 @@ pub enum Detector {
     TlsAnomaly,
     /// Slow requests.
     SlowHttp,
+    /// Odd flows.
+    OddFlow,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 15] = [
+    pub const ALL: [Detector; 16] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -90,6 +92,7 @@ impl Detector {
         Detector::Lateral,
         Detector::TlsAnomaly,
         Detector::SlowHttp,
+        Detector::OddFlow,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -110,6 +113,7 @@ impl Detector {
             Detector::Lateral => "lateral_movement",
             Detector::TlsAnomaly => "tls_anomaly",
             Detector::SlowHttp => "slow_http",
+            Detector::OddFlow => "odd_flow",
         }
     }
 }
