@@ -32,7 +32,13 @@ impl Sink for Found {
 }
 
 fn alerts(file: &Path, workers: usize) -> Vec<Alert> {
-    let engine = EngineSettings { windows: 1 << 14, export_events: true, run_out: true, ..EngineSettings::default() };
+    let engine = EngineSettings {
+        windows: 1 << 14,
+        export_events: true,
+        export_flows: true,
+        run_out: true,
+        ..EngineSettings::default()
+    };
     let settings = Settings {
         files: vec![file.to_owned()],
         workers,

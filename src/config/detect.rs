@@ -2,7 +2,8 @@
 
 use super::error::Invalid;
 use crate::control::behaviour::{
-    adaptive, beacon, dga, dns_tunnel, exfiltration, intel, lateral, odd_flow, slow_http, spoofing, tls_anomaly,
+    adaptive, amplification, beacon, dga, dns_tunnel, exfiltration, intel, lateral, odd_flow, slow_http, spoofing,
+    tls_anomaly,
 };
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
@@ -65,6 +66,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         tls_anomaly,
         slow_http,
         odd_flow,
+        amplification,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -79,6 +81,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_tls_anomaly(tls_anomaly)?;
     check_slow_http(slow_http)?;
     check_odd_flow(odd_flow)?;
+    check_amplification(amplification)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -307,6 +310,16 @@ fn check_odd_flow(settings: &odd_flow::Settings) -> Result<(), Invalid> {
         // Sooner than within minutes nothing is open for long.
         open_h: (0.1, 168.0),
         pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_amplification(settings: &amplification::Settings) -> Result<(), Invalid> {
+    ranges!("amplification", amplification::Settings, settings, {
+        bytes: BYTES_OUT,
+        ratio: RATIO,
+        servers: (1.0, 1000.0),
+        entries: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

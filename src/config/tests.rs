@@ -126,6 +126,7 @@ fn the_reference_page_names_every_key() {
         "[detect.tls_anomaly]",
         "[detect.slow_http]",
         "[detect.odd_flow]",
+        "[detect.amplification]",
     ];
     let mut seen = 0;
     for section in sections {

@@ -20,6 +20,7 @@
 //! | `intel` | what lists of others name |
 //! | `spoofing` | hosts that pass for others on the link |
 //! | `lateral` | from host to host inside |
+//! | `amplification` | floods out of small questions |
 //! | `odd_flow` | flows that are odd in several ways, or open for hours |
 //! | `slow_http` | web servers that are held with requests that never end |
 //! | `tls_anomaly` | TLS that is not what browsers and known services speak |
@@ -36,6 +37,7 @@
 //! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
 
 pub mod adaptive;
+pub mod amplification;
 pub mod beacon;
 mod cleartext;
 mod count;
@@ -101,6 +103,8 @@ pub struct Settings {
     pub slow_http: slow_http::Settings,
     /// Odd flows.
     pub odd_flow: odd_flow::Settings,
+    /// Floods out of small questions.
+    pub amplification: amplification::Settings,
 }
 
 impl Settings {
@@ -121,6 +125,7 @@ impl Settings {
             + self.tls_anomaly.memory()
             + self.slow_http.memory()
             + self.odd_flow.memory()
+            + self.amplification.memory()
     }
 }
 
@@ -190,6 +195,7 @@ pub struct Behaviour {
     tls_anomaly: tls_anomaly::TlsAnomaly,
     slow_http: slow_http::SlowHttp,
     odd_flow: odd_flow::OddFlow,
+    amplification: amplification::Amplification,
 }
 
 impl Behaviour {
@@ -211,6 +217,7 @@ impl Behaviour {
             tls_anomaly: tls_anomaly::TlsAnomaly::new(settings.tls_anomaly),
             slow_http: slow_http::SlowHttp::new(settings.slow_http),
             odd_flow: odd_flow::OddFlow::new(settings.odd_flow),
+            amplification: amplification::Amplification::new(settings.amplification),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -231,6 +238,9 @@ impl Behaviour {
         }
         if slow_http::is_slow_flow(flow) {
             self.push(Observation::of_slow(flow));
+        }
+        if amplification::is_unasked(flow) {
+            self.push(Observation::of_unasked(flow));
         }
     }
 
@@ -338,6 +348,10 @@ impl Behaviour {
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
             What::Answer(answer) => self.spoofing.answer(seen, answer, out),
+            What::Unasked(flow) if self.leaves(flow.server, flow.client) => {
+                self.amplification.unasked(seen, flow, out);
+            }
+            What::Unasked(_) => {}
             What::Open(flow) => self.show_open(seen, flow, out),
             What::Slow(slow) => self.slow_http.slow(seen, slow, out),
             What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
@@ -354,7 +368,8 @@ impl Behaviour {
         match (is_home(flow.client), is_home(flow.server)) {
             (true, true) => self.lateral.flow(seen, flow, out),
             (true, false) => self.show_leaving(seen, flow, out),
-            (false, _) => {}
+            (false, true) => self.amplification.answered(seen, flow, out),
+            (false, false) => {}
         }
     }
 
@@ -409,6 +424,7 @@ impl Behaviour {
             self.tls_anomaly.forgotten(),
             self.slow_http.forgotten(),
             self.odd_flow.forgotten(),
+            self.amplification.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

@@ -60,6 +60,8 @@ pub enum What {
     Slow(Slow),
     /// A flow that is open for long, or was when it ended.
     Open(Flow),
+    /// Answers that nobody had asked for.
+    Unasked(Flow),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -354,9 +356,19 @@ impl Observation {
     /// A flow, if both sides had a part in it: with shapes exported or not, the same flows. `before`: payload of client and
     /// server that was told already.
     pub fn of_flow(flow: &FlowSummary, before: Option<[u64; 2]>) -> Option<Observation> {
-        if !flow.is_answered() || flow.packets.contains(&0) {
-            return None;
-        }
+        let is_answered = flow.is_answered() && !flow.packets.contains(&0);
+        is_answered.then(|| Observation::of_any_flow(flow, before))
+    }
+
+    /// A flow that nobody answered, as it is: who sent it is the client.
+    pub fn of_unasked(flow: &FlowSummary) -> Observation {
+        let (client, server) = flow.key.endpoints(flow.originator);
+        let observation = Observation::of_any_flow(flow, None);
+        let What::Flow(told) = observation.what else { return observation };
+        Observation { what: What::Unasked(Flow { client, server, bytes: flow.payload, ..told }), ..observation }
+    }
+
+    fn of_any_flow(flow: &FlowSummary, before: Option<[u64; 2]>) -> Observation {
         let (client, server) = inventory::roles(&flow.key, flow.originator, flow.application);
         let is_turned = (client, server) != flow.key.endpoints(flow.originator);
         let mut bytes = flow.payload;
@@ -384,7 +396,7 @@ impl Observation {
             is_read: flow.has_handshake() && flow.unread == Unread::default(),
         });
         let origin = Origin::of_flow(flow);
-        Some(Observation { told: flow.ended_at.max(flow.last_seen), time: flow.last_seen, origin, what })
+        Observation { told: flow.ended_at.max(flow.last_seen), time: flow.last_seen, origin, what }
     }
 
     /// The same, as one that is open for long.

@@ -45,6 +45,20 @@ impl Wire {
         40_000 + self.next_port
     }
 
+    /// A flow of UDP that was answered.
+    pub fn datagrams(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2]) {
+        self.put_flow(17, Protocol::Unknown, at, ends, bytes, (SECOND, SECOND));
+    }
+
+    /// Datagrams between two ports.
+    pub fn answers(&mut self, at: u64, (from, from_port, to, to_port): (u32, u16, u32, u16), bytes: [u64; 2]) {
+        self.datagrams(at, (to, from, from_port), bytes);
+        let (key, originator) = FlowKey::v4(from, from_port, to, to_port, 17, 0);
+        if let Some((_, of, Item::Flow(flow))) = self.items.last_mut() {
+            (*of, flow.key, flow.originator, flow.packets) = (key, key, originator, [9, 0]);
+        }
+    }
+
     /// A flow of TLS.
     pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], times: (u64, u64)) {
         self.flow_of(Protocol::Tls, at, ends, bytes, times);
@@ -57,9 +71,21 @@ impl Wire {
         at: u64,
         ends: (u32, u32, u16),
         bytes: [u64; 2],
+        times: (u64, u64),
+    ) {
+        self.put_flow(6, application, at, ends, bytes, times);
+    }
+
+    fn put_flow(
+        &mut self,
+        transport: u8,
+        application: Protocol,
+        at: u64,
+        ends: (u32, u32, u16),
+        bytes: [u64; 2],
         (length, linger): (u64, u64),
     ) {
-        let (key, originator) = FlowKey::v4(ends.0, self.port(), ends.1, ends.2, 6, 0);
+        let (key, originator) = FlowKey::v4(ends.0, self.port(), ends.1, ends.2, transport, 0);
         let last_seen = Timestamp(START + at + length);
         let told = last_seen.after(linger);
         let flow = FlowSummary {

@@ -269,6 +269,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::TlsAnomaly => "Potentially Bad Traffic",
         Detector::SlowHttp => "Attempted Denial of Service",
         Detector::OddFlow => "Potentially Bad Traffic",
+        Detector::Amplification => "Detection of a Denial of Service Attack",
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Settings {
     pub slow_http: behaviour::slow_http::Settings,
     /// Odd flows.
     pub odd_flow: behaviour::odd_flow::Settings,
+    /// Floods out of small questions.
+    pub amplification: behaviour::amplification::Settings,
 }
 
 impl Default for Settings {
@@ -83,6 +85,7 @@ impl Default for Settings {
             tls_anomaly: behaviour::tls_anomaly::Settings::default(),
             slow_http: behaviour::slow_http::Settings::default(),
             odd_flow: behaviour::odd_flow::Settings::default(),
+            amplification: behaviour::amplification::Settings::default(),
         }
     }
 }
@@ -106,6 +109,7 @@ impl Settings {
             tls_anomaly: self.tls_anomaly,
             slow_http: self.slow_http,
             odd_flow: self.odd_flow,
+            amplification: self.amplification,
         }
     }
 

@@ -72,11 +72,13 @@ pub enum Detector {
     SlowHttp,
     /// Odd flows.
     OddFlow,
+    /// Floods out of small questions.
+    Amplification,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 16] = [
+    pub const ALL: [Detector; 17] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -93,6 +95,7 @@ impl Detector {
         Detector::TlsAnomaly,
         Detector::SlowHttp,
         Detector::OddFlow,
+        Detector::Amplification,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -114,6 +117,7 @@ impl Detector {
             Detector::TlsAnomaly => "tls_anomaly",
             Detector::SlowHttp => "slow_http",
             Detector::OddFlow => "odd_flow",
+            Detector::Amplification => "amplification",
         }
     }
 }

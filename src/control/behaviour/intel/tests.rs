@@ -6,6 +6,7 @@ use crate::control::behaviour::Behaviour;
 use crate::control::hosts;
 use crate::control::inventory::network::home;
 use crate::dataplane::inspect::{Facts, Protocol, http, tls};
+use proptest::prelude::*;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -150,6 +151,22 @@ fn hosts_that_meet_what_is_listed_are_told_as_severely_as_it_says() {
             wanted.into_iter().map(|(kind, level)| (format!("threat_intelligence/{kind}"), level)).collect();
         let found: Vec<_> = told(wire, feed).into_iter().filter(|(kind, _)| kind.starts_with("threat")).collect();
         assert_eq!(found, wanted, "{what}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever a file has, it is read or refused; and what is read is within its bounds.
+    #[test]
+    fn no_file_is_too_odd(
+        lines in proptest::collection::vec("[ -~\\t]{0,60}|([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,2})?|[*.]?[a-z]{1,5}\\.[a-z]{2}", 0..40),
+        head in "|#fields\tindicator\tindicator_type\n|\\{\"objects\": \\[|\\{\"Event\": ",
+        limit in 1_usize..50,
+    ) {
+        match read(&format!("{head}{}", lines.join("\n")), limit) {
+            Ok(loaded) => prop_assert!(loaded.table.count() <= limit && loaded.table.count() + loaded.unseen > 0),
+            Err(error) => prop_assert!(error.to_string().starts_with("feed list: ")),
+        }
     }
 }
 

@@ -1,0 +1,251 @@
+//! Floods out of small questions: hosts of ours that are flooded with answers which they never asked for, and servers of ours that
+//! others use for it.
+//!
+//! - *reflected_flood*: a host of ours gets a megabyte and more within a minute from five servers or more, from ports whose services make
+//!   large answers, and has asked none of them. What is told is the port: to be dropped is an answer of this kind, not a
+//!   server, whose address is no attacker's (Cloudflare, L4Drop).
+//! - *reflector*: a server of ours on such a port answers one client outside with ten times as many bytes as it asked with, a
+//!   megabyte and more within an hour.
+//!
+//! The first needs flows that nobody answered: with EVE, `conn.log` or the history of flows. Their rate is the flood detector's.
+
+use super::count::{Distinct, hash};
+use super::observation::{Flow, Observation};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::exchange::FlowSummary;
+use crate::units::{SECOND, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Thresholds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Bytes of answers to one host within a minute, and of answers of one server to one client within an hour.
+    pub bytes: f64,
+    /// Bytes of answers for each that was asked with.
+    pub ratio: f64,
+    /// Servers that must send to the one host.
+    pub servers: f64,
+    /// Hosts and pairs remembered, each.
+    pub entries: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { bytes: 1e6, ratio: 10.0, servers: 5.0, entries: 1 << 12 }
+    }
+}
+
+impl Settings {
+    /// Bytes of the detector at most.
+    pub fn memory(&self) -> usize {
+        cold::bytes::<(u128, u16), Victim>(self.entries) + cold::bytes::<(u128, u128, u16), Pair>(self.entries)
+    }
+}
+
+/// Services over UDP that answer more than they are asked (US-CERT TA14-017A): chargen, DNS, TFTP, NTP, NetBIOS, SNMP, CLDAP, SSDP,
+/// WS-Discovery, mDNS, memcached.
+const PORTS: [u16; 11] = [19, 53, 69, 123, 137, 161, 389, 1900, 3702, 5353, 11211];
+
+const MINUTE_NS: u64 = 60 * SECOND;
+const HOUR_NS: u64 = 3600 * SECOND;
+
+/// Does a flow that nobody answered look like an answer that nobody asked for?
+pub fn is_unasked(flow: &FlowSummary) -> bool {
+    let (from, _) = flow.key.endpoints(flow.originator);
+    let [sent, back] = flow.payload;
+    flow.key.protocol() == 17 && PORTS.contains(&from.port) && sent > 0 && back == 0
+}
+
+/// A host that is flooded, from one port.
+struct Victim {
+    since: Timestamp,
+    touched: Timestamp,
+    bytes: u64,
+    servers: Distinct<8>,
+    /// Bytes at which it is told.
+    next: f64,
+}
+
+/// A server of ours and a client.
+struct Pair {
+    since: Timestamp,
+    touched: Timestamp,
+    asked: u64,
+    answered: u64,
+    next: f64,
+}
+
+impl Touched for Victim {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+impl Touched for Pair {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+/// The detector.
+pub struct Amplification {
+    settings: Settings,
+    victims: ColdMap<(u128, u16), Victim>,
+    pairs: ColdMap<(u128, u128, u16), Pair>,
+}
+
+impl Amplification {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings) -> Amplification {
+        Amplification { victims: ColdMap::new(settings.entries), pairs: ColdMap::new(settings.entries), settings }
+    }
+
+    /// What was forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.victims.forgotten() + self.pairs.forgotten()
+    }
+
+    /// A flow that nobody answered; its client is who sends answers.
+    pub fn unasked(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        let (settings, now) = (self.settings, seen.told);
+        let (server, victim) = (flow.client, flow.server);
+        let fresh =
+            || Victim { since: now, touched: now, bytes: 0, servers: Distinct::default(), next: settings.bytes };
+        let state = self.victims.entry((victim.address, server.port), fresh);
+        if now.since(state.since) >= MINUTE_NS {
+            // Told again in another minute at twice as much.
+            let next = state.next.max(settings.bytes);
+            *state = Victim { next, ..fresh() };
+        }
+        state.touched = state.touched.max(now);
+        state.bytes = state.bytes.saturating_add(flow.bytes[0]);
+        state.servers.insert(hash(server.address));
+        let servers = state.servers.estimate();
+        if state.bytes as f64 >= state.next && servers >= settings.servers {
+            state.next = 2.0 * state.bytes as f64;
+            let (bytes, port) = (state.bytes as f64, server.port);
+            let summary = format!(
+                "{} gets answers that it did not ask for: {:.0} MB from port {port} of {servers} servers within a minute",
+                victim.ip(),
+                bytes / 1e6
+            );
+            let terms = vec![
+                Term::exact("bytes_in_a_minute", bytes).against(Relation::AtLeast, settings.bytes),
+                Term::exact("servers", servers).against(Relation::AtLeast, settings.servers),
+            ];
+            let base = of_port(seen, "reflected_flood", port, "T1498.002");
+            out.push(Evidence { target: Some(victim.ip()), summary, terms, flow: seen.origin.flow(true), ..base });
+        }
+    }
+
+    /// A flow from outside to a server of ours.
+    pub fn answered(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        if flow.protocol != 17 || !PORTS.contains(&flow.server.port) {
+            return;
+        }
+        let (settings, now) = (self.settings, seen.told);
+        let key = (flow.server.address, flow.client.address, flow.server.port);
+        let fresh = || Pair { since: now, touched: now, asked: 0, answered: 0, next: settings.bytes };
+        let pair = self.pairs.entry(key, fresh);
+        if now.since(pair.since) >= HOUR_NS {
+            *pair = fresh();
+        }
+        pair.touched = pair.touched.max(now);
+        let [asked, answered] = flow.bytes;
+        pair.asked = pair.asked.saturating_add(asked);
+        pair.answered = pair.answered.saturating_add(answered);
+        let ratio = pair.answered as f64 / pair.asked.max(1) as f64;
+        if pair.answered as f64 >= pair.next && ratio >= settings.ratio {
+            pair.next = 2.0 * pair.answered as f64;
+            let (client, server, port) = (flow.client.ip(), flow.server.ip(), flow.server.port);
+            let summary = format!(
+                "{server} answers {client} on port {port} with {ratio:.0} times as much as it is asked with, {:.0} MB within an \
+                 hour: somebody may flood {client} with it",
+                pair.answered as f64 / 1e6
+            );
+            let terms = vec![
+                Term::exact("bytes_in_an_hour", pair.answered as f64).against(Relation::AtLeast, settings.bytes),
+                Term::exact("answered_for_each_asked", (ratio * 10.0).round() / 10.0)
+                    .against(Relation::AtLeast, settings.ratio),
+            ];
+            let base = of_port(seen, "reflector", port, "T1498.002");
+            out.push(Evidence { source: Some(server), target: Some(client), summary, terms, ..base });
+        }
+    }
+}
+
+fn of_port(seen: &Observation, kind: &str, port: u16, technique: &str) -> Evidence {
+    Evidence {
+        detector: Detector::Amplification,
+        kind: kind.into(),
+        time: seen.time,
+        severity: 2,
+        confidence: 0.8,
+        source: None,
+        target: None,
+        port: Some(port),
+        protocol: Some(seen.origin.protocol()),
+        summary: String::new(),
+        terms: Vec::new(),
+        technique: Some(technique.into()),
+        flow: seen.origin.flow(true),
+        source_mac: None,
+        tunnel: None,
+        row: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Wire, host, outside};
+    use super::*;
+
+    fn found(wire: &Wire) -> Vec<String> {
+        let ours = wire.evidence().into_iter().filter(|one| one.detector.name() == "amplification");
+        ours.map(|one| one.kind).collect()
+    }
+
+    /// Answers of `servers` to one host, each of so many bytes, of which nobody has asked for one.
+    fn unasked(servers: u32, port: u16, bytes: u64) -> Wire {
+        let mut wire = Wire::default();
+        for turn in 0..servers {
+            wire.answers(
+                u64::from(turn) * SECOND / 10,
+                (outside(turn), port, host(7), 40_000 + turn as u16),
+                [bytes, 0],
+            );
+        }
+        wire
+    }
+
+    #[test]
+    fn answers_that_nobody_asked_for_are_told_by_their_port() {
+        for (what, wire, wanted) in [
+            ("many answers", unasked(40, 123, 40_000), &["reflected_flood"][..]),
+            ("answers of one server", unasked(1, 123, 4_000_000), &[]),
+            ("a few late answers", unasked(60, 53, 300), &[]),
+            ("another port", unasked(60, 443, 40_000), &[]),
+        ] {
+            assert_eq!(found(&wire), wanted, "{what}");
+        }
+        let told = unasked(40, 123, 40_000).evidence();
+        assert_eq!((told[0].port, told[0].source), (Some(123), None));
+    }
+
+    #[test]
+    fn servers_that_answer_far_more_than_they_are_asked_are_told() {
+        let served = |port: u16, bytes: [u64; 2], count: u64| {
+            let mut wire = Wire::default();
+            for turn in 0..count {
+                wire.datagrams(turn * SECOND, (outside(1), host(9), port), bytes);
+            }
+            found(&wire)
+        };
+        assert_eq!(served(11211, [60, 50_000], 30), ["reflector"]);
+        assert_eq!(served(53, [4000, 12_000], 200), [] as [&str; 0], "a resolver at work");
+        assert_eq!(served(443, [60, 50_000], 30), [] as [&str; 0], "a download");
+        assert_eq!(served(11211, [60, 5000], 30), [] as [&str; 0], "little");
+    }
+}
