@@ -169,6 +169,8 @@ struct Host {
     prints: Distinct<4>,
     hour: u64,
     servers: Distinct<8>,
+    /// Those that it never went to before.
+    fresh: Distinct<8>,
     counts: [f64; 5],
     /// Bytes and number of flows with servers that it knew.
     bytes: (u64, u64),
@@ -195,6 +197,7 @@ impl Host {
             prints: Distinct::default(),
             hour,
             servers: Distinct::default(),
+            fresh: Distinct::default(),
             counts: [0.0; 5],
             bytes: (0, 0),
             baselines: Default::default(),
@@ -221,7 +224,8 @@ impl Host {
                 baseline.learn(settings, silent, 0.0);
             }
         }
-        (self.hour, self.servers, self.counts, self.bytes) = (hour, Distinct::default(), [0.0; 5], (0, 0));
+        (self.hour, self.counts, self.bytes) = (hour, [0.0; 5], (0, 0));
+        (self.servers, self.fresh) = (Distinct::default(), Distinct::default());
         found
     }
 }
@@ -267,7 +271,10 @@ impl TlsAnomaly {
         let server = hash((hello.server.address, hello.server.port));
         host.counts[FLOWS] += 1.0;
         host.servers.insert(server);
-        host.counts[NEW_SERVERS] += f64::from(u8::from(host.known.insert(server)));
+        if host.known.insert(server) {
+            host.fresh.insert(server);
+            host.counts[NEW_SERVERS] += 1.0;
+        }
         if let Some(ja3) = &hello.ja3 {
             host.counts[FINGERPRINTS] += f64::from(u8::from(host.prints.insert(hash(ja3))));
         }
@@ -292,7 +299,7 @@ impl TlsAnomaly {
         let server = hash((flow.server.address, flow.server.port));
         let host = self.host(seen, flow.client.address, out);
         // What is new in this hour was told by its handshake, which is before.
-        if !host.servers.holds(server) || host.counts[NEW_SERVERS] < 1.0 {
+        if !host.fresh.holds(server) {
             host.bytes.0 = host.bytes.0.saturating_add(flow.bytes.iter().sum());
             host.bytes.1 += u64::from(flow.is_new);
         }

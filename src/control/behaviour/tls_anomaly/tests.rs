@@ -141,6 +141,9 @@ fn what_everybody_uses_is_not_told() {
     assert!(found(&wire).len() <= 4, "{:?}", found(&wire));
 }
 
+/// Until an hour that is not that of the beginning, in which everything was new.
+const HOURS: u64 = 6 * 24 + 5;
+
 /// Six days of thirty connections an hour to twelve servers, and then an hour of something else.
 fn days(change: impl Fn(&mut Wire, u64)) -> Vec<String> {
     let mut wire = Wire::default();
@@ -152,14 +155,14 @@ fn days(change: impl Fn(&mut Wire, u64)) -> Vec<String> {
             nameless(facts, 0x0304);
         });
     };
-    for hour in 0..6 * 24 {
+    for hour in 0..HOURS {
         for turn in 0..30 {
             hello(&mut wire, hour * HOUR + turn * SECOND, outside(turn as u32 % 12), 1);
         }
     }
-    change(&mut wire, 6 * 24 * HOUR);
+    change(&mut wire, HOURS * HOUR);
     // The hour is over when something is seen in the next one.
-    hello(&mut wire, 6 * 24 * HOUR + HOUR, outside(1), 1);
+    hello(&mut wire, (HOURS + 1) * HOUR, outside(1), 1);
     found(&wire)
 }
 
@@ -181,4 +184,20 @@ fn an_hour_that_is_unlike_others_in_two_ways_is_told() {
     assert_eq!(many(60, 1), ["unusual_hour"], "many connections to many new servers");
     assert_eq!(many(12, 1), [] as [&str; 0], "many connections alone");
     assert_eq!(days(|_, _| ()), [] as [&str; 0], "an hour of silence");
+    // To servers that it knows far more bytes than usual, and six that it does not know; what goes to these counts as new alone.
+    let bytes = |known: u64, fresh: u64| {
+        days(move |wire, at| {
+            for turn in 0..12_u64 {
+                let server = outside(if turn < 6 { turn as u32 } else { 200 + turn as u32 });
+                wire.event(at + turn * SECOND, (host(1), server, 443), (Protocol::Tls, 6), |facts| {
+                    facts.put(HELLO.sni, b"www.example.org");
+                    nameless(facts, 0x0304);
+                });
+                let bytes = [if turn < 6 { known } else { fresh }, 100];
+                wire.flow(at + turn * SECOND, (host(1), server, 443), bytes, (SECOND, SECOND));
+            }
+        })
+    };
+    assert_eq!(bytes(2_000_000, 100), ["unusual_hour"]);
+    assert_eq!(bytes(100, 2_000_000), [] as [&str; 0]);
 }
