@@ -37,6 +37,17 @@ impl<const WORDS: usize> Distinct<WORDS> {
         self.words.get((place / 64) as usize).is_some_and(|word| word & 1 << (place % 64) != 0) // below WORDS
     }
 
+    /// Its bits, to be written down.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// With the bits that were written down; `None`: they are another one's.
+    pub fn of_words(words: &[u64]) -> Option<Distinct<WORDS>> {
+        let words: [u64; WORDS] = words.try_into().ok()?;
+        Some(Distinct { words, ones: words.iter().map(|word| word.count_ones()).sum() })
+    }
+
     /// About how many there were; not less than the bits set.
     pub fn estimate(&self) -> f64 {
         let (bits, ones) = (Self::BITS as f64, f64::from(self.ones));

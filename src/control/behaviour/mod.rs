@@ -147,6 +147,7 @@ pub struct Stats {
 #[serde(default, deny_unknown_fields)]
 pub struct Snapshot {
     exfiltration: Vec<exfiltration::Kept>,
+    lateral: Vec<lateral::Kept>,
 }
 
 /// A flow that was told before its end.
@@ -401,12 +402,13 @@ impl Behaviour {
 
     /// What shall outlive a restart: baselines, which take days to learn.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { exfiltration: self.exfiltration.snapshot() }
+        Snapshot { exfiltration: self.exfiltration.snapshot(), lateral: self.lateral.snapshot() }
     }
 
     /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
     pub fn restore(&mut self, snapshot: Snapshot) -> bool {
-        self.exfiltration.restore(snapshot.exfiltration)
+        // Both, whatever the first says.
+        [self.exfiltration.restore(snapshot.exfiltration), self.lateral.restore(snapshot.lateral)] == [true; 2]
     }
 
     /// What happened so far.

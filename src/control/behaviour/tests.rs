@@ -172,6 +172,13 @@ impl Wire {
         });
     }
 
+    /// What was known before a moment, and what came then.
+    pub fn parted(&self, at: u64) -> (Wire, Wire) {
+        let (before, after) = self.items.iter().cloned().partition(|(told, ..)| told.0 < START + at);
+        let of = |items| Wire { items, next_port: 0 };
+        (of(before), of(after))
+    }
+
     fn sorted(&self) -> Vec<(Timestamp, FlowKey, Item)> {
         let mut items = self.items.clone();
         items.sort_by_key(|(told, ..)| *told);

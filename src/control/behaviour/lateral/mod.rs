@@ -25,6 +25,7 @@ use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Thresholds.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -168,6 +169,19 @@ pub struct Lateral {
     pairs: ColdMap<(u128, u128), Pair>,
 }
 
+/// What is known of a host as it is written down.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    address: IpAddr,
+    /// The hour that was counted, and its new paths so far.
+    hour: u64,
+    fresh: u32,
+    is_controller: bool,
+    /// Paths that it has taken.
+    known: Vec<u64>,
+    baseline: Baseline,
+}
+
 fn is_over(told: Option<Timestamp>, now: Timestamp) -> bool {
     told.is_none_or(|at| now.since(at) >= AGAIN_NS)
 }
@@ -181,6 +195,38 @@ impl Lateral {
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten() + self.pairs.forgotten()
+    }
+
+    /// What shall outlive a restart.
+    pub fn snapshot(&self) -> Vec<Kept> {
+        let of = |(address, host): (u128, &Host)| Kept {
+            address: Endpoint { address, port: 0 }.ip(),
+            hour: host.hour,
+            fresh: host.fresh,
+            is_controller: host.is_controller,
+            known: host.known.words().to_vec(),
+            baseline: host.baseline.clone(),
+        };
+        self.hosts.sorted().into_iter().map(of).collect()
+    }
+
+    /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
+    pub fn restore(&mut self, kept: Vec<Kept>) -> bool {
+        let mut sound = true;
+        for Kept { address, hour, fresh, is_controller, known, baseline } in kept {
+            let known = Distinct::of_words(&known).filter(|_| baseline.is_sound() && hour <= u64::MAX / HOUR_NS);
+            let Some(known) = known else {
+                sound = false;
+                continue;
+            };
+            let address = match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+                IpAddr::V6(address) => address.to_bits(),
+            };
+            let host = Host { fresh, is_controller, known, ..Host::new(baseline, hour) };
+            *self.hosts.entry(address, || Host::new(Baseline::default(), hour)) = host;
+        }
+        sound
     }
 
     fn host(&mut self, address: u128, now: Timestamp) -> &mut Host {

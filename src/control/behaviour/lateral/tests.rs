@@ -1,6 +1,9 @@
 //! Programs on other hosts, and paths nobody took before.
 
 use super::super::tests::{Wire, host, outside};
+use crate::control::hosts;
+use crate::control::inventory::network::home;
+use crate::dataplane::detect::Evidence;
 use crate::dataplane::inspect::{Facts, Protocol, dcerpc, smb};
 use crate::units::SECOND;
 
@@ -158,6 +161,19 @@ fn new_paths_are_held_against_what_is_usual() {
     }
     let told = found(&wire);
     assert!(!told.is_empty() && told.iter().all(|(kind, severity)| kind == "new_paths" && *severity == 2), "{told:?}");
+    // The same with a restart before the last hour, and with one that forgets.
+    let (before, after) = wire.parted(6 * 24 * HOUR);
+    let settings = hosts::Settings::default();
+    let start = || settings.behaviour(&home()).expect("wanted");
+    let mut first = start();
+    assert_eq!(before.show(&mut first), []);
+    let kept = serde_json::to_string(&first.snapshot()).expect("numbers and texts");
+    let mut second = start();
+    assert!(second.restore(serde_json::from_str(&kept).expect("its own")));
+    let kinds = |found: Vec<Evidence>| found.into_iter().map(|one| one.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(after.show(&mut second)), told.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>());
+    assert_eq!(kinds(after.show(&mut start())), [] as [&str; 0]);
+    assert!(!start().restore(serde_json::from_str(&kept.replace("\"known\":[", "\"known\":[1,")).expect("JSON")));
     // A host that has just appeared has no usual yet.
     let mut wire = Wire::default();
     (0..40_u64).for_each(|turn| {
