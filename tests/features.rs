@@ -50,6 +50,8 @@ fn rows(path: &Path, packets: u64) -> String {
         rows: true,
         secret: Some([1, 2, 3, 4]),
         stop: None,
+        home: Vec::new(),
+        feeds: None,
     };
     let names: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
     let mut rows =
