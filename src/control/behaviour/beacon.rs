@@ -1,7 +1,7 @@
 //! Connections that come back like a clock, as implants report to their server.
 //!
 //! RITA v5's score (`analysis/beacons.go`): a quarter each for even intervals, even sizes, how long it goes on and how evenly it
-//! fills the hours. Per host of ours, server outside and port: the latest [`RING`] connections, 24 hours of counts. What is not
+//! fills the hours. Per host of ours, server outside and port: the latest `RING` connections, 24 hours of counts. What is not
 //! observed for six hours scores 0.5 at most, so nothing is told before: a beacon is a matter of hours, and a capture of
 //! minutes cannot tell one from a page that refreshes itself. Updaters, mail and monitors are beacons by design: what half of
 //! our hosts do is popular and not told, time and names (NTP, DNS and their kin) are left out, severity is low below 0.9. Not
