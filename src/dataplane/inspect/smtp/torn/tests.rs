@@ -123,8 +123,8 @@ fn two_mails_stay_two_and_have_no_code_of_another_command() {
     let envelope = "banner=mx helo=a mail_from=f@a rcpt_to=t@b";
     let first = format!("{envelope} subject=s1 size=18");
     let second = "mail_from=g@a rcpt_to=u@b subject=s2 size=18";
-    let sizes = [first.as_str(), second].map(|told| told.replace(" size", " code=XXX size"));
-    let sizes = [sizes[0].replace("XXX", "550"), sizes[1].replace("XXX", "250")];
+    let sizes =
+        [(first.as_str(), 550), (second, 250)].map(|(told, code)| told.replace(" size", &format!(" code={code} size")));
     check(
         all,
         &[
