@@ -178,22 +178,12 @@ impl Amplification {
 
 fn of_port(seen: &Observation, kind: &str, port: u16, technique: &str) -> Evidence {
     Evidence {
-        detector: Detector::Amplification,
-        kind: kind.into(),
-        time: seen.time,
         severity: 2,
         confidence: 0.8,
-        source: None,
-        target: None,
         port: Some(port),
-        protocol: Some(seen.origin.protocol()),
-        summary: String::new(),
-        terms: Vec::new(),
         technique: Some(technique.into()),
         flow: seen.origin.flow(true),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Amplification, kind)
     }
 }
 

@@ -7,6 +7,7 @@
 //! our hosts do is popular and not told, time and names (NTP, DNS and their kin) are left out, severity is low below 0.9. Not
 //! seen: one connection that stays open, servers inside, and what goes through a proxy of ours.
 
+use super::count::rounded;
 use super::observation::{Flow, Observation};
 use super::prevalence::Usual;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -279,7 +280,6 @@ fn evidence(
     settings: &Settings,
 ) -> Evidence {
     let (client, server) = (flow.client.ip(), flow.server.ip());
-    let rounded = |value: f64| (value * 100.0).round() / 100.0;
     let summary = if strobes {
         format!("{client} made {} connections to {server} port {} within a day", pair.in_a_day(), flow.server.port)
     } else {
@@ -289,15 +289,11 @@ fn evidence(
         )
     };
     Evidence {
-        detector: Detector::Beacon,
-        kind: if strobes { "strobe".into() } else { "beacon".into() },
-        time: seen.time,
         severity,
         confidence: score.total().clamp(0.0, 1.0),
         source: Some(client),
         target: Some(server),
         port: Some(flow.server.port),
-        protocol: Some(flow.protocol),
         summary,
         terms: vec![
             Term::exact("beacon_score", rounded(score.total())).against(Relation::AtLeast, settings.score),
@@ -312,9 +308,7 @@ fn evidence(
         ],
         technique: Some("T1071".into()),
         flow: seen.origin.flow(true),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Beacon, if strobes { "strobe" } else { "beacon" })
     }
 }
 

@@ -17,23 +17,17 @@ pub fn observe(seen: &Observation, login: &Cleartext, home: &[Network], out: &mu
     let (client, server) = (login.client.ip(), login.server.ip());
     let is_inside = [client, server].iter().all(|end| home.iter().any(|network| network.holds(*end)));
     out.push(Evidence {
-        detector: Detector::Cleartext,
-        // A closed list, as the inventory names methods.
-        kind: login.how.to_ascii_lowercase().replace(' ', "_"),
-        time: seen.time,
         severity: if is_inside { SEVERITY_INSIDE } else { SEVERITY_OUTSIDE },
         confidence: 1.0,
         source: Some(client),
         target: Some(server),
         port: Some(login.server.port),
-        protocol: Some(seen.origin.protocol()),
         summary: format!("{} to {server} port {}", login.sentence, login.server.port),
         terms: vec![Term::exact("leaves_the_network", f64::from(u8::from(!is_inside)))],
         technique: Some("T1552".into()),
         flow: seen.origin.flow(false),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        // A closed list, as the inventory names methods.
+        ..seen.evidence(Detector::Cleartext, login.how.to_ascii_lowercase().replace(' ', "_"))
     });
 }
 

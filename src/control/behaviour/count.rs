@@ -57,6 +57,11 @@ impl<const WORDS: usize> Distinct<WORDS> {
     }
 }
 
+/// A number as evidence shows it: to a hundredth.
+pub fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 /// Hash of a value, the same in every run: what a replay finds must not depend on the process. Who aims at bits of it stays
 /// uncounted in them, and pays for each with the names that he tries.
 pub fn hash(value: impl Hash) -> u64 {

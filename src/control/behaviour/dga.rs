@@ -10,7 +10,7 @@
 //!
 //! Not seen: generators that put words together, names in DoH, and hosts whose resolver is asked behind the tap.
 
-use super::count::{Distinct, hash};
+use super::count::{Distinct, hash, rounded};
 use super::names;
 use super::observation::{Dns, Observation};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -185,22 +185,15 @@ impl Dga {
 fn evidence(seen: &Observation, dns: &Dns, latest: &str, host: &Host, settings: &Settings) -> Evidence {
     let client = dns.client.ip();
     let (made_up, missing) = (f64::from(host.made_up), f64::from(host.missing));
-    let rounded = |value: f64| (value * 100.0).round() / 100.0;
     let summary = format!(
         "{client} asked for {missing} registered names that do not exist, {made_up} of which look made up, {latest} the \
          latest: a program that looks for its server"
     );
     let mean = Term { usual: Some(USUAL_BITS), ..Term::exact("surprise_bits_mean", rounded(host.bits / missing)) };
     Evidence {
-        detector: Detector::Dga,
-        kind: "made_up_names".into(),
-        time: seen.time,
         severity: 2,
         confidence: (1.0 - 0.5 * settings.domains / made_up.max(1.0)).clamp(0.5, 1.0),
         source: Some(client),
-        target: None,
-        port: None,
-        protocol: Some(seen.origin.protocol()),
         summary,
         terms: vec![
             Term::exact("made_up_domains", made_up).against(Relation::AtLeast, settings.domains),
@@ -213,9 +206,7 @@ fn evidence(seen: &Observation, dns: &Dns, latest: &str, host: &Host, settings: 
         ],
         technique: Some("T1568.002".into()),
         flow: seen.origin.flow(true),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Dga, "made_up_names")
     }
 }
 

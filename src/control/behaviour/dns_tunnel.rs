@@ -8,7 +8,7 @@
 //! Numbers of names are RITA's (100, 500, 800, 1000 below one registered name); what a name carries is bounded by RFC 1035
 //! section 2.3.4. Not seen: tunnels in DoH and DoT, and what stays below all floors for a day.
 
-use super::count::{Distinct, hash};
+use super::count::{Distinct, hash, rounded};
 use super::names::{self, Parts};
 use super::observation::{Dns, Observation};
 use super::prevalence::Prevalence;
@@ -242,7 +242,6 @@ impl Counts {
     }
 
     fn terms(&self, (names, floor): (f64, f64), (likeness, threshold): (f64, f64), clients: f64) -> Vec<Term> {
-        let rounded = |value: f64| (value * 100.0).round() / 100.0;
         vec![
             Term::exact("tunnel_likeness", rounded(likeness)).against(Relation::AtLeast, threshold),
             Term::exact("distinct_names", names).against(Relation::AtLeast, floor),
@@ -274,22 +273,16 @@ fn evidence(
         counts.mean_length(),
     );
     Evidence {
-        detector: Detector::DnsTunnel,
-        kind: horizon.kind.into(),
-        time: seen.time,
         severity: if likeness >= CERTAIN { 1 } else { 2 },
         confidence: likeness,
         source: Some(client),
         target: Some(dns.server.ip()),
         port: Some(dns.server.port),
-        protocol: Some(seen.origin.protocol()),
         summary,
         terms,
         technique: Some("T1071.004".into()),
         flow: seen.origin.flow(true),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::DnsTunnel, horizon.kind)
     }
 }
 

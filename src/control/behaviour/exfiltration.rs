@@ -11,6 +11,7 @@
 //! when they are told: with the flow's end, or live with each mebibyte.
 
 use super::adaptive::{self, Baseline, Verdict};
+use super::count::rounded;
 use super::observation::{Flow, Observation};
 use super::prevalence::Usual;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -261,7 +262,6 @@ fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &U
         ),
         _ => format!("{client} sent {} to {server} within an hour", mega(case.place.sent as f64)),
     };
-    let rounded = |value: f64| (value * 100.0).round() / 100.0;
     let is_volume = rule == 1;
     let mut terms = vec![Term::exact("sent_to_one_address_bytes", case.place.sent as f64)];
     if is_volume {
@@ -289,22 +289,16 @@ fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &U
     terms.push(Term::exact("destination_known_h", (usual.age_ns / HOUR_NS) as f64));
     terms.push(Term::exact("hosts_that_go_there", usual.clients));
     Evidence {
-        detector: Detector::Exfiltration,
-        kind: RULES.get(rule).copied().unwrap_or_default().into(),
-        time: seen.time,
         severity: if rule == 0 { 2 } else { 3 },
         confidence: if is_volume { 0.5 } else { (verdict.z / (2.0 * settings.baseline.z)).clamp(0.3, 1.0) },
         source: Some(client),
         target: Some(server),
         port: Some(flow.server.port),
-        protocol: Some(flow.protocol),
         summary,
         terms,
         technique: Some("T1048".into()),
         flow: seen.origin.flow(rule == 0),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Exfiltration, RULES.get(rule).copied().unwrap_or_default())
     }
 }
 

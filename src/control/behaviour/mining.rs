@@ -28,22 +28,16 @@ pub fn observe(seen: &Observation, said: &Said, home: &[Network], out: &mut Vec<
         format!("{peer} is a peer of the network of {}, with {other} for one", said.kind)
     };
     out.push(Evidence {
-        detector: Detector::Mining,
-        kind: if is_pool { "pool".into() } else { format!("{}_peer", said.kind) },
-        time: seen.time,
         severity: if is_pool { SEVERITY_POOL } else { SEVERITY_PEER },
         confidence: if is_pool { 1.0 } else { 0.3 },
         source: Some(if is_pool { client } else { peer }),
         target: is_pool.then_some(server),
         port: is_pool.then_some(said.server.port),
-        protocol: Some(seen.origin.protocol()),
         summary,
         terms: vec![Term::exact("calls", 1.0)],
         technique: is_pool.then(|| "T1496".into()),
         flow: seen.origin.flow(!is_pool),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Mining, if is_pool { "pool".into() } else { format!("{}_peer", said.kind) })
     });
 }
 

@@ -4,7 +4,7 @@ mod read;
 
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
-use crate::dataplane::detect::FlowRef;
+use crate::dataplane::detect::{Detector, Evidence, FlowRef};
 use crate::dataplane::inspect::{Protocol, Unread};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
@@ -353,6 +353,28 @@ impl Origin {
 }
 
 impl Observation {
+    /// Evidence of this moment: who found it and what, and nothing else yet but the flow's IP protocol.
+    pub fn evidence(&self, detector: Detector, kind: impl Into<String>) -> Evidence {
+        Evidence {
+            detector,
+            kind: kind.into(),
+            time: self.time,
+            severity: 3,
+            confidence: 0.5,
+            source: None,
+            target: None,
+            port: None,
+            protocol: Some(self.origin.protocol()),
+            summary: String::new(),
+            terms: Vec::new(),
+            technique: None,
+            flow: None,
+            source_mac: None,
+            tunnel: None,
+            row: None,
+        }
+    }
+
     /// A flow, if both sides had a part in it: with shapes exported or not, the same flows. `before`: payload of client and
     /// server that was told already.
     pub fn of_flow(flow: &FlowSummary, before: Option<[u64; 2]>) -> Option<Observation> {

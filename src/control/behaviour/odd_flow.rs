@@ -225,22 +225,14 @@ impl OddFlow {
 
 fn of_flow(seen: &Observation, flow: &Flow, kind: &str, severity: u8) -> Evidence {
     Evidence {
-        detector: Detector::OddFlow,
-        kind: kind.into(),
-        time: seen.time,
         severity,
         confidence: 0.5,
         source: Some(flow.client.ip()),
         target: Some(flow.server.ip()),
         port: Some(flow.server.port),
-        protocol: Some(flow.protocol),
-        summary: String::new(),
-        terms: Vec::new(),
         technique: Some("T1571".into()),
         flow: seen.origin.flow(false),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::OddFlow, kind)
     }
 }
 

@@ -165,15 +165,11 @@ fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f6
     let connections = Term::exact("slow_connections", count).against(Relation::AtLeast, settings.connections);
     let share = Term::exact("share_of_the_servers_connections", (share * 100.0).round() / 100.0);
     Evidence {
-        detector: Detector::SlowHttp,
-        kind: if is_one { "slow_requests".into() } else { "slow_requests_of_many".into() },
-        time: seen.time,
         severity: 2,
         confidence: 0.8,
         source: is_one.then_some(client),
         target: Some(server),
         port: Some(port),
-        protocol: Some(seen.origin.protocol()),
         summary: format!(
             "{who} hold {count} connections of the web server {server} port {port} with requests that do not end, below {RATE} bytes \
              a second"
@@ -181,9 +177,7 @@ fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f6
         terms: vec![connections, if is_one { share } else { share.against(Relation::AtLeast, settings.share) }],
         technique: Some("T1499.002".into()),
         flow: seen.origin.flow(true),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::SlowHttp, if is_one { "slow_requests" } else { "slow_requests_of_many" })
     }
 }
 

@@ -264,21 +264,14 @@ fn evidence(seen: &Observation, hit: &Hit<'_>, met: &Met, pair: &Pair, severity:
         terms.push(Term::exact("indicator_valid_h", (until.saturating_sub(seen.time.0 / SECOND) / 3600) as f64));
     }
     Evidence {
-        detector: Detector::Intel,
-        kind: met.kind.into(),
-        time: seen.time,
         severity,
         confidence: f64::from(hit.about.percent) / 100.0,
         source: Some(client),
         target: Some(server),
         port: Some(met.server.port),
-        protocol: Some(seen.origin.protocol()),
         summary,
         terms,
-        technique: None,
         flow: seen.origin.flow(false),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Intel, met.kind)
     }
 }

@@ -16,7 +16,7 @@
 mod tests;
 
 use super::adaptive::{self, Baseline, Mode, Verdict};
-use super::count::{Distinct, hash};
+use super::count::{Distinct, hash, rounded};
 use super::observation::{Flow, Observation, Remote, Step};
 use crate::control::inventory::network::Network;
 use crate::dataplane::decode::Endpoint;
@@ -319,22 +319,14 @@ impl Lateral {
 
 fn of_pair(seen: &Observation, remote: &Remote, kind: &str, technique: &str) -> Evidence {
     Evidence {
-        detector: Detector::Lateral,
-        kind: kind.into(),
-        time: seen.time,
         severity: 3,
         confidence: 0.5,
         source: Some(remote.client.ip()),
         target: Some(remote.server.ip()),
         port: Some(remote.server.port),
-        protocol: Some(seen.origin.protocol()),
-        summary: String::new(),
-        terms: Vec::new(),
         technique: Some(technique.into()),
         flow: seen.origin.flow(false),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Lateral, kind)
     }
 }
 
@@ -396,7 +388,6 @@ fn replication(seen: &Observation, remote: &Remote) -> Evidence {
 
 fn new_paths(seen: &Observation, flow: &Flow, fresh: f64, verdict: &Verdict, settings: &Settings) -> Evidence {
     let (client, server) = (flow.client.ip(), flow.server.ip());
-    let rounded = |value: f64| (value * 100.0).round() / 100.0;
     let remote = Remote { client: flow.client, server: flow.server, step: Step::Share, what: String::new() };
     Evidence {
         severity: 2,

@@ -345,22 +345,12 @@ impl Servers {
 
 fn of_link(seen: &Observation, kind: &str, technique: &str) -> Evidence {
     Evidence {
-        detector: Detector::Spoofing,
-        kind: kind.into(),
-        time: seen.time,
         severity: 1,
         confidence: 0.9,
-        source: None,
-        target: None,
-        port: None,
         protocol: None,
-        summary: String::new(),
-        terms: Vec::new(),
         technique: Some(technique.into()),
         flow: seen.origin.flow(false),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::Spoofing, kind)
     }
 }
 

@@ -13,7 +13,7 @@
 mod tests;
 
 use super::adaptive::{self, Baseline, Mode, Verdict};
-use super::count::{Distinct, hash};
+use super::count::{Distinct, hash, rounded};
 use super::observation::{Flow, Hello, Observation};
 use super::prevalence::Usual;
 use crate::control::inventory::suite_problem;
@@ -313,28 +313,21 @@ fn odd(seen: &Observation, hello: &Hello, risks: &[Risk], usual: &Usual, setting
     let least = Term::exact("risks", risks.len() as f64).against(Relation::AtLeast, settings.risks);
     let each = risks.iter().map(|risk| Term::exact(risk.name, 1.0));
     Evidence {
-        detector: Detector::TlsAnomaly,
-        kind: "odd_server".into(),
-        time: seen.time,
         severity: 3,
         confidence: (0.2 * risks.len() as f64).clamp(0.3, 0.9),
         source: Some(client),
         target: Some(server),
         port: Some(port),
-        protocol: Some(seen.origin.protocol()),
         summary: format!("{client} spoke TLS with {server} port {port}{name}: {}", words.join(", ")),
         terms: std::iter::once(least).chain(each).chain([Term::exact("hosts_that_go_there", usual.clients)]).collect(),
         technique: Some("T1573.002".into()),
         flow: seen.origin.flow(false),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::TlsAnomaly, "odd_server")
     }
 }
 
 fn unusual(seen: &Observation, address: u128, found: &[(usize, f64, Verdict)], settings: &Settings) -> Evidence {
     let client = crate::dataplane::decode::Endpoint { address, port: 0 }.ip();
-    let rounded = |value: f64| (value * 100.0).round() / 100.0;
     let name = |index: usize| NUMBERS.get(index).map_or("", |(name, _)| *name);
     let words: Vec<String> = found
         .iter()
@@ -353,21 +346,14 @@ fn unusual(seen: &Observation, address: u128, found: &[(usize, f64, Verdict)], s
         terms.push(Term::exact(format!("{}_baseline_values", name(*index)), verdict.count.into()));
     }
     Evidence {
-        detector: Detector::TlsAnomaly,
-        kind: "unusual_hour".into(),
-        time: seen.time,
         severity: 3,
         confidence: 0.5,
         source: Some(client),
-        target: None,
-        port: None,
         protocol: None,
         summary: format!("{client} spoke TLS in the last hour as it does not at this time: {}", words.join("; ")),
         terms,
         technique: Some("T1071.001".into()),
         flow: seen.origin.flow(true),
-        source_mac: None,
-        tunnel: None,
-        row: None,
+        ..seen.evidence(Detector::TlsAnomaly, "unusual_hour")
     }
 }
