@@ -2,8 +2,8 @@
 """Compares the sensor's feature rows with the reference's: compare.py CAPTURE ROWS.csv (of `shrike replay --features`)
 
 Prints `COMPARED SKIPPED` and exits with 1 where a value is off by more than the tolerance, of itself, and absolutely below
-1; values that are logarithms in schema 1 may be off by the error that it states. Skipped: rows of 5-tuples with packets
-that the reference does not follow, or where both disagree on what a flow is (counted, and limited by the caller).
+1. Skipped: rows of 5-tuples with packets that the reference does not follow, or where both disagree on what a flow is
+(counted, and limited by the caller).
 """
 
 import csv
@@ -15,7 +15,6 @@ from capture import packets
 from table import Table
 
 TOLERANCE = 1e-6
-LOGARITHM = 2e-5  # of schema 1: dataplane/features has it as 1e-5, and single precision of values up to 37 beside
 
 
 def key_of(flow, now):
@@ -36,9 +35,8 @@ def reference(path):
     return rows, table.odd
 
 
-def close(number, found, wanted):
-    allowed = LOGARITHM if number < flow_v1.LOGARITHMS else TOLERANCE * max(1.0, abs(wanted))
-    return abs(found - wanted) <= allowed
+def close(found, wanted):
+    return abs(found - wanted) <= TOLERANCE * max(1.0, abs(wanted))
 
 
 def main(capture, path):
@@ -60,7 +58,7 @@ def main(capture, path):
                 continue
             compared += 1
             for number, (text, value) in enumerate(zip(words[7:], wanted)):
-                if not close(number, float(text), value):
+                if not close(float(text), value):
                     print(f"{flow_v1.NAMES[number]} of {key}: the sensor has {text}, the reference {value}")
                     return 1
     print(compared, skipped, *(f"{why}:{count}" for why, count in sorted(odd.items())))

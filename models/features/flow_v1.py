@@ -1,5 +1,5 @@
 """The row of schema version 1 from a flow's packets: every sum in single precision and in the packets' order, as the
-schema has it; logarithms exact, where the sensor's may be 1e-5 off.
+schema has it.
 """
 
 import math
