@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Features of version 2 of a capture, as CSV: reference.py CAPTURE --kind flows|sequences|hosts|pairs
+"""Features of version 2 of a capture, as CSV: reference.py CAPTURE --kind flows|sequences|hosts|pairs, or all four in one
+pass into files of these names: reference.py CAPTURE --out DIRECTORY
 
 The columns before the features say what the row is of: time in ns, addresses, ports and protocol (windows: their beginning).
 """
@@ -7,6 +8,7 @@ The columns before the features say what the row is of: time in ns, addresses, p
 import argparse
 import csv
 import ipaddress
+import os
 import sys
 
 import flow_v2
@@ -55,6 +57,10 @@ def flow_rows(path, kind):
 def window_rows(path, kind):
     facts = []
     Table(lambda *_: None, lambda flow: facts.append(windows.Facts(flow))).run(packets(path))
+    yield from of_windows(facts, kind)
+
+
+def of_windows(facts, kind):
     hosts, pairs = windows.rows(facts)
     if kind == "hosts":
         yield ["time_ns", "host", *(name for name, _, _ in schema.HOST)]
@@ -66,11 +72,37 @@ def window_rows(path, kind):
             yield [window, address(host), address(peer), port, protocol, *row]
 
 
+def write_all(path, directory):
+    """flows.csv, sequences.csv, hosts.csv and pairs.csv of a capture."""
+    os.makedirs(directory, exist_ok=True)
+    facts, files = [], {kind: open(f"{directory}/{kind}.csv", "w") for kind in ("flows", "sequences", "hosts", "pairs")}
+    write = {kind: csv.writer(file, lineterminator="\n") for kind, file in files.items()}
+    for kind in ("flows", "sequences"):
+        write[kind].writerow(next(flow_rows(path, kind)))
+
+    def told(flow, moment, now):
+        write["flows"].writerow(of_flow(flow, now, moment) + flow_v2.row(flow, now, moment == "end"))
+
+    def over(flow):
+        write["sequences"].writerow(of_flow(flow, flow.ended, "")[:-1] + sum(flow_v2.sequence(flow), []))
+        facts.append(windows.Facts(flow))
+
+    Table(told, over).run(packets(path))
+    for kind in ("hosts", "pairs"):
+        write[kind].writerows(of_windows(facts, kind))
+    for file in files.values():
+        file.close()
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("capture")
     arguments.add_argument("--kind", choices=["flows", "sequences", "hosts", "pairs"], default="flows")
+    arguments.add_argument("--out", help="directory for all four")
     options = arguments.parse_args()
+    if options.out:
+        write_all(options.capture, options.out)
+        return 0
     make = flow_rows if options.kind in ("flows", "sequences") else window_rows
     csv.writer(sys.stdout, lineterminator="\n").writerows(make(options.capture, options.kind))
     return 0
