@@ -1,6 +1,6 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab
+.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,3 +38,6 @@ fuzz: ## run every fuzz target for a while (FUZZ_SECONDS=N each)
 
 lab: ## labelled captures of real programs in namespaces; LAB_SECONDS, LAB_RECORDINGS, LAB_SEED, LAB_OUT; LAB_CHECK=1 tries all
 	@ci/lab.sh
+
+train: ## train the models on recordings of `make lab` (RECORDINGS="DIRECTORY..."); stopped and run again it goes on
+	@models/train.sh $(RECORDINGS)

@@ -1,25 +1,26 @@
 #!/bin/sh
-# Makes models/flow-v1 from nothing: models/train.sh [RECORDINGS] [SECONDS]   (default 97 recordings of 100 s)
+# Makes the models from nothing: models/train.sh [RECORDINGS...]   (default target/lab/recordings; `sudo make lab` records them)
 #
-# Records (needs root and the packages of models/lab/packages.txt; skipped for recordings that are there already), makes
-# the feature rows with the worker's own code, trains, judges on ../shared/data where that is, and writes the model, its
-# manifest and the figures of the model card. Recordings take their number times their length over three; what follows
-# them took 25 minutes on a machine of two busy cores.
+# Rows, days, models, folds, yardstick, captures of others, cards. Every stage is kept in target/train by the hash of its inputs and an
+# interrupted training goes on from its last epoch, so it may be stopped and run again. On two busy cores 40 recordings of two
+# minutes took half an hour, most of it the reference's rows; SHRIKE=target/release/shrike lets the sensor compute them.
 set -eu
 cd "$(dirname "$0")/.."
-recordings=models/lab/recordings
+work=${TRAIN_WORK:-target/train}
 python=models/venv/bin/python
+[ $# -gt 0 ] || set -- target/lab/recordings
 
-if ! [ -x "$python" ]; then
+wanted=$(sha256sum < models/requirements.txt)
+if [ "$(cat models/venv/requirements.sha256 2>/dev/null)" != "$wanted" ]; then
+    rm -rf models/venv
     python3 -m venv models/venv
-    "$python" -m pip install -q --disable-pip-version-check --no-deps -r models/requirements.txt
+    "$python" -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r models/requirements.txt
+    echo "$wanted" > models/venv/requirements.sha256
 fi
-LAB_OUT=$recordings LAB_RECORDINGS=${1:-97} LAB_SECONDS=${2:-100} LAB_AT_ONCE=3 ci/lab.sh
-cargo build --locked --release --quiet --example feature-rows
-tool=${CARGO_TARGET_DIR:-target}/release/examples/feature-rows
-rm -f "$recordings"/*/rows*.csv
-"$python" models/train.py "$recordings" --tool "$tool" --out models/flow-v1 --leave-one-out
+"$python" models/logs.py --schema models/log-v1.schema.json
+"$python" models/train.py "$@" --work "$work" ${SHRIKE:+--tool "$SHRIKE"}
+"$python" models/yardstick.py "$@" --work "$work" ${SHRIKE:+--tool "$SHRIKE"}
 if [ -d ../shared/data ]; then
-    "$python" models/evaluate.py models/flow-v1.json ../shared/data --tool "$tool" --json models/flow-v1.captures.json
+    "$python" models/evaluate.py models/flow-v2.json ../shared/data --work "$work" ${SHRIKE:+--tool "$SHRIKE"}
 fi
-"$python" models/card.py models/flow-v1 "$recordings/validation-scores.npz"
+"$python" models/card.py --work "$work"
