@@ -1,6 +1,6 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train
+.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train evaluate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,3 +41,6 @@ lab: ## labelled captures of real programs in namespaces; LAB_SECONDS, LAB_RECOR
 
 train: ## train the models on recordings of `make lab` (RECORDINGS="DIRECTORY..."); stopped and run again it goes on
 	@models/train.sh $(RECORDINGS)
+
+evaluate: ## what detection is worth on attacks that models never saw; LAB_OUT, TRAIN_WORK; writes target/evaluate/summary.json
+	@ci/evaluate.sh

@@ -7,6 +7,7 @@ mod check;
 mod client;
 pub mod demo;
 mod doctor;
+mod evaluate;
 mod files;
 mod flows;
 mod hosts;
@@ -67,6 +68,8 @@ enum Subcommands {
     Run(run::Arguments),
     /// Run capture files through the same engine.
     Replay(replay::Arguments),
+    /// Replay labelled recordings and say what the detectors found, missed and made up.
+    Evaluate(evaluate::Arguments),
     /// Show the alerts of a running sensor, and follow them.
     Observe(observe::ObserveArgs),
     /// Show the flows of a running sensor, by host, protocol, time and more.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Subcommands::Run(arguments) => run::run(arguments),
         Subcommands::Replay(arguments) => replay::run(arguments),
+        Subcommands::Evaluate(arguments) => evaluate::run(&arguments),
         Subcommands::Observe(arguments) => observe::run(&arguments),
         Subcommands::Flows(arguments) => flows::run(&arguments),
         Subcommands::Hosts(arguments) => hosts::hosts(&arguments),

@@ -16,7 +16,7 @@ use crate::dataplane::capture::{FrameView, Source};
 use crate::dataplane::decode::{
     Decoded, FragmentTable, Layers, Neighbour, Packet, decode_plain, decode_rest, quoted_flow,
 };
-use crate::dataplane::detect::{Detector, ScoredFlow};
+use crate::dataplane::detect::{Detector, Evidence, ScoredFlow};
 use crate::dataplane::score::{Model, ScoreError, Scorer};
 use crate::dataplane::worker::{
     Command, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, Why, WorkerHandle,
@@ -63,6 +63,12 @@ pub struct Settings<'a> {
 pub trait Sink {
     /// An alert.
     fn alert(&mut self, alert: &Alert) -> anyhow::Result<()>;
+    /// Does it take repeats? They are copied for it.
+    fn wants_repeats(&self) -> bool {
+        false
+    }
+    /// Evidence that made no alert because one of the same affair stands; only with [`Sink::wants_repeats`].
+    fn repeat(&mut self, _evidence: &Evidence) {}
     /// A flow ended; only with [`EngineSettings::export_flows`], answered ones also with [`EngineSettings::export_events`].
     fn flow(&mut self, _flow: &FlowSummary) -> anyhow::Result<()> {
         Ok(())
@@ -191,6 +197,9 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
     if let Some(model) = settings.model {
         pipeline.explain_with(model.explainer()?);
     }
+    if sink.wants_repeats() {
+        pipeline.keep_repeats();
+    }
     // From here on: tables and the model's sessions take their time before the first packet, whatever the capture.
     let begin = clock.now();
     let mut splitter = None;
@@ -292,9 +301,7 @@ fn drain(
                     }
                 }
                 // At once, so that with one worker alerts stand between flows where the capture has them.
-                for alert in pipeline.take_alerts() {
-                    sink.alert(&alert)?;
-                }
+                hand_over(pipeline, sink)?;
             }
             lane.snapshots.drain(|snapshot| latency.add(&snapshot.histograms));
             // A worker that panicked never says that it has ended.
@@ -319,11 +326,20 @@ fn drain(
         }
     }
     pipeline.finish();
+    hand_over(pipeline, sink)?;
+    sink.progress(report);
+    Ok(end)
+}
+
+/// Gives the sink what the pipeline has found.
+fn hand_over(pipeline: &mut Pipeline, sink: &mut dyn Sink) -> anyhow::Result<()> {
     for alert in pipeline.take_alerts() {
         sink.alert(&alert)?;
     }
-    sink.progress(report);
-    Ok(end)
+    for evidence in pipeline.take_repeats() {
+        sink.repeat(&evidence);
+    }
+    Ok(())
 }
 
 /// One engine over its part of the capture.

@@ -7,7 +7,7 @@ use crate::control::behaviour::{self, LiveBehaviour};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::decode::Neighbour;
-use crate::dataplane::detect::{Detector, model};
+use crate::dataplane::detect::{Detector, Evidence, model};
 use crate::dataplane::score::Explainer;
 use crate::exchange::{EventHead, FlowSummary, Up};
 use crate::units::{QueueId, Timestamp};
@@ -20,6 +20,8 @@ pub struct Pipeline {
     behaviour: Option<LiveBehaviour>,
     dedup: Deduplicator,
     alerts: Vec<Alert>,
+    /// Evidence that repeated an alert, where somebody wants it.
+    repeats: Option<Vec<Evidence>>,
     raised: BTreeMap<Detector, u64>,
     explainer: Option<Explainer>,
     /// Features named of a score.
@@ -42,6 +44,7 @@ impl Pipeline {
             behaviour: None,
             dedup: Deduplicator::new(alert::Settings::default()),
             alerts: Vec::new(),
+            repeats: None,
             raised: Detector::ALL.into_iter().map(|detector| (detector, 0)).collect(),
             explainer: None,
             features: settings.model.features,
@@ -67,6 +70,11 @@ impl Pipeline {
     /// Has flows and events looked at by a thread, for which nobody waits.
     pub fn observe_with(&mut self, behaviour: LiveBehaviour) {
         self.behaviour = Some(behaviour);
+    }
+
+    /// Keeps evidence that makes no alert because one of the same affair stands, for [`Pipeline::take_repeats`].
+    pub fn keep_repeats(&mut self) {
+        self.repeats = Some(Vec::new());
     }
 
     /// Has what is wrong with the lists of others told with the status.
@@ -153,6 +161,11 @@ impl Pipeline {
         std::mem::take(&mut self.alerts)
     }
 
+    /// Repeats since the last call.
+    pub fn take_repeats(&mut self) -> Vec<Evidence> {
+        self.repeats.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Alerts raised so far, by detector.
     pub fn raised(&self) -> &BTreeMap<Detector, u64> {
         &self.raised
@@ -230,13 +243,17 @@ impl Pipeline {
         metrics
     }
 
-    fn deduplicate(&mut self, evidence: Vec<crate::dataplane::detect::Evidence>) {
+    fn deduplicate(&mut self, evidence: Vec<Evidence>) {
         for evidence in evidence {
             let detector = evidence.detector;
-            if let Some(mut alert) = self.dedup.push(evidence) {
-                self.explain(&mut alert);
-                *self.raised.entry(detector).or_default() += 1;
-                self.alerts.push(alert);
+            let repeat = self.repeats.is_some().then(|| Evidence { row: None, ..evidence.clone() });
+            match self.dedup.push(evidence) {
+                Some(mut alert) => {
+                    self.explain(&mut alert);
+                    *self.raised.entry(detector).or_default() += 1;
+                    self.alerts.push(alert);
+                }
+                None => self.repeats.iter_mut().for_each(|repeats| repeats.extend(repeat.clone())),
             }
         }
     }

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""What ci/evaluate.sh puts together: scopes of runs, target/evaluate/summary.json, and the README's table.
+
+    evaluate.py scope RECORDINGS HELD_OUT     the tools of a fold, and the recordings that no model is trained on
+    evaluate.py family RECORDINGS FAMILY      every tool of a family, and those recordings
+    evaluate.py summary DIRECTORY HELD        DIRECTORY/summary.json of the runs that lie there
+    evaluate.py readme DIRECTORY              docs/evaluation.json and .svg, and the README's table, from summary.json
+"""
+import glob
+import json
+import os
+import shutil
+import sys
+
+BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
+HELD = {"folds": "each tool by a model that never saw it",
+        "nothing": "by the shipped model, which knows these tools",
+        "detectors": "by the detectors alone, without a model"}
+
+
+def load(path):
+    with open(path) as text:
+        return json.load(text)
+
+
+def tested(recordings):
+    """Recordings that no model is trained on: models/train.py leaves out those whose number is a multiple of five."""
+    names = sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{recordings}/*/labels.json"))
+    return [name for name in names if name.isdigit() and int(name) % 5 == 0]
+
+
+def scope(recordings, tools):
+    print(json.dumps({"tools": tools, "recordings": tested(recordings)}))
+
+
+def tools_of(recordings, family):
+    tools = set()
+    for path in glob.glob(f"{recordings}/*/labels.json"):
+        tools |= {one["tool"] for one in load(path)["episodes"] if one.get("family") == family}
+    return {family: sorted(tools)}
+
+
+def figures(run, family):
+    one = run["families"].get(family, {})
+    return {name: one.get(name) for name in ("episodes", "recall", "caught_by_any")}
+
+
+def summary(folder, held):
+    """The main run, and beside it what the others say."""
+    main = load(f"{folder}/main.json")
+    main["held_out"] = held
+    detectors = load(f"{folder}/detectors.json")
+    main["detectors_alone"] = {family: figures(detectors, family) for family in main["families"]}
+    main["without_family"] = {}
+    for path in sorted(glob.glob(f"{folder}/without-*.json")):
+        family = os.path.basename(path)[len("without-"):-len(".json")]
+        run = load(path)
+        by = {name.split(" ", 1)[1]: count for name, count in run["noticed_first_by"].items() if name.split(" ")[0] == family}
+        main["without_family"][family] = {**figures(run, family), "caught_first_by": by}
+    for name in ("others", "from-others"):
+        if os.path.exists(f"{folder}/{name}.json"):
+            run = load(f"{folder}/{name}.json")
+            main[name.replace("-", "_")] = {key: run[key] for key in (
+                "families", "host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "verdicts")}
+    with open(f"{folder}/summary.json", "w") as out:
+        json.dump(main, out, indent=1)
+
+
+def number(value, digits=2):
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def table(run):
+    """The README's."""
+    lines = [f"Recordings of the laboratory, {HELD[run['held_out']]}: "
+             f"{sum(one['episodes'] for one in run['families'].values())} episodes of attacks, "
+             f"{run['host_days']['lab']:.2f} host-days of the laboratory"
+             + (f" and {run['host_days']['warped']:.0f} of warped time" if run["host_days"]["warped"] else "") + ".", "",
+             "| family | found | under any name | detectors alone | precision | PR-AUC | seconds to find, p50 / p99 | tools |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for family, one in run["families"].items():
+        if not one["episodes"]:
+            continue
+        alone = run["detectors_alone"].get(family, {}).get("recall")
+        time = one["time_to_detect_s"]
+        time = f"{time['p50']:.1f} / {time['p99']:.1f}" if time else "-"
+        cells = [family, f"{one['episodes'] - one['missed']} of {one['episodes']}", number(one["caught_by_any"]), number(alone),
+                 number(one["precision"]), number(one["pr_auc"]), time, one["sources"]]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    rates, bounds, counts = (run[name] for name in ("false_alerts_per_host_day", "bound_95", "false_alerts_per_million_flows"))
+    confirmed = run["false_alerts"]["all"]["confirmed"]
+    lines += ["", "| false alerts | a host-day | at most (95 %) | a million flows | true, of honest users |", "| --- | --- | --- | --- | --- |"]
+    for name in ("high", "medium", "low", "info"):
+        cells = [name, number(rates[name]), number(bounds[name]), number(counts[name], 1), number(confirmed[name], 0)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def readme(folder):
+    run = load(f"{folder}/summary.json")
+    kept = {name: value for name, value in run.items() if name not in ("captures", "missed_episodes", "uncounted_episodes")}
+    kept["false_alerts"] = {"all": run["false_alerts"]["all"], "by_origin": run["false_alerts"]["by_origin"]}
+    with open("docs/evaluation.json", "w") as out:
+        json.dump(kept, out, indent=1)
+        out.write("\n")
+    shutil.copy(f"{folder}/recall.svg", "docs/evaluation.svg")
+    with open("README.md") as text:
+        before, rest = text.read().split(BEGIN)
+    with open("README.md", "w") as out:
+        out.write(f"{before}{BEGIN}\n{table(run)}\n{END}{rest.split(END)[1]}")
+
+
+def main():
+    match sys.argv[1:]:
+        case ["scope", recordings, held]:
+            tools = load(held)
+            scope(recordings, tools.get("tools", tools))
+        case ["family", recordings, family]:
+            scope(recordings, tools_of(recordings, family))
+        case ["summary", folder, held]:
+            summary(folder, held)
+        case ["readme", folder]:
+            readme(folder)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

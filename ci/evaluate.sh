@@ -1,0 +1,98 @@
+#!/bin/bash
+# evaluate.sh: what detection is worth on attacks that the models never saw; writes target/evaluate/summary.json.
+#
+#   LAB_OUT         where the recordings are (target/lab/recordings); without any they are made, which needs root
+#   TRAIN_WORK      where the trainer leaves its folds (target/train)
+#   EVALUATE_TRAIN  0: do not train where there are no folds, take the model that is shipped
+#   SHRIKE          the program (target/release/shrike, built if it is not there)
+#   EVALUATE_README 1: write docs/evaluation.json, docs/evaluation.svg and the README's table too
+#
+# Runs, each left in target/evaluate as JSON: detectors (no model), fold-K (a model and the tools that it never saw; false alerts of
+# the recordings that it never saw), without-FAMILY (a model that never saw any of it: what catches it all the same), others (the
+# captures of ../shared/data, each judged as a whole).
+. "$(dirname "$0")/lib.sh"
+recordings=${LAB_OUT:-target/lab/recordings}
+train=${TRAIN_WORK:-target/train}
+out=target/evaluate
+mkdir -p "$out"
+rm -f "$out"/*.json
+
+if ! compgen -G "$recordings/*/labels.json" >/dev/null; then
+  [ "$(id -u)" = 0 ] || die "no recordings in $recordings: sudo make lab makes some (an hour and a half), LAB_OUT names others"
+  say "no recordings in $recordings: making some"
+  ci/lab.sh
+fi
+shrike=${SHRIKE:-${CARGO_TARGET_DIR:-target}/release/shrike}
+[ -x "$shrike" ] || cargo build --locked --release --bin shrike
+ci/get-onnxruntime.sh >/dev/null
+
+if ! compgen -G "$train/folds/*/held*out.json" >/dev/null; then
+  if [ "${EVALUATE_TRAIN:-1}" != 0 ] && grep -q folds models/train.sh models/train.py; then
+    say "no folds in $train: training"
+    models/train.sh "$recordings" || say "training failed; going on without folds"
+  fi
+fi
+
+# One model's file by its schema, of those in a directory; the first of several.
+model_in() {
+  python3 - "$1" <<'PYTHON'
+import glob, json, sys
+for path in sorted(glob.glob(sys.argv[1] + "/*.json")):
+    with open(path) as text:
+        manifest = json.load(text)
+    if isinstance(manifest, dict) and "golden" in manifest and manifest.get("schema", "flow") == "flow":
+        print(path)
+        break
+PYTHON
+}
+
+evaluate() {
+  local name=$1
+  shift
+  say "$name"
+  "$shrike" evaluate "$@" --out "$out/$name.json" > "$out/$name.txt"
+}
+
+evaluate detectors "$recordings" --no-model --picture "$out/detectors.svg"
+
+folds=()
+for folder in "$train"/folds/*/; do
+  model=$(model_in "$folder")
+  held=$(compgen -G "$folder/held*out.json" | head -1) || continue
+  [ -n "$model" ] || continue
+  name=fold-$(basename "$folder")
+  python3 ci/evaluate.py scope "$recordings" "$held" > "$out/$name.scope"
+  evaluate "$name" "$recordings" --model "$model" --held-out "$out/$name.scope" && folds+=("$out/$name.json")
+done
+if [ ${#folds[@]} -gt 0 ]; then
+  held=folds
+  "$shrike" evaluate --merge "${folds[@]}" --out "$out/main.json" --picture "$out/recall.svg" > "$out/main.txt"
+else
+  held=nothing
+  say "no folds in $train: the model that is shipped, which knows these tools, so its figures are no held-out ones"
+  evaluate main "$recordings" --picture "$out/recall.svg" || {
+    held=detectors
+    say "the model cannot be used: detectors alone"
+    cp "$out/detectors.json" "$out/main.json"; cp "$out/detectors.txt" "$out/main.txt"; cp "$out/detectors.svg" "$out/recall.svg"
+  }
+fi
+
+for folder in "$train"/without/*/; do
+  model=$(model_in "$folder")
+  [ -n "$model" ] || continue
+  family=$(basename "$folder")
+  python3 ci/evaluate.py family "$recordings" "$family" > "$out/without-$family.scope"
+  evaluate "without-$family" "$recordings" --model "$model" --held-out "$out/without-$family.scope"
+done
+
+if [ -e ../shared/data/MANIFEST.tsv ]; then
+  evaluate others ../shared/data --labels ../shared/data/MANIFEST.tsv ||
+    evaluate others ../shared/data --labels ../shared/data/MANIFEST.tsv --no-model
+  model=$(model_in "$train/others")
+  [ -z "$model" ] || evaluate from-others "$recordings" --model "$model"
+fi
+
+python3 ci/evaluate.py summary "$out" "$held"
+cat "$out/main.txt"
+say "$out/summary.json"
+[ "${EVALUATE_README:-0}" != 1 ] || python3 ci/evaluate.py readme "$out"
