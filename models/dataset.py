@@ -6,8 +6,10 @@ began, or half of their bytes, are; a pair's hour where half of its flows are; w
 guessed. Hosts that are only attacked do nothing wrong: theirs are benign, and marked.
 """
 
+import ast
 import bisect
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,8 @@ LOG_FAMILIES = {"scan", "brute_force", "flood", "slow_http", "web_attack"}
 # Shares of a window's flows, or of their bytes, from which on the window is the attack's.
 HOST_SHARE, HOST_BYTES, PAIR_SHARE = 0.1, 0.5, 0.5
 LATER = (0.35, 0.7)
+# Raised where the join of rows and labels changes; rows are labelled anew then.
+MEANING = 2
 
 
 @dataclass
@@ -202,8 +206,7 @@ def load(kind, number, directory, exported, variant="whole"):
                 np.full(len(x), variant in ("whole", "log")))
     kept = part.family >= 0
     if kind == "flow":
-        # The sensor scores no flow of a single packet.
-        kept &= np.expm1(x[:, columns.index("packets_out")]) + np.expm1(x[:, columns.index("packets_in")]) > 1.5
+        kept &= of_several(x, columns)
     # An attack picked up in mid-stream teaches little and may look like anything.
     return part.where(kept & (part.family == 0) if variant.startswith("later") else kept)
 
@@ -218,13 +221,75 @@ def restore(path):
         return Rows(*(archive[one.name] for one in fields(Rows)))
 
 
+SUFFIXES = (".pcap", ".pcapng", ".cap")
+# How groups of captures of others are dealt out.
+DEALT = ("learn", "check", "test", "learn")
+
+
+def captures(folder, most):
+    for directory, _, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            path = os.path.join(directory, name)
+            if name.endswith(SUFFIXES) and os.path.getsize(path) <= most:
+                yield path
+
+
+def dealt(folder, most):
+    """{split: captures} of honest traffic of others; those of one device, or of names that begin alike, stay together."""
+    out = {split: [] for split in DEALT}
+    for kind in sorted(os.listdir(folder)):
+        groups = {}
+        for path in captures(f"{folder}/{kind}", most):
+            name = os.path.basename(path)
+            alike = os.path.dirname(path) if kind == "iot" else name if kind == "dns" else re.match(r"[a-z]*", name.lower())[0]
+            groups.setdefault(alike, []).append(path)
+        for number, alike in enumerate(sorted(groups)):
+            out[DEALT[number % len(DEALT)]] += groups[alike]
+    return out
+
+
+def exported_of(path, work, tool):
+    """The exported rows of a capture of others; None where it cannot be read."""
+    by = [f"file:{tool}"] if tool else sources()
+    inputs = stages.digest(f"file:{path}", *by)
+    out = f"{work}/captures/{inputs[:24]}"
+    try:
+        stages.make(out, inputs, lambda part: export(path, part, tool))
+    except (subprocess.CalledProcessError, OSError):
+        return None
+    return out
+
+
+def honest(kind, number, exported):
+    """Rows of a capture of others, all benign."""
+    file, width, columns, _ = SCHEMAS[kind]
+    _, keys, x = read_csv(f"{exported}/{file}.csv", width)
+    none, here = np.zeros(len(x), dtype=np.int64), np.int64(number) << 32
+    hosts, flows = {}, {}
+    host = [hosts.setdefault(key[1], len(hosts)) for key in keys]
+    flow = [flows.setdefault(tuple(key[1:6]) if kind == "flow" else tuple(key), len(flows)) for key in keys]
+    part = Rows(x, none, np.full(len(x), "", dtype="U24"), none - 1, np.array(host, dtype=np.int64) + here,
+                np.array(flow, dtype=np.int64) + here, np.array([int(key[0]) for key in keys], dtype=np.int64),
+                none.astype(bool), none.astype(bool))
+    return part.where(of_several(x, columns)) if kind == "flow" else part
+
+
+def of_several(x, columns):
+    """The sensor scores no flow of a single packet."""
+    return np.expm1(x[:, columns.index("packets_out")]) + np.expm1(x[:, columns.index("packets_in")]) > 1.5
+
+
 def sources():
-    """What the meaning of rows hangs on, as parts of a digest."""
-    return [f"file:{path}" for folder in (f"{HERE}/features", f"{HERE}/lab")
-            for path in sorted(f"{folder}/{name}" for name in os.listdir(folder))
-            if path.endswith(".py") and os.path.basename(path) in (
-                "capture.py", "flow_v1.py", "flow_v2.py", "reference.py", "schema.py", "shapes.py", "table.py", "windows.py",
-                "labels.py", "rows.py")]
+    """What the meaning of rows hangs on, as parts of a digest: code, whatever its comments say."""
+    out = []
+    for name in ("capture", "flow_v1", "flow_v2", "reference", "schema", "shapes", "table", "windows"):
+        with open(f"{HERE}/features/{name}.py") as text:
+            tree = ast.parse(text.read())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value = ast.Constant("")
+        out.append(ast.dump(tree))
+    return out
 
 
 def prepared(kind, number, directory, work, tool, variant="whole"):
@@ -239,6 +304,6 @@ def prepared(kind, number, directory, work, tool, variant="whole"):
     stages.make(exported, inputs, lambda part: export(capture, part, tool, variant, int(name) if name.isdigit() else 0))
     archive = f"{exported}.{kind}.npz"
     inputs = stages.digest(inputs, f"file:{directory}/flows.csv", f"file:{directory}/labels.json",
-                           f"file:{os.path.abspath(__file__)}", kind, number)
+                           MEANING, kind, number)
     stages.make(archive, inputs, lambda part: save(load(kind, number, directory, exported, variant), part))
     return restore(archive)

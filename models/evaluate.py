@@ -9,7 +9,6 @@ flows is no recall; on benign ones everything reported is false. Writes WORK/NAM
 import argparse
 import json
 import os
-import subprocess
 import sys
 
 import network  # noqa: F401  says how many threads numpy may have
@@ -18,37 +17,22 @@ import numpy as np
 import calibrate
 import dataset
 import manifest
-import stages
 
 NEED = 3
-SUFFIXES = (".pcap", ".pcapng", ".cap")
-
-
-def captures(folder, most):
-    for directory, _, names in sorted(os.walk(folder)):
-        for name in sorted(names):
-            path = os.path.join(directory, name)
-            if name.endswith(SUFFIXES) and os.path.getsize(path) <= most:
-                yield path
 
 
 def rows_of(path, work, tool):
     """(keys, x) of a capture; None where it cannot be read."""
-    by = [f"file:{tool}"] if tool else dataset.sources()
-    inputs = stages.digest(f"file:{path}", *by)
-    out = f"{work}/captures/{inputs[:24]}"
-    try:
-        stages.make(out, inputs, lambda part: dataset.export(path, part, tool))
-    except (subprocess.CalledProcessError, OSError):
-        return None
-    _, keys, x = dataset.read_csv(f"{out}/flows.csv", 8)
-    return keys, x
+    out = dataset.exported_of(path, work, tool)
+    return out and dataset.read_csv(f"{out}/flows.csv", 8)[1:]
 
 
 def judge(session, found, described):
     """(flows, reported, unusual, alerted) of a capture."""
     keys, x = found
-    several = np.expm1(x[:, 1]) + np.expm1(x[:, 2]) > 1.5
+    if not keys:
+        return 0, 0, 0, False
+    several = dataset.of_several(x, [feature["name"] for feature in described["features"]])
     keys, x = [key for key, kept in zip(keys, several) if kept], x[several]
     if not keys:
         return 0, 0, 0, False
@@ -79,11 +63,14 @@ def main():
         described = json.load(text)
     with open(os.path.join(os.path.dirname(options.manifest), described["model"]["file"]), "rb") as file:
         session = manifest.session(file.read())
-    table = {}
+    table, most = {}, options.most_mb * 1e6
+    unseen = set(dataset.dealt(f"{options.captures}/benign", most)["test"])
     for kind in ("benign", "attack"):
         for folder in sorted(os.listdir(f"{options.captures}/{kind}")):
             total = dict.fromkeys(("captures", "alerted", "flows", "reported", "unusual", "unreadable"), 0)
-            for path in captures(f"{options.captures}/{kind}/{folder}", options.most_mb * 1e6):
+            for path in dataset.captures(f"{options.captures}/{kind}/{folder}", most):
+                if kind == "benign" and path not in unseen:
+                    continue
                 found = rows_of(path, options.work, options.tool)
                 if found is None:
                     total["unreadable"] += 1
@@ -93,9 +80,10 @@ def main():
                     total[key] += int(value)
             table[f"{kind}/{folder}"] = total
             print(f"{kind + '/' + folder:24s} {total}", flush=True)
-    note = (f"Captures up to {options.most_mb:.0f} MB by other people, of other networks and programs; nothing was fitted to them or chosen by "
-            "them. Those of attacks hold honest flows too and carry no label per flow: \"with an alert\" is the honest figure there. On benign "
-            "ones everything reported is false.")
+    note = (f"Captures up to {options.most_mb:.0f} MB by other people, of other networks and programs. Of the honest ones only those are "
+            "counted here that nothing was learnt from or chosen by (a quarter, devices and names that begin alike kept together); all that is "
+            "reported of them is false. Those of attacks hold honest flows too and carry no label per flow: \"with an alert\" is the figure "
+            "there.")
     with open(f"{options.work}/{described['name']}.captures.json", "w") as out:
         json.dump({"note": note, "model": described["model"]["sha256"], "folders": table}, out, indent=1)
         out.write("\n")

@@ -14,9 +14,9 @@ import numpy as np  # noqa: E402
 
 BATCH = 512
 RATE = 3e-3
-DECAY = 1e-5
+DECAY = 1e-4
 # No border may lie within a hair of a value.
-NOISE = 0.02
+NOISE = 0.1
 
 
 class Network:

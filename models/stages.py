@@ -36,7 +36,7 @@ def make(out, inputs, work):
     """Calls `work(part)`, which writes the file or directory `part`, unless `out` is there of the same inputs. True: made."""
     if is_made(out, inputs):
         return False
-    part = f"{out}.part"
+    part = f"{out}.{os.getpid()}.part"
     for old in (out, f"{out}.stamp", part):
         shutil.rmtree(old) if os.path.isdir(old) else os.path.lexists(old) and os.remove(old)
     os.makedirs(os.path.dirname(out) or ".", exist_ok=True)

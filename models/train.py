@@ -35,6 +35,10 @@ DAYS = ["--seed", "7", "--days", "3", "--flows-per-day", "20000", "--hosts", "30
 JOBS = 2
 # Days are numbered from here on, recordings below.
 DAYS_NUMBER = 9000
+# And captures of others, of which larger ones are left out.
+OTHERS_NUMBER, OTHERS_BYTES = 20_000, 20e6
+# Of the hosts in those that validate, so many may make an alert.
+OTHERS_ALLOWED = 0.01
 SPLITS = ("learn", "check", "test")
 
 
@@ -71,15 +75,15 @@ def split_of(name):
 class Data:
     """Rows by split: of recordings, and of days made of the same recordings (`days`, with how many host-days they are)."""
 
-    def __init__(self, learn, check, test, days_check, days_test, host_days, names):
+    def __init__(self, learn, check, test, days_check, days_test, host_days, names, others_check=None, others_test=None):
         self.learn, self.check, self.test, self.days_check, self.days_test = learn, check, test, days_check, days_test
-        self.host_days, self.names = host_days, names
+        self.host_days, self.names, self.others_check, self.others_test = host_days, names, others_check, others_test
 
     def without(self, dropped):
         """The same where nothing of these (family, tool) is learnt from or validated on."""
         keep = lambda rows: rows.where(~is_of(rows, dropped))
         return Data(keep(self.learn), keep(self.check), self.test, keep(self.days_check), self.days_test, self.host_days,
-                    self.names)
+                    self.names, self.others_check, self.others_test)
 
 
 def is_of(rows, pairs):
@@ -128,7 +132,19 @@ def prepare(wanted):
     dataset.prepared(*wanted)
 
 
-def gather(spec, recordings, work, tool):
+def gather_others(spec, folder, work, tool):
+    """({split: rows}, {split: captures}) of honest traffic of others; empty where there is none."""
+    if not folder or spec.schema == "log":
+        return {}, {}
+    parts, names = {}, {}
+    for split, paths in dataset.dealt(folder, OTHERS_BYTES).items():
+        found = [dataset.exported_of(path, work, tool) for path in paths]
+        parts[split] = Rows.join([dataset.honest(spec.schema, OTHERS_NUMBER + number, out) for number, out in enumerate(found) if out])
+        names[split] = len(paths)
+    return parts, names
+
+
+def gather(spec, recordings, work, tool, others=None):
     """All rows for one model."""
     by_split = {split: {name: path for name, path in recordings.items() if split_of(name) == split} for split in SPLITS}
     wanted = [(spec.schema, DAYS_NUMBER + number, by_split[split], work, tool, split) for number, split in enumerate(SPLITS)]
@@ -154,9 +170,12 @@ def gather(spec, recordings, work, tool):
         path, host_days[split] = days_of(split, by_split[split], work)
         days[split] = dataset.prepared(spec.schema, DAYS_NUMBER + number, path, work, tool)
     parts["learn"].append(days["learn"])
+    honest, captures = gather_others(spec, others, work, tool)
+    if honest:
+        parts["learn"].append(honest["learn"])
     joined = {split: Rows.join(parts[split]) for split in SPLITS}
     return Data(joined["learn"], joined["check"], joined["test"], days["check"], days["test"], host_days,
-                {split: sorted(by_split[split]) for split in SPLITS})
+                {**{split: sorted(by_split[split]) for split in SPLITS}, "others": captures}, honest.get("check"), honest.get("test"))
 
 
 def families_of(rows):
@@ -226,15 +245,15 @@ def calibrated(model, data):
     """Temperature, ranks and thresholds, all from validation."""
     check, target = model.known(data.check)
     model.temperature = calibrate.temperature(model.classifier.logits(model.spec.view(check.x)), target, augment.shares(check))
-    honest = [rows.where((rows.family == 0) & ~rows.victim) for rows in (data.check, data.days_check)]
+    honest = [rows.where((rows.family == 0) & ~rows.victim) for rows in (data.check, data.days_check, data.others_check) if rows]
     model.ranks = calibrate.ranks(np.concatenate([net.errors(model.autoencoder, model.spec.view(rows.x)) for rows in honest]))
     days = data.host_days["check"]
-    allowed = [0, BUDGET / (len(model.names) - 1) * days]
+    allowed = [1, BUDGET / (len(model.names) - 1) * days, *(OTHERS_ALLOWED * len(np.unique(rows.host)) for rows in honest[2:])]
     sets = [(rows, model.probabilities(rows), most) for rows, most in zip(honest, allowed)]
     model.thresholds = calibrate.thresholds(model.names, sets, model.spec.need)
     # A recording packs some hours of a host into minutes, and half of what is odd in it was meant to be.
     unusual = [(rows, model.anomaly(rows), most)
-               for rows, most in zip(honest, [0.02 * len(np.unique(honest[0].host)), BUDGET_UNUSUAL * days])]
+               for rows, most in zip(honest, [0.02 * len(np.unique(honest[0].host)), BUDGET_UNUSUAL * days, *(2 * one for one in allowed[2:])])]
     model.unusual_at = calibrate.anomaly_threshold(unusual, model.spec.need)
 
 
@@ -250,6 +269,8 @@ def judged(model, data, rows=None):
         report[f"{split}_days"] = {"host_days": host_days, **alerts,
                                    "alerts_a_host_day": round(sum(alerts["alerts"].values()) / host_days, 4),
                                    "unusual_a_host_day": round(alerts["alerts_unusual"] / host_days, 4)}
+    if data.others_test:
+        report["others"] = judge(data.others_test)["benign"]
     return report
 
 
@@ -286,8 +307,8 @@ def importance(model, data):
 
 def threshold_rule(spec):
     return (f"Smallest with at most {BUDGET} false alerts a host-day over all families ({BUDGET_UNUSUAL} of the anomaly) on days made "
-            f"of the validation recordings and none on these recordings themselves, an alert being {spec.need} "
-            f"{'flows' if spec.schema == 'flow' else 'rows'} of one host in an hour; plus {calibrate.MARGIN} in logits, at least "
+            f"of the validation recordings and one host of a family on these recordings themselves, an alert being {spec.need} "
+            f"{'flows' if spec.schema == 'flow' else 'rows'} of one host in an hour, and at most {OTHERS_ALLOWED:.0%} of the hosts of others' honest captures; plus {calibrate.MARGIN} in logits, at least "
             f"{calibrate.FLOOR}")
 
 
@@ -344,13 +365,14 @@ def main():
     arguments.add_argument("--out", default="models")
     arguments.add_argument("--work", default="target/train")
     arguments.add_argument("--tool", help="a built shrike, for its own rows; without it the reference computes them")
+    arguments.add_argument("--others", help="a folder of honest captures of others, by kind")
     arguments.add_argument("--only", default=",".join(SPECS))
     arguments.add_argument("--no-folds", action="store_true", help="only the models themselves")
     options = arguments.parse_args()
     recordings = recordings_of(options.recordings)
     for name in options.only.split(","):
         spec = SPECS[name]
-        data = gather(spec, recordings, options.work, options.tool)
+        data = gather(spec, recordings, options.work, options.tool, options.others)
         state = f"{options.work}/state/{spec.name}"
         model = fit(spec, data, state, spec.name)
         report = write(model, data, f"{options.work}/{spec.name}", extra={"importance": importance(model, data)})

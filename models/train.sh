@@ -18,8 +18,10 @@ if [ "$(cat models/venv/requirements.sha256 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" > models/venv/requirements.sha256
 fi
 "$python" models/logs.py --schema models/log-v1.schema.json
-"$python" models/train.py "$@" --work "$work" ${SHRIKE:+--tool "$SHRIKE"}
-"$python" models/yardstick.py "$@" --work "$work" ${SHRIKE:+--tool "$SHRIKE"}
+others=../shared/data/benign
+[ -d "$others" ] || others=
+"$python" models/train.py "$@" --work "$work" ${others:+--others "$others"} ${SHRIKE:+--tool "$SHRIKE"}
+"$python" models/yardstick.py "$@" --work "$work" ${others:+--others "$others"} ${SHRIKE:+--tool "$SHRIKE"}
 if [ -d ../shared/data ]; then
     "$python" models/evaluate.py models/flow-v2.json ../shared/data --work "$work" ${SHRIKE:+--tool "$SHRIKE"}
 fi

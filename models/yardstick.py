@@ -40,11 +40,12 @@ def main():
     arguments.add_argument("recordings", nargs="+")
     arguments.add_argument("--work", default="target/train")
     arguments.add_argument("--tool")
+    arguments.add_argument("--others")
     arguments.add_argument("--only", default="flow,host")
     options = arguments.parse_args()
     for name in options.only.split(","):
         spec = train.SPECS[name]
-        data = train.gather(spec, train.recordings_of(options.recordings), options.work, options.tool)
+        data = train.gather(spec, train.recordings_of(options.recordings), options.work, options.tool, options.others)
         out = f"{options.work}/{spec.name}.yardstick.json"
         inputs = stages.digest(ROWS, TREES, *train.dataset_digest(data.learn), *train.dataset_digest(data.test))
         stages.make(out, inputs, lambda part: write(part, data))
