@@ -171,6 +171,17 @@ class Card:
               f"and {benign['alerts_unusual']}, of {benign['hosts']} honest hosts."
         yield f"- **Attacks** of the test recordings: {sums('found')} of {sums('attacks')} found, {sums('named')} by their right name, " \
               f"{sums('found_one_flow')} with at least one {unit[:-1]} reported."
+        later = report.get("fresh")
+        if later:
+            total = lambda key: sum(one[key] for one in later["families"].values())
+            yield f"- **Recorded later** ({', '.join(later['recordings'])}; judged once, after everything had been chosen): {total('found')} of " \
+                  f"{total('attacks')} attacks found, {total('named')} by their right name, {total('found_one_flow')} with at least one " \
+                  f"{unit[:-1]} reported; {sum(later['benign']['alerts'].values())} false alerts and {later['benign']['alerts_unusual']} by the " \
+                  f"anomaly, of {later['benign']['hosts']} honest hosts."
+        if report.get("others"):
+            one = report["others"]
+            yield f"- **Honest captures of others** that are only judged on: {sum(one['alerts'].values())} false alerts and " \
+                  f"{one['alerts_unusual']} by the anomaly, of {one['hosts']} hosts with {one['flows']} {unit}."
         yield ""
         yield "## By family"
         yield ""

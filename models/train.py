@@ -35,6 +35,8 @@ DAYS = ["--seed", "7", "--days", "3", "--flows-per-day", "20000", "--hosts", "30
 JOBS = 2
 # Days are numbered from here on, recordings below.
 DAYS_NUMBER = 9000
+# Recordings that are only judged on, apart from the others.
+FRESH_NUMBER = 5000
 # And captures of others, of which larger ones are left out.
 OTHERS_NUMBER, OTHERS_BYTES = 20_000, 20e6
 # Of the hosts in those that validate, so many may make an alert.
@@ -45,7 +47,8 @@ SPLITS = ("learn", "check", "test")
 class Spec:
     """What is to be trained. `need`: flows of one host that make an alert."""
 
-    def __init__(self, name, schema, hidden, width, need, moved, variants, epochs=40, batches=200, rising=(), logarithms=False):
+    def __init__(self, name, schema, hidden, width, need, moved, variants, epochs=40, batches=200, rising=(), logarithms=False, few=ROWS_MIN):
+        self.few = few
         self.name, self.schema, self.hidden, self.width, self.need = name, schema, hidden, width, need
         self.columns, self.rising, self.logarithms = dataset.SCHEMAS[schema][2], list(rising), logarithms
         self.moved, self.variants, self.epochs, self.batches = moved and moved(self.columns), variants, epochs, batches
@@ -63,7 +66,7 @@ SPECS = {
     "flow": Spec("flow-v2", "flow", (32,), 12, 3, augment.Elsewhere, ["bursts", *(f"later-{share}" for share in dataset.LATER)]),
     "host": Spec("host-v1", "host_minute", (32,), 8, 1, augment.Longer, ["bursts"], epochs=30, batches=100),
     "pair": Spec("pair-v1", "pair_hour", (24,), 6, 1, augment.Longer, ["bursts"], epochs=20, batches=100),
-    "log": Spec("log-v1", "log", (16,), 5, 1, None, [], epochs=20, batches=100, rising=logs.RISING, logarithms=True),
+    "log": Spec("log-v1", "log", (16,), 5, 1, None, [], epochs=20, batches=100, rising=logs.RISING, logarithms=True, few=8),
 }
 
 
@@ -178,12 +181,12 @@ def gather(spec, recordings, work, tool, others=None):
                 {**{split: sorted(by_split[split]) for split in SPLITS}, "others": captures}, honest.get("check"), honest.get("test"))
 
 
-def families_of(rows):
+def families_of(rows, few=ROWS_MIN):
     """Names that there is enough of, benign first."""
     names = ["benign"]
     for family in range(1, len(FAMILIES)):
         mine = rows.family == family
-        if mine.sum() >= ROWS_MIN and len(np.unique(rows.event[mine])) >= EVENTS_MIN:
+        if mine.sum() >= few and len(np.unique(rows.event[mine])) >= EVENTS_MIN:
             names.append(FAMILIES[family])
     return names
 
@@ -214,7 +217,7 @@ def fit(spec, data, path, label, unusual=None, epochs=None):
     """Trains on `learn`, calibrates on `check`. `path`: where the state of the training is kept; `unusual`: and the autoencoder's,
     which is the same whatever attacks are left out."""
     epochs = epochs or spec.epochs
-    names = families_of(data.learn)
+    names = families_of(data.learn, spec.few)
     model = Model(spec, names, None, None)
     rows, target = model.known(data.learn)
     x, share = spec.view(rows.x), augment.shares(rows)
@@ -340,13 +343,22 @@ def held_out_rows(data, pairs):
     return Rows.join([everything, data.test.where(data.test.family == 0)])
 
 
+def fresh(model, data, folders, work, tool):
+    """Figures on further recordings, none of which was there when anything was chosen."""
+    found = [path for folder in folders for path in recordings_of([folder]).values()]
+    parts = [dataset.prepared(model.spec.schema, FRESH_NUMBER + int(os.path.basename(path)), path, work, tool) for path in found]
+    report = judged(model, data, Rows.join(parts))
+    return {"recordings": sorted(os.path.basename(path) for path in found), "families": report["families"],
+            "benign": report["benign"]}
+
+
 def experiment(spec, data, pairs, folder, label, extra, unusual, epochs):
     """A model that never saw these (family, tool), judged on them."""
     os.makedirs(folder, exist_ok=True)
     base = f"{folder}/{spec.name}"
     kept = data.without(pairs)
     inputs = stages.digest(spec.inputs(), sorted(pairs), epochs, *dataset_digest(data.learn), *dataset_digest(data.check),
-                           *dataset_digest(data.test), BUDGET, BUDGET_UNUSUAL, f"file:{os.path.abspath(__file__)}",
+                           *dataset_digest(data.test), BUDGET, BUDGET_UNUSUAL, OTHERS_ALLOWED,
                            *(f"file:{dataset.HERE}/{one}.py" for one in ("network", "augment", "calibrate", "graph", "manifest")))
 
     def work(part):
@@ -366,6 +378,7 @@ def main():
     arguments.add_argument("--work", default="target/train")
     arguments.add_argument("--tool", help="a built shrike, for its own rows; without it the reference computes them")
     arguments.add_argument("--others", help="a folder of honest captures of others, by kind")
+    arguments.add_argument("--fresh", nargs="*", help="recordings that are only judged on, whatever their numbers")
     arguments.add_argument("--only", default=",".join(SPECS))
     arguments.add_argument("--no-folds", action="store_true", help="only the models themselves")
     options = arguments.parse_args()
@@ -375,7 +388,10 @@ def main():
         data = gather(spec, recordings, options.work, options.tool, options.others)
         state = f"{options.work}/state/{spec.name}"
         model = fit(spec, data, state, spec.name)
-        report = write(model, data, f"{options.work}/{spec.name}", extra={"importance": importance(model, data)})
+        extra = {"importance": importance(model, data)}
+        if options.fresh:
+            extra["fresh"] = fresh(model, data, options.fresh, options.work, options.tool)
+        report = write(model, data, f"{options.work}/{spec.name}", extra=extra)
         for ending in ("onnx", "json"):
             os.replace(f"{options.work}/{spec.name}.{ending}", f"{options.out}/{spec.name}.{ending}")
         print(json.dumps({"model": spec.name, "families": model.names, "temperature": model.temperature,
