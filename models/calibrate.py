@@ -11,6 +11,7 @@ FLOOR, MARGIN = 0.5, 0.5
 CEILING = 0.9999
 # What the threshold of the rank is at least: what validation holds nearly nothing above.
 RANK_FLOOR = 0.999
+MARGIN_ERROR = 1.25
 SHARES = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999]
 BINS = 10
 
@@ -88,14 +89,16 @@ def thresholds(names, sets, need):
     return out
 
 
-def anomaly_threshold(sets, need):
-    """The same for the rank, which needs no margin: it has one by its last knot."""
+def anomaly_threshold(sets, need, knots):
+    """The same for the rank; its margin is one of the error that the rank is of. `knots`: of `ranks`."""
     edge = RANK_FLOOR
     for rows, anomaly, allowed in sets:
         edges = alert_edges(rows, anomaly, need)
         if len(edges) > allowed:
             edge = max(edge, float(edges[int(allowed)]))
-    return float(np.nextafter(np.float32(edge), np.float32(2)).clip(0, 1)) if edge < 1 else 1.0
+    errors, shares = knots
+    rank = np.interp(np.interp(edge, shares, errors) * MARGIN_ERROR, errors, shares)
+    return float(np.float32(rank))
 
 
 def average_precision(scores, is_attack):

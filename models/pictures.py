@@ -60,7 +60,7 @@ class Plot:
 def confusion(path, title, truths, columns, shares, counts):
     """Shares of each row's flows; `counts`: how many these are."""
     cell, left, top = 42, 170, 150
-    picture = Picture(left + cell * len(columns) + 20, top + 24 * len(truths) + 20, title)
+    picture = Picture(max(left + cell * len(columns) + 80, 460), top + 24 * len(truths) + 20, title)
     for number, column in enumerate(columns):
         picture.text(left + cell * number + cell / 2 + 4, top - 8, column, turn=-45)
     for row, truth in enumerate(truths):
@@ -146,6 +146,6 @@ def bars(path, title, values, across):
         y = 40 + 20 * number
         picture.text(190, y + 13, name, "end")
         picture.box(198, y + 2, 360 * value / most, 15, BLUE, 0.9)
-        picture.text(204 + 360 * value / most, y + 13, f"{value:.3f}", small=True)
+        picture.text(204 + 360 * max(value, 0) / most, y + 13, f"{value:.3f}", small=True)
     picture.text(198, picture.height - 8, across, small=True)
     picture.write(path)

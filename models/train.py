@@ -29,6 +29,8 @@ SEED = 20261123
 ROWS_MIN, EVENTS_MIN = 20, 3
 # False alerts a host-day that each model may raise on validation days, all families together; and by its anomaly.
 BUDGET, BUDGET_UNUSUAL = 0.5, 0.2
+# Honest hosts that may make an alert on the validation recordings themselves, by family.
+OWN_ALLOWED = 0
 FOLDS = 3
 DAYS = ["--seed", "7", "--days", "3", "--flows-per-day", "20000", "--hosts", "30", "--snap", "420", "--max-packets", "40",
         "--attacks-per-day", "20"]
@@ -251,13 +253,13 @@ def calibrated(model, data):
     honest = [rows.where((rows.family == 0) & ~rows.victim) for rows in (data.check, data.days_check, data.others_check) if rows]
     model.ranks = calibrate.ranks(np.concatenate([net.errors(model.autoencoder, model.spec.view(rows.x)) for rows in honest]))
     days = data.host_days["check"]
-    allowed = [1, BUDGET / (len(model.names) - 1) * days, *(OTHERS_ALLOWED * len(np.unique(rows.host)) for rows in honest[2:])]
+    allowed = [OWN_ALLOWED, BUDGET / (len(model.names) - 1) * days, *(OTHERS_ALLOWED * len(np.unique(rows.host)) for rows in honest[2:])]
     sets = [(rows, model.probabilities(rows), most) for rows, most in zip(honest, allowed)]
     model.thresholds = calibrate.thresholds(model.names, sets, model.spec.need)
     # A recording packs some hours of a host into minutes, and half of what is odd in it was meant to be.
     unusual = [(rows, model.anomaly(rows), most)
                for rows, most in zip(honest, [0.02 * len(np.unique(honest[0].host)), BUDGET_UNUSUAL * days, *(2 * one for one in allowed[2:])])]
-    model.unusual_at = calibrate.anomaly_threshold(unusual, model.spec.need)
+    model.unusual_at = calibrate.anomaly_threshold(unusual, model.spec.need, model.ranks)
 
 
 def judged(model, data, rows=None):
@@ -310,9 +312,9 @@ def importance(model, data):
 
 def threshold_rule(spec):
     return (f"Smallest with at most {BUDGET} false alerts a host-day over all families ({BUDGET_UNUSUAL} of the anomaly) on days made "
-            f"of the validation recordings and one host of a family on these recordings themselves, an alert being {spec.need} "
+            f"of the validation recordings and none on these recordings themselves, an alert being {spec.need} "
             f"{'flows' if spec.schema == 'flow' else 'rows'} of one host in an hour, and at most {OTHERS_ALLOWED:.0%} of the hosts of others' honest captures; plus {calibrate.MARGIN} in logits, at least "
-            f"{calibrate.FLOOR}")
+            f"{calibrate.FLOOR}; of the anomaly at least rank {calibrate.RANK_FLOOR} and {calibrate.MARGIN_ERROR} times that error")
 
 
 def folds_of(rows):
@@ -358,7 +360,7 @@ def experiment(spec, data, pairs, folder, label, extra, unusual, epochs):
     base = f"{folder}/{spec.name}"
     kept = data.without(pairs)
     inputs = stages.digest(spec.inputs(), sorted(pairs), epochs, *dataset_digest(data.learn), *dataset_digest(data.check),
-                           *dataset_digest(data.test), BUDGET, BUDGET_UNUSUAL, OTHERS_ALLOWED,
+                           *dataset_digest(data.test), BUDGET, BUDGET_UNUSUAL, OTHERS_ALLOWED, OWN_ALLOWED,
                            *(f"file:{dataset.HERE}/{one}.py" for one in ("network", "augment", "calibrate", "graph", "manifest")))
 
     def work(part):
