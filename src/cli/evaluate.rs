@@ -10,6 +10,7 @@ use crate::control::evaluate::{Active, Judge, Judged, Scope, Summary, Truth, is_
 use crate::control::inventory::network::Network;
 use crate::control::replay::{Settings, Sink, replay_reader};
 use crate::dataplane::capture::pcap::{Limits, Reader, Speed};
+use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
 use crate::dataplane::score::Model;
 use crate::exchange::FlowSummary;
@@ -228,12 +229,23 @@ impl Sink for Court {
 
     fn flow(&mut self, flow: &FlowSummary) -> anyhow::Result<()> {
         if self.judge.truth().is_whole {
-            self.first = Some(self.first.map_or(flow.first_seen, |first| first.min(flow.first_seen)));
-            let (source, target) = flow.key.endpoints(flow.originator);
-            for address in [source.ip(), target.ip()].into_iter().filter(|address| is_inside(&self.home, *address)) {
-                self.active.flow(address, flow.first_seen.0, flow.last_seen.0);
+            self.began(flow.first_seen);
+            let source = flow.key.endpoints(flow.originator).0.ip();
+            if is_inside(&self.home, source) {
+                self.active.flow(source, flow.first_seen.0, flow.last_seen.0);
             }
         }
         Ok(())
+    }
+
+    fn neighbour(&mut self, time: Timestamp, _neighbour: &Neighbour) -> anyhow::Result<()> {
+        self.began(time);
+        Ok(())
+    }
+}
+
+impl Court {
+    fn began(&mut self, time: Timestamp) {
+        self.first = Some(self.first.map_or(time, |first| first.min(time)));
     }
 }

@@ -39,7 +39,8 @@ impl<Host> Default for Active<Host> {
 }
 
 impl<Host: Eq + std::hash::Hash> Active<Host> {
-    /// A host had a flow from `start` to `end`, capture time in nanoseconds.
+    /// A host began a flow at `start` that went on to `end`, capture time in nanoseconds. Servers that only answer are not
+    /// counted: more days would make fewer alerts a day.
     pub fn flow(&mut self, host: Host, start: u64, end: u64) {
         self.flows.entry(host).or_default().push((start, end));
     }

@@ -49,8 +49,11 @@ pub struct EpisodeRow {
     pub tool: String,
     /// How.
     pub way: String,
-    /// How it hid; empty: not at all.
+    /// What its program was told to do about being seen; empty: nothing.
     pub evasion: String,
+    /// How it hid, by kind; empty: not at all.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hides: Vec<String>,
     /// What else was drawn for it.
     pub variant: String,
     /// Why it does not count.
@@ -122,6 +125,9 @@ const IN_THE_CLEAR: [(&str, &[&str]); 8] = [
     ("telnet", &["telnet_use"]),
 ];
 
+/// What a resolver passes on in its own name.
+const RELAYED: [&str; 4] = ["dns_tunnel", "exfiltration", "dga", "beacon"];
+
 /// Evidence may be dated by the beginning of its second.
 const BEFORE_NS: u64 = 2 * SECOND;
 /// Evidence that comes with the end of a flow comes as long after its last packet as flows live.
@@ -144,6 +150,7 @@ fn after_ns(detector: Detector, is_meant: bool) -> u64 {
 /// to evidence that means such an attack.
 fn fits(evidence: &Evidence, episode: &Episode, is_meant: bool) -> bool {
     let is_forged = episode.is_forged && is_meant;
+    let is_relayed = is_meant && RELAYED.contains(&episode.family.name());
     if evidence.source_mac.as_ref().is_some_and(|mac| episode.macs.contains(&mac.to_ascii_lowercase())) {
         return true;
     }
@@ -154,9 +161,10 @@ fn fits(evidence: &Evidence, episode: &Episode, is_meant: bool) -> bool {
         (Some(source), Some(target)) => {
             did(source) && (had(target) || did(target))
                 || did(target) && had(source)
+                || is_relayed && listed(source) && listed(target)
                 || is_forged && (had(target) || listed(source))
         }
-        (Some(source), None) => did(source) || is_forged && had(source),
+        (Some(source), None) => did(source) || is_relayed && listed(source) || is_forged && had(source),
         (None, Some(target)) => listed(target) || is_forged && had(target),
         (None, None) => is_forged,
     }
@@ -186,6 +194,7 @@ impl Judge {
             tool: episode.tool.clone(),
             way: episode.way.clone(),
             evasion: episode.evasion.clone(),
+            hides: episode.hides.iter().map(|kind| (*kind).to_owned()).collect(),
             variant: episode.variant.clone(),
             uncounted: episode.uncounted.map(str::to_owned),
             found: None,

@@ -8,6 +8,7 @@
 //! ```
 
 mod days;
+mod evasion;
 mod family;
 mod judge;
 mod labels;

@@ -40,7 +40,7 @@ pub fn picture(summary: &Summary) -> String {
         );
     };
     text(&mut svg, LEFT, 20, "head", "start", "Episodes of attacks found");
-    text(&mut svg, LEFT, 38, "dim", "start", "dark: as what they are; light: under another name");
+    text(&mut svg, LEFT, 38, "dim", "start", "full colour: as what they are; pale: under another name");
     for (index, (family, figures)) in rows.iter().enumerate() {
         let y = 62 + index * ROW;
         text(&mut svg, LEFT - 10, y, "", "end", &family.name().replace('_', " "));

@@ -95,7 +95,7 @@ pub struct Left {
 pub struct Summary {
     /// Figures of each family with an episode or an alert.
     pub families: BTreeMap<Family, FamilyFigures>,
-    /// By how they hid: found, of.
+    /// By how they hid, each in every way that it did: found, of.
     pub evasion: BTreeMap<String, (usize, usize)>,
     /// By program: found, of.
     pub tools: BTreeMap<String, (usize, usize)>,
@@ -157,11 +157,11 @@ impl Summary {
         };
         Summary {
             families: families(captures),
-            evasion: ratio(&counted, |row| match row.evasion.as_str() {
-                "" => "none".to_owned(),
-                evasion => evasion.to_owned(),
+            evasion: ratio(&counted, |row| match row.hides.as_slice() {
+                [] => vec!["none".to_owned()],
+                hides => hides.to_vec(),
             }),
-            tools: ratio(&counted, |row| format!("{}/{}", row.family.name(), row.tool)),
+            tools: ratio(&counted, |row| vec![format!("{}/{}", row.family.name(), row.tool)]),
             found_by,
             all: false_figures(&captures.iter().collect::<Vec<_>>(), &share),
             origins: origins.into_iter().map(of_origin).collect(),
@@ -204,12 +204,14 @@ fn pairs(found: &BTreeMap<String, (usize, usize)>) -> serde_json::Value {
     found.iter().map(|(name, pair)| (name.clone(), one(pair))).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn ratio(rows: &[&EpisodeRow], name: impl Fn(&EpisodeRow) -> String) -> BTreeMap<String, (usize, usize)> {
+fn ratio(rows: &[&EpisodeRow], names: impl Fn(&EpisodeRow) -> Vec<String>) -> BTreeMap<String, (usize, usize)> {
     let mut ratios: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for row in rows {
-        let ratio = ratios.entry(name(row)).or_default();
-        ratio.0 += usize::from(row.found.is_some());
-        ratio.1 += 1;
+        for name in names(row) {
+            let ratio = ratios.entry(name).or_default();
+            ratio.0 += usize::from(row.found.is_some());
+            ratio.1 += 1;
+        }
     }
     ratios
 }

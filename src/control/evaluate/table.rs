@@ -112,16 +112,13 @@ pub fn table(summary: &Summary) -> String {
             let row = &left.episode;
             let evasion = if row.evasion.is_empty() { String::new() } else { format!(" ({})", row.evasion) };
             let instead = row.noticed.as_ref().map(|noticed| format!("  -> {}", noticed.by)).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "  {:<17} {:<14} {}{evasion}  {}#{}  {}{instead}",
-                row.family.name(),
-                row.tool,
-                row.way,
-                left.capture,
-                row.id,
-                row.variant
-            );
+            let place = format!("{}#{}", left.capture, row.id);
+            // Of a capture that is judged as a whole its name is all there is.
+            let what = match row.tool == left.capture {
+                true => left.capture.clone(),
+                false => format!("{:<14} {}{evasion}  {place}  {}", row.tool, row.way, row.variant),
+            };
+            let _ = writeln!(text, "  {:<17} {what}{instead}", row.family.name());
         }
         if lefts.len() > MISSED_SHOWN {
             let _ = writeln!(text, "  and {} more of them", lefts.len() - MISSED_SHOWN);

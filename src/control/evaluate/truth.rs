@@ -1,6 +1,7 @@
 //! What happened in one capture, as its labels tell it.
 
 use super::days::Active;
+use super::evasion::evasions;
 use super::labels::{self, Label, LabelError};
 use super::{Family, Scope};
 use crate::control::inventory::network::Network;
@@ -34,8 +35,10 @@ pub struct Episode {
     pub tool: String,
     /// How (`tunnel`, `loop`, ...).
     pub way: String,
-    /// How it hid; empty: not at all.
+    /// What its program was told to do about being seen; empty: nothing.
     pub evasion: String,
+    /// How it hid, by kind; empty: not at all.
+    pub hides: Vec<&'static str>,
     /// What else was drawn for it.
     pub variant: String,
     /// Who may have sent it.
@@ -124,7 +127,7 @@ impl Truth {
                 return;
             };
             if flow.label != Label::Attack {
-                for host in [source, target].iter().filter_map(|address| inside.get(address)) {
+                if let Some(host) = inside.get(&source) {
                     active.flow(*host, flow.start.0, flow.end.0);
                 }
             }
@@ -161,6 +164,7 @@ impl Truth {
             tool: name.to_owned(),
             way: String::new(),
             evasion: String::new(),
+            hides: Vec::new(),
             variant: String::new(),
             sources: BTreeSet::new(),
             targets: BTreeSet::new(),
@@ -229,6 +233,7 @@ impl Episode {
             way: text("way"),
             is_forged: episode.forged_macs || FORGED.iter().any(|word| evasion.contains(word)),
             evasion,
+            hides: evasions(&episode.variant),
             variant: variant.join(", "),
             sources: labels::addresses(&episode.sources).into_iter().collect(),
             targets,

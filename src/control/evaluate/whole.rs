@@ -30,13 +30,12 @@ pub fn whole(path: &str, ground_truth: &str) -> Option<Option<Family>> {
         return Some(Some(family));
     }
     let text = ground_truth.to_ascii_lowercase();
-    // Expected outputs and test suites of others are no traffic of anybody's.
-    if text.starts_with("expected") {
+    // Expected outputs of others are no traffic of anybody's; a password in the clear is no attack.
+    if text.starts_with("expected") || text.starts_with("cleartext") {
         return None;
     }
-    let name = format!("{} {}", text, path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase());
-    let folder = path.split('/').rev().nth(1).is_some() && path.contains("icmp_tunnel/");
-    if folder {
+    let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    if path.contains("icmp_tunnel/") {
         return Some(Family::named("icmp_tunnel"));
     }
     if name.contains("slowloris") {

@@ -319,6 +319,21 @@ mod tests {
         assert_eq!(replay.take_alerts().len(), 1);
     }
 
+    #[test]
+    fn repeats_are_kept_where_somebody_wants_them() {
+        for wanted in [false, true] {
+            let mut live = pipeline(Scores::AtOnce);
+            if wanted {
+                live.keep_repeats();
+            }
+            (80..90).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
+            let repeats = live.take_repeats();
+            assert_eq!((live.take_alerts().len(), repeats.len()), (1, if wanted { 7 } else { 0 }));
+            assert!(repeats.iter().all(|repeat| repeat.row.is_none()));
+            assert_eq!(live.take_repeats(), []);
+        }
+    }
+
     /// Scores that rest on two features, and fail where asked to; counts its calls.
     struct TwoFeatures(std::sync::Arc<std::sync::atomic::AtomicU64>, bool);
 
