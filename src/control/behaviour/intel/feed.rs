@@ -124,13 +124,18 @@ impl Reader {
     }
 
     fn add(&mut self, keys: Vec<Key>, about: &str, percent: Option<u8>, until: Option<u64>) {
-        let text: String = about.chars().filter(|one| !one.is_control()).take(ABOUT_MAX).collect();
-        let known = self.texts.get(text.as_str()).cloned();
-        let text = known.unwrap_or_else(|| {
-            let text: Arc<str> = text.into();
-            self.texts.insert(Arc::clone(&text));
-            text
-        });
+        let text = match self.texts.get(about) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let text: String = about.chars().filter(|one| !one.is_control()).take(ABOUT_MAX).collect();
+                let known = self.texts.get(text.as_str()).cloned();
+                known.unwrap_or_else(|| {
+                    let text: Arc<str> = text.into();
+                    self.texts.insert(Arc::clone(&text));
+                    text
+                })
+            }
+        };
         // What ends first ends it.
         let until = [until, self.until].into_iter().flatten().min();
         for key in keys {
@@ -155,7 +160,8 @@ pub fn read(plan: &FeedPlan, limit: usize) -> Result<Loaded, FeedError> {
         let line = bytes.get(..error.valid_up_to()).unwrap_or_default().split(|byte| *byte == b'\n').count();
         fail(Some(line), "is no text in UTF-8".into())
     })?;
-    let table = Table::new(&plan.name);
+    // A line has some twenty bytes: room that is not needed costs nothing but addresses.
+    let table = Table::with_room(&plan.name, limit.min(bytes.len() / 20));
     let loaded = Loaded { table, unseen: 0, unknown: 0, first_unknown: None };
     let until = plan.valid_days.map(|days| changed.saturating_add(days.saturating_mul(86_400)));
     let percent = plan.percent;

@@ -104,6 +104,10 @@ pub fn url(text: &str) -> Option<Box<str>> {
 
 /// JA3, JA4 or SHA-1 in hex, with or without colons.
 pub fn print(text: &str) -> Read {
+    // Most of what is asked is a name: told by its length or its letters before anything is copied.
+    if text.len() < 32 || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_')) {
+        return Read::Unknown;
+    }
     let bare = text.replace(':', "").to_ascii_lowercase();
     match bare.len() {
         32 | 40 if is_hex(&bare) => one(Key::Print(bare.into())),
@@ -120,7 +124,8 @@ pub fn address(text: &str) -> Read {
         let (bits, _) = Network::parse(&of.ip().to_string())?.prefix();
         Some(one(Key::Service(bits, of.port())))
     };
-    network(text).or_else(service).unwrap_or(Read::Unknown)
+    let may_be = text.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'/' | b'[' | b']'));
+    if may_be { network(text).or_else(service).unwrap_or(Read::Unknown) } else { Read::Unknown }
 }
 
 /// Whatever it is.

@@ -1,10 +1,16 @@
 //! The indicators of one feed, and of all of them, to be looked up: read-only, built aside and swapped as a whole.
+//!
+//! No indicator is kept as text: what is asked for *is* the text of what is met, so a keyed hash of 128 bits stands for it (24 bytes
+//! an indicator, and nobody who does not know the keys, drawn at start, can make two meet). Before the tables stand filters of
+//! two bytes an indicator of all feeds, because almost everything that is asked for is in no list: one line of the cache a
+//! question (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007).
 
 use super::indicator::Key;
 use crate::units::{SECOND, Timestamp};
-use std::collections::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What is known of an indicator besides what it is.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,19 +34,110 @@ pub struct Hit<'a> {
     pub about: &'a About,
 }
 
+/// Keys of all tables of this process: a filter speaks of several.
+static KEYS: LazyLock<[DefaultHashBuilder; 2]> = LazyLock::new(Default::default);
+
+/// Stands for an indicator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Mark([u64; 2]);
+
+impl Mark {
+    /// `kind` keeps apart what reads alike.
+    fn new(kind: u8, text: impl Hash) -> Mark {
+        let [one, other] = &*KEYS;
+        Mark([one.hash_one((kind, &text)), other.hash_one((kind, &text))])
+    }
+
+    fn network(bits: u128, length: u32) -> Mark {
+        Mark::new(0, (bits, length))
+    }
+
+    fn service(bits: u128, port: u16) -> Mark {
+        Mark::new(1, (bits, port))
+    }
+
+    fn name(name: &str) -> Mark {
+        Mark::new(2, name)
+    }
+
+    fn below(name: &str) -> Mark {
+        Mark::new(3, name)
+    }
+
+    fn url(url: &str) -> Mark {
+        Mark::new(4, url)
+    }
+
+    fn print(print: &str) -> Mark {
+        Mark::new(5, print)
+    }
+
+    /// The half that tables are ordered by.
+    fn low(self) -> u64 {
+        self.0[0]
+    }
+}
+
+/// Words of a block: a line of the cache.
+const BLOCK: usize = 8;
+/// Bits of a block for each indicator.
+const BITS_EACH: usize = 16;
+
+/// Which marks may be there. One that is not is taken for one that may in some three of a thousand cases.
+#[derive(Default)]
+struct Filter(Vec<[u64; BLOCK]>);
+
+impl Filter {
+    fn new(count: usize) -> Filter {
+        Filter(vec![[0; BLOCK]; count * BITS_EACH / (64 * BLOCK) + 1])
+    }
+
+    /// The block, and its bits, six of 512.
+    fn place(&self, mark: Mark) -> (usize, [u64; BLOCK]) {
+        let Mark([low, high]) = mark;
+        let block = (u128::from(low) * self.0.len() as u128 >> 64) as usize;
+        let mut bits = [0; BLOCK];
+        for part in 0..6 {
+            let bit = (high >> (9 * part)) as usize & 511;
+            if let Some(word) = bits.get_mut(bit / 64) {
+                *word |= 1 << (bit % 64);
+            }
+        }
+        (block, bits)
+    }
+
+    fn add(&mut self, mark: Mark) {
+        let (block, bits) = self.place(mark);
+        for (word, bit) in self.0.get_mut(block).into_iter().flatten().zip(bits) {
+            *word |= bit;
+        }
+    }
+
+    fn may_have(&self, mark: Mark) -> bool {
+        let (block, bits) = self.place(mark);
+        self.0.get(block).is_some_and(|words| words.iter().zip(bits).all(|(word, bit)| word & bit == bit))
+    }
+}
+
 /// One feed.
 #[derive(Default)]
 pub struct Table {
     feed: Arc<str>,
+    /// What is known of many is here once.
     about: Vec<About>,
-    /// By the length of their prefix, longest first.
-    networks: Vec<(u32, HashMap<u128, u32>)>,
-    services: HashMap<(u128, u16), u32>,
-    names: HashMap<Box<str>, u32>,
-    below: HashMap<Box<str>, u32>,
-    urls: HashMap<Box<str>, u32>,
-    prints: HashMap<Box<str>, u32>,
+    /// Networks that are not one host; of each the place of what is known of it.
+    ranges: HashTable<(Mark, u32)>,
+    /// The others.
+    marks: HashTable<(Mark, u32)>,
+    count: usize,
+    /// Lengths of the ranges' prefixes, longest first.
+    lengths: Vec<u32>,
+    /// Some names stand for those below them.
+    has_below: bool,
 }
+
+/// Length of a host's prefix.
+const HOST: u32 = 128;
 
 fn mask(bits: u128, length: u32) -> u128 {
     if length == 0 { 0 } else { bits & (u128::MAX << (128 - length)) }
@@ -62,89 +159,154 @@ impl Table {
         Table { feed: feed.into(), ..Table::default() }
     }
 
+    /// With room for so many, so that it is not made anew while it grows.
+    pub fn with_room(feed: &str, count: usize) -> Table {
+        Table { marks: HashTable::with_capacity(count), ..Table::new(feed) }
+    }
+
     /// Indicators.
     pub fn count(&self) -> usize {
-        self.about.len()
+        self.count
     }
 
     /// Adds one; of two that are alike the first counts.
     pub fn add(&mut self, key: Key, about: About) {
-        let index = self.about.len() as u32; // bounded by the reader
-        self.about.push(about);
-        match key {
+        self.count += 1; // bounded by the reader
+        let mut table = &mut self.marks;
+        let mark = match key {
             Key::Network(network) => {
                 let (bits, length) = network.prefix();
-                let place = self.networks.partition_point(|(one, _)| *one > length);
-                if self.networks.get(place).is_none_or(|(one, _)| *one != length) {
-                    self.networks.insert(place, (length, HashMap::new()));
+                if length < HOST {
+                    let place = self.lengths.partition_point(|one| *one > length);
+                    if self.lengths.get(place) != Some(&length) {
+                        self.lengths.insert(place, length);
+                    }
+                    table = &mut self.ranges;
                 }
-                if let Some((_, map)) = self.networks.get_mut(place) {
-                    map.entry(bits).or_insert(index);
-                }
+                Mark::network(bits, length)
             }
-            Key::Service(bits, port) => drop(self.services.entry((bits, port)).or_insert(index)),
-            Key::Name(name) => drop(self.names.entry(name).or_insert(index)),
-            Key::Below(name) => drop(self.below.entry(name).or_insert(index)),
-            Key::Url(url) => drop(self.urls.entry(url).or_insert(index)),
-            Key::Print(print) => drop(self.prints.entry(print).or_insert(index)),
+            Key::Service(bits, port) => Mark::service(bits, port),
+            Key::Name(name) => Mark::name(&name),
+            Key::Below(name) => {
+                self.has_below = true;
+                Mark::below(&name)
+            }
+            Key::Url(url) => Mark::url(&url),
+            Key::Print(print) => Mark::print(&print),
+        };
+        // Lists say the same of all, or of many in a row.
+        if self.about.last() != Some(&about) {
+            self.about.push(about);
         }
+        let index = self.about.len() as u32 - 1;
+        let entry = table.entry(mark.low(), |(one, _)| *one == mark, |(one, _)| one.low());
+        entry.or_insert((mark, index));
     }
 
-    fn hit(&self, index: Option<&u32>, text: impl FnOnce() -> String, now: Timestamp) -> Option<Hit<'_>> {
-        let about = self.about.get(*index? as usize)?;
+    fn hit(
+        &self,
+        among: &HashTable<(Mark, u32)>,
+        mark: Mark,
+        text: impl FnOnce() -> String,
+        now: Timestamp,
+    ) -> Option<Hit<'_>> {
+        let (_, index) = among.find(mark.low(), |(one, _)| *one == mark)?;
+        let about = self.about.get(*index as usize)?;
         let holds = about.until.is_none_or(|until| now.0 / SECOND < until);
         holds.then(|| Hit { feed: &self.feed, text: text(), about })
     }
 
     fn service(&self, address: u128, port: u16, now: Timestamp) -> Option<Hit<'_>> {
-        let exact = self.services.get(&(address, port));
-        let text = || format!("{} port {port}", written(address, 128));
-        self.hit(exact, text, now).or_else(|| {
-            self.networks.iter().find_map(|(length, map)| {
-                let bits = mask(address, *length);
-                self.hit(map.get(&bits), || written(bits, *length), now)
+        let text = || format!("{} port {port}", written(address, HOST));
+        self.hit(&self.marks, Mark::service(address, port), text, now)
+            .or_else(|| self.hit(&self.marks, Mark::network(address, HOST), || written(address, HOST), now))
+            .or_else(|| {
+                self.lengths.iter().find_map(|length| {
+                    let bits = mask(address, *length);
+                    self.hit(&self.ranges, Mark::network(bits, *length), || written(bits, *length), now)
+                })
             })
-        })
     }
 
     fn name(&self, name: &str, now: Timestamp) -> Option<Hit<'_>> {
-        let exact = self.hit(self.names.get(name), || name.to_owned(), now);
-        if exact.is_some() || self.below.is_empty() {
-            return exact;
-        }
-        let parents = name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
-        parents.into_iter().find_map(|parent| self.hit(self.below.get(parent), || format!("*.{parent}"), now))
+        self.hit(&self.marks, Mark::name(name), || name.to_owned(), now).or_else(|| {
+            let mut parents = parents(name).filter(|_| self.has_below);
+            parents.find_map(|parent| self.hit(&self.marks, Mark::below(parent), || format!("*.{parent}"), now))
+        })
     }
+}
+
+/// The names that this one is below.
+fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..))
 }
 
 /// All feeds, in the order of the configuration.
 #[derive(Default)]
-pub struct Tables(pub Vec<Arc<Table>>);
+pub struct Tables {
+    tables: Vec<Arc<Table>>,
+    /// Networks of whole ranges are few and asked for by every length there is: theirs fits nearer to the core.
+    ranges: Filter,
+    others: Filter,
+    /// Of all tables.
+    lengths: Vec<u32>,
+    has_below: bool,
+}
 
 impl Tables {
+    /// With the filters before them.
+    pub fn new(tables: Vec<Arc<Table>>) -> Tables {
+        let mut lengths: Vec<u32> = tables.iter().flat_map(|table| table.lengths.iter().copied()).collect();
+        lengths.sort_unstable_by_key(|length| std::cmp::Reverse(*length));
+        lengths.dedup();
+        let filter = |part: fn(&Table) -> &HashTable<(Mark, u32)>| {
+            let mut filter = Filter::new(tables.iter().map(|table| part(table).len()).sum());
+            tables.iter().flat_map(|table| part(table)).for_each(|(mark, _)| filter.add(*mark));
+            filter
+        };
+        Tables {
+            ranges: filter(|table| &table.ranges),
+            others: filter(|table| &table.marks),
+            has_below: tables.iter().any(|table| table.has_below),
+            lengths,
+            tables,
+        }
+    }
+
     /// Indicators of all feeds.
     pub fn count(&self) -> usize {
-        self.0.iter().map(|table| table.count()).sum()
+        self.tables.iter().map(|table| table.count()).sum()
     }
 
     /// An address with this port, or a network that it lies in.
     pub fn service(&self, address: u128, port: u16, now: Timestamp) -> Option<Hit<'_>> {
-        self.0.iter().find_map(|table| table.service(address, port, now))
+        let may_be = self.others.may_have(Mark::service(address, port))
+            || self.others.may_have(Mark::network(address, HOST))
+            || self.lengths.iter().any(|length| self.ranges.may_have(Mark::network(mask(address, *length), *length)));
+        self.tables.iter().filter(|_| may_be).find_map(|table| table.service(address, port, now))
     }
 
     /// A name in lower case.
     pub fn name(&self, name: &str, now: Timestamp) -> Option<Hit<'_>> {
-        self.0.iter().find_map(|table| table.name(name, now))
+        let may_be = self.others.may_have(Mark::name(name))
+            || self.has_below && parents(name).any(|parent| self.others.may_have(Mark::below(parent)));
+        self.tables.iter().filter(|_| may_be).find_map(|table| table.name(name, now))
     }
 
     /// A URL as [`super::indicator::url`] writes it.
     pub fn url(&self, url: &str, now: Timestamp) -> Option<Hit<'_>> {
-        self.0.iter().find_map(|table| table.hit(table.urls.get(url), || url.to_owned(), now))
+        self.exact(Mark::url(url), url, now)
     }
 
     /// JA3, JA4 or SHA-1 of a certificate.
     pub fn print(&self, print: &str, now: Timestamp) -> Option<Hit<'_>> {
-        self.0.iter().find_map(|table| table.hit(table.prints.get(print), || print.to_owned(), now))
+        self.exact(Mark::print(print), print, now)
+    }
+
+    fn exact(&self, mark: Mark, text: &str, now: Timestamp) -> Option<Hit<'_>> {
+        let may_be = self.others.may_have(mark);
+        let mut tables = self.tables.iter().filter(|_| may_be);
+        tables.find_map(|table| table.hit(&table.marks, mark, || text.to_owned(), now))
     }
 }
 
@@ -152,6 +314,7 @@ impl Tables {
 mod tests {
     use super::super::indicator::{self, Read};
     use super::*;
+    use crate::control::inventory::network::Network;
 
     fn table(texts: &[(&str, Option<u64>)]) -> Tables {
         let mut table = Table::new("list");
@@ -160,7 +323,7 @@ mod tests {
             let about = About { text: "".into(), percent: 80, until: *until };
             keys.into_iter().for_each(|key| table.add(key, about.clone()));
         }
-        Tables(vec![Arc::new(Table::new("empty")), Arc::new(table)])
+        Tables::new(vec![Arc::new(Table::new("empty")), Arc::new(table)])
     }
 
     #[test]
@@ -201,5 +364,28 @@ mod tests {
             assert_eq!(tables.name(name, Timestamp(0)).map(|hit| hit.text).as_deref(), wanted, "{name}");
         }
         assert_eq!(tables.count(), 6);
+    }
+
+    /// What is in a list is met, always, and the filters let little through that is in none.
+    #[test]
+    fn the_filters_forget_nothing_and_let_little_through() {
+        let names = |first: u32| (first..first + 20_000).map(|number| format!("n{number}.example.org"));
+        let hosts = |first: u32| (first..first + 20_000).map(|number| 0xffff_0000_0000 | u128::from(number) << 8);
+        let mut table = Table::with_room("list", 40_000);
+        let about = About { text: "".into(), percent: 80, until: None };
+        names(0).for_each(|name| table.add(Key::Name(name.into()), about.clone()));
+        for bits in hosts(0) {
+            let address = Ipv6Addr::from(bits).to_ipv4_mapped().expect("made as one");
+            let network = Network::parse(&format!("{address}/24")).expect("a network");
+            table.add(Key::Network(network), about.clone());
+        }
+        assert_eq!((table.about.len(), table.count()), (1, 40_000), "what is known of all is kept once");
+        let tables = Tables::new(vec![Arc::new(table)]);
+        assert!(names(0).all(|name| tables.name(&name, Timestamp(0)).is_some()));
+        assert!(hosts(0).all(|bits| tables.service(bits | 7, 80, Timestamp(0)).is_some()));
+        assert!(names(20_000).all(|name| tables.name(&name, Timestamp(0)).is_none()));
+        assert!(hosts(20_000).all(|bits| tables.service(bits, 80, Timestamp(0)).is_none()));
+        let passed = names(20_000).filter(|name| tables.others.may_have(Mark::name(name))).count();
+        assert!(passed < 200, "{passed} of 20000 unknown names pass the filter");
     }
 }

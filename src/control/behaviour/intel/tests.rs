@@ -27,7 +27,7 @@ fn read(text: &str, limit: usize) -> Result<feed::Loaded, FeedError> {
 fn behaviour(text: &str) -> Behaviour {
     let table = read(text, 1000).expect(text).table;
     let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
-    behaviour.look_up_in(Arc::new(ArcSwap::from_pointee(Tables(vec![Arc::new(table)]))));
+    behaviour.look_up_in(Arc::new(ArcSwap::from_pointee(Tables::new(vec![Arc::new(table)]))));
     behaviour
 }
 
@@ -258,7 +258,7 @@ fn what_a_feed_costs() {
     let begun = std::time::Instant::now();
     let loaded = read(&text, COUNT).expect("a good one");
     println!("{COUNT} addresses read in {} ms", begun.elapsed().as_millis());
-    let tables = Tables(vec![Arc::new(loaded.table)]);
+    let tables = Tables::new(vec![Arc::new(loaded.table)]);
     let begun = std::time::Instant::now();
     let met = (0..COUNT as u128).filter(|one| tables.service(0xffff_0a00_0000 + one * 2, 1, Timestamp(0)).is_some());
     assert_eq!(met.count(), COUNT / 2);
