@@ -116,6 +116,7 @@ fn check_scan(settings: &scan::Settings) -> Result<(), Invalid> {
         sure: DISTINCT,
         shape_ratio: RATIO,
         one_way: DISTINCT,
+        arp_silent: DISTINCT,
         one_way_contacts: COUNT,
         medium: DISTINCT,
         sources: (4.0 * MAP_MIN, MAP_MAX),

@@ -1,4 +1,4 @@
-//! The question of an ARP request.
+//! The question of an ARP request, and whose an answer is.
 
 use super::bytes::{be16, be32, block};
 use super::packet::Packet;
@@ -20,12 +20,36 @@ pub struct ArpQuestion {
 /// yet taken (RFC 5227: no asker), and for what is cut off.
 #[cold]
 pub fn arp_question(frame: FrameView<'_>, packet: &Packet) -> Option<ArpQuestion> {
-    const REQUEST: u16 = 1;
+    let (operation, sender, asked) = read(frame, packet)?;
     let body = block::<28>(frame.bytes, usize::from(packet.payload_offset))?;
-    let protocol = be16::<2, 28>(body);
-    let is_v4 = protocol == 0x0800 && be16::<4, 28>(body) == 0x0604;
-    let (asker, asked) = (be32::<14, 28>(body), be32::<24, 28>(body));
-    let asks = is_v4 && be16::<6, 28>(body) == REQUEST && asker != 0 && asker != asked;
+    let asks = operation == REQUEST && sender != 0 && sender != asked;
     let mac = *body.get(8..)?.first_chunk::<6>()?;
-    asks.then_some(ArpQuestion { asker, mac, asked })
+    asks.then_some(ArpQuestion { asker: sender, mac, asked })
+}
+
+/// Who answered whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ArpAnswer {
+    /// The host that had asked, by its IPv4 address.
+    pub asker: u32,
+    /// The host that answered, by its IPv4 address.
+    pub answered: u32,
+}
+
+/// The answer of a frame that was decoded as [`Decoded::Arp`](super::Decoded::Arp): replies for IPv4 to another host than the
+/// sender. `None` for everything else.
+#[cold]
+pub fn arp_answer(frame: FrameView<'_>, packet: &Packet) -> Option<ArpAnswer> {
+    let (operation, answered, asker) = read(frame, packet)?;
+    (operation == REPLY && asker != 0 && answered != 0 && asker != answered).then_some(ArpAnswer { asker, answered })
+}
+
+const REQUEST: u16 = 1;
+const REPLY: u16 = 2;
+
+/// Operation, and the protocol addresses of sender and target, of ARP for IPv4 over Ethernet.
+fn read(frame: FrameView<'_>, packet: &Packet) -> Option<(u16, u32, u32)> {
+    let body = block::<28>(frame.bytes, usize::from(packet.payload_offset))?;
+    let is_v4 = be16::<2, 28>(body) == 0x0800 && be16::<4, 28>(body) == 0x0604;
+    is_v4.then(|| (be16::<6, 28>(body), be32::<14, 28>(body), be32::<24, 28>(body)))
 }

@@ -47,7 +47,7 @@ mod stack;
 mod tunnel;
 
 pub use anomaly::{HeaderAnomalies, HeaderAnomaly};
-pub use arp::{ArpQuestion, arp_question};
+pub use arp::{ArpAnswer, ArpQuestion, arp_answer, arp_question};
 pub use community_id::{community_id, community_id_of, community_id_of_sides, icmp_ports};
 pub use defrag::{
     Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place,

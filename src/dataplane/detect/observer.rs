@@ -9,7 +9,7 @@ use super::distinct::HashKey;
 use super::facts::{Facts, protocol};
 use super::window::WindowTable;
 use super::{TunnelMark, WindowEntry, arp, brute_force, flood, scan};
-use crate::dataplane::decode::ArpQuestion;
+use crate::dataplane::decode::{ArpAnswer, ArpQuestion};
 use crate::dataplane::flow::{EndReason, Ended, FlowRecord, Signals, TcpState};
 use crate::dataplane::inspect::Protocol;
 use crate::units::Timestamp;
@@ -69,8 +69,16 @@ impl Observer {
     /// A host asked for a neighbour at time `now`.
     #[cold]
     pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
-        if let Some(counts) = self.table.counts(arp::entity(question), (now, TunnelMark(0)), out) {
+        if let Some(counts) = self.table.counts(arp::entity(question.asker), (now, TunnelMark(0)), out) {
             arp::count(question, &self.key, counts);
+        }
+    }
+
+    /// A neighbour answered at time `now`.
+    #[cold]
+    pub fn on_arp_answer(&mut self, answer: ArpAnswer, now: Timestamp, out: &mut dyn FnMut(&WindowEntry)) {
+        if let Some(counts) = self.table.counts(arp::entity(answer.asker), (now, TunnelMark(0)), out) {
+            arp::count_answer(answer, &self.key, counts);
         }
     }
 

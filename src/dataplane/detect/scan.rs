@@ -243,6 +243,8 @@ pub struct Settings {
     /// Distinct neighbours that one host asks for by ARP within two seconds which make a sweep. Higher than `hosts`,
     /// because whether they answered is seldom seen, and the router of a large network asks for some tens a second.
     pub arp_hosts: f64,
+    /// Distinct neighbours within a minute that do not answer who asks for them by ARP, where answers are seen.
+    pub arp_silent: f64,
     /// Distinct failed (host, port) contacts that make a scan without a clear shape, when TRW agrees. Higher, because
     /// peer-to-peer clients and a lost uplink look like this.
     pub contacts: f64,
@@ -276,6 +278,7 @@ impl Default for Settings {
             echo_theta1: 0.5,
             echo_repeats: 3.0,
             arp_hosts: 64.0,
+            arp_silent: 20.0,
             contacts: 100.0,
             sure: 100.0,
             shape_ratio: 4.0,

@@ -9,8 +9,8 @@ use super::outers::Outers;
 use super::stacks::Stacks;
 use super::summary::{Carried, summary};
 use crate::dataplane::decode::{
-    Anomalies, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour, Outer,
-    Packet, tcp_flags,
+    Anomalies, ArpAnswer, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour,
+    Outer, Packet, tcp_flags,
 };
 use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
@@ -170,6 +170,16 @@ impl Sinks {
     pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp) {
         let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
         self.observer.on_arp(question, now, &mut |entry| {
+            counters.add(Counter::WindowsEvicted, 1);
+            send_window(up, counters, outers, entry);
+        });
+    }
+
+    /// A neighbour answered who had asked for it.
+    #[cold]
+    pub fn on_arp_answer(&mut self, answer: ArpAnswer, now: Timestamp) {
+        let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
+        self.observer.on_arp_answer(answer, now, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
             send_window(up, counters, outers, entry);
         });

@@ -6,8 +6,8 @@ use super::Core;
 use super::fragments::{Fragments, Owner, Whole};
 use crate::dataplane::capture::{FrameView, Source};
 use crate::dataplane::decode::{
-    Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_question, arp_sender, decode_plain,
-    decode_rest, ndp_sender, quoted_flow, tcp_flags,
+    Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_answer, arp_question, arp_sender,
+    decode_plain, decode_rest, ndp_sender, quoted_flow, tcp_flags,
 };
 use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Noted, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
@@ -272,6 +272,9 @@ fn decode_unusual(
         Decoded::Arp => {
             if let Some(question) = arp_question(view, packet) {
                 sinks.on_arp(question, packet.time);
+            }
+            if let Some(answer) = arp_answer(view, packet) {
+                sinks.on_arp_answer(answer, packet.time);
             }
             if let Some(neighbour) = arp_sender(view, packet) {
                 sinks.on_neighbour(neighbour, packet.time);
