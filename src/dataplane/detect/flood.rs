@@ -178,11 +178,11 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            syn: Cusum { slack: 200.0, limit: 1000.0 },
-            udp: Cusum { slack: 1000.0, limit: 4000.0 },
+            syn: Cusum { slack: 100.0, limit: 400.0 },
+            udp: Cusum { slack: 100.0, limit: 600.0 },
             udp_volume: Cusum { slack: 10_000.0, limit: 10_000.0 },
-            icmp: Cusum { slack: 500.0, limit: 2000.0 },
-            tcp: Cusum { slack: 500.0, limit: 2000.0 },
+            icmp: Cusum { slack: 150.0, limit: 600.0 },
+            tcp: Cusum { slack: 100.0, limit: 400.0 },
             mean_weight: 0.02,
             scan_sources: 16.0,
             scan_syns_per_port: 10.0,

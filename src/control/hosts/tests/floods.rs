@@ -53,12 +53,12 @@ fn the_one_who_floods_is_named_among_honest_clients() {
 #[test]
 fn a_flood_is_counted_from_when_its_sum_began_to_rise() {
     let mut wire = Wire::default();
-    for number in 0..3_500_u64 {
-        wire.probe(number * SECOND / 700, host(66), (host(5), 80), Port::Silent);
+    for number in 0..1_500_u64 {
+        wire.probe(number * SECOND / 300, host(66), (host(5), 80), Port::Silent);
     }
     let told: Vec<_> = wire.evidence().iter().map(|flood| value(flood, "packets_since_start")).collect();
-    // Beyond mean and slack some 500 a second: the limit of 1000 is passed in the third.
-    assert_eq!(told, [2100.0, 2800.0, 3500.0]);
+    // Beyond mean and slack some 200 a second: the limit of 400 is passed in the third.
+    assert_eq!(told, [900.0, 1200.0, 1500.0]);
 }
 
 #[test]
