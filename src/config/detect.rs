@@ -2,8 +2,8 @@
 
 use super::error::Invalid;
 use crate::control::behaviour::{
-    adaptive, amplification, beacon, dga, dns_tunnel, exfiltration, intel, lateral, odd_flow, slow_http, spoofing,
-    tls_anomaly,
+    adaptive, amplification, beacon, dga, dns_tunnel, exfiltration, intel, lateral, odd_flow, request_flood, slow_http,
+    spoofing, tls_anomaly, web_attack,
 };
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
@@ -65,6 +65,8 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         lateral,
         tls_anomaly,
         slow_http,
+        web_attack,
+        request_flood,
         odd_flow,
         amplification,
     } = detect;
@@ -80,6 +82,8 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_lateral(lateral)?;
     check_tls_anomaly(tls_anomaly)?;
     check_slow_http(slow_http)?;
+    check_web_attack(web_attack)?;
+    check_request_flood(request_flood)?;
     check_odd_flow(odd_flow)?;
     check_amplification(amplification)?;
     check_scan(scan)?;
@@ -112,11 +116,11 @@ fn check_scan(settings: &scan::Settings) -> Result<(), Invalid> {
         // Whoever asks each host once would be a monitor.
         echo_repeats: (1.1, 1e6),
         arp_hosts: DISTINCT,
+        arp_silent: DISTINCT,
         contacts: DISTINCT,
         sure: DISTINCT,
         shape_ratio: RATIO,
         one_way: DISTINCT,
-        arp_silent: DISTINCT,
         one_way_contacts: COUNT,
         medium: DISTINCT,
         sources: (4.0 * MAP_MIN, MAP_MAX),
@@ -292,6 +296,27 @@ fn check_tls_anomaly(settings: &tls_anomaly::Settings) -> Result<(), Invalid> {
         pairs: (MAP_MIN, MAP_MAX),
     }, besides baseline);
     check_baseline("tls_anomaly.baseline", baseline)
+}
+
+fn check_request_flood(settings: &request_flood::Settings) -> Result<(), Invalid> {
+    ranges!("request_flood", request_flood::Settings, settings, {
+        slack: (1.0, 1e6),
+        limit: (10.0, 1e7),
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_web_attack(settings: &web_attack::Settings) -> Result<(), Invalid> {
+    ranges!("web_attack", web_attack::Settings, settings, {
+        // Beyond some hundreds different ones cannot be told apart.
+        injections: (1.0, 100.0),
+        paths: (5.0, 250.0),
+        paths_an_hour: (5.0, 500.0),
+        share: CHANCE,
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
 }
 
 fn check_slow_http(settings: &slow_http::Settings) -> Result<(), Invalid> {

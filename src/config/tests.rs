@@ -125,6 +125,8 @@ fn the_reference_page_names_every_key() {
         "[detect.lateral]",
         "[detect.tls_anomaly]",
         "[detect.slow_http]",
+        "[detect.web_attack]",
+        "[detect.request_flood]",
         "[detect.odd_flow]",
         "[detect.amplification]",
     ];

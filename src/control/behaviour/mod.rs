@@ -23,6 +23,8 @@
 //! | `amplification` | floods out of small questions |
 //! | `odd_flow` | flows that are odd in several ways, or open for hours |
 //! | `slow_http` | web servers that are held with requests that never end |
+//! | `request_flood` | floods of whole requests |
+//! | `web_attack` | attacks on web servers |
 //! | `tls_anomaly` | TLS that is not what browsers and known services speak |
 //!
 //! | file | owns |
@@ -53,16 +55,18 @@ mod names;
 mod observation;
 pub mod odd_flow;
 mod prevalence;
+pub mod request_flood;
 pub mod slow_http;
 pub mod spoofing;
 #[cfg(test)]
 mod tests;
 pub mod tls_anomaly;
+pub mod web_attack;
 
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
 pub use observation::{
-    Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Remote, Request, Slow, Step, What,
+    Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Remote, Request, Slow, Step, Visit, What,
 };
 
 use crate::control::inventory::network::Network;
@@ -105,6 +109,10 @@ pub struct Settings {
     pub odd_flow: odd_flow::Settings,
     /// Floods out of small questions.
     pub amplification: amplification::Settings,
+    /// Floods of whole requests.
+    pub request_flood: request_flood::Settings,
+    /// Attacks on web servers.
+    pub web_attack: web_attack::Settings,
 }
 
 impl Settings {
@@ -126,6 +134,8 @@ impl Settings {
             + self.slow_http.memory()
             + self.odd_flow.memory()
             + self.amplification.memory()
+            + self.web_attack.memory()
+            + self.request_flood.memory()
     }
 }
 
@@ -197,6 +207,8 @@ pub struct Behaviour {
     slow_http: slow_http::SlowHttp,
     odd_flow: odd_flow::OddFlow,
     amplification: amplification::Amplification,
+    web_attack: web_attack::WebAttack,
+    request_flood: request_flood::RequestFlood,
 }
 
 impl Behaviour {
@@ -219,6 +231,8 @@ impl Behaviour {
             slow_http: slow_http::SlowHttp::new(settings.slow_http),
             odd_flow: odd_flow::OddFlow::new(settings.odd_flow),
             amplification: amplification::Amplification::new(settings.amplification),
+            web_attack: web_attack::WebAttack::new(settings.web_attack),
+            request_flood: request_flood::RequestFlood::new(settings.request_flood),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -346,6 +360,10 @@ impl Behaviour {
                 }
             }
             What::Request(request) => self.intel.request(seen, request, out),
+            What::Visit(visit) => {
+                self.web_attack.visit(seen, visit, out);
+                self.request_flood.visit(seen, visit, out);
+            }
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
             What::Answer(answer) => self.spoofing.answer(seen, answer, out),
@@ -365,6 +383,7 @@ impl Behaviour {
     fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
         self.intel.flow(seen, flow, &self.home, out);
         self.slow_http.flow(seen, flow);
+        self.request_flood.flow(seen, flow, out);
         let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
         match (is_home(flow.client), is_home(flow.server)) {
             (true, true) => self.lateral.flow(seen, flow, out),
@@ -427,6 +446,8 @@ impl Behaviour {
             self.slow_http.forgotten(),
             self.odd_flow.forgotten(),
             self.amplification.forgotten(),
+            self.web_attack.forgotten(),
+            self.request_flood.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

@@ -2,13 +2,16 @@
 
 mod read;
 
+use super::web_attack;
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::{Detector, Evidence, FlowRef};
 use crate::dataplane::inspect::{Protocol, Unread};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
-use read::{answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out};
+use read::{
+    answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out, visit_of,
+};
 
 /// One thing seen.
 #[derive(Clone, Debug)]
@@ -46,8 +49,10 @@ pub enum What {
     Cleartext(Cleartext),
     /// A handshake of TLS, DTLS or QUIC.
     Hello(Box<Hello>),
-    /// A request of HTTP.
+    /// A request of HTTP, as lists know it.
     Request(Request),
+    /// The same with what the server made of it.
+    Visit(Box<Visit>),
     /// A host on the link said which address it has.
     Neighbour(Neighbour),
     /// A server of DHCP answered.
@@ -178,6 +183,40 @@ pub struct Request {
     pub server: Endpoint,
     /// Host, port and path as indicators have them ([`super::intel::url`]).
     pub url: Box<str>,
+}
+
+/// A request of HTTP with its answer, as far as it tells of an attack.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Who asked.
+    pub client: Endpoint,
+    /// Who was asked.
+    pub server: Endpoint,
+    /// Hash of the path, without the query.
+    pub path: u64,
+    /// Hash of path and query.
+    pub target: u64,
+    /// Status of the answer, where it was seen.
+    pub status: Option<u16>,
+    /// What its text is meant for, and whether that leaves no doubt.
+    pub class: Option<(web_attack::Class, bool)>,
+    /// The scanner that the client says it is.
+    pub scanner: Option<&'static str>,
+    /// Of a request that is not plain its text, at most 120 characters.
+    pub text: Box<str>,
+}
+
+impl Visit {
+    /// The server does not have it, or does not give it (RFC 9110 section 15.5): no path, no right, no such method. A missing login (401)
+    /// is guessing of another kind.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.status, Some(400 | 403 | 404 | 405 | 406 | 410 | 414 | 501))
+    }
+
+    /// Nothing about it is odd.
+    pub fn is_plain(&self) -> bool {
+        self.class.is_none() && self.scanner.is_none() && !self.is_refused()
+    }
 }
 
 /// What a server of DHCP gives out.
@@ -447,14 +486,14 @@ impl Observation {
 
     /// May a detector want an event of this protocol?
     pub fn is_of_interest(protocol: Protocol) -> bool {
-        use Protocol::{DceRpc, Dhcp, Dns, Dtls, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
-        matches!(protocol, DceRpc | Dhcp | Dns | Dtls | Llmnr | Nbns | Quic | Smb | Stratum | Tls)
+        use Protocol::{DceRpc, Dhcp, Dns, Dtls, Http, Http2, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
+        matches!(protocol, DceRpc | Dhcp | Dns | Dtls | Http | Http2 | Llmnr | Nbns | Quic | Smb | Stratum | Tls)
             || inventory::may_show_passwords(protocol)
     }
 
     /// What detectors want of an event. `lists`: somebody looks URLs up.
     pub fn of_event(head: &EventHead, facts: &[u8], lists: bool) -> impl Iterator<Item = Observation> {
-        use Protocol::{DceRpc, Dhcp, Dns, Dtls, Http, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
+        use Protocol::{DceRpc, Dhcp, Dns, Dtls, Http, Http2, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
         let is_plain = head.anomaly.is_none();
         let first = match head.protocol {
             Dns if is_plain => dns_of(head, facts).map(What::Dns),
@@ -468,9 +507,16 @@ impl Observation {
             _ => None,
         };
         let second = cleartext_of(head, facts).map(What::Cleartext);
+        let is_web = is_plain && matches!(head.protocol, Http | Http2);
+        let third = if is_web { visit_of(head, facts).map(|visit| What::Visit(Box::new(visit))) } else { None };
         let (told, time) = (head.told.max(head.time), head.time);
         let origin = Origin::of_event(head);
-        [first, second].into_iter().flatten().map(move |what| Observation { told, time, origin: origin.clone(), what })
+        [first, second, third].into_iter().flatten().map(move |what| Observation {
+            told,
+            time,
+            origin: origin.clone(),
+            what,
+        })
     }
 
     /// What orders observations of one moment. Equal ones are of one flow, so of one queue, which keeps their order.

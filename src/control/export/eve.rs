@@ -268,6 +268,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::Lateral => "Attempted Administrator Privilege Gain",
         Detector::TlsAnomaly => "Potentially Bad Traffic",
         Detector::SlowHttp => "Attempted Denial of Service",
+        Detector::WebAttack => "Web Application Attack",
         Detector::OddFlow => "Potentially Bad Traffic",
         Detector::Amplification => "Detection of a Denial of Service Attack",
     }

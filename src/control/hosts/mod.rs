@@ -58,6 +58,10 @@ pub struct Settings {
     pub tls_anomaly: behaviour::tls_anomaly::Settings,
     /// Slow requests.
     pub slow_http: behaviour::slow_http::Settings,
+    /// Floods of whole requests.
+    pub request_flood: behaviour::request_flood::Settings,
+    /// Attacks on web servers.
+    pub web_attack: behaviour::web_attack::Settings,
     /// Odd flows.
     pub odd_flow: behaviour::odd_flow::Settings,
     /// Floods out of small questions.
@@ -84,6 +88,8 @@ impl Default for Settings {
             lateral: behaviour::lateral::Settings::default(),
             tls_anomaly: behaviour::tls_anomaly::Settings::default(),
             slow_http: behaviour::slow_http::Settings::default(),
+            web_attack: behaviour::web_attack::Settings::default(),
+            request_flood: behaviour::request_flood::Settings::default(),
             odd_flow: behaviour::odd_flow::Settings::default(),
             amplification: behaviour::amplification::Settings::default(),
         }
@@ -108,6 +114,8 @@ impl Settings {
             lateral: self.lateral,
             tls_anomaly: self.tls_anomaly,
             slow_http: self.slow_http,
+            web_attack: self.web_attack,
+            request_flood: self.request_flood,
             odd_flow: self.odd_flow,
             amplification: self.amplification,
         }

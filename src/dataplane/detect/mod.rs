@@ -74,11 +74,13 @@ pub enum Detector {
     OddFlow,
     /// Floods out of small questions.
     Amplification,
+    /// Attacks on web servers.
+    WebAttack,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 17] = [
+    pub const ALL: [Detector; 18] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -96,6 +98,7 @@ impl Detector {
         Detector::SlowHttp,
         Detector::OddFlow,
         Detector::Amplification,
+        Detector::WebAttack,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -116,6 +119,7 @@ impl Detector {
             Detector::Lateral => "lateral_movement",
             Detector::TlsAnomaly => "tls_anomaly",
             Detector::SlowHttp => "slow_http",
+            Detector::WebAttack => "web_attack",
             Detector::OddFlow => "odd_flow",
             Detector::Amplification => "amplification",
         }

@@ -1,14 +1,14 @@
 //! Observations out of events: which facts of each protocol the detectors want.
 
-use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Slow, Step};
+use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Slow, Step, Visit};
 use crate::control::behaviour::count::hash;
-use crate::control::behaviour::{intel, names};
+use crate::control::behaviour::{intel, names, web_attack};
 use crate::control::inventory;
 use crate::dataplane::decode::{Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::tls::fingerprint::{Transport, ja3, ja4, md5_hex};
 use crate::dataplane::inspect::{
-    Fact, Facts, Protocol, dcerpc, dhcp, dns, dtls, http, llmnr, nbns, quic, smb, stratum, tls,
+    Fact, Facts, Protocol, dcerpc, dhcp, dns, dtls, http, http2, llmnr, nbns, quic, smb, stratum, tls,
 };
 use crate::exchange::EventHead;
 use std::net::IpAddr;
@@ -107,6 +107,42 @@ pub fn request_of(head: &EventHead, facts: &[u8]) -> Option<Request> {
         intel::url(&format!("http://{host}{port}{path}"))?
     };
     Some(Request { client: event.client, server: event.server, url })
+}
+
+/// Characters of a request that evidence shows.
+const SHOWN: usize = 120;
+
+/// What a request tells of an attack; `None` where it has no path.
+pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
+    let event = inventory::Event::new(head, facts);
+    let is_first = head.protocol == Protocol::Http;
+    let (target, agent, status) = match is_first {
+        true => (http::URL, http::USER_AGENT, http::STATUS),
+        false => (http2::PATH, http2::USER_AGENT, http2::STATUS),
+    };
+    let target = event.bytes(target)?;
+    let agent = event.bytes(agent).unwrap_or_default();
+    let of_first = |fact| event.bytes(fact).filter(|_| is_first).unwrap_or_default();
+    let (referer, method, user) = (of_first(http::REFERER), of_first(http::METHOD), of_first(http::USERNAME));
+    let classes = [target, agent, referer, method].map(|text| (web_attack::class(text), text)).into_iter();
+    let named = std::iter::once((web_attack::name_class(user), user));
+    let code = classes.chain(named).find_map(|(class, text)| Some((class?, text)));
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
+    let mut visit = Visit {
+        client: event.client,
+        server: event.server,
+        path: hash(path),
+        target: hash(code.map_or(target, |(_, text)| text)),
+        status: event.number(status).and_then(|status| u16::try_from(status).ok()),
+        class: code.map(|(class, _)| class),
+        scanner: web_attack::scanner(agent),
+        text: "".into(),
+    };
+    if !visit.is_plain() {
+        let text = String::from_utf8_lossy(code.map_or(target, |(_, text)| text));
+        visit.text = text.chars().take(SHOWN).collect();
+    }
+    Some(visit)
 }
 
 /// A server has waited for a request in vain (RFC 9110 section 15.5.9).
