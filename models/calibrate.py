@@ -128,9 +128,24 @@ def deciles(values):
     return [float(np.float32(one)) for one in np.quantile(values, np.arange(1, 10) / 10)]
 
 
-def judge(rows, probabilities, anomaly, names, found_at, unusual_at, need):
+def fewest(names, by_need, rows, probabilities):
+    """By family, how many flows an alert takes: that of the numbers in `by_need` (number: thresholds) whose alerts find the most
+    attacks of these validation rows, the largest of them if several do."""
+    best, score = reported(probabilities)
+    out = {}
+    for at, name in enumerate(names[1:], 1):
+        mine = (rows.family == FAMILIES.index(name)) & (best == at)
+        events = np.unique(rows.event[mine])
+        found = {need: sum(most_of_a_host(rows, mine & (rows.event == event) & (score >= limits[name])) >= need for event in events)
+                 for need, limits in by_need.items()}
+        out[name] = max(found, key=lambda need: (found[need], need))
+    return out
+
+
+def judge(rows, probabilities, anomaly, names, found_at, unusual_at, need, needs=None):
     """Figures of rows that were not learnt from: by family (flows, attacks found, average precision against benign flows), and
     of benign hosts' alerts. A flow is reported where any of its rows is."""
+    needs = {name: need for name in names[1:]} | (needs or {})
     best, score = reported(probabilities)
     limit = np.array([2.0] + [found_at[name] for name in names[1:]])[best]
     is_found = score >= limit
@@ -143,7 +158,8 @@ def judge(rows, probabilities, anomaly, names, found_at, unusual_at, need):
     out = {"families": {}, "benign": {
         "flows": int((flow_family == 0).sum()), "rows": int(benign.sum()), "hosts": int(len(np.unique(rows.host[quiet]))),
         "rows_reported": int((is_found & quiet).sum()), "rows_unusual": int((is_unusual & quiet).sum()),
-        "alerts": {name: int((alert_edges(rows.where(quiet), np.where(is_found & (best == at), 1.0, 0.0)[quiet], need) > 0.5).sum())
+        "alerts": {name: int((alert_edges(rows.where(quiet), np.where(is_found & (best == at), 1.0, 0.0)[quiet],
+                                               needs[name]) > 0.5).sum())
                    for at, name in enumerate(names) if at},
         "alerts_unusual": int((alert_edges(rows.where(quiet), is_unusual[quiet].astype(float), need) > 0.5).sum())}}
     for family in np.unique(rows.family[~benign]):
@@ -155,11 +171,12 @@ def judge(rows, probabilities, anomaly, names, found_at, unusual_at, need):
         for event in np.unique(rows.event[mine]):
             own = mine & (rows.event == event)
             most = lambda mask: most_of_a_host(rows, own & mask)
+            is_alert = any(most(is_found & (best == one)) >= needs[names[one]] for one in np.unique(best[own & is_found]))
             events["attacks"] += 1
-            events["found"] += most(is_found) >= need
-            events["named"] += most(is_found & (best == at)) >= need
+            events["found"] += is_alert
+            events["named"] += at > 0 and most(is_found & (best == at)) >= needs[name]
             events["found_one_flow"] += most(is_found) >= 1
-            events["found_or_unusual"] += max(most(is_found), most(is_unusual)) >= need
+            events["found_or_unusual"] += is_alert or most(is_unusual) >= need
         chosen = (flow_family == family) | (flow_family == 0)
         out["families"][name] = {
             "rows": int(mine.sum()), "flows": flows(mine), "flows_found": flows(is_found), "flows_named": flows(is_found & (best == at)),

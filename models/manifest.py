@@ -91,6 +91,8 @@ def write(model, data, report, base, seed, rule):
     described = describe(os.path.basename(base), spec.schema, SCHEMAS[spec.schema][3], spec.columns, content,
                          learnt.x[learnt.family == 0], honest.x, learnt.x, model.names, model.thresholds, model.unusual_at, check,
                          scores, training, metrics, golden)
+    if spec.by_family:
+        described["flows"] = model.needs
     with open(f"{base}.onnx", "wb") as out:
         out.write(content)
     with open(f"{base}.json", "w") as out:

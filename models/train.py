@@ -47,10 +47,12 @@ SPLITS = ("learn", "check", "test")
 
 
 class Spec:
-    """What is to be trained. `need`: flows of one host that make an alert."""
+    """What is to be trained. `need`: flows of one host that make an alert; `by_family`: or fewer, where validation finds more so,
+    and the manifest says how many. `few`: rows that a family is learnt from at least."""
 
-    def __init__(self, name, schema, hidden, width, need, moved, variants, epochs=40, batches=200, rising=(), logarithms=False, few=ROWS_MIN):
-        self.few = few
+    def __init__(self, name, schema, hidden, width, need, moved, variants, epochs=40, batches=200, rising=(), logarithms=False, few=ROWS_MIN,
+                 by_family=False):
+        self.few, self.by_family = few, by_family
         self.name, self.schema, self.hidden, self.width, self.need = name, schema, hidden, width, need
         self.columns, self.rising, self.logarithms = dataset.SCHEMAS[schema][2], list(rising), logarithms
         self.moved, self.variants, self.epochs, self.batches = moved and moved(self.columns), variants, epochs, batches
@@ -198,7 +200,7 @@ class Model:
 
     def __init__(self, spec, names, classifier, autoencoder):
         self.spec, self.names, self.classifier, self.autoencoder = spec, names, classifier, autoencoder
-        self.temperature, self.ranks, self.thresholds, self.unusual_at = 1.0, None, {}, 1.0
+        self.temperature, self.ranks, self.thresholds, self.unusual_at, self.by_need, self.needs = 1.0, None, {}, 1.0, {}, {}
 
     def probabilities(self, rows):
         return net.softmax(self.classifier.logits(self.spec.view(rows.x)) / self.temperature)
@@ -256,6 +258,11 @@ def calibrated(model, data):
     allowed = [OWN_ALLOWED, BUDGET / (len(model.names) - 1) * days, *(OTHERS_ALLOWED * len(np.unique(rows.host)) for rows in honest[2:])]
     sets = [(rows, model.probabilities(rows), most) for rows, most in zip(honest, allowed)]
     model.thresholds = calibrate.thresholds(model.names, sets, model.spec.need)
+    if model.spec.need > 1:
+        model.by_need = {need: calibrate.thresholds(model.names, sets, need) for need in range(1, model.spec.need + 1)}
+        model.needs = calibrate.fewest(model.names, model.by_need, check, model.probabilities(check))
+        if model.spec.by_family:
+            model.thresholds = {name: model.by_need[need][name] for name, need in model.needs.items()}
     # A recording packs some hours of a host into minutes, and half of what is odd in it was meant to be.
     unusual = [(rows, model.anomaly(rows), most)
                for rows, most in zip(honest, [0.02 * len(np.unique(honest[0].host)), BUDGET_UNUSUAL * days, *(2 * one for one in allowed[2:])])]
@@ -266,7 +273,7 @@ def judged(model, data, rows=None):
     """The report: figures on test recordings (or `rows`), false alerts a host-day on test days."""
     rows = data.test if rows is None else rows
     judge = lambda some: calibrate.judge(some, model.probabilities(some), model.anomaly(some), model.names, model.thresholds,
-                                         model.unusual_at, model.spec.need)
+                                         model.unusual_at, model.spec.need, model.needs if model.spec.by_family else None)
     report = judge(rows)
     for split, days in (("validation", data.days_check), ("test", data.days_test)):
         alerts = judge(days)["benign"]
@@ -274,6 +281,15 @@ def judged(model, data, rows=None):
         report[f"{split}_days"] = {"host_days": host_days, **alerts,
                                    "alerts_a_host_day": round(sum(alerts["alerts"].values()) / host_days, 4),
                                    "unusual_a_host_day": round(alerts["alerts_unusual"] / host_days, 4)}
+    # What alerts of fewer flows would find, each with thresholds of its own by the same rule.
+    for need, limits in model.by_need.items():
+        say = lambda some: calibrate.judge(some, model.probabilities(some), None, model.names, limits, 2.0, need)
+        found, days = say(rows), say(data.days_test)["benign"]["alerts"]
+        report["needs"] = model.needs
+        report.setdefault("by_need", {})[str(need)] = {
+            "thresholds": limits, "alerts_on_days": days,
+            "alerts_on_recordings": found["benign"]["alerts"],
+            "families": {name: [one["attacks"], one["found"], one["named"]] for name, one in found["families"].items()}}
     if data.others_test:
         report["others"] = judge(data.others_test)["benign"]
     return report
