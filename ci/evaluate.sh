@@ -73,7 +73,7 @@ if [ ${#folds[@]} -gt 0 ]; then
   "$shrike" evaluate --merge "${folds[@]}" --out "$out/main.json" --picture "$out/recall.svg" > "$out/main.txt"
 else
   held=nothing
-  say "no folds in $train: the model that is shipped, which knows these tools, so its figures are no held-out ones"
+  say "no folds in $train: the model that is shipped, which may know these tools: its figures are no held-out ones"
   evaluate main "$recordings" --picture "$out/recall.svg" || {
     held=detectors
     say "the model cannot be used: detectors alone"

@@ -123,6 +123,9 @@ fn the_readme_tells_what_was_measured() {
     let table = readme.split_once("<!-- evaluation -->").and_then(|(_, rest)| rest.split_once("<!-- /evaluation -->"));
     let (table, _) = table.expect("markers in the README");
     for (family, one) in figures["families"].as_object().unwrap() {
+        if one["episodes"] == 0 {
+            continue;
+        }
         let found = one["episodes"].as_u64().unwrap() - one["missed"].as_u64().unwrap();
         let row = format!("| {family} | {found} of {} |", one["episodes"]);
         assert!(table.contains(&row), "no {row:?} in the README: ci/evaluate.py readme");

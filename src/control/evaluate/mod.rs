@@ -28,7 +28,7 @@ pub use labels::LabelError;
 pub use meaning::meaning;
 pub use picture::picture;
 pub use scope::{Scope, ScopeError};
-pub use statistics::{average_precision, poisson_upper};
+pub use statistics::{Ranked, average_precision, poisson_upper};
 pub use summary::Summary;
 pub use table::table;
 pub use truth::{Episode, Origin, Truth};

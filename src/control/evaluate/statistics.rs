@@ -1,20 +1,34 @@
 //! The few formulas.
 
+/// One finding among others that are ranked by confidence.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Ranked {
+    /// 0..=1.
+    pub confidence: f64,
+    /// Is it right?
+    pub is_right: bool,
+    /// How much it counts: less than one where several runs saw the same.
+    pub weight: f64,
+    /// Is it the first finding of something?
+    pub is_first: bool,
+}
+
 /// Average precision of ranked findings: the mean over all that there was to find of the precision at the rank where it was
-/// found; what was never found counts with 0. `ranked`: confidence, is it right, and how many things it is the first finding of.
-/// Equal confidences are one rank.
-pub fn average_precision(ranked: &[(f64, bool, usize)], total: usize) -> Option<f64> {
+/// found; what was never found counts with 0. Equal confidences are one rank.
+pub fn average_precision(ranked: &[Ranked], total: usize) -> Option<f64> {
     if total == 0 {
         return None;
     }
     let mut ranked = ranked.to_vec();
-    ranked.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let (mut right, mut seen, mut area) = (0_usize, 0_usize, 0.0);
-    for rank in ranked.chunk_by(|one, other| one.0 == other.0) {
-        seen += rank.len();
-        right += rank.iter().filter(|(_, is_right, _)| *is_right).count();
-        let found: usize = rank.iter().map(|(_, _, first)| first).sum();
-        area += found as f64 * right as f64 / seen as f64;
+    ranked.sort_by(|one, other| other.confidence.total_cmp(&one.confidence));
+    let (mut right, mut seen, mut area) = (0.0, 0.0, 0.0);
+    for rank in ranked.chunk_by(|one, other| one.confidence == other.confidence) {
+        seen += rank.iter().map(|one| one.weight).sum::<f64>();
+        right += rank.iter().filter(|one| one.is_right).map(|one| one.weight).sum::<f64>();
+        let found = rank.iter().filter(|one| one.is_first).count();
+        if seen > 0.0 {
+            area += found as f64 * right / seen;
+        }
     }
     Some((area / total as f64).min(1.0))
 }

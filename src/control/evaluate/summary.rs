@@ -1,7 +1,7 @@
 //! Figures over any number of judged recordings.
 
 use super::judge::{AlertRow, EpisodeRow, Judged, Verdict};
-use super::statistics::{average_precision, poisson_upper, quantile};
+use super::statistics::{Ranked, average_precision, poisson_upper, quantile};
 use super::{Family, Origin};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub struct FamilyFigures {
     pub recall: Option<f64>,
     /// Share found as anything.
     pub caught_by_any: Option<f64>,
-    /// Share of the family's alerts that are of such an episode; absent: there was no alert.
+    /// Share of the family's alerts that are of such an episode, in recordings whose false alerts count; absent: no alert.
     pub precision: Option<f64>,
     /// Area under precision over recall, by the alerts' confidence; what was missed counts with nothing.
     pub pr_auc: Option<f64>,
@@ -42,7 +42,7 @@ pub struct FamilyFigures {
     pub sources: usize,
     /// Not found as what they are.
     pub missed: usize,
-    /// Alerts that mean it: all but those of episodes that do not count.
+    /// Alerts that mean it and count for precision.
     pub alerts: usize,
 }
 
@@ -156,7 +156,7 @@ impl Summary {
             (origin, false_figures(&some, &share))
         };
         Summary {
-            families: families(captures),
+            families: Family::all().filter_map(|family| Some((family, figures(captures, family, &share)?))).collect(),
             evasion: ratio(&counted, |row| match row.hides.as_slice() {
                 [] => vec!["none".to_owned()],
                 hides => hides.to_vec(),
@@ -216,72 +216,68 @@ fn ratio(rows: &[&EpisodeRow], names: impl Fn(&EpisodeRow) -> Vec<String>) -> BT
     ratios
 }
 
-fn families(captures: &[Judged]) -> BTreeMap<Family, FamilyFigures> {
-    let figures = |family: Family| {
-        let mut ranked = Vec::new();
-        let (mut hits, mut alerts) = (0, 0);
-        let mut rows = Vec::new();
-        for capture in captures {
-            let mut best: BTreeMap<u64, (f64, usize)> = BTreeMap::new();
-            let counts = |alert: &&AlertRow| alert.family == Some(family) && is_ranked(capture, alert);
-            for alert in capture.alerts.iter().filter(counts) {
-                let is_hit = alert.verdict == Verdict::Hit;
-                alerts += 1;
-                hits += usize::from(is_hit);
-                if let Some(episode) = alert.episode.filter(|_| is_hit) {
-                    let best = best.entry(episode).or_insert((f64::MIN, 0));
-                    if alert.confidence > best.0 {
-                        *best = (alert.confidence, ranked.len());
-                    }
-                }
-                ranked.push((alert.confidence, is_hit, 0));
-            }
-            for (_, rank) in best.values() {
-                if let Some(ranked) = ranked.get_mut(*rank) {
-                    ranked.2 = 1;
+/// Figures of a family. Recall is over all episodes; precision, and the ranking by it, over recordings whose false alerts count.
+fn figures(captures: &[Judged], family: Family, share: &dyn Fn(&Judged) -> f64) -> Option<FamilyFigures> {
+    let mut ranked = Vec::new();
+    let (mut right, mut seen, mut alerts, mut rankable) = (0.0, 0.0, 0, 0);
+    let mut rows = Vec::new();
+    for capture in captures {
+        let mut best: BTreeMap<u64, (f64, usize)> = BTreeMap::new();
+        let counts = |alert: &&AlertRow| alert.family == Some(family) && is_ranked(capture, alert);
+        for alert in capture.alerts.iter().filter(counts) {
+            let is_right = alert.verdict == Verdict::Hit;
+            let weight = if alert.verdict == Verdict::False { share(capture) } else { 1.0 };
+            alerts += 1;
+            seen += weight;
+            right += if is_right { weight } else { 0.0 };
+            if let Some(episode) = alert.episode.filter(|_| is_right) {
+                let best = best.entry(episode).or_insert((f64::MIN, 0));
+                if alert.confidence > best.0 {
+                    *best = (alert.confidence, ranked.len());
                 }
             }
-            let counted = |row: &&EpisodeRow| row.family == family && row.uncounted.is_none();
-            for row in capture.episodes.iter().filter(counted) {
-                if let Some(found) = row.found.as_ref().filter(|_| !best.contains_key(&row.id)) {
-                    ranked.push((found.confidence, true, 1));
-                }
-                rows.push(row);
+            ranked.push(Ranked { confidence: alert.confidence, is_right, weight, is_first: false });
+        }
+        for (_, rank) in best.values() {
+            if let Some(ranked) = ranked.get_mut(*rank) {
+                ranked.is_first = true;
             }
         }
-        if rows.is_empty() && alerts == 0 {
-            return None;
+        let counted = |row: &&EpisodeRow| row.family == family && row.uncounted.is_none();
+        for row in capture.episodes.iter().filter(counted) {
+            rankable += usize::from(capture.counts_false);
+            let repeated = row.found.as_ref().filter(|_| capture.counts_false && !best.contains_key(&row.id));
+            if let Some(found) = repeated {
+                ranked.push(Ranked { confidence: found.confidence, is_right: true, weight: 1.0, is_first: true });
+            }
+            rows.push(row);
         }
-        let found = rows.iter().filter(|row| row.found.is_some()).count();
-        let noticed = rows.iter().filter(|row| row.noticed.is_some()).count();
-        let share = |part: usize, of: usize| (of > 0).then(|| part as f64 / of as f64);
-        let after: Vec<f64> = rows.iter().filter_map(|row| row.found.as_ref()).map(|found| found.after_s).collect();
-        let times = quantile(&after, 0.5).zip(quantile(&after, 0.99)).map(|(p50, p99)| Times { p50, p99 });
-        Some((
-            family,
-            FamilyFigures {
-                recall: share(found, rows.len()),
-                caught_by_any: share(noticed, rows.len()),
-                precision: share(hits, alerts),
-                pr_auc: average_precision(&ranked, rows.len()),
-                time_to_detect_s: times,
-                episodes: rows.len(),
-                sources: rows.iter().map(|row| row.tool.as_str()).collect::<BTreeSet<_>>().len(),
-                missed: rows.len() - found,
-                alerts,
-            },
-        ))
-    };
-    Family::all().filter_map(figures).collect()
+    }
+    if rows.is_empty() && alerts == 0 {
+        return None;
+    }
+    let found = rows.iter().filter(|row| row.found.is_some()).count();
+    let noticed = rows.iter().filter(|row| row.noticed.is_some()).count();
+    let of_all = |part: usize| (!rows.is_empty()).then(|| part as f64 / rows.len() as f64);
+    let after: Vec<f64> = rows.iter().filter_map(|row| row.found.as_ref()).map(|found| found.after_s).collect();
+    let times = quantile(&after, 0.5).zip(quantile(&after, 0.99)).map(|(p50, p99)| Times { p50, p99 });
+    Some(FamilyFigures {
+        recall: of_all(found),
+        caught_by_any: of_all(noticed),
+        precision: (seen > 0.0).then(|| right / seen),
+        pr_auc: average_precision(&ranked, rankable),
+        time_to_detect_s: times,
+        episodes: rows.len(),
+        sources: rows.iter().map(|row| row.tool.as_str()).collect::<BTreeSet<_>>().len(),
+        missed: rows.len() - found,
+        alerts,
+    })
 }
 
-/// Does an alert count for its family's precision? Not those of episodes that do not count, and false ones only where they do.
+/// Does an alert count for its family's precision? Not those of episodes that do not count, and only of recordings whose false
+/// ones count.
 fn is_ranked(capture: &Judged, alert: &AlertRow) -> bool {
-    match alert.verdict {
-        Verdict::Hit | Verdict::Other => true,
-        Verdict::False => capture.counts_false,
-        Verdict::Uncounted | Verdict::Confirmed => false,
-    }
+    capture.counts_false && matches!(alert.verdict, Verdict::Hit | Verdict::Other | Verdict::False)
 }
 
 fn false_figures(captures: &[&Judged], share: &dyn Fn(&Judged) -> f64) -> FalseFigures {

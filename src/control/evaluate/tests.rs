@@ -215,6 +215,7 @@ fn what_the_model_has_seen_counts_neither_way() {
     let summary = Summary::of(&[judged]);
     let figures = &summary.families[&Family::named("brute_force").unwrap()];
     assert_eq!((figures.episodes, figures.missed, figures.alerts, figures.precision), (1, 1, 0, None));
+    assert_eq!((figures.recall, figures.pr_auc), (Some(0.0), None), "no honest traffic to be held against");
     assert_eq!((summary.known, summary.uncounted.len()), (5, 1));
     assert_eq!((summary.all.host_days, summary.all.alerts["all"]), (0.0, 0.0));
 }
@@ -269,13 +270,18 @@ fn formulas_have_known_values() {
         assert!((poisson_upper(count) - bound).abs() < bound * 1e-3, "{count}: {}", poisson_upper(count));
     }
     assert_eq!(poisson_upper(0.5), poisson_upper(1.0));
-    let table: [(&[(f64, bool, usize)], usize, Option<f64>); 6] = [
+    let one = |confidence, is_right, weight, is_first| Ranked { confidence, is_right, weight, is_first };
+    let (wrong, third) = (one(0.9, false, 1.0, false), one(0.9, false, 1.0 / 3.0, false));
+    let [best, good, fair] = [0.9, 0.8, 0.6].map(|confidence| one(confidence, true, 1.0, true));
+    let (again, worse) = (one(0.8, true, 1.0, false), one(0.7, false, 1.0, false));
+    let table: [(&[Ranked], usize, Option<f64>); 7] = [
         (&[], 0, None),
         (&[], 2, Some(0.0)),
-        (&[(0.9, true, 1), (0.8, true, 1)], 2, Some(1.0)),
-        (&[(0.9, false, 0), (0.8, true, 1)], 2, Some(0.25)),
-        (&[(0.9, true, 1), (0.9, false, 0)], 1, Some(0.5)),
-        (&[(0.9, true, 1), (0.8, true, 0), (0.7, false, 0), (0.6, true, 1)], 2, Some((1.0 + 0.75) / 2.0)),
+        (&[best, good], 2, Some(1.0)),
+        (&[wrong, good], 2, Some(0.25)),
+        (&[best, wrong], 1, Some(0.5)),
+        (&[third, third, third, good], 1, Some(0.5)),
+        (&[best, again, worse, fair], 2, Some(f64::midpoint(1.0, 0.75))),
     ];
     for (ranked, total, area) in table {
         assert_eq!(average_precision(ranked, total), area, "{ranked:?} of {total}");
@@ -346,6 +352,13 @@ fn a_recording_that_several_runs_have_counts_once() {
     let summary = Summary::of(&[one, other]);
     assert_eq!((summary.all.host_days, summary.all.alerts["all"]), (days, 0.5));
     assert_eq!(summary.families[&Family::named("brute_force").unwrap()].episodes, 4);
+    let hit = || evidence(Detector::Scan, "vertical", 12, "10.0.0.66", "10.0.0.1");
+    let summary = Summary::of(&[judged([honest(), hit()]), judged([honest()])]);
+    assert_eq!(
+        summary.families[&Family::named("scan").unwrap()].precision,
+        Some(0.5),
+        "one false alert, told by two runs"
+    );
 }
 
 fn any_evidence() -> impl Strategy<Value = Evidence> {
