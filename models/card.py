@@ -234,6 +234,13 @@ class Card:
                           f"{one['alerts_on_days'][family] / days:.2f}"]
             yield "| " + " | ".join(map(str, [*cells, self.report["needs"][family]])) + " |"
         yield ""
+        told = [(words, one) for words, one in (("of the test recordings", self.report.get("by_family")),
+                                                ("of those recorded later", (self.report.get("fresh") or {}).get("by_family"))) if one]
+        yield "With the numbers that validation would choose: " + "; ".join(
+            f"{one['found']} of {one['attacks']} attacks {words} found, {one['named']} named, {one['false_on_recordings']} false alerts there and "
+            f"{one['false_a_host_day']:.2f} a host-day on test days" for words, one in told) + \
+            ". (`train.py --by-family` writes such a manifest, with the numbers as `flows`.)"
+        yield ""
 
     def measured(self):
         if self.yardstick:

@@ -155,6 +155,16 @@ class Calibration(unittest.TestCase):
             self.assertAlmostEqual(float(np.interp(np.quantile(errors, share), *knots)), share, delta=0.05)
         self.assertEqual(float(np.interp(errors.max() * 2, *knots)), 1.0)
 
+    def test_one_long_flow_is_enough_where_validation_says_so(self):
+        some = rows(7, 4, count=400)
+        scan, flood = (some.family == FAMILIES.index(name) for name in ("scan", "flood"))
+        some.flow[scan] = some.event[scan]
+        some.host[:] = np.where(some.event >= 0, some.event, some.host)
+        p = np.zeros((len(some), 3))
+        p[np.arange(len(some)), np.where(scan, 1, np.where(flood, 2, 0))] = 1
+        limits = {need: {"scan": 0.5, "flood": 0.5} for need in (1, 2, 3)}
+        self.assertEqual(calibrate.fewest(["benign", "scan", "flood"], limits, some, p), {"scan": 1, "flood": 3})
+
     def test_a_threshold_keeps_its_budget(self):
         benign = rows(5, 4, count=4000)
         benign = benign.where(benign.family == 0)
