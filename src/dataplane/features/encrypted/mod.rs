@@ -52,6 +52,8 @@ pub struct Shape {
     pub heads: [Head; 2],
     /// Records of originator and responder.
     pub records: [Records; 2],
+    /// Which record begins each packet, four bits each, the first lowest; see [`Shape::begins_with`].
+    pub begins: u64,
 }
 
 const _: () = assert!(PACKETS <= 16, "a bit each");
@@ -61,6 +63,11 @@ impl Shape {
     pub fn signed_length(&self, index: usize) -> Option<i32> {
         let length = self.lengths.get(..usize::from(self.packets))?.get(index)?;
         Some(if self.responder >> index & 1 == 0 { i32::from(*length) } else { -i32::from(*length) })
+    }
+
+    /// Type of the record that begins packet `index`, of TLS by its first bytes, of others as in [`Records`]; 0: none does.
+    pub fn begins_with(&self, index: usize) -> u8 {
+        if index < PACKETS { records::kind_of(self.begins >> (4 * index) & 15) } else { 0 }
     }
 
     /// The same with originator and responder exchanged.
@@ -334,10 +341,15 @@ impl Entry {
             *head = head::look(payload.bytes, scratch);
         }
         if let (Some(records), Some(follower)) = (shape.records.get_mut(side), self.followers.get_mut(side)) {
-            match sequence {
-                Some(sequence) => follower.segment(sequence, payload.bytes, announced, records),
-                None => records::datagram(payload.bytes, &mut self.is_quic, records),
-            }
+            let begins = match sequence {
+                Some(sequence) => {
+                    follower.segment(sequence, payload.bytes, announced, records);
+                    records::tls(payload.bytes)
+                }
+                None if payload.key.protocol() == 17 => records::datagram(payload.bytes, &mut self.is_quic, records),
+                None => records::tls(payload.bytes),
+            };
+            shape.begins |= records::number_of(begins) << (4 * at);
         }
         usize::from(shape.packets) < PACKETS
     }

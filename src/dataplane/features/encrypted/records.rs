@@ -112,17 +112,40 @@ impl Follower {
     }
 }
 
-/// The records or packets of a datagram.
-pub(super) fn datagram(bytes: &[u8], is_quic: &mut bool, records: &mut Records) {
-    let mut rest = bytes;
+/// The types of records by the number that stands for each where there are four bits for it.
+const KINDS: [u8; 11] = [0, 20, 21, 22, 23, 24, QUIC_SHORT, QUIC_LONG, QUIC_LONG | 1, QUIC_LONG | 2, QUIC_LONG | 3];
+
+/// The number of a type, 0 for none.
+pub(super) fn number_of(kind: u8) -> u64 {
+    KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64
+}
+
+/// The type of a number.
+pub(super) fn kind_of(number: u64) -> u8 {
+    KINDS.get(number as usize).copied().unwrap_or(0)
+}
+
+/// Type of the TLS record that begins a segment; 0: none does.
+pub(super) fn tls(bytes: &[u8]) -> u8 {
+    match bytes {
+        [kind @ 20..=24, 3, 0..=4, _, _, ..] => *kind,
+        _ => 0,
+    }
+}
+
+/// The records or packets of a datagram; type of the first of them that was taken, 0 if none was.
+pub(super) fn datagram(bytes: &[u8], is_quic: &mut bool, records: &mut Records) -> u8 {
+    let (mut rest, mut first) = (bytes, 0);
     for _ in 0..DATAGRAM_MAX {
         if rest.is_empty() || records.is_full() {
-            return;
+            break;
         }
-        let Some((kind, size, total)) = dtls(rest).or_else(|| quic(rest, is_quic)) else { return };
+        let Some((kind, size, total)) = dtls(rest).or_else(|| quic(rest, is_quic)) else { break };
         records.put(kind, size);
+        first = if first == 0 { kind } else { first };
         rest = rest.get(total..).unwrap_or_default();
     }
+    first
 }
 
 /// Type, size and all bytes of a DTLS record (RFC 6347 section 4.1).

@@ -204,3 +204,28 @@ fn a_turned_shape_is_that_of_the_other_roles() {
     });
     assert_eq!((seen.turned(), seen.turned().turned()), (turned, seen));
 }
+
+#[test]
+fn a_packet_is_known_by_the_record_that_begins_it() {
+    let mut shapes = shapes();
+    let cases: [(&[u8], u8); 6] = [
+        (&[22, 3, 1, 0, 2, 1, 1], 22),
+        (b"GET / HTTP/1.1", 0),
+        // In the midst of a record, cut within its header, of a version that there is not.
+        (&[1, 1, 23, 3, 3, 0, 1], 0),
+        (&[23, 3, 3, 0], 0),
+        (&[23, 3, 5, 0, 1, 1], 0),
+        (&[23, 3, 3, 64, 0], 23),
+    ];
+    for (at, (bytes, _)) in cases.iter().enumerate() {
+        show(&mut shapes, 0, Side::Originator, at as u64 * MS, Some(at as u32 * 100), bytes);
+    }
+    let shape = shapes.end(0).expect("a shape");
+    for (at, (bytes, wanted)) in cases.iter().enumerate() {
+        assert_eq!(shape.begins_with(at), *wanted, "{bytes:?}");
+    }
+    assert_eq!((shape.begins_with(6), shape.begins_with(16), shape.turned().begins), (0, 0, shape.begins));
+    for kind in [20, 21, 22, 23, 24, 0x40, 0x80, 0x81, 0x82, 0x83] {
+        assert_eq!(records::kind_of(records::number_of(kind)), kind);
+    }
+}
