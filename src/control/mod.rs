@@ -16,3 +16,4 @@ pub mod store;
 pub mod supervisor;
 mod text;
 pub mod view;
+pub mod windows;

@@ -51,6 +51,8 @@ pub struct FlowSummary {
     pub key: FlowKey,
     /// Which way of the key the originator sends.
     pub originator: Direction,
+    /// The originator did not send the first packet seen: what the flow carried tells that it asked.
+    pub is_turned: bool,
     /// First packet.
     pub first_seen: Timestamp,
     /// Latest packet.

@@ -89,6 +89,10 @@ pub trait Sink {
     fn row(&mut self, _row: &ScoredFlow) -> anyhow::Result<()> {
         Ok(())
     }
+    /// Flows that end before this moment of capture time have all been told.
+    fn reached(&mut self, _time: Timestamp) -> anyhow::Result<()> {
+        Ok(())
+    }
     /// About ten times a second, with the reader's account.
     fn progress(&mut self, _report: &Report) {}
 }
@@ -264,7 +268,7 @@ fn drain(
     report: &Report,
     sink: &mut dyn Sink,
 ) -> anyhow::Result<Timestamp> {
-    let mut end = Timestamp(0);
+    let (mut end, mut reached) = (Timestamp(0), Timestamp(0));
     let mut idle = 0_u32;
     let mut next_progress = std::time::Instant::now();
     while lanes.iter().any(|lane| !lane.ended) {
@@ -298,6 +302,10 @@ fn drain(
                             end = end.max(time);
                         }
                         pipeline.push(lane.id, item);
+                        if pipeline.reached() > reached {
+                            reached = pipeline.reached();
+                            sink.reached(reached)?;
+                        }
                     }
                 }
                 // At once, so that with one worker alerts stand between flows where the capture has them.

@@ -91,6 +91,11 @@ impl Pipeline {
         }
     }
 
+    /// Moment of capture time up to which all queues have come.
+    pub fn reached(&self) -> Timestamp {
+        self.merger.stats().watermark
+    }
+
     /// A flow ended.
     pub fn flow(&mut self, flow: &FlowSummary) {
         match &self.behaviour {

@@ -244,5 +244,15 @@ fn services(port: u16) -> u32 {
     word >> (usize::from(port) % PORTS_PER_WORD * 4) & 0xf
 }
 
+/// Is this the TCP port of a service that asks for a password?
+pub fn is_login_port(port: u16) -> bool {
+    services(port) & 1 != 0
+}
+
+/// Is this the TCP port of HTTP, or one of its usual alternatives?
+pub fn is_web_port(port: u16) -> bool {
+    services(port) & 4 != 0
+}
+
 #[cfg(test)]
 mod tests;

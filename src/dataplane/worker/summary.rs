@@ -34,6 +34,7 @@ pub fn summary(
     FlowSummary {
         key: record.key,
         originator: if is_turned { record.originator().flip() } else { record.originator() },
+        is_turned,
         first_seen: record.first_seen(),
         last_seen: record.last_seen,
         packets: sides(|side| u64::from(record.packets(of(side)))),
