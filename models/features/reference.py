@@ -3,6 +3,7 @@
 pass into files of these names: reference.py CAPTURE --out DIRECTORY
 
 The columns before the features say what the row is of: time in ns, addresses, ports and protocol (windows: their beginning).
+Packets that are not followed are told on standard error: rows of their flows, and of windows with them, lack them.
 """
 
 import argparse
@@ -20,6 +21,12 @@ from table import Table
 
 def address(raw):
     return str(ipaddress.ip_address(raw))
+
+
+def tell(table):
+    odd = [f"{why} {count}" for why, count in sorted(table.odd.items()) if why != "not ip"]
+    if odd:
+        print("not followed:", *odd, file=sys.stderr)
 
 
 def of_flow(flow, now, moment):
@@ -52,11 +59,14 @@ def flow_rows(path, kind):
         found.clear()
     table.run([])
     yield from found
+    tell(table)
 
 
 def window_rows(path, kind):
     facts = []
-    Table(lambda *_: None, lambda flow: facts.append(windows.Facts(flow))).run(packets(path))
+    table = Table(lambda *_: None, lambda flow: facts.append(windows.Facts(flow)))
+    table.run(packets(path))
+    tell(table)
     yield from of_windows(facts, kind)
 
 
@@ -87,7 +97,9 @@ def write_all(path, directory):
         write["sequences"].writerow(of_flow(flow, flow.ended, "")[:-1] + sum(flow_v2.sequence(flow), []))
         facts.append(windows.Facts(flow))
 
-    Table(told, over).run(packets(path))
+    table = Table(told, over)
+    table.run(packets(path))
+    tell(table)
     for kind in ("hosts", "pairs"):
         write[kind].writerows(of_windows(facts, kind))
     for file in files.values():

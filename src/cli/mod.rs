@@ -17,8 +17,10 @@ mod memory;
 pub mod observe;
 mod out;
 mod output;
+mod progress;
 mod replay;
 mod run;
+mod train_export;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -70,6 +72,8 @@ enum Subcommands {
     Replay(replay::Arguments),
     /// Replay labelled recordings and say what the detectors found, missed and made up.
     Evaluate(evaluate::Arguments),
+    /// Write what models see of capture files as tables: train on recordings of your own.
+    TrainExport(train_export::Arguments),
     /// Show the alerts of a running sensor, and follow them.
     Observe(observe::ObserveArgs),
     /// Show the flows of a running sensor, by host, protocol, time and more.
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Subcommands::Run(arguments) => run::run(arguments),
         Subcommands::Replay(arguments) => replay::run(arguments),
         Subcommands::Evaluate(arguments) => evaluate::run(&arguments),
+        Subcommands::TrainExport(arguments) => train_export::run(&arguments),
         Subcommands::Observe(arguments) => observe::run(&arguments),
         Subcommands::Flows(arguments) => flows::run(&arguments),
         Subcommands::Hosts(arguments) => hosts::hosts(&arguments),

@@ -6,7 +6,7 @@ mod rows;
 mod summary;
 
 use super::out::say;
-use super::{Failure, hosts, line, output};
+use super::{Failure, hosts, line, output, progress};
 use crate::config;
 use crate::control::alert::Alert;
 use crate::control::export::{AppEvent, ConnFormat, ModelName};
@@ -20,7 +20,7 @@ use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
 use conn::ConnFile;
 use eve::EveFile;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use rows::RowFile;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         alerts: (printed && !arguments.json)
             .then(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         told: line::Told::default(),
-        progress: progress(&arguments),
+        progress: progress::bar(&arguments.files),
         eve: match &arguments.eve {
             Some(path) => Some(EveFile::new(output::Output::create(path, paced)?, model.as_ref().map(name), paced)),
             None => None,
@@ -191,21 +191,6 @@ fn show_hosts(hosts: &[serde_json::Value], printed: bool) {
 pub fn name(model: &Model) -> ModelName {
     let manifest = model.manifest();
     ModelName { name: manifest.name.clone(), version: manifest.format.to_string() }
-}
-
-/// A bar over the bytes of the files; none where standard error is no terminal or a size is unknown.
-fn progress(arguments: &Arguments) -> ProgressBar {
-    let size = |path: &PathBuf| std::fs::metadata(path).ok().filter(|data| data.is_file()).map(|data| data.len());
-    let total = arguments.files.iter().map(size).sum::<Option<u64>>();
-    match total {
-        Some(total) if std::io::stderr().is_terminal() => {
-            let bar = ProgressBar::new(total);
-            let style = ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}, {msg}, {eta} left");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        }
-        _ => ProgressBar::hidden(),
-    }
 }
 
 /// Where a replay's findings go.
@@ -289,9 +274,6 @@ impl Sink for Output {
     }
 
     fn progress(&mut self, report: &Report) {
-        if !self.progress.is_hidden() {
-            self.progress.set_position(report.consumed());
-            self.progress.set_message(format!("{} packets", line::grouped(report.packets())));
-        }
+        progress::show(&self.progress, report);
     }
 }
