@@ -87,10 +87,7 @@ def export(capture, out, tool, variant="whole", seed=0):
         if tool is None:
             command = [sys.executable, f"{HERE}/features/reference.py", path, "--out", out]
         else:
-            whole = f"{scratch}/recording"
-            os.makedirs(whole)
-            os.symlink(os.path.abspath(path), f"{whole}/traffic.pcap")
-            command = [tool, "train-export", whole, "--out", out]
+            command = [tool, "train-export", path, "--out", out]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
