@@ -3,6 +3,7 @@
 
     evaluate.py scope RECORDINGS HELD_OUT     the tools of a fold, and the recordings that no model is trained on
     evaluate.py family RECORDINGS FAMILY      every tool of a family, and those recordings
+    evaluate.py recordings RECORDINGS FAMILY  directories of recordings that have an attack of the family
     evaluate.py summary DIRECTORY HELD        DIRECTORY/summary.json of the runs that lie there
     evaluate.py readme DIRECTORY              docs/evaluation.json and .svg, and the README's table, from summary.json
 """
@@ -16,6 +17,8 @@ BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 HELD = {"folds": "each tool with a model that never saw it",
         "nothing": "with the shipped model (not held out: it may know these tools)",
         "detectors": "by the detectors alone, without a model"}
+FALSE = ("host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "false_alerts", "confirmed_by",
+         "verdicts")
 PLACES = {"lab": "laboratory", "warped": "warped time", "others": "captures of others"}
 
 
@@ -28,6 +31,21 @@ def tested(recordings):
     """Recordings that no model is trained on: models/train.py leaves out those whose number is a multiple of five."""
     names = sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{recordings}/*/labels.json"))
     return [name for name in names if name.isdigit() and int(name) % 5 == 0]
+
+
+def held_tools(recordings, held):
+    """Tools of a fold. Those of no fold make no flow (ARP) or too few, so no model has seen them: they go with the first fold."""
+    held = os.path.realpath(held)
+    folds = sorted(glob.glob(f"{os.path.dirname(os.path.dirname(held))}/*/held*out.json"))
+    by_fold = {path: load(path).get("tools", load(path)) for path in folds}
+    tools = {family: set(names) for family, names in by_fold[held].items()}
+    if held == folds[0]:
+        for path in glob.glob(f"{recordings}/*/labels.json"):
+            for one in load(path)["episodes"]:
+                name = one["tool"]
+                if one["counts_as"] == "attack" and not any(name in fold.get(one["family"], ()) for fold in by_fold.values()):
+                    tools.setdefault(one["family"], set()).add(name)
+    return {family: sorted(names) for family, names in tools.items()}
 
 
 def scope(recordings, tools):
@@ -50,6 +68,8 @@ def summary(folder, held):
     """The main run, and beside it what the others say."""
     main = load(f"{folder}/main.json")
     main["held_out"] = held
+    # Warped days have attacks of the same recordings once more, so only what is false there counts.
+    main.update({name: value for name, value in load(f"{folder}/with-days.json").items() if name in FALSE})
     detectors = load(f"{folder}/detectors.json")
     main["detectors_alone"] = {family: figures(detectors, family) for family in main["families"]}
     main["without_family"] = {}
@@ -92,7 +112,7 @@ def table(run):
         lines += ["", "| by a model that never saw the family | found under any name | first by |", "| --- | --- | --- |"]
     for family, one in run["without_family"].items():
         by = ", ".join(f"{name} {count}" for name, count in sorted(one["caught_first_by"].items(), key=lambda pair: -pair[1])[:3])
-        lines.append(f"| {family} | {number(one['caught_by_any'])} of {one['episodes']} | {by or '-'} |")
+        lines.append(f"| {family} | {round((one['caught_by_any'] or 0) * one['episodes'])} of {one['episodes']} | {by or '-'} |")
     origins = run["false_alerts"]["by_origin"]
     lines += ["", "| false alerts | " + " | ".join(f"{PLACES[name]}: a host-day (95 %: at most) | a million flows | true, of honest users"
                                                   for name in origins) + " |",
@@ -103,7 +123,8 @@ def table(run):
             cells += [f"{number(one['per_host_day'][name])} ({number(one['bound_95'][name])})",
                       number(one["per_million_flows"][name], 1), number(one["confirmed"][name], 0)]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| how they hid | found |", "| --- | --- |"]
+    if len(run["evasion"]) > 1:
+        lines += ["", "| how they hid | found |", "| --- | --- |"]
     for name, one in sorted(run["evasion"].items(), key=lambda pair: -pair[1]["episodes"]):
         lines.append(f"| {name} | {one['found']} of {one['episodes']} |")
     lines += ["", "![Attacks found by family, and false alerts](docs/evaluation.svg)"]
@@ -127,10 +148,13 @@ def readme(folder):
 def main():
     match sys.argv[1:]:
         case ["scope", recordings, held]:
-            tools = load(held)
-            scope(recordings, tools.get("tools", tools))
+            scope(recordings, held_tools(recordings, held))
         case ["family", recordings, family]:
             scope(recordings, tools_of(recordings, family))
+        case ["recordings", recordings, family]:
+            for path in sorted(glob.glob(f"{recordings}/*/labels.json")):
+                if any(one.get("family") == family for one in load(path)["episodes"]):
+                    print(os.path.dirname(path))
         case ["summary", folder, held]:
             summary(folder, held)
         case ["readme", folder]:

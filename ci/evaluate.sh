@@ -8,7 +8,7 @@
 #   EVALUATE_README 1: write docs/evaluation.json, docs/evaluation.svg and the README's table too
 #
 # Runs, each left in target/evaluate as JSON: detectors (no model), fold-K (a model and the tools that it never saw; false alerts of
-# the recordings that it never saw), without-FAMILY (a model that never saw any of it: what catches it all the same), others (the
+# the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it: what catches it all the same), others (the
 # captures of ../shared/data, each judged as a whole).
 . "$(dirname "$0")/lib.sh"
 recordings=${LAB_OUT:-target/lab/recordings}
@@ -56,21 +56,28 @@ evaluate() {
 evaluate detectors "$recordings" --no-model --picture "$out/detectors.svg"
 
 folds=()
+days=()
 for folder in "$train"/folds/*/; do
   model=$(model_in "$folder")
-  held=$(compgen -G "$folder/held*out.json" | head -1) || continue
+  held=$(compgen -G "${folder}held*out.json" | head -1) || continue
   [ -n "$model" ] || continue
-  name=fold-$(basename "$folder")
-  python3 ci/evaluate.py scope "$recordings" "$held" > "$out/$name.scope"
-  if evaluate "$name" "$recordings" --model "$model" --held-out "$out/$name.scope"; then
-    folds+=("$out/$name.json")
+  number=$(basename "$folder")
+  python3 ci/evaluate.py scope "$recordings" "$held" > "$out/fold-$number.scope"
+  if evaluate "fold-$number" "$recordings" --model "$model" --held-out "$out/fold-$number.scope"; then
+    folds+=("$out/fold-$number.json")
   else
-    say "the model of $name cannot be used: left out"
+    say "the model of fold $number cannot be used: left out"
+    continue
   fi
+  # Warped days of recordings that no model is trained on: for their false alerts alone.
+  [ -e "$train/days/test/labels.json" ] || continue
+  echo '{"tools": [], "recordings": ["test"]}' > "$out/days.scope"
+  evaluate "days-$number" "$train/days/test" --model "$model" --held-out "$out/days.scope" && days+=("$out/days-$number.json")
 done
 if [ ${#folds[@]} -gt 0 ]; then
   held=folds
   "$shrike" evaluate --merge "${folds[@]}" --out "$out/main.json" --picture "$out/recall.svg" > "$out/main.txt"
+  "$shrike" evaluate --merge "${folds[@]}" "${days[@]}" --out "$out/with-days.json" > "$out/with-days.txt"
 else
   held=nothing
   say "no folds in $train: the model that is shipped, which may know these tools: its figures are no held-out ones"
@@ -79,6 +86,7 @@ else
     say "the model cannot be used: detectors alone"
     cp "$out/detectors.json" "$out/main.json"; cp "$out/detectors.txt" "$out/main.txt"; cp "$out/detectors.svg" "$out/recall.svg"
   }
+  cp "$out/main.json" "$out/with-days.json"
 fi
 
 for folder in "$train"/without/*/; do
@@ -86,7 +94,9 @@ for folder in "$train"/without/*/; do
   [ -n "$model" ] || continue
   family=$(basename "$folder")
   python3 ci/evaluate.py family "$recordings" "$family" > "$out/without-$family.scope"
-  evaluate "without-$family" "$recordings" --model "$model" --held-out "$out/without-$family.scope" ||
+  mapfile -t with < <(python3 ci/evaluate.py recordings "$recordings" "$family")
+  [ ${#with[@]} -gt 0 ] || continue
+  evaluate "without-$family" "${with[@]}" --model "$model" --held-out "$out/without-$family.scope" ||
     say "the model without $family cannot be used: left out"
 done
 
