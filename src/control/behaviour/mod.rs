@@ -16,6 +16,7 @@
 //! | `beacon` | connections that come back like a clock |
 //! | `mining` | miners and their pools |
 //! | `cleartext` | passwords in the clear |
+//! | `guessing` | guessed passwords, where answers to logins are read |
 //! | `exfiltration` | data that leaves |
 //! | `intel` | what lists of others name |
 //! | `spoofing` | hosts that pass for others on the link |
@@ -47,6 +48,7 @@ pub mod dga;
 mod disk;
 pub mod dns_tunnel;
 pub mod exfiltration;
+mod guessing;
 pub mod intel;
 pub mod lateral;
 mod live;
@@ -66,13 +68,14 @@ pub mod web_attack;
 pub use disk::DiskError;
 pub use live::LiveBehaviour;
 pub use observation::{
-    Answer, Cleartext, Dns, Flow, Hello, Lease, Mining, Observation, Origin, Remote, Request, Slow, Step, Visit, What,
+    Answer, Cleartext, Dns, Flow, Hello, Lease, Login, Mining, Observation, Origin, Outcome, Remote, Request, Slow,
+    Step, Visit, What,
 };
 
 use crate::control::inventory::network::Network;
 use crate::dataplane::decode::{Endpoint, Neighbour};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
-use crate::dataplane::detect::{Evidence, WINDOW_NS};
+use crate::dataplane::detect::{Evidence, WINDOW_NS, brute_force};
 use crate::dataplane::inspect::Protocol;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
@@ -87,6 +90,8 @@ use std::sync::Arc;
 pub struct Settings {
     /// Observations that wait for their watermark at most, some 300 bytes each; more are lost and counted.
     pub pending: usize,
+    /// Guessed passwords.
+    pub brute_force: brute_force::Settings,
     /// Tunnels in DNS.
     pub dns_tunnel: dns_tunnel::Settings,
     /// Made-up names.
@@ -123,6 +128,7 @@ impl Settings {
             + live::QUEUE_BYTES
             + cold::bytes::<u64, Told>(GROWN_MAX)
             + Prevalence::memory(SERVERS_MAX)
+            + guessing::memory(&self.brute_force)
             + self.dns_tunnel.memory()
             + self.dga.memory()
             + self.beacon.memory()
@@ -196,6 +202,7 @@ pub struct Behaviour {
     home: Vec<Network>,
     /// Servers outside, and who goes there.
     servers: Prevalence,
+    guessing: guessing::Guessing,
     dns_tunnel: dns_tunnel::DnsTunnel,
     exfiltration: exfiltration::Exfiltration,
     beacon: beacon::Beacon,
@@ -220,6 +227,7 @@ impl Behaviour {
             decided: Timestamp(0),
             grown: ColdMap::new(GROWN_MAX),
             stats: Stats::default(),
+            guessing: guessing::Guessing::new(settings.brute_force),
             dns_tunnel: dns_tunnel::DnsTunnel::new(settings.dns_tunnel),
             dga: dga::Dga::new(settings.dga),
             beacon: beacon::Beacon::new(settings.beacon),
@@ -374,6 +382,7 @@ impl Behaviour {
             What::Open(flow) => self.show_open(seen, flow, out),
             What::Slow(slow) => self.slow_http.slow(seen, slow, out),
             What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
+            What::Login(login) => self.guessing.login(seen, login, out),
             What::Flow(flow) => self.show_flow(seen, flow, out),
             What::Mining(said) => mining::observe(seen, said, &self.home, out),
             What::Cleartext(login) => cleartext::observe(seen, login, &self.home, out),
@@ -435,6 +444,7 @@ impl Behaviour {
         let forgotten = [
             self.servers.forgotten(),
             self.grown.forgotten(),
+            self.guessing.forgotten(),
             self.dns_tunnel.forgotten(),
             self.dga.forgotten(),
             self.beacon.forgotten(),

@@ -1,5 +1,6 @@
 //! What the detectors see: an ended or growing flow, or what an event says, small and with its place in the order of all.
 
+mod login;
 mod read;
 
 use super::web_attack;
@@ -9,6 +10,7 @@ use crate::dataplane::detect::{Detector, Evidence, FlowRef};
 use crate::dataplane::inspect::{Protocol, Unread};
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
+use login::{login_of, may_be_login};
 use read::{
     answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out, visit_of,
 };
@@ -47,6 +49,8 @@ pub enum What {
     Mining(Mining),
     /// A password went over the wire unencrypted.
     Cleartext(Cleartext),
+    /// A login and how it ended.
+    Login(Login),
     /// A handshake of TLS, DTLS or QUIC.
     Hello(Box<Hello>),
     /// A request of HTTP, as lists know it.
@@ -141,6 +145,36 @@ pub struct Cleartext {
     pub how: String,
     /// One sentence with the user, never the password.
     pub sentence: String,
+}
+
+/// A login of which the answer was read.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Who logs in.
+    pub client: Endpoint,
+    /// Where.
+    pub server: Endpoint,
+    /// Kind of the service, as evidence of guessing is called: `imap`, `database`, ...
+    pub service: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// As whom.
+    pub user: Option<Box<str>>,
+}
+
+/// What came of a login.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The server turned it down.
+    Refused,
+    /// The server let it in.
+    Accepted,
+    /// A name was tried, and no password was asked for, offered or looked at: guests, names that nobody has.
+    Named,
+    /// A form was turned down, whatever it was for.
+    Form,
+    /// A login was answered, nobody knows how: a hash of the answer.
+    Unsure(u64),
 }
 
 /// What both sides of a handshake said.
@@ -489,6 +523,7 @@ impl Observation {
         use Protocol::{DceRpc, Dhcp, Dns, Dtls, Http, Http2, Llmnr, Nbns, Quic, Smb, Stratum, Tls};
         matches!(protocol, DceRpc | Dhcp | Dns | Dtls | Http | Http2 | Llmnr | Nbns | Quic | Smb | Stratum | Tls)
             || inventory::may_show_passwords(protocol)
+            || may_be_login(protocol)
     }
 
     /// What detectors want of an event. `lists`: somebody looks URLs up.
@@ -509,9 +544,10 @@ impl Observation {
         let second = cleartext_of(head, facts).map(What::Cleartext);
         let is_web = is_plain && matches!(head.protocol, Http | Http2);
         let third = if is_web { visit_of(head, facts).map(|visit| What::Visit(Box::new(visit))) } else { None };
+        let login = if is_plain { login_of(head, facts).map(What::Login) } else { None };
         let (told, time) = (head.told.max(head.time), head.time);
         let origin = Origin::of_event(head);
-        [first, second, third].into_iter().flatten().map(move |what| Observation {
+        [first, second, third, login].into_iter().flatten().map(move |what| Observation {
             told,
             time,
             origin: origin.clone(),

@@ -105,6 +105,7 @@ impl Settings {
     fn of_behaviour(&self) -> behaviour::Settings {
         behaviour::Settings {
             pending: self.pending_observations,
+            brute_force: self.brute_force,
             dns_tunnel: self.dns_tunnel,
             dga: self.dga,
             beacon: self.beacon,
@@ -219,7 +220,8 @@ impl Merger {
             scores: Vec::new(),
             scan: scan::Decider::new(settings.scan),
             arp: arp::Decider::new(settings.scan),
-            brute_force: brute_force::Decider::new(settings.brute_force),
+            brute_force: brute_force::Decider::new(settings.brute_force)
+                .leaving_logins_that_are_read(settings.behaviour),
             flood: flood::Decider::new(settings.flood),
             model: model::Decider::new(settings.model),
             behaviour: None,

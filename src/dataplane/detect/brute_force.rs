@@ -22,6 +22,9 @@
 //! are told by a number that no poll has; a load test has it too. On a port that names no service the sessions must be
 //! alike and slow, as a login that waits before it refuses.
 //!
+//! What inspection reads the logins of is left to `control/behaviour/guessing`, where that runs: sizes are for what is
+//! encrypted or unknown, or where inspection is off.
+//!
 //! What it cannot see without looking into the payload: guesses inside one connection, user names, HTTP status codes,
 //! whether a large session was a login; guessing slower than one session a minute; guessing at Redis.
 
@@ -36,6 +39,7 @@ use super::facts::{Facts, protocol};
 use super::generations::Generations;
 use super::{Counts, Entity, Evidence, FlowMark, Peer, WINDOW_NS};
 use crate::dataplane::decode::{Endpoint, tcp_flags};
+use crate::dataplane::inspect::Protocol;
 use crate::units::{MILLISECOND, SECOND, Timestamp};
 use evidence::{Judged, Pace};
 use std::collections::BTreeSet;
@@ -235,15 +239,31 @@ impl Event {
     }
 }
 
+/// Are the answers to logins of such a session read? They are counted one by one then (`control/behaviour/guessing`), and
+/// what the session weighs tells nothing.
+fn is_read(application: Protocol) -> bool {
+    use Protocol::{Ftp, Http, Imap, Ldap, MongoDb, Mqtt, MySql, Pop3, PostgreSql, Redis, Sip, Smb, Smtp, Socks};
+    matches!(
+        application,
+        Ftp | Http | Imap | Ldap | MongoDb | Mqtt | MySql | Pop3 | PostgreSql | Redis | Sip | Smb | Smtp | Socks
+    )
+}
+
 /// A leaky bucket.
 #[derive(Clone, Copy, Default)]
-struct Bucket {
+pub(crate) struct Bucket {
     level: f64,
     last: Timestamp,
 }
 
 impl Bucket {
-    fn fill(&mut self, now: Timestamp, count: f64, leak_s: f64) -> f64 {
+    /// Level as it was when the last one came.
+    pub(crate) fn level(&self) -> f64 {
+        self.level
+    }
+
+    /// Adds `count`, after one for each `leak_s` seconds has leaked; the level then.
+    pub(crate) fn fill(&mut self, now: Timestamp, count: f64, leak_s: f64) -> f64 {
         let leaked = now.since(self.last) as f64 / SECOND as f64 / leak_s.max(1e-3);
         self.level = (self.level - leaked).max(0.0) + count;
         self.last = now;
@@ -294,12 +314,19 @@ pub struct Decider {
     settings: Settings,
     sessions: ColdMap<SessionKey, State>,
     sprays: ColdMap<(u128, u16), Spray>,
+    leaves_read: bool,
 }
 
 impl Decider {
     /// A decider that has seen nothing.
     pub fn new(settings: Settings) -> Decider {
-        Decider { sessions: ColdMap::new(settings.sessions), sprays: ColdMap::new(settings.sessions / 4), settings }
+        let (sessions, sprays) = (ColdMap::new(settings.sessions), ColdMap::new(settings.sessions / 4));
+        Decider { sessions, sprays, settings, leaves_read: false }
+    }
+
+    /// Leaves alone what somebody else reads the logins of, and counts the rest.
+    pub fn leaving_logins_that_are_read(self, leaves_read: bool) -> Decider {
+        Decider { leaves_read, ..self }
     }
 
     /// Sessions and clients forgotten for want of room.
@@ -310,6 +337,9 @@ impl Decider {
     /// Takes all sessions of the window that begins at `start`, sorted.
     pub fn decide(&mut self, start: Timestamp, sessions: &[(SessionKey, Counts)], out: &mut Vec<Evidence>) {
         for (key, counts) in sessions {
+            if self.leaves_read && is_read(counts.peer.flow.application) {
+                continue;
+            }
             self.one(start, *key, counts, out);
         }
     }

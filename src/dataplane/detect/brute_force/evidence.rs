@@ -43,7 +43,8 @@ impl Judged<'_> {
         self.evidence(
             kind.to_owned(),
             Some(server),
-            if pace == Pace::Fast { 2 } else { 3 },
+            // What a web server is asked, encrypted, may as well be measurements that it takes.
+            if pace == Pace::Fast && !self.service.is_web() { 2 } else { 3 },
             format!(
                 "{client} {how}guesses passwords at {server} port {} ({kind}): {:.0} short sessions that look refused",
                 self.key.2, self.all_failed

@@ -80,6 +80,17 @@ pub struct Settings {
     pub other_duration_ms_min: f64,
     /// Unknown services: sessions for each distinct answer size at least.
     pub other_sessions_per_size_min: f64,
+    /// Logins whose answers are read: distinct names of users that one server refuses one client, from which it is told.
+    pub login_users: f64,
+    /// Logins whose answers nobody can read, and forms that are turned down: capacity of the bucket of those that got the same
+    /// answer.
+    pub unsure_capacity: f64,
+    /// As `unsure_capacity`: seconds in which the bucket forgets one.
+    pub unsure_leak_s: f64,
+    /// Hosts that one server refuses logins, from which they are told together.
+    pub distributed_clients: usize,
+    /// As `distributed_clients`: refused logins that the server's bucket holds (`login_leak_s`).
+    pub distributed_capacity: f64,
     /// Failed sessions from which the confidence is full. (Slips: 30.)
     pub confident_sessions: f64,
     /// Servers at which one client must fail, on the same port, to be spraying.
@@ -127,6 +138,11 @@ impl Default for Settings {
             other_bytes: 5120,
             other_duration_ms_min: 1000.0,
             other_sessions_per_size_min: 8.0,
+            login_users: 4.0,
+            unsure_capacity: 20.0,
+            unsure_leak_s: 3.0,
+            distributed_clients: 4,
+            distributed_capacity: 20.0,
             confident_sessions: 30.0,
             spray_servers: 5,
             horizon_s: 300,

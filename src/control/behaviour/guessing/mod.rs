@@ -1,0 +1,399 @@
+//! Password guessing where inspection reads how logins end: refusals are counted, whatever their sessions weigh.
+//!
+//! Per client and service of a server: refused logins fill the buckets of `brute_force`, each guess of a connection one, and
+//! distinct names of users are counted. One of four is told: passwords of few users, many users (spraying), one client at many
+//! servers, many clients at one server. A login after guesses is told apart, at the highest severity. A client that is mostly let
+//! in is a client that works: nothing is told of it. So health checks that log in nowhere, pools that log in for each question
+//! and POSTs that are answered are quiet, however many.
+//!
+//! The detector in the data plane (`detect::brute_force`) knows sizes only; it leaves sessions alone whose logins are read here,
+//! and counts what is encrypted or unknown. Both are one detector to the operator: one section of
+//! the configuration, the same kinds.
+//!
+//! Not seen: guesses inside TLS, a form that answers 200 at a path that names no login, guesses that stay below the slow
+//! bucket (one a minute) with few names.
+
+#[cfg(test)]
+mod tests;
+
+use super::count::{Distinct, hash};
+use super::observation::{Login, Observation, Outcome};
+use crate::dataplane::decode::Endpoint;
+use crate::dataplane::detect::brute_force::{Bucket, Settings};
+use crate::dataplane::detect::cold::{self, ColdMap, Touched};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::units::{SECOND, Timestamp};
+
+/// Names of users that a server lets pass as somebody else, or does not ask a password of, tell less: so many more are needed.
+const NAMED: f64 = 1.5;
+/// Refusals for each name up to which it is names that are tried, not passwords.
+const SPRAYED: f64 = 3.0;
+/// A client with so many refusals for each login that works, or fewer, is one that works: a host of many users.
+const MOSTLY_IN: f64 = 2.0;
+/// Service kinds of one client or server.
+type Place = (u128, &'static str);
+
+/// A client at a server's service.
+#[derive(Default)]
+struct Pair {
+    touched: Timestamp,
+    begun: Timestamp,
+    fast: Bucket,
+    slow: Bucket,
+    unsure: Bucket,
+    refused: u64,
+    accepted: u64,
+    users: Distinct<4>,
+    /// Of them those that were no refusal.
+    named: Distinct<4>,
+    /// The answer that nobody can read, and how many of them were alike.
+    answer: u64,
+    alike: u64,
+    /// Since when and how many refusals were told; told again when there are twice as many.
+    alarmed: Option<Timestamp>,
+    next: f64,
+}
+
+/// All that one client, or one server, has to do with a service.
+#[derive(Default)]
+struct Side {
+    touched: Timestamp,
+    begun: Timestamp,
+    bucket: Bucket,
+    refused: u64,
+    accepted: u64,
+    peers: Distinct<4>,
+    next: f64,
+}
+
+impl Touched for Pair {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+impl Touched for Side {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+/// The detector.
+pub struct Guessing {
+    settings: Settings,
+    pairs: ColdMap<(u128, u128, u16), Pair>,
+    clients: ColdMap<Place, Side>,
+    servers: ColdMap<Place, Side>,
+}
+
+/// Sizes of the three tables.
+fn capacities(settings: &Settings) -> [usize; 3] {
+    [settings.sessions / 4, settings.sessions / 16, settings.sessions / 16]
+}
+
+/// Bytes of the detector at most.
+pub fn memory(settings: &Settings) -> usize {
+    let [pairs, clients, servers] = capacities(settings);
+    cold::bytes::<(u128, u128, u16), Pair>(pairs)
+        + cold::bytes::<Place, Side>(clients)
+        + cold::bytes::<Place, Side>(servers)
+}
+
+impl Guessing {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings) -> Guessing {
+        let [pairs, clients, servers] = capacities(&settings);
+        let (pairs, clients, servers) = (ColdMap::new(pairs), ColdMap::new(clients), ColdMap::new(servers));
+        Guessing { settings, pairs, clients, servers }
+    }
+
+    /// What was forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.pairs.forgotten() + self.clients.forgotten() + self.servers.forgotten()
+    }
+
+    /// A login.
+    pub fn login(&mut self, seen: &Observation, login: &Login, out: &mut Vec<Evidence>) {
+        self.at_the_server(seen, login, out);
+        if matches!(login.outcome, Outcome::Refused | Outcome::Accepted) {
+            self.over_servers(seen, login, out);
+            self.over_clients(seen, login, out);
+        }
+    }
+
+    fn at_the_server(&mut self, seen: &Observation, login: &Login, out: &mut Vec<Evidence>) {
+        let (settings, now) = (self.settings, seen.time);
+        let key = (login.client.address, login.server.address, login.server.port);
+        if login.outcome == Outcome::Accepted && self.pairs.existing(&key).is_none() {
+            return;
+        }
+        let horizon = 2 * settings.horizon_s * SECOND;
+        let pair = self.pairs.entry(key, || Pair { begun: now, ..Pair::default() });
+        pair.touched = pair.touched.max(now);
+        if now.since(pair.begun) >= horizon {
+            let old = std::mem::take(pair);
+            let alarmed = old.alarmed.filter(|at| now.since(*at) < horizon);
+            *pair = Pair { touched: now, begun: now, fast: old.fast, slow: old.slow, alarmed, ..Pair::default() };
+        }
+        let user = hash(login.user.as_deref());
+        let is_named = login.outcome == Outcome::Named;
+        // A name that was let pass before tells nothing new.
+        let is_new = login.user.is_some() && login.outcome != Outcome::Accepted && pair.users.insert(user);
+        match login.outcome {
+            Outcome::Accepted => {
+                pair.accepted += 1;
+                let guesses = pair.refused + pair.alike;
+                if pair.alarmed.take().is_some_and(|at| now.since(at) < horizon) {
+                    out.push(success(seen, login, guesses));
+                }
+                return;
+            }
+            Outcome::Named if is_new => {
+                pair.named.insert(user);
+            }
+            // A guest comes once; who comes again and again tries passwords that the server does not look at.
+            Outcome::Named if login.service != "smb" => return,
+            Outcome::Named | Outcome::Unsure(_) => {
+                let answer = if let Outcome::Unsure(answer) = login.outcome { answer } else { 0 };
+                if answer != pair.answer {
+                    let (told, before) = (pair.alarmed, pair.alike);
+                    (pair.answer, pair.alike, pair.unsure) = (answer, 0, Bucket::default());
+                    if told.is_some_and(|at| now.since(at) < horizon) && before > 0 {
+                        pair.alarmed = None;
+                        out.push(success(seen, login, before));
+                        return;
+                    }
+                }
+                pair.alike += 1;
+                let level = pair.unsure.fill(now, 1.0, settings.unsure_leak_s);
+                if level > settings.unsure_capacity && pair.alike as f64 >= pair.next {
+                    pair.next = pair.alike as f64 * 2.0;
+                    pair.alarmed = Some(now);
+                    let bucket = Term::exact("bucket_logins", level).against(Relation::Above, settings.unsure_capacity);
+                    out.push(pair.alike_evidence(seen, login, bucket, &settings));
+                }
+                return;
+            }
+            Outcome::Refused | Outcome::Form => pair.refused += 1,
+        }
+        let weight = f64::from(u8::from(!is_named));
+        let fast = pair.fast.fill(now, weight, settings.login_leak_s);
+        let slow = pair.slow.fill(now, weight, settings.slow_leak_s);
+        pair.decide(seen, login, (fast, slow), &settings, out);
+    }
+
+    /// One client at many servers.
+    fn over_servers(&mut self, seen: &Observation, login: &Login, out: &mut Vec<Evidence>) {
+        let settings = self.settings;
+        let client = (login.client.address, login.service);
+        let Some(side) = count(&mut self.clients, client, login.server.address, (seen, login), &settings) else {
+            return;
+        };
+        let (level, servers) = (side.bucket.level(), side.peers.estimate());
+        if level <= settings.login_capacity || servers < settings.spray_servers as f64 || !side.is_due() {
+            return;
+        }
+        let terms = vec![
+            Term::exact("bucket_logins", level).against(Relation::Above, settings.login_capacity),
+            Term::exact("distinct_servers", servers).against(Relation::AtLeast, settings.spray_servers as f64),
+            Term::exact("refused_logins", side.refused as f64),
+            Term::exact("accepted_logins", side.accepted as f64),
+        ];
+        let client = login.client.ip();
+        out.push(Evidence {
+            severity: 2,
+            confidence: confidence(side.refused, &settings),
+            source: Some(client),
+            port: Some(login.server.port),
+            summary: format!(
+                "{client} tries logins at {servers} servers ({}): {} were refused",
+                login.service, side.refused
+            ),
+            terms,
+            technique: Some("T1110.003".into()),
+            flow: seen.origin.flow(true),
+            ..seen.evidence(Detector::BruteForce, format!("{}_spraying", login.service))
+        });
+    }
+
+    /// Many clients at one server.
+    fn over_clients(&mut self, seen: &Observation, login: &Login, out: &mut Vec<Evidence>) {
+        let settings = self.settings;
+        let server = (login.server.address, login.service);
+        let Some(side) = count(&mut self.servers, server, login.client.address, (seen, login), &settings) else {
+            return;
+        };
+        let (level, clients) = (side.bucket.level(), side.peers.estimate());
+        let (capacity, least) = (settings.distributed_capacity, settings.distributed_clients as f64);
+        // Of a server that many use, some are refused at any time.
+        let is_mostly_refused = side.refused >= 3 * side.accepted;
+        if level <= capacity || clients < least || !is_mostly_refused || !side.is_due() {
+            return;
+        }
+        let terms = vec![
+            Term::exact("bucket_logins", level).against(Relation::Above, capacity),
+            Term::exact("distinct_clients", clients).against(Relation::AtLeast, least),
+            Term::exact("refused_logins", side.refused as f64),
+            Term::exact("accepted_logins", side.accepted as f64),
+        ];
+        let (server, port) = (login.server.ip(), login.server.port);
+        out.push(Evidence {
+            severity: 2,
+            confidence: confidence(side.refused, &settings),
+            target: Some(server),
+            port: Some(port),
+            summary: format!(
+                "{clients} hosts guess passwords at {server} port {port} ({}): {} logins were refused, {} were not",
+                login.service, side.refused, side.accepted
+            ),
+            terms,
+            technique: Some("T1110".into()),
+            flow: seen.origin.flow(true),
+            ..seen.evidence(Detector::BruteForce, format!("{}_distributed", login.service))
+        });
+    }
+}
+
+/// Adds a login to what a side has; `None`: it was no refusal, or none that matters.
+fn count<'a>(
+    sides: &'a mut ColdMap<Place, Side>,
+    key: Place,
+    peer: u128,
+    (seen, login): (&Observation, &Login),
+    settings: &Settings,
+) -> Option<&'a mut Side> {
+    let is_refused = login.outcome == Outcome::Refused;
+    if !is_refused && sides.existing(&key).is_none() {
+        return None;
+    }
+    let side = sides.entry(key, || Side { begun: seen.time, ..Side::default() });
+    side.touched = side.touched.max(seen.time);
+    if seen.time.since(side.begun) >= 2 * settings.horizon_s * SECOND {
+        *side = Side { touched: side.touched, begun: seen.time, bucket: side.bucket, ..Side::default() };
+    }
+    if !is_refused {
+        side.accepted += 1;
+        return None;
+    }
+    side.refused += 1;
+    side.peers.insert(hash(peer));
+    side.bucket.fill(seen.time, 1.0, settings.login_leak_s);
+    (side.refused as f64 > MOSTLY_IN * side.accepted as f64).then_some(side)
+}
+
+impl Side {
+    /// Told first, and when there are twice as many refusals.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.refused as f64 >= self.next;
+        if is_due {
+            self.next = self.refused as f64 * 2.0;
+        }
+        is_due
+    }
+}
+
+impl Pair {
+    fn decide(
+        &mut self,
+        seen: &Observation,
+        login: &Login,
+        (fast, slow): (f64, f64),
+        settings: &Settings,
+        out: &mut Vec<Evidence>,
+    ) {
+        let (users, named) = (self.users.estimate(), self.named.estimate());
+        let tries = self.refused as f64 + named;
+        if tries <= MOSTLY_IN * self.accepted as f64 || tries < self.next {
+            return;
+        }
+        let capacity = match login.service {
+            // Programs repeat what was refused by themselves.
+            "smb" | "kerberos" => 2.0 * settings.login_capacity,
+            _ if login.outcome == Outcome::Form => settings.unsure_capacity,
+            _ => settings.login_capacity,
+        };
+        let least = settings.login_users * if named * 2.0 > users { NAMED } else { 1.0 };
+        let is_spraying = users >= least && tries <= SPRAYED * users;
+        let users_term = Term::exact("distinct_users", users);
+        let (kind, severity, how, mut terms) = if is_spraying {
+            let term = users_term.against(Relation::AtLeast, least);
+            (format!("{}_users", login.service), 2, "tries logins", vec![term])
+        } else if fast > capacity {
+            let bucket = Term::exact("bucket_logins", fast).against(Relation::Above, capacity);
+            (login.service.to_owned(), 2, "guesses passwords", vec![bucket, users_term])
+        } else if slow > settings.slow_capacity {
+            let bucket = Term::exact("slow_bucket_logins", slow).against(Relation::Above, settings.slow_capacity);
+            (login.service.to_owned(), 3, "slowly guesses passwords", vec![bucket, users_term])
+        } else {
+            return;
+        };
+        self.next = tries * 2.0;
+        self.alarmed = Some(seen.time);
+        terms.push(Term::exact("refused_logins", self.refused as f64));
+        terms.push(Term::exact("accepted_logins", self.accepted as f64));
+        let (client, server, port) = (login.client.ip(), login.server.ip(), login.server.port);
+        let not_asked =
+            if named > 0.0 { format!(", {named} let pass as a guest or without a password") } else { String::new() };
+        let of = if users > 0.0 { format!(", of {users} users") } else { String::new() };
+        out.push(Evidence {
+            severity,
+            confidence: confidence(tries as u64, settings),
+            source: Some(client),
+            target: Some(server),
+            port: Some(port),
+            summary: format!(
+                "{client} {how} at {server} port {port} ({}): {} logins were refused{not_asked}{of}",
+                login.service, self.refused
+            ),
+            terms,
+            technique: Some(if is_spraying { "T1110.003" } else { "T1110.001" }.into()),
+            flow: seen.origin.flow(true),
+            ..seen.evidence(Detector::BruteForce, kind)
+        });
+    }
+
+    fn alike_evidence(&self, seen: &Observation, login: &Login, bucket: Term, settings: &Settings) -> Evidence {
+        let (client, server, port) = (login.client.ip(), login.server.ip(), login.server.port);
+        Evidence {
+            severity: 3,
+            confidence: confidence(self.alike, settings),
+            source: Some(client),
+            target: Some(server),
+            port: Some(port),
+            summary: format!(
+                "{client} most likely guesses passwords at {server} port {port} ({}): {} logins in a row got the same answer",
+                login.service, self.alike
+            ),
+            terms: vec![bucket, Term::exact("logins_answered_alike", self.alike as f64)],
+            technique: Some("T1110.001".into()),
+            flow: seen.origin.flow(true),
+            ..seen.evidence(Detector::BruteForce, login.service)
+        }
+    }
+}
+
+fn confidence(refused: u64, settings: &Settings) -> f64 {
+    (0.6 + 0.4 * refused as f64 / settings.confident_sessions).min(1.0)
+}
+
+fn success(seen: &Observation, login: &Login, guesses: u64) -> Evidence {
+    let Endpoint { port, .. } = login.server;
+    let (client, server) = (login.client.ip(), login.server.ip());
+    let user = login.user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
+    Evidence {
+        severity: 1,
+        confidence: 0.9,
+        source: Some(client),
+        target: Some(server),
+        port: Some(port),
+        summary: format!(
+            "{client} was let in{user} at {server} port {port} ({}) after it guessed passwords there",
+            login.service
+        ),
+        terms: vec![Term::exact("guesses_before", guesses as f64).against(Relation::AtLeast, 1.0)],
+        technique: Some("T1110".into()),
+        // It is about this very session.
+        flow: seen.origin.flow(false),
+        ..seen.evidence(Detector::BruteForce, format!("{}_success", login.service))
+    }
+}
