@@ -106,6 +106,7 @@ fn attacks_are_found() {
         found.values().filter(|kinds| kinds.iter().any(|kind| kind.starts_with(wanted))).count()
     };
     assert!(count("attack/dns_tunnel/", "dns_tunnel/") >= 4);
+    assert!(count("attack/icmp_tunnel/", "icmp_tunnel/tunnel/") >= 1);
     assert!(count("attack/cleartext_creds/", "cleartext_credentials/") >= 2);
     assert!(count("attack/c2_lateral/", "lateral_movement/") >= 32);
     let ndpi = family(&data, "attack/ndpi/");
@@ -121,11 +122,12 @@ fn attacks_are_found() {
 }
 
 /// Every alert over benign captures, and what it is: all of them are what they say.
-const JUDGED: [(&str, &str, &str); 5] = [
+const JUDGED: [(&str, &str, &str); 6] = [
     ("EdimaxPlug1101W/Setup-C-", "cleartext_credentials/http_basic/3", "the plug's own set-up, as admin"),
     ("pcap/imap.pcap", "cleartext_credentials/imap_login/3", "a login"),
     ("pcap/pop3.pcap", "cleartext_credentials/pop3_user_and_pass/2", "a login"),
     ("pcap/bad-dns-traffic.pcap", "dns_tunnel/tunnel/2", "dnscat2 at work; nDPI keeps it among its protocols"),
+    ("pcap/bad-dns-traffic.pcap", "dns_tunnel/tunnel/1", "the same, of more names"),
     ("pcap/zcash.pcap", "mining/pool/2", "a miner at its pool; nDPI keeps it among its protocols"),
 ];
 

@@ -2,8 +2,8 @@
 
 use super::error::Invalid;
 use crate::control::behaviour::{
-    adaptive, amplification, beacon, dga, dns_tunnel, exfiltration, intel, lateral, odd_flow, request_flood, slow_http,
-    spoofing, tls_anomaly, web_attack,
+    adaptive, amplification, beacon, dga, dns_tunnel, doh_tunnel, exfiltration, icmp_tunnel, intel, lateral, odd_flow,
+    request_flood, slow_http, spoofing, tls_anomaly, web_attack,
 };
 use crate::control::hosts;
 use crate::dataplane::detect::distinct::SATURATED;
@@ -69,6 +69,8 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         request_flood,
         odd_flow,
         amplification,
+        icmp_tunnel,
+        doh_tunnel,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -86,6 +88,8 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_request_flood(request_flood)?;
     check_odd_flow(odd_flow)?;
     check_amplification(amplification)?;
+    check_icmp_tunnel(icmp_tunnel)?;
+    check_doh_tunnel(doh_tunnel)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -263,6 +267,7 @@ fn check_baseline(section: &str, settings: &adaptive::Settings) -> Result<(), In
 fn check_lateral(settings: &lateral::Settings) -> Result<(), Invalid> {
     ranges!("lateral", lateral::Settings, settings, {
         shares: COUNT,
+        refused_shares: COUNT,
         calls: COUNT,
         paths: COUNT,
         hosts: (MAP_MIN, MAP_MAX),
@@ -287,6 +292,8 @@ fn check_spoofing(settings: &spoofing::Settings) -> Result<(), Invalid> {
         victims: (2.0, spoofing::VICTIMS as f64),
         claims: (2.0, 100.0),
         // A host has two names as a rule.
+        // A switch that comes back brings its hosts; more than these are not told apart.
+        askers: (5.0, 200.0),
         names: (2.0, spoofing::NAMES as f64),
         entries: (MAP_MIN, MAP_MAX),
     }, besides);
@@ -349,8 +356,31 @@ fn check_amplification(settings: &amplification::Settings) -> Result<(), Invalid
     ranges!("amplification", amplification::Settings, settings, {
         bytes: BYTES_OUT,
         ratio: RATIO,
+        questions: (10.0, 1e6),
         servers: (1.0, 1000.0),
         entries: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_icmp_tunnel(settings: &icmp_tunnel::Settings) -> Result<(), Invalid> {
+    ranges!("icmp_tunnel", icmp_tunnel::Settings, settings, {
+        // Who looks for the largest packet tries a few.
+        sizes: (3.0, 100.0),
+        unasked: COUNT,
+        identifiers: COUNT,
+        rate: (1.0, 1e6),
+        pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_doh_tunnel(settings: &doh_tunnel::Settings) -> Result<(), Invalid> {
+    ranges!("doh_tunnel", doh_tunnel::Settings, settings, {
+        connections: (4.0, 1e6),
+        questions: (10.0, 1e6),
+        public_questions: (10.0, 1e6),
+        pairs: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

@@ -129,6 +129,8 @@ fn the_reference_page_names_every_key() {
         "[detect.request_flood]",
         "[detect.odd_flow]",
         "[detect.amplification]",
+        "[detect.icmp_tunnel]",
+        "[detect.doh_tunnel]",
     ];
     let mut seen = 0;
     for section in sections {

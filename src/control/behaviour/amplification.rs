@@ -7,6 +7,10 @@
 //! - *reflector*: a server of ours on such a port answers one client outside with ten times as many bytes as it asked with, a
 //!   megabyte and more within an hour.
 //!
+//! - *same_question*: a server on such a port is asked questions of one and the same size in the name of one host, fifty and more
+//!   within a minute, and its answers are ten times as large: the questions are most likely forged, and the host is flooded.
+//!   Who walks through a table (SNMP) or resolves names asks questions of many sizes.
+//!
 //! The first needs flows that nobody answered: with EVE, `conn.log` or the history of flows. Their rate is the flood detector's.
 
 use super::count::{Distinct, hash};
@@ -25,6 +29,8 @@ pub struct Settings {
     pub bytes: f64,
     /// Bytes of answers for each that was asked with.
     pub ratio: f64,
+    /// Questions of one size in the name of one host, within a minute.
+    pub questions: f64,
     /// Servers that must send to the one host.
     pub servers: f64,
     /// Hosts and pairs remembered, each.
@@ -33,14 +39,16 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { bytes: 1e6, ratio: 10.0, servers: 5.0, entries: 1 << 12 }
+        Settings { bytes: 1e6, ratio: 10.0, questions: 50.0, servers: 5.0, entries: 1 << 12 }
     }
 }
 
 impl Settings {
     /// Bytes of the detector at most.
     pub fn memory(&self) -> usize {
-        cold::bytes::<(u128, u16), Victim>(self.entries) + cold::bytes::<(u128, u128, u16), Pair>(self.entries)
+        cold::bytes::<(u128, u16), Victim>(self.entries)
+            + cold::bytes::<(u128, u128, u16), Pair>(self.entries)
+            + cold::bytes::<(u128, u128, u16), Same>(self.entries)
     }
 }
 
@@ -77,6 +85,25 @@ struct Pair {
     next: f64,
 }
 
+/// Questions in the name of a host to a server.
+struct Same {
+    since: Timestamp,
+    touched: Timestamp,
+    /// Bytes of each; 0: of several sizes.
+    size: u64,
+    questions: f64,
+    asked: u64,
+    answered: u64,
+    /// Questions at which it is told.
+    next: f64,
+}
+
+impl Touched for Same {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
 impl Touched for Victim {
     fn touched(&self) -> Timestamp {
         self.touched
@@ -94,17 +121,20 @@ pub struct Amplification {
     settings: Settings,
     victims: ColdMap<(u128, u16), Victim>,
     pairs: ColdMap<(u128, u128, u16), Pair>,
+    same: ColdMap<(u128, u128, u16), Same>,
 }
 
 impl Amplification {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Amplification {
-        Amplification { victims: ColdMap::new(settings.entries), pairs: ColdMap::new(settings.entries), settings }
+        let entries = settings.entries;
+        let (victims, pairs, same) = (ColdMap::new(entries), ColdMap::new(entries), ColdMap::new(entries));
+        Amplification { victims, pairs, same, settings }
     }
 
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.victims.forgotten() + self.pairs.forgotten()
+        self.victims.forgotten() + self.pairs.forgotten() + self.same.forgotten()
     }
 
     /// A flow that nobody answered; its client is who sends answers.
@@ -138,6 +168,52 @@ impl Amplification {
             let base = of_port(seen, "reflected_flood", port, "T1498.002");
             out.push(Evidence { target: Some(victim.ip()), summary, terms, flow: seen.origin.flow(true), ..base });
         }
+    }
+
+    /// A flow of anybody to a server.
+    pub fn asked(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        let [packets, _] = flow.packets;
+        let [asked, answered] = flow.payload;
+        if flow.protocol != 17 || !flow.is_new || packets == 0 || asked == 0 || !PORTS.contains(&flow.server.port) {
+            return;
+        }
+        let (settings, now) = (self.settings, seen.told);
+        let key = (flow.client.address, flow.server.address, flow.server.port);
+        // A mean that is no whole number is that of several sizes.
+        let size = if asked % packets == 0 { asked / packets } else { 0 };
+        let fresh =
+            || Same { since: now, touched: now, size, questions: 0.0, asked: 0, answered: 0, next: settings.questions };
+        let same = self.same.entry(key, fresh);
+        if now.since(same.since) >= MINUTE_NS {
+            *same = Same { next: same.next, ..fresh() };
+        }
+        same.touched = same.touched.max(now);
+        if same.size != size {
+            same.size = 0;
+        }
+        // Of a long one the part of a minute.
+        same.questions += packets as f64 * (MINUTE_NS as f64 / flow.length_ns.max(1) as f64).min(1.0);
+        same.asked = same.asked.saturating_add(asked);
+        same.answered = same.answered.saturating_add(answered);
+        let ratio = same.answered as f64 / same.asked.max(1) as f64;
+        if same.size == 0 || same.questions < same.next || ratio < settings.ratio {
+            return;
+        }
+        same.next = 2.0 * same.questions;
+        let (client, server, port) = (flow.client.ip(), flow.server.ip(), flow.server.port);
+        let summary = format!(
+            "{server} is asked the same {:.0} times within a minute on port {port}, as if by {client}, and answers with {ratio:.0} times \
+             as much: most likely somebody floods {client} with it",
+            same.questions
+        );
+        let terms = vec![
+            Term::exact("questions_of_one_size", same.questions.round()).against(Relation::AtLeast, settings.questions),
+            Term::exact("answered_for_each_asked", (ratio * 10.0).round() / 10.0)
+                .against(Relation::AtLeast, settings.ratio),
+            Term::exact("bytes_of_a_question", same.size as f64),
+        ];
+        let base = of_port(seen, "same_question", port, "T1498.002");
+        out.push(Evidence { source: Some(server), target: Some(client), confidence: 0.7, summary, terms, ..base });
     }
 
     /// A flow from outside to a server of ours.
@@ -233,9 +309,31 @@ mod tests {
             }
             found(&wire)
         };
-        assert_eq!(served(11211, [60, 50_000], 30), ["reflector"]);
+        assert_eq!(served(11211, [61, 50_000], 30), ["reflector"]);
         assert_eq!(served(53, [4000, 12_000], 200), [] as [&str; 0], "a resolver at work");
         assert_eq!(served(443, [60, 50_000], 30), [] as [&str; 0], "a download");
-        assert_eq!(served(11211, [60, 5000], 30), [] as [&str; 0], "little");
+        assert_eq!(served(11211, [61, 5000], 30), [] as [&str; 0], "little");
+    }
+
+    /// Packets and payload each way of one flow, or of many with one question each.
+    #[test]
+    fn the_same_question_again_and_again_is_told() {
+        let asked = |port: u16, count: u64, of: fn(u64) -> ([u64; 2], [u64; 2])| {
+            let mut wire = Wire::default();
+            for turn in 0..count {
+                let (packets, bytes) = of(turn);
+                wire.datagrams(turn * SECOND / 20, (host(7), outside(9), port), bytes);
+                wire.packets(packets);
+            }
+            found(&wire)
+        };
+        const ANY: [&str; 0] = [];
+        assert_eq!(asked(53, 1, |_| ([224, 448], [224 * 30, 224 * 2000])), ["same_question"]);
+        assert_eq!(asked(11211, 190, |_| ([1, 2], [15, 2200])), ["same_question", "same_question"]);
+        assert_eq!(asked(11211, 40, |_| ([1, 2], [15, 2200])), ANY, "a few");
+        assert_eq!(asked(161, 1, |_| ([900, 900], [900 * 43 + 411, 900 * 1300])), ANY, "a walk through a table");
+        assert_eq!(asked(53, 200, |turn| ([1, 1], [30 + turn % 7, 400])), ANY, "names");
+        assert_eq!(asked(123, 200, |_| ([1, 1], [48, 48])), ANY, "clocks");
+        assert_eq!(asked(443, 200, |_| ([1, 2], [15, 2200])), ANY, "another port");
     }
 }

@@ -1,7 +1,7 @@
 //! Data inside DNS: tunnels, and data that leaves in names that nobody else will ever ask for.
 //!
-//! Per client and registered name, over five minutes and over a day: distinct names, their length, how mixed their letters
-//! are, bytes carried, types that carry data, refusals. Each becomes a share of what tunnels show (0: what any site shows, 1:
+//! Per client and registered name, over five minutes and over a day: distinct names, how quickly they come, their length, how
+//! mixed their letters are, bytes carried, types that carry data, refusals. Of names longer than any host's fewer are enough. Each becomes a share of what tunnels show (0: what any site shows, 1:
 //! beyond any site), and a logistic function of their sum decides, so that no single one does: a CDN has many names, but short
 //! ones and hardly any bytes in them; a reputation service has long ones, but few, or the whole network asks it.
 //!
@@ -55,10 +55,17 @@ struct Horizon {
     text: &'static str,
 }
 
+const FIVE_MINUTES_NS: u64 = 300 * SECOND;
 /// What a site's own names come to, and what no site's do. 1000 names are RITA's highest step; 1 KiB in five minutes is what
 /// forty long host names come to, 100 KiB a slow tunnel at work.
 const HORIZONS: [Horizon; 2] = [
-    Horizon { length_ns: 300 * SECOND, names: (20.0, 1000.0), bytes: (1e3, 1e5), kind: "tunnel", text: "five minutes" },
+    Horizon {
+        length_ns: FIVE_MINUTES_NS,
+        names: (20.0, 1000.0),
+        bytes: (1e3, 1e5),
+        kind: "tunnel",
+        text: "five minutes",
+    },
     Horizon {
         length_ns: 86_400 * SECOND,
         names: (100.0, 2000.0),
@@ -71,8 +78,12 @@ const HORIZONS: [Horizon; 2] = [
 const LENGTH: (f64, f64) = (12.0, 52.0);
 /// Bits a letter of the longest label: words up to 2.5, hexadecimal digits 4.
 const ENTROPY: (f64, f64) = (2.5, 4.0);
-/// Weights of the shares, which add up to 1.
-const WEIGHTS: [f64; 6] = [0.32, 0.17, 0.17, 0.11, 0.18, 0.05];
+/// New names a second: a resolver that works for a client asks for some in a minute, a tunnel as fast as answers come.
+const RATE: (f64, f64) = (0.1, 10.0);
+/// Bytes in front of the registered name up to which all names are needed, and from which three in ten are enough.
+const LONG: (f64, f64) = (60.0, 130.0);
+/// Weights of the shares. They add up to 1 without the last, the rate, which comes on top: a slow tunnel is one too.
+const WEIGHTS: [f64; 7] = [0.32, 0.17, 0.17, 0.11, 0.18, 0.05, 0.1];
 /// At half of everything the likeness is a half; a tenth more or less makes it 80 % or 20 %.
 const STEEPNESS: f64 = 14.0;
 /// Likeness from which the severity is 1.
@@ -157,20 +168,33 @@ impl DnsTunnel {
             }
             counts.add(dns, rest, name);
             let names = counts.names.estimate();
-            if names < counts.next || usual.is_popular() {
+            let fewer = horizon.fewer(counts.mean_length());
+            if names < counts.next * fewer || usual.is_popular() {
                 continue;
             }
             // Looked at again when there are a tenth more.
-            counts.next = names * 1.1;
-            let shares = counts.shares(horizon);
+            counts.next = names * 1.1 / fewer;
+            let shares = counts.shares(horizon, seen.time);
             let sum: f64 = shares.iter().zip(WEIGHTS).map(|(share, weight)| share * weight).sum();
             let likeness = 1.0 / (1.0 + (-STEEPNESS * (sum - 0.5)).exp());
             if likeness >= self.settings.likeness {
-                counts.next = names * 2.0;
-                let terms = counts.terms((names, floor), (likeness, self.settings.likeness), usual.clients);
+                counts.next = names * 2.0 / fewer;
+                let terms = counts.terms(
+                    (names, floor * fewer),
+                    (likeness, self.settings.likeness),
+                    (usual.clients, counts.rate(seen.time)),
+                );
                 out.push(evidence(seen, dns, &pair.apex, (counts, horizon), likeness, terms));
             }
         }
+    }
+}
+
+impl Horizon {
+    /// Share of the names that are enough at this mean length: of five minutes alone, for over a day a few long names are somebody's
+    /// own.
+    fn fewer(&self, length: f64) -> f64 {
+        if self.length_ns == FIVE_MINUTES_NS { 1.0 - 0.7 * share(length, LONG) } else { 1.0 }
     }
 }
 
@@ -230,7 +254,12 @@ impl Counts {
         (self.names.estimate() * self.mean_length()).max(self.answer_bytes as f64)
     }
 
-    fn shares(&self, horizon: &Horizon) -> [f64; 6] {
+    /// New names a second; of less than a second nobody knows.
+    fn rate(&self, now: Timestamp) -> f64 {
+        self.names.estimate() * SECOND as f64 / now.since(self.begun).max(SECOND) as f64
+    }
+
+    fn shares(&self, horizon: &Horizon, now: Timestamp) -> [f64; 7] {
         [
             log_share(self.names.estimate(), horizon.names),
             share(self.mean_length(), LENGTH),
@@ -238,10 +267,16 @@ impl Counts {
             log_share(self.carried(), horizon.bytes),
             self.data_share(),
             self.refused_share(),
+            share(self.rate(now).max(1e-9).ln(), (RATE.0.ln(), RATE.1.ln())),
         ]
     }
 
-    fn terms(&self, (names, floor): (f64, f64), (likeness, threshold): (f64, f64), clients: f64) -> Vec<Term> {
+    fn terms(
+        &self,
+        (names, floor): (f64, f64),
+        (likeness, threshold): (f64, f64),
+        (clients, rate): (f64, f64),
+    ) -> Vec<Term> {
         vec![
             Term::exact("tunnel_likeness", rounded(likeness)).against(Relation::AtLeast, threshold),
             Term::exact("distinct_names", names).against(Relation::AtLeast, floor),
@@ -250,6 +285,7 @@ impl Counts {
             Term::exact("carried_bytes", self.carried().round()),
             Term::exact("data_type_share", rounded(self.data_share())),
             Term::exact("nxdomain_share", rounded(self.refused_share())),
+            Term::exact("new_names_a_second", rounded(rate)),
             Term::exact("clients_of_name", clients),
         ]
     }
@@ -331,6 +367,8 @@ mod tests {
             ("base32 in NULL", asked(200, 100 * MILLISECOND, NULL, 200, labels(BASE32, &[60, 60])), "tunnel"),
             ("hexadecimal in TXT", asked(280, second, TXT, 60, labels(HEX, &[34])), "tunnel"),
             ("hexadecimal in A", asked(300, 500 * MILLISECOND, A, 4, labels(HEX, &[60, 60, 40])), "tunnel"),
+            ("few names, long ones", asked(30, 500 * MILLISECOND, TXT, 60, labels(HEX, &[60, 60, 40])), "tunnel"),
+            ("short ones, quickly", asked(110, 100 * MILLISECOND, TXT, 60, labels(BASE32, &[32])), "tunnel"),
             // Straight to a server of one's own: there is no name that is registered.
             ("without a domain", asked(280, second, 5, 30, |_, dice| format!("t.{}", drawn(dice, HEX, 34))), "tunnel"),
             ("data that leaves slowly", asked(1200, 60 * second, A, 4, labels(BASE32, &[50])), "slow_tunnel"),

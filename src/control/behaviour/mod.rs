@@ -22,6 +22,8 @@
 //! | `spoofing` | hosts that pass for others on the link |
 //! | `lateral` | from host to host inside |
 //! | `amplification` | floods out of small questions |
+//! | `icmp_tunnel` | tunnels inside pings |
+//! | `doh_tunnel` | tunnels in encrypted DNS |
 //! | `odd_flow` | flows that are odd in several ways, or open for hours |
 //! | `slow_http` | web servers that are held with requests that never end |
 //! | `request_flood` | floods of whole requests |
@@ -47,8 +49,10 @@ mod count;
 pub mod dga;
 mod disk;
 pub mod dns_tunnel;
+pub mod doh_tunnel;
 pub mod exfiltration;
 mod guessing;
+pub mod icmp_tunnel;
 pub mod intel;
 pub mod lateral;
 mod live;
@@ -118,6 +122,10 @@ pub struct Settings {
     pub request_flood: request_flood::Settings,
     /// Attacks on web servers.
     pub web_attack: web_attack::Settings,
+    /// Tunnels inside pings.
+    pub icmp_tunnel: icmp_tunnel::Settings,
+    /// Tunnels in encrypted DNS.
+    pub doh_tunnel: doh_tunnel::Settings,
 }
 
 impl Settings {
@@ -142,6 +150,8 @@ impl Settings {
             + self.amplification.memory()
             + self.web_attack.memory()
             + self.request_flood.memory()
+            + self.icmp_tunnel.memory()
+            + self.doh_tunnel.memory()
     }
 }
 
@@ -182,6 +192,8 @@ impl Touched for Told {
 const GROWN_MAX: usize = 1 << 14;
 /// A flow that lives is told again when it has brought so many bytes more: a megabyte is less than any volume of note.
 const GROWN_BYTES: u64 = 1 << 20;
+/// The same of echoes: few pings come to so much in a minute.
+const ECHO_GROWN_BYTES: u64 = 8 << 10;
 /// A flow that lived less long was never told before its end.
 const GROWN_NS: u64 = SECOND;
 
@@ -216,6 +228,8 @@ pub struct Behaviour {
     amplification: amplification::Amplification,
     web_attack: web_attack::WebAttack,
     request_flood: request_flood::RequestFlood,
+    icmp_tunnel: icmp_tunnel::IcmpTunnel,
+    doh_tunnel: doh_tunnel::DohTunnel,
 }
 
 impl Behaviour {
@@ -241,6 +255,8 @@ impl Behaviour {
             amplification: amplification::Amplification::new(settings.amplification),
             web_attack: web_attack::WebAttack::new(settings.web_attack),
             request_flood: request_flood::RequestFlood::new(settings.request_flood),
+            icmp_tunnel: icmp_tunnel::IcmpTunnel::new(settings.icmp_tunnel),
+            doh_tunnel: doh_tunnel::DohTunnel::new(settings.doh_tunnel),
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -279,13 +295,14 @@ impl Behaviour {
             let slow = Observation::of_slow(flow);
             self.push(Observation { told: slow.told.max(self.decided), ..slow });
         }
-        if flow.payload.iter().sum::<u64>() < GROWN_BYTES {
+        let least = if icmp_tunnel::is_echo(flow) { ECHO_GROWN_BYTES } else { GROWN_BYTES };
+        if flow.payload.iter().sum::<u64>() < least {
             return;
         }
         let id = flow.flow_id();
         let before = self.grown.existing(&id).map(|told| told.payload);
         let grown = flow.payload.iter().sum::<u64>().saturating_sub(before.iter().flatten().sum());
-        if grown < GROWN_BYTES {
+        if grown < least {
             return;
         }
         let Some(observation) = Observation::of_flow(flow, before) else { return };
@@ -365,6 +382,7 @@ impl Behaviour {
                 if self.leaves(hello.client, hello.server) {
                     let usual = self.servers.note(hello.client.address, hello.server.address, seen.time);
                     self.tls_anomaly.hello(seen, hello, &usual, out);
+                    self.doh_tunnel.hello(seen, hello);
                 }
             }
             What::Request(request) => self.intel.request(seen, request, out),
@@ -374,6 +392,7 @@ impl Behaviour {
             }
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),
+            What::Discover(asker) => self.spoofing.discover(seen, *asker, out),
             What::Answer(answer) => self.spoofing.answer(seen, answer, out),
             What::Unasked(flow) if self.leaves(flow.server, flow.client) => {
                 self.amplification.unasked(seen, flow, out);
@@ -393,9 +412,13 @@ impl Behaviour {
         self.intel.flow(seen, flow, &self.home, out);
         self.slow_http.flow(seen, flow);
         self.request_flood.flow(seen, flow, out);
+        self.amplification.asked(seen, flow, out);
         let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
         match (is_home(flow.client), is_home(flow.server)) {
-            (true, true) => self.lateral.flow(seen, flow, out),
+            (true, true) => {
+                self.lateral.flow(seen, flow, out);
+                self.icmp_tunnel.observe(seen, flow, None, out);
+            }
             (true, false) => self.show_leaving(seen, flow, out),
             (false, true) => self.amplification.answered(seen, flow, out),
             (false, false) => {}
@@ -409,8 +432,10 @@ impl Behaviour {
         self.exfiltration.observe(seen, flow, &usual, out);
         self.odd_flow.observe(seen, flow, &usual, out);
         self.odd_flow.open(seen, flow, &usual, out);
+        self.icmp_tunnel.observe(seen, flow, Some(&usual), out);
         if matches!(flow.application, Protocol::Tls | Protocol::Quic | Protocol::Dtls) {
             self.tls_anomaly.flow(seen, flow, out);
+            self.doh_tunnel.flow(seen, flow, &usual, out);
         }
     }
 
@@ -458,6 +483,8 @@ impl Behaviour {
             self.amplification.forgotten(),
             self.web_attack.forgotten(),
             self.request_flood.forgotten(),
+            self.icmp_tunnel.forgotten(),
+            self.doh_tunnel.forgotten(),
         ];
         Stats { forgotten: forgotten.iter().sum(), ..self.stats }
     }

@@ -25,6 +25,13 @@ pub fn lower(name: &[u8]) -> Option<Box<str>> {
     (!name.is_empty()).then(|| name.to_ascii_lowercase().into())
 }
 
+/// As [`lower`], of a question: of a name that is no text each byte is a letter (RFC 1035 section 3.1 allows any), for tunnels
+/// have such names.
+pub fn asked(name: &[u8]) -> Option<Box<str>> {
+    let of_bytes = || name.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect::<String>();
+    if std::str::from_utf8(name).is_ok() { lower(name) } else { lower(of_bytes().as_bytes()) }
+}
+
 /// Can names end so? Top-level domains have letters alone, or are encoded (RFC 3696 section 2); the longest has 24.
 fn may_be_top(label: &str) -> bool {
     label.starts_with("xn--") || label.len() <= 24 && label.bytes().all(|byte| byte.is_ascii_alphabetic())
@@ -69,6 +76,13 @@ pub fn entropy(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_a_question_are_letters() {
+        assert_eq!(asked(b"A\xe0\xffb.t.Example.").as_deref(), Some("a\u{e0}\u{ff}b.t.example"));
+        assert_eq!(asked("B\u{fc}cher.example".as_bytes()).as_deref(), Some("b\u{fc}cher.example"));
+        assert_eq!(asked(b""), None);
+    }
 
     #[test]
     fn names_are_parted_where_they_are_registered() {

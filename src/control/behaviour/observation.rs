@@ -3,7 +3,7 @@
 mod login;
 mod read;
 
-use super::web_attack;
+use super::{icmp_tunnel, web_attack};
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
 use crate::dataplane::detect::{Detector, Evidence, FlowRef};
@@ -12,7 +12,8 @@ use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 use login::{login_of, may_be_login};
 use read::{
-    answer_of, cleartext_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out, visit_of,
+    answer_of, cleartext_of, discover_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out,
+    visit_of,
 };
 
 /// One thing seen.
@@ -61,6 +62,8 @@ pub enum What {
     Neighbour(Neighbour),
     /// A server of DHCP answered.
     Lease(Box<Lease>),
+    /// A client of DHCP asks for a first address: hashes of its link and of its link address.
+    Discover((u64, u64)),
     /// A host answered for a name on the link.
     Answer(Answer),
     /// A host does something on another.
@@ -92,6 +95,10 @@ pub struct Flow {
     pub is_new: bool,
     /// Payload of client and server since it began.
     pub payload: [u64; 2],
+    /// Packets of client and server since it began.
+    pub packets: [u64; 2],
+    /// It begins with a request for an echo.
+    pub is_echo: bool,
     /// From its first packet to its latest, nanoseconds.
     pub length_ns: u64,
     /// Its first payload is none of what the test for fully encrypted traffic exempts; known where shapes are kept.
@@ -326,6 +333,8 @@ pub struct Remote {
 pub enum Step {
     /// Connected to an administrative share.
     Share,
+    /// Was turned down there.
+    RefusedShare,
     /// Wrote a file to one.
     Write,
     /// Started a program, service or task.
@@ -466,9 +475,10 @@ impl Observation {
     fn of_any_flow(flow: &FlowSummary, before: Option<[u64; 2]>) -> Observation {
         let (client, server) = inventory::roles(&flow.key, flow.originator, flow.application);
         let is_turned = (client, server) != flow.key.endpoints(flow.originator);
-        let mut bytes = flow.payload;
+        let (mut bytes, mut packets) = (flow.payload, flow.packets);
         if is_turned {
             bytes.reverse();
+            packets.reverse();
         }
         let told = before.unwrap_or_default();
         let [out, into] = [0, 1].map(|side: usize| {
@@ -484,6 +494,8 @@ impl Observation {
             bytes: [out, into],
             is_new: before.is_none(),
             payload: bytes,
+            packets,
+            is_echo: icmp_tunnel::is_echo(flow),
             length_ns: flow.last_seen.since(flow.first_seen),
             is_encrypted: flow.application == Protocol::Unknown
                 && flow.payload.iter().all(|bytes| *bytes > 0)
@@ -534,7 +546,10 @@ impl Observation {
             Dns if is_plain => dns_of(head, facts).map(What::Dns),
             Stratum if is_plain => mining_of(head, facts).map(What::Mining),
             Tls | Dtls | Quic if is_plain => Some(What::Hello(Box::new(hello_of(head, facts)))),
-            Dhcp if is_plain => lease_of(head, facts).map(|lease| What::Lease(Box::new(lease))),
+            Dhcp if is_plain => {
+                let lease = lease_of(head, facts).map(|lease| What::Lease(Box::new(lease)));
+                lease.or_else(|| discover_of(head, facts).map(What::Discover))
+            }
             DceRpc | Smb if is_plain => remote_of(head, facts).map(What::Remote),
             Llmnr | Nbns if is_plain => answer_of(head, facts).map(What::Answer),
             Http if is_plain && timed_out(head, facts).is_some() => timed_out(head, facts).map(What::Slow),

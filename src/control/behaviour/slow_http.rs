@@ -1,7 +1,7 @@
 //! Web servers whose connections are held with requests that never end: slow headers (slowloris) and slow bodies.
 //!
-//! A connection counts when it is HTTP, is older than ten seconds, its client has sent something but less than ten bytes a second,
-//! and its server has said nothing, or that it waited in vain (408). Twenty of one source to one server within two minutes are
+//! A connection counts when it is HTTP, is older than ten seconds, its client has sent something but less than ten bytes a second, or
+//! less than sixty in many packets, and its server has said nothing, or that it waited in vain (408). Twenty of one source to one server within two minutes are
 //! told, or twenty of many that are a third of the server's connections. Living connections are looked at each minute; a
 //! capture tells of those that ended.
 //!
@@ -55,16 +55,22 @@ const AGAIN_NS: u64 = 3600 * SECOND;
 /// Sources that are counted apart.
 const SOURCES: usize = 8;
 
-/// Does a flow, ended or alive, look so? `payload`: of client and server, bytes.
-pub fn is_slow(application: Protocol, age_ns: u64, payload: [u64; 2]) -> bool {
+/// The same of requests that come in so many packets: one that is whole has its handshake, itself and an acknowledgement or two.
+const RATE_IN_PIECES: f64 = 60.0;
+const PIECES: u64 = 7;
+
+/// Does a flow, ended or alive, look so? `payload`: of client and server, bytes; `packets` of the client.
+fn is_slow(application: Protocol, age_ns: u64, payload: [u64; 2], packets: u64) -> bool {
     let [sent, said] = payload;
     let rate = sent as f64 * SECOND as f64 / age_ns.max(1) as f64;
-    application == Protocol::Http && age_ns >= AGE_NS && sent > 0 && said == 0 && rate < RATE
+    let is_slow = rate < if packets >= PIECES { RATE_IN_PIECES } else { RATE };
+    application == Protocol::Http && age_ns >= AGE_NS && sent > 0 && said == 0 && is_slow
 }
 
 /// The same of a summary.
 pub fn is_slow_flow(flow: &FlowSummary) -> bool {
-    is_slow(flow.application, flow.last_seen.since(flow.first_seen), flow.payload)
+    let [packets, _] = flow.packets;
+    is_slow(flow.application, flow.last_seen.since(flow.first_seen), flow.payload, packets)
 }
 
 /// Connections of one source.
@@ -209,6 +215,7 @@ mod tests {
         for (what, wire, wanted) in [
             ("one source", connections(25, 1, 60, [240, 0]), &["slow_requests"][..]),
             ("a slow body", connections(25, 1, 110, [900, 0]), &["slow_requests"]),
+            ("in pieces, for seconds", connections(25, 1, 20, [540, 0]), &["slow_requests"]),
             ("many sources", connections(60, 60, 60, [240, 0]), &["slow_requests_of_many"]),
             ("a few", connections(15, 1, 60, [240, 0]), &[]),
             ("opened ahead", connections(50, 1, 60, [0, 0]), &[]),
@@ -218,6 +225,14 @@ mod tests {
         ] {
             assert_eq!(found(&wire), wanted, "{what}");
         }
+        // Requests that are whole, and wait: long polling.
+        let mut wire = Wire::default();
+        for turn in 0..50 {
+            let ends = (outside(1), host(80), 80);
+            wire.flow_of(Protocol::Http, turn * SECOND / 4, ends, [420, 0], (20 * SECOND, SECOND));
+            wire.packets([5, 3]);
+        }
+        assert_eq!(found(&wire), [] as [&str; 0]);
         // Mobile clients among many others.
         let mut wire = connections(25, 25, 60, [240, 0]);
         for turn in 0..200 {

@@ -59,6 +59,24 @@ impl Wire {
         }
     }
 
+    /// Echoes to a host and its answers: packets and payload of both, and how long they go on.
+    pub fn echoes(&mut self, at: u64, (from, to): (u32, u32), (packets, bytes): ([u64; 2], [u64; 2]), length: u64) {
+        self.put_flow(1, Protocol::Unknown, at, (from, to, 0), bytes, (length, SECOND));
+        self.packets(packets);
+        if let Some((_, of, Item::Flow(flow))) = self.items.last_mut() {
+            let (key, originator) = FlowKey::v4(from, self.next_port, to, self.next_port, 1, 0);
+            (*of, flow.key, flow.originator, flow.tcp_flags) = (key, key, originator, [0; 2]);
+            flow.icmp = [Some((8, 0)), Some((0, 0))];
+        }
+    }
+
+    /// The flow before has so many packets of client and server.
+    pub fn packets(&mut self, packets: [u64; 2]) {
+        if let Some((_, _, Item::Flow(flow))) = self.items.last_mut() {
+            flow.packets = packets;
+        }
+    }
+
     /// A flow of TLS.
     pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], times: (u64, u64)) {
         self.flow_of(Protocol::Tls, at, ends, bytes, times);

@@ -271,6 +271,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::WebAttack => "Web Application Attack",
         Detector::OddFlow => "Potentially Bad Traffic",
         Detector::Amplification => "Detection of a Denial of Service Attack",
+        Detector::IcmpTunnel | Detector::DohTunnel => "A Network Trojan was detected",
     }
 }
 

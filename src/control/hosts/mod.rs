@@ -66,6 +66,10 @@ pub struct Settings {
     pub odd_flow: behaviour::odd_flow::Settings,
     /// Floods out of small questions.
     pub amplification: behaviour::amplification::Settings,
+    /// Tunnels inside pings.
+    pub icmp_tunnel: behaviour::icmp_tunnel::Settings,
+    /// Tunnels in encrypted DNS.
+    pub doh_tunnel: behaviour::doh_tunnel::Settings,
 }
 
 impl Default for Settings {
@@ -92,6 +96,8 @@ impl Default for Settings {
             request_flood: behaviour::request_flood::Settings::default(),
             odd_flow: behaviour::odd_flow::Settings::default(),
             amplification: behaviour::amplification::Settings::default(),
+            icmp_tunnel: behaviour::icmp_tunnel::Settings::default(),
+            doh_tunnel: behaviour::doh_tunnel::Settings::default(),
         }
     }
 }
@@ -119,6 +125,8 @@ impl Settings {
             request_flood: self.request_flood,
             odd_flow: self.odd_flow,
             amplification: self.amplification,
+            icmp_tunnel: self.icmp_tunnel,
+            doh_tunnel: self.doh_tunnel,
         }
     }
 

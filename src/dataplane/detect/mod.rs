@@ -76,11 +76,15 @@ pub enum Detector {
     Amplification,
     /// Attacks on web servers.
     WebAttack,
+    /// Tunnels inside pings.
+    IcmpTunnel,
+    /// Tunnels in encrypted DNS.
+    DohTunnel,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 18] = [
+    pub const ALL: [Detector; 20] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -99,6 +103,8 @@ impl Detector {
         Detector::OddFlow,
         Detector::Amplification,
         Detector::WebAttack,
+        Detector::IcmpTunnel,
+        Detector::DohTunnel,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -122,6 +128,8 @@ impl Detector {
             Detector::WebAttack => "web_attack",
             Detector::OddFlow => "odd_flow",
             Detector::Amplification => "amplification",
+            Detector::IcmpTunnel => "icmp_tunnel",
+            Detector::DohTunnel => "doh_tunnel",
         }
     }
 }

@@ -308,7 +308,7 @@ impl Pair {
         }
         let capacity = match login.service {
             // Programs repeat what was refused by themselves.
-            "smb" | "kerberos" => 2.0 * settings.login_capacity,
+            "smb" | "kerberos" | "database" => 2.0 * settings.login_capacity,
             _ if login.outcome == Outcome::Form => settings.unsure_capacity,
             _ => settings.login_capacity,
         };

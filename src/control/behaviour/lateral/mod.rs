@@ -4,6 +4,8 @@
 //!   an administrative share of the same host within ten minutes (BZAR: weights 1 and 1000, 1001 together) it is told as
 //!   *file_and_execution*, severity 1; alone severity 3, which administrators have each day.
 //! - *admin_shares*: five connections to `ADMIN$` or a drive within five minutes, ten, fifteen ... (BZAR).
+//! - *refused_shares*: two connections to such shares within five minutes that a server turns down, for want of a right or of the
+//!   share. Who administers a host knows both.
 //! - *discovery*: as many calls that list accounts, groups, shares, sessions or trusts (BZAR).
 //! - *replication*: a host asks a domain controller for its secrets (`DRSGetNCChanges`) that nobody knows as a controller itself.
 //! - *new_paths*: more new paths (host, port of remote administration) within an hour than is usual for the host at this time.
@@ -33,6 +35,8 @@ use std::net::IpAddr;
 pub struct Settings {
     /// Connections to administrative shares within five minutes, and as many further ones (BZAR: 5).
     pub shares: f64,
+    /// Connections to administrative shares that were turned down within five minutes, and as many further ones.
+    pub refused_shares: f64,
     /// Calls of discovery within five minutes, and as many further ones (BZAR: 5).
     pub calls: f64,
     /// New paths within an hour below which nothing is unusual.
@@ -48,7 +52,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let baseline = adaptive::Settings::default();
-        Settings { shares: 5.0, calls: 5.0, paths: 5.0, baseline, hosts: 1 << 11, pairs: 1 << 13 }
+        Settings { shares: 5.0, refused_shares: 2.0, calls: 5.0, paths: 5.0, baseline, hosts: 1 << 11, pairs: 1 << 13 }
     }
 }
 
@@ -108,6 +112,7 @@ impl Counted {
 /// A host.
 struct Host {
     shares: Counted,
+    refused_shares: Counted,
     calls: Counted,
     /// Others call its replication interface: it is a domain controller.
     is_controller: bool,
@@ -125,6 +130,7 @@ impl Host {
     fn new(baseline: Baseline, hour: u64) -> Host {
         Host {
             shares: Counted::default(),
+            refused_shares: Counted::default(),
             calls: Counted::default(),
             is_controller: false,
             told_replication: None,
@@ -278,6 +284,11 @@ impl Lateral {
                     out.push(counted(seen, remote, ("admin_shares", "T1021.002"), count, settings.shares));
                 }
             }
+            Step::RefusedShare => {
+                if let Some(count) = self.host(client.address, now).refused_shares.add(now, settings.refused_shares) {
+                    out.push(counted(seen, remote, ("refused_shares", "T1021.002"), count, settings.refused_shares));
+                }
+            }
             Step::Discovery => {
                 if let Some(count) = self.host(client.address, now).calls.add(now, settings.calls) {
                     out.push(counted(seen, remote, ("discovery", "T1087.002"), count, settings.calls));
@@ -358,6 +369,11 @@ fn counted(seen: &Observation, remote: &Remote, (kind, technique): (&str, &str),
     let summary = if kind == "discovery" {
         format!(
             "{client} made {count} calls that list accounts, shares or sessions within five minutes, {} at {server} the latest",
+            remote.what
+        )
+    } else if kind == "refused_shares" {
+        format!(
+            "{client} was turned down at administrative shares {count} times within five minutes, {} of {server} the latest",
             remote.what
         )
     } else {

@@ -181,3 +181,25 @@ fn new_paths_are_held_against_what_is_usual() {
     });
     assert_eq!(found(&wire), []);
 }
+
+#[test]
+fn who_is_turned_down_at_administrative_shares_is_told() {
+    const ACCESS_DENIED: u64 = 0xc000_0022;
+    const BAD_NETWORK_NAME: u64 = 0xc000_00cc;
+    let tried = |pause: u64, tries: &[(&str, u64)]| {
+        let mut wire = Wire::default();
+        for (turn, (share, status)) in tries.iter().enumerate() {
+            smb_event(&mut wire, turn as u64 * pause, (host(1), host(9)), |facts| {
+                facts.put(smb::COMMAND, b"SMB2_COMMAND_TREE_CONNECT");
+                facts.put(smb::SHARE, share.as_bytes());
+                facts.put_number(smb::STATUS, *status);
+            });
+        }
+        found(&wire)
+    };
+    let both = [("\\\\10.0.0.9\\ADMIN$", ACCESS_DENIED), ("\\\\10.0.0.9\\C$", BAD_NETWORK_NAME)];
+    assert_eq!(tried(SECOND, &both), [("refused_shares".to_owned(), 3)]);
+    assert_eq!(tried(SECOND, &both[..1]), [], "one");
+    assert_eq!(tried(400 * SECOND, &both), [], "now and then");
+    assert_eq!(tried(SECOND, &[("\\\\10.0.0.9\\files", ACCESS_DENIED); 9]), [], "a share of files");
+}

@@ -20,7 +20,7 @@ pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
     let [answers, ..] = &dns::SET.sections;
     let [.., data] = answers;
     let is_answer = event.number(dns::SET.qr) == Some(1);
-    let name = names::lower(name)?;
+    let name = names::asked(name)?;
     Some(Dns {
         client: event.client,
         server: event.server,
@@ -204,11 +204,20 @@ pub fn lease_of(head: &EventHead, facts: &[u8]) -> Option<Lease> {
     })
 }
 
+/// A question of version 4 for a first address (RFC 2131 section 3.1).
+pub fn discover_of(head: &EventHead, facts: &[u8]) -> Option<(u64, u64)> {
+    const DISCOVER: u64 = 1;
+    let event = inventory::Event::new(head, facts);
+    let is_one = event.number(dhcp::VERSION) == Some(4) && event.number(dhcp::TYPE) == Some(DISCOVER);
+    Some((link_of(&head.key), hash(event.bytes(dhcp::CLIENT_MAC).filter(|_| is_one)?)))
+}
+
 /// Answers with the address of who gives them: of LLMNR (RFC 4795 section 2.1.1), and of NetBIOS for workstations and file
-/// servers (RFC 1002 section 4.2.13).
+/// servers (RFC 1002 section 4.2.13); and what a host registers for itself there (section 4.2.2).
 pub fn answer_of(head: &EventHead, facts: &[u8]) -> Option<Answer> {
     const WORKSTATION: u64 = 0x00;
     const FILE_SERVER: u64 = 0x20;
+    const REGISTRATION: u64 = 5;
     let event = inventory::Event::new(head, facts);
     let (responder, asker) = ends_of(head);
     let (name, is_own, how) = if head.protocol == Protocol::Llmnr {
@@ -217,10 +226,13 @@ pub fn answer_of(head: &EventHead, facts: &[u8]) -> Option<Answer> {
         (event.bytes(llmnr::SET.query_name)?, is_answer && own, "LLMNR")
     } else {
         let is_answer = event.number(nbns::QR) == Some(1) && event.number(nbns::OPCODE) == Some(0);
+        // Names of file servers are one host's; those of workstations are groups' too, and nobody says which.
+        let registers = event.number(nbns::QR) == Some(0) && event.number(nbns::OPCODE) == Some(REGISTRATION);
+        let is_claim = is_answer || registers && event.number(nbns::SUFFIX) == Some(FILE_SERVER);
         let is_host = matches!(event.number(nbns::SUFFIX), Some(WORKSTATION | FILE_SERVER));
         let is_good = event.number(nbns::RCODE).is_none_or(|code| code == 0);
         let own = event.addresses(nbns::ADDRESS).any(|address| address == responder.ip());
-        (event.bytes(nbns::NAME)?, is_answer && is_host && is_good && own, "NetBIOS")
+        (event.bytes(nbns::NAME)?, is_claim && is_host && is_good && own, "NetBIOS")
     };
     let name = names::lower(name)?.split('.').next()?.into();
     let (responder, port) = (responder.address, responder.port);
@@ -234,8 +246,11 @@ fn is_administrative(share: &str) -> bool {
     drive.is_ascii_alphabetic()
 }
 
-/// A call, or a file or connection of an administrative share; such that the server let pass.
+/// A call, or a file or connection of an administrative share; such that the server let pass, but for connections.
 pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
+    // MS-ERREF section 2.3.1.
+    const ACCESS_DENIED: u64 = 0xc000_0022;
+    const BAD_NETWORK_NAME: u64 = 0xc000_00cc;
     let event = inventory::Event::new(head, facts);
     let call = event.text(dcerpc::OPERATION).filter(|_| event.bytes(dcerpc::RESPONSE) != Some(b"FAULT"));
     let (step, what) = match call {
@@ -246,6 +261,9 @@ pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
             let opens_only = || event.bytes(smb::DISPOSITION).is_none_or(|how| how == b"FILE_OPEN");
             match event.number(smb::STATUS) {
                 Some(0) if command.contains("TREE_CONNECT") => (Step::Share, share),
+                Some(ACCESS_DENIED | BAD_NETWORK_NAME) if command.contains("TREE_CONNECT") => {
+                    (Step::RefusedShare, share)
+                }
                 Some(0) if command.contains("CREATE") && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
                     (Step::Write, event.text(smb::FILE)?)
                 }

@@ -6,6 +6,8 @@
 //!   so by design and have link addresses of their own; a bond that balances by ARP does too and is what this finds wrongly.
 //! - *rogue_dhcp*: a server answers a client with another gateway or name server than the one that serves the network, or that
 //!   answered the same client. Servers that stand in for each other say the same.
+//! - *dhcp_starvation*: twenty link addresses ask for a first address within ten seconds, which uses the server's up, so that another one
+//!   answers. Hosts that come back ask for the address that they had (RFC 2131 section 3.2), and need no such question.
 //! - *name_poisoning*: one host says of three names within an hour that they are its own, in LLMNR or NetBIOS. A host has one or two
 //!   of them; a WINS server answers with the addresses of others.
 //!
@@ -18,7 +20,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::count::hash;
+use super::count::{Distinct, hash};
 use super::observation::{Answer, Lease, Observation};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -37,13 +39,15 @@ pub struct Settings {
     pub claims: f64,
     /// Names that a host must have called its own.
     pub names: f64,
+    /// Link addresses that ask for a first address within ten seconds.
+    pub askers: f64,
     /// Addresses, servers, clients and hosts remembered, each.
     pub entries: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { victims: 2.0, claims: 2.0, names: 3.0, entries: 1 << 13 }
+        Settings { victims: 2.0, claims: 2.0, names: 3.0, askers: 20.0, entries: 1 << 13 }
     }
 }
 
@@ -54,6 +58,7 @@ impl Settings {
             + cold::bytes::<(u64, Mac), Claimer>(self.entries)
             + cold::bytes::<u64, Servers>(self.entries) * 2
             + cold::bytes::<(u64, u128), Namer>(self.entries)
+            + cold::bytes::<u64, Asked>(ASKED)
     }
 }
 
@@ -68,6 +73,10 @@ const OWNED_NS: u64 = 3600 * SECOND;
 const CONTEST_NS: u64 = 1800 * SECOND;
 /// What a bridge passes on comes so soon behind the owner's words: microseconds were seen.
 const ECHO_NS: u64 = SECOND / 50;
+/// Link addresses that ask count together for so long.
+const ASKED_NS: u64 = 10 * SECOND;
+/// Links on which hosts ask that are remembered.
+const ASKED: usize = 256;
 /// A server that has not answered for so long is gone.
 const SERVER_NS: u64 = 86_400 * SECOND;
 /// An exchange of DHCP takes seconds; clients repeat for a minute (RFC 2131 section 4.1).
@@ -148,7 +157,15 @@ macro_rules! touched {
     };
 }
 
-touched!(Bound: seen, Claimer: touched, Servers: touched, Namer: touched);
+/// Hosts of a link that ask for a first address.
+struct Asked {
+    since: Timestamp,
+    touched: Timestamp,
+    askers: Distinct<4>,
+    told: Option<Timestamp>,
+}
+
+touched!(Asked: touched, Bound: seen, Claimer: touched, Servers: touched, Namer: touched);
 
 fn is_over(told: Option<Timestamp>, now: Timestamp) -> bool {
     told.is_none_or(|at| now.since(at) >= AGAIN_NS)
@@ -172,6 +189,7 @@ pub struct Spoofing {
     networks: ColdMap<u64, Servers>,
     exchanges: ColdMap<u64, Servers>,
     namers: ColdMap<(u64, u128), Namer>,
+    asked: ColdMap<u64, Asked>,
 }
 
 impl Spoofing {
@@ -185,6 +203,7 @@ impl Spoofing {
             networks: ColdMap::new(entries),
             exchanges: ColdMap::new(entries),
             namers: ColdMap::new(entries),
+            asked: ColdMap::new(ASKED),
         }
     }
 
@@ -193,6 +212,24 @@ impl Spoofing {
         [self.bound.forgotten(), self.claimers.forgotten(), self.networks.forgotten()].iter().sum::<u64>()
             + self.exchanges.forgotten()
             + self.namers.forgotten()
+            + self.asked.forgotten()
+    }
+
+    /// A host asks whoever hears it for a first address: hashes of its link and of its link address.
+    pub fn discover(&mut self, seen: &Observation, (link, mac): (u64, u64), out: &mut Vec<Evidence>) {
+        let now = seen.time;
+        let fresh = || Asked { since: now, touched: now, askers: Distinct::default(), told: None };
+        let asked = self.asked.entry(link, fresh);
+        if now.since(asked.since) >= ASKED_NS {
+            *asked = Asked { told: asked.told, ..fresh() };
+        }
+        asked.touched = asked.touched.max(now);
+        asked.askers.insert(mac);
+        let askers = asked.askers.estimate();
+        if askers >= self.settings.askers && asked.told.is_none_or(|at| now.since(at) >= TAKEN_NS) {
+            asked.told = Some(now);
+            out.push(starvation(seen, askers, self.settings.askers));
+        }
     }
 
     /// A host said which address it has.
@@ -415,6 +452,19 @@ fn rogue(seen: &Observation, lease: &Lease, other: &Server) -> Evidence {
             Term::exact("name_server_differs", f64::from(u8::from(lease.resolvers != other.resolvers))),
         ],
         ..of_link(seen, "rogue_dhcp", "T1557.003")
+    }
+}
+
+fn starvation(seen: &Observation, askers: f64, least: f64) -> Evidence {
+    Evidence {
+        severity: 2,
+        confidence: 0.8,
+        protocol: Some(seen.origin.protocol()),
+        summary: format!(
+            "{askers} link addresses asked for a first address by DHCP within ten seconds: the server's addresses are used up"
+        ),
+        terms: vec![Term::exact("distinct_link_addresses", askers).against(Relation::AtLeast, least)],
+        ..of_link(seen, "dhcp_starvation", "T1499.003")
     }
 }
 

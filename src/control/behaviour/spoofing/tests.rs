@@ -168,3 +168,48 @@ fn who_has_every_name_is_told_and_who_has_his_own_is_not() {
         }
     }
 }
+
+/// Names that a host registers for itself in NetBIOS: its own with every ending, its group's, or those of others.
+#[test]
+fn who_registers_every_name_is_told() {
+    let registered = |names: &[(&str, u64)]| {
+        let mut wire = Wire::default();
+        for (turn, (name, suffix)) in names.iter().enumerate() {
+            let own = [10, 0, 0, 66];
+            let ends = (host(66), 137, host(255), 137);
+            wire.datagram(turn as u64 * SECOND, ends, Protocol::Nbns, |facts| {
+                facts.put_number(nbns::QR, 0);
+                facts.put_number(nbns::OPCODE, 5);
+                facts.put(nbns::NAME, name.as_bytes());
+                facts.put_number(nbns::SUFFIX, *suffix);
+                facts.put(nbns::ADDRESS, &own);
+            });
+        }
+        found(&wire)
+    };
+    let own = [("PC66", 0x20), ("PC66", 0), ("PC66", 3), ("CORP", 0), ("CORP", 0x1e), ("ANNA", 3), ("CORP", 0x1d)];
+    assert_eq!(registered(&own), []);
+    assert_eq!(registered(&[("FILESRV", 0x20), ("WPAD", 0x20), ("PRINTER", 0x20)]), [("name_poisoning".to_owned(), 1)]);
+}
+
+/// Link addresses that ask for a first address, one each `pause`; and hosts that ask for the one that they had.
+#[test]
+fn who_uses_up_a_servers_addresses_is_told() {
+    let asked = |count: u64, pause: u64, kind: u64, macs: u64| {
+        let mut wire = Wire::default();
+        for number in 0..count {
+            wire.datagram(number * pause, (0, 68, u32::MAX, 67), Protocol::Dhcp, |facts| {
+                facts.put_number(dhcp::VERSION, 4);
+                facts.put_number(dhcp::TYPE, kind);
+                facts.put(dhcp::CLIENT_MAC, &[2, 0, 0, 0, 0, (number % macs) as u8]);
+            });
+        }
+        found(&wire)
+    };
+    const DISCOVER: u64 = 1;
+    const REQUEST: u64 = 3;
+    assert_eq!(asked(100, SECOND / 20, DISCOVER, 200), [("dhcp_starvation".to_owned(), 2)]);
+    assert_eq!(asked(100, SECOND, DISCOVER, 200), [], "a morning");
+    assert_eq!(asked(100, SECOND / 20, DISCOVER, 3), [], "some that get no answer");
+    assert_eq!(asked(100, SECOND / 20, REQUEST, 200), [], "hosts that come back");
+}

@@ -1,8 +1,7 @@
 //! TLS that is not what browsers and known services speak.
 //!
 //! - *odd_server*: a server outside that proves nobody's identity (self-signed, ended, or for another name) and shows two more risks in
-//!   the same handshake, of those that nDPI names: old version, weak cipher, no name or an address for one, odd ALPN or one
-//!   without a name, a certificate valid for more than 13 months, an odd port. One risk alone is any appliance.
+//!   the same handshake, of those that nDPI names: old version, weak cipher, no name or an address for one, odd ALPN, a certificate valid for more than 13 months, an odd port. One risk alone is any appliance.
 //! - *unusual_hour*: two of five numbers of a host's hour beyond its own baseline of the hour (Slips' HTTPS anomalies): connections,
 //!   servers, servers that it never went to, new client fingerprints (JA3), mean bytes with servers that it knows. Told when the
 //!   hour is over; one alone is any new program.
@@ -144,10 +143,6 @@ fn risks(hello: &Hello, now: Timestamp) -> Vec<Risk> {
         (hello.name.is_none() && !hello.hides_name, risk("no_name", "no server name", false)),
         (is_address, risk("address_for_name", "an address for a server name", false)),
         (hello.alpn.as_deref().is_some_and(odd_alpn), risk("odd_alpn", "an unknown protocol name", false)),
-        (
-            hello.alpn.is_some() && hello.name.is_none(),
-            risk("alpn_without_name", "a protocol name without a server name", false),
-        ),
         (is_long, risk("long_validity", "a certificate valid for more than 13 months", false)),
         (!PORTS.contains(&hello.server.port), risk("odd_port", "a port that is unusual for TLS", false)),
     ]
