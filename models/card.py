@@ -250,7 +250,7 @@ class Card:
         if self.yardstick:
             yield "## Yardstick"
             yield ""
-            yield f"Gradient-boosted trees ({self.yardstick['what']}) on the same rows and folds: average precision by {self.unit()}, of " \
+            yield f"Gradient-boosted trees ({self.yardstick['what']}) on the same folds: average precision by {self.unit()}, of " \
                   "test recordings and of held-out tools. The gap is what the trees have more."
             yield ""
             yield "| family | network | trees | gap | held out: network | trees | gap |"
