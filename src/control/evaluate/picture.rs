@@ -52,7 +52,7 @@ pub fn picture(summary: &Summary) -> String {
         text(&mut svg, BEHIND, y, "dim", "start", &format!("{found} of {}{precision}", figures.episodes));
     }
     let bound = |name| summary.all.bound_95.get(name).copied().unwrap_or(0.0);
-    let most = severities.iter().map(|name| bound(name)).fold(1e-9, f64::max);
+    let most = severities.into_iter().map(bound).fold(1e-9, f64::max);
     let days = summary.all.host_days;
     let head = format!("False alerts a host-day, of {days:.1} host-days");
     text(&mut svg, LEFT, false_from - 18, "head", "start", &head);

@@ -126,10 +126,8 @@ impl Truth {
             let (Ok(source), Ok(target)) = (flow.source.parse::<IpAddr>(), flow.target.parse::<IpAddr>()) else {
                 return;
             };
-            if flow.label != Label::Attack {
-                if let Some(host) = inside.get(&source) {
-                    active.flow(*host, flow.start.0, flow.end.0);
-                }
+            if let Some(host) = inside.get(&source).filter(|_| flow.label != Label::Attack) {
+                active.flow(*host, flow.start.0, flow.end.0);
             }
             let Ok(protocol) = flow.protocol.parse() else { return };
             let cause = causes.entry(flow.cause).or_insert_with(|| flow.cause.into()).clone();
