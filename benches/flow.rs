@@ -9,7 +9,7 @@
 //! For instructions a packet, run a case under callgrind at two COUNTs and divide the difference.
 
 use shrike::dataplane::decode::{FlowKey, Packet, TcpWord, tcp_flags};
-use shrike::dataplane::features::{COUNT, write_row};
+use shrike::dataplane::features::{COUNT, Moment, write_row};
 use shrike::dataplane::flow::{FlowTable, Settings};
 use shrike::sys::hash::KeyedHash;
 use shrike::units::Timestamp;
@@ -151,7 +151,7 @@ fn rows_case(count: usize, flows: u32) -> u64 {
     let started = Instant::now();
     for index in found.iter().cycle().take(count) {
         if let Some(record) = table.get(*index) {
-            write_row(record, Timestamp(time), &mut row);
+            write_row(record, None, Timestamp(time), Moment::Milestone, &mut row);
             black_box(&row);
         }
     }

@@ -16,6 +16,7 @@ use crate::control::store::Cursor;
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Speed};
 use crate::dataplane::capture::{BURST_MAX, FrameView, LinkType, Source};
 use crate::dataplane::decode::{Decoded, FlowKey, FragmentSettings, FragmentTable, Packet, decode, quoted_flow};
+use crate::dataplane::features::FLOW;
 use crate::dataplane::flow::{FlowTable, Settings, Side};
 use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Segment, Sink, Wants};
 use crate::dataplane::score::Manifest;
@@ -255,7 +256,7 @@ fn cursor(data: &[u8]) {
 
 /// A model's manifest.
 fn manifest(data: &[u8]) {
-    if let Ok(manifest) = Manifest::parse(data) {
+    if let Ok(manifest) = Manifest::parse(data, &FLOW) {
         manifest.golden_rows();
     }
 }

@@ -19,14 +19,14 @@ fn what_run_would_refuse_is_named() {
     }
     let cut = tempfile::tempdir().unwrap();
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    for (name, share) in [("flow-v1.json", 1), ("flow-v1.onnx", 2)] {
+    for (name, share) in [("flow-v2.json", 1), ("flow-v2.onnx", 2)] {
         let bytes = std::fs::read(models.join(name)).unwrap();
         std::fs::write(cut.path().join(name), &bytes[..bytes.len() / share]).unwrap();
     }
-    let damaged = format!("[model]\nmanifest = \"{}\"", cut.path().join("flow-v1.json").display());
+    let damaged = format!("[model]\nmanifest = \"{}\"", cut.path().join("flow-v2.json").display());
     for (text, part, says) in [
         ("[model]\nmanifest = \"/nope.json\"", "model", "/nope.json"),
-        (&*damaged, "model", "flow-v1.onnx"),
+        (&*damaged, "model", "flow-v2.onnx"),
         ("[model]\nenabled = false\n[http]\nlisten = \"192.0.2.1:80\"", "http", "listen on 192.0.2.1:80"),
         ("[model]\nenabled = false\n[[interface]]\nname = \"nosuchlink0\"", "nosuchlink0", "no such interface"),
     ] {

@@ -507,7 +507,7 @@ fn a_model_is_degraded_while_its_calls_fail_and_no_longer() {
         version: "1".into(),
         sha256: String::new(),
         schema_version: 1,
-        threshold: 0.5,
+        thresholds: [("scan".into(), 0.5)].into(),
         active: true,
         reason: None,
         cost_ns: Vec::new(),

@@ -332,7 +332,7 @@ function showSystem(status) {
   }, () => {});
   const { model, store } = status;
   const facts = [
-    ["Model", model ? `${model.name} ${model.version}, schema ${model.schema_version}, reports from ${exact(model.threshold)}` : "none configured"],
+    ["Model", model ? `${model.name} ${model.version}, schema ${model.schema_version}, reports ${Object.keys(model.thresholds).length} families from ${exact(Math.min(...Object.values(model.thresholds)))}` : "none configured"],
     ["Scoring", model ? (model.active ? `${whole(status.totals.scored)} rows scored, ${whole(status.totals.shed)} shed` : `stopped: ${model.reason ?? "unknown"}`) : "–"],
     ["Store", `${whole(store.alerts)} alerts in ${store.path}` + (store.pending ? `, ${whole(store.pending)} waiting` : "") + (store.shed ? `, ${whole(store.shed)} given up` : "")],
     ["Not decoded", status.totals.not_decoded ? `${whole(status.totals.not_decoded)} packets of an EtherType that is only counted` : "–"],

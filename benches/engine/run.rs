@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use shrike::clock::Clock;
 use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::pcap::{PcapSource, Speed};
-use shrike::dataplane::features::FeatureRow;
+use shrike::dataplane::features::COUNT;
 use shrike::dataplane::flow;
-use shrike::dataplane::score::{BATCH_MAX, Model, ScoreError, Scorer, Settings as ModelSettings};
+use shrike::dataplane::score::{BATCH_MAX, Model, ScoreError, Scorer, Scores, Settings as ModelSettings};
 use shrike::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, ScoreSettings, Turn,
 };
@@ -69,7 +69,7 @@ struct Late {
 }
 
 impl Scorer for Late {
-    fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
         if self.wanted.load(Relaxed) { self.model.score(rows, scores) } else { Discard.score(rows, scores) }
     }
 }
@@ -78,8 +78,8 @@ impl Scorer for Late {
 struct Discard;
 
 impl Scorer for Discard {
-    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
-        scores.fill(0.0);
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        scores.attacks((0..rows.len() / COUNT).map(|_| 0.0));
         Ok(())
     }
 }
@@ -110,7 +110,11 @@ fn settings(case: &str) -> (&str, EngineSettings) {
 /// Runs `case` over `packets` packets after its warm-up.
 pub fn run(case: &str, packets: u64, scoring: Scoring, data: &Path) -> anyhow::Result<Outcome> {
     let million = 1_000_000;
-    let (case, settings) = settings(case);
+    let (case, mut settings) = settings(case);
+    if matches!(scoring, Scoring::Model(_)) {
+        // As where a model runs.
+        settings.shapes = EngineSettings::default().shapes;
+    }
     let stretch = Stretch { packets, scoring, settings };
     let uniform = |flows| synthetic(traffic::uniform(flows), flows, 100_000, stretch);
     // Until half-open flows end as fast as they begin (unanswered for 5 s: 1.25 million packets).

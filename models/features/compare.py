@@ -10,7 +10,8 @@ import csv
 import ipaddress
 import sys
 
-import flow_v1
+import flow_v2
+import schema
 from capture import packets
 from table import Table
 
@@ -24,11 +25,11 @@ def key_of(flow, now):
 
 
 def reference(path):
-    """Rows of schema 1 by flow and moment."""
+    """Rows by flow and moment."""
     rows = {}
 
-    def told(flow, _moment, now):
-        rows.setdefault(key_of(flow, now), flow_v1.row(flow, now))
+    def told(flow, moment, now):
+        rows.setdefault(key_of(flow, now), flow_v2.row(flow, now, moment == "end"))
 
     table = Table(told)
     table.run(packets(path))
@@ -44,8 +45,9 @@ def main(capture, path):
     compared = skipped = 0
     with open(path, newline="") as lines:
         reader = csv.reader(lines)
-        if next(reader)[7:] != flow_v1.NAMES:
-            print("the columns are not those of schema 1")
+        names = [name for name, _, _ in schema.FLOW]
+        if next(reader)[7:] != names:
+            print(f"the columns are not those of schema {schema.VERSION}")
             return 1
         for words in reader:
             source, target = (str(ipaddress.ip_address(words[at])) for at in (1, 3))
@@ -59,7 +61,7 @@ def main(capture, path):
             compared += 1
             for number, (text, value) in enumerate(zip(words[7:], wanted)):
                 if not close(float(text), value):
-                    print(f"{flow_v1.NAMES[number]} of {key}: the sensor has {text}, the reference {value}")
+                    print(f"{names[number]} of {key}: the sensor has {text}, the reference {value}")
                     return 1
     print(compared, skipped, *(f"{why}:{count}" for why, count in sorted(odd.items())))
     return 0

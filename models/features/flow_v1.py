@@ -1,4 +1,4 @@
-"""The row of schema version 1 from a flow's packets: every sum in single precision and in the packets' order, as the
+"""The first 32 values of a flow's row, those of version 1, from its packets: every sum in single precision and in the packets' order, as the
 schema has it.
 """
 

@@ -288,7 +288,11 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
         version: manifest.format.to_string(),
         sha256: manifest.model.sha256.clone(),
         schema_version: manifest.schema_version,
-        threshold: f64::from(plan.model.threshold.unwrap_or(manifest.threshold)),
+        thresholds: manifest
+            .thresholds
+            .iter()
+            .map(|(family, threshold)| (family.clone(), f64::from(plan.model.threshold.unwrap_or(*threshold))))
+            .collect(),
         active: true,
         reason: None,
         cost_ns: model.cost().points().iter().map(|(rows, ns)| (*rows as u32, *ns)).collect(),
@@ -296,12 +300,15 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
     Ok((Some(model), Some(status)))
 }
 
-/// Every queue's engine: as planned, and reporting flows from the threshold that the operator or else the model names.
+/// Every queue's engine: as planned, and reporting flows from the thresholds that the operator or else the model names.
 pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     let mut engine = plan.engine;
     engine.export_flows = plan.history > 0 || plan.eve.log.path.is_some() || plan.conn_log.log.path.is_some();
     engine.export_events = plan.eve.log.path.is_some() || plan.inventory.enabled || plan.detect.behaviour;
-    engine.threshold = plan.model.threshold.or(model.map(Model::threshold)).unwrap_or(engine.threshold);
+    engine.thresholds = model.map_or(engine.thresholds, Model::thresholds);
+    if let Some(threshold) = plan.model.threshold {
+        engine.thresholds = engine.thresholds.from(threshold);
+    }
     engine
 }
 

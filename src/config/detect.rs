@@ -434,7 +434,7 @@ mod tests {
             ("flood", "syn = { slack = 0.0, limit = 1000.0 }"),
             ("flood", "tcp = { slack = 500.0, limit = 0.0 }"),
             ("flood", "spoofed_sources = 1001.0"),
-            ("model", "features = 33"),
+            ("model", "features = 65"),
         ] {
             let error = parsed(section, bad).expect_err(bad);
             let key = bad.split(' ').next().unwrap();

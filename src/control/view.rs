@@ -13,6 +13,7 @@ use crate::metrics::{COUNTERS, Counter, STAGES, Stage, StageHistograms};
 use crate::units::{QueueId, Timestamp, WorkerId};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What the control plane shows of itself and which orders it takes. Every method but [`System::living_flows`] returns
@@ -295,14 +296,23 @@ pub struct ModelStatus {
     pub sha256: String,
     /// Version of the feature schema it was trained with.
     pub schema_version: u32,
-    /// Score from which a flow is reported.
-    pub threshold: f64,
+    /// Probability from which a flow is reported, by family.
+    pub thresholds: BTreeMap<String, f64>,
     /// It scores now.
     pub active: bool,
     /// Why it does not, where it does not.
     pub reason: Option<String>,
     /// Calibrated service time by microbatch size: (rows, nanoseconds).
     pub cost_ns: Vec<(u32, u64)>,
+}
+
+impl ModelStatus {
+    /// From which probabilities on it reports what, in words.
+    pub fn reports(&self) -> String {
+        let all = self.thresholds.values().copied();
+        let (least, most) = all.fold((1.0_f64, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
+        format!("{} families from {least:.3} to {most:.3} on", self.thresholds.len())
+    }
 }
 
 /// `/v1/workers`: one worker thread.

@@ -6,8 +6,8 @@ use shrike::control::hosts;
 use shrike::control::supervisor::{Capture, QueueParts, Settings};
 use shrike::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, QueueStatus};
 use shrike::dataplane::capture::memory::{FakeKernel, RingSettings, ring};
-use shrike::dataplane::features::FeatureRow;
-use shrike::dataplane::score::{ScoreError, Scorer};
+use shrike::dataplane::features::COUNT;
+use shrike::dataplane::score::{ScoreError, Scorer, Scores};
 use shrike::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, QueueSnapshot, RxSettings,
     ScoreSettings, handover_mesh,
@@ -86,10 +86,11 @@ pub struct Bed {
 pub struct Moody(pub Arc<AtomicBool>);
 
 impl Scorer for Moody {
-    fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
-        scores.fill(0.0);
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        let rows = rows.len() / COUNT;
+        scores.attacks((0..rows).map(|_| 0.0));
         match self.0.load(Relaxed) {
-            true => Err(ScoreError { rows: rows.len(), cause: "as the test told it to".into() }),
+            true => Err(ScoreError { rows, cause: "as the test told it to".into() }),
             false => Ok(()),
         }
     }

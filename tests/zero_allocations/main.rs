@@ -29,7 +29,8 @@ fn a_packet_allocates_nothing() {
             return mixed::run(packets);
         }
         let outcome = run::run(case, packets, run::Scoring::Discard, Path::new("/")).expect("the run works");
-        assert!(outcome.packets >= packets && outcome.scored > 0, "{outcome:?}");
+        // Flows of one packet have no row.
+        assert!(outcome.packets >= packets && (outcome.scored > 0 || case == "new_flows_64"), "{outcome:?}");
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -3,8 +3,8 @@
 use shrike::clock::Clock;
 use shrike::dataplane::capture::LinkType;
 use shrike::dataplane::capture::memory::{LoopFrames, LoopSource};
-use shrike::dataplane::features::FeatureRow;
-use shrike::dataplane::score::{ScoreError, Scorer};
+use shrike::dataplane::features::COUNT;
+use shrike::dataplane::score::{ScoreError, Scorer, Scores};
 use shrike::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, Queue, QueueSnapshot, ScoreSettings,
     handover_mesh,
@@ -95,8 +95,8 @@ fn source(packets: u64) -> LoopSource {
 struct Discard;
 
 impl Scorer for Discard {
-    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
-        scores.fill(0.0);
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        scores.attacks((0..rows.len() / COUNT).map(|_| 0.0));
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn announce(status: &Status, address: SocketAddr) {
         eprintln!("degraded: {}", degraded.reason);
     }
     match &status.model {
-        Some(model) => eprintln!("scoring with {} from {:.3} on", model.name, model.threshold),
+        Some(model) => eprintln!("scoring with {}, {}", model.name, model.reports()),
         None => eprintln!("scoring: no model, by decision"),
     }
     eprintln!("live page and API: {}", reached_at(address));

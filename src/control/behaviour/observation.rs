@@ -497,7 +497,8 @@ impl Observation {
             packets,
             is_echo: icmp_tunnel::is_echo(flow),
             length_ns: flow.last_seen.since(flow.first_seen),
-            is_encrypted: flow.application == Protocol::Unknown
+            is_encrypted: matches!(flow.key.protocol(), 6 | 17)
+                && flow.application == Protocol::Unknown
                 && flow.payload.iter().all(|bytes| *bytes > 0)
                 && flow.shape.is_some_and(|shape| shape.is_fully_encrypted()),
             is_read: flow.has_handshake() && flow.unread == Unread::default(),

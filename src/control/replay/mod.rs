@@ -17,7 +17,8 @@ use crate::dataplane::decode::{
     Decoded, FragmentTable, Layers, Neighbour, Packet, decode_plain, decode_rest, quoted_flow,
 };
 use crate::dataplane::detect::{Detector, Evidence, ScoredFlow};
-use crate::dataplane::score::{Model, ScoreError, Scorer};
+use crate::dataplane::features::COUNT;
+use crate::dataplane::score::{self, Model, ScoreError, Scorer, Thresholds};
 use crate::dataplane::worker::{
     Command, Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, Why, WorkerHandle,
     WorkerSettings,
@@ -370,7 +371,7 @@ fn engine<S: Source + 'static>(
     let mut engine = settings.engine;
     engine.run_out = true;
     if settings.rows {
-        engine.threshold = 0.0;
+        engine.thresholds = Thresholds::all(0.0);
     }
     Ok(Box::new(Engine::new(
         source,
@@ -394,12 +395,8 @@ fn engine<S: Source + 'static>(
 struct NoScore;
 
 impl Scorer for NoScore {
-    fn score(
-        &mut self,
-        _rows: &[crate::dataplane::features::FeatureRow],
-        scores: &mut [f32],
-    ) -> Result<(), ScoreError> {
-        scores.fill(0.0);
+    fn score(&mut self, rows: &[f32], scores: &mut score::Scores) -> Result<(), ScoreError> {
+        scores.attacks((0..rows.len() / COUNT).map(|_| 0.0));
         Ok(())
     }
 }

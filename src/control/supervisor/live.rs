@@ -194,7 +194,7 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
         + engine.inspect.bytes(engine.flow.capacity)
         + Defragmenter::bytes(engine.defrag)
         + if engine.decode.tunnels { Outers::bytes(engine.flow.capacity) } else { 0 }
-        + Shapes::bytes(engine.shapes(), engine.flow.capacity)
+        + Shapes::bytes(engine.shapes(true), engine.flow.capacity)
         + Stacks::bytes(engine.stacks());
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }

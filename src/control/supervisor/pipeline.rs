@@ -268,7 +268,7 @@ impl Pipeline {
     /// Asks the model for its reasons: only here, where few are left of what it scored.
     fn explain(&mut self, alert: &mut Alert) {
         let Some((row, explainer)) = alert.evidence.row.take().zip(self.explainer.as_mut()) else { return };
-        match explainer.reasons(&row, self.features) {
+        match explainer.reasons(&row.values, row.family, self.features) {
             Ok(reasons) => alert.evidence.terms.extend(model::terms(&reasons)),
             Err(_) => self.unexplained += 1,
         }
@@ -280,10 +280,9 @@ mod tests {
     use super::*;
     use crate::dataplane::decode::FlowKey;
     use crate::dataplane::detect::{Counts, Entity, ScoredFlow, TunnelMark, WindowEntry};
-    use crate::dataplane::features::COUNT;
-    use crate::dataplane::features::FeatureRow;
+    use crate::dataplane::features::{COUNT, FLOW};
     use crate::dataplane::inspect::Protocol;
-    use crate::dataplane::score::{ScoreError, Scorer};
+    use crate::dataplane::score::{self, Family, ScoreError, Scorer};
     use crate::units::{MILLISECOND, SECOND};
     use proptest::prelude::*;
 
@@ -296,6 +295,7 @@ mod tests {
             key,
             originator,
             first_seen: Timestamp(1),
+            family: Family::Scan,
             score,
             threshold: 0.5,
             packets: 8,
@@ -343,14 +343,12 @@ mod tests {
     struct TwoFeatures(std::sync::Arc<std::sync::atomic::AtomicU64>, bool);
 
     impl Scorer for TwoFeatures {
-        fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+        fn score(&mut self, rows: &[f32], scores: &mut score::Scores) -> Result<(), ScoreError> {
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if self.1 {
-                return Err(ScoreError { rows: rows.len(), cause: "test".into() });
+                return Err(ScoreError { rows: rows.len() / COUNT, cause: "test".into() });
             }
-            for (row, score) in rows.iter().zip(scores) {
-                *score = 0.5 * row[3] + 0.25 * row[24];
-            }
+            scores.attacks(rows.chunks_exact(COUNT).map(|row| 0.5 * row[3] + 0.25 * row[24]));
             Ok(())
         }
     }
@@ -361,7 +359,8 @@ mod tests {
         let calls = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let alerts = |fails| {
             let mut live = pipeline(Scores::AtOnce);
-            live.explain_with(Explainer::new(Box::new(TwoFeatures(calls.clone(), fails)), [0.0; COUNT]));
+            let scorer = Box::new(TwoFeatures(calls.clone(), fails));
+            live.explain_with(Explainer::new(scorer, &FLOW, vec![Family::Benign, Family::Scan], vec![0.0; COUNT]));
             (80..88).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
             let unexplained = live.unexplained;
             (live.take_alerts(), unexplained)

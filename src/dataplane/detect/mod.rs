@@ -29,6 +29,7 @@ pub use observer::Observer;
 use crate::dataplane::decode::{Direction, FlowKey, Outer};
 use crate::dataplane::features::FeatureRow;
 use crate::dataplane::inspect::Protocol;
+use crate::dataplane::score::Family;
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -333,7 +334,9 @@ pub struct ScoredFlow {
     pub originator: Direction,
     /// When it began.
     pub first_seen: Timestamp,
-    /// Model output, 0..=1.
+    /// What the model takes it for.
+    pub family: Family,
+    /// Its probability, or its rank where it is unusual: 0..=1.
     pub score: f32,
     /// Threshold then in force.
     pub threshold: f32,
@@ -347,6 +350,15 @@ pub struct ScoredFlow {
     pub application: Protocol,
     /// The row that was scored.
     pub row: FeatureRow,
+}
+
+/// A row of any schema, and what a model takes it for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct JudgedRow {
+    /// What the model takes it for.
+    pub family: Family,
+    /// Its values.
+    pub values: Box<[f32]>,
 }
 
 /// How a value stands to its threshold where the rule is met.
@@ -477,5 +489,5 @@ pub struct Evidence {
     pub tunnel: Option<TunnelRef>,
     /// The row that was scored, until the reasons are known; leaves with no alert.
     #[serde(skip)]
-    pub row: Option<Box<FeatureRow>>,
+    pub row: Option<JudgedRow>,
 }

@@ -1,23 +1,23 @@
-//! Scores of the model to evidence.
+//! Verdicts of the model to evidence, whose kind is the family that the model names.
 //!
-//! The model's threshold was applied on the worker; this half counts the flows of one source that reached it, names the
-//! latest, and keeps its row: for evidence that becomes an alert the model is asked which features made the score
+//! The model's thresholds were applied on the worker; this half counts the flows of one source and family that reached them,
+//! names the latest, and keeps its row: for evidence that becomes an alert the model is asked which features made the score
 //! ([`terms`]).
 //!
-//! One flow is no evidence. The threshold lets some honest flow in some thousands through, and those are of anybody, while
+//! One flow is no evidence. A threshold lets some honest flow in some thousands through, and those are of anybody, while
 //! every tool that the model knows makes many flows from one source: asking for several of one source costs hardly an
 //! attack and nearly all false alerts. Flows are told apart by their key, so the rows of one long flow count once.
 //! Sources that forge their address are the flood detector's.
 
 use super::cold::{ColdMap, Touched};
 use super::naming::{counted, has_ports, protocol_name};
-use super::{Detector, Evidence, FlowRef, Relation, ScoredFlow, Term};
+use super::{Detector, Evidence, FlowRef, JudgedRow, Relation, ScoredFlow, Term};
 use crate::dataplane::decode::FlowKey;
-use crate::dataplane::score::Reason;
+use crate::dataplane::score::{Family, Reason};
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How scores become evidence. The threshold itself is the model's, or the operator's, and applied on the worker.
+/// How scores become evidence. The thresholds themselves are the model's, or the operator's, and applied on the worker.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -25,12 +25,12 @@ pub struct Settings {
     pub high: f32,
     /// Features named in an alert, those that did most for the score.
     pub features: usize,
-    /// Flows of one source that must reach the threshold within `horizon_s` before there is evidence, at most 16. One:
+    /// Flows of one source that must reach the threshold of one family within `horizon_s` before there is evidence, at most 16. One:
     /// every flow is evidence, the few honest ones included.
     pub flows: usize,
     /// Seconds for which a flow counts.
     pub horizon_s: u64,
-    /// Sources remembered; beyond that the coldest quarter is forgotten.
+    /// Sources remembered, with each family anew; beyond that the coldest quarter is forgotten.
     pub sources: usize,
 }
 
@@ -43,7 +43,7 @@ impl Default for Settings {
     }
 }
 
-/// A source with flows that reached the threshold.
+/// A source with flows of one family that reached the threshold.
 #[derive(Default)]
 struct Suspect {
     /// The latest of them, each with the time it last did, oldest first.
@@ -61,7 +61,7 @@ impl Touched for Suspect {
 /// Turns scores into evidence.
 pub struct Decider {
     settings: Settings,
-    suspects: ColdMap<u128, Suspect>,
+    suspects: ColdMap<(u128, Family), Suspect>,
 }
 
 impl Decider {
@@ -82,11 +82,11 @@ impl Decider {
         (now >= needed).then(|| self.evidence(scored, needed, all))
     }
 
-    /// How many flows of its source count now (at most [`FLOWS_MAX`]), and how many did since it became suspect.
+    /// How many flows of its source and family count now (at most [`FLOWS_MAX`]), and how many did since it became suspect.
     fn count(&mut self, scored: &ScoredFlow) -> (usize, u64) {
         let (source, _) = scored.key.endpoints(scored.originator);
         let horizon_ns = self.settings.horizon_s.saturating_mul(SECOND);
-        let Suspect { latest, flows } = self.suspects.entry(source.address, Suspect::default);
+        let Suspect { latest, flows } = self.suspects.entry((source.address, scored.family), Suspect::default);
         latest.retain(|(time, _)| scored.time.since(*time) <= horizon_ns);
         if latest.is_empty() {
             *flows = 0;
@@ -120,7 +120,7 @@ impl Decider {
         };
         Evidence {
             detector: Detector::Model,
-            kind: "attack_like_flow".to_owned(),
+            kind: scored.family.name().to_owned(),
             time: scored.time,
             severity: if scored.score >= self.settings.high { 2 } else { 3 },
             confidence: f64::from(scored.score),
@@ -129,10 +129,11 @@ impl Decider {
             port,
             protocol: Some(protocol),
             summary: format!(
-                "{} to {}{place} ({}): the model gives the flow {:.3} after {}, {whose}",
+                "{} to {}{place} ({}): the model takes the flow for {} ({:.3}) after {}, {whose}",
                 source.ip(),
                 destination.ip(),
                 protocol_name(protocol),
+                scored.family.name(),
                 scored.score,
                 counted(scored.packets, "packet")
             ),
@@ -140,8 +141,8 @@ impl Decider {
             flow: Some(flow.carrying(scored.application)),
             source_mac: None,
             tunnel: None,
-            technique: None,
-            row: Some(Box::new(scored.row)),
+            technique: scored.family.technique().map(str::to_owned),
+            row: Some(JudgedRow { family: scored.family, values: scored.row.into() }),
         }
     }
 }
@@ -173,6 +174,7 @@ mod tests {
             key,
             originator,
             first_seen: Timestamp(3),
+            family: Family::BruteForce,
             score: 0.995,
             threshold: 0.9,
             packets: 16,
@@ -188,7 +190,13 @@ mod tests {
         let names: Vec<_> = evidence.terms.iter().map(|term| term.name.as_str()).collect();
         assert_eq!(names, ["score", "packets", "flows"]);
         assert!((evidence.terms[0].threshold.unwrap() - 0.9).abs() < 1e-6);
-        assert_eq!(evidence.row.as_deref(), Some(&row), "what the reasons are asked about");
+        assert_eq!((evidence.kind.as_str(), evidence.technique.as_deref()), ("brute_force", Some("T1110")));
+        let judged = evidence.row.unwrap();
+        assert_eq!(
+            (judged.family, &*judged.values),
+            (Family::BruteForce, &row[..]),
+            "what the reasons are asked about"
+        );
         let flow = evidence.flow.unwrap();
         assert!(flow.community_id.starts_with("1:"));
         assert_eq!(flow.flow_id, Some(flow_id(&key, Timestamp(3))));
@@ -214,6 +222,7 @@ mod tests {
                 key,
                 originator,
                 first_seen: Timestamp(3),
+                family: Family::Flood,
                 score: 0.5,
                 threshold: 0.0,
                 packets,
@@ -225,7 +234,7 @@ mod tests {
             let settings = Settings { flows: 1, ..Settings::default() };
             Decider::new(settings).decide(&scored).unwrap().summary
         };
-        let rest = "the model gives the flow 0.500 after";
+        let rest = "the model takes the flow for flood (0.500) after";
         let whose = "the first such flow of this source";
         assert_eq!(summary(1, 1), format!("10.0.0.1 to 10.0.1.2 (ICMP): {rest} 1 packet, {whose}"));
         assert_eq!(summary(47, 2), format!("10.0.0.1 to 10.0.1.2 (GRE): {rest} 2 packets, {whose}"));
@@ -234,7 +243,7 @@ mod tests {
 
     #[test]
     fn several_flows_of_one_source_make_evidence_and_one_long_flow_does_not() {
-        let scored = |second: u64, source: u32, port: u16| {
+        let of = |family: Family, second: u64, source: u32, port: u16| {
             let (key, originator) = FlowKey::v4(source, port, 0x0a00_0005, 80, 6, 0);
             let time = Timestamp(second * SECOND);
             ScoredFlow {
@@ -242,6 +251,7 @@ mod tests {
                 key,
                 originator,
                 first_seen: time,
+                family,
                 score: 0.9,
                 threshold: 0.5,
                 packets: 4,
@@ -251,6 +261,7 @@ mod tests {
                 row: [1.0; COUNT],
             }
         };
+        let scored = |second, source, port| of(Family::Scan, second, source, port);
         let found = |scores: &[ScoredFlow]| {
             let mut decider = Decider::new(Settings::default());
             scores.iter().filter(|scored| decider.decide(scored).is_some()).count()
@@ -267,5 +278,9 @@ mod tests {
             0,
             "too far apart"
         );
+        let families = [Family::Scan, Family::Beacon, Family::Scan, Family::Beacon, Family::Unusual];
+        let mixed: Vec<_> =
+            (1..).zip(families).map(|(second, family)| of(family, second, one, second as u16)).collect();
+        assert_eq!(found(&mixed), 0, "of several families");
     }
 }

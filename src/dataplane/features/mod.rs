@@ -12,12 +12,15 @@
 
 pub mod encrypted;
 mod schema;
+mod talk;
 
-pub use schema::{COUNT, FEATURES, Feature, SCHEMA_VERSION, schema_json};
+pub use schema::{COUNT, FEATURES, FLOW, Feature, SCHEMA_VERSION, Schema, feature};
 
 use crate::dataplane::decode::{Direction, tcp_flags};
 use crate::dataplane::flow::{FlowRecord, Side, TcpState};
 use crate::units::Timestamp;
+use encrypted::Shape;
+use talk::{TALK, talk};
 
 /// One feature row.
 pub type FeatureRow = [f32; COUNT];
@@ -28,17 +31,29 @@ const LOGARITHMS: usize = 16;
 /// Features that are other numbers; they come next.
 const NUMBERS: usize = 8;
 
-/// Features that are flags or a class; they come last.
+/// Features that are flags or a class; they come next, and the talk behind them.
 const MARKS: usize = 8;
 
-const _: () = assert!(LOGARITHMS + NUMBERS + MARKS == COUNT);
+/// Features of how the flow ended; they come last.
+const LIFE: usize = 4;
+
+const _: () = assert!(LOGARITHMS + NUMBERS + MARKS + TALK + LIFE == COUNT);
 
 /// Nanoseconds to microseconds.
 const MICRO: f32 = 1e-3;
 
-/// Computes the row of a flow as it stands; finite for every record that packets can bring about. `now` is the time of the packet or end that
-/// made the row due.
-pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
+/// What made a row due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// A packet's number: 4, 16, 64 and so on.
+    Milestone,
+    /// The end of the flow.
+    End,
+}
+
+/// Computes the row of a flow as it stands; finite for every record that packets can bring about. `shape` is that of its
+/// beginning, if it had payload; `now` the time of the packet or end that made the row due.
+pub fn write_row(record: &FlowRecord, shape: Option<&Shape>, now: Timestamp, moment: Moment, row: &mut FeatureRow) {
     use Side::{Originator, Responder};
     let packets = [record.packets(Originator) as f32, record.packets(Responder) as f32];
     let bytes = [record.bytes(Originator) as i64 as f32, record.bytes(Responder) as i64 as f32];
@@ -91,40 +106,65 @@ pub fn write_row(record: &FlowRecord, now: Timestamp, row: &mut FeatureRow) {
         flag(flags[0] & tcp_flags::RST != 0),
         flag(flags[1] & tcp_flags::RST != 0),
     ];
+    let marks = marks_of(record, flags[1], moment);
     let (logs, rest) = row.split_at_mut(LOGARITHMS);
-    let (plain, marks) = rest.split_at_mut(NUMBERS);
-    if let (Some(logs), Some(plain), Some(marks)) =
-        (logs.first_chunk_mut(), plain.first_chunk_mut(), marks.first_chunk_mut())
-    {
+    let (plain, rest) = rest.split_at_mut(NUMBERS);
+    let (first, rest) = rest.split_at_mut(MARKS);
+    let (middle, last) = rest.split_at_mut(TALK);
+    if let (Some(logs), Some(plain), Some(first), Some(middle), Some(last)) = (
+        logs.first_chunk_mut(),
+        plain.first_chunk_mut(),
+        first.first_chunk_mut::<MARKS>(),
+        middle.first_chunk_mut(),
+        last.first_chunk_mut::<LIFE>(),
+    ) {
         (*logs, *plain) = (logarithms, numbers);
-        *marks = spread(marks_of(record, flags[1]));
+        *first = spread(marks);
+        *last = spread(marks >> (2 * MARKS));
+        match shape {
+            None => *middle = [0.0; TALK],
+            Some(shape) => write_talk(record, shape, middle),
+        }
     }
 }
 
-/// The features that are flags or a class, two bits each, the first lowest.
+/// Apart, because most flows that end at line rate had no payload.
+#[inline(never)]
+fn write_talk(record: &FlowRecord, shape: &Shape, values: &mut [f32; TALK]) {
+    *values = talk(shape, record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder));
+}
+
+/// The features that are flags or a class and those of how it ended, two bits each, the first lowest.
 #[inline(always)]
-fn marks_of(record: &FlowRecord, responder_flags: u8) -> u32 {
-    let refused = responder_flags & !tcp_flags::RST & !tcp_flags::ACK == 0;
+fn marks_of(record: &FlowRecord, responder_flags: u8, moment: Moment) -> u32 {
+    const ENDED: u32 = 1 << (2 * MARKS);
+    const CLOSED: u32 = ENDED << 2;
+    const REFUSED: u32 = ENDED << 4;
+    let refused = u32::from(responder_flags & !tcp_flags::RST & !tcp_flags::ACK == 0);
     let life = match record.state() {
         TcpState::New => 1,
-        TcpState::Closed => u32::from(refused),
+        TcpState::Closed => refused * (REFUSED + 1) + CLOSED,
         TcpState::Established | TcpState::Closing => 1 << 2,
         TcpState::Answered => 0,
     };
-    life | match record.key.protocol() {
-        6 => {
-            let port = responder_port(record);
-            1 << 4 | port_class(port) << 10 | services(port) << 12
+    let ended = if moment == Moment::End { ENDED } else { 0 };
+    let responder_closed = u32::from(record.responder_closed_first()) * (ENDED << 6);
+    life | ended
+        | responder_closed
+        | match record.key.protocol() {
+            6 => {
+                let port = responder_port(record);
+                1 << 4 | port_class(port) << 10 | services(port) << 12
+            }
+            17 => 1 << 6 | port_class(responder_port(record)) << 10,
+            1 | 58 => 1 << 8,
+            _ => 0,
         }
-        17 => 1 << 6 | port_class(responder_port(record)) << 10,
-        1 | 58 => 1 << 8,
-        _ => 0,
-    }
 }
 
 /// Two bits a feature, all at once: four instructions, where eight comparisons each were a branch.
 #[inline(always)]
-fn spread(marks: u32) -> [f32; MARKS] {
+fn spread<const MANY: usize>(marks: u32) -> [f32; MANY] {
     std::array::from_fn(|place| (marks >> (2 * place) & 3) as i32 as f32)
 }
 

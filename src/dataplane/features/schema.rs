@@ -1,10 +1,36 @@
 //! Names, units and meanings, in row order.
 
 /// Version of the schema; a model made for another one is refused at start.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Number of features in a row.
-pub const COUNT: usize = 32;
+pub const COUNT: usize = 64;
+
+/// The schema of a flow's row.
+pub static FLOW: Schema = Schema { name: "flow", version: SCHEMA_VERSION, features: &FEATURES };
+
+/// What the values of a kind of row are; a model's manifest names one.
+#[derive(Debug)]
+pub struct Schema {
+    /// Its name in manifests.
+    pub name: &'static str,
+    /// Raised by any change of meaning or order.
+    pub version: u32,
+    /// The values in their order.
+    pub features: &'static [Feature],
+}
+
+impl Schema {
+    /// Values of a row.
+    pub fn width(&self) -> usize {
+        self.features.len()
+    }
+
+    /// As JSON, for the training code: `{"name", "version", "features": [{"name", "unit", "meaning"}, ...]}`.
+    pub fn json(&self) -> String {
+        serde_json::json!({ "name": self.name, "version": self.version, "features": self.features }).to_string()
+    }
+}
 
 /// Name, unit and meaning of one feature.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -17,7 +43,8 @@ pub struct Feature {
     pub meaning: &'static str,
 }
 
-const fn feature(name: &'static str, unit: &'static str, meaning: &'static str) -> Feature {
+/// One feature of a table.
+pub const fn feature(name: &'static str, unit: &'static str, meaning: &'static str) -> Feature {
     Feature { name, unit, meaning }
 }
 
@@ -56,6 +83,38 @@ pub const FEATURES: [Feature; COUNT] = [
     feature("port_class", "class", "Responder's port: 0 none, 1 well-known (below 1024), 2 registered, 3 ephemeral (from 32768)."),
     feature("login_service", "flag", "Responder's port is one whose services ask for a password (SSH, FTP, mail, databases, remote desktops)."),
     feature("web_service", "flag", "Responder's port is one of HTTP's usual ones."),
+    feature("talk_packets", "ln packets", "Packets with payload, at most 16: the talk."),
+    feature("talk_turns", "ln turns", "Times that the other side speaks within the talk."),
+    feature("talk_share_out", "ratio", "The originator's share of the talk's packets."),
+    feature("talk_covered", "ratio", "The talk's share of the flow's payload so far."),
+    feature("talk_mean_out", "ln bytes", "Mean payload of the originator's packets of the talk."),
+    feature("talk_mean_in", "ln bytes", "The responder's."),
+    feature("talk_deviation_out", "ln bytes", "Standard deviation of the same, originator."),
+    feature("talk_deviation_in", "ln bytes", "The responder's."),
+    feature("talk_first_out", "ln bytes", "The originator's first payload."),
+    feature("talk_first_in", "ln bytes", "The responder's."),
+    feature("talk_gap_mean", "ln us", "Mean time between packets of the talk."),
+    feature("talk_gap_deviation", "ln us", "Its standard deviation."),
+    feature("talk_gap_min", "ln us", "The shortest."),
+    feature("talk_gap_max", "ln us", "The longest."),
+    feature("talk_repeat", "ratio", "Packets as long as the same side's one before, of those that have one before."),
+    feature("first_entropy_out", "bits a byte", "Entropy of the first 1024 bytes of the originator's first payload."),
+    feature("first_entropy_in", "bits a byte", "The responder's."),
+    feature("first_ones_out", "bits a byte", "Bits set in them, originator."),
+    feature("first_ones_in", "bits a byte", "The responder's."),
+    feature("first_printable_out", "ratio", "Printable ASCII among them, originator."),
+    feature("first_printable_in", "ratio", "The responder's."),
+    feature("first_run_out", "ln bytes", "Longest run of printable ASCII, originator."),
+    feature("first_run_in", "ln bytes", "The responder's."),
+    feature("fully_encrypted", "flag", "The originator's first payload meets no exemption of Wu et al."),
+    feature("records_out", "ln records", "The originator's records of TLS, DTLS, QUIC within the talk, at most 8."),
+    feature("records_in", "ln records", "The responder's."),
+    feature("record_mean_out", "ln bytes", "Mean size of the originator's."),
+    feature("record_mean_in", "ln bytes", "The responder's."),
+    feature("ended", "flag", "The flow is over."),
+    feature("closed", "flag", "Both FINs, an RST or an error ended it."),
+    feature("refused", "flag", "Closed while all that came back were RSTs or an ICMP error."),
+    feature("responder_closed", "flag", "The responder closed first."),
 ];
 
 impl Feature {
@@ -66,7 +125,7 @@ impl Feature {
         match self.unit {
             "ln us" => (format!("{name}_seconds"), value.exp_m1().max(0.0) / 1e6),
             "ln bytes" => (format!("{name}_bytes"), value.exp_m1().max(0.0).round()),
-            "ln packets" => (name.to_owned(), value.exp_m1().max(0.0).round()),
+            unit if unit.starts_with("ln ") => (name.to_owned(), value.exp_m1().max(0.0).round()),
             "256 bytes" => (format!("{name}_bytes"), (value * 256.0).round()),
             // Below a window of 8 bytes the scale is the window itself, in eighths.
             "octaves" if value < 1.0 => (format!("{name}_bytes"), (value * 8.0).round()),
@@ -74,9 +133,4 @@ impl Feature {
             _ => (name.to_owned(), value),
         }
     }
-}
-
-/// The schema as JSON, for the training code: `{"version": 1, "features": [{"name", "unit", "meaning"}, ...]}`.
-pub fn schema_json() -> String {
-    serde_json::json!({ "version": SCHEMA_VERSION, "features": FEATURES.as_slice() }).to_string()
 }

@@ -1,3 +1,4 @@
+use super::encrypted::PACKETS;
 use super::*;
 use crate::dataplane::decode::{FlowKey, Packet, TcpWord};
 use crate::units::{MICROSECOND, SECOND};
@@ -25,7 +26,8 @@ fn names_are_unique_and_fit_the_row() {
     let names: std::collections::BTreeSet<_> = FEATURES.iter().map(|feature| feature.name).collect();
     assert_eq!(names.len(), COUNT);
     assert!(FEATURES.iter().all(|feature| !feature.unit.is_empty() && feature.meaning.ends_with('.')));
-    let json: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&FLOW.json()).unwrap();
+    assert_eq!(json["name"], "flow");
     assert_eq!(json["version"], SCHEMA_VERSION);
     assert_eq!(json["features"].as_array().unwrap().len(), COUNT);
 }
@@ -46,7 +48,7 @@ fn a_connection_in_numbers() {
         record.update(packet);
     }
     let mut row = [0.0; COUNT];
-    write_row(&record, Timestamp(start + 10_100 * MICROSECOND), &mut row);
+    write_row(&record, None, Timestamp(start + 10_100 * MICROSECOND), Moment::Milestone, &mut row);
     let near = |name: &str, expected: f32| {
         let found = value(&row, name);
         assert!((found - expected).abs() < 0.01, "{name}: {found}, not {expected}");
@@ -81,8 +83,14 @@ fn a_refused_contact_is_unanswered() {
     record.update(&packet(false, tcp_flags::SYN, 60, 0, 0));
     record.update(&packet(true, tcp_flags::RST | tcp_flags::ACK, 60, 0, 5_000));
     let mut row = [0.0; COUNT];
-    write_row(&record, Timestamp(5_000), &mut row);
-    assert_eq!((value(&row, "unanswered"), value(&row, "reset_in"), value(&row, "established")), (1.0, 1.0, 0.0));
+    write_row(&record, None, Timestamp(5_000), Moment::End, &mut row);
+    for (name, expected) in
+        [("unanswered", 1.0), ("reset_in", 1.0), ("established", 0.0), ("ended", 1.0), ("closed", 1.0)]
+    {
+        assert_eq!(value(&row, name), expected, "{name}");
+    }
+    assert_eq!((value(&row, "refused"), value(&row, "responder_closed")), (1.0, 1.0));
+    assert!(row[LOGARITHMS + NUMBERS + MARKS..COUNT - LIFE].iter().all(|value| *value == 0.0), "no talk");
 }
 
 #[test]
@@ -110,9 +118,23 @@ proptest! {
         let mut row = [f32::NAN; COUNT];
         for (back, flags, wire, payload, time) in packets {
             record.update(&packet(back, flags, wire, payload, time));
-            write_row(&record, Timestamp(now), &mut row);
+            write_row(&record, None, Timestamp(now), Moment::End, &mut row);
             prop_assert!(row.iter().all(|value| value.is_finite() && value.abs() <= 64.0), "{row:?}");
         }
+    }
+
+    #[test]
+    fn talks_are_finite_and_moderate_whatever_came(
+        sizes in proptest::collection::vec((any::<bool>(), any::<u16>(), any::<u32>()), 0..=PACKETS),
+        payload in any::<u32>(),
+    ) {
+        let mut shape = Shape { packets: sizes.len() as u8, ..Shape::default() };
+        for (at, (back, length, gap)) in sizes.into_iter().enumerate() {
+            (shape.lengths[at], shape.gaps_us[at]) = (length, gap);
+            shape.responder |= u16::from(back) << at;
+        }
+        let values = talk(&shape, payload.into());
+        prop_assert!(values.iter().all(|value| (0.0..=25.0).contains(value)), "{values:?}");
     }
 
     #[test]
@@ -127,7 +149,7 @@ proptest! {
             time += gap;
             record.update(&packet(back, flags, wire, wire - 60, time));
         }
-        write_row(&record, Timestamp(time), &mut row);
+        write_row(&record, None, Timestamp(time), Moment::End, &mut row);
         prop_assert!(row.iter().all(|value| (-5.0..=25.0).contains(value)), "{row:?}");
     }
 
@@ -139,7 +161,7 @@ proptest! {
             let mut record = FlowRecord::new(key, Timestamp(7));
             record.update(&Packet { key, direction: forward, ..packet(false, tcp_flags::SYN, 60, 0, 7) });
             let mut row = [0.0; COUNT];
-            write_row(&record, Timestamp(7), &mut row);
+            write_row(&record, None, Timestamp(7), Moment::End, &mut row);
             row
         };
         prop_assert_eq!(row_of(a, port, b), row_of(1, 50_000, 2));

@@ -209,7 +209,7 @@ impl FlowRecord {
     /// Makes this record a new flow under the next generation.
     #[inline]
     pub(super) fn begin(&mut self, key: &FlowKey, now: Timestamp, inspect: bool) {
-        let inspected = if inspect && matches!(key.protocol(), 6 | 17) { unsettled::INSPECTED_BOTH } else { 0 };
+        let inspected = if inspect { unsettled::INSPECTED_BOTH } else { 0 };
         *self = FlowRecord {
             key: *key,
             last_seen: now,

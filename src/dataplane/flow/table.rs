@@ -31,6 +31,8 @@ pub struct Settings {
     pub datagram_ns: u64,
     /// Payload of TCP and UDP flows is inspected: they raise [`Signals::PAYLOAD`] until nobody wants more of it.
     pub inspect: bool,
+    /// That of all other flows is looked at too, for their shapes.
+    pub inspect_others: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             closed_ns: 2_000_000_000,
             datagram_ns: 60_000_000_000,
             inspect: false,
+            inspect_others: false,
         }
     }
 }
@@ -208,7 +211,11 @@ impl FlowTable {
         }
         let Some(slot) = self.wheel.take_free() else { return Insert::Full };
         let Some(record) = self.records.get_mut(slot as usize) else { return Insert::Full };
-        record.begin(key, now, self.settings.inspect);
+        let inspect = match key.protocol() {
+            6 | 17 => self.settings.inspect,
+            _ => self.settings.inspect_others,
+        };
+        record.begin(key, now, inspect);
         let index = FlowIndex { slot, generation: record.generation };
         if let Some(bucket) = self.buckets.get_mut(chosen) {
             bucket.put(home.tag, slot);

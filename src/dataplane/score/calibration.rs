@@ -3,8 +3,7 @@
 //! Networks get cheaper with the batch, tree ensembles do not; so nothing is assumed and each model is measured on the
 //! machine it runs on. The minimum over repetitions is taken: noise of a shared machine only ever adds.
 
-use super::{BATCH_MAX, ScoreError, Scorer};
-use crate::dataplane::features::FeatureRow;
+use super::{BATCH_MAX, ScoreError, Scorer, Scores};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -87,19 +86,19 @@ impl CostCurve {
         curve
     }
 
-    /// Measures `scorer` over `rows` (repeated as needed); some 10 ms for the default model.
+    /// Measures `scorer` over `rows` of `width` values each (repeated as needed); some 10 ms for the default model.
     ///
     /// # Errors
     /// The first call that fails.
-    pub fn measure(scorer: &mut dyn Scorer, rows: &[FeatureRow]) -> Result<CostCurve, ScoreError> {
-        let batch: Vec<FeatureRow> = rows.iter().cycle().take(BATCH_MAX).copied().collect();
-        let mut scores = [0.0; BATCH_MAX];
+    pub fn measure(scorer: &mut dyn Scorer, rows: &[f32], width: usize) -> Result<CostCurve, ScoreError> {
+        let batch: Vec<f32> = rows.iter().cycle().take(BATCH_MAX * width).copied().collect();
+        let mut scores = Scores::new();
         let mut best = [u64::MAX; SIZES.len()];
         for repetition in 0..=REPETITIONS {
             for (size, best) in SIZES.into_iter().zip(&mut best) {
-                let (Some(rows), Some(scores)) = (batch.get(..size), scores.get_mut(..size)) else { continue };
+                let Some(rows) = batch.get(..size * width) else { continue };
                 let start = Instant::now();
-                scorer.score(rows, scores)?;
+                scorer.score(rows, &mut scores)?;
                 let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 // The first round warms caches and the runtime's arena and does not count.
                 if repetition > 0 {

@@ -100,7 +100,7 @@ pub enum ModelError {
     },
     /// A golden row does not get its score: another runtime, another CPU kernel gone wrong, or a wrong model.
     #[error(
-        "check model {path}: golden row {row} scores {found}, the manifest says {expected}; restore model and manifest \
+        "check model {path}: golden row {row} gets {found} as its `{what}`, the manifest says {expected}; restore model and manifest \
          together, or train again with models/train.sh", path = path.display()
     )]
     Golden {
@@ -108,6 +108,8 @@ pub enum ModelError {
         path: PathBuf,
         /// Which row.
         row: usize,
+        /// Family, or `unusual`.
+        what: &'static str,
         /// Score in the manifest.
         expected: f32,
         /// Score found.

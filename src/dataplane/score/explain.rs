@@ -1,7 +1,7 @@
-//! Why a row has its score: for the few rows that become alerts, on the control plane.
+//! Why a row is what a model takes it for: for the few rows that become alerts, on the control plane.
 
-use super::{BATCH_MAX, ScoreError, Scorer};
-use crate::dataplane::features::{COUNT, FEATURES, Feature, FeatureRow};
+use super::{BATCH_MAX, Family, ScoreError, Scorer, Scores};
+use crate::dataplane::features::{Feature, Schema};
 
 /// How much one feature did for a score.
 #[derive(Clone, Copy, Debug)]
@@ -19,39 +19,52 @@ pub struct Reason {
 /// A session of its own, and what is usual for each feature.
 pub struct Explainer {
     scorer: Box<dyn Scorer>,
-    usual: FeatureRow,
+    schema: &'static Schema,
+    families: Vec<Family>,
+    usual: Vec<f32>,
+    scores: Scores,
 }
 
 impl Explainer {
-    /// Asks `scorer`; `usual`: the medians of the training data, in row order.
-    pub fn new(scorer: Box<dyn Scorer>, usual: FeatureRow) -> Explainer {
-        Explainer { scorer, usual }
+    /// Asks `scorer`, whose rows are of `schema` and which tells `families` apart, in the order of its outputs; `usual`: the
+    /// medians of the training data, in row order.
+    pub fn new(scorer: Box<dyn Scorer>, schema: &'static Schema, families: Vec<Family>, usual: Vec<f32>) -> Explainer {
+        Explainer { scorer, schema, families, usual, scores: Scores::new() }
     }
 
-    /// The `limit` features that did most for the score of `row`, largest first, equal ones in the schema's order: each is
-    /// set to its usual value in turn, and the fall of the score is what it contributed. The same row has the same reasons,
-    /// whatever was asked before. One call of `COUNT + 1` rows; for alerts, not for packets.
+    /// The `limit` features that did most for `row` being taken for `family`, largest first, equal ones in the schema's order:
+    /// each is set to its usual value in turn, and the fall of the family's probability (of the rank, where it is unusual) is
+    /// what it contributed. The same row has the same reasons, whatever was asked before. One call of a row more than there
+    /// are features; for alerts, not for packets.
     ///
     /// # Errors
     /// As [`Scorer::score`].
-    pub fn reasons(&mut self, row: &FeatureRow, limit: usize) -> Result<Vec<Reason>, ScoreError> {
-        const { assert!(COUNT < BATCH_MAX, "all variants of a row go into one call") };
-        let mut rows = [*row; COUNT + 1];
-        for (index, (changed, usual)) in rows.iter_mut().zip(&self.usual).enumerate() {
-            changed[index] = *usual;
+    pub fn reasons(&mut self, row: &[f32], family: Family, limit: usize) -> Result<Vec<Reason>, ScoreError> {
+        let width = self.schema.width();
+        let mut rows = Vec::with_capacity((width + 1) * width);
+        for (index, usual) in self.usual.iter().take(width.min(BATCH_MAX - 1)).enumerate() {
+            let own = rows.len();
+            rows.extend_from_slice(row);
+            if let Some(changed) = rows.get_mut(own + index) {
+                *changed = *usual;
+            }
         }
-        let mut scores = [0.0; COUNT + 1];
-        self.scorer.score(&rows, &mut scores)?;
-        let [changed @ .., own] = scores;
-        let values = row.iter().zip(&self.usual).zip(changed);
-        let mut reasons: Vec<Reason> = FEATURES
-            .iter()
-            .zip(values)
-            .map(|(feature, ((value, usual), score))| Reason {
+        rows.extend_from_slice(row);
+        self.scorer.score(&rows, &mut self.scores)?;
+        let place = self.families.iter().position(|known| *known == family);
+        let score = |row: usize| match place {
+            Some(place) => self.scores.probabilities(row).get(place).copied().unwrap_or(0.0),
+            None => self.scores.anomaly(row),
+        };
+        let own = score(self.scores.rows().saturating_sub(1));
+        let values = self.schema.features.iter().zip(row).zip(&self.usual);
+        let mut reasons: Vec<Reason> = values
+            .enumerate()
+            .map(|(index, ((feature, value), usual))| Reason {
                 feature,
                 value: *value,
                 usual: *usual,
-                contribution: own - score,
+                contribution: own - score(index),
             })
             .filter(|reason| reason.contribution > 0.0)
             .collect();

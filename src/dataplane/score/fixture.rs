@@ -2,14 +2,17 @@
 //!
 //! So the tests need no binary in the repository, follow the schema's width by themselves and can make broken models.
 
-use super::manifest::{FORMAT, FeatureStatistics, GoldenRow, Manifest, ModelFile, Training};
+use super::Family;
+use super::manifest::{EDGES, FORMAT, FeatureStatistics, GoldenRow, Manifest, ModelFile, Outputs, Training};
 use super::runtime::hexadecimal;
-use crate::dataplane::features::{COUNT, FEATURES, FeatureRow, SCHEMA_VERSION};
+use crate::dataplane::features::{COUNT, FEATURES, FLOW, FeatureRow};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Hidden units.
 const HIDDEN: usize = 24;
+/// What it tells apart.
+pub const TOLD: [Family; 3] = [Family::Benign, Family::Scan, Family::Flood];
 
 /// How the graph departs from a good one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +28,7 @@ pub enum Flaw {
     FixedBatch,
     /// A weight is NaN.
     Nan,
-    /// No sigmoid at the end, so scores leave 0..=1.
+    /// No softmax at the end, so probabilities leave 0..=1.
     Unbounded,
     /// An operator that no runtime has.
     UnknownOperator,
@@ -37,16 +40,27 @@ fn weight(index: usize) -> f32 {
     (hash as f32 / (1 << 24) as f32 - 0.5) * 0.7
 }
 
-/// What the network gives `row`, in f64: the oracle for the runtime.
-pub fn expected(row: &FeatureRow) -> f32 {
+/// What the network gives `row`, in f64: the oracle for the runtime. Probabilities, and the rank.
+pub fn expected(row: &[f32]) -> ([f32; TOLD.len()], f32) {
     let hidden: Vec<f64> = (0..HIDDEN)
         .map(|unit| {
             let sum: f64 = (0..COUNT).map(|i| f64::from(row[i]) * f64::from(weight(i * HIDDEN + unit))).sum();
             (sum + f64::from(weight(5000 + unit))).max(0.0)
         })
         .collect();
-    let sum: f64 = hidden.iter().enumerate().map(|(unit, value)| value * f64::from(weight(9000 + unit))).sum();
-    (1.0 / (1.0 + (-(sum + f64::from(weight(9999)))).exp())) as f32
+    let out = |first: usize, width: usize, at: usize, bias: usize| -> f64 {
+        let sum: f64 =
+            hidden.iter().enumerate().map(|(unit, value)| value * f64::from(weight(first + unit * width + at))).sum();
+        sum + f64::from(weight(bias + at))
+    };
+    let powers: [f64; TOLD.len()] = std::array::from_fn(|at| out(9000, TOLD.len(), at, 9990).exp());
+    let all: f64 = powers.iter().sum();
+    (powers.map(|power| (power / all) as f32), (1.0 / (1.0 + (-out(9500, 1, 0, 9999)).exp())) as f32)
+}
+
+/// Probability that the network gives a row for a scan.
+pub fn scan(row: &[f32]) -> f32 {
+    expected(row).0[1]
 }
 
 /// Rows spread over a few units round zero.
@@ -58,16 +72,18 @@ pub fn rows(count: usize) -> Vec<FeatureRow> {
 pub fn onnx(flaw: Flaw) -> Vec<u8> {
     let width = if flaw == Flaw::Width { COUNT + 1 } else { COUNT };
     let input = if flaw == Flaw::InputName { "rows" } else { "features" };
-    let output = if flaw == Flaw::OutputName { "probability" } else { "score" };
+    let output = if flaw == Flaw::OutputName { "scores" } else { "probabilities" };
     let first: Vec<f32> = (0..width * HIDDEN)
         .map(|index| if flaw == Flaw::Nan && index == 5 { f32::NAN } else { weight(index) })
         .collect();
     let first_bias: Vec<f32> = (0..HIDDEN).map(|unit| weight(5000 + unit)).collect();
-    let second: Vec<f32> = (0..HIDDEN).map(|unit| weight(9000 + unit)).collect();
+    let second: Vec<f32> = (0..HIDDEN * TOLD.len()).map(|at| weight(9000 + at)).collect();
+    let second_bias: Vec<f32> = (0..TOLD.len()).map(|at| weight(9990 + at)).collect();
+    let third: Vec<f32> = (0..HIDDEN).map(|unit| weight(9500 + unit)).collect();
     let last = match flaw {
         Flaw::Unbounded => "Exp",
         Flaw::UnknownOperator => "Teleport",
-        _ => "Sigmoid",
+        _ => "Softmax",
     };
     let mut graph = Vec::new();
     for (operator, inputs, name) in [
@@ -77,6 +93,9 @@ pub fn onnx(flaw: Flaw) -> Vec<u8> {
         ("MatMul", vec!["r1", "w2"], "m2"),
         ("Add", vec!["m2", "b2"], "a2"),
         (last, vec!["a2"], output),
+        ("MatMul", vec!["r1", "w3"], "m3"),
+        ("Add", vec!["m3", "b3"], "a3"),
+        ("Sigmoid", vec!["a3"], "anomaly"),
     ] {
         let mut node = Vec::new();
         for input in inputs {
@@ -90,8 +109,10 @@ pub fn onnx(flaw: Flaw) -> Vec<u8> {
     for (name, shape, values) in [
         ("w1", vec![width, HIDDEN], first),
         ("b1", vec![HIDDEN], first_bias),
-        ("w2", vec![HIDDEN, 1], second),
-        ("b2", vec![1], vec![weight(9999)]),
+        ("w2", vec![HIDDEN, TOLD.len()], second),
+        ("b2", vec![TOLD.len()], second_bias),
+        ("w3", vec![HIDDEN, 1], third),
+        ("b3", vec![1], vec![weight(9999)]),
     ] {
         let mut tensor = Vec::new();
         for dimension in shape {
@@ -103,7 +124,8 @@ pub fn onnx(flaw: Flaw) -> Vec<u8> {
         bytes(&mut graph, 5, &tensor);
     }
     bytes(&mut graph, 11, &value_info(input, width, flaw));
-    bytes(&mut graph, 12, &value_info(output, 1, flaw));
+    bytes(&mut graph, 12, &value_info(output, TOLD.len(), flaw));
+    bytes(&mut graph, 12, &value_info("anomaly", 1, flaw));
     let mut opset = Vec::new();
     varint(&mut opset, 2, 17);
     let mut model = Vec::new();
@@ -167,14 +189,19 @@ pub fn manifest_for(model: &[u8]) -> Manifest {
             sha256: hexadecimal(&Sha256::digest(model)),
             bytes: model.len() as u64,
         },
-        schema_version: SCHEMA_VERSION,
+        schema: FLOW.name.to_owned(),
+        schema_version: FLOW.version,
         features: FEATURES
             .iter()
             .map(|feature| FeatureStatistics { name: feature.name.to_owned(), median: 0.25, deviation: 1.5 })
             .collect(),
         input: "features".to_owned(),
-        output: "score".to_owned(),
-        threshold: 0.5,
+        outputs: Outputs { probabilities: "probabilities".to_owned(), anomaly: Some("anomaly".to_owned()) },
+        families: TOLD.map(|family| family.name().to_owned()).into(),
+        thresholds: TOLD[1..].iter().map(|family| (family.name().to_owned(), 0.5)).collect(),
+        anomaly_threshold: Some(0.999),
+        drift: FEATURES.iter().map(|feature| (feature.name.to_owned(), edges())).collect(),
+        scores: edges(),
         training: Training {
             data: "none: known weights".to_owned(),
             recordings: 0,
@@ -183,8 +210,17 @@ pub fn manifest_for(model: &[u8]) -> Manifest {
             threshold_rule: "none".to_owned(),
         },
         metrics: [("validation_recall".to_owned(), 0.0)].into(),
-        golden: rows(20).iter().map(|row| GoldenRow { row: row.to_vec(), score: expected(row) }).collect(),
+        golden: rows(20).iter().map(|row| golden(row)).collect(),
     }
+}
+
+fn edges() -> Vec<f32> {
+    (0..EDGES).map(|edge| edge as f32 / 10.0).collect()
+}
+
+fn golden(row: &[f32]) -> GoldenRow {
+    let (probabilities, rank) = expected(row);
+    GoldenRow { row: row.to_vec(), probabilities: probabilities.into(), anomaly: Some(rank) }
 }
 
 /// Writes model and manifest into `folder`; returns the manifest's path.

@@ -4,18 +4,21 @@
 //! A manifest is untrusted until [`Manifest::parse`] has accepted it; that is a pure function of the bytes and is
 //! fuzzed.
 
-use crate::dataplane::features::{COUNT, FEATURES, FeatureRow, SCHEMA_VERSION};
+use super::family::{Family, Thresholds};
+use crate::dataplane::features::Schema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the manifest's own layout.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Fewest golden rows: enough that a model with one wrong layer cannot agree on all of them by chance.
 pub const GOLDEN_MIN: usize = 16;
 /// Most golden rows; more only make the start slower.
 pub const GOLDEN_MAX: usize = 1024;
-/// How far a score may be from the golden one: float noise between kernels is below 1e-6, a wrong weight far above.
+/// How far a probability may be from the golden one: float noise between kernels is below 1e-6, a wrong weight far above.
 pub const GOLDEN_TOLERANCE: f32 = 1e-5;
+/// Edges of deciles: of nine, ten equal parts.
+pub const EDGES: usize = 9;
 /// Largest manifest read, bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// Largest model file read, bytes; a network that fits the worker's budget is some kilobytes.
@@ -61,17 +64,31 @@ pub struct Training {
     pub threshold_rule: String,
 }
 
-/// A row with the score that Python's ONNX Runtime gives it.
+/// A row with what Python's ONNX Runtime says of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenRow {
     /// Features in schema order.
     pub row: Vec<f32>,
-    /// Expected score.
-    pub score: f32,
+    /// Expected probabilities, in the order of the families.
+    pub probabilities: Vec<f32>,
+    /// Expected rank, where the model tells what is unusual.
+    #[serde(default)]
+    pub anomaly: Option<f32>,
 }
 
-/// A manifest that has been checked against this program's schema.
+/// Names of the graph's outputs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outputs {
+    /// `[batch, families]` of f32: calibrated probabilities.
+    pub probabilities: String,
+    /// `[batch, 1]` of f32: the share of honest rows that are less unusual.
+    #[serde(default)]
+    pub anomaly: Option<String>,
+}
+
+/// A manifest that has been checked against a schema of this program.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -81,16 +98,27 @@ pub struct Manifest {
     pub name: String,
     /// The file it speaks of.
     pub model: ModelFile,
-    /// [`SCHEMA_VERSION`] of the rows it was trained on.
+    /// Name of the schema of its rows.
+    pub schema: String,
+    /// That schema's version.
     pub schema_version: u32,
     /// The features in the order of the row.
     pub features: Vec<FeatureStatistics>,
-    /// Name of the graph's input, `[batch, COUNT]` of f32.
+    /// Name of the graph's input, `[batch, features]` of f32.
     pub input: String,
-    /// Name of the graph's output, `[batch, 1]` of f32.
-    pub output: String,
-    /// Scores from here on are reported, between 0 and 1.
-    pub threshold: f32,
+    /// Names of its outputs.
+    pub outputs: Outputs,
+    /// What it tells apart, `benign` first.
+    pub families: Vec<String>,
+    /// From which probability on a row is reported as a family, between 0 and 1.
+    pub thresholds: BTreeMap<String, f32>,
+    /// From which rank on it is reported as unusual, where it is of no family.
+    #[serde(default)]
+    pub anomaly_threshold: Option<f32>,
+    /// Of each feature the edges of its deciles over honest rows that it did not learn from: what traffic here is compared with.
+    pub drift: BTreeMap<String, Vec<f32>>,
+    /// The same of the attack score.
+    pub scores: Vec<f32>,
     /// Provenance.
     pub training: Training,
     /// Figures of the model card (`validation_recall`, ...).
@@ -110,10 +138,15 @@ pub enum ManifestError {
     Format(u32),
     /// Made for other rows.
     #[error(
-        "feature schema {0}, this program makes rows of schema {SCHEMA_VERSION}; use the model that came with this \
+        "feature schema {found}, this program makes rows of schema {expected}; use the model that came with this \
          version, or train again with models/train.sh"
     )]
-    Schema(u32),
+    Schema {
+        /// Name and version in the manifest.
+        found: String,
+        /// What it is to be.
+        expected: String,
+    },
     /// Same version, yet other names: somebody changed the schema without raising its version.
     #[error(
         "feature {index} is `{found}`, this program's is `{expected}`; train again with models/train.sh (and raise the \
@@ -136,29 +169,51 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Reads and checks a manifest. Pure; never panics whatever the bytes are.
+    /// Reads a manifest and checks it for rows of `schema`. Pure; never panics whatever the bytes are.
     ///
     /// # Errors
     /// The first thing that is wrong, with what to do about it.
-    pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+    pub fn parse(bytes: &[u8], schema: &Schema) -> Result<Manifest, ManifestError> {
+        /// What tells another layout, whatever else is in it.
+        #[derive(Deserialize)]
+        struct Layout {
+            format: u32,
+        }
+        if let Ok(Layout { format }) = serde_json::from_slice(bytes)
+            && format != FORMAT
+        {
+            return Err(ManifestError::Format(format));
+        }
         let manifest: Manifest = serde_json::from_slice(bytes)?;
-        manifest.check()?;
+        manifest.check(schema)?;
         Ok(manifest)
     }
 
-    /// The golden rows as rows.
-    pub fn golden_rows(&self) -> Vec<FeatureRow> {
-        self.golden.iter().filter_map(|golden| FeatureRow::try_from(golden.row.as_slice()).ok()).collect()
+    /// The golden rows, one behind the other.
+    pub fn golden_rows(&self) -> Vec<f32> {
+        self.golden.iter().flat_map(|golden| &golden.row).copied().collect()
     }
 
-    fn check(&self) -> Result<(), ManifestError> {
-        if self.format != FORMAT {
-            return Err(ManifestError::Format(self.format));
+    /// Its families, in the order of its outputs.
+    pub fn families(&self) -> Vec<Family> {
+        self.families.iter().filter_map(|name| Family::named(name)).collect()
+    }
+
+    /// From where on rows are reported.
+    pub fn thresholds(&self) -> Thresholds {
+        let least = |family: &Family| self.thresholds.get(family.name()).copied().unwrap_or(f32::INFINITY);
+        let families: Vec<_> = self.families().into_iter().map(|family| (family, least(&family))).collect();
+        Thresholds::new(&families, self.anomaly_threshold.filter(|_| self.outputs.anomaly.is_some()))
+    }
+
+    fn check(&self, schema: &Schema) -> Result<(), ManifestError> {
+        if (self.schema.as_str(), self.schema_version) != (schema.name, schema.version) {
+            return Err(ManifestError::Schema {
+                found: format!("{} {}", self.schema.chars().take(64).collect::<String>(), self.schema_version),
+                expected: format!("{} {}", schema.name, schema.version),
+            });
         }
-        if self.schema_version != SCHEMA_VERSION {
-            return Err(ManifestError::Schema(self.schema_version));
-        }
-        self.check_features()?;
+        self.check_features(schema)?;
         let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         require(
             self.model.sha256.len() == 64 && self.model.sha256.bytes().all(hexadecimal),
@@ -169,21 +224,61 @@ impl Manifest {
             (1..=MODEL_BYTES_MAX).contains(&self.model.bytes),
             format_args!("`model.bytes` must be 1 to {MODEL_BYTES_MAX}"),
         )?;
-        for (what, name) in [("name", &self.name), ("input", &self.input), ("output", &self.output)] {
+        let names = [
+            ("name", Some(&self.name)),
+            ("input", Some(&self.input)),
+            ("outputs.probabilities", Some(&self.outputs.probabilities)),
+            ("outputs.anomaly", self.outputs.anomaly.as_ref()),
+        ];
+        for (what, name) in names.into_iter().filter_map(|(what, name)| Some((what, name?))) {
             require(
                 (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()),
                 format_args!("`{what}` must be 1 to 64 printable ASCII characters"),
             )?;
         }
-        require(self.threshold > 0.0 && self.threshold < 1.0, "`threshold` must lie between 0 and 1")?;
-        self.check_golden()
+        self.check_families()?;
+        self.check_edges(schema)?;
+        self.check_golden(schema.width())
     }
 
-    fn check_features(&self) -> Result<(), ManifestError> {
-        for index in 0..self.features.len().max(COUNT) {
-            let expected = FEATURES.get(index).map_or("", |feature| feature.name);
+    fn check_families(&self) -> Result<(), ManifestError> {
+        let families = self.families();
+        let in_order = families.windows(2).all(|pair| pair[0] < pair[1]);
+        require(
+            families.len() == self.families.len() && families.len() >= 2 && in_order && families[0] == Family::Benign,
+            "`families` must hold `benign`, then families of models/lab/README.md in their order",
+        )?;
+        let attacks = families.iter().skip(1).map(|family| family.name());
+        require(
+            self.thresholds.len() + 1 == families.len()
+                && attacks.clone().all(|name| self.thresholds.contains_key(name)),
+            "`thresholds` must hold every family but `benign`",
+        )?;
+        let all = self.thresholds.values().chain(&self.anomaly_threshold);
+        require(
+            all.clone().all(|threshold| *threshold > 0.0 && *threshold <= 1.0),
+            "`thresholds` and `anomaly_threshold` must lie above 0 and not above 1",
+        )
+    }
+
+    fn check_edges(&self, schema: &Schema) -> Result<(), ManifestError> {
+        let rise = |edges: &Vec<f32>| {
+            edges.len() == EDGES
+                && edges.iter().all(|edge| edge.is_finite())
+                && edges.windows(2).all(|pair| pair[0] <= pair[1])
+        };
+        let known = schema.features.iter().all(|feature| self.drift.get(feature.name).is_some_and(rise));
+        require(
+            known && self.drift.len() == schema.width() && rise(&self.scores),
+            format_args!("`drift` must hold {EDGES} rising edges of each feature, and `scores` as many"),
+        )
+    }
+
+    fn check_features(&self, schema: &Schema) -> Result<(), ManifestError> {
+        for index in 0..self.features.len().max(schema.width()) {
+            let expected = schema.features.get(index).map_or("", |feature| feature.name);
             let found = self.features.get(index).map_or("", |feature| feature.name.as_str());
-            if expected != found || index >= self.features.len() || index >= COUNT {
+            if expected != found || index >= self.features.len() || index >= schema.width() {
                 return Err(ManifestError::Feature { index, expected, found: found.chars().take(64).collect() });
             }
         }
@@ -196,19 +291,22 @@ impl Manifest {
         Ok(())
     }
 
-    fn check_golden(&self) -> Result<(), ManifestError> {
+    fn check_golden(&self, width: usize) -> Result<(), ManifestError> {
         require(
             (GOLDEN_MIN..=GOLDEN_MAX).contains(&self.golden.len()),
             format_args!("`golden` must hold {GOLDEN_MIN} to {GOLDEN_MAX} rows, it holds {}", self.golden.len()),
         )?;
         for (index, golden) in self.golden.iter().enumerate() {
             require(
-                golden.row.len() == COUNT && golden.row.iter().all(|value| value.is_finite()),
-                format_args!("golden row {index} must hold {COUNT} finite values"),
+                golden.row.len() == width && golden.row.iter().all(|value| value.is_finite()),
+                format_args!("golden row {index} must hold {width} finite values"),
             )?;
+            let said = golden.probabilities.iter().chain(&golden.anomaly);
             require(
-                (0.0..=1.0).contains(&golden.score),
-                format_args!("the score of golden row {index} must lie between 0 and 1"),
+                golden.probabilities.len() == self.families.len()
+                    && golden.anomaly.is_some() == self.outputs.anomaly.is_some()
+                    && said.clone().all(|value| (0.0..=1.0).contains(value)),
+                format_args!("golden row {index} must hold a probability of each family, and what the outputs name"),
             )?;
         }
         Ok(())
@@ -228,31 +326,42 @@ fn require(holds: bool, what: impl std::fmt::Display) -> Result<(), ManifestErro
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::dataplane::features::FLOW;
     use serde_json::{Value, json};
 
     fn changed(change: impl FnOnce(&mut Value)) -> ManifestError {
         let mut value = serde_json::to_value(fixture::manifest()).unwrap();
         change(&mut value);
-        Manifest::parse(value.to_string().as_bytes()).expect_err("the change must be noticed")
+        Manifest::parse(value.to_string().as_bytes(), &FLOW).expect_err("the change must be noticed")
     }
 
     #[test]
     fn the_fixture_is_accepted_and_survives_a_round_trip() {
         let manifest = fixture::manifest();
         let text = serde_json::to_vec(&manifest).unwrap();
-        assert_eq!(Manifest::parse(&text).unwrap(), manifest);
-        assert_eq!(manifest.golden_rows().len(), manifest.golden.len());
+        assert_eq!(Manifest::parse(&text, &FLOW).unwrap(), manifest);
+        assert_eq!(manifest.golden_rows().len(), manifest.golden.len() * FLOW.width());
+        assert_eq!(manifest.families().len(), manifest.families.len());
     }
 
     #[test]
     fn every_wrong_value_is_refused_with_a_remedy() {
         type Change = fn(&mut Value);
-        let cases: [(&str, Change); 19] = [
-            ("format 2", |v| v["format"] = json!(2)),
-            ("feature schema 4000000", |v| v["schema_version"] = json!(4_000_000)),
+        let cases: [(&str, Change); 29] = [
+            ("format 1", |v| v["format"] = json!(1)),
+            ("feature schema flow 4000000", |v| v["schema_version"] = json!(4_000_000)),
+            ("feature schema log 2", |v| v["schema"] = json!("log")),
+            ("`families` must", |v| v["families"] = json!(["benign"])),
+            ("`families` must", |v| v["families"][1] = json!("gossip")),
+            ("`families` must", |v| v["families"][0] = json!("mining")),
+            ("`families` must", |v| v["families"].as_array_mut().unwrap().swap(1, 2)),
+            ("`drift` must", |v| drop(v["drift"].as_object_mut().unwrap().remove("duration"))),
+            ("`drift` must", |v| v["drift"]["duration"][3] = json!(-1.0)),
+            ("`drift` must", |v| drop(v["scores"].as_array_mut().unwrap().pop())),
+            ("golden row 2", |v| v["golden"][2]["anomaly"] = json!(null)),
             ("feature 3 is `other`", |v| v["features"][3]["name"] = json!("other")),
-            ("feature 31 is ``", |v| drop(v["features"].as_array_mut().unwrap().pop())),
-            ("feature 32 is `x`", |v| {
+            ("feature 63 is ``", |v| drop(v["features"].as_array_mut().unwrap().pop())),
+            ("feature 64 is `x`", |v| {
                 v["features"].as_array_mut().unwrap().push(json!({"name": "x", "median": 0, "deviation": 1}));
             }),
             ("deviation above 0", |v| v["features"][0]["deviation"] = json!(0.0)),
@@ -261,12 +370,13 @@ mod tests {
             ("model.file", |v| v["model"]["file"] = json!(".hidden")),
             ("model.bytes", |v| v["model"]["bytes"] = json!(0)),
             ("`input`", |v| v["input"] = json!("")),
-            ("`output`", |v| v["output"] = json!("a b")),
-            ("threshold", |v| v["threshold"] = json!(1.0)),
-            ("threshold", |v| v["threshold"] = json!(-0.1)),
+            ("`outputs.probabilities`", |v| v["outputs"]["probabilities"] = json!("a b")),
+            ("threshold", |v| v["thresholds"]["scan"] = json!(0.0)),
+            ("threshold", |v| v["anomaly_threshold"] = json!(1.1)),
+            ("threshold", |v| drop(v["thresholds"].as_object_mut().unwrap().remove("scan"))),
             ("must hold 16 to", |v| v["golden"].as_array_mut().unwrap().truncate(15)),
             ("golden row 0", |v| drop(v["golden"][0]["row"].as_array_mut().unwrap().pop())),
-            ("golden row 1", |v| v["golden"][1]["score"] = json!(1.5)),
+            ("golden row 1", |v| v["golden"][1]["probabilities"][0] = json!(1.5)),
             ("unknown field `surprise`", |v| v["surprise"] = json!(1)),
             ("missing field `training`", |v| drop(v.as_object_mut().unwrap().remove("training"))),
         ];
@@ -283,9 +393,7 @@ mod tests {
         let first = text.find("\"median\":").unwrap();
         let end = first + text[first..].find(',').unwrap();
         let huge = format!("{}\"median\":1e60{}", &text[..first], &text[end..]);
-        assert!(Manifest::parse(huge.as_bytes()).is_err());
-        assert!(Manifest::parse(b"").is_err());
-        assert!(Manifest::parse(&[0xff; 64]).is_err());
-        assert!(Manifest::parse("[".repeat(100_000).as_bytes()).is_err());
+        let texts: [&[u8]; 4] = [huge.as_bytes(), b"", &[0xff; 64], &[b'['; 100_000]];
+        assert!(texts.into_iter().all(|text| Manifest::parse(text, &FLOW).is_err()));
     }
 }

@@ -1,14 +1,14 @@
 //! Rows that wait for the model.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-use super::{BATCH_MAX, ScoreError, Scorer};
+use super::{BATCH_MAX, ScoreError, Scorer, Scores, Thresholds, Verdict};
 use crate::dataplane::features::{COUNT, FeatureRow};
 use crate::units::Timestamp;
 
 /// Rows that can wait. One turn of a queue makes at most a burst (256) and an expiry budget (512) of them due, on top of
 /// what already waits for company (below [`BATCH_MAX`]): all that fits, so rows are shed only when calls fail to keep
 /// up over several turns, and a capture file's alerts do not depend on how its packets fell into bursts. 1280 rows of
-/// 128 bytes are 160 KiB a queue. A multiple of [`BATCH_MAX`], so that full batches never meet the end of the ring.
+/// 256 bytes are 320 KiB a queue. A multiple of [`BATCH_MAX`], so that full batches never meet the end of the ring.
 pub const BACKLOG_MAX: usize = 10 * BATCH_MAX;
 
 /// Rows that wait for the next calls, with what is needed to act on their scores. First in, first out.
@@ -22,7 +22,7 @@ pub struct Microbatch<T> {
     /// Place of the oldest row.
     head: usize,
     waiting: usize,
-    scores: [f32; BATCH_MAX],
+    scores: Scores,
 }
 
 impl<T: Copy + Default> Microbatch<T> {
@@ -33,7 +33,7 @@ impl<T: Copy + Default> Microbatch<T> {
             tags: vec![Default::default(); BACKLOG_MAX],
             head: 0,
             waiting: 0,
-            scores: [0.0; BATCH_MAX],
+            scores: Scores::new(),
         }
     }
 
@@ -73,7 +73,7 @@ impl<T: Copy + Default> Microbatch<T> {
     }
 
     /// Scores the oldest rows, at most `call_max` (B_max of the model's placement), in one call and hands (tag, row,
-    /// score) to `each`. They leave the backlog in any case. Returns how many.
+    /// verdict by `thresholds`) to `each`. They leave the backlog in any case. Returns how many.
     ///
     /// # Errors
     /// As [`Scorer::score`]; the rows of the call are given up, `each` is not called.
@@ -81,16 +81,17 @@ impl<T: Copy + Default> Microbatch<T> {
         &mut self,
         scorer: &mut dyn Scorer,
         call_max: usize,
-        mut each: impl FnMut(&T, &FeatureRow, f32),
+        thresholds: &Thresholds,
+        mut each: impl FnMut(&T, &FeatureRow, &Verdict),
     ) -> Result<usize, ScoreError> {
         let count = self.waiting.min(call_max.clamp(1, BATCH_MAX)).min(BACKLOG_MAX - self.head);
         let end = self.head + count;
-        let parts = (self.rows.get(self.head..end), self.tags.get(self.head..end), self.scores.get_mut(..count));
-        let (Some(rows), Some(tags), Some(scores)) = parts else { return Ok(0) };
-        let outcome = if count > 0 { scorer.score(rows, scores) } else { Ok(()) };
+        let parts = (self.rows.get(self.head..end), self.tags.get(self.head..end));
+        let ((Some(rows), Some(tags)), scores) = (parts, &mut self.scores) else { return Ok(0) };
+        let outcome = if count > 0 { scorer.score(rows.as_flattened(), scores) } else { Ok(()) };
         if outcome.is_ok() {
-            for (((tag, _), row), score) in tags.iter().zip(rows).zip(scores) {
-                each(tag, row, *score);
+            for (place, ((tag, _), row)) in tags.iter().zip(rows).enumerate() {
+                each(tag, row, &thresholds.judge(scores, place));
             }
         }
         self.waiting -= count;
@@ -117,14 +118,13 @@ mod tests {
     }
 
     impl Scorer for First {
-        fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
+        fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+            let rows = rows.chunks_exact(COUNT);
             self.calls.push(rows.len());
             if self.calls.len() == self.fail_at {
                 return Err(ScoreError { rows: rows.len(), cause: "as told".to_owned() });
             }
-            for (row, score) in rows.iter().zip(scores) {
-                *score = row[0];
-            }
+            scores.attacks(rows.map(|row| row[0]));
             Ok(())
         }
     }
@@ -146,7 +146,11 @@ mod tests {
             let mut seen = Vec::new();
             while !batch.is_empty() {
                 assert_eq!(batch.oldest(), Timestamp(100 + seen.len() as u64));
-                batch.flush(&mut scorer, call_max, |tag, _, score| seen.push((*tag, score))).unwrap();
+                batch
+                    .flush(&mut scorer, call_max, &Thresholds::all(0.5), |tag, _, verdict| {
+                        seen.push((*tag, verdict.score))
+                    })
+                    .unwrap();
             }
             assert_eq!(seen.len(), BACKLOG_MAX);
             assert!(seen.iter().enumerate().all(|(at, (tag, score))| at == *tag && *score == at as f32));
@@ -177,9 +181,9 @@ mod tests {
                 // Fewer where the ring ends.
                 let expected = model.len().min(call_max).min(BACKLOG_MAX - batch.head);
                 let count = batch
-                    .flush(&mut scorer, call_max, |tag, _, score| {
+                    .flush(&mut scorer, call_max, &Thresholds::all(0.5), |tag, _, verdict| {
                         assert_eq!(Some(*tag), model.pop_front());
-                        assert!(score == *tag as f32);
+                        assert!(verdict.score == *tag as f32);
                     })
                     .unwrap();
                 assert_eq!(count, expected);
@@ -193,18 +197,18 @@ mod tests {
     fn a_failed_call_gives_up_its_rows_only() {
         let mut batch = filled(100);
         let mut scorer = First { calls: Vec::new(), fail_at: 2 };
-        assert_eq!(batch.flush(&mut scorer, 32, |_, _, _| ()).unwrap(), 32);
-        let error = batch.flush(&mut scorer, 32, |_, _, _| panic!("not called")).unwrap_err();
+        assert_eq!(batch.flush(&mut scorer, 32, &Thresholds::all(0.5), |_, _, _| ()).unwrap(), 32);
+        let error = batch.flush(&mut scorer, 32, &Thresholds::all(0.5), |_, _, _| panic!("not called")).unwrap_err();
         assert_eq!((error.rows, batch.len()), (32, 36));
         let mut first = None;
-        batch.flush(&mut scorer, 32, |tag, _, _| first = first.or(Some(*tag))).unwrap();
+        batch.flush(&mut scorer, 32, &Thresholds::all(0.5), |tag, _, _| first = first.or(Some(*tag))).unwrap();
         assert_eq!(first, Some(64));
     }
 
     #[test]
     fn an_empty_batch_calls_nobody() {
         let mut scorer = First { calls: Vec::new(), fail_at: 1 };
-        assert_eq!(Microbatch::<u8>::new().flush(&mut scorer, 64, |_, _, _| ()).unwrap(), 0);
+        assert_eq!(Microbatch::<u8>::new().flush(&mut scorer, 64, &Thresholds::all(0.5), |_, _, _| ()).unwrap(), 0);
         assert!(scorer.calls.is_empty());
     }
 }

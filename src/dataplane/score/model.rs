@@ -5,7 +5,8 @@ use super::error::ModelError;
 use super::explain::Explainer;
 use super::manifest::{GOLDEN_TOLERANCE, MANIFEST_BYTES_MAX, Manifest, ManifestError};
 use super::session::OrtScorer;
-use super::{BATCH_MAX, Scorer, runtime};
+use super::{BATCH_MAX, Family, Scorer, Scores, Thresholds, runtime};
+use crate::dataplane::features::{FLOW, Schema};
 use ort::environment::Environment;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -13,12 +14,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The model that comes with the program, below a `models/` folder.
-pub const DEFAULT_MANIFEST: &str = "flow-v1.json";
+pub const DEFAULT_MANIFEST: &str = "flow-v2.json";
 
 /// Which model and which runtime.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Manifest; without one `models/flow-v1.json` beside the working directory or the executable.
+    /// Manifest; without one `models/flow-v2.json` beside the working directory or the executable.
     pub manifest: Option<PathBuf>,
     /// ONNX Runtime library; without one see `runtime::candidates`.
     pub runtime: Option<PathBuf>,
@@ -30,20 +31,29 @@ pub struct Model {
     manifest_path: PathBuf,
     path: PathBuf,
     bytes: Vec<u8>,
+    schema: &'static Schema,
     manifest: Manifest,
     cost: CostCurve,
 }
 
 impl Model {
-    /// Loads and checks the model and measures its cost: some 60 ms, of which the runtime's start is the most.
+    /// Loads and checks a model of flows and measures its cost: some 60 ms, of which the runtime's start is the most.
     ///
     /// # Errors
     /// The first check that fails, naming the file, what was found and the remedy.
     pub fn load(settings: &Settings) -> Result<Model, ModelError> {
+        Model::load_for(&FLOW, settings)
+    }
+
+    /// The same of a model of other rows; its manifest has to be named.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_for(schema: &'static Schema, settings: &Settings) -> Result<Model, ModelError> {
         let environment = runtime::environment(settings.runtime.as_deref())?;
         let manifest_path = settings.manifest.clone().unwrap_or_else(default_manifest);
         let text = read_bounded("model manifest", &manifest_path, MANIFEST_BYTES_MAX)?;
-        let manifest = Manifest::parse(&text)
+        let manifest = Manifest::parse(&text, schema)
             .map_err(|cause: ManifestError| ModelError::Manifest { path: manifest_path.clone(), cause })?;
         let path = manifest_path.with_file_name(&manifest.model.file);
         let bytes = read_bounded("model", &path, manifest.model.bytes)?;
@@ -60,9 +70,9 @@ impl Model {
         }
         let mut scorer = OrtScorer::new(&environment, &path, &bytes, &manifest)?;
         check_golden(&mut scorer, &path, &manifest)?;
-        let cost = CostCurve::measure(&mut scorer, &manifest.golden_rows())
+        let cost = CostCurve::measure(&mut scorer, &manifest.golden_rows(), schema.width())
             .map_err(|error| ModelError::Session { path: path.clone(), cause: error.to_string() })?;
-        Ok(Model { environment, manifest_path, path, bytes, manifest, cost })
+        Ok(Model { environment, manifest_path, path, bytes, schema, manifest, cost })
     }
 
     /// A session of its own for one queue; some 3 ms.
@@ -83,9 +93,9 @@ impl Model {
         &self.manifest_path
     }
 
-    /// Scores from here on are reported.
-    pub fn threshold(&self) -> f32 {
-        self.manifest.threshold
+    /// From where on rows are reported.
+    pub fn thresholds(&self) -> Thresholds {
+        self.manifest.thresholds()
     }
 
     /// Service time by rows, measured at load on this machine.
@@ -98,26 +108,31 @@ impl Model {
     /// # Errors
     /// As [`Model::scorer`].
     pub fn explainer(&self) -> Result<Explainer, ModelError> {
-        let statistics = &self.manifest.features;
-        let usual = std::array::from_fn(|index| statistics.get(index).map_or(0.0, |feature| feature.median));
-        Ok(Explainer::new(Box::new(self.scorer()?), usual))
+        let usual = self.manifest.features.iter().map(|feature| feature.median).collect();
+        Ok(Explainer::new(Box::new(self.scorer()?), self.schema, self.manifest.families(), usual))
     }
 }
 
 /// Scores the golden rows one by one and all together: both ways are used when running.
 fn check_golden(scorer: &mut OrtScorer, path: &Path, manifest: &Manifest) -> Result<(), ModelError> {
-    let rows = manifest.golden_rows();
-    let mut scores = vec![0.0; rows.len()];
+    let (rows, width) = (manifest.golden_rows(), manifest.features.len());
+    let families = manifest.families();
+    let mut scores = Scores::new();
     for size in [1, BATCH_MAX] {
-        for (rows, scores) in rows.chunks(size).zip(scores.chunks_mut(size)) {
+        for (chunk, rows) in rows.chunks(size * width).enumerate() {
             scorer
-                .score(rows, scores)
+                .score(rows, &mut scores)
                 .map_err(|error| ModelError::Session { path: path.to_owned(), cause: error.to_string() })?;
-        }
-        for (row, (golden, found)) in manifest.golden.iter().zip(&scores).enumerate() {
-            if (golden.score - found).abs() > GOLDEN_TOLERANCE {
-                let (expected, found) = (golden.score, *found);
-                return Err(ModelError::Golden { path: path.to_owned(), row, expected, found });
+            for (place, golden) in manifest.golden.iter().skip(chunk * size).take(scores.rows()).enumerate() {
+                let ranks = golden.anomaly.map(|expected| (Family::Unusual, expected, scores.anomaly(place)));
+                let said = families.iter().zip(&golden.probabilities).zip(scores.probabilities(place));
+                let said = said.map(|((family, expected), found)| (*family, *expected, *found)).chain(ranks);
+                for (family, expected, found) in said {
+                    if (expected - found).abs() > GOLDEN_TOLERANCE {
+                        let (row, what) = (chunk * size + place, family.name());
+                        return Err(ModelError::Golden { path: path.to_owned(), row, what, expected, found });
+                    }
+                }
             }
         }
     }

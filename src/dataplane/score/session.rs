@@ -2,9 +2,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use super::error::{ModelError, ScoreError};
-use super::manifest::Manifest;
-use super::{BATCH_MAX, Scorer};
-use crate::dataplane::features::{COUNT, FeatureRow};
+use super::manifest::{Manifest, Outputs};
+use super::{BATCH_MAX, Scorer, Scores};
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
@@ -19,6 +18,10 @@ use std::path::Path;
 /// is why allocations are promised per packet without, and reported per microbatch with, the scoring call.
 pub struct OrtScorer {
     session: Session,
+    outputs: Outputs,
+    /// Values of a row.
+    width: usize,
+    families: usize,
     /// Options of a call with `index + 1` rows; each holds its output buffer.
     options: Vec<RunOptions<HasSelectedOutputs>>,
 }
@@ -35,44 +38,56 @@ impl OrtScorer {
         let session = build(environment, bytes).map_err(fail)?;
         let interface = |what| ModelError::Interface { path: path.to_owned(), what };
         check_interface(&session, manifest).map_err(interface)?;
+        let (outputs, families) = (&manifest.outputs, manifest.families.len());
         let options = (1..=BATCH_MAX)
             .map(|rows| {
-                let buffer = Tensor::<f32>::new(session.allocator(), [rows, 1])?;
-                let selector = OutputSelector::no_default().with(&*manifest.output);
-                Ok(RunOptions::new()?.with_outputs(selector.preallocate(&*manifest.output, buffer)))
+                let buffer = |width| Tensor::<f32>::new(session.allocator(), [rows, width]);
+                let mut selector = OutputSelector::no_default()
+                    .with(&*outputs.probabilities)
+                    .preallocate(&*outputs.probabilities, buffer(families)?);
+                if let Some(anomaly) = &outputs.anomaly {
+                    selector = selector.with(&**anomaly).preallocate(&**anomaly, buffer(1)?);
+                }
+                Ok(RunOptions::new()?.with_outputs(selector))
             })
             .collect::<ort::Result<Vec<_>>>()
             .map_err(|error| fail(error.to_string()))?;
-        Ok(OrtScorer { session, options })
+        Ok(OrtScorer { session, outputs: outputs.clone(), width: manifest.features.len(), families, options })
     }
 }
 
 impl Scorer for OrtScorer {
-    fn score(&mut self, rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
-        let count = rows.len();
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        let count = rows.len() / self.width.max(1);
         let fail = |cause: String| ScoreError { rows: count, cause };
-        if count == 0 {
+        if rows.is_empty() {
+            scores.attacks(std::iter::empty());
             return Ok(());
         }
-        let Some(options) = self.options.get(count - 1).filter(|_| scores.len() == count) else {
-            return Err(fail(format!("1 to {BATCH_MAX} rows and as many scores go into a call")));
+        let places = scores.make(count, self.families).filter(|_| rows.len() == count * self.width);
+        let (Some((probabilities, ranks)), Some(options)) = (places, self.options.get(count.wrapping_sub(1))) else {
+            return Err(fail(format!("1 to {BATCH_MAX} rows of {} values go into a call", self.width)));
         };
-        let input = TensorRef::from_array_view(([count, COUNT], rows.as_flattened()))
-            .map_err(|error| fail(error.to_string()))?;
-        let outputs =
+        let input = TensorRef::from_array_view(([count, self.width], rows)).map_err(|error| fail(error.to_string()))?;
+        let given =
             self.session.run_with_options(ort::inputs![input], options).map_err(|error| fail(error.to_string()))?;
-        let Some(output) = outputs.values().next() else {
-            return Err(fail("the model gave no output".to_owned()));
-        };
-        let (_, values) = output.try_extract_tensor::<f32>().map_err(|error| fail(error.to_string()))?;
-        if values.len() != count {
-            return Err(fail(format!("the model gave {} scores", values.len())));
+        let wanted = [(Some(&self.outputs.probabilities), probabilities), (self.outputs.anomaly.as_ref(), ranks)];
+        for (name, to) in wanted {
+            let Some(name) = name else { continue };
+            let Some(output) = given.get(name) else {
+                return Err(fail(format!("the model gave no `{name}`")));
+            };
+            let (_, values) = output.try_extract_tensor::<f32>().map_err(|error| fail(error.to_string()))?;
+            if values.len() != to.len() {
+                return Err(fail(format!("the model gave {} values of `{name}`", values.len())));
+            }
+            // Also refuses NaN, which lies in no range.
+            if !values.iter().fold(true, |fit, value| fit & (0.0..=1.0).contains(value)) {
+                let value = values.iter().find(|value| !(0.0..=1.0).contains(*value)).unwrap_or(&f32::NAN);
+                return Err(fail(format!("the model gave `{name}` {value}, which is not in 0..=1")));
+            }
+            to.copy_from_slice(values);
         }
-        // Also refuses NaN, which lies in no range.
-        if let Some(value) = values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
-            return Err(fail(format!("the model gave the score {value}, which is not in 0..=1")));
-        }
-        scores.copy_from_slice(values);
         Ok(())
     }
 }
@@ -115,12 +130,18 @@ fn check_interface(session: &Session, manifest: &Manifest) -> Result<(), String>
     if input.name() != manifest.input {
         return Err(format!("its input is `{}`, it must be `{}`", input.name(), manifest.input));
     }
+    check_shape(input, manifest.features.len())?;
     let names: Vec<&str> = session.outputs().iter().map(Outlet::name).collect();
-    let Some(output) = session.outputs().iter().find(|output| output.name() == manifest.output) else {
-        return Err(format!("its outputs are {names:?}, `{}` must be among them", manifest.output));
-    };
-    check_shape(input, COUNT)?;
-    check_shape(output, 1)
+    let wanted =
+        [(Some(&manifest.outputs.probabilities), manifest.families.len()), (manifest.outputs.anomaly.as_ref(), 1)];
+    for (name, width) in wanted {
+        let Some(name) = name else { continue };
+        let Some(output) = session.outputs().iter().find(|output| output.name() == name) else {
+            return Err(format!("its outputs are {names:?}, `{name}` must be among them"));
+        };
+        check_shape(output, width)?;
+    }
+    Ok(())
 }
 
 fn check_shape(outlet: &Outlet, width: usize) -> Result<(), String> {

@@ -36,16 +36,30 @@ fn refused(model: &[u8], manifest: &Manifest) -> Option<ModelError> {
     Some(load(&path)?.err().expect("the model must be refused"))
 }
 
+/// Probabilities and rank of each of `rows`, as their bits, from one call.
+fn bits(scorer: &mut OrtScorer, rows: &[FeatureRow]) -> Vec<[u32; fixture::TOLD.len() + 1]> {
+    let mut scores = Scores::new();
+    scorer.score(rows.as_flattened(), &mut scores).unwrap();
+    assert_eq!(scores.rows(), rows.len());
+    let of = |row| {
+        let (said, rank) = (scores.probabilities(row), scores.anomaly(row));
+        std::array::from_fn(|at| said.get(at).copied().unwrap_or(rank).to_bits())
+    };
+    (0..rows.len()).map(of).collect()
+}
+
 #[test]
 fn scores_are_those_of_the_known_weights_at_every_batch_size() {
     let Some((_folder, model)) = good() else { return };
     let mut scorer = model.scorer().unwrap();
     let rows = fixture::rows(BATCH_MAX);
     for size in 1..=BATCH_MAX {
-        let mut scores = vec![-1.0; size];
-        scorer.score(&rows[..size], &mut scores).unwrap();
-        for (row, score) in rows.iter().zip(&scores) {
-            assert!((fixture::expected(row) - score).abs() < 1e-6);
+        for (row, found) in rows.iter().zip(bits(&mut scorer, &rows[..size])) {
+            let (probabilities, rank) = fixture::expected(row);
+            let expected = probabilities.into_iter().chain([rank]);
+            for (expected, found) in expected.zip(found) {
+                assert!((expected - f32::from_bits(found)).abs() < 1e-6, "{expected}, not {}", f32::from_bits(found));
+            }
         }
     }
 }
@@ -56,17 +70,11 @@ fn a_row_scores_the_same_bits_in_any_batch_and_at_any_place() {
     let Some((_folder, model)) = good() else { return };
     let mut scorer = model.scorer().unwrap();
     let rows = fixture::rows(BATCH_MAX);
-    let mut alone = vec![0.0; BATCH_MAX];
-    for (row, score) in rows.chunks(1).zip(alone.chunks_mut(1)) {
-        scorer.score(row, score).unwrap();
-    }
+    let alone: Vec<_> = rows.chunks(1).flat_map(|row| bits(&mut scorer, row)).collect();
     for size in 2..=BATCH_MAX {
-        let mut scores = vec![0.0; size];
         for start in [0, (BATCH_MAX - size) / 2, BATCH_MAX - size] {
-            scorer.score(&rows[start..start + size], &mut scores).unwrap();
-            for (at, (alone, score)) in alone[start..].iter().zip(&scores).enumerate() {
-                assert_eq!(alone.to_bits(), score.to_bits(), "row {at} of a batch of {size}");
-            }
+            let found = bits(&mut scorer, &rows[start..start + size]);
+            assert_eq!(found, alone[start..start + size], "a batch of {size} from row {start}");
         }
     }
 }
@@ -75,10 +83,13 @@ fn a_row_scores_the_same_bits_in_any_batch_and_at_any_place() {
 fn sizes_that_do_not_fit_are_errors_and_none_is_nothing() {
     let Some((_folder, model)) = good() else { return };
     let mut scorer = model.scorer().unwrap();
-    scorer.score(&[], &mut []).unwrap();
+    let mut scores = Scores::benign(3);
+    scorer.score(&[], &mut scores).unwrap();
+    assert_eq!(scores.rows(), 0);
     let rows = fixture::rows(BATCH_MAX + 1);
-    assert!(scorer.score(&rows, &mut vec![0.0; BATCH_MAX + 1]).is_err());
-    assert!(scorer.score(&rows[..3], &mut [0.0; 2]).is_err());
+    for wrong in [rows.as_flattened(), &rows.as_flattened()[..COUNT + 1], &[0.0]] {
+        assert!(scorer.score(wrong, &mut scores).is_err(), "{} values", wrong.len());
+    }
 }
 
 #[test]
@@ -87,9 +98,9 @@ fn rows_that_are_no_numbers_are_errors_and_the_next_call_works() {
     let mut scorer = model.scorer().unwrap();
     let mut rows = fixture::rows(4);
     rows[2] = [f32::NAN; COUNT];
-    let error = scorer.score(&rows, &mut [0.0; 4]).unwrap_err().to_string();
+    let error = scorer.score(rows.as_flattened(), &mut Scores::new()).unwrap_err().to_string();
     assert!(error.contains("4 rows") && error.contains("NaN"), "{error}");
-    scorer.score(&fixture::rows(4), &mut [0.0; 4]).unwrap();
+    assert_eq!(bits(&mut scorer, &fixture::rows(4)).len(), 4);
 }
 
 #[test]
@@ -99,16 +110,10 @@ fn scorers_move_between_threads_and_do_not_share_state() {
     let handles: Vec<_> = (0..3)
         .map(|_| {
             let (mut scorer, rows) = (model.scorer().unwrap(), rows.clone());
-            std::thread::spawn(move || {
-                let mut scores = vec![0.0; 64];
-                for _ in 0..200 {
-                    scorer.score(&rows, &mut scores).unwrap();
-                }
-                scores
-            })
+            std::thread::spawn(move || (0..200).map(|_| bits(&mut scorer, &rows)).next_back().unwrap())
         })
         .collect();
-    let all: Vec<Vec<f32>> = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
+    let all: Vec<_> = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
     assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
@@ -117,7 +122,7 @@ fn a_broken_graph_is_refused_by_name() {
     let cases = [
         (Flaw::Width, "must be f32 of [batch,"),
         (Flaw::InputName, "its input is `rows`"),
-        (Flaw::OutputName, "`score` must be among them"),
+        (Flaw::OutputName, "`probabilities` must be among them"),
         (Flaw::FixedBatch, "with a free batch"),
         (Flaw::Nan, "NaN"),
         (Flaw::Unbounded, "not in 0..=1"),
@@ -160,9 +165,14 @@ fn a_model_that_is_not_the_manifests_is_refused() {
 #[test]
 fn a_golden_row_that_scores_otherwise_refuses_the_model() {
     let mut manifest = fixture::manifest();
-    manifest.golden[7].score = (manifest.golden[7].score + 3e-5).min(1.0);
+    let said = &mut manifest.golden[7].probabilities[2];
+    *said = (*said - 3e-5).abs();
     let Some(error) = refused(&fixture::onnx(Flaw::None), &manifest) else { return };
-    assert!(matches!(error, ModelError::Golden { row: 7, .. }), "{error}");
+    assert!(matches!(error, ModelError::Golden { row: 7, what: "flood", .. }), "{error}");
+    let mut manifest = fixture::manifest();
+    manifest.golden[19].anomaly = manifest.golden[19].anomaly.map(|rank| (rank - 3e-5).abs());
+    let error = refused(&fixture::onnx(Flaw::None), &manifest).unwrap();
+    assert!(matches!(error, ModelError::Golden { row: 19, what: "unusual", .. }), "{error}");
 }
 
 #[test]
@@ -192,21 +202,24 @@ fn an_explanation_names_the_features_that_made_the_score() {
     let Some((_folder, model)) = good() else { return };
     let mut explainer = model.explainer().unwrap();
     let usual: FeatureRow = [0.25; COUNT];
-    let base = fixture::expected(&usual);
-    // The feature whose change raises the known network's score most.
-    let raised = |index: usize, by: f32| {
-        let mut row = usual;
-        row[index] += by;
-        (fixture::expected(&row) - base, row)
-    };
-    let (index, row) = (0..COUNT)
-        .flat_map(|index| [4.0, -4.0].map(|by| (index, raised(index, by))))
-        .max_by(|a, b| a.1.0.total_cmp(&b.1.0))
-        .map(|(index, (_, row))| (index, row))
-        .unwrap();
-    let reasons = explainer.reasons(&row, 3).unwrap();
-    assert_eq!(reasons.len(), 1, "all other features are as usual: {reasons:?}");
-    assert!((reasons[0].value, reasons[0].usual) == (row[index], 0.25) && reasons[0].contribution > 0.0);
+    for (family, of) in
+        [(Family::Scan, fixture::scan as fn(&[f32]) -> f32), (Family::Unusual, |row| fixture::expected(row).1)]
+    {
+        // The feature whose change raises the known network's score most.
+        let raised = |index: usize, by: f32| {
+            let mut row = usual;
+            row[index] += by;
+            (of(&row) - of(&usual), row)
+        };
+        let (index, (rise, row)) = (0..COUNT)
+            .flat_map(|index| [4.0, -4.0].map(|by| (index, raised(index, by))))
+            .max_by(|a, b| a.1.0.total_cmp(&b.1.0))
+            .unwrap();
+        let reasons = explainer.reasons(&row, family, 3).unwrap();
+        assert_eq!(reasons.len(), 1, "all other features are as usual: {reasons:?}");
+        assert_eq!((reasons[0].value, reasons[0].usual), (row[index], 0.25));
+        assert!((reasons[0].contribution - rise).abs() < 1e-5, "{family:?}: {reasons:?}, not {rise}");
+    }
 }
 
 /// A leak of 272 bytes a call (a past release of the binding had one) would be 5 MiB here; noise is a few pages.
@@ -215,11 +228,11 @@ fn memory_stays_flat_over_twenty_thousand_calls() {
     let Some((_folder, model)) = good() else { return };
     let mut scorer = model.scorer().unwrap();
     let rows = fixture::rows(BATCH_MAX);
-    let mut scores = vec![0.0; BATCH_MAX];
+    let mut scores = Scores::new();
     let mut calls = |count: usize| {
         for call in 0..count {
             let size = call * 37 % BATCH_MAX + 1;
-            scorer.score(&rows[..size], &mut scores[..size]).unwrap();
+            scorer.score(rows[..size].as_flattened(), &mut scores).unwrap();
         }
     };
     calls(2_000);

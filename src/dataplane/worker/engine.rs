@@ -23,7 +23,7 @@ use crate::dataplane::detect::Observer;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::flow::{self, FlowTable};
 use crate::dataplane::inspect::{self, Inspector};
-use crate::dataplane::score::{Microbatch, Scorer};
+use crate::dataplane::score::{Microbatch, Scorer, Thresholds};
 use crate::exchange::{SnapshotSender, UpSender};
 use crate::metrics::{Counter, CounterBlock, Role, Stage};
 use crate::sys::poll::PollSet;
@@ -44,7 +44,7 @@ pub struct EngineSettings {
     pub defrag: DefragSettings,
     /// Limits of the inspection of application protocols.
     pub inspect: inspect::Settings,
-    /// Flows at once whose shape is kept, where flows are exported and inspected; some 330 bytes each.
+    /// Flows at once whose shape is kept, where flows are inspected, and scored or exported; some 330 bytes each.
     pub shapes: u32,
     /// Entities counted at once by the detectors' observer, per queue; a power of two.
     pub windows: usize,
@@ -52,8 +52,8 @@ pub struct EngineSettings {
     pub rx: RxSettings,
     /// Scoring batch controller.
     pub score: ScoreSettings,
-    /// Score from which a flow is reported; from the model's manifest or the operator.
-    pub threshold: f32,
+    /// From which probability on a flow is reported; from the model's manifest or the operator.
+    pub thresholds: Thresholds,
     /// Wheel entries looked at in one turn. Too small: ended flows are reported late; too large: a longer burst.
     pub expire_budget: usize,
     /// Window entries given out in one turn.
@@ -78,9 +78,9 @@ impl EngineSettings {
         if self.export_events && self.inspect.flows > 0 { self.flow.capacity } else { 0 }
     }
 
-    /// Shapes that are kept at once: none where nobody takes them.
-    pub fn shapes(&self) -> u32 {
-        if self.export_flows && self.inspect.flows > 0 { self.shapes } else { 0 }
+    /// Shapes that are kept at once: none where nobody takes them. `scoring`: a model sees them.
+    pub fn shapes(&self, scoring: bool) -> u32 {
+        if (scoring || self.export_flows) && self.inspect.flows > 0 { self.shapes } else { 0 }
     }
 }
 
@@ -96,7 +96,7 @@ impl Default for EngineSettings {
             windows: 1 << 16,
             rx: RxSettings::default(),
             score: ScoreSettings::default(),
-            threshold: 0.5,
+            thresholds: Thresholds::all(0.5),
             expire_budget: 2 * BURST_MAX,
             flush_budget: 64,
             watermark_lag_ns: 0,
@@ -223,8 +223,8 @@ struct Core {
 impl<S: Source> Engine<S> {
     /// Takes all the memory the queue will ever have, on the calling thread.
     pub fn new(source: S, settings: EngineSettings, parts: EngineParts) -> Engine<S> {
-        let Tables { table, fragments, inspector, shapes, observer, outers } = tables(&settings, parts.secret);
         let scoring = parts.scorer.is_some();
+        let Tables { table, fragments, inspector, shapes, observer, outers } = tables(&settings, scoring, parts.secret);
         let core = Core {
             id: parts.id,
             clock: parts.clock,
@@ -399,14 +399,15 @@ struct Tables {
     outers: Outers,
 }
 
-fn tables(settings: &EngineSettings, secret: [u64; 4]) -> Tables {
+fn tables(settings: &EngineSettings, scoring: bool, secret: [u64; 4]) -> Tables {
     let [a, b, c, d] = secret;
-    let flow = flow::Settings { inspect: settings.inspect.flows > 0, ..settings.flow };
+    let (inspect, shapes) = (settings.inspect.flows > 0, settings.shapes(scoring));
+    let flow = flow::Settings { inspect, inspect_others: shapes > 0, ..settings.flow };
     Tables {
         table: FlowTable::new(flow, secret),
         fragments: Fragments::new(settings.fragments, settings.defrag, a ^ b.rotate_left(32)),
         inspector: Inspector::new(settings.inspect, settings.flow.capacity, [c, d, a, b]),
-        shapes: Shapes::new(settings.shapes(), settings.flow.capacity),
+        shapes: Shapes::new(shapes, settings.flow.capacity),
         observer: Observer::new(settings.windows, [d, c, b, a]),
         outers: Outers::new(if settings.decode.tunnels { settings.flow.capacity } else { 0 }, [b, a, d, c]),
     }
@@ -428,10 +429,11 @@ impl Core {
     /// its burst is counted as dropped: the one place where a drop is a difference, of one burst.
     #[cold]
     fn restart(&mut self) {
-        let Core { settings, secret, sinks, .. } = self;
+        let Core { settings, secret, sinks, scorer, .. } = self;
         // The old table goes before the new one comes: of the size it has, there may be no room for two.
         self.table = FlowTable::new(flow::Settings { capacity: 0, ..settings.flow }, *secret);
-        let Tables { table, fragments, inspector, shapes, observer, outers } = tables(settings, *secret);
+        let Tables { table, fragments, inspector, shapes, observer, outers } =
+            tables(settings, scorer.is_some(), *secret);
         (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
         (sinks.inspector, sinks.shapes, sinks.outers) = (inspector, shapes, outers);
         self.census.interrupt();

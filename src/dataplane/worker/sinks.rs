@@ -14,10 +14,10 @@ use crate::dataplane::decode::{
 };
 use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
-use crate::dataplane::features::write_row;
+use crate::dataplane::features::{FeatureRow, Moment, write_row};
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals, SynKind, TcpState};
 use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
-use crate::dataplane::score::Microbatch;
+use crate::dataplane::score::{Microbatch, Verdict};
 use crate::exchange::{FlowSummary, Up, UpSender};
 use crate::metrics::{Counter, CounterBlock};
 use crate::units::Timestamp;
@@ -53,7 +53,7 @@ pub struct Sinks {
     pub inspector: Inspector,
     /// What is round the flows in tunnels.
     pub outers: Outers,
-    /// Shapes of their beginnings; none where nobody exports flows.
+    /// Shapes of their beginnings; none where nobody exports flows or scores them.
     pub shapes: Shapes,
     /// Whose SYNs the flows began with; none where nobody wants events.
     pub stacks: Stacks,
@@ -130,8 +130,17 @@ impl Sinks {
             counters.add(Counter::WindowsEvicted, 1);
             send_window(up, counters, outers, entry);
         });
-        if signals.has(Signals::MILESTONE) {
-            self.queue_row(record, Ok(index), now);
+        // Where the inspection is to see the packet, after that.
+        if signals.has(Signals::MILESTONE) && !signals.has(Signals::PAYLOAD) {
+            self.queue_row(record, Ok(index), index.slot, now);
+        }
+    }
+
+    /// A packet that the inspection has seen made a row due.
+    #[inline(never)]
+    pub fn on_milestone(&mut self, table: &FlowTable, index: FlowIndex, now: Timestamp) {
+        if let Some(record) = table.get(index) {
+            self.queue_row(record, Ok(index), index.slot, now);
         }
     }
 
@@ -382,15 +391,22 @@ impl Sinks {
             counters.add(Counter::WindowsEvicted, 1);
             send_window(up, counters, outers, entry);
         });
-        if !is_milestone(ended.record.total_packets()) {
-            self.queue_row(ended.record, Err(carried.application), ended.at);
+        let packets = record.total_packets();
+        if packets >= ROW_PACKETS_MIN && !is_milestone(packets) {
+            self.queue_row(record, Err(carried.application), ended.slot, ended.at);
+        }
+        // What was still awaited when the flow ended. Who had no payload has no shape.
+        if has_payload && self.export_flows {
+            self.note_losses(ended.slot, Side::Originator, before);
+        }
+        if has_payload && !self.export_flows {
+            self.shapes.release(ended.slot);
         }
         if self.export_flows {
-            // What was still awaited when the flow ended.
-            self.note_losses(ended.slot, Side::Originator, before);
-            let losses = self.shapes.losses(ended.slot);
+            let losses = if has_payload { self.shapes.losses(ended.slot) } else { None };
+            let shape = if has_payload { self.shapes.end(ended.slot) } else { None };
             let losses = losses.map(|losses| if carried.is_turned { losses.turned() } else { losses });
-            let shape = self.shapes.end(ended.slot).map(|shape| if carried.is_turned { shape.turned() } else { shape });
+            let shape = shape.map(|shape| if carried.is_turned { shape.turned() } else { shape });
             let told = summary(ended.record, carried, Some(ended.reason), outer);
             let stacks = self.stacks.of(ended.slot, record);
             self.up.send_flow(FlowSummary { ended_at: ended.at, shape, losses, stacks, ..told });
@@ -433,7 +449,8 @@ impl Sinks {
         let is_new = self.shapes.losses(payload.slot).is_none();
         let more = self.shapes.payload(payload, sequence, announced);
         let shape = if more { Wants::PAYLOAD } else { Wants::NOTHING };
-        if !self.shapes.is_inspected(payload.slot) {
+        // Of other protocols only the shape is wanted.
+        if !matches!(payload.key.protocol(), 6 | 17) || !self.shapes.is_inspected(payload.slot) {
             return shape;
         }
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
@@ -500,34 +517,27 @@ impl Sinks {
         }
     }
 
-    /// A score came back.
-    pub fn on_score(
-        up: &mut UpSender,
-        outers: &Outers,
-        tag: &RowTag,
-        row: &crate::dataplane::features::FeatureRow,
-        score: f32,
-        threshold: f32,
-    ) {
-        if score >= threshold {
-            up.send(Up::Score(ScoredFlow {
-                time: tag.due,
-                key: tag.key,
-                originator: tag.originator,
-                first_seen: tag.first_seen,
-                score,
-                threshold,
-                packets: tag.packets,
-                outer: outers.find(&tag.key),
-                icmp: tag.icmp,
-                application: tag.application,
-                row: *row,
-            }));
-        }
+    /// The model's verdict came back, and is to be told.
+    #[cold]
+    pub fn on_verdict(up: &mut UpSender, outers: &Outers, tag: &RowTag, row: &FeatureRow, verdict: &Verdict) {
+        up.send(Up::Score(ScoredFlow {
+            time: tag.due,
+            key: tag.key,
+            originator: tag.originator,
+            first_seen: tag.first_seen,
+            family: verdict.family,
+            score: verdict.score,
+            threshold: verdict.threshold,
+            packets: tag.packets,
+            outer: outers.find(&tag.key),
+            icmp: tag.icmp,
+            application: tag.application,
+            row: *row,
+        }));
     }
 
-    /// `index`: of the flow while it lives, then what it carried.
-    fn queue_row(&mut self, record: &FlowRecord, index: Result<FlowIndex, Protocol>, due: Timestamp) {
+    /// `index`: of the flow in `slot` while it lives, then what it carried.
+    fn queue_row(&mut self, record: &FlowRecord, index: Result<FlowIndex, Protocol>, slot: u32, due: Timestamp) {
         if !self.scoring {
             return;
         }
@@ -542,7 +552,10 @@ impl Sinks {
             packets: record.total_packets(),
             icmp: record.icmp(),
         };
-        if self.batch.push(tag, self.burst_time, |row| write_row(record, due, row)) {
+        let moment = if tag.index.is_some() { Moment::Milestone } else { Moment::End };
+        let has_payload = record.payload_bytes(Side::Originator) + record.payload_bytes(Side::Responder) > 0;
+        let shape = if has_payload { self.shapes.of(slot) } else { None };
+        if self.batch.push(tag, self.burst_time, |row| write_row(record, shape, due, moment, row)) {
             self.oldest_due = self.oldest_due.min(due);
         } else {
             self.counters.add(Counter::RowsShed, 1);
@@ -566,6 +579,11 @@ impl inspect::Sink for Gate<'_> {
         }
     }
 }
+
+/// Fewest packets of a flow that gets a row at its end. Of one packet a model can say no more than that somebody tried: a probe
+/// and a client whose server is away are the same to it, and the detectors that count them have them all. Most flows of a scan
+/// or a flood are of this kind, so a row each would pay for nothing where there is least time.
+const ROW_PACKETS_MIN: u32 = 2;
 
 /// Was a row due at this packet count already? (4, 16, 64, ...; then the end brings nothing new.)
 fn is_milestone(packets: u32) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! Owns the schema ([`SHAPE_VERSION`], [`columns`]) and a pool of entries, one a flow, from its first payload until it ends.
 //! It deliberately does not: keep payload, put segments in order (records are followed while they come in order), know what
-//! a shape means. The present model does not see it; it goes up with a flow that ends, for export and for training.
+//! a shape means. A flow's row has what its talk comes to (`super::talk`); whole it goes up with a flow that ends, for export.
 //!
 //! | bounded | by |
 //! | --- | --- |
@@ -151,7 +151,7 @@ pub fn columns() -> Vec<Column> {
 }
 
 /// What of a flow did not come, or came twice, as far as it was inspected. It is no part of the shape: it is kept with it
-/// because both live from a flow's first payload until it ends, and only where flows are exported.
+/// because both live from a flow's first payload until it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Losses {
     /// Bytes of both sides that were acknowledged and never seen; 2^32 - 1 is that or more.
@@ -279,12 +279,27 @@ impl Shapes {
         self.entry(slot).map(|entry| entry.losses)
     }
 
+    /// The shape of the flow in this slot, as far as it has come.
+    #[inline]
+    pub fn of(&self, slot: u32) -> Option<&Shape> {
+        self.entry(slot).map(|entry| &entry.shape)
+    }
+
     /// The flow in this slot is over; its shape, if it had payload and kept its entry.
     pub fn end(&mut self, slot: u32) -> Option<Shape> {
-        let index = std::mem::replace(self.places.get_mut(slot as usize)?, NONE);
-        let shape = self.entries.get(index as usize)?.shape;
-        self.free.push(index); // it came from there
-        Some(shape)
+        let shape = self.of(slot).copied();
+        self.release(slot);
+        shape
+    }
+
+    /// The flow in this slot is over, and nobody wants its shape.
+    #[inline]
+    pub fn release(&mut self, slot: u32) {
+        let Some(place) = self.places.get_mut(slot as usize) else { return };
+        let index = std::mem::replace(place, NONE);
+        if (index as usize) < self.entries.len() {
+            self.free.push(index); // it came from there
+        }
     }
 
     fn entry(&self, slot: u32) -> Option<&Entry> {

@@ -50,7 +50,7 @@ impl Signals {
 
     /// This set without `other`'s bits.
     #[inline(always)]
-    pub(in super::super) fn without(self, other: Signals) -> Signals {
+    pub fn without(self, other: Signals) -> Signals {
         Signals(self.0 & !other.0)
     }
 }

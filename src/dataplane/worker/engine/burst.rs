@@ -205,6 +205,9 @@ impl Core {
                         let place = if burst.moved { usize::from(packet.place) } else { at };
                         inspect(table, sinks, frame(place), packet, index, false);
                     }
+                    if signals.has(Signals::MILESTONE) {
+                        sinks.on_milestone(table, index, packet.time);
+                    }
                 }
             }
             after(table, sinks, packet);
@@ -378,6 +381,9 @@ fn update_wholes(table: &mut FlowTable, sinks: &mut Sinks, fragments: &mut Fragm
         }
         if signals.has(Signals::PAYLOAD) {
             inspect(table, sinks, view, &packet, at, true);
+            if signals.has(Signals::MILESTONE) {
+                sinks.on_milestone(table, at, packet.time);
+            }
         }
     }
 }
@@ -390,7 +396,8 @@ fn count_early(table: &mut FlowTable, sinks: &mut Sinks, whole: &Whole) {
         let accounted = table.account(&packet, hint, |ended| sinks.on_end(&ended));
         let Some((index, record, signals)) = accounted else { continue };
         sinks.counters.add(Counter::FragmentsCountedLate, 1);
-        if !signals.is_empty() && signals != Signals::PAYLOAD {
+        let signals = signals.without(Signals::PAYLOAD); // the whole datagram's
+        if !signals.is_empty() {
             sinks.on_signals(record, index, signals, packet.time);
         }
     }

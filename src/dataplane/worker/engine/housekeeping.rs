@@ -62,21 +62,23 @@ impl Core {
             let begin = self.clock.now();
             let (up, outers) = (&mut self.sinks.up, &self.sinks.outers);
             let (table, histograms) = (&mut self.table, &mut self.snapshot.histograms);
-            let threshold = self.settings.threshold;
+            let thresholds = &self.settings.thresholds;
             // Rows of one burst waited alike.
             let mut waited = (begin, 0);
-            let outcome =
-                self.sinks.batch.flush(scorer.as_mut(), self.settings.score.maximum as usize, |tag, row, score| {
-                    if tag.queued_at != waited.0 {
-                        histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
-                        waited = (tag.queued_at, 0);
-                    }
-                    waited.1 += 1;
-                    if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
-                        record.set_score(score);
-                    }
-                    Sinks::on_score(up, outers, tag, row, score, threshold);
-                });
+            let call_max = self.settings.score.maximum as usize;
+            let outcome = self.sinks.batch.flush(scorer.as_mut(), call_max, thresholds, |tag, row, verdict| {
+                if tag.queued_at != waited.0 {
+                    histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
+                    waited = (tag.queued_at, 0);
+                }
+                waited.1 += 1;
+                if let Some(record) = tag.index.and_then(|index| table.get_mut(index)) {
+                    record.set_score(verdict.attack);
+                }
+                if verdict.is_reported() {
+                    Sinks::on_verdict(up, outers, tag, row, verdict);
+                }
+            });
             histograms.record(Stage::ScoreQueue, begin.since(waited.0), waited.1);
             let service_ns = self.clock.now().since(begin);
             self.sinks.counters.add(Counter::Microbatches, 1);

@@ -3,16 +3,16 @@
 use super::*;
 use crate::dataplane::capture::LinkType;
 use crate::dataplane::capture::memory::{RingSettings, ring};
-use crate::dataplane::features::FeatureRow;
+use crate::dataplane::features::COUNT;
 use crate::dataplane::flow::EndReason;
-use crate::dataplane::score::ScoreError;
+use crate::dataplane::score::{ScoreError, Scores};
 use crate::exchange::{CensusMark, CensusStep, Full, Up, UpReceiver, snapshot_ring, up_ring};
 
 struct Discard;
 
 impl Scorer for Discard {
-    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
-        scores.fill(0.0);
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        scores.attacks(rows.chunks_exact(COUNT).map(|_| 0.0));
         Ok(())
     }
 }
@@ -222,8 +222,8 @@ fn a_wait_ends_when_the_oldest_row_is_due() {
 struct Certain;
 
 impl Scorer for Certain {
-    fn score(&mut self, _rows: &[FeatureRow], scores: &mut [f32]) -> Result<(), ScoreError> {
-        scores.fill(1.0);
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        scores.attacks(rows.chunks_exact(COUNT).map(|_| 1.0));
         Ok(())
     }
 }
