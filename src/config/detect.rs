@@ -6,6 +6,7 @@ use crate::control::behaviour::{
     request_flood, slow_http, spoofing, tls_anomaly, web_attack,
 };
 use crate::control::hosts;
+use crate::control::windows::{schema, stage};
 use crate::dataplane::detect::distinct::SATURATED;
 use crate::dataplane::detect::{brute_force, flood, model, scan};
 use crate::dataplane::features;
@@ -71,6 +72,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         amplification,
         icmp_tunnel,
         doh_tunnel,
+        windows,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
     within("pending_scores", *pending_scores as f64, (PENDING_MIN, MAP_MAX))?;
@@ -90,6 +92,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_amplification(amplification)?;
     check_icmp_tunnel(icmp_tunnel)?;
     check_doh_tunnel(doh_tunnel)?;
+    check_windows(windows)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
     check_flood(flood)?;
@@ -183,6 +186,14 @@ fn check_brute_force(settings: &brute_force::Settings) -> Result<(), Invalid> {
         sessions: (4.0 * MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
+}
+
+fn check_windows(settings: &stage::Settings) -> Result<(), Invalid> {
+    let stage::Settings { enabled: _, high, features, hosts, pairs } = settings;
+    within("windows.high", f64::from(*high), (0.0, 1.0))?;
+    within("windows.features", *features as f64, (0.0, schema::HOST_COUNT as f64))?;
+    within("windows.hosts", *hosts as f64, (4.0 * MAP_MIN, MAP_MAX))?;
+    within("windows.pairs", *pairs as f64, (4.0 * MAP_MIN, MAP_MAX))
 }
 
 fn check_flood(settings: &flood::Settings) -> Result<(), Invalid> {

@@ -17,7 +17,7 @@ use crate::dataplane::flow::{EndReason, Side, TcpState};
 use crate::dataplane::inspect::{self, Protocol, Unread};
 use crate::units::{QueueId, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +198,8 @@ pub struct UpSender {
     asked: Arc<AtomicU64>,
     lost: u64,
     flows_lost: u64,
+    /// As `flows_lost`, since the start.
+    untold: Arc<AtomicU64>,
 }
 
 impl UpSender {
@@ -211,7 +213,7 @@ impl UpSender {
             }
             std::thread::yield_now();
         }
-        // There is room, and nobody else sends: it cannot fail. An item is 380 bytes: as a chunk it is written where it
+        // There is room, and nobody else sends: it cannot fail. An item is 390 bytes: as a chunk it is written where it
         // belongs, a push that may give it back copies it twice more.
         match self.ring.write_chunk_uninit(1) {
             Ok(chunk) => drop(chunk.fill_from_iter(std::iter::once(item))),
@@ -232,6 +234,8 @@ impl UpSender {
     pub fn send_flow(&mut self, flow: FlowSummary) {
         if self.full == Full::Count && self.ring.slots() <= self.kept_from_flows {
             self.flows_lost += 1;
+            // Before the watermark that stands behind them; one queue counts here, so this is no contest.
+            self.untold.fetch_add(1, Relaxed);
             return;
         }
         self.send(Up::Flow(flow));
@@ -272,12 +276,15 @@ pub struct UpReceiver {
     asked: Arc<AtomicU64>,
     /// Facts of the latest event.
     latest: Vec<u8>,
+    /// Ended flows that were given up, since the start; and how many of them somebody was told of.
+    untold: Arc<AtomicU64>,
+    untold_before: u64,
 }
 
 impl UpReceiver {
     /// The next item, if there is one.
     pub fn receive(&mut self) -> Option<Up> {
-        // Looked at in its place, because an item is 380 bytes; once, because another may come between two looks.
+        // Looked at in its place, because an item is 390 bytes; once, because another may come between two looks.
         let bytes = match self.ring.peek().ok()? {
             Up::Event(head) => Some(usize::from(head.bytes)),
             _ => None,
@@ -290,6 +297,13 @@ impl UpReceiver {
             }
         }
         self.ring.pop().ok()
+    }
+
+    /// Were ended flows given up for findings since the last call? Of those that ended before a watermark it is known when that
+    /// has been received.
+    pub fn has_untold(&mut self) -> bool {
+        let untold = self.untold.load(Relaxed);
+        std::mem::replace(&mut self.untold_before, untold) != untold
     }
 
     /// Facts of the latest [`Up::Event`].
@@ -311,12 +325,13 @@ impl UpReceiver {
 /// Bytes of facts on their way up: 250 of the largest events, thousands of usual ones.
 const FACTS_RING: usize = 1 << 20;
 
-/// Ring for findings: `capacity` items of some 380 bytes, and facts of 1 MiB.
+/// Ring for findings: `capacity` items of some 390 bytes, and facts of 1 MiB.
 pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
     let (facts_in, facts_out) = rtrb::RingBuffer::new(FACTS_RING);
     let latest = Vec::with_capacity(inspect::FACTS_BYTES);
     let asked = Arc::new(AtomicU64::new(0));
+    let untold = Arc::new(AtomicU64::new(0));
     (
         UpSender {
             ring: producer,
@@ -328,8 +343,9 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
             asked: Arc::clone(&asked),
             lost: 0,
             flows_lost: 0,
+            untold: Arc::clone(&untold),
         },
-        UpReceiver { ring: consumer, facts: facts_out, asked, latest },
+        UpReceiver { ring: consumer, facts: facts_out, asked, latest, untold, untold_before: 0 },
     )
 }
 
@@ -456,8 +472,10 @@ mod tests {
             through_proxy: false,
         };
         let (mut up, mut down) = up_ring(64, Full::Count);
+        assert!(!down.has_untold());
         (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (68, 0), "half of the ring");
+        assert!(down.has_untold() && !down.has_untold(), "told once");
         (0..100).for_each(|_| up.event(&event, None, None));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (0, 76), "seven eighths of it");
         (0..9).for_each(|time| up.send(Up::Watermark(QueueId(0), Timestamp(time))));

@@ -10,7 +10,7 @@ use crate::exchange::{EventHead, FlowSummary};
 use crate::units::Timestamp;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ enum Item {
 #[derive(Default)]
 struct Shared {
     lost: AtomicU64,
+    /// Flows that ended were not told since the latest watermark.
+    untold: AtomicBool,
     stats: Mutex<Stats>,
 }
 
@@ -74,7 +76,14 @@ impl LiveBehaviour {
 
     /// A flow ended.
     pub fn flow(&self, flow: &FlowSummary) {
-        self.send(|| Item::Flow(*flow));
+        if !self.send(|| Item::Flow(*flow)) {
+            self.untold();
+        }
+    }
+
+    /// Flows that ended did not come so far.
+    pub fn untold(&self) {
+        self.shared.untold.store(true, Relaxed);
     }
 
     /// A flow lives.
@@ -126,12 +135,14 @@ impl LiveBehaviour {
         Stats { lost: stats.lost + self.shared.lost.load(Relaxed), ..stats }
     }
 
-    fn send(&self, item: impl FnOnce() -> Item) {
+    /// `false`: there is no room, which is counted.
+    fn send(&self, item: impl FnOnce() -> Item) -> bool {
         let has_room = |sender: &&Sender<Item>| !sender.is_full();
         let sent = self.sender.as_ref().filter(has_room).is_some_and(|sender| sender.try_send(item()).is_ok());
         if !sent {
             self.shared.lost.fetch_add(1, Relaxed);
         }
+        sent
     }
 }
 
@@ -173,6 +184,9 @@ fn keep(
             Item::Event(head, facts) => behaviour.event(&head, &facts),
             Item::Neighbour(time, neighbour) => behaviour.neighbour(time, &neighbour),
             Item::Reached(reached) => {
+                if shared.untold.swap(false, Relaxed) {
+                    behaviour.untold();
+                }
                 let mut found = Vec::new();
                 behaviour.decide_until(reached, &mut found);
                 publish(&behaviour, found);

@@ -36,6 +36,7 @@
 //! | `adaptive` | thresholds that follow what is usual |
 //! | `names` | names of DNS and their parts |
 //! | `count`, `prevalence` | distinct values; how usual a destination is in the network |
+//! | `control/windows` | rows of a host's minute and a pair's hour, for models; every flow that ends is shown to it first |
 //! | `live`, `disk` | the thread of a running sensor, and the file that outlives it |
 //!
 //! A new detector is a file with its settings, `observe`, `forgotten`, and one line in each of `Settings`, [`Behaviour`]'s
@@ -77,6 +78,7 @@ pub use observation::{
 };
 
 use crate::control::inventory::network::Network;
+use crate::control::windows::stage::{self, Stage};
 use crate::dataplane::decode::{Endpoint, Neighbour};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS, brute_force};
@@ -166,6 +168,8 @@ pub struct Stats {
     pub lost: u64,
     /// Entities that the detectors forgot for want of room.
     pub forgotten: u64,
+    /// Rows of windows, where models judge them.
+    pub windows: stage::Stats,
 }
 
 /// What outlives a restart.
@@ -230,6 +234,8 @@ pub struct Behaviour {
     request_flood: request_flood::RequestFlood,
     icmp_tunnel: icmp_tunnel::IcmpTunnel,
     doh_tunnel: doh_tunnel::DohTunnel,
+    /// Models of windows, where there are some.
+    windows: Option<Stage>,
 }
 
 impl Behaviour {
@@ -257,6 +263,7 @@ impl Behaviour {
             request_flood: request_flood::RequestFlood::new(settings.request_flood),
             icmp_tunnel: icmp_tunnel::IcmpTunnel::new(settings.icmp_tunnel),
             doh_tunnel: doh_tunnel::DohTunnel::new(settings.doh_tunnel),
+            windows: None,
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
             settings,
@@ -268,8 +275,23 @@ impl Behaviour {
         self.intel.look_up_in(feeds);
     }
 
+    /// Has rows of windows judged; every flow that ends must come then, answered or not.
+    pub fn judge_windows(&mut self, windows: Stage) {
+        self.windows = Some(windows);
+    }
+
+    /// Flows that ended were not told.
+    pub fn untold(&mut self) {
+        if let Some(windows) = &mut self.windows {
+            windows.untold();
+        }
+    }
+
     /// A flow ended.
     pub fn flow(&mut self, flow: &FlowSummary) {
+        if let Some(windows) = &mut self.windows {
+            windows.flow(flow);
+        }
         let lived = flow.last_seen.since(flow.first_seen) >= GROWN_NS;
         let before = lived.then(|| self.grown.existing(&flow.flow_id()).map(|told| told.payload)).flatten();
         if let Some(observation) = Observation::of_flow(flow, before) {
@@ -337,9 +359,10 @@ impl Behaviour {
         self.pending.entry(observation.told.0 - observation.told.0 % WINDOW_NS).or_default().push(observation);
     }
 
-    /// Start of the earliest second of which something waits.
+    /// Start of the earliest second of which something waits; a window waits for its last second.
     pub fn next(&self) -> Option<u64> {
-        self.pending.first_key_value().map(|(start, _)| *start)
+        let window = self.windows.as_ref().and_then(Stage::next).map(|end| end.0.saturating_sub(WINDOW_NS));
+        self.pending.first_key_value().map(|(start, _)| *start).into_iter().chain(window).min()
     }
 
     /// Nothing more comes of what was known before `reached`.
@@ -347,10 +370,20 @@ impl Behaviour {
         if reached.0 != u64::MAX {
             self.decided = self.decided.max(reached);
         }
+        if let Some(windows) = &mut self.windows {
+            windows.pass(reached);
+        }
     }
 
     /// Shows the second that begins at `start` to the detectors.
     pub fn decide(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
+        self.decide_observed(start, out);
+        if let Some(windows) = &mut self.windows {
+            windows.reach(start.after(WINDOW_NS), out);
+        }
+    }
+
+    fn decide_observed(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
         let Some(mut window) = self.pending.remove(&start.0) else { return };
         self.waiting -= window.len();
         self.stats.observed += window.len() as u64;
@@ -486,6 +519,7 @@ impl Behaviour {
             self.icmp_tunnel.forgotten(),
             self.doh_tunnel.forgotten(),
         ];
-        Stats { forgotten: forgotten.iter().sum(), ..self.stats }
+        let windows = self.windows.as_ref().map(Stage::stats).unwrap_or_default();
+        Stats { forgotten: forgotten.iter().sum(), windows, ..self.stats }
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::control::behaviour::{self, Behaviour};
 use crate::control::inventory::network::Network;
+use crate::control::windows::stage;
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::{
     Counts, Detector, Entity, Evidence, ScoredFlow, SeenIn, TunnelRef, WINDOW_NS, WindowEntry, arp, brute_force, flood,
@@ -70,6 +71,8 @@ pub struct Settings {
     pub icmp_tunnel: behaviour::icmp_tunnel::Settings,
     /// Tunnels in encrypted DNS.
     pub doh_tunnel: behaviour::doh_tunnel::Settings,
+    /// Models of a host's minute and a pair's hour.
+    pub windows: stage::Settings,
 }
 
 impl Default for Settings {
@@ -98,6 +101,7 @@ impl Default for Settings {
             amplification: behaviour::amplification::Settings::default(),
             icmp_tunnel: behaviour::icmp_tunnel::Settings::default(),
             doh_tunnel: behaviour::doh_tunnel::Settings::default(),
+            windows: stage::Settings::default(),
         }
     }
 }
@@ -132,7 +136,7 @@ impl Settings {
 
     /// Bytes that the detectors over flows and events come to at most.
     pub fn behaviour_memory(&self) -> usize {
-        if self.behaviour { self.of_behaviour().memory() } else { 0 }
+        if self.behaviour { self.of_behaviour().memory() + self.windows.memory() } else { 0 }
     }
 }
 
@@ -249,6 +253,13 @@ impl Merger {
     pub fn with_behaviour(mut self, behaviour: Option<Behaviour>) -> Merger {
         self.behaviour = behaviour;
         self
+    }
+
+    /// Flows that ended were not told.
+    pub fn untold(&mut self) {
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.untold();
+        }
     }
 
     /// A flow ended.

@@ -373,6 +373,9 @@ impl Supervisor {
             for _ in 0..ITEMS_A_ROUND {
                 let Some(item) = entry.up.receive() else { break };
                 worked = true;
+                if matches!(item, Up::Watermark(..)) && entry.up.has_untold() {
+                    self.pipeline.untold();
+                }
                 match item {
                     Up::Flow(flow) => {
                         if let Some(inventory) = &self.inventory {

@@ -31,6 +31,8 @@ pub struct Pipeline {
     lost: Losses,
     /// Flows and events that the detectors over them did not take in time.
     unobserved: Losses,
+    /// Rows of windows that their model's call failed for.
+    unjudged: Losses,
     feeds: Option<LiveFeeds>,
     /// What is wrong with the feeds, and since when.
     dead_feeds: BTreeMap<String, Timestamp>,
@@ -51,6 +53,7 @@ impl Pipeline {
             unexplained: 0,
             lost: Losses::default(),
             unobserved: Losses::default(),
+            unjudged: Losses::default(),
             feeds: None,
             dead_feeds: BTreeMap::new(),
         }
@@ -104,6 +107,14 @@ impl Pipeline {
         }
     }
 
+    /// Flows that ended did not come up.
+    pub fn untold(&mut self) {
+        match &self.behaviour {
+            Some(behaviour) => behaviour.untold(),
+            None => self.merger.untold(),
+        }
+    }
+
     /// A flow lives.
     pub fn living(&self, flow: &FlowSummary) {
         if let Some(behaviour) = &self.behaviour {
@@ -140,7 +151,9 @@ impl Pipeline {
         let evidence = self.merger.look(now);
         self.deduplicate(evidence);
         self.lost.look(now, self.merger.stats().lost);
-        self.unobserved.look(now, self.behaviour_stats().lost);
+        let behaviour = self.behaviour_stats();
+        self.unobserved.look(now, behaviour.lost);
+        self.unjudged.look(now, behaviour.windows.failed);
         let problems = self.feeds.as_ref().map(LiveFeeds::problems).unwrap_or_default();
         self.dead_feeds.retain(|problem, _| problems.contains(problem));
         for problem in problems {
@@ -195,7 +208,11 @@ impl Pipeline {
             reason: reason.clone(),
             since: *since,
         });
-        self.windows_lost(now).into_iter().chain(unobserved).chain(dead)
+        let unjudged = self.unjudged.shown(now).map(|(failed, since)| {
+            let reason = format!("{failed} rows of hosts and pairs not judged: calls of the models of windows fail");
+            Degraded { part: "model".into(), reason, since }
+        });
+        self.windows_lost(now).into_iter().chain(unobserved).chain(unjudged).chain(dead)
     }
 
     fn windows_lost(&self, now: Timestamp) -> Option<Degraded> {
@@ -211,7 +228,8 @@ impl Pipeline {
     pub fn metrics(&self) -> Vec<Metric> {
         let stats = self.merger.stats();
         let behaviour = self.behaviour_stats();
-        let counters: [(&'static str, &'static str, u64); 11] = [
+        let windows = behaviour.windows;
+        let counters: [(&'static str, &'static str, u64); 16] = [
             ("shrike_windows_decided_total", "Counting windows decided.", stats.windows),
             ("shrike_window_entries_total", "Entities of windows decided.", stats.entries),
             ("shrike_window_entries_late_total", "Entries behind the watermark of their queue.", stats.late),
@@ -224,11 +242,20 @@ impl Pipeline {
             ("shrike_observations_total", "Flows and events that detectors looked at.", behaviour.observed),
             ("shrike_observations_late_total", "Flows and events behind the watermark.", behaviour.late),
             ("shrike_observations_lost_total", "Flows and events that detectors did not take in time.", behaviour.lost),
+            ("shrike_window_rows_total", "Rows of hosts and pairs that models were to judge.", windows.windows.rows),
+            ("shrike_window_rows_early_total", "Of them given early for want of room.", windows.windows.early),
+            (
+                "shrike_window_rows_incomplete_total",
+                "Of them not judged, because flows of their window were lost.",
+                windows.windows.incomplete,
+            ),
+            ("shrike_window_rows_failed_total", "Of them not judged, because the model's call failed.", windows.failed),
+            ("shrike_window_flows_late_total", "Flows of windows that were over.", windows.windows.late),
             ("shrike_evidence_suppressed_total", "Repeats between two log-spaced alerts.", self.dedup.suppressed()),
             (
                 "shrike_alerts_unexplained_total",
                 "Alerts of the model whose reasons it could not give.",
-                self.unexplained,
+                self.unexplained + windows.unexplained,
             ),
             ("shrike_alert_keys_forgotten_total", "Alert keys forgotten for want of room.", self.dedup.forgotten()),
         ];

@@ -23,6 +23,7 @@ mod open;
 mod pair;
 pub mod schema;
 mod sequence;
+pub mod stage;
 mod sums;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,253 @@
+//! Rows of windows in microbatches through models, and what these say as evidence.
+//!
+//! Owns the rows that wait for a call and what the models found. One row is evidence: it is of a whole minute or hour, where of
+//! flows several are asked for. Rows of windows that flows are missing of are not judged: they would say less than there was.
+//! Pure: who has a thread or a file calls it.
+
+use super::{Of, Row, Stats as WindowStats, Windows};
+use crate::dataplane::decode::Endpoint;
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term, model};
+use crate::dataplane::score::{BATCH_MAX, Reason, ScoreError};
+use crate::exchange::FlowSummary;
+use crate::units::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What the operator may say.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Ask the models of windows, where there are some?
+    pub enabled: bool,
+    /// Score from which the severity is 2 instead of 3.
+    pub high: f32,
+    /// Values named in an alert, those that did most for the score.
+    pub features: usize,
+    /// Hosts of open windows; beyond that those silent for longest give their rows early.
+    pub hosts: usize,
+    /// Pairs of host and service of open windows, the same.
+    pub pairs: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let super::Settings { hosts, pairs } = super::Settings::default();
+        Settings { enabled: true, high: 0.99, features: 3, hosts, pairs }
+    }
+}
+
+impl Settings {
+    /// Limits of the windows.
+    pub fn windows(&self) -> super::Settings {
+        super::Settings { hosts: self.hosts, pairs: self.pairs }
+    }
+
+    /// Bytes of the stage at most.
+    pub fn memory(&self) -> usize {
+        let waiting = 2 * BATCH_MAX * size_of::<(Row, f32)>();
+        if self.enabled { self.windows().memory() + waiting } else { 0 }
+    }
+}
+
+/// What a model says of a row that is to be told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Verdict {
+    /// The family, or `unusual`.
+    pub kind: &'static str,
+    /// Its technique of MITRE ATT&CK, where it has one.
+    pub technique: Option<&'static str>,
+    /// Probability of the family, or rank of what is unusual.
+    pub score: f32,
+    /// Threshold then in force.
+    pub threshold: f32,
+}
+
+/// A model of one kind of rows.
+pub trait Judge: Send {
+    /// Judges rows, one behind the other and at most [`BATCH_MAX`]: `told` gets the place of each that is to be told.
+    ///
+    /// # Errors
+    /// The runtime's; nothing was told then.
+    fn judge(&mut self, rows: &[f32], told: &mut dyn FnMut(usize, Verdict)) -> Result<(), ScoreError>;
+
+    /// The values that did most for what was said of a row, the strongest first.
+    ///
+    /// # Errors
+    /// The runtime's.
+    fn reasons(&mut self, row: &[f32], verdict: &Verdict, limit: usize) -> Result<Vec<Reason>, ScoreError>;
+}
+
+/// What the stage met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Stats {
+    /// The windows.
+    pub windows: WindowStats,
+    /// Rows that a model judged.
+    pub judged: u64,
+    /// Rows given up because the model's call failed.
+    pub failed: u64,
+    /// Findings whose reasons the model could not give.
+    pub unexplained: u64,
+}
+
+/// The models that there are; a kind of rows without one is passed over.
+#[derive(Default)]
+pub struct Judges {
+    /// Of hosts' minutes.
+    pub hosts: Option<Box<dyn Judge>>,
+    /// Of pairs' hours.
+    pub pairs: Option<Box<dyn Judge>>,
+}
+
+/// A model and the rows that wait for its next call.
+struct Lane {
+    judge: Option<Box<dyn Judge>>,
+    waiting: Vec<Row>,
+    /// Their values, one behind the other.
+    values: Vec<f32>,
+}
+
+/// What judges, apart from the windows that give to it.
+struct Bench {
+    settings: Settings,
+    hosts: Lane,
+    pairs: Lane,
+    found: Vec<Evidence>,
+    judged: u64,
+    failed: u64,
+    unexplained: u64,
+}
+
+/// The stage.
+pub struct Stage {
+    windows: Windows,
+    bench: Bench,
+}
+
+impl Stage {
+    /// One that has seen nothing.
+    pub fn new(settings: Settings, judges: Judges) -> Stage {
+        let lane = |judge| Lane { judge, waiting: Vec::new(), values: Vec::new() };
+        let (hosts, pairs) = (lane(judges.hosts), lane(judges.pairs));
+        Stage {
+            windows: Windows::new(settings.windows()),
+            bench: Bench { settings, hosts, pairs, found: Vec::new(), judged: 0, failed: 0, unexplained: 0 },
+        }
+    }
+
+    /// A flow ended.
+    pub fn flow(&mut self, flow: &FlowSummary) {
+        let Stage { windows, bench } = self;
+        windows.flow(flow, &mut |row| bench.take(row));
+    }
+
+    /// Flows that ended were not told.
+    pub fn untold(&mut self) {
+        self.windows.lost();
+    }
+
+    /// Moment at which the window is over that is the next to be.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.windows.next()
+    }
+
+    /// All flows have come that ended before `reached`, and no window is over by then that was not judged.
+    pub fn pass(&mut self, reached: Timestamp) {
+        let Stage { windows, bench } = self;
+        windows.reach(reached, &mut |row| bench.take(row));
+    }
+
+    /// All flows have come that ended before: judges the windows that are over by then.
+    pub fn reach(&mut self, reached: Timestamp, out: &mut Vec<Evidence>) {
+        let Stage { windows, bench } = self;
+        windows.reach(reached, &mut |row| bench.take(row));
+        bench.judge_all();
+        out.append(&mut bench.found);
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        let Bench { judged, failed, unexplained, .. } = self.bench;
+        Stats { windows: self.windows.stats(), judged, failed, unexplained }
+    }
+}
+
+impl Bench {
+    fn take(&mut self, row: Row) {
+        if !row.is_complete {
+            return;
+        }
+        let (lane, values) = match &row.of {
+            Of::Host(_, values) => (&mut self.hosts, values.as_slice()),
+            Of::Pair(_, values) => (&mut self.pairs, values.as_slice()),
+        };
+        if lane.judge.is_none() {
+            return;
+        }
+        lane.values.extend_from_slice(values);
+        lane.waiting.push(row);
+        if lane.waiting.len() >= BATCH_MAX {
+            self.judge_all();
+        }
+    }
+
+    /// Both kinds, so that what is found stands in one order.
+    fn judge_all(&mut self) {
+        let Bench { settings, hosts, pairs, found, judged, failed, unexplained } = self;
+        for lane in [hosts, pairs] {
+            let Some(judge) = lane.judge.as_mut().filter(|_| !lane.waiting.is_empty()) else { continue };
+            let mut told = Vec::new();
+            match judge.judge(&lane.values, &mut |place, verdict| told.push((place, verdict))) {
+                Ok(()) => *judged += lane.waiting.len() as u64,
+                Err(_) => *failed += lane.waiting.len() as u64,
+            }
+            for (place, verdict) in told {
+                let Some(row) = lane.waiting.get(place) else { continue };
+                let reasons = judge.reasons(row.values(), &verdict, settings.features);
+                *unexplained += u64::from(reasons.is_err());
+                found.push(evidence(row, &verdict, &reasons.unwrap_or_default(), settings));
+            }
+            lane.waiting.clear();
+            lane.values.clear();
+        }
+    }
+}
+
+fn evidence(row: &Row, verdict: &Verdict, reasons: &[Reason], settings: &Settings) -> Evidence {
+    let ip = |address: u128| Endpoint { address, port: 0 }.ip();
+    let (host, to, span) = match &row.of {
+        Of::Host(host, _) => (ip(*host), None, "minute"),
+        Of::Pair(pair, _) => (ip(pair.host), Some(pair), "hour"),
+    };
+    let port = to.map(|pair| pair.port).filter(|port| *port != 0);
+    let place = match (to, port) {
+        (Some(pair), Some(port)) => format!(" to {} port {port}", ip(pair.peer)),
+        (Some(pair), None) => format!(" to {}", ip(pair.peer)),
+        (None, _) => String::new(),
+    };
+    let what = match verdict.kind {
+        "unusual" => "like nothing that was learnt".to_owned(),
+        kind => format!("like {}", kind.replace('_', " ")),
+    };
+    let score = Term::exact("score", f64::from(verdict.score)).against(Relation::AtLeast, f64::from(verdict.threshold));
+    Evidence {
+        detector: Detector::Model,
+        kind: verdict.kind.to_owned(),
+        time: row.end(),
+        severity: if verdict.score >= settings.high { 2 } else { 3 },
+        confidence: f64::from(verdict.score),
+        source: Some(host),
+        target: to.map(|pair| ip(pair.peer)),
+        port,
+        protocol: to.map(|pair| pair.protocol),
+        summary: format!("{host}{place}: what it did within the {span} is {what} to the model ({:.3})", verdict.score),
+        terms: std::iter::once(score).chain(model::terms(reasons)).collect(),
+        technique: verdict.technique.map(str::to_owned),
+        flow: None,
+        source_mac: None,
+        tunnel: None,
+        row: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

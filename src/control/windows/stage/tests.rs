@@ -1,0 +1,174 @@
+use super::*;
+use crate::control::behaviour::LiveBehaviour;
+use crate::control::hosts::{self, Merger};
+use crate::control::inventory::network::home;
+use crate::control::windows::schema;
+use crate::dataplane::decode::FlowKey;
+use crate::dataplane::flow::TcpState;
+use crate::exchange::Up;
+use crate::units::{QueueId, SECOND};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Some whole hour.
+const START: u64 = 1_700_092_800 * SECOND;
+
+/// A model with known weights: the first value, which counts flows, divided by that of a hundred of them.
+struct Known {
+    width: usize,
+    kind: &'static str,
+    /// Rows of the largest call.
+    largest: Arc<AtomicUsize>,
+    /// Calls that go well before one that does not.
+    good: usize,
+}
+
+fn known(width: usize, kind: &'static str) -> Known {
+    Known { width, kind, largest: Arc::default(), good: usize::MAX }
+}
+
+impl Judge for Known {
+    fn judge(&mut self, rows: &[f32], told: &mut dyn FnMut(usize, Verdict)) -> Result<(), ScoreError> {
+        assert!(rows.len().is_multiple_of(self.width) && rows.len() / self.width <= BATCH_MAX);
+        self.largest.fetch_max(rows.len() / self.width, Relaxed);
+        let Some(left) = self.good.checked_sub(1) else {
+            return Err(ScoreError { rows: rows.len() / self.width, cause: "as told".to_owned() });
+        };
+        self.good = left;
+        for (place, row) in rows.chunks_exact(self.width).enumerate() {
+            let score = (row[0] / 100_f32.ln_1p()).min(1.0);
+            if score >= 0.5 {
+                told(place, Verdict { kind: self.kind, technique: Some("T1046"), score, threshold: 0.5 });
+            }
+        }
+        Ok(())
+    }
+
+    fn reasons(&mut self, row: &[f32], _verdict: &Verdict, limit: usize) -> Result<Vec<Reason>, ScoreError> {
+        let feature = if self.width == schema::HOST_COUNT { &schema::HOST[0] } else { &schema::PAIR[0] };
+        let reason = Reason { feature, value: row[0], usual: 0.0, contribution: 0.25 };
+        Ok(vec![reason; 2].into_iter().take(limit).collect())
+    }
+}
+
+fn judges(hosts: Known, pairs: Known) -> Judges {
+    Judges { hosts: Some(Box::new(hosts)), pairs: Some(Box::new(pairs)) }
+}
+
+fn flow(from: u32, to: u32, port: u16, at: u64) -> FlowSummary {
+    let (key, originator) = FlowKey::v4(0x0a00_0000 + from, 40_000, 0x0a01_0000 + to, port, 6, 0);
+    let time = Timestamp(START + at * SECOND);
+    FlowSummary {
+        key,
+        originator,
+        first_seen: time,
+        last_seen: time,
+        ended_at: time,
+        state: TcpState::New,
+        ..FlowSummary::default()
+    }
+}
+
+/// A host with a hundred peers in a minute, another one that asks one service again and again for an hour, and some that do neither.
+fn wire() -> Vec<FlowSummary> {
+    let mut flows: Vec<_> = (0..100).map(|to| flow(1, to, 80, 70)).collect();
+    flows.extend((0..60).map(|minute| flow(2, 500, 443, 60 * minute)));
+    flows.extend((10..250).map(|from| flow(from, from, 53, 30)));
+    flows.sort_by_key(|flow| flow.ended_at);
+    flows
+}
+
+fn found(stage: &mut Stage, flows: &[FlowSummary]) -> Vec<Evidence> {
+    let mut out = Vec::new();
+    flows.iter().for_each(|flow| stage.flow(flow));
+    stage.reach(Timestamp(u64::MAX), &mut out);
+    out
+}
+
+#[test]
+fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
+    let (host, pair) = (known(schema::HOST_COUNT, "scan"), known(schema::PAIR_COUNT, "unusual"));
+    let calls = Arc::clone(&host.largest);
+    let mut stage = Stage::new(Settings::default(), judges(host, pair));
+    let found = found(&mut stage, &wire());
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| (one.kind.as_str(), one.source.unwrap().to_string(), one.target.map(|to| to.to_string()), one.port))
+        .collect();
+    let wanted = [
+        ("scan", "10.0.0.1".to_owned(), None, None),
+        ("unusual", "10.0.0.2".to_owned(), Some("10.1.1.244".to_owned()), Some(443)),
+    ];
+    assert_eq!(told, wanted);
+    let [scan, unusual] = found.as_slice() else { panic!("two: {found:?}") };
+    assert_eq!((scan.time, scan.severity, scan.detector), (Timestamp(START + 120 * SECOND), 2, Detector::Model));
+    assert_eq!((unusual.time, unusual.severity), (Timestamp(START + 3600 * SECOND), 3));
+    assert_eq!(scan.technique.as_deref(), Some("T1046"));
+    assert_eq!(scan.summary, "10.0.0.1: what it did within the minute is like scan to the model (1.000)");
+    assert!(
+        unusual.summary.contains("10.1.1.244 port 443: what it did within the hour is like nothing that was learnt")
+    );
+    let terms: Vec<_> =
+        scan.terms.iter().map(|term| (term.name.as_str(), term.value.round(), term.contribution)).collect();
+    assert_eq!(terms[..2], [("score", 1.0, None), ("flows_out", 100.0, Some(0.25))]);
+    assert_eq!(scan.terms[0].threshold, Some(0.5));
+    let stats = stage.stats();
+    assert_eq!((stats.failed, stats.judged), (0, stats.windows.rows));
+    assert_eq!(calls.load(Relaxed), BATCH_MAX, "more rows than go into a call: {stats:?}");
+}
+
+#[test]
+fn a_failed_call_gives_its_rows_up_and_the_next_goes_on() {
+    let hosts = Known { good: 1, ..known(schema::HOST_COUNT, "scan") };
+    let mut stage = Stage::new(Settings::default(), Judges { hosts: Some(Box::new(hosts)), pairs: None });
+    let first = found(&mut stage, &(0..100).map(|to| flow(1, to % 90, 80, 10)).collect::<Vec<_>>());
+    assert_eq!((first.len(), stage.stats().failed), (1, 0));
+    let second = found(&mut stage, &(0..100).map(|to| flow(1, to % 90, 80, 90)).collect::<Vec<_>>());
+    assert_eq!((second.len(), stage.stats().failed, stage.stats().judged), (0, 91, 91));
+}
+
+#[test]
+fn windows_that_flows_are_missing_of_are_not_judged() {
+    let mut stage =
+        Stage::new(Settings::default(), judges(known(schema::HOST_COUNT, "scan"), known(schema::PAIR_COUNT, "scan")));
+    let mut out = Vec::new();
+    for (minute, lost) in [(0, false), (1, true), (4, false)] {
+        (0..100).for_each(|to| stage.flow(&flow(1, to, 80, 60 * minute + 5)));
+        if lost {
+            stage.untold();
+        }
+        stage.reach(Timestamp(START + (60 * minute + 6) * SECOND), &mut out);
+    }
+    stage.reach(Timestamp(u64::MAX), &mut out);
+    // What was lost may have ended since the last watermark: in the first minute as well.
+    let times: Vec<_> = out.iter().map(|one| (one.time.0 - START) / SECOND).collect();
+    assert_eq!(times, [300]);
+    assert!(stage.stats().windows.incomplete >= 200, "{:?}", stage.stats());
+}
+
+/// Live the stage is a thread's, in a replay the merger's: what they find is the same.
+#[test]
+fn live_and_replay_find_the_same() {
+    let behaviour = || {
+        let judges = judges(known(schema::HOST_COUNT, "scan"), known(schema::PAIR_COUNT, "beacon"));
+        let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
+        behaviour.judge_windows(Stage::new(Settings::default(), judges));
+        behaviour
+    };
+    let (mut live, mut merger) = (
+        LiveBehaviour::start(behaviour(), None).expect("a thread"),
+        Merger::new(1, hosts::Settings::default()).with_behaviour(Some(behaviour())),
+    );
+    let mut replayed = Vec::new();
+    for flow in wire() {
+        live.flow(&flow);
+        merger.flow(&flow);
+        live.reached(flow.ended_at);
+        replayed.extend(merger.push(QueueId(0), Up::Watermark(QueueId(0), flow.ended_at)));
+    }
+    replayed.extend(merger.finish());
+    let replayed: Vec<_> = replayed.into_iter().filter(|one| one.detector == Detector::Model).collect();
+    let live: Vec<_> = live.finish().into_iter().filter(|one| one.detector == Detector::Model).collect();
+    assert_eq!(replayed.len(), 2, "{replayed:?}");
+    assert_eq!(live, replayed);
+}
