@@ -48,6 +48,7 @@ fn alerts(file: &Path, workers: usize) -> Vec<Alert> {
         home: network::home(),
         feeds: None,
         model: None,
+        windows: None,
         rows: false,
         secret: None,
         stop: None,

@@ -47,6 +47,7 @@ fn rows(path: &Path, packets: u64) -> String {
         engine: engine(packets),
         detect: hosts::Settings::default(),
         model: None,
+        windows: None,
         rows: true,
         secret: Some([1, 2, 3, 4]),
         stop: None,

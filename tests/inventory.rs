@@ -63,6 +63,7 @@ fn inventory_of(path: &Path, workers: usize) -> Inventory {
         home: shrike::control::inventory::network::home(),
         feeds: None,
         model: None,
+        windows: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),
         stop: None,

@@ -8,9 +8,11 @@ use recordings::{captures, engine};
 use shrike::control::alert::Alert;
 use shrike::control::hosts;
 use shrike::control::replay::{Settings, Sink, replay_reader};
+use shrike::control::windows::stage::{self, Files, Models, Stage};
 use shrike::control::windows::{self, Row, Windows, schema};
 use shrike::dataplane::capture::pcap::{Limits, Reader, Speed};
 use shrike::dataplane::features::Feature;
+use shrike::dataplane::score::ModelError;
 use shrike::exchange::FlowSummary;
 use shrike::units::Timestamp;
 use std::collections::BTreeMap;
@@ -192,6 +194,7 @@ fn any_number_of_workers_gives_the_same_windows() {
             engine: engine(8192),
             detect: hosts::Settings::default(),
             model: None,
+            windows: None,
             rows: false,
             secret: Some([1, 2, 3, 4]),
             stop: None,
@@ -210,6 +213,46 @@ fn any_number_of_workers_gives_the_same_windows() {
     for workers in 2..=4 {
         assert_eq!(rows(workers), wanted, "{workers} workers");
     }
+}
+
+/// The models that come with the program take the rows that the program makes; where there are none, nobody is asked.
+#[test]
+fn the_committed_models_of_windows_judge_every_row() {
+    let flows = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/flow-v2.json");
+    let models = match Models::load(&Files::default(), &flows) {
+        Ok(models) => models,
+        Err(ModelError::RuntimeMissing { .. }) => {
+            return support::skip(
+                "the_committed_models_of_windows_judge_every_row",
+                "runtime",
+                "there is no ONNX Runtime",
+            );
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(models.all().count(), 2);
+    let mut stage = Stage::new(stage::Settings::default(), models.judges().expect("sessions"));
+    let mut found = Vec::new();
+    for flow in flows_of_the_laboratory() {
+        stage.flow(&flow);
+    }
+    stage.reach(Timestamp(u64::MAX), &mut found);
+    let stats = stage.stats();
+    assert!(stats.judged >= 50 && stats.judged == stats.windows.rows, "{stats:?}");
+    assert_eq!((stats.failed, stats.unexplained), (0, 0));
+    assert!(found.iter().all(|one| one.source.is_some() && one.terms.len() > 1), "{found:?}");
+    let empty = tempfile::tempdir().expect("a folder");
+    let none = Models::load(&Files::default(), &empty.path().join("flow-v2.json")).expect("no models are none");
+    assert!(none.is_empty());
+}
+
+fn flows_of_the_laboratory() -> Vec<FlowSummary> {
+    let reader = Reader::from_stream(
+        "capture",
+        Box::new(std::io::Cursor::new(std::fs::read(laboratory()).expect("a readable capture"))),
+        Limits::default(),
+    );
+    recordings::replay(reader.expect("a capture"), 1, engine(8192), None).1.flows
 }
 
 /// Units and meanings are written down twice, as the rows are made twice.

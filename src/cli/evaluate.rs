@@ -9,6 +9,7 @@ use crate::control::alert::Alert;
 use crate::control::evaluate::{Active, Judge, Judged, Scope, Summary, Truth, is_inside, picture, table};
 use crate::control::inventory::network::Network;
 use crate::control::replay::{Settings, Sink, replay_reader};
+use crate::control::windows::stage::Models;
 use crate::dataplane::capture::pcap::{Limits, Reader, Speed};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
@@ -132,13 +133,15 @@ fn evaluated(arguments: &Arguments) -> Result<Vec<Judged>, Failure> {
         return Err(Failure::Usage(anyhow::anyhow!(reason)));
     }
     let model = if arguments.no_model { None } else { super::run::load_model(&plan)?.0 };
+    let windows = super::run::load_windows(&plan, model.as_ref())?;
+    let models = (model.as_ref(), windows.as_ref());
     let stop = super::run::stop_flag()?;
     let bar = progress(&recordings);
     let mut judged = Vec::new();
     for recording in &recordings {
         let truth = recording.truth(&scope).with_context(|| format!("labels of {}", recording.name));
         let truth = truth.map_err(Failure::Usage)?;
-        judged.push(judge(&plan, model.as_ref(), recording, truth, &scope, &bar, &stop)?);
+        judged.push(judge(&plan, models, recording, truth, &scope, &bar, &stop)?);
         if stop.load(Relaxed) {
             bar.finish_and_clear();
             return Err(Failure::Interrupted("interrupted: nothing is told of a part".into()));
@@ -163,7 +166,7 @@ fn progress(recordings: &[Recording]) -> ProgressBar {
 /// One recording through the engine, as an appliance would have it: every detector, ended flows and events told.
 fn judge(
     plan: &Config,
-    model: Option<&Model>,
+    (model, windows): (Option<&Model>, Option<&Models>),
     recording: &Recording,
     truth: Truth,
     scope: &Scope,
@@ -184,6 +187,7 @@ fn judge(
         home,
         feeds: super::run::feeds(plan)?.map(|feeds| feeds.shared()),
         model,
+        windows,
         rows: false,
         secret: None,
         stop: Some(stop),

@@ -89,8 +89,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     output::refuse_clashes(&arguments.files, &arguments.outputs())?;
     let model =
         if arguments.no_model || arguments.features.is_some() { None } else { super::run::load_model(&plan)?.0 };
+    let windows = super::run::load_windows(&plan, model.as_ref())?;
     let mut engine = super::run::engine(&plan, model.as_ref());
-    engine.export_flows = arguments.eve.is_some() || arguments.conn_log.is_some();
+    engine.export_flows = arguments.eve.is_some() || arguments.conn_log.is_some() || windows.is_some();
     let observes = plan.detect.behaviour && arguments.features.is_none();
     engine.export_events = engine.export_flows || arguments.hosts || observes;
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
@@ -106,6 +107,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         home: plan.inventory.home.clone(),
         feeds: feeds.map(|feeds| feeds.shared()),
         model: model.as_ref(),
+        windows: windows.as_ref(),
         rows: arguments.features.is_some(),
         secret: None,
         stop: Some(&stop),

@@ -17,6 +17,7 @@ use crate::control::inventory::LiveInventory;
 use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
+use crate::control::windows::stage::{self, Models, Stage};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, is_shared};
 use crate::dataplane::score::{self, Model, ModelError};
 use crate::dataplane::worker::EngineSettings;
@@ -120,10 +121,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let written = arguments.summary.as_deref().map(|path| Output::create(path, false)).transpose().map_err(failure)?;
     let listener = http::listen(plan.http.listen).map_err(listen_failure)?;
     let (model, model_status) = load_model(&plan)?;
+    let windows = load_windows(&plan, model.as_ref())?;
     let mut outputs = open_outputs(&plan, model.as_ref())?;
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     let feeds = feeds(&plan)?;
     plan.engine = engine(&plan, model.as_ref());
+    plan.engine.export_flows |= windows.is_some();
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
     affinity::restrict_to(&control_cores);
@@ -166,6 +169,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         if let Some(feeds) = feeds {
             behaviour.look_up_in(feeds.shared());
             supervisor.watch_feeds(LiveFeeds::start(feeds).context("start the thread that watches the feeds")?);
+        }
+        if let Some(models) = &windows {
+            let judges = models.judges().context("sessions for the models of windows")?;
+            behaviour.judge_windows(Stage::new(plan.detect.windows, judges));
+            let names: Vec<_> = models.all().map(|model| model.manifest().name.as_str()).collect();
+            tracing::info!("models of windows: {}", names.join(", "));
         }
         let learnt = Some(plan.alerts.baselines());
         let behaviour = LiveBehaviour::start(behaviour, learnt).context("start the thread of the detectors")?;
@@ -298,6 +307,22 @@ pub fn load_model(plan: &Config) -> Result<(Option<Model>, Option<ModelStatus>),
         cost_ns: model.cost().points().iter().map(|(rows, ns)| (*rows as u32, *ns)).collect(),
     };
     Ok((Some(model), Some(status)))
+}
+
+/// The models of windows that there are beside the flows' one, `None` where nobody asks them. One that cannot be used is refused.
+pub fn load_windows(plan: &Config, model: Option<&Model>) -> Result<Option<Models>, Failure> {
+    let Some(model) = model.filter(|_| plan.detect.behaviour && plan.detect.windows.enabled) else { return Ok(None) };
+    let files = stage::Files {
+        hosts: plan.model.host_manifest.clone(),
+        pairs: plan.model.pair_manifest.clone(),
+        runtime: plan.model.runtime.clone(),
+    };
+    let models = Models::load(&files, model.manifest_path()).map_err(|error| {
+        let denied = matches!(&error, ModelError::Read { cause, .. } if is_denied(cause));
+        let advice = "a model of windows cannot be used (run without them: enabled = false in [detect.windows])";
+        failure_of(denied, anyhow::Error::new(error).context(advice))
+    })?;
+    Ok(Some(models).filter(|models| !models.is_empty()))
 }
 
 /// Every queue's engine: as planned, and reporting flows from the thresholds that the operator or else the model names.

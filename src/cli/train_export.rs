@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         home: Vec::new(),
         feeds: None,
         model: None,
+        windows: None,
         rows: true,
         secret: None,
         stop: Some(&stop),

@@ -87,6 +87,10 @@ pub struct ModelPlan {
     pub enabled: bool,
     /// Manifest; `None`: the one that ships with the program.
     pub manifest: Option<PathBuf>,
+    /// Manifest of the model of hosts' minutes; `None`: the one beside the flows' model, if there is one.
+    pub host_manifest: Option<PathBuf>,
+    /// The same of pairs' hours.
+    pub pair_manifest: Option<PathBuf>,
     /// Runtime library; `None`: searched for.
     pub runtime: Option<PathBuf>,
     /// Threshold; `None`: the manifest's.
@@ -321,6 +325,8 @@ impl RawConfig {
             model: ModelPlan {
                 enabled: self.model.enabled.unwrap_or(true),
                 manifest: self.model.manifest.as_ref().map(PathBuf::from),
+                host_manifest: self.model.host_manifest.as_ref().map(PathBuf::from),
+                pair_manifest: self.model.pair_manifest.as_ref().map(PathBuf::from),
                 runtime: self.model.runtime.as_ref().map(PathBuf::from),
                 threshold,
             },

@@ -234,6 +234,10 @@ pub struct RawModel {
     pub enabled: Option<bool>,
     /// Path of the manifest.
     pub manifest: Option<String>,
+    /// Path of the manifest of the model of hosts' minutes.
+    pub host_manifest: Option<String>,
+    /// Path of the manifest of the model of pairs' hours.
+    pub pair_manifest: Option<String>,
     /// Path of the ONNX runtime library.
     pub runtime: Option<String>,
     /// Score from which a flow is evidence; the manifest's if absent.

@@ -59,6 +59,7 @@ pub fn of(capture: &Path) -> Option<Answer> {
         home: network::home(),
         feeds: None,
         model: None,
+        windows: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),
         stop: None,

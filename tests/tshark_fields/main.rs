@@ -104,6 +104,7 @@ fn ours(capture: &Path) -> Option<Ours> {
         home: network::home(),
         feeds: None,
         model: None,
+        windows: None,
         rows: false,
         secret: Some([1, 2, 3, 4]),
         stop: None,

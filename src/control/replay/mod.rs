@@ -11,6 +11,7 @@ use crate::control::export::AppEvent;
 use crate::control::hosts::{self, Scores};
 use crate::control::inventory::network::Network;
 use crate::control::view::StageTotals;
+use crate::control::windows::stage::{Models, Stage};
 use crate::dataplane::capture::pcap::{Limits, PcapSource, Reader, Report, Route, Speed, split};
 use crate::dataplane::capture::{FrameView, Source};
 use crate::dataplane::decode::{
@@ -52,6 +53,8 @@ pub struct Settings<'a> {
     pub feeds: Option<Arc<ArcSwap<Tables>>>,
     /// The model; `None`: replay without.
     pub model: Option<&'a Model>,
+    /// Models of windows; with some [`EngineSettings::export_flows`] is needed.
+    pub windows: Option<&'a Models>,
     /// Give every feature row to [`Sink::row`] instead of scoring it.
     pub rows: bool,
     /// Keys of the hashes; `None`: the fixed ones of every replay.
@@ -197,6 +200,9 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
     let mut behaviour = settings.detect.behaviour(&settings.home);
     if let Some((behaviour, feeds)) = behaviour.as_mut().zip(settings.feeds.clone()) {
         behaviour.look_up_in(feeds);
+    }
+    if let Some((behaviour, models)) = behaviour.as_mut().zip(settings.windows) {
+        behaviour.judge_windows(Stage::new(settings.detect.windows, models.judges()?));
     }
     let mut pipeline = Pipeline::new(workers, settings.detect, Scores::WithTheirWindow).observing(behaviour);
     if let Some(model) = settings.model {

@@ -2,12 +2,16 @@
 //!
 //! Owns the rows that wait for a call and what the models found. One row is evidence: it is of a whole minute or hour, where of
 //! flows several are asked for. Rows of windows that flows are missing of are not judged: they would say less than there was.
-//! Pure: who has a thread or a file calls it.
+//! Pure but for [`asked`], which has the files: who has a thread calls it.
+
+mod asked;
+
+pub use asked::{Files, HOST_MANIFEST, Models, PAIR_MANIFEST};
 
 use super::{Of, Row, Stats as WindowStats, Windows};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term, model};
-use crate::dataplane::score::{BATCH_MAX, Reason, ScoreError};
+use crate::dataplane::score::{BATCH_MAX, Family, Reason, ScoreError, Verdict};
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,19 +52,6 @@ impl Settings {
     }
 }
 
-/// What a model says of a row that is to be told.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Verdict {
-    /// The family, or `unusual`.
-    pub kind: &'static str,
-    /// Its technique of MITRE ATT&CK, where it has one.
-    pub technique: Option<&'static str>,
-    /// Probability of the family, or rank of what is unusual.
-    pub score: f32,
-    /// Threshold then in force.
-    pub threshold: f32,
-}
-
 /// A model of one kind of rows.
 pub trait Judge: Send {
     /// Judges rows, one behind the other and at most [`BATCH_MAX`]: `told` gets the place of each that is to be told.
@@ -73,7 +64,7 @@ pub trait Judge: Send {
     ///
     /// # Errors
     /// The runtime's.
-    fn reasons(&mut self, row: &[f32], verdict: &Verdict, limit: usize) -> Result<Vec<Reason>, ScoreError>;
+    fn reasons(&mut self, row: &[f32], family: Family, limit: usize) -> Result<Vec<Reason>, ScoreError>;
 }
 
 /// What the stage met.
@@ -202,7 +193,7 @@ impl Bench {
             }
             for (place, verdict) in told {
                 let Some(row) = lane.waiting.get(place) else { continue };
-                let reasons = judge.reasons(row.values(), &verdict, settings.features);
+                let reasons = judge.reasons(row.values(), verdict.family, settings.features);
                 *unexplained += u64::from(reasons.is_err());
                 found.push(evidence(row, &verdict, &reasons.unwrap_or_default(), settings));
             }
@@ -224,14 +215,14 @@ fn evidence(row: &Row, verdict: &Verdict, reasons: &[Reason], settings: &Setting
         (Some(pair), None) => format!(" to {}", ip(pair.peer)),
         (None, _) => String::new(),
     };
-    let what = match verdict.kind {
-        "unusual" => "like nothing that was learnt".to_owned(),
-        kind => format!("like {}", kind.replace('_', " ")),
+    let what = match verdict.family {
+        Family::Unusual => "like nothing that was learnt".to_owned(),
+        family => format!("like {}", family.name().replace('_', " ")),
     };
     let score = Term::exact("score", f64::from(verdict.score)).against(Relation::AtLeast, f64::from(verdict.threshold));
     Evidence {
         detector: Detector::Model,
-        kind: verdict.kind.to_owned(),
+        kind: verdict.family.name().to_owned(),
         time: row.end(),
         severity: if verdict.score >= settings.high { 2 } else { 3 },
         confidence: f64::from(verdict.score),
@@ -241,7 +232,7 @@ fn evidence(row: &Row, verdict: &Verdict, reasons: &[Reason], settings: &Setting
         protocol: to.map(|pair| pair.protocol),
         summary: format!("{host}{place}: what it did within the {span} is {what} to the model ({:.3})", verdict.score),
         terms: std::iter::once(score).chain(model::terms(reasons)).collect(),
-        technique: verdict.technique.map(str::to_owned),
+        technique: verdict.family.technique().map(str::to_owned),
         flow: None,
         source_mac: None,
         tunnel: None,

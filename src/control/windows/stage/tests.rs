@@ -16,15 +16,15 @@ const START: u64 = 1_700_092_800 * SECOND;
 /// A model with known weights: the first value, which counts flows, divided by that of a hundred of them.
 struct Known {
     width: usize,
-    kind: &'static str,
+    family: Family,
     /// Rows of the largest call.
     largest: Arc<AtomicUsize>,
     /// Calls that go well before one that does not.
     good: usize,
 }
 
-fn known(width: usize, kind: &'static str) -> Known {
-    Known { width, kind, largest: Arc::default(), good: usize::MAX }
+fn known(width: usize, family: Family) -> Known {
+    Known { width, family, largest: Arc::default(), good: usize::MAX }
 }
 
 impl Judge for Known {
@@ -38,13 +38,13 @@ impl Judge for Known {
         for (place, row) in rows.chunks_exact(self.width).enumerate() {
             let score = (row[0] / 100_f32.ln_1p()).min(1.0);
             if score >= 0.5 {
-                told(place, Verdict { kind: self.kind, technique: Some("T1046"), score, threshold: 0.5 });
+                told(place, Verdict { attack: score, family: self.family, score, threshold: 0.5 });
             }
         }
         Ok(())
     }
 
-    fn reasons(&mut self, row: &[f32], _verdict: &Verdict, limit: usize) -> Result<Vec<Reason>, ScoreError> {
+    fn reasons(&mut self, row: &[f32], _family: Family, limit: usize) -> Result<Vec<Reason>, ScoreError> {
         let feature = if self.width == schema::HOST_COUNT { &schema::HOST[0] } else { &schema::PAIR[0] };
         let reason = Reason { feature, value: row[0], usual: 0.0, contribution: 0.25 };
         Ok(vec![reason; 2].into_iter().take(limit).collect())
@@ -87,7 +87,7 @@ fn found(stage: &mut Stage, flows: &[FlowSummary]) -> Vec<Evidence> {
 
 #[test]
 fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
-    let (host, pair) = (known(schema::HOST_COUNT, "scan"), known(schema::PAIR_COUNT, "unusual"));
+    let (host, pair) = (known(schema::HOST_COUNT, Family::Scan), known(schema::PAIR_COUNT, Family::Unusual));
     let calls = Arc::clone(&host.largest);
     let mut stage = Stage::new(Settings::default(), judges(host, pair));
     let found = found(&mut stage, &wire());
@@ -119,7 +119,7 @@ fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
 
 #[test]
 fn a_failed_call_gives_its_rows_up_and_the_next_goes_on() {
-    let hosts = Known { good: 1, ..known(schema::HOST_COUNT, "scan") };
+    let hosts = Known { good: 1, ..known(schema::HOST_COUNT, Family::Scan) };
     let mut stage = Stage::new(Settings::default(), Judges { hosts: Some(Box::new(hosts)), pairs: None });
     let first = found(&mut stage, &(0..100).map(|to| flow(1, to % 90, 80, 10)).collect::<Vec<_>>());
     assert_eq!((first.len(), stage.stats().failed), (1, 0));
@@ -129,8 +129,10 @@ fn a_failed_call_gives_its_rows_up_and_the_next_goes_on() {
 
 #[test]
 fn windows_that_flows_are_missing_of_are_not_judged() {
-    let mut stage =
-        Stage::new(Settings::default(), judges(known(schema::HOST_COUNT, "scan"), known(schema::PAIR_COUNT, "scan")));
+    let mut stage = Stage::new(
+        Settings::default(),
+        judges(known(schema::HOST_COUNT, Family::Scan), known(schema::PAIR_COUNT, Family::Scan)),
+    );
     let mut out = Vec::new();
     for (minute, lost) in [(0, false), (1, true), (4, false)] {
         (0..100).for_each(|to| stage.flow(&flow(1, to, 80, 60 * minute + 5)));
@@ -150,7 +152,7 @@ fn windows_that_flows_are_missing_of_are_not_judged() {
 #[test]
 fn live_and_replay_find_the_same() {
     let behaviour = || {
-        let judges = judges(known(schema::HOST_COUNT, "scan"), known(schema::PAIR_COUNT, "beacon"));
+        let judges = judges(known(schema::HOST_COUNT, Family::Scan), known(schema::PAIR_COUNT, Family::Beacon));
         let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
         behaviour.judge_windows(Stage::new(Settings::default(), judges));
         behaviour
