@@ -10,7 +10,7 @@ use crate::units::Timestamp;
 use anyhow::Context;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Their names.
 pub const FILES: [&str; 4] = ["flows.csv", "sequences.csv", "hosts.csv", "pairs.csv"];
@@ -26,7 +26,7 @@ struct Table {
 }
 
 impl Table {
-    fn create(path: &PathBuf, keys: &str, columns: &[String]) -> anyhow::Result<Table> {
+    fn create(path: &Path, keys: &str, columns: &[String]) -> anyhow::Result<Table> {
         let mut table = Table { out: Output::create(path, false)?, line: String::new(), rows: 0 };
         write!(table.line, "{keys},{}", columns.join(","))?;
         table.put(&[])?;

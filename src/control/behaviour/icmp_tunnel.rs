@@ -154,8 +154,8 @@ impl Pair {
             *mine += packets;
         }
         self.bytes = self.bytes.saturating_add(flow.bytes.iter().sum());
-        if asked > 0 {
-            self.sizes.insert(hash(out / asked));
+        if let Some(size) = out.checked_div(asked) {
+            self.sizes.insert(hash(size));
         }
         let is_varied =
             [(out, asked), (back, answered)].iter().any(|(bytes, packets)| *packets > 0 && bytes % packets != 0);

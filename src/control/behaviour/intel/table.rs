@@ -95,7 +95,7 @@ impl Filter {
     /// The block, and its bits, six of 512.
     fn place(&self, mark: Mark) -> (usize, [u64; BLOCK]) {
         let Mark([low, high]) = mark;
-        let block = (u128::from(low) * self.0.len() as u128 >> 64) as usize;
+        let block = ((u128::from(low) * self.0.len() as u128) >> 64) as usize;
         let mut bits = [0; BLOCK];
         for part in 0..6 {
             let bit = (high >> (9 * part)) as usize & 511;
