@@ -136,7 +136,7 @@ mod tests {
         let judged = |queues, available| judged_with(queues, available, 0);
         assert_eq!(judged(1, 16_384).verdict, Verdict::Good);
         assert!(judged(1, 16_384).found.contains("up to 0 MiB"), "{:?}", judged(1, 16_384));
-        assert_eq!(judged(66, 16_384).verdict, Verdict::Fair, "{:?}", judged(66, 16_384));
+        assert_eq!(judged(66, 20_480).verdict, Verdict::Fair, "{:?}", judged(66, 20_480));
         let found = judged(66, 4_096);
         assert!(found.verdict == Verdict::Bad && found.fix.contains("flow.capacity"), "{found:?}");
         assert!(found.found.starts_with("66 queues take"), "{found:?}");
