@@ -1,4 +1,4 @@
-"""Labelled feature rows of recordings: joins `feature-rows` CSV with `flows.csv`.
+"""Labelled feature rows of recordings: joins rows (`train-export`) with `flows.csv`.
 
 A row belongs to a flow; who started the flow says what it is. Rows whose flow has no meaning of its own (a victim's
 answers to an attacker, errors that a kernel reports) are left out rather than guessed.

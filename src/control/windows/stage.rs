@@ -2,7 +2,7 @@
 //!
 //! Owns the rows that wait for a call and what the models found. One row is evidence: it is of a whole minute or hour, where of
 //! flows several are asked for. Rows of windows that flows are missing of are not judged: they would say less than there was.
-//! Pure but for [`asked`], which has the files: who has a thread calls it.
+//! Pure but for `asked`, which has the files: who has a thread calls it.
 
 mod asked;
 

@@ -1,7 +1,7 @@
 //! Attacks on web servers, as far as requests are read: inputs that are code, guessed paths, and scanners that say who they are.
 //!
 //! - *injection*: one client sends one server three different requests within five minutes whose path, query or headers are SQL,
-//!   script, paths of files, shell commands or expressions ([`signs`]). One such is a search for a name with an apostrophe; one whose
+//!   script, paths of files, shell commands or expressions (`signs`). One such is a search for a name with an apostrophe; one whose
 //!   words are written for nothing else is told at once, at the lowest severity.
 //! - *path_guessing*: thirty different paths within a minute, or a hundred within an hour, that the server does not have or does not
 //!   give, and these are most of what it answers. Health checks that fail ask for one path, and a page with dead links has few.
