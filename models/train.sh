@@ -10,13 +10,8 @@ work=${TRAIN_WORK:-target/train}
 python=models/venv/bin/python
 [ $# -gt 0 ] || set -- target/lab/recordings
 
-wanted=$(sha256sum < models/requirements.txt)
-if [ "$(cat models/venv/requirements.sha256 2>/dev/null)" != "$wanted" ]; then
-    rm -rf models/venv
-    python3 -m venv models/venv
-    "$python" -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r models/requirements.txt
-    echo "$wanted" > models/venv/requirements.sha256
-fi
+ci/python.sh
+"$python" -c 'import numpy, onnx, onnxruntime, sklearn' || { echo "train.sh: models/venv cannot be made: Python 3.11 is needed" >&2; exit 1; }
 "$python" models/logs.py --schema models/log-v1.schema.json
 others=../shared/data/benign
 [ -d "$others" ] || others=

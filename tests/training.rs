@@ -9,12 +9,16 @@ use std::process::Command;
 fn training_keeps_its_promises() {
     let test = "training_keeps_its_promises";
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    // `models/train.sh` makes the environment; a `python3` that has the packages will do.
+    // `ci/python.sh` makes the environment; a `python3` that has the packages will do.
     let made = models.join("venv/bin/python");
     let python = if made.exists() { made } else { "python3".into() };
     let has = Command::new(&python).args(["-c", "import numpy, onnx, onnxruntime"]).output();
     if !has.is_ok_and(|output| output.status.success()) {
-        support::skip(test, "training", "numpy, onnx or onnxruntime is missing; models/train.sh installs them");
+        support::skip(
+            test,
+            "training",
+            "numpy, onnx or onnxruntime is missing; ci/python.sh installs them for Python 3.11",
+        );
         return;
     }
     let output = Command::new(&python)
