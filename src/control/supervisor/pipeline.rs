@@ -229,7 +229,7 @@ impl Pipeline {
         let stats = self.merger.stats();
         let behaviour = self.behaviour_stats();
         let windows = behaviour.windows;
-        let counters: [(&'static str, &'static str, u64); 16] = [
+        let counters = [
             ("shrike_windows_decided_total", "Counting windows decided.", stats.windows),
             ("shrike_window_entries_total", "Entities of windows decided.", stats.entries),
             ("shrike_window_entries_late_total", "Entries behind the watermark of their queue.", stats.late),
@@ -248,6 +248,11 @@ impl Pipeline {
                 "shrike_window_rows_incomplete_total",
                 "Of them not judged, because flows of their window were lost.",
                 windows.windows.incomplete,
+            ),
+            (
+                "shrike_window_rows_beyond_total",
+                "Of them not told, because too many hosts did the same at once.",
+                windows.beyond,
             ),
             ("shrike_window_rows_failed_total", "Of them not judged, because the model's call failed.", windows.failed),
             ("shrike_window_flows_late_total", "Flows of windows that were over.", windows.windows.late),

@@ -125,6 +125,14 @@ impl Row {
         }
     }
 
+    /// Flows that it is of, either way.
+    pub fn flows(&self) -> f32 {
+        match &self.of {
+            Of::Host(_, values) => values[schema::HOST_FLOWS_OUT].exp_m1() + values[schema::HOST_FLOWS_IN].exp_m1(),
+            Of::Pair(_, values) => values[schema::PAIR_FLOWS].exp_m1(),
+        }
+    }
+
     /// End of the window.
     pub fn end(&self) -> Timestamp {
         self.window.after(match self.of {

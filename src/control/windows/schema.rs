@@ -14,6 +14,13 @@ pub const HOST_COUNT: usize = 32;
 /// Values of a pair's hour.
 pub const PAIR_COUNT: usize = 20;
 
+/// Places of the values that count flows.
+pub const HOST_FLOWS_OUT: usize = 0;
+/// Those that a host answers.
+pub const HOST_FLOWS_IN: usize = 24;
+/// Those of a pair.
+pub const PAIR_FLOWS: usize = 0;
+
 /// The schema of a host's row.
 pub static HOST_MINUTE: Schema = Schema { name: "host_minute", version: HOST_VERSION, features: &HOST };
 /// The schema of a pair's row.

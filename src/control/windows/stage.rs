@@ -1,7 +1,8 @@
 //! Rows of windows in microbatches through models, and what these say as evidence.
 //!
 //! Owns the rows that wait for a call and what the models found. One row is evidence: it is of a whole minute or hour, where of
-//! flows several are asked for. Rows of windows that flows are missing of are not judged: they would say less than there was.
+//! flows several are asked for; but of four flows at least, and of eight hosts of one family at a moment at most, so that forged
+//! sources are no alerts. Rows of windows that flows are missing of are not judged: they would say less than there was.
 //! Pure but for `asked`, which has the files: who has a thread calls it.
 
 mod asked;
@@ -15,6 +16,7 @@ use crate::dataplane::score::{BATCH_MAX, Family, Reason, ScoreError, Verdict};
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the operator may say.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub struct Stats {
     pub failed: u64,
     /// Findings whose reasons the model could not give.
     pub unexplained: u64,
+    /// Findings that were one too many of their family at one moment.
+    pub beyond: u64,
 }
 
 /// The models that there are; a kind of rows without one is passed over.
@@ -106,7 +110,17 @@ struct Bench {
     judged: u64,
     failed: u64,
     unexplained: u64,
+    /// Rows told, by end of their window and family.
+    told_of: BTreeMap<(Timestamp, Family), u32>,
+    beyond: u64,
 }
+
+/// Flows that a window needs to be told of: of fewer the models of flows say what there is to say, and each forged source of a flood
+/// has one.
+const FLOWS_MIN: f32 = 4.0;
+/// Rows of one family that are told of windows that end together. More hosts that do the same at once are one event, which others of
+/// the detectors tell; without a bound, who forges sources writes alerts.
+const TOLD_MAX: u32 = 8;
 
 /// The stage.
 pub struct Stage {
@@ -121,7 +135,17 @@ impl Stage {
         let (hosts, pairs) = (lane(judges.hosts), lane(judges.pairs));
         Stage {
             windows: Windows::new(settings.windows()),
-            bench: Bench { settings, hosts, pairs, found: Vec::new(), judged: 0, failed: 0, unexplained: 0 },
+            bench: Bench {
+                settings,
+                hosts,
+                pairs,
+                found: Vec::new(),
+                judged: 0,
+                failed: 0,
+                unexplained: 0,
+                told_of: BTreeMap::new(),
+                beyond: 0,
+            },
         }
     }
 
@@ -157,8 +181,8 @@ impl Stage {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let Bench { judged, failed, unexplained, .. } = self.bench;
-        Stats { windows: self.windows.stats(), judged, failed, unexplained }
+        let Bench { judged, failed, unexplained, beyond, .. } = self.bench;
+        Stats { windows: self.windows.stats(), judged, failed, unexplained, beyond }
     }
 }
 
@@ -183,7 +207,11 @@ impl Bench {
 
     /// Both kinds, so that what is found stands in one order.
     fn judge_all(&mut self) {
-        let Bench { settings, hosts, pairs, found, judged, failed, unexplained } = self;
+        let Bench { settings, hosts, pairs, found, judged, failed, unexplained, told_of, beyond } = self;
+        // Windows end in order, so what was told of those before is of no use any more.
+        if let Some(end) = hosts.waiting.iter().chain(&pairs.waiting).map(Row::end).min() {
+            told_of.retain(|(of, _), _| *of >= end);
+        }
         for lane in [hosts, pairs] {
             let Some(judge) = lane.judge.as_mut().filter(|_| !lane.waiting.is_empty()) else { continue };
             let mut told = Vec::new();
@@ -192,7 +220,13 @@ impl Bench {
                 Err(_) => *failed += lane.waiting.len() as u64,
             }
             for (place, verdict) in told {
-                let Some(row) = lane.waiting.get(place) else { continue };
+                let Some(row) = lane.waiting.get(place).filter(|row| row.flows() >= FLOWS_MIN) else { continue };
+                let same = told_of.entry((row.end(), verdict.family)).or_default();
+                *same += 1;
+                if *same > TOLD_MAX {
+                    *beyond += 1;
+                    continue;
+                }
                 let reasons = judge.reasons(row.values(), verdict.family, settings.features);
                 *unexplained += u64::from(reasons.is_err());
                 found.push(evidence(row, &verdict, &reasons.unwrap_or_default(), settings));

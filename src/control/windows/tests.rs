@@ -37,6 +37,20 @@ fn rows_of(flows: &[FlowSummary], settings: Settings) -> (Vec<Row>, Stats) {
     (rows, windows.stats())
 }
 
+#[test]
+fn the_values_that_count_flows_stand_where_they_are_said_to() {
+    let names =
+        [schema::HOST[schema::HOST_FLOWS_OUT], schema::HOST[schema::HOST_FLOWS_IN], schema::PAIR[schema::PAIR_FLOWS]];
+    assert_eq!(names.map(|feature| feature.name), ["flows_out", "flows_in", "flows"]);
+    let mut flows: Vec<_> = (0..5).map(|to| flow(1, (to, 80), (0, 1), [10, 10], TcpState::New)).collect();
+    flows.push(flow(0x101, (1, 80), (0, 1), [10, 10], TcpState::New));
+    let (rows, _) = rows_of(&flows, Settings::default());
+    let of = |host: u32| {
+        rows.iter().find(|row| matches!(row.of, Of::Host(address, _) if address as u32 == host)).map(Row::flows)
+    };
+    assert_eq!([of(0x0a00_0001), of(0x0a00_0101)].map(|flows| flows.map(f32::round)), [Some(5.0), Some(3.0)]);
+}
+
 /// Value of a column.
 fn value(row: &Row, name: &str) -> f32 {
     let at = |schema: &[crate::dataplane::features::Feature]| schema.iter().position(|column| column.name == name);

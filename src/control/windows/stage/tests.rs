@@ -21,10 +21,12 @@ struct Known {
     largest: Arc<AtomicUsize>,
     /// Calls that go well before one that does not.
     good: usize,
+    /// Score from which it tells.
+    least: f32,
 }
 
 fn known(width: usize, family: Family) -> Known {
-    Known { width, family, largest: Arc::default(), good: usize::MAX }
+    Known { width, family, largest: Arc::default(), good: usize::MAX, least: 0.5 }
 }
 
 impl Judge for Known {
@@ -37,8 +39,8 @@ impl Judge for Known {
         self.good = left;
         for (place, row) in rows.chunks_exact(self.width).enumerate() {
             let score = (row[0] / 100_f32.ln_1p()).min(1.0);
-            if score >= 0.5 {
-                told(place, Verdict { attack: score, family: self.family, score, threshold: 0.5 });
+            if score >= self.least {
+                told(place, Verdict { attack: score, family: self.family, score, threshold: self.least });
             }
         }
         Ok(())
@@ -115,6 +117,25 @@ fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
     let stats = stage.stats();
     assert_eq!((stats.failed, stats.judged), (0, stats.windows.rows));
     assert_eq!(calls.load(Relaxed), BATCH_MAX, "more rows than go into a call: {stats:?}");
+}
+
+/// A flood with forged sources is not an alert for each of them.
+#[test]
+fn many_hosts_that_do_the_same_at_once_are_few_alerts() {
+    let judged = |flows_each: u32, hosts: u32| {
+        let mut stage = Stage::new(
+            Settings::default(),
+            Judges {
+                hosts: Some(Box::new(Known { least: 0.0, ..known(schema::HOST_COUNT, Family::Flood) })),
+                pairs: None,
+            },
+        );
+        let flows: Vec<_> = (0..hosts * flows_each).map(|at| flow(10 + at % hosts, 5, 80, 30)).collect();
+        (found(&mut stage, &flows).len(), stage.stats().beyond)
+    };
+    assert_eq!(judged(1, 4000).0, 1, "the target alone");
+    let (told, beyond) = judged(5, 100);
+    assert_eq!((told, beyond), (8, 93));
 }
 
 #[test]
