@@ -400,7 +400,7 @@ fn check_model(settings: &model::Settings) -> Result<(), Invalid> {
     ranges!("model", model::Settings, settings, {
         high: (0.0, 1.0),
         features: (0.0, features::COUNT as f64),
-        flows: (1.0, 16.0),
+        flows: (0.0, 16.0),
         horizon_s: HORIZON,
         sources: (MAP_MIN, MAP_MAX),
     }, besides);

@@ -330,6 +330,7 @@ mod tests {
             family: Family::Scan,
             score,
             threshold: 0.5,
+            needed: 0,
             packets: 8,
             outer: None,
             icmp: [None; 2],

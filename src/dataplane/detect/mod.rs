@@ -340,6 +340,8 @@ pub struct ScoredFlow {
     pub score: f32,
     /// Threshold then in force.
     pub threshold: f32,
+    /// Flows of its source and family that an alert takes; 0: the model does not say.
+    pub needed: u8,
     /// Packets so far, both ways.
     pub packets: u32,
     /// What was round the flow's first packet, where it is in a tunnel.

@@ -4,16 +4,17 @@
 //! names the latest, and keeps its row: for evidence that becomes an alert the model is asked which features made the score
 //! ([`terms`]).
 //!
-//! One flow is no evidence. A threshold lets some honest flow in some thousands through, and those are of anybody, while
-//! every tool that the model knows makes many flows from one source: asking for several of one source costs hardly an
-//! attack and nearly all false alerts. Flows are told apart by their key, so the rows of one long flow count once.
-//! Sources that forge their address are the flood detector's.
+//! One flow is rarely evidence. A threshold lets some honest flow in some thousands through, and those are of anybody, while
+//! most tools that the model knows make many flows from one source: asking for several of one source costs hardly an attack
+//! and nearly all false alerts. A tunnel or an upload is one flow; of such families the model's manifest asks for fewer, with
+//! a threshold that keeps the same budget. Flows are told apart by their key, so the rows of one long flow count once. Sources
+//! that forge their address are the flood detector's.
 
 use super::cold::{ColdMap, Touched};
 use super::naming::{counted, has_ports, protocol_name};
 use super::{Detector, Evidence, FlowRef, JudgedRow, Relation, ScoredFlow, Term};
 use crate::dataplane::decode::FlowKey;
-use crate::dataplane::score::{Family, Reason};
+use crate::dataplane::score::{self, Family, Reason};
 use crate::units::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,8 @@ pub struct Settings {
     pub high: f32,
     /// Features named in an alert, those that did most for the score.
     pub features: usize,
-    /// Flows of one source that must reach the threshold of one family within `horizon_s` before there is evidence, at most 16. One:
-    /// every flow is evidence, the few honest ones included.
+    /// Flows of one source that must reach the threshold of one family within `horizon_s` before there is evidence, at most 16. 0:
+    /// what the model's manifest says of the family, or three. One: every flow is evidence, the few honest ones included.
     pub flows: usize,
     /// Seconds for which a flow counts.
     pub horizon_s: u64,
@@ -34,12 +35,14 @@ pub struct Settings {
     pub sources: usize,
 }
 
+/// Flows that make evidence where neither the operator nor the model says.
+const FLOWS_DEFAULT: usize = 3;
 /// Most flows remembered of one source.
-const FLOWS_MAX: usize = 16;
+const FLOWS_MAX: usize = score::FLOWS_MAX as usize;
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { high: 0.99, features: 3, flows: 3, horizon_s: 300, sources: 1 << 14 }
+        Settings { high: 0.99, features: 3, flows: 0, horizon_s: 300, sources: 1 << 14 }
     }
 }
 
@@ -77,7 +80,8 @@ impl Decider {
 
     /// Takes one score, in time order: evidence, if it makes or keeps its source suspect.
     pub fn decide(&mut self, scored: &ScoredFlow) -> Option<Evidence> {
-        let needed = self.settings.flows.clamp(1, FLOWS_MAX);
+        let said = [self.settings.flows, usize::from(scored.needed), FLOWS_DEFAULT];
+        let needed = said.into_iter().find(|flows| *flows > 0).unwrap_or(1).min(FLOWS_MAX);
         let (now, all) = self.count(scored);
         (now >= needed).then(|| self.evidence(scored, needed, all))
     }
@@ -177,6 +181,7 @@ mod tests {
             family: Family::BruteForce,
             score: 0.995,
             threshold: 0.9,
+            needed: 0,
             packets: 16,
             outer: None,
             icmp: [None; 2],
@@ -225,6 +230,7 @@ mod tests {
                 family: Family::Flood,
                 score: 0.5,
                 threshold: 0.0,
+                needed: 0,
                 packets,
                 outer: None,
                 icmp: [None; 2],
@@ -254,6 +260,7 @@ mod tests {
                 family,
                 score: 0.9,
                 threshold: 0.5,
+                needed: 0,
                 packets: 4,
                 outer: None,
                 icmp: [None; 2],
@@ -282,5 +289,15 @@ mod tests {
         let mixed: Vec<_> =
             (1..).zip(families).map(|(second, family)| of(family, second, one, second as u16)).collect();
         assert_eq!(found(&mixed), 0, "of several families");
+        // (what the operator says, what the model says, the flow that is the first evidence)
+        for (flows, needed, first) in [(0, 0, 3), (0, 1, 1), (0, 5, 5), (2, 5, 2), (2, 1, 2), (0, 200, 16)] {
+            let mut decider = Decider::new(Settings { flows, ..Settings::default() });
+            let told = (1..=20).find(|port| {
+                decider
+                    .decide(&ScoredFlow { needed, ..scored(1, one, *port) })
+                    .is_some_and(|told| told.terms[2].threshold == Some(f64::from(first)))
+            });
+            assert_eq!(told, Some(first), "{flows} {needed}");
+        }
     }
 }

@@ -114,14 +114,32 @@ impl Family {
 /// Most families of a model.
 pub const FAMILIES_MAX: usize = Family::NAMED.len();
 
-/// From which probability on a row is reported, by the model's families. A plain value: part of a queue's settings.
+/// From which probability on a row is reported, and how many flows of one source an alert takes, by the model's families. A plain
+/// value: part of a queue's settings.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Thresholds {
-    /// Family of each of the model's outputs, and its least probability; the first is honest and never reported.
-    families: [(Family, f32); FAMILIES_MAX],
-    /// Least rank of what is unusual; above 1: never.
-    unusual: f32,
+    /// Family of each of the model's outputs; the first is honest and never reported.
+    families: [(Family, Limit); FAMILIES_MAX],
+    /// Of the rank of what is unusual; above 1: never.
+    unusual: Limit,
 }
+
+/// When one family is told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Limit {
+    /// Least probability of a row.
+    pub least: f32,
+    /// Flows of one source that must have reached it, at most [`FLOWS_MAX`]; 0: the manifest does not say.
+    pub flows: u8,
+}
+
+impl Limit {
+    /// What is never told.
+    pub const NEVER: Limit = Limit { least: f32::INFINITY, flows: 0 };
+}
+
+/// Most flows that an alert can ask of one source.
+pub const FLOWS_MAX: u8 = 16;
 
 /// What a model says of a row.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -134,6 +152,8 @@ pub struct Verdict {
     pub score: f32,
     /// Threshold then in force.
     pub threshold: f32,
+    /// Flows of one source that an alert takes; 0: the manifest does not say.
+    pub needed: u8,
 }
 
 impl Verdict {
@@ -145,23 +165,23 @@ impl Verdict {
 
 impl Thresholds {
     /// Those of `families`, in the order of the model's outputs, and of what is unusual, if that is told.
-    pub fn new(families: &[(Family, f32)], unusual: Option<f32>) -> Thresholds {
-        let mut all = [(Family::Benign, f32::INFINITY); FAMILIES_MAX];
+    pub fn new(families: &[(Family, Limit)], unusual: Option<Limit>) -> Thresholds {
+        let mut all = [(Family::Benign, Limit::NEVER); FAMILIES_MAX];
         for (place, family) in all.iter_mut().zip(families) {
             *place = *family;
         }
-        Thresholds { families: all, unusual: unusual.unwrap_or(f32::INFINITY) }
+        Thresholds { families: all, unusual: unusual.unwrap_or(Limit::NEVER) }
     }
 
-    /// The same families, each from `least` on; what is unusual as before.
+    /// The same families of as many flows, each from `least` on; what is unusual as before.
     #[must_use]
     pub fn from(self, least: f32) -> Thresholds {
-        Thresholds { families: self.families.map(|(family, _)| (family, least)), ..self }
+        Thresholds { families: self.families.map(|(family, limit)| (family, Limit { least, ..limit })), ..self }
     }
 
     /// Every family from `least` on, of a model of which nothing is known; nothing is unusual.
     pub fn all(least: f32) -> Thresholds {
-        Thresholds { families: Family::NAMED.map(|family| (family, least)), unusual: f32::INFINITY }
+        Thresholds { families: Family::NAMED.map(|family| (family, Limit { least, flows: 0 })), unusual: Limit::NEVER }
     }
 
     /// What `scores` say of their row `row`.
@@ -169,18 +189,25 @@ impl Thresholds {
     pub fn judge(&self, scores: &Scores, row: usize) -> Verdict {
         let (honest, attacks) = scores.probabilities(row).split_first().unwrap_or((&1.0, &[]));
         let [_, families @ ..] = &self.families;
-        let mut verdict =
-            Verdict { attack: 1.0 - honest, family: Family::Benign, score: 0.0, threshold: f32::INFINITY };
-        for (probability, (family, threshold)) in attacks.iter().zip(families) {
-            if *probability > verdict.score || verdict.family == Family::Benign {
-                verdict = Verdict { family: *family, score: *probability, threshold: *threshold, ..verdict };
+        let attack = 1.0 - honest;
+        let verdict = |family: Family, score: f32, Limit { least: threshold, flows: needed }: Limit| Verdict {
+            attack,
+            family,
+            score,
+            threshold,
+            needed,
+        };
+        let mut best = verdict(Family::Benign, 0.0, Limit::NEVER);
+        for (probability, (family, limit)) in attacks.iter().zip(families) {
+            if *probability > best.score || best.family == Family::Benign {
+                best = verdict(*family, *probability, *limit);
             }
         }
         let rank = scores.anomaly(row);
-        if !verdict.is_reported() && rank >= self.unusual {
-            verdict = Verdict { family: Family::Unusual, score: rank, threshold: self.unusual, ..verdict };
+        if !best.is_reported() && rank >= self.unusual.least {
+            best = verdict(Family::Unusual, rank, self.unusual);
         }
-        verdict
+        best
     }
 }
 
@@ -199,24 +226,26 @@ mod tests {
     #[test]
     fn a_row_is_what_is_most_probable_of_the_attacks_and_told_from_its_own_threshold() {
         use Family::{Benign, Flood, Scan, Unusual};
-        let thresholds = Thresholds::new(&[(Benign, 0.0), (Scan, 0.4), (Flood, 0.9)], Some(0.99));
+        let limit = |least, flows| Limit { least, flows };
+        let families = [(Benign, Limit::NEVER), (Scan, limit(0.4, 3)), (Flood, limit(0.9, 1))];
+        let thresholds = Thresholds::new(&families, Some(limit(0.99, 8)));
         let cases = [
-            ([0.5, 0.45, 0.05], 0.0, (Scan, 0.45, true)),
-            ([0.2, 0.0, 0.8], 0.0, (Flood, 0.8, false)),
-            ([0.05, 0.0, 0.95], 1.0, (Flood, 0.95, true)),
-            ([1.0, 0.0, 0.0], 0.5, (Scan, 0.0, false)),
-            ([0.2, 0.0, 0.8], 0.995, (Unusual, 0.995, true)),
-            ([1.0, 0.0, 0.0], 0.99, (Unusual, 0.99, true)),
+            ([0.5, 0.45, 0.05], 0.0, (Scan, 0.45, true, 3)),
+            ([0.2, 0.0, 0.8], 0.0, (Flood, 0.8, false, 1)),
+            ([0.05, 0.0, 0.95], 1.0, (Flood, 0.95, true, 1)),
+            ([1.0, 0.0, 0.0], 0.5, (Scan, 0.0, false, 3)),
+            ([0.2, 0.0, 0.8], 0.995, (Unusual, 0.995, true, 8)),
+            ([1.0, 0.0, 0.0], 0.99, (Unusual, 0.99, true, 8)),
         ];
-        for (probabilities, anomaly, (family, score, told)) in cases {
+        for (probabilities, anomaly, (family, score, told, needed)) in cases {
             let mut scores = Scores::new();
             let (to, ranks) = scores.make(1, 3).unwrap();
             to.copy_from_slice(&probabilities);
             ranks[0] = anomaly;
             let verdict = thresholds.judge(&scores, 0);
             assert_eq!(
-                (verdict.family, verdict.score, verdict.is_reported()),
-                (family, score, told),
+                (verdict.family, verdict.score, verdict.is_reported(), verdict.needed),
+                (family, score, told, needed),
                 "{probabilities:?}"
             );
             assert_eq!(verdict.attack, 1.0 - probabilities[0]);

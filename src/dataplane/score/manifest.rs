@@ -4,7 +4,7 @@
 //! A manifest is untrusted until [`Manifest::parse`] has accepted it; that is a pure function of the bytes and is
 //! fuzzed.
 
-use super::family::{Family, Thresholds};
+use super::family::{FLOWS_MAX, Family, Limit, Thresholds};
 use crate::dataplane::features::Schema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -115,6 +115,10 @@ pub struct Manifest {
     /// From which rank on it is reported as unusual, where it is of no family.
     #[serde(default)]
     pub anomaly_threshold: Option<f32>,
+    /// How many flows of one source must reach it before that is told, 1 to 16, by family, and of what is `unusual`. What is not in
+    /// it takes as many as `detect.model.flows` says; a model of windows needs none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flows: BTreeMap<String, u8>,
     /// Of each feature the edges of its deciles over honest rows that it did not learn from: what traffic here is compared with.
     pub drift: BTreeMap<String, Vec<f32>>,
     /// The same of the attack score.
@@ -201,9 +205,14 @@ impl Manifest {
 
     /// From where on rows are reported.
     pub fn thresholds(&self) -> Thresholds {
-        let least = |family: &Family| self.thresholds.get(family.name()).copied().unwrap_or(f32::INFINITY);
-        let families: Vec<_> = self.families().into_iter().map(|family| (family, least(&family))).collect();
-        Thresholds::new(&families, self.anomaly_threshold.filter(|_| self.outputs.anomaly.is_some()))
+        let limit = |family: Family, least: Option<f32>| {
+            let flows = self.flows.get(family.name()).copied().unwrap_or(0);
+            least.map(|least| Limit { least, flows })
+        };
+        let of = |family: Family| limit(family, self.thresholds.get(family.name()).copied()).unwrap_or(Limit::NEVER);
+        let families: Vec<_> = self.families().into_iter().map(|family| (family, of(family))).collect();
+        let unusual = self.anomaly_threshold.filter(|_| self.outputs.anomaly.is_some());
+        Thresholds::new(&families, limit(Family::Unusual, unusual))
     }
 
     fn check(&self, schema: &Schema) -> Result<(), ManifestError> {
@@ -253,6 +262,11 @@ impl Manifest {
             self.thresholds.len() + 1 == families.len()
                 && attacks.clone().all(|name| self.thresholds.contains_key(name)),
             "`thresholds` must hold every family but `benign`",
+        )?;
+        let told = |name: &String| name == Family::Unusual.name() || self.thresholds.contains_key(name);
+        require(
+            self.flows.iter().all(|(name, flows)| told(name) && (1..=FLOWS_MAX).contains(flows)),
+            format_args!("`flows` must hold 1 to {FLOWS_MAX} of families that have a threshold, or of `unusual`"),
         )?;
         let all = self.thresholds.values().chain(&self.anomaly_threshold);
         require(
@@ -347,7 +361,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_refused_with_a_remedy() {
         type Change = fn(&mut Value);
-        let cases: [(&str, Change); 29] = [
+        let cases: [(&str, Change); 33] = [
             ("format 1", |v| v["format"] = json!(1)),
             ("feature schema flow 4000000", |v| v["schema_version"] = json!(4_000_000)),
             ("feature schema log 2", |v| v["schema"] = json!("log")),
@@ -374,6 +388,10 @@ mod tests {
             ("threshold", |v| v["thresholds"]["scan"] = json!(0.0)),
             ("threshold", |v| v["anomaly_threshold"] = json!(1.1)),
             ("threshold", |v| drop(v["thresholds"].as_object_mut().unwrap().remove("scan"))),
+            ("`flows` must", |v| v["flows"] = json!({"scan": 0})),
+            ("`flows` must", |v| v["flows"] = json!({"scan": 17})),
+            ("`flows` must", |v| v["flows"] = json!({"benign": 3})),
+            ("`flows` must", |v| v["flows"] = json!({"mining": 3})),
             ("must hold 16 to", |v| v["golden"].as_array_mut().unwrap().truncate(15)),
             ("golden row 0", |v| drop(v["golden"][0]["row"].as_array_mut().unwrap().pop())),
             ("golden row 1", |v| v["golden"][1]["probabilities"][0] = json!(1.5)),
@@ -385,6 +403,25 @@ mod tests {
             assert!(message.contains(expected), "{expected}: {message}");
             assert!(message.contains("train"), "no remedy in: {message}");
         }
+    }
+
+    #[test]
+    fn a_family_takes_as_many_flows_as_the_manifest_says() {
+        let needed = |manifest: &Manifest, probabilities: [f32; 3], anomaly: f32| {
+            let mut scores = super::super::Scores::new();
+            let (to, ranks) = scores.make(1, 3).unwrap();
+            to.copy_from_slice(&probabilities);
+            ranks[0] = anomaly;
+            let verdict = manifest.thresholds().judge(&scores, 0);
+            (verdict.family, verdict.needed)
+        };
+        let mut manifest = fixture::manifest();
+        assert_eq!(needed(&manifest, [0.0, 1.0, 0.0], 0.0), (Family::Scan, 0), "it does not say");
+        manifest.flows = BTreeMap::from([("flood".to_owned(), 1), ("unusual".to_owned(), 8)]);
+        assert_eq!(needed(&manifest, [0.0, 1.0, 0.0], 0.0), (Family::Scan, 0));
+        assert_eq!(needed(&manifest, [0.0, 0.0, 1.0], 0.0), (Family::Flood, 1));
+        assert_eq!(needed(&manifest, [1.0, 0.0, 0.0], 1.0), (Family::Unusual, 8));
+        assert_eq!(Manifest::parse(&serde_json::to_vec(&manifest).unwrap(), &FLOW).unwrap(), manifest);
     }
 
     #[test]

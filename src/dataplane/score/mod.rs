@@ -27,7 +27,7 @@ mod tests;
 pub use calibration::{CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Placement};
 pub use error::{ModelError, ScoreError};
 pub use explain::{Explainer, Reason};
-pub use family::{FAMILIES_MAX, Family, Thresholds, Verdict};
+pub use family::{FAMILIES_MAX, FLOWS_MAX, Family, Limit, Thresholds, Verdict};
 pub use manifest::{FeatureStatistics, GoldenRow, Manifest, ManifestError, ModelFile, Outputs, Training};
 pub use microbatch::{BACKLOG_MAX, Microbatch};
 pub use model::{DEFAULT_MANIFEST, Model, Settings};

@@ -528,6 +528,7 @@ impl Sinks {
             family: verdict.family,
             score: verdict.score,
             threshold: verdict.threshold,
+            needed: verdict.needed,
             packets: tag.packets,
             outer: outers.find(&tag.key),
             icmp: tag.icmp,

@@ -40,7 +40,7 @@ impl Judge for Known {
         for (place, row) in rows.chunks_exact(self.width).enumerate() {
             let score = (row[0] / 100_f32.ln_1p()).min(1.0);
             if score >= self.least {
-                told(place, Verdict { attack: score, family: self.family, score, threshold: self.least });
+                told(place, Verdict { attack: score, family: self.family, score, threshold: self.least, needed: 0 });
             }
         }
         Ok(())
