@@ -11,8 +11,15 @@ TIMES = ("duration", "gap_mean", "gap_deviation", "gap_max", "response", "talk_g
          "talk_gap_max")
 
 
+# What a responder over UDP says is longer or shorter elsewhere, by up to e to this: resolvers differ in padding, in records that they
+# add and in names that they ask for in one go, and the lab has one.
+LONGER = 0.6
+ANSWERS = ("payload_in", "first_payload_in", "longest_in", "length_deviation_in", "talk_mean_in", "talk_first_in", "talk_deviation_in")
+
+
 class Elsewhere:
-    """Rows of flows as another network would have shown them: all times by one factor, short frames padded or not."""
+    """Rows of flows as another network would have shown them: all times by one factor, answers over UDP longer or shorter, short frames
+    padded or not."""
 
     def __init__(self, columns):
         at = {name: index for index, name in enumerate(columns)}
@@ -20,19 +27,26 @@ class Elsewhere:
         self.packets, self.bytes, self.payloads = ([at[f"{what}_out"], at[f"{what}_in"]]
                                                    for what in ("packets", "bytes", "payload"))
         self.share, self.balance = at["payload_share"], at["byte_balance"]
+        self.udp, self.answers = at["udp"], [at[name] for name in ANSWERS]
 
     def __call__(self, rng, x):
         out = x.copy()
         stretch = rng.uniform(-STRETCH, STRETCH, (len(x), 1)) * (rng.random((len(x), 1)) < 0.8)
         times = out[:, self.times]
         out[:, self.times] = np.where(times > 0, np.maximum(times + stretch, 0), 0)
+        longer = rng.uniform(-LONGER, LONGER, (len(x), 1)) * (rng.random((len(x), 1)) < 0.5) * (out[:, [self.udp]] > 0)
+        answers = out[:, self.answers]
+        before = np.expm1(out[:, self.payloads[1]])
+        out[:, self.answers] = np.where(answers > 0, np.maximum(answers + longer, 0), 0)
+        grown = np.expm1(out[:, self.payloads[1]]) - before
+        out[:, self.bytes[1]] = np.log1p(np.maximum(np.expm1(out[:, self.bytes[1]]) + grown, 0))
         padded = rng.random(len(x)) < 0.5
         raw, frames = np.expm1(out[:, self.bytes]), np.expm1(out[:, self.packets])
         short = (raw < frames * SHORTEST_FRAME) & padded[:, None]
         raw = np.where(short, frames * SHORTEST_FRAME, raw)
         out[:, self.bytes] = np.log1p(raw)
         both = np.maximum(raw.sum(1), 1)
-        changed = short.any(1)
+        changed = short.any(1) | (grown != 0)
         out[changed, self.share] = (np.expm1(out[:, self.payloads]).sum(1) / both)[changed].clip(0, 1)
         out[changed, self.balance] = ((raw[:, 0] - raw[:, 1]) / both)[changed]
         return out

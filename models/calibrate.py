@@ -32,7 +32,7 @@ def temperature(logits, target, weight):
 
 
 def ranks(errors):
-    """Knots (error, share of benign validation rows below it), rising strictly; 1 lies beyond all of them."""
+    """Knots (error, share of these honest rows below it), rising strictly; 1 lies beyond all of them."""
     ordered = np.sort(errors)
     knots = [(float(np.quantile(ordered, share)), share) for share in SHARES]
     most = max(float(ordered[-1]), knots[-1][0] * 1.02)

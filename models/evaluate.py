@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Judges a flow model on captures of others: evaluate.py MODEL.json CAPTURES [--work target/train] [--tool shrike] [--most-mb 20]
 
-For each folder below CAPTURES/attack and CAPTURES/benign: captures, those with an alert (three reported flows of one source in an
-hour), flows, flows reported, flows unusual. Attack captures hold honest flows too and carry no label per flow, so their share of
+For each folder below CAPTURES/attack and CAPTURES/benign: captures, those with an alert (as many reported flows of one source in an
+hour as the manifest says), flows, flows reported, flows unusual. Attack captures hold honest flows too and carry no label per flow, so their share of
 flows is no recall; on benign ones everything reported is false. Writes WORK/NAME.captures.json for the card.
 """
 
@@ -45,7 +45,8 @@ def judge(session, found, described):
     rows.host = np.array([hosts.setdefault(key[1], len(hosts)) for key in keys], dtype=np.int64)
     rows.time = np.array([int(key[0]) for key in keys], dtype=np.int64)
     over, odd = score >= limits[best], anomaly[:, 0] >= described["anomaly_threshold"]
-    alerted = any((calibrate.alert_edges(rows, np.where(over & (best == family), 1.0, 0.0), NEED) > 0.5).any()
+    alerted = any((calibrate.alert_edges(rows, np.where(over & (best == family), 1.0, 0.0),
+                                         described.get("flows", {}).get(described["families"][family], NEED)) > 0.5).any()
                   for family in np.unique(best[over]))
     count = lambda mask: len(np.unique(rows.flow[mask]))
     return len(numbers), count(over), count(odd), alerted

@@ -4,6 +4,7 @@ Normalisation and temperature are folded into the layers; the rank is a line thr
 dimension is named.
 """
 
+import network  # first: it says how many threads numpy may have
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -27,12 +28,12 @@ class Builder:
         out = self.node("Gemm", [source, self.value(f"{name}_w", weight), self.value(f"{name}_b", bias)], f"{name}_z")
         return out if is_last else self.node("Relu", [out], f"{name}_h")
 
-    def folded(self, network):
-        """The network's layers for raw inputs."""
-        weights = [one.astype(np.float64) for one in network.weights]
-        biases = [one.astype(np.float64) for one in network.biases]
-        biases[0] = biases[0] - (network.mean.astype(np.float64) / network.deviation) @ weights[0]
-        weights[0] = weights[0] / network.deviation[:, None].astype(np.float64)
+    def folded(self, classifier):
+        """A network's layers for raw inputs."""
+        weights = [one.astype(np.float64) for one in classifier.weights]
+        biases = [one.astype(np.float64) for one in classifier.biases]
+        biases[0] = biases[0] - (classifier.mean.astype(np.float64) / classifier.deviation) @ weights[0]
+        weights[0] = weights[0] / classifier.deviation[:, None].astype(np.float64)
         return list(zip(weights, biases))
 
 
@@ -47,10 +48,14 @@ def build(classifier, temperature, autoencoder=None, ranks=None, name="model", l
     for number, (weight, bias) in enumerate(layers):
         is_last = number + 1 == len(layers)
         scale = temperature if is_last else 1.0
-        last = builder.dense(last, f"class{number}", weight / scale, bias / scale, is_last)
+        below, last = last, builder.dense(last, f"class{number}", weight / scale, bias / scale, is_last)
     builder.node("Softmax", [last], PROBABILITIES, axis=1)
     outputs = [(PROBABILITIES, len(layers[-1][1]))]
-    if autoencoder is not None:
+    if isinstance(autoencoder, network.Layer):
+        away = builder.dense(below, "away", autoencoder.weight, autoencoder.bias, True)
+        ranked(builder, away, ranks)
+        outputs.append((ANOMALY, 1))
+    elif autoencoder is not None:
         (first, first_bias), (second, second_bias) = builder.folded(autoencoder)
         # Nodes cost more than their sums: a hidden unit that is always 1 carries the bias, and one product takes the row off.
         deviation, width = autoencoder.deviation.astype(np.float64), len(autoencoder.mean)
@@ -59,11 +64,7 @@ def build(classifier, temperature, autoencoder=None, ranks=None, name="model", l
         row = builder.node("Mul", [source, builder.value("inverse", 1 / deviation / scale)], "row")
         back = np.vstack([second, second_bias + autoencoder.mean / deviation]) / scale
         away = builder.node("Gemm", [hidden, builder.value("unusual1_w", back), row], "away", beta=-1.0)
-        error = builder.node("ReduceL2", [away], "error", axes=[1], keepdims=1)
-        knots, slopes = steps(*ranks)
-        risen = builder.dense(error, "rank0", np.ones((1, len(knots))), -knots)
-        rank = builder.dense(risen, "rank1", slopes[:, None], [0.0], True)
-        builder.node("Clip", [rank, builder.value("low", np.float32(0)), builder.value("high", np.float32(1))], ANOMALY)
+        ranked(builder, away, ranks)
         outputs.append((ANOMALY, 1))
     graph = helper.make_graph(
         builder.nodes, name,
@@ -74,6 +75,15 @@ def build(classifier, temperature, autoencoder=None, ranks=None, name="model", l
                               producer_name="shrike models/train.py")
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
+
+
+def ranked(builder, away, ranks):
+    """The rank of the length of `away`."""
+    error = builder.node("ReduceL2", [away], "error", axes=[1], keepdims=1)
+    knots, slopes = steps(*ranks)
+    risen = builder.dense(error, "rank0", np.ones((1, len(knots))), -knots)
+    rank = builder.dense(risen, "rank1", slopes[:, None], [0.0], True)
+    builder.node("Clip", [rank, builder.value("low", np.float32(0)), builder.value("high", np.float32(1))], ANOMALY)
 
 
 def steps(errors, shares):

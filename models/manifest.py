@@ -91,7 +91,7 @@ def write(model, data, report, base, seed, rule):
     described = describe(os.path.basename(base), spec.schema, SCHEMAS[spec.schema][3], spec.columns, content,
                          learnt.x[learnt.family == 0], honest.x, learnt.x, model.names, model.thresholds, model.unusual_at, check,
                          scores, training, metrics, golden)
-    if spec.by_family:
+    if model.needs:
         described["flows"] = model.needs
     with open(f"{base}.onnx", "wb") as out:
         out.write(content)

@@ -19,7 +19,7 @@ import calibrate
 import dataset
 import stages
 import train
-from dataset import FAMILIES, Rows
+from dataset import FAMILIES
 
 ROWS, TREES = 60_000, 200
 
@@ -58,17 +58,17 @@ def main():
     options = arguments.parse_args()
     for name in options.only.split(","):
         spec = train.SPECS[name]
-        data = train.gather(spec, train.recordings_of(options.recordings), options.work, options.tool, options.others)
-        out = f"{options.work}/{spec.name}.yardstick.json"
-        inputs = stages.digest(ROWS, TREES, f"file:{os.path.abspath(__file__)}", *train.dataset_digest(data.learn), *train.dataset_digest(data.test))
-        stages.make(out, inputs, lambda part: write(part, spec, data))
+        recordings = train.recordings_of(options.recordings)
+        data = train.gather(spec, recordings, options.work, options.tool, options.others)
+        out, folds = f"{options.work}/{spec.name}.yardstick.json", train.folds_of(recordings, options.work)
+        inputs = stages.digest(ROWS, TREES, f"file:{os.path.abspath(__file__)}", folds, *train.dataset_digest(data.learn), *train.dataset_digest(data.test))
+        stages.make(out, inputs, lambda part: write(part, spec, data, folds))
         with open(out) as text:
             print(json.dumps(json.load(text)["average_precision"]))
     return 0
 
 
-def write(part, spec, data):
-    folds = train.folds_of(Rows.join([data.learn, data.check, data.test]))
+def write(part, spec, data, folds):
     bar = stages.Progress("yardstick", len(folds) + 1)
     known = precisions(spec, trees(spec, data.learn, train.families_of(data.learn, spec.few)), data.test)
     bar.step()

@@ -6,7 +6,9 @@ import json
 import os
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
@@ -38,8 +40,9 @@ def rows(seed, columns, count=600, number=0):
                 np.ones(len(family), bool))
 
 
-def small(schema, rising=(), logarithms=False):
-    spec = train.Spec("small", schema, (8,), 3, 1, None, [], epochs=6, batches=40, rising=rising, logarithms=logarithms)
+def small(schema, rising=(), logarithms=False, need=1, of_layer=False):
+    spec = train.Spec("small", schema, (8,), 3, need, None, [], epochs=6, batches=40, rising=rising, logarithms=logarithms,
+                      of_layer=of_layer)
     width = len(spec.columns)
     parts = [rows(seed, width, number=seed) for seed in range(5)]
     names = {split: ["001"] for split in train.SPLITS}
@@ -47,15 +50,16 @@ def small(schema, rising=(), logarithms=False):
 
 
 class Training(unittest.TestCase):
-    def made(self, folder, schema="pair_hour"):
-        spec, data = small(schema)
+    def made(self, folder, schema="pair_hour", **more):
+        spec, data = small(schema, **more)
         model = train.fit(spec, data, f"{folder}/state", "small")
         train.write(model, data, f"{folder}/small", extra={"importance": {}})
         return [stages.digest(f"file:{folder}/small.{ending}") for ending in ("onnx", "json")]
 
     def test_two_runs_give_the_same_bytes(self):
-        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-            self.assertEqual(self.made(one), self.made(other))
+        for more in ({}, {"need": 3, "of_layer": True}):
+            with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+                self.assertEqual(self.made(one, **more), self.made(other, **more))
 
     def test_an_interrupted_training_goes_on_to_the_same_bytes(self):
         class Stop(Exception):
@@ -95,16 +99,24 @@ class Training(unittest.TestCase):
         self.assertEqual(len(kept.test), len(data.test))
 
     def test_folds_hold_out_each_tool_once(self):
-        parts = []
-        for number, tool in enumerate(["nmap", "masscan", "zmap", "ours"]):
-            part = rows(number, 4, number=number)
-            part.tool[part.family == FAMILIES.index("scan")] = tool
-            part.event[part.event >= 0] += 1000 * number
-            parts.append(part)
-        folds = train.folds_of(Rows.join(parts))
+        told = [("scan", "attack", tool) for tool in ["nmap", "masscan", "zmap", "ours"]]
+        told += [("flood", "attack", "ours"), ("arp_spoofing", "attack", "arpspoof"), ("", "benign", "curl"), ("scan", "confirmed", "whatweb")]
+        episodes = [types.SimpleNamespace(family=family, counts_as=counts_as, tool=tool) for family, counts_as, tool in told]
+        recordings = {"001": "one", "002": "other"}
+        with tempfile.TemporaryDirectory() as work, \
+                unittest.mock.patch.object(train.labels, "read", lambda _: types.SimpleNamespace(episodes=episodes)):
+            folds = train.folds_of(recordings, work)
+            self.assertEqual([{pair for pair in folds[number]} for number in range(3)],
+                             [{(family, tool) for family, tools in train.held_out(work, number).items() for tool in tools} for number in range(3)])
+            episodes.append(types.SimpleNamespace(family="mining", counts_as="attack", tool="xmrig"))
+            later = train.folds_of(recordings, work)
+            self.assertEqual([set(fold) - {("mining", "xmrig")} for fold in later], [set(fold) for fold in folds], "a tool stays where it is")
+            self.assertEqual(sum(("mining", "xmrig") in fold for fold in later), 1)
         pairs = [pair for fold in folds for pair in fold]
-        self.assertEqual(len(pairs), len(set(pairs)))
+        self.assertEqual(sorted(pairs), sorted((family, tool) for family, _, tool in told[:5]), "what is learnt, each once")
         self.assertTrue(all(any(family == "scan" for family, _ in fold) for fold in folds))
+        where = {number for number, fold in enumerate(folds) for _, tool in fold if tool == "ours"}
+        self.assertEqual(len(where), 1, "a tool of two families goes with both")
 
 
 class Manifest(unittest.TestCase):
@@ -133,6 +145,42 @@ class Manifest(unittest.TestCase):
             self.assertAlmostEqual(golden["anomaly"], float(anomaly[0]), places=6)
             self.assertTrue(0 <= golden["anomaly"] <= 1)
         self.assertEqual(session.get_inputs()[0].shape[0], "batch")
+
+
+    def test_flows_of_each_family_where_several_may_be_needed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Training().made(folder, need=3, of_layer=True)
+            with open(f"{folder}/small.json") as text:
+                made = json.load(text)
+        self.assertEqual(set(made["flows"]), set(made["thresholds"]))
+        self.assertTrue(all(1 <= flows <= 3 for flows in made["flows"].values()))
+
+
+class Unusual(unittest.TestCase):
+    def test_a_layer_tells_what_is_unlike_the_rows_it_was_computed_from(self):
+        rng = np.random.default_rng(4)
+        usual = (rng.normal(0, 1, (4000, 2)) @ rng.normal(0, 1, (2, 12)) + rng.normal(0, 0.05, (4000, 12))).astype(np.float32)
+        classifier = net.Network(rng, (12, 24, 3), usual.mean(0), np.ones(12))
+        layer = net.Layer(classifier, usual, np.full(len(usual), 1 / len(usual)), 8)
+        strange = usual[:, rng.permutation(12)]
+        self.assertGreater(np.median(layer.errors(strange)), np.quantile(layer.errors(usual), 0.99))
+        self.assertLess(float((layer.errors(usual) ** 2).mean()), 1.05, "in deviations")
+
+
+class Elsewhere(unittest.TestCase):
+    def test_answers_over_udp_change_and_others_do_not(self):
+        columns = dataset.SCHEMAS["flow"][2]
+        at = {name: index for index, name in enumerate(columns)}
+        x = np.full((400, len(columns)), 3, dtype=np.float32)
+        x[:, at["packets_in"]], x[:, at["bytes_in"]] = np.log1p(1), np.log1p(200)
+        x[:200, at["udp"]], x[200:, at["udp"]] = 1, 0
+        moved = augment.Elsewhere(columns)(np.random.default_rng(5), x)
+        changed = moved[:, at["first_payload_in"]] != x[:, at["first_payload_in"]]
+        self.assertTrue(60 < changed[:200].sum() < 140)
+        self.assertFalse(changed[200:].any())
+        self.assertTrue((np.abs(moved - x)[:, at["payload_in"]] <= augment.LONGER + 1e-5).all())
+        grown = np.expm1(moved[changed, at["bytes_in"]]) - 200
+        np.testing.assert_allclose(grown, (np.expm1(moved[changed, at["payload_in"]]) - np.expm1(3)), atol=0.01)
 
 
 class Calibration(unittest.TestCase):
