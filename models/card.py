@@ -214,7 +214,7 @@ class Card:
                   "alerts about 52 of 120 captures of household devices."
         if self.is_flow:
             yield "- What is unusual is told from the hidden layer: the 64 values themselves, through an autoencoder of their own, cost as much again " \
-                  "as all the rest and found no more of families that were never learnt."
+                  "as all the rest and told families that were never learnt no better."
         yield f"- Honest behaviour comes from {len(report['recordings']['check'])} and {len(report['recordings']['test'])} recordings of two " \
               "minutes. Days made of them repeat it; they show rates, not what a year brings."
 
