@@ -5,8 +5,10 @@
 //! there is room, because a capture file can wait and its alerts must not depend on the machine.
 
 mod census;
+mod swap;
 
 pub use census::{CensusMark, CensusStep};
+pub use swap::{SwapReceiver, SwapSender, swap_ring};
 
 use crate::dataplane::decode::{
     Direction, FlowKey, Neighbour, Outer, Stack, community_id, community_id_of_sides, flow_id, tcp_flags,

@@ -9,8 +9,8 @@ use shrike::dataplane::capture::memory::{FakeKernel, RingSettings, ring};
 use shrike::dataplane::features::COUNT;
 use shrike::dataplane::score::{ScoreError, Scorer, Scores};
 use shrike::dataplane::worker::{
-    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, QueueSnapshot, RxSettings,
-    ScoreSettings, handover_mesh,
+    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, MailboxPort, QueueSnapshot,
+    RxSettings, ScoreSettings, handover_mesh, mailbox,
 };
 use shrike::exchange::{Full, snapshot_ring, up_ring};
 use shrike::metrics::{COUNTERS, CounterBlock};
@@ -108,6 +108,17 @@ impl Bed {
         clock: &Clock,
         scorer: impl Fn() -> Option<Box<dyn Scorer>>,
     ) -> (Vec<FakeKernel>, Vec<QueueParts>) {
+        let (kernels, parts, _) = self.open_following(clock, scorer);
+        (kernels, parts)
+    }
+
+    /// As [`Bed::open_with`], with the other sides of the doors where queues take other models.
+    pub fn open_following(
+        &self,
+        clock: &Clock,
+        scorer: impl Fn() -> Option<Box<dyn Scorer>>,
+    ) -> (Vec<FakeKernel>, Vec<QueueParts>, Vec<MailboxPort>) {
+        let mut ports = Vec::new();
         let count = self.queues;
         let places = handover_mesh(if self.handover { count } else { 0 }, 1 << 20);
         let places = places.into_iter().chain(std::iter::repeat_with(HandoverPlace::default)).take(count);
@@ -143,6 +154,8 @@ impl Bed {
                     clock: clock.clone(),
                 },
             );
+            let (mailbox, port) = mailbox();
+            ports.push(port);
             parts.push(QueueParts {
                 id,
                 name: format!("memory:{index}"),
@@ -151,10 +164,10 @@ impl Bed {
                 up,
                 snapshots,
                 handover,
-                engine: Box::new(engine),
+                engine: Box::new(engine.following(mailbox)),
             });
         }
-        (kernels, parts)
+        (kernels, parts, ports)
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Microbatch<T> {
     /// Place of the oldest row.
     head: usize,
     waiting: usize,
+    /// Places of the rows of the latest call.
+    flushed: (usize, usize),
     scores: Scores,
 }
 
@@ -33,6 +35,7 @@ impl<T: Copy + Default> Microbatch<T> {
             tags: vec![Default::default(); BACKLOG_MAX],
             head: 0,
             waiting: 0,
+            flushed: (0, 0),
             scores: Scores::new(),
         }
     }
@@ -72,6 +75,12 @@ impl<T: Copy + Default> Microbatch<T> {
         oldest.map_or(Timestamp(u64::MAX), |(_, pushed)| *pushed)
     }
 
+    /// The rows of the latest call; where they lie until others are pushed.
+    #[inline]
+    pub fn flushed(&self) -> &[FeatureRow] {
+        self.rows.get(self.flushed.0..self.flushed.1).unwrap_or_default()
+    }
+
     /// Scores the oldest rows, at most `call_max` (B_max of the model's placement), in one call and hands (tag, row,
     /// verdict by `thresholds`) to `each`. They leave the backlog in any case. Returns how many.
     ///
@@ -95,6 +104,7 @@ impl<T: Copy + Default> Microbatch<T> {
             }
         }
         self.waiting -= count;
+        self.flushed = (self.head, end);
         // An empty ring begins anew, so that small batches find the same lines in the cache.
         self.head = if end == BACKLOG_MAX || self.waiting == 0 { 0 } else { end };
         outcome.map(|()| count)
@@ -180,13 +190,16 @@ mod tests {
                 let call_max = round * 31 % 128 + 1;
                 // Fewer where the ring ends.
                 let expected = model.len().min(call_max).min(BACKLOG_MAX - batch.head);
+                let mut seen = Vec::new();
                 let count = batch
                     .flush(&mut scorer, call_max, &Thresholds::all(0.5), |tag, _, verdict| {
+                        seen.push(*tag);
                         assert_eq!(Some(*tag), model.pop_front());
                         assert!(verdict.score == *tag as f32);
                     })
                     .unwrap();
                 assert_eq!(count, expected);
+                assert!(batch.flushed().iter().map(|row| row[0] as usize).eq(seen));
             }
             assert_eq!(batch.len(), model.len());
             assert_eq!(batch.rows.capacity(), BACKLOG_MAX);

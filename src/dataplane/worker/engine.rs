@@ -10,6 +10,7 @@ use super::anomalies::AnomalyBudget;
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
 use super::census::Census;
 use super::handover::{HandoverInbox, HandoverSender};
+use super::mailbox::Mailbox;
 use super::neighbours::Neighbours;
 use super::outers::Outers;
 use super::sinks::Sinks;
@@ -194,6 +195,10 @@ struct Core {
     outers: Vec<Outer>,
     sinks: Sinks,
     scorer: Option<Box<dyn Scorer>>,
+    /// A model was there at the start: what rows are made of is kept, with or without one now.
+    makes_rows: bool,
+    /// Where other models come in; `None`: this one stays.
+    mailbox: Option<Box<Mailbox>>,
     peers: Vec<Option<HandoverSender>>,
     place: usize,
     secret: [u64; 4],
@@ -252,6 +257,8 @@ impl<S: Source> Engine<S> {
                 burst_time: Timestamp(0),
             },
             scorer: parts.scorer,
+            makes_rows: scoring,
+            mailbox: None,
             peers: parts.peers,
             place: parts.place,
             secret: parts.secret,
@@ -274,6 +281,13 @@ impl<S: Source> Engine<S> {
             settings,
         };
         Engine { source, inbox: parts.inbox, core }
+    }
+
+    /// The same, taking the models that come in there.
+    #[must_use]
+    pub fn following(mut self, mailbox: Mailbox) -> Engine<S> {
+        self.core.mailbox = Some(Box::new(mailbox));
+        self
     }
 
     /// The source, for its own statistics.
@@ -429,11 +443,10 @@ impl Core {
     /// its burst is counted as dropped: the one place where a drop is a difference, of one burst.
     #[cold]
     fn restart(&mut self) {
-        let Core { settings, secret, sinks, scorer, .. } = self;
+        let Core { settings, secret, sinks, makes_rows, .. } = self;
         // The old table goes before the new one comes: of the size it has, there may be no room for two.
         self.table = FlowTable::new(flow::Settings { capacity: 0, ..settings.flow }, *secret);
-        let Tables { table, fragments, inspector, shapes, observer, outers } =
-            tables(settings, scorer.is_some(), *secret);
+        let Tables { table, fragments, inspector, shapes, observer, outers } = tables(settings, *makes_rows, *secret);
         (self.table, self.fragments, sinks.observer) = (table, fragments, observer);
         (sinks.inspector, sinks.shapes, sinks.outers) = (inspector, shapes, outers);
         self.census.interrupt();

@@ -18,6 +18,7 @@ mod census;
 mod elephants;
 mod engine;
 mod handover;
+mod mailbox;
 mod neighbours;
 mod outers;
 mod sinks;
@@ -33,6 +34,7 @@ pub use handover::{
     Bell, HandoverInbox, HandoverPlace, HandoverReceiver, HandoverSender, RingCount, SNAP_BYTES, handover_mesh,
     handover_ring,
 };
+pub use mailbox::{Fitted, Mailbox, MailboxPort, SAMPLES, Samples, mailbox};
 pub use neighbours::{ADDRESSES as NEIGHBOURS, PER_SECOND as NEIGHBOURS_PER_SECOND};
 pub use outers::{Outers, SHARE as FLOWS_PER_OUTER};
 pub use snapshot::{QueueSnapshot, QueueState};

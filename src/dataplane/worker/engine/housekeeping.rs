@@ -5,6 +5,7 @@ use crate::dataplane::capture::BURST_MAX;
 use crate::dataplane::detect::WINDOW_NS;
 use crate::dataplane::flow::{EndReason, Ended};
 use crate::dataplane::score::BATCH_MAX;
+use crate::dataplane::worker::batch::ScoreState;
 use crate::dataplane::worker::sinks::{Sinks, send_window};
 use crate::exchange::Up;
 use crate::metrics::{Counter, Stage};
@@ -21,10 +22,28 @@ impl Core {
         if is_due {
             self.next_maintain = now.after(MAINTAIN_NS);
             self.census.heed(&self.sinks.up);
+            if self.mailbox.as_ref().is_some_and(|mailbox| mailbox.is_waiting()) {
+                self.take_model();
+            }
         }
         self.census.step(&self.table, &mut self.sinks);
         self.next_chore = if self.census.is_under_way() { now } else { self.next_maintain };
         is_due
+    }
+
+    /// Takes the model that waits. Rows that wait are scored by the old one first.
+    fn take_model(&mut self) {
+        self.score_if_due(self.sinks.burst_time, true);
+        let Core { mailbox: Some(mailbox), scorer, settings, .. } = self else { return };
+        let is_taken = mailbox.swap(|new| {
+            std::mem::swap(&mut new.scorer, scorer);
+            std::mem::swap(&mut new.thresholds, &mut settings.thresholds);
+            std::mem::swap(&mut new.score, &mut settings.score);
+        });
+        if is_taken {
+            self.score = ScoreState::new(&self.settings.score);
+            self.sinks.scoring = self.scorer.is_some();
+        }
     }
 
     /// Expiry, scoring, windows, watermark, snapshot.
@@ -87,6 +106,9 @@ impl Core {
                     self.sinks.scoring = true;
                     self.snapshot.state.score_successes += 1;
                     self.sinks.counters.add(Counter::RowsScored, rows as u64);
+                    if let Some(mailbox) = &mut self.mailbox {
+                        mailbox.note(self.sinks.batch.flushed(), service_ns);
+                    }
                     self.snapshot.histograms.record(Stage::Score, service_ns, 1);
                     let score = self.score.step(&self.settings.score, rows, service_ns);
                     if score.changes != self.score.changes {
@@ -134,6 +156,9 @@ impl Core {
     }
 
     fn send_snapshot(&mut self) {
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.send();
+        }
         let state = &mut self.snapshot.state;
         state.queue = self.id;
         state.time = self.time;

@@ -2,11 +2,14 @@
 
 use super::*;
 use crate::dataplane::capture::LinkType;
-use crate::dataplane::capture::memory::{RingSettings, ring};
+use crate::dataplane::capture::memory::{RingSettings, Sent, ring};
 use crate::dataplane::features::COUNT;
 use crate::dataplane::flow::EndReason;
 use crate::dataplane::score::{ScoreError, Scores};
+use crate::dataplane::worker::{Fitted, ScoreSettings, mailbox};
 use crate::exchange::{CensusMark, CensusStep, Full, Up, UpReceiver, snapshot_ring, up_ring};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 struct Discard;
 
@@ -372,4 +375,102 @@ fn flows_that_the_end_of_a_capture_cut_say_so() {
     let wanted =
         [(1, EndReason::Idle), (2, EndReason::Idle), (3, EndReason::Cut), (4, EndReason::Cut), (5, EndReason::Closed)];
     assert_eq!(ends, wanted.map(|(host, reason)| (host, Some(reason))));
+}
+
+/// Counts the rows that it scores.
+struct Tallied(Arc<AtomicU64>);
+
+impl Scorer for Tallied {
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        let rows = rows.chunks_exact(COUNT);
+        self.0.fetch_add(rows.len() as u64, Relaxed);
+        scores.attacks(rows.map(|_| 0.0));
+        Ok(())
+    }
+}
+
+/// However often models change while frames come, each row is scored once, by a model that was there; none is lost, and what is
+/// told of each model is what it scored.
+#[test]
+fn models_change_between_bursts_and_each_row_is_scored_once() {
+    let (mut kernel, source) = ring(RingSettings { frames: 256, rx_slots: 128, ..RingSettings::default() });
+    let mut settings = EngineSettings { live: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 13, 1 << 10);
+    let (mailbox, mut port) = mailbox();
+    let tallies: Vec<Arc<AtomicU64>> = (0..21).map(|_| Arc::default()).collect();
+    let scorer = |number: usize| Box::new(Tallied(Arc::clone(&tallies[number]))) as Box<dyn Scorer>;
+    let parts = parts(up_ring(1 << 10, Full::Count).0, Some(scorer(0)));
+    let mut engine = Engine::new(source, settings, parts).following(mailbox);
+    let (mut flows, mut told) = (0_u16, vec![0; tallies.len()]);
+    let mut number = 0;
+    while number < 20 {
+        let new = EngineSettings::default();
+        let (thresholds, score) = (new.thresholds, ScoreSettings { fixed: Some(1 + number as u32), ..new.score });
+        number += 1;
+        let fitted = Fitted { number: number as u64, scorer: Some(scorer(number)), thresholds, score };
+        assert!(port.swaps.send(Box::new(fitted)).is_ok(), "the one before was taken");
+        let mut turns = 0;
+        let old = loop {
+            // Flows whose first row is due with their fourth packet, a few at a time and not in every turn.
+            let more = if turns % 8 == 0 && flows < 6000 { turns % 5 } else { 0 };
+            for _ in 0..more {
+                let [high, low] = flows.to_be_bytes();
+                let frame = frame(1, 2, &[], 17, &[high | 0x40, low, 0, 53, 0, 10, 0, 0, 1, 2]);
+                (0..4).for_each(|_| assert_eq!(kernel.send_ethernet(&frame), Sent::Delivered));
+                flows += 1;
+            }
+            engine.turn();
+            port.samples.drain(|samples| told[samples.number as usize] += samples.scored);
+            turns += 1;
+            if let Some(old) = port.swaps.returned() {
+                break old;
+            }
+        };
+        assert_eq!(old.number, number as u64 - 1, "what it replaced");
+        assert!(old.scorer.is_some() && engine.core.sinks.batch.is_empty(), "its rows were scored before");
+        assert_eq!(engine.core.settings.score.fixed, Some(number as u32));
+    }
+    engine.finish();
+    port.samples.drain(|samples| told[samples.number as usize] += samples.scored);
+    let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+    let count = |counter: Counter| counters[counter as usize];
+    assert_eq!(count(Counter::ProcessedFlow), 4 * u64::from(flows));
+    assert_eq!((count(Counter::RowsScored), count(Counter::RowsShed)), (flows.into(), 0));
+    let scored: Vec<u64> = tallies.iter().map(|tally| tally.load(Relaxed)).collect();
+    assert_eq!((scored.iter().sum::<u64>(), &scored), (flows.into(), &told));
+    assert!(scored.iter().filter(|rows| **rows > 0).count() > 10, "{scored:?}");
+}
+
+/// Without a model nothing is scored and nothing waits; rows are made again when one comes, and after a restart.
+#[test]
+fn a_queue_goes_without_a_model_and_takes_one_again() {
+    let (mut kernel, source) = ring(RingSettings { frames: 256, rx_slots: 128, ..RingSettings::default() });
+    let mut settings = EngineSettings { live: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let (mailbox, mut port) = mailbox();
+    let tally = Arc::new(AtomicU64::new(0));
+    let scorer = || Some(Box::new(Tallied(Arc::clone(&tally))) as Box<dyn Scorer>);
+    let mut engine = Engine::new(source, settings, parts(up_ring(64, Full::Count).0, scorer())).following(mailbox);
+    let mut port_of = 0;
+    let mut flow = |engine: &mut Engine<_>| {
+        port_of += 1;
+        let frame = frame(1, 2, &[], 17, &[0x40, port_of, 0, 53, 0, 10, 0, 0, 1, 2]);
+        (0..4).for_each(|_| assert_eq!(kernel.send_ethernet(&frame), Sent::Delivered));
+        engine.turn();
+        while !engine.core.sinks.batch.is_empty() {
+            engine.turn();
+        }
+        tally.load(Relaxed)
+    };
+    assert_eq!(flow(&mut engine), 1);
+    for (number, scorer, expected) in [(1, None, 1), (2, scorer(), 2), (3, None, 2), (4, scorer(), 3)] {
+        let EngineSettings { thresholds, score, .. } = EngineSettings::default();
+        port.swaps.send(Box::new(Fitted { number, scorer, thresholds, score })).ok().unwrap();
+        while port.swaps.returned().is_none() {
+            engine.turn();
+            port.samples.drain(|_| ());
+        }
+        assert!(engine.restart() && engine.core.sinks.batch.is_empty());
+        assert_eq!(flow(&mut engine), expected, "activation {number}");
+    }
 }
