@@ -1,8 +1,8 @@
-//! GET over HTTP/1.1 without TLS: hyper's client on a connection of our own. It is here because hyper is in the program
+//! GET and POST over HTTP/1.1 without TLS: hyper's client on a connection of our own. It is here because hyper is in the program
 //! anyway (its parser is read and fuzzed by many), while a client crate would bring a pool, proxies and TLS that nobody
 //! needs for an API on 127.0.0.1.
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Uri};
@@ -44,7 +44,7 @@ pub enum ClientError {
 pub struct Client {
     base: Uri,
     authority: String,
-    open: Option<SendRequest<Empty<Bytes>>>,
+    open: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Client {
@@ -70,6 +70,18 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connection`] or [`ClientError::Problem`]; the next call connects anew.
     pub async fn get(&mut self, path: &str, limit: Duration) -> Result<Bytes, ClientError> {
+        self.ask("GET", path, Bytes::new(), limit).await
+    }
+
+    /// The same of `POST path` with JSON.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post(&mut self, path: &str, body: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
+        self.ask("POST", path, body, limit).await
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, body: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
         let url = format!("http://{}{path}", self.authority);
         let broken = |cause: &dyn std::fmt::Display| ClientError::Connection(url.clone(), cause.to_string());
         let answering = async {
@@ -77,10 +89,14 @@ impl Client {
                 Some(sender) => sender,
                 None => self.connect().await.map_err(|cause| broken(&cause))?,
             };
-            let request = Request::get(path)
+            let mut request = Request::builder().method(method).uri(path);
+            if !body.is_empty() {
+                request = request.header("content-type", "application/json");
+            }
+            let request = request
                 .header("host", &self.authority)
                 .header("accept", "application/json")
-                .body(Empty::new())
+                .body(Full::new(body))
                 .map_err(|cause| broken(&cause))?;
             sender.ready().await.map_err(|cause| broken(&cause))?;
             let answer = sender.send_request(request).await.map_err(|cause| broken(&cause))?;
@@ -96,7 +112,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, String> {
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
         let host = self.base.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let connecting = TcpStream::connect((host, self.base.port_u16().unwrap_or(80)));
         let stream = tokio::time::timeout(CONNECT, connecting).await.map_err(|_| "no connection".to_owned())?;

@@ -14,6 +14,7 @@ mod hosts;
 mod interface;
 mod line;
 mod memory;
+mod models;
 pub mod observe;
 mod out;
 mod output;
@@ -82,6 +83,8 @@ enum Subcommands {
     Hosts(hosts::HostsArgs),
     /// Show what exposes these hosts: weak protocols, passwords in the clear, known vulnerabilities.
     Findings(hosts::FindingsArgs),
+    /// Show the models of a running sensor, and say which is active or compared.
+    Models(models::Arguments),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Subcommands::Flows(arguments) => flows::run(&arguments),
         Subcommands::Hosts(arguments) => hosts::hosts(&arguments),
         Subcommands::Findings(arguments) => hosts::findings(&arguments),
+        Subcommands::Models(arguments) => models::run(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),

@@ -10,10 +10,11 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::behaviour::LiveBehaviour;
 use crate::control::behaviour::intel::{Feeds, LiveFeeds};
-use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings};
+use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings, SharedName};
 use crate::control::flows::FlowHistory;
 use crate::control::http;
 use crate::control::inventory::LiveInventory;
+use crate::control::models::{self, LiveModels, Port, Rows};
 use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
@@ -25,7 +26,7 @@ use crate::sys::affinity;
 use crate::units::SECOND;
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub use told::latency_json;
@@ -122,7 +123,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let listener = http::listen(plan.http.listen).map_err(listen_failure)?;
     let (model, model_status) = load_model(&plan)?;
     let windows = load_windows(&plan, model.as_ref())?;
-    let mut outputs = open_outputs(&plan, model.as_ref())?;
+    let named = SharedName::new(model.as_ref().map(super::replay::name));
+    let mut outputs = open_outputs(&plan, &named)?;
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     let feeds = feeds(&plan)?;
     plan.engine = engine(&plan, model.as_ref());
@@ -136,7 +138,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let store = open_store(&plan, &clock)?;
     tell_shared(&plan.interfaces);
-    let (capture, queues) = live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
+    let live::Opened { capture, queues, mailboxes } =
+        live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
     }
@@ -165,6 +168,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         shown = Some(inventory.shared());
         supervisor.keep_hosts(inventory);
     }
+    let mut stage_port = None;
     if let Some(mut behaviour) = plan.detect.behaviour(&plan.inventory.home) {
         if let Some(feeds) = feeds {
             behaviour.look_up_in(feeds.shared());
@@ -172,7 +176,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         if let Some(models) = &windows {
             let judges = models.judges().context("sessions for the models of windows")?;
-            behaviour.judge_windows(Stage::new(plan.detect.windows, judges));
+            let (door, port) = stage::door();
+            stage_port = Some(port);
+            behaviour.judge_windows(Stage::new(plan.detect.windows, judges).following(door));
             let names: Vec<_> = models.all().map(|model| model.manifest().name.as_str()).collect();
             tracing::info!("models of windows: {}", names.join(", "));
         }
@@ -180,8 +186,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let behaviour = LiveBehaviour::start(behaviour, learnt).context("start the thread of the detectors")?;
         supervisor.observe_with(behaviour);
     }
-    if let Some(model) = &model {
+    let mut models = None;
+    if let Some(model) = model {
         supervisor.explain_with(model.explainer().context("a session for the model's reasons")?);
+        let settings = models_settings(&plan, &model, named);
+        let (hosts, pairs) = windows.map_or((None, None), Models::split);
+        let windows = hosts.map(|model| (Rows::Host, model)).into_iter().chain(pairs.map(|model| (Rows::Pair, model)));
+        let active = std::iter::once((Rows::Flow, model)).chain(windows).collect();
+        let ports = mailboxes.into_iter().map(Port::new).collect();
+        let live = LiveModels::start(settings, active, ports, stage_port, clock.clone()).context("keep the models")?;
+        models = Some(live.shared());
+        supervisor.follow_models(live);
     }
     let server = http::serve_on(
         listener,
@@ -192,6 +207,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             connections: plan.http.connections as usize,
             connections_per_address: plan.http.connections_per_address as usize,
             inventory: shown,
+            models,
             ..http::Settings::default()
         },
         store.clone(),
@@ -337,6 +353,20 @@ pub fn engine(plan: &Config, model: Option<&Model>) -> EngineSettings {
     engine
 }
 
+/// What keeps the models is told: where others lie, and what a queue scores by.
+fn models_settings(plan: &Config, model: &Model, named: SharedName) -> models::Settings {
+    let beside =
+        || model.manifest_path().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    models::Settings {
+        directory: plan.model.directory.clone().unwrap_or_else(|| beside().to_owned()),
+        runtime: plan.model.runtime.clone(),
+        threshold: plan.model.threshold,
+        score: plan.engine.score,
+        drift: models::DriftSettings::default(),
+        named,
+    }
+}
+
 /// Reads the feeds, where there are some and somebody looks things up in them.
 pub fn feeds(plan: &Config) -> Result<Option<Feeds>, Failure> {
     if plan.feeds.is_empty() || !plan.detect.behaviour {
@@ -347,10 +377,10 @@ pub fn feeds(plan: &Config) -> Result<Option<Feeds>, Failure> {
 }
 
 /// Opens the files that are wanted.
-fn open_outputs(plan: &Config, model: Option<&Model>) -> Result<Outputs, Failure> {
+fn open_outputs(plan: &Config, named: &SharedName) -> Result<Outputs, Failure> {
     let (eve, conn) = (plan.eve.log.settings(), plan.conn_log.log.settings());
     let eve: Option<EveLog> =
-        eve.map(|settings| open_log(settings, EveFormat::new(model.map(super::replay::name)), "--eve")).transpose()?;
+        eve.map(|settings| open_log(settings, EveFormat::named(named.clone()), "--eve")).transpose()?;
     let conn: Option<ConnLog> =
         conn.map(|settings| open_log(settings, plan.conn_log.format, "--conn-log")).transpose()?;
     Ok(Outputs::new(eve, plan.eve.stats_ns, conn))

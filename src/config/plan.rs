@@ -91,6 +91,8 @@ pub struct ModelPlan {
     pub host_manifest: Option<PathBuf>,
     /// The same of pairs' hours.
     pub pair_manifest: Option<PathBuf>,
+    /// Folder of the models that may be made active; `None`: the manifest's own.
+    pub directory: Option<PathBuf>,
     /// Runtime library; `None`: searched for.
     pub runtime: Option<PathBuf>,
     /// Threshold; `None`: the manifest's.
@@ -327,6 +329,7 @@ impl RawConfig {
                 manifest: self.model.manifest.as_ref().map(PathBuf::from),
                 host_manifest: self.model.host_manifest.as_ref().map(PathBuf::from),
                 pair_manifest: self.model.pair_manifest.as_ref().map(PathBuf::from),
+                directory: self.model.directory.as_ref().map(PathBuf::from),
                 runtime: self.model.runtime.as_ref().map(PathBuf::from),
                 threshold,
             },

@@ -238,6 +238,8 @@ pub struct RawModel {
     pub host_manifest: Option<String>,
     /// Path of the manifest of the model of pairs' hours.
     pub pair_manifest: Option<String>,
+    /// Folder of further models.
+    pub directory: Option<String>,
     /// Path of the ONNX runtime library.
     pub runtime: Option<String>,
     /// Score from which a flow is evidence; the manifest's if absent.

@@ -10,6 +10,7 @@ pub mod flows;
 pub mod hosts;
 pub mod http;
 pub mod inventory;
+pub mod models;
 pub mod moment;
 pub mod replay;
 pub mod store;

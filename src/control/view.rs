@@ -5,8 +5,12 @@
 //! may be added, never renamed or given another unit.
 
 mod census;
+mod models;
 
 pub use census::{LIVING_KEPT, Latest, Living, Wanted};
+pub use models::{
+    Comparison, Drift, ModelChange, ModelState, ModelView, ModelsView, QueuesTaken, Rollback, Shift, Told,
+};
 
 use crate::dataplane::flow::TcpState;
 use crate::metrics::{COUNTERS, Counter, STAGES, Stage, StageHistograms};
@@ -77,6 +81,9 @@ pub enum CommandError {
     /// It exists, and the order makes no sense in its present state (409).
     #[error("{0}")]
     Conflict(String),
+    /// What was named is there and cannot be used (422).
+    #[error("{0}")]
+    Unfit(String),
     /// The command queue is full or the supervisor is stopping; try again (503).
     #[error("{0}")]
     Busy(String),
@@ -107,6 +114,9 @@ pub struct Status {
     pub loss: Loss,
     /// The model, where one is configured.
     pub model: Option<ModelStatus>,
+    /// The models of windows that judge now.
+    #[serde(default)]
+    pub window_models: Vec<ModelStatus>,
     /// Things worth knowing that are no fault (`2 queues share core 1: fewer cores than queues`).
     pub notes: Vec<String>,
 }

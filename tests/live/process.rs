@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-/// One `shrike run` without a model, capturing on `rx0` of the bed; gone when dropped, also by a test that failed.
+/// One `shrike run`, without a model unless started with one, capturing on `rx0` of the bed; gone when dropped, also by a test that failed.
 pub struct Shrike {
     pub child: Child,
     /// What it said before it was ready.
@@ -31,10 +31,16 @@ impl Shrike {
 
     /// Of the interfaces that the arguments, or a configuration file among them, name.
     pub fn start_plan(arguments: &[String]) -> Shrike {
+        let without = ["--no-model".to_owned()];
+        Shrike::start_scoring(&[&without, arguments].concat())
+    }
+
+    /// The same with a model.
+    pub fn start_scoring(arguments: &[String]) -> Shrike {
         let folder = tempfile::tempdir().unwrap();
         let summary = folder.path().join("summary.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
-            .args(["run", "--no-model", "--listen", "127.0.0.1:0", "--store"])
+            .args(["run", "--listen", "127.0.0.1:0", "--store"])
             .arg(folder.path().join("alerts.db"))
             .arg("--summary")
             .arg(&summary)

@@ -304,6 +304,7 @@ impl System for DemoSystem {
             },
             queues: (0..4).map(|queue| self.queue(queue)).collect(),
             loss: Loss::of(equations),
+            window_models: Vec::new(),
             model: Some(ModelStatus {
                 name: "flow-mlp".into(),
                 version: "1.0.0".into(),

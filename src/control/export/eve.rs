@@ -28,7 +28,9 @@ use serde_json::Serializer;
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// First signature id; Suricata leaves those from 9,000,000 on to others.
 const SIGNATURE_BASE: u64 = 9_000_000;
@@ -44,10 +46,36 @@ pub struct ModelName {
     pub version: String,
 }
 
+/// The same while it may change; those who write look at each line.
+#[derive(Clone, Debug, Default)]
+pub struct SharedName(Arc<(AtomicU64, Mutex<Option<ModelName>>)>);
+
+impl SharedName {
+    /// Of the model that scores now.
+    pub fn new(name: Option<ModelName>) -> SharedName {
+        SharedName(Arc::new((AtomicU64::new(1), Mutex::new(name))))
+    }
+
+    /// Another one scores from here on.
+    pub fn set(&self, name: Option<ModelName>) {
+        *self.0.1.lock().unwrap_or_else(PoisonError::into_inner) = name;
+        self.0.0.fetch_add(1, Release);
+    }
+
+    /// What it is, where it changed since `seen`.
+    fn changed(&self, seen: &mut u64) -> Option<Option<ModelName>> {
+        let present = self.0.0.load(Acquire);
+        let is_other = std::mem::replace(seen, present) != present;
+        is_other.then(|| self.0.1.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 /// Writes events to anything that takes bytes; gives errors of the writer back unchanged.
 pub struct EveWriter<W: Write> {
     out: Lines<W>,
     model: Option<ModelName>,
+    /// Where it changes, and what was seen of that.
+    named: Option<(SharedName, u64)>,
     /// Where what comes was seen.
     interface: Option<Arc<str>>,
 }
@@ -74,7 +102,18 @@ impl<W: Write> Lines<W> {
 impl<W: Write> EveWriter<W> {
     /// `model`: whose scores they are, where a model is loaded. Give a buffered writer.
     pub fn new(out: W, model: Option<ModelName>) -> EveWriter<W> {
-        EveWriter { out: Lines { out, written: 0, line: Vec::new() }, model, interface: None }
+        EveWriter { out: Lines { out, written: 0, line: Vec::new() }, model, named: None, interface: None }
+    }
+
+    /// Scores are whose name stands there, from the next line on.
+    pub fn follow(&mut self, named: SharedName) {
+        self.named = Some((named, 0));
+    }
+
+    fn look_for_name(&mut self) {
+        if let Some(changed) = self.named.as_mut().and_then(|(named, seen)| named.changed(seen)) {
+            self.model = changed;
+        }
     }
 
     /// From here on, flows and events were seen on this interface.
@@ -104,6 +143,7 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn alert(&mut self, alert: &Alert) -> io::Result<()> {
+        self.look_for_name();
         let evidence = &alert.evidence;
         let flow = evidence.flow.as_ref();
         let service = evidence.port.map(u64::from);
@@ -145,6 +185,7 @@ impl<W: Write> EveWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn flow(&mut self, summary: &FlowSummary) -> io::Result<()> {
+        self.look_for_name();
         let community = summary.community_id();
         let protocol = summary.key.protocol();
         let tunnel = summary.outer.map(|outer| TunnelRef::new(&summary.key, &outer));

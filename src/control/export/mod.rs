@@ -13,6 +13,6 @@ mod statistics;
 pub use crate::dataplane::decode::{community_id, community_id_of, flow_id};
 pub use application::AppEvent;
 pub use conn::{ConnFormat, conn_state, uid};
-pub use eve::{EveWriter, ModelName, signature_id};
+pub use eve::{EveWriter, ModelName, SharedName, signature_id};
 pub use log::{ConnLog, EveFormat, EveItem, EveLog, Format, Log, LogSettings, SLOWER, Unwritten};
 pub use statistics::Statistics;

@@ -13,6 +13,7 @@ mod heads;
 mod history;
 mod hosts;
 mod latency;
+mod models;
 mod page;
 mod problem;
 mod prometheus;
@@ -22,6 +23,7 @@ mod wire;
 
 use crate::control::flows::FlowHistory;
 use crate::control::inventory::SharedInventory;
+use crate::control::models::SharedModels;
 use crate::control::store::Store;
 use crate::control::view::System;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -62,6 +64,8 @@ pub struct Settings {
     pub flows: Option<Arc<FlowHistory>>,
     /// Hosts and findings, where they are kept.
     pub inventory: Option<Arc<SharedInventory>>,
+    /// The models, where some are used.
+    pub models: Option<Arc<SharedModels>>,
     /// What each thread of the server does first (pin itself to the control core, say).
     pub thread_start: Option<ThreadStart>,
 }
@@ -81,6 +85,7 @@ impl Default for Settings {
             threads: 1,
             flows: None,
             inventory: None,
+            models: None,
             thread_start: None,
         }
     }

@@ -61,6 +61,8 @@ kinds! {
         "The request comes from a page of another origin. Orders are taken from our own page and from programs.";
     Conflict = "conflict", CONFLICT, "That is not possible now",
         "The detail says what stands in the way.";
+    ModelRefused = "model-refused", UNPROCESSABLE_ENTITY, "The model cannot be used",
+        "It is there and has not passed its checks; the detail says which, and the remedy. What was active goes on.";
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "Not ready",
         "`errors` lists what is missing.";
     NotAlive = "not-alive", SERVICE_UNAVAILABLE, "Not alive",

@@ -1,7 +1,7 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, flows, history, hosts, latency, page, prometheus, stream};
+use super::{App, alerts, flows, history, hosts, latency, models, page, prometheus, stream};
 use crate::control::moment;
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
@@ -17,7 +17,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 /// Largest body taken.
-const BODY_BYTES: u64 = 1024 * 1024;
+pub(super) const BODY_BYTES: u64 = 1024 * 1024;
 /// Characters of a refused value that its refusal repeats.
 const GIVEN_SHOWN: usize = 40;
 
@@ -65,6 +65,9 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/queues/*/move", "POST", "Gives a queue to a worker."),
     route("/v1/flows", "GET, HEAD", "Flows: all that live now, those with the latest packet first (`living` counts them), then the ended ones that are kept, newest first: before, limit, host, port, protocol, community_id, state, living, since, until, min_bytes, alerted."),
     route("/v1/flows/top", "GET, HEAD", "The flows with most bytes lately: limit."),
+    route("/v1/models", "GET, HEAD", "Models: which score, are compared, could be used or not and why, how far the traffic has drifted."),
+    route("/v1/models/*/activate", "POST", "Makes a model active, shadow or none: {\"as\": \"active\"}."),
+    route("/v1/models/rollback", "POST", "Makes active again what was before the latest change."),
     route("/metrics", "GET, HEAD", "Prometheus metrics."),
     route("/health/live", "GET, HEAD", "Is the process up?"),
     route("/health/ready", "GET, HEAD", "Can it do its work?"),
@@ -166,6 +169,8 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         read(warp::path!("v1" / "latency.hlog").boxed(), app, latency::log),
         read(warp::path!("v1" / "status").boxed(), app, status),
         read(warp::path!("v1" / "workers").boxed(), app, workers),
+        read(warp::path!("v1" / "models").boxed(), app, models::list),
+        models::orders(app),
         kept.boxed(),
         top.boxed(),
         read(warp::path!("metrics").boxed(), app, prometheus::answer),
@@ -211,7 +216,7 @@ fn probe(
 }
 
 /// A handler's outcome as an answer.
-async fn answer(outcome: impl Future<Output = Result<Response, Problem>>) -> Response {
+pub(super) async fn answer(outcome: impl Future<Output = Result<Response, Problem>>) -> Response {
     outcome.await.unwrap_or_else(Problem::into_response)
 }
 
@@ -401,10 +406,11 @@ fn ordered(status: StatusCode, order: Ordered) -> Result<Response, Problem> {
     Ok(response)
 }
 
-fn refused(cause: CommandError) -> Problem {
+pub(super) fn refused(cause: CommandError) -> Problem {
     let kind = match cause {
         CommandError::NotFound(_) => Kind::NotFound,
         CommandError::Conflict(_) => Kind::Conflict,
+        CommandError::Unfit(_) => Kind::ModelRefused,
         CommandError::Busy(_) => Kind::Busy,
     };
     Problem::new(kind, cause.to_string())

@@ -14,8 +14,8 @@ use crate::dataplane::detect::WindowEntry;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
-    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Outers, Queue, QueueSnapshot,
-    Stacks, handover_mesh,
+    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, MailboxPort, Outers, Queue,
+    QueueSnapshot, Stacks, handover_mesh, mailbox,
 };
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock};
@@ -76,18 +76,24 @@ pub struct LiveCapture {
     stopped: bool,
 }
 
+/// What was opened.
+pub struct Opened {
+    /// Every interface.
+    pub capture: LiveCapture,
+    /// Every queue.
+    pub queues: Vec<QueueParts>,
+    /// Where the queues take other models, in their order; none where they began without one.
+    pub mailboxes: Vec<MailboxPort>,
+}
+
 /// Attaches every interface of the plan and builds every queue.
 ///
 /// # Errors
 /// The first interface, queue or session that cannot be had; what was attached is detached again.
-pub fn open(
-    config: &Config,
-    model: Option<&Model>,
-    cores: &[usize],
-    clock: &Clock,
-) -> Result<(LiveCapture, Vec<QueueParts>), StartError> {
+pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clock) -> Result<Opened, StartError> {
     let mut ports = Vec::new();
     let mut parts = Vec::new();
+    let mut mailboxes = Vec::new();
     // One set of keys for all queues: the bitmaps of distinct values that they count are merged.
     let secret = secret()?;
     let interfaces = config.interfaces.iter().map(Interface::attach).collect::<Result<Vec<_>, _>>()?;
@@ -115,11 +121,12 @@ pub fn open(
             let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock, secret)?;
             port.queues.push((id, number));
             port.stops.push(built.1);
+            mailboxes.extend(built.2);
             parts.push(QueueParts { name, interface: Arc::clone(&label), ..built.0 });
         }
         ports.push(port);
     }
-    Ok((LiveCapture { ports, stopped: false }, parts))
+    Ok(Opened { capture: LiveCapture { ports, stopped: false }, queues: parts, mailboxes })
 }
 
 /// Which mesh an interface's queues belong to.
@@ -212,7 +219,7 @@ fn build(
     core: usize,
     clock: &Clock,
     secret: [u64; 4],
-) -> Result<(QueueParts, StopHandle), StartError> {
+) -> Result<(QueueParts, StopHandle, Option<MailboxPort>), StartError> {
     settings.live = true;
     if !peers.is_empty() {
         settings.watermark_lag_ns = HANDOVER_LAG_NS;
@@ -221,7 +228,8 @@ fn build(
     if let Some(model) = model {
         settings.score = settings.score.for_model(model.cost());
     }
-    let work = move || -> Result<(QueueParts, StopHandle), StartError> {
+    let is_scoring = scorer.is_some();
+    let work = move || -> Result<(QueueParts, StopHandle, Option<MailboxPort>), StartError> {
         affinity::pin_to(core);
         let source = interface.open_queue(number)?;
         let stop =
@@ -231,7 +239,7 @@ fn build(
         let memory = counters.memory();
         let (up_sender, up) = up_ring(UP_CAPACITY, Full::Count);
         let (snapshot_sender, snapshots) = snapshot_ring(Box::<QueueSnapshot>::default());
-        let engine: Box<dyn Queue> = Box::new(Engine::new(
+        let engine = Engine::new(
             source,
             settings,
             EngineParts {
@@ -246,7 +254,9 @@ fn build(
                 secret,
                 clock: clock.clone(),
             },
-        ));
+        );
+        let (mailbox, port) = mailbox();
+        let engine: Box<dyn Queue> = Box::new(if is_scoring { engine.following(mailbox) } else { engine });
         Ok((
             QueueParts {
                 id,
@@ -259,6 +269,7 @@ fn build(
                 engine,
             },
             stop,
+            is_scoring.then_some(port),
         ))
     };
     std::thread::scope(|scope| {

@@ -25,6 +25,7 @@ use crate::control::behaviour::intel::LiveFeeds;
 use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
+use crate::control::models::LiveModels;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
 use crate::dataplane::score::Explainer;
@@ -280,6 +281,11 @@ impl Supervisor {
     /// Lets the model's alerts say which features made the score.
     pub fn explain_with(&mut self, explainer: Explainer) {
         self.pipeline.explain_with(explainer);
+    }
+
+    /// Follows which model is active.
+    pub fn follow_models(&mut self, models: LiveModels) {
+        self.pipeline.follow_models(models);
     }
 
     /// Has flows and events looked at by detectors of their own; the engines must export events.

@@ -100,6 +100,7 @@ impl System for SharedPicture {
             queues: Vec::new(),
             loss: Loss::default(),
             model: None,
+            window_models: Vec::new(),
             notes: Vec::new(),
         });
         if let Some((since, reason)) = self.stands_still() {
@@ -259,7 +260,8 @@ impl Supervisor {
         degraded.extend(self.outputs.degraded(now));
         degraded.extend(self.inventory.as_ref().and_then(|inventory| inventory.shared().degraded()));
         degraded.extend(self.unwell(now));
-        let mut model = self.settings.model.clone();
+        let followed = self.pipeline.models().map(|models| models.shared().active());
+        let (mut model, window_models) = followed.unwrap_or_else(|| (self.settings.model.clone(), Vec::new()));
         if let Some(model) = &mut model
             && let Some(failing) =
                 self.entries.iter().find(|entry| entry.scoring.is_failing() && entry.lost.is_none() && !entry.ended)
@@ -291,6 +293,7 @@ impl Supervisor {
             queues: self.entries.iter().filter_map(|entry| self.capture.status(entry.id)).collect(),
             loss,
             model,
+            window_models,
             notes,
         }
     }

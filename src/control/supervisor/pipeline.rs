@@ -5,6 +5,7 @@ use crate::control::alert::{self, Alert, Deduplicator};
 use crate::control::behaviour::intel::LiveFeeds;
 use crate::control::behaviour::{self, LiveBehaviour};
 use crate::control::hosts::{self, Merger, Scores};
+use crate::control::models::{LiveModels, News};
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::{Detector, Evidence, model};
@@ -24,6 +25,8 @@ pub struct Pipeline {
     repeats: Option<Vec<Evidence>>,
     raised: BTreeMap<Detector, u64>,
     explainer: Option<Explainer>,
+    /// The models, where they may change.
+    models: Option<LiveModels>,
     /// Features named of a score.
     features: usize,
     unexplained: u64,
@@ -49,6 +52,7 @@ impl Pipeline {
             repeats: None,
             raised: Detector::ALL.into_iter().map(|detector| (detector, 0)).collect(),
             explainer: None,
+            models: None,
             features: settings.model.features,
             unexplained: 0,
             lost: Losses::default(),
@@ -62,6 +66,16 @@ impl Pipeline {
     /// Lets the model's alerts say which features made the score.
     pub fn explain_with(&mut self, explainer: Explainer) {
         self.explainer = Some(explainer);
+    }
+
+    /// Follows which model is active, and takes what is found about them.
+    pub fn follow_models(&mut self, models: LiveModels) {
+        self.models = Some(models);
+    }
+
+    /// The models, where they may change.
+    pub fn models(&self) -> Option<&LiveModels> {
+        self.models.as_ref()
     }
 
     /// Has flows and events looked at where their windows are decided: of a capture, whose alerts have one order.
@@ -138,8 +152,15 @@ impl Pipeline {
         }
     }
 
-    /// Takes what the thread has found.
+    /// Takes what the threads have found.
     pub fn collect(&mut self) {
+        let news: Vec<News> = self.models.iter().flat_map(|models| models.news()).collect();
+        for one in news {
+            match one {
+                News::Explainer(explainer) => self.explainer = explainer,
+                News::Evidence(evidence) => self.deduplicate(vec![*evidence]),
+            }
+        }
         if let Some(behaviour) = &self.behaviour {
             let evidence = behaviour.take();
             self.deduplicate(evidence);
@@ -273,6 +294,7 @@ impl Pipeline {
         };
         let mut metrics: Vec<Metric> =
             counters.into_iter().map(|(name, help, value)| counter(name, help, Vec::new(), value)).collect();
+        metrics.extend(self.models.iter().flat_map(|models| models.shared().metrics()));
         metrics.extend(self.raised.iter().map(|(detector, count)| {
             let labels = vec![("detector", detector.name().to_owned())];
             counter("shrike_alerts_raised_total", "Alerts raised since start.", labels, *count)

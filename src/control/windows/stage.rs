@@ -6,8 +6,10 @@
 //! Pure but for `asked`, which has the files: who has a thread calls it.
 
 mod asked;
+mod door;
 
-pub use asked::{Files, HOST_MANIFEST, Models, PAIR_MANIFEST};
+pub use asked::{Files, HOST_MANIFEST, Models, PAIR_MANIFEST, judge};
+pub use door::{Door, Kind, StagePort, door};
 
 use super::{Of, Row, Stats as WindowStats, Windows};
 use crate::dataplane::decode::Endpoint;
@@ -107,6 +109,8 @@ struct Bench {
     hosts: Lane,
     pairs: Lane,
     found: Vec<Evidence>,
+    /// Where other judges come in; `None`: these stay.
+    door: Option<Door>,
     judged: u64,
     failed: u64,
     unexplained: u64,
@@ -140,6 +144,7 @@ impl Stage {
                 hosts,
                 pairs,
                 found: Vec::new(),
+                door: None,
                 judged: 0,
                 failed: 0,
                 unexplained: 0,
@@ -147,6 +152,13 @@ impl Stage {
                 beyond: 0,
             },
         }
+    }
+
+    /// The same, taking the judges that come in there.
+    #[must_use]
+    pub fn following(mut self, door: Door) -> Stage {
+        self.bench.door = Some(door);
+        self
     }
 
     /// A flow ended.
@@ -174,6 +186,7 @@ impl Stage {
     /// All flows have come that ended before: judges the windows that are over by then.
     pub fn reach(&mut self, reached: Timestamp, out: &mut Vec<Evidence>) {
         let Stage { windows, bench } = self;
+        bench.take_judges();
         windows.reach(reached, &mut |row| bench.take(row));
         bench.judge_all();
         out.append(&mut bench.found);
@@ -187,6 +200,15 @@ impl Stage {
 }
 
 impl Bench {
+    /// Rows that wait are judged by the former ones.
+    fn take_judges(&mut self) {
+        while let Some((kind, judge)) = self.door.as_ref().and_then(Door::take) {
+            self.judge_all();
+            let lane = if kind == Kind::Hosts { &mut self.hosts } else { &mut self.pairs };
+            lane.judge = judge;
+        }
+    }
+
     fn take(&mut self, row: Row) {
         if !row.is_complete {
             return;
@@ -207,16 +229,19 @@ impl Bench {
 
     /// Both kinds, so that what is found stands in one order.
     fn judge_all(&mut self) {
-        let Bench { settings, hosts, pairs, found, judged, failed, unexplained, told_of, beyond } = self;
+        let Bench { settings, hosts, pairs, found, door, judged, failed, unexplained, told_of, beyond } = self;
         // Windows end in order, so what was told of those before is of no use any more.
         if let Some(end) = hosts.waiting.iter().chain(&pairs.waiting).map(Row::end).min() {
             told_of.retain(|(of, _), _| *of >= end);
         }
-        for lane in [hosts, pairs] {
+        for (kind, lane) in [(Kind::Hosts, hosts), (Kind::Pairs, pairs)] {
             let Some(judge) = lane.judge.as_mut().filter(|_| !lane.waiting.is_empty()) else { continue };
             let mut told = Vec::new();
             match judge.judge(&lane.values, &mut |place, verdict| told.push((place, verdict))) {
-                Ok(()) => *judged += lane.waiting.len() as u64,
+                Ok(()) => {
+                    *judged += lane.waiting.len() as u64;
+                    door.iter().for_each(|door| door.judged(kind, &lane.values));
+                }
                 Err(_) => *failed += lane.waiting.len() as u64,
             }
             for (place, verdict) in told {

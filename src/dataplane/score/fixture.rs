@@ -2,9 +2,9 @@
 //!
 //! So the tests need no binary in the repository, follow the schema's width by themselves and can make broken models.
 
-use super::Family;
 use super::manifest::{EDGES, FORMAT, FeatureStatistics, GoldenRow, Manifest, ModelFile, Outputs, Training};
 use super::runtime::hexadecimal;
+use super::{Family, Model, ModelError, Settings};
 use crate::dataplane::features::{COUNT, FEATURES, FLOW, FeatureRow};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -230,4 +230,22 @@ pub fn write(folder: &Path, model: &[u8], manifest: &Manifest) -> PathBuf {
     let path = folder.join("fixture.json");
     std::fs::write(&path, serde_json::to_vec(manifest).unwrap()).unwrap();
     path
+}
+
+/// Loads, or says aloud that the runtime is not there (a failure where `SHRIKE_REQUIRE` names `runtime`).
+pub fn load(manifest: &Path) -> Option<Result<Model, ModelError>> {
+    let outcome = Model::load(&Settings { manifest: Some(manifest.to_owned()), runtime: None });
+    if let Err(ModelError::RuntimeMissing { .. }) = outcome {
+        let required = std::env::var("SHRIKE_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|word| word == "runtime"), "SHRIKE_REQUIRE names runtime, and it is missing");
+        let line = "score: no ONNX Runtime; ci/get-onnxruntime.sh fetches it\n";
+        eprint!("SKIPPED {line}");
+        // As `tests/support` does for integration tests: `ci/test.sh` shows this file at the end.
+        if let Some(path) = std::env::var_os("SHRIKE_SKIP_LOG") {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+            std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+        }
+        return None;
+    }
+    Some(outcome)
 }

@@ -14,7 +14,7 @@ mod error;
 mod explain;
 mod family;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod manifest;
 mod microbatch;
 mod model;
@@ -28,7 +28,9 @@ pub use calibration::{CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Placement};
 pub use error::{ModelError, ScoreError};
 pub use explain::{Explainer, Reason};
 pub use family::{FAMILIES_MAX, FLOWS_MAX, Family, Limit, Thresholds, Verdict};
-pub use manifest::{FeatureStatistics, GoldenRow, Manifest, ManifestError, ModelFile, Outputs, Training};
+pub use manifest::{
+    EDGES, FeatureStatistics, GoldenRow, MANIFEST_BYTES_MAX, Manifest, ManifestError, ModelFile, Outputs, Training,
+};
 pub use microbatch::{BACKLOG_MAX, Microbatch};
 pub use model::{DEFAULT_MANIFEST, Model, Settings};
 pub use runtime::{LIBRARY_NAME, LIBRARY_VARIABLE, verified_library};

@@ -1,27 +1,8 @@
 //! Loading, refusing and running models, over the real runtime.
 
-use super::fixture::{self, Flaw};
+use super::fixture::{self, Flaw, load};
 use super::*;
 use crate::dataplane::features::{COUNT, FeatureRow};
-use std::path::Path;
-
-/// Loads, or says aloud that the runtime is not there (a failure where `SHRIKE_REQUIRE` names `runtime`).
-fn load(manifest: &Path) -> Option<Result<Model, ModelError>> {
-    let outcome = Model::load(&Settings { manifest: Some(manifest.to_owned()), runtime: None });
-    if let Err(ModelError::RuntimeMissing { .. }) = outcome {
-        let required = std::env::var("SHRIKE_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|word| word == "runtime"), "SHRIKE_REQUIRE names runtime, and it is missing");
-        let line = "score: no ONNX Runtime; ci/get-onnxruntime.sh fetches it\n";
-        eprint!("SKIPPED {line}");
-        // As `tests/support` does for integration tests: `ci/test.sh` shows this file at the end.
-        if let Some(path) = std::env::var_os("SHRIKE_SKIP_LOG") {
-            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-            std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
-        }
-        return None;
-    }
-    Some(outcome)
-}
 
 fn good() -> Option<(tempfile::TempDir, Model)> {
     let folder = tempfile::tempdir().unwrap();

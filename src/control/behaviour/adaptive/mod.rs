@@ -24,7 +24,7 @@ mod adwin;
 #[cfg(test)]
 mod tests;
 
-use adwin::Adwin;
+pub use adwin::Adwin;
 use serde::{Deserialize, Serialize};
 
 /// Values of the same hour, of the week or of the day, from which they are a baseline.

@@ -13,7 +13,7 @@ mod unwritten;
 
 use super::application::AppEvent;
 use super::conn::ConnFormat;
-use super::eve::{EveWriter, ModelName};
+use super::eve::{EveWriter, ModelName, SharedName};
 use super::statistics::Statistics;
 use crate::control::alert::Alert;
 use crate::control::view::{Degraded, Metric, MetricKind};
@@ -110,6 +110,13 @@ impl EveFormat {
     /// `model`: whose scores stand in the events.
     pub fn new(model: Option<ModelName>) -> EveFormat {
         EveFormat(EveWriter::new(Vec::new(), model))
+    }
+
+    /// The same, where another model may score one day.
+    pub fn named(named: SharedName) -> EveFormat {
+        let mut writer = EveWriter::new(Vec::new(), None);
+        writer.follow(named);
+        EveFormat(writer)
     }
 }
 

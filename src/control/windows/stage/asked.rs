@@ -63,17 +63,27 @@ impl Models {
     /// # Errors
     /// As for memory.
     pub fn judges(&self) -> Result<Judges, ModelError> {
-        let judge = |model: &Option<Model>| -> Result<Option<Box<dyn Judge>>, ModelError> {
-            let Some(model) = model else { return Ok(None) };
-            Ok(Some(Box::new(Asked {
-                scorer: model.scorer()?,
-                scores: Scores::new(),
-                thresholds: model.thresholds(),
-                explainer: model.explainer()?,
-            })))
-        };
+        let judge = |model: &Option<Model>| model.as_ref().map(judge).transpose();
         Ok(Judges { hosts: judge(&self.hosts)?, pairs: judge(&self.pairs)? })
     }
+
+    /// That of hosts and that of pairs.
+    pub fn split(self) -> (Option<Model>, Option<Model>) {
+        (self.hosts, self.pairs)
+    }
+}
+
+/// A model as a judge, with sessions of its own.
+///
+/// # Errors
+/// As for memory.
+pub fn judge(model: &Model) -> Result<Box<dyn Judge>, ModelError> {
+    Ok(Box::new(Asked {
+        scorer: model.scorer()?,
+        scores: Scores::new(),
+        thresholds: model.thresholds(),
+        explainer: model.explainer()?,
+    }))
 }
 
 /// A session, and one for reasons.

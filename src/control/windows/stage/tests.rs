@@ -119,6 +119,30 @@ fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
     assert_eq!(calls.load(Relaxed), BATCH_MAX, "more rows than go into a call: {stats:?}");
 }
 
+/// Another judge judges from the next window on that is over; what was judged goes out, and nobody waits for who takes it.
+#[test]
+fn another_judge_comes_in_and_what_was_judged_goes_out() {
+    let silent = |width| Some(Box::new(Known { least: 2.0, ..known(width, Family::Scan) }) as Box<dyn Judge>);
+    let (door, port) = door();
+    let judges = Judges { hosts: silent(schema::HOST_COUNT), pairs: None };
+    let mut stage = Stage::new(Settings::default(), judges).following(door);
+    let minute = |stage: &mut Stage, from: u64| {
+        let mut found = Vec::new();
+        (0..100).for_each(|at| stage.flow(&flow(1, 1000 + at, 80, from + u64::from(at) / 4)));
+        stage.reach(Timestamp(START + (from + 300) * SECOND), &mut found);
+        found.len()
+    };
+    assert_eq!(minute(&mut stage, 0), 0);
+    port.give(Kind::Hosts, Some(Box::new(known(schema::HOST_COUNT, Family::Scan))));
+    assert_eq!(minute(&mut stage, 600), 1);
+    port.give(Kind::Hosts, None);
+    assert_eq!(minute(&mut stage, 1200), 0, "nobody judges");
+    let rows: Vec<_> = port.judged().map(|(kind, values)| (kind, values.len() % schema::HOST_COUNT)).collect();
+    assert_eq!(rows, [(Kind::Hosts, 0); 2]);
+    drop(port);
+    minute(&mut stage, 1800);
+}
+
 /// A flood with forged sources is not an alert for each of them.
 #[test]
 fn many_hosts_that_do_the_same_at_once_are_few_alerts() {
