@@ -1,6 +1,7 @@
 """Recorded frames with other addresses: MACs, IPs and the originator's port are replaced, checksums follow by difference."""
 
 import ipaddress
+import random
 import socket
 import struct
 
@@ -27,11 +28,60 @@ def folded(total):
 class Play:
     """One flow of the days: a template in other clothes."""
 
-    __slots__ = ("template", "source", "target", "sport", "kind", "echo", "changes")
+    __slots__ = ("template", "source", "target", "sport", "kind", "echo", "changes", "spell")
 
     def frame(self, index):
         _, forward, frame, _ = self.template.packets[index]
-        return self.changes(self, frame, forward)
+        frame = self.changes(self, frame, forward)
+        return self.spell(frame) if self.spell else frame
+
+
+class Speller:
+    """Spells the name of a question of DNS anew: what stands below a domain by one seed, the domain by another, its top not. Letters
+    stay letters and digits digits, those of hexadecimal their kind, so length, alphabet and how mixed it is stay."""
+
+    def __init__(self, seed, domain):
+        self.table, self.domain = self.drawn(seed), self.drawn(f"domain {domain}")
+
+    @staticmethod
+    def drawn(seed):
+        rng, table = random.Random(seed), bytearray(range(256))
+        for group in (b"abcdef", b"ghijklmnopqrstuvwxyz", b"234567"):
+            drawn = rng.sample(group, len(group))
+            for old, new in zip(group, drawn):
+                table[old] = new
+                if 97 <= old:
+                    table[old - 32] = new - 32
+        return bytes(table)
+
+    def __call__(self, frame):
+        packet = pcap.parse(frame)
+        if packet is None or packet.protocol not in (UDP, TCP) or not packet.transport or 53 not in (packet.sport, packet.dport):
+            return frame
+        at, is_udp = packet.transport, packet.protocol == UDP
+        at += 8 if is_udp else (frame[at + 12] >> 4) * 4 + 2 if len(frame) > at + 12 else 8
+        if len(frame) < at + 13 or frame[at + 4:at + 6] != b"\0\1":
+            return frame
+        begin, where, labels = at + 12, at + 12, []
+        while where < len(frame) and 0 < frame[where] < 64:
+            labels.append(where)
+            where += 1 + frame[where]
+        end = min(labels[-1], len(frame)) if len(labels) > 2 else begin
+        out = bytearray(frame)
+        for label in labels[:-1] if len(labels) > 2 else []:
+            first, last = label + 1, min(label + 1 + frame[label], end)
+            out[first:last] = frame[first:last].translate(self.domain if label == labels[-2] else self.table)
+        # The checksum follows by difference, in words of the segment.
+        low = packet.transport + (begin - packet.transport & ~1)
+        old, new = bytes(frame[low:end]), bytes(out[low:end])
+        pad = b"\0" * (len(old) & 1)
+        sum_at = packet.transport + (6 if is_udp else 16)
+        before = frame[sum_at] << 8 | frame[sum_at + 1]
+        if not (is_udp and before == 0):
+            change = folded(pcap.sums_of(new + pad) + (~folded(pcap.sums_of(old + pad)) & 0xFFFF))
+            total = ~folded((~before & 0xFFFF) + change) & 0xFFFF
+            struct.pack_into("!H", out, sum_at, total or (0xFFFF if is_udp else 0))
+        return bytes(out)
 
 
 class Rewriter:
@@ -49,7 +99,7 @@ class Rewriter:
 
     def play(self, template, stage, rng):
         play = Play()
-        play.template = template
+        play.template, play.spell = template, None
         ends = []
         for raw in (template.source, template.target):
             who = stage.get(raw)

@@ -19,17 +19,21 @@ import sys
 from datetime import datetime, timezone
 
 import flows
+import hours
 import labels
 import pcap
 from labels import DAY, HOUR
 from library import PERIODIC, Library
-from rewrite import Rewriter, inside_v6, mac_of
+from rewrite import Rewriter, Speller, inside_v6, mac_of
 
 SWING = 5.2  # the curve between its ends; hour by hour that is a factor of five
 CLOCK_SHARE = 0.2
 GAP_NS = 300 * 1_000_000_000  # a longer silence of a host is no part of its host-days
 CYCLES = {"beacon": (30, 3600), "mining": (120, 900), "dns_tunnel": (20, 300), "dga": (120, 1800)}
 CYCLE_PACKETS = 60  # a mean flow of what goes on for hours has no more
+VENDORS = 4  # servers of the programs that do a thing by the clock
+LONE_SHARE = 0.25  # of those programs that have a server which nobody else asks
+BEGINNING, REST = 20, 96  # of a longer flow only so many packets are kept to --snap, others to as many bytes
 
 
 class Person:
@@ -81,15 +85,25 @@ class Warp:
                        for number, address in enumerate(place[40:40 + options.hosts])]
         self.outside_servers = [(f"198.{rng.choice([18, 19])}.{rng.randrange(256)}.{rng.randrange(1, 255)}", mac_of(rng))
                                 for _ in range(150)]
+        self.far_ends = []
         self.rewriter = Rewriter(self.subnet)
         self.by_address = {socket.inet_aton(person.address): person for person in self.people}
         self.by_address |= {socket.inet_pton(socket.AF_INET6, inside_v6(person.address)): person for person in self.people}
 
-    def server_for(self, person, activity, address):
-        """The same host goes to the same servers for the same habit; elsewhere others do."""
+    def far_end(self):
+        """A server outside that only one attack has."""
+        rng = self.rng
+        self.far_ends.append((f"203.0.{rng.randrange(2, 255)}.{len(self.far_ends) % 254 + 1}", mac_of(rng)))
+        return self.far_ends[-1]
+
+    def server_for(self, person, activity, address, vendor=None):
+        """The same host goes to the same servers for the same habit; elsewhere others do. A program that works by the clock has
+        a vendor, whose servers everybody asks who has it."""
         known = activity.hosts.get(address)
         inside = known is None or known.inside
         pool = self.inside_servers if inside else self.outside_servers
+        if vendor is not None and not inside:
+            return random.Random(f"{self.options.seed} {activity.way} {vendor}").choice(pool)
         choice = random.Random(f"{self.options.seed} {person.name} {activity.way} {address if not inside else ''}").random()
         # A few servers have most visitors.
         return pool[int(len(pool) * choice * choice)]
@@ -113,15 +127,20 @@ class Warp:
         options, rng = self.options, self.rng
         mean = {way: sum(len(one.templates) for one in found) / len(found) for way, found in self.library.honest.items()}
         clock_flows = 0.0
-        for person in self.people:
-            for way in rng.sample(self.clocks, min(len(self.clocks), rng.randrange(1, 4))):
-                low, high = PERIODIC[way]
-                period = low * (high / low) ** rng.random()
-                # What happens by the clock knows no night; it must leave room for the day's curve.
-                period = max(period, 86400 / max(1.0, CLOCK_SHARE * options.flows_per_day / options.hosts / 3))
-                clock_flows += 86400 / period
-                state = [way, rng.choice(self.library.honest[way]), period, rng.choice([0, 0.02, 0.1])]
-                self.push(self.start_ns + int(rng.random() * period * 1e9), ("clock", person, state))
+        # Each host has some from its first day on; now and then somebody gets another one.
+        gets = [(person, way, 0) for person in self.people
+                for way in rng.sample(self.clocks, min(len(self.clocks), rng.randrange(1, 4)))]
+        for _ in range(round(options.new_clocks * options.hosts * options.days) if self.clocks else 0):
+            gets.append((rng.choice(self.people), rng.choice(self.clocks), int(rng.random() * (self.end_ns - self.start_ns))))
+        for person, way, since in gets:
+            vendor = f"{person.name} alone" if rng.random() < LONE_SHARE else rng.randrange(VENDORS)
+            low, high = PERIODIC[way]
+            period = low * (high / low) ** rng.random()
+            # What happens by the clock knows no night; it must leave room for the day's curve.
+            period = max(period, 86400 / max(1.0, CLOCK_SHARE * options.flows_per_day / options.hosts / 3))
+            clock_flows += 86400 / period
+            state = [way, rng.choice(self.library.honest[way]), period, rng.choice([0, 0.02, 0.1]), vendor]
+            self.push(self.start_ns + since + int(rng.random() * period * 1e9), ("clock", person, state))
         weight = sum(person.weight * sum(like * mean[way] for like, way in zip(person.likes, self.habits)) / sum(person.likes)
                      for person in self.people)
         self.base = options.flows_per_day / DAY / max(weight, 1e-9)
@@ -156,10 +175,11 @@ class Warp:
             family, _, at = text.partition("@")
             if family not in self.library.attacks:
                 raise labels.LabelError(f"--attack-at {text}: the recordings have no {family}; they have {', '.join(families)}")
-            hours, _, minutes = at.partition(":")
+            hour, _, minutes = at.partition(":")
             for day in range(math.ceil(options.days)):
-                self.push(self.start_ns + day * DAY + (int(hours) * 60 + int(minutes or 0)) * 60_000_000_000,
+                self.push(self.start_ns + day * DAY + (int(hour) * 60 + int(minutes or 0)) * 60_000_000_000,
                           ("attack", family, None))
+        hours.plan(self)
         for family in CYCLES:
             for _ in range(options.cycles if family in self.library.attacks else 0):
                 self._plan_cycle(family)
@@ -221,10 +241,13 @@ class Warp:
             self._play(time_ns, activity, self._stage(activity, person), None, 1.0)
 
     def _clock(self, time_ns, person, state):
-        way, activity, period, jitter = state
+        _, activity, period, jitter, vendor = state
         self.push(time_ns + max(1, int(period * (1 + self.rng.uniform(-jitter, jitter)) * 1e9)), ("clock", person, state))
         one = [self.rng.choice(activity.templates)]
-        self._play(time_ns, activity, self._stage(activity, person), None, 1.0, one)
+        self._play(time_ns, activity, self._stage(activity, person, vendor=vendor), None, 1.0, one)
+
+    def _long(self, time_ns, person, long):
+        hours.happen(self, time_ns, person, long)
 
     def _cycle(self, time_ns, person, state):
         activity, episode, period, jitter, end, stage = state
@@ -250,8 +273,8 @@ class Warp:
         self.episodes.append(episode)
         return episode
 
-    def _stage(self, activity, person):
-        """Who plays whom: recorded address -> (address, MAC) of the days."""
+    def _stage(self, activity, person, lair=None, vendor=None):
+        """Who plays whom: recorded address -> (address, MAC) of the days; `lair`: the far end of an attack."""
         stage, rng = {}, self.rng
         for template in activity.templates:
             for number, raw in enumerate((template.source, template.target)):
@@ -265,17 +288,23 @@ class Warp:
                 elif host is not None and host.role == "client":
                     other = rng.choice(self.people)
                     stage[raw] = (other.address, other.mac)
+                elif host is not None and host.role == "lair" and lair:
+                    stage[raw] = lair
+                elif host is not None and text in host.more and not host.inside:
+                    # A service of its own, such as a resolver, is everybody's.
+                    stage[raw] = random.Random(f"{self.options.seed} {activity.recording} {text}").choice(self.outside_servers)
                 elif host is not None:
-                    stage[raw] = self.server_for(person, activity, text)
+                    stage[raw] = self.server_for(person, activity, text, vendor)
                 elif self.rewriter.within(text, activity.subnet):
                     stage[raw] = rng.choice(self.strangers)
         return stage
 
-    def _play(self, time_ns, activity, stage, episode, stretch, templates=None):
-        """Starts the flows of an activity."""
+    def _play(self, time_ns, activity, stage, episode, stretch, templates=None, spell=0):
+        """Starts the flows of an activity; `spell`: names below a tunnel's domain are spelt by it."""
         begin = templates[0].offset_ns if templates else 0
         for template in templates or activity.templates:
             play = self.rewriter.play(template, stage, self.rng)
+            play.spell = Speller(spell, episode.id) if spell and 53 in (template.sport, template.dport) else None
             at = time_ns + int((template.offset_ns - begin) * stretch)
             flow = flows.Flow()
             flow.protocol, flow.source, flow.target = template.protocol, play.source, play.target
@@ -286,7 +315,7 @@ class Warp:
     def _packet(self, time_ns, what):
         _, play, index, flow, episode, activity, begin, stretch = what
         _, forward, frame, length = play.template.packets[index]
-        self.writer.write(time_ns, play.frame(index), length)
+        self.writer.write(time_ns, play.frame(index)[:self.options.snap if index < BEGINNING else min(REST, self.options.snap)], length)
         flow.end = time_ns
         flow.packets += 1
         flow.answers += not forward
@@ -318,13 +347,15 @@ class Warp:
         options = self.options
         entries = [labels.HostEntry(person.name, "client", person.address, inside_v6(person.address), person.mac, True)
                    for person in self.people]
-        for name, pool, inside in (("site", self.inside_servers, True), ("out", self.outside_servers, False)):
+        for name, pool, inside in (("site", self.inside_servers, True), ("out", self.outside_servers, False),
+                                   ("far", self.far_ends, False)):
             entries += [labels.HostEntry(f"{name}{number}", "server", address, inside_v6(address), mac, inside)
                         for number, (address, mac) in enumerate(pool)]
         for episode in self.episodes:
             episode.variant = {key: value for key, value in episode.variant.items() if key != "targets"}
         settings = {name: getattr(options, name) for name in ("flows_per_day", "hosts", "ramp", "snap", "max_packets",
-                                                              "attacks_per_day", "attack_at", "cycles", "weekend", "always_on")}
+                                                              "attacks_per_day", "attack_at", "cycles", "weekend", "always_on",
+                                                              "long", "quiet_days", "new_clocks")}
         labels.write(labels.Labels(
             "traffic.pcap", "flows.csv", True, options.seed, options.days * 86400.0, self.start_ns, self.end_ns,
             f"{self.subnet}.0.0/16", "fd00::/64", [], entries, self.episodes, self.count, generator={
@@ -349,6 +380,9 @@ def main():
     arguments.add_argument("--attacks-per-day", type=float, default=12)
     arguments.add_argument("--attack-at", action="append", metavar="FAMILY@HH:MM", help="each day; 03:30 is the quietest hour")
     arguments.add_argument("--cycles", type=int, default=1, help="attacks of each family that goes on for hours")
+    arguments.add_argument("--long", type=int, default=0, help="attacks of each family of hours.py, with far ends of their own")
+    arguments.add_argument("--quiet-days", type=float, default=0, help="days before the first of those")
+    arguments.add_argument("--new-clocks", type=float, default=0.02, help="programs that a host gets a day and that work by the clock")
     arguments.add_argument("--snap", type=int, default=128, help="bytes kept of each frame")
     arguments.add_argument("--max-packets", type=int, default=40, help="longer honest flows are not used")
     arguments.add_argument("--max-flows", type=int, default=12, help="flows used of one honest episode")

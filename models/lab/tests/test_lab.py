@@ -28,9 +28,11 @@ import actor
 import check
 import flows
 import honest
+import hours
 import labels
 import pcap
 import record
+import rewrite
 from attacks import TOOLS, WAYS
 
 PROGRAMS = ["ip", "tcpdump", "ethtool", "nginx", "sshd", "dnsmasq", "smbd", "postfix", "dovecot", "mariadbd", "vsftpd", "chronyd",
@@ -279,6 +281,44 @@ class Days(unittest.TestCase):
             found, _ = flows.of_capture(f"{out}/traffic.pcap")
             self.assertEqual(sum(flow.packets for flow in found), sum(row["packets"] for row in rows))
             self.assertLess(abs(len(found) - len(rows)), len(rows) * 0.02)
+
+    def test_attacks_of_hours_begin_behind_the_quiet_days_and_have_ends_of_their_own(self):
+        with tempfile.TemporaryDirectory() as place:
+            out = f"{place}/days"
+            self.warp(out, "--seed", 5, "--days", 2, "--quiet-days", 0.75, "--long", 3, "--attacks-per-day", 0, "--cycles", 0,
+                      "--snap", 2000)
+            content = labels.read(out)
+            self.assertTrue(content.episodes)
+            self.assertTrue({one.family for one in content.episodes} <= set(hours.FAMILIES))
+            for one in content.episodes:
+                self.assertGreaterEqual(one.start_ns, content.start_ns + 18 * labels.HOUR)
+                self.assertGreater(one.flows, 3, one)
+                self.assertGreater(one.last_ns - one.first_ns, labels.HOUR // 20, one)
+                self.assertIn(one.variant["jitter"], hours.JITTERS)
+            far = [host.address for host in content.hosts if host.name.startswith("far")]
+            self.assertEqual(len(far), len(set(far)))
+            wrong, _ = check.days(out, SMALL)
+            self.assertEqual(wrong, [])
+
+    def test_names_are_spelt_anew_and_stay_what_they_are(self):
+        name = b"\x08deadbee7\x02t3\x07example\0"
+        body = b"\1\2\1\0\0\1\0\0\0\0\0\0" + name + b"\0\x10\0\1"
+        datagram = struct.pack("!HHHH", 40000, 53, 8 + len(body), 0) + body
+        addresses = bytes([10, 0, 0, 1, 10, 0, 0, 2])
+        total = pcap.checksum(addresses + struct.pack("!BBH", 0, 17, len(datagram)) + datagram)
+        datagram = datagram[:6] + struct.pack("!H", total) + datagram[8:]
+        frame = bytes(12) + b"\x08\0" + b"\x45\0" + struct.pack("!H", 20 + len(datagram)) + bytes(5) + b"\x11\0\0" + addresses + datagram
+        asked = set()
+        for seed in range(1, 9):
+            spelt = rewrite.Speller(seed, 4)(frame)
+            self.assertEqual(len(spelt), len(frame))
+            self.assertEqual(pcap.checksum(addresses + struct.pack("!BBH", 0, 17, len(datagram)) + spelt[34:]), 0)
+            label, zone, top = spelt[55:63], spelt[64:66], spelt[67:74]
+            self.assertRegex(label, rb"^[0-9a-f]{8}$")
+            asked.add(label)
+            self.assertEqual((zone, top), (rewrite.Speller(1, 4)(frame)[64:66], b"example"))
+        self.assertGreater(len(asked), 5)
+        self.assertNotEqual(rewrite.Speller(1, 4)(frame)[64:66], rewrite.Speller(1, 5)(frame)[64:66])
 
     def test_a_lie_of_days_is_told(self):
         with tempfile.TemporaryDirectory() as place:
