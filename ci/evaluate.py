@@ -5,6 +5,7 @@
     evaluate.py family RECORDINGS FAMILY      every tool of a family, and those recordings
     evaluate.py recordings RECORDINGS FAMILY  directories of recordings that have an attack of the family
     evaluate.py summary DIRECTORY HELD        DIRECTORY/summary.json of the runs that lie there
+    evaluate.py hours DIRECTORY               what DIRECTORY/hours.json says by family, program and jitter
     evaluate.py readme DIRECTORY              docs/evaluation.json and .svg, and the README's table, from summary.json
 """
 import glob
@@ -19,6 +20,7 @@ HELD = {"folds": "each tool with a model that never saw it",
         "detectors": "by the detectors alone, without a model"}
 FALSE = ("host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "false_alerts", "confirmed_by",
          "verdicts")
+LONG = ("beacon", "exfiltration", "dns_tunnel", "doh_tunnel", "dga")  # models/lab/hours.py
 PLACES = {"lab": "laboratory", "warped": "warped time", "others": "captures of others"}
 
 
@@ -64,6 +66,32 @@ def figures(run, family):
     return {name: one.get(name) for name in ("episodes", "recall", "caught_by_any")}
 
 
+def hours(folder):
+    """Attacks that take hours, in warped time: by family, by program, by jitter. Nothing where there was no such run."""
+    if not os.path.exists(f"{folder}/hours.json"):
+        return None
+    run, families = load(f"{folder}/hours.json"), {}
+    for row in (row for capture in run["captures"] for row in capture["episodes"] if not row.get("uncounted")):
+        one = families.setdefault(row["family"], {**figures(run, row["family"]), "by_tool": {}, "by_jitter": {}, "by_period_s": {},
+                                                  "time_to_detect_s": run["families"][row["family"]]["time_to_detect_s"]})
+        drawn = dict(part.rsplit(" ", 1) for part in row["variant"].split(", ") if " " in part)
+        for name, key in (("by_tool", row["tool"]), ("by_jitter", drawn.get("jitter", "-")), ("by_period_s", drawn.get("period_s", "-"))):
+            found = one[name].setdefault(key, [0, 0])
+            found[0] += bool(row.get("found"))
+            found[1] += 1
+    families = {name: one for name, one in families.items() if name in LONG}
+    return {"families": families, **{name: run[name] for name in ("host_days", "false_alerts_per_host_day", "bound_95")}}
+
+
+def told_hours(run):
+    """The same for people."""
+    for family, one in run["families"].items():
+        print(f"{family:<14} {number(one['recall'])} of {one['episodes']}, under any name {number(one['caught_by_any'])}")
+        for name in ("by_tool", "by_jitter", "by_period_s") if family != "exfiltration" else ("by_tool", "by_jitter"):
+            print(f"  {name[3:]:<9} " + ", ".join(f"{key}: {found}/{of}" for key, (found, of) in sorted(one[name].items())))
+    print(f"false alerts a host-day, of {run['host_days']}: {run['false_alerts_per_host_day']}")
+
+
 def summary(folder, held):
     """The main run, and beside it what the others say."""
     main = load(f"{folder}/main.json")
@@ -78,6 +106,7 @@ def summary(folder, held):
         run = load(path)
         by = {name.split(" ", 1)[1]: count for name, count in run["noticed_first_by"].items() if name.split(" ")[0] == family}
         main["without_family"][family] = {**figures(run, family), "caught_first_by": by}
+    main["hours"] = hours(folder)
     for name in ("others", "from-others"):
         if os.path.exists(f"{folder}/{name}.json"):
             run = load(f"{folder}/{name}.json")
@@ -108,6 +137,15 @@ def table(run):
         cells = [family, f"{one['episodes'] - one['missed']} of {one['episodes']}", number(one["caught_by_any"]), number(alone),
                  number(one["precision"]), number(one["pr_auc"]), time, one["sources"]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    if run.get("hours"):
+        lines += ["", "Attacks that take hours show nothing of themselves in two minutes, where they count as missed above: a call home or a drop "
+                  "of data is one honest connection. The same programs in warped time, after three honest days, by the detectors alone:", "",
+                  "| family, in hours | found | under any name | hours to find, p50 | by program | by jitter |", "| --- | --- | --- | --- | --- | --- |"]
+        for family, one in run["hours"]["families"].items():
+            parts = [", ".join(f"{key} {found} of {of}" for key, (found, of) in sorted(one[name].items())) for name in ("by_tool", "by_jitter")]
+            time = f"{one['time_to_detect_s']['p50'] / 3600:.1f}" if one["time_to_detect_s"] else "-"
+            found = f"{round((one['recall'] or 0) * one['episodes'])} of {one['episodes']}"
+            lines.append("| " + " | ".join([family, found, number(one["caught_by_any"]), time, *parts]) + " |")
     if run["without_family"]:
         lines += ["", "| by a model that never saw the family | found under any name | first by |", "| --- | --- | --- |"]
     for family, one in run["without_family"].items():
@@ -157,6 +195,8 @@ def main():
                     print(os.path.dirname(path))
         case ["summary", folder, held]:
             summary(folder, held)
+        case ["hours", folder]:
+            told_hours(hours(folder))
         case ["readme", folder]:
             readme(folder)
         case _:

@@ -5,9 +5,11 @@
 #   TRAIN_WORK      where the trainer leaves its folds (target/train)
 #   EVALUATE_TRAIN  0: do not train where there are no folds, take the model that is shipped
 #   SHRIKE          the program (target/release/shrike, built if it is not there)
+#   EVALUATE_HOURS  days of warped time with attacks that take hours (2); 0: none
 #   EVALUATE_README 1: write docs/evaluation.json, docs/evaluation.svg and the README's table too
 #
-# Runs, each left in target/evaluate as JSON: detectors (no model), fold-K (a model and the tools that it never saw; false alerts of
+# Runs, each left in target/evaluate as JSON: detectors (no model), hours (no model; attacks that take hours, in five warped days each of which three
+# are honest: two minutes show nothing of a beacon), fold-K (a model and the tools that it never saw; false alerts of
 # the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it: what catches it all the same), others (the
 # captures of ../shared/data, each judged as a whole).
 . "$(dirname "$0")/lib.sh"
@@ -54,6 +56,18 @@ evaluate() {
 }
 
 evaluate detectors "$recordings" --no-model --picture "$out/detectors.svg"
+
+long=()
+for number in $(seq "${EVALUATE_HOURS:-2}"); do
+  # Of each family 18 a time, tools in turn; cut frames keep names and handshakes.
+  nice python3 models/lab/warp.py "$recordings" --out "target/hours/$number" --seed "$((10 + number))" --days 5 --quiet-days 3 --hosts 40 \
+    --flows-per-day 12000 --attacks-per-day 0 --cycles 0 --long 18 --snap 700 --per-family 400 2>/dev/null
+  long+=("target/hours/$number")
+done
+if [ ${#long[@]} -gt 0 ]; then
+  evaluate hours "${long[@]}" --no-model
+  python3 ci/evaluate.py hours "$out"
+fi
 
 folds=()
 days=()

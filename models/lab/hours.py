@@ -16,6 +16,7 @@ LASTS_H = {"beacon": (9, 20), "dns_tunnel": (4, 12), "doh_tunnel": (3, 8), "dga"
 DROPPED = (0, 0, 0.1, 0.3)
 BYTES = (12e6, 80e6)
 SLOW_H = (8, 30)
+PACKETS = 40_000
 
 
 class Long:
@@ -32,7 +33,9 @@ def taken(activities):
     for activity in activities:
         kind = (activity.episode.tool, activity.episode.variant.get("generator", ""), activity.episode.variant["way"])
         for template in activity.templates:
-            if template.protocol != "arp" and began_inside(activity, template) and any(not one[1] for one in template.packets):
+            # A connection that is refused has three packets at most.
+            least = 4 if template.protocol == pcap.TCP else 2
+            if template.protocol != "arp" and began_inside(activity, template) and len(template.packets) >= least:
                 pools.setdefault(kind, []).append((activity, template))
     return pools
 
@@ -75,6 +78,10 @@ def _put(warp, family, pool, person, quiet):
     else:
         lasts = rng.uniform(*LASTS_H[family])
         period, jitter, dropped, left = rng.choice(SLEEPS[family]), rng.choice(JITTERS), rng.choice(DROPPED), None
+        # What was one connection of many packets is one each time: shorter, then rarer, so that no attack is most of the days.
+        mean = sum(len(template.packets) for _, template in plays) / len(plays)
+        lasts = min(lasts, max(1, PACKETS * period / mean / 3600))
+        period = max(period, round(lasts * 3600 * mean / PACKETS))
         more = {"period_s": period, "dropped": dropped}
     begin = quiet + int(rng.random() * max(1, warp.end_ns - quiet - lasts * HOUR))
     episode = warp._episode(activity, begin, person, {**more, "jitter": jitter, "hours": round(lasts, 1)})
