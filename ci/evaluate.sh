@@ -90,8 +90,9 @@ for folder in "$train"/folds/*/; do
 done
 if [ ${#folds[@]} -gt 0 ]; then
   held=folds
-  "$shrike" evaluate --merge "${folds[@]}" --out "$out/main.json" --picture "$out/recall.svg" > "$out/main.txt"
-  "$shrike" evaluate --merge "${folds[@]}" "${days[@]}" --out "$out/with-days.json" > "$out/with-days.txt"
+  "$shrike" evaluate --merge "${folds[@]}" --out "$out/main.json" > "$out/main.txt"
+  "$shrike" evaluate --merge "${folds[@]}" "${days[@]}" --out "$out/with-days.json" --picture "$out/recall.svg" \
+    > "$out/with-days.txt"
 else
   held=nothing
   say "no folds in $train: the model that is shipped, which may know these tools: its figures are no held-out ones"

@@ -21,7 +21,9 @@ pub fn picture(summary: &Summary) -> String {
     let rows: Vec<_> = summary.families.iter().filter(|(_, figures)| figures.episodes > 0).collect();
     let severities = [1, 2, 3, 4].map(severity);
     let false_from = 58 + rows.len() * ROW + 34;
-    let height = false_from + severities.len() * ROW + 14;
+    let block = 34 + severities.len() * ROW;
+    let origins: Vec<_> = summary.origins.iter().filter(|(_, figures)| figures.host_days > 0.0).collect();
+    let height = false_from - 20 + origins.len() * block;
     let mut svg = String::new();
     let _ = write!(
         svg,
@@ -51,18 +53,20 @@ pub fn picture(summary: &Summary) -> String {
         let precision = figures.precision.map(|share| format!(", precision {share:.2}")).unwrap_or_default();
         text(&mut svg, BEHIND, y, "dim", "start", &format!("{found} of {}{precision}", figures.episodes));
     }
-    let bound = |name| summary.all.bound_95.get(name).copied().unwrap_or(0.0);
-    let most = severities.into_iter().map(bound).fold(1e-9, f64::max);
-    let days = summary.all.host_days;
-    let head = format!("False alerts a host-day, of {days:.1} host-days");
-    text(&mut svg, LEFT, false_from - 18, "head", "start", &head);
-    for (index, name) in severities.iter().enumerate() {
-        let y = false_from + 4 + index * ROW;
-        let rate = summary.all.per_host_day.get(name).copied().unwrap_or(0.0);
-        text(&mut svg, LEFT - 10, y, "", "end", name);
-        bar(&mut svg, y, "rest", bound(name) / most);
-        bar(&mut svg, y, "false", rate / most);
-        text(&mut svg, BEHIND, y, "dim", "start", &format!("{rate:.2}, at most {:.2} (95 %)", bound(name)));
+    for (place, (origin, figures)) in origins.iter().enumerate() {
+        let from = false_from + place * block;
+        let bound = |name| figures.bound_95.get(name).copied().unwrap_or(0.0);
+        let most = severities.into_iter().map(bound).fold(1e-9, f64::max);
+        let head = format!("False alerts a host-day, of {:.1} host-days ({})", figures.host_days, origin.name());
+        text(&mut svg, LEFT, from - 18, "head", "start", &head);
+        for (index, name) in severities.iter().enumerate() {
+            let y = from + 4 + index * ROW;
+            let rate = figures.per_host_day.get(name).copied().unwrap_or(0.0);
+            text(&mut svg, LEFT - 10, y, "", "end", name);
+            bar(&mut svg, y, "rest", bound(name) / most);
+            bar(&mut svg, y, "false", rate / most);
+            text(&mut svg, BEHIND, y, "dim", "start", &format!("{rate:.2}, at most {:.2} (95 %)", bound(name)));
+        }
     }
     svg.push_str("</svg>");
     svg

@@ -65,8 +65,7 @@ pub fn table(summary: &Summary) -> String {
 
     let _ = writeln!(text, "\nfalse alerts (of no attack)");
     for (origin, figures) in &summary.origins {
-        let name = format!("{origin:?}").to_lowercase();
-        write_false(&mut text, &name, figures);
+        write_false(&mut text, origin.name(), figures);
     }
     if summary.origins.len() > 1 {
         write_false(&mut text, "all", &summary.all);

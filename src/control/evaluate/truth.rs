@@ -24,6 +24,17 @@ pub enum Origin {
     Others,
 }
 
+impl Origin {
+    /// What people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Lab => "lab",
+            Origin::Warped => "warped time",
+            Origin::Others => "others' captures",
+        }
+    }
+}
+
 /// One run of one tool.
 #[derive(Clone, Debug)]
 pub struct Episode {
