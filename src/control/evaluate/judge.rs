@@ -138,8 +138,10 @@ const AFTER_HOUR_NS: u64 = 4500 * SECOND;
 const AFTER_OTHER_NS: u64 = 330 * SECOND;
 
 /// How long after an attack's last packet its evidence may come.
-fn after_ns(detector: Detector, is_meant: bool) -> u64 {
-    match detector {
+fn after_ns(evidence: &Evidence, is_meant: bool) -> u64 {
+    match evidence.detector {
+        // What a model says of a pair is dated by the end of its hour, of which the attack may have been the first minute.
+        Detector::Model if evidence.flow.is_none() && evidence.target.is_some() => AFTER_HOUR_NS,
         _ if !is_meant => AFTER_OTHER_NS,
         Detector::Beacon | Detector::Exfiltration | Detector::Lateral | Detector::TlsAnomaly => AFTER_HOUR_NS,
         _ => AFTER_NS,
@@ -334,7 +336,7 @@ impl Judge {
             let (first, last) = episode.span;
             let early = evidence.time.0.saturating_add(BEFORE_NS) < first.0;
             let late = evidence.time.since(last);
-            if early || late > after_ns(evidence.detector, is_meant) {
+            if early || late > after_ns(evidence, is_meant) {
                 return None;
             }
             if !self.truth.is_whole

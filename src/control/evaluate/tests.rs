@@ -143,6 +143,8 @@ fn an_alert_belongs_to_the_attack_that_it_names() {
         ("the flow's, misnamed", ssh(evidence(Scan, "vertical", 65, mallory, server), false), Verdict::Other, Some(3)),
         ("a model's family", evidence(Model, "brute_force", 65, mallory, server), Verdict::Hit, Some(3)),
         ("a model's rest", evidence(Model, "unusual", 65, mallory, server), Verdict::Other, Some(3)),
+        ("of a pair's hour", evidence(Model, "scan", 3012, mallory, server), Verdict::Hit, Some(1)),
+        ("of a host's minute, long after", evidence(Model, "scan", 3012, mallory, ""), Verdict::False, None),
         ("a forged source", evidence(Flood, "syn", 85, "203.0.113.9", server), Verdict::Hit, Some(4)),
         ("no source", evidence(Flood, "syn", 85, "", server), Verdict::Hit, Some(4)),
         ("honest beside a forged one", evidence(BruteForce, "database", 85, user, server), Verdict::False, None),
