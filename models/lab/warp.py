@@ -116,7 +116,7 @@ class Warp:
         return math.exp(-0.5 * math.log(SWING) * math.cos((hour - 3.5) / 24 * 2 * math.pi))
 
     def ramp(self, time_ns):
-        return (1 + self.options.ramp) ** ((time_ns - self.start_ns) / HOUR)
+        return (1 + self.options.ramp) ** (max(0, time_ns - self.start_ns - self.options.ramp_from * DAY) / HOUR)
 
     def push(self, time_ns, what):
         self.order += 1
@@ -353,7 +353,7 @@ class Warp:
                         for number, (address, mac) in enumerate(pool)]
         for episode in self.episodes:
             episode.variant = {key: value for key, value in episode.variant.items() if key != "targets"}
-        settings = {name: getattr(options, name) for name in ("flows_per_day", "hosts", "ramp", "snap", "max_packets",
+        settings = {name: getattr(options, name) for name in ("flows_per_day", "hosts", "ramp", "ramp_from", "snap", "max_packets",
                                                               "attacks_per_day", "attack_at", "cycles", "weekend", "always_on",
                                                               "long", "quiet_days", "new_clocks")}
         labels.write(labels.Labels(
@@ -377,6 +377,7 @@ def main():
     arguments.add_argument("--always-on", type=float, default=0.3, help="share of hosts that know no office hours")
     arguments.add_argument("--weekend", type=float, default=0.35, help="a weekend day's share of a weekday's flows")
     arguments.add_argument("--ramp", type=float, default=0.0, help="growth an hour, 0.02 for two per cent")
+    arguments.add_argument("--ramp-from", type=float, default=0, metavar="DAYS", help="days before the growth begins")
     arguments.add_argument("--attacks-per-day", type=float, default=12)
     arguments.add_argument("--attack-at", action="append", metavar="FAMILY@HH:MM", help="each day; 03:30 is the quietest hour")
     arguments.add_argument("--cycles", type=int, default=1, help="attacks of each family that goes on for hours")

@@ -2,8 +2,8 @@
 
 use super::error::Invalid;
 use crate::control::behaviour::{
-    adaptive, amplification, beacon, dga, dns_tunnel, doh_tunnel, exfiltration, icmp_tunnel, intel, lateral, odd_flow,
-    request_flood, slow_http, spoofing, tls_anomaly, web_attack,
+    adaptive, amplification, beacon, dga, dns_tunnel, doh_tunnel, exfiltration, growth, icmp_tunnel, intel, lateral,
+    odd_flow, request_flood, slow_http, spoofing, tls_anomaly, web_attack,
 };
 use crate::control::hosts;
 use crate::control::windows::{schema, stage};
@@ -35,6 +35,8 @@ const Z: (f64, f64) = (0.5, 100.0);
 const CHANCE: (f64, f64) = (1e-6, 1.0 - 1e-6);
 /// Of something to something else; at one, everything is as much.
 const RATIO: (f64, f64) = (1.0, 1000.0);
+/// By which something grows: less than a twentieth is every day's.
+const FACTOR: (f64, f64) = (1.05, 1000.0);
 /// Seconds in which a bucket forgets one: down to what it reckons with, up to a day.
 const LEAK: (f64, f64) = (1e-3, 86_400.0);
 /// Longer than a day is no memory but a leak.
@@ -72,6 +74,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
         amplification,
         icmp_tunnel,
         doh_tunnel,
+        growth,
         windows,
     } = detect;
     within("pending_entries", *pending_entries as f64, (PENDING_MIN, MAP_MAX))?;
@@ -92,6 +95,7 @@ pub(super) fn check(detect: &hosts::Settings) -> Result<(), Invalid> {
     check_amplification(amplification)?;
     check_icmp_tunnel(icmp_tunnel)?;
     check_doh_tunnel(doh_tunnel)?;
+    check_growth(growth)?;
     check_windows(windows)?;
     check_scan(scan)?;
     check_brute_force(brute_force)?;
@@ -392,6 +396,18 @@ fn check_doh_tunnel(settings: &doh_tunnel::Settings) -> Result<(), Invalid> {
         questions: (10.0, 1e6),
         public_questions: (10.0, 1e6),
         pairs: (MAP_MIN, MAP_MAX),
+    }, besides);
+    Ok(())
+}
+
+fn check_growth(settings: &growth::Settings) -> Result<(), Invalid> {
+    ranges!("growth", growth::Settings, settings, {
+        growth: FACTOR,
+        host_growth: FACTOR,
+        z: Z,
+        flows: COUNT,
+        host_flows: COUNT,
+        hosts: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())
 }

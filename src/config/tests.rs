@@ -131,6 +131,7 @@ fn the_reference_page_names_every_key() {
         "[detect.amplification]",
         "[detect.icmp_tunnel]",
         "[detect.doh_tunnel]",
+        "[detect.growth]",
         "[detect.windows]",
     ];
     let mut seen = 0;

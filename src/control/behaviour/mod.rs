@@ -24,6 +24,7 @@
 //! | `amplification` | floods out of small questions |
 //! | `icmp_tunnel` | tunnels inside pings |
 //! | `doh_tunnel` | tunnels in encrypted DNS |
+//! | `growth` | networks and hosts that do steadily more |
 //! | `odd_flow` | flows that are odd in several ways, or open for hours |
 //! | `slow_http` | web servers that are held with requests that never end |
 //! | `request_flood` | floods of whole requests |
@@ -52,6 +53,7 @@ mod disk;
 pub mod dns_tunnel;
 pub mod doh_tunnel;
 pub mod exfiltration;
+pub mod growth;
 mod guessing;
 pub mod icmp_tunnel;
 pub mod intel;
@@ -128,6 +130,8 @@ pub struct Settings {
     pub icmp_tunnel: icmp_tunnel::Settings,
     /// Tunnels in encrypted DNS.
     pub doh_tunnel: doh_tunnel::Settings,
+    /// Growth from hour to hour.
+    pub growth: growth::Settings,
 }
 
 impl Settings {
@@ -154,6 +158,7 @@ impl Settings {
             + self.request_flood.memory()
             + self.icmp_tunnel.memory()
             + self.doh_tunnel.memory()
+            + self.growth.memory()
     }
 }
 
@@ -178,6 +183,7 @@ pub struct Stats {
 pub struct Snapshot {
     exfiltration: Vec<exfiltration::Kept>,
     lateral: Vec<lateral::Kept>,
+    growth: Vec<growth::Kept>,
 }
 
 /// A flow that was told before its end.
@@ -234,6 +240,7 @@ pub struct Behaviour {
     request_flood: request_flood::RequestFlood,
     icmp_tunnel: icmp_tunnel::IcmpTunnel,
     doh_tunnel: doh_tunnel::DohTunnel,
+    growth: growth::Growth,
     /// Models of windows, where there are some.
     windows: Option<Stage>,
 }
@@ -263,6 +270,7 @@ impl Behaviour {
             request_flood: request_flood::RequestFlood::new(settings.request_flood),
             icmp_tunnel: icmp_tunnel::IcmpTunnel::new(settings.icmp_tunnel),
             doh_tunnel: doh_tunnel::DohTunnel::new(settings.doh_tunnel),
+            growth: growth::Growth::new(settings.growth),
             windows: None,
             home: home.to_vec(),
             servers: Prevalence::new(SERVERS_MAX),
@@ -447,7 +455,9 @@ impl Behaviour {
         self.request_flood.flow(seen, flow, out);
         self.amplification.asked(seen, flow, out);
         let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
-        match (is_home(flow.client), is_home(flow.server)) {
+        let is_ours = is_home(flow.client);
+        self.growth.observe(seen, flow, is_ours, out);
+        match (is_ours, is_home(flow.server)) {
             (true, true) => {
                 self.lateral.flow(seen, flow, out);
                 self.icmp_tunnel.observe(seen, flow, None, out);
@@ -488,13 +498,19 @@ impl Behaviour {
 
     /// What shall outlive a restart: baselines, which take days to learn.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { exfiltration: self.exfiltration.snapshot(), lateral: self.lateral.snapshot() }
+        Snapshot {
+            exfiltration: self.exfiltration.snapshot(),
+            lateral: self.lateral.snapshot(),
+            growth: self.growth.snapshot(),
+        }
     }
 
     /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
     pub fn restore(&mut self, snapshot: Snapshot) -> bool {
-        // Both, whatever the first says.
-        [self.exfiltration.restore(snapshot.exfiltration), self.lateral.restore(snapshot.lateral)] == [true; 2]
+        // All, whatever the first says.
+        let Snapshot { exfiltration, lateral, growth } = snapshot;
+        [self.exfiltration.restore(exfiltration), self.lateral.restore(lateral), self.growth.restore(growth)]
+            == [true; 3]
     }
 
     /// What happened so far.
@@ -518,6 +534,7 @@ impl Behaviour {
             self.request_flood.forgotten(),
             self.icmp_tunnel.forgotten(),
             self.doh_tunnel.forgotten(),
+            self.growth.forgotten(),
         ];
         let windows = self.windows.as_ref().map(Stage::stats).unwrap_or_default();
         Stats { forgotten: forgotten.iter().sum(), windows, ..self.stats }

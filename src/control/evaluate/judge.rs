@@ -295,7 +295,7 @@ impl Judge {
             _ => self.episode(evidence, &means, known, is_itself),
         };
         let Some(index) = episode else {
-            let rule = known.and_then(|truth| confirmed(evidence, truth));
+            let rule = known.and_then(|truth| confirmed(evidence, truth)).or_else(|| grows(evidence, &self.truth));
             let verdict = if rule.is_some() { Verdict::Confirmed } else { Verdict::False };
             let habit = || known.map(|truth| truth.cause.to_string()).unwrap_or_default();
             let because = rule.unwrap_or_else(habit);
@@ -359,6 +359,13 @@ fn is_nothing(episode: &Episode) -> bool {
 
 fn by(evidence: &Evidence) -> String {
     format!("{}/{}", evidence.detector.name(), evidence.kind)
+}
+
+/// The rule by which labels prove that a network grows: its days were made so.
+fn grows(evidence: &Evidence, truth: &Truth) -> Option<String> {
+    let (_, an_hour) = truth.growth.filter(|(since, _)| evidence.time >= *since)?;
+    let is_network = evidence.detector == Detector::Growth && evidence.source.is_none();
+    is_network.then(|| format!("all honest flows grow by {:.0} % an hour", 100.0 * an_hour))
 }
 
 /// The rule by which labels prove that evidence of no attack is true: a password in the clear is one where the flow's habit is

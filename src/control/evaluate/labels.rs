@@ -43,6 +43,35 @@ pub(super) struct Labels {
     pub subnet6: String,
     pub hosts: Vec<Host>,
     pub episodes: Vec<LabelledEpisode>,
+    #[serde(default)]
+    pub start_ns: u64,
+    /// Of days that were made.
+    #[serde(default)]
+    pub generator: Generator,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Generator {
+    pub settings: Made,
+}
+
+/// How days were made.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Made {
+    /// Growth an hour: 0.02 are two per cent.
+    pub ramp: f64,
+    /// Days before it begins.
+    pub ramp_from: f64,
+}
+
+impl Labels {
+    /// When all honest flows together began to grow, and by how much an hour.
+    pub fn growth(&self) -> Option<(Timestamp, f64)> {
+        let Made { ramp, ramp_from } = self.generator.settings;
+        (ramp > 0.0).then(|| (Timestamp(self.start_ns).after((ramp_from.max(0.0) * 86_400e9) as u64), ramp))
+    }
 }
 
 #[derive(Deserialize)]

@@ -28,6 +28,8 @@ const MEANINGS: &[(Detector, &str, &[&str])] = &[
     (Detector::TlsAnomaly, "*", &[]),
     (Detector::OddFlow, "*", &[]),
     (Detector::Intel, "*", &[]),
+    // As many people as there are programs may be behind it.
+    (Detector::Growth, "*", &[]),
 ];
 
 /// Families that an alert of this detector and kind may mean, the most usual first. A kind or a detector that has a family's

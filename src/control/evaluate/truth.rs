@@ -104,6 +104,8 @@ pub struct Truth {
     pub host_days: Option<f64>,
     /// The capture is one episode from end to end, or none.
     pub is_whole: bool,
+    /// When all honest flows together began to grow, and by how much an hour.
+    pub growth: Option<(Timestamp, f64)>,
     by_ends: HashMap<Ends, Vec<FlowTruth>>,
 }
 
@@ -161,6 +163,7 @@ impl Truth {
             flows: count,
             host_days: Some(active.days()),
             is_whole: false,
+            growth: labels.growth(),
             by_ends,
         })
     }
@@ -190,6 +193,7 @@ impl Truth {
             flows: 0,
             host_days: None,
             is_whole: true,
+            growth: None,
             by_ends: HashMap::new(),
         }
     }

@@ -313,6 +313,7 @@ fn category(detector: Detector) -> &'static str {
         Detector::OddFlow => "Potentially Bad Traffic",
         Detector::Amplification => "Detection of a Denial of Service Attack",
         Detector::IcmpTunnel | Detector::DohTunnel => "A Network Trojan was detected",
+        Detector::Growth => "Potentially Bad Traffic",
     }
 }
 

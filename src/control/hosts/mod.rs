@@ -71,6 +71,8 @@ pub struct Settings {
     pub icmp_tunnel: behaviour::icmp_tunnel::Settings,
     /// Tunnels in encrypted DNS.
     pub doh_tunnel: behaviour::doh_tunnel::Settings,
+    /// Growth from hour to hour.
+    pub growth: behaviour::growth::Settings,
     /// Models of a host's minute and a pair's hour.
     pub windows: stage::Settings,
 }
@@ -101,6 +103,7 @@ impl Default for Settings {
             amplification: behaviour::amplification::Settings::default(),
             icmp_tunnel: behaviour::icmp_tunnel::Settings::default(),
             doh_tunnel: behaviour::doh_tunnel::Settings::default(),
+            growth: behaviour::growth::Settings::default(),
             windows: stage::Settings::default(),
         }
     }
@@ -131,6 +134,7 @@ impl Settings {
             amplification: self.amplification,
             icmp_tunnel: self.icmp_tunnel,
             doh_tunnel: self.doh_tunnel,
+            growth: self.growth,
         }
     }
 

@@ -81,11 +81,13 @@ pub enum Detector {
     IcmpTunnel,
     /// Tunnels in encrypted DNS.
     DohTunnel,
+    /// Growth from hour to hour.
+    Growth,
 }
 
 impl Detector {
     /// Every detector.
-    pub const ALL: [Detector; 20] = [
+    pub const ALL: [Detector; 21] = [
         Detector::Scan,
         Detector::BruteForce,
         Detector::Flood,
@@ -106,6 +108,7 @@ impl Detector {
         Detector::WebAttack,
         Detector::IcmpTunnel,
         Detector::DohTunnel,
+        Detector::Growth,
     ];
 
     /// Name in JSON, EVE and metrics.
@@ -131,6 +134,7 @@ impl Detector {
             Detector::Amplification => "amplification",
             Detector::IcmpTunnel => "icmp_tunnel",
             Detector::DohTunnel => "doh_tunnel",
+            Detector::Growth => "growth",
         }
     }
 }
