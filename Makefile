@@ -1,9 +1,9 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train evaluate
+.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train evaluate evaluate-day detection-time
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: ## install what is missing, build, and watch real attackers raise their alerts (DEMO_SECONDS=N ends it)
 	@ci/demo.sh
@@ -44,3 +44,9 @@ train: ## train the models on recordings of `make lab` (RECORDINGS="DIRECTORY...
 
 evaluate: ## what detection is worth on attacks that models never saw; LAB_OUT, TRAIN_WORK; writes target/evaluate/summary.json
 	@ci/evaluate.sh
+
+evaluate-day: ## a day of a million flows that grows slowly, attacked in its quietest hour; LAB_OUT; writes target/evaluate/day.json
+	@ci/evaluate-day.sh
+
+detection-time: ## from the packet that suffices to the alert that can be read, live; needs root; writes target/detection-time.json
+	@python3 perf/detection-time/measure.py --out target/detection-time.json
