@@ -207,13 +207,16 @@ const ECHO_GROWN_BYTES: u64 = 8 << 10;
 /// A flow that lived less long was never told before its end.
 const GROWN_NS: u64 = SECOND;
 
+/// What is known within so long is shown together, nanoseconds: a part of a window, so that an alert need not wait for its end.
+const SHOWN_NS: u64 = SECOND / 4;
+
 /// Servers outside whose clients are remembered, some 150 bytes each.
 const SERVERS_MAX: usize = 1 << 16;
 
 /// The stage.
 pub struct Behaviour {
     settings: Settings,
-    /// By the second in which they were known.
+    /// By the quarter of a second in which they were known.
     pending: BTreeMap<u64, Vec<Observation>>,
     waiting: usize,
     /// Everything before has been shown.
@@ -364,13 +367,18 @@ impl Behaviour {
             observation.told = self.decided;
         }
         self.waiting += 1;
-        self.pending.entry(observation.told.0 - observation.told.0 % WINDOW_NS).or_default().push(observation);
+        self.pending.entry(observation.told.0 - observation.told.0 % SHOWN_NS).or_default().push(observation);
     }
 
     /// Start of the earliest second of which something waits; a window waits for its last second.
     pub fn next(&self) -> Option<u64> {
-        let window = self.windows.as_ref().and_then(Stage::next).map(|end| end.0.saturating_sub(WINDOW_NS));
-        self.pending.first_key_value().map(|(start, _)| *start).into_iter().chain(window).min()
+        self.next_within(WINDOW_NS)
+    }
+
+    fn next_within(&self, length_ns: u64) -> Option<u64> {
+        let window = self.windows.as_ref().and_then(Stage::next).map(|end| end.0.saturating_sub(length_ns));
+        let shown = self.pending.first_key_value().map(|(start, _)| *start - *start % length_ns);
+        shown.into_iter().chain(window).min()
     }
 
     /// Nothing more comes of what was known before `reached`.
@@ -385,14 +393,20 @@ impl Behaviour {
 
     /// Shows the second that begins at `start` to the detectors.
     pub fn decide(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
-        self.decide_observed(start, out);
+        self.show_until(start.after(WINDOW_NS), out);
+    }
+
+    fn show_until(&mut self, end: Timestamp, out: &mut Vec<Evidence>) {
+        while let Some(first) = self.pending.first_entry().filter(|first| *first.key() < end.0) {
+            let window = first.remove();
+            self.show_all(window, out);
+        }
         if let Some(windows) = &mut self.windows {
-            windows.reach(start.after(WINDOW_NS), out);
+            windows.reach(end, out);
         }
     }
 
-    fn decide_observed(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
-        let Some(mut window) = self.pending.remove(&start.0) else { return };
+    fn show_all(&mut self, mut window: Vec<Observation>, out: &mut Vec<Evidence>) {
         self.waiting -= window.len();
         self.stats.observed += window.len() as u64;
         self.intel.refresh();
@@ -405,8 +419,9 @@ impl Behaviour {
 
     /// Shows everything known before `reached`: for who has no windows of other things between them.
     pub fn decide_until(&mut self, reached: Timestamp, out: &mut Vec<Evidence>) {
-        while let Some(start) = self.next().filter(|start| Timestamp(*start).after(WINDOW_NS) <= reached) {
-            self.decide(Timestamp(start), out);
+        let ends = |start: &u64| Timestamp(*start).after(SHOWN_NS) <= reached;
+        while let Some(start) = self.next_within(SHOWN_NS).filter(ends) {
+            self.show_until(Timestamp(start).after(SHOWN_NS), out);
         }
         self.reached(reached);
     }

@@ -3,8 +3,8 @@
 //! Owns windows that are not complete yet and the deciders' memory, both bounded. A window is decided when every live queue
 //! has said that it has sent everything up to the window's end; so a scan spread over all queues is one scan, and the
 //! outcome does not depend on how many queues there were or how their messages interleaved. Knows neither rings nor
-//! threads: whoever receives feeds it. Decides nothing early inside an open window; the price is a latency of up to one
-//! window plus the watermark's lag, which the model's scores need not pay ([`Scores`]).
+//! threads: whoever receives feeds it. A capture's windows are decided when they are over; live an open one is looked at as well
+//! ([`Merger::looking_ahead`]), so that nobody waits a second for an alert, and scores are told at once ([`Scores`]).
 
 use crate::control::behaviour::{self, Behaviour};
 use crate::control::inventory::network::Network;
@@ -220,6 +220,8 @@ pub struct Merger {
     model: model::Decider,
     /// Detectors over flows and events, where their evidence stands between the others'.
     behaviour: Option<Behaviour>,
+    /// Looks at windows that are not over.
+    ahead: Option<ahead::Ahead>,
     stats: Stats,
 }
 
@@ -241,6 +243,7 @@ impl Merger {
             flood: flood::Decider::new(settings.flood),
             model: model::Decider::new(settings.model),
             behaviour: None,
+            ahead: None,
             stats: Stats::default(),
             release: Scores::WithTheirWindow,
             settings,
@@ -422,6 +425,7 @@ impl Merger {
             && reached > self.stats.watermark
         {
             self.decide_until(reached, &mut out);
+            self.look_ahead(reached, &mut out);
         }
         out
     }
@@ -449,27 +453,11 @@ impl Merger {
 
     fn decide_window(&mut self, start: Timestamp, out: &mut Vec<Evidence>) {
         let first = out.len();
-        let (mut sources, mut sessions, mut targets, mut askers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let window = self.windows.remove(&start.0).unwrap_or_default();
         self.waiting -= window.len();
         self.stats.windows += 1;
         self.stats.entries += window.len() as u64;
-        for (entity, counts) in window {
-            match entity {
-                Entity::Source(address) => sources.push((address, counts)),
-                Entity::Session { client, server, port } => sessions.push(((client, server, port), counts)),
-                Entity::Target(address) => targets.push((address, counts)),
-                Entity::Asker(address) => askers.push((address, counts)),
-            }
-        }
-        sources.sort_unstable_by_key(|(key, _)| *key);
-        sessions.sort_unstable_by_key(|(key, _)| *key);
-        targets.sort_unstable_by_key(|(key, _)| *key);
-        askers.sort_unstable_by_key(|(key, _)| *key);
-        self.scan.decide(start, &sources, out);
-        self.arp.decide(start, &askers, out);
-        self.brute_force.decide(start, &sessions, out);
-        self.flood.decide(start, &targets, out);
+        self.decide_counts(start, &Parted::of(window.into_iter()), out);
         self.name_tunnels(start, out.get_mut(first..).unwrap_or_default());
         let end = start.after(WINDOW_NS);
         let due = self.scores.partition_point(|scored| scored.time < end || end.0 == u64::MAX);
@@ -481,6 +469,42 @@ impl Merger {
             // Stable: what one decider says of one entity at one moment keeps its order.
             found.sort_by_key(evidence_order);
         }
+        self.drop_told_ahead(start, out, first);
+    }
+
+    fn decide_counts(&mut self, start: Timestamp, parted: &Parted, out: &mut Vec<Evidence>) {
+        self.scan.decide(start, &parted.sources, out);
+        self.arp.decide(start, &parted.askers, out);
+        self.brute_force.decide(start, &parted.sessions, out);
+        self.flood.decide(start, &parted.targets, out);
+    }
+}
+
+/// What was counted in a window, by what it is of, sorted.
+#[derive(Default)]
+struct Parted {
+    sources: Vec<(u128, Counts)>,
+    sessions: Vec<((u128, u128, u16), Counts)>,
+    targets: Vec<(u128, Counts)>,
+    askers: Vec<(u128, Counts)>,
+}
+
+impl Parted {
+    fn of(window: impl Iterator<Item = (Entity, Counts)>) -> Parted {
+        let mut parted = Parted::default();
+        for (entity, counts) in window {
+            match entity {
+                Entity::Source(address) => parted.sources.push((address, counts)),
+                Entity::Session { client, server, port } => parted.sessions.push(((client, server, port), counts)),
+                Entity::Target(address) => parted.targets.push((address, counts)),
+                Entity::Asker(address) => parted.askers.push((address, counts)),
+            }
+        }
+        parted.sources.sort_unstable_by_key(|(key, _)| *key);
+        parted.sessions.sort_unstable_by_key(|(key, _)| *key);
+        parted.targets.sort_unstable_by_key(|(key, _)| *key);
+        parted.askers.sort_unstable_by_key(|(key, _)| *key);
+        parted
     }
 }
 
@@ -488,16 +512,19 @@ impl Merger {
     /// Says in which tunnel what was found in a window was seen last, where it was in one.
     fn name_tunnels(&mut self, start: Timestamp, found: &mut [Evidence]) {
         // Where nothing was counted any more, nothing is left of older windows either.
+        self.name_tunnels_of(start.0, found);
         while let Some(oldest) = self.seen.first_entry().filter(|oldest| *oldest.key() <= start.0) {
-            let (of, seen) = oldest.remove_entry();
-            self.seen_waiting -= seen.len();
-            for evidence in found.iter_mut().filter(|_| of == start.0) {
-                let role = Role::of_evidence(evidence);
-                if let Some(seen) = role.and_then(|role| seen.get(&role)) {
-                    let tunnel = TunnelRef::new(&seen.key, &seen.outer);
-                    evidence.summary = format!("{}; seen last in {tunnel}", evidence.summary);
-                    evidence.tunnel = Some(tunnel);
-                }
+            self.seen_waiting -= oldest.remove().len();
+        }
+    }
+
+    fn name_tunnels_of(&self, start: u64, found: &mut [Evidence]) {
+        let Some(seen) = self.seen.get(&start) else { return };
+        for evidence in found {
+            if let Some(seen) = Role::of_evidence(evidence).and_then(|role| seen.get(&role)) {
+                let tunnel = TunnelRef::new(&seen.key, &seen.outer);
+                evidence.summary = format!("{}; seen last in {tunnel}", evidence.summary);
+                evidence.tunnel = Some(tunnel);
             }
         }
     }
@@ -544,6 +571,7 @@ fn evidence_order(evidence: &Evidence) -> Order {
     (evidence.time, evidence.detector as u8, evidence.source, evidence.target, evidence.port)
 }
 
+mod ahead;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]

@@ -219,7 +219,7 @@ impl Supervisor {
         let (sender, orders) = std::sync::mpsc::sync_channel(16);
         let started = clock.now();
         let mut supervisor = Supervisor {
-            pipeline: Pipeline::new(queues.len(), settings.detect, Scores::AtOnce),
+            pipeline: Pipeline::new(queues.len(), settings.detect, Scores::AtOnce).looking_ahead(),
             picture: Arc::new(SharedPicture::new(sender, clock.clone())),
             slots: Vec::new(),
             entries: Vec::new(),

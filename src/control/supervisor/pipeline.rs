@@ -78,6 +78,12 @@ impl Pipeline {
         self.models.as_ref()
     }
 
+    /// Has windows looked at that are not over: live.
+    pub fn looking_ahead(mut self) -> Pipeline {
+        self.merger = self.merger.looking_ahead();
+        self
+    }
+
     /// Has flows and events looked at where their windows are decided: of a capture, whose alerts have one order.
     pub fn observing(mut self, behaviour: Option<behaviour::Behaviour>) -> Pipeline {
         self.merger = self.merger.with_behaviour(behaviour);

@@ -60,7 +60,7 @@ pub(super) fn count(question: ArpQuestion, key: &HashKey, counts: &mut Counts) {
 const LENGTHS_NS: [u64; 2] = [SECOND, 30 * SECOND];
 
 /// An asker.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Asker([Generations; 2]);
 
 impl Touched for Asker {
@@ -85,6 +85,16 @@ impl Decider {
     /// Askers forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.askers.forgotten()
+    }
+
+    /// From here on what is decided can be taken back.
+    pub fn begin(&mut self) {
+        self.askers.begin();
+    }
+
+    /// Forgets what was decided since [`Decider::begin`].
+    pub fn roll_back(&mut self) {
+        self.askers.roll_back();
     }
 
     /// Takes all askers of the window that begins at `start`, sorted.

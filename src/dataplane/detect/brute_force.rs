@@ -334,6 +334,18 @@ impl Decider {
         self.sessions.forgotten() + self.sprays.forgotten()
     }
 
+    /// From here on what is decided can be taken back.
+    pub fn begin(&mut self) {
+        self.sessions.begin();
+        self.sprays.begin();
+    }
+
+    /// Forgets what was decided since [`Decider::begin`].
+    pub fn roll_back(&mut self) {
+        self.sessions.roll_back();
+        self.sprays.roll_back();
+    }
+
     /// Takes all sessions of the window that begins at `start`, sorted.
     pub fn decide(&mut self, start: Timestamp, sessions: &[(SessionKey, Counts)], out: &mut Vec<Evidence>) {
         for (key, counts) in sessions {

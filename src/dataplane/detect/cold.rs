@@ -1,4 +1,5 @@
-//! A map of bounded size for the deciders: full, it forgets the quarter that was silent longest.
+//! A map of bounded size for the deciders: full, it forgets the quarter that was silent longest. It can be shown something and
+//! take that back ([`ColdMap::begin`]).
 
 use crate::units::Timestamp;
 use std::collections::HashMap;
@@ -21,17 +22,25 @@ pub(crate) struct ColdMap<K, V> {
     map: HashMap<K, V, BuildHasherDefault<DefaultHasher>>,
     capacity: usize,
     forgotten: u64,
+    journal: Option<Journal<K, V>>,
+}
+
+/// What entries were before they were touched.
+struct Journal<K, V> {
+    before: HashMap<K, Option<V>, BuildHasherDefault<DefaultHasher>>,
+    copy: fn(&V) -> V,
 }
 
 impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
     /// Keeps at most `capacity` entries (at least 4).
     pub fn new(capacity: usize) -> ColdMap<K, V> {
-        ColdMap { map: HashMap::default(), capacity: capacity.max(4), forgotten: 0 }
+        ColdMap { map: HashMap::default(), capacity: capacity.max(4), forgotten: 0, journal: None }
     }
 
     /// The state of `key`, made by `make` if there is none.
     pub fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        if self.map.len() >= self.capacity && !self.map.contains_key(&key) {
+        self.note(&key);
+        if self.journal.is_none() && self.map.len() >= self.capacity && !self.map.contains_key(&key) {
             self.forget_coldest();
         }
         self.map.entry(key).or_insert_with(make)
@@ -39,7 +48,34 @@ impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
 
     /// The state of `key`, if there is one.
     pub fn existing(&mut self, key: &K) -> Option<&mut V> {
+        self.note(key);
         self.map.get_mut(key)
+    }
+
+    /// From here on everything can be taken back, and nothing is forgotten: it grows by as many entries as are new.
+    pub fn begin(&mut self)
+    where
+        V: Clone,
+    {
+        self.journal = Some(Journal { before: HashMap::default(), copy: V::clone });
+    }
+
+    /// Everything is as it was at [`ColdMap::begin`].
+    pub fn roll_back(&mut self) {
+        for (key, before) in self.journal.take().into_iter().flat_map(|journal| journal.before) {
+            match before {
+                Some(value) => self.map.insert(key, value),
+                None => self.map.remove(&key),
+            };
+        }
+    }
+
+    fn note(&mut self, key: &K) {
+        if let Some(journal) = &mut self.journal
+            && !journal.before.contains_key(key)
+        {
+            journal.before.insert(*key, self.map.get(key).map(journal.copy));
+        }
     }
 
     /// All entries in the order of their keys, to be written down.
@@ -91,5 +127,20 @@ mod tests {
         map.entry(8, || Timestamp(200));
         assert_eq!((map.len(), map.forgotten()), (7, 2));
         assert!(map.existing(&7).is_none() && map.existing(&6).is_none() && map.existing(&5).is_some());
+    }
+
+    #[test]
+    fn what_was_shown_is_taken_back() {
+        let mut map = ColdMap::new(4);
+        (0..4_u32).for_each(|key| *map.entry(key, || Timestamp(0)) = Timestamp(u64::from(key)));
+        map.begin();
+        *map.entry(1, || Timestamp(0)) = Timestamp(100);
+        *map.entry(1, || Timestamp(0)) = Timestamp(200);
+        *map.entry(9, || Timestamp(0)) = Timestamp(300);
+        *map.existing(&2).expect("there") = Timestamp(400);
+        assert_eq!((map.len(), map.forgotten()), (5, 0), "it grows meanwhile");
+        map.roll_back();
+        let all: Vec<(u32, u64)> = map.sorted().into_iter().map(|(key, value)| (key, value.0)).collect();
+        assert_eq!(all, [(0, 0), (1, 1), (2, 2), (3, 3)]);
     }
 }

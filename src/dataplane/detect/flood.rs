@@ -283,6 +283,16 @@ impl Decider {
         self.targets.forgotten()
     }
 
+    /// From here on what is decided can be taken back.
+    pub fn begin(&mut self) {
+        self.targets.begin();
+    }
+
+    /// Forgets what was decided since [`Decider::begin`].
+    pub fn roll_back(&mut self) {
+        self.targets.roll_back();
+    }
+
     /// Takes all targets of the window that begins at `start`, sorted.
     pub fn decide(&mut self, start: Timestamp, targets: &[(u128, Counts)], out: &mut Vec<Evidence>) {
         let settings = self.settings;

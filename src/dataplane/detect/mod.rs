@@ -266,7 +266,7 @@ impl Counts {
     }
 
     /// Events counted, roughly: what tells a cold entry from a hot one.
-    fn activity(&self) -> u64 {
+    pub fn activity(&self) -> u64 {
         self.sums.iter().map(|sum| u64::from(*sum)).sum()
     }
 }

@@ -34,6 +34,12 @@ impl Observer {
         Observer { table: WindowTable::new(capacity, key), key }
     }
 
+    /// Gives out what it has of an open window too, so often, nanoseconds: a part of a window's length.
+    #[must_use]
+    pub fn giving_out_every(self, every_ns: u64) -> Observer {
+        Observer { table: self.table.giving_out_every(every_ns.max(1)), ..self }
+    }
+
     /// Is [`Signals::REPORT`] on its own of use here? No detector asks how much TCP says; of a long connection's signals
     /// that is every one but a few.
     #[inline]

@@ -307,22 +307,23 @@ impl Settings {
 pub struct Decider {
     settings: Settings,
     sources: ColdMap<u128, Generations>,
-    /// Of the whole wire: contacts that failed in silence, and answers of any kind.
+    wire: Wire,
+    /// What it was before something was decided that may be taken back.
+    before: Option<Wire>,
+}
+
+/// Of the whole wire: contacts that failed in silence, and answers of any kind; by generation.
+#[derive(Clone, Copy, Default)]
+struct Wire {
     silence: [u64; 2],
     answers: [u64; 2],
-    wire_start: Timestamp,
+    start: Timestamp,
 }
 
 impl Decider {
     /// A decider that has seen nothing.
     pub fn new(settings: Settings) -> Decider {
-        Decider {
-            sources: ColdMap::new(settings.sources),
-            settings,
-            silence: [0; 2],
-            answers: [0; 2],
-            wire_start: Timestamp(0),
-        }
+        Decider { sources: ColdMap::new(settings.sources), settings, wire: Wire::default(), before: None }
     }
 
     /// Sources forgotten for want of room.
@@ -330,10 +331,23 @@ impl Decider {
         self.sources.forgotten()
     }
 
+    /// From here on what is decided can be taken back.
+    pub fn begin(&mut self) {
+        self.sources.begin();
+        self.before = Some(self.wire);
+    }
+
+    /// Forgets what was decided since [`Decider::begin`].
+    pub fn roll_back(&mut self) {
+        self.sources.roll_back();
+        self.wire = self.before.take().unwrap_or(self.wire);
+    }
+
     /// Takes all sources of the window that begins at `start`, sorted.
     pub fn decide(&mut self, start: Timestamp, sources: &[(u128, Counts)], out: &mut Vec<Evidence>) {
         self.watch_wire(start, sources);
-        let one_way = self.answers == [0; 2] && self.silence.iter().sum::<u64>() >= self.settings.one_way_contacts;
+        let one_way =
+            self.wire.answers == [0; 2] && self.wire.silence.iter().sum::<u64>() >= self.settings.one_way_contacts;
         for (source, counts) in sources {
             let known = self.sources.existing(source).is_some();
             // Most sources never fail: they need no memory, except that success is remembered with what failed.
@@ -351,12 +365,13 @@ impl Decider {
 
     fn watch_wire(&mut self, start: Timestamp, sources: &[(u128, Counts)]) {
         let length = self.settings.horizon_s * SECOND;
-        let age = start.since(self.wire_start);
-        if self.wire_start == Timestamp(0) || age >= 2 * length {
-            (self.silence, self.answers, self.wire_start) = ([0; 2], [0; 2], start);
+        let wire = &mut self.wire;
+        let age = start.since(wire.start);
+        if wire.start == Timestamp(0) || age >= 2 * length {
+            *wire = Wire { start, ..Wire::default() };
         } else if age >= length {
-            (self.silence, self.answers) = ([0, self.silence[0]], [0, self.answers[0]]);
-            self.wire_start = self.wire_start.after(length);
+            (wire.silence, wire.answers) = ([0, wire.silence[0]], [0, wire.answers[0]]);
+            wire.start = wire.start.after(length);
         }
         for (_, counts) in sources {
             let answers: u64 =
@@ -364,8 +379,8 @@ impl Decider {
                     .iter()
                     .map(|cell| u64::from(counts.sum(*cell)))
                     .sum();
-            let [silence_now, _] = &mut self.silence;
-            let [answers_now, _] = &mut self.answers;
+            let [silence_now, _] = &mut wire.silence;
+            let [answers_now, _] = &mut wire.answers;
             *answers_now += answers;
             *silence_now += failures(counts);
         }

@@ -26,14 +26,16 @@ pub(super) struct WindowTable {
     key: HashKey,
     /// Where the running sweep goes on; `None` when no sweep runs.
     cursor: Option<usize>,
-    /// What the running sweep gives out: windows that end at or before this.
+    /// What the running sweep gives out: windows that begin before this, of the open one what it has so far.
     sweeping: Timestamp,
-    /// Windows that end at or before this have been given out.
+    /// What was counted before this has been given out.
     done: Timestamp,
     /// Largest moment returned so far: what was said is not taken back while a sweep runs.
     reached: Timestamp,
     /// Earliest start of an entry since the last full sweep: lets a sweep be skipped when nothing is due.
     earliest: Timestamp,
+    /// How often counts are given out, nanoseconds: a window's length, or a part of it.
+    every_ns: u64,
 }
 
 impl WindowTable {
@@ -49,7 +51,13 @@ impl WindowTable {
             done: Timestamp(0),
             reached: Timestamp(0),
             earliest: Timestamp(u64::MAX),
+            every_ns: WINDOW_NS,
         }
+    }
+
+    /// See [`super::Observer::giving_out_every`].
+    pub fn giving_out_every(self, every_ns: u64) -> WindowTable {
+        WindowTable { every_ns, ..self }
     }
 
     /// Counts of `entity` in the window that `time` lies in, for an event of a flow in the tunnel of `mark`; `None` cannot
@@ -120,7 +128,7 @@ impl WindowTable {
     }
 
     fn sweep(&mut self, watermark: Timestamp, budget: usize, out: &mut dyn FnMut(&WindowEntry)) -> Timestamp {
-        let complete = Timestamp(watermark.0 - watermark.0 % WINDOW_NS);
+        let complete = Timestamp(watermark.0 - watermark.0 % self.every_ns);
         let mut budget = budget.max(1);
         let mut steps = budget.saturating_mul(SETS_PER_ENTRY);
         loop {
@@ -128,7 +136,7 @@ impl WindowTable {
                 Some(set) => set,
                 // No window can have become complete since the last sweep, or nothing is here that one could find.
                 None if complete <= self.done => return watermark.max(self.done),
-                None if self.earliest.after(WINDOW_NS) > complete => {
+                None if self.earliest >= complete => {
                     self.done = complete;
                     return watermark;
                 }
@@ -149,7 +157,7 @@ impl WindowTable {
                     let way = live.trailing_zeros() as usize;
                     live &= live - 1;
                     let (Some(tag), Some(entry)) = (tags.get_mut(way), entries.get(way)) else { break };
-                    if entry.start.after(WINDOW_NS) > self.sweeping {
+                    if entry.start >= self.sweeping {
                         self.earliest = self.earliest.min(entry.start);
                     } else if budget == 0 {
                         // The rest of this set waits for the next step, which begins with it.
@@ -244,5 +252,21 @@ mod tests {
         let mut out = 0;
         table.flush(Timestamp(11 * SECOND), 10, &mut |_| out += 1);
         assert_eq!(out, 1);
+    }
+
+    #[test]
+    fn an_open_window_is_given_out_in_parts_where_that_is_wanted() {
+        for (every_ns, parts) in [(WINDOW_NS, vec![4]), (WINDOW_NS / 4, vec![1, 1, 1, 1])] {
+            let mut table = WindowTable::new(64, key()).giving_out_every(every_ns);
+            let mut out = Vec::new();
+            for quarter in 0..4_u64 {
+                let time = Timestamp(SECOND + quarter * SECOND / 4 + 7);
+                table.counts(Entity::Source(1), (time, TunnelMark(0)), &mut |_| ()).unwrap().add(0, 1);
+                let reached = time.after(SECOND / 4);
+                let mut take = |entry: &WindowEntry| out.push((entry.start.0, entry.counts.sums[0]));
+                while table.flush(reached, 10, &mut take) < reached {}
+            }
+            assert_eq!(out, parts.into_iter().map(|sum| (SECOND, sum)).collect::<Vec<_>>());
+        }
     }
 }

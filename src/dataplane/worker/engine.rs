@@ -20,7 +20,7 @@ use super::thread::UNPOLLED_WAIT;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
 use crate::dataplane::decode::{self, DefragSettings, FragmentSettings, Layers, Outer, Packet};
-use crate::dataplane::detect::Observer;
+use crate::dataplane::detect::{Observer, WINDOW_NS};
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::flow::{self, FlowTable};
 use crate::dataplane::inspect::{self, Inspector};
@@ -61,6 +61,9 @@ pub struct EngineSettings {
     pub flush_budget: usize,
     /// How far the watermark stays behind, nanoseconds of capture time: room for frames on their way between queues.
     pub watermark_lag_ns: u64,
+    /// How often counts go up and the queue says how far it has come, nanoseconds of capture time: a window's length, or where
+    /// alerts shall not wait for its end a part of it.
+    pub look_ns: u64,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
     /// Send events of inspection, who has which address on the link, and summaries of ended flows that were answered up.
@@ -101,6 +104,7 @@ impl Default for EngineSettings {
             expire_budget: 2 * BURST_MAX,
             flush_budget: 64,
             watermark_lag_ns: 0,
+            look_ns: WINDOW_NS,
             export_flows: false,
             export_events: false,
             live: false,
@@ -211,6 +215,8 @@ struct Core {
     /// Latest capture time seen; never steps back.
     time: Timestamp,
     watermark_sent: Timestamp,
+    /// From when on the next watermark is worth sending.
+    next_watermark: Timestamp,
     next_snapshot: Timestamp,
     /// When there is something to do beside frames: a census, or the source's housekeeping.
     next_chore: Timestamp,
@@ -269,6 +275,7 @@ impl<S: Source> Engine<S> {
             ring: (0, 0),
             time: Timestamp(0),
             watermark_sent: Timestamp(0),
+            next_watermark: Timestamp(0),
             next_snapshot: Timestamp(0),
             next_chore: Timestamp(0),
             next_maintain: Timestamp(0),
@@ -422,7 +429,7 @@ fn tables(settings: &EngineSettings, scoring: bool, secret: [u64; 4]) -> Tables 
         fragments: Fragments::new(settings.fragments, settings.defrag, a ^ b.rotate_left(32)),
         inspector: Inspector::new(settings.inspect, settings.flow.capacity, [c, d, a, b]),
         shapes: Shapes::new(shapes, settings.flow.capacity),
-        observer: Observer::new(settings.windows, [d, c, b, a]),
+        observer: Observer::new(settings.windows, [d, c, b, a]).giving_out_every(settings.look_ns),
         outers: Outers::new(if settings.decode.tunnels { settings.flow.capacity } else { 0 }, [b, a, d, c]),
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Core;
 use crate::dataplane::capture::BURST_MAX;
-use crate::dataplane::detect::WINDOW_NS;
 use crate::dataplane::flow::{EndReason, Ended};
 use crate::dataplane::score::BATCH_MAX;
 use crate::dataplane::worker::batch::ScoreState;
@@ -141,8 +140,10 @@ impl Core {
         let flushed = observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
             send_window(up, counters, outers, entry);
         });
-        // A watermark is worth sending when it crosses a window's end: nothing is decided in between.
-        if flushed.0 / WINDOW_NS != self.watermark_sent.0 / WINDOW_NS && flushed > self.watermark_sent {
+        // A watermark is worth sending when counts have been given out: nothing is decided in between.
+        if flushed >= self.next_watermark && flushed > self.watermark_sent {
+            let look_ns = self.settings.look_ns.max(1);
+            self.next_watermark = Timestamp(flushed.0 - flushed.0 % look_ns).after(look_ns);
             self.watermark_sent = flushed;
             up.send(Up::Watermark(self.id, flushed));
         }
