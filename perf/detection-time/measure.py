@@ -238,7 +238,7 @@ def of_run(sensor, options, rate, needed):
     summary = sensor.end()
     result = {"flows_per_second": rate, "seconds": options.seconds, "honest_flows": flows, "frames": sent, "refused": refused,
               "sender_behind_s": round(behind, 3), "memory_mib": {"begin": first["VmRSS"], "end": last["VmRSS"], "most": last["VmHWM"]},
-              "loss": summary.get("loss", {}).get("equations"), "closed": summary.get("loss_equation_closed"),
+              "closed": summary.get("loss_equation_closed"),
               "counters": {name: value for name, value in summary.get("counters", {}).items() if value and
                            ("drop" in name or "full" in name or "lost" in name or "shed" in name or "untold" in name)},
               "attacks": {}, "false_alerts": {kind: len(found) for kind, found in alerts.others.items()},
