@@ -20,7 +20,7 @@ use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
 use crate::control::windows::stage::{self, Models, Stage};
 use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, is_shared};
-use crate::dataplane::score::{self, Model, ModelError};
+use crate::dataplane::score::{self, INLINE_BUDGET_NS, Model, ModelError};
 use crate::dataplane::worker::EngineSettings;
 use crate::sys::affinity;
 use crate::units::SECOND;
@@ -476,8 +476,8 @@ pub fn examine_model(plan: &Config) -> Vec<Finding> {
                 model.manifest().schema_version,
                 cost as f64 / 1e3
             );
-            // No call may take longer than this between two reads of the ring.
-            let verdict = if cost <= 20_000 { Verdict::Good } else { Verdict::Fair };
+            // No call may take longer between two reads of the ring.
+            let verdict = if cost <= INLINE_BUDGET_NS { Verdict::Good } else { Verdict::Fair };
             vec![Finding::new("model", verdict, found, why, "a smaller model; calls above 20 us delay the ring")]
         }
     }

@@ -14,7 +14,7 @@ use crate::control::view::{CommandError, ModelChange, ModelView, QueuesTaken};
 use crate::control::windows::stage::{self, StagePort};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::features::COUNT;
-use crate::dataplane::score::{self, Model, Thresholds};
+use crate::dataplane::score::{self, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Model, Thresholds};
 use crate::dataplane::worker::Fitted;
 use crate::units::{MILLISECOND, SECOND, Timestamp};
 use std::collections::BTreeMap;
@@ -335,6 +335,14 @@ impl Keeper {
                 rows.name(),
                 stage::HOST_MANIFEST,
                 stage::PAIR_MANIFEST
+            )));
+        }
+        if wanted == Wanted::Active && rows == Rows::Flow && !held.model.cost().is_inline() {
+            return Err(CommandError::Unfit(format!(
+                "{name}: {INLINE_BATCH_MIN} rows take it {:.1} us, of {:.0} between two reads of the ring: make a smaller one, or \
+                 watch it as a shadow",
+                held.model.cost().service_ns(INLINE_BATCH_MIN) as f64 / 1e3,
+                INLINE_BUDGET_NS as f64 / 1e3
             )));
         }
         let role = Role { name: name.to_owned(), model: held };

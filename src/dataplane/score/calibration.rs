@@ -37,19 +37,6 @@ impl Serialize for CostCurve {
     }
 }
 
-/// Where a model is to be run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Placement {
-    /// On the worker itself, with calls of at most this many rows.
-    Inline {
-        /// B_max.
-        batch_max: usize,
-    },
-    /// Even a small batch takes too long between two polls: it needs a core of its own.
-    ScoringCore,
-}
-
 impl CostCurve {
     /// A network of 40-64-32-1 on a server core of 2024 (`perf/batch-control`): what is assumed before a model is
     /// measured.
@@ -142,12 +129,9 @@ impl CostCurve {
         fits
     }
 
-    /// Where a model of this cost belongs.
-    pub fn placement(&self, budget_ns: u64) -> Placement {
-        match self.largest_within(budget_ns, BATCH_MAX) {
-            batch_max if batch_max >= INLINE_BATCH_MIN => Placement::Inline { batch_max },
-            _ => Placement::ScoringCore,
-        }
+    /// A worker may call a model of this cost: a small batch fits between two reads of the ring.
+    pub fn is_inline(&self) -> bool {
+        self.largest_within(INLINE_BUDGET_NS, INLINE_BATCH_MIN) == INLINE_BATCH_MIN
     }
 }
 
@@ -176,10 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn a_forest_is_sent_to_a_scoring_core_and_a_network_stays() {
+    fn a_network_fits_a_worker_and_a_forest_does_not() {
         let network = CostCurve::new(&[(1, 2_200), (32, 4_900), (64, 7_300), (128, 12_000)]);
-        assert_eq!(network.placement(INLINE_BUDGET_NS), Placement::Inline { batch_max: 128 });
         let forest = CostCurve::new(&[(1, 11_600), (8, 68_600), (128, 840_000)]);
-        assert_eq!(forest.placement(INLINE_BUDGET_NS), Placement::ScoringCore);
+        assert_eq!([network.is_inline(), forest.is_inline()], [true, false]);
     }
 }

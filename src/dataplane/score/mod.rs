@@ -24,7 +24,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use calibration::{CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS, Placement};
+pub use calibration::{CostCurve, INLINE_BATCH_MIN, INLINE_BUDGET_NS};
 pub use error::{ModelError, ScoreError};
 pub use explain::{Explainer, Reason};
 pub use family::{FAMILIES_MAX, FLOWS_MAX, Family, Limit, Thresholds, Verdict};

@@ -175,7 +175,7 @@ fn the_cost_is_measured_and_a_small_network_stays_inline() {
     assert!(points.len() >= 8 && points.iter().all(|point| point.1 > 0));
     assert!(points.windows(2).all(|pair| pair[0].1 <= pair[1].1));
     // Whatever the machine: with a second to spend, a network of 24 units fits.
-    assert_eq!(model.cost().placement(1_000_000_000), Placement::Inline { batch_max: BATCH_MAX });
+    assert_eq!(model.cost().largest_within(1_000_000_000, BATCH_MAX), BATCH_MAX);
 }
 
 #[test]
