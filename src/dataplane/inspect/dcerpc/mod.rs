@@ -266,7 +266,9 @@ impl Calls {
     }
 
     fn remember(&mut self, bound: Bound) {
-        let same = |one: &&mut Bound| one.channel == bound.channel && one.context == bound.context;
+        // A place that is free is nobody's context 0.
+        let same =
+            |one: &&mut Bound| one.interface != 0 && (one.channel, one.context) == (bound.channel, bound.context);
         if let Some(place) = self.bound.iter_mut().find(same) {
             *place = bound;
         } else if bound.interface != 0 {

@@ -88,6 +88,26 @@ fn binds_and_calls_are_named_however_cut() {
     }
 }
 
+/// What Windows sends: the interface, and once more for its features (MS-RPCE section 2.2.2.14), which is another context.
+#[test]
+fn calls_are_named_behind_a_bind_of_several_contexts() {
+    const SAMR: u128 = 0x12345778_1234_abcd_ef00_0123456789ac;
+    for (offered, wanted) in [
+        (&[SVCCTL][..], "CreateServiceW"),
+        (&[SVCCTL, SVCCTL], "CreateServiceW"),
+        (&[SVCCTL, SVCCTL, SVCCTL], "CreateServiceW"),
+        (&[SVCCTL, SAMR], "CreateServiceW"),
+        (&[SAMR, SVCCTL], "SamrCreateUserInDomain"),
+        (&[7, SVCCTL], ""),
+    ] {
+        let mut out = Record::default();
+        let bytes = [bind(1, offered, &[]), request(2, 12), request(3, 12)].concat();
+        feed(&mut State::default(), Side::Originator, &bytes, 10_000, &mut out);
+        let named = shown(out.events.last().expect("a call that gave way to the next"), OPERATION);
+        assert_eq!(named, wanted, "{offered:x?}");
+    }
+}
+
 #[test]
 fn a_stream_of_any_kind_is_stood() {
     let token = ntlm::tests::authenticate_message("D", "anna", "PC");
