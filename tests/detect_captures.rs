@@ -96,12 +96,15 @@ fn family(data: &Path, prefix: &str, detectors: &[&str]) -> (usize, usize) {
 
 /// Real sshd in a namespace without a route out, recorded by `tests/ssh/record.sh`: one that is hardened (chacha20, one
 /// ed25519 key; every refusal at once), the same with PAM (every refusal after two seconds), and Debian's own settings.
-/// `demo-hydra` is the demo's: three in four of its sessions are closed by hydra before the server does.
+/// `demo-hydra` is the demo's: three in four of its sessions are closed by hydra before the server does. `quick-ncrack` is the
+/// laboratory's: three guesses a session, ten sessions at a time, a server at port 22022 that is as quick as it can.
 #[test]
 fn logins_by_ssh_are_no_guesses_and_guesses_are_found() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ssh");
     let demo = alerts(&folder.join("demo-hydra.pcap.zst"));
     assert!(demo.iter().any(|alert| alert.evidence.kind == "ssh"), "{demo:?}");
+    let quick = alerts(&folder.join("quick-ncrack.pcap.zst"));
+    assert!(quick.iter().any(|alert| alert.evidence.kind == "ssh"), "{quick:?}");
     for server in ["hard", "hardpam", "def"] {
         for (clients, expected) in [("logins", false), ("hydra", true), ("wrong", true)] {
             let file = folder.join(format!("{server}-{clients}.pcap.zst"));

@@ -124,6 +124,11 @@ impl Service {
         }
     }
 
+    /// The same, of a session of which content has told: SSH is SSH at any port.
+    fn of_session(port: u16, application: Protocol) -> Service {
+        if application == Protocol::Ssh { Service::Ssh } else { Service::of(port) }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Service::Ssh => "ssh",
@@ -200,16 +205,18 @@ impl Event {
         }
         let port = facts.destination.port;
         let duration_ms = time.since(facts.first_seen()) / MILLISECOND;
-        let (size, answer) = match Service::of(port) {
+        let service = Service::of_session(port, facts.application);
+        let (size, answer) = match service {
             // Who looks at a server's keys, and leaves.
             Service::Ssh if facts.first_payloads() < SSH_PACKETS => return None,
-            Service::Ssh => (ssh_answer(facts), ssh_answer(facts)),
+            // Its pauses make of few answers many sizes, so these are the answers as they are.
+            Service::Ssh => (ssh_answer(facts), facts.later_answer()),
             _ => (facts.total_payload(), facts.payload()[1]),
         };
         let cell = match EDGES.iter().position(|edge| size <= *edge) {
             Some(class) if duration_ms <= SHORT_MS => class,
             // Large sessions matter only where a login may have succeeded.
-            _ if Service::of(port).is_login() => cell::LARGER,
+            _ if service.is_login() => cell::LARGER,
             _ => return None,
         };
         let entity = Entity::Session { client: facts.source.address, server: facts.destination.address, port };
@@ -358,7 +365,7 @@ impl Decider {
 
     fn one(&mut self, start: Timestamp, key: SessionKey, counts: &Counts, out: &mut Vec<Evidence>) {
         let settings = self.settings;
-        let service = Service::of(key.2);
+        let service = Service::of_session(key.2, counts.peer.flow.application);
         let limit = settings.failed_bytes(service);
         let failed = sessions_up_to(counts, limit);
         let parallel = match service {

@@ -26,7 +26,7 @@ pub(super) struct Facts<'a> {
     pub destination: Endpoint,
     pub protocol: u8,
     /// What it carries, where that was asked.
-    application: Protocol,
+    pub application: Protocol,
 }
 
 impl Facts<'_> {
@@ -157,7 +157,9 @@ impl Facts<'_> {
     #[inline(always)]
     pub fn is_answer_like(&self) -> bool {
         let (from, to) = (self.source.port, self.destination.port);
-        (from < 1024 && to >= 1024) || (from < 32_768 && to >= 32_768)
+        // Servers of DHCP offer to port 68 (RFC 2131 section 4.1), of version 6 to 546 (RFC 8415 section 7.2).
+        let is_offer = matches!((from, to), (67, 68) | (547, 546));
+        (from < 1024 && to >= 1024) || (from < 32_768 && to >= 32_768) || is_offer
     }
 
     /// An ICMP message that asks (echo, timestamp, ...): others carry type and code in place of the identifier
