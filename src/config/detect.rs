@@ -210,8 +210,10 @@ fn check_flood(settings: &flood::Settings) -> Result<(), Invalid> {
         high: (1.0, 1e6),
         track_rate: FLOOR,
         targets: (MAP_MIN, MAP_MAX),
-    }, besides syn, udp, udp_volume, icmp, tcp);
-    for (name, cusum) in [("syn", syn), ("udp", udp), ("udp_volume", udp_volume), ("icmp", icmp), ("tcp", tcp)] {
+    }, besides syn, half_open, udp, udp_volume, icmp, tcp);
+    for (name, cusum) in
+        [("syn", syn), ("half_open", half_open), ("udp", udp), ("udp_volume", udp_volume), ("icmp", icmp), ("tcp", tcp)]
+    {
         let flood::Cusum { slack, limit } = cusum;
         within(&format!("flood.{name}.slack"), *slack, COUNT)?;
         within(&format!("flood.{name}.limit"), *limit, COUNT)?;
@@ -331,6 +333,7 @@ fn check_request_flood(settings: &request_flood::Settings) -> Result<(), Invalid
         limit: (10.0, 1e7),
         pairs: (MAP_MIN, MAP_MAX),
     }, besides);
+        at_once: (2.0, 1e6),
     Ok(())
 }
 

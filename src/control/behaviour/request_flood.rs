@@ -5,7 +5,9 @@
 //! floods (Siris and Papagalou, Globecom 2004): `S = max(0, S + x - mean - slack)`, told where `S > limit`; the mean stands still
 //! meanwhile, and for five minutes: what goes on that long has been told, and is a proxy before its server.
 //!
-//! Not seen: requests inside connections of TLS that are kept open; floods of very many clients of which each asks little. Inspection
+//! And many short connections of one client at the same time, whatever is inside.
+//!
+//! Not seen: requests inside few connections of TLS that are kept open; floods of very many clients of which each asks little. Inspection
 //! tells at most some hundred requests of a client a second, so rates beyond are told as at least that.
 
 use super::observation::{Flow, Observation, Visit};
@@ -22,15 +24,18 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Requests, or connections of TLS, a second of one client to one server that are usual.
     pub slack: f64,
-    /// How many beyond that, and beyond its mean, are told.
+    /// How many beyond that, and beyond its mean, are told where it lasts two seconds.
     pub limit: f64,
+    /// Short connections of one client to one server at the same time, over ten seconds. A browser has six (RFC 9112 section 9.4 leaves
+    /// the number to clients).
+    pub at_once: f64,
     /// Clients and servers remembered, some 150 bytes each.
     pub pairs: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { slack: 60.0, limit: 700.0, pairs: 1 << 13 }
+        Settings { slack: 60.0, limit: 700.0, at_once: 25.0, pairs: 1 << 13 }
     }
 }
 
@@ -45,6 +50,14 @@ impl Settings {
 const WEIGHT: f64 = 0.02;
 /// After so long above the limit it is what is usual.
 const USUAL_NS: u64 = 300 * SECOND;
+/// What is over sooner hurts nobody: a page with its parts, a short test.
+const LASTS_NS: u64 = 2 * SECOND;
+/// Connections are a crowd within so long.
+const CROWD_NS: u64 = 10 * SECOND;
+/// Who keeps connections for what may come keeps them for longer than this (nginx 60 s, HAProxy 60 s, Apache 5 s of silence).
+const SHORT_NS: u64 = 20 * SECOND;
+/// Connections of a crowd.
+const CROWD: u64 = 50;
 /// The sum is cut at so many limits, so that it ends soon after its flood.
 const CAP: f64 = 3.0;
 
@@ -55,6 +68,13 @@ struct Pair {
     count: f64,
     level: f64,
     mean: f64,
+    /// When the sum began to rise.
+    rising: Timestamp,
+    /// Connections that ended within these ten seconds, and what they lasted together.
+    crowd_since: Timestamp,
+    crowd: u64,
+    crowd_ns: u64,
+    crowd_told: Option<Timestamp>,
     /// Since when it is told; it is told once, until it is over.
     alarm: Option<Timestamp>,
     all: f64,
@@ -71,7 +91,21 @@ impl Touched for Pair {
 impl Pair {
     fn new(now: Timestamp) -> Pair {
         let second = now.0 / SECOND;
-        Pair { second, count: 0.0, level: 0.0, mean: 0.0, alarm: None, all: 0.0, highest: 0.0, touched: now }
+        Pair {
+            second,
+            count: 0.0,
+            level: 0.0,
+            mean: 0.0,
+            rising: now,
+            crowd_since: now,
+            crowd: 0,
+            crowd_ns: 0,
+            crowd_told: None,
+            alarm: None,
+            all: 0.0,
+            highest: 0.0,
+            touched: now,
+        }
     }
 
     /// The present second is over: its count, and those of the empty ones behind it.
@@ -87,7 +121,7 @@ impl Pair {
         self.level = (self.level - quiet * (self.mean + settings.slack)).max(0.0);
         self.mean *= (1.0 - WEIGHT).powf(quiet);
         if self.level == 0.0 {
-            (self.alarm, self.all, self.highest) = (None, 0.0, 0.0);
+            (self.alarm, self.all, self.highest, self.rising) = (None, 0.0, 0.0, now);
         }
         (self.second, self.count) = (second, 0.0);
     }
@@ -117,8 +151,50 @@ impl RequestFlood {
 
     /// A connection.
     pub fn flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
-        if flow.is_new && flow.protocol == 6 && flow.application == Protocol::Tls {
+        let is_web = matches!(flow.application, Protocol::Tls | Protocol::Http | Protocol::Http2);
+        if !flow.is_new || flow.protocol != 6 || !is_web {
+            return;
+        }
+        if flow.application == Protocol::Tls {
             self.count(seen, (flow.client, flow.server), "connections", out);
+        }
+        let [_, answered] = flow.payload;
+        if answered > 0 && flow.length_ns < SHORT_NS {
+            self.crowd(seen, flow, out);
+        }
+    }
+
+    /// Many connections at once, whatever is asked in them: their lengths together are as many times the time that passed as
+    /// were open (Little's law).
+    fn crowd(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        let (settings, now) = (self.settings, seen.time);
+        let (client, server) = (flow.client, flow.server);
+        let pair = self.pairs.entry((client.address, server.address, server.port), || Pair::new(now));
+        pair.touched = pair.touched.max(now);
+        if now.since(pair.crowd_since) >= CROWD_NS {
+            (pair.crowd_since, pair.crowd, pair.crowd_ns) = (now, 0, 0);
+        }
+        pair.crowd += 1;
+        pair.crowd_ns += flow.length_ns.min(CROWD_NS);
+        let at_once = pair.crowd_ns as f64 / CROWD_NS as f64;
+        let is_due = pair.crowd_told.is_none_or(|at| now.since(at) >= CROWD_NS);
+        if pair.crowd >= CROWD && at_once >= settings.at_once && is_due {
+            pair.crowd_told = Some(now);
+            let (from, to, port) = (client.ip(), server.ip(), server.port);
+            out.push(Evidence {
+                severity: 3,
+                summary: format!(
+                    "{from} floods the web server {to} port {port}: {} short connections within ten seconds, some {at_once:.0} of \
+                     them at any time",
+                    pair.crowd
+                ),
+                terms: vec![
+                    Term::exact("connections_at_once", at_once.round()).against(Relation::AtLeast, settings.at_once),
+                    Term::exact("connections_in_ten_seconds", pair.crowd as f64)
+                        .against(Relation::AtLeast, CROWD as f64),
+                ],
+                ..of_pair(seen, (client, server))
+            });
         }
     }
 
@@ -134,7 +210,7 @@ impl RequestFlood {
         (pair.count, pair.all) = (pair.count + 1.0, pair.all + 1.0);
         // At once, within the second in which it is too much.
         let level = pair.level + pair.count - pair.mean - settings.slack;
-        if level > settings.limit && pair.alarm.is_none() {
+        if level > settings.limit && pair.alarm.is_none() && now.since(pair.rising) >= LASTS_NS {
             pair.alarm = Some(now);
             out.push(evidence(seen, ends, what, pair, level, &settings));
         }
@@ -152,11 +228,6 @@ fn evidence(
     let rate = pair.highest.max(pair.count);
     let (from, to, port) = (client.ip(), server.ip(), server.port);
     Evidence {
-        severity: 2,
-        confidence: 0.7,
-        source: Some(from),
-        target: Some(to),
-        port: Some(port),
         summary: format!(
             "{from} floods the web server {to} port {port}: {:.0} {what} since it began, up to {rate:.0} and more a second, {:.0} are \
              usual",
@@ -168,6 +239,17 @@ fn evidence(
             Term::exact(format!("cusum_{what}"), level).against(Relation::Above, settings.limit),
             Term::exact(format!("{what}_since_start"), pair.all),
         ],
+        ..of_pair(seen, (client, server))
+    }
+}
+
+fn of_pair(seen: &Observation, (client, server): (Endpoint, Endpoint)) -> Evidence {
+    Evidence {
+        severity: 2,
+        confidence: 0.7,
+        source: Some(client.ip()),
+        target: Some(server.ip()),
+        port: Some(server.port),
         technique: Some("T1499.002".into()),
         flow: seen.origin.flow(true),
         ..seen.evidence(Detector::Flood, "http")
@@ -206,6 +288,12 @@ mod tests {
         assert_eq!(found(&requests(500, &[(0, 20)])), ["http"]);
         // Over, and again.
         assert_eq!(found(&requests(500, &[(0, 5), (100, 105)])), ["http", "http"]);
+        // Sixty at once, that are kept for seconds.
+        let mut wire = Wire::default();
+        for turn in 0..60 {
+            wire.flow(turn * SECOND / 200, (outside(1), host(80), 443), [40_000, 90_000], (7 * SECOND, 0));
+        }
+        assert_eq!(found(&wire), ["http"]);
         // In TLS connections are all that is seen.
         let mut wire = Wire::default();
         for turn in 0..2000 {
@@ -221,6 +309,18 @@ mod tests {
             ("a short test of load", requests(500, &[(0, 1), (60, 61)])),
             ("a client that is always busy", requests(50, &[(0, 60)])),
         ] {
+            assert_eq!(found(&wire), [] as [&str; 0], "{what}");
+        }
+        for (what, count, length, bytes) in [
+            ("a browser with its pages", 120, SECOND, [900, 90_000]),
+            ("a test of load by few", 300, SECOND / 20, [900, 900]),
+            ("a proxy that closes what it kept", 200, 60 * SECOND, [900, 90_000]),
+            ("connections that nobody answered", 200, 8 * SECOND, [900, 0]),
+        ] {
+            let mut wire = Wire::default();
+            for turn in 0..count {
+                wire.flow(turn * SECOND / 20, (outside(1), host(80), 443), bytes, (length, 0));
+            }
             assert_eq!(found(&wire), [] as [&str; 0], "{what}");
         }
         // A proxy before its server is told once, then it is usual.

@@ -7,7 +7,7 @@
 //! *Decider*: `S = max(0, S + x - mean - slack)`, alarm when `S > limit`; the mean is an EWMA that stands still while
 //! alarming (Siris and Papagalou, Globecom 2004), so a flood does not become usual. `x` is built so that popularity is no
 //! flood: SYNs less handshakes *completed* (a server with SYN cookies answers every SYN of a flood, so SYN/ACKs alone say
-//! little), UDP flows less those that were answered. Volume inside unanswered UDP flows is a sum of its own with a far
+//! little), and by themselves those that were answered and not completed, UDP flows less those that were answered. Volume inside unanswered UDP flows is a sum of its own with a far
 //! larger slack: video and measurements are one-way and fast.
 //!
 //! What it cannot see: floods of complete connections or requests (layer 7), floods inside answered UDP flows, volume alone.
@@ -148,6 +148,9 @@ pub struct Cusum {
 pub struct Settings {
     /// SYNs without a completed handshake. (ntopng warns from 256 a second.)
     pub syn: Cusum,
+    /// SYNs that were answered, and no handshake was completed all the same: there is next to none of it in honest traffic, where
+    /// SYNs without an answer may be those to a service that is down.
+    pub half_open: Cusum,
     /// New UDP flows that are not answered: what many sources, or one that changes its port, send.
     pub udp: Cusum,
     /// UDP packets inside unanswered flows. (FastNetMon bans from 20 000 packets a second.)
@@ -162,7 +165,7 @@ pub struct Settings {
     pub scan_sources: f64,
     /// SYNs for each distinct port below which it is a scan instead.
     pub scan_syns_per_port: f64,
-    /// Distinct sources from which they are most likely forged.
+    /// Distinct sources within a second from which they are most likely forged; of SYN, ICMP and stray TCP half as much is then told.
     pub spoofed_sources: f64,
     /// Share of the packets from which one of several sources is named as the one that floods, where it is certain that the
     /// share is one source's; else the summary says whose it may be.
@@ -179,9 +182,10 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             syn: Cusum { slack: 100.0, limit: 400.0 },
+            half_open: Cusum { slack: 20.0, limit: 150.0 },
             udp: Cusum { slack: 100.0, limit: 600.0 },
             udp_volume: Cusum { slack: 10_000.0, limit: 10_000.0 },
-            icmp: Cusum { slack: 150.0, limit: 600.0 },
+            icmp: Cusum { slack: 50.0, limit: 400.0 },
             tcp: Cusum { slack: 100.0, limit: 400.0 },
             mean_weight: 0.02,
             scan_sources: 16.0,
@@ -227,8 +231,8 @@ impl Sum {
 #[derive(Clone, Copy, Default)]
 struct State {
     window: Timestamp,
-    sums: [Sum; 5],
-    since: [Since; 5],
+    sums: [Sum; SUMS],
+    since: [Since; SUMS],
 }
 
 /// What came since the sum began to rise that led to evidence.
@@ -269,8 +273,9 @@ pub struct Decider {
     targets: ColdMap<u128, State>,
 }
 
-/// Two sums may find a UDP flood.
-const KINDS: [&str; 5] = ["syn", "udp", "icmp", "tcp", "udp"];
+const SUMS: usize = 6;
+/// Two sums may find a flood of UDP, and two one of SYN.
+const KINDS: [&str; SUMS] = ["syn", "udp", "icmp", "tcp", "udp", "syn"];
 
 impl Decider {
     /// A decider that has seen nothing.
@@ -306,18 +311,25 @@ impl Decider {
             state.window = start;
             let sources = distinct::estimate(&counts.bitmap(bitmap::SOURCES));
             let ports = distinct::estimate(&counts.bitmap(bitmap::PORTS));
-            let limits = [settings.syn, settings.udp, settings.icmp, settings.tcp, settings.udp_volume];
+            let limits =
+                [settings.syn, settings.udp, settings.icmp, settings.tcp, settings.udp_volume, settings.half_open];
+            let mut is_syn_told = false;
             let each = state.sums.iter_mut().zip(&mut state.since).zip(rates).zip(limits);
-            for (index, (((sum, since), rate), cusum)) in each.enumerate() {
+            for (index, (((sum, since), rate), mut cusum)) in each.enumerate() {
                 // A port scan is the scan detector's; its SYNs are not held against the target here.
-                let scan = (index == SYN || index == STRAY)
+                let scan = matches!(index, SYN | STRAY | HALF_OPEN)
                     && sources <= settings.scan_sources
                     && (ports >= distinct::SATURATED || rate < ports * settings.scan_syns_per_port);
                 let rate = if scan { 0.0 } else { rate };
+                if sources >= settings.spoofed_sources && matches!(index, SYN | ICMP | STRAY | HALF_OPEN) {
+                    cusum = Cusum { slack: cusum.slack * FORGED, limit: cusum.limit * FORGED };
+                }
                 let usual = sum.mean;
                 let (alarming, calm) = sum.step(rate, quiet, &cusum, settings.mean_weight);
                 since.count(start, rate, calm, sum.level);
-                if alarming && rate > cusum.slack {
+                // SYNs that nobody answered and those that somebody did are one flood.
+                if alarming && rate > cusum.slack && !(index == HALF_OPEN && is_syn_told) {
+                    is_syn_told |= index == SYN;
                     since.told = start;
                     let who = Who::of(counts, &settings, &mut since.named);
                     let found = Found { index, rate, usual, cusum, level: sum.level, all: since.packets, who };
@@ -333,9 +345,14 @@ const UDP: usize = 1;
 const ICMP: usize = 2;
 const STRAY: usize = 3;
 const UDP_VOLUME: usize = 4;
+const HALF_OPEN: usize = 5;
+/// Handshakes for each that is completed which are usual.
+const UNDER_WAY: f64 = 1.25;
+/// Part of slack and limit where sources are most likely forged.
+const FORGED: f64 = 0.5;
 
 /// Packets a second that count against the target, by kind; windows are one second.
-fn rates(counts: &Counts) -> [f64; 5] {
+fn rates(counts: &Counts) -> [f64; SUMS] {
     const _: () = assert!(WINDOW_NS == SECOND, "rates are counts of a window");
     let sum = |cell| f64::from(counts.sum(cell));
     [
@@ -344,6 +361,8 @@ fn rates(counts: &Counts) -> [f64; 5] {
         sum(cell::ICMP),
         sum(cell::STRAY_TCP) - sum(cell::STRAY_TCP_ANSWERED),
         sum(cell::UDP_MORE),
+        // Of a crowd some are under way at any time.
+        sum(cell::SYN_ACK) - sum(cell::COMPLETED) * UNDER_WAY,
     ]
 }
 
@@ -440,7 +459,7 @@ impl Found {
             terms.push(Term::exact(name, share).against(Relation::AtLeast, settings.dominant_share));
         }
         let mut one_way = false;
-        if self.index == SYN {
+        if matches!(self.index, SYN | HALF_OPEN) {
             for (name, cell) in [
                 ("syn_per_second", cell::SYN),
                 ("syn_ack_per_second", cell::SYN_ACK),
@@ -466,6 +485,7 @@ impl Found {
                 self.rate,
                 match self.index {
                     SYN => "SYNs that complete no handshake",
+                    HALF_OPEN => "handshakes that are answered and never completed",
                     UDP => "new UDP flows that stay unanswered",
                     UDP_VOLUME => "UDP packets of unanswered flows",
                     ICMP => "ICMP packets",
@@ -479,6 +499,55 @@ impl Found {
             tunnel: None,
             technique: None,
             row: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Evidence of `seconds` seconds, each with so many of these cells, of that many sources.
+    fn found(cells: &[(usize, u32)], sources: u64, seconds: u64) -> Vec<(String, u8)> {
+        let (mut decider, mut out) = (Decider::new(Settings::default()), Vec::new());
+        let mut counts = Counts::ZERO;
+        for (cell, count) in cells {
+            counts.add(*cell, *count);
+        }
+        let all: u32 = cells.iter().map(|(_, count)| *count).sum();
+        for source in 0..sources {
+            counts.mark(bitmap::SOURCES, source.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            counts.add(cell::SHARE + (source % SHARES) as usize, all / sources as u32);
+        }
+        counts.mark(bitmap::PORTS, 1);
+        for second in 0..seconds {
+            decider.decide(Timestamp((100 + second) * SECOND), &[(1, counts)], &mut out);
+        }
+        out.into_iter().map(|one| (one.kind, one.severity)).collect()
+    }
+
+    #[test]
+    fn what_is_answered_and_never_completed_is_little_in_honest_traffic() {
+        const SYN: usize = cell::SYN;
+        const ANSWER: usize = cell::SYN_ACK;
+        const DONE: usize = cell::COMPLETED;
+        for (what, cells, sources, seconds, wanted) in [
+            ("sixty a second of one source", &[(SYN, 60), (ANSWER, 60)][..], 1, 8, "syn"),
+            ("the same, of many", &[(SYN, 60), (ANSWER, 60)], 200, 8, "syn"),
+            ("a service that is down", &[(SYN, 60)], 1, 60, ""),
+            ("a busy server", &[(SYN, 900), (ANSWER, 900), (DONE, 890)], 50, 60, ""),
+            ("a crowd of which some are under way", &[(SYN, 2500), (ANSWER, 2500), (DONE, 2300)], 200, 1, ""),
+            ("a check that opens half", &[(SYN, 15), (ANSWER, 15)], 2, 60, ""),
+            ("many, nobody answers", &[(SYN, 300)], 1, 8, "syn"),
+            ("pings of a monitor", &[(cell::ICMP, 40)], 1, 60, ""),
+            ("pings as fast as it goes", &[(cell::ICMP, 160)], 1, 8, "icmp"),
+            ("ends of nothing, from everywhere", &[(cell::STRAY_TCP, 150)], 150, 4, "tcp"),
+            ("ends of nothing, from some", &[(cell::STRAY_TCP, 150)], 30, 4, ""),
+        ] {
+            let told = found(cells, sources, seconds);
+            assert_eq!(!told.is_empty(), !wanted.is_empty(), "{what}: {told:?}");
+            assert!(told.iter().all(|(kind, severity)| kind == wanted && *severity == 2), "{what}: {told:?}");
+            assert!(told.len() <= seconds as usize, "{what}: one flood is told as one");
         }
     }
 }
