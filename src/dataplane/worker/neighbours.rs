@@ -1,7 +1,7 @@
 //! Which neighbours were told lately: hosts say again and again who they are, the control plane wants it once in a while.
 //!
 //! Who has an address is remembered by the address, so that another link address for it is seen as the change that it is. A
-//! change is told whatever else is said at the time; made-up addresses take the place of none that was seen lately.
+//! change is told whatever else is said at the time, and so is each turn of two that claim one address; made-up addresses take the place of none that was seen lately.
 
 use crate::dataplane::decode::Neighbour;
 use crate::units::{SECOND, Timestamp};
@@ -22,6 +22,8 @@ pub const PER_SECOND: u32 = 500;
 #[derive(Clone, Copy, Default)]
 struct Told {
     mac: [u8; 6],
+    /// It was the last to speak for the address.
+    is_latest: bool,
     time: Timestamp,
 }
 
@@ -86,11 +88,19 @@ impl Neighbours {
         let Some(set) = self.sets.get_mut(place) else { return News::Suppressed };
         if let Some(entry) = set.iter_mut().find(|entry| entry.is_of(neighbour)) {
             entry.seen = now;
+            let is_turn = !entry.told.iter().any(|told| told.is_latest && told.mac == neighbour.mac);
+            for told in &mut entry.told {
+                told.is_latest = told.mac == neighbour.mac;
+            }
             if let Some(told) =
                 entry.told.iter_mut().find(|told| told.mac == neighbour.mac && told.time != Timestamp(0))
             {
                 if now.since(told.time) < AGAIN_NS {
-                    return News::Old;
+                    let is_told = is_turn && entry.changed.0 / SECOND != second;
+                    if is_told {
+                        entry.changed = now;
+                    }
+                    return if is_told { News::Tell } else { News::Old };
                 }
                 let news = take(&mut self.left);
                 if news == News::Tell {
@@ -104,7 +114,7 @@ impl Neighbours {
             }
             entry.changed = now;
             if let Some(oldest) = entry.told.iter_mut().min_by_key(|told| told.time) {
-                *oldest = Told { mac: neighbour.mac, time: now };
+                *oldest = Told { mac: neighbour.mac, is_latest: true, time: now };
             }
             return News::Tell;
         }
@@ -112,7 +122,7 @@ impl Neighbours {
         if news == News::Tell
             && let Some(free) = set.iter_mut().find(|entry| entry.is_stale(now))
         {
-            let told = [Told { mac: neighbour.mac, time: now }, Told::default()];
+            let told = [Told { mac: neighbour.mac, is_latest: true, time: now }, Told::default()];
             *free = Entry { neighbour: *neighbour, told, seen: now, changed: Timestamp(0) };
         }
         news
@@ -159,12 +169,13 @@ mod tests {
         assert_eq!(told.news(&neighbour(1), at(299)), News::Old);
         assert_eq!(told.news(&neighbour(1), at(300)), News::Tell);
         assert_eq!(told.news(&other(1, 9), at(301)), News::Tell);
+        // Two that quarrel are told at each turn, once a second.
         for second in 302..590 {
-            assert_eq!(
-                told.news(&neighbour(1), at(second)),
-                News::Old,
-                "two that quarrel are told once in a while too"
-            );
+            assert_eq!(told.news(&neighbour(1), at(second)), News::Tell);
+            assert_eq!(told.news(&other(1, 9), at(second)), News::Old);
+        }
+        // What one of them repeats is old.
+        for second in 590..600 {
             assert_eq!(told.news(&other(1, 9), at(second)), News::Old);
         }
     }
