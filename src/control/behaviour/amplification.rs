@@ -145,9 +145,7 @@ impl Amplification {
             || Victim { since: now, touched: now, bytes: 0, servers: Distinct::default(), next: settings.bytes };
         let state = self.victims.entry((victim.address, server.port), fresh);
         if now.since(state.since) >= MINUTE_NS {
-            // Told again in another minute at twice as much.
-            let next = state.next.max(settings.bytes);
-            *state = Victim { next, ..fresh() };
+            *state = fresh();
         }
         state.touched = state.touched.max(now);
         state.bytes = state.bytes.saturating_add(flow.bytes[0]);
@@ -185,7 +183,7 @@ impl Amplification {
             || Same { since: now, touched: now, size, questions: 0.0, asked: 0, answered: 0, next: settings.questions };
         let same = self.same.entry(key, fresh);
         if now.since(same.since) >= MINUTE_NS {
-            *same = Same { next: same.next, ..fresh() };
+            *same = fresh();
         }
         same.touched = same.touched.max(now);
         if same.size != size {
@@ -296,6 +294,16 @@ mod tests {
         ] {
             assert_eq!(found(&wire), wanted, "{what}");
         }
+        // A small flood after a large one is one too.
+        let mut wire = Wire::default();
+        for (minute, bytes) in [(0, 900_000), (10, 40_000)] {
+            for turn in 0..40_u32 {
+                let at = minute * 60 * SECOND + u64::from(turn) * SECOND / 10;
+                wire.answers(at, (outside(turn), 123, host(7), 40_000 + turn as u16), [bytes, 0]);
+            }
+        }
+        let last = wire.evidence().pop().expect("told");
+        assert!(last.time.0 > super::super::tests::START + 600 * SECOND, "{last:?}");
         let told = unasked(40, 123, 40_000).evidence();
         assert_eq!((told[0].port, told[0].source), (Some(123), None));
     }
