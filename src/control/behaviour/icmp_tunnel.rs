@@ -27,7 +27,7 @@ pub struct Settings {
     pub unasked: f64,
     /// Distinct identifiers.
     pub identifiers: f64,
-    /// Echoes a second, over ten seconds and a hundred echoes at least.
+    /// Echoes a second, over five seconds and a hundred echoes at least.
     pub rate: f64,
     /// Pairs of hosts remembered, some 200 bytes each.
     pub pairs: usize,
@@ -59,7 +59,9 @@ const ECHOES_MIN: u64 = 8;
 /// Bytes by which the mean answer must differ from the mean question: more than what a lost echo of another size makes.
 const DIFFERENCE: f64 = 4.0;
 /// Least number and least time of echoes of which the rate is judged.
-const FAST: (u64, u64) = (100, 10 * SECOND);
+const FAST: (u64, u64) = (100, 5 * SECOND);
+/// Evidence of what goes on comes again after so long; it makes one alert.
+const AGAIN_NS: u64 = 30 * SECOND;
 /// Bytes both ways from which a tunnel of two signs has the highest severity.
 const CARRIED: u64 = 16 << 10;
 
@@ -80,6 +82,7 @@ struct Pair {
     packets: [u64; 2],
     bytes: u64,
     told: Told,
+    told_at: Timestamp,
 }
 
 /// How much was told of a pair in its window.
@@ -133,20 +136,22 @@ impl IcmpTunnel {
             packets: [0; 2],
             bytes: 0,
             told: Told::default(),
+            told_at: now,
         };
         let pair = self.pairs.entry((flow.client.address, flow.server.address), fresh);
         pair.touched = pair.touched.max(now);
         if now.since(pair.since) >= WINDOW_NS {
             *pair = fresh();
         }
-        pair.add(flow);
+        let is_odd = pair.add(flow, &settings);
         let is_usual = usual.is_none_or(Usual::is_popular);
-        pair.decide(seen, flow, is_usual, &settings, out);
+        pair.decide(seen, flow, (is_usual, is_odd), &settings, out);
     }
 }
 
 impl Pair {
-    fn add(&mut self, flow: &Flow) {
+    /// Adds a flow; is it one that no ping is?
+    fn add(&mut self, flow: &Flow, settings: &Settings) -> bool {
         let [asked, answered] = flow.packets;
         let [out, back] = flow.payload;
         self.identifiers += u64::from(flow.is_new);
@@ -159,24 +164,29 @@ impl Pair {
         }
         let is_varied =
             [(out, asked), (back, answered)].iter().any(|(bytes, packets)| *packets > 0 && bytes % packets != 0);
-        if is_varied && asked + answered >= ECHOES_MIN {
+        let is_varied = is_varied && asked + answered >= ECHOES_MIN;
+        if is_varied {
             self.varied = self.varied.max(asked + answered);
         }
-        self.unasked = self.unasked.max(answered.saturating_sub(asked));
+        let unasked = answered.saturating_sub(asked);
+        self.unasked = self.unasked.max(unasked);
+        let mut is_odd = is_varied || unasked as f64 >= settings.unasked;
         if asked >= ECHOES_MIN / 2 && answered >= ECHOES_MIN / 2 {
             let difference = (out as f64 / asked as f64 - back as f64 / answered as f64).abs();
             self.difference = self.difference.max(difference);
+            is_odd |= difference >= DIFFERENCE;
         }
         if asked >= FAST.0 && flow.length_ns >= FAST.1 {
             self.rate = self.rate.max(asked as f64 * SECOND as f64 / flow.length_ns as f64);
         }
+        is_odd
     }
 
     fn decide(
         &mut self,
         seen: &Observation,
         flow: &Flow,
-        is_usual: bool,
+        (is_usual, is_odd): (bool, bool),
         settings: &Settings,
         out: &mut Vec<Evidence>,
     ) {
@@ -194,10 +204,11 @@ impl Pair {
             _ if of_rate => (Told::Odd, 3, "fast_echoes"),
             _ => return,
         };
-        if told <= self.told {
+        let goes_on = (is_odd || told == Told::Odd) && seen.told.since(self.told_at) >= AGAIN_NS;
+        if told <= self.told && !goes_on {
             return;
         }
-        self.told = told;
+        (self.told, self.told_at) = (told.max(self.told), seen.told);
         let against = |term: Term, holds: bool, threshold: f64| {
             if holds { term.against(Relation::AtLeast, threshold) } else { term }
         };
@@ -278,10 +289,10 @@ mod tests {
             let all = wire.evidence();
             assert!(all[0].terms.iter().any(|term| term.threshold.is_some()), "{what}: {all:?}");
         }
-        // Told again, once, where it is worse: all signs, and bytes.
+        // Told again where it is worse: all signs, and bytes; and while it goes on.
         let wire = echoes(40, SECOND, |number| ([10, 17], [10 * (100 + number), 17 * (300 + number)], 2 * SECOND));
         let severities: Vec<_> = wire.evidence().iter().map(|one| one.severity).collect();
-        assert_eq!((found(&wire).len(), severities.last()), (2, Some(&1)), "{severities:?}");
+        assert_eq!(severities, [2, 1, 1]);
     }
 
     #[test]
