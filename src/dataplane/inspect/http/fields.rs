@@ -80,6 +80,9 @@ pub(super) fn request(bytes: &[u8], is_whole: bool, told: &mut Told, out: &mut d
     let mut hosts = 0;
     while let Some(field) = head.field() {
         hosts += u32::from(field.name.eq_ignore_ascii_case(b"host"));
+        if has_lookup(field.value) {
+            put_lookup(field.name, out);
+        }
         request_field(field, &mut request.framing, out);
     }
     // RFC 9112 section 6.1: its framing is faulty, for a server of that version would not know the field.
@@ -320,6 +323,18 @@ fn put_host(value: &[u8], out: &mut dyn Output) {
     }
 }
 
+/// Template languages and loggers write them so (`${jndi:...}`).
+fn has_lookup(value: &[u8]) -> bool {
+    value.contains(&b'$') && lines::find(value, b"${").is_some()
+}
+
+#[cold]
+fn put_lookup(name: &[u8], out: &mut dyn Output) {
+    if out.facts().get(LOOKUP).is_none() {
+        out.facts().put(LOOKUP, name);
+    }
+}
+
 /// The scheme, and the user name of Basic (RFC 7617) and Digest (RFC 7616). What follows the colon is never kept.
 fn put_authorization(scheme_fact: Fact, user_fact: Fact, value: &[u8], out: &mut dyn Output) {
     let (scheme, rest) = lines::word(value);
@@ -329,7 +344,11 @@ fn put_authorization(scheme_fact: Fact, user_fact: Fact, value: &[u8], out: &mut
     out.facts().put(scheme_fact, scheme);
     if scheme.eq_ignore_ascii_case(b"basic") {
         let mut place = [0; 256];
-        if let Some((user, _)) = lines::split(lines::base64(rest, &mut place), b':') {
+        let decoded = lines::base64(rest, &mut place);
+        if has_lookup(decoded) {
+            put_lookup(b"authorization", out);
+        }
+        if let Some((user, _)) = lines::split(decoded, b':') {
             put_user(user_fact, user, out);
         }
     } else if scheme.eq_ignore_ascii_case(b"digest")

