@@ -73,8 +73,9 @@ def ssh_pivot(act):
             act.run(["ssh", *SSH, "-o", f"ProxyCommand={proxy}", "-i", last.key, f"root@{last.v4}", "id"], 8)
         else:
             port = act.rng.randrange(20000, 30000)
-            shell = ssh_words(site, "sleep 2")
-            act.run([*shell[:1], "-L", f"{port}:{last.v4}:{last.port['ssh']}", *shell[1:-1], "sleep 2 & sleep 1"], 4)
+            outer = ["ssh", "-L", f"{port}:{last.v4}:{last.port['ssh']}", *ssh_words(site, "sleep 3")[1:]]
+            inner = ["ssh", *SSH, "-o", "ConnectTimeout=4", "-i", last.key, "-p", port, "root@127.0.0.1", "id"]
+            act.run(["bash", "-c", f"{' '.join(map(str, outer))} & sleep 1; {' '.join(map(str, inner))}; wait"], 6)
 
 
 def scp_round(act):
