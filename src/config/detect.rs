@@ -286,6 +286,8 @@ fn check_lateral(settings: &lateral::Settings) -> Result<(), Invalid> {
         shares: COUNT,
         refused_shares: COUNT,
         calls: COUNT,
+        accounts: COUNT,
+        fan_out: (1.0, lateral::FAN as f64),
         paths: COUNT,
         hosts: (MAP_MIN, MAP_MAX),
         pairs: (MAP_MIN, MAP_MAX),
@@ -331,9 +333,9 @@ fn check_request_flood(settings: &request_flood::Settings) -> Result<(), Invalid
     ranges!("request_flood", request_flood::Settings, settings, {
         slack: (1.0, 1e6),
         limit: (10.0, 1e7),
+        at_once: (2.0, 1e6),
         pairs: (MAP_MIN, MAP_MAX),
     }, besides);
-        at_once: (2.0, 1e6),
     Ok(())
 }
 

@@ -1,16 +1,96 @@
 //! Mining of crypto-currencies, as inspection recognises it: calls of Stratum to a pool, and peers of Bitcoin and Ethereum.
 //!
 //! A miner's calls are what they say they are, so one is evidence. A peer's are not: a node keeps the books and mines nothing as
-//! a rule, so it is told as the least there is, and once for all its peers. Not seen: pools behind TLS, where a beacon may be all that is left.
+//! a rule, so it is told as the least there is, and once for all its peers. Where a pool is behind TLS, it is known by its name alone: that
+//! of a handshake, or asked for in DNS (severity 3: somebody may have looked at its page). Not seen: pools behind TLS without a
+//! name or of another one, where a beacon may be all that is left; lists of others name more ([`super::intel`]).
 
 use super::observation::{Mining as Said, Observation};
 use crate::control::inventory::network::Network;
+use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::{Detector, Evidence, Term};
 
 /// Of a call to a pool.
 const SEVERITY_POOL: u8 = 2;
 /// Of a peer.
 const SEVERITY_PEER: u8 = 4;
+
+/// Of the name of a pool.
+const SEVERITY_NAME: u8 = 3;
+
+/// Public pools, by what they registered.
+const POOLS: [&str; 40] = [
+    "2miners.com",
+    "antpool.com",
+    "binance-pool.com",
+    "braiins.com",
+    "c3pool.com",
+    "c3pool.org",
+    "crypto-pool.fr",
+    "dwarfpool.com",
+    "ethermine.org",
+    "f2pool.com",
+    "flexpool.io",
+    "flypool.org",
+    "gntl.uk",
+    "hashvault.pro",
+    "herominers.com",
+    "hiveon.net",
+    "k1pool.com",
+    "kryptex.network",
+    "luckypool.io",
+    "minergate.com",
+    "minexmr.com",
+    "miningpoolhub.com",
+    "monerohash.com",
+    "moneroocean.stream",
+    "moneropool.com",
+    "mypool.online",
+    "nanopool.org",
+    "nicehash.com",
+    "p2pool.io",
+    "poolin.com",
+    "prohashing.com",
+    "rplant.xyz",
+    "skypool.org",
+    "slushpool.com",
+    "supportxmr.com",
+    "unmineable.com",
+    "viabtc.com",
+    "woolypooly.com",
+    "xmrpool.eu",
+    "zpool.ca",
+];
+
+fn is_pool(name: &str) -> bool {
+    // Its page is at the name itself, which people and crawlers look at; miners go to hosts below it.
+    super::names::parts(name)
+        .is_some_and(|parts| !matches!(parts.rest, "" | "www") && POOLS.binary_search(&parts.apex).is_ok())
+}
+
+/// A host has to do with a name; `is_there`: there is somebody of that name.
+pub fn named(
+    seen: &Observation,
+    (client, name): (Endpoint, &str),
+    is_there: bool,
+    home: &[Network],
+    out: &mut Vec<Evidence>,
+) {
+    if !is_there || !home.iter().any(|network| network.holds(client.ip())) || !is_pool(name) {
+        return;
+    }
+    let client = client.ip();
+    out.push(Evidence {
+        severity: SEVERITY_NAME,
+        confidence: 0.6,
+        source: Some(client),
+        summary: format!("{client} looks for {name}, a pool of miners"),
+        terms: vec![Term::exact("names_of_pools", 1.0)],
+        technique: Some("T1496".into()),
+        flow: seen.origin.flow(true),
+        ..seen.evidence(Detector::Mining, "pool_name")
+    });
+}
 
 /// What a miner, or a peer, said.
 pub fn observe(seen: &Observation, said: &Said, home: &[Network], out: &mut Vec<Evidence>) {
@@ -44,8 +124,32 @@ pub fn observe(seen: &Observation, said: &Said, home: &[Network], out: &mut Vec<
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Wire, host, outside};
-    use crate::dataplane::inspect::{Protocol, stratum};
+    use crate::dataplane::inspect::{Protocol, stratum, tls};
     use crate::units::SECOND;
+
+    #[test]
+    fn names_of_pools_are_told_where_they_exist() {
+        assert!(super::POOLS.is_sorted());
+        for (name, code, wanted) in [
+            ("xmr-eu1.nanopool.org", 0, true),
+            ("pool.supportxmr.com", 0, true),
+            ("pool.supportxmr.com", 3, false),
+            ("supportxmr.com.example.org", 0, false),
+            ("www.flypool.org", 0, false),
+            ("flypool.org", 0, false),
+            ("pool.ntp.org", 0, false),
+            ("carpool.com", 0, false),
+        ] {
+            let mut wire = Wire::default();
+            wire.dns(SECOND, host(1), name, 1, (code, 4));
+            assert_eq!(wire.kinds() == ["mining/pool_name"], wanted, "{name}: {:?}", wire.kinds());
+        }
+        let mut wire = Wire::default();
+        wire.event(SECOND, (host(1), outside(1), 443), (Protocol::Tls, 6), |facts| {
+            facts.put(tls::HELLO.sni, b"gulf.moneroocean.stream");
+        });
+        assert!(wire.kinds().contains(&"mining/pool_name".to_owned()), "{:?}", wire.kinds());
+    }
 
     #[test]
     fn a_miner_is_told_by_what_it_says_and_a_peer_as_little() {

@@ -431,10 +431,17 @@ impl Behaviour {
             What::Dns(dns) => {
                 self.dns_tunnel.observe(seen, dns, out);
                 self.dga.observe(seen, dns, out);
+                mining::named(seen, (dns.client, &dns.name), dns.answer == Some(0), &self.home, out);
+                if dns.is_own && self.home.iter().any(|network| network.holds(dns.server.ip())) {
+                    self.spoofing.resolver(seen, dns, out);
+                }
                 self.intel.dns(seen, dns, out);
             }
             What::Hello(hello) => {
                 self.intel.hello(seen, hello, out);
+                if let Some(name) = &hello.name {
+                    mining::named(seen, (hello.client, name), true, &self.home, out);
+                }
                 if self.leaves(hello.client, hello.server) {
                     let usual = self.servers.note(hello.client.address, hello.server.address, seen.time);
                     self.tls_anomaly.hello(seen, hello, &usual, out);

@@ -2,6 +2,7 @@
 
 mod login;
 mod read;
+mod remote;
 
 use super::{icmp_tunnel, web_attack};
 use crate::control::inventory;
@@ -15,6 +16,7 @@ use read::{
     answer_of, cleartext_of, discover_of, dns_of, hello_of, lease_of, mining_of, remote_of, request_of, timed_out,
     visit_of,
 };
+pub use remote::{Remote, Step};
 
 /// One thing seen.
 #[derive(Clone, Debug)]
@@ -122,6 +124,8 @@ pub struct Dns {
     pub answer: Option<u16>,
     /// Bytes of the answers' data as text.
     pub answer_bytes: u32,
+    /// It is an answer, and says that the name is who gives it.
+    pub is_own: bool,
 }
 
 /// What a miner says.
@@ -313,79 +317,6 @@ pub struct Slow {
     pub server: Endpoint,
     /// When it began.
     pub began: Timestamp,
-}
-
-/// What a host does on another, by SMB and DCE/RPC.
-#[derive(Clone, Debug)]
-pub struct Remote {
-    /// Who does it.
-    pub client: Endpoint,
-    /// Where.
-    pub server: Endpoint,
-    /// What it is.
-    pub step: Step,
-    /// Name of the call, the share or the file.
-    pub what: String,
-}
-
-/// What a call, a file or a share stands for (BZAR, `indicators`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// Connected to an administrative share.
-    Share,
-    /// Was turned down there.
-    RefusedShare,
-    /// Wrote a file to one.
-    Write,
-    /// Started a program, service or task.
-    Execution,
-    /// Lists accounts, shares or sessions.
-    Discovery,
-    /// Asked a directory service for secrets.
-    Replication,
-    /// Asked a directory service for something else.
-    Directory,
-}
-
-impl Step {
-    /// Of a call by its name; `None`: it stands for nothing.
-    fn of_call(name: &str) -> Option<Step> {
-        Some(match name {
-            // MS-SCMR, MS-TSCH, MS-WMI, and objects called over DCOM (MS-OAUT).
-            "CreateServiceW"
-            | "CreateServiceA"
-            | "CreateServiceWOW64A"
-            | "CreateServiceWOW64W"
-            | "StartServiceW"
-            | "StartServiceA"
-            | "NetrJobAdd"
-            | "SchRpcRegisterTask"
-            | "SchRpcRun"
-            | "ExecMethod"
-            | "ExecMethodAsync"
-            | "Invoke" => Step::Execution,
-            "SamrEnumerateUsersInDomain"
-            | "SamrEnumerateGroupsInDomain"
-            | "SamrEnumerateAliasesInDomain"
-            | "SamrGetMembersInGroup"
-            | "SamrGetMembersInAlias"
-            | "SamrQueryDisplayInformation"
-            | "LsarEnumerateAccounts"
-            | "LsarEnumerateTrustedDomains"
-            | "DsrEnumerateDomainTrusts"
-            | "NetrShareEnum"
-            | "NetrSessionEnum"
-            | "NetrConnectionEnum"
-            | "NetrFileEnum"
-            | "NetrServerDiskEnum"
-            | "NetrWkstaUserEnum"
-            | "EnumServicesStatusW"
-            | "EnumServicesStatusExW" => Step::Discovery,
-            "DRSGetNCChanges" | "DRSReplicaSync" => Step::Replication,
-            _ if name.starts_with("DRS") => Step::Directory,
-            _ => return None,
-        })
-    }
 }
 
 impl Origin {

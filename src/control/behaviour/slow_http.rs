@@ -2,12 +2,12 @@
 //!
 //! A connection counts when it is HTTP, is older than ten seconds, its client has sent something but less than ten bytes a second, or
 //! less than sixty in many packets, and its server has said nothing, or that it waited in vain (408). Twenty of one source to one server within two minutes are
-//! told, or twenty of many that are a third of the server's connections. Living connections are looked at each minute; a
+//! told, or twenty of many that are a third of the server's connections. So are readers: an answer of a known length of which the client
+//! has taken less than a thousand bytes a second in ten seconds and more, and not all. Living connections are looked at each minute; a
 //! capture tells of those that ended.
 //!
 //! Connections opened ahead send nothing, and long polling has sent a whole request in a moment and waits: neither has many such
-//! of one source to one server. Not seen: the same inside TLS, where nobody knows what is whole; readers that are slow, because
-//! windows are not told of.
+//! of one source to one server. Not seen: the same inside TLS, where nobody knows what is whole; slow readers of answers whose length nobody says.
 
 use super::count::{Distinct, hash};
 use super::observation::{Flow, Observation, Slow};
@@ -50,14 +50,14 @@ pub const AGE_NS: u64 = 10 * SECOND;
 pub const RATE: f64 = 10.0;
 /// Connections are counted together for so long.
 const WINDOW_NS: u64 = 120 * SECOND;
-/// Told again after so long.
-const AGAIN_NS: u64 = 3600 * SECOND;
+/// Evidence of what goes on comes again after so long; it makes one alert.
+const AGAIN_NS: u64 = 30 * SECOND;
 /// Sources that are counted apart.
 const SOURCES: usize = 8;
 
-/// The same of requests that come in so many packets: one that is whole has its handshake, itself and an acknowledgement or two.
+/// The same of requests that come in so many packets: one that is whole has its handshake, itself, an end and its acknowledgement.
 const RATE_IN_PIECES: f64 = 60.0;
-const PIECES: u64 = 7;
+const PIECES: u64 = 6;
 
 /// Does a flow, ended or alive, look so? `payload`: of client and server, bytes; `packets` of the client.
 fn is_slow(application: Protocol, age_ns: u64, payload: [u64; 2], packets: u64) -> bool {
@@ -73,11 +73,18 @@ pub fn is_slow_flow(flow: &FlowSummary) -> bool {
     is_slow(flow.application, flow.last_seen.since(flow.first_seen), flow.payload, packets)
 }
 
+/// Does a client take an answer that is not all there so slowly? Who plays what he takes has some ten times as much.
+pub fn is_slow_reader(age_ns: u64, taken: u64) -> bool {
+    const TAKEN_RATE: f64 = 1000.0;
+    age_ns >= AGE_NS && (taken as f64) * (SECOND as f64) < TAKEN_RATE * age_ns as f64
+}
+
 /// Connections of one source.
 #[derive(Clone, Copy, Default)]
 struct Source {
     address: u128,
     slow: Distinct<2>,
+    told: Option<Timestamp>,
 }
 
 /// A server.
@@ -149,16 +156,17 @@ impl SlowHttp {
         let index = known.unwrap_or_else(least);
         let source = &mut server.sources[index];
         if known.is_none() {
-            *source = Source { address: slow.client.address, slow: Distinct::default() };
+            *source = Source { address: slow.client.address, ..Source::default() };
         }
         source.slow.insert(flow);
         let (of_one, of_all) = (source.slow.estimate(), server.slow.estimate());
         // Those that live are none of those that ended.
         let share = of_all / (server.all as f64).max(of_all);
         let is_one = of_one >= settings.connections;
-        let is_many = of_all >= settings.connections && share >= settings.share;
-        if (is_one || is_many) && server.told.is_none_or(|at| seen.told.since(at) >= AGAIN_NS) {
-            server.told = Some(seen.told);
+        let is_many = of_all >= settings.connections && share >= settings.share && of_one * 2.0 < of_all;
+        let told = if is_one { &mut source.told } else { &mut server.told };
+        if (is_one || is_many) && told.is_none_or(|at| seen.told.since(at) >= AGAIN_NS) {
+            *told = Some(seen.told);
             let count = if is_one { of_one } else { of_all };
             out.push(evidence(seen, slow, is_one, count, share, &settings));
         }
@@ -167,7 +175,7 @@ impl SlowHttp {
 
 fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f64, settings: &Settings) -> Evidence {
     let (client, server, port) = (slow.client.ip(), slow.server.ip(), slow.server.port);
-    let who = if is_one { client.to_string() } else { "many hosts".to_owned() };
+    let who = if is_one { format!("{client} holds") } else { "many hosts hold".to_owned() };
     let connections = Term::exact("slow_connections", count).against(Relation::AtLeast, settings.connections);
     let share = Term::exact("share_of_the_servers_connections", (share * 100.0).round() / 100.0);
     Evidence {
@@ -177,7 +185,7 @@ fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f6
         target: Some(server),
         port: Some(port),
         summary: format!(
-            "{who} hold {count} connections of the web server {server} port {port} with requests that do not end, below {RATE} bytes \
+            "{who} {count} connections of the web server {server} port {port} with requests that do not end, below {RATE} bytes \
              a second"
         ),
         terms: vec![connections, if is_one { share } else { share.against(Relation::AtLeast, settings.share) }],
@@ -224,6 +232,23 @@ mod tests {
             ("quick", connections(50, 1, 3, [20, 0]), &[]),
         ] {
             assert_eq!(found(&wire), wanted, "{what}");
+        }
+        // Answers that are taken drop by drop: so many bytes of so many, so long after the connection began.
+        for (what, taken, wanted, age, is_told) in [
+            ("a reader with a small window", 900, 6_621, 14, true),
+            ("a film", 400_000, 90_000_000, 14, false),
+            ("one who breaks off", 900, 6_621, 2, false),
+            ("one who has it all", 6_621, 6_621, 60, false),
+        ] {
+            let mut wire = Wire::default();
+            for turn in 0..25 {
+                wire.late_event(turn * SECOND / 4, age * SECOND, (outside(1), host(80), 80), Protocol::Http, |facts| {
+                    facts.put_number(http::STATUS, 200);
+                    facts.put_number(http::CONTENT_LENGTH, wanted);
+                    facts.put_number(http::LENGTH, taken);
+                });
+            }
+            assert_eq!(!found(&wire).is_empty(), is_told, "{what}");
         }
         // Requests that are whole, and wait: long polling.
         let mut wire = Wire::default();

@@ -129,6 +129,21 @@ impl Wire {
         self.event_of((at, ends, port), of, Side::Originator, facts);
     }
 
+    /// An event of a flow that began so long before.
+    pub fn late_event(
+        &mut self,
+        at: u64,
+        age: u64,
+        ends: (u32, u32, u16),
+        protocol: Protocol,
+        put: impl FnOnce(&mut Facts),
+    ) {
+        self.event(at + age, ends, (protocol, 6), put);
+        if let Some((_, _, Item::Event(head, _))) = self.items.last_mut() {
+            head.first_seen = Some(Timestamp(START + at));
+        }
+    }
+
     fn event_of(
         &mut self,
         (at, ends, port): (u64, (u32, u32, u16), u16),

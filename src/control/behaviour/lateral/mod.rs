@@ -3,17 +3,25 @@
 //! - *remote_execution*: a call that starts a program or service on another host (BZAR's list of DCE/RPC calls). With a file written to
 //!   an administrative share of the same host within ten minutes (BZAR: weights 1 and 1000, 1001 together) it is told as
 //!   *file_and_execution*, severity 1; alone severity 3, which administrators have each day.
+//! - *program_copied*: a program written to an administrative share, severity 3: what is copied is started next.
+//! - *attack_library*: a client whose number in SMB (its GUID) is of sixteen letters, as that of Impacket's programs is; inside
+//!   SMB 3's encryption too.
+//! - *secrets*: a registry's hive is saved, or secrets of the security authority are read, from afar.
+//! - *log_cleared*: a log of events is emptied from afar.
 //! - *admin_shares*: five connections to `ADMIN$` or a drive within five minutes, ten, fifteen ... (BZAR).
 //! - *refused_shares*: two connections to such shares within five minutes that a server turns down, for want of a right or of the
 //!   share. Who administers a host knows both.
-//! - *discovery*: as many calls that list accounts, groups, shares, sessions or trusts (BZAR).
+//! - *discovery*: as many calls that ask for shares, sessions, trusts or about accounts (BZAR), or two that list accounts or who is in
+//!   a group, which Windows leaves to administrators since 2016 for that reason.
 //! - *replication*: a host asks a domain controller for its secrets (`DRSGetNCChanges`) that nobody knows as a controller itself.
+//! - *fan_out* and *pivot* ([`paths`]): shells and desktops of hosts, one after the other or one through the other.
 //! - *new_paths*: more new paths (host, port of remote administration) within an hour than is usual for the host at this time.
 //!
 //! Only between hosts of ours. Administrators and deployment tools do all of this: what they do each day at the same time is
-//! usual after three days for *new_paths* alone; the others say what was called and leave the judgement to people. Not seen:
+//! usual after three days for *new_paths* alone, which then decides instead of *fan_out*; the others say what was called and leave the judgement to people. Not seen:
 //! what SMB 3 encrypts, WinRM and SSH inside, calls without a name in clear.
 
+mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +34,8 @@ use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
+pub use paths::FAN;
+use paths::Walk;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -39,6 +49,10 @@ pub struct Settings {
     pub refused_shares: f64,
     /// Calls of discovery within five minutes, and as many further ones (BZAR: 5).
     pub calls: f64,
+    /// Calls within five minutes that list accounts, and as many further ones.
+    pub accounts: f64,
+    /// Hosts that a host never went to before, whose shells or desktops it opens within ten minutes while it has no baseline.
+    pub fan_out: f64,
     /// New paths within an hour below which nothing is unusual.
     pub paths: f64,
     /// The baselines of new paths.
@@ -52,7 +66,17 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let baseline = adaptive::Settings::default();
-        Settings { shares: 5.0, refused_shares: 2.0, calls: 5.0, paths: 5.0, baseline, hosts: 1 << 11, pairs: 1 << 13 }
+        Settings {
+            shares: 5.0,
+            refused_shares: 2.0,
+            calls: 5.0,
+            accounts: 2.0,
+            fan_out: 3.0,
+            paths: 5.0,
+            baseline,
+            hosts: 1 << 11,
+            pairs: 1 << 13,
+        }
     }
 }
 
@@ -70,8 +94,8 @@ const HOUR_NS: u64 = 3600 * SECOND;
 const TOGETHER_NS: u64 = 600 * SECOND;
 /// Shares and calls are counted over it (BZAR).
 const COUNTED_NS: u64 = 300 * SECOND;
-/// Told again after so long.
-const AGAIN_NS: u64 = 24 * HOUR_NS;
+/// Evidence of what goes on comes again after so long; it makes one alert.
+const AGAIN_NS: u64 = 60 * SECOND;
 /// Hours of silence that are learnt as such.
 const SILENCE_H: u64 = 168;
 /// Ports of remote administration: SSH, endpoint mapper, SMB, RDP, WinRM.
@@ -81,10 +105,22 @@ const PORTS: [u16; 6] = [22, 135, 445, 3389, 5985, 5986];
 struct Pair {
     wrote: Option<Timestamp>,
     ran: Option<Timestamp>,
-    /// Told as a file with a call, and as a call alone.
-    told: [Option<Timestamp>; 2],
+    /// An object was asked for.
+    activated: Option<Timestamp>,
+    told: [Option<Timestamp>; TOLD],
     touched: Timestamp,
 }
+
+/// What is told of a pair, each once in a while: a file with a call, a call alone, a program that was copied, a library, secrets, a log.
+const TOLD: usize = 6;
+const TOGETHER: usize = 0;
+const ALONE: usize = 1;
+const COPIED: usize = 2;
+const LIBRARY: usize = 3;
+const SECRETS: usize = 4;
+const CLEARED: usize = 5;
+/// A call follows the object that it is of so soon.
+const ACTIVATED_NS: u64 = 60 * SECOND;
 
 /// Something counted over five minutes.
 #[derive(Clone, Copy, Default)]
@@ -114,6 +150,8 @@ struct Host {
     shares: Counted,
     refused_shares: Counted,
     calls: Counted,
+    accounts: Counted,
+    walk: Walk,
     /// Others call its replication interface: it is a domain controller.
     is_controller: bool,
     told_replication: Option<Timestamp>,
@@ -132,6 +170,8 @@ impl Host {
             shares: Counted::default(),
             refused_shares: Counted::default(),
             calls: Counted::default(),
+            accounts: Counted::default(),
+            walk: Walk::default(),
             is_controller: false,
             told_replication: None,
             known: Distinct::default(),
@@ -248,25 +288,27 @@ impl Lateral {
         if flow.application == Protocol::Kerberos {
             self.host(flow.server.address, seen.told).is_controller = true;
         }
-        if !flow.is_new || !PORTS.contains(&port) || flow.client.address == flow.server.address {
+        let (is_admin, is_session) = (PORTS.contains(&port), paths::is_session(flow));
+        if !flow.is_new || !(is_admin || is_session) || flow.client.address == flow.server.address {
             return;
         }
         let settings = self.settings;
         let host = self.host(flow.client.address, seen.told);
         let hour = seen.told.0 / HOUR_NS;
         host.turn_to(hour, &settings.baseline);
-        if !host.known.insert(hash((flow.server.address, port))) {
-            return;
-        }
-        host.fresh += 1;
+        let is_fresh = host.known.insert(hash((flow.server.address, port)));
+        host.fresh += u32::from(is_fresh && is_admin);
         let fresh = f64::from(host.fresh);
-        if fresh < settings.paths.max(host.next) {
-            return;
-        }
         let verdict = host.baseline.judge(&settings.baseline, hour, fresh);
-        if verdict.mode != Mode::Building && verdict.is_flagged {
-            host.next = 2.0 * fresh;
-            out.push(new_paths(seen, flow, fresh, &verdict, &settings));
+        if is_fresh && is_admin && fresh >= settings.paths.max(host.next) {
+            if verdict.mode != Mode::Building && verdict.is_flagged {
+                host.next = 2.0 * fresh;
+                out.push(new_paths(seen, flow, fresh, &verdict, &settings));
+            }
+        }
+        if is_session {
+            let is_building = verdict.mode == Mode::Building;
+            self.session(seen, flow, (is_fresh, is_building), out);
         }
     }
 
@@ -294,6 +336,11 @@ impl Lateral {
                     out.push(counted(seen, remote, ("discovery", "T1087.002"), count, settings.calls));
                 }
             }
+            Step::Accounts => {
+                if let Some(count) = self.host(client.address, now).accounts.add(now, settings.accounts) {
+                    out.push(counted(seen, remote, ("discovery", "T1087.002"), count, settings.accounts));
+                }
+            }
             Step::Directory => self.host(server.address, now).is_controller = true,
             Step::Replication => {
                 self.host(server.address, now).is_controller = true;
@@ -303,28 +350,89 @@ impl Lateral {
                     out.push(replication(seen, remote));
                 }
             }
-            Step::Write | Step::Execution => self.file_or_call(seen, remote, out),
+            Step::Toolkit | Step::Secrets | Step::LogCleared => self.once(seen, remote, out),
+            Step::Activation => self.pair(remote, now).activated = Some(now),
+            Step::PerhapsExecution => {
+                let lately = self.pair(remote, now).activated.is_some_and(|at| now.since(at) < ACTIVATED_NS);
+                if lately {
+                    self.file_or_call(seen, &Remote { step: Step::Execution, ..remote.clone() }, out);
+                }
+            }
+            Step::Write | Step::WriteProgram | Step::Execution => self.file_or_call(seen, remote, out),
+        }
+    }
+
+    fn pair(&mut self, remote: &Remote, now: Timestamp) -> &mut Pair {
+        let fresh = || Pair { wrote: None, ran: None, activated: None, told: [None; TOLD], touched: now };
+        let pair = self.pairs.entry((remote.client.address, remote.server.address), fresh);
+        pair.touched = pair.touched.max(now);
+        pair
+    }
+
+    /// What is enough by itself.
+    fn once(&mut self, seen: &Observation, remote: &Remote, out: &mut Vec<Evidence>) {
+        let (client, server, what) = (remote.client.ip(), remote.server.ip(), &remote.what);
+        let (place, kind, technique, summary) = match remote.step {
+            Step::Toolkit => (
+                LIBRARY,
+                "attack_library",
+                "T1021.002",
+                format!("{client} speaks to {server} by SMB as programs of a library for attacks do (Impacket)"),
+            ),
+            Step::Secrets => {
+                (SECRETS, "secrets", "T1003", format!("{client} takes secrets of {server} from afar: it called {what}"))
+            }
+            _ => (
+                CLEARED,
+                "log_cleared",
+                "T1070.001",
+                format!("{client} emptied a log of events of {server} from afar: it called {what}"),
+            ),
+        };
+        let now = seen.time;
+        if self.pair(remote, now).is_due(place, now) {
+            let terms = vec![Term::exact("calls", 1.0)];
+            out.push(Evidence {
+                severity: 2,
+                confidence: 0.8,
+                summary,
+                terms,
+                ..of_pair(seen, remote, kind, technique)
+            });
         }
     }
 
     fn file_or_call(&mut self, seen: &Observation, remote: &Remote, out: &mut Vec<Evidence>) {
         let now = seen.time;
-        let fresh = || Pair { wrote: None, ran: None, told: [None; 2], touched: now };
-        let pair = self.pairs.entry((remote.client.address, remote.server.address), fresh);
-        pair.touched = pair.touched.max(now);
+        let pair = self.pair(remote, now);
         let is_call = remote.step == Step::Execution;
         *(if is_call { &mut pair.ran } else { &mut pair.wrote }) = Some(now);
         let lately = |at: Option<Timestamp>| at.is_some_and(|at| now.since(at) < TOGETHER_NS);
-        let [together, alone] = &mut pair.told;
         if lately(pair.wrote) && lately(pair.ran) {
-            if is_over(*together, now) {
-                (*together, *alone) = (Some(now), Some(now));
+            if pair.is_due(TOGETHER, now) {
+                // It says what the lesser ones say.
+                for lesser in [ALONE, COPIED] {
+                    pair.is_due(lesser, now);
+                }
                 out.push(execution(seen, remote, true));
             }
-        } else if is_call && is_over(*alone, now) {
-            *alone = Some(now);
+        } else if is_call && pair.is_due(ALONE, now) {
             out.push(execution(seen, remote, false));
+        } else if remote.step == Step::WriteProgram && pair.is_due(COPIED, now) {
+            out.push(copied(seen, remote));
         }
+    }
+}
+
+impl Pair {
+    /// Was it not told lately? Then it is now.
+    fn is_due(&mut self, place: usize, now: Timestamp) -> bool {
+        let Some(told) = self.told.get_mut(place) else { return false };
+        let is_due = is_over(*told, now);
+        if is_due {
+            *told = Some(now);
+        }
+        is_due
     }
 }
 
@@ -345,7 +453,7 @@ fn execution(seen: &Observation, remote: &Remote, has_file: bool) -> Evidence {
     let (client, server, what) = (remote.client.ip(), remote.server.ip(), &remote.what);
     let weight = if has_file { 1001.0 } else { 1000.0 };
     let (kind, summary) = match (has_file, remote.step) {
-        (true, Step::Write) => {
+        (true, Step::Write | Step::WriteProgram) => {
             ("file_and_execution", format!("{client} ran something on {server}, and wrote {what} to it"))
         }
         (true, _) => (
@@ -364,11 +472,25 @@ fn execution(seen: &Observation, remote: &Remote, has_file: bool) -> Evidence {
     }
 }
 
+fn copied(seen: &Observation, remote: &Remote) -> Evidence {
+    let (client, server, what) = (remote.client.ip(), remote.server.ip(), &remote.what);
+    Evidence {
+        summary: format!("{client} wrote the program {what} to an administrative share of {server}"),
+        terms: vec![Term::exact("programs_written", 1.0)],
+        ..of_pair(seen, remote, "program_copied", "T1570")
+    }
+}
+
 fn counted(seen: &Observation, remote: &Remote, (kind, technique): (&str, &str), count: u32, least: f64) -> Evidence {
     let (client, server) = (remote.client.ip(), remote.server.ip());
-    let summary = if kind == "discovery" {
+    let summary = if remote.step == Step::Accounts {
         format!(
-            "{client} made {count} calls that list accounts, shares or sessions within five minutes, {} at {server} the latest",
+            "{client} listed accounts or groups {count} times within five minutes, {} at {server} the latest",
+            remote.what
+        )
+    } else if kind == "discovery" {
+        format!(
+            "{client} made {count} calls that list shares or sessions, or ask about accounts, within five minutes, {} at {server} the latest",
             remote.what
         )
     } else if kind == "refused_shares" {

@@ -44,13 +44,25 @@ fn call(wire: &mut Wire, at: u64, (client, server): (u32, u32), operation: &str)
     });
 }
 
+/// A call of an interface whose bind nobody saw.
+fn unnamed(wire: &mut Wire, at: u64, (client, server): (u32, u32), number: u64) {
+    wire.event(at, (client, server, 49_153), (Protocol::DceRpc, 6), |facts| {
+        facts.put(dcerpc::REQUEST, b"REQUEST");
+        facts.put(dcerpc::RESPONSE, b"RESPONSE");
+        facts.put_number(dcerpc::OPERATION_NUMBER, number);
+    });
+}
+
 #[test]
 fn a_file_and_a_call_are_more_than_either() {
     type Make = fn(&mut Wire);
     type Case<'a> = (&'a str, Make, &'a [(String, u8)]);
     let both = [("file_and_execution".to_owned(), 1)];
     let call_alone = [("remote_execution".to_owned(), 3)];
-    let cases: [Case; 8] = [
+    let copied = [("program_copied".to_owned(), 3)];
+    let copied_then_called = [copied[0].clone(), call_alone[0].clone()];
+    let copied_and_called = [copied[0].clone(), both[0].clone()];
+    let cases: [Case; 13] = [
         (
             "psexec",
             |wire| {
@@ -58,7 +70,27 @@ fn a_file_and_a_call_are_more_than_either() {
                 call(wire, 5 * SECOND, (host(1), host(9)), "CreateServiceW");
                 call(wire, 6 * SECOND, (host(1), host(9)), "StartServiceW");
             },
-            &both,
+            &copied_and_called,
+        ),
+        ("a driver for printers", |wire| call(wire, SECOND, (host(1), host(9)), "RpcAddPrinterDriverEx"), &call_alone),
+        (
+            "WMI over a connection that was there before",
+            |wire| {
+                call(wire, SECOND, (host(1), host(9)), "RemoteCreateInstance");
+                unnamed(wire, 2 * SECOND, (host(1), host(9)), 20);
+                unnamed(wire, 3 * SECOND, (host(1), host(9)), 24);
+            },
+            &call_alone,
+        ),
+        ("questions by WMI", |wire| call(wire, SECOND, (host(1), host(9)), "RemoteCreateInstance"), &[]),
+        ("anything with that number", |wire| unnamed(wire, SECOND, (host(1), host(9)), 24), &[]),
+        (
+            "the same on another host",
+            |wire| {
+                call(wire, SECOND, (host(1), host(8)), "RemoteCreateInstance");
+                unnamed(wire, 2 * SECOND, (host(1), host(9)), 24);
+            },
+            &[],
         ),
         ("a call alone", |wire| call(wire, SECOND, (host(1), host(9)), "ExecMethod"), &call_alone),
         (
@@ -75,7 +107,7 @@ fn a_file_and_a_call_are_more_than_either() {
                 write(wire, SECOND, (host(1), host(9)), "FILE_CREATE");
                 call(wire, 700 * SECOND, (host(1), host(9)), "SchRpcRun");
             },
-            &call_alone,
+            &copied_then_called,
         ),
         (
             "a file on another host",
@@ -83,9 +115,9 @@ fn a_file_and_a_call_are_more_than_either() {
                 write(wire, SECOND, (host(1), host(8)), "FILE_CREATE");
                 call(wire, 2 * SECOND, (host(1), host(9)), "SchRpcRun");
             },
-            &call_alone,
+            &copied_then_called,
         ),
-        ("a file alone", |wire| write(wire, SECOND, (host(1), host(9)), "FILE_CREATE"), &[]),
+        ("a program alone", |wire| write(wire, SECOND, (host(1), host(9)), "FILE_CREATE"), &copied),
         ("a look at a service", |wire| call(wire, SECOND, (host(1), host(9)), "QueryServiceStatus"), &[]),
         ("outside", |wire| call(wire, SECOND, (host(1), outside(9)), "CreateServiceW"), &[]),
     ];
@@ -115,7 +147,7 @@ fn shares_and_lists_are_told_in_steps_of_five() {
         assert_eq!(shares(count, pause, share), wanted, "{count} of {share}");
     }
     let mut wire = Wire::default();
-    (0..11).for_each(|turn| call(&mut wire, turn * SECOND, (host(1), host(9)), "SamrEnumerateUsersInDomain"));
+    (0..11).for_each(|turn| call(&mut wire, turn * SECOND, (host(1), host(9)), "NetrSessionEnum"));
     // What every logon does.
     (0..50).for_each(|turn| call(&mut wire, turn * SECOND, (host(2), host(9)), "LsarLookupSids2"));
     assert_eq!(found(&wire), [("discovery".to_owned(), 3), ("discovery".to_owned(), 3)]);
@@ -172,9 +204,9 @@ fn new_paths_are_held_against_what_is_usual() {
     assert!(second.restore(serde_json::from_str(&kept).expect("its own")));
     let kinds = |found: Vec<Evidence>| found.into_iter().map(|one| one.kind).collect::<Vec<_>>();
     assert_eq!(kinds(after.show(&mut second)), told.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>());
-    assert_eq!(kinds(after.show(&mut start())), [] as [&str; 0]);
+    assert!(!kinds(after.show(&mut start())).contains(&"new_paths".to_owned()));
     assert!(!start().restore(serde_json::from_str(&kept.replace("\"known\":[", "\"known\":[1,")).expect("JSON")));
-    // A host that has just appeared has no usual yet.
+    // A host that has just appeared has no usual yet; these are no sessions.
     let mut wire = Wire::default();
     (0..40_u64).for_each(|turn| {
         wire.flow(turn * SECOND, (host(1), host(2000 + turn as u32), 22), [500, 500], (SECOND, SECOND))
@@ -202,4 +234,115 @@ fn who_is_turned_down_at_administrative_shares_is_told() {
     assert_eq!(tried(SECOND, &both[..1]), [], "one");
     assert_eq!(tried(400 * SECOND, &both), [], "now and then");
     assert_eq!(tried(SECOND, &[("\\\\10.0.0.9\\files", ACCESS_DENIED); 9]), [], "a share of files");
+}
+
+/// What is enough by itself: a client's number of letters, secrets, a log.
+#[test]
+fn some_things_are_told_at_once() {
+    let hello = |guid: &'static str| {
+        move |wire: &mut Wire, at: u64| {
+            smb_event(wire, at, (host(1), host(9)), |facts| {
+                facts.put(smb::COMMAND, b"SMB2_COMMAND_NEGOTIATE_PROTOCOL");
+                facts.put(smb::CLIENT_GUID, guid.as_bytes());
+            });
+        }
+    };
+    let calls = |name: &'static str| move |wire: &mut Wire, at: u64| call(wire, at, (host(1), host(9)), name);
+    type Make<'a> = &'a dyn Fn(&mut Wire, u64);
+    let cases: [(Make, &str); 9] = [
+        (&hello("62434974-666b-4b78-6944-4f796648426d"), "attack_library"),
+        (&hello("893503ef-bbc0-11eb-9830-0800272aba35"), ""),
+        (&hello("62434974-666b-4b78-6944-4f796648426"), ""),
+        (&hello("00000000-0000-0000-0000-000000000000"), ""),
+        (&calls("BaseRegSaveKey"), "secrets"),
+        (&calls("LsarRetrievePrivateData"), "secrets"),
+        (&calls("BaseRegQueryValue"), ""),
+        (&calls("ElfrClearELFW"), "log_cleared"),
+        (&calls("ElfrReadELW"), ""),
+    ];
+    for (number, (make, wanted)) in cases.into_iter().enumerate() {
+        let mut wire = Wire::default();
+        (0..5).for_each(|turn| make(&mut wire, turn * SECOND));
+        let wanted: Vec<_> = Some((wanted.to_owned(), 2)).filter(|(kind, _)| !kind.is_empty()).into_iter().collect();
+        assert_eq!(found(&wire), wanted, "case {number}");
+    }
+}
+
+#[test]
+fn lists_of_accounts_need_two() {
+    for (calls, pause, wanted) in [
+        (&["SamrEnumerateUsersInDomain"; 1][..], SECOND, 0),
+        (&["SamrEnumerateUsersInDomain", "SamrQueryDisplayInformation"], SECOND, 1),
+        (&["SamrGetMembersInGroup", "LsarEnumerateAccounts"], 400 * SECOND, 0),
+        (&["SamrEnumerateUsersInDomain", "NetrShareEnum"], SECOND, 0),
+        (&["SamrLookupNamesInDomain"; 20], SECOND, 0),
+    ] {
+        let mut wire = Wire::default();
+        calls
+            .iter()
+            .enumerate()
+            .for_each(|(turn, name)| call(&mut wire, turn as u64 * pause, (host(1), host(9)), name));
+        let told = found(&wire);
+        assert_eq!(told.len(), wanted, "{calls:?}: {told:?}");
+        assert!(told.iter().all(|(kind, severity)| kind == "discovery" && *severity == 3));
+    }
+}
+
+/// A shell (or desktop) of `length` seconds.
+fn session(wire: &mut Wire, at: u64, (client, server): (u32, u32), (how, port): (Protocol, u16), length: u64) {
+    wire.flow_of(how, at * SECOND, (client, server, port), [2_500, 3_000], (length * SECOND, SECOND));
+}
+
+#[test]
+fn shells_of_host_after_host_are_told() {
+    const SSH: (Protocol, u16) = (Protocol::Ssh, 2222);
+    const RDP: (Protocol, u16) = (Protocol::Rdp, 3389);
+    // Who, how long between, to how many hosts in turn.
+    for (what, how, pause, hosts, turns, wanted) in [
+        ("three shells", SSH, 5, 3, 3, &[3][..]),
+        ("three desktops", RDP, 5, 3, 3, &[3]),
+        ("two, again and again", SSH, 5, 2, 40, &[]),
+        ("three within an hour", SSH, 900, 3, 3, &[]),
+        ("nine", SSH, 5, 9, 9, &[3, 2]),
+        ("files of servers", (Protocol::Smb, 445), 5, 9, 9, &[]),
+        ("pages", (Protocol::Http, 80), 5, 9, 9, &[]),
+    ] {
+        let mut wire = Wire::default();
+        (0..turns).for_each(|turn| {
+            session(&mut wire, turn * pause, (host(1), host(9 + (turn % hosts) as u32)), how, 2);
+        });
+        let told = found(&wire);
+        assert!(told.iter().all(|(kind, _)| kind == "fan_out"), "{what}: {told:?}");
+        assert_eq!(told.iter().map(|(_, severity)| *severity).collect::<Vec<_>>(), wanted, "{what}");
+    }
+    // Greetings alone are a scan's.
+    let mut wire = Wire::default();
+    (0..20).for_each(|turn| {
+        wire.flow_of(Protocol::Ssh, turn * SECOND, (host(1), host(9 + turn as u32), 22), [40, 1100], (SECOND, SECOND));
+    });
+    assert_eq!(found(&wire), []);
+}
+
+#[test]
+fn who_goes_on_from_where_he_logged_in_is_told_once() {
+    const SSH: (Protocol, u16) = (Protocol::Ssh, 22);
+    let run = |legs: &[((u32, u32), u64, u64)]| {
+        let mut wire = Wire::default();
+        for (ends, at, length) in legs {
+            session(&mut wire, *at, (host(ends.0), host(ends.1)), SSH, *length);
+        }
+        found(&wire)
+    };
+    let told = [("pivot".to_owned(), 3)];
+    assert_eq!(run(&[((1, 2), 10, 60), ((2, 3), 20, 10)]), told, "the second within the first");
+    assert_eq!(run(&[((1, 2), 10, 60), ((2, 3), 20, 200)]), told, "the second lives on");
+    assert_eq!(
+        run(&[((1, 2), 10, 60), ((2, 3), 20, 10), ((1, 2), 100, 60), ((2, 4), 110, 10)]),
+        [told[0].clone(), told[0].clone()],
+        "again, elsewhere"
+    );
+    assert_eq!(run(&[((2, 3), 5, 200), ((1, 2), 10, 60)]), [], "was there before");
+    assert_eq!(run(&[((1, 2), 10, 60), ((2, 3), 80, 10)]), [], "after it");
+    assert_eq!(run(&[((1, 2), 10, 60), ((2, 1), 20, 10)]), [], "back");
+    assert_eq!(run(&[((2, 3), 5, 1), ((1, 2), 10, 60), ((2, 3), 20, 10)]), [], "where it went before");
 }

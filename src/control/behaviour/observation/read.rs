@@ -2,7 +2,7 @@
 
 use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Slow, Step, Visit};
 use crate::control::behaviour::count::hash;
-use crate::control::behaviour::{intel, names, web_attack};
+use crate::control::behaviour::{intel, names, slow_http, web_attack};
 use crate::control::inventory;
 use crate::dataplane::decode::{Endpoint, FlowKey};
 use crate::dataplane::flow::Side;
@@ -27,6 +27,7 @@ pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
         name,
         kind: event.number(dns::SET.query_type).unwrap_or(0) as u16, // of 16 bits
         answer: is_answer.then(|| event.number(dns::SET.rcode).unwrap_or(0) as u16), // of 12 bits
+        is_own: is_answer && event.addresses(dns::SET.address).any(|address| address == event.server.ip()),
         answer_bytes: if is_answer { event.all(*data).map(|data| data.len() as u32).sum() } else { 0 },
     })
 }
@@ -124,9 +125,12 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
     let agent = event.bytes(agent).unwrap_or_default();
     let of_first = |fact| event.bytes(fact).filter(|_| is_first).unwrap_or_default();
     let (referer, method, user) = (of_first(http::REFERER), of_first(http::METHOD), of_first(http::USERNAME));
-    let classes = [target, agent, referer, method].map(|text| (web_attack::class(text), text)).into_iter();
-    let named = std::iter::once((web_attack::name_class(user), user));
-    let code = classes.chain(named).find_map(|(class, text)| Some((class?, text)));
+    let classes = [target, agent, referer].map(|text| (web_attack::class(text), text)).into_iter();
+    let named = [user, method].map(|text| (web_attack::name_class(text), text));
+    // A field that is not kept, by its name.
+    let lookup = of_first(http::LOOKUP);
+    let held = (!lookup.is_empty()).then_some(((web_attack::Class::Expression, true), lookup));
+    let code = classes.chain(named).find_map(|(class, text)| Some((class?, text))).or(held);
     let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
     let mut visit = Visit {
         client: event.client,
@@ -145,10 +149,15 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
     Some(visit)
 }
 
-/// A server has waited for a request in vain (RFC 9110 section 15.5.9).
+/// A server has waited for a request in vain (RFC 9110 section 15.5.9), or for its client to take an answer.
 pub fn timed_out(head: &EventHead, facts: &[u8]) -> Option<Slow> {
     let event = inventory::Event::new(head, facts);
-    let is_slow = event.number(http::STATUS) == Some(408);
+    let age_ns = head.first_seen.map_or(0, |began| head.time.since(began));
+    let is_read = event
+        .number(http::CONTENT_LENGTH)
+        .zip(event.number(http::LENGTH))
+        .is_some_and(|(wanted, taken)| taken < wanted && slow_http::is_slow_reader(age_ns, taken));
+    let is_slow = is_read || event.number(http::STATUS) == Some(408);
     is_slow.then(|| Slow { client: event.client, server: event.server, began: head.first_seen.unwrap_or(head.time) })
 }
 
@@ -246,15 +255,41 @@ fn is_administrative(share: &str) -> bool {
     drive.is_ascii_alphabetic()
 }
 
-/// A call, or a file or connection of an administrative share; such that the server let pass, but for connections.
+/// Files that are programs to Windows (PATHEXT, and what those load).
+const PROGRAMS: [&str; 10] = ["exe", "dll", "sys", "com", "scr", "bat", "cmd", "ps1", "vbs", "msi"];
+
+fn is_program(file: &str) -> bool {
+    let ending = file.rsplit_once('.').map(|(_, ending)| ending).unwrap_or_default();
+    PROGRAMS.iter().any(|one| ending.eq_ignore_ascii_case(one))
+}
+
+/// A client's number (MS-SMB2 section 2.2.3, a GUID as text) of sixteen letters: as Impacket draws it. By chance one of 10^11 is so.
+fn is_of_letters(guid: &str) -> bool {
+    let digits: Vec<u8> = guid.bytes().filter(|digit| *digit != b'-').collect();
+    let letter = |pair: &[u8]| {
+        let byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        byte.is_some_and(|byte| byte.is_ascii_alphabetic())
+    };
+    digits.len() == 32 && digits.chunks(2).all(letter)
+}
+
+/// A call, a file or connection of an administrative share, or a client's number; such that the server let pass, but for connections.
 pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
     // MS-ERREF section 2.3.1.
     const ACCESS_DENIED: u64 = 0xc000_0022;
     const BAD_NETWORK_NAME: u64 = 0xc000_00cc;
+    // IWbemServices::ExecMethod (MS-WMI section 3.1.4.3.22).
+    const EXEC_METHOD: u64 = 24;
     let event = inventory::Event::new(head, facts);
     let call = event.text(dcerpc::OPERATION).filter(|_| event.bytes(dcerpc::RESPONSE) != Some(b"FAULT"));
+    let is_unnamed = event.bytes(dcerpc::REQUEST) == Some(b"REQUEST") && event.bytes(dcerpc::INTERFACE).is_none();
     let (step, what) = match call {
         Some(call) => (Step::of_call(&call)?, call),
+        // The connection was there before, so nobody saw what it was bound to.
+        None if is_unnamed && event.number(dcerpc::OPERATION_NUMBER) == Some(EXEC_METHOD) => {
+            (Step::PerhapsExecution, "ExecMethod".into())
+        }
+        None if event.text(smb::CLIENT_GUID).is_some_and(|guid| is_of_letters(&guid)) => (Step::Toolkit, "SMB".into()),
         None => {
             let share = event.text(smb::SHARE).filter(|share| is_administrative(share))?;
             let command = event.text(smb::COMMAND)?;
@@ -265,7 +300,8 @@ pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
                     (Step::RefusedShare, share)
                 }
                 Some(0) if command.contains("CREATE") && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
-                    (Step::Write, event.text(smb::FILE)?)
+                    let file = event.text(smb::FILE)?;
+                    (if is_program(&file) { Step::WriteProgram } else { Step::Write }, file)
                 }
                 _ => return None,
             }

@@ -6,6 +6,8 @@
 //!   so by design and have link addresses of their own; a bond that balances by ARP does too and is what this finds wrongly.
 //! - *rogue_dhcp*: a server answers a client with another gateway or name server than the one that serves the network, or that
 //!   answered the same client. Servers that stand in for each other say the same.
+//! - *rogue_dns*: a server of names inside says of names of three different registrants that they are its own address. Who has one box
+//!   for everything says so of the names of one; a portal that catches everybody does so by design, and is told for what it does.
 //! - *dhcp_starvation*: twenty link addresses ask for a first address within ten seconds, which uses the server's up, so that another one
 //!   answers. Hosts that come back ask for the address that they had (RFC 2131 section 3.2), and need no such question.
 //! - *name_poisoning*: one host says of three names within an hour that they are its own, in LLMNR or NetBIOS. A host has one or two
@@ -21,7 +23,8 @@
 mod tests;
 
 use super::count::{Distinct, hash};
-use super::observation::{Answer, Lease, Observation};
+use super::names;
+use super::observation::{Answer, Dns, Lease, Observation};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
@@ -58,6 +61,7 @@ impl Settings {
             + cold::bytes::<(u64, Mac), Claimer>(self.entries)
             + cold::bytes::<u64, Servers>(self.entries) * 2
             + cold::bytes::<(u64, u128), Namer>(self.entries)
+            + cold::bytes::<u128, Namer>(RESOLVERS)
             + cold::bytes::<u64, Asked>(ASKED)
     }
 }
@@ -75,14 +79,16 @@ const CONTEST_NS: u64 = 1800 * SECOND;
 const ECHO_NS: u64 = SECOND / 50;
 /// Link addresses that ask count together for so long.
 const ASKED_NS: u64 = 10 * SECOND;
+/// Servers of names that are remembered.
+const RESOLVERS: usize = 1024;
 /// Links on which hosts ask that are remembered.
 const ASKED: usize = 256;
 /// A server that has not answered for so long is gone.
 const SERVER_NS: u64 = 86_400 * SECOND;
 /// An exchange of DHCP takes seconds; clients repeat for a minute (RFC 2131 section 4.1).
 const EXCHANGE_NS: u64 = 120 * SECOND;
-/// Told again after so long.
-const AGAIN_NS: u64 = 86_400 * SECOND;
+/// Evidence of what goes on comes again after so long; it makes one alert.
+const AGAIN_NS: u64 = 30 * SECOND;
 /// Victims that are kept of one claimer.
 pub const VICTIMS: usize = 4;
 /// Names that are kept of one host.
@@ -189,6 +195,7 @@ pub struct Spoofing {
     networks: ColdMap<u64, Servers>,
     exchanges: ColdMap<u64, Servers>,
     namers: ColdMap<(u64, u128), Namer>,
+    resolvers: ColdMap<u128, Namer>,
     asked: ColdMap<u64, Asked>,
 }
 
@@ -203,6 +210,7 @@ impl Spoofing {
             networks: ColdMap::new(entries),
             exchanges: ColdMap::new(entries),
             namers: ColdMap::new(entries),
+            resolvers: ColdMap::new(RESOLVERS),
             asked: ColdMap::new(ASKED),
         }
     }
@@ -212,6 +220,7 @@ impl Spoofing {
         [self.bound.forgotten(), self.claimers.forgotten(), self.networks.forgotten()].iter().sum::<u64>()
             + self.exchanges.forgotten()
             + self.namers.forgotten()
+            + self.resolvers.forgotten()
             + self.asked.forgotten()
     }
 
@@ -226,7 +235,7 @@ impl Spoofing {
         asked.touched = asked.touched.max(now);
         asked.askers.insert(mac);
         let askers = asked.askers.estimate();
-        if askers >= self.settings.askers && asked.told.is_none_or(|at| now.since(at) >= TAKEN_NS) {
+        if askers >= self.settings.askers && is_over(asked.told, now) {
             asked.told = Some(now);
             out.push(starvation(seen, askers, self.settings.askers));
         }
@@ -270,14 +279,12 @@ impl Spoofing {
         if now.since(claimer.since) >= TAKEN_NS {
             (claimer.count, claimer.since) = (0, now);
         }
-        if claimer.victims.iter().take(claimer.count).any(|victim| *victim == owner) {
-            return;
-        }
-        if let Some(slot) = claimer.victims.get_mut(claimer.count) {
+        let is_new = !claimer.victims.iter().take(claimer.count).any(|victim| *victim == owner);
+        if is_new && let Some(slot) = claimer.victims.get_mut(claimer.count) {
             *slot = owner;
             claimer.count += 1;
         }
-        if claimer.count as f64 >= self.settings.victims && is_over(claimer.told, now) {
+        if claimer.count as f64 >= self.settings.victims && (is_new || is_over(claimer.told, now)) {
             claimer.told = Some(now);
             let victims: Vec<String> = claimer.victims.iter().take(claimer.count).map(|one| mac_text(*one)).collect();
             out.push(taken(seen, neighbour, &victims, &self.settings));
@@ -324,25 +331,43 @@ impl Spoofing {
 
     /// A host answered for a name in LLMNR or NetBIOS, with its own address.
     pub fn answer(&mut self, seen: &Observation, answer: &Answer, out: &mut Vec<Evidence>) {
-        let now = seen.time;
-        let fresh = || Namer { names: [0; NAMES], count: 0, since: now, touched: now, told: None };
-        let namer = self.namers.entry((answer.link, answer.responder), fresh);
-        namer.touched = now;
-        if now.since(namer.since) >= NAMES_NS {
-            (namer.count, namer.since) = (0, now);
+        let namer = self.namers.entry((answer.link, answer.responder), || Namer::new(seen.time));
+        if let Some(count) = namer.add(hash(&answer.name), seen.time, &self.settings) {
+            out.push(poisoning(seen, answer, count, &self.settings));
         }
-        let name = hash(&answer.name);
-        if namer.names.iter().take(namer.count).any(|known| *known == name) {
-            return;
+    }
+
+    /// A server of names said that one is its own.
+    pub fn resolver(&mut self, seen: &Observation, dns: &Dns, out: &mut Vec<Evidence>) {
+        let Some(parts) = names::parts(&dns.name).filter(|parts| !parts.apex.is_empty()) else { return };
+        let namer = self.resolvers.entry(dns.server.address, || Namer::new(seen.time));
+        if let Some(count) = namer.add(hash(parts.apex), seen.time, &self.settings) {
+            out.push(rogue_dns(seen, dns, count, &self.settings));
         }
-        if let Some(slot) = namer.names.get_mut(namer.count) {
+    }
+}
+
+impl Namer {
+    fn new(now: Timestamp) -> Namer {
+        Namer { names: [0; NAMES], count: 0, since: now, touched: now, told: None }
+    }
+
+    /// Adds a name; gives how many there are if that is told.
+    fn add(&mut self, name: u64, now: Timestamp, settings: &Settings) -> Option<usize> {
+        self.touched = self.touched.max(now);
+        if now.since(self.since) >= NAMES_NS {
+            (self.count, self.since) = (0, now);
+        }
+        let is_new = !self.names.iter().take(self.count).any(|known| *known == name);
+        if is_new && let Some(slot) = self.names.get_mut(self.count) {
             *slot = name;
-            namer.count += 1;
+            self.count += 1;
         }
-        if namer.count as f64 >= self.settings.names && is_over(namer.told, now) {
-            namer.told = Some(now);
-            out.push(poisoning(seen, answer, namer.count, &self.settings));
+        let is_told = self.count as f64 >= settings.names && is_over(self.told, now);
+        if is_told {
+            self.told = Some(now);
         }
+        is_told.then_some(self.count)
     }
 }
 
@@ -465,6 +490,25 @@ fn starvation(seen: &Observation, askers: f64, least: f64) -> Evidence {
         ),
         terms: vec![Term::exact("distinct_link_addresses", askers).against(Relation::AtLeast, least)],
         ..of_link(seen, "dhcp_starvation", "T1499.003")
+    }
+}
+
+fn rogue_dns(seen: &Observation, dns: &Dns, count: usize, settings: &Settings) -> Evidence {
+    let (client, server) = (dns.client.ip(), dns.server.ip());
+    Evidence {
+        severity: 3,
+        confidence: 0.7,
+        source: Some(server),
+        target: Some(client),
+        port: Some(dns.server.port),
+        summary: format!(
+            "{server} says of names of {count} registrants that they are its own address, of {} to {client} the latest",
+            dns.name
+        ),
+        terms: vec![Term::exact("distinct_names_of_its_own", count as f64).against(Relation::AtLeast, settings.names)],
+        technique: Some("T1557".into()),
+        flow: seen.origin.flow(true),
+        ..seen.evidence(Detector::Spoofing, "rogue_dns")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takeovers, servers and names that are not what they say, and what looks like them.
 
-use super::super::tests::{Wire, host};
-use crate::dataplane::inspect::{Facts, Protocol, dhcp, llmnr, nbns};
+use super::super::tests::{Wire, host, outside};
+use crate::dataplane::inspect::{Facts, Protocol, dhcp, dns, llmnr, nbns};
 use crate::units::SECOND;
 
 const ROUTER: u32 = 1;
@@ -212,4 +212,43 @@ fn who_uses_up_a_servers_addresses_is_told() {
     assert_eq!(asked(100, SECOND, DISCOVER, 200), [], "a morning");
     assert_eq!(asked(100, SECOND / 20, DISCOVER, 3), [], "some that get no answer");
     assert_eq!(asked(100, SECOND / 20, REQUEST, 200), [], "hosts that come back");
+}
+
+/// Of two that claim one address each turn comes up: an attack is told within seconds, and each further victim.
+#[test]
+fn a_quarrel_is_told_while_it_lasts() {
+    let mut wire = Wire::default();
+    for turn in 0..60_u64 {
+        wire.neighbour(turn * 2 * SECOND, host(ROUTER), if turn % 2 == 0 { 1 } else { 66 });
+    }
+    let told: Vec<_> = wire.evidence().into_iter().map(|one| (one.kind, (one.time.0 / SECOND) % 86_400)).collect();
+    assert!(told.iter().all(|(kind, _)| kind == "arp_contest"), "{told:?}");
+    assert_eq!((told.len(), told[0].1), (4, 6), "after three turns, then each half minute: {told:?}");
+    let mut claims = vec![(0, ROUTER, 1), (0, 7, 7), (0, 8, 8), (1, ROUTER, 66), (1, 7, 66)];
+    assert_eq!(found(&neighbours(&claims)).len(), 1);
+    claims.push((1, 8, 66));
+    assert_eq!(found(&neighbours(&claims)).len(), 2, "a third victim");
+}
+
+#[test]
+fn a_server_of_names_that_says_it_is_all_of_them_is_told() {
+    let answers = |server: u32, own: u32, names: &[&str]| {
+        let mut wire = Wire::default();
+        for (turn, name) in names.iter().enumerate() {
+            let ends = (server, 53, host(7), 40_000 + turn as u16);
+            wire.datagram(turn as u64 * SECOND, ends, Protocol::Dns, |facts| {
+                facts.put_number(dns::SET.qr, 1);
+                facts.put_number(dns::SET.rcode, 0);
+                facts.put(dns::SET.query_name, name.as_bytes());
+                facts.put(dns::SET.address, &own.to_be_bytes());
+            });
+        }
+        found(&wire).into_iter().filter(|(kind, _)| kind == "rogue_dns").count()
+    };
+    let many = ["www.bank.example", "mail.shop.example", "www.other.org"];
+    let box_for_all = ["www.firm.example", "mail.firm.example", "files.firm.example", "firm.example"];
+    assert_eq!(answers(host(9), host(9), &many), 1);
+    assert_eq!(answers(host(9), host(10), &many), 0, "what is elsewhere");
+    assert_eq!(answers(host(9), host(9), &box_for_all), 0, "one box for all of one registrant");
+    assert_eq!(answers(outside(9), outside(9), &many), 0, "outside");
 }
