@@ -4,6 +4,7 @@
 mod support;
 
 use shrike::control::alert::Alert;
+use shrike::control::evaluate::{Family, meaning, whole};
 use shrike::control::hosts;
 use shrike::control::inventory::network;
 use shrike::control::replay::{Settings, Sink, replay};
@@ -16,6 +17,20 @@ use std::path::{Path, PathBuf};
 /// Alerts of the detectors at hand.
 #[derive(Default)]
 struct Found(Vec<Alert>);
+
+/// Those of all detectors.
+#[derive(Default)]
+struct All(Vec<Alert>);
+
+impl Sink for All {
+    fn alert(&mut self, alert: &Alert) -> anyhow::Result<()> {
+        self.0.push(alert.clone());
+        Ok(())
+    }
+    fn wants_events(&self) -> bool {
+        false
+    }
+}
 
 const OTHERS: [Detector; 4] = [Detector::Scan, Detector::BruteForce, Detector::Flood, Detector::Model];
 
@@ -32,6 +47,12 @@ impl Sink for Found {
 }
 
 fn alerts(file: &Path, workers: usize) -> Vec<Alert> {
+    let mut found = Found::default();
+    run(file, workers, &mut found);
+    found.0
+}
+
+fn run(file: &Path, workers: usize, found: &mut dyn Sink) {
     let engine = EngineSettings {
         windows: 1 << 14,
         export_events: true,
@@ -53,9 +74,7 @@ fn alerts(file: &Path, workers: usize) -> Vec<Alert> {
         secret: None,
         stop: None,
     };
-    let mut found = Found::default();
-    replay(&settings, &mut found).expect("the manifest names files that can be read");
-    found.0
+    replay(&settings, found).expect("the manifest names files that can be read");
 }
 
 /// Paths of the manifest's rows that begin with `prefix`.
@@ -141,6 +160,106 @@ fn benign_captures_give_no_alert_but_those_that_are_true() {
             assert!(is_judged, "{name}: {kind}");
         }
     }
+}
+
+/// Why a capture of an attack raises no alert of its family: a part of its path, and the reason.
+const REASONS: [(&str, &str); 28] = [
+    (
+        "arppoison.pcapng",
+        "one address is claimed towards one host; its owner, the router, says nothing by ARP in the capture",
+    ),
+    ("hydra_port_21", "one connection that logs in at the first try"),
+    ("hydra_port_22", "two connections"),
+    ("hydra_port_23", "one connection"),
+    ("test-cc-capture-1", "eleven minutes; the score of beacons wants six hours"),
+    ("test-cc-capture-2", "one minute; the score of beacons wants six hours"),
+    (
+        "mimikatz_copy_to_host",
+        "a program is read from `C$`, not written: one connection to an administrative share is an administrator's day",
+    ),
+    ("delete.pcap", "files of the share `Users`, as anybody with a right to it has them"),
+    ("failed_choppydog", "two questions for a ticket"),
+    ("find_service_accounts", "the search is inside LDAP's own encryption"),
+    ("net_group_DAs", "one list of a group's members; two are told"),
+    ("over-pass-the-hash-mimikatz", "one question for a ticket, as a login sends it"),
+    (
+        "remote_copy_of_file",
+        "a file is read from `C$`: one connection to an administrative share is an administrator's day",
+    ),
+    ("rubeus-kerberoast", "the search is inside LDAP's own encryption, and no ticket is asked for"),
+    ("successful_choppydog", "a login to the domain, which succeeds"),
+    ("tinkersec-ldapsearch", "one look at a directory's root"),
+    ("wmi_exec_2", "logins and names; the calls over DCOM are not in the capture"),
+    ("slowloris.pcap", "seven whole requests in 15 s, client's side only"),
+    ("dos_win98_smb_netbeui", "one broken frame of NetBEUI, which crashed Windows 98; no flood"),
+    ("enum4linux_v", "whole sessions of SMB with one host; told as what it lists"),
+    ("nbtscan", "one question each to five neighbours, all of which answer: what any host does that knows five others"),
+    (
+        "nmap_ping_scan",
+        "one question each to five neighbours, all of which answer: what any host does that knows five others",
+    ),
+    ("nmap_script_smb_ms17-010", "whole sessions of SMB with three hosts"),
+    ("nmap_sn", "one question each to five neighbours, all of which answer: what any host does that knows five others"),
+    ("nmap_80_all", "35 connections to two open ports of one host; told by what the requests say"),
+    ("nmap_80_vanilla", "three connections to two open ports of one host"),
+    ("nmap_80_w_service_detection", "eleven connections to two open ports of one host; told by what the requests say"),
+    ("hs-sh-IPscan", "nothing but 252 ICMP errors from one host to one, which quote flows that were never seen"),
+];
+
+/// `docs/captures.md`: what is found of others' captures of attacks, and why the rest is not.
+#[test]
+fn each_capture_of_an_attack_is_found_or_has_a_reason() {
+    let Some(data) = support::shared_data("behaviour_captures") else { return };
+    let manifest = std::fs::read_to_string(data.join("MANIFEST.tsv")).expect("seen by shared_data");
+    let mut counts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    let (mut missed, mut used) = (String::new(), Vec::new());
+    for row in manifest.lines().skip(1) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let &[path, _, _, _, _, _, truth, ..] = &columns[..] else { continue };
+        let is_capture = path.ends_with(".pcap") || path.ends_with(".pcapng");
+        let Some(Some(family)) = whole(path, truth).filter(|_| is_capture && path.starts_with("attack/")) else {
+            continue;
+        };
+        let mut all = All::default();
+        run(&data.join(path), 1, &mut all);
+        let means = |one: &Alert| meaning(one.evidence.detector, &one.evidence.kind);
+        let is_found = all.0.iter().any(|alert| means(alert).contains(&family));
+        let count = counts.entry(Family::name(family)).or_default();
+        count[usize::from(!is_found)] += 1;
+        if is_found {
+            continue;
+        }
+        let (part, reason) = REASONS.iter().find(|(part, _)| path.contains(part)).copied().unwrap_or((path, "?"));
+        used.push(part);
+        let mut kinds: Vec<String> = Vec::new();
+        for Alert { evidence, .. } in &all.0 {
+            let kind = format!("{}/{}", evidence.detector.name(), evidence.kind);
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        let (name, family) = (path.rsplit('/').next().unwrap_or(path), family.name());
+        missed += &format!("| `{name}` | {family} | {} | {reason} |\n", kinds.join(", "));
+    }
+    let mut text = String::from(
+        "# Others' captures of attacks\n\nWhat the detectors, without a model, say of captures that are an attack from end to end. \
+         Written by `tests/behaviour_captures.rs`.\n\n| family | found | not |\n| --- | --- | --- |\n",
+    );
+    for (family, [found, not]) in &counts {
+        text += &format!("| {family} | {found} | {not} |\n");
+    }
+    text +=
+        "\n## What raises no alert of its family\n\n| capture | family | alerts | why |\n| --- | --- | --- | --- |\n";
+    text += &missed;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/captures.md");
+    if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
+        std::fs::write(&file, &text).expect("the project can be written");
+    }
+    assert!(!text.contains("| ? |"), "a reason is missing:\n{missed}");
+    let stale: Vec<_> = REASONS.iter().filter(|(part, _)| !used.contains(part)).collect();
+    assert!(stale.is_empty(), "found now: {stale:?}");
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(written, text, "stale: SHRIKE_WRITE_DOCS=1 cargo nextest run --test behaviour_captures");
 }
 
 /// The same alerts in the same order for any number of workers.
