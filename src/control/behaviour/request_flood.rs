@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Requests, or connections of TLS, a second of one client to one server that are usual.
     pub slack: f64,
-    /// How many beyond that, and beyond its mean, are told where it lasts two seconds.
+    /// How many beyond that, and beyond its mean, are told where it lasts three seconds.
     pub limit: f64,
     /// Short connections of one client to one server at the same time, over ten seconds. A browser has six (RFC 9112 section 9.4 leaves
     /// the number to clients).
@@ -51,7 +51,7 @@ const WEIGHT: f64 = 0.02;
 /// After so long above the limit it is what is usual.
 const USUAL_NS: u64 = 300 * SECOND;
 /// What is over sooner hurts nobody: a page with its parts, a short test.
-const LASTS_NS: u64 = 2 * SECOND;
+const LASTS_NS: u64 = 3 * SECOND;
 /// Connections are a crowd within so long.
 const CROWD_NS: u64 = 10 * SECOND;
 /// Who keeps connections for what may come keeps them for longer than this (nginx 60 s, HAProxy 60 s, Apache 5 s of silence).
