@@ -79,8 +79,8 @@ def picture(hours, first, alerts, start, told):
     width, height, left, top = 960, 330, 70, 30
     step, most = (width - left - 20) / len(hours), max(hours) * 1.08
     floor = top + 180
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
-             f'<rect width="{width}" height="{height}" fill="#fff"/>']
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-30 0 {width + 30} {height}" font-family="sans-serif" font-size="11">',
+             f'<rect x="-30" width="{width + 30}" height="{height}" fill="#fff"/>']
     grows = left + first * step
     parts.append(f'<rect x="{grows:.1f}" y="{top}" width="{width - 20 - grows:.1f}" height="{height - top - 40}" fill="#f2f5fa"/>')
     parts.append(f'<text x="{grows + 4:.1f}" y="{top + 12}" fill="#345">grows by 2 % an hour</text>')
@@ -95,7 +95,7 @@ def picture(hours, first, alerts, start, told):
     parts.append(f'<polyline points="{usual}" fill="none" stroke="#888" stroke-dasharray="3 3"/>')
     rows = [("attacks found", "#2f855a", "hit", floor + 28), ("false alerts", "#c53030", "false", floor + 52)]
     for name, colour, verdict, y in rows:
-        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{name.split()[-1]}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{name}</text>')
         counts = Counter(int((alert["time_ns"] - start) / HOUR) for alert in alerts if alert["verdict"] == verdict)
         for hour, count in sorted(counts.items()):
             radius = 2 + min(6, count ** 0.5)
