@@ -300,11 +300,10 @@ impl Lateral {
         host.fresh += u32::from(is_fresh && is_admin);
         let fresh = f64::from(host.fresh);
         let verdict = host.baseline.judge(&settings.baseline, hour, fresh);
-        if is_fresh && is_admin && fresh >= settings.paths.max(host.next) {
-            if verdict.mode != Mode::Building && verdict.is_flagged {
-                host.next = 2.0 * fresh;
-                out.push(new_paths(seen, flow, fresh, &verdict, &settings));
-            }
+        let is_told = verdict.mode != Mode::Building && verdict.is_flagged;
+        if is_fresh && is_admin && fresh >= settings.paths.max(host.next) && is_told {
+            host.next = 2.0 * fresh;
+            out.push(new_paths(seen, flow, fresh, &verdict, &settings));
         }
         if is_session {
             let is_building = verdict.mode == Mode::Building;
