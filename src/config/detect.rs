@@ -238,6 +238,8 @@ fn check_dga(settings: &dga::Settings) -> Result<(), Invalid> {
         bits: BITS,
         share: (0.0, 1.0),
         missing_share: (0.0, 1.0),
+        missing: NAMES_MADE_UP,
+        alone_share: (0.0, 1.0),
         horizon_s: HORIZON,
         hosts: (MAP_MIN, MAP_MAX),
     }, besides);
