@@ -262,6 +262,7 @@ fn check_exfiltration(settings: &exfiltration::Settings) -> Result<(), Invalid> 
         floor_bytes: BYTES_OUT,
         ratio: (1.0, 1e6),
         joint_z: Z,
+        new_place_bytes: BYTES_OUT,
         hosts: (MAP_MIN, MAP_MAX),
     }, besides baseline);
     check_baseline("exfiltration.baseline", baseline)

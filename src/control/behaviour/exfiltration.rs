@@ -1,10 +1,13 @@
 //! Data that leaves: a host of ours that sends far more to the outside than it does at this time, or very much to one place.
 //!
-//! Three rules, each with what it rests on in the alert:
+//! Four rules, each with what it rests on in the alert:
 //! - *unusual*: bytes sent in this hour against the host's own baseline of the hour (`adaptive`), and at least a floor.
 //! - *volume*: 100 MB to one address within an hour (Slips), three times what came back, where no baseline calls it usual.
 //! - *joint*: somewhat more than usual, hardly anything back, nearly all of it to one place that nobody of ours knew an hour
 //!   ago; none of these alone is told.
+//! - *new place*: 10 MB (a tenth of Slips' volume, for the conditions that follow) within a week to one place that the network
+//!   did not know in its first day, ten times what came back, that two hosts at most go to, more than the host sends to all
+//!   places in two usual hours: at once, or drop by drop, which no hour shows.
 //!
 //! A backup at the same hour is usual after three days, and a destination of half of our hosts is popular: neither is told.
 //! Only what hosts of ours send in flows that they begin counts: what a server of ours hands out is its work. Bytes count
@@ -32,6 +35,8 @@ pub struct Settings {
     pub ratio: f64,
     /// Spreads above the usual from which together with everything else it is told.
     pub joint_z: f64,
+    /// Bytes to one new place within a week.
+    pub new_place_bytes: f64,
     /// The baselines.
     pub baseline: adaptive::Settings,
     /// Hosts whose baselines are kept, some 3 KiB each.
@@ -45,6 +50,7 @@ impl Default for Settings {
             floor_bytes: 20e6,
             ratio: 3.0,
             joint_z: 2.0,
+            new_place_bytes: 10e6,
             baseline: adaptive::Settings::default(),
             hosts: 1 << 11,
         }
@@ -54,7 +60,9 @@ impl Default for Settings {
 impl Settings {
     /// Bytes of the detector at most.
     pub fn memory(&self) -> usize {
-        cold::bytes::<u128, Host>(self.hosts) + self.hosts * Baseline::HEAP_BYTES
+        cold::bytes::<u128, Host>(self.hosts)
+            + self.hosts * Baseline::HEAP_BYTES
+            + cold::bytes::<(u128, u128), Total>(TOTALS)
     }
 }
 
@@ -67,6 +75,31 @@ const SILENCE_H: u64 = 168;
 const JOINT_SHARE: f64 = 0.8;
 const JOINT_RATIO: f64 = 10.0;
 const NEW_NS: u64 = HOUR_NS;
+
+/// Of the rule of new places: pairs of host and place whose bytes are summed up, bytes sent from which a flow is one of those,
+/// how long a sum and the first day last, and hosts that go there at most.
+const TOTALS: usize = 1 << 13;
+const PIECE: u64 = 4096;
+const WEEK_NS: u64 = 168 * HOUR_NS;
+const FIRST_NS: u64 = 24 * HOUR_NS;
+const LONE: f64 = 2.0;
+/// Of what the host usually sends in an hour so many are no sum of note.
+const USUAL_HOURS: f64 = 2.0;
+
+/// What a host sent to a place since it first did.
+struct Total {
+    begun: Timestamp,
+    touched: Timestamp,
+    sent: u64,
+    received: u64,
+    next: f64,
+}
+
+impl Touched for Total {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
 
 /// A destination within an hour.
 #[derive(Clone, Copy, Default)]
@@ -139,12 +172,16 @@ impl Host {
 }
 
 /// The rules, in their order.
-const RULES: [&str; 3] = ["unusual", "volume", "joint"];
+const RULES: [&str; 4] = ["unusual", "volume", "joint", "new_place"];
+
+const NEW_PLACE: usize = 3;
 
 /// The detector.
 pub struct Exfiltration {
     settings: Settings,
     hosts: ColdMap<u128, Host>,
+    totals: ColdMap<(u128, u128), Total>,
+    observed_since: Option<Timestamp>,
 }
 
 /// A host's baseline as it is written down.
@@ -160,7 +197,8 @@ pub struct Kept {
 impl Exfiltration {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Exfiltration {
-        Exfiltration { hosts: ColdMap::new(settings.hosts), settings }
+        let (hosts, totals) = (ColdMap::new(settings.hosts), ColdMap::new(TOTALS));
+        Exfiltration { hosts, totals, settings, observed_since: None }
     }
 
     /// Hosts forgotten for want of room.
@@ -199,13 +237,16 @@ impl Exfiltration {
 
     /// A flow of a host of ours to the outside; `usual`: how many go there.
     pub fn observe(&mut self, seen: &Observation, flow: &Flow, usual: &Usual, out: &mut Vec<Evidence>) {
-        let Exfiltration { settings, hosts } = self;
+        let Exfiltration { settings, hosts, totals, observed_since } = self;
         let (hour, client) = (seen.told.0 / HOUR_NS, flow.client.address);
+        let observed = *observed_since.get_or_insert(flow.began);
         let host = hosts.entry(client, || Host::new(Baseline::default(), hour));
         host.turn_to(hour, &settings.baseline);
         host.touched = host.touched.max(seen.told);
         let place = host.add(flow.server.address, flow.bytes);
-        if (host.sent as f64) < settings.floor_bytes || usual.is_popular() {
+        let total = total_of(totals, flow, settings);
+        let is_much = total.as_ref().is_some_and(|total| total.sent as f64 >= total.next);
+        if (host.sent as f64) < settings.floor_bytes && !is_much || usual.is_popular() {
             return;
         }
         let verdict = host.baseline.judge(&settings.baseline, hour, host.sent as f64);
@@ -213,23 +254,60 @@ impl Exfiltration {
         let ratio = |sent: u64, received: u64| sent as f64 / received.max(1) as f64;
         let of_place = ratio(place.sent, place.received);
         let share = place.sent as f64 / host.sent.max(1) as f64;
+        let is_enough = host.sent as f64 >= settings.floor_bytes;
         let met = [
-            verdict.is_flagged && ratio(host.sent, host.received) >= 1.0,
-            place.sent as f64 >= settings.bytes && of_place >= settings.ratio && !is_ready,
-            is_ready
+            is_enough && verdict.is_flagged && ratio(host.sent, host.received) >= 1.0,
+            is_enough && place.sent as f64 >= settings.bytes && of_place >= settings.ratio && !is_ready,
+            is_enough
+                && is_ready
                 && verdict.z >= settings.joint_z
                 && of_place >= JOINT_RATIO
                 && share >= JOINT_SHARE
                 && usual.age_ns < NEW_NS,
         ];
         let told = met.iter().zip(&host.next).position(|(met, next)| *met && host.sent >= *next);
+        let case =
+            Case { place, host_sent: host.sent, verdict, is_ready, of_place, share, total: [0; 2], lasts_h: 0.0 };
         if let Some(rule) = told {
             // Told again at twice as much.
             host.next[rule] = host.sent.saturating_mul(2);
-            let case = Case { place, host_sent: host.sent, verdict, is_ready, of_place, share };
             out.push(evidence(seen, flow, rule, &case, usual, settings));
+            return;
+        }
+        let first = Timestamp(flow.began.0.saturating_sub(usual.age_ns));
+        let is_new = first.since(observed) >= FIRST_NS && usual.clients <= LONE;
+        if let Some(total) = total.filter(|_| is_much && is_ready && is_new) {
+            let of_total = ratio(total.sent, total.received);
+            if of_total >= JOINT_RATIO && total.sent as f64 >= USUAL_HOURS * verdict.median {
+                total.next = total.sent as f64 * 4.0;
+                let lasts_h = total.touched.since(total.begun) as f64 / HOUR_NS as f64;
+                let case = Case { of_place: of_total, total: [total.sent, total.received], lasts_h, ..case };
+                out.push(evidence(seen, flow, NEW_PLACE, &case, usual, settings));
+            }
         }
     }
+}
+
+/// Sums up a flow that mostly sends.
+fn total_of<'a>(
+    totals: &'a mut ColdMap<(u128, u128), Total>,
+    flow: &Flow,
+    settings: &Settings,
+) -> Option<&'a mut Total> {
+    let ([sent, received], now) = (flow.bytes, flow.began);
+    let key = (flow.client.address, flow.server.address);
+    if sent < PIECE || sent < received {
+        return None;
+    }
+    let fresh = || Total { begun: now, touched: now, sent: 0, received: 0, next: settings.new_place_bytes };
+    let total = totals.entry(key, fresh);
+    if now.since(total.begun) >= WEEK_NS {
+        *total = fresh();
+    }
+    total.touched = total.touched.max(now);
+    total.sent = total.sent.saturating_add(sent);
+    total.received = total.received.saturating_add(received);
+    Some(total)
 }
 
 /// What an alert tells of a host.
@@ -240,6 +318,9 @@ struct Case {
     is_ready: bool,
     of_place: f64,
     share: f64,
+    /// To the new place since the first time, and for how long, hours.
+    total: [u64; 2],
+    lasts_h: f64,
 }
 
 fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &Usual, settings: &Settings) -> Evidence {
@@ -260,13 +341,25 @@ fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &U
              than usual for it at this time",
             mega(case.place.sent as f64)
         ),
+        Some(&"new_place") => format!(
+            "{client} sent {} to {server} over {:.0} hours, hardly anything came back; the place is new to the network, and \
+             nobody else sends there",
+            mega(case.total[0] as f64),
+            case.lasts_h.ceil()
+        ),
         _ => format!("{client} sent {} to {server} within an hour", mega(case.place.sent as f64)),
     };
     let is_volume = rule == 1;
-    let mut terms = vec![Term::exact("sent_to_one_address_bytes", case.place.sent as f64)];
-    if is_volume {
-        terms = vec![terms.remove(0).against(Relation::AtLeast, settings.bytes)];
-    }
+    let (sent_there, least) = match rule {
+        1 => (case.place.sent, Some(settings.bytes)),
+        NEW_PLACE => (case.total[0], Some(settings.new_place_bytes)),
+        _ => (case.place.sent, None),
+    };
+    let sent_there = Term::exact("sent_to_one_address_bytes", sent_there as f64);
+    let mut terms = vec![match least {
+        Some(least) => sent_there.against(Relation::AtLeast, least),
+        None => sent_there,
+    }];
     terms.push(Term::exact("sent_for_each_received", rounded(case.of_place)).against(
         Relation::AtLeast,
         match rule {
@@ -275,7 +368,7 @@ fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &U
             _ => JOINT_RATIO,
         },
     ));
-    if case.is_ready {
+    if case.is_ready && rule != NEW_PLACE {
         let z_least = if rule == 0 { settings.baseline.z } else { settings.joint_z };
         terms.push(Term {
             usual: Some(verdict.median.round()),
@@ -289,8 +382,12 @@ fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &U
     terms.push(Term::exact("destination_known_h", (usual.age_ns / HOUR_NS) as f64));
     terms.push(Term::exact("hosts_that_go_there", usual.clients));
     Evidence {
-        severity: if rule == 0 { 2 } else { 3 },
-        confidence: if is_volume { 0.5 } else { (verdict.z / (2.0 * settings.baseline.z)).clamp(0.3, 1.0) },
+        severity: if rule == 0 || rule == NEW_PLACE && case.total[0] as f64 >= settings.bytes { 2 } else { 3 },
+        confidence: if is_volume || rule == NEW_PLACE {
+            0.5
+        } else {
+            (verdict.z / (2.0 * settings.baseline.z)).clamp(0.3, 1.0)
+        },
         source: Some(client),
         target: Some(server),
         port: Some(flow.server.port),

@@ -122,6 +122,28 @@ fn an_upload_within_every_limit_is_found_where_all_of_it_is_odd() {
     }
 }
 
+/// Less in each hour than is usual, to a place that nobody knew.
+#[test]
+fn drops_to_a_new_place_are_summed_up() {
+    let case = |from_hour: u64, hours: u64, bytes: u64, back: u64, others: u32| {
+        let mut wire = days(7);
+        for hour in from_hour..from_hour + hours {
+            (1..=1 + others).for_each(|one| upload(&mut wire, hour, (one, 99), bytes, back));
+        }
+        told(&wire)
+    };
+    let found = vec![("new_place".to_owned(), 3)];
+    assert_eq!(case(5 * 24, 36, MEGA / 2, 100, 0), found, "half a megabyte an hour");
+    for (name, told) in [
+        ("not so much", case(5 * 24, 15, MEGA / 2, 100, 0)),
+        ("a backup that was there on the first day", case(2, 150, MEGA / 2, 100, 0)),
+        ("with an answer", case(5 * 24, 36, MEGA / 2, 4, 0)),
+        ("a place that several have", case(5 * 24, 36, MEGA / 2, 100, 3)),
+    ] {
+        assert_eq!(told, [], "{name}");
+    }
+}
+
 #[test]
 fn baselines_outlive_a_restart() {
     let settings = crate::control::hosts::Settings::default();
