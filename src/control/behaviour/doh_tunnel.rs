@@ -6,10 +6,13 @@
 //! - makes sixteen connections for a question or two each, as no resolver's client does that keeps its connection, or
 //! - asks some sixty questions over few ones, two hundred where the resolver is a public one that browsers use.
 //!
-//! What half of our hosts ask is the network's own choice. Not seen: tunnels that are slower than browsing, and those to a web
-//! server with a name of its own.
+//! Within an hour six times as much is as odd: names stay valid for minutes (RFC 1035 section 3.2.1), so who browses for an
+//! hour asks for most of them in its first minutes, and nobody browses without a pause.
+//!
+//! What half of our hosts ask is the network's own choice: there it takes ten times as much as others ask within the hour too.
+//! Not seen: tunnels that are slower than browsing, and those to a web server with a name of its own.
 
-use super::count::rounded;
+use super::count::{Distinct, hash, rounded};
 use super::observation::{Flow, Hello, Observation};
 use super::prevalence::Usual;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -44,7 +47,13 @@ impl Settings {
     }
 }
 
-const WINDOW_NS: u64 = 60 * SECOND;
+/// Minute and hour: how long they are, and how many times as much as in a minute is odd.
+const WINDOWS: [(u64, f64, &str); 2] = [(60 * SECOND, 1.0, "a minute"), (3600 * SECOND, 6.0, "an hour")];
+const HOUR_NS: u64 = 3600 * SECOND;
+/// Of a resolver of half of our hosts: so many times what others ask is no looking up of names.
+const MANY_TIMES: f64 = 10.0;
+/// Told again after so long.
+const AGAIN_NS: u64 = 3600 * SECOND;
 /// Packets of a client for its handshake and its end, and for each question with what it acknowledges.
 const PACKETS: (f64, f64) = (10.0, 2.5);
 /// Bytes of a server for its handshake, and for each answer at most: what is larger is a page.
@@ -113,16 +122,60 @@ impl How {
 struct Resolver {
     how: How,
     touched: Timestamp,
+    /// What all hosts ask of it in this hour, and in the one before.
+    hours: [Load; 2],
 }
 
-/// A host of ours and a resolver.
-struct Pair {
+/// What hosts of ours ask of a resolver within an hour.
+#[derive(Clone, Copy, Default)]
+struct Load {
     since: Timestamp,
-    touched: Timestamp,
+    questions: f64,
+    clients: Distinct<8>,
+}
+
+impl Load {
+    /// Questions of a host among them, other than one that asked so many.
+    fn of_others(&self, questions: f64) -> f64 {
+        (self.questions - questions).max(0.0) / (self.clients.estimate() - 1.0).max(1.0)
+    }
+}
+
+impl Resolver {
+    fn new(how: How, touched: Timestamp) -> Resolver {
+        Resolver { how, touched, hours: [Load { since: touched, ..Load::default() }; 2] }
+    }
+
+    fn add(&mut self, client: u128, now: Timestamp, questions: f64) {
+        let [this, before] = &mut self.hours;
+        if now.since(this.since) >= HOUR_NS {
+            (*before, *this) = (*this, Load { since: now, ..Load::default() });
+        }
+        this.questions += questions;
+        this.clients.insert(hash(client));
+    }
+
+    /// Does the host, which asked so much, ask as others do in this hour or the one before?
+    fn is_usual(&self, questions: f64) -> bool {
+        let of_others = self.hours.iter().map(|hour| hour.of_others(questions)).fold(0.0, f64::max);
+        questions < MANY_TIMES * of_others
+    }
+}
+
+/// What was counted since a moment.
+#[derive(Default)]
+struct Counts {
+    since: Timestamp,
     connections: u64,
     short: u64,
     questions: f64,
     bytes: [u64; 2],
+}
+
+/// A host of ours and a resolver: a minute and an hour of it.
+struct Pair {
+    touched: Timestamp,
+    counts: [Counts; 2],
     told: Option<Timestamp>,
 }
 
@@ -159,7 +212,7 @@ impl DohTunnel {
     /// A handshake of a host of ours with the outside.
     pub fn hello(&mut self, seen: &Observation, hello: &Hello) {
         if let Some(how) = How::of(hello) {
-            let fresh = || Resolver { how, touched: seen.time };
+            let fresh = || Resolver::new(how, seen.time);
             if how == How::Protocol {
                 // Its address, whatever the port.
                 let address = self.resolvers.entry((hello.server.address, ANY_PORT), fresh);
@@ -181,75 +234,86 @@ impl DohTunnel {
         let [sent, received] = flow.payload;
         let questions = ((packets as f64 - PACKETS.0) / PACKETS.1).max(1.0);
         let is_small = received as f64 <= ANSWERS.0 + ANSWERS.1 * questions;
-        if !flow.is_new || sent == 0 || received == 0 || !is_small || usual.is_popular() {
+        if !flow.is_new || sent == 0 || received == 0 || !is_small {
             return;
         }
         let (settings, now) = (self.settings, flow.began);
+        let Some(resolver) = self.resolvers.existing(&server) else { return };
+        resolver.add(flow.client.address, now, questions);
         let fresh = || Pair {
-            since: now,
             touched: seen.told,
-            connections: 0,
-            short: 0,
-            questions: 0.0,
-            bytes: [0; 2],
+            counts: [(); 2].map(|()| Counts { since: now, ..Counts::default() }),
             told: None,
         };
         let pair = self.pairs.entry((flow.client.address, server.0, server.1), fresh);
         pair.touched = pair.touched.max(seen.told);
-        if now.since(pair.since) >= WINDOW_NS {
-            *pair = Pair { told: pair.told, ..fresh() };
+        let (mut found, mut in_an_hour) = (None, 0.0);
+        for (counts, (length_ns, times, text)) in pair.counts.iter_mut().zip(WINDOWS) {
+            if now.since(counts.since) >= length_ns {
+                *counts = Counts { since: now, ..Counts::default() };
+            }
+            counts.connections += 1;
+            counts.short += u64::from(questions <= FEW);
+            // Of a long one the part of the window.
+            counts.questions += questions * (length_ns as f64 / flow.length_ns.max(1) as f64).min(1.0);
+            for (mine, bytes) in counts.bytes.iter_mut().zip(flow.payload) {
+                *mine = mine.saturating_add(bytes);
+            }
+            in_an_hour = counts.questions;
+            let least = times * if how == How::Public { settings.public_questions } else { settings.questions };
+            let connections = times * settings.connections;
+            let is_many = counts.short as f64 >= connections;
+            if (is_many || counts.questions >= least) && found.is_none() {
+                found = Some(Found { how, is_many, least, connections, text, counts });
+            }
         }
-        pair.connections += 1;
-        pair.short += u64::from(questions <= FEW);
-        // Of a long one the part of a minute.
-        pair.questions += questions * (WINDOW_NS as f64 / flow.length_ns.max(1) as f64).min(1.0);
-        for (mine, bytes) in pair.bytes.iter_mut().zip(flow.payload) {
-            *mine = mine.saturating_add(bytes);
-        }
-        let least = if how == How::Public { settings.public_questions } else { settings.questions };
-        let is_many = pair.short as f64 >= settings.connections;
-        if !(is_many || pair.questions >= least) || pair.told.is_some_and(|at| seen.told.since(at) < 60 * WINDOW_NS) {
-            return;
-        }
+        let is_usual = usual.is_popular() && resolver.is_usual(in_an_hour);
+        let is_news = pair.told.is_none_or(|at| seen.told.since(at) >= AGAIN_NS);
+        let Some(found) = found.filter(|_| is_news && !is_usual) else { return };
         pair.told = Some(seen.told);
-        out.push(evidence(seen, flow, pair, (how, is_many, least), &settings));
+        out.push(evidence(seen, flow, &found));
     }
 }
 
-fn evidence(
-    seen: &Observation,
-    flow: &Flow,
-    pair: &Pair,
-    (how, is_many, least): (How, bool, f64),
-    settings: &Settings,
-) -> Evidence {
+/// What an alert tells.
+struct Found<'a> {
+    how: How,
+    is_many: bool,
+    least: f64,
+    connections: f64,
+    text: &'static str,
+    counts: &'a Counts,
+}
+
+fn evidence(seen: &Observation, flow: &Flow, found: &Found) -> Evidence {
+    let Found { how, is_many, least, connections, text, counts } = found;
     let (client, server, port) = (flow.client.ip(), flow.server.ip(), flow.server.port);
-    let [sent, received] = pair.bytes;
-    let short = Term::exact("connections_of_few_questions", pair.short as f64);
-    let questions = Term::exact("questions_about", rounded(pair.questions));
+    let [sent, received] = counts.bytes;
+    let short = Term::exact("connections_of_few_questions", counts.short as f64);
+    let questions = Term::exact("questions_about", rounded(counts.questions));
     Evidence {
         severity: if matches!(how, How::Protocol | How::Named) { 2 } else { 3 },
-        confidence: if how == How::Guessed { 0.5 } else { 0.7 },
+        confidence: if *how == How::Guessed { 0.5 } else { 0.7 },
         source: Some(client),
         target: Some(server),
         port: Some(port),
         summary: format!(
-            "{client} asks the resolver {server} port {port} ({}) about {:.0} questions over TLS within a minute, on {} connections: \
+            "{client} asks the resolver {server} port {port} ({}) about {:.0} questions over TLS within {text}, on {} connections: \
              more than looking names up takes, as a tunnel does",
             how.text(),
-            pair.questions,
-            pair.connections
+            counts.questions,
+            counts.connections
         ),
         terms: vec![
-            if is_many { short.against(Relation::AtLeast, settings.connections) } else { short },
-            if pair.questions >= least { questions.against(Relation::AtLeast, least) } else { questions },
+            if *is_many { short.against(Relation::AtLeast, *connections) } else { short },
+            if counts.questions >= *least { questions.against(Relation::AtLeast, *least) } else { questions },
             Term::exact("sent_bytes", sent as f64),
             Term::exact("received_bytes", received as f64),
-            Term::exact("connections", pair.connections as f64),
+            Term::exact("connections", counts.connections as f64),
         ],
         technique: Some("T1071.004".into()),
         flow: seen.origin.flow(true),
-        ..seen.evidence(Detector::DohTunnel, if is_many { "many_connections" } else { "many_questions" })
+        ..seen.evidence(Detector::DohTunnel, if *is_many { "many_connections" } else { "many_questions" })
     }
 }
 
@@ -330,6 +394,17 @@ mod tests {
                 connections(("", "dot", 853), (1, second), (5000, [900_000, 1_500_000], 86_400 * second)),
                 &[],
             ),
+            (
+                "a connection each, slowly",
+                connections(("", "dot", 853), (100, 20 * second), ONE),
+                &["many_connections"],
+            ),
+            ("more slowly than that", connections(("", "dot", 853), (130, 40 * second), ONE), &[]),
+            (
+                "one connection for two hours",
+                connections(("", "dot", 853), (1, second), (4000, [500_000, 700_000], 7200 * second)),
+                &["many_questions"],
+            ),
             ("pages", connections(("", "h2", 443), (30, second), (14, [1400, 90_000], second / 2)), &[]),
             ("a site", connections(("www.example.org", "h2", 443), (60, second), ONE), &[]),
         ] {
@@ -349,5 +424,12 @@ mod tests {
         }
         // Before four hosts are known nothing is popular; six hosts have made twelve connections by then.
         assert_eq!(found(&wire), [""; 0]);
+        // One of them that asks far more than the others is none of their kind.
+        for number in 0..900_u32 {
+            let at = 60 * SECOND + u64::from(number) * SECOND / 8;
+            wire.flow(at, (host(1), outside(9), 853), [1400, 2400], (SECOND / 2, SECOND / 10));
+            wire.packets([14; 2]);
+        }
+        assert_eq!(found(&wire), ["many_connections"]);
     }
 }
