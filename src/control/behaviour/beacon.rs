@@ -1,19 +1,34 @@
 //! Connections that come back like a clock, as implants report to their server.
 //!
-//! RITA v5's score (`analysis/beacons.go`): a quarter each for even intervals, even sizes, how long it goes on and how evenly it
-//! fills the hours. Per host of ours, server outside and port: the latest `RING` connections, 24 hours of counts. What is not
-//! observed for six hours scores 0.5 at most, so nothing is told before: a beacon is a matter of hours, and a capture of
-//! minutes cannot tell one from a page that refreshes itself. Updaters, mail and monitors are beacons by design: what half of
-//! our hosts do is popular and not told, time and names (NTP, DNS and their kin) are left out, severity is low below 0.9. Not
-//! seen: one connection that stays open, servers inside, and what goes through a proxy of ours.
+//! RITA v5's score (`score`) per host of ours, server outside and port: the latest `RING` connections, 24 hours of counts. A server
+//! is its name where TLS tells one, so that addresses may change, else its address; of DNS it is a registered name below which
+//! a host asks for other names each time (`beacon/dns`). Nothing is told before six hours: a capture of minutes cannot tell a
+//! beacon from a page that refreshes itself.
+//!
+//! Updaters, mail and monitors are beacons by design. What is taken for one of those, and what is said of it:
+//!
+//! | what | said |
+//! | --- | --- |
+//! | half of our hosts go there; time, names, addresses, mail, brokers, meters by their protocol; nothing sent, or much | nothing |
+//! | it was there when the host was first seen, or the place was: three hosts or more go there | nothing |
+//! | the same, of one or two hosts | once, severity 3, from a score of 0.9 and 24 connections on |
+//! | new, a day after the first sight of the host, to a place that is new to the network; three hosts go there | severity 3 |
+//! | the same, of one or two hosts | severity 2 |
+//!
+//! A sensor that starts knows nothing of before: its first day is the baseline, and what is an implant by then is severity 3.
+//! Not seen: one connection that stays open, servers inside, and what goes through a proxy of ours.
 
-use super::count::rounded;
-use super::observation::{Flow, Observation};
-use super::prevalence::Usual;
+mod score;
+
+use super::count::{hash, rounded};
+use super::observation::{Dns, Flow, Hello, Observation};
+use super::prevalence::{Prevalence, Usual};
+use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
+use score::Score;
 use serde::{Deserialize, Serialize};
 
 /// Thresholds.
@@ -39,7 +54,10 @@ impl Default for Settings {
 impl Settings {
     /// Bytes of the detector at most.
     pub fn memory(&self) -> usize {
-        cold::bytes::<(u128, u128, u16, u8), Pair>(self.pairs)
+        cold::bytes::<Key, Pair>(self.pairs)
+            + cold::bytes::<(u128, u128, u16), Named>(self.pairs)
+            + cold::bytes::<u128, Host>(self.pairs)
+            + Prevalence::memory(self.pairs)
     }
 }
 
@@ -50,24 +68,57 @@ const HOURS: usize = 24;
 const HOUR_NS: u64 = 3600 * SECOND;
 /// What was not observed for so long has no duration and no histogram (RITA).
 const LEAST_HOURS: f64 = 6.0;
-/// Run of hours that is as good as all of them.
-const RUN_HOURS: f64 = 12.0;
-/// Hours with data from which two modes are looked for.
-const MODES_HOURS: usize = 11;
-/// Spread of the middle half below which its lean means nothing.
-const IQR_MIN: f64 = 10.0;
-/// Score from which the severity is 2.
+/// What was there within so long of the first sight of a host, or of all, was there before.
+const BASELINE_NS: u64 = 24 * HOUR_NS;
+/// A clock with jitter is never early: of its intervals nine in ten are at least so much of the median (half of it with a
+/// jitter of 50 % and a third of all calls dropped; 0.15 of moments without any rule).
+const EARLY_MIN: f64 = 0.3;
+/// With more jitter than that intervals and sizes have to be even as they are; of names the second means nothing, for a digest
+/// is as long as the next.
+const EVEN_MIN: [f64; 2] = [0.62, 0.9];
+/// Score and connections from which what was there before is told.
 const HIGH: f64 = 0.9;
+const STANDING_CONNECTIONS: u64 = 24;
+/// Hosts from which a destination is no single one's: a program that several have.
+const SEVERAL: f64 = 3.0;
+/// Bytes sent beyond which a connection is no call home (RITA's scale of sizes), and received: a page, an update.
+const LARGE: [f64; 2] = [65_535.0, 262_144.0];
 /// Told again after so long.
 const AGAIN_NS: u64 = 24 * HOUR_NS;
+/// Stands for DNS where a protocol and a port stand.
+const NAMES: (u16, u8) = (53, 255);
+
+/// A host, a server or the hash of its name, port and protocol.
+type Key = (u128, u128, u16, u8);
+
+/// The name under which a host knows a server.
+struct Named {
+    name: u64,
+    touched: Timestamp,
+}
+
+/// When a host was seen first and last.
+struct Host(Timestamp, Timestamp);
+
+impl Touched for Named {
+    fn touched(&self) -> Timestamp {
+        self.touched
+    }
+}
+
+impl Touched for Host {
+    fn touched(&self) -> Timestamp {
+        self.1
+    }
+}
 
 /// A host and a service.
 struct Pair {
     first: Timestamp,
     last: Timestamp,
     count: u64,
-    /// Begin and bytes sent of the latest connections, oldest first from `next` on.
-    ring: [(Timestamp, u64); RING],
+    /// Begin and bytes sent and received of the latest connections, oldest first from `next` on.
+    ring: [(Timestamp, [u32; 2]); RING],
     next: usize,
     /// Connections by hour, of the hours up to `hour`.
     hours: [u32; HOURS],
@@ -90,7 +141,7 @@ impl Pair {
             first: began,
             last: began,
             count: 0,
-            ring: [(Timestamp(0), 0); RING],
+            ring: [(Timestamp(0), [0; 2]); RING],
             next: 0,
             hours: [0; HOURS],
             hour: began.0 / HOUR_NS,
@@ -100,11 +151,11 @@ impl Pair {
     }
 
     /// Counts a connection; `true`: a new hour has begun.
-    fn add(&mut self, began: Timestamp, bytes: u64) -> bool {
+    fn add(&mut self, began: Timestamp, bytes: [u64; 2]) -> bool {
         (self.first, self.last) = (self.first.min(began), self.last.max(began));
         self.count += 1;
         if let Some(slot) = self.ring.get_mut(self.next % RING) {
-            *slot = (began, bytes);
+            *slot = (began, bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)));
         }
         self.next = (self.next + 1) % RING;
         let hour = began.0 / HOUR_NS;
@@ -132,105 +183,47 @@ impl Pair {
     }
 }
 
-/// The four parts of the score.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-struct Score {
-    intervals: f64,
-    sizes: f64,
-    duration: f64,
-    hours: f64,
-    /// Median of the intervals, seconds.
-    period_s: f64,
+/// What a pair is to the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// It or its place was there before.
+    Before,
+    /// Both are new.
+    New,
 }
 
-impl Score {
-    fn of(pair: &Pair, observed_since: Timestamp) -> Score {
-        let kept = (pair.count as usize).min(RING);
-        let mut begins: Vec<u64> = pair.ring.iter().take(kept).map(|(begin, _)| begin.0).collect();
-        begins.sort_unstable();
-        // Connections side by side are one visit.
-        begins.dedup_by_key(|begin| *begin / SECOND);
-        let mut intervals: Vec<f64> =
-            begins.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / SECOND as f64).collect();
-        let mut sizes: Vec<f64> = pair.ring.iter().take(kept).map(|(_, bytes)| *bytes as f64).collect();
-        let (even, period_s) = evenness(&mut intervals, 1.0);
-        let bins = pair.bins(observed_since);
-        let lasts_h = pair.last.since(pair.first) as f64 / HOUR_NS as f64;
-        // The present hour is not over: of what began within it, it is a part of an hour.
-        let span_h = (pair.last.since(observed_since) as f64 / HOUR_NS as f64).clamp(1e-3, HOURS as f64);
-        let is_long = lasts_h >= LEAST_HOURS;
-        Score {
-            intervals: if intervals.is_empty() { 0.0 } else { even },
-            sizes: evenness(&mut sizes, 0.0).0,
-            duration: if is_long { (lasts_h / span_h).max(run(&bins) / RUN_HOURS).min(1.0) } else { 0.0 },
-            hours: if is_long { spread(&bins) } else { 0.0 },
-            period_s,
-        }
-    }
-
-    fn total(&self) -> f64 {
-        (self.intervals + self.sizes + self.duration + self.hours) / 4.0
-    }
-}
-
-/// Half of it that quartiles lean to no side, half that values stay at their median; and the median. `small`: the second half
-/// where the median is below 1.
-fn evenness(values: &mut [f64], small: f64) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let (first, median, third) = (quantile(values, 0.25), quantile(values, 0.5), quantile(values, 0.75));
-    let iqr = third - first;
-    let leans = iqr >= IQR_MIN && median > first && median < third;
-    let bowley = if leans { ((first + third - 2.0 * median) / iqr).abs() } else { 0.0 };
-    let mut off: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
-    off.sort_by(f64::total_cmp);
-    let near = if median < 1.0 { small } else { ((median - quantile(&off, 0.5)) / median).max(0.0) };
-    (0.5 * (1.0 - bowley) + 0.5 * near, median)
-}
-
-/// Of sorted values, between two where it lies between two; 0 of none.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * sorted.len().saturating_sub(1) as f64;
-    let at = |index: f64| sorted.get(index as usize).copied().unwrap_or(0.0);
-    at(place.floor()) + (at(place.ceil()) - at(place.floor())) * place.fract()
-}
-
-/// Longest run of hours with connections.
-fn run(bins: &[u32]) -> f64 {
-    let runs = bins.split(|count| *count == 0).map(<[u32]>::len);
-    runs.max().unwrap_or(0) as f64
-}
-
-/// How evenly the hours are filled, or how well two levels fill them.
-fn spread(bins: &[u32]) -> f64 {
-    let count = bins.len().max(1) as f64;
-    let mean = bins.iter().map(|bin| f64::from(*bin)).sum::<f64>() / count;
-    if mean <= 0.0 {
-        return 0.0;
-    }
-    let variance = bins.iter().map(|bin| (f64::from(*bin) - mean).powi(2)).sum::<f64>() / count;
-    let even = (1.0 - variance.sqrt() / mean).max(0.0);
-    let mut filled: Vec<u32> = bins.iter().copied().filter(|bin| *bin > 0).collect();
-    if filled.len() < MODES_HOURS {
-        return even;
-    }
-    filled.sort_unstable();
-    let mut heights: Vec<usize> = filled.chunk_by(|one, next| one == next).map(<[u32]>::len).collect();
-    heights.sort_unstable_by(|one, other| other.cmp(one));
-    let two = heights.iter().take(2).sum::<usize>() as f64;
-    even.max((two / (filled.len() - 1) as f64).min(1.0))
+/// A connection, or a question, as it counts.
+struct Call<'a> {
+    key: Key,
+    ends: (Endpoint, Endpoint),
+    began: Timestamp,
+    bytes: [u64; 2],
+    usual: Usual,
+    /// The registered name below which is asked.
+    apex: Option<&'a str>,
 }
 
 /// The detector.
 pub struct Beacon {
     settings: Settings,
-    pairs: ColdMap<(u128, u128, u16, u8), Pair>,
+    pairs: ColdMap<Key, Pair>,
+    named: ColdMap<(u128, u128, u16), Named>,
+    names: Prevalence,
+    hosts: ColdMap<u128, Host>,
     observed_since: Option<Timestamp>,
 }
 
 impl Beacon {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Beacon {
-        Beacon { pairs: ColdMap::new(settings.pairs), settings, observed_since: None }
+        Beacon {
+            pairs: ColdMap::new(settings.pairs),
+            named: ColdMap::new(settings.pairs),
+            names: Prevalence::new(settings.pairs),
+            hosts: ColdMap::new(settings.pairs),
+            settings,
+            observed_since: None,
+        }
     }
 
     /// Pairs forgotten for want of room.
@@ -238,62 +231,141 @@ impl Beacon {
         self.pairs.forgotten()
     }
 
+    /// A handshake of a host of ours with the outside: under which name it knows the server.
+    pub fn hello(&mut self, seen: &Observation, hello: &Hello) {
+        let Some(name) = hello.name.as_deref() else { return };
+        let key = (hello.client.address, hello.server.address, hello.server.port);
+        let (name, touched) = (hash(name), seen.time);
+        *self.named.entry(key, || Named { name, touched }) = Named { name, touched };
+    }
+
     /// A connection of a host of ours to a server outside; `usual`: how many go there.
     pub fn observe(&mut self, seen: &Observation, flow: &Flow, usual: &Usual, out: &mut Vec<Evidence>) {
-        use Protocol::{BitTorrent, Dhcp, Dns, Mdns, Ntp, Ssdp, Stun};
-        let since = *self.observed_since.get_or_insert(flow.began);
-        // Those come back by themselves, all of them.
-        if !flow.is_new || matches!(flow.application, BitTorrent | Dhcp | Dns | Mdns | Ntp | Ssdp | Stun) {
+        let now = flow.began;
+        self.observed_since.get_or_insert(now);
+        let host = self.hosts.entry(flow.client.address, || Host(now, now));
+        host.1 = host.1.max(now);
+        // A call says something.
+        let [sent, _] = flow.bytes;
+        if !flow.is_new || sent == 0 || comes_back_by_design(flow.application) {
             return;
         }
-        let key = (flow.client.address, flow.server.address, flow.server.port, flow.protocol);
-        let pair = self.pairs.entry(key, || Pair::new(flow.began));
-        let [sent, _] = flow.bytes;
-        let is_new_hour = pair.add(flow.began, sent);
-        let strobes = pair.in_a_day() as f64 >= self.settings.strobe;
+        let (client, server, port) = (flow.client.address, flow.server.address, flow.server.port);
+        let name = self.named.existing(&(client, server, port)).map(|named| named.name);
+        let (place, usual) = match name {
+            Some(name) => (u128::from(name), self.names.note(client, name.into(), now)),
+            None => (server, *usual),
+        };
+        let (key, ends) = ((client, place, port, flow.protocol), (flow.client, flow.server));
+        out.extend(self.call(seen, &Call { key, ends, began: now, bytes: flow.bytes, usual, apex: None }));
+    }
+
+    /// A question of a host for a name that it never asked for, below a registered one of which it asks for others each time.
+    pub fn fresh_name(&mut self, seen: &Observation, dns: &Dns, apex: &str, usual: &Usual, out: &mut Vec<Evidence>) {
+        let (client, now) = (dns.client.address, seen.time);
+        self.observed_since.get_or_insert(now);
+        let host = self.hosts.entry(client, || Host(now, now));
+        host.1 = host.1.max(now);
+        let (port, protocol) = NAMES;
+        let (key, ends) = ((client, hash(apex).into(), port, protocol), (dns.client, dns.server));
+        let bytes = [dns.name.len() as u64, 0];
+        out.extend(self.call(seen, &Call { key, ends, began: now, bytes, usual: *usual, apex: Some(apex) }));
+    }
+
+    fn call(&mut self, seen: &Observation, call: &Call) -> Option<Evidence> {
+        let Call { key, began, bytes, usual, .. } = call;
+        let settings = self.settings;
+        let standing = self.standing(call);
+        let pair = self.pairs.entry(*key, || Pair::new(*began));
+        let is_new_hour = pair.add(*began, *bytes);
+        let strobes = pair.in_a_day() as f64 >= settings.strobe;
         let is_due = pair.count >= pair.due || is_new_hour || strobes;
-        if (pair.count as f64) < self.settings.connections || !is_due || usual.is_popular() {
-            return;
+        if (pair.count as f64) < settings.connections || !is_due || usual.is_popular() {
+            return None;
         }
         // A quarter more, or the next hour.
         pair.due = pair.count + (pair.count / 4).max(1);
         if !strobes && pair.last.since(pair.first) < LEAST_HOURS as u64 * HOUR_NS {
-            return;
+            return None;
         }
-        let score = Score::of(pair, since);
-        let severity = if score.total() >= HIGH || strobes { 2 } else { 3 };
-        let is_news = pair.told.is_none_or(|(at, told)| pair.last.since(at) >= AGAIN_NS || severity < told);
-        if (score.total() >= self.settings.score || strobes) && is_news {
-            pair.told = Some((pair.last, severity));
-            out.push(evidence(seen, flow, pair, (score, strobes), severity, usual, &self.settings));
+        let score = Score::of(pair);
+        let is_large = score.bytes.iter().zip(LARGE).any(|(bytes, large)| *bytes > large);
+        let is_shared = usual.clients >= SEVERAL;
+        let severity = match standing {
+            _ if strobes => 2,
+            Standing::New if is_shared => 3,
+            Standing::New => 2,
+            Standing::Before if is_shared || pair.count < STANDING_CONNECTIONS || score.total() < HIGH => return None,
+            Standing::Before => 3,
+        };
+        let is_news = match pair.told {
+            None => true,
+            // What was there before is told once.
+            Some(_) if standing == Standing::Before && !strobes => false,
+            Some((at, told)) => pair.last.since(at) >= AGAIN_NS || severity < told,
+        };
+        let is_even = score.early >= EARLY_MIN || call.apex.is_none() && score.is_even(EVEN_MIN);
+        let is_clock = score.total() >= settings.score && is_even && !is_large;
+        if !(strobes || is_clock) || !is_news {
+            return None;
         }
+        pair.told = Some((pair.last, severity));
+        Some(evidence(seen, call, pair, &Case { score, strobes, severity, standing }, &settings))
+    }
+
+    /// The pair's own age tells as far as it is known, the place's where the pair was forgotten.
+    fn standing(&mut self, call: &Call) -> Standing {
+        let Call { key, began, usual, .. } = call;
+        let host = self.hosts.existing(&key.0).map_or(*began, |host| host.0);
+        let since = self.pairs.existing(key).map_or(*began, |pair| pair.first);
+        let place = Timestamp(began.0.saturating_sub(usual.age_ns));
+        let observed = self.observed_since.unwrap_or(*began);
+        let is_new = since.since(host) >= BASELINE_NS && place.since(observed) >= BASELINE_NS;
+        if is_new { Standing::New } else { Standing::Before }
     }
 }
 
-fn evidence(
-    seen: &Observation,
-    flow: &Flow,
-    pair: &Pair,
-    (score, strobes): (Score, bool),
+/// Protocols of programs that come back by themselves, all of them.
+fn comes_back_by_design(application: Protocol) -> bool {
+    use Protocol::{BitTorrent, Dhcp, Dns, Imap, Mdns, Mqtt, Ntp, Pop3, Snmp, Ssdp, Stun};
+    matches!(application, BitTorrent | Dhcp | Dns | Imap | Mdns | Mqtt | Ntp | Pop3 | Snmp | Ssdp | Stun)
+}
+
+/// What an alert tells of a pair.
+struct Case {
+    score: Score,
+    strobes: bool,
     severity: u8,
-    usual: &Usual,
-    settings: &Settings,
-) -> Evidence {
-    let (client, server) = (flow.client.ip(), flow.server.ip());
-    let summary = if strobes {
-        format!("{client} made {} connections to {server} port {} within a day", pair.in_a_day(), flow.server.port)
+    standing: Standing,
+}
+
+fn evidence(seen: &Observation, call: &Call, pair: &Pair, case: &Case, settings: &Settings) -> Evidence {
+    let Case { score, strobes, severity, standing } = case;
+    let (count, period, usual) = (pair.count, score.period_s, &call.usual);
+    let others = match usual.clients {
+        clients if clients < 2.0 => "no other host goes there".to_owned(),
+        clients => format!("{clients} hosts go there"),
+    };
+    let why = match standing {
+        Standing::New => format!("new to the network {:.0} hours ago, {others}", age_h(pair, usual)),
+        Standing::Before => format!("{others}; it was there from the first day on, as an updater's would be"),
+    };
+    let (client, server, port) = (call.ends.0.ip(), call.ends.1.ip(), call.ends.1.port);
+    let does = match call.apex {
+        Some(apex) => format!("asks for a new name below {apex}"),
+        None => format!("comes back to {server} port {port}"),
+    };
+    let summary = if *strobes {
+        format!("{client} made {} connections to {server} port {port} within a day", pair.in_a_day())
     } else {
-        format!(
-            "{client} comes back to {server} port {} about every {:.0} seconds, {} times so far, like a clock",
-            flow.server.port, score.period_s, pair.count
-        )
+        format!("{client} {does} about every {period:.0} seconds, {count} times so far, like a clock; {why}")
     };
     Evidence {
-        severity,
+        severity: *severity,
         confidence: score.total().clamp(0.0, 1.0),
         source: Some(client),
         target: Some(server),
-        port: Some(flow.server.port),
+        port: Some(port),
         summary,
         terms: vec![
             Term::exact("beacon_score", rounded(score.total())).against(Relation::AtLeast, settings.score),
@@ -302,14 +374,30 @@ fn evidence(
             Term::exact("duration_share", rounded(score.duration)),
             Term::exact("hours_evenness", rounded(score.hours)),
             Term::exact("interval_median_s", score.period_s.round()),
+            Term::exact("interval_earliest_tenth_share", rounded(score.early)),
             Term::exact("connections", pair.count as f64).against(Relation::AtLeast, settings.connections),
             Term::exact("hosts_that_go_there", usual.clients),
             Term::exact("hosts_seen", usual.hosts),
+            Term::exact("destination_known_h", age_h(pair, usual).round()),
         ],
-        technique: Some("T1071".into()),
+        technique: Some(if call.apex.is_some() { "T1071.004".into() } else { "T1071".into() }),
         flow: seen.origin.flow(true),
-        ..seen.evidence(Detector::Beacon, if strobes { "strobe" } else { "beacon" })
+        ..seen.evidence(
+            Detector::Beacon,
+            if *strobes {
+                "strobe"
+            } else if call.apex.is_some() {
+                "dns"
+            } else {
+                "beacon"
+            },
+        )
     }
+}
+
+/// Hours for which the place is known.
+fn age_h(pair: &Pair, usual: &Usual) -> f64 {
+    usual.age_ns.max(pair.last.since(pair.first)) as f64 / HOUR_NS as f64
 }
 
 #[cfg(test)]

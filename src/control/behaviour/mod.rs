@@ -429,7 +429,9 @@ impl Behaviour {
     fn show(&mut self, seen: &Observation, out: &mut Vec<Evidence>) {
         match &seen.what {
             What::Dns(dns) => {
-                self.dns_tunnel.observe(seen, dns, out);
+                if let Some((apex, usual)) = self.dns_tunnel.observe(seen, dns, out) {
+                    self.beacon.fresh_name(seen, dns, apex, &usual, out);
+                }
                 self.dga.observe(seen, dns, out);
                 mining::named(seen, (dns.client, &dns.name), dns.answer == Some(0), &self.home, out);
                 if dns.is_own && self.home.iter().any(|network| network.holds(dns.server.ip())) {
@@ -446,6 +448,7 @@ impl Behaviour {
                     let usual = self.servers.note(hello.client.address, hello.server.address, seen.time);
                     self.tls_anomaly.hello(seen, hello, &usual, out);
                     self.doh_tunnel.hello(seen, hello);
+                    self.beacon.hello(seen, hello);
                 }
             }
             What::Request(request) => self.intel.request(seen, request, out),

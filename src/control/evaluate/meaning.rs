@@ -13,7 +13,10 @@ const MEANINGS: &[(Detector, &str, &[&str])] = &[
     (Detector::Amplification, "*", &["amplification"]),
     (Detector::SlowHttp, "*", &["slow_http"]),
     // Data that leaves inside DNS is both; which of the two it is, nobody on the wire can tell.
+    // Over hours the same holds of calls home: another name at each beat, below a name of one's own.
+    (Detector::DnsTunnel, "slow_tunnel", &["dns_tunnel", "exfiltration", "beacon"]),
     (Detector::DnsTunnel, "*", &["dns_tunnel", "exfiltration"]),
+    (Detector::Beacon, "dns", &["beacon", "dns_tunnel"]),
     (Detector::Dga, "*", &["dga"]),
     (Detector::Beacon, "*", &["beacon"]),
     (Detector::Mining, "*", &["mining"]),

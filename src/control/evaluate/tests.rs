@@ -175,7 +175,8 @@ fn every_kind_that_names_a_family_means_it() {
     assert_eq!(names(Detector::Model, "attack_like_flow"), [""; 0]);
     assert_eq!(names(Detector::Spoofing, "rogue_dhcp"), ["rogue_service"]);
     assert_eq!(names(Detector::Flood, "udp"), ["flood", "amplification"]);
-    assert_eq!(names(Detector::DnsTunnel, "slow_tunnel"), ["dns_tunnel", "exfiltration"]);
+    assert_eq!(names(Detector::DnsTunnel, "tunnel"), ["dns_tunnel", "exfiltration"]);
+    assert_eq!(names(Detector::Beacon, "dns"), ["beacon", "dns_tunnel"]);
     for family in Family::all() {
         assert_eq!(names(Detector::OddFlow, family.name()), [family.name()]);
         assert_eq!(Family::named(family.name()), Some(family));

@@ -1,7 +1,9 @@
 //! Beacons with and without jitter, and what else comes back.
 
 use super::super::tests::{Wire, host, outside};
+use super::score::{evenness, run, spread};
 use super::*;
+use crate::dataplane::inspect::tls;
 
 struct Dice(u64);
 
@@ -27,15 +29,14 @@ fn visits(hours: u64, pause: impl Fn(&mut Dice) -> f64, bytes: impl Fn(&mut Dice
 #[test]
 fn beacons_are_found_whatever_their_pace_and_jitter() {
     type Pause = fn(&mut Dice) -> f64;
-    let each: [(&str, Pause); 5] = [
-        ("each ten seconds", |_| 10.0),
-        ("each minute", |_| 60.0),
-        ("each hour", |_| 3600.0),
-        ("with 30 % jitter", |dice| 60.0 * (0.7 + 0.6 * dice.roll())),
-        ("anywhere up to two minutes", |dice| 120.0 * dice.roll()),
+    let each: [(&str, u64, Pause); 4] = [
+        ("each ten seconds", 14, |_| 10.0),
+        ("each minute", 14, |_| 60.0),
+        ("each hour", 26, |_| 3600.0),
+        ("with 30 % jitter", 14, |dice| 60.0 * (0.7 + 0.6 * dice.roll())),
     ];
-    for (case, pause) in each {
-        let wire = visits(14, pause, |_| 320);
+    for (case, hours, pause) in each {
+        let wire = visits(hours, pause, |_| 320);
         assert_eq!(wire.kinds(), ["beacon/beacon"], "{case}");
         let found = wire.evidence();
         assert!(found.len() <= 2, "{case}: {}", found.len());
@@ -51,6 +52,96 @@ fn beacons_are_found_whatever_their_pace_and_jitter() {
         at += if at % 86_400 < 12 * 3600 { 600 } else { 60 };
     }
     assert_eq!(wire.kinds(), ["beacon/beacon"], "two levels");
+}
+
+/// Somebody at work for two days, then calls of so many hosts for twelve hours, as `call` makes one of them.
+fn later(hosts: u32, calls: u64, call: impl Fn(&mut Wire, u64, u64, u32)) -> Wire {
+    let mut wire = Wire::default();
+    for number in 0..8 * 48_u64 {
+        let at = (number / 8 * 3600 + number * 7919 % 3500) * SECOND;
+        wire.flow(
+            at,
+            (host(1 + number as u32 % 8), outside(200 + number as u32 * 31 % 97), 443),
+            [700, 9000],
+            (SECOND, 1),
+        );
+    }
+    for number in 0..calls {
+        (1..=hosts).for_each(|one| call(&mut wire, 48 * HOUR_NS + number * 60 * SECOND, number, one));
+    }
+    wire
+}
+
+fn told(wire: &Wire) -> Vec<(String, u8)> {
+    let beacons = wire.evidence().into_iter().filter(|one| one.detector == Detector::Beacon);
+    beacons.map(|one| (one.kind, one.severity)).collect()
+}
+
+#[test]
+fn who_calls_and_since_when_decides_what_is_said() {
+    let plain = |server: u32, bytes: [u64; 2]| {
+        move |wire: &mut Wire, at: u64, _: u64, one: u32| {
+            wire.flow(at, (host(one), outside(server), 443), bytes, (SECOND / 2, 1))
+        }
+    };
+    let of = |kind: &str, severity: u8, times: usize| vec![(kind.to_owned(), severity); times];
+    assert_eq!(told(&later(1, 720, plain(1, [320, 900]))), of("beacon", 2, 1), "one host, a new place");
+    assert_eq!(told(&later(2, 720, plain(1, [320, 900]))), of("beacon", 2, 2), "two hosts");
+    assert_eq!(
+        told(&later(3, 720, plain(1, [320, 900]))).last(),
+        Some(&("beacon".to_owned(), 3)),
+        "a program that several have"
+    );
+    for (case, bytes) in [("nothing is sent", [0, 900]), ("uploads", [90_000, 900]), ("pages", [320, 400_000])] {
+        assert_eq!(told(&later(1, 720, plain(1, bytes))), [], "{case}");
+    }
+    let (mut anywhere, mut dice, mut at) = (later(0, 0, |_, _, _, _| ()), Dice(5), 48.0 * 3600.0);
+    while at < 62.0 * 3600.0 {
+        anywhere.flow((at * 1e9) as u64, (host(1), outside(1), 443), [320, 900], (SECOND / 2, SECOND));
+        at += 120.0 * dice.roll();
+    }
+    assert_eq!(told(&anywhere), of("beacon", 2, 1), "anywhere up to two minutes");
+    // What is there on the first day is an updater's, and told once and low.
+    let mut first = later(0, 0, |_, _, _, _| ());
+    (0..60 * 60).for_each(|minute| plain(1, [320, 900])(&mut first, minute * 60 * SECOND, minute, 1));
+    assert_eq!(told(&first), of("beacon", 3, 1), "since the first day");
+    // Mail that is asked for.
+    let poll = |wire: &mut Wire, at, _, one| {
+        wire.flow_of(Protocol::Imap, at, (host(one), outside(1), 143), [320, 900], (SECOND / 2, 1));
+    };
+    assert_eq!(told(&later(1, 720, poll)), [], "mail");
+    // Under one name by eight addresses, which others go to too.
+    let fronts = |named: bool| {
+        move |wire: &mut Wire, at: u64, number: u64, one: u32| {
+            let ends = (host(one), outside(10 + number as u32 * 5 % 8), 443);
+            if named {
+                wire.event(at, ends, (Protocol::Tls, 6), |facts| facts.put(tls::HELLO.sni, b"cdn.example"));
+            }
+            wire.flow(at + SECOND, ends, [320, 900], (SECOND / 2, 1));
+        }
+    };
+    assert_eq!(told(&later(1, 720, fronts(true))), of("beacon", 2, 1), "one name, eight addresses");
+}
+
+#[test]
+fn calls_by_dns_are_found_and_names_that_come_back_are_not() {
+    for (case, wanted, name) in [
+        (
+            "another name each time",
+            vec![("dns".to_owned(), 2)],
+            (|number| format!("{:08x}.c.example.org", number * 0x9e37_79b9)) as fn(u64) -> String,
+        ),
+        ("names that come back", vec![], |number| format!("host{}.example.org", number % 30)),
+    ] {
+        let ask = |wire: &mut Wire, at, number, one| wire.dns(at, host(one), &name(number), 16, (0, 20));
+        assert_eq!(told(&later(1, 720, ask)), wanted, "{case}");
+    }
+    // A scanner of files asks when there are files.
+    let ask = |wire: &mut Wire, at: u64, number: u64, one| {
+        let pause = (number * number * 7919 % 3600) * SECOND;
+        wire.dns(at + pause, host(one), &format!("{:08x}.c.example.org", number * 0x9e37_79b9), 16, (0, 20));
+    };
+    assert_eq!(told(&later(1, 100, |wire, at, number, one| ask(wire, at * 7, number, one))), [], "now and then");
 }
 
 #[test]
@@ -126,4 +217,30 @@ fn very_many_connections_are_told_whatever_they_look_like() {
     let (found, _) = wire.evidence_with(settings);
     let kinds: Vec<_> = found.iter().map(|one| (one.kind.as_str(), one.severity)).collect();
     assert_eq!(kinds, [("strobe", 2)]);
+}
+
+#[test]
+fn dropped_calls_and_jitter_are_a_clock_and_moments_without_rule_are_none() {
+    let mut dice = Dice(11);
+    let mut early = |pause: &mut dyn FnMut(&mut Dice) -> f64| {
+        let mut pair = Pair::new(Timestamp(0));
+        let mut at = 0.0;
+        while at < 12.0 * 3600.0 {
+            pair.add(Timestamp((at * 1e9) as u64), [320, 900]);
+            at += pause(&mut dice);
+        }
+        Score::of(&pair).early
+    };
+    let mut dropped = |dice: &mut Dice| {
+        let mut pause = 0.0;
+        loop {
+            pause += 60.0 * (0.5 + dice.roll());
+            if dice.roll() >= 0.3 {
+                return pause;
+            }
+        }
+    };
+    let jittered = early(&mut dropped);
+    let without_rule = early(&mut |dice: &mut Dice| -90.0 * (1.0 - dice.roll()).ln());
+    assert!(jittered >= EARLY_MIN && without_rule < EARLY_MIN, "{jittered}, {without_rule}");
 }
