@@ -42,7 +42,7 @@ pub struct Settings {
     pub missing: f64,
     /// Share of those among all registered names asked for.
     pub alone_share: f64,
-    /// Time within which they are counted, seconds; with [`SLOW`] times as many names as much as a day.
+    /// Time within which they are counted, seconds; with three times as many names as much as a day.
     pub horizon_s: f64,
     /// Hosts remembered.
     pub hosts: usize,

@@ -205,8 +205,8 @@ impl Default for ScoreSettings {
 
 impl ScoreSettings {
     /// These settings for a model of measured cost: no call larger than fits into the budget between two reads of the
-    /// ring. Where not even one row fits, single rows are the least harm; [`CostCurve::placement`] tells so to
-    /// `doctor` and status.
+    /// ring. Where not even one row fits, single rows are the least harm; no such model is
+    /// activated while the sensor runs ([`CostCurve::is_inline`]).
     #[must_use]
     pub fn for_model(self, cost: &CostCurve) -> ScoreSettings {
         let most = cost.largest_within(self.service_budget_ns, BATCH_MAX).max(1) as u32;

@@ -14,7 +14,7 @@
 //! - *discovery*: as many calls that ask for shares, sessions, trusts or about accounts (BZAR), or two that list accounts or who is in
 //!   a group, which Windows leaves to administrators since 2016 for that reason.
 //! - *replication*: a host asks a domain controller for its secrets (`DRSGetNCChanges`) that nobody knows as a controller itself.
-//! - *fan_out* and *pivot* ([`paths`]): shells and desktops of hosts, one after the other or one through the other.
+//! - *fan_out* and *pivot* (`paths`): shells and desktops of hosts, one after the other or one through the other.
 //! - *new_paths*: more new paths (host, port of remote administration) within an hour than is usual for the host at this time.
 //!
 //! Only between hosts of ours. Administrators and deployment tools do all of this: what they do each day at the same time is
