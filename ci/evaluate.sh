@@ -8,10 +8,10 @@
 #   EVALUATE_HOURS  days of warped time with attacks that take hours (2); 0: none
 #   EVALUATE_README 1: write docs/evaluation.json, docs/evaluation.svg and the README's table too
 #
-# Runs, each left in target/evaluate as JSON: detectors (no model), hours (no model; attacks that take hours, in five warped days each of which three
-# are honest: two minutes show nothing of a beacon), fold-K (a model and the tools that it never saw; false alerts of
-# the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it: what catches it all the same), others (the
-# captures of ../shared/data, each judged as a whole).
+# Runs, each left in target/evaluate as JSON: detectors (no model), hours (no model; attacks that take hours, in five warped days
+# each of which three are honest: two minutes show nothing of a beacon), fold-K (a model and the tools that it never saw; false
+# alerts of the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it:
+# what catches it all the same), others (the captures of ../shared/data, each judged as a whole).
 . "$(dirname "$0")/lib.sh"
 recordings=${LAB_OUT:-target/lab/recordings}
 train=${TRAIN_WORK:-target/train}
