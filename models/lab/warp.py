@@ -76,13 +76,12 @@ class Warp:
         self.habits = sorted(name for name in self.library.honest if name not in PERIODIC)
         self.clocks = sorted(name for name in self.library.honest if name in PERIODIC)
         self.subnet = f"10.{rng.randrange(256)}"
-        addresses = rng.sample(range(300, 60000), options.hosts + 60)
+        addresses = rng.sample(range(300, 60000), options.hosts + 32)
         place = [f"{self.subnet}.{number >> 8}.{number & 255 or 1}" for number in addresses]
         place = list(dict.fromkeys(place))
         self.inside_servers = [(address, mac_of(rng)) for address in place[:12]]
-        self.strangers = [(address, mac_of(rng)) for address in place[12:40]]
         self.people = [Person(number, rng, address, self.habits, rng.random() < options.always_on)
-                       for number, address in enumerate(place[40:40 + options.hosts])]
+                       for number, address in enumerate(place[12:12 + options.hosts])]
         self.outside_servers = [(f"198.{rng.choice([18, 19])}.{rng.randrange(256)}.{rng.randrange(1, 255)}", mac_of(rng))
                                 for _ in range(150)]
         self.far_ends = []
@@ -276,6 +275,7 @@ class Warp:
     def _stage(self, activity, person, lair=None, vendor=None):
         """Who plays whom: recorded address -> (address, MAC) of the days; `lair`: the far end of an attack."""
         stage, rng = {}, self.rng
+        vacant = rng.randrange(2, 230)
         for template in activity.templates:
             for number, raw in enumerate((template.source, template.target)):
                 if raw in stage:
@@ -296,7 +296,8 @@ class Warp:
                 elif host is not None:
                     stage[raw] = self.server_for(person, activity, text, vendor)
                 elif self.rewriter.within(text, activity.subnet):
-                    stage[raw] = rng.choice(self.strangers)
+                    # Nobody's: who asks for many such asks for many here, one beside the other.
+                    stage[raw] = (f"{self.subnet}.{vacant}.{int(text.rsplit('.', 1)[1])}", mac_of(rng))
         return stage
 
     def _play(self, time_ns, activity, stage, episode, stretch, templates=None, spell=0):
