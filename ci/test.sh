@@ -10,8 +10,8 @@ require=${SHRIKE_REQUIRE:-}
 # CAP_NET_ADMIN (12) and CAP_SYS_ADMIN (21): root in a bare container has neither and can make no namespace.
 caps=$((16#$(awk '/^CapEff/ { print $2 }' /proc/self/status)))
 [ $((caps >> 12 & 1)) = 1 ] && [ $((caps >> 21 & 1)) = 1 ] && require="$require,root"
-# CI has installed it just before.
-[ "${CI:-}" != true ] || require="$require,tshark"
+# CI has installed them just before.
+[ "${CI:-}" != true ] || require="$require,tshark,python3"
 export SHRIKE_REQUIRE=${require#,}
 out=$ROOT/target/test
 mkdir -p "$out"

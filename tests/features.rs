@@ -4,7 +4,7 @@
 mod recordings;
 mod support;
 
-use recordings::{captures, engine};
+use recordings::{engine, plain_captures};
 use shrike::control::alert::Alert;
 use shrike::control::hosts;
 use shrike::control::replay::{Settings, Sink, replay_reader};
@@ -61,14 +61,6 @@ fn rows(path: &Path, packets: u64) -> String {
     rows.0
 }
 
-fn python(test: &str) -> bool {
-    let there = Command::new("python3").arg("--version").output().is_ok();
-    if !there {
-        support::skip(test, "python3", "there is no python3");
-    }
-    there
-}
-
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/features")
 }
@@ -106,7 +98,7 @@ fn compare_rows(path: &Path, rows: &str) -> (u64, u64) {
 
 #[test]
 fn rows_of_the_laboratory_are_those_of_the_reference() {
-    if python("rows_of_the_laboratory_are_those_of_the_reference") {
+    if support::python("rows_of_the_laboratory_are_those_of_the_reference") {
         let capture = folder().join("../lab/tests/small/037/traffic.pcap");
         let rows = rows(&capture, 8192);
         let (compared, skipped) = compare_rows(&capture, &rows);
@@ -120,13 +112,10 @@ fn rows_of_the_laboratory_are_those_of_the_reference() {
 fn rows_of_others_captures_are_those_of_the_reference() {
     let test = "rows_of_others_captures_are_those_of_the_reference";
     let Some(data) = support::shared_data(test) else { return };
-    if !python(test) {
+    if !support::python(test) {
         return;
     }
-    let plain = |name: &str| name.ends_with(".pcap") || name.ends_with(".pcapng");
-    let chosen = captures(&data)
-        .into_iter()
-        .filter(|one| plain(&one.name) && one.packets.is_some_and(|packets| (1..6000).contains(&packets)));
+    let chosen = plain_captures(&data, 1..6000).into_iter();
     let (mut compared, mut skipped) = (0, 0);
     for capture in chosen.skip(1).step_by(5).take(CAPTURES) {
         let (more, left) = compare(&capture.path, capture.packets.unwrap_or(0));
@@ -138,7 +127,7 @@ fn rows_of_others_captures_are_those_of_the_reference() {
 
 #[test]
 fn the_reference_keeps_its_promises() {
-    if python("the_reference_keeps_its_promises") {
+    if support::python("the_reference_keeps_its_promises") {
         let mut command = Command::new("python3");
         command.args(["-m", "unittest", "test_features"]).current_dir(folder().join("tests"));
         let output = command.env("PYTHONDONTWRITEBYTECODE", "1").output().expect("python3 runs");

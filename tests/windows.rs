@@ -4,7 +4,7 @@
 mod recordings;
 mod support;
 
-use recordings::{captures, engine};
+use recordings::{engine, plain_captures};
 use shrike::control::alert::Alert;
 use shrike::control::hosts;
 use shrike::control::replay::{Settings, Sink, replay_reader};
@@ -22,14 +22,6 @@ use std::process::{Command, Output};
 
 /// Captures of others that are compared at most; each costs a replay and a run of Python.
 const CAPTURES: usize = 40;
-
-fn python(test: &str) -> bool {
-    let there = Command::new("python3").arg("--version").output().is_ok();
-    if !there {
-        support::skip(test, "python3", "there is no python3");
-    }
-    there
-}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/features")
@@ -128,7 +120,7 @@ fn odd_flows(ours: &str, theirs: &str) -> usize {
 
 #[test]
 fn windows_and_sequences_of_the_laboratory_are_those_of_the_reference() {
-    if python("windows_and_sequences_of_the_laboratory_are_those_of_the_reference") {
+    if support::python("windows_and_sequences_of_the_laboratory_are_those_of_the_reference") {
         let (sequences, windows, odd) = compare_all(&laboratory()).expect("a capture that is followed");
         assert!(sequences >= 700 && windows >= 50 && odd == 0, "{sequences} flows, {windows} windows, {odd} odd");
     }
@@ -138,13 +130,10 @@ fn windows_and_sequences_of_the_laboratory_are_those_of_the_reference() {
 fn windows_and_sequences_of_others_captures_are_those_of_the_reference() {
     let test = "windows_and_sequences_of_others_captures_are_those_of_the_reference";
     let Some(data) = support::shared_data(test) else { return };
-    if !python(test) {
+    if !support::python(test) {
         return;
     }
-    let plain = |name: &str| name.ends_with(".pcap") || name.ends_with(".pcapng");
-    let chosen = captures(&data)
-        .into_iter()
-        .filter(|one| plain(&one.name) && one.packets.is_some_and(|packets| (10..4000).contains(&packets)));
+    let chosen = plain_captures(&data, 10..4000).into_iter();
     let (mut sequences, mut windows, mut odd) = (0, 0, 0);
     for capture in chosen.skip(2).step_by(7).take(CAPTURES) {
         let Some((flows, rows, differ)) = compare_all(&capture.path) else { continue };
@@ -258,7 +247,7 @@ fn flows_of_the_laboratory() -> Vec<FlowSummary> {
 /// Units and meanings are written down twice, as the rows are made twice.
 #[test]
 fn the_schemas_are_those_of_the_reference() {
-    if !python("the_schemas_are_those_of_the_reference") {
+    if !support::python("the_schemas_are_those_of_the_reference") {
         return;
     }
     let script = "import json, schema; print(json.dumps([schema.HOST, schema.PAIR, schema.STEP]))";

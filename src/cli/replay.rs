@@ -24,7 +24,8 @@ use indicatif::ProgressBar;
 use rows::RowFile;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Arguments of `shrike replay`.
 #[derive(clap::Args, Debug)]
@@ -82,6 +83,15 @@ impl Arguments {
     }
 }
 
+/// The captures, before any output is begun: what cannot be read leaves everything as it was.
+pub(super) fn open(files: &[PathBuf], stop: &Arc<AtomicBool>) -> Result<Reader, Failure> {
+    let opened = Reader::open_until(files, Limits::default(), Some(stop));
+    if stop.load(Relaxed) {
+        return Err(Failure::Interrupted("interrupted before the capture began".into()));
+    }
+    Ok(opened?)
+}
+
 /// Replays and prints the summary. A loss equation that does not close is a finding (exit code 3).
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let plan =
@@ -112,12 +122,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         secret: None,
         stop: Some(&stop),
     };
-    // Before any output is begun: what cannot be read leaves everything as it was.
-    let opened = Reader::open_until(&settings.files, Limits::default(), Some(&stop));
-    if stop.load(Relaxed) {
-        return Err(Failure::Interrupted("interrupted before the capture began".into()));
-    }
-    let reader = opened?;
+    let reader = open(&settings.files, &stop)?;
     let printed = !arguments.outputs().iter().any(|(_, path)| output::is_stdout(path));
     let mut output = Output {
         alerts: (printed && !arguments.json)

@@ -13,7 +13,7 @@ use crate::control::alert::Alert;
 use crate::control::hosts;
 use crate::control::replay::{Outcome, Settings, Sink, replay_reader};
 use crate::control::windows::{self, Windows};
-use crate::dataplane::capture::pcap::{Limits, Reader, Report, Speed};
+use crate::dataplane::capture::pcap::{Report, Speed};
 use crate::dataplane::detect::ScoredFlow;
 use crate::exchange::FlowSummary;
 use crate::metrics::Counter;
@@ -21,7 +21,6 @@ use crate::units::Timestamp;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 use tables::Tables;
 
 /// Arguments of `shrike train-export`.
@@ -73,12 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         secret: None,
         stop: Some(&stop),
     };
-    // Before any table is begun: what cannot be read leaves everything as it was.
-    let opened = Reader::open_until(&settings.files, Limits::default(), Some(&stop));
-    if stop.load(Relaxed) {
-        return Err(Failure::Interrupted("interrupted before the capture began".into()));
-    }
-    let reader = opened?;
+    let reader = super::replay::open(&settings.files, &stop)?;
     std::fs::create_dir_all(&arguments.out).with_context(|| {
         format!("make the folder {}; name one with --out that can be made or is there", arguments.out.display())
     })?;

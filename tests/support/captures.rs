@@ -40,6 +40,13 @@ pub fn captures(data: &Path) -> Vec<Capture> {
     manifest.lines().skip(1).filter_map(capture).collect()
 }
 
+/// Of them those that are not compressed and have so many packets: what the references in Python read in reasonable time.
+pub fn plain_captures(data: &Path, packets: std::ops::Range<u64>) -> Vec<Capture> {
+    let is_wanted =
+        |one: &Capture| !one.name.ends_with(".gz") && one.packets.is_some_and(|count| packets.contains(&count));
+    captures(data).into_iter().filter(is_wanted).collect()
+}
+
 /// What a replay gave.
 #[derive(Default)]
 pub struct Collected {

@@ -27,6 +27,15 @@ pub fn skip(test: &str, need: &str, why: &str) {
     }
 }
 
+/// Python for the references, or `false` after saying aloud that the test is skipped.
+pub fn python(test: &str) -> bool {
+    let there = std::process::Command::new("python3").arg("--version").output().is_ok();
+    if !there {
+        skip(test, "python3", "there is no python3");
+    }
+    there
+}
+
 /// Root with network administration rights, or `false` after saying aloud that the test is skipped.
 pub fn privileged(test: &str) -> bool {
     let root = is_privileged();
