@@ -73,9 +73,11 @@ def ssh_pivot(act):
             act.run(["ssh", *SSH, "-o", f"ProxyCommand={proxy}", "-i", last.key, f"root@{last.v4}", "id"], 8)
         else:
             port = act.rng.randrange(20000, 30000)
-            outer = ["ssh", "-L", f"{port}:{last.v4}:{last.port['ssh']}", *ssh_words(site, "sleep 3")[1:]]
+            # Goes into the background once the port is open, and ends with what is forwarded.
+            outer = ["ssh", "-f", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:{last.v4}:{last.port['ssh']}",
+                     *ssh_words(site, "sleep 3")[1:]]
             inner = ["ssh", *SSH, "-o", "ConnectTimeout=4", "-i", last.key, "-p", port, "root@127.0.0.1", "id"]
-            act.run(["bash", "-c", f"{' '.join(map(str, outer))} & sleep 1; {' '.join(map(str, inner))}; wait"], 6)
+            act.run(["bash", "-c", f"{' '.join(map(str, outer))} && {' '.join(map(str, inner))}"], 6)
 
 
 def scp_round(act):
