@@ -76,18 +76,32 @@ def of_capture(path):
     return table.flows, others
 
 
-WHOLE_PACKETS, WHOLE_BYTES, HEAD_BYTES = 40, 420, 160
+WHOLE_PACKETS, WHOLE_TURN, WHOLE_BYTES, HEAD_BYTES = 40, 16, 420, 160
+
+
+def carries(packet, frame, length):
+    """Whether it is a segment of TCP with data."""
+    at = packet.transport
+    return packet.protocol == TCP and at > 0 and len(frame) > at + 12 and length > at + (frame[at + 12] >> 4) * 4
 
 
 def trim(path, out, turns=None):
-    """Copies a capture with what detectors read of it: the first WHOLE_PACKETS frames of each flow and all short frames
-    whole, the first HEAD_BYTES of the others; lengths on the wire are kept. The flows."""
-    table, writer = Table(turns), pcap.Writer(out)
+    """Copies a capture with what detectors read of it: whole are all short frames, the first WHOLE_PACKETS of each flow, and
+    the first WHOLE_TURN segments that a side sends after the other has spoken (a message begins there: heads of responses on
+    a connection that is used again); of the others the first HEAD_BYTES. Lengths on the wire are kept. The flows."""
+    table, writer, speaking = Table(turns), pcap.Writer(out), {}
     for time_ns, frame, length in pcap.read(path):
         packet = pcap.parse(frame)
         whole = len(frame) <= WHOLE_BYTES
         if packet is not None:
-            whole |= table.add(packet, time_ns, length).packets <= WHOLE_PACKETS
+            flow = table.add(packet, time_ns, length)
+            whole |= flow.packets <= WHOLE_PACKETS
+            if carries(packet, frame, length):
+                side = packet.source, packet.sport
+                who, segments = speaking.get(flow.number, (None, 0))
+                segments = segments + 1 if who == side else 1
+                speaking[flow.number] = side, segments
+                whole |= segments <= WHOLE_TURN
         writer.write(time_ns, frame if whole else frame[:HEAD_BYTES], length)
     writer.close()
     return table.flows

@@ -80,6 +80,22 @@ class Flows(unittest.TestCase):
                 table.add(packet, time_ns, 60)
             self.assertEqual(len(table.flows), wanted, turns)
 
+    def test_heads_of_late_messages_are_kept_whole(self):
+        ends = ("10.0.0.1", 4000), ("10.0.0.2", 80)
+        sent = [side for _ in range(3) for side in [0] + [1] * 30]  # three requests, each answered in thirty segments
+        with tempfile.TemporaryDirectory() as out:
+            writer = pcap.Writer(f"{out}/raw")
+            for number, side in enumerate(sent):
+                (source, sport), (target, dport) = ends[side], ends[1 - side]
+                body = struct.pack("!HHIIBBHHH", sport, dport, 0, 0, 0x50, 16, 0, 0, 0) + bytes(1000)
+                segment = frame(source, target, 6, body)
+                writer.write(number * 1_000_000, segment, len(segment))
+            writer.close()
+            flows.trim(f"{out}/raw", f"{out}/cut")
+            kept = [len(data) == length for _, data, length in pcap.read(f"{out}/cut")]
+        turn = [True] * 17 + [False] * 14
+        self.assertEqual(kept, [True] * 40 + turn[9:] + turn)
+
     def test_frames_of_any_bytes_are_read_or_refused(self):
         whole = frame("10.0.0.1", "10.0.0.2", 6, bytes(40))
         for size in range(len(whole)):
