@@ -15,7 +15,8 @@ def port_of(act, server):
 
 def hping(act):
     kind, server = act.pick("kind", ["syn", "syn", "udp", "udp", "icmp", "ack", "fin", "rst", "xmas"]), act.server("dns")
-    where = [] if kind == "icmp" else ["-p", act.rng.choice([str(port_of(act, server)), f"++{act.rng.randrange(1, 30000)}"])]
+    # One port: with another for each packet (++) it is a scan of that many ports.
+    where = [] if kind == "icmp" else ["-p", str(port_of(act, server))]
     forged = act.pick("evasion", [[], [], ["--rand-source"]]) if act.host.role == "attacker" else []
     act.run(["hping3", "-q", "-n", "-i", f"u{act.pick('interval_us', [300, 700, 1500, 3000])}", "-c",
              act.pick("packets", [1500, 3000, 6000]), *KINDS[kind], *where, *act.rng.choice([[], ["-d", "32"], ["-d", "512"]]),

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import time
 
 from attacks import raw
 from attacks.way import Way
@@ -208,7 +209,9 @@ def own_through_pivot(act):
     ports = " ".join(str(port) for port in act.rng.sample(range(1, 9000), 250))
     act.run(["ssh", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", site.key,
              "-p", site.port["ssh"], f"root@{site.v4}",
-             f"for p in {ports}; do timeout 0.3 bash -c \"</dev/tcp/{outside.v4}/$p\"; done"])
+             # The server's shell does not end with its client.
+             f"timeout {max(1, act.until - time.monotonic() - 1):.0f} bash -c 'for p in {ports}; do "
+             f"timeout 0.3 bash -c \"</dev/tcp/{outside.v4}/$p\"; done'"])
 
 
 F = "scan"
