@@ -7,11 +7,14 @@
 #   SHRIKE          the program (target/release/shrike, built if it is not there)
 #   EVALUATE_HOURS  days of warped time with attacks that take hours (2); 0: none
 #   EVALUATE_README 1: write docs/evaluation.json, docs/evaluation.svg and the README's table too
+#   EVALUATE_NEW    recordings that nobody wrote rules with (target/lab/new), of seeds 200 to 223:
+#                   sudo make lab LAB_SEED=200 LAB_RECORDINGS=24 LAB_OUT=target/lab/new
 #
 # Runs, each left in target/evaluate as JSON: detectors (no model), hours (no model; attacks that take hours, in five warped days
 # each of which three are honest: two minutes show nothing of a beacon), fold-K (a model and the tools that it never saw; false
 # alerts of the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it:
-# what catches it all the same), others (the captures of ../shared/data, each judged as a whole).
+# what catches it all the same), others (the captures of ../shared/data, each judged as a whole), new and new-detectors (recordings
+# nobody wrote rules with, by the model that is shipped and by none; names and tables come at the end).
 . "$(dirname "$0")/lib.sh"
 recordings=${LAB_OUT:-target/lab/recordings}
 train=${TRAIN_WORK:-target/train}
@@ -120,6 +123,15 @@ if [ -e ../shared/data/MANIFEST.tsv ]; then
     evaluate others ../shared/data --labels ../shared/data/MANIFEST.tsv --no-model
   model=$(model_in "$train/others")
   [ -z "$model" ] || evaluate from-others "$recordings" --model "$model" || say "the model of others' captures cannot be used"
+fi
+
+new=${EVALUATE_NEW:-target/lab/new}
+if compgen -G "$new/*/labels.json" >/dev/null; then
+  evaluate new "$new" || evaluate new "$new" --no-model
+  evaluate new-detectors "$new" --no-model
+  python3 ci/evaluate_new.py "$out" "$new" "$recordings" | tee "$out/new-tables.txt"
+else
+  say "no recordings that nobody wrote rules with in $new: sudo make lab LAB_SEED=200 LAB_RECORDINGS=24 LAB_OUT=$new"
 fi
 
 python3 ci/evaluate.py summary "$out" "$held"

@@ -22,10 +22,11 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 LAB = os.path.dirname(HERE)
 SMALL = f"{HERE}/small"
-sys.path.insert(0, LAB)
+sys.path[:0] = [LAB, f"{LAB}/../../ci"]
 
 import actor
 import check
+import effort
 import flows
 import honest
 import hours
@@ -241,6 +242,22 @@ class Labels(unittest.TestCase):
         for row in rows:
             if row["label"] == "attack":
                 self.assertEqual(content.episodes[row["episode"]].family, row["family"])
+
+
+class Effort(unittest.TestCase):
+    def test_episodes_are_told_apart_by_how_much_they_did(self):
+        def flow(number, **more):
+            return {"protocol": "6", "target": "10.0.0.2", "target_port": number, "start_ns": 0, "end_ns": 2_000_000_000, "packets": 300,
+                    "answers": 100, **more}
+
+        same, ports = [flow(22) for _ in range(7)], [flow(number) for number in range(20)]
+        self.assertEqual((effort.connections(same), effort.connections(ports)), (7, 1))
+        self.assertEqual((effort.contacts(same), effort.contacts(ports)), (1, 20))
+        self.assertEqual((effort.rate(same), effort.rate([])), (700, 0))
+        classes = effort.by_effort(SMALL, {"captures": [{"name": "037", "episodes": [
+            {"id": 21, "family": "scan", "found": {}}, {"id": 22, "family": "scan"}, {"id": 23, "family": "beacon"},
+            {"id": 24, "family": "scan", "uncounted": "no packet"}]}]})["scan"]["classes"]
+        self.assertEqual(sum(of for _, _, of in classes), 2)
 
 
 class Check(unittest.TestCase):
