@@ -36,7 +36,7 @@ lint: ## formatting, clippy and documentation, warnings denied
 fuzz: ## run every fuzz target for a while (FUZZ_SECONDS=N each)
 	@ci/fuzz.sh
 
-lab: ## labelled captures of real programs in namespaces; LAB_SECONDS, LAB_RECORDINGS, LAB_SEED, LAB_OUT; LAB_CHECK=1 tries all
+lab: ## labelled captures of real programs in namespaces; LAB_SECONDS, LAB_RECORDINGS, LAB_SEED, LAB_OUT; LAB_CHECK=1 tries all, LAB_CLIENTS=740 honest hosts
 	@ci/lab.sh
 
 train: ## train the models on recordings of `make lab` (RECORDINGS="DIRECTORY..."); stopped and run again it goes on

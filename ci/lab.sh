@@ -6,6 +6,8 @@
 #   LAB_SECONDS     how long each records (120); making its hosts and writing it down takes some 40 s more
 #   LAB_SEED        the first seed (1)
 #   LAB_AT_ONCE     recordings at once (1): each wants a core and 1 GiB
+#   LAB_CLIENTS     instead: one recording of so many honest hosts (740) and no attacker, LAB_SECONDS (3900) in real time, each doing
+#                   something every LAB_THINK seconds on average (100), into LAB_OUT (target/lab/honest); half a core, 4 GiB
 #   LAB_CHECK=1     instead: start every habit and every attack of the registry once and say which made no flow
 #   LAB_DAYS        if set, also days of warped time from these recordings (warp.py), LAB_FLOWS flows each (100000)
 . "$(dirname "$0")/lib.sh"
@@ -29,6 +31,10 @@ seed=${LAB_SEED:-1}
 
 if [ -n "${LAB_CHECK:-}" ]; then
   exec "$python" models/lab/check.py --seed "$seed" --out "${LAB_OUT:-target/lab/check}"
+fi
+if [ -n "${LAB_CLIENTS:-}" ]; then
+  exec "$python" models/lab/record.py --seed "$seed" --seconds "${LAB_SECONDS:-3900}" --benign-only --clients "$LAB_CLIENTS" \
+    --think "${LAB_THINK:-100}" --out "$(printf %s/%03d "${LAB_OUT:-target/lab/honest}" "$seed")"
 fi
 mkdir -p "$out"
 export LAB_PYTHON=$python LAB_INTO=$out LAB_LENGTH=${LAB_SECONDS:-120}

@@ -38,6 +38,7 @@ fn labels_registry_and_days_keep_their_promises() {
             "test_lab.Labels",
             "test_lab.Check",
             "test_lab.Days",
+            "test_office.Office",
         ];
         assert!(!run(&classes, false).contains("skipped"));
     }
@@ -49,7 +50,7 @@ fn live_a_recording_of_the_lab_is_labelled_whole_and_leaves_nothing() {
     if !support::privileged(test) || !has_python(test) {
         return;
     }
-    if run(&["test_lab.Recording"], true).contains("skipped") {
+    if run(&["test_lab.Recording", "test_office.Recording"], true).contains("skipped") {
         support::skip(test, "lab", "the lab's packages are missing; ci/install-packages.sh lab installs them");
     }
 }

@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -146,12 +147,16 @@ class Actor:
     def run(self, command, timeout=None, env=None, stdin=False):
         """Runs to its end, or to the end of `timeout`, the episode, the recording. `False` if these are over."""
         process, end = self.spawn(command, stdin, env), None
+        handle, waiting = os.pidfd_open(process.pid), select.poll()
+        waiting.register(handle, select.POLLIN)
         while process.poll() is None and not self.over():
             if timeout is not None and not self.starts():
                 end = end or time.monotonic() + timeout
                 if time.monotonic() >= end:
                     break
-            time.sleep(0.01)
+            # Until it ends; where an episode's time waits for first frames, these are looked for.
+            waiting.poll(10 if self.silent else 100)
+        os.close(handle)
         self.end(process)
         return not self.over()
 

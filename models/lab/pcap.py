@@ -15,8 +15,8 @@ class CaptureError(Exception):
 
 
 def read(path):
-    """Yields (time in ns, frame as captured, length on the wire)."""
-    with open(path, "rb", buffering=1 << 20) as file:
+    """Yields (time in ns, frame as captured, length on the wire). `path` may be a stream."""
+    with path if hasattr(path, "read") else open(path, "rb", buffering=1 << 20) as file:
         head = file.read(HEADER.size)
         if len(head) < HEADER.size:
             raise CaptureError(f"{path}: shorter than a pcap header; record it again")

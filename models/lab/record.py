@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes one labelled recording: record.py --seed N --seconds S --out DIRECTORY [--benign-only] [--only NAME[,NAME...]]
+"""Makes one labelled recording: record.py --seed N --seconds S --out DIRECTORY [--benign-only [--clients N]] [--only NAME,...]
 
 Real servers, honest clients and attackers in namespaces without a way out, `tcpdump` on the switch between them. Writes
 `traffic.pcap` (long frames shortened), `labels.json` and `flows.csv` (format: README.md); who attacks is known because
@@ -7,8 +7,10 @@ we start it. A directory that has a finished recording is left as it is. Needs r
 """
 
 import argparse
+import contextlib
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -20,15 +22,17 @@ import traceback
 import flows
 import honest
 import labels
+import office
 import services
 from actor import Actor, versions
 from attacks import TOOLS, WAYS
-from isolate import OUT, WORK, LabError, enter_network, isolated
+from isolate import OUT, SOURCE, WORK, LabError, enter_network, isolated
 from services import data
 from topology import Network
 
 STRIDE = 26  # episodes that a recording of two minutes gets through, so that the next goes on there
 FREE_MIB = 800
+MOST_CLIENTS = 980  # ports of a bridge (linux: BR_MAX_PORTS, 1024) beside those of servers
 UP_S = 120  # all servers of a machine that has other things to do
 
 
@@ -55,7 +59,7 @@ class Recording:
     def __init__(self, options):
         self.options, self.rng = options, random.Random(options.seed)
         self.over, self.lock = threading.Event(), threading.Lock()
-        self.network = Network(self.rng)
+        self.network = Network(self.rng, options.clients)
         self.servers, self.clients, self.attackers, self.dead = [], [], [], []
         self.episodes, self.trouble = [], []
         self.busy, self.in_use, self.reserved, self.alone = set(), [], [], False
@@ -69,6 +73,7 @@ class Recording:
         # A finite list of things to do, not a time to fill.
         self.listed = options.each or bool(options.only)
         self.versions = versions({**TOOLS, **honest.TOOLS})
+        self.office = office.Office(self, options.think) if options.clients else None
 
     # Making it.
 
@@ -77,15 +82,13 @@ class Recording:
         self._hosts()
         self.say(f"{len(self.network.hosts)} hosts up after {time.monotonic() - began:.0f} s")
         seconds = self.options.seconds
-        capture = self.network.start("switch", ["tcpdump", "-i", "br0", "-s", "0", "-B", "65536", "-Z", "root", "-n", "-w",
-                                                f"{OUT}/raw.part"])
-        time.sleep(1.0)
+        capture = self._capture()
         start_ns = time.time_ns()
         self.habits = list(self.may) if self.options.each else []
         live = self._each_habit if self.options.each else self._honest_life
-        threads = [threading.Thread(target=live, args=(client, self.rng.random()), daemon=True)
-                   for client in self.clients
-                   for _ in range(1 if self.options.each else self.rng.choice([1, 1, 1, 2]))]
+        threads = list(self.office.threads()) if self.office else [
+            threading.Thread(target=live, args=(client, self.rng.random()), daemon=True) for client in self.clients
+            for _ in range(1 if self.options.each else self.rng.choice([1, 1, 1, 2]))]
         if not self.options.benign_only:
             self._deal()
             for _ in range(len(self.attackers) + 2):
@@ -99,9 +102,12 @@ class Recording:
             if time.monotonic() - told > 15:
                 told = time.monotonic()
                 done = sum(episode.counts_as == "attack" for episode in self.episodes)
-                self.say(f"{seconds - (end - told):.0f} of {seconds:.0f} s, {done} attacks")
+                self.say(f"{seconds - (end - told):.0f} of {seconds:.0f} s, {done} attacks, {len(self.episodes) - done} honest")
+                if shutil.disk_usage(OUT).free >> 20 < FREE_MIB:
+                    self.trouble.append(f"ended {end - told:.0f} s early: less than {FREE_MIB} MiB free")
+                    break
         self.over.set()
-        end = time.monotonic() + 15
+        end = time.monotonic() + (60 if self.office else 15)
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         time.sleep(1.0)
@@ -110,6 +116,19 @@ class Recording:
         capture.wait()
         self.network.check()
         self._finish(start_ns, end_ns)
+
+    def _capture(self):
+        """Who records, and does already. Without attackers what is not kept is never written."""
+        first = f"{OUT}/{'traffic' if self.options.benign_only else 'raw'}.part"
+        capture = self.network.start("switch", ["python3", f"{SOURCE}/trim.py", "br0", OUT] if self.options.benign_only else [
+            "tcpdump", "-i", "br0", "-s", "0", "-B", "65536", "-Z", "root", "-n", "-w", first])
+        end = time.monotonic() + UP_S
+        while not os.path.exists(first):
+            if capture.poll() is not None or time.monotonic() > end:
+                raise LabError("the capture does not start: run models/lab/trim.py by hand on an interface, as root, to see why")
+            time.sleep(0.1)
+        time.sleep(1.0)
+        return capture
 
     def say(self, text):
         print(f"seed {self.options.seed}: {text}", flush=True)
@@ -123,7 +142,7 @@ class Recording:
         self.site = network.add_host("server")
         self.servers = [self.site]
         kinds = {lair: "lair", self.site: "site"}
-        for _ in range(rng.choice([1, 2])):
+        for _ in range(office.OUTSIDE if self.office else rng.choice([1, 2])):
             host = network.add_host("server", inside=False, distance=self._distance())
             network.more_addresses(host, 1)
             kinds[host] = "outside"
@@ -131,8 +150,9 @@ class Recording:
         # The machine's own resolver is not of this world.
         with open("/etc/resolv.conf", "w") as out:
             out.write(f"nameserver {self.site.v4}\noptions timeout:2 attempts:1\n")
-        self.clients = [network.add_host("client", distance=rng.choice([(0, 0, 0), (0, 0, 0), (2, 0.2, 0)]))
-                        for _ in range(rng.randrange(8, 14))]
+        # A link that is late is a process; hundreds of hosts have none.
+        self.clients = [network.add_host("client") for _ in range(self.options.clients)] if self.office else [
+            network.add_host("client", distance=rng.choice([(0, 0, 0), (0, 0, 0), (2, 0.2, 0)])) for _ in range(rng.randrange(8, 14))]
         self.desks = self.clients[:3]
         kinds |= {host: "desk" for host in self.desks}
         starting = [threading.Thread(target=self._start, args=(host, kind, rng.random()))
@@ -184,7 +204,7 @@ class Recording:
             habit = rng.choices(self.may, liked)[0]
             able = [one for one in self.servers_for(host) if all(need in one.port for need in habit.needs)]
             if able:
-                self._live(host, habit, rng.choice(able), rng.random())
+                self.live(host, habit, rng.choice(able), rng.random())
             self.over.wait(min(8, rng.expovariate(1 / self.think_s)))
 
     def _each_habit(self, host, seed):
@@ -198,10 +218,11 @@ class Recording:
                 habit = self.habits.pop()
                 self.living += 1
             able = [one for one in self.servers if all(need in one.port for need in habit.needs)]
-            self._live(host, habit, rng.choice(able), rng.random())
+            self.live(host, habit, rng.choice(able), rng.random())
             self.living -= 1
 
-    def _live(self, host, habit, server, seed):
+    def live(self, host, habit, server, seed, **drawn):
+        """Does once what the habit does, on the calling thread, which is in the host's namespace. `drawn`: of its variant."""
         actor, use = Actor(host, self, seed), (host, server.v4)
         with self.lock:
             if any(who is host and server.v4 in addresses for who, addresses in self.reserved):
@@ -209,7 +230,8 @@ class Recording:
             self.in_use.append(use)
         start = time.time_ns()
         try:
-            actor.until = time.monotonic() + min(habit.seconds, 12 if self.options.each else 60)
+            longest = habit.seconds if self.office else 12 if self.options.each else 60
+            actor.until = time.monotonic() + min(habit.seconds, longest)
             habit.act(actor, server)
         except OSError:
             pass
@@ -220,7 +242,7 @@ class Recording:
             with self.lock:
                 self.in_use.remove(use)
                 self.episodes.append(labels.Episode(
-                    0, "benign", "", habit.tool, self.versions.get(habit.tool, ""), {"way": habit.name, **actor.variant},
+                    0, "benign", "", habit.tool, self.versions.get(habit.tool, ""), {"way": habit.name, **drawn, **actor.variant},
                     actor.command[:300], [host.v4, host.v6], [host.mac],
                     [server.v4, server.v6, *server.more], start, time.time_ns()))
 
@@ -368,7 +390,14 @@ class Recording:
             episode.id = number
         turns = {bytes.fromhex(host.mac.replace(":", "")): [
             one.start_ns for one in self.episodes if host.mac in one.macs] for host in self.attackers}
-        all_flows = flows.trim(f"{OUT}/raw.part", f"{OUT}/traffic.part", turns)
+        part = f"{OUT}/{'flows' if self.options.benign_only else 'raw'}.part"
+        if self.options.benign_only:
+            with open(part, "rb") as text:
+                all_flows, lost = pickle.load(text)
+            if lost:
+                self.trouble.append(f"capture: {lost} frames lost")
+        else:
+            all_flows = flows.trim(part, f"{OUT}/traffic.part", turns)
         entries = [labels.HostEntry(host.name, host.role, host.v4, host.v6, host.mac, host.inside, host.more, host.port)
                    for host in network.hosts]
         judge = labels.Judge(entries, self.episodes, start_ns, end_ns)
@@ -383,9 +412,9 @@ class Recording:
         writer.close()
         labels.write(labels.Labels(
             "traffic.pcap", "flows.csv", False, self.options.seed, self.options.seconds, start_ns, end_ns,
-            f"{network.subnet}.0/24", f"{network.subnet6}/64", self.dead, entries, self.episodes, counts), OUT)
+            str(network.prefix), f"{network.subnet6}/64", self.dead, entries, self.episodes, counts), OUT)
         os.rename(f"{OUT}/traffic.part", f"{OUT}/traffic.pcap")
-        os.remove(f"{OUT}/raw.part")
+        os.remove(part)
         with open(f"{OUT}/trouble.txt", "w") as out:
             out.write("\n".join(self.trouble) + ("\n" if self.trouble else ""))
         attacks = [episode for episode in self.episodes if episode.counts_as == "attack"]
@@ -397,9 +426,11 @@ class Recording:
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--seconds", type=float, default=120)
+    arguments.add_argument("--seconds", type=float, help="120; with --clients 3900")
     arguments.add_argument("--out")
     arguments.add_argument("--benign-only", action="store_true")
+    arguments.add_argument("--clients", type=int, default=0, help="so many honest hosts instead of a dozen, with --benign-only")
+    arguments.add_argument("--think", type=float, default=office.THINK_S, help="seconds between two things of one of --clients")
     arguments.add_argument("--only", default="", help="families, tools, ways or FAMILY/TOOL, each run once")
     arguments.add_argument("--habits", default="", help="the only habits of honest hosts")
     arguments.add_argument("--each", action="store_true", help="every habit once, and every attack (or those of --only)")
@@ -414,6 +445,9 @@ def main():
         return 0
     if not options.out:
         arguments.error("--out DIRECTORY is missing")
+    options.seconds = options.seconds or (office.SECONDS if options.clients else 120)
+    if options.clients and (not options.benign_only or options.each or not 0 < options.clients <= MOST_CLIENTS):
+        arguments.error(f"--clients takes 1 to {MOST_CLIENTS}, with --benign-only and without --each")
     if os.path.exists(f"{options.out}/traffic.pcap"):
         print(f"{options.out}: already recorded")
         return 0
@@ -422,7 +456,8 @@ def main():
         free = shutil.disk_usage(options.out).free >> 20
         if free < FREE_MIB:
             raise LabError(f"{options.out}: {free} MiB free, a recording may need {FREE_MIB}: make room or name another --out")
-        return isolated(options.out, lambda: Recording(options).make())
+        with office.roomy(options.clients) if options.clients else contextlib.nullcontext():
+            return isolated(options.out, lambda: Recording(options).make())
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

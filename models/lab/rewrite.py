@@ -94,8 +94,9 @@ class Rewriter:
             return False
         net = self.nets.get(subnet)
         if net is None:
-            net = self.nets[subnet] = subnet.rsplit(".", 1)[0] + "."
-        return text.startswith(net) and not text.endswith(".255")
+            net = self.nets[subnet] = ipaddress.ip_network(subnet)
+        address = ipaddress.ip_address(text)
+        return address in net and address != net.broadcast_address
 
     def play(self, template, stage, rng):
         play = Play()

@@ -3,7 +3,7 @@
 from honest.habit import PASSWORD, Habit
 
 QUESTIONS = ["SELECT 1", "SELECT * FROM item", "SELECT COUNT(*) FROM item a, item b",
-             "INSERT INTO item VALUES (9, REPEAT('y', 100))"]
+             "INSERT INTO item VALUES (9, REPEAT('y', 100))", "DELETE FROM item WHERE id = 9"]
 
 
 def mysql_use(actor, server):

@@ -46,6 +46,16 @@ def stale_password(actor, server):
             actor.run(["redis-cli", "-h", server.v4, "-p", server.port["redis"], "-a", "lastmonth", "ping"], 5)
 
 
+def name_mistyped(actor, server):
+    """A name that does not exist, typed or in a bookmark, and then the right one."""
+    rng = actor.rng
+    for name in [rng.choice(["wwww", "ww", "mial", "flies", "apii", "intranet", "wiki.old"]) for _ in range(rng.choice([1, 1, 2]))]:
+        actor.run(["dig", f"@{server.v4}", "+tries=1", "+time=2", *rng.choice([[], ["AAAA"]]), f"{name}.lab.test"], 10)
+        if not actor.pause(rng.uniform(1, 4)):
+            return
+    actor.run(["dig", f"@{server.v4}", "+tries=1", "+time=2", "www.lab.test"], 10)
+
+
 def dead_resolver(actor, server):
     actor.run(["dig", f"@{actor.rng.choice(actor.dead)}", "+tries=2", "+time=1", "www.lab.test"], 10)
 
@@ -98,7 +108,7 @@ def half_open(actor, server):
 
 HABITS = [
     Habit(ssh_mistyped, 3, "sshpass"), Habit(ftp_mistyped, 2, "curl", ("ftp",)), Habit(smb_mistyped, 2, "smbclient", ("smb",)),
-    Habit(stale_password, 3, "curl", ("smb",), 40), Habit(dead_resolver, 2, "dig"), Habit(dead_host, 2, "curl"),
+    Habit(stale_password, 3, "curl", ("smb",), 40), Habit(name_mistyped, 2, "dig"), Habit(dead_resolver, 2, "dig"), Habit(dead_host, 2, "curl"),
     Habit(refused, 2, "curl"), Habit(telnet_use, 2, "ours", ("telnet",)), Habit(desktop_use, 3, "ours", ("rdp",), 40),
     Habit(half_open, 1, "ours"),
 ]

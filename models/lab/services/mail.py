@@ -23,6 +23,8 @@ mail_location = maildir:{BOX}/%n
 mail_uid = 1000
 mail_gid = 1000
 first_valid_uid = 1
+# A session over TLS keeps its login process.
+default_process_limit = 800
 disable_plaintext_auth = no
 auth_mechanisms = plain login cram-md5
 auth_failure_delay = {rng.choice([0, 1, 2])} secs
@@ -43,7 +45,7 @@ service auth {{
   }}
 }}
 service anvil {{
-  client_limit = 1000
+  client_limit = 4000
 }}
 """)
     network.start(host, ["dovecot", "-F", "-c", f"{work}/dovecot.conf"])
