@@ -6,6 +6,7 @@
     evaluate.py recordings RECORDINGS FAMILY  directories of recordings that have an attack of the family
     evaluate.py summary DIRECTORY HELD        DIRECTORY/summary.json of the runs that lie there
     evaluate.py hours DIRECTORY               what DIRECTORY/hours.json says by family, program and jitter
+    evaluate.py honest DIRECTORY              false alerts of DIRECTORY/honest-*.json, a line a run
     evaluate.py readme DIRECTORY              docs/evaluation.json and .svg, and the README's table, from summary.json
 """
 import glob
@@ -21,6 +22,7 @@ HELD = {"folds": "each tool with a model that never saw it",
 FALSE = ("host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "false_alerts", "confirmed_by",
          "verdicts")
 LONG = ("beacon", "exfiltration", "dns_tunnel", "doh_tunnel", "dga")  # models/lab/hours.py
+HONEST = {"detectors": "the detectors alone", "shipped": "the shipped model", "folds": "the folds' models"}
 PLACES = {"lab": "laboratory", "warped": "warped time", "others": "captures of others"}
 
 
@@ -92,6 +94,23 @@ def told_hours(run):
     print(f"false alerts a host-day, of {run['host_days']}: {run['false_alerts_per_host_day']}")
 
 
+def honest(folder):
+    """Hours of hundreds of honest hosts that nothing was trained on, in real time: false alerts by who judged them."""
+    runs = {}
+    for name in HONEST:
+        if os.path.exists(f"{folder}/honest-{name}.json"):
+            run = load(f"{folder}/honest-{name}.json")
+            runs[name] = {**run["false_alerts"]["by_origin"]["lab"], "by_kind": run["false_alerts"]["by_kind"]}
+    return runs
+
+
+def told_honest(runs):
+    """The same for people, a line a run."""
+    return [f"laboratory, honest hour, by {HONEST[name]}: {one['host_days']:.1f} host-days, false alerts a host-day (95 %: at most): "
+            + ", ".join(f"{severity} {number(one['per_host_day'][severity])} ({number(one['bound_95'][severity])})"
+                        for severity in ("high", "medium", "low", "info")) for name, one in runs.items()]
+
+
 def summary(folder, held):
     """The main run, and beside it what the others say."""
     main = load(f"{folder}/main.json")
@@ -107,6 +126,7 @@ def summary(folder, held):
         by = {name.split(" ", 1)[1]: count for name, count in run["noticed_first_by"].items() if name.split(" ")[0] == family}
         main["without_family"][family] = {**figures(run, family), "caught_first_by": by}
     main["hours"] = hours(folder)
+    main["honest_hour"] = honest(folder)
     for name in ("others", "from-others"):
         if os.path.exists(f"{folder}/{name}.json"):
             run = load(f"{folder}/{name}.json")
@@ -161,6 +181,9 @@ def table(run):
             cells += [f"{number(one['per_host_day'][name])} ({number(one['bound_95'][name])})",
                       number(one["per_million_flows"][name], 1), number(one["confirmed"][name], 0)]
         lines.append("| " + " | ".join(cells) + " |")
+    if run.get("honest_hour"):
+        lines += ["", "Hundreds of honest hosts for an hour of real time, nobody attacking, nothing trained on or tuned to it:", ""]
+        lines += [f"- {line}." for line in told_honest(run["honest_hour"])]
     if len(run["evasion"]) > 1:
         lines += ["", "| how they hid | found |", "| --- | --- |"]
     for name, one in sorted(run["evasion"].items(), key=lambda pair: -pair[1]["episodes"]):
@@ -197,6 +220,9 @@ def main():
             summary(folder, held)
         case ["hours", folder]:
             told_hours(hours(folder))
+        case ["honest", folder]:
+            for line in told_honest(honest(folder)):
+                print(line)
         case ["readme", folder]:
             readme(folder)
         case _:

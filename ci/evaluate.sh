@@ -6,6 +6,7 @@
 #   EVALUATE_TRAIN  0: do not train where there are no folds, take the model that is shipped
 #   SHRIKE          the program (target/release/shrike, built if it is not there)
 #   EVALUATE_HOURS  days of warped time with attacks that take hours (2); 0: none
+#   HONEST_OUT      recordings of honest hosts for an hour, `LAB_CLIENTS=740 make lab` (target/lab/honest); none: left out
 #   EVALUATE_README 1: write docs/evaluation.json, docs/evaluation.svg and the README's table too
 #   EVALUATE_NEW    recordings that nobody wrote rules with (target/lab/new), of seeds 200 to 223:
 #                   sudo make lab LAB_SEED=200 LAB_RECORDINGS=24 LAB_OUT=target/lab/new
@@ -14,10 +15,12 @@
 # each of which three are honest: two minutes show nothing of a beacon), fold-K (a model and the tools that it never saw; false
 # alerts of the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it:
 # what catches it all the same), others (the captures of ../shared/data, each judged as a whole), new and new-detectors (recordings
-# nobody wrote rules with, by the model that is shipped and by none; names and tables come at the end).
+# nobody wrote rules with, by the model that is shipped and by none; names and tables come at the end), honest-* (hours of hundreds
+# of honest hosts in real time, which nothing is trained on: by the detectors, by the shipped model, by each fold's).
 . "$(dirname "$0")/lib.sh"
 recordings=${LAB_OUT:-target/lab/recordings}
 train=${TRAIN_WORK:-target/train}
+honest=${HONEST_OUT:-target/lab/honest}
 out=target/evaluate
 mkdir -p "$out"
 rm -f "$out"/*.json
@@ -72,6 +75,12 @@ if [ ${#long[@]} -gt 0 ]; then
   python3 ci/evaluate.py hours "$out"
 fi
 
+hour=()
+if compgen -G "$honest/*/labels.json" >/dev/null; then
+  evaluate honest-detectors "$honest" --no-model
+  evaluate honest-shipped "$honest" || say "the shipped model cannot be used on $honest: left out"
+fi
+
 folds=()
 days=()
 for folder in "$train"/folds/*/; do
@@ -86,11 +95,15 @@ for folder in "$train"/folds/*/; do
     say "the model of fold $number cannot be used: left out"
     continue
   fi
+  if [ -e "$out/honest-detectors.json" ]; then
+    evaluate "honest-fold-$number" "$honest" --model "$model" && hour+=("$out/honest-fold-$number.json")
+  fi
   # Warped days of recordings that no model is trained on: for their false alerts alone.
   [ -e "$train/days/test/labels.json" ] || continue
   echo '{"tools": [], "recordings": ["test"]}' > "$out/days.scope"
   evaluate "days-$number" "$train/days/test" --model "$model" --held-out "$out/days.scope" && days+=("$out/days-$number.json")
 done
+[ ${#hour[@]} -eq 0 ] || "$shrike" evaluate --merge "${hour[@]}" --out "$out/honest-folds.json" > "$out/honest-folds.txt"
 if [ ${#folds[@]} -gt 0 ]; then
   held=folds
   "$shrike" evaluate --merge "${folds[@]}" --out "$out/main.json" > "$out/main.txt"
@@ -136,5 +149,6 @@ fi
 
 python3 ci/evaluate.py summary "$out" "$held"
 cat "$out/main.txt"
+python3 ci/evaluate.py honest "$out"
 say "$out/summary.json"
 [ "${EVALUATE_README:-0}" != 1 ] || python3 ci/evaluate.py readme "$out"
