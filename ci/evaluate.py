@@ -111,12 +111,26 @@ def told_honest(runs):
                         for severity in ("high", "medium", "low", "info")) for name, one in runs.items()]
 
 
+def rates(origins, hour):
+    """What is told of honest hosts in real time: of the hour of hundreds of hosts where there is one, else of the recordings with
+    attacks; made days stand apart, a rate over both would be of neither."""
+    told = next((hour[name] for name in ("folds", "shipped", "detectors") if name in hour), None)
+    of = lambda one: {"false_alerts_per_host_day": one["per_host_day"], "bound_95": one["bound_95"],
+                      "false_alerts_per_million_flows": one["per_million_flows"]}
+    out = {**of(told or origins["lab"]), "false_alerts_of": "an honest hour" if told else "recordings with attacks"}
+    if "warped" in origins:
+        out["warped"] = of(origins["warped"])
+    return out
+
+
 def summary(folder, held):
     """The main run, and beside it what the others say."""
     main = load(f"{folder}/main.json")
     main["held_out"] = held
     # Warped days have attacks of the same recordings once more, so only what is false there counts.
     main.update({name: value for name, value in load(f"{folder}/with-days.json").items() if name in FALSE})
+    main["honest_hour"] = honest(folder)
+    main.update(rates(main["false_alerts"]["by_origin"], main["honest_hour"]))
     detectors = load(f"{folder}/detectors.json")
     main["detectors_alone"] = {family: figures(detectors, family) for family in main["families"]}
     main["without_family"] = {}
@@ -126,7 +140,6 @@ def summary(folder, held):
         by = {name.split(" ", 1)[1]: count for name, count in run["noticed_first_by"].items() if name.split(" ")[0] == family}
         main["without_family"][family] = {**figures(run, family), "caught_first_by": by}
     main["hours"] = hours(folder)
-    main["honest_hour"] = honest(folder)
     for name in ("others", "from-others"):
         if os.path.exists(f"{folder}/{name}.json"):
             run = load(f"{folder}/{name}.json")
