@@ -35,6 +35,8 @@ pub struct Settings {
     /// Silence after which the same thing is a new alert, seconds of capture time. Too short: the same attack comes anew
     /// all the time; too long: a second attack of the same source hides among the repeats of the first.
     pub quiet_s: u64,
+    /// The same of what is so until somebody changes it (passwords in the clear). Below a day each morning's login is news.
+    pub quiet_standing_s: u64,
     /// Repeats let through: each this many times the one before.
     pub repeat_factor: u64,
     /// Sources of model alerts about one target that are alerted each for itself; further ones are one affair of many
@@ -46,7 +48,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { quiet_s: 3600, repeat_factor: 10, sources_each: 16, remembered: 1 << 16 }
+        Settings {
+            quiet_s: 3600,
+            quiet_standing_s: 7 * 86_400,
+            repeat_factor: 10,
+            sources_each: 16,
+            remembered: 1 << 16,
+        }
     }
 }
 
@@ -63,12 +71,13 @@ struct Affair {
 
 impl Affair {
     fn of(evidence: &Evidence) -> Affair {
+        let is_by_source = evidence.detector == Detector::Model && evidence.source.is_some();
         Affair {
             detector: evidence.detector,
             kind: first_128(&Sha256::digest(evidence.kind.as_bytes())),
             source: evidence.source,
-            target: evidence.target,
-            // A source that tries a thousand ports has a thousand flows that look like attacks, and is one affair.
+            // A source that tries a thousand hosts or ports has a thousand flows that look like attacks, and is one affair.
+            target: evidence.target.filter(|_| !is_by_source),
             port: evidence.port.filter(|_| evidence.detector != Detector::Model),
         }
     }
@@ -116,7 +125,9 @@ impl Deduplicator {
             severity: evidence.severity,
         };
         let known = self.known.entry(affair, fresh);
-        if evidence.time.since(known.last_seen) > self.settings.quiet_s.saturating_mul(SECOND) {
+        let is_standing = evidence.detector == Detector::Cleartext;
+        let quiet_s = if is_standing { self.settings.quiet_standing_s } else { self.settings.quiet_s };
+        if evidence.time.since(known.last_seen) > quiet_s.saturating_mul(SECOND) {
             *known = fresh();
         }
         known.last_seen = known.last_seen.max(evidence.time);
@@ -154,8 +165,12 @@ impl Deduplicator {
         let fresh =
             || Known { first_seen: time, last_seen: time, occurrences: 0, next: 1, severity: evidence.severity };
         // Counted under a kind that no evidence has, so that it never meets an affair.
-        let crowd =
-            Affair { kind: first_128(&Sha256::digest(b"sources of one target")), source: None, port: None, ..own };
+        let crowd = Affair {
+            kind: first_128(&Sha256::digest(b"sources of one target")),
+            source: None,
+            target: Some(target),
+            ..own
+        };
         let sources = self.known.entry(crowd, fresh);
         if time.since(sources.last_seen) > quiet_ns {
             *sources = fresh();
@@ -288,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_so_until_somebody_changes_it_is_no_news_each_morning() {
+        let mut alerts = Deduplicator::new(Settings::default());
+        let login = |day: u64, hour: u64| Evidence {
+            detector: Detector::Cleartext,
+            ..evidence(day * 86_400 + hour * 3600, "ftp", 3, 1)
+        };
+        let days: Vec<_> = (0..9).filter_map(|day| alerts.push(login(day, 8))).map(|alert| alert.occurrences).collect();
+        assert_eq!(days, [1], "each morning of nine");
+        assert_eq!(alerts.push(login(8 + 8, 8)).unwrap().occurrences, 1, "eight days of silence");
+    }
+
+    #[test]
     fn many_sources_of_one_target_are_one_affair() {
         let mut alerts = Deduplicator::new(Settings::default());
         let model = |second: u64, source: u32| Evidence {
@@ -306,6 +333,11 @@ mod tests {
         );
         assert!(passed[16..].iter().all(|alert| alert.id == passed[16].id));
         assert!(alerts.push(model(51, 3)).is_none(), "a source that was alerted for itself stays its own affair");
+        let mut alerts = Deduplicator::new(Settings::default());
+        let to = |target: u16| Some(IpAddr::from([10, 9, (target >> 8) as u8, target as u8]));
+        let targets =
+            (0..1000).filter_map(|target| alerts.push(Evidence { target: to(target), ..model(1, 7) })).count();
+        assert_eq!(targets, 4, "one source with many targets is one affair too");
         let mut alerts = Deduplicator::new(Settings::default());
         let ports = (0..1000_u16).filter_map(|port| alerts.push(Evidence { port: Some(port), ..model(1, 7) })).count();
         assert_eq!(ports, 4, "one source with many ports is one affair, told at 1, 10, 100 and 1000");
