@@ -12,6 +12,8 @@ import graph
 from dataset import SCHEMAS
 
 FORMAT = 2
+# Features that tell what kind of flow a row is of, and rows that its medians are taken from at least.
+KINDS, KIND_LEAST = ("tcp", "udp", "icmp"), 50
 DATA = ("Recordings of models/lab: real servers, honest clients and attack tools in network namespaces, labelled by who was "
         "started as what, and days made of them.")
 
@@ -33,6 +35,18 @@ def golden_rows(rng, x, scores):
     width = x.shape[1]
     corners = np.stack([np.zeros(width), np.full(width, 1.0), x.max(0), rng.uniform(0, 12, width)])
     return np.concatenate([chosen, corners]).astype(np.float32)
+
+
+def medians_by_kind(columns, honest):
+    """Medians of honest rows by the feature that is 1 in rows of that kind: a datagram is explained by what datagrams are like. A
+    kind of fewer than KIND_LEAST rows says nothing."""
+    kinds = {}
+    for name in KINDS:
+        if name in columns:
+            mine = honest[honest[:, columns.index(name)] >= 0.5]
+            if len(mine) >= KIND_LEAST:
+                kinds[name] = [number(value) for value in np.median(mine, axis=0)]
+    return kinds
 
 
 def describe(name, schema, version, columns, content, learnt, honest, all_learnt, names, thresholds, unusual_at, checked, scores,
@@ -57,6 +71,7 @@ def describe(name, schema, version, columns, content, learnt, honest, all_learnt
         "families": names,
         "thresholds": {family: number(value) for family, value in thresholds.items()},
         "anomaly_threshold": number(unusual_at),
+        **({"kinds": kinds} if (kinds := medians_by_kind(columns, learnt)) else {}),
         "drift": {column: calibrate.deciles(honest[:, at]) for at, column in enumerate(columns)},
         "scores": calibrate.deciles(scores),
         "training": training,

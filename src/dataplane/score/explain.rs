@@ -10,7 +10,7 @@ pub struct Reason {
     pub feature: &'static Feature,
     /// Value in the row.
     pub value: f32,
-    /// Median of the benign training data.
+    /// Median of the benign training data, of rows of the same kind where the manifest has that.
     pub usual: f32,
     /// How far the score falls when the value is the usual one.
     pub contribution: f32,
@@ -22,6 +22,8 @@ pub struct Explainer {
     schema: &'static Schema,
     families: Vec<Family>,
     usual: Vec<f32>,
+    /// By the place of the feature that is 1 in rows of that kind.
+    kinds: Vec<(usize, Vec<f32>)>,
     scores: Scores,
 }
 
@@ -29,7 +31,14 @@ impl Explainer {
     /// Asks `scorer`, whose rows are of `schema` and which tells `families` apart, in the order of its outputs; `usual`: the
     /// medians of the training data, in row order.
     pub fn new(scorer: Box<dyn Scorer>, schema: &'static Schema, families: Vec<Family>, usual: Vec<f32>) -> Explainer {
-        Explainer { scorer, schema, families, usual, scores: Scores::new() }
+        Explainer { scorer, schema, families, usual, kinds: Vec::new(), scores: Scores::new() }
+    }
+
+    /// Holds rows against what is usual for their kind: the place of the feature that is 1 in such rows, and its medians.
+    #[must_use]
+    pub fn by_kind(mut self, kinds: Vec<(usize, Vec<f32>)>) -> Explainer {
+        self.kinds = kinds;
+        self
     }
 
     /// The `limit` features that did most for `row` being taken for `family`, largest first, equal ones in the schema's order:
@@ -41,8 +50,10 @@ impl Explainer {
     /// As [`Scorer::score`].
     pub fn reasons(&mut self, row: &[f32], family: Family, limit: usize) -> Result<Vec<Reason>, ScoreError> {
         let width = self.schema.width();
+        let of_kind = |(place, _): &&(usize, Vec<f32>)| row.get(*place).is_some_and(|value| *value >= 0.5);
+        let usual = self.kinds.iter().find(of_kind).map_or(&self.usual, |(_, medians)| medians);
         let mut rows = Vec::with_capacity((width + 1) * width);
-        for (index, usual) in self.usual.iter().take(width.min(BATCH_MAX - 1)).enumerate() {
+        for (index, usual) in usual.iter().take(width.min(BATCH_MAX - 1)).enumerate() {
             let own = rows.len();
             rows.extend_from_slice(row);
             if let Some(changed) = rows.get_mut(own + index) {
@@ -57,7 +68,7 @@ impl Explainer {
             None => self.scores.anomaly(row),
         };
         let own = score(self.scores.rows().saturating_sub(1));
-        let values = self.schema.features.iter().zip(row).zip(&self.usual);
+        let values = self.schema.features.iter().zip(row).zip(usual);
         let mut reasons: Vec<Reason> = values
             .enumerate()
             .map(|(index, ((feature, value), usual))| Reason {

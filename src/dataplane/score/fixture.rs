@@ -201,6 +201,7 @@ pub fn manifest_for(model: &[u8]) -> Manifest {
         thresholds: TOLD[1..].iter().map(|family| (family.name().to_owned(), 0.5)).collect(),
         anomaly_threshold: Some(0.999),
         flows: std::collections::BTreeMap::new(),
+        kinds: std::collections::BTreeMap::new(),
         drift: FEATURES.iter().map(|feature| (feature.name.to_owned(), edges())).collect(),
         scores: edges(),
         training: Training {

@@ -119,6 +119,11 @@ pub struct Manifest {
     /// it takes as many as `detect.model.flows` says; a model of windows needs none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flows: BTreeMap<String, u8>,
+    /// Medians over the benign training rows of one kind, in row order, by the feature that is 1 in rows of that kind (`tcp`, `udp`,
+    /// `icmp`): what is usual for a datagram is not what is usual for a connection. A row of none of them is held against
+    /// [`FeatureStatistics::median`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, Vec<f32>>,
     /// Of each feature the edges of its deciles over honest rows that it did not learn from: what traffic here is compared with.
     pub drift: BTreeMap<String, Vec<f32>>,
     /// The same of the attack score.
@@ -247,6 +252,7 @@ impl Manifest {
         }
         self.check_families()?;
         self.check_edges(schema)?;
+        self.check_kinds(schema)?;
         self.check_golden(schema.width())
     }
 
@@ -272,6 +278,22 @@ impl Manifest {
         require(
             all.clone().all(|threshold| *threshold > 0.0 && *threshold <= 1.0),
             "`thresholds` and `anomaly_threshold` must lie above 0 and not above 1",
+        )
+    }
+
+    /// Medians by kind of row, each with the place of the feature that tells the kind.
+    pub fn usual_by_kind(&self) -> Vec<(usize, Vec<f32>)> {
+        let place = |name: &String| self.features.iter().position(|feature| feature.name == *name);
+        self.kinds.iter().filter_map(|(name, medians)| Some((place(name)?, medians.clone()))).collect()
+    }
+
+    fn check_kinds(&self, schema: &Schema) -> Result<(), ManifestError> {
+        let known = |name: &String| schema.features.iter().any(|feature| feature.name == *name);
+        let fits =
+            |medians: &Vec<f32>| medians.len() == schema.width() && medians.iter().all(|value| value.is_finite());
+        require(
+            self.kinds.iter().all(|(name, medians)| known(name) && fits(medians)),
+            "`kinds` must hold a finite median for each feature, by the name of a feature",
         )
     }
 
@@ -361,7 +383,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_refused_with_a_remedy() {
         type Change = fn(&mut Value);
-        let cases: [(&str, Change); 33] = [
+        let cases: [(&str, Change); 36] = [
             ("format 1", |v| v["format"] = json!(1)),
             ("feature schema flow 4000000", |v| v["schema_version"] = json!(4_000_000)),
             ("feature schema log 2", |v| v["schema"] = json!("log")),
@@ -392,6 +414,9 @@ mod tests {
             ("`flows` must", |v| v["flows"] = json!({"scan": 17})),
             ("`flows` must", |v| v["flows"] = json!({"benign": 3})),
             ("`flows` must", |v| v["flows"] = json!({"mining": 3})),
+            ("`kinds` must", |v| v["kinds"] = json!({"gossip": vec![0.0; FLOW.width()]})),
+            ("`kinds` must", |v| v["kinds"] = json!({"tcp": [0.0]})),
+            ("`kinds` must", |v| v["kinds"] = json!({"udp": vec![f64::from(f32::MAX) * 2.0; FLOW.width()]})),
             ("must hold 16 to", |v| v["golden"].as_array_mut().unwrap().truncate(15)),
             ("golden row 0", |v| drop(v["golden"][0]["row"].as_array_mut().unwrap().pop())),
             ("golden row 1", |v| v["golden"][1]["probabilities"][0] = json!(1.5)),

@@ -126,7 +126,8 @@ impl Model {
     /// As [`Model::scorer`].
     pub fn explainer(&self) -> Result<Explainer, ModelError> {
         let usual = self.manifest.features.iter().map(|feature| feature.median).collect();
-        Ok(Explainer::new(Box::new(self.scorer()?), self.schema, self.manifest.families(), usual))
+        let explainer = Explainer::new(Box::new(self.scorer()?), self.schema, self.manifest.families(), usual);
+        Ok(explainer.by_kind(self.manifest.usual_by_kind()))
     }
 }
 

@@ -203,6 +203,27 @@ fn an_explanation_names_the_features_that_made_the_score() {
     }
 }
 
+#[test]
+fn a_row_is_explained_by_what_is_usual_for_its_kind() {
+    let Some((_folder, model)) = good() else { return };
+    let kind = 26;
+    let mut usual_of_kind: FeatureRow = [0.75; COUNT];
+    usual_of_kind[kind] = 1.0;
+    let mut explainer = model.explainer().unwrap().by_kind(vec![(kind, usual_of_kind.to_vec())]);
+    for family in [Family::Scan, Family::Unusual] {
+        let reasons = explainer.reasons(&usual_of_kind, family, COUNT).unwrap();
+        assert!(reasons.is_empty(), "{family:?}: all is as usual for its kind: {reasons:?}");
+        let others = explainer.reasons(&[0.25; COUNT], family, COUNT).unwrap();
+        assert!(others.is_empty(), "{family:?}: a row of no kind is held against all rows: {others:?}");
+        let reasons = explainer.reasons(&usual_of_kind.map(|value| value + 4.0), family, COUNT).unwrap();
+        assert!(reasons.iter().all(|reason| reason.usual == usual_of_kind[place_of(reason)]), "{reasons:?}");
+    }
+}
+
+fn place_of(reason: &Reason) -> usize {
+    crate::dataplane::features::FEATURES.iter().position(|feature| feature.name == reason.feature.name).unwrap()
+}
+
 /// A leak of 272 bytes a call (a past release of the binding had one) would be 5 MiB here; noise is a few pages.
 #[test]
 fn memory_stays_flat_over_twenty_thousand_calls() {
