@@ -170,6 +170,8 @@ pub struct Stats {
     pub tunnels_lost: u64,
     /// Entities forgotten by the deciders for want of room.
     pub forgotten: u64,
+    /// Flows that a model took for what they cannot carry.
+    pub implausible: u64,
     /// Capture time up to which everything has been decided.
     pub watermark: Timestamp,
 }
@@ -359,7 +361,7 @@ impl Merger {
             self.flood.forgotten(),
             self.model.forgotten(),
         ];
-        Stats { forgotten: forgotten.iter().sum(), ..self.stats }
+        Stats { forgotten: forgotten.iter().sum(), implausible: self.model.implausible(), ..self.stats }
     }
 
     fn progress(&mut self, queue: QueueId) -> &mut QueueProgress {

@@ -266,6 +266,11 @@ impl Pipeline {
                 "Entities that the deciders forgot for want of room.",
                 stats.forgotten + behaviour.forgotten,
             ),
+            (
+                "shrike_model_implausible_total",
+                "Flows and windows that a model took for what they cannot carry; not told.",
+                stats.implausible + windows.implausible,
+            ),
             ("shrike_observations_total", "Flows and events that detectors looked at.", behaviour.observed),
             ("shrike_observations_late_total", "Flows and events behind the watermark.", behaviour.late),
             ("shrike_observations_lost_total", "Flows and events that detectors did not take in time.", behaviour.lost),

@@ -16,6 +16,10 @@ pub const PAIR_COUNT: usize = 20;
 
 /// Places of the values that count flows.
 pub const HOST_FLOWS_OUT: usize = 0;
+/// Shares of a host's flows: of ICMP.
+pub const HOST_ICMP: usize = 6;
+/// To port 53.
+pub const HOST_DNS: usize = 13;
 /// Those that a host answers.
 pub const HOST_FLOWS_IN: usize = 24;
 /// Those of a pair.

@@ -11,9 +11,12 @@ mod door;
 pub use asked::{Files, HOST_MANIFEST, Models, PAIR_MANIFEST, judge};
 pub use door::{Door, Kind, StagePort, door};
 
+use super::schema::{HOST_DNS, HOST_ICMP};
 use super::{Of, Row, Stats as WindowStats, Windows};
 use crate::dataplane::decode::Endpoint;
+use crate::dataplane::detect::carrier::Spoken;
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term, model};
+use crate::dataplane::inspect::Protocol;
 use crate::dataplane::score::{BATCH_MAX, Family, Reason, ScoreError, Verdict};
 use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
@@ -84,6 +87,8 @@ pub struct Stats {
     pub unexplained: u64,
     /// Findings that were one too many of their family at one moment.
     pub beyond: u64,
+    /// Rows that a model took for what their flows cannot carry.
+    pub implausible: u64,
 }
 
 /// The models that there are; a kind of rows without one is passed over.
@@ -117,6 +122,7 @@ struct Bench {
     /// Rows told, by end of their window and family.
     told_of: BTreeMap<(Timestamp, Family), u32>,
     beyond: u64,
+    implausible: u64,
 }
 
 /// Flows that a window needs to be told of: of fewer the models of flows say what there is to say, and each forged source of a flood
@@ -150,6 +156,7 @@ impl Stage {
                 unexplained: 0,
                 told_of: BTreeMap::new(),
                 beyond: 0,
+                implausible: 0,
             },
         }
     }
@@ -194,8 +201,8 @@ impl Stage {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let Bench { judged, failed, unexplained, beyond, .. } = self.bench;
-        Stats { windows: self.windows.stats(), judged, failed, unexplained, beyond }
+        let Bench { judged, failed, unexplained, beyond, implausible, .. } = self.bench;
+        Stats { windows: self.windows.stats(), judged, failed, unexplained, beyond, implausible }
     }
 }
 
@@ -229,7 +236,8 @@ impl Bench {
 
     /// Both kinds, so that what is found stands in one order.
     fn judge_all(&mut self) {
-        let Bench { settings, hosts, pairs, found, door, judged, failed, unexplained, told_of, beyond } = self;
+        let Bench { settings, hosts, pairs, found, door, judged, failed, unexplained, told_of, beyond, implausible } =
+            self;
         // Windows end in order, so what was told of those before is of no use any more.
         if let Some(end) = hosts.waiting.iter().chain(&pairs.waiting).map(Row::end).min() {
             told_of.retain(|(of, _), _| *of >= end);
@@ -246,6 +254,10 @@ impl Bench {
             }
             for (place, verdict) in told {
                 let Some(row) = lane.waiting.get(place).filter(|row| row.flows() >= FLOWS_MIN) else { continue };
+                if !carries(row, verdict.family) {
+                    *implausible += 1;
+                    continue;
+                }
                 let same = told_of.entry((row.end(), verdict.family)).or_default();
                 *same += 1;
                 if *same > TOLD_MAX {
@@ -258,6 +270,29 @@ impl Bench {
             }
             lane.waiting.clear();
             lane.values.clear();
+        }
+    }
+}
+
+/// Can what there was in the window be of this family? Of a pair its service says. A host's minute says which transports there were,
+/// and which of its flows asked for names, but not what was said on the link or to a service, so families of those it cannot tell.
+fn carries(row: &Row, family: Family) -> bool {
+    match &row.of {
+        Of::Pair(pair, _) => {
+            Spoken { protocol: pair.protocol, port: pair.port, application: Protocol::Unknown }.carries(family)
+        }
+        Of::Host(_, values) => {
+            let has = |place: usize| values.get(place).is_some_and(|share| *share > 0.0);
+            match family {
+                Family::DnsTunnel | Family::Dga => has(HOST_DNS),
+                Family::IcmpTunnel => has(HOST_ICMP),
+                Family::ArpSpoofing
+                | Family::NamePoisoning
+                | Family::RogueService
+                | Family::DohTunnel
+                | Family::Mining => false,
+                _ => true,
+            }
         }
     }
 }
@@ -283,7 +318,7 @@ fn evidence(row: &Row, verdict: &Verdict, reasons: &[Reason], settings: &Setting
         detector: Detector::Model,
         kind: verdict.family.name().to_owned(),
         time: row.end(),
-        severity: if verdict.score >= settings.high { 2 } else { 3 },
+        severity: model::severity(verdict.family, verdict.score, settings.high),
         confidence: f64::from(verdict.score),
         source: Some(host),
         target: to.map(|pair| ip(pair.peer)),

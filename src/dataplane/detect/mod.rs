@@ -9,6 +9,7 @@
 
 pub mod arp;
 pub mod brute_force;
+pub mod carrier;
 pub(crate) mod cold;
 pub mod distinct;
 mod facts;

@@ -4,12 +4,14 @@
 //! names the latest, and keeps its row: for evidence that becomes an alert the model is asked which features made the score
 //! ([`terms`]).
 //!
-//! One flow is rarely evidence. A threshold lets some honest flow in some thousands through, and those are of anybody, while
-//! most tools that the model knows make many flows from one source: asking for several of one source costs hardly an attack
-//! and nearly all false alerts. A tunnel or an upload is one flow; of such families the model's manifest asks for fewer, with
-//! a threshold that keeps the same budget. Flows are told apart by their key, so the rows of one long flow count once. Sources
-//! that forge their address are the flood detector's.
+//! One flow is no evidence. A threshold lets some honest flow in some thousands through, and those are of anybody, while most
+//! tools that the model knows make many flows from one source: three are asked for at least, more where the model's manifest says
+//! so. Where an attack is one long flow (a tunnel, an upload) the detectors of behaviour have more to go by than its first packets.
+//! Flows are told apart by their key, so the rows of one long flow count once. What a flow cannot carry it is not told for
+//! ([`super::carrier`]), and what is like nothing learnt is a hint, never more. Sources that forge their address are the flood
+//! detector's.
 
+use super::carrier::Spoken;
 use super::cold::{ColdMap, Touched};
 use super::naming::{counted, has_ports, protocol_name};
 use super::{Detector, Evidence, FlowRef, JudgedRow, Relation, ScoredFlow, Term};
@@ -27,7 +29,7 @@ pub struct Settings {
     /// Features named in an alert, those that did most for the score.
     pub features: usize,
     /// Flows of one source that must reach the threshold of one family within `horizon_s` before there is evidence, at most 16. 0:
-    /// what the model's manifest says of the family, or three. One: every flow is evidence, the few honest ones included.
+    /// what the model's manifest says of the family, three at least. One: every flow is evidence, the few honest ones included.
     pub flows: usize,
     /// Seconds for which a flow counts.
     pub horizon_s: u64,
@@ -35,8 +37,8 @@ pub struct Settings {
     pub sources: usize,
 }
 
-/// Flows that make evidence where neither the operator nor the model says.
-const FLOWS_DEFAULT: usize = 3;
+/// Fewest flows that make evidence where the operator does not say.
+const FLOWS_LEAST: usize = 3;
 /// Most flows remembered of one source.
 const FLOWS_MAX: usize = score::FLOWS_MAX as usize;
 
@@ -65,12 +67,13 @@ impl Touched for Suspect {
 pub struct Decider {
     settings: Settings,
     suspects: ColdMap<(u128, Family), Suspect>,
+    implausible: u64,
 }
 
 impl Decider {
     /// One that has seen no flow.
     pub fn new(settings: Settings) -> Decider {
-        Decider { settings, suspects: ColdMap::new(settings.sources) }
+        Decider { settings, suspects: ColdMap::new(settings.sources), implausible: 0 }
     }
 
     /// Sources forgotten for want of room.
@@ -78,10 +81,22 @@ impl Decider {
         self.suspects.forgotten()
     }
 
+    /// Flows that reached the threshold of a family which they cannot carry.
+    pub fn implausible(&self) -> u64 {
+        self.implausible
+    }
+
     /// Takes one score, in time order: evidence, if it makes or keeps its source suspect.
     pub fn decide(&mut self, scored: &ScoredFlow) -> Option<Evidence> {
-        let said = [self.settings.flows, usize::from(scored.needed), FLOWS_DEFAULT];
-        let needed = said.into_iter().find(|flows| *flows > 0).unwrap_or(1).min(FLOWS_MAX);
+        if !spoken(scored).carries(scored.family) {
+            self.implausible += 1;
+            return None;
+        }
+        let needed = match self.settings.flows {
+            0 => usize::from(scored.needed).max(FLOWS_LEAST),
+            said => said,
+        }
+        .min(FLOWS_MAX);
         let (now, all) = self.count(scored);
         (now >= needed).then(|| self.evidence(scored, needed, all))
     }
@@ -126,7 +141,7 @@ impl Decider {
             detector: Detector::Model,
             kind: scored.family.name().to_owned(),
             time: scored.time,
-            severity: if scored.score >= self.settings.high { 2 } else { 3 },
+            severity: severity(scored.family, scored.score, self.settings.high),
             confidence: f64::from(scored.score),
             source: Some(source.ip()),
             target: Some(destination.ip()),
@@ -149,6 +164,18 @@ impl Decider {
             row: Some(JudgedRow { family: scored.family, values: scored.row.into() }),
         }
     }
+}
+
+fn spoken(scored: &ScoredFlow) -> Spoken {
+    let protocol = scored.key.protocol();
+    let (_, destination) = scored.key.endpoints(scored.originator);
+    let port = if has_ports(protocol) { destination.port } else { 0 };
+    Spoken { protocol, port, application: scored.application }
+}
+
+/// How bad a model's word is: 2 from `high` on and else 3; what is like nothing learnt has no name and is a hint.
+pub fn severity(family: Family, score: f32, high: f32) -> u8 {
+    if family != Family::Unusual && score >= high { 2 } else { 3 }
 }
 
 /// What the model's reasons are in evidence, the strongest first.
@@ -290,7 +317,7 @@ mod tests {
             (1..).zip(families).map(|(second, family)| of(family, second, one, second as u16)).collect();
         assert_eq!(found(&mixed), 0, "of several families");
         // (what the operator says, what the model says, the flow that is the first evidence)
-        for (flows, needed, first) in [(0, 0, 3), (0, 1, 1), (0, 5, 5), (2, 5, 2), (2, 1, 2), (0, 200, 16)] {
+        for (flows, needed, first) in [(0, 0, 3), (0, 1, 3), (0, 5, 5), (2, 5, 2), (1, 1, 1), (0, 200, 16)] {
             let mut decider = Decider::new(Settings { flows, ..Settings::default() });
             let told = (1..=20).find(|port| {
                 decider
@@ -299,5 +326,33 @@ mod tests {
             });
             assert_eq!(told, Some(first), "{flows} {needed}");
         }
+    }
+
+    #[test]
+    fn what_a_flow_cannot_carry_it_is_not_told_for() {
+        let mut decider = Decider::new(Settings { flows: 1, ..Settings::default() });
+        let mut told = |family: Family, protocol: u8, port: u16, application: Protocol| {
+            let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0102, port, protocol, 0);
+            let scored = ScoredFlow {
+                time: Timestamp(5),
+                key,
+                originator,
+                first_seen: Timestamp(3),
+                family,
+                score: 0.999,
+                threshold: 0.5,
+                needed: 0,
+                packets: 9,
+                outer: None,
+                icmp: [None; 2],
+                application,
+                row: [1.0; COUNT],
+            };
+            decider.decide(&scored).map(|evidence| evidence.severity)
+        };
+        assert_eq!(told(Family::DnsTunnel, 17, 5004, Protocol::Rtp), None);
+        assert_eq!(told(Family::DnsTunnel, 17, 53, Protocol::Dns), Some(2));
+        assert_eq!(told(Family::Unusual, 17, 5004, Protocol::Rtp), Some(3), "a hint, however high its rank");
+        assert_eq!(decider.implausible(), 1);
     }
 }
