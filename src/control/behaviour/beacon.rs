@@ -18,7 +18,10 @@
 //! A sensor that starts knows nothing of before: its first day is the baseline, and what is an implant by then is severity 3.
 //! Not seen: one connection that stays open, servers inside, and what goes through a proxy of ours.
 
+mod kept;
 mod score;
+
+pub use kept::Kept;
 
 use super::count::{hash, rounded};
 use super::observation::{Dns, Flow, Hello, Observation};

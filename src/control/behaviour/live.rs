@@ -244,4 +244,36 @@ mod tests {
         std::fs::remove_file(&path).expect("it was written");
         assert_eq!(upload.tell(&mut start(&path)), [], "without what was learnt");
     }
+
+    /// What needs hours or days to be told must not begin anew with each restart.
+    #[test]
+    fn a_beacon_and_what_tls_is_usual_are_known_over_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("alerts.behaviour.json");
+        let (mut before, mut after) = (Wire::default(), Wire::default());
+        for number in 0..8 * 24_u64 {
+            let at = number / 8 * 2 * HOUR + number * 7919 % 3500 * SECOND;
+            let server = outside(200 + number as u32 * 31 % 97);
+            before.flow(at, (host(1 + number as u32 % 8), server, 443), [700, 9000], (SECOND, 1));
+        }
+        let call = |wire: &mut Wire, minute: u64| {
+            wire.flow(48 * HOUR + minute * 60 * SECOND, (host(1), outside(1), 443), [320, 900], (SECOND / 2, 1));
+        };
+        (0..5 * 60).for_each(|minute| call(&mut before, minute));
+        (5 * 60..8 * 60).for_each(|minute| call(&mut after, minute));
+        let told = |found: Vec<Evidence>| found.into_iter().map(|one| (one.kind, one.severity)).collect::<Vec<_>>();
+        assert_eq!(told(before.tell(&mut start(&path))), [], "five hours are not enough");
+        let kept = std::fs::read(&path).expect("it was written");
+        assert_eq!(
+            told(after.tell(&mut start(&path))),
+            [("beacon".to_owned(), 2)],
+            "new since two days, for six hours"
+        );
+        std::fs::remove_file(&path).expect("it was written");
+        assert_eq!(told(after.tell(&mut start(&path))), [], "without what was learnt");
+        // What was read is what is written again.
+        std::fs::write(&path, &kept).expect("a writable folder");
+        drop(start(&path));
+        assert!(std::fs::read(&path).expect("it was written") == kept, "the same document");
+    }
 }

@@ -184,6 +184,9 @@ pub struct Snapshot {
     exfiltration: Vec<exfiltration::Kept>,
     lateral: Vec<lateral::Kept>,
     growth: Vec<growth::Kept>,
+    tls_anomaly: Vec<tls_anomaly::Kept>,
+    beacon: beacon::Kept,
+    servers: prevalence::Kept,
 }
 
 /// A flow that was told before its end.
@@ -527,15 +530,25 @@ impl Behaviour {
             exfiltration: self.exfiltration.snapshot(),
             lateral: self.lateral.snapshot(),
             growth: self.growth.snapshot(),
+            tls_anomaly: self.tls_anomaly.snapshot(),
+            beacon: self.beacon.snapshot(),
+            servers: self.servers.snapshot(),
         }
     }
 
     /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
     pub fn restore(&mut self, snapshot: Snapshot) -> bool {
+        let Snapshot { exfiltration, lateral, growth, tls_anomaly, beacon, servers } = snapshot;
         // All, whatever the first says.
-        let Snapshot { exfiltration, lateral, growth } = snapshot;
-        [self.exfiltration.restore(exfiltration), self.lateral.restore(lateral), self.growth.restore(growth)]
-            == [true; 3]
+        let sound = [
+            self.exfiltration.restore(exfiltration),
+            self.lateral.restore(lateral),
+            self.growth.restore(growth),
+            self.tls_anomaly.restore(tls_anomaly),
+            self.beacon.restore(beacon),
+            self.servers.restore(servers),
+        ];
+        sound == [true; 6]
     }
 
     /// What happened so far.

@@ -6,6 +6,7 @@
 use super::count::{Distinct, hash};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::units::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// With fewer hosts one of them is half of the network.
 const HOSTS_MIN: f64 = 4.0;
@@ -43,6 +44,33 @@ impl Usual {
     }
 }
 
+/// Destinations as they are written down.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kept {
+    hosts: Vec<u64>,
+    places: Vec<KeptPlace>,
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct KeptPlace {
+    destination: String,
+    clients: Vec<u64>,
+    first: Timestamp,
+    touched: Timestamp,
+}
+
+/// An address, or the hash of a name, as it is written down.
+pub fn hexadecimal(destination: u128) -> String {
+    format!("{destination:032x}")
+}
+
+/// The same read; `None`: it was not written so.
+pub fn number(text: &str) -> Option<u128> {
+    (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
 /// Destinations and who goes there.
 pub struct Prevalence {
     known: ColdMap<u128, Known>,
@@ -74,6 +102,33 @@ impl Prevalence {
         }
     }
 
+    /// What shall outlive a restart.
+    pub fn snapshot(&self) -> Kept {
+        let of = |(destination, known): (u128, &Known)| KeptPlace {
+            destination: hexadecimal(destination),
+            clients: known.clients.words().to_vec(),
+            first: known.first,
+            touched: known.touched,
+        };
+        Kept { hosts: self.hosts.words().to_vec(), places: self.known.sorted().into_iter().map(of).collect() }
+    }
+
+    /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
+    pub fn restore(&mut self, kept: Kept) -> bool {
+        let hosts = Distinct::of_words(&kept.hosts);
+        let mut sound = hosts.is_some() || kept == Kept::default();
+        self.hosts = hosts.unwrap_or_default();
+        for KeptPlace { destination, clients, first, touched } in kept.places {
+            let read = number(&destination).zip(Distinct::of_words(&clients)).filter(|_| first <= touched);
+            let Some((destination, clients)) = read else {
+                sound = false;
+                continue;
+            };
+            self.known.put(destination, Known { clients, first, touched });
+        }
+        sound
+    }
+
     /// Destinations forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.known.forgotten()
@@ -96,5 +151,27 @@ mod tests {
         assert_eq!(lone.age_ns, 0);
         let mut small = Prevalence::new(64);
         assert!(!small.note(1, 1, Timestamp(0)).is_popular(), "of one host everything is its own");
+    }
+
+    #[test]
+    fn what_was_written_down_is_known_again() {
+        let mut before = Prevalence::new(64);
+        for host in 0..10 {
+            before.note(host, 7, Timestamp(host as u64));
+        }
+        let kept = before.snapshot();
+        let mut after = Prevalence::new(64);
+        assert!(after.restore(serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap()));
+        assert_eq!(after.snapshot(), kept);
+        assert_eq!(after.note(3, 7, Timestamp(50)), before.note(3, 7, Timestamp(50)));
+        let broken = |change: fn(&mut Kept)| {
+            let mut kept = kept.clone();
+            change(&mut kept);
+            Prevalence::new(64).restore(kept)
+        };
+        assert!(!broken(|kept| kept.hosts.truncate(3)));
+        assert!(!broken(|kept| kept.places[0].destination = "7".into()));
+        assert!(!broken(|kept| kept.places[0].first = Timestamp(u64::MAX)));
+        assert!(Prevalence::new(64).restore(Kept::default()), "nothing was written");
     }
 }

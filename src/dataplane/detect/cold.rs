@@ -46,6 +46,15 @@ impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
         self.map.entry(key).or_insert_with(make)
     }
 
+    /// Sets the state of `key`: what was written down is known again.
+    pub fn put(&mut self, key: K, value: V) {
+        if !self.map.contains_key(&key) && self.map.len() >= self.capacity {
+            self.forget_coldest();
+        }
+        self.note(&key);
+        self.map.insert(key, value);
+    }
+
     /// The state of `key`, if there is one.
     pub fn existing(&mut self, key: &K) -> Option<&mut V> {
         self.note(key);

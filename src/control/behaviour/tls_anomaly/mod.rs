@@ -14,7 +14,7 @@ mod tests;
 use super::adaptive::{self, Baseline, Mode, Verdict};
 use super::count::{Distinct, hash, rounded};
 use super::observation::{Flow, Hello, Observation};
-use super::prevalence::Usual;
+use super::prevalence::{Usual, hexadecimal, number};
 use crate::control::inventory::suite_problem;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
@@ -225,6 +225,31 @@ impl Host {
     }
 }
 
+/// What is known of a host as it is written down.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    address: String,
+    hour: u64,
+    known: Vec<u64>,
+    prints: Vec<u64>,
+    baselines: Vec<Baseline>,
+    touched: Timestamp,
+}
+
+impl Kept {
+    /// `None`: this program did not write it.
+    fn read(self) -> Option<(u128, Host)> {
+        let known = Distinct::of_words(&self.known)?;
+        let prints = Distinct::of_words(&self.prints)?;
+        let baselines: [Baseline; 5] = self.baselines.try_into().ok()?;
+        // An hour that nobody can mean would be learnt as weeks of silence.
+        let is_sound = baselines.iter().all(Baseline::is_sound) && self.hour <= u64::MAX / HOUR_NS;
+        let host =
+            Host { known, prints, baselines, touched: self.touched, ..Host::new(if is_sound { self.hour } else { 0 }) };
+        number(&self.address).filter(|_| is_sound).map(|address| (address, host))
+    }
+}
+
 /// The detector.
 pub struct TlsAnomaly {
     settings: Settings,
@@ -241,6 +266,31 @@ impl TlsAnomaly {
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten() + self.pairs.forgotten()
+    }
+
+    /// What shall outlive a restart: baselines, and what each host knew. The hour that is not over begins anew.
+    pub fn snapshot(&self) -> Vec<Kept> {
+        let of = |(address, host): (u128, &Host)| Kept {
+            address: hexadecimal(address),
+            hour: host.hour,
+            known: host.known.words().to_vec(),
+            prints: host.prints.words().to_vec(),
+            baselines: host.baselines.to_vec(),
+            touched: host.touched,
+        };
+        self.hosts.sorted().into_iter().map(of).collect()
+    }
+
+    /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
+    pub fn restore(&mut self, kept: Vec<Kept>) -> bool {
+        let mut sound = true;
+        for one in kept {
+            match one.read() {
+                Some((address, host)) => self.hosts.put(address, host),
+                None => sound = false,
+            }
+        }
+        sound
     }
 
     /// The host, in the hour of what was seen; what it did in the hour before is judged.

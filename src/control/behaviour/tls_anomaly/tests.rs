@@ -1,6 +1,8 @@
 //! Handshakes that are odd in several ways, hours unlike others, and what is odd in one way alone.
 
+use super::super::count::hash;
 use super::super::tests::{START, Wire, host, outside};
+use super::{FLOWS, Host, Kept, Settings, TlsAnomaly};
 use crate::dataplane::inspect::tls::{HELLO, SERVER_CERTIFICATE};
 use crate::dataplane::inspect::{Facts, Protocol};
 use crate::units::SECOND;
@@ -200,4 +202,33 @@ fn an_hour_that_is_unlike_others_in_two_ways_is_told() {
     };
     assert_eq!(bytes(2_000_000, 100), ["unusual_hour"]);
     assert_eq!(bytes(100, 2_000_000), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_written_down_is_known_again() {
+    let settings = Settings::default();
+    let mut before = TlsAnomaly::new(settings);
+    for hour in 0..30 {
+        let mut host = Host::new(hour);
+        host.known.insert(hash(hour));
+        host.counts[FLOWS] = 7.0;
+        host.turn_to(hour + 3, &settings.baseline);
+        before.hosts.put(hour.into(), host);
+    }
+    let kept = before.snapshot();
+    let mut after = TlsAnomaly::new(settings);
+    assert!(after.restore(serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap()));
+    assert_eq!((after.snapshot(), kept.len()), (kept.clone(), 30));
+    for change in [
+        |kept: &mut Kept| kept.address = "10.0.0.1".into(),
+        |kept: &mut Kept| drop(kept.known.pop()),
+        |kept: &mut Kept| drop(kept.baselines.pop()),
+        |kept: &mut Kept| kept.hour = u64::MAX,
+    ] {
+        let mut broken = kept.clone();
+        change(&mut broken[0]);
+        let mut after = TlsAnomaly::new(settings);
+        assert!(!after.restore(broken));
+        assert_eq!(after.snapshot(), kept[1..], "the others are known");
+    }
 }
