@@ -84,6 +84,7 @@ fn models_change_under_load_and_every_frame_and_row_is_accounted_for() {
         score: ScoreSettings::default(),
         drift: DriftSettings::default(),
         named: SharedName::default(),
+        choice: None,
     };
     let ports = ports.into_iter().map(Port::new).collect();
     let models = LiveModels::start(keep, vec![(Rows::Flow, model)], ports, None, clock).expect("a keeper");
@@ -203,6 +204,7 @@ fn a_model_of_windows_changes_and_is_compared() {
         score: ScoreSettings::default(),
         drift: DriftSettings::default(),
         named: SharedName::default(),
+        choice: None,
     };
     let active = vec![(Rows::Flow, model), (Rows::Host, hosts.expect("the one named"))];
     let models = LiveModels::start(keep, active, Vec::new(), Some(port), Clock::new()).expect("a keeper");

@@ -66,6 +66,9 @@ impl Files {
         if plan.detect.behaviour {
             add("the baselines beside alerts.store", Some(&plan.alerts.baselines()), Use::Baselines);
         }
+        if plan.model.enabled {
+            add("the choice of models beside alerts.store", Some(&plan.alerts.models()), Use::Baselines);
+        }
         for (key, log) in [("eve.path", &plan.eve.log), ("conn_log.path", &plan.conn_log.log)] {
             add(key, log.path.as_deref(), Use::Log { keep: log.keep });
         }

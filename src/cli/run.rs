@@ -364,6 +364,7 @@ fn models_settings(plan: &Config, model: &Model, named: SharedName) -> models::S
         score: plan.engine.score,
         drift: models::DriftSettings::default(),
         named,
+        choice: Some(plan.alerts.models()),
     }
 }
 

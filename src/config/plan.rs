@@ -113,6 +113,11 @@ impl AlertsPlan {
     pub fn baselines(&self) -> PathBuf {
         self.store.with_extension("behaviour.json")
     }
+
+    /// File of which models the operator chose, beside the alerts'.
+    pub fn models(&self) -> PathBuf {
+        self.store.with_extension("models.json")
+    }
 }
 
 /// A file that is written line by line.

@@ -1,5 +1,6 @@
 //! The thread that keeps the models: loads and proves them, gives them to queues and windows, compares shadows, looks for drift.
 
+mod chosen;
 mod shown;
 
 use super::compare::{Asked, Bench};
@@ -78,6 +79,8 @@ pub(super) struct Keeper {
     scored: BTreeMap<String, Scored>,
     ports: Vec<Port>,
     stage: Option<StagePort>,
+    /// Hashes of the models that the program was started with, by the place of the kind of rows.
+    configured: [Option<String>; Rows::ALL.len()],
     pub(super) changes: u64,
     pub(super) refused: u64,
     news: Box<dyn FnMut(News) + Send>,
@@ -109,6 +112,7 @@ impl Keeper {
             scored: BTreeMap::new(),
             ports,
             stage,
+            configured: Default::default(),
             changes: 0,
             refused: 0,
             news,
@@ -123,6 +127,7 @@ impl Keeper {
             if rows == Rows::Flow {
                 keeper.numbers.push((0, name.clone()));
             }
+            keeper.configured[rows as usize] = Some(held.model.manifest().model.sha256.clone());
             keeper.watch(rows, Some(&held))?;
             keeper.roles[rows as usize].active = Some(Role { name, model: held });
         }
@@ -376,6 +381,7 @@ impl Keeper {
                 let name = |name: &Option<String>| name.as_deref().unwrap_or("none").to_owned();
                 let (active, shadow) = (name(&change.active), name(&change.shadow));
                 tracing::info!("model of {}: active {active}, shadow {shadow}", change.rows);
+                self.keep_choice();
             }
             Err(CommandError::Unfit(words)) => {
                 self.refused += 1;

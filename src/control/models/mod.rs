@@ -10,8 +10,10 @@
 //!
 //! A model does nothing before it has passed every check of a start, and what scores goes on scoring until all sessions of the
 //! next one are made and have scored their golden rows. A shadow runs on this thread alone, over the same rows: it makes no alert
-//! and costs the workers nothing but the copies. Owns no file: what was activated lasts until the program ends.
+//! and costs the workers nothing but the copies. What the operator chose is kept in a file of its own and chosen again at the next
+//! start ([`Settings::choice`]).
 
+mod choice;
 mod compare;
 mod drift;
 mod folder;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub drift: DriftSettings,
     /// The name that stands with scores in files.
     pub named: SharedName,
+    /// Where the operator's choice outlives the program; `None`: it ends with it.
+    pub choice: Option<PathBuf>,
 }
 
 /// What a model is to be.
@@ -213,6 +217,7 @@ pub enum StartError {
 /// The thread.
 fn keep(mut keeper: Keeper, shared: &SharedModels, orders: &Receiver<Order>) {
     let mut next = Instant::now();
+    keeper.choose_again();
     while !shared.stop.load(Relaxed) {
         let answered = match orders.recv_timeout(TICK) {
             // The asker may have gone; its answer then goes nowhere.

@@ -47,7 +47,14 @@ struct Bed {
 impl Bed {
     /// Two queues that score with `a`; `None`: there is no runtime.
     fn new(drift: DriftSettings) -> Option<Bed> {
+        Bed::prepared(drift, |_| ())
+    }
+
+    /// The same, with what `prepare` puts into the folder before it starts.
+    fn prepared(drift: DriftSettings, prepare: impl FnOnce(&Path)) -> Option<Bed> {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        prepare(folder.path());
         let model = fixture::load(&put(folder.path(), "a", |_| ()))?.expect("a good model");
         let load = Arc::new(Load {
             shift: AtomicU64::new(0),
@@ -97,6 +104,7 @@ impl Bed {
             score: ScoreSettings::default(),
             drift,
             named: named.clone(),
+            choice: Some(folder.path().join(CHOICE)),
         };
         let models = LiveModels::start(settings, vec![(Rows::Flow, model)], ports, None, Clock::new()).unwrap();
         let shared = models.shared();
@@ -182,6 +190,56 @@ fn a_model_is_activated_in_every_queue_and_one_step_goes_back() {
     std::fs::remove_file(bed.folder.path().join("a.onnx")).unwrap();
     assert_eq!(of(&models.roll_back().unwrap()), (None, name("a"), true));
     bed.until("it scores again", |_| bed.load.scored.load(Relaxed) > scored);
+}
+
+const CHOICE: &str = "state/alerts.models.json";
+
+/// A sensor that is started again, with `b` and what was chosen before; name and state of each model.
+fn again(choice: &[u8]) -> Option<Vec<(String, &'static str)>> {
+    let bed = Bed::prepared(DriftSettings::default(), |folder| {
+        put(folder, "b", |_| ());
+        put(folder, "bad", |manifest| manifest.model.sha256 = "0".repeat(64));
+        std::fs::write(folder.join(CHOICE), choice).unwrap();
+    })?;
+    // Orders are taken after what was chosen is chosen again: this one is refused, and then it was.
+    assert!(matches!(bed.shared.set("none", Wanted::Active), Err(CommandError::NotFound(_))));
+    let view =
+        bed.until("the folder is looked through", |view| view.items.iter().all(|one| one.state.name() != "waiting"));
+    let with_role = view.items.iter().filter(|model| matches!(model.state, ModelState::Active | ModelState::Shadow));
+    Some(with_role.map(|model| (model.name.clone(), model.state.name())).collect())
+}
+
+#[test]
+fn what_was_chosen_is_chosen_again_after_a_restart() {
+    let Some(bed) = Bed::usual() else { return };
+    put(bed.folder.path(), "b", |_| ());
+    let file = bed.folder.path().join(CHOICE);
+    assert!(!file.exists(), "nothing was chosen");
+    bed.shared.set("b", Wanted::Active).unwrap();
+    bed.shared.set("a", Wanted::Shadow).unwrap();
+    let kept = std::fs::read(&file).unwrap();
+    let of = |roles: &[(&str, &'static str)]| {
+        Some(roles.iter().map(|(name, state)| ((*name).to_owned(), *state)).collect::<Vec<_>>())
+    };
+    assert_eq!(again(&kept), of(&[("b", "active"), ("a", "shadow")]));
+    let changed = |from: &str, to: &str| {
+        let text = String::from_utf8(kept.clone()).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        text.replace(from, to).into_bytes()
+    };
+    let a = of(&[("a", "active")]);
+    assert_eq!(
+        again(&changed("\"active\":\"b\"", "\"active\":\"bad\"")),
+        of(&[("a", "active")]),
+        "not what it was: refused"
+    );
+    assert_eq!(again(&changed("\"active\":\"b\"", "\"active\":\"gone\"")), a, "gone");
+    assert_eq!(again(&changed("\"configured\":\"", "\"configured\":\"0")), a, "another is configured");
+    assert_eq!(again(&changed("\"version\":1", "\"version\":9")), a, "of another version");
+    assert_eq!(again(b"{"), a, "torn");
+    bed.shared.set("b", Wanted::Nothing).unwrap();
+    bed.shared.set("a", Wanted::Nothing).unwrap();
+    assert_eq!(again(&std::fs::read(&file).unwrap()), of(&[]), "none was chosen");
 }
 
 #[test]
