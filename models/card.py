@@ -168,6 +168,9 @@ class Card:
         yield f"- **Validated** (temperature, ranks, thresholds) on {', '.join(report['recordings']['check'])}; **judged** on " \
               f"{', '.join(report['recordings']['test'])}, which nothing was learnt from or chosen by."
         yield f"- **Thresholds.** {training['threshold_rule']}."
+        if manifest.get("kinds"):
+            yield f"- **Usual values** that reasons are held against: medians of the benign rows learnt from, by kind of flow " \
+                  f"({', '.join(manifest['kinds'])})."
         yield f"- **False alerts** (an alert takes {alert}): {days['alerts_a_host_day']:.2f} a host-day on {days['host_days']:.0f} host-days " \
               f"made of the test recordings, {days['unusual_a_host_day']:.2f} more by the anomaly ({check['alerts_a_host_day']:.2f} and " \
               f"{check['unusual_a_host_day']:.2f} on validation, where they were chosen). On the test recordings themselves {sum(benign['alerts'].values())} " \
