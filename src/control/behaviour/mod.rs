@@ -331,6 +331,12 @@ impl Behaviour {
             let slow = Observation::of_slow(flow);
             self.push(Observation { told: slow.told.max(self.decided), ..slow });
         }
+        // Who talks to a listed address is told while he does, not when the connection is over.
+        if self.intel.is_news(flow)
+            && let Some(listed) = Observation::of_listed(flow)
+        {
+            self.push(Observation { told: listed.told.max(self.decided), ..listed });
+        }
         let least = if icmp_tunnel::is_echo(flow) { ECHO_GROWN_BYTES } else { GROWN_BYTES };
         if flow.payload.iter().sum::<u64>() < least {
             return;
@@ -468,6 +474,7 @@ impl Behaviour {
             }
             What::Unasked(_) => {}
             What::Open(flow) => self.show_open(seen, flow, out),
+            What::Listed(flow) => self.intel.flow(seen, flow, &self.home, out),
             What::Slow(slow) => self.slow_http.slow(seen, slow, out),
             What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
             What::Login(login) => self.guessing.login(seen, login, out),

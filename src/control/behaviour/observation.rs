@@ -76,6 +76,8 @@ pub enum What {
     Open(Flow),
     /// Answers that nobody had asked for.
     Unasked(Flow),
+    /// A flow that lives, one end of which is in a list; what it carries is told at its end.
+    Listed(Flow),
 }
 
 /// A flow that was answered: it ended, or has grown so much that nobody waits for its end.
@@ -443,6 +445,13 @@ impl Observation {
         let observation = Observation::of_flow(flow, None)?;
         let What::Flow(flow) = observation.what else { return None };
         Some(Observation { what: What::Open(flow), ..observation })
+    }
+
+    /// The same, as one with somebody whom a list names.
+    pub fn of_listed(flow: &FlowSummary) -> Option<Observation> {
+        let observation = Observation::of_flow(flow, None)?;
+        let What::Flow(flow) = observation.what else { return None };
+        Some(Observation { what: What::Listed(Flow { bytes: [0; 2], ..flow }), ..observation })
     }
 
     /// A connection, alive or ended, that is held with a request.

@@ -77,6 +77,14 @@ impl Wire {
         }
     }
 
+    /// The flows so far.
+    pub fn flows(&self) -> impl Iterator<Item = &FlowSummary> {
+        self.items.iter().filter_map(|(_, _, item)| match item {
+            Item::Flow(flow) => Some(&**flow),
+            _ => None,
+        })
+    }
+
     /// A flow of TLS.
     pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], times: (u64, u64)) {
         self.flow_of(Protocol::Tls, at, ends, bytes, times);

@@ -32,10 +32,11 @@ pub use table::Tables;
 
 use super::count::hash;
 use super::observation::{Dns, Flow, Hello, Observation, Request};
-use crate::control::inventory::network::Network;
+use crate::control::inventory::{self, network::Network};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::exchange::FlowSummary;
 use crate::units::{SECOND, Timestamp};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,22 @@ impl Intel {
             let is_ours = home.iter().any(|network| network.holds(server.ip()));
             self.note(seen, &hit, met("was let in by", true, if is_ours { 3 } else { 2 }), out);
         }
+    }
+
+    /// Is an end of this flow in a list, and was that not told of it yet?
+    pub fn is_news(&mut self, flow: &FlowSummary) -> bool {
+        if !self.is_on() {
+            return false;
+        }
+        let tables = Arc::clone(&self.tables);
+        let (client, server) = inventory::roles(&flow.key, flow.originator, flow.application);
+        let (hit, host) = match tables.service(server.address, server.port, flow.last_seen) {
+            Some(hit) => (Some(hit), client),
+            None => (tables.service(client.address, client.port, flow.last_seen), server),
+        };
+        let Some(hit) = hit else { return false };
+        let told = self.pairs.existing(&(host.address, hash(("address", &hit.text)))).and_then(|pair| pair.told);
+        told.is_none_or(|(at, _)| flow.last_seen.since(at) >= AGAIN_NS)
     }
 
     /// A name asked for.

@@ -264,3 +264,25 @@ fn what_a_feed_costs() {
     assert_eq!(met.count(), COUNT / 2);
     println!("{} ns a look", begun.elapsed().as_nanos() / COUNT as u128);
 }
+
+/// A connection to a listed address may stay open for hours.
+#[test]
+fn a_connection_that_lives_is_told_once_and_its_bytes_at_its_end() {
+    let mut behaviour = behaviour("203.0.0.1\n");
+    let mut wire = Wire::default();
+    wire.flow(0, (host(1), outside(1), 443), [500, 900], (3 * 3600 * SECOND, SECOND));
+    wire.flow(0, (host(1), outside(2), 443), [500, 900], (3 * 3600 * SECOND, SECOND));
+    let mut found = Vec::new();
+    for minute in 1..=3_u64 {
+        for flow in wire.flows() {
+            let last_seen = Timestamp(START + minute * 60 * SECOND);
+            behaviour.living(&crate::exchange::FlowSummary { last_seen, ended: None, ended_at: Timestamp(0), ..*flow });
+        }
+        behaviour.decide_until(Timestamp(START + (minute * 60 + 1) * SECOND), &mut found);
+    }
+    let of = |found: &[Evidence]| {
+        found.iter().map(|one| (one.kind.clone(), one.target.map(|at| at.to_string()), one.time)).collect::<Vec<_>>()
+    };
+    let first = Timestamp(START + 60 * SECOND);
+    assert_eq!(of(&found), [("address".to_owned(), Some("203.0.0.1".to_owned()), first)]);
+}
