@@ -60,6 +60,16 @@ impl Spoken {
         }
     }
 
+    /// Is it of hardly anything else? Echoes carry pings and tunnels, and what nobody knows is no service that many use: there one flow
+    /// can be enough, where others need several.
+    pub fn is_narrow(self, family: Family) -> bool {
+        match family {
+            Family::IcmpTunnel => self.carries(family),
+            Family::Mining => self.carries(family) && (self.is_unknown() || self.speaks(&[Stratum])),
+            _ => false,
+        }
+    }
+
     fn is_unknown(self) -> bool {
         self.application == Unknown
     }

@@ -6,7 +6,8 @@
 //!
 //! One flow is no evidence. A threshold lets some honest flow in some thousands through, and those are of anybody, while most
 //! tools that the model knows make many flows from one source: three are asked for at least, more where the model's manifest says
-//! so. Where an attack is one long flow (a tunnel, an upload) the detectors of behaviour have more to go by than its first packets.
+//! so. Where an attack is one long flow (a tunnel, an upload) the detectors of behaviour have more to go by than its first packets, and
+//! only where honest flows of that carrier are few ([`Spoken::is_narrow`]) does the manifest's one flow stand.
 //! Flows are told apart by their key, so the rows of one long flow count once. What a flow cannot carry it is not told for
 //! ([`super::carrier`]), and what is like nothing learnt is a hint, never more. Sources that forge their address are the flood
 //! detector's.
@@ -88,11 +89,13 @@ impl Decider {
 
     /// Takes one score, in time order: evidence, if it makes or keeps its source suspect.
     pub fn decide(&mut self, scored: &ScoredFlow) -> Option<Evidence> {
-        if !spoken(scored).carries(scored.family) {
+        let spoken = spoken(scored);
+        if !spoken.carries(scored.family) {
             self.implausible += 1;
             return None;
         }
         let needed = match self.settings.flows {
+            0 if scored.needed > 0 && spoken.is_narrow(scored.family) => usize::from(scored.needed),
             0 => usize::from(scored.needed).max(FLOWS_LEAST),
             said => said,
         }
@@ -190,7 +193,7 @@ pub fn terms(reasons: &[Reason]) -> impl Iterator<Item = Term> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::decode::{FlowKey, flow_id};
+    use crate::dataplane::decode::{Direction, FlowKey, flow_id};
     use crate::dataplane::features::{COUNT, FEATURES};
     use crate::dataplane::inspect::Protocol;
     use crate::units::Timestamp;
@@ -328,31 +331,44 @@ mod tests {
         }
     }
 
+    fn scored_of(family: Family, key: FlowKey, originator: Direction, application: Protocol) -> ScoredFlow {
+        ScoredFlow {
+            time: Timestamp(5),
+            key,
+            originator,
+            first_seen: Timestamp(3),
+            family,
+            score: 0.999,
+            threshold: 0.5,
+            needed: 0,
+            packets: 9,
+            outer: None,
+            icmp: [None; 2],
+            application,
+            row: [1.0; COUNT],
+        }
+    }
+
     #[test]
     fn what_a_flow_cannot_carry_it_is_not_told_for() {
         let mut decider = Decider::new(Settings { flows: 1, ..Settings::default() });
         let mut told = |family: Family, protocol: u8, port: u16, application: Protocol| {
             let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0102, port, protocol, 0);
-            let scored = ScoredFlow {
-                time: Timestamp(5),
-                key,
-                originator,
-                first_seen: Timestamp(3),
-                family,
-                score: 0.999,
-                threshold: 0.5,
-                needed: 0,
-                packets: 9,
-                outer: None,
-                icmp: [None; 2],
-                application,
-                row: [1.0; COUNT],
-            };
-            decider.decide(&scored).map(|evidence| evidence.severity)
+            decider.decide(&scored_of(family, key, originator, application)).map(|evidence| evidence.severity)
         };
         assert_eq!(told(Family::DnsTunnel, 17, 5004, Protocol::Rtp), None);
         assert_eq!(told(Family::DnsTunnel, 17, 53, Protocol::Dns), Some(2));
         assert_eq!(told(Family::Unusual, 17, 5004, Protocol::Rtp), Some(3), "a hint, however high its rank");
         assert_eq!(decider.implausible(), 1);
+        let mut decider = Decider::new(Settings::default());
+        let mut alone = |family: Family, protocol: u8, application: Protocol| {
+            let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0102, 4444, protocol, 0);
+            let scored = ScoredFlow { needed: 1, ..scored_of(family, key, originator, application) };
+            decider.decide(&scored).is_some()
+        };
+        assert!(alone(Family::IcmpTunnel, 1, Protocol::Unknown), "one flow, as the manifest says");
+        assert!(alone(Family::Mining, 6, Protocol::Unknown));
+        assert!(!alone(Family::Mining, 6, Protocol::Tls), "which everything speaks");
+        assert!(!alone(Family::WebAttack, 6, Protocol::Http));
     }
 }
