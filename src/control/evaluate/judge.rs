@@ -62,7 +62,7 @@ pub struct EpisodeRow {
     /// Found as what it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub found: Option<Found>,
-    /// Found as anything.
+    /// Found as any attack, or by a model as unlike anything learnt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub noticed: Option<Found>,
 }
@@ -268,7 +268,12 @@ impl Judge {
         };
         let row = &mut self.episodes[index];
         let is_named = place.family == Some(row.family);
-        for found in [Some(&mut row.noticed), is_named.then_some(&mut row.found)].into_iter().flatten() {
+        // A hint that honest users give as well (a password in the clear, an odd port) tells nobody of an attack.
+        let is_of_attacks =
+            evidence.detector == Detector::Model || !meaning(evidence.detector, &evidence.kind).is_empty();
+        for found in
+            [is_of_attacks.then_some(&mut row.noticed), is_named.then_some(&mut row.found)].into_iter().flatten()
+        {
             match found {
                 None => *found = Some(fresh.clone()),
                 Some(known) => {

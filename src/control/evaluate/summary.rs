@@ -28,7 +28,7 @@ pub struct Times {
 pub struct FamilyFigures {
     /// Share of episodes found as what they are; absent: there were none.
     pub recall: Option<f64>,
-    /// Share found as anything.
+    /// Share found as any attack; hints that honest users give as well do not count.
     pub caught_by_any: Option<f64>,
     /// Share of the family's alerts that are of such an episode, in recordings whose false alerts count; absent: no alert.
     pub precision: Option<f64>,

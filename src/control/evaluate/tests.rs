@@ -169,6 +169,21 @@ fn an_alert_belongs_to_the_attack_that_it_names() {
 }
 
 #[test]
+fn a_hint_that_honest_users_give_too_notices_nothing() {
+    let (mallory, server) = ("10.0.0.66", "10.0.0.1");
+    for (detector, kind, is_noticed) in [
+        (Detector::OddFlow, "odd_port", false),
+        (Detector::Cleartext, "ftp", false),
+        (Detector::Flood, "syn", true),
+        (Detector::Model, "unusual", true),
+        (Detector::Scan, "vertical", true),
+    ] {
+        let judged = judged([evidence(detector, kind, 12, mallory, server)]);
+        assert_eq!(judged.episodes.iter().any(|row| row.noticed.is_some()), is_noticed, "{detector:?} {kind}");
+    }
+}
+
+#[test]
 fn every_kind_that_names_a_family_means_it() {
     let names = |detector, kind| meaning(detector, kind).iter().map(|family| family.name()).collect::<Vec<_>>();
     assert_eq!(names(Detector::Model, "mining"), ["mining"]);
