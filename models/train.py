@@ -82,9 +82,18 @@ SPECS = {
 }
 
 
-def split_of(name):
-    """Every fifth recording validates, every fifth is only judged on."""
-    return {2: "check", 0: "test"}.get(int(name) % 5, "learn")
+def splits_of(recordings):
+    """{name: split}: by number every fifth recording validates and every fifth is only judged on, so that further recordings leave the
+    others where they are. Where the numbers leave a split empty (an operator's first three), the last is judged on and the one before
+    validates."""
+    names = sorted(recordings, key=int)
+    if len(names) < len(SPLITS):
+        raise SystemExit(f"{len(names)} recordings are too few: one is learnt from, another validates, a third is judged on; record more "
+                         "(sudo make lab LAB_RECORDINGS=5)")
+    found = {name: {2: "check", 0: "test"}.get(int(name) % 5, "learn") for name in names}
+    if set(found.values()) != set(SPLITS):
+        found = {name: "learn" for name in names} | dict(zip(names[-2:], ("check", "test")))
+    return found
 
 
 class Data:
@@ -161,17 +170,18 @@ def gather_others(spec, folder, work, tool):
 
 def gather(spec, recordings, work, tool, others=None):
     """All rows for one model."""
-    by_split = {split: {name: path for name, path in recordings.items() if split_of(name) == split} for split in SPLITS}
+    split_of = splits_of(recordings)
+    by_split = {split: {name: path for name, path in recordings.items() if split_of[name] == split} for split in SPLITS}
     wanted = [(spec.schema, DAYS_NUMBER + number, by_split[split], work, tool, split) for number, split in enumerate(SPLITS)]
     wanted += [(spec.schema, number, path, work, tool, variant) for number, (name, path) in enumerate(recordings.items())
-              for variant in ["whole", *(spec.variants if split_of(name) == "learn" else [])]]
+              for variant in ["whole", *(spec.variants if split_of[name] == "learn" else [])]]
     bar = stages.Progress(f"rows for {spec.name}", len(wanted))
     with multiprocessing.Pool(JOBS) as pool:
         for _ in pool.imap_unordered(prepare, wanted):
             bar.step()
     parts = {split: [] for split in SPLITS}
     for number, (name, path) in enumerate(recordings.items()):
-        split = split_of(name)
+        split = split_of[name]
         parts[split].append(dataset.prepared(spec.schema, number, path, work, tool))
         if split == "learn":
             for variant in spec.variants:

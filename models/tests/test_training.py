@@ -56,6 +56,15 @@ class Training(unittest.TestCase):
         train.write(model, data, f"{folder}/small", extra={"importance": {}})
         return [stages.digest(f"file:{folder}/small.{ending}") for ending in ("onnx", "json")]
 
+    def test_few_recordings_are_dealt_out_and_too_few_are_refused(self):
+        of = lambda *numbers: train.splits_of({f"{number:03d}": "" for number in numbers})
+        self.assertEqual(of(1, 2, 3, 5), {"001": "learn", "002": "check", "003": "learn", "005": "test"})
+        self.assertEqual(of(1, 3, 4), {"001": "learn", "003": "check", "004": "test"})
+        self.assertEqual(set(of(*range(1, 9)).values()), set(train.SPLITS))
+        for numbers in ((), (1,), (2, 5)):
+            with self.assertRaisesRegex(SystemExit, "record more"):
+                of(*numbers)
+
     def test_two_runs_give_the_same_bytes(self):
         for more in ({}, {"need": 3, "of_layer": True}):
             with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
