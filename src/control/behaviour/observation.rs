@@ -126,6 +126,11 @@ pub struct Dns {
     pub answer: Option<u16>,
     /// Bytes of the answers' data as text.
     pub answer_bytes: u32,
+    /// Hash of that text; 0 of a question.
+    pub answer_hash: u64,
+    /// It is an answer as lists of bad names and addresses give it (RFC 5782 section 2.1): addresses of 127.0.0.0/8 alone, or
+    /// nothing.
+    pub is_verdict: bool,
     /// It is an answer, and says that the name is who gives it.
     pub is_own: bool,
 }

@@ -195,10 +195,29 @@ impl Wire {
         self.event_of((at, (from, to, to_port), from_port), (protocol, 17), Side::Originator, put);
     }
 
-    /// A question of DNS to a resolver and its answer: response code, and bytes of data.
+    /// A question of DNS to a resolver and its answer: response code, and bytes of data, which are others for each name where
+    /// they are no address.
     pub fn dns(&mut self, at: u64, client: u32, name: &str, kind: u16, (code, data): (u16, usize)) {
+        let mut dice = if kind == 1 { 1 } else { super::count::hash(name) };
+        let text = (0..data).map(|_| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            b'a' + (dice >> 33) as u8 % 26
+        });
+        let text: Vec<u8> = text.collect();
+        self.asked(at, (client, host(53)), name, kind, (code, &text, None));
+    }
+
+    /// The same of another resolver, with this answer and the address in it.
+    pub fn asked(
+        &mut self,
+        at: u64,
+        (client, server): (u32, u32),
+        name: &str,
+        kind: u16,
+        (code, data, address): (u16, &[u8], Option<[u8; 4]>),
+    ) {
         let port = self.port();
-        let ends = (client, host(53), 53);
+        let ends = (client, server, 53);
         let question = |facts: &mut Facts, is_answer: u64| {
             facts.put_number(dns::SET.qr, is_answer);
             facts.put_number(dns::SET.rcode, u64::from(code));
@@ -209,7 +228,12 @@ impl Wire {
         self.event_of((at + 5 * MILLISECOND, ends, port), (Protocol::Dns, 17), Side::Responder, |facts| {
             question(facts, 1);
             let [[.., answer], ..]: [[Fact; 4]; 3] = dns::SET.sections;
-            facts.put(answer, &vec![b'x'; data]);
+            if !data.is_empty() {
+                facts.put(answer, data);
+            }
+            if let Some(address) = address {
+                facts.put(dns::SET.address, &address);
+            }
         });
     }
 

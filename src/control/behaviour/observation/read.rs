@@ -21,6 +21,10 @@ pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
     let [.., data] = answers;
     let is_answer = event.number(dns::SET.qr) == Some(1);
     let name = names::asked(name)?;
+    let answer_bytes = if is_answer { event.all(*data).map(|data| data.len() as u32).sum() } else { 0 };
+    let is_loopback = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_loopback());
+    let mut addresses = event.addresses(dns::SET.address).peekable();
+    let is_listed = addresses.peek().is_some() && addresses.all(is_loopback);
     Some(Dns {
         client: event.client,
         server: event.server,
@@ -28,7 +32,9 @@ pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
         kind: event.number(dns::SET.query_type).unwrap_or(0) as u16, // of 16 bits
         answer: is_answer.then(|| event.number(dns::SET.rcode).unwrap_or(0) as u16), // of 12 bits
         is_own: is_answer && event.addresses(dns::SET.address).any(|address| address == event.server.ip()),
-        answer_bytes: if is_answer { event.all(*data).map(|data| data.len() as u32).sum() } else { 0 },
+        answer_bytes,
+        answer_hash: if answer_bytes > 0 { event.all(*data).fold(0, |all, data| hash((all, data))) } else { 0 },
+        is_verdict: is_answer && (answer_bytes == 0 || is_listed),
     })
 }
 
