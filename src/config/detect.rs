@@ -226,6 +226,8 @@ fn check_dns_tunnel(settings: &dns_tunnel::Settings) -> Result<(), Invalid> {
         names: NAMES,
         names_day: NAMES,
         likeness: CHANCE,
+        client_names: NAMES,
+        client_names_day: NAMES,
         lookup_bytes: BYTES_OUT,
         lookup_bytes_day: BYTES_OUT,
         pairs: (MAP_MIN, MAP_MAX),

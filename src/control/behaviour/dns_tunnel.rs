@@ -10,6 +10,9 @@
 //! files and messages (`lookup_bytes`), five times as much where the answers are those of lists (RFC 5782 section 2.1: 127.0.0.0/8,
 //! or no such name), ten times as much where three hosts and more ask below the name.
 //!
+//! A tunnel may divide its names among many registered ones. So long names below those that two hosts at most ask below are also
+//! counted by client, of each registered name as many as tell nothing by themselves (`rotation`).
+//!
 //! What a resolver of ours passes on within half a minute is its client's alone (`resolvers`). One whose clients nobody sees is
 //! taken for many hosts: by the servers that it asks, or by the number of registered names.
 //!
@@ -19,6 +22,7 @@
 
 mod counts;
 mod resolvers;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +35,7 @@ use crate::dataplane::detect::{Detector, Evidence, Term};
 use crate::units::Timestamp;
 use counts::{Counts, FIVE_MINUTES_NS, HORIZONS, Horizon, LONG, Latest, Likeness};
 use resolvers::Resolvers;
+use rotation::{ENCODED, Rotation, Share};
 use serde::{Deserialize, Serialize};
 
 /// Thresholds.
@@ -43,6 +48,11 @@ pub struct Settings {
     pub names_day: f64,
     /// Likeness to a tunnel, 0..=1, from which there is evidence.
     pub likeness: f64,
+    /// Distinct long names within five minutes over all registered names of which each has fewer than `names`: as few as two and a
+    /// half of those have.
+    pub client_names: f64,
+    /// The same within a day: two of those.
+    pub client_names_day: f64,
     /// Bytes that names which could be look-ups of digests, with verdicts for answers, carry within five minutes at least, to be
     /// told: 25 kB are 390 digests of SHA-256, or of MD5 twice as many.
     pub lookup_bytes: f64,
@@ -58,6 +68,8 @@ impl Default for Settings {
             names: 40.0,
             names_day: 500.0,
             likeness: 0.85,
+            client_names: 100.0,
+            client_names_day: 1000.0,
             lookup_bytes: 25e3,
             lookup_bytes_day: 50e3,
             pairs: 1 << 13,
@@ -73,9 +85,14 @@ impl Settings {
             + self.pairs * NAME
             + Prevalence::memory(self.pairs)
             + Resolvers::memory(self.pairs)
+            + Rotation::memory(self.pairs / CLIENTS)
     }
 }
 
+/// Registered names that a client has at least: so many pairs more than clients are remembered.
+const CLIENTS: usize = 8;
+/// Hosts that ask below a name that hardly anybody asks below, at most.
+const LONE: f64 = 2.0;
 /// Hosts below whose common name more is asked, and how many times as much: a program that several have.
 const SEVERAL: f64 = 3.0;
 const COMPANY: f64 = 10.0;
@@ -104,18 +121,20 @@ pub struct DnsTunnel {
     pairs: ColdMap<(u128, u64), Pair>,
     prevalence: Prevalence,
     resolvers: Resolvers,
+    rotation: Rotation,
 }
 
 impl DnsTunnel {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> DnsTunnel {
         let (prevalence, resolvers) = (Prevalence::new(settings.pairs), Resolvers::new(settings.pairs));
-        DnsTunnel { pairs: ColdMap::new(settings.pairs), prevalence, resolvers, settings }
+        let rotation = Rotation::new(settings.pairs / CLIENTS);
+        DnsTunnel { pairs: ColdMap::new(settings.pairs), prevalence, resolvers, rotation, settings }
     }
 
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.pairs.forgotten() + self.prevalence.forgotten() + self.resolvers.forgotten()
+        self.pairs.forgotten() + self.prevalence.forgotten() + self.resolvers.forgotten() + self.rotation.forgotten()
     }
 
     /// A message. Returns the registered name below which the client asks for another name each time, where it does so with
@@ -138,8 +157,10 @@ impl DnsTunnel {
         let settings = self.settings;
         let company = if usual.clients >= SEVERAL { COMPANY } else { 1.0 };
         let limits = [(settings.names, settings.lookup_bytes), (settings.names_day, settings.lookup_bytes_day)];
-        let mut is_new = false;
-        for ((counts, horizon), (floor, lookup_bytes)) in pair.counts.iter_mut().zip(&HORIZONS).zip(limits) {
+        let (mut is_new, mut is_few) = (false, [false; 2]);
+        for (((counts, horizon), (floor, lookup_bytes)), is_few) in
+            pair.counts.iter_mut().zip(&HORIZONS).zip(limits).zip(&mut is_few)
+        {
             let floor = floor * hosts.min(HOSTS_MOST);
             if counts.begun == Timestamp(0) || seen.time.since(counts.begun) >= horizon.length_ns {
                 *counts = Counts::since(seen.time);
@@ -147,6 +168,7 @@ impl DnsTunnel {
             let is_fresh = counts.add(dns, &brought);
             is_new |= is_fresh && horizon.length_ns == FIVE_MINUTES_NS;
             let names = counts.names.estimate();
+            *is_few = names < floor;
             let length = counts.mean_length();
             let fewer = horizon.fewer(length);
             // No service of a network has names as long as these.
@@ -168,7 +190,12 @@ impl DnsTunnel {
             }
         }
         let [.., day] = &pair.counts;
-        (is_new && day.asks_anew()).then_some((apex, usual))
+        let is_anew = is_new && day.asks_anew();
+        if rest.len() >= ENCODED && usual.clients <= LONE {
+            let share = Share { apex: apex_hash, is_few, hosts };
+            self.rotation.add(seen, (dns, &brought, &share), &settings, out);
+        }
+        is_anew.then_some((apex, usual))
     }
 }
 

@@ -123,7 +123,7 @@ impl Latest {
             }
             _ => 0,
         };
-        Brought { name: hash(rest), length, entropy: names::entropy(longest), back }
+        Brought { name: hash(&dns.name), length, entropy: names::entropy(longest), back }
     }
 }
 

@@ -246,3 +246,37 @@ fn a_resolver_is_not_its_clients() {
     let found = wire(300, false, 600);
     assert!(found.iter().any(|(who, _)| who == "tunnel 10.0.0.53"), "a tunnel behind a resolver: {found:?}");
 }
+
+/// Each domain has fewer names than tell anything.
+#[test]
+fn a_tunnel_over_many_domains_is_found_by_its_client() {
+    let wire = |domains: u64, count: u64, pause: u64, length: usize, hosts: u32, kind: u16| {
+        let (mut wire, mut dice) = (Wire::default(), 7);
+        for number in 0..count {
+            let name = format!("{}.domain{}.example", drawn(&mut dice, BASE32, length), number % domains);
+            let answer = if kind == TXT { drawn(&mut dice, BASE32, 60) } else { "198.51.100.7".into() };
+            let client = host(1 + (number / domains) as u32 % hosts);
+            wire.asked(number * pause, (client, host(53)), &name, kind, (0, answer.as_bytes(), None));
+        }
+        // The rest of the network asks for other things.
+        for number in 0..400_u64 {
+            let name = format!("www.site{}.example", number % 40);
+            wire.asked(number * SECOND, (host(1 + number as u32 % 20), host(53)), &name, A, (0, b"192.0.2.1", None));
+        }
+        told(&wire)
+    };
+    let first = |found: Vec<(String, u8)>| found.first().map(|(kind, _)| kind.clone());
+    let wanted = Some("many_domains 10.0.0.1".to_owned());
+    assert_eq!(first(wire(12, 300, SECOND, 60, 1, TXT)), wanted, "in five minutes");
+    assert_eq!(first(wire(50, 2400, 30 * SECOND, 60, 1, TXT)), wanted, "in a day");
+    assert_eq!(first(wire(40, 700, SECOND / 3, 60, 1, A)), wanted, "one way, as look-ups");
+    for (case, found) in [
+        ("short names", wire(12, 300, SECOND, 12, 1, A)),
+        ("lists and reputation services of a mail server", wire(6, 240, SECOND, 32, 1, A)),
+        ("the same all day", wire(6, 1400, 60 * SECOND, 32, 1, A)),
+        ("what many hosts ask below", wire(12, 460, SECOND / 2, 60, 8, A)),
+        ("hardly any", wire(12, 90, SECOND, 60, 1, TXT)),
+    ] {
+        assert_eq!(found, [], "{case}");
+    }
+}
