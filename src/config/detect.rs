@@ -352,6 +352,7 @@ fn check_web_attack(settings: &web_attack::Settings) -> Result<(), Invalid> {
         injections: (1.0, 100.0),
         paths: (5.0, 250.0),
         paths_an_hour: (5.0, 500.0),
+        paths_a_day: (5.0, 500.0),
         share: CHANCE,
         pairs: (MAP_MIN, MAP_MAX),
     }, besides);

@@ -246,6 +246,10 @@ pub struct Visit {
     pub server: Endpoint,
     /// Hash of the path, without the query.
     pub path: u64,
+    /// Hash of what the path is a guess at ([`web_attack::guess`]); `None`: it was most likely written down somewhere.
+    pub guess: Option<u64>,
+    /// It is what crawlers ask for first.
+    pub is_crawlers: bool,
     /// Hash of path and query.
     pub target: u64,
     /// Status of the answer, where it was seen.
@@ -267,7 +271,7 @@ impl Visit {
 
     /// Nothing about it is odd.
     pub fn is_plain(&self) -> bool {
-        self.class.is_none() && self.scanner.is_none() && !self.is_refused()
+        self.class.is_none() && self.scanner.is_none() && !self.is_refused() && !self.is_crawlers
     }
 }
 

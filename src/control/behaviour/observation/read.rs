@@ -142,6 +142,9 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
         client: event.client,
         server: event.server,
         path: hash(path),
+        guess: referer.is_empty().then(|| web_attack::guess(path)).flatten(),
+        // RFC 9309 section 2.3.
+        is_crawlers: path == b"/robots.txt",
         target: hash(code.map_or(target, |(_, text)| text)),
         status: event.number(status).and_then(|status| u16::try_from(status).ok()),
         class: code.map(|(class, _)| class),

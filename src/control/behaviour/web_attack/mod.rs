@@ -3,16 +3,20 @@
 //! - *injection*: one client sends one server three different requests within five minutes whose path, query or headers are SQL,
 //!   script, paths of files, shell commands or expressions (`signs`). One such is a search for a name with an apostrophe; one whose
 //!   words are written for nothing else is told at once, at the lowest severity.
-//! - *path_guessing*: thirty different paths within a minute, or a hundred within an hour, that the server does not have or does not
-//!   give, and these are most of what it answers. Health checks that fail ask for one path, and a page with dead links has few.
+//! - *path_guessing*: thirty guesses within a minute, a hundred within an hour or three hundred within a day that the server does not
+//!   have or does not give, and these are nearly all that it answers. What a page names is no guess (`paths`): requests with a
+//!   `Referer`, titles, and the images of one directory count as one. Ten times as many paths are told whatever they are, for a
+//!   `Referer` is easily written; who begins with `robots.txt`, as crawlers do, may find five times as much gone.
 //! - *web_scanner*: the client's own name is a scanner's. Told once for a client, a server and a scanner, at the lowest severity:
 //!   owners scan too.
 //!
 //! Not seen: what is inside TLS, bodies of requests, attacks of one or two requests whose words are not among the signs. A client behind
 //! a proxy is the proxy.
 
+mod paths;
 mod signs;
 
+pub use paths::guess;
 pub use signs::{Class, class, name_class, scanner};
 
 use super::count::{Distinct, rounded};
@@ -28,19 +32,21 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Different requests with code in them within five minutes.
     pub injections: f64,
-    /// Different paths within a minute that are not there.
+    /// Different guesses at paths within a minute that are not there.
     pub paths: f64,
     /// The same within an hour.
     pub paths_an_hour: f64,
+    /// The same within a day: one each five minutes.
+    pub paths_a_day: f64,
     /// Share of a server's answers to the client that must be refusals, for paths to count as guessed.
     pub share: f64,
-    /// Pairs of client and server remembered, some 300 bytes each.
+    /// Pairs of client and server remembered, some 800 bytes each.
     pub pairs: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { injections: 3.0, paths: 30.0, paths_an_hour: 100.0, share: 0.6, pairs: 1 << 12 }
+        Settings { injections: 3.0, paths: 30.0, paths_an_hour: 100.0, paths_a_day: 300.0, share: 0.8, pairs: 1 << 12 }
     }
 }
 
@@ -55,6 +61,10 @@ const MINUTE_NS: u64 = 60 * SECOND;
 /// Injections are counted together for so long.
 const INJECTIONS_NS: u64 = 300 * SECOND;
 const HOUR_NS: u64 = 3600 * SECOND;
+const DAY_NS: u64 = 24 * HOUR_NS;
+/// So many times as many paths are told whatever a page may have named; so many times as many guesses of a crawler.
+const NAMED: f64 = 10.0;
+const CRAWLERS: f64 = 5.0;
 /// A scanner is told again after so long, anything else at four times as much.
 const AGAIN_NS: u64 = 24 * HOUR_NS;
 
@@ -65,6 +75,8 @@ struct Window<const WORDS: usize> {
     answers: u64,
     refused: u64,
     paths: Distinct<WORDS>,
+    /// Whatever they are.
+    named: Distinct<WORDS>,
     /// Number at which it is told.
     next: f64,
 }
@@ -90,16 +102,43 @@ impl<const WORDS: usize> Window<WORDS> {
             number
         })
     }
+
+    /// An answer; `Some`: paths that are to be told now, and their threshold.
+    fn answered(&mut self, visit: &Visit, threshold: f64, least_share: f64) -> Option<(f64, f64)> {
+        self.answers += 1;
+        if !visit.is_refused() {
+            return None;
+        }
+        self.refused += 1;
+        self.named.insert(visit.path);
+        if let Some(guess) = visit.guess {
+            self.paths.insert(guess);
+        }
+        if self.share() < least_share {
+            return None;
+        }
+        let guesses = self.due(threshold).map(|number| (number, threshold));
+        let named = self.named.estimate();
+        guesses.or_else(|| {
+            (named >= (NAMED * threshold).max(self.next)).then(|| {
+                self.next = 4.0 * named;
+                (named, NAMED * threshold)
+            })
+        })
+    }
 }
 
 /// A client at a server.
 struct Pair {
     touched: Timestamp,
     minute: Window<4>,
-    hour: Window<8>,
+    hour: Window<16>,
+    day: Window<16>,
     code: Window<2>,
     /// A bit a class that was met.
     classes: u8,
+    /// It asked as crawlers do.
+    is_crawler: bool,
     /// One without doubt was told.
     sure: Option<Timestamp>,
     scanner: Option<Timestamp>,
@@ -140,6 +179,8 @@ impl WebAttack {
             touched: now,
             minute: Window::default(),
             hour: Window::default(),
+            day: Window::default(),
+            is_crawler: false,
             code: Window::default(),
             classes: 0,
             sure: None,
@@ -170,22 +211,26 @@ impl WebAttack {
                 out.push(Evidence { severity: 3, ..of_code(seen, visit, number, pair.classes, &settings) });
             }
         }
+        pair.is_crawler |= visit.is_crawlers;
         if visit.status.is_some() {
-            let is_refused = visit.is_refused();
-            let minute = pair.minute.at(now, MINUTE_NS);
-            (minute.answers, minute.refused) = (minute.answers + 1, minute.refused + u64::from(is_refused));
-            let hour = pair.hour.at(now, HOUR_NS);
-            (hour.answers, hour.refused) = (hour.answers + 1, hour.refused + u64::from(is_refused));
-            if is_refused {
-                minute.paths.insert(visit.path);
-                hour.paths.insert(visit.path);
-                let of_minute = (minute.share() >= settings.share).then(|| minute.due(settings.paths)).flatten();
-                let of_hour = (hour.share() >= settings.share).then(|| hour.due(settings.paths_an_hour)).flatten();
-                let told = of_minute.map(|number| (number, settings.paths, "minute", minute.share()));
-                let told = told.or(of_hour.map(|number| (number, settings.paths_an_hour, "hour", hour.share())));
-                if let Some(told) = told {
-                    out.push(of_paths(seen, visit, told, &settings));
+            let crawlers = if pair.is_crawler { CRAWLERS } else { 1.0 };
+            let of = |threshold: f64| threshold * crawlers;
+            let minute = pair.minute.at(now, MINUTE_NS).answered(visit, of(settings.paths), settings.share);
+            let hour = pair.hour.at(now, HOUR_NS).answered(visit, of(settings.paths_an_hour), settings.share);
+            let day = pair.day.at(now, DAY_NS).answered(visit, of(settings.paths_a_day), settings.share);
+            let told = [
+                (minute, "a minute", pair.minute.share()),
+                (hour, "an hour", pair.hour.share()),
+                (day, "a day", pair.day.share()),
+            ];
+            let told = told.into_iter().find_map(|(paths, span, share)| Some((paths?, span, share)));
+            if let Some(told) = told {
+                // What was told is no news to the longer ones.
+                let ((number, _), ..) = told;
+                for next in [&mut pair.hour.next, &mut pair.day.next] {
+                    *next = next.max(4.0 * number);
                 }
+                out.push(of_paths(seen, visit, told, &settings));
             }
         }
     }
@@ -238,7 +283,7 @@ fn of_code(seen: &Observation, visit: &Visit, number: f64, classes: u8, settings
 fn of_paths(
     seen: &Observation,
     visit: &Visit,
-    (number, threshold, span, share): (f64, f64, &str, f64),
+    ((number, threshold), span, share): ((f64, f64), &str, f64),
     settings: &Settings,
 ) -> Evidence {
     let (client, server, port) = (visit.client.ip(), visit.server.ip(), visit.server.port);
@@ -246,9 +291,8 @@ fn of_paths(
         severity: 2,
         confidence: 0.8,
         summary: format!(
-            "{client} guesses paths of the web server {server} port {port}: {number} different ones within a{} {span} that it does \
+            "{client} guesses paths of the web server {server} port {port}: {number} different ones within {span} that it does \
              not give, {:.0} % of its answers, such as {:?}",
-            if span == "hour" { "n" } else { "" },
             share * 100.0,
             visit.text
         ),
@@ -262,92 +306,4 @@ fn of_paths(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::{Wire, host, outside};
-    use super::*;
-    use crate::dataplane::inspect::{Protocol, http, http2};
-
-    fn found(wire: &Wire) -> Vec<(String, u8)> {
-        let ours = wire.evidence().into_iter().filter(|one| one.detector == Detector::WebAttack);
-        ours.map(|one| (one.kind, one.severity)).collect()
-    }
-
-    fn request(wire: &mut Wire, at_ms: u64, path: &str, status: u64, agent: &str) {
-        let ends = (outside(1), host(80), 80);
-        wire.event(at_ms * SECOND / 1000, ends, (Protocol::Http, 6), |facts| {
-            facts.put(http::METHOD, b"GET");
-            facts.put(http::HOSTNAME, b"shop.example");
-            facts.put(http::URL, path.as_bytes());
-            facts.put(http::USER_AGENT, agent.as_bytes());
-            facts.put_number(http::STATUS, status);
-        });
-    }
-
-    const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/115.0";
-
-    #[test]
-    fn attacks_are_told_once_and_again_at_four_times_as_much() {
-        let mut wire = Wire::default();
-        for turn in 0..15_u64 {
-            request(&mut wire, turn * 900, &format!("/item?id={turn}'+or+'1'='1"), 200, BROWSER);
-        }
-        assert_eq!(found(&wire), [("injection".to_owned(), 2), ("injection".to_owned(), 2)]);
-        let all = wire.evidence();
-        assert!(all[0].summary.contains("SQL") && all[0].summary.contains("or+'1'='1"), "{}", all[0].summary);
-        assert_eq!(all[0].technique.as_deref(), Some("T1190"));
-
-        // Without doubt: at once, and again when they are three.
-        let mut wire = Wire::default();
-        (0..3).for_each(|turn| {
-            request(&mut wire, turn * 900, &format!("/?page={turn}/../../../etc/passwd"), 404, BROWSER)
-        });
-        assert_eq!(found(&wire), [("injection".to_owned(), 3), ("injection".to_owned(), 2)]);
-
-        let mut wire = Wire::default();
-        (0..40).for_each(|turn| request(&mut wire, turn * 100, &format!("/admin{turn}.php"), 404, BROWSER));
-        assert_eq!(found(&wire), [("path_guessing".to_owned(), 2)]);
-        // One every twenty seconds.
-        let mut wire = Wire::default();
-        (0..120).for_each(|turn| request(&mut wire, turn * 20_000, &format!("/admin{turn}.php"), 403, BROWSER));
-        assert_eq!(found(&wire), [("path_guessing".to_owned(), 2)]);
-
-        let mut wire = Wire::default();
-        (0..5).for_each(|turn| request(&mut wire, turn * 100, "/", 200, "WhatWeb/0.5.5"));
-        assert_eq!(found(&wire), [("web_scanner".to_owned(), 3)]);
-    }
-
-    #[test]
-    fn http_2_is_read_as_well() {
-        let mut wire = Wire::default();
-        for turn in 0..40_u64 {
-            let ends = (outside(1), host(80), 80);
-            wire.event(turn * SECOND / 10, ends, (Protocol::Http2, 6), |facts| {
-                facts.put(http2::PATH, format!("/old/{turn}").as_bytes());
-                facts.put_number(http2::STATUS, 404);
-            });
-        }
-        assert_eq!(found(&wire), [("path_guessing".to_owned(), 2)]);
-    }
-
-    #[test]
-    fn honest_clients_are_quiet() {
-        for (what, paths) in [
-            ("a health check that fails", (0..300).map(|_| ("/health".to_owned(), 503)).collect::<Vec<_>>()),
-            (
-                "a page with dead links",
-                (0..300).map(|at| (format!("/p{at}"), if at % 5 == 0 { 404 } else { 200 })).collect(),
-            ),
-            ("a client without its login", (0..300).map(|at| (format!("/api/{}", at % 9), 401)).collect()),
-            ("a crawler of a good site", (0..500).map(|at| (format!("/p{at}"), 200)).collect()),
-            ("what has not changed", (0..500).map(|at| (format!("/p{at}.js"), 304)).collect()),
-            ("two searches", (0..2).map(|at| (format!("/q?t={at}'+or+1=1"), 200)).collect()),
-            ("one search again and again", (0..50).map(|_| ("/q?t=1'+or+1=1".to_owned(), 200)).collect()),
-        ] {
-            let mut wire = Wire::default();
-            for (turn, (path, status)) in paths.iter().enumerate() {
-                request(&mut wire, turn as u64 * 150, path, *status, BROWSER);
-            }
-            assert_eq!(found(&wire), [], "{what}");
-        }
-    }
-}
+mod tests;
