@@ -128,6 +128,8 @@ pub struct Dns {
     pub answer_bytes: u32,
     /// Hash of that text; 0 of a question.
     pub answer_hash: u64,
+    /// It has answers that nobody can read, of types that carry whatever one likes.
+    pub is_unread: bool,
     /// It is an answer as lists of bad names and addresses give it (RFC 5782 section 2.1): addresses of 127.0.0.0/8 alone, or
     /// nothing.
     pub is_verdict: bool,

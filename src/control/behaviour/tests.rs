@@ -227,7 +227,12 @@ impl Wire {
         self.event_of((at, ends, port), (Protocol::Dns, 17), Side::Originator, |facts| question(facts, 0));
         self.event_of((at + 5 * MILLISECOND, ends, port), (Protocol::Dns, 17), Side::Responder, |facts| {
             question(facts, 1);
-            let [[.., answer], ..]: [[Fact; 4]; 3] = dns::SET.sections;
+            let [[owner, .., answer], ..]: [[Fact; 4]; 3] = dns::SET.sections;
+            // Of a type that inspection knows by name alone there is no text.
+            const KEY: u16 = 25;
+            if code == 0 && (!data.is_empty() || kind == KEY) {
+                facts.put(owner, name.as_bytes());
+            }
             if !data.is_empty() {
                 facts.put(answer, data);
             }

@@ -142,6 +142,8 @@ pub(super) struct Counts {
     refused: u64,
     /// Answers as lists give them.
     listed: u64,
+    /// Answers of which nobody knows what they bring.
+    unread: u64,
     /// Bytes of new answers, and of those of types that carry data.
     back: u64,
     back_data: u64,
@@ -189,6 +191,7 @@ impl Counts {
         // RFC 1035 section 4.1.1: the name does not exist.
         self.refused += u64::from(dns.answer == Some(3));
         self.listed += u64::from(dns.is_verdict);
+        self.unread += u64::from(dns.is_unread);
         self.back += brought.back;
         if carries_data(dns.kind) {
             self.back_data += brought.back;
@@ -254,7 +257,8 @@ impl Counts {
     /// Could each be a question after a digest, of a file or a message, with a verdict for an answer? Nothing comes back then.
     fn may_be_lookups(&self) -> bool {
         let [_, answers] = self.messages;
-        let says_nothing = if answers > 0 { self.mean_back() <= VERDICT } else { self.data_share() < 0.5 };
+        let is_known = answers > 0 && self.unread as f64 <= (1.0 - LISTED) * answers as f64;
+        let says_nothing = if is_known { self.mean_back() <= VERDICT } else { self.data_share() < 0.5 };
         says_nothing && self.mean_length() <= DIGEST
     }
 

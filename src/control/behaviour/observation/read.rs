@@ -18,10 +18,11 @@ pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
     let event = inventory::Event::new(head, facts);
     let name = event.bytes(dns::SET.query_name)?;
     let [answers, ..] = &dns::SET.sections;
-    let [.., data] = answers;
+    let [owner, .., data] = answers;
     let is_answer = event.number(dns::SET.qr) == Some(1);
     let name = names::asked(name)?;
     let answer_bytes = if is_answer { event.all(*data).map(|data| data.len() as u32).sum() } else { 0 };
+    let has_answers = is_answer && event.all(*owner).next().is_some();
     let is_loopback = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_loopback());
     let mut addresses = event.addresses(dns::SET.address).peekable();
     let is_listed = addresses.peek().is_some() && addresses.all(is_loopback);
@@ -34,7 +35,8 @@ pub fn dns_of(head: &EventHead, facts: &[u8]) -> Option<Dns> {
         is_own: is_answer && event.addresses(dns::SET.address).any(|address| address == event.server.ip()),
         answer_bytes,
         answer_hash: if answer_bytes > 0 { event.all(*data).fold(0, |all, data| hash((all, data))) } else { 0 },
-        is_verdict: is_answer && (answer_bytes == 0 || is_listed),
+        is_unread: has_answers && answer_bytes == 0,
+        is_verdict: is_answer && (!has_answers && answer_bytes == 0 || is_listed),
     })
 }
 
