@@ -40,6 +40,7 @@
 //! | `dtls` | DTLS hellos and certificates |
 //! | `tls` | TLS and SSL 3.0, hellos and certificates; fingerprints |
 //! | `http` | HTTP/1.x |
+//! | `sql` | inputs that go on as SQL, in what HTTP carries |
 //! | `lines` | lines, words, numbers and Base64 |
 //! | `tries` | for tests: conversations, cut and spoilt |
 //! | `ssh` | SSH |
@@ -130,6 +131,7 @@ pub mod smtp;
 pub mod snmp;
 pub mod socks;
 mod spnego;
+pub mod sql;
 pub mod ssdp;
 pub mod ssh;
 pub mod stratum;

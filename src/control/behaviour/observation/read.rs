@@ -138,7 +138,11 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
     // A field that is not kept, by its name.
     let lookup = of_first(http::LOOKUP);
     let held = (!lookup.is_empty()).then_some(((web_attack::Class::Expression, true), lookup));
-    let code = classes.chain(named).find_map(|(class, text)| Some((class?, text))).or(held);
+    // A value that is not kept, by its place.
+    let place = of_first(http::INJECTION);
+    let is_sure = event.number(http::INJECTION_SURE) == Some(1);
+    let put = (is_first && !place.is_empty()).then_some(((web_attack::Class::Sql, is_sure), place));
+    let code = classes.chain(named).find_map(|(class, text)| Some((class?, text))).or(held).or(put);
     let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
     let mut visit = Visit {
         client: event.client,
@@ -147,15 +151,22 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
         guess: referer.is_empty().then(|| web_attack::guess(path)).flatten(),
         // RFC 9309 section 2.3.
         is_crawlers: path == b"/robots.txt",
-        target: hash(code.map_or(target, |(_, text)| text)),
+        target: match put {
+            Some((_, place)) => hash((path, place, event.number(http::INJECTION_HASH))),
+            None => hash(code.map_or(target, |(_, text)| text)),
+        },
         status: event.number(status).and_then(|status| u16::try_from(status).ok()),
         class: code.map(|(class, _)| class),
         scanner: web_attack::scanner(agent),
         text: "".into(),
     };
     if !visit.is_plain() {
-        let text = String::from_utf8_lossy(code.map_or(target, |(_, text)| text));
+        let is_put = put.is_some() && code == put;
+        let text = String::from_utf8_lossy(code.filter(|_| !is_put).map_or(target, |(_, text)| text));
         visit.text = text.chars().take(SHOWN).collect();
+        if is_put {
+            visit.text = format!("{} with SQL in its {}", visit.text, String::from_utf8_lossy(place)).into();
+        }
     }
     Some(visit)
 }

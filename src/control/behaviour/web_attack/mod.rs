@@ -1,7 +1,7 @@
 //! Attacks on web servers, as far as requests are read: inputs that are code, guessed paths, and scanners that say who they are.
 //!
-//! - *injection*: one client sends one server three different requests within five minutes whose path, query or headers are SQL,
-//!   script, paths of files, shell commands or expressions (`signs`). One such is a search for a name with an apostrophe; one whose
+//! - *injection*: one client sends one server three different requests within five minutes whose path, query, headers, form or
+//!   cookies are SQL, script, paths of files, shell commands or expressions (`signs`). One such is a search for a name with an apostrophe; one whose
 //!   words are written for nothing else is told at once, at the lowest severity.
 //! - *path_guessing*: thirty guesses within a minute, a hundred within an hour or three hundred within a day that the server does not
 //!   have or does not give, and these are nearly all that it answers. What a page names is no guess (`paths`): requests with a
@@ -10,8 +10,8 @@
 //! - *web_scanner*: the client's own name is a scanner's. Told once for a client, a server and a scanner, at the lowest severity:
 //!   owners scan too.
 //!
-//! Not seen: what is inside TLS, bodies of requests, attacks of one or two requests whose words are not among the signs. A client behind
-//! a proxy is the proxy.
+//! Not seen: what is inside TLS, bodies of HTTP/2 and of requests in chunks, what is no SQL in other bodies, attacks of one or two
+//! requests whose words are not among the signs. A client behind a proxy is the proxy.
 
 mod paths;
 mod signs;

@@ -2,8 +2,10 @@
 //!
 //! Classes and their words follow what the OWASP Core Rule Set looks for (rules 930 to 944), of each the few that are hardly ever
 //! written by honest programs. Text is looked at as it would arrive behind a careless server: decoded from percent signs twice,
-//! in lower case, comments of SQL as blanks.
+//! in lower case, comments of SQL as blanks and, once more, as nothing. Values of a query are also read as those of forms are
+//! ([`sql`]): by what follows where a value can end.
 
+use crate::dataplane::inspect::sql;
 use aho_corasick::AhoCorasick;
 use serde::Serialize;
 use std::sync::LazyLock;
@@ -146,7 +148,18 @@ pub fn scanner(agent: &[u8]) -> Option<&'static str> {
 /// What a target (path and query) or a header is meant for, where it is meant for anything but to be looked up, and whether its
 /// words leave no doubt.
 pub fn class(text: &[u8]) -> Option<(Class, bool)> {
-    let text = unfolded(plain(text));
+    let query = text.iter().position(|byte| *byte == b'?').and_then(|at| text.get(at + 1..));
+    let sql = query.and_then(sql::in_form).map(|found| (Class::Sql, found.is_sure));
+    let decoded = decoded_twice(text);
+    // A comment may also be taken out before a data base sees it.
+    let joined = || decoded.contains("/*").then(|| read(plain(&decoded, false))).flatten();
+    let found = [sql, read(plain(&decoded, true)), joined()].into_iter().flatten();
+    found.reduce(|best, one| if best.1 || !one.1 { best } else { one })
+}
+
+/// What a text says as it is.
+fn read(text: String) -> Option<(Class, bool)> {
+    let text = unfolded(text);
     let finder = FINDER.as_ref()?;
     let found = finder.find_overlapping_iter(&text).filter_map(|found| WORDS.get(found.pattern().as_usize()));
     let (sure, unsure): (Vec<_>, Vec<_>) = found.partition(|(_, sure, _)| *sure);
@@ -229,23 +242,40 @@ fn is_sql(text: &str) -> bool {
     is_condition || is_number || is_order
 }
 
-/// Decoded twice, in lower case, with one blank for each run of them and of SQL's comments.
-fn plain(text: &[u8]) -> String {
+/// Decoded twice, in lower case.
+fn decoded_twice(text: &[u8]) -> String {
     let once = decoded(text);
     let twice = if once.contains(&b'%') { decoded(&once) } else { once };
-    let mut out = String::with_capacity(twice.len());
-    let lower = String::from_utf8_lossy(&twice).to_lowercase();
-    let mut rest = lower.as_str();
+    String::from_utf8_lossy(&twice).to_lowercase()
+}
+
+/// With one blank for each run of them, and SQL's comments as blanks or as nothing; what MySQL reads of one (`/*!50000union*/`)
+/// stays.
+fn plain(text: &str, are_blanks: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut is_open = false;
     while let Some(first) = rest.chars().next() {
-        let comment = rest.strip_prefix("/*").and_then(|inside| inside.split_once("*/")).map(|(_, behind)| behind);
-        let blank = first.is_whitespace() || first == '\0';
-        match comment {
-            Some(behind) => rest = behind,
-            None => rest = rest.get(first.len_utf8()..).unwrap_or_default(),
-        }
-        match (comment.is_some() || blank, out.ends_with(' ')) {
+        let (behind, is_comment) = match () {
+            () if rest.starts_with("/*!") => {
+                is_open = true;
+                (rest.get(3..).unwrap_or_default().trim_start_matches(|one: char| one.is_ascii_digit()), true)
+            }
+            () if is_open && rest.starts_with("*/") => {
+                is_open = false;
+                (rest.get(2..).unwrap_or_default(), true)
+            }
+            () => match rest.strip_prefix("/*").and_then(|inside| inside.split_once("*/")) {
+                Some((_, behind)) => (behind, true),
+                None => (rest.get(first.len_utf8()..).unwrap_or_default(), false),
+            },
+        };
+        rest = behind;
+        let is_blank = if is_comment { are_blanks } else { first.is_whitespace() || first == '\0' };
+        match (is_blank, out.ends_with(' ')) {
             (true, false) => out.push(' '),
             (true, true) => {}
+            (false, _) if is_comment => {}
             (false, _) => out.push(first),
         }
     }
@@ -288,6 +318,11 @@ mod tests {
             ("/item?id=1+UNION+ALL+SELECT+NULL%2CNULL--+-", Some(Class::Sql)),
             ("/item?id=1/**/uNiOn/**/SeLeCt/**/1,2", Some(Class::Sql)),
             ("/item?id=1%2527%2520or%25201%253d1", Some(Class::Sql)),
+            ("/item?id=1%20UN/**/ION%20SE/**/LECT%201,2", Some(Class::Sql)),
+            ("/item?id=1%20/*!50000union*/%20/*!50000select*/%201", Some(Class::Sql)),
+            ("/item?id=1%09%55nion%0aseLEct+user()", Some(Class::Sql)),
+            ("/item?id=(select(0)from(select(sleep(5)))v)", Some(Class::Sql)),
+            ("/item?name=admin'--+", Some(Class::Sql)),
             ("/item?id=1%20AND%205123=5123", Some(Class::Sql)),
             ("/item?id=1)%20AND%20(2341=2341", Some(Class::Sql)),
             ("/item?id=1%20ORDER%20BY%2010--%20-", Some(Class::Sql)),
@@ -320,6 +355,9 @@ mod tests {
             ("/api?filter=(price%3E10)%20and%20(stock%3E0)", None),
             ("/items(1)?$filter=id%20eq%205&$orderby=name", None),
             ("/a;jsessionid=12AB?x=1;y=2", None),
+            ("/search?q=how+do+I+select+the+first+row+from+a+table", None),
+            ("/*/x?accept=text/*&also=image/*", None),
+            ("/search?q=name+eq+'a'+or+name+eq+'b'", None),
             ("/report?from=2024-01-01&to=2024-12-31&order%20by=1", None),
             ("/%E4%BD%A0%E5%A5%BD?q=100%25", None),
             ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)", None),

@@ -164,3 +164,29 @@ fn guesses_are_found_at_any_pace_and_with_any_referer() {
         assert!(found.len() <= 2, "{what}: {found:?}");
     }
 }
+
+/// What inspection says of a body or a cookie.
+#[test]
+fn injections_in_bodies_and_cookies_are_told() {
+    let wire = |count: u64, hashes: u64, is_sure: bool| {
+        let mut wire = Wire::default();
+        for turn in 0..count {
+            wire.event(turn * SECOND, (outside(1), host(80), 80), (Protocol::Http, 6), |facts| {
+                facts.put(http::METHOD, b"POST");
+                facts.put(http::URL, b"/login");
+                facts.put_number(http::STATUS, 200);
+                facts.put(http::INJECTION, b"body");
+                if is_sure {
+                    facts.put_number(http::INJECTION_SURE, 1);
+                }
+                facts.put_number(http::INJECTION_HASH, turn % hashes);
+            });
+        }
+        wire
+    };
+    let told = wire(4, 4, false);
+    assert_eq!(found(&told), [("injection".to_owned(), 2)]);
+    assert!(told.evidence()[0].summary.contains("/login with SQL in its body"), "{}", told.evidence()[0].summary);
+    assert_eq!(found(&wire(1, 1, true)), [("injection".to_owned(), 3)]);
+    assert_eq!(found(&wire(9, 1, false)), [], "one form again and again");
+}

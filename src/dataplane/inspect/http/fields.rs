@@ -176,6 +176,7 @@ fn request_field(field: Field<'_>, framing: &mut Framing, out: &mut dyn Output) 
         }
         b"authorization" => put_authorization(AUTH_SCHEME, USERNAME, value, out),
         b"proxy-authorization" => put_authorization(PROXY_AUTH_SCHEME, PROXY_USERNAME, value, out),
+        b"cookie" => input::cookies(value, out),
         b"x-forwarded-for" => out.facts().put(FORWARDED_FOR, value),
         b"upgrade" => out.facts().put(UPGRADE, value),
         b"sec-websocket-protocol" => put_subprotocols(value, out),

@@ -14,7 +14,10 @@
 //!
 //! At most [`PENDING_MAX`] unanswered requests are remembered; more are told, and their pairing is given up.
 //!
-//! Deliberately not read: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is
+//! Of cookies, and of the first [`INPUT_MAX`] bytes of a request's body that is a form, JSON or text, it is told whether one of their
+//! values goes on as SQL, and nothing else.
+//!
+//! Deliberately not kept: bodies, cookies, passwords (of Basic only the user name is decoded, user information of a URI is
 //! taken off it, values of parameters that are named like secrets are blanked, so are tokens that services take in a path or
 //! in the place of a user name), trailers, HTTP/0.9, responses that
 //! follow a hole in the stream.
@@ -37,10 +40,11 @@
 //! | `forwarded_for` | `http.xff` |
 //! | `content_range` | `http.content_range.raw` |
 //! | `transaction` | `tx_id` of the line |
-//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent`, `store`, `store_version`, `cluster_name`, `proxy_auth_scheme`, `proxy_username` | only in our own object |
+//! | `request_content_type`, `request_length`, `server`, `auth_scheme`, `username`, `upgrade`, `content_length`, `powered_by`, `forwarded`, `secret_sent`, `store`, `store_version`, `cluster_name`, `proxy_auth_scheme`, `proxy_username`, `lookup`, `injection`, `injection_sure`, `injection_hash` | only in our own object |
 
 mod fields;
 mod head;
+mod input;
 pub(super) mod secrets;
 mod state;
 mod store;
@@ -124,6 +128,13 @@ pub const PROXY_USERNAME: Fact = Fact::text(P, 30, "proxy_username", 128);
 /// Name of a field whose value holds a lookup or an expression (`${`), which no value has by itself; of Basic inside what is encoded.
 pub const LOOKUP: Fact = Fact::text(P, 31, "lookup", 64);
 
+/// Where an input of the request goes on as SQL ([`super::sql`]): `body` or `cookie`. The input itself is not kept.
+pub const INJECTION: Fact = Fact::text(P, 32, "injection", 8);
+/// 1: that is written for nothing else.
+pub const INJECTION_SURE: Fact = Fact::number(P, 33, "injection_sure");
+/// Sixteen bits of a hash of it, to count different ones by.
+pub const INJECTION_HASH: Fact = Fact::number(P, 34, "injection_hash");
+
 /// All facts.
 pub const FACTS: &[Fact] = &[
     METHOD,
@@ -157,6 +168,9 @@ pub const FACTS: &[Fact] = &[
     PROXY_AUTH_SCHEME,
     PROXY_USERNAME,
     LOOKUP,
+    INJECTION,
+    INJECTION_SURE,
+    INJECTION_HASH,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.
@@ -228,6 +242,8 @@ pub const ANOMALIES: &[Anomaly] = &[
 
 /// Bytes of a target that are kept.
 pub const URI_MAX: usize = 1024;
+/// Bytes of a request's body, and of its cookies, that are looked at for SQL.
+pub const INPUT_MAX: usize = 2048;
 /// Bytes of a header at most: servers take 8 to 16 KiB.
 pub const HEAD_MAX: usize = 16 * 1024;
 /// Fields of a header at most.

@@ -45,6 +45,8 @@ enum Mode {
     Doubt,
     /// In a short body that is read.
     Greeting,
+    /// In the body of a request whose beginning is looked at.
+    Input,
     /// In a body of known length, or one that ends with the connection.
     Body,
     /// Behind a switch to another protocol, or done.
@@ -75,8 +77,8 @@ pub struct State {
     requests: u32,
     /// Number of the next response.
     responses: u32,
-    /// Bytes of the request's body that are still to come, while the client's side is in [`Mode::Doubt`]; [`ENDLESS`] where
-    /// that is not known.
+    /// Bytes of the request's body that are still to come, while the client's side is in [`Mode::Doubt`] or [`Mode::Input`];
+    /// [`ENDLESS`] where that is not known.
     rest: u32,
     /// Transaction of the facts that are being put together.
     open: u32,
@@ -253,10 +255,39 @@ impl State {
         (self.is_refused, self.has_body_begun) = (false, shown.len() > head.len());
         match (request.framing.chunked, request.framing.length) {
             (true, _) => *self.mode(Side::Originator) = Mode::Chunk,
-            (false, Some(length)) => return Step::Skip((head.len() as u64).saturating_add(length)), // at most HEAD_MAX
+            (false, Some(length)) => return self.request_body(shown, head.len(), length, out),
             (false, None) => {}
         }
         Step::Took(head.len())
+    }
+
+    /// How to go on with the body of a request behind a head of `taken` bytes; `shown`: both, as far as they are there.
+    fn request_body(&mut self, shown: &[u8], taken: usize, length: u64, out: &mut dyn Output) -> Step {
+        let wanted = input::wanted(length, out);
+        let begun = shown.get(taken..).unwrap_or_default();
+        match begun.get(..wanted) {
+            Some(body) => input::body(body, out),
+            None => {
+                // At most 1 MiB, or none would be wanted.
+                self.rest = u32::try_from(length).unwrap_or(ENDLESS);
+                *self.mode(Side::Originator) = Mode::Input;
+                return Step::Took(taken);
+            }
+        }
+        Step::Skip((taken as u64).saturating_add(length)) // at most HEAD_MAX
+    }
+
+    /// The body of a request, in segments of its own.
+    fn input(&mut self, bytes: &[u8], out: &mut dyn Output) -> Step {
+        self.has_body_begun = true;
+        let length = u64::from(self.rest);
+        // What was told of the request is gone where its answer came first.
+        let is_open = out.facts().get(METHOD).is_some() && out.facts().number(STATUS).is_none();
+        let wanted = if is_open { input::wanted(length, out) } else { 0 };
+        let Some(body) = bytes.get(..wanted) else { return Step::Need(wanted) };
+        input::body(body, out);
+        *self.mode(Side::Originator) = Mode::Head;
+        Step::Skip(length)
     }
 
     /// As [`State::request`]; `is_cut`: a hole follows, and the rest of the head is not known.
@@ -424,6 +455,7 @@ impl Parse for State {
             Mode::Seek => self.seek(side, bytes, out),
             Mode::Doubt => self.doubt(bytes, out),
             Mode::Lines => self.lines(bytes, out),
+            Mode::Input => self.input(bytes, out),
             Mode::Chunk => self.chunk(side, bytes, out),
             Mode::ChunkEnd => self.chunk_end(side, bytes, out),
             Mode::Trailer => self.trailer(side, bytes, out),

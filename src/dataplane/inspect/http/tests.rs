@@ -129,6 +129,47 @@ fn a_response_to_nothing_is_told_and_the_next_ones_are_paired() {
 }
 
 /// Lookups are told by the field that has them, and a password of one is not kept (log4shell: `alice:${jndi:ldap://...}`).
+/// A request with a body, whole or in a segment of its own; what is said of its inputs.
+#[test]
+fn inputs_that_are_sql_are_named_and_not_kept() {
+    let found = |fields: &str, body: &str, is_apart: bool| {
+        let head = format!("POST /a HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+        let whole = format!("{head}{body}");
+        let apart = [(C, head.as_bytes()), (C, body.as_bytes()), (S, OK), (C, GET), (S, OK)];
+        let at_once = [(C, whole.as_bytes()), (S, OK), (C, GET), (S, OK)];
+        let turns: Turns<'_> = if is_apart { &apart } else { &at_once };
+        let (events, anomalies) = talk::<State>(turns, &[FACTS]);
+        assert_eq!((events.len(), anomalies), (2, vec![]), "{fields} {body}: {events:?}");
+        assert!(events[1].contains("url=/a?b=c"), "{events:?}");
+        assert!(!events[0].contains("hunter2"), "{events:?}");
+        spoil::<State>(turns);
+        let of = events[0].split(" injection").skip(1).map(|part| part.split(' ').next().unwrap_or_default());
+        of.filter(|part| !part.starts_with("_hash")).collect::<Vec<_>>().join(" ")
+    };
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let json = "Content-Type: application/json; charset=utf-8\r\n";
+    let parts = "Content-Type: multipart/form-data; boundary=b\r\n";
+    for is_apart in [false, true] {
+        for (fields, body, wanted) in [
+            (form, "password=hunter2&id=1'+union+select+1", "=body _sure=1"),
+            (form, "user=hunter2'--&x=1", "=body"),
+            (json, "{\"pass\": \"hunter2\", \"id\": \"1' or '1'='1\"}", "=body"),
+            (
+                parts,
+                "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1;drop table x\r\n--b--",
+                "=body _sure=1",
+            ),
+            ("Cookie: sid=hunter2; id=1%20union%20select%201\r\n", "", "=cookie _sure=1"),
+            (form, "text=how+to+select+names+from+users&password=hunter2", ""),
+            (json, "{\"text\": \"SELECT a FROM b WHERE c='d' OR 1=1\"}", ""),
+            ("Cookie: sid=aHVudGVyMg==; theme=dark\r\n", "", ""),
+            ("Content-Type: application/octet-stream\r\n", "id=1'+union+select+1", ""),
+        ] {
+            assert_eq!(found(fields, body, is_apart), wanted, "{fields} {body}");
+        }
+    }
+}
+
 #[test]
 fn fields_with_a_lookup_are_named() {
     for (field, wanted) in [

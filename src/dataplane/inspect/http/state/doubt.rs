@@ -43,6 +43,11 @@ impl State {
         let client = self.mode(Side::Originator);
         match client {
             Mode::Chunk | Mode::ChunkEnd | Mode::Trailer => (*client, self.rest) = (Mode::Doubt, ENDLESS),
+            // Nothing of it was passed over yet.
+            Mode::Input => {
+                *client = Mode::Doubt;
+                return;
+            }
             Mode::Head => {}
             _ => return,
         }
