@@ -142,7 +142,7 @@ new=${EVALUATE_NEW:-target/lab/new}
 if compgen -G "$new/*/labels.json" >/dev/null; then
   evaluate new "$new" || evaluate new "$new" --no-model
   evaluate new-detectors "$new" --no-model
-  python3 ci/evaluate_new.py "$out" "$new" "$recordings" | tee "$out/new-tables.txt"
+  python3 ci/evaluate_new.py "$out" "$new" | tee "$out/new-tables.txt"
 else
   say "no recordings that nobody wrote rules with in $new: sudo make lab LAB_SEED=200 LAB_RECORDINGS=24 LAB_OUT=$new"
 fi
