@@ -267,6 +267,10 @@ fn check_exfiltration(settings: &exfiltration::Settings) -> Result<(), Invalid> 
         ratio: (1.0, 1e6),
         joint_z: Z,
         new_place_bytes: BYTES_OUT,
+        day_bytes: BYTES_OUT,
+        week_bytes: BYTES_OUT,
+        popular_bytes: BYTES_OUT,
+        popular_ratio: (1.0, 1e6),
         hosts: (MAP_MIN, MAP_MAX),
     }, besides baseline);
     check_baseline("exfiltration.baseline", baseline)

@@ -9,9 +9,18 @@
 //!   did not know in its first day, ten times what came back, that two hosts at most go to, more than the host sends to all
 //!   places in two usual hours: at once, or drop by drop, which no hour shows.
 //!
-//! A backup at the same hour is usual after three days, and a destination of half of our hosts is popular: neither is told.
+//! - *drip*: 100 MB within a day, or 300 MB within a week, to one place that the host did not send to before, more than three
+//!   deviations above its days there, three twentieths of what it usually sends to all places in that time, and mostly one way. No hour of it
+//!   is unusual.
+//! - *popular_place*: 500 MB within a day to a place to which three others of ours upload, or half of them go, eight times what
+//!   nine in ten of those send, and beyond the host's own days there.
+//!
+//! A backup at the same hour is usual after three days: it is not told. What goes to a place of the network's, as those of the last
+//! rule are, counts for that rule alone: cloud storage and photo services are everybody's.
 //! Only what hosts of ours send in flows that they begin counts: what a server of ours hands out is its work. Bytes count
 //! when they are told: with the flow's end, or live with each mebibyte.
+
+mod days;
 
 use super::adaptive::{self, Baseline, Verdict};
 use super::count::rounded;
@@ -20,6 +29,7 @@ use super::prevalence::Usual;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::{SECOND, Timestamp};
+use days::{Upload, Uploads};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -37,6 +47,14 @@ pub struct Settings {
     pub joint_z: f64,
     /// Bytes to one new place within a week.
     pub new_place_bytes: f64,
+    /// Bytes to one place within a day that no hour shows (the same as within an hour).
+    pub day_bytes: f64,
+    /// The same within a week: 2 MB an hour.
+    pub week_bytes: f64,
+    /// Bytes within a day to a place of the network's: more than pictures of a day, less than a data base.
+    pub popular_bytes: f64,
+    /// How many times as much as nine in ten of those who upload there.
+    pub popular_ratio: f64,
     /// The baselines.
     pub baseline: adaptive::Settings,
     /// Hosts whose baselines are kept, some 3 KiB each.
@@ -51,6 +69,10 @@ impl Default for Settings {
             ratio: 3.0,
             joint_z: 2.0,
             new_place_bytes: 10e6,
+            day_bytes: 100e6,
+            week_bytes: 300e6,
+            popular_bytes: 500e6,
+            popular_ratio: 8.0,
             baseline: adaptive::Settings::default(),
             hosts: 1 << 11,
         }
@@ -63,6 +85,7 @@ impl Settings {
         cold::bytes::<u128, Host>(self.hosts)
             + self.hosts * Baseline::HEAP_BYTES
             + cold::bytes::<(u128, u128), Total>(TOTALS)
+            + Uploads::memory()
     }
 }
 
@@ -175,12 +198,15 @@ impl Host {
 const RULES: [&str; 4] = ["unusual", "volume", "joint", "new_place"];
 
 const NEW_PLACE: usize = 3;
+/// Share of what a host usually sends to all places from which a sum to one is one of note.
+const DRIP_SHARE: f64 = 0.15;
 
 /// The detector.
 pub struct Exfiltration {
     settings: Settings,
     hosts: ColdMap<u128, Host>,
     totals: ColdMap<(u128, u128), Total>,
+    uploads: Uploads,
     observed_since: Option<Timestamp>,
 }
 
@@ -198,12 +224,12 @@ impl Exfiltration {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Exfiltration {
         let (hosts, totals) = (ColdMap::new(settings.hosts), ColdMap::new(TOTALS));
-        Exfiltration { hosts, totals, settings, observed_since: None }
+        Exfiltration { hosts, totals, uploads: Uploads::new(), settings, observed_since: None }
     }
 
     /// Hosts forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.hosts.forgotten()
+        self.hosts.forgotten() + self.uploads.forgotten()
     }
 
     /// What shall outlive a restart.
@@ -237,7 +263,26 @@ impl Exfiltration {
 
     /// A flow of a host of ours to the outside; `usual`: how many go there.
     pub fn observe(&mut self, seen: &Observation, flow: &Flow, usual: &Usual, out: &mut Vec<Evidence>) {
-        let Exfiltration { settings, hosts, totals, observed_since } = self;
+        self.observed_since.get_or_insert(flow.began);
+        let upload = self.uploads.add(flow, seen.told);
+        let is_of_network = usual.is_popular() || upload.is_shared();
+        let before = out.len();
+        if !is_of_network {
+            self.of_hour(seen, flow, usual, out);
+        }
+        let slow = slow_rule(&upload, is_of_network, &self.settings);
+        let is_told = out.len() > before;
+        // What an hour showed is no drip.
+        if (is_told || slow.is_some())
+            && self.uploads.is_due(flow, upload.today.max(upload.week))
+            && let Some(rule) = slow.filter(|_| !is_told)
+        {
+            out.push(of_days(seen, flow, (rule, &upload), usual, &self.settings));
+        }
+    }
+
+    fn of_hour(&mut self, seen: &Observation, flow: &Flow, usual: &Usual, out: &mut Vec<Evidence>) {
+        let Exfiltration { settings, hosts, totals, observed_since, .. } = self;
         let (hour, client) = (seen.told.0 / HOUR_NS, flow.client.address);
         let observed = *observed_since.get_or_insert(flow.began);
         let host = hosts.entry(client, || Host::new(Baseline::default(), hour));
@@ -246,7 +291,7 @@ impl Exfiltration {
         let place = host.add(flow.server.address, flow.bytes);
         let total = total_of(totals, flow, settings);
         let is_much = total.as_ref().is_some_and(|total| total.sent as f64 >= total.next);
-        if (host.sent as f64) < settings.floor_bytes && !is_much || usual.is_popular() {
+        if (host.sent as f64) < settings.floor_bytes && !is_much {
             return;
         }
         let verdict = host.baseline.judge(&settings.baseline, hour, host.sent as f64);
@@ -285,6 +330,94 @@ impl Exfiltration {
                 out.push(evidence(seen, flow, NEW_PLACE, &case, usual, settings));
             }
         }
+    }
+}
+
+/// Rules over days.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Slow {
+    Day,
+    Week,
+    Popular,
+}
+
+fn slow_rule(upload: &Upload, is_of_network: bool, settings: &Settings) -> Option<Slow> {
+    let [back, back_week] = upload.received;
+    if !upload.is_known {
+        return None;
+    }
+    if is_of_network {
+        let is_far = upload.today >= settings.popular_ratio * upload.most.max(1.0)
+            && upload.today >= settings.popular_ratio * upload.own;
+        let is_one_way = upload.today >= settings.ratio * back;
+        return (upload.today >= settings.popular_bytes && is_far && is_one_way).then_some(Slow::Popular);
+    }
+    let is_day = upload.today >= settings.day_bytes
+        && upload.today > upload.own
+        && upload.today >= DRIP_SHARE * upload.host
+        && upload.today >= settings.ratio * back;
+    let is_week = upload.week >= settings.week_bytes
+        && upload.week >= DRIP_SHARE * 7.0 * upload.host
+        && upload.week >= settings.ratio * back_week;
+    (upload.is_later && is_day).then_some(Slow::Day).or((upload.is_later && is_week).then_some(Slow::Week))
+}
+
+fn of_days(
+    seen: &Observation,
+    flow: &Flow,
+    (rule, upload): (Slow, &Upload),
+    usual: &Usual,
+    settings: &Settings,
+) -> Evidence {
+    let (client, server) = (flow.client.ip(), flow.server.ip());
+    let mega = |bytes: f64| format!("{:.0} MB", bytes / 1e6);
+    let (sent, back, least, span) = match rule {
+        Slow::Week => (upload.week, upload.received[1], settings.week_bytes, "seven days"),
+        Slow::Day => (upload.today, upload.received[0], settings.day_bytes, "a day"),
+        Slow::Popular => (upload.today, upload.received[0], settings.popular_bytes, "a day"),
+    };
+    let summary = match rule {
+        Slow::Popular => format!(
+            "{client} sent {} to {server} within a day, where hosts of the network upload too, but hardly any more than {}, and \
+             itself no more than {} usually",
+            mega(sent),
+            mega(upload.most),
+            mega(upload.own)
+        ),
+        _ => format!(
+            "{client} sent {} to {server} within {span}, where it used to send {} a day at most, and {} to all places; no hour of \
+             it is unusual",
+            mega(sent),
+            mega(upload.own),
+            mega(upload.host)
+        ),
+    };
+    let own = Term::exact("own_days_there_bytes", upload.own.round());
+    let mut terms = vec![
+        Term::exact("sent_to_one_address_bytes", sent).against(Relation::AtLeast, least),
+        Term::exact("sent_for_each_received", rounded(sent / back.max(1.0))).against(Relation::AtLeast, settings.ratio),
+        own,
+        Term::exact("own_days_bytes", upload.host.round()),
+        Term::exact("others_that_upload_there", upload.others.into()),
+    ];
+    if rule == Slow::Popular {
+        terms.push(
+            Term::exact("times_what_others_send", rounded(sent / upload.most.max(1.0)))
+                .against(Relation::AtLeast, settings.popular_ratio),
+        );
+    }
+    terms.push(Term::exact("hosts_that_go_there", usual.clients));
+    Evidence {
+        severity: 3,
+        confidence: 0.5,
+        source: Some(client),
+        target: Some(server),
+        port: Some(flow.server.port),
+        summary,
+        terms,
+        technique: Some(if rule == Slow::Popular { "T1567" } else { "T1048" }.into()),
+        flow: seen.origin.flow(false),
+        ..seen.evidence(Detector::Exfiltration, if rule == Slow::Popular { "popular_place" } else { "drip" })
     }
 }
 

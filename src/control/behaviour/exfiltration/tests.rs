@@ -159,3 +159,62 @@ fn baselines_outlive_a_restart() {
     // One that was not told of the days before has no baseline.
     assert_eq!(told(&wire), [("volume".to_owned(), 3)]);
 }
+
+/// Days of twelve hosts that all go to a place of the network's, and to one of each one's own.
+fn office(days: u64) -> Wire {
+    let mut wire = Wire::default();
+    for hour in 0..days * 24 {
+        for one in 1..=12 {
+            upload(&mut wire, hour, (one, 200 + one), usual(hour), 2);
+            upload(&mut wire, hour, (one, CLOUD), MEGA / 2, 2);
+        }
+    }
+    wire
+}
+
+#[test]
+fn what_many_upload_to_is_told_of_nobody_but_who_sends_far_more() {
+    // All of them send their pictures within an hour, one after the other.
+    let mut wire = office(5);
+    for one in 1..=12 {
+        (0..30).for_each(|_| upload(&mut wire, 5 * 24 + 3, (one, CLOUD), 6 * MEGA, 50));
+    }
+    assert_eq!(told(&wire), [], "all of them");
+    let mut wire = office(5);
+    (0..40).for_each(|_| upload(&mut wire, 5 * 24 + 3, (4, CLOUD), 50 * MEGA, 50));
+    let found = told(&wire);
+    assert_eq!(found.first(), Some(&("popular_place".to_owned(), 3)), "one alone: {found:?}");
+    // From a first day on: everybody's backup of two hours, to a place that nobody went to before.
+    let mut wire = Wire::default();
+    for hour in 0..2 {
+        for piece in 0..20 {
+            (1..=12).for_each(|one| {
+                let at = hour * HOUR_NS + piece * 60 * SECOND;
+                wire.flow(at, (host(one), outside(CLOUD), 443), [8 * MEGA, MEGA / 10], (30 * SECOND, SECOND));
+            });
+        }
+    }
+    assert_eq!(told(&wire), [], "from the first day on");
+}
+
+/// No hour of it is unusual, and the place is known.
+#[test]
+fn a_drip_is_found_within_a_day_or_a_week() {
+    let drip = |hours: std::ops::Range<u64>, bytes: u64, from: u64, back: u64| {
+        let mut wire = days(9);
+        // Somebody else goes there too, so that it is no new place.
+        (0..9 * 24).for_each(|hour| (2..4).for_each(|one| upload(&mut wire, hour, (one, 99), 10_000, 2)));
+        hours.filter(|hour| *hour >= from).for_each(|hour| upload(&mut wire, hour, (1, 99), bytes, back));
+        told(&wire).into_iter().filter(|(kind, _)| kind == "drip").count()
+    };
+    // And once more at four times as much.
+    assert_eq!(drip(5 * 24..8 * 24, 19 * MEGA, 0, 100), 2, "19 MB an hour");
+    assert_eq!(drip(4 * 24..9 * 24, 4 * MEGA, 0, 100), 1, "4 MB an hour");
+    for (case, found) in [
+        ("since the first day", drip(0..9 * 24, 19 * MEGA, 0, 100)),
+        ("with an answer", drip(5 * 24..8 * 24, 19 * MEGA, 0, 1)),
+        ("hardly any", drip(5 * 24..8 * 24, MEGA / 2, 0, 100)),
+    ] {
+        assert_eq!(found, 0, "{case}");
+    }
+}
