@@ -255,6 +255,9 @@ fn check_beacon(settings: &beacon::Settings) -> Result<(), Invalid> {
         score: CHANCE,
         connections: (4.0, 1e6),
         strobe: (4.0, 1e9),
+        // The latest 64 are kept.
+        quick_calls: (8.0, 64.0),
+        quick_near: CHANCE,
         pairs: (MAP_MIN, MAP_MAX),
     }, besides);
     Ok(())

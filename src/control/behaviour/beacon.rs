@@ -2,8 +2,13 @@
 //!
 //! RITA v5's score (`score`) per host of ours, server outside and port: the latest `RING` connections, 24 hours of counts. A server
 //! is its name where TLS tells one, so that addresses may change, else its address; of DNS it is a registered name below which
-//! a host asks for other names each time (`beacon/dns`). Nothing is told before six hours: a capture of minutes cannot tell a
-//! beacon from a page that refreshes itself.
+//! a host asks for other names each time (`beacon/dns`). That score needs six hours: a capture of minutes cannot tell a beacon from a
+//! page that refreshes itself.
+//!
+//! Sooner, twenty small calls at even intervals of 2.5 to 600 seconds are told once, at severity 3, where two hosts at most go there:
+//! seven in ten of the intervals within half and one and a half of their median, and nine in ten not early. That leaves room for jitter of
+//! 50 % and for sleep, and none for people. Paths and sizes of calls do not matter for it. Requests of HTTP within one connection that is
+//! kept open are calls too.
 //!
 //! Updaters, mail and monitors are beacons by design. What is taken for one of those, and what is said of it:
 //!
@@ -16,7 +21,7 @@
 //! | the same, of one or two hosts | severity 2 |
 //!
 //! A sensor that starts knows nothing of before: its first day is the baseline, and what is an implant by then is severity 3.
-//! Not seen: one connection that stays open, servers inside, and what goes through a proxy of ours.
+//! Not seen: what is asked inside one encrypted or unknown connection that stays open (nothing tells of its packets' times), servers inside, and what goes through a proxy of ours.
 
 mod kept;
 mod score;
@@ -24,7 +29,7 @@ mod score;
 pub use kept::Kept;
 
 use super::count::{hash, rounded};
-use super::observation::{Dns, Flow, Hello, Observation};
+use super::observation::{Dns, Flow, Hello, Observation, Visit};
 use super::prevalence::{Prevalence, Usual};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -44,13 +49,17 @@ pub struct Settings {
     pub connections: f64,
     /// Connections within a day that are evidence whatever their score (RITA: a strobe).
     pub strobe: f64,
+    /// Calls at even intervals that are told sooner: of as many without rule two in a hundred pairs have intervals so even.
+    pub quick_calls: f64,
+    /// Share of the intervals that are near their median then.
+    pub quick_near: f64,
     /// Pairs of host and service remembered, some 1.5 KiB each.
     pub pairs: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { score: 0.8, connections: 4.0, strobe: 86_400.0, pairs: 1 << 13 }
+        Settings { score: 0.8, connections: 4.0, strobe: 86_400.0, quick_calls: 20.0, quick_near: 0.7, pairs: 1 << 13 }
     }
 }
 
@@ -86,10 +95,18 @@ const STANDING_CONNECTIONS: u64 = 24;
 const SEVERAL: f64 = 3.0;
 /// Bytes sent beyond which a connection is no call home (RITA's scale of sizes), and received: a page, an update.
 const LARGE: [f64; 2] = [65_535.0, 262_144.0];
+/// Of what is told sooner: nine in ten intervals are at least so much of the median; median of the intervals, seconds; bytes sent and
+/// received, with a handshake of TLS among them; and the age of a connection from which a request is one within it.
+const QUICK_EARLY: f64 = 0.45;
+const QUICK_PERIOD_S: (f64, f64) = (2.5, 600.0);
+const QUICK_LARGE: [f64; 2] = [8192.0, 16_384.0];
+const WITHIN_NS: u64 = 2 * SECOND;
 /// Told again after so long.
 const AGAIN_NS: u64 = 24 * HOUR_NS;
 /// Stands for DNS where a protocol and a port stand.
 const NAMES: (u16, u8) = (53, 255);
+/// Stands for requests within a connection where a protocol stands.
+const WITHIN: u8 = 254;
 
 /// A host, a server or the hash of its name, port and protocol.
 type Key = (u128, u128, u16, u8);
@@ -275,8 +292,22 @@ impl Beacon {
         out.extend(self.call(seen, &Call { key, ends, began: now, bytes, usual: *usual, apex: Some(apex) }));
     }
 
+    /// A request of a host of ours to a server outside: of a connection that was there before, it is a call of its own.
+    pub fn visit(&mut self, seen: &Observation, visit: &Visit, usual: &Usual, out: &mut Vec<Evidence>) {
+        if seen.origin.age_ns(seen.time) < WITHIN_NS {
+            return;
+        }
+        let (client, server) = (visit.client, visit.server);
+        let key = (client.address, server.address, server.port, WITHIN);
+        let bytes = [1, visit.length];
+        out.extend(
+            self.call(seen, &Call { key, ends: (client, server), began: seen.time, bytes, usual: *usual, apex: None }),
+        );
+    }
+
     fn call(&mut self, seen: &Observation, call: &Call) -> Option<Evidence> {
         let Call { key, began, bytes, usual, .. } = call;
+        let (.., protocol) = key;
         let settings = self.settings;
         let standing = self.standing(call);
         let pair = self.pairs.entry(*key, || Pair::new(*began));
@@ -288,10 +319,18 @@ impl Beacon {
         }
         // A quarter more, or the next hour.
         pair.due = pair.count + (pair.count / 4).max(1);
-        if !strobes && pair.last.since(pair.first) < LEAST_HOURS as u64 * HOUR_NS {
+        let is_long = strobes || pair.last.since(pair.first) >= LEAST_HOURS as u64 * HOUR_NS;
+        if !is_long && (pair.count as f64) < settings.quick_calls {
             return None;
         }
         let score = Score::of(pair);
+        if pair.told.is_none() && call.apex.is_none() && !strobes && score.is_quick(call, &settings) {
+            pair.told = Some((pair.last, 3));
+            return Some(quick(seen, call, pair, &score, &settings));
+        }
+        if !is_long || *protocol == WITHIN {
+            return None;
+        }
         let is_large = score.bytes.iter().zip(LARGE).any(|(bytes, large)| *bytes > large);
         let is_shared = usual.clients >= SEVERAL;
         let severity = match standing {
@@ -332,6 +371,53 @@ impl Beacon {
 fn comes_back_by_design(application: Protocol) -> bool {
     use Protocol::{BitTorrent, Dhcp, Dns, Imap, Mdns, Mqtt, Ntp, Pop3, Snmp, Ssdp, Stun};
     matches!(application, BitTorrent | Dhcp | Dns | Imap | Mdns | Mqtt | Ntp | Pop3 | Snmp | Ssdp | Stun)
+}
+
+impl Score {
+    /// Small calls at even intervals, of one or two hosts.
+    fn is_quick(&self, call: &Call, settings: &Settings) -> bool {
+        let (shortest, longest) = QUICK_PERIOD_S;
+        self.calls as f64 >= settings.quick_calls
+            && self.near >= settings.quick_near
+            && self.early >= QUICK_EARLY
+            && (shortest..=longest).contains(&self.period_s)
+            && self.bytes.iter().zip(QUICK_LARGE).all(|(bytes, large)| *bytes <= large)
+            && call.usual.clients < SEVERAL
+    }
+}
+
+fn quick(seen: &Observation, call: &Call, pair: &Pair, score: &Score, settings: &Settings) -> Evidence {
+    let (client, server, port) = (call.ends.0.ip(), call.ends.1.ip(), call.ends.1.port);
+    let (.., protocol) = call.key;
+    let how = if protocol == WITHIN { "asks, within a connection that it keeps open," } else { "comes back to" };
+    Evidence {
+        severity: 3,
+        confidence: (0.5 * (score.near + score.early)).clamp(0.3, 0.9),
+        source: Some(client),
+        target: Some(server),
+        port: Some(port),
+        summary: format!(
+            "{client} {how} {server} port {port} about every {:.0} seconds, {} times within {:.0} minutes: {:.0} % of the latest \
+             intervals are within half and one and a half of that, and hardly any other host goes there",
+            score.period_s,
+            pair.count,
+            (pair.last.since(pair.first) as f64 / (60 * SECOND) as f64).ceil(),
+            score.near * 100.0,
+        ),
+        terms: vec![
+            Term::exact("intervals_near_median_share", rounded(score.near))
+                .against(Relation::AtLeast, settings.quick_near),
+            Term::exact("interval_earliest_tenth_share", rounded(score.early)).against(Relation::AtLeast, QUICK_EARLY),
+            Term::exact("connections", score.calls as f64).against(Relation::AtLeast, settings.quick_calls),
+            Term::exact("interval_median_s", score.period_s.round()),
+            Term::exact("size_evenness", rounded(score.sizes)),
+            Term::exact("hosts_that_go_there", call.usual.clients),
+            Term::exact("hosts_seen", call.usual.hosts),
+        ],
+        technique: Some("T1071".into()),
+        flow: seen.origin.flow(true),
+        ..seen.evidence(Detector::Beacon, "beacon")
+    }
 }
 
 /// What an alert tells of a pair.

@@ -464,6 +464,10 @@ impl Behaviour {
             What::Visit(visit) => {
                 self.web_attack.visit(seen, visit, out);
                 self.request_flood.visit(seen, visit, out);
+                if self.leaves(visit.client, visit.server) {
+                    let usual = self.servers.note(visit.client.address, visit.server.address, seen.time);
+                    self.beacon.visit(seen, visit, &usual, out);
+                }
             }
             What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
             What::Lease(lease) => self.spoofing.lease(seen, lease, out),

@@ -252,6 +252,8 @@ pub struct Visit {
     pub guess: Option<u64>,
     /// It is what crawlers ask for first.
     pub is_crawlers: bool,
+    /// Bytes of the answer's body that were seen.
+    pub length: u64,
     /// Hash of path and query.
     pub target: u64,
     /// Status of the answer, where it was seen.
@@ -370,6 +372,11 @@ impl Origin {
         let flow = FlowRef::new(&self.key, (self.originator, self.first_seen?), self.outer.as_deref(), [None; 2]);
         let known = self.application != Protocol::Unknown;
         Some(FlowRef { is_example, application: known.then(|| self.application.name().to_owned()), ..flow })
+    }
+
+    /// How long before a moment the flow began, nanoseconds; 0 where nobody knows.
+    pub fn age_ns(&self, now: Timestamp) -> u64 {
+        self.first_seen.map_or(0, |began| now.since(began))
     }
 
     /// IP protocol number.

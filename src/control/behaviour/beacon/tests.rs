@@ -3,7 +3,7 @@
 use super::super::tests::{Wire, host, outside};
 use super::score::{evenness, run, spread};
 use super::*;
-use crate::dataplane::inspect::tls;
+use crate::dataplane::inspect::{http, tls};
 
 struct Dice(u64);
 
@@ -41,8 +41,10 @@ fn beacons_are_found_whatever_their_pace_and_jitter() {
         let found = wire.evidence();
         assert!(found.len() <= 2, "{case}: {}", found.len());
         let first = &found[0];
-        assert!(first.time.since(Timestamp(super::super::tests::START)) >= 6 * HOUR_NS, "{case}");
-        assert!(first.terms[0].value >= 0.8 && first.terms[0].threshold == Some(0.8), "{case}: {:?}", first.terms);
+        // Twenty calls, or the score of six hours.
+        let (after, least) = if hours < 20 { (1, 0.7) } else { (6 * HOUR_NS, 0.8) };
+        assert!(first.time.since(Timestamp(super::super::tests::START)) >= after, "{case}");
+        assert!(first.terms[0].value >= least && first.terms[0].threshold == Some(least), "{case}: {:?}", first.terms);
         assert_eq!((first.target, first.port), (Some("203.0.0.1".parse().unwrap()), Some(443)), "{case}");
     }
     // Two levels: quick by day, slow by night.
@@ -84,7 +86,13 @@ fn who_calls_and_since_when_decides_what_is_said() {
             wire.flow(at, (host(one), outside(server), 443), bytes, (SECOND / 2, 1))
         }
     };
-    let of = |kind: &str, severity: u8, times: usize| vec![(kind.to_owned(), severity); times];
+    // First that the intervals are even, then what the score says.
+    let of = |kind: &str, severity: u8, times: usize| {
+        let quick = if severity < 3 { times } else { 0 };
+        let mut all = vec![(kind.to_owned(), 3); quick];
+        all.extend(vec![(kind.to_owned(), severity); times]);
+        all
+    };
     assert_eq!(told(&later(1, 720, plain(1, [320, 900]))), of("beacon", 2, 1), "one host, a new place");
     assert_eq!(told(&later(2, 720, plain(1, [320, 900]))), of("beacon", 2, 2), "two hosts");
     assert_eq!(
@@ -100,7 +108,7 @@ fn who_calls_and_since_when_decides_what_is_said() {
         anywhere.flow((at * 1e9) as u64, (host(1), outside(1), 443), [320, 900], (SECOND / 2, SECOND));
         at += 120.0 * dice.roll();
     }
-    assert_eq!(told(&anywhere), of("beacon", 2, 1), "anywhere up to two minutes");
+    assert_eq!(told(&anywhere), [("beacon".to_owned(), 2)], "anywhere up to two minutes");
     // What is there on the first day is an updater's, and told once and low.
     let mut first = later(0, 0, |_, _, _, _| ());
     (0..60 * 60).for_each(|minute| plain(1, [320, 900])(&mut first, minute * 60 * SECOND, minute, 1));
@@ -150,7 +158,8 @@ fn what_only_comes_back_is_quiet() {
     let reads = |dice: &mut Dice| 10_f64.powf(4.0 * dice.roll());
     for (case, wire) in [
         ("somebody who reads pages", visits(24, reads, |dice| 10_f64.powf(2.0 + 3.0 * dice.roll()) as u64)),
-        ("a clock that is watched for five hours", visits(5, |_| 60.0, |_| 320)),
+        ("a clock that is watched for a quarter of an hour", visits(1, |_| 240.0, |_| 320)),
+        ("a clock that brings pages", visits(5, |_| 60.0, |_| 30_000)),
         ("three times in a day", visits(24, |_| 8.0 * 3600.0, |_| 320)),
     ] {
         assert_eq!(wire.evidence(), [], "{case}");
@@ -243,4 +252,94 @@ fn dropped_calls_and_jitter_are_a_clock_and_moments_without_rule_are_none() {
     let jittered = early(&mut dropped);
     let without_rule = early(&mut |dice: &mut Dice| -90.0 * (1.0 - dice.roll()).ln());
     assert!(jittered >= EARLY_MIN && without_rule < EARLY_MIN, "{jittered}, {without_rule}");
+}
+
+/// An hour of calls, by the second: pauses, bytes sent and received, and hosts that make them.
+fn hour(hosts: u32, pause: impl Fn(&mut Dice, u64) -> f64, bytes: impl Fn(&mut Dice) -> [u64; 2]) -> Vec<(String, u8)> {
+    let (mut wire, mut dice) = (Wire::default(), Dice(5));
+    for one in 1..=hosts {
+        // They start within the time that is seen.
+        let (mut at, mut number) = (600.0 + 7.0 * f64::from(one), 0);
+        while at < 3600.0 {
+            let bytes = bytes(&mut dice);
+            wire.flow_of(
+                Protocol::Unknown,
+                (at * 1e9) as u64,
+                (host(one), outside(1), 8443),
+                bytes,
+                (SECOND / 2, SECOND),
+            );
+            at += pause(&mut dice, number);
+            number += 1;
+        }
+    }
+    told(&wire)
+}
+
+#[test]
+fn calls_at_even_intervals_are_found_within_an_hour() {
+    let small = |dice: &mut Dice| [200 + (400.0 * dice.roll()) as u64, 100 + (6000.0 * dice.roll()) as u64];
+    let jitter =
+        |mean: f64, jitter: f64| move |dice: &mut Dice, _: u64| mean * (1.0 - jitter + 2.0 * jitter * dice.roll());
+    let low = vec![("beacon".to_owned(), 3)];
+    for (case, mean, of) in
+        [("five seconds", 5.0, 0.5), ("a minute", 60.0, 0.5), ("two minutes", 120.0, 0.3), ("no jitter", 30.0, 0.0)]
+    {
+        assert_eq!(hour(1, jitter(mean, of), small), low, "{case}");
+    }
+    let sleeps = |dice: &mut Dice, number: u64| if number % 10 == 9 { 300.0 } else { 20.0 * (0.5 + dice.roll()) };
+    assert_eq!(hour(1, sleeps, small), low, "that sleeps at times");
+    let drops = |dice: &mut Dice, _: u64| 30.0 * (0.7 + 0.6 * dice.roll()) * if dice.roll() < 0.2 { 2.0 } else { 1.0 };
+    assert_eq!(hour(1, drops, small), low, "of which some are lost");
+    assert_eq!(hour(2, jitter(60.0, 0.3), small).len(), 2, "two hosts");
+    for (case, found) in [
+        ("of people", hour(1, |dice, _| -20.0 * (1.0 - dice.roll()).ln(), small)),
+        ("log-uniform", hour(1, |dice, _| 10_f64.powf(2.5 * dice.roll()), small)),
+        ("a device that several have", hour(6, jitter(60.0, 0.1), small).into_iter().skip(2).collect()),
+        ("an update check", hour(1, jitter(600.0, 0.1), small)),
+        ("pages", hour(1, jitter(30.0, 0.1), |_| [900, 60_000])),
+    ] {
+        assert_eq!(found, [], "{case}");
+    }
+}
+
+/// Moments without any rule, many times: how often twenty of them look like a clock.
+#[test]
+fn moments_without_rule_are_hardly_ever_a_clock() {
+    let mut dice = Dice(3);
+    let settings = Settings::default();
+    let count = (0..2000).filter(|_| {
+        let (mut pair, mut at) = (Pair::new(Timestamp(0)), 0.0);
+        for _ in 0..22 {
+            pair.add(Timestamp((at * 1e9) as u64), [320, 900]);
+            at += 5.0 - 30.0 * (1.0 - dice.roll()).ln();
+        }
+        let score = Score::of(&pair);
+        score.near >= settings.quick_near && score.early >= QUICK_EARLY
+    });
+    let count = count.count();
+    println!("{count} of 2000");
+    assert!(count < 50, "{count} of 2000");
+}
+
+/// The connection is kept open, and polled.
+#[test]
+fn requests_within_one_connection_are_calls() {
+    let wire = |pause: u64, length: u64, age: u64| {
+        let mut wire = Wire::default();
+        for number in 0..40 {
+            let at = number * pause;
+            wire.late_event(at, age, (host(1), outside(1), 80), Protocol::Http, |facts| {
+                facts.put(http::METHOD, b"GET");
+                facts.put(http::URL, format!("/{number}").as_bytes());
+                facts.put_number(http::STATUS, 200);
+                facts.put_number(http::LENGTH, length);
+            });
+        }
+        told(&wire)
+    };
+    assert_eq!(wire(30 * SECOND, 80, 60 * SECOND), [("beacon".to_owned(), 3)]);
+    assert_eq!(wire(30 * SECOND, 80, SECOND / 10), [], "the first of a connection is its flow's");
+    assert_eq!(wire(30 * SECOND, 200_000, 60 * SECOND), [], "pages");
+    assert_eq!(wire(SECOND, 80, 60 * SECOND), [], "as a page loads");
 }

@@ -150,6 +150,7 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
         path: hash(path),
         guess: referer.is_empty().then(|| web_attack::guess(path)).flatten(),
         // RFC 9309 section 2.3.
+        length: event.number(http::LENGTH).filter(|_| is_first).unwrap_or(0),
         is_crawlers: path == b"/robots.txt",
         target: match put {
             Some((_, place)) => hash((path, place, event.number(http::INJECTION_HASH))),
