@@ -402,6 +402,7 @@ fn check_icmp_tunnel(settings: &icmp_tunnel::Settings) -> Result<(), Invalid> {
     ranges!("icmp_tunnel", icmp_tunnel::Settings, settings, {
         // Who looks for the largest packet tries a few.
         sizes: (3.0, 100.0),
+        echoes: COUNT,
         unasked: COUNT,
         identifiers: COUNT,
         rate: (1.0, 1e6),

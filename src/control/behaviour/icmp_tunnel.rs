@@ -2,9 +2,12 @@
 //!
 //! Per host of ours and another, over five minutes: echoes whose sizes change, answers that are larger or smaller than
 //! their questions or more than there were (RFC 792: an echo comes back as it was), and so many identifiers as if a program
-//! were begun for each echo. A flow of pings has one identifier and one size; who looks for the largest packet tries a handful.
-//! One of these is told; of many identifiers, and of echoes quicker than any monitor's, at the lowest severity, and only to the
-//! outside: inside monitors do so.
+//! were begun for each echo. A flow of pings has one identifier and one size. One of the first two is told; of many identifiers, and
+//! of echoes quicker than any monitor's for half a minute, at the lowest severity, and only to the outside: inside monitors do so.
+//!
+//! What people do with pings is none of it: who looks for the largest packet tries some dozens of sizes, of which the large ones are
+//! lost (so sizes need sixty echoes, and what is lost makes no answer another one); hosts that send back less of a large echo
+//! than they got send all of them alike; a check begins a program each few seconds; a flood of pings lasts for a moment.
 //!
 //! Whoever sends echoes of one size, slowly, below one identifier, is not seen: what is in them nobody looks at.
 
@@ -23,11 +26,13 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Distinct sizes of echoes to one host within five minutes.
     pub sizes: f64,
+    /// Echoes and answers from which sizes tell something: twice what a search for the largest packet takes.
+    pub echoes: f64,
     /// Answers beyond those asked for.
     pub unasked: f64,
-    /// Distinct identifiers.
+    /// Distinct identifiers: one each three seconds.
     pub identifiers: f64,
-    /// Echoes a second, over five seconds and a hundred echoes at least.
+    /// Echoes a second, over thirty seconds at least.
     pub rate: f64,
     /// Pairs of hosts remembered, some 200 bytes each.
     pub pairs: usize,
@@ -35,7 +40,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { sizes: 8.0, unasked: 6.0, identifiers: 20.0, rate: 6.0, pairs: 1 << 12 }
+        Settings { sizes: 8.0, echoes: 60.0, unasked: 6.0, identifiers: 100.0, rate: 6.0, pairs: 1 << 12 }
     }
 }
 
@@ -56,10 +61,15 @@ pub fn is_echo(flow: &FlowSummary) -> bool {
 const WINDOW_NS: u64 = 300 * SECOND;
 /// Echoes of a flow from which its sizes, and those of its answers, are compared.
 const ECHOES_MIN: u64 = 8;
-/// Bytes by which the mean answer must differ from the mean question: more than what a lost echo of another size makes.
-const DIFFERENCE: f64 = 4.0;
+/// Bytes by which the mean answer must differ from the mean question where none was lost, and where some were: more than what
+/// a lost echo of another size makes.
+const DIFFERENCE: [f64; 2] = [1.0, 4.0];
+/// Share of echoes that must be answered for the second.
+const ANSWERED: f64 = 0.9;
+/// Echoes a second up to which shorter answers, all of one size, are those of a host that sends back so much of any echo.
+const SHORTENED_RATE: f64 = 2.0;
 /// Least number and least time of echoes of which the rate is judged.
-const FAST: (u64, u64) = (100, 5 * SECOND);
+const FAST: (u64, u64) = (100, 30 * SECOND);
 /// Evidence of what goes on comes again after so long; it makes one alert.
 const AGAIN_NS: u64 = 30 * SECOND;
 /// Bytes both ways from which a tunnel of two signs has the highest severity.
@@ -154,6 +164,7 @@ impl Pair {
     fn add(&mut self, flow: &Flow, settings: &Settings) -> bool {
         let [asked, answered] = flow.packets;
         let [out, back] = flow.payload;
+        let flow_packets = asked + answered;
         self.identifiers += u64::from(flow.is_new);
         for (mine, packets) in self.packets.iter_mut().zip(flow.packets) {
             *mine += packets;
@@ -166,15 +177,20 @@ impl Pair {
             [(out, asked), (back, answered)].iter().any(|(bytes, packets)| *packets > 0 && bytes % packets != 0);
         let is_varied = is_varied && asked + answered >= ECHOES_MIN;
         if is_varied {
-            self.varied = self.varied.max(asked + answered);
+            self.varied = self.varied.saturating_add(flow_packets);
         }
         let unasked = answered.saturating_sub(asked);
         self.unasked = self.unasked.max(unasked);
         let mut is_odd = is_varied || unasked as f64 >= settings.unasked;
-        if asked >= ECHOES_MIN / 2 && answered >= ECHOES_MIN / 2 {
+        if asked >= ECHOES_MIN / 2 && answered >= ECHOES_MIN / 2 && !is_shortened(flow) {
             let difference = (out as f64 / asked as f64 - back as f64 / answered as f64).abs();
-            self.difference = self.difference.max(difference);
-            is_odd |= difference >= DIFFERENCE;
+            let [least, least_lost] = DIFFERENCE;
+            let is_whole = asked == answered;
+            let is_known = is_whole || answered as f64 >= ANSWERED * asked as f64;
+            if is_known && difference >= if is_whole { least } else { least_lost } {
+                self.difference = self.difference.max(difference);
+                is_odd = true;
+            }
         }
         if asked >= FAST.0 && flow.length_ns >= FAST.1 {
             self.rate = self.rate.max(asked as f64 * SECOND as f64 / flow.length_ns as f64);
@@ -192,8 +208,10 @@ impl Pair {
     ) {
         let sizes = self.sizes.estimate();
         // One sign each, however often: sizes, answers, identifiers.
-        let of_sizes = self.varied > 0 || sizes >= settings.sizes;
-        let of_answers = self.difference >= DIFFERENCE || self.unasked as f64 >= settings.unasked;
+        let [asked, answered] = self.packets;
+        let is_many = |packets: u64| packets as f64 >= settings.echoes;
+        let of_sizes = is_many(self.varied) || sizes >= settings.sizes && is_many(asked + answered);
+        let of_answers = self.difference > 0.0 || self.unasked as f64 >= settings.unasked;
         let of_identifiers = self.identifiers as f64 >= settings.identifiers && !is_usual;
         let of_rate = self.rate >= settings.rate && !is_usual;
         let signs = [of_sizes, of_answers, of_identifiers].iter().filter(|one| **one).count();
@@ -212,10 +230,9 @@ impl Pair {
         let against = |term: Term, holds: bool, threshold: f64| {
             if holds { term.against(Relation::AtLeast, threshold) } else { term }
         };
-        let [asked, answered] = self.packets;
         let terms = vec![
-            against(Term::exact("distinct_sizes", sizes), sizes >= settings.sizes, settings.sizes),
-            against(Term::exact("echoes_of_changing_size", self.varied as f64), self.varied > 0, ECHOES_MIN as f64),
+            against(Term::exact("distinct_sizes", sizes), of_sizes && sizes >= settings.sizes, settings.sizes),
+            against(Term::exact("echoes_of_changing_size", self.varied as f64), is_many(self.varied), settings.echoes),
             against(
                 Term::exact("answers_nobody_asked_for", self.unasked as f64),
                 self.unasked as f64 >= settings.unasked,
@@ -223,8 +240,8 @@ impl Pair {
             ),
             against(
                 Term::exact("answer_differs_bytes", rounded(self.difference)),
-                self.difference >= DIFFERENCE,
-                DIFFERENCE,
+                self.difference > 0.0,
+                DIFFERENCE[0],
             ),
             against(Term::exact("distinct_identifiers", self.identifiers as f64), of_identifiers, settings.identifiers),
             against(Term::exact("echoes_a_second", rounded(self.rate)), of_rate, settings.rate),
@@ -256,6 +273,15 @@ impl Pair {
     }
 }
 
+/// Are the answers all of one size and shorter than their questions, which are too, slowly, and no more than there were?
+fn is_shortened(flow: &Flow) -> bool {
+    let ([asked, answered], [out, back]) = (flow.packets, flow.payload);
+    let size = |bytes: u64, packets: u64| (packets > 0 && bytes % packets == 0).then(|| bytes / packets);
+    let is_shorter = size(out, asked).zip(size(back, answered)).is_some_and(|(out, back)| back < out);
+    let seconds = flow.length_ns.max(SECOND) as f64 / SECOND as f64;
+    is_shorter && answered <= asked && asked as f64 <= SHORTENED_RATE * seconds + 1.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Wire, host, outside};
@@ -281,13 +307,25 @@ mod tests {
             ("sizes that change", echoes(1, SECOND, |_| ([80, 80], [4601, 4601], 15 * SECOND)), "tunnel"),
             ("answers that nobody asked for", echoes(1, SECOND, |_| ([24, 40], [2160, 3600], 7 * SECOND)), "tunnel"),
             ("answers unlike the questions", echoes(1, SECOND, |_| ([24, 24], [2160, 9600], 7 * SECOND)), "tunnel"),
-            ("a size for each", echoes(30, SECOND, |number| ([1, 1], [40 + number; 2], SECOND)), "tunnel"),
-            ("an identifier for each", echoes(30, SECOND, |_| ([1, 1], [64; 2], SECOND)), "many_identifiers"),
-            ("many a second", echoes(1, SECOND, |_| ([400, 400], [25_600; 2], 20 * SECOND)), "fast_echoes"),
+            ("a size for each", echoes(70, SECOND, |number| ([1, 1], [40 + number; 2], SECOND)), "tunnel"),
+            ("an identifier for each", echoes(120, SECOND, |_| ([1, 1], [64; 2], SECOND)), "many_identifiers"),
+            ("many a second", echoes(1, SECOND, |_| ([400, 400], [25_600; 2], 40 * SECOND)), "fast_echoes"),
         ] {
             assert_eq!(found(&wire), [wanted], "{what}");
             let all = wire.evidence();
             assert!(all[0].terms.iter().any(|term| term.threshold.is_some()), "{what}: {all:?}");
+        }
+        // Few and small.
+        for (what, wire) in [
+            ("answers of other sizes", echoes(1, SECOND, |_| ([60, 60], [1204, 1321], 30 * SECOND))),
+            ("larger answers", echoes(1, SECOND, |_| ([20, 20], [400, 440], 20 * SECOND))),
+            ("shorter ones, quickly", echoes(1, SECOND, |_| ([200, 200], [200 * 1024, 200 * 28], 20 * SECOND))),
+            (
+                "pieces of a conversation",
+                echoes(12, 10 * SECOND, |number| ([5, 5], [101 + number, 101 + number], 5 * SECOND)),
+            ),
+        ] {
+            assert_eq!(found(&wire).first().map(String::as_str), Some("tunnel"), "{what}");
         }
         // Told again where it is worse: all signs, and bytes; and while it goes on.
         let wire = echoes(40, SECOND, |number| ([10, 17], [10 * (100 + number), 17 * (300 + number)], 2 * SECOND));
@@ -303,6 +341,23 @@ mod tests {
             ("a monitor", echoes(60, 60 * SECOND, |_| ([4, 4], [256; 2], 3 * SECOND))),
             ("the largest packet", echoes(6, 5 * SECOND, |number| ([3, 3], [3 * (1400 + number); 2], 2 * SECOND))),
             ("an hour of pings", echoes(1, SECOND, |_| ([3600, 3599], [230_400, 230_336], 3600 * SECOND))),
+            (
+                "a search for the largest packet",
+                echoes(14, 4 * SECOND, |number| {
+                    let back = if number % 2 == 0 { 3 } else { 0 };
+                    ([3, back], [3 * (1500 - number * 7), back * (1500 - number * 7)], 2 * SECOND)
+                }),
+            ),
+            (
+                "sizes in one run, of which large ones are lost",
+                echoes(1, SECOND, |_| ([30, 20], [42_315, 24_013], 30 * SECOND)),
+            ),
+            (
+                "large ones that come back short",
+                echoes(1, SECOND, |_| ([300, 299], [300 * 1400, 299 * 64], 300 * SECOND)),
+            ),
+            ("a flood for a moment", echoes(1, SECOND, |_| ([9000, 9000], [504_000; 2], 10 * SECOND))),
+            ("a check each five seconds", echoes(60, 5 * SECOND, |_| ([2, 2], [112; 2], SECOND))),
             ("answered twice", echoes(1, SECOND, |_| ([20, 24], [1280, 1536], 20 * SECOND))),
         ] {
             assert_eq!(found(&wire), [""; 0], "{what}");
