@@ -135,6 +135,16 @@ fn check_scan(settings: &scan::Settings) -> Result<(), Invalid> {
         one_way_contacts: COUNT,
         medium: DISTINCT,
         sources: (4.0 * MAP_MIN, MAP_MAX),
+        slow_horizon_s: (600.0, 7.0 * 86_400.0),
+        // A record tells so many apart.
+        slow_ports: (2.0, scan::SLOW_MAX),
+        slow_hosts: (2.0, scan::SLOW_MAX),
+        slow_span_s: HORIZON,
+        slow_repeats: (1.1, 1e6),
+        slow_answered: FLOOR,
+        spread_sources: (2.0, 500.0),
+        spread_contacts: (0.1, 100.0),
+        slow_records: (MAP_MIN, MAP_MAX),
     }, besides);
     // The walk goes up with failures only if scanners succeed less often than others.
     below("scan.theta1", *theta1, "scan.theta0", *theta0)?;

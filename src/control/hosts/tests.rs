@@ -97,6 +97,30 @@ fn scans_of_other_shapes_are_found() {
     }
 }
 
+/// As nmap -T0 does, over hours; and two hundred hosts that try a handful of ports each.
+#[test]
+fn scans_that_take_hours_and_scans_that_many_share_are_found() {
+    for state in [Port::Closed, Port::Silent] {
+        let mut wire = Wire::default();
+        for number in 0..30_u32 {
+            wire.probe(u64::from(number) * 300 * SECOND, host(66), (host(5), 20 + number as u16), state);
+            // Somebody is there, who works.
+            wire.session(u64::from(number) * 300 * SECOND, host(7), (host(8), 80), 200, 4000, 80 * MS);
+        }
+        assert_eq!(wire.kinds(), ["scan/slow_vertical"]);
+        let found = wire.evidence().remove(0);
+        assert_eq!((found.severity, found.target.unwrap().to_string().as_str()), (3, "10.0.0.5"));
+        assert!(found.terms[0].value >= found.terms[0].threshold.unwrap());
+    }
+    let mut wire = Wire::default();
+    for number in 0..400_u32 {
+        let at = u64::from(number) * 7 * SECOND;
+        wire.probe(at, host(2000 + number % 200), (host(5), 20 + number as u16), Port::Closed);
+        wire.session(at, host(7), (host(8), 80), 200, 4000, 80 * MS);
+    }
+    assert_eq!(wire.kinds(), ["scan/distributed"]);
+}
+
 #[test]
 fn a_connect_scan_of_open_ports_only_is_found() {
     let mut wire = Wire::default();

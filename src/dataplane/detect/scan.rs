@@ -18,8 +18,17 @@
 //! Where nothing on the whole wire is ever answered (one-way tap), every contact looks failed: TRW is off, only packets
 //! that are probes by themselves count (bare SYN, empty UDP, echo), and the evidence says so.
 //!
-//! What it cannot see: scans slower than one contact in some 30 s, scans spread over many sources, probes that never
-//! reach the tap. Sweeps by ARP are [`super::arp`]'s.
+//! What is slower than the horizon, or spread over many sources, is counted over hours (`slow`).
+//!
+//! What it cannot see: probes that never reach the tap. Sweeps by ARP are [`super::arp`]'s.
+
+mod settings;
+mod slow;
+
+pub use settings::Settings;
+
+/// Contacts that a record of slow scans tells apart.
+pub(crate) const SLOW_MAX: f64 = slow::MAX;
 
 use super::cold::ColdMap;
 use super::distinct::{self, Estimate, HashKey};
@@ -29,7 +38,6 @@ use super::{Counts, Detector, Evidence, FlowRef, Peer, Relation, Term};
 use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{EndReason, Signals, TcpState};
 use crate::units::{SECOND, Timestamp};
-use serde::{Deserialize, Serialize};
 
 /// Cells of a source's counts.
 mod cell {
@@ -210,103 +218,11 @@ fn is_patient(facts: &Facts<'_>) -> bool {
     facts.syns() >= PATIENT_SYNS || (is_echo && sent >= PATIENT_ECHOES)
 }
 
-/// Thresholds of the scan detector.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Length of a generation, seconds; contacts are remembered for one to two of them. Too short: slow scans pass; too
-    /// long: a day's dead servers add up.
-    pub horizon_s: u64,
-    /// TRW: chance that a first contact of a benign source succeeds.
-    pub theta0: f64,
-    /// TRW: chance that a first contact of a scanner succeeds.
-    pub theta1: f64,
-    /// TRW: false alarms accepted.
-    pub alpha: f64,
-    /// TRW: detection asked for.
-    pub beta: f64,
-    /// Distinct failed ports that make a port scan, when TRW agrees (Snort: 15 at medium level, CrowdSec: 15).
-    pub ports: f64,
-    /// Distinct failed hosts that make a sweep, when TRW agrees (Snort: 10 to 25).
-    pub hosts: f64,
-    /// Instead of `hosts`, where most of the silence met UDP with payload: clients that look for the nearest of many
-    /// servers, and peers, do that too.
-    pub udp_hosts: f64,
-    /// Distinct hosts pinged, answered or not, that make a sweep, when the walk of pings agrees.
-    pub echo_hosts: f64,
-    /// Walk of pings: chance that a host pinged by a monitor answers.
-    pub echo_theta0: f64,
-    /// Walk of pings: chance that an address swept answers.
-    pub echo_theta1: f64,
-    /// Pings of each host, on average, from which they are no sweep.
-    pub echo_repeats: f64,
-    /// Distinct neighbours that one host asks for by ARP within two seconds which make a sweep. Higher than `hosts`,
-    /// because whether they answered is seldom seen, and the router of a large network asks for some tens a second.
-    pub arp_hosts: f64,
-    /// Distinct neighbours within a minute that do not answer who asks for them by ARP, where answers are seen.
-    pub arp_silent: f64,
-    /// Distinct failed (host, port) contacts that make a scan without a clear shape, when TRW agrees. Higher, because
-    /// peer-to-peer clients and a lost uplink look like this.
-    pub contacts: f64,
-    /// Distinct failed ports or hosts of a clear shape that make a scan whatever else the source does.
-    pub sure: f64,
-    /// The larger of ports and hosts over the smaller from which a scan has a clear shape.
-    pub shape_ratio: f64,
-    /// One-way visibility: distinct failed ports or hosts asked for instead, without TRW.
-    pub one_way: f64,
-    /// Failed contacts on the whole wire without a single answer from which visibility counts as one-way.
-    pub one_way_contacts: u64,
-    /// Distinct failed ports or hosts from which a scan is of severity 2 instead of 3.
-    pub medium: f64,
-    /// Sources remembered; beyond that the coldest quarter is forgotten.
-    pub sources: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            horizon_s: 300,
-            theta0: 0.8,
-            theta1: 0.2,
-            alpha: 0.01,
-            beta: 0.99,
-            ports: 15.0,
-            hosts: 15.0,
-            udp_hosts: 60.0,
-            echo_hosts: 15.0,
-            echo_theta0: 0.95,
-            echo_theta1: 0.5,
-            echo_repeats: 3.0,
-            arp_hosts: 64.0,
-            arp_silent: 20.0,
-            contacts: 100.0,
-            sure: 100.0,
-            shape_ratio: 4.0,
-            one_way: 30.0,
-            one_way_contacts: 20,
-            medium: 100.0,
-            sources: 1 << 16,
-        }
-    }
-}
-
-impl Settings {
-    /// Where the walk has got to after so many failed and successful first contacts.
-    fn walk(&self, icmp: bool, failed: f64, ok: f64) -> f64 {
-        let (theta0, theta1) = if icmp { (self.echo_theta0, self.echo_theta1) } else { (self.theta0, self.theta1) };
-        failed * ((1.0 - theta1) / (1.0 - theta0)).ln() + ok * (theta1 / theta0).ln()
-    }
-
-    /// Where the walk raises an alarm.
-    fn alarm(&self) -> f64 {
-        (self.beta / self.alpha).ln()
-    }
-}
-
 /// Decides over the merged windows, in time order.
 pub struct Decider {
     settings: Settings,
     sources: ColdMap<u128, Generations>,
+    slow: slow::Slow,
     wire: Wire,
     /// What it was before something was decided that may be taken back.
     before: Option<Wire>,
@@ -323,23 +239,31 @@ struct Wire {
 impl Decider {
     /// A decider that has seen nothing.
     pub fn new(settings: Settings) -> Decider {
-        Decider { sources: ColdMap::new(settings.sources), settings, wire: Wire::default(), before: None }
+        Decider {
+            sources: ColdMap::new(settings.sources),
+            slow: slow::Slow::new(settings),
+            settings,
+            wire: Wire::default(),
+            before: None,
+        }
     }
 
     /// Sources forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.sources.forgotten()
+        self.sources.forgotten() + self.slow.forgotten()
     }
 
     /// From here on what is decided can be taken back.
     pub fn begin(&mut self) {
         self.sources.begin();
+        self.slow.begin();
         self.before = Some(self.wire);
     }
 
     /// Forgets what was decided since [`Decider::begin`].
     pub fn roll_back(&mut self) {
         self.sources.roll_back();
+        self.slow.roll_back();
         self.wire = self.before.take().unwrap_or(self.wire);
     }
 
@@ -358,7 +282,11 @@ impl Decider {
             let (total, _) = state.add(start, self.settings.horizon_s * SECOND, counts);
             if failures(counts) > 0 {
                 let told = || state.told(start, &total);
-                out.extend(judge(&self.settings, *source, &total, counts, one_way, told));
+                let found = judge(&self.settings, *source, &total, counts, one_way, told);
+                if found.is_none() && !one_way {
+                    self.slow.failed(start, *source, &total, counts, out);
+                }
+                out.extend(found);
             }
         }
     }
