@@ -145,6 +145,8 @@ fn check_scan(settings: &scan::Settings) -> Result<(), Invalid> {
         spread_sources: (2.0, 500.0),
         spread_contacts: (0.1, 100.0),
         slow_records: (MAP_MIN, MAP_MAX),
+        arp_askers: (2.0, 16.0),
+        arp_slow: (2.0, scan::SLOW_MAX),
     }, besides);
     // The walk goes up with failures only if scanners succeed less often than others.
     below("scan.theta1", *theta1, "scan.theta0", *theta0)?;

@@ -1,7 +1,7 @@
 //! Counts over one to two generations of time, and since there has been evidence: what the deciders remember of an entity.
 
-use super::Counts;
 use super::cold::Touched;
+use super::{Counts, distinct};
 use crate::units::{SECOND, Timestamp};
 
 /// Counts of the present generation and the one before it.
@@ -49,6 +49,13 @@ impl Generations {
         let mut total = self.current;
         total.merge(&self.previous);
         (total, self.current.last.since(self.start) as f64 / SECOND as f64)
+    }
+
+    /// Distinct values of a bitmap in both generations, about.
+    pub fn distinct(&self, bitmap: usize) -> f64 {
+        let mut all = self.current.bitmap(bitmap);
+        distinct::union(&mut all, &self.previous.bitmap(bitmap));
+        distinct::estimate(&all)
     }
 
     /// There is evidence in the window that begins at `start`: what was counted since there has been some. It begins with

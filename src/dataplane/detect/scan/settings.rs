@@ -73,6 +73,11 @@ pub struct Settings {
     pub spread_contacts: f64,
     /// Slow and distributed scans: records remembered, at most 1.6 KiB each; beyond that the coldest quarter is forgotten.
     pub slow_records: usize,
+    /// Neighbours that ask for a host by ARP from which it is a router or server of the network, whose questions are its
+    /// clients' doing.
+    pub arp_askers: f64,
+    /// Slow sweeps by ARP: distinct neighbours within `slow_horizon_s` that never spoke.
+    pub arp_slow: f64,
 }
 
 impl Default for Settings {
@@ -108,6 +113,8 @@ impl Default for Settings {
             spread_sources: 20.0,
             spread_contacts: 0.8,
             slow_records: 1 << 13,
+            arp_askers: 8.0,
+            arp_slow: 24.0,
         }
     }
 }
