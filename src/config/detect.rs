@@ -198,6 +198,11 @@ fn check_brute_force(settings: &brute_force::Settings) -> Result<(), Invalid> {
         distributed_capacity: COUNT,
         confident_sessions: COUNT,
         spray_servers: (2.0, brute_force::SPRAY_SERVERS_MAX as f64),
+        patient_logins: COUNT,
+        patient_span_s: HORIZON,
+        // A server's record tells some more apart.
+        patient_clients: (2.0, 90.0),
+        patient_horizon_s: (600.0, 7.0 * 86_400.0),
         horizon_s: HORIZON,
         sessions: (4.0 * MAP_MIN, MAP_MAX),
     }, besides);

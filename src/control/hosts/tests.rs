@@ -368,7 +368,8 @@ fn benign_sessions_are_no_guesses() {
         automation.session(number * 500 * MS, host(2), (host(5), 22), 20, 40, 20 * MS);
         automation.session(number * 61 * SECOND, host(3), (host(5), 22), 1750, 1850, 2000 * MS);
     }
-    assert_eq!(automation.kinds(), none(), "automation over ssh");
+    assert_eq!(automation.kinds(), ["brute_force/ssh_failing_login"], "automation over ssh: the failing job, low");
+    assert!(automation.evidence().iter().all(|found| found.severity == 4));
     // A connection for each kind of key, left when the server has shown it.
     let mut keys = Wire::default();
     for number in 0..10_u64 {

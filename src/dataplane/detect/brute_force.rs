@@ -26,9 +26,10 @@
 //! encrypted or unknown, or where inspection is off.
 //!
 //! What it cannot see without looking into the payload: guesses inside one connection, user names, HTTP status codes,
-//! whether a large session was a login; guessing slower than one session a minute; guessing at Redis.
+//! whether a large session was a login; guessing slower than one session a minute, but for SSH (`patient`); guessing at Redis.
 
 mod evidence;
+pub(crate) mod patient;
 mod settings;
 
 pub use settings::Settings;
@@ -42,6 +43,7 @@ use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::inspect::Protocol;
 use crate::units::{MILLISECOND, SECOND, Timestamp};
 use evidence::{Judged, Pace};
+use patient::Patient;
 use std::collections::BTreeSet;
 
 /// Upper edges of the session histogram, bytes of payload both ways (SSH: see [`ssh_answer`]). Thresholds are rounded down to an edge.
@@ -321,6 +323,8 @@ pub struct Decider {
     settings: Settings,
     sessions: ColdMap<SessionKey, State>,
     sprays: ColdMap<(u128, u16), Spray>,
+    /// Servers of SSH whose refusals are remembered for long.
+    patient: ColdMap<(u128, u16), Patient>,
     leaves_read: bool,
 }
 
@@ -328,7 +332,8 @@ impl Decider {
     /// A decider that has seen nothing.
     pub fn new(settings: Settings) -> Decider {
         let (sessions, sprays) = (ColdMap::new(settings.sessions), ColdMap::new(settings.sessions / 4));
-        Decider { sessions, sprays, settings, leaves_read: false }
+        let patient = ColdMap::new(settings.sessions / 64);
+        Decider { sessions, sprays, patient, settings, leaves_read: false }
     }
 
     /// Leaves alone what somebody else reads the logins of, and counts the rest.
@@ -338,19 +343,21 @@ impl Decider {
 
     /// Sessions and clients forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.sessions.forgotten() + self.sprays.forgotten()
+        self.sessions.forgotten() + self.sprays.forgotten() + self.patient.forgotten()
     }
 
     /// From here on what is decided can be taken back.
     pub fn begin(&mut self) {
         self.sessions.begin();
         self.sprays.begin();
+        self.patient.begin();
     }
 
     /// Forgets what was decided since [`Decider::begin`].
     pub fn roll_back(&mut self) {
         self.sessions.roll_back();
         self.sprays.roll_back();
+        self.patient.roll_back();
     }
 
     /// Takes all sessions of the window that begins at `start`, sorted.
@@ -372,6 +379,14 @@ impl Decider {
             Service::Ssh => sessions_side_by_side(counts, &settings),
             _ => 0.0,
         };
+        if service == Service::Ssh
+            && failed == 0.0
+            && counts.sum(cell::LARGER) > 0
+            && let Some(patient) = self.patient.existing(&(key.1, key.2))
+        {
+            // Let in: a session that says far more than any refusal.
+            let _ = patient.login(start, key.0, (counts.sum(cell::LARGER), false, 0), &settings);
+        }
         if failed + parallel == 0.0 && self.sessions.existing(&key).is_none() {
             return;
         }
@@ -432,6 +447,11 @@ impl Decider {
         if fast > capacity || (service.is_login() && slow > settings.slow_capacity) {
             state.alarmed = Some(start);
             judged.all_failed = all_failed(state);
+        }
+        if service == Service::Ssh && fast <= capacity && slow <= settings.slow_capacity {
+            let patient = self.patient.entry((key.1, key.2), Patient::default);
+            let found = patient.login(start, key.0, (failed as u32, true, 0), &settings);
+            out.extend(found.map(|found| judged.patient(found)));
         }
         if fast > capacity {
             out.push(judged.guessing(fast, capacity, Pace::Fast));

@@ -10,8 +10,10 @@
 //! and counts what is encrypted or unknown. Both are one detector to the operator: one section of
 //! the configuration, the same kinds.
 //!
-//! Not seen: guesses inside TLS, a form that answers 200 at a path that names no login, guesses that stay below the slow
-//! bucket (one a minute) with few names.
+//! What is slower than the buckets, or shared by many hosts of which each is refused once or twice, is counted over half a day
+//! (`brute_force::patient`).
+//!
+//! Not seen: guesses inside TLS, a form that answers 200 at a path that names no login.
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ mod tests;
 use super::count::{Distinct, hash};
 use super::observation::{Login, Observation, Outcome};
 use crate::dataplane::decode::Endpoint;
+use crate::dataplane::detect::brute_force::patient::{self, Found, Patient};
 use crate::dataplane::detect::brute_force::{Bucket, Settings};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
@@ -28,6 +31,8 @@ use crate::units::{SECOND, Timestamp};
 const NAMED: f64 = 1.5;
 /// Refusals for each name up to which it is names that are tried, not passwords.
 const SPRAYED: f64 = 3.0;
+/// Refusals for each client from which many guess, and do not just mistype.
+const TRIED: f64 = 1.9;
 /// A client with so many refusals for each login that works, or fewer, is one that works: a host of many users.
 const MOSTLY_IN: f64 = 2.0;
 /// Service kinds of one client or server.
@@ -84,17 +89,20 @@ pub struct Guessing {
     pairs: ColdMap<(u128, u128, u16), Pair>,
     clients: ColdMap<Place, Side>,
     servers: ColdMap<Place, Side>,
+    patient: ColdMap<Place, Patient>,
 }
 
-/// Sizes of the three tables.
-fn capacities(settings: &Settings) -> [usize; 3] {
-    [settings.sessions / 4, settings.sessions / 16, settings.sessions / 16]
+/// Sizes of the tables.
+fn capacities(settings: &Settings) -> [usize; 4] {
+    [settings.sessions / 4, settings.sessions / 16, settings.sessions / 16, settings.sessions / 64]
 }
 
 /// Bytes of the detector at most.
 pub fn memory(settings: &Settings) -> usize {
-    let [pairs, clients, servers] = capacities(settings);
-    cold::bytes::<(u128, u128, u16), Pair>(pairs)
+    let [pairs, clients, servers, patient] = capacities(settings);
+    patient * patient::BYTES
+        + cold::bytes::<Place, Patient>(patient)
+        + cold::bytes::<(u128, u128, u16), Pair>(pairs)
         + cold::bytes::<Place, Side>(clients)
         + cold::bytes::<Place, Side>(servers)
 }
@@ -102,22 +110,47 @@ pub fn memory(settings: &Settings) -> usize {
 impl Guessing {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Guessing {
-        let [pairs, clients, servers] = capacities(&settings);
-        let (pairs, clients, servers) = (ColdMap::new(pairs), ColdMap::new(clients), ColdMap::new(servers));
-        Guessing { settings, pairs, clients, servers }
+        let [pairs, clients, servers, patient] = capacities(&settings);
+        Guessing {
+            settings,
+            pairs: ColdMap::new(pairs),
+            clients: ColdMap::new(clients),
+            servers: ColdMap::new(servers),
+            patient: ColdMap::new(patient),
+        }
     }
 
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.pairs.forgotten() + self.clients.forgotten() + self.servers.forgotten()
+        self.pairs.forgotten() + self.clients.forgotten() + self.servers.forgotten() + self.patient.forgotten()
     }
 
     /// A login.
     pub fn login(&mut self, seen: &Observation, login: &Login, out: &mut Vec<Evidence>) {
+        let told = out.len();
         self.at_the_server(seen, login, out);
         if matches!(login.outcome, Outcome::Refused | Outcome::Accepted) {
             self.over_servers(seen, login, out);
             self.over_clients(seen, login, out);
+            self.patiently(seen, login, out.len() > told, out);
+        }
+    }
+
+    /// Over half a day; what was told by now is told.
+    fn patiently(&mut self, seen: &Observation, login: &Login, is_told: bool, out: &mut Vec<Evidence>) {
+        let (settings, server) = (self.settings, (login.server.address, login.service));
+        let is_refused = login.outcome == Outcome::Refused;
+        let key = (login.client.address, login.server.address, login.server.port);
+        let horizon = settings.patient_horizon_s * SECOND;
+        let is_alarmed =
+            self.pairs.existing(&key).and_then(|pair| pair.alarmed).is_some_and(|at| seen.time.since(at) < horizon);
+        if is_told || is_alarmed || (!is_refused && self.patient.existing(&server).is_none()) {
+            return;
+        }
+        let user = login.user.as_deref().map_or(0, |user| hash(user) as u32 | 1);
+        let patient = self.patient.entry(server, Patient::default);
+        if let Some(found) = patient.login(seen.time, login.client.address, (1, is_refused, user), &settings) {
+            out.push(slowly(seen, login, found, &settings));
         }
     }
 
@@ -227,7 +260,9 @@ impl Guessing {
         let (capacity, least) = (settings.distributed_capacity, settings.distributed_clients as f64);
         // Of a server that many use, some are refused at any time.
         let is_mostly_refused = side.refused >= 3 * side.accepted;
-        if level <= capacity || clients < least || !is_mostly_refused || !side.is_due() {
+        // Many who mistype once are an office in the morning.
+        let is_once = (side.refused as f64) < TRIED * clients;
+        if level <= capacity || clients < least || !is_mostly_refused || is_once || !side.is_due() {
             return;
         }
         let terms = vec![
@@ -368,6 +403,59 @@ impl Pair {
             technique: Some("T1110.001".into()),
             flow: seen.origin.flow(true),
             ..seen.evidence(Detector::BruteForce, login.service)
+        }
+    }
+}
+
+/// What half a day's refusals say.
+fn slowly(seen: &Observation, login: &Login, found: Found, settings: &Settings) -> Evidence {
+    let (client, server, port, service) = (login.client.ip(), login.server.ip(), login.server.port, login.service);
+    let of_server = |kind: &str| Evidence {
+        target: Some(server),
+        port: Some(port),
+        technique: Some("T1110".into()),
+        flow: seen.origin.flow(true),
+        ..seen.evidence(Detector::BruteForce, kind)
+    };
+    match found {
+        Found::Many { clients, refused } => Evidence {
+            severity: 3,
+            confidence: 0.7,
+            summary: format!(
+                "{clients} hosts were refused at {server} port {port} ({service}) within {:.0} hours, {refused} times in all, and none of \
+                 them was let in",
+                settings.patient_horizon_s as f64 / 3600.0
+            ),
+            terms: vec![
+                Term::exact("distinct_clients", clients).against(Relation::AtLeast, settings.patient_clients),
+                Term::exact("refused_logins", refused),
+            ],
+            ..of_server(&format!("{service}_distributed"))
+        },
+        Found::One { refused, span_s, users } => {
+            let is_one = users < 2.0;
+            let (what, kind) = match is_one {
+                true => {
+                    ("a program with an old password, or somebody who guesses one", format!("{service}_failing_login"))
+                }
+                false => ("slow guesses", format!("{service}_users")),
+            };
+            Evidence {
+                severity: if is_one { 4 } else { 3 },
+                confidence: if is_one { 0.5 } else { 0.7 },
+                source: Some(client),
+                summary: format!(
+                    "{client} was refused {refused} times within {:.0} minutes at {server} port {port} ({service}), as {}: {what}",
+                    span_s / 60.0,
+                    if is_one { "one user" } else { "several users" }
+                ),
+                terms: vec![
+                    Term::exact("refused_logins", refused).against(Relation::AtLeast, settings.patient_logins),
+                    Term::exact("first_to_latest_s", span_s).against(Relation::AtLeast, settings.patient_span_s as f64),
+                    Term::exact("distinct_users_at_least", users),
+                ],
+                ..of_server(&kind)
+            }
         }
     }
 }

@@ -190,10 +190,43 @@ fn evidence_says_how_many_and_who() {
 #[test]
 fn slow_guesses_are_told_by_the_slow_bucket() {
     let slow = logins(IMAP, (80, 25 * SECOND), |_| "anna".into(), |_| false);
-    assert_eq!(kinds(&slow), ["imap"]);
-    assert!(slow.evidence().iter().all(|one| one.severity == 3));
-    // A program that was never told the new password.
-    assert_eq!(kinds(&logins(IMAP, (200, 60 * SECOND), |_| "anna".into(), |_| false)), [""; 0]);
+    assert_eq!(kinds(&slow), ["imap_failing_login", "imap"], "what may be a program first");
+    assert!(slow.evidence().iter().filter(|one| one.kind == "imap").all(|one| one.severity == 3));
+    // A program that was never told the new password, or somebody who guesses one user's: told low.
+    let steady = logins(IMAP, (200, 60 * SECOND), |_| "anna".into(), |_| false);
+    assert_eq!(kinds(&steady), ["imap_failing_login"]);
+    assert!(steady.evidence().iter().filter(|one| one.kind.contains("failing")).all(|one| one.severity == 4));
+    // Somebody who takes his time with several users.
+    for pause in [30, 120, 300] {
+        let slow = logins(IMAP, (60, pause * SECOND), |number| format!("user{}", number % 3), |_| false);
+        let told = slow.evidence().into_iter().find(|one| one.kind == "imap_users").expect("told");
+        assert_eq!((told.severity, told.technique.as_deref()), (3, Some("T1110")), "each {pause} s");
+    }
+    // Who is let in each second time works.
+    assert_eq!(kinds(&logins(IMAP, (200, 60 * SECOND), |_| "anna".into(), |number| number % 2 == 0)), [""; 0]);
+}
+
+/// Two guesses of each of many hosts; and an office in the morning, of which everybody mistypes once and is let in then.
+#[test]
+fn guesses_that_many_share_are_told_and_an_office_is_not() {
+    let (protocol, port, put) = IMAP;
+    let run = |clients: u64, count: u64, pause: u64, is_in: fn(u64) -> bool| {
+        let mut wire = Wire::default();
+        for number in 0..count {
+            let ends = (host(1 + (number % clients) as u32), host(100), port);
+            wire.event(number * pause, ends, (protocol, 6), |facts| put(facts, "anna", is_in(number)));
+        }
+        kinds(&wire)
+    };
+    assert_eq!(run(60, 120, 30 * SECOND, |_| false), ["imap_distributed"]);
+    assert_eq!(run(15, 30, 60 * SECOND, |_| false), [""; 0], "a few");
+    assert_eq!(run(60, 60, SECOND, |_| false), [""; 0], "once each, at the same time");
+    let mut office = Wire::default();
+    for number in 0..600_u64 {
+        let ends = (host(1 + (number / 2 % 90) as u32), host(100), port);
+        office.event(number * 10 * SECOND, ends, (protocol, 6), |facts| put(facts, "anna", number % 2 == 1));
+    }
+    assert_eq!(kinds(&office), [""; 0], "mistyped");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a decision is told as.
 
+use super::patient::Found;
 use super::{Seen, Service, SessionKey, Settings};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::facts::protocol;
@@ -66,6 +67,52 @@ impl Judged<'_> {
                     .against(Relation::AtLeast, self.settings.spray_servers as f64),
             ],
         )
+    }
+
+    /// What became of a day's refusals.
+    pub(super) fn patient(&self, found: Found) -> Evidence {
+        let (client, server) = self.ips();
+        let (kind, port) = (self.service.name(), self.key.2);
+        match found {
+            Found::One { refused, span_s, .. } => Evidence {
+                confidence: 0.5,
+                ..self.evidence(
+                    format!("{kind}_failing_login"),
+                    Some(server),
+                    4,
+                    format!(
+                        "{client} was refused {refused:.0} times within {:.0} minutes at {server} port {port} ({kind}), slowly: a program \
+                         with an old password or key, or somebody who guesses",
+                        span_s / 60.0
+                    ),
+                    vec![
+                        Term::exact("refused_sessions", refused)
+                            .against(Relation::AtLeast, self.settings.patient_logins),
+                        Term::exact("first_to_latest_s", span_s)
+                            .against(Relation::AtLeast, self.settings.patient_span_s as f64),
+                    ],
+                )
+            },
+            Found::Many { clients, refused } => Evidence {
+                source: None,
+                confidence: 0.7,
+                ..self.evidence(
+                    format!("{kind}_distributed"),
+                    Some(server),
+                    3,
+                    format!(
+                        "{clients:.0} hosts were refused at {server} port {port} ({kind}) within {:.0} hours, {refused:.0} times in all, and \
+                         none of them was let in",
+                        self.settings.patient_horizon_s as f64 / 3600.0
+                    ),
+                    vec![
+                        Term::exact("distinct_clients", clients)
+                            .against(Relation::AtLeast, self.settings.patient_clients),
+                        Term::exact("refused_sessions", refused),
+                    ],
+                )
+            },
+        }
     }
 
     pub(super) fn success(&self, sessions: f64) -> Evidence {

@@ -95,6 +95,15 @@ pub struct Settings {
     pub confident_sessions: f64,
     /// Servers at which one client must fail, on the same port, to be spraying.
     pub spray_servers: usize,
+    /// Slow guesses: refused logins of one client at one server within `patient_horizon_s`. (One each five minutes, as patient tools
+    /// are set to, has 288 in a day; a person has a few.)
+    pub patient_logins: f64,
+    /// Slow guesses: seconds from the first to the latest at least; what is quicker is the buckets'.
+    pub patient_span_s: u64,
+    /// Guesses that many share: clients that one server refused, and ten minutes later has still not let in.
+    pub patient_clients: f64,
+    /// Slow guesses, and those that many share: seconds for which a refused login is remembered.
+    pub patient_horizon_s: u64,
     /// Length of a generation, seconds; sessions are described over one to two of them.
     pub horizon_s: u64,
     /// (client, server, port) remembered; beyond that the coldest quarter is forgotten.
@@ -145,6 +154,10 @@ impl Default for Settings {
             distributed_capacity: 20.0,
             confident_sessions: 30.0,
             spray_servers: 5,
+            patient_logins: 20.0,
+            patient_span_s: 600,
+            patient_clients: 20.0,
+            patient_horizon_s: 43_200,
             horizon_s: 300,
             sessions: 1 << 16,
         }
