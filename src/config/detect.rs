@@ -319,6 +319,7 @@ fn check_lateral(settings: &lateral::Settings) -> Result<(), Invalid> {
         calls: COUNT,
         accounts: COUNT,
         fan_out: (1.0, lateral::FAN as f64),
+        refused_sessions: (2.0, 1e6),
         paths: COUNT,
         hosts: (MAP_MIN, MAP_MAX),
         pairs: (MAP_MIN, MAP_MAX),

@@ -65,6 +65,11 @@ pub struct FlowSummary {
     pub bytes: [u64; 2],
     /// Bytes of transport payload from originator and responder, what was sent twice counted twice.
     pub payload: [u64; 2],
+    /// Payload of the responder after the first eight packets with payload of both, bytes: of SSH what it says after the key exchange.
+    /// Too little by up to 15 for each of its packets among them.
+    pub later_answer: u64,
+    /// Of TCP: first window of originator and responder, bytes, unscaled, within an eighth; 0 where none was seen.
+    pub first_windows: [u16; 2],
     /// Or of all TCP flags from originator and responder.
     pub tcp_flags: [u8; 2],
     /// Type and code of the first packet of originator and responder, where it is ICMP or ICMPv6 and they sent one.

@@ -101,6 +101,10 @@ pub struct Flow {
     pub payload: [u64; 2],
     /// Packets of client and server since it began.
     pub packets: [u64; 2],
+    /// Payload of the responder after the first eight packets with payload, bytes.
+    pub later_answer: u64,
+    /// The responder was the first to close.
+    pub server_closed: bool,
     /// It begins with a request for an echo.
     pub is_echo: bool,
     /// From its first packet to its latest, nanoseconds.
@@ -446,6 +450,8 @@ impl Observation {
             is_new: before.is_none(),
             payload: bytes,
             packets,
+            later_answer: flow.later_answer,
+            server_closed: flow.responder_closed_first,
             is_echo: icmp_tunnel::is_echo(flow),
             length_ns: flow.last_seen.since(flow.first_seen),
             is_encrypted: matches!(flow.key.protocol(), 6 | 17)

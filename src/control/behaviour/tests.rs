@@ -85,6 +85,20 @@ impl Wire {
         })
     }
 
+    /// The client of the flow before begins with such a window.
+    pub fn window(&mut self, bytes: u16) {
+        if let Some((_, _, Item::Flow(flow))) = self.items.last_mut() {
+            flow.first_windows = [bytes, 64_240];
+        }
+    }
+
+    /// The server of the flow before said so much after the first eight packets with payload.
+    pub fn later_answer(&mut self, bytes: u64) {
+        if let Some((_, _, Item::Flow(flow))) = self.items.last_mut() {
+            flow.later_answer = bytes;
+        }
+    }
+
     /// A flow of TLS.
     pub fn flow(&mut self, at: u64, ends: (u32, u32, u16), bytes: [u64; 2], times: (u64, u64)) {
         self.flow_of(Protocol::Tls, at, ends, bytes, times);

@@ -31,6 +31,9 @@ pub fn summary(
     let has_closed = sides(flags).iter().any(|flags| flags & (tcp_flags::FIN | tcp_flags::RST) != 0);
     let [originator, responder] = record.icmp();
     let first = record.first_sizes().next();
+    let responder_side = of(Side::Responder);
+    let early: u32 = record.first_sizes().filter(|(side, _)| *side == responder_side).map(|(_, size)| size).sum();
+    let window = |side| if record.key.protocol() == 6 { record.first_window(side) } else { 0 };
     FlowSummary {
         key: record.key,
         originator: if is_turned { record.originator().flip() } else { record.originator() },
@@ -40,6 +43,8 @@ pub fn summary(
         packets: sides(|side| u64::from(record.packets(of(side)))),
         bytes: sides(|side| record.bytes(of(side))),
         payload: sides(|side| record.payload_bytes(of(side))),
+        later_answer: record.payload_bytes(responder_side).saturating_sub(u64::from(early)),
+        first_windows: sides(|side| window(of(side))),
         tcp_flags: sides(|side| flags(of(side))),
         icmp: if is_turned { [responder, originator] } else { [originator, responder] },
         acknowledged: sides(|side| record.key.protocol() == 6 && record.has_acknowledged(of(side))),

@@ -14,7 +14,8 @@
 //! - *discovery*: as many calls that ask for shares, sessions, trusts or about accounts (BZAR), or two that list accounts or who is in
 //!   a group, which Windows leaves to administrators since 2016 for that reason.
 //! - *replication*: a host asks a domain controller for its secrets (`DRSGetNCChanges`) that nobody knows as a controller itself.
-//! - *fan_out* and *pivot* (`paths`): shells and desktops of hosts, one after the other or one through the other.
+//! - *fan_out* and *pivot* (`paths`): shells and desktops of hosts, one after the other or one through the other. Shells that hosts did
+//!   not give are spraying (`brute_force`/`ssh_spraying`).
 //! - *new_paths*: more new paths (host, port of remote administration) within an hour than is usual for the host at this time.
 //!
 //! Only between hosts of ours. Administrators and deployment tools do all of this: what they do each day at the same time is
@@ -53,6 +54,8 @@ pub struct Settings {
     pub accounts: f64,
     /// Hosts that a host never went to before, whose shells or desktops it opens within ten minutes while it has no baseline.
     pub fan_out: f64,
+    /// SSH sessions that `fan_out` hosts, where a host never was before, turn down within ten minutes.
+    pub refused_sessions: f64,
     /// New paths within an hour below which nothing is unusual.
     pub paths: f64,
     /// The baselines of new paths.
@@ -72,6 +75,7 @@ impl Default for Settings {
             calls: 5.0,
             accounts: 2.0,
             fan_out: 3.0,
+            refused_sessions: 6.0,
             paths: 5.0,
             baseline,
             hosts: 1 << 11,
@@ -287,6 +291,9 @@ impl Lateral {
         let port = flow.server.port;
         if flow.application == Protocol::Kerberos {
             self.host(flow.server.address, seen.told).is_controller = true;
+        }
+        if flow.is_new && flow.client.address != flow.server.address && paths::is_refused(flow) {
+            return self.refused(seen, flow, out);
         }
         let (is_admin, is_session) = (PORTS.contains(&port), paths::is_session(flow));
         if !flow.is_new || !(is_admin || is_session) || flow.client.address == flow.server.address {

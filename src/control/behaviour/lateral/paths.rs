@@ -5,14 +5,18 @@
 //! - *pivot*: while somebody has one open on a host, that host opens one on a third host, where it never went before. People who
 //!   go through a jump host do so, but theirs has been everywhere after a while, and its paths are new no more.
 //!
-//! A session counts, not a try: whoever only reads greetings has exchanged no keys. Not seen: a pivot whose first leg comes in by
-//! something else, or lives on when the second ends and longer.
+//! A session counts, not a try: whoever only reads greetings has exchanged no keys, and of SSH only what was let in: after the key
+//! exchange a server says at most some hundred bytes to those that it turns down (`detect::brute_force` has the measurements).
+//! Those are no shells: six of them at three hosts and more, where the client never was, within ten minutes are told as spraying
+//! (`brute_force`/`ssh_spraying`).
+//!
+//! Not seen: a pivot whose first leg comes in by something else, or lives on when the second ends and longer.
 
-use super::{Lateral, is_over, of_pair};
+use super::{Lateral, Settings, is_over, of_pair};
 use crate::control::behaviour::count::hash;
 use crate::control::behaviour::observation::{Flow, Observation, Remote, Step};
 use crate::dataplane::decode::Endpoint;
-use crate::dataplane::detect::{Evidence, Relation, Term};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::dataplane::inspect::Protocol;
 use crate::units::{SECOND, Timestamp};
 
@@ -67,9 +71,34 @@ pub(super) struct Walk {
     /// Only where it went for the first time.
     out_of: Legs,
     told_pivot: Option<Timestamp>,
+    /// Hosts that turned it down lately, and how often they did.
+    refused_since: Timestamp,
+    refused_hosts: [u64; FAN],
+    refused: u32,
+    next_refused: f64,
 }
 
 impl Walk {
+    /// It was turned down; gives the number of hosts that did so if that is told.
+    fn is_refused_by(&mut self, server: u128, now: Timestamp, settings: &Settings) -> Option<usize> {
+        if self.refused == 0 || now.since(self.refused_since) >= FAN_NS {
+            (self.refused_since, self.refused, self.refused_hosts) = (now, 0, [0; FAN]);
+            self.next_refused = settings.refused_sessions;
+        }
+        self.refused += 1;
+        let server = hash(server);
+        let place = self.refused_hosts.iter().position(|known| *known == server || *known == 0);
+        if let Some(slot) = place.and_then(|place| self.refused_hosts.get_mut(place)) {
+            *slot = server;
+        }
+        let hosts = self.refused_hosts.iter().filter(|known| **known != 0).count();
+        if f64::from(self.refused) < self.next_refused || (hosts as f64) < settings.fan_out {
+            return None;
+        }
+        self.next_refused = 2.0 * f64::from(self.refused);
+        Some(hosts)
+    }
+
     /// It went to a host for the first time; gives the number of those if it is told.
     fn goes_to(&mut self, server: u128, now: Timestamp, least: f64) -> Option<usize> {
         if self.count == 0 || now.since(self.since) >= FAN_NS {
@@ -94,14 +123,44 @@ impl Walk {
 pub(super) fn is_session(flow: &Flow) -> bool {
     let [asked, answered] = flow.payload;
     match (flow.application, flow.server.port) {
-        (Protocol::Ssh, _) | (Protocol::Unknown, 22) => asked.min(answered) >= 1500,
+        (Protocol::Ssh, _) | (Protocol::Unknown, 22) => {
+            asked.min(answered) >= 1500 && flow.later_answer > 0 && !is_refused(flow)
+        }
         (Protocol::Rdp, _) | (Protocol::Unknown | Protocol::Tls, 3389) => asked >= 200 && answered > 0,
         (_, 5985 | 5986) => asked.min(answered) >= 500,
         _ => false,
     }
 }
 
+/// What an SSH server says after the key exchange to somebody whom it turns down, bytes: one to three guesses, and six (OpenSSH 9.2).
+/// The smallest logins have 580 (`true` by password), 708 (sftp) and 868 (by key), so what is between is told by its length.
+const TURNED_DOWN: u64 = 384;
+const TURNED_DOWN_OFTEN: u64 = 768;
+/// PAM waits some two seconds before each refusal; a login that runs one command is over by then.
+const GUESSES_NS: u64 = 4 * SECOND;
+
+/// Was it SSH, and the client turned down? Keys were exchanged, and little followed.
+pub(super) fn is_refused(flow: &Flow) -> bool {
+    let is_ssh = flow.application == Protocol::Ssh || (flow.application == Protocol::Unknown && flow.server.port == 22);
+    let [asked, answered] = flow.payload;
+    let is_several = flow.later_answer <= TURNED_DOWN_OFTEN && (flow.server_closed || flow.length_ns >= GUESSES_NS);
+    is_ssh && asked.min(answered) >= 1000 && flow.later_answer > 0 && (flow.later_answer <= TURNED_DOWN || is_several)
+}
+
 impl Lateral {
+    /// A client was turned down at a host where it never was before.
+    pub(super) fn refused(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
+        let settings = self.settings;
+        let host = self.host(flow.client.address, seen.told);
+        if host.known.holds(hash((flow.server.address, flow.server.port))) {
+            return;
+        }
+        if let Some(hosts) = host.walk.is_refused_by(flow.server.address, seen.told, &settings) {
+            let refused = f64::from(host.walk.refused);
+            out.push(spraying(seen, flow, (hosts as f64, refused), &settings));
+        }
+    }
+
     /// A session of one host of ours with another; `is_fresh`: the first on this path.
     pub(super) fn session(
         &mut self,
@@ -145,6 +204,29 @@ impl Lateral {
             let through = Endpoint { port: first.port, ..client };
             out.push(pivot(seen, [Endpoint { address: first.other, port: 0 }, through, server]));
         }
+    }
+}
+
+fn spraying(seen: &Observation, flow: &Flow, (hosts, refused): (f64, f64), settings: &Settings) -> Evidence {
+    let (client, server) = (flow.client.ip(), flow.server.ip());
+    Evidence {
+        severity: if hosts >= MANY * settings.fan_out { 2 } else { 3 },
+        confidence: 0.6,
+        source: Some(client),
+        port: Some(flow.server.port),
+        summary: format!(
+            "{client} tried logins at {hosts} hosts within ten minutes where it never was before (ssh): {refused} sessions were turned \
+             down, of {server} the latest"
+        ),
+        terms: vec![
+            Term::exact("distinct_servers", hosts).against(Relation::AtLeast, settings.fan_out),
+            Term::exact("refused_sessions", refused).against(Relation::AtLeast, settings.refused_sessions),
+            Term::exact("answer_after_key_exchange_bytes", flow.later_answer as f64)
+                .against(Relation::AtMost, TURNED_DOWN_OFTEN as f64),
+        ],
+        technique: Some("T1110.003".into()),
+        flow: seen.origin.flow(true),
+        ..seen.evidence(Detector::BruteForce, "ssh_spraying")
     }
 }
 

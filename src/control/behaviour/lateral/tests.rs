@@ -291,6 +291,45 @@ fn lists_of_accounts_need_two() {
 /// A shell (or desktop) of `length` seconds.
 fn session(wire: &mut Wire, at: u64, (client, server): (u32, u32), (how, port): (Protocol, u16), length: u64) {
     wire.flow_of(how, at * SECOND, (client, server, port), [2_500, 3_000], (length * SECOND, SECOND));
+    wire.later_answer(1200);
+}
+
+/// Sessions of SSH by what the server said after the key exchange and how long they were: shells are those that were let in.
+#[test]
+fn who_is_turned_down_at_many_hosts_sprays_and_has_no_shells() {
+    let run = |hosts: u64, rounds: u64, later: u64, length: u64| {
+        let mut wire = Wire::default();
+        for turn in 0..hosts * rounds {
+            let ends = (host(1), host(9 + (turn % hosts) as u32), 22);
+            wire.flow_of(Protocol::Ssh, turn * 5 * SECOND, ends, [2_500, 3_000], (length * SECOND, SECOND));
+            wire.later_answer(later);
+        }
+        wire.kinds()
+            .into_iter()
+            .filter(|kind| kind.starts_with("lateral") || kind.starts_with("brute"))
+            .collect::<Vec<_>>()
+    };
+    for (what, hosts, rounds, later, length, wanted) in [
+        ("passwords at three hosts", 3, 4, 300, 7, &["brute_force/ssh_spraying"][..]),
+        ("one password at ten hosts", 10, 1, 120, 2, &["brute_force/ssh_spraying"]),
+        ("six guesses in a session", 3, 4, 700, 13, &["brute_force/ssh_spraying"]),
+        ("a key that three hosts do not know", 3, 1, 120, 1, &[]),
+        ("an old password at one host", 1, 60, 120, 2, &[]),
+        ("one command at each", 3, 1, 580, 1, &["lateral_movement/fan_out"]),
+        ("a shell at each", 3, 1, 5_000, 60, &["lateral_movement/fan_out"]),
+        ("keys of hosts that are looked at", 9, 1, 0, 1, &[]),
+    ] {
+        assert_eq!(run(hosts, rounds, later, length), wanted, "{what}");
+    }
+    // Whoever was there before has mistyped.
+    let mut wire = Wire::default();
+    for turn in 0..12_u64 {
+        let ends = (host(1), host(9 + (turn % 2) as u32), 22);
+        session(&mut wire, turn * 5, (ends.0, ends.1), (Protocol::Ssh, 22), 30);
+        wire.flow_of(Protocol::Ssh, (60 + turn * 5) * SECOND, ends, [2_500, 3_000], (SECOND, SECOND));
+        wire.later_answer(120);
+    }
+    assert_eq!(found(&wire), []);
 }
 
 #[test]
