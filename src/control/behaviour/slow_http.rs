@@ -3,11 +3,15 @@
 //! A connection counts when it is HTTP, is older than ten seconds, its client has sent something but less than ten bytes a second, or
 //! less than sixty in many packets, and its server has said nothing, or that it waited in vain (408). Twenty of one source to one server within two minutes are
 //! told, or twenty of many that are a third of the server's connections. So are readers: an answer of a known length of which the client
-//! has taken less than a thousand bytes a second in ten seconds and more, and not all. Living connections are looked at each minute; a
+//! has taken less than a thousand bytes a second in ten seconds and more, and not all. Of answers whose length nobody knows (chunked,
+//! inside TLS) readers are told by their window: one of at most 4 KiB in the first packet (browsers and libraries begin with 8 KiB
+//! and more; slowhttptest -X asks the kernel for the least that it gives, some 1.2 KiB), less than a thousand bytes a second, and a
+//! server that goes on knocking: eight packets and more of which few carry anything. Living connections are looked at each minute; a
 //! capture tells of those that ended.
 //!
 //! Connections opened ahead send nothing, and long polling has sent a whole request in a moment and waits: neither has many such
-//! of one source to one server. Not seen: the same inside TLS, where nobody knows what is whole; slow readers of answers whose length nobody says.
+//! of one source to one server. A slow link has a large window and is busy; a small device has a small one, and takes what it gets. Not
+//! seen: slow requests inside TLS, where nobody knows what is whole; readers that make their window small after the first packet.
 
 use super::count::{Distinct, hash};
 use super::observation::{Flow, Observation, Slow};
@@ -67,15 +71,28 @@ fn is_slow(application: Protocol, age_ns: u64, payload: [u64; 2], packets: u64) 
     application == Protocol::Http && age_ns >= AGE_NS && sent > 0 && said == 0 && is_slow
 }
 
-/// The same of a summary.
+/// First window of a client, bytes, up to which it may be made small on purpose.
+const WINDOW: u16 = 4096;
+/// Packets of a server that goes on knocking, and what they carry on average, bytes.
+const KNOCKS: u64 = 8;
+const KNOCK_BYTES: u64 = 256;
+
+/// The same of a summary, and does a client take an answer of unknown length so slowly?
 pub fn is_slow_flow(flow: &FlowSummary) -> bool {
-    let [packets, _] = flow.packets;
-    is_slow(flow.application, flow.last_seen.since(flow.first_seen), flow.payload, packets)
+    let ([packets, knocks], [window, _], [sent, said]) = (flow.packets, flow.first_windows, flow.payload);
+    let age_ns = flow.last_seen.since(flow.first_seen);
+    let is_web = matches!(flow.application, Protocol::Http | Protocol::Http2 | Protocol::Tls);
+    let is_small = window > 0 && window <= WINDOW;
+    let is_knocked = knocks >= KNOCKS && said < knocks * KNOCK_BYTES;
+    let is_read = is_web && is_small && is_knocked && sent > 0 && said > 0 && is_slow_reader(age_ns, said);
+    is_read || is_slow(flow.application, age_ns, flow.payload, packets)
 }
+
+/// Bytes a second from which an answer is taken.
+const TAKEN_RATE: f64 = 1000.0;
 
 /// Does a client take an answer that is not all there so slowly? Who plays what he takes has some ten times as much.
 pub fn is_slow_reader(age_ns: u64, taken: u64) -> bool {
-    const TAKEN_RATE: f64 = 1000.0;
     age_ns >= AGE_NS && (taken as f64) * (SECOND as f64) < TAKEN_RATE * age_ns as f64
 }
 
@@ -140,7 +157,8 @@ impl SlowHttp {
 
     /// A connection that ended, slow or not: of all of them the slow ones are a share.
     pub fn flow(&mut self, seen: &Observation, flow: &Flow) {
-        if flow.application == Protocol::Http && flow.is_new {
+        let is_web = matches!(flow.application, Protocol::Http | Protocol::Http2 | Protocol::Tls);
+        if is_web && flow.is_new {
             self.server(flow.server, seen.told).all += 1;
         }
     }
@@ -185,8 +203,8 @@ fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f6
         target: Some(server),
         port: Some(port),
         summary: format!(
-            "{who} {count} connections of the web server {server} port {port} with requests that do not end, below {RATE} bytes \
-             a second"
+            "{who} {count} connections of the web server {server} port {port} within two minutes with requests that do not end, below \
+             {RATE} bytes a second, or with answers that are hardly taken, below {TAKEN_RATE} bytes a second"
         ),
         terms: vec![connections, if is_one { share } else { share.against(Relation::AtLeast, settings.share) }],
         technique: Some("T1499.002".into()),
@@ -277,6 +295,30 @@ mod tests {
             wire.flow(turn * SECOND, (outside(1), host(80), 514), [240, 0], (60 * SECOND, SECOND));
         }
         assert_eq!(found(&wire), [] as [&str; 0]);
+    }
+
+    /// Readers whose answers nobody knows the length of, by window, bytes and packets.
+    #[test]
+    fn readers_with_small_windows_are_told() {
+        for (what, application, window, length_s, bytes, packets, wanted) in [
+            ("slowhttptest, chunked", Protocol::Http, 1152, 60, [320, 1700], [14, 16], true),
+            ("the same inside TLS", Protocol::Tls, 1152, 60, [900, 3600], [16, 18], true),
+            ("a large window: an idle connection", Protocol::Tls, 64_240, 60, [900, 3600], [16, 18], false),
+            ("a small device that has its answer", Protocol::Http, 2144, 60, [320, 1700], [6, 5], false),
+            ("a small device with a download", Protocol::Http, 2144, 60, [320, 600_000], [500, 600], false),
+            ("a slow link with a download", Protocol::Tls, 64_240, 300, [900, 4_000_000], [2000, 3000], false),
+            ("many who are quick", Protocol::Tls, 1152, 2, [900, 1500], [16, 18], false),
+            ("another protocol", Protocol::Mqtt, 1152, 60, [320, 1700], [14, 16], false),
+        ] {
+            let mut wire = Wire::default();
+            for turn in 0..25 {
+                let ends = (outside(1), host(80), 443);
+                wire.flow_of(application, turn * SECOND / 4, ends, bytes, (length_s * SECOND, SECOND));
+                wire.packets(packets);
+                wire.window(window);
+            }
+            assert_eq!(!found(&wire).is_empty(), wanted, "{what}");
+        }
     }
 
     /// A server that has waited in vain says so.
