@@ -365,6 +365,7 @@ fn check_request_flood(settings: &request_flood::Settings) -> Result<(), Invalid
     ranges!("request_flood", request_flood::Settings, settings, {
         slack: (1.0, 1e6),
         limit: (10.0, 1e7),
+        variety: (0.0, 1.0),
         at_once: (2.0, 1e6),
         pairs: (MAP_MIN, MAP_MAX),
     }, besides);
