@@ -16,6 +16,12 @@ pub(crate) trait Touched {
     fn touched(&self) -> Timestamp;
 }
 
+impl Touched for Timestamp {
+    fn touched(&self) -> Timestamp {
+        *self
+    }
+}
+
 /// See the module. Iteration order is never visible, so the hasher needs no key for determinism; it is fixed so that a
 /// replay takes the same time twice. Keys come from merged windows, of which there are boundedly many a second.
 pub(crate) struct ColdMap<K, V> {
@@ -120,12 +126,6 @@ impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    impl Touched for Timestamp {
-        fn touched(&self) -> Timestamp {
-            *self
-        }
-    }
 
     #[test]
     fn the_coldest_quarter_goes_and_is_counted() {

@@ -1,9 +1,16 @@
 //! Hosts that pass for others on the link: ARP, DHCP, LLMNR and NetBIOS names.
 //!
 //! - *arp_man_in_the_middle*: one link address takes over addresses of two other hosts within ten minutes. Fail-over moves the addresses
-//!   of one, so it is quiet; so are a new network card and a lease that goes to another host, which DHCP tells.
-//! - *arp_contest*: two link addresses claim one address in turn, each of them twice. Virtual routers (VRRP, HSRP, GLBP) do
-//!   so by design and have link addresses of their own; a bond that balances by ARP does too and is what this finds wrongly.
+//!   of one, so it is quiet; so are a new network card and a lease that goes to another host, which DHCP tells. Severity 1 where
+//!   an owner is still there and contradicts it (each has claimed his address twice), else 2: hosts that are gone contradict nobody, and
+//!   two that fail over to a third look alike. A lease makes no owner before its host has spoken: servers hand out what others use.
+//! - *arp_contest*: two link addresses claim one address in turn, each of them twice; severity 2 where the turns are less than a minute
+//!   apart and the one who took it has an address of its own, as another host has. Virtual routers (VRRP, CARP, HSRP, GLBP) do
+//!   so by design and have link addresses of their own. One host with two cards in the network answers from either for all its
+//!   addresses (ARP flux): quiet, once that has shown. A bond that balances by ARP looks alike, has one address, and is told, low.
+//!
+//! A router whose address DHCP gives out may answer for hosts that it leads to (proxy ARP): it is in their middle by right.
+//!
 //! - *rogue_dhcp*: a server answers a client with another gateway or name server than the one that serves the network, or that
 //!   answered the same client. Servers that stand in for each other say the same.
 //! - *rogue_dns*: a server of names inside says of names of three different registrants that they are its own address. Who has one box
@@ -19,6 +26,7 @@
 //! Not seen: an attacker who speaks only in a race with the owner, what is said to one host alone on a port that is not tapped, single takeovers (the inventory tells these), mDNS, and
 //! who passes for another host by its link address too.
 
+mod evidence;
 #[cfg(test)]
 mod tests;
 
@@ -26,9 +34,10 @@ use super::count::{Distinct, hash};
 use super::names;
 use super::observation::{Answer, Dns, Lease, Observation};
 use crate::dataplane::decode::Neighbour;
+use crate::dataplane::detect::Evidence;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
-use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::{SECOND, Timestamp};
+use evidence::{contest, poisoning, rogue, rogue_dns, starvation, taken};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -63,6 +72,7 @@ impl Settings {
             + cold::bytes::<(u64, u128), Namer>(self.entries)
             + cold::bytes::<u128, Namer>(RESOLVERS)
             + cold::bytes::<u64, Asked>(ASKED)
+            + cold::bytes::<(u64, u128), Timestamp>(ROUTERS)
     }
 }
 
@@ -81,6 +91,11 @@ const ECHO_NS: u64 = SECOND / 50;
 const ASKED_NS: u64 = 10 * SECOND;
 /// Servers of names that are remembered.
 const RESOLVERS: usize = 1024;
+/// Gateways that are remembered.
+const ROUTERS: usize = 1024;
+/// Two that both mean to have an address contradict each other so soon: arpspoof repeats itself each two seconds, and hosts confirm
+/// whom they speak to after some 30 s (RFC 4861 section 10; Linux has the same for ARP).
+const QUICK_NS: u64 = 60 * SECOND;
 /// Links on which hosts ask that are remembered.
 const ASKED: usize = 256;
 /// A server that has not answered for so long is gone.
@@ -105,6 +120,10 @@ fn is_virtual(mac: Mac) -> bool {
 /// Who has an address.
 struct Bound {
     mac: Mac,
+    /// He has spoken for it himself; else a server gave it to him, and he may not have taken it.
+    has_spoken: bool,
+    /// To whom a server gave it.
+    granted: Option<Mac>,
     /// When its owner spoke last, or a server gave it to him.
     seen: Timestamp,
     /// The one before, and when the address was his.
@@ -117,9 +136,28 @@ struct Bound {
     told: Option<Timestamp>,
 }
 
-/// Who takes over.
+impl Bound {
+    fn new(mac: Mac, now: Timestamp) -> Bound {
+        Bound {
+            mac,
+            has_spoken: true,
+            granted: None,
+            seen: now,
+            before: None,
+            is_echoed: false,
+            turns: 0,
+            since: now,
+            told: None,
+        }
+    }
+}
+
+/// Who speaks for addresses, and takes over others'.
 struct Claimer {
-    victims: [Mac; VICTIMS],
+    /// The first address that it spoke for and nobody else had.
+    own: Option<u128>,
+    /// Whose addresses it took, and which.
+    victims: [(Mac, u128); VICTIMS],
     count: usize,
     since: Timestamp,
     touched: Timestamp,
@@ -192,6 +230,8 @@ pub struct Spoofing {
     settings: Settings,
     bound: ColdMap<(u64, u128), Bound>,
     claimers: ColdMap<(u64, Mac), Claimer>,
+    /// Gateways that servers of DHCP give out, since when.
+    routers: ColdMap<(u64, u128), Timestamp>,
     networks: ColdMap<u64, Servers>,
     exchanges: ColdMap<u64, Servers>,
     namers: ColdMap<(u64, u128), Namer>,
@@ -207,6 +247,7 @@ impl Spoofing {
             settings,
             bound: ColdMap::new(entries),
             claimers: ColdMap::new(entries),
+            routers: ColdMap::new(ROUTERS),
             networks: ColdMap::new(entries),
             exchanges: ColdMap::new(entries),
             namers: ColdMap::new(entries),
@@ -218,6 +259,7 @@ impl Spoofing {
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         [self.bound.forgotten(), self.claimers.forgotten(), self.networks.forgotten()].iter().sum::<u64>()
+            + self.routers.forgotten()
             + self.exchanges.forgotten()
             + self.namers.forgotten()
             + self.resolvers.forgotten()
@@ -243,12 +285,20 @@ impl Spoofing {
 
     /// A host said which address it has.
     pub fn neighbour(&mut self, seen: &Observation, neighbour: &Neighbour, out: &mut Vec<Evidence>) {
-        let (now, mac) = (seen.time, neighbour.mac);
+        let (now, mac, address) = (seen.time, neighbour.mac, neighbour.address);
         let link = hash((neighbour.vlans, neighbour.tunnel));
-        let fresh = || Bound { is_echoed: false, mac, seen: now, before: None, turns: 0, since: now, told: None };
-        let bound = self.bound.entry((link, neighbour.address), fresh);
+        let Some(bound) = self.bound.existing(&(link, address)) else {
+            self.bound.entry((link, address), || Bound::new(mac, now));
+            self.claimer(link, mac, now).own.get_or_insert(address);
+            return;
+        };
         if bound.mac == mac {
-            bound.seen = bound.seen.max(now);
+            (bound.seen, bound.has_spoken) = (bound.seen.max(now), true);
+            return;
+        }
+        // A lease that nobody took is nobody's loss, and who has one takes nothing.
+        if !bound.has_spoken || bound.granted == Some(mac) {
+            *bound = Bound { granted: bound.granted, ..Bound::new(mac, now) };
             return;
         }
         let (owner, owned) = (bound.mac, bound.seen);
@@ -265,30 +315,99 @@ impl Spoofing {
         }
         // A, B, A, B: three turns, of which each has claimed it twice.
         let needed = 2.0 * self.settings.claims - 1.0;
-        let turns = bound.turns;
-        if f64::from(turns) >= needed && is_over(bound.told, now) {
-            bound.told = Some(now);
-            out.push(contest(seen, neighbour, owner, turns, needed));
+        let (turns, is_due) = (bound.turns, is_over(bound.told, now));
+        let is_contested = f64::from(turns) >= needed;
+        let is_quick = now.since(bound.since) < QUICK_NS.saturating_mul(u64::from(turns));
+        // A router that answers for others is in their middle anyhow; who claims its own address is another matter.
+        if [mac, owner].into_iter().any(|one| self.is_router_of_others(link, one, address)) {
+            return;
+        }
+        // Of the two it is the one who came later that took it, whoever speaks now.
+        let taker = [mac, owner].into_iter().find(|mac| self.took(link, *mac, address, now));
+        if is_contested && is_due && !self.are_one(link, owner, mac) {
+            if let Some(bound) = self.bound.existing(&(link, address)) {
+                bound.told = Some(now);
+            }
+            match taker.filter(|taker| self.count(link, *taker) as f64 >= self.settings.victims) {
+                Some(taker) => self.tell_taken(seen, neighbour, (link, taker), true, out),
+                None => {
+                    let has_own = taker.is_some_and(|taker| self.own(link, taker).is_some_and(|own| own != address));
+                    out.push(contest(seen, neighbour, owner, (turns, needed), is_quick && has_own));
+                }
+            }
         }
         if now.since(owned) >= OWNED_NS || is_back {
             return;
         }
-        let fresh = || Claimer { victims: [[0; 6]; VICTIMS], count: 0, since: now, touched: now, told: None };
-        let claimer = self.claimers.entry((link, mac), fresh);
-        claimer.touched = now;
-        if now.since(claimer.since) >= TAKEN_NS {
+        let claimer = self.claimer(link, mac, now);
+        if claimer.count == 0 || now.since(claimer.since) >= TAKEN_NS {
             (claimer.count, claimer.since) = (0, now);
         }
-        let is_new = !claimer.victims.iter().take(claimer.count).any(|victim| *victim == owner);
+        let victims = claimer.victims.iter().take(claimer.count);
+        let is_new = !victims.clone().any(|(victim, of)| *victim == owner || *of == address);
         if is_new && let Some(slot) = claimer.victims.get_mut(claimer.count) {
-            *slot = owner;
+            *slot = (owner, address);
             claimer.count += 1;
         }
-        if claimer.count as f64 >= self.settings.victims && (is_new || is_over(claimer.told, now)) {
-            claimer.told = Some(now);
-            let victims: Vec<String> = claimer.victims.iter().take(claimer.count).map(|one| mac_text(*one)).collect();
-            out.push(taken(seen, neighbour, &victims, &self.settings));
+        let is_due = is_new || is_over(claimer.told, now);
+        if claimer.count as f64 >= self.settings.victims && is_due && !self.are_one(link, owner, mac) {
+            self.tell_taken(seen, neighbour, (link, mac), false, out);
         }
+    }
+
+    fn claimer(&mut self, link: u64, mac: Mac, now: Timestamp) -> &mut Claimer {
+        let fresh =
+            || Claimer { own: None, victims: [([0; 6], 0); VICTIMS], count: 0, since: now, touched: now, told: None };
+        let claimer = self.claimers.entry((link, mac), fresh);
+        claimer.touched = claimer.touched.max(now);
+        claimer
+    }
+
+    fn own(&mut self, link: u64, mac: Mac) -> Option<u128> {
+        self.claimers.existing(&(link, mac)).and_then(|claimer| claimer.own)
+    }
+
+    fn count(&mut self, link: u64, mac: Mac) -> usize {
+        self.claimers.existing(&(link, mac)).map_or(0, |claimer| claimer.count)
+    }
+
+    /// Did it take this address lately?
+    fn took(&mut self, link: u64, mac: Mac, address: u128, now: Timestamp) -> bool {
+        self.claimers.existing(&(link, mac)).is_some_and(|claimer| {
+            let mut victims = claimer.victims.iter().take(claimer.count);
+            now.since(claimer.since) < CONTEST_NS && victims.any(|(_, of)| *of == address)
+        })
+    }
+
+    /// Is its own address a gateway that DHCP gives out, and another than this?
+    fn is_router_of_others(&mut self, link: u64, mac: Mac, address: u128) -> bool {
+        self.own(link, mac).is_some_and(|own| own != address && self.routers.existing(&(link, own)).is_some())
+    }
+
+    /// Two cards of one host: each has spoken for the other's own address.
+    fn are_one(&mut self, link: u64, one: Mac, other: Mac) -> bool {
+        let (Some(of_one), Some(of_other)) = (self.own(link, one), self.own(link, other)) else { return false };
+        let mut has_spoken = |address: u128, mac: Mac| {
+            let bound = self.bound.existing(&(link, address));
+            bound.is_some_and(|bound| bound.mac == mac || bound.before.is_some_and(|(before, _)| before == mac))
+        };
+        of_one != of_other && has_spoken(of_one, other) && has_spoken(of_other, one)
+    }
+
+    fn tell_taken(
+        &mut self,
+        seen: &Observation,
+        neighbour: &Neighbour,
+        (link, mac): (u64, Mac),
+        is_contradicted: bool,
+        out: &mut Vec<Evidence>,
+    ) {
+        let settings = self.settings;
+        let claimer = self.claimer(link, mac, seen.time);
+        claimer.told = Some(seen.time);
+        let victims: Vec<String> =
+            claimer.victims.iter().take(claimer.count).map(|(victim, _)| mac_text(*victim)).collect();
+        out.push(taken(seen, &Neighbour { mac, ..*neighbour }, &victims, is_contradicted, &settings));
     }
 
     /// A server of DHCP gave an address out, or offered it.
@@ -297,12 +416,16 @@ impl Spoofing {
         if lease.is_given
             && let Some(mac) = lease.mac
         {
-            // Whoever had it before has it no more, by right.
-            let fresh = Bound { mac, seen: now, before: None, is_echoed: false, turns: 0, since: now, told: None };
+            // Whoever had it before has it no more, by right; whether he knows is seen when he speaks.
+            let fresh = Bound { has_spoken: false, granted: Some(mac), ..Bound::new(mac, now) };
             match self.bound.existing(&(lease.link, lease.address)) {
+                Some(bound) if bound.mac == mac => bound.granted = Some(mac),
                 Some(bound) => *bound = fresh,
                 None => drop(self.bound.entry((lease.link, lease.address), || fresh)),
             }
+        }
+        for router in &lease.routers_named {
+            self.routers.entry((lease.link, *router), || now);
         }
         let says = Server {
             address: lease.server,
@@ -402,128 +525,5 @@ impl Servers {
         contradicted.filter(|other| {
             (other.answers, std::cmp::Reverse(other.first)) >= (slot.answers, std::cmp::Reverse(slot.first))
         })
-    }
-}
-
-fn of_link(seen: &Observation, kind: &str, technique: &str) -> Evidence {
-    Evidence {
-        severity: 1,
-        confidence: 0.9,
-        protocol: None,
-        technique: Some(technique.into()),
-        flow: seen.origin.flow(false),
-        ..seen.evidence(Detector::Spoofing, kind)
-    }
-}
-
-/// By ARP there is no protocol over IP; by neighbour discovery it is ICMPv6.
-fn protocol_of(neighbour: &Neighbour) -> Option<u8> {
-    const ICMP_V6: u8 = 58;
-    neighbour.is_ndp.then_some(ICMP_V6)
-}
-
-fn taken(seen: &Observation, neighbour: &Neighbour, victims: &[String], settings: &Settings) -> Evidence {
-    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
-    let minutes = TAKEN_NS / SECOND / 60;
-    Evidence {
-        target: Some(address),
-        protocol: protocol_of(neighbour),
-        summary: format!(
-            "{mac} took over addresses of {} hosts ({}) within {minutes} minutes, {address} the latest: what these send to each \
-             other may go through it",
-            victims.len(),
-            victims.join(", ")
-        ),
-        terms: vec![Term::exact("hosts_taken_over", victims.len() as f64).against(Relation::AtLeast, settings.victims)],
-        source_mac: Some(mac),
-        ..of_link(seen, "arp_man_in_the_middle", "T1557.002")
-    }
-}
-
-fn contest(seen: &Observation, neighbour: &Neighbour, other: Mac, turns: u32, needed: f64) -> Evidence {
-    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
-    Evidence {
-        severity: 3,
-        confidence: 0.6,
-        target: Some(address),
-        protocol: protocol_of(neighbour),
-        summary: format!("{mac} and {} claim {address} in turn: one of them takes it from the other", mac_text(other)),
-        terms: vec![Term::exact("turns", f64::from(turns)).against(Relation::AtLeast, needed)],
-        source_mac: Some(mac),
-        ..of_link(seen, "arp_contest", "T1557.002")
-    }
-}
-
-fn rogue(seen: &Observation, lease: &Lease, other: &Server) -> Evidence {
-    const SERVER_PORT: u16 = 67;
-    let (server, before) = (ip(lease.server), ip(other.address));
-    let routes = lease.routers_named.contains(&lease.server);
-    let differs = if lease.routers != other.routers { "gateway" } else { "name server" };
-    let itself = if routes { ", itself" } else { "" };
-    Evidence {
-        severity: if routes { 1 } else { 2 },
-        confidence: if other.answers > 1 { 0.9 } else { 0.7 },
-        source: Some(server),
-        target: Some(ip(lease.address)),
-        port: Some(SERVER_PORT),
-        protocol: Some(seen.origin.protocol()),
-        summary: format!(
-            "{server} gives out addresses with another {differs}{itself} than the DHCP server {before} does"
-        ),
-        terms: vec![
-            Term::exact("answers_of_the_other_server", f64::from(other.answers)),
-            Term::exact("other_server_known_s", (seen.time.since(other.first) / SECOND) as f64),
-            Term::exact("gateway_differs", f64::from(u8::from(lease.routers != other.routers))),
-            Term::exact("name_server_differs", f64::from(u8::from(lease.resolvers != other.resolvers))),
-        ],
-        ..of_link(seen, "rogue_dhcp", "T1557.003")
-    }
-}
-
-fn starvation(seen: &Observation, askers: f64, least: f64) -> Evidence {
-    Evidence {
-        severity: 2,
-        confidence: 0.8,
-        protocol: Some(seen.origin.protocol()),
-        summary: format!(
-            "{askers} link addresses asked for a first address by DHCP within ten seconds: the server's addresses are used up"
-        ),
-        terms: vec![Term::exact("distinct_link_addresses", askers).against(Relation::AtLeast, least)],
-        ..of_link(seen, "dhcp_starvation", "T1499.003")
-    }
-}
-
-fn rogue_dns(seen: &Observation, dns: &Dns, count: usize, settings: &Settings) -> Evidence {
-    let (client, server) = (dns.client.ip(), dns.server.ip());
-    Evidence {
-        severity: 3,
-        confidence: 0.7,
-        source: Some(server),
-        target: Some(client),
-        port: Some(dns.server.port),
-        summary: format!(
-            "{server} says of names of {count} registrants that they are its own address, of {} to {client} the latest",
-            dns.name
-        ),
-        terms: vec![Term::exact("distinct_names_of_its_own", count as f64).against(Relation::AtLeast, settings.names)],
-        technique: Some("T1557".into()),
-        flow: seen.origin.flow(true),
-        ..seen.evidence(Detector::Spoofing, "rogue_dns")
-    }
-}
-
-fn poisoning(seen: &Observation, answer: &Answer, names: usize, settings: &Settings) -> Evidence {
-    let responder = ip(answer.responder);
-    Evidence {
-        source: Some(responder),
-        target: Some(ip(answer.asker)),
-        port: Some(answer.port),
-        protocol: Some(seen.origin.protocol()),
-        summary: format!(
-            "{responder} says in {} that {names} names are its own, {} the latest: whoever looks for them logs in there",
-            answer.how, answer.name
-        ),
-        terms: vec![Term::exact("names_of_one_host", names as f64).against(Relation::AtLeast, settings.names)],
-        ..of_link(seen, "name_poisoning", "T1557.001")
     }
 }

@@ -20,10 +20,20 @@ fn neighbours(claims: &[(u64, u32, u8)]) -> Wire {
 
 #[test]
 fn takeovers_are_told_and_moves_are_not() {
-    let spoofed = [("arp_man_in_the_middle".to_owned(), 1)];
+    let taken = ("arp_man_in_the_middle".to_owned(), 2);
+    let proved = ("arp_man_in_the_middle".to_owned(), 1);
     let contested = [("arp_contest".to_owned(), 3)];
     for (what, claims, wanted) in [
-        ("between a host and its router", &[(0, ROUTER, 1), (0, 7, 7), (5, ROUTER, 66), (5, 7, 66)][..], &spoofed[..]),
+        (
+            "between a host and its router, of which nothing more is heard",
+            &[(0, ROUTER, 1), (0, 7, 7), (5, ROUTER, 66), (5, 7, 66)][..],
+            &[taken.clone()][..],
+        ),
+        (
+            "the same, and the router is still there",
+            &[(0, ROUTER, 1), (0, 7, 7), (5, ROUTER, 66), (5, 7, 66), (6, ROUTER, 1), (7, ROUTER, 66)],
+            &[taken, proved],
+        ),
         (
             "of the router alone, which goes on",
             &[(0, ROUTER, 1), (5, ROUTER, 66), (6, ROUTER, 1), (11, ROUTER, 66)],
@@ -39,12 +49,55 @@ fn takeovers_are_told_and_moves_are_not() {
         ("two moves that have nothing to do with each other", &[(0, 2, 2), (0, 3, 3), (5, 2, 9), (25, 3, 9)], &[]),
         ("addresses that nobody had for an hour", &[(0, 2, 2), (0, 3, 3), (61, 2, 9), (62, 3, 9)], &[]),
         ("a host with many addresses", &[(0, 2, 2), (1, 3, 2), (2, 4, 2), (3, 5, 2)], &[]),
+        ("one address of hosts that come and go", &[(0, 2, 2), (1, 2, 3), (2, 2, 9), (3, 2, 4), (4, 2, 9)], &[]),
     ] {
         assert_eq!(found(&neighbours(claims)), wanted, "{what}");
     }
     let told = neighbours(&[(0, ROUTER, 1), (0, 7, 7), (5, ROUTER, 66), (5, 7, 66)]).evidence();
     assert_eq!(told[0].source_mac.as_deref(), Some("02:00:00:00:00:42"));
     assert_eq!((told[0].technique.as_deref(), told[0].protocol), (Some("T1557.002"), None));
+}
+
+/// Claims of one address every ten seconds, by its owner and by another in turn; before, each spoke for what is its own.
+#[test]
+fn a_host_that_takes_the_routers_address_is_told_as_one() {
+    let run = |own: &[(u32, u8)], pause: u64, macs: [u8; 2]| {
+        let mut wire = Wire::default();
+        (0..).zip(own).for_each(|(at, (address, mac))| wire.neighbour(at * SECOND, host(*address), *mac));
+        (0..8).for_each(|turn| wire.neighbour((10 + turn * pause) * SECOND, host(ROUTER), macs[turn as usize % 2]));
+        found(&wire)
+    };
+    let told = |severity| Some(("arp_contest".to_owned(), severity));
+    let first = |found: Vec<(String, u8)>| found.into_iter().next();
+    assert_eq!(first(run(&[(ROUTER, 1), (66, 66)], 10, [66, 1])), told(2), "an attacker, towards the router alone");
+    assert_eq!(first(run(&[(ROUTER, 1), (66, 66)], 300, [66, 1])), told(3), "slowly");
+    assert_eq!(first(run(&[(ROUTER, 1)], 10, [2, 1])), told(3), "a bond that balances by ARP");
+    assert_eq!(first(run(&[(ROUTER, 1), (2, 2), (2, 1)], 10, [2, 1])), None, "two cards of one host (ARP flux)");
+    let mut wire = Wire::default();
+    wire.neighbour(0, host(ROUTER), 1);
+    (0..8).for_each(|turn| wire.neighbour((10 + turn) * SECOND, host(ROUTER), [2, 1][turn as usize % 2]));
+    assert_eq!(found(&wire).len(), 1);
+}
+
+/// A server of DHCP hands out an address that another host uses, to one that does not take it, and again.
+#[test]
+fn a_lease_that_nobody_takes_is_nobodys_loss() {
+    let mut wire = neighbours(&[(0, 7, 7)]);
+    for turn in 0..4_u8 {
+        let at_s = 60 + u64::from(turn) * 120;
+        lease(&mut wire, Given { at_s, client: 20 + turn, exchange: u64::from(turn), ..GIVEN }, 7);
+        wire.neighbour((at_s + 20) * SECOND, host(7), 7);
+    }
+    assert_eq!(found(&wire), []);
+    // A router that answers for the hosts behind it.
+    let mut wire = neighbours(&[(0, ROUTER, 1), (0, 7, 7), (0, 8, 8)]);
+    lease(&mut wire, Given { at_s: 30, client: 9, ..GIVEN }, 9);
+    for turn in 0..4 {
+        for (address, mac) in [(7, 1), (8, 1), (7, 7), (8, 8)] {
+            wire.neighbour((60 + turn * 20 + u64::from(mac)) * SECOND, host(address), mac);
+        }
+    }
+    assert_eq!(found(&wire), []);
 }
 
 /// Virtual machines behind a wireless card: it passes on what they say, under its own link address, for hours.

@@ -1,0 +1,159 @@
+//! What is found, as it is told.
+
+use super::{Mac, Server, Settings, TAKEN_NS, ip, mac_text};
+use crate::control::behaviour::observation::{Answer, Dns, Lease, Observation};
+use crate::dataplane::decode::Neighbour;
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
+use crate::units::SECOND;
+
+fn of_link(seen: &Observation, kind: &str, technique: &str) -> Evidence {
+    Evidence {
+        severity: 1,
+        confidence: 0.9,
+        protocol: None,
+        technique: Some(technique.into()),
+        flow: seen.origin.flow(false),
+        ..seen.evidence(Detector::Spoofing, kind)
+    }
+}
+
+/// By ARP there is no protocol over IP; by neighbour discovery it is ICMPv6.
+fn protocol_of(neighbour: &Neighbour) -> Option<u8> {
+    const ICMP_V6: u8 = 58;
+    neighbour.is_ndp.then_some(ICMP_V6)
+}
+
+pub(super) fn taken(
+    seen: &Observation,
+    neighbour: &Neighbour,
+    victims: &[String],
+    is_contradicted: bool,
+    settings: &Settings,
+) -> Evidence {
+    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
+    let minutes = TAKEN_NS / SECOND / 60;
+    let proof = match is_contradicted {
+        true => format!("the owner of {address} is still there and contradicts it"),
+        false => "whether their owners are still there has not shown yet".to_owned(),
+    };
+    Evidence {
+        severity: if is_contradicted { 1 } else { 2 },
+        confidence: if is_contradicted { 0.95 } else { 0.7 },
+        target: Some(address),
+        protocol: protocol_of(neighbour),
+        summary: format!(
+            "{mac} took over addresses of {} hosts ({}) within {minutes} minutes, {address} the latest, and {proof}: what these send \
+             to each other may go through it",
+            victims.len(),
+            victims.join(", ")
+        ),
+        terms: vec![
+            Term::exact("hosts_taken_over", victims.len() as f64).against(Relation::AtLeast, settings.victims),
+            Term::exact("contradicted_by_the_owner", f64::from(u8::from(is_contradicted))),
+        ],
+        source_mac: Some(mac),
+        ..of_link(seen, "arp_man_in_the_middle", "T1557.002")
+    }
+}
+
+pub(super) fn contest(
+    seen: &Observation,
+    neighbour: &Neighbour,
+    other: Mac,
+    (turns, needed): (u32, f64),
+    is_of_another: bool,
+) -> Evidence {
+    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
+    let how = if is_of_another { ", within a minute, and they are two hosts" } else { "" };
+    Evidence {
+        severity: if is_of_another { 2 } else { 3 },
+        confidence: if is_of_another { 0.8 } else { 0.6 },
+        target: Some(address),
+        protocol: protocol_of(neighbour),
+        summary: format!(
+            "{mac} and {} claim {address} in turn{how}: one of them takes it from the other",
+            mac_text(other)
+        ),
+        terms: vec![
+            Term::exact("turns", f64::from(turns)).against(Relation::AtLeast, needed),
+            Term::exact("turns_within_a_minute_and_of_two_hosts", f64::from(u8::from(is_of_another))),
+        ],
+        source_mac: Some(mac),
+        ..of_link(seen, "arp_contest", "T1557.002")
+    }
+}
+
+pub(super) fn rogue(seen: &Observation, lease: &Lease, other: &Server) -> Evidence {
+    const SERVER_PORT: u16 = 67;
+    let (server, before) = (ip(lease.server), ip(other.address));
+    let routes = lease.routers_named.contains(&lease.server);
+    let differs = if lease.routers != other.routers { "gateway" } else { "name server" };
+    let itself = if routes { ", itself" } else { "" };
+    Evidence {
+        severity: if routes { 1 } else { 2 },
+        confidence: if other.answers > 1 { 0.9 } else { 0.7 },
+        source: Some(server),
+        target: Some(ip(lease.address)),
+        port: Some(SERVER_PORT),
+        protocol: Some(seen.origin.protocol()),
+        summary: format!(
+            "{server} gives out addresses, {} the latest, with another {differs}{itself} than the DHCP server {before} does",
+            ip(lease.address)
+        ),
+        terms: vec![
+            Term::exact("answers_of_the_other_server", f64::from(other.answers)),
+            Term::exact("other_server_known_s", (seen.time.since(other.first) / SECOND) as f64),
+            Term::exact("gateway_differs", f64::from(u8::from(lease.routers != other.routers))),
+            Term::exact("name_server_differs", f64::from(u8::from(lease.resolvers != other.resolvers))),
+        ],
+        ..of_link(seen, "rogue_dhcp", "T1557.003")
+    }
+}
+
+pub(super) fn starvation(seen: &Observation, askers: f64, least: f64) -> Evidence {
+    Evidence {
+        severity: 2,
+        confidence: 0.8,
+        protocol: Some(seen.origin.protocol()),
+        summary: format!(
+            "{askers} link addresses asked for a first address by DHCP within ten seconds: the server's addresses are used up"
+        ),
+        terms: vec![Term::exact("distinct_link_addresses", askers).against(Relation::AtLeast, least)],
+        ..of_link(seen, "dhcp_starvation", "T1499.003")
+    }
+}
+
+pub(super) fn rogue_dns(seen: &Observation, dns: &Dns, count: usize, settings: &Settings) -> Evidence {
+    let (client, server) = (dns.client.ip(), dns.server.ip());
+    Evidence {
+        severity: 3,
+        confidence: 0.7,
+        source: Some(server),
+        target: Some(client),
+        port: Some(dns.server.port),
+        summary: format!(
+            "{server} says of names of {count} registrants that they are its own address, of {} to {client} the latest",
+            dns.name
+        ),
+        terms: vec![Term::exact("distinct_names_of_its_own", count as f64).against(Relation::AtLeast, settings.names)],
+        technique: Some("T1557".into()),
+        flow: seen.origin.flow(true),
+        ..seen.evidence(Detector::Spoofing, "rogue_dns")
+    }
+}
+
+pub(super) fn poisoning(seen: &Observation, answer: &Answer, names: usize, settings: &Settings) -> Evidence {
+    let responder = ip(answer.responder);
+    Evidence {
+        source: Some(responder),
+        target: Some(ip(answer.asker)),
+        port: Some(answer.port),
+        protocol: Some(seen.origin.protocol()),
+        summary: format!(
+            "{responder} says in {} that {names} names are its own, {} the latest: whoever looks for them logs in there",
+            answer.how, answer.name
+        ),
+        terms: vec![Term::exact("names_of_one_host", names as f64).against(Relation::AtLeast, settings.names)],
+        ..of_link(seen, "name_poisoning", "T1557.001")
+    }
+}
