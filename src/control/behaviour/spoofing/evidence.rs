@@ -92,8 +92,8 @@ pub(super) fn rogue(seen: &Observation, lease: &Lease, other: &Server) -> Eviden
     Evidence {
         severity: if routes { 1 } else { 2 },
         confidence: if other.answers > 1 { 0.9 } else { 0.7 },
+        // Whoever asks is given one: it is about the server, and one affair.
         source: Some(server),
-        target: Some(ip(lease.address)),
         port: Some(SERVER_PORT),
         protocol: Some(seen.origin.protocol()),
         summary: format!(

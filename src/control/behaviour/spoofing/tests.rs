@@ -173,6 +173,7 @@ fn servers_of_dhcp_that_contradict_each_other_are_told() {
     lease(&mut wire, Given { at_s: 11, exchange: 9, ..GIVEN }, 21);
     let told = wire.evidence();
     assert_eq!(told.len(), 1);
+    assert_eq!(told[0].target, None, "one affair, however many clients it answers");
     assert_eq!(told[0].source.map(|source| source.to_string()).as_deref(), Some("10.0.0.66"));
 }
 
