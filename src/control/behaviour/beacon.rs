@@ -21,7 +21,8 @@
 //! | the same, of one or two hosts | severity 2 |
 //!
 //! A sensor that starts knows nothing of before: its first day is the baseline, and what is an implant by then is severity 3.
-//! Not seen: what is asked inside one encrypted or unknown connection that stays open (nothing tells of its packets' times), servers inside, and what goes through a proxy of ours.
+//! Not seen: what is asked inside one encrypted or unknown connection that stays open (nothing tells of its packets' times), servers
+//! inside, and what goes through a proxy of ours.
 
 mod kept;
 mod score;

@@ -1,6 +1,6 @@
 //! Data that leaves: a host of ours that sends far more to the outside than it does at this time, or very much to one place.
 //!
-//! Four rules, each with what it rests on in the alert:
+//! Six rules, each with what it rests on in the alert:
 //! - *unusual*: bytes sent in this hour against the host's own baseline of the hour (`adaptive`), and at least a floor.
 //! - *volume*: 100 MB to one address within an hour (Slips), three times what came back, where no baseline calls it usual.
 //! - *joint*: somewhat more than usual, hardly anything back, nearly all of it to one place that nobody of ours knew an hour
@@ -10,8 +10,8 @@
 //!   places in two usual hours: at once, or drop by drop, which no hour shows.
 //!
 //! - *drip*: 100 MB within a day, or 300 MB within a week, to one place that the host did not send to before, more than three
-//!   deviations above its days there, three twentieths of what it usually sends to all places in that time, and mostly one way. No hour of it
-//!   is unusual.
+//!   deviations above its days there, three twentieths of what it usually sends to all places in that time, and mostly one way.
+//!   No hour of it is unusual.
 //! - *popular_place*: 500 MB within a day to a place to which three others of ours upload, or half of them go, eight times what
 //!   nine in ten of those send, and beyond the host's own days there.
 //!

@@ -276,7 +276,7 @@ impl Pair {
 /// Are the answers all of one size and shorter than their questions, which are too, slowly, and no more than there were?
 fn is_shortened(flow: &Flow) -> bool {
     let ([asked, answered], [out, back]) = (flow.packets, flow.payload);
-    let size = |bytes: u64, packets: u64| (packets > 0 && bytes % packets == 0).then(|| bytes / packets);
+    let size = |bytes: u64, packets: u64| bytes.checked_div(packets).filter(|size| size * packets == bytes);
     let is_shorter = size(out, asked).zip(size(back, answered)).is_some_and(|(out, back)| back < out);
     let seconds = flow.length_ns.max(SECOND) as f64 / SECOND as f64;
     is_shorter && answered <= asked && asked as f64 <= SHORTENED_RATE * seconds + 1.0

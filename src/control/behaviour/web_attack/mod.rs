@@ -1,8 +1,8 @@
 //! Attacks on web servers, as far as requests are read: inputs that are code, guessed paths, and scanners that say who they are.
 //!
 //! - *injection*: one client sends one server three different requests within five minutes whose path, query, headers, form or
-//!   cookies are SQL, script, paths of files, shell commands or expressions (`signs`). One such is a search for a name with an apostrophe; one whose
-//!   words are written for nothing else is told at once, at the lowest severity.
+//!   cookies are SQL, script, paths of files, shell commands or expressions (`signs`). One such is a search for a name with an
+//!   apostrophe; one whose words are written for nothing else is told at once, at the lowest severity.
 //! - *path_guessing*: thirty guesses within a minute, a hundred within an hour or three hundred within a day that the server does not
 //!   have or does not give, and these are nearly all that it answers. What a page names is no guess (`paths`): requests with a
 //!   `Referer`, titles, and the images of one directory count as one. Ten times as many paths are told whatever they are, for a
