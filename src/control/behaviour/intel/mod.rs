@@ -21,6 +21,7 @@ mod feed;
 mod feeds;
 mod indicator;
 mod json;
+mod reach;
 mod table;
 #[cfg(test)]
 mod tests;

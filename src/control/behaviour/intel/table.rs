@@ -3,11 +3,15 @@
 //! No indicator is kept as text: what is asked for *is* the text of what is met, so a keyed hash of 128 bits stands for it (24 bytes
 //! an indicator, and nobody who does not know the keys, drawn at start, can make two meet). Before the tables stand filters of
 //! two bytes an indicator of all feeds, because almost everything that is asked for is in no list: one line of the cache a
-//! question (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007).
+//! question (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007). Networks have one before it that
+//! knows places of addresses ([`super::reach`]), or each address would be asked for by every length of prefix.
 
 use super::indicator::Key;
+use super::reach::{Reach, Spans};
 use crate::units::{SECOND, Timestamp};
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
+use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
@@ -29,9 +33,33 @@ pub struct Hit<'a> {
     /// Whose it is.
     pub feed: &'a str,
     /// As the feed has it, or what is equal to it.
-    pub text: String,
+    pub text: Text<'a>,
     /// What is known of it.
     pub about: &'a About,
+}
+
+/// What was met: written when somebody reads it, for most of what is met is met again and told once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Text<'a> {
+    /// A network, or a host.
+    Network(u128, u32),
+    /// A port of a host.
+    Service(u128, u16),
+    /// What was asked for.
+    Own(&'a str),
+    /// What is below this name.
+    Below(&'a str),
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Text::Network(bits, length) => f.write_str(&written(*bits, *length)),
+            Text::Service(bits, port) => write!(f, "{} port {port}", written(*bits, HOST)),
+            Text::Own(text) => f.write_str(text),
+            Text::Below(name) => write!(f, "*.{name}"),
+        }
+    }
 }
 
 /// Keys of all tables of this process: a filter speaks of several.
@@ -132,6 +160,9 @@ pub struct Table {
     count: usize,
     /// Lengths of the ranges' prefixes, longest first.
     lengths: Vec<u32>,
+    spans: Spans,
+    /// Some are ports of hosts.
+    has_services: bool,
     /// Some names stand for those below them.
     has_below: bool,
 }
@@ -139,7 +170,8 @@ pub struct Table {
 /// Length of a host's prefix.
 const HOST: u32 = 128;
 
-fn mask(bits: u128, length: u32) -> u128 {
+/// The first `length` bits.
+pub(super) fn mask(bits: u128, length: u32) -> u128 {
     if length == 0 { 0 } else { bits & (u128::MAX << (128 - length)) }
 }
 
@@ -172,20 +204,17 @@ impl Table {
     /// Adds one; of two that are alike the first counts.
     pub fn add(&mut self, key: Key, about: About) {
         self.count += 1; // bounded by the reader
-        let mut table = &mut self.marks;
+        let mut range = None;
         let mark = match key {
             Key::Network(network) => {
                 let (bits, length) = network.prefix();
-                if length < HOST {
-                    let place = self.lengths.partition_point(|one| *one > length);
-                    if self.lengths.get(place) != Some(&length) {
-                        self.lengths.insert(place, length);
-                    }
-                    table = &mut self.ranges;
-                }
+                range = (length < HOST).then_some((bits, length));
                 Mark::network(bits, length)
             }
-            Key::Service(bits, port) => Mark::service(bits, port),
+            Key::Service(bits, port) => {
+                self.has_services = true;
+                Mark::service(bits, port)
+            }
             Key::Name(name) => Mark::name(&name),
             Key::Below(name) => {
                 self.has_below = true;
@@ -199,39 +228,32 @@ impl Table {
             self.about.push(about);
         }
         let index = self.about.len() as u32 - 1;
-        let entry = table.entry(mark.low(), |(one, _)| *one == mark, |(one, _)| one.low());
-        entry.or_insert((mark, index));
+        let table = if range.is_some() { &mut self.ranges } else { &mut self.marks };
+        let Entry::Vacant(place) = table.entry(mark.low(), |(one, _)| *one == mark, |(one, _)| one.low()) else {
+            return;
+        };
+        place.insert((mark, index));
+        if let Some((bits, length)) = range {
+            let at = self.lengths.partition_point(|one| *one > length);
+            if self.lengths.get(at) != Some(&length) {
+                self.lengths.insert(at, length);
+            }
+            self.spans.add(bits, length);
+        }
     }
 
-    fn hit(
-        &self,
-        among: &HashTable<(Mark, u32)>,
-        mark: Mark,
-        text: impl FnOnce() -> String,
-        now: Timestamp,
-    ) -> Option<Hit<'_>> {
+    fn hit<'a>(&'a self, mark: Mark, text: Text<'a>, now: Timestamp) -> Option<Hit<'a>> {
+        let among = if matches!(text, Text::Network(_, length) if length < HOST) { &self.ranges } else { &self.marks };
         let (_, index) = among.find(mark.low(), |(one, _)| *one == mark)?;
         let about = self.about.get(*index as usize)?;
         let holds = about.until.is_none_or(|until| now.0 / SECOND < until);
-        holds.then(|| Hit { feed: &self.feed, text: text(), about })
+        holds.then_some(Hit { feed: &self.feed, text, about })
     }
 
-    fn service(&self, address: u128, port: u16, now: Timestamp) -> Option<Hit<'_>> {
-        let text = || format!("{} port {port}", written(address, HOST));
-        self.hit(&self.marks, Mark::service(address, port), text, now)
-            .or_else(|| self.hit(&self.marks, Mark::network(address, HOST), || written(address, HOST), now))
-            .or_else(|| {
-                self.lengths.iter().find_map(|length| {
-                    let bits = mask(address, *length);
-                    self.hit(&self.ranges, Mark::network(bits, *length), || written(bits, *length), now)
-                })
-            })
-    }
-
-    fn name(&self, name: &str, now: Timestamp) -> Option<Hit<'_>> {
-        self.hit(&self.marks, Mark::name(name), || name.to_owned(), now).or_else(|| {
+    fn name<'a>(&'a self, name: &'a str, now: Timestamp) -> Option<Hit<'a>> {
+        self.hit(Mark::name(name), Text::Own(name), now).or_else(|| {
             let mut parents = parents(name).filter(|_| self.has_below);
-            parents.find_map(|parent| self.hit(&self.marks, Mark::below(parent), || format!("*.{parent}"), now))
+            parents.find_map(|parent| self.hit(Mark::below(parent), Text::Below(parent), now))
         })
     }
 }
@@ -245,11 +267,14 @@ fn parents(name: &str) -> impl Iterator<Item = &str> {
 #[derive(Default)]
 pub struct Tables {
     tables: Vec<Arc<Table>>,
+    /// Which addresses may lie in a network.
+    reach: Reach,
     /// Networks of whole ranges are few and asked for by every length there is: theirs fits nearer to the core.
     ranges: Filter,
     others: Filter,
-    /// Of all tables.
+    /// Of all tables, longest first; no more than there are bits in an address.
     lengths: Vec<u32>,
+    has_services: bool,
     has_below: bool,
 }
 
@@ -265,8 +290,10 @@ impl Tables {
             filter
         };
         Tables {
+            reach: Reach::new(tables.iter().map(|table| &table.spans)),
             ranges: filter(|table| &table.ranges),
             others: filter(|table| &table.marks),
+            has_services: tables.iter().any(|table| table.has_services),
             has_below: tables.iter().any(|table| table.has_below),
             lengths,
             tables,
@@ -280,33 +307,59 @@ impl Tables {
 
     /// An address with this port, or a network that it lies in.
     pub fn service(&self, address: u128, port: u16, now: Timestamp) -> Option<Hit<'_>> {
-        let may_be = self.others.may_have(Mark::service(address, port))
-            || self.others.may_have(Mark::network(address, HOST))
-            || self.lengths.iter().any(|length| self.ranges.may_have(Mark::network(mask(address, *length), *length)));
-        self.tables.iter().filter(|_| may_be).find_map(|table| table.service(address, port, now))
+        let asked = |mark: Mark| self.others.may_have(mark).then_some(mark);
+        let service = Some(()).filter(|()| self.has_services).and_then(|()| asked(Mark::service(address, port)));
+        let host = asked(Mark::network(address, HOST));
+        // A bit for each length of which there may be a network: no table looks for others.
+        let mut passed = 0_u128;
+        if self.reach.may_hold(address) {
+            for (at, length) in self.lengths.iter().enumerate() {
+                let may_be = self.ranges.may_have(Mark::network(mask(address, *length), *length));
+                passed |= u128::from(may_be) << at;
+            }
+        }
+        if service.is_none() && host.is_none() && passed == 0 {
+            return None;
+        }
+        self.tables.iter().find_map(|table| {
+            let service = service.and_then(|mark| table.hit(mark, Text::Service(address, port), now));
+            let host = || host.and_then(|mark| table.hit(mark, Text::Network(address, HOST), now));
+            service.or_else(host).or_else(|| {
+                let mut left = passed;
+                while left != 0 {
+                    let length = *self.lengths.get(left.trailing_zeros() as usize)?;
+                    left &= left - 1;
+                    let bits = mask(address, length);
+                    if let Some(hit) = table.hit(Mark::network(bits, length), Text::Network(bits, length), now) {
+                        return Some(hit);
+                    }
+                }
+                None
+            })
+        })
     }
 
     /// A name in lower case.
-    pub fn name(&self, name: &str, now: Timestamp) -> Option<Hit<'_>> {
+    pub fn name<'a>(&'a self, name: &'a str, now: Timestamp) -> Option<Hit<'a>> {
         let may_be = self.others.may_have(Mark::name(name))
             || self.has_below && parents(name).any(|parent| self.others.may_have(Mark::below(parent)));
         self.tables.iter().filter(|_| may_be).find_map(|table| table.name(name, now))
     }
 
     /// A URL as [`super::indicator::url`] writes it.
-    pub fn url(&self, url: &str, now: Timestamp) -> Option<Hit<'_>> {
+    pub fn url<'a>(&'a self, url: &'a str, now: Timestamp) -> Option<Hit<'a>> {
         self.exact(Mark::url(url), url, now)
     }
 
     /// JA3, JA4 or SHA-1 of a certificate.
-    pub fn print(&self, print: &str, now: Timestamp) -> Option<Hit<'_>> {
+    pub fn print<'a>(&'a self, print: &'a str, now: Timestamp) -> Option<Hit<'a>> {
         self.exact(Mark::print(print), print, now)
     }
 
-    fn exact(&self, mark: Mark, text: &str, now: Timestamp) -> Option<Hit<'_>> {
+    fn exact<'a>(&'a self, mark: Mark, text: &'a str, now: Timestamp) -> Option<Hit<'a>> {
         let may_be = self.others.may_have(mark);
         let mut tables = self.tables.iter().filter(|_| may_be);
-        tables.find_map(|table| table.hit(&table.marks, mark, || text.to_owned(), now))
+        tables.find_map(|table| table.hit(mark, Text::Own(text), now))
     }
 }
 
@@ -352,7 +405,7 @@ mod tests {
             ("2001:db9::2", 80, 0, None),
         ] {
             let hit = tables.service(bits(address), port, Timestamp(at_s * SECOND));
-            assert_eq!(hit.map(|hit| hit.text).as_deref(), wanted, "{address}");
+            assert_eq!(hit.map(|hit| hit.text.to_string()).as_deref(), wanted, "{address}");
         }
         for (name, wanted) in [
             ("example.org", Some("example.org")),
@@ -361,7 +414,7 @@ mod tests {
             ("a.b.example.net", Some("*.example.net")),
             ("notexample.net", None),
         ] {
-            assert_eq!(tables.name(name, Timestamp(0)).map(|hit| hit.text).as_deref(), wanted, "{name}");
+            assert_eq!(tables.name(name, Timestamp(0)).map(|hit| hit.text.to_string()).as_deref(), wanted, "{name}");
         }
         assert_eq!(tables.count(), 6);
     }
