@@ -266,7 +266,7 @@ fn number(text: &[u8]) -> Option<&[u8]> {
     ((1..=10).contains(&count) && is_end).then_some(rest)
 }
 
-fn skipped<'a>(text: &'a [u8], skips: impl Fn(&u8) -> bool) -> &'a [u8] {
+fn skipped(text: &[u8], skips: impl Fn(&u8) -> bool) -> &[u8] {
     let count = text.iter().take_while(|byte| skips(byte)).count();
     text.get(count..).unwrap_or_default()
 }
