@@ -2,7 +2,8 @@
 //!
 //! - *slow_vertical*: one source, one host, many ports that refused or were silent within a day.
 //! - *slow_horizontal*: one source, one service, many hosts of one network (/24, of IPv6 /64) that refused or were silent.
-//! - *distributed*: many sources that fail more than they succeed, at contacts of one network of which each has tried others.
+//! - *distributed*: many sources that fail more than they succeed (twice and more within minutes), at contacts of one network of which
+//!   each has tried others.
 //!
 //! Slow means that a window of one second holds one contact, so the peer that a window keeps is the contact: they are
 //! remembered one by one, with their times, and an answer of a second is exact. Of a window with several one is counted.
@@ -12,7 +13,8 @@
 //! a source without a clear shape is left out; the ports that a server names at run time (broken passive FTP, RPC behind a
 //! packet filter) are asked for by applications that repeat their SYN. Payload in UDP that nobody answers is most
 //! often a late answer, a stream or a blocked QUIC, and echoes are what a server of DHCP sends before each offer (RFC 2131
-//! section 2.2): neither counts here. So slow sweeps by ping alone are not found, nor slow ones across networks.
+//! section 2.2): neither counts here. So slow sweeps by ping alone are not found, nor slow ones across networks,
+//! nor scans of many sources of which each is slow.
 //!
 //! Memory: `slow_records` records of each kind, the coldest quarter is forgotten when they are full.
 
@@ -30,6 +32,9 @@ pub const MAX: f64 = 64.0;
 
 /// Sources of a distributed scan count together for so long.
 const SPREAD_NS: u64 = 3600 * SECOND;
+
+/// Failures of the last minutes beyond what was answered, from which a source may share a scan: one is anybody's.
+const SEVERAL: f64 = 2.0;
 
 /// Ports that servers name at run time: what IANA leaves to that (49152), and Linux (32768).
 const DYNAMIC: u16 = 32_768;
@@ -175,7 +180,7 @@ impl Slow {
                 out.push(slow(&settings, source, latest, &reach, false));
             }
         }
-        if failed > answered {
+        if failed >= answered + SEVERAL {
             out.extend(self.share(start, source, latest, service));
         }
     }
