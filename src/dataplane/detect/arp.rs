@@ -11,8 +11,8 @@
 //!
 //! Two ask for whoever others want, and are left alone: a router, for which traffic from outside comes in, and a server of
 //! DHCP, which makes sure that nobody has an address before it offers it (RFC 2131 section 2.2). Both are known by their
-//! neighbours, who ask for *them*: `arp_askers` of these, at times when it did not sweep. And an address that comes to life after
-//! it was asked for (a lease) is no hole. Whoever takes such a host over may sweep from it.
+//! neighbours, who ask for *them*: `arp_askers` of these, before it asked for them and at times when it did not sweep. And an
+//! address that comes to life after it was asked for (a lease) is no hole. Whoever takes such a host over may sweep from it.
 //!
 //! What it cannot see: sweeps of fewer hosts, sweeps from routers, IPv6 (neighbour discovery).
 
@@ -177,6 +177,9 @@ impl Decider {
     /// `asker` is there, and wants another host, which is somebody if it sweeps nothing itself.
     fn wants(&mut self, start: Timestamp, asker: u128, asked: u128) {
         let most = self.settings.arp_silent;
+        // Whom it asked for first confirms that it is there: those are its peers and victims, not its clients.
+        let came_first = |state: &Asker| !state.asked.iter().any(|one| one.address == asker);
+        let is_client = self.askers.existing(&asked).is_none_or(|state| came_first(state));
         let sweeps = self.askers.existing(&asked).is_some_and(|state| {
             let [_, minute] = &state.generations;
             state.told.is_some_and(|at| start.since(at) < 3600 * SECOND)
@@ -186,7 +189,7 @@ impl Decider {
         (speaker.spoke, speaker.touched) = (Some(start), start);
         let wanted = self.wanted.entry(asked, Wanted::default);
         wanted.touched = start;
-        if !sweeps && wanted.askers.len() < ASKERS && !wanted.askers.contains(&asker) {
+        if is_client && !sweeps && wanted.askers.len() < ASKERS && !wanted.askers.contains(&asker) {
             wanted.askers.push(asker);
         }
     }
@@ -404,6 +407,11 @@ mod tests {
             let found = of(of_host);
             assert!(!found.is_empty() && found.iter().all(|source| source == "10.0.1.0"), "{what}: {found:?}");
         }
+        // A host that talks to many, who then make sure of it, is none either.
+        let mut peers: Vec<_> = (0..16).map(|host| (u64::from(host) * 3, OTHERS, OTHERS + 1 + host)).collect();
+        peers.extend((0..16).map(|host| (60 + u64::from(host) * 3, OTHERS + 1 + host, OTHERS)));
+        peers.extend(fast(OTHERS));
+        assert!(!found_among(peers).is_empty());
         // Whoever sweeps first is nobody, however many ask for him then: they make sure of whom they answered.
         let mut late: Vec<_> = medium(OTHERS).collect();
         late.extend((0..60).map(|host| (440 + u64::from(host), OTHERS + 1000 + host, OTHERS)));
