@@ -23,26 +23,39 @@ fn protocol_of(neighbour: &Neighbour) -> Option<u8> {
     neighbour.is_ndp.then_some(ICMP_V6)
 }
 
+/// What is known of the owners of addresses that were taken over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// One is still there and contradicts the claim.
+    Contradicted,
+    /// Nothing yet.
+    Open,
+    /// Who claims them has been a gateway for a short while.
+    Router,
+}
+
 pub(super) fn taken(
     seen: &Observation,
     neighbour: &Neighbour,
     victims: &[String],
-    is_contradicted: bool,
+    proof: Proof,
     settings: &Settings,
 ) -> Evidence {
     let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
     let minutes = TAKEN_NS / SECOND / 60;
-    let proof = match is_contradicted {
-        true => format!("the owner of {address} is still there and contradicts it"),
-        false => "whether their owners are still there has not shown yet".to_owned(),
+    let (severity, confidence, how) = match proof {
+        Proof::Contradicted => (1, 0.95, format!("the owner of {address} is still there and contradicts it")),
+        Proof::Open => (2, 0.7, "whether their owners are still there has not shown yet".to_owned()),
+        Proof::Router => (3, 0.5, "a server of DHCP has named it as a gateway for less than an hour".to_owned()),
     };
+    let is_contradicted = proof == Proof::Contradicted;
     Evidence {
-        severity: if is_contradicted { 1 } else { 2 },
-        confidence: if is_contradicted { 0.95 } else { 0.7 },
+        severity,
+        confidence,
         target: Some(address),
         protocol: protocol_of(neighbour),
         summary: format!(
-            "{mac} took over addresses of {} hosts ({}) within {minutes} minutes, {address} the latest, and {proof}: what these send \
+            "{mac} took over addresses of {} hosts ({}) within {minutes} minutes, {address} the latest, and {how}: what these send \
              to each other may go through it",
             victims.len(),
             victims.join(", ")

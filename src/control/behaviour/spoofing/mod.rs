@@ -9,7 +9,8 @@
 //!   so by design and have link addresses of their own. One host with two cards in the network answers from either for all its
 //!   addresses (ARP flux): quiet, once that has shown. A bond that balances by ARP looks alike, has one address, and is told, low.
 //!
-//! A router whose address DHCP gives out may answer for hosts that it leads to (proxy ARP): it is in their middle by right.
+//! A router whose address DHCP has given out for an hour may answer for hosts that it leads to (proxy ARP): it is in their middle by
+//! right. One that is newer is told, low: a rogue server of DHCP makes itself one.
 //!
 //! - *rogue_dhcp*: a server answers a client with another gateway or name server than the one that serves the network, or that
 //!   answered the same client. Servers that stand in for each other say the same.
@@ -37,7 +38,7 @@ use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::units::{SECOND, Timestamp};
-use evidence::{contest, poisoning, rogue, rogue_dns, starvation, taken};
+use evidence::{Proof, contest, poisoning, rogue, rogue_dns, starvation, taken};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -91,6 +92,8 @@ const ECHO_NS: u64 = SECOND / 50;
 const ASKED_NS: u64 = 10 * SECOND;
 /// Servers of names that are remembered.
 const RESOLVERS: usize = 1024;
+/// A gateway that DHCP has given out for so long is the network's.
+const ROUTER_NS: u64 = 3600 * SECOND;
 /// Gateways that are remembered.
 const ROUTERS: usize = 1024;
 /// Two that both mean to have an address contradict each other so soon: arpspoof repeats itself each two seconds, and hosts confirm
@@ -319,9 +322,11 @@ impl Spoofing {
         let is_contested = f64::from(turns) >= needed;
         let is_quick = now.since(bound.since) < QUICK_NS.saturating_mul(u64::from(turns));
         // A router that answers for others is in their middle anyhow; who claims its own address is another matter.
-        if [mac, owner].into_iter().any(|one| self.is_router_of_others(link, one, address)) {
+        let router = [mac, owner].into_iter().filter_map(|one| self.router_of_others((link, one), address, now)).max();
+        if router.is_some_and(|known_ns| known_ns >= ROUTER_NS) {
             return;
         }
+        let is_router = router.is_some();
         // Of the two it is the one who came later that took it, whoever speaks now.
         let taker = [mac, owner].into_iter().find(|mac| self.took(link, *mac, address, now));
         if is_contested && is_due && !self.are_one(link, owner, mac) {
@@ -329,10 +334,14 @@ impl Spoofing {
                 bound.told = Some(now);
             }
             match taker.filter(|taker| self.count(link, *taker) as f64 >= self.settings.victims) {
-                Some(taker) => self.tell_taken(seen, neighbour, (link, taker), true, out),
+                Some(taker) => {
+                    let proof = if is_router { Proof::Router } else { Proof::Contradicted };
+                    self.tell_taken(seen, neighbour, (link, taker), proof, out);
+                }
                 None => {
                     let has_own = taker.is_some_and(|taker| self.own(link, taker).is_some_and(|own| own != address));
-                    out.push(contest(seen, neighbour, owner, (turns, needed), is_quick && has_own));
+                    let is_of_another = is_quick && has_own && !is_router;
+                    out.push(contest(seen, neighbour, owner, (turns, needed), is_of_another));
                 }
             }
         }
@@ -351,7 +360,8 @@ impl Spoofing {
         }
         let is_due = is_new || is_over(claimer.told, now);
         if claimer.count as f64 >= self.settings.victims && is_due && !self.are_one(link, owner, mac) {
-            self.tell_taken(seen, neighbour, (link, mac), false, out);
+            let proof = if is_router { Proof::Router } else { Proof::Open };
+            self.tell_taken(seen, neighbour, (link, mac), proof, out);
         }
     }
 
@@ -379,9 +389,12 @@ impl Spoofing {
         })
     }
 
-    /// Is its own address a gateway that DHCP gives out, and another than this?
-    fn is_router_of_others(&mut self, link: u64, mac: Mac, address: u128) -> bool {
-        self.own(link, mac).is_some_and(|own| own != address && self.routers.existing(&(link, own)).is_some())
+    /// How long its own address, another than this and nobody else's, has been a gateway that DHCP gives out; `None`: it is none.
+    fn router_of_others(&mut self, (link, mac): (u64, Mac), address: u128, now: Timestamp) -> Option<u64> {
+        let own = self.own(link, mac).filter(|own| *own != address)?;
+        let is_undisputed = self.bound.existing(&(link, own)).is_some_and(|bound| bound.before.is_none());
+        let since = self.routers.existing(&(link, own)).filter(|_| is_undisputed)?;
+        Some(now.since(*since))
     }
 
     /// Two cards of one host: each has spoken for the other's own address.
@@ -399,7 +412,7 @@ impl Spoofing {
         seen: &Observation,
         neighbour: &Neighbour,
         (link, mac): (u64, Mac),
-        is_contradicted: bool,
+        proof: Proof,
         out: &mut Vec<Evidence>,
     ) {
         let settings = self.settings;
@@ -407,7 +420,7 @@ impl Spoofing {
         claimer.told = Some(seen.time);
         let victims: Vec<String> =
             claimer.victims.iter().take(claimer.count).map(|(victim, _)| mac_text(*victim)).collect();
-        out.push(taken(seen, &Neighbour { mac, ..*neighbour }, &victims, is_contradicted, &settings));
+        out.push(taken(seen, &Neighbour { mac, ..*neighbour }, &victims, proof, &settings));
     }
 
     /// A server of DHCP gave an address out, or offered it.
