@@ -46,6 +46,13 @@ pub enum Up {
     Ended(QueueId),
 }
 
+/// What a place of the ring holds until an item is written there; never received. Of all items one that takes two stores.
+impl Default for Up {
+    fn default() -> Up {
+        Up::Ended(QueueId(0))
+    }
+}
+
 /// What a flow came to, for EVE, `conn.log` and `/v1/flows`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FlowSummary {
@@ -213,18 +220,31 @@ impl UpSender {
     /// Sends or counts, never waits unless the queue is offline.
     #[inline(always)]
     pub fn send(&mut self, item: Up) {
-        while self.ring.is_full() {
+        self.send_made(|place| *place = item);
+    }
+
+    /// The same of a window: most of what is sent are these, and they are written where they belong.
+    #[inline]
+    pub fn send_window(&mut self, entry: &WindowEntry) {
+        self.send_made(|place| *place = Up::Window(*entry));
+    }
+
+    /// Lets `make` write an item in its place: the chunk's is written where it lies, and a push that may give it back copies it
+    /// twice more.
+    #[inline(always)]
+    fn send_made(&mut self, make: impl FnOnce(&mut Up)) {
+        loop {
+            if let Ok(mut chunk) = self.ring.write_chunk(1) {
+                if let Some(place) = chunk.as_mut_slices().0.first_mut() {
+                    make(place);
+                }
+                return chunk.commit_all();
+            }
             if self.full == Full::Count || self.ring.is_abandoned() {
                 self.lost += 1;
                 return;
             }
             std::thread::yield_now();
-        }
-        // There is room, and nobody else sends: it cannot fail. An item is 390 bytes: as a chunk it is written where it
-        // belongs, a push that may give it back copies it twice more.
-        match self.ring.write_chunk_uninit(1) {
-            Ok(chunk) => drop(chunk.fill_from_iter(std::iter::once(item))),
-            Err(_) => self.lost += 1,
         }
     }
 
@@ -291,19 +311,19 @@ pub struct UpReceiver {
 impl UpReceiver {
     /// The next item, if there is one.
     pub fn receive(&mut self) -> Option<Up> {
-        // Looked at in its place, because an item is 390 bytes; once, because another may come between two looks.
-        let bytes = match self.ring.peek().ok()? {
-            Up::Event(head) => Some(usize::from(head.bytes)),
-            _ => None,
-        };
-        if let Some(bytes) = bytes {
+        // Copied once, from its place into what is returned: an item is 450 bytes.
+        let chunk = self.ring.read_chunk(1).ok()?;
+        let item = chunk.as_slices().0.first()?;
+        if let Up::Event(head) = item {
             self.latest.clear();
             // Written before the item: they are there.
-            if let Ok(chunk) = self.facts.read_chunk(bytes) {
-                self.latest.extend(chunk);
+            if let Ok(facts) = self.facts.read_chunk(usize::from(head.bytes)) {
+                self.latest.extend(facts);
             }
         }
-        self.ring.pop().ok()
+        let item = Some(*item);
+        chunk.commit_all();
+        item
     }
 
     /// Were ended flows given up for findings since the last call? Of those that ended before a watermark it is known when that
@@ -332,7 +352,7 @@ impl UpReceiver {
 /// Bytes of facts on their way up: 250 of the largest events, thousands of usual ones.
 const FACTS_RING: usize = 1 << 20;
 
-/// Ring for findings: `capacity` items of some 390 bytes, and facts of 1 MiB.
+/// Ring for findings: `capacity` items of some 450 bytes, and facts of 1 MiB.
 pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
     let (facts_in, facts_out) = rtrb::RingBuffer::new(FACTS_RING);
@@ -459,6 +479,30 @@ mod tests {
         assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(0)))));
         assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(1)))));
         assert!(down.receive().is_none());
+    }
+
+    /// Over the end of a small ring, written over what lay there before; and a full one counts it.
+    #[test]
+    fn windows_come_out_as_they_went_in() {
+        use crate::dataplane::detect::{Counts, Entity, TunnelMark};
+        let (mut up, mut down) = up_ring(3, Full::Count);
+        let entry = |number: u64| {
+            let mut counts = Counts::ZERO;
+            counts.add(0, number as u32);
+            let entity = Entity::Source(u128::from(number) << 64);
+            WindowEntry { start: Timestamp(number), entity, counts, mark: TunnelMark(number) }
+        };
+        for number in 0..10 {
+            up.send_window(&entry(number));
+            up.send(Up::Ended(QueueId(number as u16)));
+            up.send_window(&entry(number + 100));
+            up.send_window(&entry(number + 200));
+            assert_eq!(up.take_lost(), 1);
+            assert!(matches!(down.receive(), Some(Up::Window(found)) if found == entry(number)));
+            assert!(matches!(down.receive(), Some(Up::Ended(QueueId(found))) if u64::from(found) == number));
+            assert!(matches!(down.receive(), Some(Up::Window(found)) if found == entry(number + 100)));
+            assert!(down.receive().is_none());
+        }
     }
 
     /// Whatever else fills the ring, findings have their room; and a file waits for all of them.

@@ -89,7 +89,7 @@ pub fn send_window(up: &mut UpSender, counters: &mut CounterBlock, outers: &Oute
     if entry.mark != TunnelMark(0) {
         send_seen_in(up, counters, outers, entry);
     }
-    up.send(Up::Window(*entry));
+    up.send_window(entry);
 }
 
 #[cold]
