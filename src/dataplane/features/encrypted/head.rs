@@ -38,16 +38,18 @@ pub struct Head {
     pub exempt: u8,
 }
 
-/// Counters of byte values, 0 between two looks, and `n * log2(n)` for all `n` that can be.
+/// Counters of byte values, 0 between two looks, and `n * log2(n)` and `log2(n)` for all `n` that can be (0 of none).
 pub(super) struct Scratch {
     counts: [u16; 256],
+    products: [f64; HEAD_BYTES + 1],
     logarithms: [f64; HEAD_BYTES + 1],
 }
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        let logarithms = std::array::from_fn(|n| if n == 0 { 0.0 } else { n as f64 * (n as f64).log2() });
-        Scratch { counts: [0; 256], logarithms }
+        let logarithms = std::array::from_fn(|n| if n == 0 { 0.0 } else { (n as f64).log2() });
+        let products = std::array::from_fn(|n| if n == 0 { 0.0 } else { n as f64 * (n as f64).log2() });
+        Scratch { counts: [0; 256], products, logarithms }
     }
 }
 
@@ -60,7 +62,7 @@ impl Scratch {
                 *count += 1; // at most HEAD_BYTES
             }
         }
-        let of = |count: u16| self.logarithms.get(usize::from(count)).copied().unwrap_or(0.0);
+        let of = |count: u16| self.products.get(usize::from(count)).copied().unwrap_or(0.0);
         let mut sum = 0.0;
         if bytes.len() < self.counts.len() {
             for byte in bytes {
@@ -70,9 +72,10 @@ impl Scratch {
             // Of long ones it costs less to look at every counter than at every byte again.
             self.counts.iter_mut().for_each(|count| sum += of(std::mem::take(count)));
         }
-        let all = bytes.len().max(1) as f64;
+        let all = bytes.len().max(1) as i32 as f64;
+        let logarithm = self.logarithms.get(bytes.len()).copied().unwrap_or(0.0);
         // Rounding may leave a little below 0.
-        (all.log2() - sum / all).max(0.0)
+        (logarithm - sum / all).max(0.0)
     }
 }
 
@@ -89,32 +92,43 @@ pub(super) fn look(payload: &[u8], scratch: &mut Scratch) -> Head {
         printable += prints.count_ones();
         runs.add(prints);
     }
-    // Zeros behind the last bytes print nothing.
-    let mut last = [0; 8];
-    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
-    let last = u64::from_le_bytes(last);
+    let last = word_of(rest);
     ones += last.count_ones();
-    printable += prints(last).count_ones();
-    runs.add(prints(last));
+    let last_prints = prints(last);
+    printable += last_prints.count_ones();
+    runs.add(last_prints);
     let longest = runs.longest;
-    let all = bytes.len().max(1) as f64;
-    let ones = f64::from(ones) / all;
-    let begins = bytes.get(..6).is_some_and(|first| first.iter().all(|byte| matches!(byte, 0x20..=0x7e)));
-    let met = [
-        (ones <= 3.4 || ones >= 4.6, exempt::ONES),
-        (begins, exempt::BEGINS_PRINTABLE),
-        (printable as usize * 2 > bytes.len(), exempt::MOSTLY_PRINTABLE),
-        (longest > 20, exempt::RUN),
-        (is_known(bytes), exempt::KNOWN),
-    ];
+    let all = bytes.len().max(1) as i32 as f64;
+    let ones = f64::from(ones as i32) / all;
+    let first = words.first().map_or(last_prints, |word| prints(u64::from_le_bytes(*word)));
+    let met = |is_met: bool, bit: u8| u8::from(is_met) * bit;
+    let exempt = met(ones <= 3.4 || ones >= 4.6, exempt::ONES)
+        | met(first & 0x3f == 0x3f, exempt::BEGINS_PRINTABLE)
+        | met(printable as usize * 2 > bytes.len(), exempt::MOSTLY_PRINTABLE)
+        | met(longest > 20, exempt::RUN)
+        | met(is_known(bytes), exempt::KNOWN);
     Head {
         bytes: bytes.len() as u16, // at most HEAD_BYTES
         entropy: scratch.entropy(bytes) as f32,
         ones: ones as f32,
-        printable: (f64::from(printable) / all) as f32,
+        printable: (f64::from(printable as i32) / all) as f32,
         run: longest,
-        exempt: met.iter().filter(|(is_met, _)| *is_met).fold(0, |all, (_, bit)| all | bit),
+        exempt,
     }
+}
+
+/// Fewer than eight bytes as a word, zeros behind them, which print nothing. Read from both ends: copied one by one it was a
+/// call of the library.
+#[inline(always)]
+fn word_of(bytes: &[u8]) -> u64 {
+    let place = |width: usize| 8 * (bytes.len() - width) as u32 & 63;
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << place(4);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << place(2);
+    }
+    bytes.first().map_or(0, |byte| u64::from(*byte))
 }
 
 /// Which of eight bytes can be printed, a bit each, the first lowest. (Byte by byte it took ten instructions each, of which
@@ -164,6 +178,11 @@ fn inner(bits: u8) -> u16 {
 
 /// The beginnings of TLS records and of requests that the authors found exempted.
 fn is_known(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x16 | 0x17, 3, 0..=9, ..])
-        || [&b"GET "[..], b"PUT ", b"POST ", b"HEAD "].iter().any(|method| bytes.starts_with(method))
+    match bytes {
+        [0x16 | 0x17, 3, 0..=9, ..] => true,
+        [b'G' | b'P' | b'H', ..] => {
+            [&b"GET "[..], b"PUT ", b"POST ", b"HEAD "].iter().any(|method| bytes.starts_with(method))
+        }
+        _ => false,
+    }
 }

@@ -51,6 +51,28 @@ fn entropy_is_that_of_the_bytes_and_nothing_is_left_behind() {
     assert_eq!(head_of(&noise(5000)).bytes as usize, HEAD_BYTES, "no more is looked at");
 }
 
+/// Payloads of every length up to some words are looked at as one would byte by byte.
+#[test]
+fn a_short_payload_is_looked_at_like_a_long_one() {
+    let noise = noise(64);
+    let text: Vec<u8> = b"HEAD / and what is printed".iter().copied().cycle().take(64).collect();
+    for bytes in [&noise, &text, &vec![0; 64]].into_iter().flat_map(|all| (1..=40).map(|length| &all[3..3 + length])) {
+        let head = head_of(bytes);
+        let all = bytes.len() as f64;
+        let is_printed = |byte: &u8| (0x20..=0x7e).contains(byte);
+        let ones = f64::from(bytes.iter().map(|byte| byte.count_ones()).sum::<u32>()) / all;
+        let share = |value: u8| bytes.iter().filter(|byte| **byte == value).count() as f64 / all;
+        let entropy: f64 = (0..=255).map(share).filter(|share| *share > 0.0).map(|share| -share * share.log2()).sum();
+        let run = bytes.split(|byte| !is_printed(byte)).map(<[u8]>::len).max().unwrap_or(0);
+        let printed = bytes.iter().filter(|byte| is_printed(byte)).count() as f64 / all;
+        assert!((f64::from(head.entropy) - entropy).abs() < 1e-5, "{bytes:02x?}: {head:?}, not {entropy}");
+        assert_eq!((head.ones, head.printable), (ones as f32, printed as f32), "{bytes:02x?}");
+        assert_eq!((usize::from(head.bytes), usize::from(head.run)), (bytes.len(), run), "{bytes:02x?}");
+        let begins = bytes.len() >= 6 && bytes[..6].iter().all(is_printed);
+        assert_eq!(head.exempt & exempt::BEGINS_PRINTABLE != 0, begins, "{bytes:02x?}");
+    }
+}
+
 #[test]
 fn the_test_for_encrypted_traffic_exempts_what_its_authors_say() {
     let noise = noise(400);
@@ -67,6 +89,10 @@ fn the_test_for_encrypted_traffic_exempts_what_its_authors_say() {
         ([&[0x17, 3, 9], &noise[..]].concat(), exempt::KNOWN),
         ([&[0x16, 3, 10], &noise[..]].concat(), 0),
         ([b"PUT \0\0", &noise[..]].concat(), exempt::KNOWN),
+        ([b"GET \0\0", &noise[..]].concat(), exempt::KNOWN),
+        ([b"POST \0", &noise[..]].concat(), exempt::KNOWN),
+        ([b"HEAD \0", &noise[..]].concat(), exempt::KNOWN),
+        ([b"POUT \0", &noise[..]].concat(), 0),
         (vec![0; 60], exempt::ONES),
         (vec![0xff; 60], exempt::ONES),
     ] {
