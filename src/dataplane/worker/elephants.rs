@@ -2,9 +2,14 @@
 
 use crate::dataplane::decode::FlowKey;
 use crate::exchange::FlowSummary;
+use crate::units::{SECOND, Timestamp};
 
 /// How many elephants a queue remembers.
 pub const ELEPHANTS: usize = 16;
+
+/// How old an entry may be, nanoseconds of capture time: snapshots leave the queue this often, so that what is newer is nobody's
+/// to see, and a flow of a million packets a second would be put together anew 16 000 times a second.
+pub const FRESH_NS: u64 = SECOND / 4;
 
 /// Largest flows by bytes, unordered. An entry is replaced when a larger flow comes by; one whose flow has ended goes.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +23,12 @@ impl Elephants {
     #[inline(always)]
     pub fn wants(&self, bytes: u64) -> bool {
         bytes > self.smallest
+    }
+
+    /// Was this flow put here less than [`FRESH_NS`] before `now`? Then it need not be offered again.
+    pub fn is_fresh(&self, key: &FlowKey, now: Timestamp) -> bool {
+        let own = self.flows.iter().flatten().find(|flow| flow.key == *key);
+        own.is_some_and(|flow| now.since(flow.last_seen) < FRESH_NS)
     }
 
     /// Puts the flow in place of its older self, of nothing, or of the smallest.
@@ -58,7 +69,6 @@ impl Elephants {
 mod tests {
     use super::*;
     use crate::dataplane::decode::Direction;
-    use crate::units::Timestamp;
 
     fn flow(port: u16, bytes: u64) -> FlowSummary {
         FlowSummary {
@@ -89,6 +99,17 @@ mod tests {
         let mut sizes: Vec<_> = elephants.flows().map(|flow| flow.bytes[0]).collect();
         sizes.sort_unstable();
         assert_eq!(sizes, (985..=1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_entry_is_fresh_until_it_is_old_and_no_other_flows() {
+        let mut elephants = Elephants::default();
+        let own = FlowSummary { last_seen: Timestamp(SECOND), ..flow(1, 10) };
+        assert!(!elephants.is_fresh(&own.key, own.last_seen), "it is not there");
+        elephants.offer(own);
+        let at = |key: &FlowKey, later_ns: u64| elephants.is_fresh(key, own.last_seen.after(later_ns));
+        assert!(at(&own.key, 0) && at(&own.key, FRESH_NS - 1));
+        assert!(!at(&own.key, FRESH_NS) && !at(&flow(2, 0).key, 0));
     }
 
     #[test]

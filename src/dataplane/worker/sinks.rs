@@ -147,7 +147,8 @@ impl Sinks {
     /// A flow has grown by [`FlowRecord::REPORT_EVERY`] packets.
     #[inline]
     fn report(&mut self, record: &FlowRecord, index: FlowIndex) {
-        if self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder)) {
+        let is_large = self.elephants.wants(record.bytes(Side::Originator) + record.bytes(Side::Responder));
+        if is_large && !self.elephants.is_fresh(&record.key, record.last_seen) {
             let carried = Carried {
                 application: self.inspector.application(index.slot),
                 began_as: self.inspector.began_as(index.slot),
