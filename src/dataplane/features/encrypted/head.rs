@@ -121,7 +121,7 @@ pub(super) fn look(payload: &[u8], scratch: &mut Scratch) -> Head {
 /// call of the library.
 #[inline(always)]
 fn word_of(bytes: &[u8]) -> u64 {
-    let place = |width: usize| 8 * (bytes.len() - width) as u32 & 63;
+    let place = |width: usize| (8 * (bytes.len() - width) as u32) & 63;
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << place(4);
     }
