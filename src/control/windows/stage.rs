@@ -22,6 +22,7 @@ use crate::exchange::FlowSummary;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// What the operator may say.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -217,7 +218,7 @@ impl Bench {
     }
 
     fn take(&mut self, row: Row) {
-        if !row.is_complete {
+        if !row.is_complete || is_of_the_link(&row) {
             return;
         }
         let (lane, values) = match &row.of {
@@ -271,6 +272,16 @@ impl Bench {
             lane.waiting.clear();
             lane.values.clear();
         }
+    }
+}
+
+/// A host's minute under an address of the link alone (RFC 4291 section 2.5.6, RFC 3927): what a host says there by itself, to each
+/// neighbour a question, is like a scan and nobody's.
+fn is_of_the_link(row: &Row) -> bool {
+    let Of::Host(address, _) = &row.of else { return false };
+    match (Endpoint { address: *address, port: 0 }).ip() {
+        IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
     }
 }
 

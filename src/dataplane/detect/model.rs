@@ -40,6 +40,9 @@ pub struct Settings {
 
 /// Fewest flows that make evidence where the operator does not say.
 const FLOWS_LEAST: usize = 3;
+/// Fewest packets of a flow that can be evidence alone: those that people begin with a ping have fewer, and half of them look like a
+/// tunnel's first.
+const ALONE_PACKETS: u32 = 64;
 /// Most flows remembered of one source.
 const FLOWS_MAX: usize = score::FLOWS_MAX as usize;
 
@@ -95,7 +98,9 @@ impl Decider {
             return None;
         }
         let needed = match self.settings.flows {
-            0 if scored.needed > 0 && spoken.is_narrow(scored.family) => usize::from(scored.needed),
+            0 if scored.needed > 0 && scored.packets >= ALONE_PACKETS && spoken.is_narrow(scored.family) => {
+                usize::from(scored.needed)
+            }
             0 => usize::from(scored.needed).max(FLOWS_LEAST),
             said => said,
         }
@@ -361,14 +366,15 @@ mod tests {
         assert_eq!(told(Family::Unusual, 17, 5004, Protocol::Rtp), Some(3), "a hint, however high its rank");
         assert_eq!(decider.implausible(), 1);
         let mut decider = Decider::new(Settings::default());
-        let mut alone = |family: Family, protocol: u8, application: Protocol| {
+        let mut alone = |family: Family, protocol: u8, application: Protocol, packets: u32| {
             let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0102, 4444, protocol, 0);
-            let scored = ScoredFlow { needed: 1, ..scored_of(family, key, originator, application) };
+            let scored = ScoredFlow { needed: 1, packets, ..scored_of(family, key, originator, application) };
             decider.decide(&scored).is_some()
         };
-        assert!(alone(Family::IcmpTunnel, 1, Protocol::Unknown), "one flow, as the manifest says");
-        assert!(alone(Family::Mining, 6, Protocol::Unknown));
-        assert!(!alone(Family::Mining, 6, Protocol::Tls), "which everything speaks");
-        assert!(!alone(Family::WebAttack, 6, Protocol::Http));
+        assert!(!alone(Family::IcmpTunnel, 1, Protocol::Unknown, 16), "somebody's ping");
+        assert!(alone(Family::IcmpTunnel, 1, Protocol::Unknown, 64), "one flow, as the manifest says");
+        assert!(alone(Family::Mining, 6, Protocol::Unknown, 64));
+        assert!(!alone(Family::Mining, 6, Protocol::Tls, 64), "which everything speaks");
+        assert!(!alone(Family::WebAttack, 6, Protocol::Http, 64));
     }
 }

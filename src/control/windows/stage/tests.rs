@@ -163,6 +163,22 @@ fn many_hosts_that_do_the_same_at_once_are_few_alerts() {
 }
 
 #[test]
+fn what_a_host_says_on_the_link_alone_is_not_judged() {
+    let told = |network: u32| {
+        let scan = Known { least: 0.0, ..known(schema::HOST_COUNT, Family::Scan) };
+        let mut stage = Stage::new(Settings::default(), Judges { hosts: Some(Box::new(scan)), pairs: None });
+        let to_many = |to: u32| {
+            let (key, originator) = FlowKey::v4(network + 7, 40_000, network + 0x1000 + to, 80, 6, 0);
+            FlowSummary { key, originator, ..flow(1, to, 80, 30) }
+        };
+        let flows: Vec<_> = (0..100).map(to_many).collect();
+        (found(&mut stage, &flows).len(), stage.stats().judged)
+    };
+    assert_eq!(told(0xa9fe_0000), (0, 0), "169.254.0.7");
+    assert_eq!(told(0x0a00_0000), (1, 101));
+}
+
+#[test]
 fn a_failed_call_gives_its_rows_up_and_the_next_goes_on() {
     let hosts = Known { good: 1, ..known(schema::HOST_COUNT, Family::Scan) };
     let mut stage = Stage::new(Settings::default(), Judges { hosts: Some(Box::new(hosts)), pairs: None });
