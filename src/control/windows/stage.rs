@@ -88,7 +88,7 @@ pub struct Stats {
     pub unexplained: u64,
     /// Findings that were one too many of their family at one moment.
     pub beyond: u64,
-    /// Rows that a model took for what their flows cannot carry.
+    /// Rows that a model took for what their flows cannot carry, or that are of the link alone.
     pub implausible: u64,
 }
 
@@ -218,7 +218,7 @@ impl Bench {
     }
 
     fn take(&mut self, row: Row) {
-        if !row.is_complete || is_of_the_link(&row) {
+        if !row.is_complete {
             return;
         }
         let (lane, values) = match &row.of {
@@ -255,7 +255,7 @@ impl Bench {
             }
             for (place, verdict) in told {
                 let Some(row) = lane.waiting.get(place).filter(|row| row.flows() >= FLOWS_MIN) else { continue };
-                if !carries(row, verdict.family) {
+                if is_of_the_link(row) || !carries(row, verdict.family) {
                     *implausible += 1;
                     continue;
                 }
