@@ -92,6 +92,8 @@ const EVEN_MIN: [f64; 2] = [0.62, 0.9];
 /// Score and connections from which what was there before is told.
 const HIGH: f64 = 0.9;
 const STANDING_CONNECTIONS: u64 = 24;
+/// And how even its intervals are at least: of visits at random (Poisson) 64 intervals come to 0.53 on average, and some to 0.7.
+const STEADY: f64 = 0.75;
 /// Hosts from which a destination is no single one's: a program that several have.
 const SEVERAL: f64 = 3.0;
 /// Bytes sent beyond which a connection is no call home (RITA's scale of sizes), and received: a page, an update.
@@ -339,6 +341,8 @@ impl Beacon {
             Standing::New if is_shared => 3,
             Standing::New => 2,
             Standing::Before if is_shared || pair.count < STANDING_CONNECTIONS || score.total() < HIGH => return None,
+            // Sizes, days and hours are even of whatever goes on for long; of what was there before the intervals have to be, too.
+            Standing::Before if call.apex.is_none() && score.intervals < STEADY => return None,
             Standing::Before => 3,
         };
         let is_news = match pair.told {
@@ -440,6 +444,13 @@ fn evidence(seen: &Observation, call: &Call, pair: &Pair, case: &Case, settings:
         Standing::New => format!("new to the network {:.0} hours ago, {others}", age_h(pair, usual)),
         Standing::Before => format!("{others}; it was there from the first day on, as an updater's would be"),
     };
+    // Score and connections from which it is told.
+    let least = match standing {
+        Standing::Before if !strobes => {
+            (HIGH.max(settings.score), settings.connections.max(STANDING_CONNECTIONS as f64))
+        }
+        _ => (settings.score, settings.connections),
+    };
     let (client, server, port) = (call.ends.0.ip(), call.ends.1.ip(), call.ends.1.port);
     let does = match call.apex {
         Some(apex) => format!("asks for a new name below {apex}"),
@@ -458,14 +469,19 @@ fn evidence(seen: &Observation, call: &Call, pair: &Pair, case: &Case, settings:
         port: Some(port),
         summary,
         terms: vec![
-            Term::exact("beacon_score", rounded(score.total())).against(Relation::AtLeast, settings.score),
-            Term::exact("interval_evenness", rounded(score.intervals)),
+            Term::exact("beacon_score", rounded(score.total())).against(Relation::AtLeast, least.0),
+            match standing {
+                Standing::Before if call.apex.is_none() => {
+                    Term::exact("interval_evenness", rounded(score.intervals)).against(Relation::AtLeast, STEADY)
+                }
+                _ => Term::exact("interval_evenness", rounded(score.intervals)),
+            },
             Term::exact("size_evenness", rounded(score.sizes)),
             Term::exact("duration_share", rounded(score.duration)),
             Term::exact("hours_evenness", rounded(score.hours)),
             Term::exact("interval_median_s", score.period_s.round()),
             Term::exact("interval_earliest_tenth_share", rounded(score.early)),
-            Term::exact("connections", pair.count as f64).against(Relation::AtLeast, settings.connections),
+            Term::exact("connections", pair.count as f64).against(Relation::AtLeast, least.1),
             Term::exact("hosts_that_go_there", usual.clients),
             Term::exact("hosts_seen", usual.hosts),
             Term::exact("destination_known_h", age_h(pair, usual).round()),
