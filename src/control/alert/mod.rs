@@ -35,6 +35,8 @@ pub struct Settings {
     /// Silence after which the same thing is a new alert, seconds of capture time. Too short: the same attack comes anew
     /// all the time; too long: a second attack of the same source hides among the repeats of the first.
     pub quiet_s: u64,
+    /// The same of what a model says of windows: an updater that looks like a beacon does so in many an hour of the day.
+    pub quiet_windows_s: u64,
     /// The same of what is so until somebody changes it (passwords in the clear). Below a day each morning's login is news.
     pub quiet_standing_s: u64,
     /// Repeats let through: each this many times the one before.
@@ -50,6 +52,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             quiet_s: 3600,
+            quiet_windows_s: 86_400,
             quiet_standing_s: 7 * 86_400,
             repeat_factor: 10,
             sources_each: 16,
@@ -125,8 +128,12 @@ impl Deduplicator {
             severity: evidence.severity,
         };
         let known = self.known.entry(affair, fresh);
-        let is_standing = evidence.detector == Detector::Cleartext;
-        let quiet_s = if is_standing { self.settings.quiet_standing_s } else { self.settings.quiet_s };
+        let Settings { quiet_s, quiet_windows_s, quiet_standing_s, .. } = self.settings;
+        let quiet_s = match evidence.detector {
+            Detector::Cleartext => quiet_standing_s,
+            Detector::Model if evidence.flow.is_none() => quiet_windows_s,
+            _ => quiet_s,
+        };
         if evidence.time.since(known.last_seen) > quiet_s.saturating_mul(SECOND) {
             *known = fresh();
         }
@@ -309,6 +316,9 @@ mod tests {
             detector: Detector::Cleartext,
             ..evidence(day * 86_400 + hour * 3600, "ftp", 3, 1)
         };
+        let hour = |hour: u64| Evidence { detector: Detector::Model, ..evidence(hour * 2 * 3600, "beacon", 3, 1) };
+        let hours: Vec<_> = (0..84).filter_map(|at| alerts.push(hour(at))).map(|alert| alert.occurrences).collect();
+        assert_eq!(hours, [1, 10], "every other hour of a week, by a model of windows");
         let days: Vec<_> = (0..9).filter_map(|day| alerts.push(login(day, 8))).map(|alert| alert.occurrences).collect();
         assert_eq!(days, [1], "each morning of nine");
         assert_eq!(alerts.push(login(8 + 8, 8)).unwrap().occurrences, 1, "eight days of silence");
