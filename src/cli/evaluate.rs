@@ -51,7 +51,7 @@ pub struct Arguments {
     /// Configuration file; what it says of detectors, flow table and model is what is evaluated.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Count only what the model never saw: {\"tools\": {FAMILY: [TOOL, ...]}, \"recordings\": [NAME, ...]}; of the recordings
+    /// Count only what the model never saw: {"tools": {FAMILY: [TOOL, ...]}, "recordings": [NAME, ...]}; of the recordings
     /// their false alerts.
     #[arg(long, value_name = "JSON")]
     held_out: Option<PathBuf>,
