@@ -140,11 +140,10 @@ def summary(folder, held):
         by = {name.split(" ", 1)[1]: count for name, count in run["noticed_first_by"].items() if name.split(" ")[0] == family}
         main["without_family"][family] = {**figures(run, family), "caught_first_by": by}
     main["hours"] = hours(folder)
-    for name in ("others", "from-others"):
-        if os.path.exists(f"{folder}/{name}.json"):
-            run = load(f"{folder}/{name}.json")
-            main[name.replace("-", "_")] = {key: run[key] for key in (
-                "families", "host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "verdicts")}
+    if os.path.exists(f"{folder}/others.json"):
+        run = load(f"{folder}/others.json")
+        main["others"] = {key: run[key] for key in (
+            "families", "host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "verdicts")}
     with open(f"{folder}/summary.json", "w") as out:
         json.dump(main, out, indent=1)
 

@@ -134,8 +134,6 @@ done
 if [ -e ../shared/data/MANIFEST.tsv ]; then
   evaluate others ../shared/data --labels ../shared/data/MANIFEST.tsv ||
     evaluate others ../shared/data --labels ../shared/data/MANIFEST.tsv --no-model
-  model=$(model_in "$train/others")
-  [ -z "$model" ] || evaluate from-others "$recordings" --model "$model" || say "the model of others' captures cannot be used"
 fi
 
 new=${EVALUATE_NEW:-target/lab/new}
