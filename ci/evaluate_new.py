@@ -60,8 +60,8 @@ def tables(run):
     before = run["before"]
     parts = [one for of in (run, before) for one in (of["families"][name] for name in RUNS)]
     span = lambda of: f"{of['recordings'][0]} to {of['recordings'][-1]}"
-    lines = [f"Recordings {span(run)} of the laboratory, made when rules, thresholds and models were settled, the program of commit "
-             f"{run['commit']}, its first run over them; before: recordings {span(before)}, the first run of commit {before['commit']}.", "",
+    lines = [f"Recordings {span(run)} of the laboratory, by the program of commit {run['commit']}; before: recordings {span(before)}, by the "
+             f"program of commit {before['commit']}.", "",
              "| family | found | under any name | detectors alone | before: found | before: detectors alone |", "| --- | --- | --- | --- | --- | --- |"]
     for family, one in parts[0].items():
         if one["episodes"]:

@@ -30,7 +30,8 @@ pub struct Settings {
     /// Features named in an alert, those that did most for the score.
     pub features: usize,
     /// Flows of one source that must reach the threshold of one family within `horizon_s` before there is evidence, at most 16. 0:
-    /// what the model's manifest says of the family, three at least. One: every flow is evidence, the few honest ones included.
+    /// what the model's manifest says of the family, three at least but for a long one of a narrow carrier. One: every flow is
+    /// evidence, the few honest ones included.
     pub flows: usize,
     /// Seconds for which a flow counts.
     pub horizon_s: u64,
