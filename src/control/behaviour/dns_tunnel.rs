@@ -98,8 +98,6 @@ const SEVERAL: f64 = 3.0;
 const COMPANY: f64 = 10.0;
 /// Who asks for many hosts needs so many times the names at most: a tunnel behind it is still one.
 const HOSTS_MOST: f64 = 10.0;
-/// Likeness from which the severity is 1.
-const CERTAIN: f64 = 0.98;
 
 /// A client and a registered name.
 struct Pair {
@@ -220,11 +218,7 @@ fn evidence(
         counts.mean_length(),
     );
     Evidence {
-        severity: match likeness.least_bytes {
-            Some(_) => 3,
-            None if likeness.value >= CERTAIN => 1,
-            None => 2,
-        },
+        severity: likeness.severity(),
         confidence: likeness.value,
         source: Some(client),
         target: Some(dns.server.ip()),

@@ -158,6 +158,20 @@ pub(super) struct Likeness {
     pub least_bytes: Option<f64>,
 }
 
+/// Likeness from which the severity is 1.
+const CERTAIN: f64 = 0.98;
+
+impl Likeness {
+    /// How bad that is: what look-ups might still be is a hint.
+    pub fn severity(&self) -> u8 {
+        match self.least_bytes {
+            Some(_) => 3,
+            None if self.value >= CERTAIN => 1,
+            None => 2,
+        }
+    }
+}
+
 impl Horizon {
     /// Share of the names that are enough at this mean length; over a day more, for a few long ones are somebody's own.
     pub fn fewer(&self, length: f64) -> f64 {

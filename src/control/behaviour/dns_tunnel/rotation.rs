@@ -2,8 +2,8 @@
 
 use super::super::count::Distinct;
 use super::super::observation::{Dns, Observation};
+use super::Settings;
 use super::counts::{Brought, Counts, HORIZONS, Horizon, Likeness};
-use super::{CERTAIN, Settings};
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::Timestamp;
@@ -111,11 +111,7 @@ fn evidence(
     let mut terms = counts.terms((names, floor), (likeness, threshold), (1.0, counts.rate(seen.time)));
     terms.push(Term::exact("registered_names", domains).against(Relation::AtLeast, DOMAINS));
     Evidence {
-        severity: match likeness.least_bytes {
-            Some(_) => 3,
-            None if likeness.value >= CERTAIN => 1,
-            None => 2,
-        },
+        severity: likeness.severity(),
         confidence: likeness.value,
         source: Some(client),
         target: Some(dns.server.ip()),
