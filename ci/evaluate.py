@@ -15,6 +15,8 @@ import os
 import shutil
 import sys
 
+import tables
+
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 HELD = {"folds": "each tool with a model that never saw it",
         "nothing": "with the shipped model (not held out: it may know these tools)",
@@ -144,6 +146,8 @@ def summary(folder, held):
         run = load(f"{folder}/others.json")
         main["others"] = {key: run[key] for key in (
             "families", "host_days", "false_alerts_per_host_day", "false_alerts_per_million_flows", "bound_95", "verdicts")}
+    if os.path.exists(f"{folder}/transfer.json"):
+        main["transfer"] = load(f"{folder}/transfer.json")
     with open(f"{folder}/summary.json", "w") as out:
         json.dump(main, out, indent=1)
 
@@ -183,6 +187,8 @@ def table(run):
     for family, one in run["without_family"].items():
         by = ", ".join(f"{name} {count}" for name, count in sorted(one["caught_first_by"].items(), key=lambda pair: -pair[1])[:3])
         lines.append(f"| {family} | {round((one['caught_by_any'] or 0) * one['episodes'])} of {one['episodes']} | {by or '-'} |")
+    if run.get("transfer"):
+        lines += ["", *tables.transfer(run["transfer"])]
     origins = run["false_alerts"]["by_origin"]
     lines += ["", "| false alerts | " + " | ".join(f"{PLACES[name]}: a host-day (95 %: at most) | a million flows | true, of honest users"
                                                   for name in origins) + " |",

@@ -15,7 +15,8 @@
 # each of which three are honest: two minutes show nothing of a beacon), fold-K (a model and the tools that it never saw; false
 # alerts of the recordings that it never saw), days-K (warped days of those), without-FAMILY (a model that never saw any of it:
 # what catches it all the same), others (the captures of ../shared/data, each judged as a whole), new and new-detectors (recordings
-# nobody wrote rules with, by the model that is shipped and by none; names and tables come at the end), honest-* (hours of hundreds
+# nobody wrote rules with, by the model that is shipped and by none; names and tables come at the end), transfer (as the trainer left
+# it: each source taught by all others, the laboratory by captures of others and the other way round), honest-* (hours of hundreds
 # of honest hosts in real time, which nothing is trained on: by the detectors, by the shipped model, by each fold's).
 . "$(dirname "$0")/lib.sh"
 recordings=${LAB_OUT:-target/lab/recordings}
@@ -145,6 +146,7 @@ else
   say "no recordings that nobody wrote rules with in $new: sudo make lab LAB_SEED=200 LAB_RECORDINGS=24 LAB_OUT=$new"
 fi
 
+[ ! -e "$train/flow-v2.transfer.json" ] || cp "$train/flow-v2.transfer.json" "$out/transfer.json"
 python3 ci/evaluate.py summary "$out" "$held"
 cat "$out/main.txt"
 python3 ci/evaluate.py honest "$out"

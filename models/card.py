@@ -17,6 +17,8 @@ import pictures
 from dataset import FAMILIES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(f"{HERE}/../ci")
+import tables  # noqa: E402
 WHAT = {
     "flow-v2": ("scores a flow as it stands, from the 64 values of schema `flow`, version 2",
                 "A single flow often does not tell: a scan's probe that is refused and an honest client's connection to a service that "
@@ -54,6 +56,7 @@ class Card:
         self.without = {key: one for key, one in reports("without").items() if one}
         self.yardstick = load(f"{work}/{name}.yardstick.json")
         self.captures = load(f"{work}/{name}.captures.json")
+        self.transfer = load(f"{work}/{name}.transfer.json")
         with np.load(f"{work}/{name}.scores.npz") as archive:
             self.scores = {key: archive[key] for key in archive.files}
         self.names = [str(one) for one in self.scores["names"]]
@@ -257,6 +260,16 @@ class Card:
                 mine = self.report["families"].get(family, {}).get("average_precision")
                 if None not in (own, known, mine):
                     yield f"| {family} | {mine:.3f} | {known:.3f} | {known - mine:+.3f} | {own:.3f} | {value:.3f} | {value - own:+.3f} |"
+            yield ""
+        if self.transfer:
+            yield "## From source to source"
+            yield ""
+            yield f"A source is the laboratory or the repository that captures of others came from ({self.transfer['what']}). *All but it*: every " \
+                  "other source taught, attack captures of others by all of their flows, for they carry no label per flow; of the laboratory's row " \
+                  "that is to teach by others and to test on the laboratory. Attacks are captures, the laboratory's are episodes of its test recordings; " \
+                  "honest are captures, the laboratory's are hosts. Trees tell attack from honest only."
+            yield ""
+            yield from tables.transfer(self.transfer)
             yield ""
         if self.captures:
             yield "## Captures of others"

@@ -276,14 +276,13 @@ def calibrated(model, data):
     """Temperature, ranks and thresholds, all from validation."""
     check, target = model.known(data.check)
     model.temperature = calibrate.temperature(model.classifier.logits(model.spec.view(check.x)), target, augment.shares(check))
-    honest = [rows.where((rows.family == 0) & ~rows.victim) for rows in (data.check, data.days_check, data.others_check) if rows]
+    sets = honest_sets(data, model.spec, len(model.names))
+    honest = [rows for rows, _ in sets]
     # What is odd in one recording comes again in every day made of it, so the few that validate say little of others: of what is
     # unusual the rows that taught count too (an autoencoder is far too narrow to know them by heart).
     taught = by_origin(data.learn)
     model.ranks = calibrate.ranks(np.concatenate([net.errors(model.autoencoder, model.spec.view(rows.x)) for rows in [*honest, *taught] if len(rows)]))
-    days = data.host_days["check"]
-    allowed = [OWN_ALLOWED, model.spec.budget / (len(model.names) - 1) * days, *(OTHERS_ALLOWED * len(np.unique(rows.host)) for rows in honest[2:])]
-    sets = [(rows, model.probabilities(rows), most) for rows, most in zip(honest, allowed)]
+    sets = [(rows, model.probabilities(rows), most) for rows, most in sets]
     model.thresholds = calibrate.thresholds(model.names, sets, model.spec.need)
     if model.spec.need > 1:
         model.by_need = {need: calibrate.thresholds(model.names, sets, need) for need in range(1, model.spec.need + 1)}
@@ -295,6 +294,13 @@ def calibrated(model, data):
     unusual = [(rows, model.anomaly(rows), most) for part, split in ((honest, "check"), (taught, "learn"))
                for rows, most in zip(part, unusual_allowed(part, model.spec, data.host_days[split])) if len(rows)]
     model.unusual_at = calibrate.anomaly_threshold(unusual, model.spec.need, model.ranks)
+
+
+def honest_sets(data, spec, classes):
+    """[(honest validation rows, alerts allowed on them)] of recordings, of days and of captures of others, a family's share of the budget."""
+    honest = [rows.where((rows.family == 0) & ~rows.victim) for rows in (data.check, data.days_check, data.others_check) if rows is not None]
+    allowed = [OWN_ALLOWED, spec.budget / (classes - 1) * data.host_days["check"], *(OTHERS_ALLOWED * len(np.unique(rows.host)) for rows in honest[2:])]
+    return list(zip(honest, allowed))
 
 
 def by_origin(rows):

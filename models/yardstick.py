@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What trees make of the same rows: yardstick.py RECORDINGS... [--work target/train] [--only flow]
+"""What trees make of the same rows: yardstick.py RECORDINGS... [--work target/train] [--only flow,host,pair,log]
 
 Gradient-boosted trees, far too slow for a packet's core, learn on the same folds and are judged on the same held-out tools: the
 gap to them is what the small network leaves behind. Writes WORK/NAME.yardstick.json for the card.
@@ -54,7 +54,7 @@ def main():
     arguments.add_argument("--work", default="target/train")
     arguments.add_argument("--tool")
     arguments.add_argument("--others")
-    arguments.add_argument("--only", default="flow")
+    arguments.add_argument("--only", default=",".join(train.SPECS))
     options = arguments.parse_args()
     for name in options.only.split(","):
         spec = train.SPECS[name]
@@ -69,7 +69,7 @@ def main():
 
 
 def write(part, spec, data, folds):
-    bar = stages.Progress("yardstick", len(folds) + 1)
+    bar = stages.Progress(f"trees beside {spec.name}", len(folds) + 1)
     known = precisions(spec, trees(spec, data.learn, train.families_of(data.learn, spec.few)), data.test)
     bar.step()
     sums = {}

@@ -1,4 +1,5 @@
-//! The training's own tests (`models/tests`, Python): the same bytes twice, calibration, monotone scores, manifests' members.
+//! The training's own tests (`models/tests`, Python): the same bytes twice, calibration, monotone scores, manifests' members. And those
+//! of what puts the evaluation's tables together (`ci/tests`).
 
 mod support;
 
@@ -29,4 +30,15 @@ fn training_keeps_its_promises() {
         .expect("python runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("skipped"), "{said}");
+}
+
+#[test]
+fn tables_of_the_evaluation_say_what_the_runs_say() {
+    let output = Command::new("python3")
+        .args(["-m", "unittest", "discover", "-s", "ci/tests"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("python3 runs: ci/install-packages.sh installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -23,6 +23,7 @@ import logs  # noqa: E402
 import manifest  # noqa: E402
 import stages  # noqa: E402
 import train  # noqa: E402
+import transfer  # noqa: E402
 from dataset import FAMILIES, Rows  # noqa: E402
 
 
@@ -279,6 +280,65 @@ class Logs(unittest.TestCase):
                   "distinct_paths": 2, "not_found_rate": 0.5, "bytes_out": 10, "mean_latency_ms": 2, "user_agent_changes": 1,
                   "post_share": 0.5, "query_longest": 4, "encoded_share": 0.5}
         self.assertEqual({name: row[name] for name in wanted}, wanted)
+
+
+class Transfer(unittest.TestCase):
+    """One source teaches, another is judged on."""
+
+    def captures(self, width):
+        of = lambda seed, family, source, split: transfer.Capture(f"{source}/{seed}", source, family, split, self.one(seed, width, family))
+        return [*(of(seed, FAMILIES.index("scan"), source, None) for source, first in (("a/a", 10), ("b/b", 20)) for seed in range(first, first + 8)),
+                *(of(seed, 0, source, split) for seed, (source, split) in
+                  enumerate([("a/a", "learn"), ("a/a", "check"), ("b/b", "learn"), ("b/b", "check"), ("b/b", "test"), ("c/c", "learn")], 30))]
+
+    def one(self, seed, width, family):
+        part = rows(seed, width, number=train.OTHERS_NUMBER + seed)
+        part = part.where(part.family == family)
+        part.host[:] += np.int64(train.OTHERS_NUMBER + seed) << 32
+        return part
+
+    def test_what_is_left_out_teaches_nothing_and_validates_nothing(self):
+        _, lab = small("flow")
+        captures = self.captures(lab.learn.x.shape[1])
+        hosts = lambda *sources: {int(host) for one in captures if one.source in sources for host in one.rows.host}
+        for source in ("a/a", "b/b", transfer.LABORATORY):
+            data = transfer.left_out(lab, captures, source)
+            used = {int(host) for part in (data.learn, data.check, data.others_check) for host in part.host}
+            self.assertFalse(used & hosts(source), source)
+            self.assertTrue(used & hosts(*{"a/a", "b/b"} - {source}), source)
+            self.assertEqual(bool(used & {int(host) for host in lab.learn.host}), source != transfer.LABORATORY)
+            self.assertFalse({int(host) for host in data.learn.host} & {int(host) for host in data.others_check.host})
+        self.assertEqual(transfer.sources_of(captures), [transfer.LABORATORY, "a/a", "b/b"], "c/c has one capture")
+
+    def test_others_teach_what_the_laboratory_is_judged_on(self):
+        spec, lab = small("flow", need=3)
+        captures = self.captures(lab.learn.x.shape[1])
+        with tempfile.TemporaryDirectory() as work:
+            data = transfer.left_out(lab, captures, transfer.LABORATORY)
+            model = train.fit(spec, data, f"{work}/state", "others")
+        self.assertEqual(model.names, ["benign", "scan"])
+        found = transfer.judged(model, transfer.cases_of(lab, captures, transfer.LABORATORY))
+        self.assertEqual((found["attacks"], found["families"]["scan"][0], found["families"]["flood"][0]), (10, 5, 5))
+        self.assertEqual(found["families"]["scan"], [5, 5, 5])
+        self.assertEqual(found["families"]["flood"][2], 0, "what it never learnt it does not name")
+        self.assertLess(found["alarmed"], found["honest"] / 4)
+
+    def test_an_alert_takes_the_flows_that_the_model_says(self):
+        some = rows(7, 4, count=8).where(np.arange(4))
+        some.host[:], some.flow[:] = 1, [1, 1, 2, 3]
+        model = types.SimpleNamespace(names=["benign", "scan"], thresholds={"scan": 0.5}, needs={}, spec=types.SimpleNamespace(need=3),
+                                      probabilities=lambda some: np.full((len(some), 2), 0.5))
+        self.assertEqual(transfer.told(model, some), {"scan"})
+        some.flow[:] = [1, 1, 2, 2]
+        self.assertEqual(transfer.told(model, some), set())
+        self.assertEqual(transfer.judged(model, [(0, some), (FAMILIES.index("scan"), some)]),
+                         {"attacks": 1, "found": 0, "named": 0, "honest": 1, "alarmed": 0, "families": {"scan": [1, 0, 0]}})
+
+    def test_a_capture_s_source_is_its_repository(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(f"{folder}/MANIFEST.tsv", "w") as out:
+                out.write("path\tsource\tlicence\nattack/scan/x.pcap\tgithub:owner/name:x.pcap@1234\tMIT\nbenign/y.pcap\tdebian:ndpi 4.2\t\n")
+            self.assertEqual(transfer.repositories(f"{folder}/MANIFEST.tsv"), {"attack/scan/x.pcap": "owner/name", "benign/y.pcap": "ndpi 4.2"})
 
 
 class Stages(unittest.TestCase):

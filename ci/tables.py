@@ -1,0 +1,29 @@
+"""Tables that the README and the models' cards share."""
+
+
+def transfer(found):
+    """Lines of what models/transfer.py found: by source, and by family from the laboratory to others and back."""
+    share = lambda one, key, of: f"{one[key]} of {one[of]}" if one else "-"
+    yield (f"From source to source, the model of flows alone ({found['what']}). A source is the laboratory or the repository that captures of "
+           "others came from. *All but it*: every other source taught, of captures of attacks all flows, for they carry no label per flow; for the "
+           "laboratory that is to learn from others alone. *Laboratory*: it taught alone. Attacks are captures (of the laboratory "
+           "episodes of its test recordings), honest are captures (of the laboratory hosts). Trees tell attack from honest only.")
+    yield ""
+    yield "| source | attacks found: laboratory | all but it | trees, all but it | honest alarmed: laboratory | all but it | trees, all but it |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for source, one in found["sources"].items():
+        runs = [one[name] for name in ("laboratory", "all_but_it", "trees")]
+        cells = [share(each, *keys) for keys in (("found", "attacks"), ("alarmed", "honest")) for each in runs]
+        yield "| " + " | ".join([source, *cells]) + " |"
+    there, back = {}, {}
+    for one in found["sources"].values():
+        for family, counts in (one["laboratory"] or {"families": {}})["families"].items():
+            there[family] = [a + b for a, b in zip(there.get(family, (0, 0, 0)), counts)]
+        if not one["laboratory"]:
+            back = one["all_but_it"]["families"]
+    said = lambda counts: f"{counts[1]} of {counts[0]}" if counts else "-"
+    yield ""
+    yield "| family | laboratory to others, captures found | others to laboratory, episodes found |"
+    yield "| --- | --- | --- |"
+    for family in sorted({*there, *back}):
+        yield f"| {family} | {said(there.get(family))} | {said(back.get(family))} |"
