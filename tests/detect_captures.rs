@@ -41,8 +41,8 @@ fn alerts(file: &Path) -> Vec<Alert> {
     let mut alerts = Vec::new();
     loop {
         let ended = engine.turn().ended;
-        while let Some(item) = down.receive() {
-            alerts.extend(merger.push(QueueId(0), item).into_iter().filter_map(|found| dedup.push(found)));
+        while let Some(item) = down.receive(|received| *received.item) {
+            alerts.extend(merger.push(QueueId(0), &item).into_iter().filter_map(|found| dedup.push(found)));
         }
         if ended {
             alerts.extend(merger.finish().into_iter().filter_map(|found| dedup.push(found)));

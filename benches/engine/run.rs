@@ -13,7 +13,7 @@ use shrike::dataplane::score::{BATCH_MAX, Model, ScoreError, Scorer, Scores, Set
 use shrike::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, Queue, QueueSnapshot, RxSettings, ScoreSettings, Turn,
 };
-use shrike::exchange::{Full, Up, UpReceiver, snapshot_ring, up_ring};
+use shrike::exchange::{Full, Received, Up, UpReceiver, snapshot_ring, up_ring};
 use shrike::metrics::{Counter, CounterBlock, CounterMemory};
 use shrike::units::{QueueId, Timestamp};
 use std::path::Path;
@@ -248,11 +248,12 @@ pub fn told(kind: &str, flows: u64) -> anyhow::Result<Vec<(Up, Box<[u8]>)>> {
     let (mut engine, mut receiver, ..) = engine(flows::flows(kind, packets)?, 1 << 18, Scoring::Off, settings)?;
     let mut told = Vec::new();
     let mut take = |receiver: &mut UpReceiver| {
-        while let Some(item) = receiver.receive() {
-            if matches!(item, Up::Event(_) | Up::Flow(_)) {
-                told.push((item, receiver.facts().into()));
+        let mut keep = |received: Received<'_>| {
+            if matches!(received.item, Up::Event(_) | Up::Flow(_)) {
+                told.push((*received.item, received.facts.into()));
             }
-        }
+        };
+        while receiver.receive(&mut keep).is_some() {}
     };
     while engine.turn().frames > 0 {
         take(&mut receiver);
@@ -285,7 +286,7 @@ fn pass<Q: Queue>(engine: &mut Q, receiver: &mut UpReceiver, packets: u64) -> u6
         }
         done += turn.frames as u64;
         // The control plane's end, so that the ring never fills.
-        while receiver.receive().is_some() {}
+        while receiver.receive(|received| std::hint::black_box(matches!(received.item, Up::Watermark(..)))).is_some() {}
     }
     done
 }

@@ -25,7 +25,7 @@ pub enum Up {
     Living(FlowSummary),
     /// How far a census is.
     Census(CensusMark),
-    /// Inspection found something; its facts are [`UpReceiver::facts`](super::UpReceiver::facts) until the next item is received.
+    /// Inspection found something; its facts are [`Received::facts`](super::Received::facts).
     Event(EventHead),
     /// A host on the link said that it has an address; sent only while someone wants events, and not at every repeat.
     Neighbour(Timestamp, Neighbour),

@@ -131,6 +131,16 @@ impl UpSender {
     }
 }
 
+/// An item in the ring.
+pub struct Received<'a> {
+    /// The item.
+    pub item: &'a Up,
+    /// Facts of the latest event, which the item is or which came before it.
+    pub facts: &'a [u8],
+    /// The item is a watermark, and ended flows were given up for findings since the one before.
+    pub untold: bool,
+}
+
 /// Receiving end of a queue's ring up.
 pub struct UpReceiver {
     ring: rtrb::Consumer<Up>,
@@ -145,33 +155,29 @@ pub struct UpReceiver {
 }
 
 impl UpReceiver {
-    /// The next item, if there is one.
-    pub fn receive(&mut self) -> Option<Up> {
-        // Copied once, from its place into what is returned: an item is 450 bytes.
+    /// Shows the next item to `look` where it lies in the ring, if there is one: an item is 450 bytes, and copied by nobody who does
+    /// not keep it.
+    pub fn receive<R>(&mut self, look: impl FnOnce(Received<'_>) -> R) -> Option<R> {
         let chunk = self.ring.read_chunk(1).ok()?;
         let item = chunk.as_slices().0.first()?;
-        if let Up::Event(head) = item {
-            self.latest.clear();
-            // Written before the item: they are there.
-            if let Ok(facts) = self.facts.read_chunk(usize::from(head.bytes)) {
-                self.latest.extend(facts);
+        let mut untold = false;
+        match item {
+            Up::Event(head) => {
+                self.latest.clear();
+                // Written before the item: they are there.
+                if let Ok(facts) = self.facts.read_chunk(usize::from(head.bytes)) {
+                    self.latest.extend(facts);
+                }
             }
+            Up::Watermark(..) => {
+                let given_up = self.untold.load(Relaxed);
+                untold = std::mem::replace(&mut self.untold_before, given_up) != given_up;
+            }
+            _ => {}
         }
-        let item = Some(*item);
+        let looked = look(Received { item, facts: &self.latest, untold });
         chunk.commit_all();
-        item
-    }
-
-    /// Were ended flows given up for findings since the last call? Of those that ended before a watermark it is known when that
-    /// has been received.
-    pub fn has_untold(&mut self) -> bool {
-        let untold = self.untold.load(Relaxed);
-        std::mem::replace(&mut self.untold_before, untold) != untold
-    }
-
-    /// Facts of the latest [`Up::Event`].
-    pub fn facts(&self) -> &[u8] {
-        &self.latest
+        Some(looked)
     }
 
     /// The sender is gone; what is still in the ring can be received.
@@ -250,6 +256,10 @@ mod tests {
     use crate::dataplane::inspect::Protocol;
     use crate::units::QueueId;
 
+    fn next(down: &mut UpReceiver) -> Option<Up> {
+        down.receive(|received| *received.item)
+    }
+
     #[test]
     fn a_full_ring_counts_live_and_keeps_order() {
         let (mut up, mut down) = up_ring(2, Full::Count);
@@ -257,9 +267,9 @@ mod tests {
             up.send(Up::Watermark(QueueId(0), Timestamp(time)));
         }
         assert_eq!(up.take_lost(), 3);
-        assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(0)))));
-        assert!(matches!(down.receive(), Some(Up::Watermark(_, Timestamp(1)))));
-        assert!(down.receive().is_none());
+        assert!(matches!(next(&mut down), Some(Up::Watermark(_, Timestamp(0)))));
+        assert!(matches!(next(&mut down), Some(Up::Watermark(_, Timestamp(1)))));
+        assert!(next(&mut down).is_none());
     }
 
     /// Over the end of a small ring, written over what lay there before; and a full one counts it.
@@ -279,10 +289,10 @@ mod tests {
             up.send_window(&entry(number + 100));
             up.send_window(&entry(number + 200));
             assert_eq!(up.take_lost(), 1);
-            assert!(matches!(down.receive(), Some(Up::Window(found)) if found == entry(number)));
-            assert!(matches!(down.receive(), Some(Up::Ended(QueueId(found))) if u64::from(found) == number));
-            assert!(matches!(down.receive(), Some(Up::Window(found)) if found == entry(number + 100)));
-            assert!(down.receive().is_none());
+            assert!(matches!(next(&mut down), Some(Up::Window(found)) if found == entry(number)));
+            assert!(matches!(next(&mut down), Some(Up::Ended(QueueId(found))) if u64::from(found) == number));
+            assert!(matches!(next(&mut down), Some(Up::Window(found)) if found == entry(number + 100)));
+            assert!(next(&mut down).is_none());
         }
     }
 
@@ -304,27 +314,29 @@ mod tests {
             through_proxy: false,
         };
         let (mut up, mut down) = up_ring(64, Full::Count);
-        assert!(!down.has_untold());
         (0..100).for_each(|_| up.send_flow(FlowSummary::default()));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (68, 0), "half of the ring");
-        assert!(down.has_untold() && !down.has_untold(), "told once");
         (0..100).for_each(|_| up.event(&event, None, None));
         assert_eq!((up.take_flows_lost(), up.take_lost()), (0, 76), "seven eighths of it");
         (0..9).for_each(|time| up.send(Up::Watermark(QueueId(0), Timestamp(time))));
         assert_eq!(up.take_lost(), 1, "the rest is the findings'");
-        let kinds: Vec<char> = std::iter::from_fn(|| down.receive())
-            .map(|item| match item {
-                Up::Flow(_) => 'f',
-                Up::Event(_) => 'e',
+        let mut kinds = String::new();
+        let mut kind = |received: Received<'_>| {
+            kinds.push(match (received.item, received.untold) {
+                (Up::Flow(_), false) => 'f',
+                (Up::Event(_), false) => 'e',
+                (_, true) => 'u',
                 _ => 'w',
-            })
-            .collect();
-        assert_eq!(kinds.iter().collect::<String>(), format!("{}{}{}", "f".repeat(32), "e".repeat(24), "w".repeat(8)));
+            });
+        };
+        while down.receive(&mut kind).is_some() {}
+        let wanted = format!("{}{}u{}", "f".repeat(32), "e".repeat(24), "w".repeat(7));
+        assert_eq!(kinds, wanted, "that flows were given up is told once, with the first watermark after them");
         let (mut up, mut down) = up_ring(8, Full::Wait);
         let sending = std::thread::spawn(move || (0..100).for_each(|_| up.send_flow(FlowSummary::default())));
         let mut received = 0;
         while received < 100 {
-            received += u32::from(down.receive().is_some());
+            received += u32::from(next(&mut down).is_some());
         }
         sending.join().expect("the sender ends well");
     }
@@ -360,14 +372,15 @@ mod tests {
         });
         let mut wanted = 0;
         while wanted < EVENTS {
-            let Some(item) = down.receive() else {
+            let received = down.receive(|received| {
+                if let Up::Event(head) = received.item {
+                    assert_eq!(head.time, Timestamp(wanted.into()));
+                    assert_eq!(received.facts, wanted.to_be_bytes().repeat(wanted as usize % 9));
+                    wanted += 1;
+                }
+            });
+            if received.is_none() {
                 std::hint::spin_loop();
-                continue;
-            };
-            if let Up::Event(head) = item {
-                assert_eq!(head.time, Timestamp(wanted.into()));
-                assert_eq!(down.facts(), wanted.to_be_bytes().repeat(wanted as usize % 9));
-                wanted += 1;
             }
         }
         sending.join().expect("the sender ends well");

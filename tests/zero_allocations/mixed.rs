@@ -133,7 +133,7 @@ pub fn run(packets: u64) {
     loop {
         let ended = engines.iter_mut().map(|engine| engine.turn().ended).filter(|ended| *ended).count();
         for (up, _, _) in &mut readers {
-            while up.receive().is_some() {}
+            while up.receive(|_| ()).is_some() {}
         }
         if ended == engines.len() {
             break;

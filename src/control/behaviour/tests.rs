@@ -350,7 +350,7 @@ impl Wire {
                 Some((told, ..)) => Up::Watermark(queue, *told),
                 None => Up::Ended(queue),
             };
-            found.extend(merger.push(queue, message));
+            found.extend(merger.push(queue, &message));
         }
         found.extend(merger.finish());
         let stats = merger.behaviour_stats().expect("wanted");

@@ -154,9 +154,9 @@ mod tests {
             let mut told = Vec::new();
             for ms in [1250, 1500, 1750, 2000, 2250, 3000] {
                 if ms == 1500 {
-                    merger.push(QUEUE, scan_of(Timestamp(1000 * MILLISECOND), 0..60));
+                    merger.push(QUEUE, &scan_of(Timestamp(1000 * MILLISECOND), 0..60));
                 }
-                let found = merger.push(QUEUE, at(ms));
+                let found = merger.push(QUEUE, &at(ms));
                 told.extend(found.iter().map(|evidence| (ms, evidence.detector)));
             }
             let wanted = if ahead { 1500 } else { 2000 };
@@ -169,21 +169,21 @@ mod tests {
     #[test]
     fn a_flood_must_be_seen_twice() {
         let mut merger = Merger::new(1, Settings::default()).looking_ahead();
-        merger.push(QUEUE, syns(0, 3000));
-        assert_eq!(kinds(&merger.push(QUEUE, at(1250))), [""; 0]);
-        merger.push(QUEUE, syns(1, 3000));
-        assert_eq!(kinds(&merger.push(QUEUE, at(1500))), ["syn"]);
-        assert_eq!(kinds(&merger.push(QUEUE, at(1750))), [""; 0], "told already");
-        assert_eq!(kinds(&merger.push(QUEUE, at(2000))), [""; 0], "told already");
+        merger.push(QUEUE, &syns(0, 3000));
+        assert_eq!(kinds(&merger.push(QUEUE, &at(1250))), [""; 0]);
+        merger.push(QUEUE, &syns(1, 3000));
+        assert_eq!(kinds(&merger.push(QUEUE, &at(1500))), ["syn"]);
+        assert_eq!(kinds(&merger.push(QUEUE, &at(1750))), [""; 0], "told already");
+        assert_eq!(kinds(&merger.push(QUEUE, &at(2000))), [""; 0], "told already");
         let mut merger = Merger::new(1, Settings::default()).looking_ahead();
-        merger.push(QUEUE, syns(0, 3000));
-        assert_eq!(kinds(&merger.push(QUEUE, at(1250))), [""; 0]);
+        merger.push(QUEUE, &syns(0, 3000));
+        assert_eq!(kinds(&merger.push(QUEUE, &at(1250))), [""; 0]);
         let mut completed = Counts { last: Timestamp(1400 * MILLISECOND), ..Counts::ZERO };
         completed.sums[2] = 3000;
         let (start, entity) = (Timestamp(1000 * MILLISECOND), Entity::Target(0xffff_0a00_0001));
-        merger.push(QUEUE, Up::Window(WindowEntry { start, entity, counts: completed, mark: TunnelMark(0) }));
+        merger.push(QUEUE, &Up::Window(WindowEntry { start, entity, counts: completed, mark: TunnelMark(0) }));
         for ms in [1500, 1750, 2000] {
-            assert_eq!(kinds(&merger.push(QUEUE, at(ms))), [""; 0], "answered by {ms}");
+            assert_eq!(kinds(&merger.push(QUEUE, &at(ms))), [""; 0], "answered by {ms}");
         }
     }
 
@@ -199,9 +199,9 @@ mod tests {
                 for quarter in 1..=4_u64 {
                     if quarter < 4 {
                         let bit = second as u32 * 8 + quarter as u32;
-                        merger.push(QUEUE, scan_of(start, bit..bit + 1));
+                        merger.push(QUEUE, &scan_of(start, bit..bit + 1));
                     }
-                    found.extend(merger.push(QUEUE, at(second * 1000 + quarter * 250)));
+                    found.extend(merger.push(QUEUE, &at(second * 1000 + quarter * 250)));
                 }
             }
             let seconds: Vec<u64> = found.iter().map(|evidence: &Evidence| evidence.time.0 / WINDOW_NS).collect();

@@ -179,7 +179,7 @@ impl Wire {
             for _ in 0..roll(40) {
                 let id = roll(run.queues);
                 if let Some(item) = queues[id].up.pop_front() {
-                    found.extend(merger.push(QueueId(id as u16), item));
+                    found.extend(merger.push(QueueId(id as u16), &item));
                 }
             }
         }
@@ -189,7 +189,7 @@ impl Wire {
         while queues.iter().any(|queue| !queue.up.is_empty()) {
             let id = roll(run.queues);
             if let Some(item) = queues[id].up.pop_front() {
-                found.extend(merger.push(QueueId(id as u16), item));
+                found.extend(merger.push(QueueId(id as u16), &item));
             }
         }
         assert_eq!((merger.stats().late, merger.stats().lost), (0, 0));

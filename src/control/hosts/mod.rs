@@ -298,18 +298,18 @@ impl Merger {
     }
 
     /// Takes one message of `queue` and returns what can be decided now, in order of (time, detector, entity).
-    pub fn push(&mut self, queue: QueueId, item: Up) -> Vec<Evidence> {
+    pub fn push(&mut self, queue: QueueId, item: &Up) -> Vec<Evidence> {
         match item {
-            Up::Window(entry) => self.add(&entry),
-            Up::SeenIn(seen) => self.add_seen(seen),
+            Up::Window(entry) => self.add(entry),
+            Up::SeenIn(seen) => self.add_seen(*seen),
             Up::Score(scored) if self.release == Scores::AtOnce => {
-                return self.model.decide(&scored).into_iter().collect();
+                return self.model.decide(scored).into_iter().collect();
             }
-            Up::Score(scored) => self.add_score(scored),
+            Up::Score(scored) => self.add_score(*scored),
             Up::Flow(_) | Up::Living(_) | Up::Census(_) | Up::Event(_) | Up::Neighbour(..) => {}
             Up::Watermark(_, watermark) => {
                 let progress = self.progress(queue);
-                progress.watermark = progress.watermark.max(watermark);
+                progress.watermark = progress.watermark.max(*watermark);
                 (progress.live, progress.spoke, progress.silent_ns) = (true, true, 0);
                 return self.decide();
             }

@@ -467,20 +467,20 @@ fn late_and_surplus_entries_are_counted() {
         })
     };
     for address in 0..5 {
-        merger.push(QueueId(0), entry(10, address));
+        merger.push(QueueId(0), &entry(10, address));
     }
     assert_eq!(merger.stats().lost, 2);
-    merger.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(20 * SECOND)));
+    merger.push(QueueId(0), &Up::Watermark(QueueId(0), Timestamp(20 * SECOND)));
     assert_eq!(merger.stats().watermark, Timestamp(0), "queue 1 has not come so far");
-    merger.push(QueueId(1), Up::Watermark(QueueId(1), Timestamp(11 * SECOND)));
+    merger.push(QueueId(1), &Up::Watermark(QueueId(1), Timestamp(11 * SECOND)));
     assert_eq!((merger.stats().entries, merger.stats().watermark), (3, Timestamp(11 * SECOND)));
-    merger.push(QueueId(1), entry(10, 9));
+    merger.push(QueueId(1), &entry(10, 9));
     assert_eq!(merger.stats().late, 1);
     // A queue that ends holds nobody up, and one that speaks again is waited for again.
-    merger.push(QueueId(1), Up::Ended(QueueId(1)));
+    merger.push(QueueId(1), &Up::Ended(QueueId(1)));
     assert_eq!(merger.stats().watermark, Timestamp(20 * SECOND));
-    merger.push(QueueId(1), Up::Watermark(QueueId(1), Timestamp(21 * SECOND)));
-    merger.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(30 * SECOND)));
+    merger.push(QueueId(1), &Up::Watermark(QueueId(1), Timestamp(21 * SECOND)));
+    merger.push(QueueId(0), &Up::Watermark(QueueId(0), Timestamp(30 * SECOND)));
     assert_eq!(merger.stats().watermark, Timestamp(21 * SECOND));
 }
 
@@ -495,21 +495,21 @@ fn a_silent_queue_is_left_out_until_it_speaks_again() {
             merger.look(clock);
         }
     };
-    merger.push(QueueId(0), mark(0, 10));
-    merger.push(QueueId(1), mark(1, 10));
+    merger.push(QueueId(0), &mark(0, 10));
+    merger.push(QueueId(1), &mark(1, 10));
     // One that speaks every second is never left out, whatever the others do.
     for second in 11..30 {
-        merger.push(QueueId(0), mark(0, second));
+        merger.push(QueueId(0), &mark(0, second));
         look(&mut merger, 4);
         let silent: Vec<QueueId> = merger.silent().map(|(queue, _)| queue).collect();
         assert_eq!(silent, if second < 16 { vec![] } else { vec![QueueId(1)] });
     }
     assert_eq!(merger.stats().watermark, Timestamp(29 * SECOND), "decided without the silent one");
     // It comes back behind the others: what was decided stays decided, and it is waited for again.
-    merger.push(QueueId(1), mark(1, 12));
-    merger.push(QueueId(0), mark(0, 40));
+    merger.push(QueueId(1), &mark(1, 12));
+    merger.push(QueueId(0), &mark(0, 40));
     assert_eq!((merger.silent().count(), merger.stats().watermark), (0, Timestamp(29 * SECOND)));
-    merger.push(QueueId(1), mark(1, 35));
+    merger.push(QueueId(1), &mark(1, 35));
     assert_eq!(merger.stats().watermark, Timestamp(35 * SECOND));
     // The program itself stood still for an hour: nobody is blamed for that.
     clock = clock.after(3_600 * SECOND);

@@ -282,39 +282,44 @@ fn drain(
         let mut worked = false;
         for lane in lanes.iter_mut() {
             for _ in 0..4096 {
-                let Some(item) = lane.up.receive() else { break };
+                let (ended, id) = (&mut lane.ended, lane.id);
+                let received = lane.up.receive(|received| {
+                    match received.item {
+                        Up::Flow(flow) => {
+                            pipeline.flow(flow);
+                            sink.flow(flow)?;
+                        }
+                        Up::Event(head) => {
+                            pipeline.event(head, received.facts);
+                            if sink.wants_events() {
+                                sink.event(AppEvent { head: *head, facts: received.facts.into() })?;
+                            }
+                        }
+                        Up::Neighbour(time, neighbour) => {
+                            pipeline.neighbour(*time, neighbour);
+                            sink.neighbour(*time, neighbour)?;
+                        }
+                        Up::Score(row) if settings.rows => sink.row(row)?,
+                        item @ Up::Ended(_) => {
+                            *ended = true;
+                            pipeline.push(id, item);
+                        }
+                        item => {
+                            if let Up::Watermark(_, time) = item {
+                                end = end.max(*time);
+                            }
+                            pipeline.push(id, item);
+                            if pipeline.reached() > reached {
+                                reached = pipeline.reached();
+                                sink.reached(reached)?;
+                            }
+                        }
+                    }
+                    anyhow::Ok(())
+                });
+                let Some(taken) = received else { break };
+                taken?;
                 worked = true;
-                match item {
-                    Up::Flow(flow) => {
-                        pipeline.flow(&flow);
-                        sink.flow(&flow)?;
-                    }
-                    Up::Event(head) => {
-                        pipeline.event(&head, lane.up.facts());
-                        if sink.wants_events() {
-                            sink.event(AppEvent { head, facts: lane.up.facts().into() })?;
-                        }
-                    }
-                    Up::Neighbour(time, neighbour) => {
-                        pipeline.neighbour(time, &neighbour);
-                        sink.neighbour(time, &neighbour)?;
-                    }
-                    Up::Score(row) if settings.rows => sink.row(&row)?,
-                    Up::Ended(_) => {
-                        lane.ended = true;
-                        pipeline.push(lane.id, item);
-                    }
-                    _ => {
-                        if let Up::Watermark(_, time) = item {
-                            end = end.max(time);
-                        }
-                        pipeline.push(lane.id, item);
-                        if pipeline.reached() > reached {
-                            reached = pipeline.reached();
-                            sink.reached(reached)?;
-                        }
-                    }
-                }
                 // At once, so that with one worker alerts stand between flows where the capture has them.
                 hand_over(pipeline, sink)?;
             }

@@ -203,7 +203,7 @@ impl Supervisor {
         while self.entries.iter().any(|entry| entry.id == queue && entry.up.waiting() > 0) {
             self.take_findings(now);
         }
-        self.pipeline.push(queue, Up::Ended(queue));
+        self.pipeline.push(queue, &Up::Ended(queue));
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == queue) {
             (entry.lost, entry.worker, entry.moving) = (Some(now), None, false);
         }

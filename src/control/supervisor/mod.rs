@@ -377,44 +377,48 @@ impl Supervisor {
         let mut worked = false;
         for entry in &mut self.entries {
             for _ in 0..ITEMS_A_ROUND {
-                let Some(item) = entry.up.receive() else { break };
-                worked = true;
-                if matches!(item, Up::Watermark(..)) && entry.up.has_untold() {
-                    self.pipeline.untold();
-                }
-                match item {
+                let received = entry.up.receive(|received| match received.item {
                     Up::Flow(flow) => {
                         if let Some(inventory) = &self.inventory {
-                            inventory.flow(&flow);
+                            inventory.flow(flow);
                         }
-                        self.pipeline.flow(&flow);
-                        self.outputs.flow(flow, &entry.interface);
+                        self.pipeline.flow(flow);
+                        self.outputs.flow(*flow, &entry.interface);
                     }
                     Up::Living(flow) => {
-                        if self.census.tell(entry.id, &flow) {
-                            self.pipeline.living(&flow);
+                        if self.census.tell(entry.id, flow) {
+                            self.pipeline.living(flow);
                             if let Some(inventory) = &self.inventory {
-                                inventory.living(&flow);
+                                inventory.living(flow);
                             }
                         }
                     }
-                    Up::Census(mark) => self.census.mark(entry.id, &entry.name, mark),
+                    Up::Census(mark) => self.census.mark(entry.id, &entry.name, *mark),
                     Up::Event(head) => {
                         if let Some(inventory) = &self.inventory {
-                            inventory.event(&head, entry.up.facts());
+                            inventory.event(head, received.facts);
                         }
-                        self.pipeline.event(&head, entry.up.facts());
-                        let facts = || AppEvent { head, facts: entry.up.facts().into() };
+                        self.pipeline.event(head, received.facts);
+                        let facts = || AppEvent { head: *head, facts: received.facts.into() };
                         self.outputs.event(&entry.interface, facts);
                     }
                     Up::Neighbour(time, neighbour) => {
-                        self.pipeline.neighbour(time, &neighbour);
+                        self.pipeline.neighbour(*time, neighbour);
                         if let Some(inventory) = &self.inventory {
-                            inventory.neighbour(time, neighbour);
+                            inventory.neighbour(*time, *neighbour);
                         }
                     }
-                    item => self.pipeline.push(entry.id, item),
+                    item => {
+                        if received.untold {
+                            self.pipeline.untold();
+                        }
+                        self.pipeline.push(entry.id, item);
+                    }
+                });
+                if received.is_none() {
+                    break;
                 }
+                worked = true;
             }
             let (latency, latest, scoring) = (&mut entry.latency, &mut entry.latest, &mut entry.scoring);
             entry.snapshots.drain(|snapshot| {

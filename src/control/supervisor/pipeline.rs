@@ -106,7 +106,7 @@ impl Pipeline {
     }
 
     /// Takes one message of a queue.
-    pub fn push(&mut self, queue: QueueId, item: Up) {
+    pub fn push(&mut self, queue: QueueId, item: &Up) {
         let evidence = self.merger.push(queue, item);
         self.deduplicate(evidence);
         if let Some(behaviour) = &mut self.behaviour {
@@ -380,13 +380,13 @@ mod tests {
     fn live_a_score_is_an_alert_before_any_watermark() {
         let mut live = pipeline(Scores::AtOnce);
         // Three flows make their source suspect.
-        (80..83).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
+        (80..83).for_each(|port| live.push(QueueId(0), &score(1_300, 7, port)));
         assert_eq!(live.take_alerts().len(), 1);
         let mut replay = pipeline(Scores::WithTheirWindow);
-        (80..83).for_each(|port| replay.push(QueueId(0), score(1_300, 7, port)));
-        replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND - 1)));
+        (80..83).for_each(|port| replay.push(QueueId(0), &score(1_300, 7, port)));
+        replay.push(QueueId(0), &Up::Watermark(QueueId(0), Timestamp(2 * SECOND - 1)));
         assert_eq!(replay.take_alerts().len(), 0);
-        replay.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(2 * SECOND)));
+        replay.push(QueueId(0), &Up::Watermark(QueueId(0), Timestamp(2 * SECOND)));
         assert_eq!(replay.take_alerts().len(), 1);
     }
 
@@ -397,7 +397,7 @@ mod tests {
             if wanted {
                 live.keep_repeats();
             }
-            (80..90).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
+            (80..90).for_each(|port| live.push(QueueId(0), &score(1_300, 7, port)));
             let repeats = live.take_repeats();
             assert_eq!((live.take_alerts().len(), repeats.len()), (1, if wanted { 7 } else { 0 }));
             assert!(repeats.iter().all(|repeat| repeat.row.is_none()));
@@ -427,7 +427,7 @@ mod tests {
             let mut live = pipeline(Scores::AtOnce);
             let scorer = Box::new(TwoFeatures(calls.clone(), fails));
             live.explain_with(Explainer::new(scorer, &FLOW, vec![Family::Benign, Family::Scan], vec![0.0; COUNT]));
-            (80..88).for_each(|port| live.push(QueueId(0), score(1_300, 7, port)));
+            (80..88).for_each(|port| live.push(QueueId(0), &score(1_300, 7, port)));
             let unexplained = live.unexplained;
             (live.take_alerts(), unexplained)
         };
@@ -456,15 +456,15 @@ mod tests {
                 for (pause, source, port, probes) in &steps {
                     at += pause;
                     // Of one moment the order is by flow; a moment has one score here.
-                    pipeline.push(QueueId(0), score(at + 1, *source, *port));
+                    pipeline.push(QueueId(0), &score(at + 1, *source, *port));
                     for probe in 0..*probes {
                         let start = Timestamp(at * MILLISECOND / SECOND * SECOND);
                         let entity = Entity::Source(u128::from(0x0a00_0200 + probe));
                         let counts = Counts { sums: [40; 16], ..Counts::ZERO };
-                        pipeline.push(QueueId(0), Up::Window(WindowEntry { start, entity, counts, mark: TunnelMark(0) }));
+                        pipeline.push(QueueId(0), &Up::Window(WindowEntry { start, entity, counts, mark: TunnelMark(0) }));
                     }
                     at += 1;
-                    pipeline.push(QueueId(0), Up::Watermark(QueueId(0), Timestamp(at * MILLISECOND)));
+                    pipeline.push(QueueId(0), &Up::Watermark(QueueId(0), Timestamp(at * MILLISECOND)));
                 }
                 pipeline.finish();
                 let mut alerts = pipeline.take_alerts();

@@ -227,7 +227,7 @@ fn live_and_replay_find_the_same() {
         live.flow(&flow);
         merger.flow(&flow);
         live.reached(flow.ended_at);
-        replayed.extend(merger.push(QueueId(0), Up::Watermark(QueueId(0), flow.ended_at)));
+        replayed.extend(merger.push(QueueId(0), &Up::Watermark(QueueId(0), flow.ended_at)));
     }
     replayed.extend(merger.finish());
     let replayed: Vec<_> = replayed.into_iter().filter(|one| one.detector == Detector::Model).collect();

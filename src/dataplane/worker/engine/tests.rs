@@ -45,7 +45,7 @@ fn what_is_round_a_flow_is_told_at_its_end() {
     assert_eq!((count(Counter::ProcessedFlow), count(Counter::Tunnelled), count(Counter::TunnelBroken)), (6, 4, 2));
     assert_eq!((count(Counter::TunnelGre), count(Counter::TunnelVxlan)), (2, 0), "of those with a packet in them");
     let mut ended = Vec::new();
-    while let Some(item) = down.receive() {
+    while let Some(item) = down.receive(|received| *received.item) {
         if let Up::Flow(flow) = item {
             let levels: Vec<_> = flow.outer.iter().flat_map(|outer| outer.levels()).collect();
             ended.push((flow.key.protocol(), flow.key.low().port, flow.packets[0], levels));
@@ -93,7 +93,7 @@ fn options_are_told_and_icmp_says_what_it_is() {
     assert_eq!((count(Counter::ProcessedFlow), count(Counter::DropIpOptions)), (5, 1));
     assert_eq!((count(Counter::OptionsSourceRoute), count(Counter::OptionsEndRequired)), (1, 1));
     let (mut told, mut flows) = (Vec::new(), Vec::new());
-    while let Some(item) = down.receive() {
+    while let Some(item) = down.receive(|received| *received.item) {
         match item {
             Up::Event(head) => {
                 let sender = head.key.endpoints(head.originator).0.address & 0xff;
@@ -152,7 +152,7 @@ fn odd_headers_are_told_with_their_sender() {
     assert_eq!((count(Counter::ProcessedFlow), count(Counter::DropTcpOffset)), (10, 1));
     assert_eq!((count(Counter::TcpSynFin), count(Counter::Land), count(Counter::TunnelDepth)), (2, 1, 1));
     let mut told = Vec::new();
-    while let Some(item) = down.receive() {
+    while let Some(item) = down.receive(|received| *received.item) {
         if let Up::Event(head) = item {
             let sender = head.key.endpoints(head.originator).0.address & 0xff;
             let number = head.anomaly.expect("an anomaly").1;
@@ -248,7 +248,7 @@ fn a_score_an_event_and_a_flow_have_the_same_number() {
     engine.turn();
     engine.finish();
     let (mut numbers, mut kinds) = (std::collections::HashSet::new(), std::collections::BTreeSet::new());
-    while let Some(item) = down.receive() {
+    while let Some(item) = down.receive(|received| *received.item) {
         let (number, kind) = match item {
             Up::Flow(flow) => (flow.flow_id(), "flow"),
             Up::Event(head) => (head.flow_id().unwrap(), "event"),
@@ -271,7 +271,7 @@ fn datagram(from: u8) -> Vec<u8> {
 /// What of a census is in the ring: who lives, and the marks with the number of flows before them.
 fn told(down: &mut UpReceiver) -> (Vec<u128>, Vec<(usize, CensusMark)>) {
     let (mut flows, mut marks) = (Vec::new(), Vec::new());
-    while let Some(item) = down.receive() {
+    while let Some(item) = down.receive(|received| *received.item) {
         match item {
             Up::Living(flow) => {
                 assert_eq!((flow.ended, flow.packets), (None, [1, 0]));
@@ -366,7 +366,7 @@ fn flows_that_the_end_of_a_capture_cut_say_so() {
     engine.turn();
     engine.finish();
     let mut ends = Vec::new();
-    while let Some(item) = down.receive() {
+    while let Some(item) = down.receive(|received| *received.item) {
         if let Up::Flow(flow) = item {
             ends.push((flow.key.endpoints(flow.originator).0.address & 0xff, flow.ended));
         }
