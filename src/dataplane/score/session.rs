@@ -81,12 +81,15 @@ impl Scorer for OrtScorer {
             if values.len() != to.len() {
                 return Err(fail(format!("the model gave {} values of `{name}`", values.len())));
             }
-            // Also refuses NaN, which lies in no range.
-            if !values.iter().fold(true, |fit, value| fit & (0.0..=1.0).contains(value)) {
+            // Copied and looked at in one pass; also refuses NaN, which lies in no range.
+            let fit = to.iter_mut().zip(values).fold(true, |fit, (to, value)| {
+                *to = *value;
+                fit & (0.0..=1.0).contains(value)
+            });
+            if !fit {
                 let value = values.iter().find(|value| !(0.0..=1.0).contains(*value)).unwrap_or(&f32::NAN);
                 return Err(fail(format!("the model gave `{name}` {value}, which is not in 0..=1")));
             }
-            to.copy_from_slice(values);
         }
         Ok(())
     }
