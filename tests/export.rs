@@ -178,6 +178,7 @@ fn lines_of_every_shape() -> Vec<Value> {
                     source_mac: None,
                     tunnel: None,
                     technique: None,
+                    window: None,
                     row: None,
                 },
             })

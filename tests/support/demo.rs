@@ -528,6 +528,7 @@ pub fn alert(index: u64, time: Timestamp) -> Alert {
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         },
     }

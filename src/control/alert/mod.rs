@@ -263,6 +263,7 @@ mod tests {
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         }
     }

@@ -408,6 +408,7 @@ impl Observation {
             flow: None,
             source_mac: None,
             tunnel: None,
+            window: None,
             row: None,
         }
     }

@@ -28,7 +28,7 @@ pub enum Verdict {
 /// When and by whom an episode was found first.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// Seconds from the episode's first packet to the evidence.
+    /// Seconds from the episode's first packet to the moment at which the evidence could be told: of a window its end.
     pub after_s: f64,
     /// Best of all that found it, 0..=1.
     pub confidence: f64,
@@ -140,7 +140,7 @@ const AFTER_OTHER_NS: u64 = 330 * SECOND;
 /// How long after an attack's last packet its evidence may come.
 fn after_ns(evidence: &Evidence, is_meant: bool) -> u64 {
     match evidence.detector {
-        // What a model says of a pair is dated by the end of its hour, of which the attack may have been the first minute.
+        // What a model says of a pair is dated by the latest packet of its hour, of which the attack may have been the first minute.
         Detector::Model if evidence.flow.is_none() && evidence.target.is_some() => AFTER_HOUR_NS,
         _ if !is_meant => AFTER_OTHER_NS,
         Detector::Beacon | Detector::Exfiltration | Detector::Lateral | Detector::TlsAnomaly => AFTER_HOUR_NS,
@@ -261,7 +261,7 @@ impl Judge {
         let Some(index) = place.episode else { return };
         let since = self.truth.episodes[index].span.0;
         let fresh = Found {
-            after_s: evidence.time.since(since) as f64 / 1e9,
+            after_s: evidence.told().since(since) as f64 / 1e9,
             confidence: evidence.confidence,
             by: by(evidence),
             is_repeat,

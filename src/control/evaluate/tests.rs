@@ -3,7 +3,7 @@
 use super::statistics::quantile;
 use super::*;
 use crate::control::alert::Alert;
-use crate::dataplane::detect::{Detector, Evidence, FlowRef};
+use crate::dataplane::detect::{Detector, Evidence, FlowRef, WindowRef};
 use crate::units::{SECOND, Timestamp};
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -77,6 +77,7 @@ fn evidence(detector: Detector, kind: &str, second: u64, source: &str, target: &
         flow: None,
         source_mac: None,
         tunnel: None,
+        window: None,
         row: None,
     }
 }
@@ -166,6 +167,24 @@ fn an_alert_belongs_to_the_attack_that_it_names() {
         let expected: Vec<_> = episode.filter(|_| verdict == Verdict::Hit).into_iter().collect();
         assert_eq!(found, expected, "{case}");
     }
+}
+
+/// The evidence is of the latest packet; nobody was told before the window was over.
+#[test]
+fn what_is_said_of_a_window_is_found_at_its_end() {
+    let found = Evidence {
+        window: Some(WindowRef {
+            begin: Timestamp(START * SECOND),
+            end: Timestamp((START + 60) * SECOND),
+            model: "host-v1".into(),
+            version: "1".into(),
+        }),
+        ..evidence(Detector::Model, "scan", 12, "10.0.0.66", "")
+    };
+    let judged = judged([found]);
+    assert_eq!(judged.alerts[0].time_ns, (START + 12) * SECOND);
+    let after: Vec<_> = judged.episodes.iter().filter_map(|row| Some((row.id, row.found.as_ref()?.after_s))).collect();
+    assert_eq!(after, [(1, 50.0)], "it began at 10 s");
 }
 
 #[test]

@@ -148,9 +148,7 @@ impl<W: Write> EveWriter<W> {
         let flow = evidence.flow.as_ref();
         let service = evidence.port.map(u64::from);
         let tunnel = flow.and_then(|flow| flow.tunnel.as_ref()).or(evidence.tunnel.as_ref());
-        // The name is that of the flows' model; a window's evidence has no flow and is another one's.
-        let model = self.model.as_ref().filter(|_| flow.is_some());
-        let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, model));
+        let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref()));
         let ml = match flow.is_some_and(|flow| flow.is_example) {
             true => Some(Ml { example_flow: Some(true), ..ml.unwrap_or_default() }),
             false => ml,

@@ -168,6 +168,7 @@ fn alert(source: Option<&str>, target: Option<&str>, port: Option<u16>, flow: Op
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         },
     }

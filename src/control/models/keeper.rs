@@ -534,6 +534,7 @@ fn evidence(now: Timestamp, rows: Rows, name: &str, drifted: &drift::Drifted, li
         flow: None,
         source_mac: None,
         tunnel: None,
+        window: None,
         row: None,
     }
 }

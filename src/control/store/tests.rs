@@ -25,6 +25,7 @@ pub(crate) fn alert(id: &str, severity: u8) -> Alert {
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         },
     }

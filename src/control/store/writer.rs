@@ -170,7 +170,7 @@ impl Shared {
             let mut latency = lock(&self.latency);
             for waiting in batch {
                 let evidence = &waiting.alert.evidence;
-                latency.record(evidence.detector, now.since(evidence.time));
+                latency.record(evidence.detector, now.since(evidence.told()));
             }
         }
         let fresh = stored.len() as u64;

@@ -32,6 +32,8 @@ pub struct Ended {
     pub port: u16,
     pub start: Timestamp,
     pub end: Timestamp,
+    /// Of its last packet; a flow that times out ends later.
+    pub last: Timestamp,
     pub duration_us: u64,
     pub outcome: Outcome,
     pub packets: u64,
@@ -65,6 +67,7 @@ impl Ended {
             port: if matches!(protocol, TCP | UDP) { peer.port } else { 0 },
             start: flow.first_seen,
             end: flow.ended_at,
+            last: flow.last_seen,
             duration_us: flow.last_seen.since(flow.first_seen) / 1000,
             outcome,
             packets: flow.packets.iter().sum(),

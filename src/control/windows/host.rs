@@ -61,6 +61,7 @@ struct In {
 #[derive(Clone, Default)]
 pub struct Minute {
     touched: Timestamp,
+    last: Timestamp,
     out: Out,
     into: In,
 }
@@ -84,6 +85,7 @@ impl Minute {
     /// The host began a flow that ended.
     pub fn began(&mut self, flow: &Ended) {
         self.touched = self.touched.max(flow.end);
+        self.last = self.last.max(flow.last);
         let Minute { out, .. } = self;
         out.flows += 1;
         *match flow.outcome {
@@ -114,6 +116,7 @@ impl Minute {
     /// A flow that another host began with it ended.
     pub fn was_asked(&mut self, flow: &Ended) {
         self.touched = self.touched.max(flow.end);
+        self.last = self.last.max(flow.last);
         let Minute { into, .. } = self;
         into.flows += 1;
         into.answered += u64::from(flow.outcome == Outcome::Answered);
@@ -121,6 +124,11 @@ impl Minute {
         add(&mut into.payload, flow.payload);
         into.peers.add(words(flow.host));
         into.ports.add((flow.protocol, flow.port));
+    }
+
+    /// The latest packet of its flows.
+    pub fn last(&self) -> Timestamp {
+        self.last
     }
 
     /// The values in the schema's order.

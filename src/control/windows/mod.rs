@@ -110,6 +110,9 @@ pub enum Of {
 pub struct Row {
     /// Beginning of the window.
     pub window: Timestamp,
+    /// The latest packet of the flows that it is of. A flow that timed out counts in the window in which it did, so this may lie
+    /// before the window.
+    pub last: Timestamp,
     /// Whose, and the values.
     pub of: Of,
     /// Nothing is known to have been lost of the window; else the row may say too little.
@@ -254,17 +257,17 @@ impl Windows {
     }
 
     fn give_host(&mut self, window: u64, host: u128, found: &Minute, give: &mut impl FnMut(Row)) {
-        self.give(Timestamp(window), Of::Host(host, found.row()), give);
+        self.give((Timestamp(window), found.last()), Of::Host(host, found.row()), give);
     }
 
     fn give_pair(&mut self, window: u64, pair: Pair, found: &Hour, give: &mut impl FnMut(Row)) {
         if found.is_worth_a_row() {
-            self.give(Timestamp(window), Of::Pair(pair, found.row()), give);
+            self.give((Timestamp(window), found.last()), Of::Pair(pair, found.row()), give);
         }
     }
 
-    fn give(&mut self, window: Timestamp, of: Of, give: &mut impl FnMut(Row)) {
-        let mut row = Row { window, of, is_complete: true };
+    fn give(&mut self, (window, last): (Timestamp, Timestamp), of: Of, give: &mut impl FnMut(Row)) {
+        let mut row = Row { window, last, of, is_complete: true };
         let end = row.end();
         row.is_complete = !self.holes.iter().any(|(from, until)| *from < end && window < *until);
         self.stats.rows += 1;

@@ -16,6 +16,7 @@ pub const STARTS: usize = 64;
 #[derive(Clone, Default)]
 pub struct Hour {
     touched: Timestamp,
+    last: Timestamp,
     flows: u64,
     answered: u64,
     refused: u64,
@@ -42,6 +43,7 @@ impl Hour {
     /// A flow of the pair ended in the hour that began at `window`.
     pub fn add(&mut self, flow: &Ended, window: u64) {
         self.touched = self.touched.max(flow.end);
+        self.last = self.last.max(flow.last);
         self.flows += 1;
         self.answered += u64::from(flow.outcome == Outcome::Answered);
         self.refused += u64::from(flow.outcome == Outcome::Refused);
@@ -78,6 +80,11 @@ impl Hour {
                 *place = start;
             }
         }
+    }
+
+    /// The latest packet of its flows.
+    pub fn last(&self) -> Timestamp {
+        self.last
     }
 
     /// Are there flows enough?

@@ -15,7 +15,7 @@ use super::schema::{HOST_DNS, HOST_ICMP};
 use super::{Of, Row, Stats as WindowStats, Windows};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::carrier::Spoken;
-use crate::dataplane::detect::{Detector, Evidence, Relation, Term, model};
+use crate::dataplane::detect::{Detector, Evidence, Relation, Term, WindowRef, model};
 use crate::dataplane::inspect::Protocol;
 use crate::dataplane::score::{BATCH_MAX, Family, Reason, ScoreError, Verdict};
 use crate::exchange::FlowSummary;
@@ -67,6 +67,9 @@ pub trait Judge: Send {
     /// # Errors
     /// The runtime's; nothing was told then.
     fn judge(&mut self, rows: &[f32], told: &mut dyn FnMut(usize, Verdict)) -> Result<(), ScoreError>;
+
+    /// Name and version of its manifest.
+    fn model(&self) -> (&str, &str);
 
     /// The values that did most for what was said of a row, the strongest first.
     ///
@@ -267,7 +270,14 @@ impl Bench {
                 }
                 let reasons = judge.reasons(row.values(), verdict.family, settings.features);
                 *unexplained += u64::from(reasons.is_err());
-                found.push(evidence(row, &verdict, &reasons.unwrap_or_default(), settings));
+                let (model, version) = judge.model();
+                let window = WindowRef {
+                    begin: row.window,
+                    end: row.end(),
+                    model: model.to_owned(),
+                    version: version.to_owned(),
+                };
+                found.push(evidence(row, window, &verdict, &reasons.unwrap_or_default(), settings));
             }
             lane.waiting.clear();
             lane.values.clear();
@@ -308,7 +318,7 @@ fn carries(row: &Row, family: Family) -> bool {
     }
 }
 
-fn evidence(row: &Row, verdict: &Verdict, reasons: &[Reason], settings: &Settings) -> Evidence {
+fn evidence(row: &Row, window: WindowRef, verdict: &Verdict, reasons: &[Reason], settings: &Settings) -> Evidence {
     let ip = |address: u128| Endpoint { address, port: 0 }.ip();
     let (host, to, span) = match &row.of {
         Of::Host(host, _) => (ip(*host), None, "minute"),
@@ -328,21 +338,33 @@ fn evidence(row: &Row, verdict: &Verdict, reasons: &[Reason], settings: &Setting
     Evidence {
         detector: Detector::Model,
         kind: verdict.family.name().to_owned(),
-        time: row.end(),
+        time: row.last,
         severity: model::severity(verdict.family, verdict.score, settings.high),
         confidence: f64::from(verdict.score),
         source: Some(host),
         target: to.map(|pair| ip(pair.peer)),
         port,
         protocol: to.map(|pair| pair.protocol),
-        summary: format!("{host}{place}: what it did within the {span} is {what} to the model ({:.3})", verdict.score),
+        summary: format!(
+            "{host}{place}: what it did within the {span} from {} is {what} to {} ({:.3})",
+            clock(row.window),
+            window.model,
+            verdict.score
+        ),
         terms: std::iter::once(score).chain(model::terms(reasons)).collect(),
         technique: verdict.family.technique().map(str::to_owned),
         flow: None,
         source_mac: None,
         tunnel: None,
+        window: Some(window),
         row: None,
     }
+}
+
+/// Hour and minute of the day, `14:00 UTC`.
+fn clock(time: Timestamp) -> String {
+    let text = time.to_rfc3339();
+    format!("{} UTC", text.get(11..16).unwrap_or(&text))
 }
 
 #[cfg(test)]

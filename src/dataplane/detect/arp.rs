@@ -265,6 +265,7 @@ fn of_asker(asker: u128, peer: &Peer, time: Timestamp) -> Evidence {
         source_mac: Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")),
         tunnel: None,
         technique: Some("T1018".into()),
+        window: None,
         row: None,
     }
 }

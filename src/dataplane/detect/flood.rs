@@ -498,6 +498,7 @@ impl Found {
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         }
     }

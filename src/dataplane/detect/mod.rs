@@ -456,6 +456,21 @@ impl Term {
     }
 }
 
+/// A window of capture time that a model judged as a whole, when it was over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WindowRef {
+    /// Its beginning.
+    #[serde(with = "crate::units::rfc3339")]
+    pub begin: Timestamp,
+    /// Its end: nothing is said of it before.
+    #[serde(with = "crate::units::rfc3339")]
+    pub end: Timestamp,
+    /// Name of the model, from its manifest.
+    pub model: String,
+    /// Version of its manifest.
+    pub version: String,
+}
+
 /// What a decider found: the input of the alert stage.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Evidence {
@@ -463,7 +478,7 @@ pub struct Evidence {
     pub detector: Detector,
     /// Shape of it within the detector (`vertical`, `horizontal`, `ssh`, `syn`, ...).
     pub kind: String,
-    /// Capture time at which the evidence was complete.
+    /// Capture time of the latest packet that it rests on, to the second of a counting window.
     #[serde(with = "crate::units::rfc3339")]
     pub time: Timestamp,
     /// 1 (high) to 4 (low), as in EVE.
@@ -494,7 +509,17 @@ pub struct Evidence {
     /// In which tunnel it was seen last, where no flow says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tunnel: Option<TunnelRef>,
+    /// The window that a model judged, where it judged one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub window: Option<WindowRef>,
     /// The row that was scored, until the reasons are known; leaves with no alert.
     #[serde(skip)]
     pub row: Option<JudgedRow>,
+}
+
+impl Evidence {
+    /// Capture time at which it could be told: what is said of a window waits for its end, however early the packets were.
+    pub fn told(&self) -> Timestamp {
+        self.window.as_ref().map_or(self.time, |window| window.end.max(self.time))
+    }
 }

@@ -170,6 +170,7 @@ impl Decider {
             source_mac: None,
             tunnel: None,
             technique: scored.family.technique().map(str::to_owned),
+            window: None,
             row: Some(JudgedRow { family: scored.family, values: scored.row.into() }),
         }
     }

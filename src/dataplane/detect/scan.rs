@@ -483,6 +483,7 @@ fn judge(
         source_mac: None,
         tunnel: None,
         technique: None,
+        window: None,
         row: None,
     })
 }

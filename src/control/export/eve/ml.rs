@@ -94,8 +94,13 @@ impl<'a> Ml<'a> {
     }
 
     /// The model's evidence has its score as the term of that name, and the features that made it as those with a usual value.
+    /// `model` is that of flows; a window's evidence names its own, and what is neither (drift) is no model's.
     pub(super) fn of_evidence(evidence: &'a Evidence, model: Option<&'a ModelName>) -> Ml<'a> {
         let score = evidence.terms.iter().find(|term| term.name == "score");
+        let of_flows =
+            model.filter(|_| evidence.flow.is_some()).map(|model| (model.name.as_str(), model.version.as_str()));
+        let of_window = evidence.window.as_ref().map(|window| (window.model.as_str(), window.version.as_str()));
+        let name = of_window.or(of_flows);
         let reasons = evidence.terms.iter().filter(|term| term.usual.is_some());
         Ml {
             score: Some(rounded(score.map_or(evidence.confidence, |term| term.value))),
@@ -108,7 +113,9 @@ impl<'a> Ml<'a> {
                     contribution: term.contribution.map(rounded),
                 })
                 .collect(),
-            ..Ml::of_score(0.0, model)
+            model: name.map(|(name, _)| name),
+            version: name.map(|(_, version)| version),
+            ..Ml::default()
         }
     }
 }

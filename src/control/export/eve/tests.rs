@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dataplane::decode::{community_id, flow_id};
-use crate::dataplane::detect::{Evidence, FlowRef, Term};
+use crate::dataplane::detect::{Evidence, FlowRef, Term, WindowRef};
 use crate::dataplane::flow::EndReason;
 use crate::units::SECOND;
 use proptest::prelude::*;
@@ -46,6 +46,7 @@ fn model_alert(text: &str) -> Alert {
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         },
     }
@@ -114,6 +115,24 @@ fn an_alert_of_the_model_reads_like_this() {
             "\n"
         )
     );
+}
+
+/// A window's evidence is its own model's word, whatever model the flows have.
+#[test]
+fn what_is_said_of_a_window_names_the_model_of_windows() {
+    let mut alert = model_alert("");
+    alert.evidence.flow = None;
+    alert.evidence.window = Some(WindowRef {
+        begin: Timestamp(0),
+        end: Timestamp(60 * SECOND),
+        model: "host-v1".into(),
+        version: "3".into(),
+    });
+    let line: serde_json::Value = serde_json::from_str(&lines(|writer| writer.alert(&alert).unwrap())).unwrap();
+    assert_eq!((&line["ml"]["model"], &line["ml"]["version"]), (&"host-v1".into(), &"3".into()));
+    alert.evidence.window = None;
+    let line: serde_json::Value = serde_json::from_str(&lines(|writer| writer.alert(&alert).unwrap())).unwrap();
+    assert_eq!(line["ml"]["model"], serde_json::Value::Null, "drift is no model's word");
 }
 
 #[test]

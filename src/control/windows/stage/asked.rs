@@ -83,6 +83,8 @@ pub fn judge(model: &Model) -> Result<Box<dyn Judge>, ModelError> {
         scores: Scores::new(),
         thresholds: model.thresholds(),
         explainer: model.explainer()?,
+        name: model.manifest().name.clone(),
+        version: model.manifest().format.to_string(),
     }))
 }
 
@@ -92,6 +94,8 @@ struct Asked {
     scores: Scores,
     thresholds: Thresholds,
     explainer: Explainer,
+    name: String,
+    version: String,
 }
 
 impl Judge for Asked {
@@ -104,6 +108,10 @@ impl Judge for Asked {
             }
         }
         Ok(())
+    }
+
+    fn model(&self) -> (&str, &str) {
+        (&self.name, &self.version)
     }
 
     fn reasons(&mut self, row: &[f32], family: Family, limit: usize) -> Result<Vec<Reason>, ScoreError> {

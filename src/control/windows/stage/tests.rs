@@ -46,6 +46,10 @@ impl Judge for Known {
         Ok(())
     }
 
+    fn model(&self) -> (&str, &str) {
+        (if self.width == schema::HOST_COUNT { "host-v1" } else { "pair-v1" }, "1")
+    }
+
     fn reasons(&mut self, row: &[f32], _family: Family, limit: usize) -> Result<Vec<Reason>, ScoreError> {
         let feature = if self.width == schema::HOST_COUNT { &schema::HOST[0] } else { &schema::PAIR[0] };
         let reason = Reason { feature, value: row[0], usual: 0.0, contribution: 0.25 };
@@ -103,12 +107,21 @@ fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
     ];
     assert_eq!(told, wanted);
     let [scan, unusual] = found.as_slice() else { panic!("two: {found:?}") };
-    assert_eq!((scan.time, scan.severity, scan.detector), (Timestamp(START + 120 * SECOND), 2, Detector::Model));
-    assert_eq!((unusual.time, unusual.severity), (Timestamp(START + 3600 * SECOND), 3));
+    assert_eq!((scan.time, scan.severity, scan.detector), (Timestamp(START + 70 * SECOND), 2, Detector::Model));
+    assert_eq!((unusual.time, unusual.severity), (Timestamp(START + 59 * 60 * SECOND), 3), "the latest flow");
+    assert_eq!([scan, unusual].map(Evidence::told), [120, 3600].map(|second| Timestamp(START + second * SECOND)));
+    let windows = [scan, unusual].map(|one| one.window.clone().expect("of a window"));
+    assert_eq!(windows.each_ref().map(|window| window.begin), [60, 0].map(|second| Timestamp(START + second * SECOND)));
+    assert_eq!(
+        windows.map(|window| (window.model, window.version)),
+        ["host-v1", "pair-v1"].map(|name| (name.into(), "1".into()))
+    );
     assert_eq!(scan.technique.as_deref(), Some("T1046"));
-    assert_eq!(scan.summary, "10.0.0.1: what it did within the minute is like scan to the model (1.000)");
+    assert_eq!(scan.summary, "10.0.0.1: what it did within the minute from 00:01 UTC is like scan to host-v1 (1.000)");
     assert!(
-        unusual.summary.contains("10.1.1.244 port 443: what it did within the hour is like nothing that was learnt")
+        unusual.summary.contains(
+            "10.1.1.244 port 443: what it did within the hour from 00:00 UTC is like nothing that was learnt"
+        )
     );
     let terms: Vec<_> =
         scan.terms.iter().map(|term| (term.name.as_str(), term.value.round(), term.contribution)).collect();
@@ -204,7 +217,7 @@ fn windows_that_flows_are_missing_of_are_not_judged() {
     }
     stage.reach(Timestamp(u64::MAX), &mut out);
     // What was lost may have ended since the last watermark: in the first minute as well.
-    let times: Vec<_> = out.iter().map(|one| (one.time.0 - START) / SECOND).collect();
+    let times: Vec<_> = out.iter().map(|one| (one.told().0 - START) / SECOND).collect();
     assert_eq!(times, [300]);
     assert!(stage.stats().windows.incomplete >= 200, "{:?}", stage.stats());
 }

@@ -187,6 +187,7 @@ impl Judged<'_> {
             source_mac: None,
             tunnel: None,
             technique: None,
+            window: None,
             row: None,
         }
     }

@@ -255,6 +255,7 @@ fn of_scan(kind: &str, time: Timestamp, peer: &Peer, summary: String, terms: Vec
         source_mac: None,
         tunnel: None,
         technique: Some("T1046".into()),
+        window: None,
         row: None,
     }
 }
