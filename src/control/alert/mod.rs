@@ -1,11 +1,19 @@
-//! Evidence to alerts: deduplication with log-spaced repeats.
+//! Evidence to alerts: deduplication with log-spaced repeats, and one alert of what a detector and a model say of the same.
 //!
 //! Owns what has been alerted so far (bounded); knows neither the store nor HTTP. Time is capture time, so that a capture
 //! gives the same alerts at any speed.
 
+mod family;
+mod joined;
+mod meaning;
+
+pub use family::Family;
+pub use meaning::meaning;
+
 use crate::dataplane::detect::cold::{ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence};
 use crate::units::{SECOND, Timestamp};
+use joined::Joined;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
@@ -14,7 +22,8 @@ use std::net::IpAddr;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alert {
     /// Stable over restarts, made from what the alert is about (detector, kind, source, target, port) and its first time;
-    /// repeats share it and differ in `occurrences`.
+    /// repeats share it and differ in `occurrences`. A detector that finds what a model said first goes on under the model's id:
+    /// the newest row says what it is.
     pub id: String,
     /// How many pieces of evidence of this kind there were so far, this one included: 1, then log-spaced (10, 100, ...),
     /// and in between where the severity rose.
@@ -44,6 +53,10 @@ pub struct Settings {
     /// Sources of model alerts about one target that are alerted each for itself; further ones are one affair of many
     /// sources. A flood with forged sources would else be an alert for every address it forges.
     pub sources_each: u64,
+    /// A model's word and a detector's that are no further apart are about the same, where they are about the same hosts: as long as
+    /// a flow counts for the model (`detect.model.horizon_s`). Too short: two alerts of one attack; too long: the word about
+    /// a second attack is taken for one about the first.
+    pub join_s: u64,
     /// Affairs remembered; beyond that the quarter that was quiet longest is forgotten, and would alert anew.
     pub remembered: usize,
 }
@@ -56,6 +69,7 @@ impl Default for Settings {
             quiet_standing_s: 7 * 86_400,
             repeat_factor: 10,
             sources_each: 16,
+            join_s: 300,
             remembered: 1 << 16,
         }
     }
@@ -87,11 +101,19 @@ impl Affair {
 }
 
 struct Known {
+    id: u128,
     first_seen: Timestamp,
     last_seen: Timestamp,
     occurrences: u64,
     next: u64,
     severity: u8,
+}
+
+impl Known {
+    fn new(affair: &Affair, evidence: &Evidence) -> Known {
+        let Evidence { time, severity, .. } = *evidence;
+        Known { id: id(affair, time), first_seen: time, last_seen: time, occurrences: 0, next: 1, severity }
+    }
 }
 
 impl Touched for Known {
@@ -104,59 +126,90 @@ impl Touched for Known {
 pub struct Deduplicator {
     settings: Settings,
     known: ColdMap<Affair, Known>,
+    joined: Joined,
     suppressed: u64,
+    joins: u64,
 }
 
 impl Deduplicator {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Deduplicator {
-        Deduplicator { known: ColdMap::new(settings.remembered), settings, suppressed: 0 }
+        let joined = Joined::new(settings.join_s.saturating_mul(SECOND), settings.remembered / 8);
+        Deduplicator { known: ColdMap::new(settings.remembered), joined, settings, suppressed: 0, joins: 0 }
     }
 
     /// The alert that this evidence makes, if it is the first of its affair, the 10th, 100th, ..., or more severe than all
-    /// before. Another kind is another affair and passes at once.
+    /// before. Another kind is another affair and passes at once; but what a model says of whom a detector has told joins that
+    /// alert, and stands in its next row.
     pub fn push(&mut self, mut evidence: Evidence) -> Option<Alert> {
         if evidence.detector == Detector::Model {
             self.fold_crowd(&mut evidence);
         }
+        if self.joins_another(&evidence) {
+            self.joins += 1;
+            return None;
+        }
         let affair = Affair::of(&evidence);
-        let fresh = || Known {
-            first_seen: evidence.time,
-            last_seen: evidence.time,
-            occurrences: 0,
-            next: 1,
-            severity: evidence.severity,
-        };
+        let fresh = || Known::new(&affair, &evidence);
+        let quiet_ns = self.quiet_ns(&evidence);
+        let lives = |known: &mut Known| evidence.time.since(known.last_seen) <= quiet_ns;
+        let is_new = !self.known.existing(&affair).is_some_and(lives);
+        // What a model said first goes on as the detector's.
+        let taken = Some(&evidence).filter(|_| is_new).and_then(|evidence| self.joined.take(evidence));
+        let taken = taken.and_then(|taken| Some((self.known.remove(&taken.affair)?, taken)));
         let known = self.known.entry(affair, fresh);
-        let Settings { quiet_s, quiet_windows_s, quiet_standing_s, .. } = self.settings;
-        let quiet_s = match evidence.detector {
-            Detector::Cleartext => quiet_standing_s,
-            Detector::Model if evidence.flow.is_none() => quiet_windows_s,
-            _ => quiet_s,
-        };
-        if evidence.time.since(known.last_seen) > quiet_s.saturating_mul(SECOND) {
+        if is_new {
             *known = fresh();
+        }
+        let is_taken = taken.is_some();
+        if let Some((before, taken)) = taken {
+            let severity = if taken.is_meant { before.severity.min(known.severity) } else { known.severity };
+            let first_seen = before.first_seen.min(known.first_seen);
+            *known = Known { severity, first_seen, ..before };
         }
         known.last_seen = known.last_seen.max(evidence.time);
         known.occurrences += 1;
-        let due = known.occurrences >= known.next;
+        let due = is_taken || known.occurrences >= known.next;
         let worse = evidence.severity < known.severity;
-        if due {
+        while known.next <= known.occurrences && known.next < u64::MAX {
             known.next = known.next.saturating_mul(self.settings.repeat_factor.max(2));
         }
         known.severity = known.severity.min(evidence.severity);
+        let Known { id, occurrences, first_seen, severity, .. } = *known;
+        self.joined.note(affair, &evidence);
         // A row stands for its affair: whoever sees only the newest sees how bad it has been.
-        evidence.severity = known.severity;
+        evidence.severity = severity;
         if !due && !worse {
             self.suppressed += 1;
             return None;
         }
-        Some(Alert {
-            id: id(&affair, known.first_seen),
-            occurrences: known.occurrences,
-            first_seen: known.first_seen,
-            evidence,
-        })
+        if evidence.detector != Detector::Model {
+            evidence.terms.extend(self.joined.words(&affair, &evidence));
+        }
+        Some(Alert { id: format!("{id:032x}"), occurrences, first_seen, evidence })
+    }
+
+    /// How long what is like this may be silent and still be one affair.
+    fn quiet_ns(&self, evidence: &Evidence) -> u64 {
+        let Settings { quiet_s, quiet_windows_s, quiet_standing_s, .. } = self.settings;
+        let seconds = match evidence.detector {
+            Detector::Cleartext => quiet_standing_s,
+            Detector::Model if evidence.flow.is_none() => quiet_windows_s,
+            _ => quiet_s,
+        };
+        seconds.saturating_mul(SECOND)
+    }
+
+    /// Is it a model's word about what a detector's alert, which still stands, is about?
+    fn joins_another(&mut self, evidence: &Evidence) -> bool {
+        let Some(affair) = self.joined.joins(evidence) else { return false };
+        let quiet_ns = self.settings.quiet_s.saturating_mul(SECOND);
+        let stands = |known: &mut Known| evidence.time.since(known.last_seen) <= quiet_ns;
+        let stands = self.known.existing(&affair).is_some_and(stands);
+        if stands {
+            self.joined.keep(&affair, evidence);
+        }
+        stands
     }
 
     /// Model evidence about a target that has many sources already becomes evidence about the crowd of them.
@@ -169,8 +222,6 @@ impl Deduplicator {
         if self.known.existing(&own).is_some_and(lives) {
             return;
         }
-        let fresh =
-            || Known { first_seen: time, last_seen: time, occurrences: 0, next: 1, severity: evidence.severity };
         // Counted under a kind that no evidence has, so that it never meets an affair.
         let crowd = Affair {
             kind: first_128(&Sha256::digest(b"sources of one target")),
@@ -178,6 +229,7 @@ impl Deduplicator {
             target: Some(target),
             ..own
         };
+        let fresh = || Known::new(&crowd, evidence);
         let sources = self.known.entry(crowd, fresh);
         if time.since(sources.last_seen) > quiet_ns {
             *sources = fresh();
@@ -202,6 +254,11 @@ impl Deduplicator {
         self.suppressed
     }
 
+    /// Words of models that joined a detector's alert.
+    pub fn joins(&self) -> u64 {
+        self.joins
+    }
+
     /// Affairs forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.known.forgotten()
@@ -213,7 +270,7 @@ fn first_128(digest: &[u8]) -> u128 {
 }
 
 /// 128 bits of SHA-256 over everything that makes the affair, each part told from the next by its length or a mark.
-fn id(affair: &Affair, first_seen: Timestamp) -> String {
+fn id(affair: &Affair, first_seen: Timestamp) -> u128 {
     let mut hash = Sha256::new();
     hash.update(affair.detector.name());
     hash.update([0]);
@@ -239,7 +296,7 @@ fn id(affair: &Affair, first_seen: Timestamp) -> String {
         }
     }
     hash.update(first_seen.0.to_be_bytes());
-    format!("{:032x}", first_128(&hash.finalize()))
+    first_128(&hash.finalize())
 }
 
 #[cfg(test)]

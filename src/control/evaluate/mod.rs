@@ -9,10 +9,8 @@
 
 mod days;
 mod evasion;
-mod family;
 mod judge;
 mod labels;
-mod meaning;
 mod picture;
 mod scope;
 mod statistics;
@@ -21,11 +19,10 @@ mod table;
 mod truth;
 mod whole;
 
+pub use crate::control::alert::{Family, meaning};
 pub use days::{Active, is_inside};
-pub use family::Family;
 pub use judge::{AlertRow, EpisodeRow, Found, Judge, Judged, Verdict};
 pub use labels::LabelError;
-pub use meaning::meaning;
 pub use picture::picture;
 pub use scope::{Scope, ScopeError};
 pub use statistics::{Ranked, average_precision, poisson_upper};

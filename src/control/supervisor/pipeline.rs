@@ -290,6 +290,11 @@ impl Pipeline {
             ("shrike_window_flows_late_total", "Flows of windows that were over.", windows.windows.late),
             ("shrike_evidence_suppressed_total", "Repeats between two log-spaced alerts.", self.dedup.suppressed()),
             (
+                "shrike_evidence_joined_total",
+                "Words of models that joined a detector's alert of the same.",
+                self.dedup.joins(),
+            ),
+            (
                 "shrike_alerts_unexplained_total",
                 "Alerts of the model whose reasons it could not give.",
                 self.unexplained + windows.unexplained,
@@ -316,6 +321,7 @@ impl Pipeline {
     fn deduplicate(&mut self, evidence: Vec<Evidence>) {
         for evidence in evidence {
             let detector = evidence.detector;
+            let joins = self.dedup.joins();
             let repeat = self.repeats.is_some().then(|| Evidence { row: None, ..evidence.clone() });
             match self.dedup.push(evidence) {
                 Some(mut alert) => {
@@ -323,6 +329,8 @@ impl Pipeline {
                     *self.raised.entry(detector).or_default() += 1;
                     self.alerts.push(alert);
                 }
+                // What joined the alert of another name repeats nothing of its own.
+                None if self.dedup.joins() > joins => {}
                 None => self.repeats.iter_mut().for_each(|repeats| repeats.extend(repeat.clone())),
             }
         }

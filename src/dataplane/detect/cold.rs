@@ -67,6 +67,12 @@ impl<K: Copy + Eq + Ord + Hash, V: Touched> ColdMap<K, V> {
         self.map.get_mut(key)
     }
 
+    /// Forgets `key`, and gives what its state was.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.note(key);
+        self.map.remove(key)
+    }
+
     /// From here on everything can be taken back, and nothing is forgotten: it grows by as many entries as are new.
     pub fn begin(&mut self)
     where

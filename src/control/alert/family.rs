@@ -1,4 +1,4 @@
-//! Families of attacks: what labels, models and this evaluation call them.
+//! Families of attacks: what labels, models and the evaluation call them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
