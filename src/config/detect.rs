@@ -342,6 +342,7 @@ fn check_spoofing(settings: &spoofing::Settings) -> Result<(), Invalid> {
         // One is any new network card.
         victims: (2.0, spoofing::VICTIMS as f64),
         claims: (2.0, 100.0),
+        connections: (1.0, 1000.0),
         // A host has two names as a rule.
         // A switch that comes back brings its hosts; more than these are not told apart.
         askers: (5.0, 200.0),

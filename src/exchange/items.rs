@@ -2,7 +2,7 @@
 
 use super::CensusMark;
 use crate::dataplane::decode::{
-    Direction, FlowKey, Neighbour, Outer, Stack, community_id, community_id_of_sides, flow_id, tcp_flags,
+    Direction, FlowKey, Links, Neighbour, Outer, Stack, community_id, community_id_of_sides, flow_id, tcp_flags,
 };
 use crate::dataplane::detect::{ScoredFlow, SeenIn, WindowEntry};
 use crate::dataplane::features::encrypted::{Losses, Shape};
@@ -99,6 +99,8 @@ pub struct FlowSummary {
     pub unread: Unread,
     /// Whose SYNs it began with, originator and responder; told when it has ended.
     pub stacks: [Stack; 2],
+    /// Under which link addresses it began, where it is TCP over Ethernet and that is remembered; told when it has ended.
+    pub links: Option<Links>,
 }
 
 impl FlowSummary {

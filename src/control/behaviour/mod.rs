@@ -490,6 +490,7 @@ impl Behaviour {
 
     fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
         self.intel.flow(seen, flow, &self.home, out);
+        self.spoofing.flow(seen, flow, out);
         self.slow_http.flow(seen, flow);
         self.request_flood.flow(seen, flow, out);
         self.amplification.asked(seen, flow, out);

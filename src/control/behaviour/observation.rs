@@ -6,7 +6,7 @@ mod remote;
 
 use super::{icmp_tunnel, web_attack};
 use crate::control::inventory;
-use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Neighbour, Outer};
+use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Links, Neighbour, Outer};
 use crate::dataplane::detect::{Detector, Evidence, FlowRef};
 use crate::dataplane::inspect::{Protocol, Unread};
 use crate::exchange::{EventHead, FlowSummary};
@@ -113,6 +113,8 @@ pub struct Flow {
     pub is_encrypted: bool,
     /// It was seen from its beginning, and inspection could read what it has.
     pub is_read: bool,
+    /// Under which link addresses it began, as far as that is known.
+    pub links: Option<Links>,
 }
 
 /// A question, or an answer with it.
@@ -339,6 +341,11 @@ pub struct Slow {
 }
 
 impl Origin {
+    /// Which link it is of, as a hash.
+    pub fn link(&self) -> u64 {
+        read::link_of(&self.key)
+    }
+
     fn of_neighbour(neighbour: &Neighbour) -> Origin {
         let [a, b, c, d, e, f] = neighbour.mac;
         let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
@@ -460,6 +467,7 @@ impl Observation {
                 && flow.payload.iter().all(|bytes| *bytes > 0)
                 && flow.shape.is_some_and(|shape| shape.is_fully_encrypted()),
             is_read: flow.has_handshake() && flow.unread == Unread::default(),
+            links: flow.links.filter(|_| !is_turned),
         });
         let origin = Origin::of_flow(flow);
         Observation { told: flow.ended_at.max(flow.last_seen), time: flow.last_seen, origin, what }

@@ -3,7 +3,7 @@
 use super::{Behaviour, LiveBehaviour, Stats};
 use crate::control::hosts::{self, Merger};
 use crate::control::inventory::network::home;
-use crate::dataplane::decode::{Direction, FlowKey, Neighbour};
+use crate::dataplane::decode::{Direction, FlowKey, Links, Neighbour};
 use crate::dataplane::detect::Evidence;
 use crate::dataplane::flow::{EndReason, Side};
 use crate::dataplane::inspect::{Fact, Facts, Protocol, dns, stratum, telnet};
@@ -201,6 +201,22 @@ impl Wire {
         let neighbour = Neighbour { address, mac: [2, 0, 0, 0, 0, mac], ..Neighbour::default() };
         let key = FlowKey::between((address, 0), 0);
         self.items.push((time, key, Item::Neighbour(time, neighbour)));
+    }
+
+    /// The host before said so to one that had not asked.
+    pub fn unasked(&mut self) {
+        if let Some((_, _, Item::Neighbour(_, neighbour))) = self.items.last_mut() {
+            neighbour.is_unasked = true;
+        }
+    }
+
+    /// The flow before began under the cards with these numbers: from which, to which, passed on to which, and who answered.
+    pub fn cards(&mut self, numbers: [u8; 4]) {
+        let card = |number: u8| if number == 0 { [0; 6] } else { [2, 0, 0, 0, 0, number] };
+        let [originator, towards, relayed_to, responder] = numbers.map(card);
+        if let Some((_, _, Item::Flow(flow))) = self.items.last_mut() {
+            flow.links = Some(Links { originator, towards, relayed_to, responder });
+        }
     }
 
     /// A datagram from one to another, ports as they are.

@@ -44,6 +44,18 @@ pub fn arp_answer(frame: FrameView<'_>, packet: &Packet) -> Option<ArpAnswer> {
     (operation == REPLY && asker != 0 && answered != 0 && asker != answered).then_some(ArpAnswer { asker, answered })
 }
 
+/// To whom a frame that was decoded as [`Decoded::Arp`](super::Decoded::Arp) tells an address: who had asked, by its IPv4 address, or
+/// has not; 0 for an announcement to everybody (RFC 5227). `None` for questions.
+#[cold]
+pub fn arp_told(frame: FrameView<'_>, packet: &Packet) -> Option<u32> {
+    let (operation, sender, target) = read(frame, packet)?;
+    match operation {
+        REPLY => Some(if target == sender { 0 } else { target }),
+        REQUEST if target == sender => Some(0),
+        _ => None,
+    }
+}
+
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 

@@ -47,7 +47,7 @@ mod stack;
 mod tunnel;
 
 pub use anomaly::{HeaderAnomalies, HeaderAnomaly};
-pub use arp::{ArpAnswer, ArpQuestion, arp_answer, arp_question};
+pub use arp::{ArpAnswer, ArpQuestion, arp_answer, arp_question, arp_told};
 pub use community_id::{community_id, community_id_of, community_id_of_sides, icmp_ports};
 pub use defrag::{
     Anomalies, Datagram, DefragSettings, Defragmenter, Early, FRAGMENTS_MAX, FragmentAnomaly, Outcome, Place,
@@ -58,7 +58,7 @@ pub use fragment::{FragmentSettings, FragmentTable};
 pub use ip::EXTENSIONS_MAX;
 pub use key::{Direction, Endpoint, FlowKey, Scope};
 pub use link::{TAGS_KEPT, TAGS_MAX};
-pub use neighbour::{Neighbour, arp_sender, ndp_sender};
+pub use neighbour::{Links, Neighbour, arp_sender, ndp_sender};
 pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;

@@ -18,6 +18,21 @@ pub struct Neighbour {
     pub tunnel: Option<u32>,
     /// By neighbour discovery; else by ARP.
     pub is_ndp: bool,
+    /// An answer by ARP to a host that has not been heard to ask.
+    pub is_unasked: bool,
+}
+
+/// Link addresses under which a connection began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Links {
+    /// Of the SYN: from which card.
+    pub originator: [u8; 6],
+    /// To which card.
+    pub towards: [u8; 6],
+    /// The SYN came again, from the card to which it had gone, to this one; zero: it did not.
+    pub relayed_to: [u8; 6],
+    /// Of the answer: from which card; zero: there was none.
+    pub responder: [u8; 6],
 }
 
 /// The sender of an ARP request or reply (RFC 826), which names itself; `None` where it has no address yet (RFC 5227) or no
@@ -36,6 +51,7 @@ pub fn arp_sender(frame: FrameView<'_>, packet: &Packet) -> Option<Neighbour> {
         vlans: packet.key.vlans(),
         tunnel: packet.key.tunnel_identity(),
         is_ndp: false,
+        is_unasked: false,
     })
 }
 
@@ -66,7 +82,7 @@ pub fn ndp_sender(frame: FrameView<'_>, packet: &Packet) -> Option<Neighbour> {
             let mac = *option.get(2..)?.first_chunk::<6>()?;
             let good = units == 1 && address != 0 && address >> 120 != 0xff && is_host(mac);
             let (vlans, tunnel) = (packet.key.vlans(), packet.key.tunnel_identity());
-            return good.then_some(Neighbour { address, mac, vlans, tunnel, is_ndp: true });
+            return good.then_some(Neighbour { address, mac, vlans, tunnel, is_ndp: true, is_unasked: false });
         }
         options = rest;
     }

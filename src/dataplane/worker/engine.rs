@@ -12,6 +12,7 @@ use super::census::Census;
 use super::handover::{HandoverInbox, HandoverSender};
 use super::mailbox::Mailbox;
 use super::neighbours::Neighbours;
+use super::openings::Openings;
 use super::outers::Outers;
 use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
@@ -249,6 +250,7 @@ impl<S: Source> Engine<S> {
                 outers,
                 shapes,
                 stacks: Stacks::new(settings.stacks()),
+                openings: Openings::new(settings.stacks()),
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
                 up: parts.up,

@@ -20,6 +20,7 @@ mod engine;
 mod handover;
 mod mailbox;
 mod neighbours;
+mod openings;
 mod outers;
 mod sinks;
 mod snapshot;
@@ -36,6 +37,7 @@ pub use handover::{
 };
 pub use mailbox::{Fitted, Mailbox, MailboxPort, SAMPLES, Samples, mailbox};
 pub use neighbours::{ADDRESSES as NEIGHBOURS, PER_SECOND as NEIGHBOURS_PER_SECOND};
+pub use openings::Openings;
 pub use outers::{Outers, SHARE as FLOWS_PER_OUTER};
 pub use snapshot::{QueueSnapshot, QueueState};
 pub use stacks::Stacks;

@@ -1,19 +1,24 @@
 //! Which neighbours were told lately: hosts say again and again who they are, the control plane wants it once in a while.
 //!
-//! Who has an address is remembered by the address, so that another link address for it is seen as the change that it is. A
-//! change is told whatever else is said at the time, and so is each turn of two that claim one address; made-up addresses take the place of none that was seen lately.
+//! Who has an address is remembered by the address, so that another link address for it is seen as the change that it is. A change
+//! is told whatever else is said at the time, and so is an answer that nobody asked for, and each turn of two that claim one address;
+//! made-up addresses take the place of none that was seen lately.
 
 use crate::dataplane::decode::Neighbour;
 use crate::units::{SECOND, Timestamp};
 
 /// Sets of addresses remembered. Fewer: those of a large network are told more often; more: memory.
 const SETS: usize = 512;
-/// Addresses of a set, 80 bytes each.
+/// Addresses of a set, 112 bytes each.
 const WAYS: usize = 4;
 /// Addresses remembered.
 pub const ADDRESSES: usize = SETS * WAYS;
 /// A neighbour is told again after this time, and gives way to another when it was not seen for as long.
 const AGAIN_NS: u64 = 300 * SECOND;
+/// Whoever is asked answers at once; hosts ask again after a second (RFC 1122 section 2.3.2.1).
+const ASKED_NS: u64 = 2 * SECOND;
+/// Answers to somebody else that come so soon behind a question may be to one that it hid.
+const BUSY_NS: u64 = SECOND / 10;
 /// Told within a second at most: a flood of made-up ones must not fill the ring up. Changes stand beside it, one an address
 /// and second.
 pub const PER_SECOND: u32 = 500;
@@ -24,7 +29,15 @@ struct Told {
     mac: [u8; 6],
     /// It was the last to speak for the address.
     is_latest: bool,
+    /// That it said so unasked was told.
+    is_unasked: bool,
     time: Timestamp,
+}
+
+impl Told {
+    fn new(neighbour: &Neighbour, now: Timestamp) -> Told {
+        Told { mac: neighbour.mac, is_latest: true, is_unasked: neighbour.is_unasked, time: now }
+    }
 }
 
 /// An address, and the two link addresses that were told for it last.
@@ -34,9 +47,12 @@ struct Entry {
     told: [Told; 2],
     seen: Timestamp,
     changed: Timestamp,
+    /// Who asked for it last, an IPv4 address, and when.
+    asker: u32,
+    asked: Timestamp,
 }
 
-const _: () = assert!(size_of::<Entry>() <= 96);
+const _: () = assert!(size_of::<Entry>() <= 112);
 
 impl Entry {
     fn is_of(&self, neighbour: &Neighbour) -> bool {
@@ -96,15 +112,17 @@ impl Neighbours {
                 entry.told.iter_mut().find(|told| told.mac == neighbour.mac && told.time != Timestamp(0))
             {
                 if now.since(told.time) < AGAIN_NS {
-                    let is_told = is_turn && entry.changed.0 / SECOND != second;
+                    let is_more = is_turn || neighbour.is_unasked && !told.is_unasked;
+                    let is_told = is_more && entry.changed.0 / SECOND != second;
                     if is_told {
                         entry.changed = now;
+                        told.is_unasked |= neighbour.is_unasked;
                     }
                     return if is_told { News::Tell } else { News::Old };
                 }
                 let news = take(&mut self.left);
                 if news == News::Tell {
-                    told.time = now;
+                    (told.time, told.is_unasked) = (now, neighbour.is_unasked);
                 }
                 return news;
             }
@@ -114,7 +132,7 @@ impl Neighbours {
             }
             entry.changed = now;
             if let Some(oldest) = entry.told.iter_mut().min_by_key(|told| told.time) {
-                *oldest = Told { mac: neighbour.mac, is_latest: true, time: now };
+                *oldest = Told::new(neighbour, now);
             }
             return News::Tell;
         }
@@ -122,10 +140,31 @@ impl Neighbours {
         if news == News::Tell
             && let Some(free) = set.iter_mut().find(|entry| entry.is_stale(now))
         {
-            let told = [Told { mac: neighbour.mac, is_latest: true, time: now }, Told::default()];
-            *free = Entry { neighbour: *neighbour, told, seen: now, changed: Timestamp(0) };
+            let told = [Told::new(neighbour, now), Told::default()];
+            *free = Entry { neighbour: *neighbour, told, seen: now, ..Entry::default() };
         }
         news
+    }
+
+    /// A host asks for an address; that of who is not remembered is nobody's yet.
+    #[cold]
+    pub fn asked(&mut self, whom: &Neighbour, asker: u32, now: Timestamp) {
+        let place = self.place(whom);
+        let known = self.sets.get_mut(place).and_then(|set| set.iter_mut().find(|entry| entry.is_of(whom)));
+        if let Some(entry) = known {
+            (entry.asker, entry.asked) = (asker, now);
+        }
+    }
+
+    /// Has this host asked for the address a moment ago, or may it have, of which nothing was known?
+    #[cold]
+    pub fn has_asked(&self, whom: &Neighbour, asker: u32, now: Timestamp) -> bool {
+        let known = self.sets.get(self.place(whom)).and_then(|set| set.iter().find(|entry| entry.is_of(whom)));
+        known.is_none_or(|entry| {
+            let is_late = now.since(entry.asked) >= ASKED_NS;
+            // Of many who ask at once the last is remembered.
+            entry.asker == asker && !is_late || now.since(entry.asked) < BUSY_NS
+        })
     }
 
     fn place(&self, neighbour: &Neighbour) -> usize {
@@ -202,5 +241,19 @@ mod tests {
         assert_eq!(told.news(&other(1, 66), at(59)), News::Tell);
         assert_eq!(told.news(&other(1, 67), at(59)), News::Suppressed, "one a second and address");
         assert_eq!(told.news(&other(1, 67), at(60)), News::Tell);
+    }
+
+    /// Who says so unasked is told again, once; an answer is one to who asked a moment ago.
+    #[test]
+    fn what_nobody_asked_for_is_news() {
+        let mut neighbours = Neighbours::new(7);
+        let unasked = Neighbour { is_unasked: true, ..neighbour(1) };
+        let news = [neighbour(1), neighbour(1), unasked, unasked].map(|one| neighbours.news(&one, Timestamp(SECOND)));
+        assert_eq!(news, [News::Tell, News::Old, News::Tell, News::Old]);
+        neighbours.asked(&neighbour(1), 5, Timestamp(2 * SECOND));
+        let asked = |asker: u32, ms: u64| neighbours.has_asked(&neighbour(1), asker, Timestamp(ms * SECOND / 1000));
+        assert_eq!([asked(5, 2001), asked(5, 3500), asked(5, 4500)], [true, true, false]);
+        assert_eq!([asked(6, 2001), asked(6, 3500), asked(0, 3500)], [true, false, false], "another one's question");
+        assert!(neighbours.has_asked(&neighbour(2), 5, Timestamp(SECOND)), "nothing is known of it");
     }
 }

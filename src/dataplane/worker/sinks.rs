@@ -5,12 +5,13 @@
 use super::anomalies::AnomalyBudget;
 use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
+use super::openings::Openings;
 use super::outers::Outers;
 use super::stacks::Stacks;
 use super::summary::{Carried, summary};
 use crate::dataplane::decode::{
-    Anomalies, ArpAnswer, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Neighbour,
-    Outer, Packet, tcp_flags,
+    Anomalies, ArpAnswer, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Links,
+    Neighbour, Outer, Packet, tcp_flags,
 };
 use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
@@ -57,6 +58,8 @@ pub struct Sinks {
     pub shapes: Shapes,
     /// Whose SYNs the flows began with; none where nobody wants events.
     pub stacks: Stacks,
+    /// Link addresses that the latest connections began with.
+    pub openings: Openings,
     /// Rows that wait to be scored.
     pub batch: Microbatch<RowTag>,
     /// Earliest `due` of the rows that wait; the end of time when none does.
@@ -177,7 +180,9 @@ impl Sinks {
 
     /// A host asked for a neighbour.
     #[cold]
-    pub fn on_arp(&mut self, question: ArpQuestion, now: Timestamp) {
+    pub fn on_arp(&mut self, question: ArpQuestion, (vlans, tunnel): ((u16, u16), Option<u32>), now: Timestamp) {
+        let address = 0xffff_0000_0000 | u128::from(question.asked);
+        self.neighbours.asked(&Neighbour { address, vlans, tunnel, ..Neighbour::default() }, question.asker, now);
         let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
         self.observer.on_arp(question, now, &mut |entry| {
             counters.add(Counter::WindowsEvicted, 1);
@@ -197,10 +202,12 @@ impl Sinks {
 
     /// A host said which address it has.
     #[cold]
-    pub fn on_neighbour(&mut self, neighbour: Neighbour, now: Timestamp) {
+    pub fn on_neighbour(&mut self, neighbour: Neighbour, answers: Option<u32>, now: Timestamp) {
         if !self.export_events {
             return;
         }
+        let is_unasked = answers.is_some_and(|asker| !self.neighbours.has_asked(&neighbour, asker, now));
+        let neighbour = Neighbour { is_unasked, ..neighbour };
         match self.neighbours.news(&neighbour, now) {
             News::Tell => self.up.send(Up::Neighbour(now, neighbour)),
             News::Suppressed => self.counters.add(Counter::NeighboursSuppressed, 1),
@@ -410,18 +417,25 @@ impl Sinks {
             let shape = shape.map(|shape| if carried.is_turned { shape.turned() } else { shape });
             let told = summary(ended.record, carried, Some(ended.reason), outer);
             let stacks = self.stacks.of(ended.slot, record);
-            self.up.send_flow(FlowSummary { ended_at: ended.at, shape, losses, stacks, ..told });
+            let links = self.links(ended.slot, record, carried.is_turned);
+            self.up.send_flow(FlowSummary { ended_at: ended.at, shape, losses, stacks, links, ..told });
         } else if self.export_events && record.packets(Side::Originator) > 0 && record.packets(Side::Responder) > 0 {
             // Who keeps hosts wants to know who answered.
             let told = summary(record, carried, Some(ended.reason), outer);
             if told.is_answered() {
                 let stacks = self.stacks.of(ended.slot, record);
-                self.up.send_flow(FlowSummary { ended_at: ended.at, stacks, ..told });
+                let links = self.links(ended.slot, record, carried.is_turned);
+                self.up.send_flow(FlowSummary { ended_at: ended.at, stacks, links, ..told });
             }
         }
         if ended.record.total_packets() >= FlowRecord::REPORT_EVERY {
             self.elephants.remove(&ended.record.key);
         }
+    }
+
+    /// Under which link addresses a flow began; of one that turned nobody knows who is who.
+    fn links(&self, slot: u32, record: &FlowRecord, is_turned: bool) -> Option<Links> {
+        if is_turned { None } else { self.openings.of(slot, record.first_seen()) }
     }
 
     /// A SYN without payload, or the answer to one, of a flow that has had no payload.
@@ -430,6 +444,7 @@ impl Sinks {
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         self.inspector.opened(payload, is_first, contradicts, &mut gate);
         self.stacks.note(payload);
+        self.openings.note(payload);
     }
 
     /// A packet of an inspected flow, of `announced` bytes of payload on the wire: what more is wanted?

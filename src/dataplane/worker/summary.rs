@@ -61,6 +61,7 @@ pub fn summary(
         losses: None,
         unread,
         stacks: Default::default(),
+        links: None,
     }
 }
 

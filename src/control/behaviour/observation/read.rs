@@ -184,7 +184,7 @@ pub fn timed_out(head: &EventHead, facts: &[u8]) -> Option<Slow> {
     is_slow.then(|| Slow { client: event.client, server: event.server, began: head.first_seen.unwrap_or(head.time) })
 }
 
-fn link_of(key: &FlowKey) -> u64 {
+pub(super) fn link_of(key: &FlowKey) -> u64 {
     hash((key.vlans(), key.tunnel_identity()))
 }
 

@@ -1,5 +1,6 @@
 //! What is found, as it is told.
 
+use super::frames::{Frames, Taken};
 use super::{Mac, Server, Settings, TAKEN_NS, ip, mac_text};
 use crate::control::behaviour::observation::{Answer, Dns, Lease, Observation};
 use crate::dataplane::decode::Neighbour;
@@ -93,6 +94,60 @@ pub(super) fn contest(
         ],
         source_mac: Some(mac),
         ..of_link(seen, "arp_contest", "T1557.002")
+    }
+}
+
+fn of_frames(seen: &Observation, taken: &Taken, kind: &str) -> Evidence {
+    Evidence {
+        source: None,
+        target: Some(ip(taken.address)),
+        port: None,
+        source_mac: Some(mac_text(taken.taker)),
+        flow: seen.origin.flow(true),
+        ..of_link(seen, kind, "T1557.002")
+    }
+}
+
+/// Connections go to another card, and from that to the owner's.
+pub(super) fn relayed(seen: &Observation, taken: &Taken, frames: &Frames, settings: &Settings) -> Evidence {
+    let (address, taker, owner) = (ip(taken.address), mac_text(taken.taker), mac_text(taken.owner));
+    let (severity, confidence, how) = match taken.is_unasked {
+        true => (1, 0.95, "unasked"),
+        false => (3, 0.5, "where it is asked, as a router with proxy ARP does"),
+    };
+    Evidence {
+        severity,
+        confidence,
+        summary: format!(
+            "{taker} says {how} that {address} is its own; {} connections to {address} went to it, and were passed on to {owner}, which \
+             has the address: it is in the middle of them",
+            frames.relayed
+        ),
+        terms: vec![
+            Term::exact("connections_passed_on", f64::from(frames.relayed))
+                .against(Relation::AtLeast, settings.connections),
+            Term::exact("claimed_unasked", f64::from(u8::from(taken.is_unasked))),
+        ],
+        ..of_frames(seen, taken, "arp_man_in_the_middle")
+    }
+}
+
+/// The owner of an address goes on while another card claims it.
+pub(super) fn spoken(seen: &Observation, taken: &Taken, frames: &Frames, settings: &Settings) -> Evidence {
+    let (address, taker, owner) = (ip(taken.address), mac_text(taken.taker), mac_text(taken.owner));
+    Evidence {
+        severity: 2,
+        confidence: 0.8,
+        summary: format!(
+            "{taker}, which has an address of its own, says unasked that {address} is its own too, but {owner} goes on to speak from it \
+             ({} connections meanwhile): one of them takes it from the other",
+            frames.owners
+        ),
+        terms: vec![
+            Term::exact("connections_of_the_owner", f64::from(frames.owners))
+                .against(Relation::AtLeast, settings.connections),
+        ],
+        ..of_frames(seen, taken, "arp_contest")
     }
 }
 

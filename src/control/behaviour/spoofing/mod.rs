@@ -4,10 +4,14 @@
 //!   of one, so it is quiet; so are a new network card and a lease that goes to another host, which DHCP tells. Severity 1 where
 //!   an owner is still there and contradicts it (each has claimed his address twice), else 2: hosts that are gone contradict nobody, and
 //!   two that fail over to a third look alike. A lease makes no owner before its host has spoken: servers hand out what others use.
+//! - the same of one address, where connections to it go to the other card and from that to the owner's, as a tap sees that has both
+//!   (`frames`): severity 1, or 3 where the other card answers only who asks, as a router with proxy ARP does.
 //! - *arp_contest*: two link addresses claim one address in turn, each of them twice; severity 2 where the turns are less than a minute
 //!   apart and the one who took it has an address of its own, as another host has. Virtual routers (VRRP, CARP, HSRP, GLBP) do
 //!   so by design and have link addresses of their own. One host with two cards in the network answers from either for all its
 //!   addresses (ARP flux): quiet, once that has shown. A bond that balances by ARP looks alike, has one address, and is told, low.
+//!   Also where one, which has an address of its own, claims another's unasked, and two connections go on from the owner's card
+//!   meanwhile: a fail-over leaves the old owner silent, ARP flux answers who asks.
 //!
 //! A router whose address DHCP has given out for an hour may answer for hosts that it leads to (proxy ARP): it is in their middle by
 //! right. One that is newer is told, low: a rogue server of DHCP makes itself one.
@@ -24,10 +28,12 @@
 //! A bridge that puts its own link address into what it passes on (virtual machines behind Wi-Fi, repeaters) says what the owner has
 //! said a moment before: such an echo is neither a takeover nor a contest.
 //!
-//! Not seen: an attacker who speaks only in a race with the owner, what is said to one host alone on a port that is not tapped, single takeovers (the inventory tells these), mDNS, and
-//! who passes for another host by its link address too.
+//! Not seen: an attacker who speaks only in a race with the owner, what is said to one host alone on a port that is not tapped, single
+//! takeovers whose owner is not heard (the inventory tells these), mDNS, and who passes for another host by its link address too. An
+//! appliance that keeps hosts apart by ARP looks like what it does.
 
 mod evidence;
+mod frames;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +45,7 @@ use crate::dataplane::detect::Evidence;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::units::{SECOND, Timestamp};
 use evidence::{Proof, contest, poisoning, rogue, rogue_dns, starvation, taken};
+use frames::Frames;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -52,6 +59,9 @@ pub struct Settings {
     pub claims: f64,
     /// Names that a host must have called its own.
     pub names: f64,
+    /// Connections in which the owner of an address must contradict who claims it: by frames of his card, or because they came to him
+    /// through the other one.
+    pub connections: f64,
     /// Link addresses that ask for a first address within ten seconds.
     pub askers: f64,
     /// Addresses, servers, clients and hosts remembered, each.
@@ -60,7 +70,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { victims: 2.0, claims: 2.0, names: 3.0, askers: 20.0, entries: 1 << 13 }
+        Settings { victims: 2.0, claims: 2.0, names: 3.0, connections: 2.0, askers: 20.0, entries: 1 << 13 }
     }
 }
 
@@ -137,6 +147,8 @@ struct Bound {
     turns: u32,
     since: Timestamp,
     told: Option<Timestamp>,
+    /// Connections since then.
+    frames: Frames,
 }
 
 impl Bound {
@@ -151,6 +163,7 @@ impl Bound {
             turns: 0,
             since: now,
             told: None,
+            frames: Frames::default(),
         }
     }
 }
@@ -164,6 +177,8 @@ struct Claimer {
     count: usize,
     since: Timestamp,
     touched: Timestamp,
+    /// When it spoke last for an address that is not its own to a host that had not asked.
+    unasked: Option<Timestamp>,
     told: Option<Timestamp>,
 }
 
@@ -290,6 +305,10 @@ impl Spoofing {
     pub fn neighbour(&mut self, seen: &Observation, neighbour: &Neighbour, out: &mut Vec<Evidence>) {
         let (now, mac, address) = (seen.time, neighbour.mac, neighbour.address);
         let link = hash((neighbour.vlans, neighbour.tunnel));
+        if neighbour.is_unasked {
+            let claimer = self.claimer(link, mac, now);
+            claimer.unasked = Some(now).filter(|_| claimer.own != Some(address)).or(claimer.unasked);
+        }
         let Some(bound) = self.bound.existing(&(link, address)) else {
             self.bound.entry((link, address), || Bound::new(mac, now));
             self.claimer(link, mac, now).own.get_or_insert(address);
@@ -366,8 +385,15 @@ impl Spoofing {
     }
 
     fn claimer(&mut self, link: u64, mac: Mac, now: Timestamp) -> &mut Claimer {
-        let fresh =
-            || Claimer { own: None, victims: [([0; 6], 0); VICTIMS], count: 0, since: now, touched: now, told: None };
+        let fresh = || Claimer {
+            own: None,
+            victims: [([0; 6], 0); VICTIMS],
+            count: 0,
+            since: now,
+            touched: now,
+            unasked: None,
+            told: None,
+        };
         let claimer = self.claimers.entry((link, mac), fresh);
         claimer.touched = claimer.touched.max(now);
         claimer

@@ -79,6 +79,65 @@ fn a_host_that_takes_the_routers_address_is_told_as_one() {
     assert_eq!(found(&wire).len(), 1);
 }
 
+/// One card claims the router's address towards one host, which goes on to open connections; each has said before what is its own.
+#[test]
+fn the_owners_frames_contradict_who_claims_his_address() {
+    /// When who claims it (second, card, unasked), and how connections begin from then on.
+    type Case<'a> = (&'a str, &'a [(u64, u8, bool)], (u64, [u8; 4]), Option<(&'a str, u8)>);
+    let (relayed, direct, taken) = ([7, 66, 1, 1], [9, 1, 0, 1], [7, 66, 0, 66]);
+    let claim = &[(10, 66, true)][..];
+    let cases: [Case<'_>; 10] = [
+        ("as arpspoof does it, seen on both sides", claim, (15, relayed), Some(("arp_man_in_the_middle", 1))),
+        (
+            "the same by who answers when he is asked",
+            &[(10, 66, false)],
+            (15, relayed),
+            Some(("arp_man_in_the_middle", 3)),
+        ),
+        ("the others go on to reach the router", claim, (15, direct), Some(("arp_contest", 2))),
+        ("who asked is answered (two cards of one host)", &[(10, 66, false)], (15, direct), None),
+        ("of a card without an address (a bond)", &[(10, 2, true)], (15, direct), None),
+        ("fail-over, whose old owner is silent", claim, (15, taken), None),
+        ("on their way at the fail-over", claim, (10, direct), None),
+        ("before it", claim, (5, direct), None),
+        ("the owner has it back", &[(10, 66, true), (12, 1, true)], (15, direct), None),
+        (
+            "and loses it again",
+            &[(10, 66, true), (12, 1, true), (13, 66, true)],
+            (15, relayed),
+            Some(("arp_man_in_the_middle", 1)),
+        ),
+    ];
+    for (case, claims, (began, cards), wanted) in cases {
+        let mut wire = neighbours(&[(0, ROUTER, 1)]);
+        for (address, mac) in [(7, 7), (9, 9), (66, 66)] {
+            wire.neighbour(SECOND, host(address), mac);
+        }
+        for (at, mac, is_unasked) in claims {
+            wire.neighbour(at * SECOND, host(ROUTER), *mac);
+            if *is_unasked {
+                wire.unasked();
+            }
+        }
+        for at in 0..3 {
+            wire.flow(
+                began * SECOND + at * SECOND / 4,
+                (host(cards[0].into()), host(ROUTER), 443),
+                [100, 100],
+                (SECOND / 100, 1),
+            );
+            wire.cards(cards);
+        }
+        let told: Vec<_> =
+            found(&wire).into_iter().filter(|(_, severity)| wanted.is_none_or(|(_, of)| of == *severity)).collect();
+        assert_eq!(
+            told,
+            wanted.map(|(kind, severity)| (kind.to_owned(), severity)).into_iter().collect::<Vec<_>>(),
+            "{case}"
+        );
+    }
+}
+
 /// A server of DHCP hands out an address that another host uses, to one that does not take it, and again.
 #[test]
 fn a_lease_that_nobody_takes_is_nobodys_loss() {

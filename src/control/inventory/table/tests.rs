@@ -56,6 +56,7 @@ fn neighbour(address: u8, mac: u8) -> Neighbour {
         vlans: (0, 0),
         tunnel: None,
         is_ndp: false,
+        is_unasked: false,
     }
 }
 

@@ -33,7 +33,8 @@ fn arp_and_neighbour_discovery_say_who_has_an_address() {
         join(&[&[0, 1, 8, 0, 6, 4, 0, operation], &mac, &sender, &[0; 6], &[10, 0, 0, 2]])
     };
     let mac = [2, 0, 0, 0, 0, 7];
-    let wanted = Neighbour { address: 0xffff_0a00_0001, mac, vlans: (0, 0), tunnel: None, is_ndp: false };
+    let wanted =
+        Neighbour { address: 0xffff_0a00_0001, mac, vlans: (0, 0), tunnel: None, is_ndp: false, is_unasked: false };
     for operation in [1, 2] {
         assert_eq!(said(&eth(0x0806, &arp(operation, mac, [10, 0, 0, 1]))), Some(wanted));
     }
@@ -52,7 +53,8 @@ fn arp_and_neighbour_discovery_say_who_has_an_address() {
         eth(0x86dd, &packet)
     };
     let option = |kind: u8| join(&[&[kind, 1], &mac]);
-    let told = |address: u128| Some(Neighbour { address, mac, vlans: (0, 0), tunnel: None, is_ndp: true });
+    let told =
+        |address: u128| Some(Neighbour { address, mac, vlans: (0, 0), tunnel: None, is_ndp: true, is_unasked: false });
     assert_eq!(said(&message(136, &option(2))), told(u128::from_be_bytes(target)));
     assert_eq!(said(&message(135, &option(1))), told(0x2001_0db8_0000_0000_0000_0000_0000_0009), "its sender");
     let behind = join(&[&[14, 1, 0, 0, 0, 0, 0, 0], &option(2)]);

@@ -6,7 +6,7 @@ use super::Core;
 use super::fragments::{Fragments, Owner, Whole};
 use crate::dataplane::capture::{FrameView, Source};
 use crate::dataplane::decode::{
-    Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_answer, arp_question, arp_sender,
+    Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_answer, arp_question, arp_sender, arp_told,
     decode_plain, decode_rest, ndp_sender, quoted_flow, tcp_flags,
 };
 use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Noted, Side, Signals, Staging};
@@ -264,7 +264,7 @@ fn decode_unusual(
     let counter = match outcome {
         Decoded::Flow => {
             if let Some(neighbour) = ndp_sender(view, packet) {
-                sinks.on_neighbour(neighbour, packet.time);
+                sinks.on_neighbour(neighbour, None, packet.time);
             }
             None
         }
@@ -274,13 +274,13 @@ fn decode_unusual(
         }
         Decoded::Arp => {
             if let Some(question) = arp_question(view, packet) {
-                sinks.on_arp(question, packet.time);
+                sinks.on_arp(question, (packet.key.vlans(), packet.key.tunnel_identity()), packet.time);
             }
             if let Some(answer) = arp_answer(view, packet) {
                 sinks.on_arp_answer(answer, packet.time);
             }
             if let Some(neighbour) = arp_sender(view, packet) {
-                sinks.on_neighbour(neighbour, packet.time);
+                sinks.on_neighbour(neighbour, arp_told(view, packet), packet.time);
             }
             Some(Counter::ProcessedArp)
         }
