@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod behaviour;
+mod disk;
 pub mod evaluate;
 pub mod export;
 pub mod flows;

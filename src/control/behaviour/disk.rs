@@ -2,8 +2,8 @@
 //! is always whole. Baselines can be learnt again, so a file that cannot be used is put aside and named, and nothing stops.
 
 use super::Snapshot;
+use crate::control::disk::put;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What a file is.
@@ -67,12 +67,9 @@ pub fn read(path: &Path) -> Result<Option<Snapshot>, DiskError> {
 /// The disk's.
 pub fn write(path: &Path, state: Snapshot) -> Result<(), DiskError> {
     let fail = |cause: std::io::Error| DiskError { path: path.into(), problem: cause.to_string() };
-    let beside = path.with_extension("json.new");
-    let mut file = fs::File::create(&beside).map_err(fail)?;
     let document = Document { format: FORMAT.into(), version: VERSION, state };
     let bytes = serde_json::to_vec(&document).map_err(|cause| fail(cause.into()))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&beside, path).map_err(fail)
+    put(path, &bytes).map_err(fail)
 }
 
 #[cfg(test)]

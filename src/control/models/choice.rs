@@ -4,9 +4,9 @@
 //! of no use any more; a model that has gone, or does not pass its checks, is named and the configured one goes on.
 
 use super::folder::Rows;
+use crate::control::disk::put;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 const FORMAT: &str = "shrike-models";
@@ -63,10 +63,7 @@ pub(super) fn write(path: &Path, rows: Choice) -> Result<(), String> {
     let fail = |cause: std::io::Error| format!("{}: {cause}: the choice of models ends with this run", path.display());
     let document = Document { format: FORMAT.into(), version: VERSION, rows };
     let bytes = serde_json::to_vec(&document).map_err(|cause| fail(cause.into()))?;
-    let beside = path.with_extension("json.new");
-    let mut file = std::fs::File::create(&beside).map_err(fail)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&beside, path).map_err(fail)
+    put(path, &bytes).map_err(fail)
 }
 
 /// The kind of rows of that name.
