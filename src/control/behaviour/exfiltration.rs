@@ -21,6 +21,9 @@
 //! when they are told: with the flow's end, or live with each mebibyte.
 
 mod days;
+mod kept;
+
+pub use kept::KeptSums;
 
 use super::adaptive::{self, Baseline, Verdict};
 use super::count::rounded;

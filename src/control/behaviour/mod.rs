@@ -182,6 +182,7 @@ pub struct Stats {
 #[serde(default, deny_unknown_fields)]
 pub struct Snapshot {
     exfiltration: Vec<exfiltration::Kept>,
+    sums: exfiltration::KeptSums,
     lateral: Vec<lateral::Kept>,
     growth: Vec<growth::Kept>,
     tls_anomaly: Vec<tls_anomaly::Kept>,
@@ -540,6 +541,7 @@ impl Behaviour {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             exfiltration: self.exfiltration.snapshot(),
+            sums: self.exfiltration.sums(),
             lateral: self.lateral.snapshot(),
             growth: self.growth.snapshot(),
             tls_anomaly: self.tls_anomaly.snapshot(),
@@ -550,17 +552,18 @@ impl Behaviour {
 
     /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
     pub fn restore(&mut self, snapshot: Snapshot) -> bool {
-        let Snapshot { exfiltration, lateral, growth, tls_anomaly, beacon, servers } = snapshot;
+        let Snapshot { exfiltration, sums, lateral, growth, tls_anomaly, beacon, servers } = snapshot;
         // All, whatever the first says.
         let sound = [
             self.exfiltration.restore(exfiltration),
+            self.exfiltration.restore_sums(sums),
             self.lateral.restore(lateral),
             self.growth.restore(growth),
             self.tls_anomaly.restore(tls_anomaly),
             self.beacon.restore(beacon),
             self.servers.restore(servers),
         ];
-        sound == [true; 6]
+        sound == [true; 7]
     }
 
     /// What happened so far.

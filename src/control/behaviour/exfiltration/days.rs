@@ -4,9 +4,9 @@ use super::super::observation::Flow;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::units::{SECOND, Timestamp};
 
-const DAY_NS: u64 = 86_400 * SECOND;
+pub(super) const DAY_NS: u64 = 86_400 * SECOND;
 /// Days of which sums are kept.
-const KEPT: usize = 14;
+pub(super) const KEPT: usize = 14;
 /// Days of a host from which they say what is usual.
 const LEAST_DAYS: usize = 3;
 /// A week of them.
@@ -16,7 +16,7 @@ const PAIRS: usize = 1 << 13;
 /// Bytes sent to a place within a day from which a host is one that uploads there.
 const UPLOADS: f64 = 65_536.0;
 /// Powers of two of bytes that are told apart.
-const STEPS: usize = 48;
+pub(super) const STEPS: usize = 48;
 /// Hosts besides that upload to a place from which it is the network's.
 const COMPANY: u32 = 3;
 /// Normal consistency of the median absolute deviation, and how many of them are beyond the usual.
@@ -26,10 +26,10 @@ const SPREADS: f64 = 3.0;
 /// Sums of the days up to one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Days {
-    day: u64,
-    today: f64,
-    past: [f64; KEPT],
-    known: usize,
+    pub day: u64,
+    pub today: f64,
+    pub past: [f64; KEPT],
+    pub known: usize,
 }
 
 impl Days {
@@ -68,20 +68,20 @@ impl Days {
 }
 
 /// A host at a place.
-struct Pair {
-    days: Days,
-    received: Days,
+pub(super) struct Pair {
+    pub days: Days,
+    pub received: Days,
     /// Bytes at which it is told again.
-    next: f64,
-    touched: Timestamp,
+    pub next: f64,
+    pub touched: Timestamp,
 }
 
 /// A host, or a place, over all others.
-struct Side {
-    days: Days,
+pub(super) struct Side {
+    pub days: Days,
     /// Hosts by what they sent there today and on the day before, each at its power of two.
-    hosts: [[u32; STEPS]; 2],
-    touched: Timestamp,
+    pub hosts: [[u32; STEPS]; 2],
+    pub touched: Timestamp,
 }
 
 impl Touched for Pair {
@@ -127,9 +127,9 @@ impl Upload {
 }
 
 pub(super) struct Uploads {
-    pairs: ColdMap<(u128, u128), Pair>,
-    places: ColdMap<u128, Side>,
-    hosts: ColdMap<u128, Side>,
+    pub pairs: ColdMap<(u128, u128), Pair>,
+    pub places: ColdMap<u128, Side>,
+    pub hosts: ColdMap<u128, Side>,
 }
 
 impl Uploads {
