@@ -39,6 +39,7 @@ pub fn json(outcome: &Outcome, hosts: Option<&[serde_json::Value]>) -> String {
         "shed": outcome.count(Counter::RowsShed),
         "loss_equation_closed": outcome.loss_equation_closed(),
         "queues": outcome.queues,
+        "learning": outcome.learning,
         "files": outcome.report.files(),
         "frames_snapped": outcome.report.snapped(),
         "steps_back": outcome.report.steps_back(),
@@ -75,6 +76,7 @@ pub fn text(outcome: &Outcome) -> String {
         format!("alerts: {}", list(&mut alerts(outcome).into_iter())),
         format!("drops:  {}", list(&mut outcome.drops().into_iter())),
     ];
+    lines.extend(outcome.learning.iter().map(|what| format!("learnt: {what}")));
     let unread = outcome.unread();
     if unread.values().any(|count| *count > 0) {
         let named = unread.into_iter().map(|(name, count)| (name.trim_start_matches("inspect_"), count));

@@ -483,7 +483,12 @@ fn evidence(seen: &Observation, flow: &Flow, rule: usize, case: &Case, usual: &U
             mega(case.total[0] as f64),
             case.lasts_h.ceil()
         ),
-        _ => format!("{client} sent {} to {server} within an hour", mega(case.place.sent as f64)),
+        _ => format!(
+            "{client} sent {} to {server} within an hour; what is usual for it is still being learnt ({} of {} days)",
+            mega(case.place.sent as f64),
+            verdict.count,
+            adaptive::WARM_UP
+        ),
     };
     let is_volume = rule == 1;
     let (sent_there, least) = match rule {

@@ -64,6 +64,12 @@ impl LiveBehaviour {
             }
             Err(error) => tracing::warn!("{error}"),
         }
+        match behaviour.stats().since {
+            Some(since) => tracing::info!("what is usual here is known since {}", since.to_rfc3339()),
+            None => tracing::info!(
+                "what is usual here is not known: places are learnt for a day, hours of the day for three; status says what is open"
+            ),
+        }
         let shared = Arc::new(Shared::default());
         let (sender, items) = bounded(QUEUE);
         // Bounded by what the detectors find of a bounded queue, and emptied several times a second.

@@ -36,6 +36,7 @@
 //! | `observation` | what detectors see, and its place in the order |
 //! | `adaptive` | thresholds that follow what is usual |
 //! | `names` | names of DNS and their parts |
+//! | `warm_up` | what is still being learnt, in words |
 //! | `count`, `prevalence` | distinct values; how usual a destination is in the network |
 //! | `control/windows` | rows of a host's minute and a pair's hour, for models; every flow that ends is shown to it first |
 //! | `live`, `disk` | the thread of a running sensor, and the file that outlives it |
@@ -70,6 +71,7 @@ pub mod spoofing;
 #[cfg(test)]
 mod tests;
 pub mod tls_anomaly;
+pub mod warm_up;
 pub mod web_attack;
 
 pub use disk::DiskError;
@@ -175,6 +177,8 @@ pub struct Stats {
     pub forgotten: u64,
     /// Rows of windows, where models judge them.
     pub windows: stage::Stats,
+    /// Since when hosts are seen, by this run or those whose state it goes on from.
+    pub since: Option<Timestamp>,
 }
 
 /// What outlives a restart.
@@ -188,6 +192,7 @@ pub struct Snapshot {
     tls_anomaly: Vec<tls_anomaly::Kept>,
     beacon: beacon::Kept,
     servers: prevalence::Kept,
+    since: Option<Timestamp>,
 }
 
 /// A flow that was told before its end.
@@ -422,6 +427,7 @@ impl Behaviour {
         self.intel.refresh();
         // Stable: what one flow tells at one moment keeps its order.
         window.sort_by_key(Observation::place);
+        self.stats.since = self.stats.since.or(window.first().map(|first| first.told));
         for observation in &window {
             self.show(observation, out);
         }
@@ -547,12 +553,14 @@ impl Behaviour {
             tls_anomaly: self.tls_anomaly.snapshot(),
             beacon: self.beacon.snapshot(),
             servers: self.servers.snapshot(),
+            since: self.stats.since,
         }
     }
 
     /// Goes on from what was written; `false`: some of it is not what this program writes, and is left out.
     pub fn restore(&mut self, snapshot: Snapshot) -> bool {
-        let Snapshot { exfiltration, sums, lateral, growth, tls_anomaly, beacon, servers } = snapshot;
+        let Snapshot { exfiltration, sums, lateral, growth, tls_anomaly, beacon, servers, since } = snapshot;
+        self.stats.since = since.or(self.stats.since);
         // All, whatever the first says.
         let sound = [
             self.exfiltration.restore(exfiltration),

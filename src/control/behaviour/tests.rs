@@ -508,3 +508,22 @@ fn what_an_observation_costs() {
         });
     });
 }
+
+/// What is still being learnt counts from the first run on.
+#[test]
+fn since_when_hosts_are_seen_outlives_a_restart() {
+    let fresh = || hosts::Settings::default().behaviour(&home()).expect("wanted");
+    let day = |number: u64| {
+        let mut wire = Wire::default();
+        wire.flow(number * 86_400 * SECOND, (host(1), outside(1), 443), [1000, 1000], (SECOND, SECOND));
+        wire
+    };
+    let (mut first, mut second) = (fresh(), fresh());
+    assert_eq!(first.stats().since, None);
+    day(0).show(&mut first);
+    let since = first.stats().since;
+    assert_eq!(since.map(|since| since.0 / (10 * SECOND)), Some(START / (10 * SECOND)));
+    assert!(second.restore(first.snapshot()));
+    day(2).show(&mut second);
+    assert_eq!(second.stats().since, since);
+}

@@ -118,6 +118,8 @@ pub struct Outcome {
     pub end: Timestamp,
     /// Packets of each queue.
     pub queues: Vec<u64>,
+    /// What the capture was too short to learn, in words.
+    pub learning: Option<String>,
 }
 
 impl Outcome {
@@ -261,6 +263,7 @@ pub fn replay_reader(settings: &Settings<'_>, reader: Reader, sink: &mut dyn Sin
         seconds: clock.now().since(begin) as f64 / 1e9,
         latency,
         end,
+        learning: pipeline.learning_of_capture(end),
         queues: counters.iter().map(|queue| queue[Counter::FramesReceived as usize]).collect(),
     })
 }

@@ -271,6 +271,7 @@ impl Supervisor {
         }
         let mut notes = self.settings.notes.clone();
         notes.extend(self.capture.notes());
+        notes.extend(self.pipeline.learning(now));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             mode: self.settings.mode.clone(),

@@ -3,7 +3,7 @@
 use super::health::Losses;
 use crate::control::alert::{self, Alert, Deduplicator};
 use crate::control::behaviour::intel::LiveFeeds;
-use crate::control::behaviour::{self, LiveBehaviour};
+use crate::control::behaviour::{self, LiveBehaviour, warm_up};
 use crate::control::hosts::{self, Merger, Scores};
 use crate::control::models::{LiveModels, News};
 use crate::control::view::{Degraded, Metric, MetricKind};
@@ -219,6 +219,16 @@ impl Pipeline {
     fn behaviour_stats(&self) -> behaviour::Stats {
         let here = || self.merger.behaviour_stats();
         self.behaviour.as_ref().map(LiveBehaviour::stats).or_else(here).unwrap_or_default()
+    }
+
+    /// What is still being learnt at `now`, in words.
+    pub fn learning(&self, now: Timestamp) -> Vec<String> {
+        warm_up::notes(self.behaviour_stats().since, now)
+    }
+
+    /// The same of a capture that ended at `end`.
+    pub fn learning_of_capture(&self, end: Timestamp) -> Option<String> {
+        warm_up::of_capture(self.behaviour_stats().since, end)
     }
 
     /// What was lost on the way; live only, as of the last [`Pipeline::look`].
