@@ -5,7 +5,9 @@
 //! attack, and the detector's name counts. The model's is kept as a term of the alert. They speak of the same
 //!
 //! - where they mean the same family, of one source, and not of two targets;
-//! - under two names, where source, target and port are one, or where a model judged the host's minute in which the detector told.
+//! - under two names, where source, target and port are one and moments are, or where the latest a model has seen of a host's minute
+//!   is of the moment at which the detector told. Who attacks one service with one tool after the other does so in minutes; what a model says of a
+//!   pair's hour may be of another tool than the detector found.
 //!
 //! What a detector says that means no family (a password in the clear, an odd port) takes nothing up: a model may have more to
 //! say. Bounded: [`CLAIMS`] affairs of each, who was silent for longest is forgotten, and alerts for himself again.
@@ -20,6 +22,24 @@ use std::net::IpAddr;
 const CLAIMS: usize = 4;
 /// Words of models kept of one affair, of different families.
 const WORDS: usize = 4;
+
+/// What a model judged, where one did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Flow,
+    Minute,
+    Hour,
+}
+
+impl Of {
+    fn of(evidence: &Evidence) -> Of {
+        match (&evidence.window, evidence.target) {
+            (None, _) => Of::Flow,
+            (Some(_), None) => Of::Minute,
+            (Some(_), Some(_)) => Of::Hour,
+        }
+    }
+}
 
 /// Of whom something was told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +60,8 @@ struct Claim {
     has_many: bool,
     port: Option<u16>,
     severity: u8,
+    /// A model judged a window of it.
+    of: Of,
     span: (Timestamp, Timestamp),
     words: Vec<Word>,
 }
@@ -83,27 +105,28 @@ impl Touched for Said {
     }
 }
 
-/// A model's affair that goes on as a detector's.
+/// An affair with which another is one.
 pub(super) struct Taken {
     pub affair: Affair,
-    /// The detector means the family that the model named.
+    /// The two mean the same family.
     pub is_meant: bool,
 }
 
 /// See the module.
 pub(super) struct Joined {
     said: ColdMap<Whom, Said>,
-    apart_ns: u64,
+    /// How far apart two may be under one name, and under two.
+    apart_ns: [u64; 2],
 }
 
 impl Joined {
-    /// Of so many sources, and what is at most so far apart.
-    pub fn new(apart_ns: u64, sources: usize) -> Joined {
+    /// Of so many sources, and what is at most so far apart: under one name, and under two.
+    pub fn new(apart_ns: [u64; 2], sources: usize) -> Joined {
         Joined { said: ColdMap::new(sources), apart_ns }
     }
 
     /// The affair of a detector that a model's word is about. Not where it says the same and worse: that is news.
-    pub fn joins(&mut self, evidence: &Evidence) -> Option<Affair> {
+    pub fn joins(&mut self, evidence: &Evidence) -> Option<Taken> {
         if !is_word(evidence) {
             return None;
         }
@@ -118,7 +141,8 @@ impl Joined {
                     && claim.is_about(evidence, is_meant, apart_ns)
                     && !(is_meant && evidence.severity < claim.severity)
             };
-            claims.iter().filter(fits).max_by_key(|claim| claim.span.1).map(|claim| claim.affair)
+            let claim = claims.iter().filter(fits).max_by_key(|claim| (claim.means_one_of(&means), claim.span.1))?;
+            Some(Taken { affair: claim.affair, is_meant: claim.means_one_of(&means) })
         })
     }
 
@@ -166,7 +190,7 @@ impl Joined {
         let means = meaning(evidence.detector, &evidence.kind);
         let is_of_use = if evidence.detector == Detector::Model { is_word(evidence) } else { !means.is_empty() };
         let Some(whom) = whom(evidence).filter(|_| is_of_use) else { return };
-        let apart_ns = self.apart_ns;
+        let [apart_ns, _] = self.apart_ns;
         let said = self.said.entry(whom, Said::default);
         said.touched = said.touched.max(evidence.time);
         let fresh = Claim { affair, ..Claim::of(evidence, means) };
@@ -206,6 +230,7 @@ impl Claim {
             has_many: false,
             port: evidence.port,
             severity: evidence.severity,
+            of: Of::of(evidence),
             span: span(evidence),
             words: is_model.then(|| Word::of(evidence)).into_iter().collect(),
         }
@@ -221,16 +246,23 @@ impl Claim {
     }
 
     /// Do the two speak of the same? `is_meant`: they mean the same family.
-    fn is_about(&self, evidence: &Evidence, is_meant: bool, apart_ns: u64) -> bool {
+    fn is_about(&self, evidence: &Evidence, is_meant: bool, [apart_ns, other_ns]: [u64; 2]) -> bool {
         let same = self.target.is_some() && self.target == evidence.target;
         let open = self.target.is_none() || evidence.target.is_none();
-        let one_port = self.port.is_none() || evidence.port.is_none() || self.port == evidence.port;
-        let span = span(evidence);
         if is_meant {
-            return (same || open) && self.is_near(&span, apart_ns);
+            return (same || open) && self.is_near(&span(evidence), apart_ns);
         }
-        let is_minute = evidence.window.is_some() && evidence.target.is_none();
-        same && one_port && self.is_near(&span, apart_ns) || is_minute && self.is_near(&span, 0)
+        // Of a window the latest packet is what is known to be of one moment with something.
+        let (from, until) = if self.is_model { (self.span.1, self.span.1) } else { self.span };
+        // A crowd of sources is of no port.
+        let is_crowd = if self.is_model { self.affair.source } else { evidence.source }.is_none();
+        let is_now = evidence.time.since(until) <= other_ns && from.since(evidence.time) <= other_ns;
+        is_now
+            && match if self.is_model { self.of } else { Of::of(evidence) } {
+                Of::Flow => same && (self.port == evidence.port || is_crowd),
+                Of::Minute => true,
+                Of::Hour => false,
+            }
     }
 }
 
@@ -291,7 +323,7 @@ mod tests {
     fn told(found: impl IntoIterator<Item = Evidence>) -> (Vec<Alert>, u64) {
         let mut alerts = Deduplicator::new(Settings::default());
         let told = found.into_iter().filter_map(|evidence| alerts.push(evidence)).collect();
-        (told, alerts.joins())
+        (told, alerts.joins().iter().sum())
     }
 
     fn names(alert: &Alert) -> String {
@@ -323,6 +355,11 @@ mod tests {
     #[test]
     fn what_is_about_something_else_is_an_alert_of_its_own() {
         let scan = || evidence(10, Detector::Scan, "vertical", Some(1));
+        let hour = |word: Evidence| {
+            let begin = Timestamp(99_000 * SECOND);
+            let end = Timestamp(102_600 * SECOND);
+            Evidence { window: Some(WindowRef { begin, end, model: "pair-v1".into(), version: "1".into() }), ..word }
+        };
         let of = |source: u8, word: Evidence| Evidence { source: address(source), ..word };
         let window = |second: u64, kind: &str, begin: u64| Evidence {
             window: Some(WindowRef {
@@ -343,7 +380,12 @@ mod tests {
             ("another source", of(67, word(20, "scan", Some(1))), 2),
             ("long after", word(400, "scan", Some(1)), 2),
             ("the same and worse", Evidence { severity: 1, ..word(20, "scan", Some(1)) }, 2),
+            ("another name, a minute later", word(70, "flood", Some(1)), 2),
+            ("another name, at no port that is known", Evidence { port: None, ..word(20, "flood", Some(1)) }, 2),
+            ("the hour, of the same name", hour(word(1500, "scan", Some(1))), 1),
+            ("the hour, of another name", hour(word(20, "flood", Some(1))), 2),
             ("the minute in which it was told", window(30, "flood", 0), 1),
+            ("later in the minute", window(55, "flood", 0), 2),
             ("the next minute, of another name", window(70, "flood", 60), 2),
             ("the next minute, of the same", window(70, "scan", 60), 1),
         ];
@@ -367,7 +409,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut joined = Joined::new(300 * SECOND, 16);
+        let mut joined = Joined::new([300 * SECOND, 30 * SECOND], 16);
         for number in 0..200_u8 {
             let seen =
                 Evidence { source: address(number), ..evidence(u64::from(number), Detector::Scan, "slow", None) };

@@ -57,6 +57,9 @@ pub struct Settings {
     /// a flow counts for the model (`detect.model.horizon_s`). Too short: two alerts of one attack; too long: the word about
     /// a second attack is taken for one about the first.
     pub join_s: u64,
+    /// The same of two names: a tool's requests lie within seconds, who takes another tool needs longer. Too long: what is found of the
+    /// second is taken for another name of the first.
+    pub join_other_s: u64,
     /// Affairs remembered; beyond that the quarter that was quiet longest is forgotten, and would alert anew.
     pub remembered: usize,
 }
@@ -70,6 +73,7 @@ impl Default for Settings {
             repeat_factor: 10,
             sources_each: 16,
             join_s: 300,
+            join_other_s: 30,
             remembered: 1 << 16,
         }
     }
@@ -128,14 +132,16 @@ pub struct Deduplicator {
     known: ColdMap<Affair, Known>,
     joined: Joined,
     suppressed: u64,
-    joins: u64,
+    /// Under the name of the alert, and under another.
+    joins: [u64; 2],
 }
 
 impl Deduplicator {
     /// One that has seen nothing.
     pub fn new(settings: Settings) -> Deduplicator {
-        let joined = Joined::new(settings.join_s.saturating_mul(SECOND), settings.remembered / 8);
-        Deduplicator { known: ColdMap::new(settings.remembered), joined, settings, suppressed: 0, joins: 0 }
+        let apart_ns = [settings.join_s, settings.join_other_s].map(|seconds| seconds.saturating_mul(SECOND));
+        let joined = Joined::new(apart_ns, settings.remembered / 8);
+        Deduplicator { known: ColdMap::new(settings.remembered), joined, settings, suppressed: 0, joins: [0; 2] }
     }
 
     /// The alert that this evidence makes, if it is the first of its affair, the 10th, 100th, ..., or more severe than all
@@ -145,8 +151,9 @@ impl Deduplicator {
         if evidence.detector == Detector::Model {
             self.fold_crowd(&mut evidence);
         }
-        if self.joins_another(&evidence) {
-            self.joins += 1;
+        if let Some(is_meant) = self.joins_another(&evidence) {
+            let [same, other] = &mut self.joins;
+            *if is_meant { same } else { other } += 1;
             return None;
         }
         let affair = Affair::of(&evidence);
@@ -200,16 +207,16 @@ impl Deduplicator {
         seconds.saturating_mul(SECOND)
     }
 
-    /// Is it a model's word about what a detector's alert, which still stands, is about?
-    fn joins_another(&mut self, evidence: &Evidence) -> bool {
-        let Some(affair) = self.joined.joins(evidence) else { return false };
+    /// Is it a model's word about what a detector's alert, which still stands, is about? If so, does it say the same?
+    fn joins_another(&mut self, evidence: &Evidence) -> Option<bool> {
+        let joined::Taken { affair, is_meant } = self.joined.joins(evidence)?;
         let quiet_ns = self.settings.quiet_s.saturating_mul(SECOND);
         let stands = |known: &mut Known| evidence.time.since(known.last_seen) <= quiet_ns;
         let stands = self.known.existing(&affair).is_some_and(stands);
         if stands {
             self.joined.keep(&affair, evidence);
         }
-        stands
+        stands.then_some(is_meant)
     }
 
     /// Model evidence about a target that has many sources already becomes evidence about the crowd of them.
@@ -254,8 +261,8 @@ impl Deduplicator {
         self.suppressed
     }
 
-    /// Words of models that joined a detector's alert.
-    pub fn joins(&self) -> u64 {
+    /// Words of models that joined a detector's alert: under its name, and under another.
+    pub fn joins(&self) -> [u64; 2] {
         self.joins
     }
 

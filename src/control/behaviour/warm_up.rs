@@ -1,8 +1,8 @@
 //! What is still being learnt, since when and until when, in words for people.
 //!
 //! A sensor knows nothing of what went on before it began to look: what goes on from the first hour is its picture of the usual, an
-//! attack that was there already included. That cannot be helped from the wire; it can be said. Who wants to know earlier starts from the state
-//! file of a former run (`*.behaviour.json`), which keeps the time since when things were seen.
+//! attack that was there already included. That cannot be helped from the wire; it can be said. Who wants to know earlier starts from
+//! the state file of a former run (`*.behaviour.json`), which keeps the time since when things were seen.
 
 use super::adaptive::WARM_UP;
 use crate::units::{SECOND, Timestamp};

@@ -302,7 +302,7 @@ impl Pipeline {
             (
                 "shrike_evidence_joined_total",
                 "Words of models that joined a detector's alert of the same.",
-                self.dedup.joins(),
+                self.dedup.joins().iter().sum(),
             ),
             (
                 "shrike_alerts_unexplained_total",
@@ -331,7 +331,7 @@ impl Pipeline {
     fn deduplicate(&mut self, evidence: Vec<Evidence>) {
         for evidence in evidence {
             let detector = evidence.detector;
-            let joins = self.dedup.joins();
+            let [_, others] = self.dedup.joins();
             let repeat = self.repeats.is_some().then(|| Evidence { row: None, ..evidence.clone() });
             match self.dedup.push(evidence) {
                 Some(mut alert) => {
@@ -340,7 +340,7 @@ impl Pipeline {
                     self.alerts.push(alert);
                 }
                 // What joined the alert of another name repeats nothing of its own.
-                None if self.dedup.joins() > joins => {}
+                None if self.dedup.joins()[1] > others => {}
                 None => self.repeats.iter_mut().for_each(|repeats| repeats.extend(repeat.clone())),
             }
         }
