@@ -208,7 +208,6 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
     (Protocol::DceRpc, &[
         at("bytes of a fragment that are looked at", dcerpc::HEAD_MAX as u64,
             Nothing("behind the head stand parameters; of a bind cut by it the event is truncated")),
-        at("interfaces of a bind", dcerpc::CONTEXTS_MAX as u64, Truncated),
         at("interfaces of a bind that are told though nobody knows them", dcerpc::OFFERED_MAX as u64,
             Nothing("`contexts` says how many were offered")),
         at("interfaces bound that are remembered", dcerpc::BOUND_MAX as u64,

@@ -44,6 +44,30 @@ fn call(wire: &mut Wire, at: u64, (client, server): (u32, u32), operation: &str)
     });
 }
 
+/// A program that is opened to be written by a command of version 1, and a call over a pipe whose bind nobody read.
+#[test]
+fn commands_of_version_1_and_names_of_pipes_tell_as_much() {
+    let mut wire = Wire::default();
+    smb_event(&mut wire, SECOND, (host(1), host(9)), |facts| {
+        facts.put(smb::COMMAND, b"SMB1_COMMAND_OPEN_ANDX");
+        facts.put(smb::SHARE, b"\\\\10.0.0.9\\ADMIN$");
+        facts.put(smb::FILE, b"\\LFkViWXf.exe");
+        facts.put(smb::DISPOSITION, b"FILE_OVERWRITE_IF");
+        facts.put_number(smb::STATUS, 0);
+    });
+    smb_event(&mut wire, 2 * SECOND, (host(1), host(9)), |facts| {
+        facts.put(dcerpc::REQUEST, b"REQUEST");
+        facts.put(dcerpc::RESPONSE, b"RESPONSE");
+        facts.put(dcerpc::INTERFACE, b"svcctl");
+        facts.put(dcerpc::OPERATION, b"CreateServiceW");
+        facts.put_number(dcerpc::BY_PIPE, 1);
+    });
+    let found: Vec<_> = wire.evidence().into_iter().filter(|one| one.detector.name() == "lateral_movement").collect();
+    let kinds: Vec<(&str, u8)> = found.iter().map(|one| (one.kind.as_str(), one.severity)).collect();
+    assert_eq!(kinds, [("program_copied", 3), ("file_and_execution", 1)]);
+    assert!(found[1].summary.ends_with("called CreateServiceW (by the pipe's name)"), "{}", found[1].summary);
+}
+
 /// A call of an interface whose bind nobody saw.
 fn unnamed(wire: &mut Wire, at: u64, (client, server): (u32, u32), number: u64) {
     wire.event(at, (client, server, 49_153), (Protocol::DceRpc, 6), |facts| {

@@ -296,6 +296,11 @@ fn is_of_letters(guid: &str) -> bool {
     digits.len() == 32 && digits.chunks(2).all(letter)
 }
 
+/// Commands that open a file or make one: `CREATE` of all versions, and `OPEN_ANDX` of the first.
+fn is_opening(command: &str) -> bool {
+    command.contains("CREATE") || command.contains("OPEN_ANDX")
+}
+
 /// A call, a file or connection of an administrative share, or a client's number; such that the server let pass, but for connections.
 pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
     // MS-ERREF section 2.3.1.
@@ -307,7 +312,11 @@ pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
     let call = event.text(dcerpc::OPERATION).filter(|_| event.bytes(dcerpc::RESPONSE) != Some(b"FAULT"));
     let is_unnamed = event.bytes(dcerpc::REQUEST) == Some(b"REQUEST") && event.bytes(dcerpc::INTERFACE).is_none();
     let (step, what) = match call {
-        Some(call) => (Step::of_call(&call)?, call),
+        Some(call) => {
+            let step = Step::of_call(&call)?;
+            let is_by_pipe = event.number(dcerpc::BY_PIPE) == Some(1);
+            (step, if is_by_pipe { format!("{call} (by the pipe's name)") } else { call })
+        }
         // The connection was there before, so nobody saw what it was bound to.
         None if is_unnamed && event.number(dcerpc::OPERATION_NUMBER) == Some(EXEC_METHOD) => {
             (Step::PerhapsExecution, "ExecMethod".into())
@@ -322,7 +331,7 @@ pub fn remote_of(head: &EventHead, facts: &[u8]) -> Option<Remote> {
                 Some(ACCESS_DENIED | BAD_NETWORK_NAME) if command.contains("TREE_CONNECT") => {
                     (Step::RefusedShare, share)
                 }
-                Some(0) if command.contains("CREATE") && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
+                Some(0) if is_opening(&command) && !opens_only() && event.number(smb::DIRECTORY) != Some(1) => {
                     let file = event.text(smb::FILE)?;
                     (if is_program(&file) { Step::WriteProgram } else { Step::Write }, file)
                 }

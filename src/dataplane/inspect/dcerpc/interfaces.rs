@@ -340,6 +340,29 @@ pub fn find(uuid: [u8; 16]) -> Option<u8> {
     INTERFACES.iter().position(|one| one.uuid == number).and_then(|index| u8::try_from(index).ok())
 }
 
+/// The first interface from `candidate` on (index, plus one; 0 for none) whose UUID on the wire goes on with `byte` at `place`,
+/// of those that begin as `candidate`'s does: a UUID that comes byte by byte is looked up so.
+pub fn narrow(candidate: u8, place: usize, byte: u8, is_big_endian: bool) -> u8 {
+    let wire =
+        |index: usize| INTERFACES.get(index).map(|one| super::in_wire_order(one.uuid.to_be_bytes(), !is_big_endian));
+    let Some((first, begun)) = candidate.checked_sub(1).map(usize::from).and_then(|first| Some((first, wire(first)?)))
+    else {
+        return 0;
+    };
+    let begins = |uuid: [u8; 16]| uuid.get(..place) == begun.get(..place) && uuid.get(place) == Some(&byte);
+    let found = (first..INTERFACES.len()).find(|index| wire(*index).is_some_and(begins));
+    found.and_then(|index| u8::try_from(index + 1).ok()).unwrap_or(0)
+}
+
+/// The interface behind a pipe of this name, with or without a backslash in front: pipes are named as interfaces are, but for
+/// the scheduler's (MS-TSCH section 2.1), whose older interface Windows has not had since version 8.
+pub fn of_pipe(name: &[u8]) -> Option<u8> {
+    let name = name.strip_prefix(b"\\").unwrap_or(name);
+    let name = if name.eq_ignore_ascii_case(b"atsvc") { b"ITaskSchedulerService" } else { name };
+    let found = INTERFACES.iter().position(|one| one.name.as_bytes().eq_ignore_ascii_case(name));
+    found.and_then(|index| u8::try_from(index).ok())
+}
+
 /// The interface at `index`.
 pub fn at(index: u8) -> Option<&'static Interface> {
     INTERFACES.get(usize::from(index))

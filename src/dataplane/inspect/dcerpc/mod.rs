@@ -5,8 +5,10 @@
 //! (fault or not), and NTLM or Kerberos in the trailer of a bind. Deliberately not read: arguments and results (NDR), the
 //! endpoint mapper's answers, the connectionless protocol over UDP.
 //!
-//! An event is a request with its answer. What a flow remembers is bounded: [`BOUND_MAX`] contexts with known interfaces, and
-//! one call that is open. Of a fragment the first [`HEAD_MAX`] bytes are put together, the rest is skipped.
+//! An event is a request with its answer. What a flow remembers is bounded: [`BOUND_MAX`] contexts with known interfaces,
+//! one call that is open, and the place in one bind that goes on with the next write to its pipe. Of a fragment the first
+//! [`HEAD_MAX`] bytes are put together, the rest is skipped. Where a bind was not read the pipe's name tells the interface, if
+//! it is the one that the interface's document gives to its pipe (MS-SCMR, MS-RRP, MS-SAMR, MS-TSCH: section 2.1 of each).
 //!
 //! | fact | EVE (`smb.dcerpc` inside SMB) |
 //! | --- | --- |
@@ -17,10 +19,12 @@
 //! | `request_bytes`, `response_bytes` | `dcerpc.req.stub_data_size`, `dcerpc.res.stub_data_size` |
 //! | `rpc_version` | `dcerpc.rpc_version` |
 
+mod calls;
 mod interfaces;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use calls::{Calls, Seen};
 pub use interfaces::{INTERFACES, Interface, call_name};
 
 use super::bytes::Reader;
@@ -29,18 +33,15 @@ use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use super::sides::Sides;
 use super::spnego;
-use super::wide::{guid, printed};
 use crate::dataplane::flow::Side;
 
 /// Bytes of a fragment that are put together.
 pub const HEAD_MAX: usize = 4096;
-/// Contexts that are remembered; the oldest makes room.
+/// Contexts with known interfaces that are remembered, and pipes that are named as one; the oldest makes room.
 pub const BOUND_MAX: usize = 5;
 /// Interfaces of a bind that are told at most. Of a bind with more (tools hide the one they mean among many) the known ones
 /// are told.
 pub const OFFERED_MAX: u8 = 8;
-/// Contexts of a bind that are looked at, at most.
-pub const CONTEXTS_MAX: u8 = 64;
 /// Bytes of the common header (C706 section 12.6.3.1).
 pub const HEADER: usize = 16;
 
@@ -72,6 +73,8 @@ pub const RESPONSE_BYTES: Fact = Fact::number(Protocol::DceRpc, 11, "response_by
 pub const RPC_VERSION: Fact = Fact::text(Protocol::DceRpc, 12, "rpc_version", 8);
 /// Contexts that a bind asks for.
 pub const CONTEXTS: Fact = Fact::number(Protocol::DceRpc, 13, "contexts");
+/// 1 where the interface of a call is not known by its bind, which was not read, but by the name of its pipe.
+pub const BY_PIPE: Fact = Fact::number(Protocol::DceRpc, 14, "interface_by_pipe");
 
 /// All of them.
 pub const FACTS: &[Fact] = &[
@@ -89,6 +92,7 @@ pub const FACTS: &[Fact] = &[
     RESPONSE_BYTES,
     RPC_VERSION,
     CONTEXTS,
+    BY_PIPE,
 ];
 
 /// Not a header, where one should be.
@@ -157,141 +161,6 @@ fn least(kind: u8) -> u16 {
         0 | 2 | 3 => 24,
         12 | 15 => 32,
         _ => 16,
-    }
-}
-
-/// A context that is bound.
-#[derive(Clone, Copy, Default)]
-struct Bound {
-    /// Which pipe; 0 for a connection of its own.
-    channel: u16,
-    context: u16,
-    /// Index of the interface, plus one; 0 is a free place.
-    interface: u8,
-}
-
-/// What a fragment was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Seen {
-    /// A request: its answer is still to come.
-    Request,
-    /// The answer to the request that was open, or to another one.
-    Answer,
-    /// A further fragment, or one that says nothing.
-    Other,
-}
-
-/// Interfaces bound and the call that is open; also the part of an SMB flow that reads its pipes.
-#[derive(Clone, Copy, Default)]
-pub struct Calls {
-    bound: [Bound; BOUND_MAX],
-    next: u8,
-    is_open: bool,
-    open: u32,
-}
-
-impl Calls {
-    /// Is this no part of the call that is open?
-    fn begins_another(&self, header: Header) -> bool {
-        let is_request = matches!(header.kind, 0 | 11 | 14);
-        header.flags & 1 != 0 && self.is_open && (is_request || self.open != header.call)
-    }
-
-    /// Reads a fragment (the first bytes of it suffice) that `header` begins, and puts what it says.
-    pub fn fragment(&mut self, channel: u16, header: Header, bytes: &[u8], facts: &mut Facts) -> Seen {
-        // First fragments alone say something (C706 section 12.6.3.1: PFC_FIRST_FRAG).
-        if header.flags & 1 == 0 {
-            return Seen::Other;
-        }
-        let mut reader = Reader::new(bytes);
-        reader.take(HEADER);
-        match header.kind {
-            0 | 11 | 14 => {
-                (self.is_open, self.open) = (true, header.call);
-                facts.put_number(CALL, u64::from(header.call));
-                facts.put(RPC_VERSION, printed::<8>(format_args!("5.{}", header.minor)).as_bytes());
-                facts.put(REQUEST, kind_name(header.kind).as_bytes());
-                if header.kind == 0 {
-                    self.request(channel, header, reader, facts);
-                } else {
-                    if self.bind(channel, header, reader, facts).is_none() {
-                        facts.mark_truncated();
-                    }
-                    trailer(header, bytes, facts);
-                }
-                Seen::Request
-            }
-            2 | 3 | 12 | 13 | 15 => {
-                self.is_open = false;
-                facts.put_number(CALL, u64::from(header.call));
-                facts.put(RESPONSE, kind_name(header.kind).as_bytes());
-                answer(header, reader, facts);
-                trailer(header, bytes, facts);
-                Seen::Answer
-            }
-            16 => {
-                trailer(header, bytes, facts);
-                Seen::Other
-            }
-            _ => Seen::Other,
-        }
-    }
-
-    /// The list of contexts of a bind (C706 section 12.6.4.3).
-    fn bind(&mut self, channel: u16, header: Header, mut reader: Reader<'_>, facts: &mut Facts) -> Option<()> {
-        reader.take(8)?;
-        let count = reader.u8()?;
-        reader.take(3)?;
-        facts.put_number(CONTEXTS, u64::from(count));
-        if count > CONTEXTS_MAX {
-            facts.mark_truncated();
-        }
-        for _ in 0..count.min(CONTEXTS_MAX) {
-            let context = half(&mut reader, header.is_big_endian)?;
-            let syntaxes = reader.u8()?;
-            reader.take(1)?;
-            let uuid = in_wire_order(reader.array()?, header.is_big_endian);
-            let (major, minor) = (half(&mut reader, header.is_big_endian)?, half(&mut reader, header.is_big_endian)?);
-            reader.take(20 * usize::from(syntaxes))?;
-            let known = interfaces::find(uuid);
-            self.remember(Bound { channel, context, interface: known.map_or(0, |index| index.saturating_add(1)) });
-            if count > OFFERED_MAX && known.is_none() {
-                continue;
-            }
-            facts.put(UUID, guid(uuid).as_bytes());
-            facts.put(UUID_VERSION, printed::<16>(format_args!("{major}.{minor}")).as_bytes());
-            facts.put(INTERFACE, known.and_then(interfaces::at).map_or("unknown", |one| one.name).as_bytes());
-        }
-        Some(())
-    }
-
-    fn remember(&mut self, bound: Bound) {
-        // A place that is free is nobody's context 0.
-        let same =
-            |one: &&mut Bound| one.interface != 0 && (one.channel, one.context) == (bound.channel, bound.context);
-        if let Some(place) = self.bound.iter_mut().find(same) {
-            *place = bound;
-        } else if bound.interface != 0 {
-            if let Some(place) = self.bound.get_mut(usize::from(self.next)) {
-                *place = bound;
-            }
-            self.next = (self.next + 1) % BOUND_MAX as u8;
-        }
-    }
-
-    /// C706 section 12.6.4.9.
-    fn request(&mut self, channel: u16, header: Header, mut reader: Reader<'_>, facts: &mut Facts) -> Option<()> {
-        let bytes = word(&mut reader, header.is_big_endian)?;
-        let (context, number) = (half(&mut reader, header.is_big_endian)?, half(&mut reader, header.is_big_endian)?);
-        facts.put_number(REQUEST_BYTES, u64::from(bytes));
-        facts.put_number(OPERATION_NUMBER, u64::from(number));
-        let bound = self.bound.iter().find(|one| one.channel == channel && one.context == context)?;
-        let index = bound.interface.checked_sub(1)?;
-        let interface = interfaces::at(index)?;
-        facts.put(UUID, guid(wire_of(interface.uuid)).as_bytes());
-        facts.put(INTERFACE, interface.name.as_bytes());
-        facts.put(OPERATION, call_name(index, number)?.as_bytes());
-        Some(())
     }
 }
 

@@ -131,16 +131,86 @@ fn long_lists_and_fragments_are_bounded() {
     assert_eq!(out.events[0].all(UUID).count(), usize::from(OFFERED_MAX));
     let mut calls = Calls::default();
     for channel in 0..100 {
-        calls.remember(Bound { channel, context: 0, interface: 1 });
+        calls.remember(channel, 0, Some(0));
     }
-    let mut left = calls.bound.map(|one| one.channel);
+    let mut left = calls.channels();
     left.sort_unstable();
     assert_eq!(left, [95, 96, 97, 98, 99], "the newest stay");
+}
+
+/// What is found of calls of context `called`, number 12, behind this bind that is written to a pipe in pieces so long.
+fn named_behind(bind: &[u8], piece: usize, called: u8, name: &[u8]) -> (String, bool) {
+    let (mut calls, mut facts) = (Calls::default(), Facts::default());
+    calls.opened(7, name);
+    for piece in bind.chunks(piece) {
+        if calls.goes_on(7) {
+            calls.go_on(piece, Some(&mut facts));
+        } else if let Some(header) = header(piece) {
+            calls.fragment(7, header, piece, &mut facts);
+        }
+    }
+    let mut call = request(2, 12);
+    call[20] = called;
+    let mut facts = Facts::default();
+    calls.fragment(7, header(&call).expect("a request"), &call, &mut facts);
+    (shown(&facts, OPERATION), facts.number(BY_PIPE) == Some(1))
+}
+
+/// As tools write them: the interface that is meant last of many that nobody has, in pieces.
+#[test]
+fn a_bind_in_several_writes_is_followed() {
+    for known in [3, 11, 40] {
+        let mut offered = [7; 41];
+        offered[known] = SVCCTL;
+        let bytes = bind(1, &offered, &[]);
+        for piece in [28, 29, 31, 52, 53, 60, 71, 72, 300, 4000] {
+            let found = named_behind(&bytes, piece, known as u8, b"anything");
+            assert_eq!(found, ("CreateServiceW".into(), false), "context {known} in pieces of {piece}");
+            assert_eq!(named_behind(&bytes, piece, 2, b"anything").0, "", "another context in pieces of {piece}");
+        }
+    }
+    // What follows the bind is not part of it.
+    let (mut calls, mut facts) = (Calls::default(), Facts::default());
+    let bytes = bind(1, &[7, SVCCTL], &[]);
+    calls.fragment(7, header(&bytes).expect("a bind"), &bytes, &mut facts);
+    assert!(!calls.goes_on(7));
+    calls.fragment(7, header(&bytes).expect("a bind"), &bytes[..60], &mut facts);
+    assert!(calls.goes_on(7) && !calls.goes_on(8));
+    calls.opened(7, b"svcctl");
+    assert!(!calls.goes_on(7), "another pipe under the same handle");
+}
+
+#[test]
+fn the_name_of_a_pipe_tells_where_the_bind_was_not_read() {
+    const SAMR: u128 = 0x12345778_1234_abcd_ef00_0123456789ac;
+    const LSARPC: u128 = 0x12345778_1234_abcd_ef00_0123456789ab;
+    let whole = |offered: &[u128], called, name: &[u8]| named_behind(&bind(1, offered, &[]), 10_000, called, name);
+    let service = "CreateServiceW".to_owned();
+    // In pieces too short for a header.
+    assert_eq!(named_behind(&bind(1, &[SVCCTL], &[]), 9, 0, b"\\SVCCTL"), (service.clone(), true));
+    assert_eq!(named_behind(&bind(1, &[SVCCTL], &[]), 9, 0, b"unheard-of"), (String::new(), false));
+    assert_eq!(named_behind(&[], 9, 0, b"atsvc"), ("SchRpcRun".into(), true));
+    // What is bound says more than the name.
+    assert_eq!(whole(&[SAMR], 0, b"svcctl"), ("SamrCreateUserInDomain".into(), false));
+    assert_eq!(whole(&[SVCCTL], 0, b"svcctl"), (service.clone(), false));
+    // Known ones in front and behind push nothing out.
+    let many = [&[SVCCTL][..], &[SAMR, LSARPC].repeat(10)].concat();
+    assert_eq!(whole(&many, 0, b"svcctl").0, service);
+    // Bound anew as something else.
+    let again = [bind(1, &[SVCCTL], &[]), bind(2, &[SAMR], &[])].concat();
+    let length = bind(1, &[SVCCTL], &[]).len();
+    assert_eq!(named_behind(&again, length, 0, b"svcctl"), ("SamrCreateUserInDomain".into(), false));
 }
 
 #[test]
 fn every_interface_is_found_once_by_its_uuid() {
     for (index, one) in INTERFACES.iter().enumerate() {
         assert_eq!(interfaces::find(wire_of(one.uuid)), Some(index as u8), "{}", one.name);
+        for (uuid, is_big_endian) in [(wire_of(one.uuid), false), (one.uuid.to_be_bytes(), true)] {
+            let narrow = |candidate, (place, byte)| interfaces::narrow(candidate, place, byte, is_big_endian);
+            let found = |uuid: [u8; 16]| uuid.into_iter().enumerate().fold(1, narrow);
+            assert_eq!(found(uuid), index as u8 + 1, "{}", one.name);
+            assert_eq!(found(uuid.map(|byte| byte ^ 1)), 0, "{}", one.name);
+        }
     }
 }

@@ -32,7 +32,7 @@ mod v2;
 pub use names::status_name;
 
 use super::bytes::Reader;
-use super::dcerpc::Calls;
+use super::dcerpc::{self, Calls, Seen};
 use super::facts::{Fact, Facts};
 use super::parse::{Anomaly, Hole, Key, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
@@ -386,10 +386,52 @@ impl State {
         self.open == Open::Message && self.id == id
     }
 
+    /// Is what is written to a pipe the rest of a bind? Then it is read on, and makes no event of its own.
+    fn goes_on(&mut self, piece: &Piece<'_>, out: &mut dyn Output) -> bool {
+        if !self.calls.goes_on(piece.channel) {
+            return false;
+        }
+        let facts = (self.open != Open::Nothing).then(|| out.facts());
+        self.calls.go_on(piece.data, facts);
+        if !piece.is_whole {
+            self.calls.break_off();
+        }
+        true
+    }
+
+    /// Reads the fragment that is written to a pipe, if one begins there.
+    fn fragment(&mut self, piece: &Piece<'_>, facts: &mut Facts) -> Option<Seen> {
+        let seen = self.calls.fragment(piece.channel, dcerpc::header(piece.data)?, piece.data, facts);
+        if !piece.is_whole {
+            self.calls.break_off();
+        }
+        Some(seen)
+    }
+
     /// Ends the event.
     fn close(&mut self, out: &mut dyn Output) {
         self.open = Open::Nothing;
         out.event();
+    }
+}
+
+/// What a message writes to a pipe.
+struct Piece<'a> {
+    channel: u16,
+    data: &'a [u8],
+    /// All of it is shown.
+    is_whole: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// `length` bytes from `offset` of a message on, to the pipe of this handle.
+    fn of(handle: &[u8], message: &'a [u8], offset: usize, length: usize) -> Option<Piece<'a>> {
+        let rest = message.get(offset..)?;
+        Some(Piece {
+            channel: channel(handle),
+            data: rest.get(..length).unwrap_or(rest),
+            is_whole: length <= rest.len(),
+        })
     }
 }
 

@@ -124,6 +124,19 @@ pub fn disposition(number: u32) -> &'static str {
     }
 }
 
+/// The same of an open mode of version 1 (MS-CIFS section 2.2.4.41.1: what to do with a file that is there, and with one that is
+/// not).
+pub fn open_mode(mode: u16) -> &'static str {
+    match (mode & 3, mode & 0x10 != 0) {
+        (0, true) => disposition(2),
+        (1, false) => disposition(1),
+        (1, true) => disposition(3),
+        (2, false) => disposition(4),
+        (2, true) => disposition(5),
+        _ => disposition(u32::MAX),
+    }
+}
+
 /// The two names of a session request (RFC 1002 section 4.3.2).
 pub fn session_request(bytes: &[u8], facts: &mut Facts) {
     let mut rest = bytes;

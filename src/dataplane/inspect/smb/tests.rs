@@ -172,6 +172,43 @@ fn a_session_is_told_in_pairs_however_cut() {
     }
 }
 
+/// The interfaces and calls of the events about calls, and whether the pipe's name told.
+fn calls(out: &Record) -> Vec<(String, String, bool)> {
+    let requests = out.events.iter().filter(|event| shown(event, dcerpc::REQUEST) == "REQUEST");
+    let told = |event: &Facts| {
+        let is_by_pipe = event.number(dcerpc::BY_PIPE) == Some(1);
+        (shown(event, dcerpc::INTERFACE), shown(event, dcerpc::OPERATION), is_by_pipe)
+    };
+    requests.map(told).collect()
+}
+
+#[test]
+fn a_bind_in_several_writes_is_followed() {
+    let (client, server) = (Side::Originator, Side::Responder);
+    let written = |id| v2(9, id, 0, true, &[17, 0, 0, 0, 0x48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let bind = dcerpc::tests::bind(1, &[7, 8, 9, SVCCTL], &[]);
+    let mut call = dcerpc::tests::request(2, 12);
+    call[20] = 3;
+    for at in [28, 60, 150, 170] {
+        let (begin, rest) = bind.split_at(at);
+        let mut all = conversation()[4..9].to_vec();
+        all.extend([(client, write(4, begin)), (server, written(4)), (client, write(5, rest)), (server, written(5))]);
+        all.extend([(server, read_answer(6, &dcerpc::tests::bind_ack(1))), (client, control(7, &call))]);
+        let out = run(&all, 9999);
+        assert_eq!(calls(&out), [("svcctl".into(), "CreateServiceW".into(), false)], "cut at {at}");
+        let binds = out.events.iter().filter(|event| shown(event, dcerpc::REQUEST) == "BIND");
+        assert_eq!(binds.map(|event| shown(event, dcerpc::RESPONSE)).collect::<Vec<_>>(), ["BINDACK"]);
+    }
+    // Cut before there is anything to tell: the pipe's name tells. Of what was bound under another name it does not.
+    for (pipe, wanted) in [("\\svcctl", ("svcctl", "CreateServiceW", true)), ("\\mypipe", ("", "", false))] {
+        let mut all = conversation()[4..6].to_vec();
+        all.extend([(client, create(3, pipe)), (server, create_answer(3, 0))]);
+        all.extend(bind.chunks(9).map(|piece| (client, write(4, piece))));
+        all.push((client, control(7, &call)));
+        assert_eq!(calls(&run(&all, 9999)), [(wanted.0.into(), wanted.1.into(), wanted.2)], "{pipe}");
+    }
+}
+
 #[test]
 fn every_cut_and_flip_of_each_side_is_stood() {
     for wanted in [Side::Originator, Side::Responder] {
@@ -236,6 +273,54 @@ fn version_1_is_read_and_told() {
     }
     let client: Vec<u8> = old_conversation().iter().step_by(2).flat_map(|(_, message)| framed(message)).collect();
     torment_stream(State::default, &client, [50000, 139], probe);
+}
+
+/// As Metasploit's psexec does it: a file on `ADMIN$` by OPEN_ANDX, a pipe, and a bind in two writes.
+#[test]
+fn version_1_is_read_through_its_pipes() {
+    let (client, server) = (Side::Originator, Side::Responder);
+    let path = |share: &str| [&[0][..], &wide(&format!("\\\\fs\\{share}\0")), b"?????\0"].concat();
+    let connect = |share| v1(0x75, false, &[0xff, 0, 0, 0, 8, 0, 1, 0], &path(share));
+    let connected = |kind: &[u8]| v1(0x75, true, &[0xff, 0, 0, 0, 1, 0], kind);
+    let open = |mode: u8| {
+        let words = [&[0xff, 0, 0, 0, 0, 0, 2, 0][..], &[0; 8], &[mode, 0], &[0; 12]].concat();
+        v1(0x2d, false, &words, &[&[0][..], &wide("\\a.exe\0")].concat())
+    };
+    let modes = [0x10, 1, 0x11, 2, 0x12, 0].map(|mode| (client, open(mode)));
+    let out = run(&[&[(client, connect("ADMIN$")), (server, connected(b"A:\0"))][..], &modes].concat(), 9999);
+    let told: Vec<String> = out.events[1..].iter().map(|event| shown(event, DISPOSITION).split_off(5)).collect();
+    assert_eq!(told[..5], ["CREATE", "OPEN", "OPEN_IF", "OVERWRITE", "OVERWRITE_IF"]);
+    assert_eq!(
+        (shown(&out.events[1], FILE), shown(&out.events[1], SHARE)),
+        ("\\a.exe".into(), "\\\\fs\\ADMIN$".into())
+    );
+
+    let create = [&[0xff, 0, 0, 0, 0, 18, 0][..], &[0; 41]].concat();
+    let created = [&[0xff, 0, 0, 0, 0][..], &[1, 0x40], &[0; 61]].concat();
+    let write = |data: &[u8]| {
+        let words = [&[0xff, 0, 0, 0, 1, 0x40][..], &[0; 14], &le(data.len()), &le(32 + 1 + 28 + 2), &[0; 4]].concat();
+        v1(0x2f, false, &words, data)
+    };
+    let bind = dcerpc::tests::bind(1, &[7, 8, 9, SVCCTL], &[]);
+    let mut call = dcerpc::tests::request(2, 12);
+    call[20] = 3;
+    for (at, is_by_pipe) in [(334 / 2, false), (60, false), (10, true)] {
+        let (begin, rest) = bind.split_at(at);
+        let out = run(
+            &[
+                (client, connect("IPC$")),
+                (server, connected(b"IPC\0")),
+                (client, v1(0xa2, false, &create, &[&[0][..], &wide("\\svcctl\0")].concat())),
+                (server, v1(0xa2, true, &created, &[])),
+                (client, write(begin)),
+                (server, v1(0x2f, true, &[0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[])),
+                (client, write(rest)),
+                (client, write(&call)),
+            ],
+            9999,
+        );
+        assert_eq!(calls(&out), [("svcctl".into(), "CreateServiceW".into(), is_by_pipe)], "cut at {at}");
+    }
 }
 
 /// Numbers of a tree and a session stand in the answers that grant them; files name the share of their tree.

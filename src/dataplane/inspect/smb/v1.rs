@@ -1,11 +1,11 @@
 //! Version 1 (MS-CIFS, MS-SMB): the chain of ANDX commands, and those that are told.
 
 use super::CLIENT_DIALECT;
-use super::names::{command_1, disposition};
+use super::names::{command_1, disposition, open_mode};
 use super::{
     ACCESS, ACCOUNT, ACCOUNT_DOMAIN, COMMAND, DIALECT, DIALECTS_MAX, DISPOSITION, FILE, GUEST, ID, NAME_MAX, NATIVE_LM,
-    NATIVE_OS, Open, PIPE, RENAME_TO, RESERVED_TRANSACTION, SERVER_GUID, SERVER_LM, SERVER_OS, SERVICE, SESSION, SHARE,
-    SHARE_TYPE, SIGNING, STATUS, SUBCOMMAND, State, TREE, VERSION_1, at, channel, keep_share,
+    NATIVE_OS, Open, PIPE, Piece, RENAME_TO, RESERVED_TRANSACTION, SERVER_GUID, SERVER_LM, SERVER_OS, SERVICE, SESSION,
+    SHARE, SHARE_TYPE, SIGNING, STATUS, SUBCOMMAND, State, TREE, VERSION_1, at, channel, keep_share,
 };
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::bytes::Reader;
@@ -94,6 +94,10 @@ fn requests(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
     let (mut command, mut place) = (header.command, HEADER);
     for _ in 0..CHAIN_MAX {
         let block = block(bytes, place)?;
+        if piece(command, &block).is_some_and(|piece| state.goes_on(&piece, out)) {
+            // The rest of a bind; nothing is chained to a write.
+            return Some(());
+        }
         if is_told(command, &block) {
             if !state.waits_for(header.id) || place == HEADER {
                 state.begin(header.id, out);
@@ -130,8 +134,8 @@ fn common(header: &Header, command: u8, facts: &mut Facts) {
 fn is_told(command: u8, block: &Block<'_>) -> bool {
     match command {
         0x06 | 0x07 | 0x2d | 0x72 | 0x73 | 0x74 | 0x75 | 0xa0 | 0xa2 => true,
-        0x2f => written(block).and_then(dcerpc::header).is_some(),
-        0x25 => sent(block).and_then(dcerpc::header).is_some() || setup(block).is_some(),
+        0x2f => piece(command, block).and_then(|piece| dcerpc::header(piece.data)).is_some(),
+        0x25 => setup(block).is_some(),
         // TRANS2_SESSION_SETUP
         0x32 => setup(block) == Some(0x0e),
         _ => false,
@@ -152,19 +156,18 @@ fn request(state: &mut State, header: &Header, command: u8, block: &Block<'_>, f
             texts.put(SERVICE, facts)
         }
         0xa2 => create(state, header, block, &mut texts, facts),
-        0x2d => texts.put(FILE, facts),
+        0x2d => {
+            texts.put(FILE, facts)?;
+            facts.put(DISPOSITION, open_mode(at(block.words, 16)?.le16()?).as_bytes());
+            Some(())
+        }
         0x06 | 0x07 => {
             texts.at = 1;
             texts.put(FILE, facts)?;
             texts.at += 1;
             if command == 0x07 { texts.put(RENAME_TO, facts) } else { Some(()) }
         }
-        0x2f => {
-            let data = written(block)?;
-            let handle = at(block.words, 4)?.array::<2>()?;
-            state.calls.fragment(channel(&handle), dcerpc::header(data)?, data, facts);
-            Some(())
-        }
+        0x2f => state.fragment(&piece(command, block)?, facts).map(|_| ()),
         0x25 => transaction(state, block, &mut texts, facts),
         0x32 | 0xa0 => {
             facts.put_number(SUBCOMMAND, u64::from(setup(block)?));
@@ -252,15 +255,17 @@ fn create(state: &State, header: &Header, block: &Block<'_>, texts: &mut Texts<'
     Some(())
 }
 
-/// Data of a write (MS-CIFS section 2.2.4.43.1).
-fn written<'a>(block: &Block<'a>) -> Option<&'a [u8]> {
-    block.message.get(usize::from(at(block.words, 22)?.le16()?)..)
-}
-
-/// Data of a transaction (MS-CIFS section 2.2.4.33.1).
-fn sent<'a>(block: &Block<'a>) -> Option<&'a [u8]> {
-    let offset = usize::from(at(block.words, 24)?.le16()?);
-    if offset < HEADER { None } else { block.message.get(offset..) }
+/// What a write (MS-CIFS section 2.2.4.43.1) or a transaction (section 2.2.4.33.1) brings to a pipe.
+fn piece<'a>(command: u8, block: &Block<'a>) -> Option<Piece<'a>> {
+    let (handle, place) = match command {
+        0x2f => (4, 20),
+        0x25 => (30, 22),
+        _ => return None,
+    };
+    let handle = at(block.words, handle)?.array::<2>()?;
+    let mut words = at(block.words, place)?;
+    let (length, offset) = (usize::from(words.le16()?), usize::from(words.le16()?));
+    if offset < HEADER { None } else { Piece::of(&handle, block.message, offset, length) }
 }
 
 /// The first word of setup: the command of a transaction.
@@ -277,10 +282,7 @@ fn transaction(state: &mut State, block: &Block<'_>, texts: &mut Texts<'_>, fact
     if function != 0x26 {
         texts.put(PIPE, facts);
     }
-    let data = sent(block)?;
-    let handle = at(block.words, 30)?.array::<2>()?;
-    state.calls.fragment(channel(&handle), dcerpc::header(data)?, data, facts);
-    Some(())
+    state.fragment(&piece(0x25, block)?, facts).map(|_| ())
 }
 
 fn replies(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Output) -> Option<()> {
@@ -346,6 +348,14 @@ fn reply(state: &mut State, header: &Header, command: u8, block: &Block<'_>, fac
             }
             if !service.is_empty() {
                 facts.put(SHARE_TYPE, service);
+            }
+            Some(())
+        }
+        0xa2 if header.status == 0 => {
+            // MS-CIFS section 2.2.4.64.2.
+            let handle = at(block.words, 5)?.array::<2>()?;
+            if let Some(name) = facts.get(PIPE) {
+                state.calls.opened(channel(&handle), name);
             }
             Some(())
         }

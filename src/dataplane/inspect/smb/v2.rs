@@ -3,7 +3,7 @@
 use super::names::{command_2, disposition};
 use super::{
     ACCESS, CHAIN_MAX, CLIENT_DIALECT, CLIENT_GUID, COMMAND, DELETE, DIALECT, DIALECTS_MAX, DIRECTORY, DISPOSITION,
-    FILE, FILE_ID, FUNCTION, GUEST, ID, MAX_READ, MAX_WRITE, Open, PIPE, RENAME_TO, SERVER_GUID, SESSION, SHARE,
+    FILE, FILE_ID, FUNCTION, GUEST, ID, MAX_READ, MAX_WRITE, Open, PIPE, Piece, RENAME_TO, SERVER_GUID, SESSION, SHARE,
     SHARE_TYPE, SIGNING, SIZE, STATUS, State, TREE, at, channel, keep_share, name,
 };
 use crate::dataplane::flow::Side;
@@ -183,17 +183,26 @@ fn set_info(bytes: &[u8], facts: &mut Facts) -> Option<()> {
 
 /// A write (section 2.2.21) or a control (2.2.31) that carries DCE/RPC.
 fn pipe_request(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Output) -> Option<()> {
-    let (handle, offset) = match header.command {
-        9 => (at(bytes, HEADER + 16)?, u32::from(at(bytes, HEADER + 2)?.le16()?)),
-        _ => (at(bytes, HEADER + 8)?, at(bytes, HEADER + 24)?.le32()?),
+    let (mut handle, offset, length) = match header.command {
+        9 => {
+            let mut fields = at(bytes, HEADER + 2)?;
+            (at(bytes, HEADER + 16)?, u32::from(fields.le16()?), fields.le32()?)
+        }
+        _ => {
+            let mut fields = at(bytes, HEADER + 24)?;
+            (at(bytes, HEADER + 8)?, fields.le32()?, fields.le32()?)
+        }
     };
     let function = (header.command == 11).then(|| at(bytes, HEADER + 4)?.le32()).flatten();
     if function.is_some_and(|function| function != TRANSCEIVE) {
         return None;
     }
-    let data = bytes.get(offset as usize..)?;
-    let fragment = dcerpc::header(data)?;
-    let handle: [u8; 16] = { handle }.array()?;
+    let handle: [u8; 16] = handle.array()?;
+    let piece = Piece::of(&handle, bytes, offset as usize, length as usize)?;
+    if state.goes_on(&piece, out) {
+        return Some(());
+    }
+    dcerpc::header(piece.data)?;
     state.begin(header.id, out);
     let facts = out.facts();
     common(header, facts);
@@ -201,8 +210,7 @@ fn pipe_request(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn 
         facts.put_number(FUNCTION, u64::from(function));
     }
     facts.put(FILE_ID, guid(handle).as_bytes());
-    state.calls.fragment(channel(&handle), fragment, data, facts);
-    Some(())
+    state.fragment(&piece, facts).map(|_| ())
 }
 
 fn response(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Output) -> Option<()> {
@@ -232,7 +240,7 @@ fn response(state: &mut State, header: &Header, bytes: &[u8], out: &mut dyn Outp
         0 => negotiate_response(bytes, facts),
         1 => session_response(bytes, facts),
         3 if header.status == 0 => tree_response(state, header, bytes, facts),
-        5 if header.status == 0 => create_response(bytes, facts),
+        5 if header.status == 0 => create_response(state, bytes, facts),
         9 if header.status == 0 => {
             state.open = Open::Pipe;
             return Some(());
@@ -286,9 +294,13 @@ fn tree_response(state: &mut State, header: &Header, bytes: &[u8], facts: &mut F
 }
 
 /// Section 2.2.14.
-fn create_response(bytes: &[u8], facts: &mut Facts) -> Option<()> {
+fn create_response(state: &mut State, bytes: &[u8], facts: &mut Facts) -> Option<()> {
     facts.put_number(SIZE, at(bytes, HEADER + 48)?.le64()?);
-    facts.put(FILE_ID, guid(at(bytes, HEADER + 64)?.array()?).as_bytes());
+    let handle = at(bytes, HEADER + 64)?.array()?;
+    facts.put(FILE_ID, guid(handle).as_bytes());
+    if let Some(name) = facts.get(PIPE) {
+        state.calls.opened(channel(&handle), name);
+    }
     Some(())
 }
 
