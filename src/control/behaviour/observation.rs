@@ -186,6 +186,8 @@ pub struct Login {
     pub outcome: Outcome,
     /// As whom.
     pub user: Option<Box<str>>,
+    /// How often within the session, at least 1.
+    pub times: u64,
 }
 
 /// What came of a login.

@@ -72,6 +72,8 @@ pub const LIMITS: &[(Protocol, &[Limit])] = &[
         at("bytes of a packet", ssh::PACKET_MAX as u64, Named(ssh::PACKET_INVALID)),
         at("packets of a side before the new keys", ssh::PACKETS_MAX as u64, Counted),
         at("names of a list that are compared", ssh::NAMES_MAX as u64, Truncated),
+        at("encrypted bytes of a turn of a login", ssh::TURN_MAX as u64,
+            Nothing("so much is said only by who is in, or after nothing that is counted")),
     ]),
     (Protocol::Socks, &[
         at("bytes of a text of version 4", socks::TEXT_MAX as u64, Named(socks::MALFORMED)),

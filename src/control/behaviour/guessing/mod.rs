@@ -10,6 +10,10 @@
 //! and counts what is encrypted or unknown. Both are one detector to the operator: one section of
 //! the configuration, the same kinds.
 //!
+//! Of SSH nothing is read but sizes (`inspect::ssh::logins`): refusals come by the session, and count where it did not end with
+//! the client let in. So a session of one who mistypes and is in is none, however often it comes, nor is an agent that offers its
+//! keys; one session alone holds too few, for servers hang up after six.
+//!
 //! What is slower than the buckets, or shared by many hosts of which each is refused once or twice, is counted over half a day
 //! (`brute_force::patient`).
 //!
@@ -144,7 +148,9 @@ impl Guessing {
         let horizon = settings.patient_horizon_s * SECOND;
         let is_alarmed =
             self.pairs.existing(&key).and_then(|pair| pair.alarmed).is_some_and(|at| seen.time.since(at) < horizon);
-        if is_told || is_alarmed || (!is_refused && self.patient.existing(&server).is_none()) {
+        // Sessions of SSH are remembered by their size, whether or not one holds several refusals.
+        let is_remembered = login.service == "ssh";
+        if is_remembered || is_told || is_alarmed || (!is_refused && self.patient.existing(&server).is_none()) {
             return;
         }
         let user = login.user.as_deref().map_or(0, |user| hash(user) as u32 | 1);
@@ -207,9 +213,9 @@ impl Guessing {
                 }
                 return;
             }
-            Outcome::Refused | Outcome::Form => pair.refused += 1,
+            Outcome::Refused | Outcome::Form => pair.refused += login.times,
         }
-        let weight = f64::from(u8::from(!is_named));
+        let weight = if is_named { 0.0 } else { login.times as f64 };
         let fast = pair.fast.fill(now, weight, settings.login_leak_s);
         let slow = pair.slow.fill(now, weight, settings.slow_leak_s);
         pair.decide(seen, login, (fast, slow), &settings, out);
@@ -310,9 +316,9 @@ fn count<'a>(
         side.accepted += 1;
         return None;
     }
-    side.refused += 1;
+    side.refused += login.times;
     side.peers.insert(hash(peer));
-    side.bucket.fill(seen.time, 1.0, settings.login_leak_s);
+    side.bucket.fill(seen.time, login.times as f64, settings.login_leak_s);
     (side.refused as f64 > MOSTLY_IN * side.accepted as f64).then_some(side)
 }
 

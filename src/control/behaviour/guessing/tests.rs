@@ -3,7 +3,7 @@
 use super::super::tests::{Wire, host, outside};
 use crate::dataplane::inspect::{
     Facts, Protocol, ftp, http, imap, kerberos, ldap, mongodb, mqtt, mysql, ntlm, pgsql, pop3, redis, smb, smtp, snmp,
-    socks, telnet,
+    socks, ssh, telnet,
 };
 use crate::units::{MILLISECOND, SECOND};
 
@@ -170,6 +170,35 @@ fn every_protocol_tells_guesses_from_logins() {
         let found = kinds(&logins(protocol, (31, SECOND), one, |number| number == 30));
         assert_eq!(found, [kind.to_owned(), format!("{kind}_success")], "{name}: fitted");
     }
+}
+
+/// Sessions of SSH: when, how many passwords they were refused, and whether they were let in then.
+fn sessions(sessions: &[(u64, u64, bool)]) -> Vec<String> {
+    let mut wire = Wire::default();
+    for (second, guesses, is_in) in sessions {
+        wire.event(second * SECOND, (host(1), host(9), 22), (Protocol::Ssh, 6), |facts| {
+            facts.put_number(ssh::GUESSES, *guesses);
+            if *is_in {
+                facts.put_number(ssh::LET_IN, 1);
+            }
+        });
+    }
+    kinds(&wire)
+}
+
+#[test]
+fn refusals_of_ssh_count_by_the_session() {
+    let tool = [(0, 5, false), (33, 5, false)];
+    assert_eq!(sessions(&tool), ["ssh"], "one after the other");
+    assert_eq!(sessions(&[(0, 5, false); 4]), ["ssh"], "side by side");
+    assert_eq!(sessions(&[(0, 5, false); 1]), [""; 0], "one session");
+    assert_eq!(sessions(&[tool[0], tool[1], (60, 2, true)]), ["ssh", "ssh_success"], "one fitted");
+    // People, and programs with an old password.
+    assert_eq!(sessions(&[(0, 1, false), (2, 1, false), (5, 1, false)]), [""; 0], "mistyped, and gave up");
+    let mistyped: Vec<_> = (0..20).map(|turn| (turn * 10, 3, true)).collect();
+    assert_eq!(sessions(&mistyped), [""; 0], "mistyped again and again");
+    let old: Vec<_> = (0..120).map(|turn| (turn * 60, 1, false)).collect();
+    assert_eq!(sessions(&old), [""; 0], "an old password each minute");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::control::behaviour::count::hash;
 use crate::control::inventory::Event;
 use crate::dataplane::inspect::{
     Fact, Protocol, ftp, http, imap, kerberos, ldap, mongodb, mqtt, mysql, ntlm, number, pgsql, pop3, redis, sip, smb,
-    smtp, snmp, socks, telnet,
+    smtp, snmp, socks, ssh, telnet,
 };
 use crate::exchange::EventHead;
 
@@ -16,7 +16,7 @@ use crate::exchange::EventHead;
 pub fn may_be_login(protocol: Protocol) -> bool {
     use Protocol::{
         Ftp, Http, Imap, Kerberos, Ldap, MongoDb, Mqtt, MySql, Pop3, PostgreSql, Redis, Sip, Smb, Smtp, Snmp, Socks,
-        Telnet,
+        Ssh, Telnet,
     };
     matches!(
         protocol,
@@ -35,6 +35,7 @@ pub fn may_be_login(protocol: Protocol) -> bool {
             | Smtp
             | Snmp
             | Socks
+            | Ssh
             | Telnet
     )
 }
@@ -62,11 +63,22 @@ pub fn login_of(head: &EventHead, facts: &[u8]) -> Option<Login> {
         Protocol::Smtp => of_smtp,
         Protocol::Snmp => of_snmp,
         Protocol::Socks => of_socks,
+        Protocol::Ssh => of_ssh,
         Protocol::Telnet => of_telnet,
         _ => return None,
     };
     let (service, outcome, user) = read(&event)?;
-    Some(Login { client: event.client, server: event.server, service, outcome, user: user.map(Into::into) })
+    // Of SSH a session's are told together.
+    let times = event.number(ssh::GUESSES).filter(|_| outcome == Outcome::Refused).unwrap_or(1);
+    let (client, server, user) = (event.client, event.server, user.map(Into::into));
+    Some(Login { client, server, service, outcome, user, times })
+}
+
+/// What is refused in a session that ends well was mistyped: a server hears one user in a session (RFC 4252 section 5 lets it
+/// disconnect who changes, as OpenSSH does), so nobody washes guesses at one account with another that he has.
+fn of_ssh(event: &Event<'_>) -> Found {
+    event.number(ssh::GUESSES)?;
+    Some(("ssh", either(event.number(ssh::LET_IN) == Some(1)), None))
 }
 
 fn either(is_in: bool) -> Outcome {

@@ -2,9 +2,10 @@
 //!
 //! Reads the version lines of both sides, both KEXINIT messages (their lists as HASSH and HASSH-Server take them, the
 //! algorithms that come out of them), and of the key exchange the host key's type and size and the size of a negotiated
-//! Diffie-Hellman group. One event, when keys are taken into use. Both sides are done at their NEWKEYS.
+//! Diffie-Hellman group. One event, when keys are taken into use. What is encrypted then is only measured, until the client is
+//! in: a second event tells of passwords that were refused ([`logins`]).
 //!
-//! Deliberately not read: anything encrypted; whether a login succeeded.
+//! Deliberately not read: anything encrypted.
 //!
 //! The chosen cipher and MAC are those from client to server, supposing that a server offers the same in both directions,
 //! which all but hand-made ones do.
@@ -18,14 +19,16 @@
 //! | the others | only in our own object |
 
 mod kex;
+mod logins;
 pub(super) use kex::NAMES_MAX;
+pub(super) use logins::TURN_MAX;
 
 use md5::{Digest, Md5};
 
 use super::bytes::Reader;
 use super::facts::Fact;
 use super::lines::{self, Told};
-use super::parse::{Anomaly, Look, Match, Output, Parse, Step};
+use super::parse::{Anomaly, Hole, Look, Match, Output, Parse, Resume, Step};
 use super::protocol::Protocol;
 use crate::dataplane::flow::Side;
 
@@ -69,6 +72,11 @@ pub const KEY_BITS: Fact = Fact::number(P, 16, "key_bits");
 /// Size of the group that the server chose for Diffie-Hellman, bits.
 pub const GROUP_BITS: Fact = Fact::number(P, 17, "group_bits");
 
+/// Requests to be let in that were refused, by their sizes and those of the answers: passwords, or what is as short.
+pub const GUESSES: Fact = Fact::number(P, 18, "refused_logins");
+/// 1 where the client was let in after them.
+pub const LET_IN: Fact = Fact::number(P, 19, "let_in");
+
 /// All facts.
 pub const FACTS: &[Fact] = &[
     CLIENT_VERSION,
@@ -88,6 +96,8 @@ pub const FACTS: &[Fact] = &[
     KEY_TYPE,
     KEY_BITS,
     GROUP_BITS,
+    GUESSES,
+    LET_IN,
 ];
 
 /// SSH 1 only.
@@ -183,6 +193,8 @@ struct Half {
     lines: u8,
     packets: u8,
     has_kexinit: bool,
+    /// It has taken its keys into use.
+    has_keys: bool,
 }
 
 /// An SSH connection.
@@ -193,6 +205,7 @@ pub struct State {
     /// Lists of the first KEXINIT that the facts do not have whole: a bit for each ([`kex::cut`]).
     cut: u8,
     is_version_1: bool,
+    logins: logins::Logins,
 }
 
 const _: () = assert!(size_of::<State>() <= 64);
@@ -211,6 +224,28 @@ impl State {
         let [originator, responder] = self.halves;
         if originator.mode == Mode::Over && responder.mode == Mode::Over {
             out.event();
+        }
+        Step::Done
+    }
+
+    /// Both sides encrypt what they say, or may yet.
+    fn may_log_in(&self) -> bool {
+        let [originator, responder] = self.halves;
+        let may = |half: Half| half.has_keys || half.mode != Mode::Over;
+        may(originator) && may(responder) && !self.logins.is_over()
+    }
+
+    /// Encrypted bytes of a side.
+    fn encrypted(&mut self, side: Side, bytes: usize, out: &mut dyn Output) -> Step {
+        let [originator, responder] = self.halves;
+        if originator.has_keys && responder.has_keys {
+            self.logins.take(side, bytes);
+        }
+        if self.may_log_in() {
+            return Step::Took(bytes);
+        }
+        if originator.has_keys && responder.has_keys {
+            self.logins.tell(out);
         }
         Step::Done
     }
@@ -282,7 +317,11 @@ impl State {
         let payload = payload.get(..payload.len() - usize::from(padding)).unwrap_or_default();
         match payload.split_first() {
             Some((20, rest)) => self.kexinit(side, rest, out),
-            Some((21, _)) => return self.over(side, out),
+            Some((21, _)) => {
+                self.half(side).has_keys = true;
+                self.over(side, out);
+                return Step::Took(whole);
+            }
             Some((31 | 33, rest)) if side == Side::Responder => kex::reply(rest, out),
             _ => {}
         }
@@ -305,11 +344,25 @@ impl State {
 
 impl Parse for State {
     fn step(&mut self, side: Side, bytes: &[u8], out: &mut dyn Output) -> Step {
-        match self.half(side).mode {
+        let Half { mode, has_keys, .. } = *self.half(side);
+        match mode {
             Mode::Banner => self.banner(side, bytes, out),
             Mode::Packets => self.packet(side, bytes, out),
+            Mode::Over if has_keys => self.encrypted(side, bytes.len(), out),
             Mode::Over => Step::Done,
         }
+    }
+
+    fn gap(&mut self, _side: Side, _hole: &Hole<'_>, out: &mut dyn Output) -> Resume {
+        // What is open of the handshake stays open: nothing was counted then.
+        self.logins.break_off();
+        self.logins.tell(out);
+        Resume::Done
+    }
+
+    fn end(&mut self, out: &mut dyn Output) {
+        out.event();
+        self.logins.tell(out);
     }
 }
 
@@ -384,6 +437,52 @@ mod tests {
             key_type=ssh-rsa key_bits=1024";
         assert_eq!((events, anomalies), (vec![wanted.to_owned()], vec![]));
         spoil::<State>(&turns);
+    }
+
+    /// Sizes of turns after the key exchange, as programs have them, client first: what is told of passwords.
+    fn told_of(turns: &[usize]) -> Vec<String> {
+        let lists = ["curve", "ed", "aes", "aes", "sha2", "sha2", "none", "none"];
+        let hello = [&b"SSH-2.0-x\r\n"[..], &kexinit(lists), &packet(&[21])].concat();
+        let bytes: Vec<Vec<u8>> = turns.iter().map(|count| vec![0xee; *count]).collect();
+        let mut all = vec![(S, &hello[..]), (C, &hello[..])];
+        all.extend(bytes.iter().enumerate().map(|(turn, bytes)| (if turn % 2 == 0 { C } else { S }, &bytes[..])));
+        let (mut events, anomalies) = talk::<State>(&all, &[FACTS]);
+        assert_eq!(anomalies, [""; 0]);
+        assert!(events[0].contains("client_version"));
+        events.split_off(1)
+    }
+
+    #[test]
+    fn refused_passwords_are_counted_by_the_sizes_of_the_answers() {
+        let [guesses, let_in] = ["refused_logins=", " let_in=1"];
+        let shell = [28, 44, 44, 60, 500, 44, 36, 36, 36, 36, 36, 36, 36, 36];
+        // Asks for the service, and for the methods.
+        let begin = [44, 44, 60, 76];
+        let of = |parts: &[&[usize]]| told_of(&parts.concat());
+        let refused = [84, 76];
+        for (what, turns, wanted) in [
+            ("a tool with six passwords", &[&begin[..], &[76, 76].repeat(6)][..], Some((5, false))),
+            ("another, that asks for nothing before", &[&[44, 44], &[84, 76].repeat(6)], Some((4, false))),
+            ("a banner before the methods", &[&[44, 44, 60, 300], &refused.repeat(5)], Some((4, false))),
+            ("questions of the server's own", &[&begin, &[84, 68, 84, 76].repeat(3)], Some((2, false))),
+            ("a program that may not type", &[&begin], None),
+            ("a key that is taken at once", &[&begin, &[148, 132, 300], &shell], None),
+            ("a password, behind a method that the server does not have", &[&begin, &refused, &[84], &shell], None),
+            ("mistyped three times, and then not", &[&begin, &refused.repeat(4), &[84], &shell], Some((3, true))),
+            ("mistyped three times", &[&begin, &refused.repeat(4)], Some((3, false))),
+            // An agent: each of its keys is refused, and the password is right.
+            ("six keys, and a password", &[&begin, &[148, 76].repeat(6), &[84], &shell], None),
+            ("six keys, and no password", &[&begin, &[380, 76].repeat(6), &[84, 100]], None),
+            ("without a password", &[&[44, 44, 60], &shell], None),
+            ("text of a server", &[&begin, &refused.repeat(4), &[84, 9000], &shell], Some((3, true))),
+        ] {
+            let events = of(turns);
+            let told = wanted.map(|(count, is_in)| format!("{guesses}{count}{}", if is_in { let_in } else { "" }));
+            assert_eq!(events, told.into_iter().collect::<Vec<_>>(), "{what}");
+        }
+        // What a client says at length does not let it in.
+        let events = of(&[&begin, &refused.repeat(6), &[9000], &shell]);
+        assert_eq!(events, [format!("{guesses}5")]);
     }
 
     /// The lists of OpenSSH's client have more than 400 bytes; which side's come first is chance.

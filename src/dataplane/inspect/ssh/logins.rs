@@ -1,0 +1,125 @@
+//! How logins end, behind the encryption: what a server says to turn one down has the same size each time.
+//!
+//! After the key exchange client and server speak in turns (RFC 4252): a service is asked for and granted, then each request to
+//! be let in has one answer. A refusal (SSH_MSG_USERAUTH_FAILURE) is a list of methods, of one size within a session. So a turn
+//! of the server as long as the first answer (or, where a banner made that longer, two turns of one size) is a refusal, and three
+//! turns in a row of other sizes are none of a login any more: it was let in. (A key that is taken has two such turns, a question
+//! of `keyboard-interactive` one or two.)
+//!
+//! The first refusal is that of "none" (RFC 4252 section 5.2), by which clients ask for the methods, the second that of a method
+//! that the server does not have or of a program that tries its keys: neither is a guess. Keys that are offered have requests
+//! longer than a password's ([`OFFER`]); their refusals are not counted, for an agent offers as many as the server will hear.
+
+use super::{GUESSES, LET_IN};
+use crate::dataplane::flow::Side;
+use crate::dataplane::inspect::parse::Output;
+
+/// Bytes by which a request with a public key is longer than the first one: that with a password adds its length, name and
+/// padding, some 16 to 48, the shortest public key (Ed25519) with its names 75.
+const OFFER: u16 = 64;
+/// Refusals of a session that are no guesses.
+const FREE: u8 = 2;
+/// Turns of the server in a row that are no refusal, after which the client is in.
+const IN_TURNS: u8 = 3;
+/// A turn of a login has no more bytes: banners have some hundred.
+pub(in super::super) const TURN_MAX: u32 = 8192;
+
+/// Turns of a session after the key exchange.
+#[derive(Default, Debug)]
+pub(super) struct Logins {
+    /// Bytes of the turn in hand.
+    bytes: u32,
+    /// Of the client's requests: the first to be let in, and the latest.
+    request: u16,
+    asked: u16,
+    /// Of the server's answers: a refusal's, and the latest other one's.
+    refusal: u16,
+    other: u16,
+    refused: u8,
+    /// In a row.
+    unlike: u8,
+    /// Turns of the client, up to 3.
+    turns: u8,
+    is_client: bool,
+    is_known: bool,
+    is_over: bool,
+    is_in: bool,
+}
+
+/// A size as it is kept; 0 is none.
+fn kept(bytes: u32) -> u16 {
+    u16::try_from(bytes).unwrap_or(u16::MAX)
+}
+
+impl Logins {
+    /// Nothing more is to be learnt.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// So many encrypted bytes of `side`.
+    pub fn take(&mut self, side: Side, bytes: usize) {
+        let is_client = side == Side::Originator;
+        if is_client != self.is_client {
+            self.turn();
+            (self.is_client, self.bytes) = (is_client, 0);
+        }
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if self.bytes > TURN_MAX {
+            self.is_over = true;
+            // What a client sends at length is no sign of anything.
+            self.is_in |= !is_client;
+        }
+    }
+
+    /// Not all was seen: what was counted by now counts.
+    pub fn break_off(&mut self) {
+        self.is_over = true;
+    }
+
+    /// The other side begins to speak, or the session is over.
+    fn turn(&mut self) {
+        if self.is_over || self.bytes == 0 {
+            return;
+        }
+        let bytes = kept(self.bytes);
+        if self.is_client {
+            self.turns = (self.turns + 1).min(3);
+            self.asked = bytes;
+            if self.turns == 2 {
+                self.request = bytes;
+            }
+        } else if self.turns >= 2 {
+            self.answer(bytes);
+        }
+    }
+
+    fn answer(&mut self, bytes: u16) {
+        let is_offer = self.asked > self.request.saturating_add(OFFER);
+        if self.refusal == 0 {
+            (self.refusal, self.refused) = (bytes, 1);
+        } else if bytes == self.refusal || (!self.is_known && bytes == self.other) {
+            // Behind a banner the turn before was one as well.
+            let count = u8::from(!is_offer) + u8::from(bytes != self.refusal);
+            (self.refusal, self.unlike, self.is_known) = (bytes, 0, true);
+            self.refused = self.refused.saturating_add(count);
+        } else {
+            (self.other, self.unlike) = (bytes, self.unlike + 1);
+            (self.is_in, self.is_over) = (self.unlike >= IN_TURNS, self.unlike >= IN_TURNS);
+        }
+    }
+
+    /// The session is over, or the client is in: puts what came of its logins, where there was a guess or somebody who mistyped.
+    pub fn tell(&mut self, out: &mut dyn Output) {
+        self.turn();
+        self.is_over = true;
+        let guesses = std::mem::take(&mut self.refused).saturating_sub(FREE);
+        if guesses > 0 {
+            out.facts().put_number(GUESSES, u64::from(guesses));
+            if self.is_in {
+                out.facts().put_number(LET_IN, 1);
+            }
+            out.event();
+        }
+    }
+}
