@@ -1,13 +1,14 @@
 //! Web servers whose connections are held with requests that never end: slow headers (slowloris) and slow bodies.
 //!
 //! A connection counts when it is HTTP, is older than ten seconds, its client has sent something but less than ten bytes a second, or
-//! less than sixty in many packets, and its server has said nothing, or that it waited in vain (408). Twenty of one source to one server within two minutes are
-//! told, or twenty of many that are a third of the server's connections. So are readers: an answer of a known length of which the client
-//! has taken less than a thousand bytes a second in ten seconds and more, and not all. Of answers whose length nobody knows (chunked,
-//! inside TLS) readers are told by their window: one of at most 4 KiB in the first packet (browsers and libraries begin with 8 KiB
-//! and more; slowhttptest -X asks the kernel for the least that it gives, some 1.2 KiB), less than a thousand bytes a second, and a
-//! server that goes on knocking: eight packets and more of which few carry anything. Living connections are looked at each minute; a
-//! capture tells of those that ended.
+//! less than sixty in many packets, and its server has said nothing, or that it waited in vain (408), or answered when the client gave
+//! up, of a body that was not all there (a server that reads until its client ends answers whatever it is asked then). Twenty of one
+//! source to one server within two minutes are told, or twenty of many that are a third of the server's connections. So are readers: an
+//! answer of a known length of which the client has taken less than a thousand bytes a second in ten seconds and more, and not all. Of
+//! answers whose length nobody knows (chunked, inside TLS) readers are told by their window: one of at most 4 KiB in the first packet
+//! (browsers and libraries begin with 8 KiB and more; slowhttptest -X asks the kernel for the least that it gives, some 1.2 KiB), less
+//! than a thousand bytes a second, and a server that goes on knocking: eight packets and more of which few carry anything. Living
+//! connections are looked at each minute; a capture tells of those that ended.
 //!
 //! Connections opened ahead send nothing, and long polling has sent a whole request in a moment and waits: neither has many such
 //! of one source to one server. A slow link has a large window and is busy; a small device has a small one, and takes what it gets. Not
@@ -90,6 +91,11 @@ pub fn is_slow_flow(flow: &FlowSummary) -> bool {
 
 /// Bytes a second from which an answer is taken.
 const TAKEN_RATE: f64 = 1000.0;
+
+/// Does a client send a body that is not all there so slowly? Whoever uploads over a thin line sends some hundred times as much.
+pub fn is_slow_sender(age_ns: u64, sent: u64) -> bool {
+    age_ns >= AGE_NS && (sent as f64) * (SECOND as f64) < RATE_IN_PIECES * age_ns as f64
+}
 
 /// Does a client take an answer that is not all there so slowly? Who plays what he takes has some ten times as much.
 pub fn is_slow_reader(age_ns: u64, taken: u64) -> bool {
@@ -204,7 +210,8 @@ fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f6
         port: Some(port),
         summary: format!(
             "{who} {count} connections of the web server {server} port {port} within two minutes with requests that do not end, below \
-             {RATE} bytes a second, or with answers that are hardly taken, below {TAKEN_RATE} bytes a second"
+             {RATE} bytes a second ({RATE_IN_PIECES} in many packets), or with answers that are hardly taken, below {TAKEN_RATE} \
+             bytes a second"
         ),
         terms: vec![connections, if is_one { share } else { share.against(Relation::AtLeast, settings.share) }],
         technique: Some("T1499.002".into()),
@@ -331,6 +338,35 @@ mod tests {
             });
         }
         assert_eq!(found(&wire), ["slow_requests"]);
+    }
+
+    /// A server that reads until the client gives up, and answers then: of a request whose body has not come.
+    #[test]
+    fn answers_that_come_too_late_absolve_nobody() {
+        for (what, status, length, missing, (age, number), is_told) in [
+            ("a slow body", 401, 4096, 4070, (20, 0), true),
+            ("the same, taken as it is", 200, 4096, 4070, (20, 0), true),
+            ("a form of which nothing came", 404, 4096, 4096, (20, 0), true),
+            ("refused at once", 401, 1 << 30, 1 << 30, (1, 0), false),
+            ("a thin line", 413, 1 << 30, (1 << 30) - 40_000, (20, 0), false),
+            ("all of it came", 401, 4096, 0, (20, 0), false),
+            // Nobody knows when it was asked.
+            ("a later one, refused at once", 401, 1 << 30, 1 << 30, (60, 3), false),
+        ] {
+            let mut wire = Wire::default();
+            for turn in 0..25 {
+                let ends = (outside(1), host(80), 80);
+                wire.late_event(turn * SECOND / 4, age * SECOND, ends, Protocol::Http, |facts| {
+                    facts.put_number(http::TRANSACTION, number);
+                    facts.put_number(http::REQUEST_LENGTH, length);
+                    facts.put_number(http::STATUS, status);
+                    if missing > 0 {
+                        facts.put_number(http::REQUEST_MISSING, missing);
+                    }
+                });
+            }
+            assert_eq!(found(&wire), if is_told { &["slow_requests"][..] } else { &[] }, "{what}");
+        }
     }
 
     /// Live they are told while they are held.

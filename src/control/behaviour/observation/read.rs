@@ -172,7 +172,9 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
     Some(visit)
 }
 
-/// A server has waited for a request in vain (RFC 9110 section 15.5.9), or for its client to take an answer.
+/// A server has waited for a request in vain (RFC 9110 section 15.5.9), or for its client to take an answer. Also where it answers
+/// at last a request that never was whole, because its client gave up or it has waited long enough: of a connection's first
+/// request alone it is known since when.
 pub fn timed_out(head: &EventHead, facts: &[u8]) -> Option<Slow> {
     let event = inventory::Event::new(head, facts);
     let age_ns = head.first_seen.map_or(0, |began| head.time.since(began));
@@ -180,7 +182,12 @@ pub fn timed_out(head: &EventHead, facts: &[u8]) -> Option<Slow> {
         .number(http::CONTENT_LENGTH)
         .zip(event.number(http::LENGTH))
         .is_some_and(|(wanted, taken)| taken < wanted && slow_http::is_slow_reader(age_ns, taken));
-    let is_slow = is_read || event.number(http::STATUS) == Some(408);
+    let came = event
+        .number(http::REQUEST_MISSING)
+        .filter(|_| event.number(http::TRANSACTION) == Some(0))
+        .map(|missing| event.number(http::REQUEST_LENGTH).map_or(0, |length| length.saturating_sub(missing)));
+    let is_sent = came.is_some_and(|came| slow_http::is_slow_sender(age_ns, came));
+    let is_slow = is_read || is_sent || event.number(http::STATUS) == Some(408);
     is_slow.then(|| Slow { client: event.client, server: event.server, began: head.first_seen.unwrap_or(head.time) })
 }
 

@@ -135,6 +135,10 @@ pub const INJECTION_SURE: Fact = Fact::number(P, 33, "injection_sure");
 /// Sixteen bits of a hash of it, to count different ones by.
 pub const INJECTION_HASH: Fact = Fact::number(P, 34, "injection_hash");
 
+/// Bytes of the request's body that had not come when it was answered; where the body's beginning is read (forms, JSON), and was
+/// not there, all of it.
+pub const REQUEST_MISSING: Fact = Fact::number(P, 35, "request_missing");
+
 /// All facts.
 pub const FACTS: &[Fact] = &[
     METHOD,
@@ -171,6 +175,7 @@ pub const FACTS: &[Fact] = &[
     INJECTION,
     INJECTION_SURE,
     INJECTION_HASH,
+    REQUEST_MISSING,
 ];
 
 /// A message has both `Content-Length` and `Transfer-Encoding`.

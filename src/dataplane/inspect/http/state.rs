@@ -77,8 +77,8 @@ pub struct State {
     requests: u32,
     /// Number of the next response.
     responses: u32,
-    /// Bytes of the request's body that are still to come, while the client's side is in [`Mode::Doubt`] or [`Mode::Input`];
-    /// [`ENDLESS`] where that is not known.
+    /// Bytes of the request's body that are still to come, while the client's side is in [`Mode::Doubt`] or [`Mode::Input`], or is
+    /// before the next header; [`ENDLESS`] where that is not known.
     rest: u32,
     /// Transaction of the facts that are being put together.
     open: u32,
@@ -252,7 +252,7 @@ impl State {
             self.doubts();
             return Step::Took(head.len());
         }
-        (self.is_refused, self.has_body_begun) = (false, shown.len() > head.len());
+        (self.is_refused, self.has_body_begun, self.rest) = (false, shown.len() > head.len(), 0);
         match (request.framing.chunked, request.framing.length) {
             (true, _) => *self.mode(Side::Originator) = Mode::Chunk,
             (false, Some(length)) => return self.request_body(shown, head.len(), length, out),
@@ -265,6 +265,7 @@ impl State {
     fn request_body(&mut self, shown: &[u8], taken: usize, length: u64, out: &mut dyn Output) -> Step {
         let wanted = input::wanted(length, out);
         let begun = shown.get(taken..).unwrap_or_default();
+        self.rest = u32::try_from(length.saturating_sub(begun.len() as u64)).unwrap_or(ENDLESS);
         match begun.get(..wanted) {
             Some(body) => input::body(body, out),
             None => {
@@ -286,6 +287,7 @@ impl State {
         let wanted = if is_open { input::wanted(length, out) } else { 0 };
         let Some(body) = bytes.get(..wanted) else { return Step::Need(wanted) };
         input::body(body, out);
+        self.rest = u32::try_from(length.saturating_sub(bytes.len() as u64)).unwrap_or(ENDLESS);
         *self.mode(Side::Originator) = Mode::Head;
         Step::Skip(length)
     }
@@ -307,6 +309,10 @@ impl State {
         }
         if is_cut {
             out.facts().mark_truncated();
+        }
+        let [client, _] = self.mode;
+        if self.requests == number.wrapping_add(1) && matches!(client, Mode::Head | Mode::Input) && self.rest > 0 {
+            out.facts().put_number(REQUEST_MISSING, u64::from(self.rest));
         }
         if response.status == 101 {
             return self.switch(head.len(), response.upgrade, out);
@@ -506,7 +512,12 @@ impl Parse for State {
 
     fn passed(&mut self, side: Side, count: u64, out: &mut dyn Output) {
         match self.seen_as(side) {
-            Side::Originator => self.has_body_begun |= count > 0,
+            Side::Originator => {
+                self.has_body_begun |= count > 0;
+                if *self.mode(Side::Originator) == Mode::Head && self.rest != ENDLESS {
+                    self.rest = self.rest.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+                }
+            }
             Side::Responder if self.is_in_body() => self.count(count, out),
             Side::Responder => {}
         }

@@ -1,3 +1,5 @@
+mod bodies;
+
 use super::super::parse::{Parse, Record, Step, feed};
 use super::super::tries::{C, S, Turns, show, spoil, talk, unambiguous};
 use super::*;
