@@ -146,6 +146,7 @@ fn check_scan(settings: &scan::Settings) -> Result<(), Invalid> {
         spread_contacts: (0.1, 100.0),
         slow_records: (MAP_MIN, MAP_MAX),
         arp_askers: (2.0, 16.0),
+        decoys: (2.0, scan::DECOYS_MAX),
         arp_slow: (2.0, scan::SLOW_MAX),
     }, besides);
     // The walk goes up with failures only if scanners succeed less often than others.

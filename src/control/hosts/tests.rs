@@ -7,6 +7,7 @@ use crate::units::{MILLISECOND, SECOND};
 use proptest::prelude::*;
 
 mod floods;
+mod scans;
 
 const MS: u64 = MILLISECOND;
 

@@ -302,7 +302,7 @@ fn evidence(
     Evidence {
         confidence: (1.0 - 0.3 * least / hosts.value).clamp(0.5, 0.9),
         summary: format!(
-            "{source} asked for {hosts} neighbours {what}; since it began {questions} questions about {neighbours}"
+            "{source} asked for {hosts} neighbours {what}; since it began {questions} questions for {neighbours}"
         ),
         terms: vec![
             Term::distinct(name, hosts).against(Relation::AtLeast, least),

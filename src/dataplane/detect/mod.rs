@@ -189,9 +189,14 @@ pub struct Counts {
     pub distinct: [Bitmap; 5],
     /// A peer of the events counted.
     pub peer: Peer,
+    /// Of the ports that were noted the smallest ones, ascending; 0 is none.
+    pub ports: [u16; PORTS_KEPT],
     /// Time of the latest event counted.
     pub last: Timestamp,
 }
+
+/// Ports that counts keep as they are: what a sentence holds.
+pub const PORTS_KEPT: usize = 8;
 
 impl Counts {
     /// Nothing counted.
@@ -211,6 +216,7 @@ impl Counts {
                 application: Protocol::Unknown,
             },
         },
+        ports: [0; PORTS_KEPT],
         last: Timestamp(0),
     };
 
@@ -223,7 +229,27 @@ impl Counts {
             distinct::union(mine, theirs);
         }
         self.peer = self.peer.max(other.peer);
+        for port in other.ports {
+            self.note_port(port);
+        }
         self.last = self.last.max(other.last);
+    }
+
+    /// Keeps a port, if it is new and among the smallest: so the outcome does not depend on the order.
+    #[inline]
+    pub fn note_port(&mut self, port: u16) {
+        if port == 0 || self.ports.contains(&port) {
+            return;
+        }
+        let mut next = port;
+        for kept in &mut self.ports {
+            if *kept == 0 || next < *kept {
+                std::mem::swap(kept, &mut next);
+            }
+            if next == 0 {
+                return;
+            }
+        }
     }
 
     /// Adds to a cell.

@@ -22,6 +22,7 @@
 //!
 //! What it cannot see: probes that never reach the tap. Sweeps by ARP are [`super::arp`]'s.
 
+mod decoys;
 mod settings;
 mod slow;
 
@@ -30,14 +31,18 @@ pub use settings::Settings;
 /// Contacts that a record of slow scans tells apart.
 pub(crate) const SLOW_MAX: f64 = slow::MAX;
 
+/// Sources in step that are told apart.
+pub(crate) const DECOYS_MAX: f64 = decoys::KEPT as f64;
+
 use super::cold::ColdMap;
 use super::distinct::{self, Estimate, HashKey};
 use super::facts::{Facts, protocol};
 use super::generations::Generations;
-use super::{Counts, Detector, Evidence, FlowRef, Peer, Relation, Term};
+use super::{Counts, Detector, Evidence, FlowRef, PORTS_KEPT, Peer, Relation, Term};
 use crate::dataplane::decode::{Endpoint, tcp_flags};
 use crate::dataplane::flow::{EndReason, Signals, TcpState};
 use crate::units::{SECOND, Timestamp};
+use decoys::{Decoys, Vertical};
 
 /// Cells of a source's counts.
 mod cell {
@@ -198,6 +203,9 @@ impl Event {
             1,
         );
         counts.mark(bitmap::FAILED, pair);
+        if self == Event::HalfOpen {
+            counts.note_port(port);
+        }
         if self == Event::EchoAnswered {
             counts.mark(bitmap::OK, pair);
         }
@@ -224,8 +232,9 @@ pub struct Decider {
     sources: ColdMap<u128, Generations>,
     slow: slow::Slow,
     wire: Wire,
-    /// What it was before something was decided that may be taken back.
-    before: Option<Wire>,
+    decoys: Decoys,
+    /// What these two were before something was decided that may be taken back.
+    before: Option<(Wire, Decoys)>,
 }
 
 /// Of the whole wire: contacts that failed in silence, and answers of any kind; by generation.
@@ -244,6 +253,7 @@ impl Decider {
             slow: slow::Slow::new(settings),
             settings,
             wire: Wire::default(),
+            decoys: Decoys::default(),
             before: None,
         }
     }
@@ -257,14 +267,16 @@ impl Decider {
     pub fn begin(&mut self) {
         self.sources.begin();
         self.slow.begin();
-        self.before = Some(self.wire);
+        self.before = Some((self.wire, self.decoys.clone()));
     }
 
     /// Forgets what was decided since [`Decider::begin`].
     pub fn roll_back(&mut self) {
         self.sources.roll_back();
         self.slow.roll_back();
-        self.wire = self.before.take().unwrap_or(self.wire);
+        if let Some(before) = self.before.take() {
+            (self.wire, self.decoys) = before;
+        }
     }
 
     /// Takes all sources of the window that begins at `start`, sorted.
@@ -272,6 +284,7 @@ impl Decider {
         self.watch_wire(start, sources);
         let one_way =
             self.wire.answers == [0; 2] && self.wire.silence.iter().sum::<u64>() >= self.settings.one_way_contacts;
+        let mut verticals = Vec::new();
         for (source, counts) in sources {
             let known = self.sources.existing(source).is_some();
             // Most sources never fail: they need no memory, except that success is remembered with what failed.
@@ -286,8 +299,18 @@ impl Decider {
                 if found.is_none() && !one_way {
                     self.slow.failed(start, *source, &total, counts, out);
                 }
+                if let Some((Evidence { kind, target: Some(target), .. }, failed)) =
+                    found.as_ref().map(|found| (found, total.bitmap(bitmap::FAILED)))
+                    && kind == "vertical"
+                {
+                    let (source, target, time) = (*source, *target, counts.last);
+                    verticals.push((out.len(), Vertical { source, target, failed, time }));
+                }
                 out.extend(found);
             }
+        }
+        if !verticals.is_empty() {
+            self.decoys.tell(&verticals, &self.settings, out);
         }
     }
 
@@ -452,6 +475,9 @@ fn judge(
         Term::exact("refused_contacts", refused),
         Term::exact("failed_contacts_since_start", all_failed as f64),
     ];
+    if all.sum(cell::HALF_OPEN) > 0 {
+        terms.push(Term::exact("open_contacts_since_start", all.sum(cell::HALF_OPEN).into()));
+    }
     if one_way {
         terms.push(Term::exact("one_way_visibility", 1.0));
     } else if walked {
@@ -474,10 +500,7 @@ fn judge(
         target,
         port,
         protocol: (total.peer.protocol != 0).then_some(total.peer.protocol),
-        summary: format!(
-            "{source} tried {what} ({technique}); {all_failed} contacts failed, {} were answered",
-            answered(&all)
-        ),
+        summary: format!("{source} tried {what} ({technique}); {}", outcome(&all)),
         terms,
         flow,
         source_mac: None,
@@ -486,6 +509,23 @@ fn judge(
         window: None,
         row: None,
     })
+}
+
+/// What became of the contacts, in words: one that was opened and dropped without a byte failed, but its port is open.
+fn outcome(all: &Counts) -> String {
+    let (failed, open, answered) = (failures(all), u64::from(all.sum(cell::HALF_OPEN)), answered(all));
+    if open == 0 {
+        return format!("{failed} contacts failed, {answered} were answered");
+    }
+    let ports: Vec<String> = all.ports.iter().filter(|port| **port != 0).map(u16::to_string).collect();
+    let more = if ports.len() == PORTS_KEPT { " and perhaps more" } else { "" };
+    let name = if ports.len() == 1 { "port" } else { "ports" };
+    let were = if open == 1 { "was" } else { "were" };
+    format!(
+        "{} contacts failed, {open} {were} opened and dropped at once ({name} {}{more}), {answered} were answered",
+        failed - open,
+        ports.join(", ")
+    )
 }
 
 /// How the contacts were made, in words.

@@ -50,6 +50,9 @@ pub struct Settings {
     pub one_way_contacts: u64,
     /// Distinct failed ports or hosts from which a scan is of severity 2 instead of 3.
     pub medium: f64,
+    /// Sources that try the same ports of one host in step, from which an alert says that most of them may be made up: one that
+    /// scans and two more, because two scanners of one owner may be told to begin at once.
+    pub decoys: f64,
     /// Sources remembered; beyond that the coldest quarter is forgotten.
     pub sources: usize,
     /// Slow scans: seconds over which failed contacts of one source with one host, or with one network at one service, are
@@ -103,6 +106,7 @@ impl Default for Settings {
             one_way: 30.0,
             one_way_contacts: 20,
             medium: 100.0,
+            decoys: 3.0,
             sources: 1 << 16,
             slow_horizon_s: 86_400,
             slow_ports: 20.0,
