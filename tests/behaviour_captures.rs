@@ -206,6 +206,82 @@ const REASONS: [(&str, &str); 28] = [
     ("hs-sh-IPscan", "nothing but 252 ICMP errors from one host to one, which quote flows that were never seen"),
 ];
 
+/// Captures of malware and of exploits, which have no family that could be counted: a part of its name, the alert that is right
+/// for it or nothing, and what it is or why nothing is said of it.
+const MALWARE: [(&str, &str, &str); 27] = [
+    ("ShellShock-Shell", "", "a shell over one connection in the clear: what is said in it is read by nobody"),
+    ("ShellShock.pcap", "web_attack/injection", "the request that makes a CGI program run a command"),
+    ("angler-java", "", "an exploit kit: pages and programs over HTTP, of which contents are not judged"),
+    ("anglerattack", "", "two requests of two connections, one packet each"),
+    ("blackhole", "", "an exploit kit: pages and programs over HTTP, and three forms sent to where they lead"),
+    ("infectedPDF", "", "two packets of two downloads"),
+    ("ircdAttack", "scan/vertical", "the search for the service that is attacked then"),
+    ("metasploit-psexec", "lateral_movement/file_and_execution", "a service made of a program that was written before"),
+    ("ms08-067", "", "one call (`NetprPathCanonicalize`) whose argument is too long: arguments are not read"),
+    ("ms10-002-aurora", "", "a page that makes a browser fetch a program, and its one connection home"),
+    ("mswab-yayih", "", "seven requests within three minutes to one host: beacons have twenty"),
+    ("plague-net", "", "one connection to a chat server, open for 24 minutes"),
+    ("slammer_worm", "", "nine datagrams of nine hosts to one: none of them is seen to send two"),
+    ("spambot", "", "what it fetches over HTTP; the first mails begin within the last second"),
+    (
+        "tesla.pcap",
+        "",
+        "requests to nine web servers within five minutes, seventeen to one at most: quick beacons have twenty",
+    ),
+    ("tijcont", "", "a program whose servers are down: refused again and again by two hosts, on one port each"),
+    ("trojanspart", "", "22 packets of several days"),
+    ("witty_worm", "", "ten datagrams of one host to one: whoever wrote it made one address of all"),
+    ("zeus-gameover-loader", "", "peers asked by UDP that answer, and downloads over HTTP"),
+    ("cryptowall4_c2", "", "three forms sent to one web server within a minute"),
+    ("ek_to_cryptowall4", "", "an exploit kit, a program, and six forms sent to web servers within three minutes"),
+    (
+        "ratinfected",
+        "",
+        "one connection of two minutes inside, of a protocol that nobody knows, on which little is said",
+    ),
+    ("aug19", "brute_force/smb", "guesses at a neighbour's shares, as worms make them"),
+    ("cerber", "scan/horizontal", "datagrams to networks of hosts that it does not know"),
+    ("_rig", "", "an exploit kit: pages and programs over HTTP among a browser's day"),
+    (
+        "test7-malicious",
+        "",
+        "SYNs to a new host each second, each repeated four times: who waits so long for one is no scanner by the rule",
+    ),
+    ("test8-malicious", "scan/arp_sweep", "a search for neighbours"),
+];
+
+/// Rows about malware: the manifest's captures that belong to no family.
+fn malware(data: &Path, manifest: &str) -> String {
+    let mut rows = String::new();
+    let mut unused: Vec<&str> = MALWARE.iter().map(|(part, ..)| *part).collect();
+    for row in manifest.lines().skip(1) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let &[path, _, _, _, _, _, truth, ..] = &columns[..] else { continue };
+        let is_capture = path.ends_with(".pcap") || path.ends_with(".pcapng");
+        if !is_capture || !path.starts_with("attack/malware/") || whole(path, truth).is_some() {
+            continue;
+        }
+        let mut all = All::default();
+        run(&data.join(path), 1, &mut all);
+        let mut kinds: Vec<String> = Vec::new();
+        for Alert { evidence, .. } in &all.0 {
+            let kind = format!("{}/{}", evidence.detector.name(), evidence.kind);
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        let (part, wanted, why) =
+            MALWARE.iter().find(|(part, ..)| path.contains(part)).copied().unwrap_or((path, "", "?"));
+        unused.retain(|one| *one != part);
+        assert!(wanted.is_empty() || kinds.iter().any(|kind| kind == wanted), "{path}: {kinds:?}");
+        assert!(!wanted.is_empty() || kinds.is_empty(), "{path} raises {kinds:?}: is that right?");
+        let name = path.rsplit('/').next().unwrap_or(path);
+        rows += &format!("| `{name}` | {} | {why} |\n", kinds.join(", "));
+    }
+    assert!(unused.is_empty(), "no such captures: {unused:?}");
+    rows
+}
+
 /// `docs/captures.md`: what is found of others' captures of attacks, and why the rest is not.
 #[test]
 fn each_capture_of_an_attack_is_found_or_has_a_reason() {
@@ -251,6 +327,9 @@ fn each_capture_of_an_attack_is_found_or_has_a_reason() {
     text +=
         "\n## What raises no alert of its family\n\n| capture | family | alerts | why |\n| --- | --- | --- | --- |\n";
     text += &missed;
+    text += "\n## Malware and exploits\n\nCaptures that belong to no family: whatever a detector says of them, or why none does.\n\n\
+             | capture | alerts | what it is, or why |\n| --- | --- | --- |\n";
+    text += &malware(&data, &manifest);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/captures.md");
     if std::env::var_os("SHRIKE_WRITE_DOCS").is_some() {
         std::fs::write(&file, &text).expect("the project can be written");
