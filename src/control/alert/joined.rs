@@ -407,6 +407,15 @@ mod tests {
         assert_eq!((told.len(), joins), (1, 50));
     }
 
+    /// Words that join are no sources, however many they are.
+    #[test]
+    fn one_source_that_goes_on_is_no_crowd() {
+        let guess = |second| evidence(second, Detector::BruteForce, "http", Some(1));
+        let words = (0..40).flat_map(|second| [guess(10 + second), word(10 + second, "web_attack", Some(1))]);
+        let (told, joins) = told(words);
+        assert_eq!((told.iter().map(|alert| alert.occurrences).collect::<Vec<_>>(), joins), (vec![1, 10], 40));
+    }
+
     #[test]
     fn memory_is_bounded() {
         let mut joined = Joined::new([300 * SECOND, 30 * SECOND], 16);

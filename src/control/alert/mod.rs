@@ -148,13 +148,17 @@ impl Deduplicator {
     /// before. Another kind is another affair and passes at once; but what a model says of whom a detector has told joins that
     /// alert, and stands in its next row.
     pub fn push(&mut self, mut evidence: Evidence) -> Option<Alert> {
+        // What joins is no source of a crowd: it would count anew with each word. A crowd may join as well.
         if evidence.detector == Detector::Model {
-            self.fold_crowd(&mut evidence);
-        }
-        if let Some(is_meant) = self.joins_another(&evidence) {
-            let [same, other] = &mut self.joins;
-            *if is_meant { same } else { other } += 1;
-            return None;
+            let mut joined = self.joins_another(&evidence);
+            if joined.is_none() && self.fold_crowd(&mut evidence) {
+                joined = self.joins_another(&evidence);
+            }
+            if let Some(is_meant) = joined {
+                let [same, other] = &mut self.joins;
+                *if is_meant { same } else { other } += 1;
+                return None;
+            }
         }
         let affair = Affair::of(&evidence);
         let fresh = || Known::new(&affair, &evidence);
@@ -219,15 +223,15 @@ impl Deduplicator {
         stands.then_some(is_meant)
     }
 
-    /// Model evidence about a target that has many sources already becomes evidence about the crowd of them.
-    fn fold_crowd(&mut self, evidence: &mut Evidence) {
+    /// Model evidence about a target that has many sources already becomes evidence about the crowd of them. Did it?
+    fn fold_crowd(&mut self, evidence: &mut Evidence) -> bool {
         let own = Affair::of(evidence);
-        let Some(target) = evidence.target else { return };
+        let Some(target) = evidence.target else { return false };
         let quiet_ns = self.settings.quiet_s.saturating_mul(SECOND);
         let time = evidence.time;
         let lives = |known: &mut Known| time.since(known.last_seen) <= quiet_ns;
         if self.known.existing(&own).is_some_and(lives) {
-            return;
+            return false;
         }
         // Counted under a kind that no evidence has, so that it never meets an affair.
         let crowd = Affair {
@@ -244,7 +248,7 @@ impl Deduplicator {
         sources.last_seen = sources.last_seen.max(time);
         sources.occurrences += 1;
         if sources.occurrences <= self.settings.sources_each {
-            return;
+            return false;
         }
         evidence.kind = "many_sources".into();
         evidence.summary =
@@ -254,6 +258,7 @@ impl Deduplicator {
         if let Some(flow) = &mut evidence.flow {
             flow.is_example = true;
         }
+        true
     }
 
     /// Evidence that made no alert because it repeated one.
