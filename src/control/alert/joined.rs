@@ -25,18 +25,18 @@ const WORDS: usize = 4;
 
 /// What a model judged, where one did.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum Span {
     Flow,
     Minute,
     Hour,
 }
 
-impl Of {
-    fn of(evidence: &Evidence) -> Of {
+impl Span {
+    fn of(evidence: &Evidence) -> Span {
         match (&evidence.window, evidence.target) {
-            (None, _) => Of::Flow,
-            (Some(_), None) => Of::Minute,
-            (Some(_), Some(_)) => Of::Hour,
+            (None, _) => Span::Flow,
+            (Some(_), None) => Span::Minute,
+            (Some(_), Some(_)) => Span::Hour,
         }
     }
 }
@@ -61,7 +61,7 @@ struct Claim {
     port: Option<u16>,
     severity: u8,
     /// A model judged a window of it.
-    of: Of,
+    of: Span,
     span: (Timestamp, Timestamp),
     words: Vec<Word>,
 }
@@ -230,7 +230,7 @@ impl Claim {
             has_many: false,
             port: evidence.port,
             severity: evidence.severity,
-            of: Of::of(evidence),
+            of: Span::of(evidence),
             span: span(evidence),
             words: is_model.then(|| Word::of(evidence)).into_iter().collect(),
         }
@@ -258,10 +258,10 @@ impl Claim {
         let is_crowd = if self.is_model { self.affair.source } else { evidence.source }.is_none();
         let is_now = evidence.time.since(until) <= other_ns && from.since(evidence.time) <= other_ns;
         is_now
-            && match if self.is_model { self.of } else { Of::of(evidence) } {
-                Of::Flow => same && (self.port == evidence.port || is_crowd),
-                Of::Minute => true,
-                Of::Hour => false,
+            && match if self.is_model { self.of } else { Span::of(evidence) } {
+                Span::Flow => same && (self.port == evidence.port || is_crowd),
+                Span::Minute => true,
+                Span::Hour => false,
             }
     }
 }

@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn a_syn_that_is_passed_on_is_seen_twice() {
         const IP: &[u8] = &[8, 0];
-        let run = |link: &[u8], frames: &[(([u8; 6], [u8; 6]), Side)]| {
+        type Frame = (([u8; 6], [u8; 6]), Side);
+        let run = |link: &[u8], frames: &[Frame]| {
             let mut openings = Openings::new(16);
             frames.iter().for_each(|(cards, side)| note(&mut openings, *cards, *side, link));
             openings.of(4097, Timestamp(5))
