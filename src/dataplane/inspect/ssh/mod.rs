@@ -3,7 +3,7 @@
 //! Reads the version lines of both sides, both KEXINIT messages (their lists as HASSH and HASSH-Server take them, the
 //! algorithms that come out of them), and of the key exchange the host key's type and size and the size of a negotiated
 //! Diffie-Hellman group. One event, when keys are taken into use. What is encrypted then is only measured, until the client is
-//! in: a second event tells of passwords that were refused ([`logins`]).
+//! in: a second event tells of passwords that were refused (`logins`).
 //!
 //! Deliberately not read: anything encrypted.
 //!
