@@ -187,6 +187,7 @@ def table(run):
     for family, one in run["without_family"].items():
         by = ", ".join(f"{name} {count}" for name, count in sorted(one["caught_first_by"].items(), key=lambda pair: -pair[1])[:3])
         lines.append(f"| {family} | {round((one['caught_by_any'] or 0) * one['episodes'])} of {one['episodes']} | {by or '-'} |")
+    lines += ["", *tables.goals(run)]
     if run.get("transfer"):
         lines += ["", *tables.transfer(run["transfer"])]
     origins = run["false_alerts"]["by_origin"]

@@ -27,3 +27,24 @@ def transfer(found):
     yield "| --- | --- | --- |"
     for family in sorted({*there, *back}):
         yield f"| {family} | {said(there.get(family))} | {said(back.get(family))} |"
+
+
+TRAINED, LEFT_OUT, LEAST = 0.98, 0.9, 30
+
+
+def verdict(rate, episodes, goal):
+    """A rate beside its goal; fewer than LEAST episodes claim nothing."""
+    if rate is None or not episodes:
+        return "-"
+    return f"{rate:.3f} of {episodes}" + (": reached" if episodes >= LEAST and rate >= goal else "" if episodes >= LEAST else ", too few to claim")
+
+
+def goals(run):
+    """Lines that set each family's recall beside what was aimed at."""
+    yield f"| family | found, each tool by a model that never saw it: goal {TRAINED:.2f} | under any name, by a model that never saw the family: goal {LEFT_OUT:.2f} |"
+    yield "| --- | --- | --- |"
+    for family, one in run["families"].items():
+        never = run["without_family"].get(family, {})
+        if one["episodes"]:
+            cells = [family, verdict(one["recall"], one["episodes"], TRAINED), verdict(never.get("caught_by_any"), never.get("episodes"), LEFT_OUT)]
+            yield "| " + " | ".join(cells) + " |"

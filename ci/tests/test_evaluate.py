@@ -61,6 +61,19 @@ class New(unittest.TestCase):
         self.assertEqual(evaluate_new.before_of(document, ["300"]), {"commit": "b", "recordings": ["224"], "families": 1, "false_alerts": 2})
 
 
+class Goals(unittest.TestCase):
+    def test_a_goal_is_reached_by_its_rate_and_by_thirty_episodes(self):
+        self.assertEqual(tables.verdict(1.0, 37, 0.98), "1.000 of 37: reached")
+        self.assertEqual(tables.verdict(45 / 46, 46, 0.98), "0.978 of 46")
+        self.assertEqual(tables.verdict(1.0, 22, 0.98), "1.000 of 22, too few to claim")
+        self.assertEqual(tables.verdict(None, 0, 0.98), "-")
+
+    def test_each_family_has_a_line(self):
+        run = {"families": {"scan": {"episodes": 41, "recall": 39 / 41}, "beacon": {"episodes": 0, "recall": None}},
+               "without_family": {"scan": {"caught_by_any": 0.95, "episodes": 41}}}
+        self.assertEqual(list(tables.goals(run))[2:], ["| scan | 0.951 of 41 | 0.950 of 41: reached |"])
+
+
 class Transfer(unittest.TestCase):
     def test_its_table_has_a_line_a_source_and_says_what_was_not_asked(self):
         one = lambda found: {"attacks": 9, "found": found, "named": found - 1, "honest": 4, "alarmed": 1, "families": {"scan": [9, found, found - 1]}}
