@@ -74,7 +74,7 @@ class Spec:
 
 
 SPECS = {
-    "flow": Spec("flow-v2", "flow", (32,), 16, 3, augment.Elsewhere, ["bursts", *(f"later-{share}" for share in dataset.LATER)],
+    "flow": Spec("flow-v2", "flow", (24,), 12, 3, augment.Elsewhere, ["bursts", *(f"later-{share}" for share in dataset.LATER)],
                  epochs=30, of_layer=True),
     "host": Spec("host-v1", "host_minute", (32,), 8, 1, augment.Longer, ["bursts"], epochs=30, batches=100, budget=BUDGET_WINDOWS),
     "pair": Spec("pair-v1", "pair_hour", (24,), 6, 1, augment.Longer, ["bursts"], epochs=20, batches=100, budget=BUDGET_WINDOWS),

@@ -27,7 +27,7 @@ impl Sink for Found {
 }
 
 /// A part of a capture's path, what is said, and what it is. `false:` where nothing of the kind happened.
-const JUDGED: [(&str, &str, &str); 8] = [
+const JUDGED: [(&str, &str, &str); 9] = [
     ("EdimaxPlug1101W/Setup-C-", "cleartext_credentials/http_basic/low", "true: the plug's own set-up, as admin"),
     ("pcap/imap.pcap", "cleartext_credentials/imap_login/low", "true: a login"),
     ("pcap/pop3.pcap", "cleartext_credentials/pop3_user_and_pass/medium", "true: a login"),
@@ -39,7 +39,8 @@ const JUDGED: [(&str, &str, &str); 8] = [
     ),
     ("pcap/zcash.pcap", "mining/pool/medium", "true: a miner at its pool; nDPI keeps it among its protocols"),
     ("pcap/zcash.pcap", "model/mining/low", "true: the same"),
-    ("pcap/coap_mqtt.pcap", "model/exfiltration/low", "false: a machine that sends its readings"),
+    ("pcap/skype", "model/scan/low", "false: Skype of old tries many peers in a minute, most of whom are gone"),
+    ("pcap/skype", "model/slow_http/low", "false: Skype of old, which kept connections to port 443 open"),
 ];
 
 fn severity(number: u8) -> &'static str {
