@@ -146,6 +146,8 @@ impl<W: Write> EveWriter<W> {
         self.look_for_name();
         let evidence = &alert.evidence;
         let flow = evidence.flow.as_ref();
+        // Who is accused is not known: whoever had a part in one of the flows that it is about must not stand as the source.
+        let ends = flow.filter(|flow| !flow.is_example || evidence.source.is_some());
         let service = evidence.port.map(u64::from);
         let tunnel = flow.and_then(|flow| flow.tunnel.as_ref()).or(evidence.tunnel.as_ref());
         let ml = (evidence.detector == Detector::Model).then(|| Ml::of_evidence(evidence, self.model.as_ref()));
@@ -158,20 +160,20 @@ impl<W: Write> EveWriter<W> {
             flow_id: flow.and_then(|flow| flow.flow_id),
             vlan: flow.map(|flow| flow.vlans.clone()).filter(|vlans| !vlans.is_empty()),
             event_type: "alert",
-            src_ip: flow.map(|flow| flow.source).or(evidence.source),
-            src_port: flow.filter(|flow| has_ports(flow.protocol)).map(|flow| flow.source_port.into()),
-            dest_ip: flow.map(|flow| flow.destination).or(evidence.target),
-            dest_port: match flow {
+            src_ip: ends.map(|flow| flow.source).or(evidence.source),
+            src_port: ends.filter(|flow| has_ports(flow.protocol)).map(|flow| flow.source_port.into()),
+            dest_ip: ends.map(|flow| flow.destination).or(evidence.target),
+            dest_port: match ends {
                 Some(flow) => has_ports(flow.protocol).then_some(flow.destination_port.into()),
                 None => service,
             },
-            proto: match flow.map(|flow| flow.protocol).or(evidence.protocol) {
+            proto: match ends.map(|flow| flow.protocol).or(evidence.protocol) {
                 None if evidence.kind == arp::KIND || evidence.kind.starts_with("arp_") => Some("ARP".into()),
                 protocol => protocol.map(protocol_name),
             },
             ether: evidence.source_mac.as_deref().map(|src_mac| EtherPart { src_mac }),
             community_id: flow.map(|flow| flow.community_id.as_str()),
-            app_proto: flow.and_then(|flow| flow.application.as_deref()),
+            app_proto: ends.and_then(|flow| flow.application.as_deref()),
             alert: Some(AlertPart::new(alert)),
             tunnel: tunnel.map(TunnelPart::new),
             ml: Ml::with_tunnel(ml, tunnel),

@@ -346,7 +346,7 @@ fn evidence(row: &Row, window: WindowRef, verdict: &Verdict, reasons: &[Reason],
         port,
         protocol: to.map(|pair| pair.protocol),
         summary: format!(
-            "{host}{place}: what it did within the {span} from {} is {what} to {} ({:.3})",
+            "{host}{place}: its flows that ended in the {span} from {} are {what} to {} ({:.3})",
             clock(row.window),
             window.model,
             verdict.score

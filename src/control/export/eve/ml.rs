@@ -21,6 +21,9 @@ pub(super) struct Ml<'a> {
     pub(super) threshold: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) top_features: Vec<TopFeature<'a>>,
+    /// The minute or hour that a model of windows judged: its flows are those that ended then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) window: Option<WindowPart>,
     /// The flow of an alert is one of several that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) example_flow: Option<bool>,
@@ -41,6 +44,12 @@ pub(super) struct Ml<'a> {
     /// Why the flow was not wholly read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unread: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct WindowPart {
+    begin: String,
+    end: String,
 }
 
 #[derive(Serialize)]
@@ -115,6 +124,10 @@ impl<'a> Ml<'a> {
                 .collect(),
             model: name.map(|(name, _)| name),
             version: name.map(|(_, version)| version),
+            window: evidence
+                .window
+                .as_ref()
+                .map(|window| WindowPart { begin: window.begin.to_eve(), end: window.end.to_eve() }),
             ..Ml::default()
         }
     }

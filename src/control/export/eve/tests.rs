@@ -130,6 +130,10 @@ fn what_is_said_of_a_window_names_the_model_of_windows() {
     });
     let line: serde_json::Value = serde_json::from_str(&lines(|writer| writer.alert(&alert).unwrap())).unwrap();
     assert_eq!((&line["ml"]["model"], &line["ml"]["version"]), (&"host-v1".into(), &"3".into()));
+    assert_eq!(
+        line["ml"]["window"],
+        serde_json::json!({"begin": "1970-01-01T00:00:00.000000+0000", "end": "1970-01-01T00:01:00.000000+0000"})
+    );
     alert.evidence.window = None;
     let line: serde_json::Value = serde_json::from_str(&lines(|writer| writer.alert(&alert).unwrap())).unwrap();
     assert_eq!(line["ml"]["model"], serde_json::Value::Null, "drift is no model's word");
@@ -205,6 +209,20 @@ fn an_alert_says_what_its_flow_is_to_it() {
     (flow.is_example, flow.application) = (true, Some("ssh".into()));
     let told = value(&alert);
     assert_eq!((&told["ml"], &told["app_proto"]), (&serde_json::json!({"example_flow": true}), &"ssh".into()));
+    // A card that speaks for the address of another: the flows that show it are its victims'.
+    alert.evidence.detector = Detector::Spoofing;
+    alert.evidence.kind = "arp_man_in_the_middle".into();
+    (alert.evidence.source, alert.evidence.protocol, alert.evidence.port) = (None, None, None);
+    alert.evidence.source_mac = Some("02:00:00:00:00:1f".into());
+    let told = value(&alert);
+    assert_eq!(
+        (&told["src_ip"], &told["src_port"], &told["app_proto"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    assert_eq!(
+        (&told["dest_ip"], &told["proto"], &told["flow_id"].is_null()),
+        (&"10.0.0.2".into(), &"ARP".into(), &false)
+    );
     alert.evidence.detector = Detector::Scan;
     alert.evidence.kind = "arp_sweep".into();
     (alert.evidence.flow, alert.evidence.protocol, alert.evidence.port) = (None, None, None);

@@ -117,12 +117,13 @@ fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
         ["host-v1", "pair-v1"].map(|name| (name.into(), "1".into()))
     );
     assert_eq!(scan.technique.as_deref(), Some("T1046"));
-    assert_eq!(scan.summary, "10.0.0.1: what it did within the minute from 00:01 UTC is like scan to host-v1 (1.000)");
-    assert!(
-        unusual.summary.contains(
-            "10.1.1.244 port 443: what it did within the hour from 00:00 UTC is like nothing that was learnt"
-        )
+    assert_eq!(
+        scan.summary,
+        "10.0.0.1: its flows that ended in the minute from 00:01 UTC are like scan to host-v1 (1.000)"
     );
+    assert!(unusual.summary.contains(
+        "10.1.1.244 port 443: its flows that ended in the hour from 00:00 UTC are like nothing that was learnt"
+    ));
     let terms: Vec<_> =
         scan.terms.iter().map(|term| (term.name.as_str(), term.value.round(), term.contribution)).collect();
     assert_eq!(terms[..2], [("score", 1.0, None), ("flows_out", 100.0, Some(0.25))]);
