@@ -466,7 +466,10 @@ fn execution(seen: &Observation, remote: &Remote, has_file: bool) -> Evidence {
             "file_and_execution",
             format!("{client} wrote a file to an administrative share of {server}, and called {what}"),
         ),
-        _ => ("remote_execution", format!("{client} called {what} on {server}, which starts a program there")),
+        _ => (
+            "remote_execution",
+            format!("{client} called {what} on {server}, as who runs programs there from afar does"),
+        ),
     };
     let weight = Term::exact("weight_of_file_and_call", weight);
     Evidence {

@@ -234,9 +234,9 @@ fn fan_out(seen: &Observation, flow: &Flow, count: f64, least: f64) -> Evidence 
     let (client, server) = (flow.client.ip(), flow.server.ip());
     let remote = Remote { client: flow.client, server: flow.server, step: Step::Share, what: String::new() };
     Evidence {
-        severity: if count >= MANY * least { 2 } else { 3 },
         summary: format!(
-            "{client} opened shells or desktops of {count} hosts within ten minutes where it never was before, of {server} port {} the latest",
+            "{client} opened shells or desktops of {count} hosts within ten minutes where it was not seen before (what is usual is still \
+             being learnt), of {server} port {} the latest",
             flow.server.port
         ),
         target: None,
