@@ -9,14 +9,24 @@
 //! The first refusal is that of "none" (RFC 4252 section 5.2), by which clients ask for the methods, the second that of a method
 //! that the server does not have or of a program that tries its keys: neither is a guess. Keys that are offered have requests
 //! longer than a password's ([`OFFER`]); their refusals are not counted, for an agent offers as many as the server will hear.
+//!
+//! OpenSSH pads what holds a password to 64 bytes and more (`sshpkt_add_padding` in sshconnect2.c), as long as the offer of an Ed25519
+//! key. Under a cipher with blocks of 16 bytes the two have one size, under ChaCha20 (blocks of 8) one where the user's name has nine
+//! letters or more. There, and where the sizes do not tell how long the name is, none is counted: OpenSSH's guesses are counted under
+//! ChaCha20, at names of up to four letters ("root").
 
 use super::{GUESSES, LET_IN};
 use crate::dataplane::flow::Side;
 use crate::dataplane::inspect::parse::Output;
 
 /// Bytes by which a request with a public key is longer than the first one: that with a password adds its length, name and
-/// padding, some 16 to 48, the shortest public key (Ed25519) with its names 75.
+/// padding, some 16 to 48, the shortest public key (Ed25519) with its names 76, of which the first one's padding may take 12.
 const OFFER: u16 = 64;
+/// Bytes by which OpenSSH's request with a password is longer than the grant of a service (24 bytes) under ChaCha20: it has 128. Any that
+/// is longer has a key, or a password of 70 bytes.
+const PADDED: u16 = 128 - 24;
+/// The same of the first request ("none", 40 bytes) where the user's name has four letters at most: an Ed25519 key is offered in 120.
+const SHORT_NAME: u16 = 40 - 24;
 /// Refusals of a session that are no guesses.
 const FREE: u8 = 2;
 /// Turns of the server in a row that are no refusal, after which the client is in.
@@ -29,6 +39,8 @@ pub(in super::super) const TURN_MAX: u32 = 8192;
 pub(super) struct Logins {
     /// Bytes of the turn in hand.
     bytes: u32,
+    /// The server grants the service, at one length in all implementations: what ciphers add to it they add to the others.
+    service: u16,
     /// Of the client's requests: the first to be let in, and the latest.
     request: u16,
     asked: u16,
@@ -91,11 +103,21 @@ impl Logins {
             }
         } else if self.turns >= 2 {
             self.answer(bytes);
+        } else if self.turns == 1 {
+            self.service = bytes;
         }
     }
 
+    /// The latest request has a key, or may have one.
+    fn is_offer(&self) -> bool {
+        let beyond = |bytes: u16| bytes.saturating_sub(self.service);
+        let is_padded = beyond(self.asked) == PADDED && beyond(self.request) == SHORT_NAME;
+        let is_long = self.asked >= self.request.saturating_add(OFFER) || beyond(self.asked) > PADDED;
+        is_long && !is_padded
+    }
+
     fn answer(&mut self, bytes: u16) {
-        let is_offer = self.asked > self.request.saturating_add(OFFER);
+        let is_offer = self.is_offer();
         if self.refusal == 0 {
             (self.refusal, self.refused) = (bytes, 1);
         } else if bytes == self.refusal || (!self.is_known && bytes == self.other) {

@@ -471,8 +471,24 @@ mod tests {
             ("mistyped three times, and then not", &[&begin, &refused.repeat(4), &[84], &shell], Some((3, true))),
             ("mistyped three times", &[&begin, &refused.repeat(4)], Some((3, false))),
             // An agent: each of its keys is refused, and the password is right.
-            ("six keys, and a password", &[&begin, &[148, 76].repeat(6), &[84], &shell], None),
+            ("six keys, and a password", &[&begin, &[140, 76].repeat(6), &[84], &shell], None),
             ("six keys, and no password", &[&begin, &[380, 76].repeat(6), &[84, 100]], None),
+            // As OpenSSH 9.2 sends them: root, under ChaCha20.
+            ("OpenSSH, six passwords", &[&begin, &[148, 76].repeat(6)], Some((5, false))),
+            ("OpenSSH, a method of questions before", &[&begin, &refused, &[148, 76].repeat(3)], Some((3, false))),
+            ("OpenSSH, mistyped", &[&begin, &[148, 76].repeat(3), &[148], &shell], Some((2, true))),
+            ("OpenSSH, six keys", &[&begin, &[140, 76].repeat(6)], None),
+            // Keys and passwords have one size: a long name, and AES of either mode.
+            ("a name of nine letters", &[&[44, 44, 68, 76], &[148, 76].repeat(6)], None),
+            ("AES-GCM, root, six keys", &[&[52, 52, 68, 84], &[148, 84].repeat(6)], None),
+            ("AES-GCM, administrator", &[&[52, 52, 84, 84], &[148, 84].repeat(6)], None),
+            ("AES-CTR, administrator", &[&[44, 44, 76, 76], &[140, 76].repeat(6)], None),
+            (
+                "AES-GCM, keys, questions",
+                &[&[52, 52, 84, 84], &[148, 84].repeat(3), &[100, 84], &[148, 84].repeat(2)],
+                None,
+            ),
+            ("keys, signed at once", &[&[44, 44], &[236, 76].repeat(6)], None),
             ("without a password", &[&[44, 44, 60], &shell], None),
             ("text of a server", &[&begin, &refused.repeat(4), &[84, 9000], &shell], Some((3, true))),
         ] {
