@@ -111,22 +111,26 @@ fn of_frames(seen: &Observation, taken: &Taken, kind: &str) -> Evidence {
 /// Connections go to another card, and from that to the owner's.
 pub(super) fn relayed(seen: &Observation, taken: &Taken, frames: &Frames, settings: &Settings) -> Evidence {
     let (address, taker, owner) = (ip(taken.address), mac_text(taken.taker), mac_text(taken.owner));
+    let is_divided = frames.is_divided();
     let (severity, confidence, how) = match taken.is_unasked {
+        true if is_divided => (2, 0.6, "unasked"),
         true => (1, 0.95, "unasked"),
         false => (3, 0.5, "where it is asked, as a router with proxy ARP does"),
     };
+    let divided = if is_divided { "; others to the same port were not, as a load balancer does it" } else { "" };
     Evidence {
         severity,
         confidence,
         summary: format!(
             "{taker} says {how} that {address} is its own; {} connections to {address} went to it, and were passed on to {owner}, which \
-             has the address: it is in the middle of them",
+             has the address: it is in the middle of them{divided}",
             frames.relayed
         ),
         terms: vec![
             Term::exact("connections_passed_on", f64::from(frames.relayed))
                 .against(Relation::AtLeast, settings.connections),
             Term::exact("claimed_unasked", f64::from(u8::from(taken.is_unasked))),
+            Term::exact("port_divided", f64::from(u8::from(is_divided))),
         ],
         ..of_frames(seen, taken, "arp_man_in_the_middle")
     }

@@ -2,6 +2,10 @@
 //!
 //! ARP alone needs two victims or a contest; `arpspoof -t victim server`, as everybody uses it, has neither: it tells one host again and
 //! again, unasked, and the owner of the address hears nothing of it. But he goes on to speak, and so contradicts it.
+//!
+//! Nothing is told where the former owner had passed connections to that address on to who claims it now, which answered them by the same
+//! address: nodes of a cluster that balance and serve (LVS with direct routing), of which one takes over. Where that was not seen, but who
+//! took it passes connections to one port on and answers others itself (or passes them to a third), severity is 2: a balancer does so.
 
 use super::evidence::{relayed, spoken};
 use super::{CONTEST_NS, Mac, Spoofing, is_over, is_virtual};
@@ -24,7 +28,22 @@ pub(super) struct Frames {
     pub relayed: u32,
     /// Answered from the other card.
     pub others: u32,
+    /// Ports of those passed on to the owner's card, and of those that the other one answered itself or passed to a third: a bit each.
+    passed_on: u128,
+    kept: u128,
     told: Option<Timestamp>,
+}
+
+impl Frames {
+    /// Connections to one port are passed on and are not, as a balancer does it; who listens in passes all of them, or proxies the port.
+    pub fn is_divided(&self) -> bool {
+        self.passed_on & self.kept != 0
+    }
+}
+
+/// The bit of a port; a prime number keeps the common ones apart.
+fn bit(port: u16) -> u128 {
+    1 << (port % 127)
 }
 
 /// An address that a card has taken from another.
@@ -58,10 +77,15 @@ impl Spoofing {
     ) {
         let (now, link) = (seen.time, seen.origin.link());
         let Some(bound) = self.bound.existing(&(link, address)) else { return };
+        // What an address does before anybody contests it an attacker cannot have brought about later.
+        let is_served = is_server && links.towards == bound.mac && links.relayed_to == card && card != bound.mac;
+        if is_served && bound.before.is_none() {
+            bound.served = Some([bound.mac, card]);
+        }
         let Some((owner, owned)) = bound.before else { return };
         let (taker, since, is_echoed) = (bound.mac, bound.since, bound.is_echoed);
         let is_of_contest = now.since(since) < CONTEST_NS && flow.began >= since && owned <= flow.began;
-        if !is_of_contest || is_echoed || is_virtual(taker) || is_virtual(owner) {
+        if !is_of_contest || is_echoed || is_virtual(taker) || is_virtual(owner) || bound.is_shared(owner, taker) {
             return;
         }
         // Whose word is the latest is who took it; where the owner has had the latest word, he has it back.
@@ -75,6 +99,11 @@ impl Spoofing {
         }
         let is_relayed = is_server && links.towards == taker && links.relayed_to == owner;
         frames.relayed += u32::from(is_relayed);
+        if is_relayed {
+            frames.passed_on |= bit(flow.server.port);
+        } else if is_server && links.towards == taker && (card == taker || links.relayed_to == card) {
+            frames.kept |= bit(flow.server.port);
+        }
         frames.others += u32::from(card == taker);
         frames.owners += u32::from(card == owner && flow.began >= since.after(GRACE_NS));
         let (frames, is_due) = (*frames, is_over(frames.told, now));

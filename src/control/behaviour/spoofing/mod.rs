@@ -149,6 +149,8 @@ struct Bound {
     told: Option<Timestamp>,
     /// Connections since then.
     frames: Frames,
+    /// Who had it undisputed passed connections to it on to this card, which answered them in its name: a balancer and its server.
+    served: Option<[Mac; 2]>,
 }
 
 impl Bound {
@@ -164,7 +166,13 @@ impl Bound {
             since: now,
             told: None,
             frames: Frames::default(),
+            served: None,
         }
+    }
+
+    /// The two have served the address together before they both claimed it.
+    fn is_shared(&self, one: Mac, other: Mac) -> bool {
+        self.served.is_some_and(|served| served == [one, other] || served == [other, one])
     }
 }
 

@@ -138,6 +138,38 @@ fn the_owners_frames_contradict_who_claims_his_address() {
     }
 }
 
+/// Two nodes that balance and serve under one address, of which the second claims it unasked at 10 s: cards of each connection.
+#[test]
+fn a_balancer_that_serves_too_is_no_man_in_the_middle() {
+    let told = |connections: &[(u64, u16, [u8; 4])]| {
+        let mut wire = neighbours(&[(0, ROUTER, 1)]);
+        [(51, 1), (66, 66)].into_iter().for_each(|(address, mac)| wire.neighbour(SECOND, host(address), mac));
+        let (before, after): (Vec<_>, Vec<_>) = connections.iter().partition(|(at, ..)| *at < 10);
+        let connect = |wire: &mut Wire, all: Vec<&(u64, u16, [u8; 4])>| {
+            for (at, port, cards) in all {
+                let ends = (host(cards[0].into()), host(ROUTER), *port);
+                wire.flow(at * SECOND, ends, [100, 100], (SECOND / 100, 1));
+                wire.cards(*cards);
+            }
+        };
+        connect(&mut wire, before);
+        wire.neighbour(10 * SECOND, host(ROUTER), 66);
+        wire.unasked();
+        connect(&mut wire, after);
+        found(&wire)
+    };
+    let (passed, own, third) = ([7, 66, 1, 1], [7, 66, 0, 66], [7, 66, 5, 5]);
+    let alert = |severity| vec![("arp_man_in_the_middle".to_owned(), severity)];
+    let relayed = [(15, 80, passed), (16, 80, passed)];
+    let with = |first: &[(u64, u16, [u8; 4])]| [first, &relayed].concat();
+    assert_eq!(told(&with(&[(5, 80, [7, 1, 66, 66])])), [], "the owner passed connections to it before");
+    assert_eq!(told(&with(&[(5, 80, [7, 1, 5, 5])])), alert(1), "to another");
+    assert_eq!(told(&with(&[(5, 80, [7, 1, 0, 1])])), alert(1), "to nobody");
+    assert_eq!(told(&with(&[(12, 80, own)])), alert(2), "it answers some of the same port");
+    assert_eq!(told(&with(&[(12, 80, third)])), alert(2), "a third does");
+    assert_eq!(told(&with(&[(12, 443, own)])), alert(1), "a proxy of one port answers all of it");
+}
+
 /// A server of DHCP hands out an address that another host uses, to one that does not take it, and again.
 #[test]
 fn a_lease_that_nobody_takes_is_nobodys_loss() {
