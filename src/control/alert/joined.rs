@@ -181,7 +181,11 @@ impl Joined {
         let place = claims.iter().position(fits)?;
         let claim = claims.remove(place);
         let taken = Taken { affair: claim.affair, is_meant: claim.means_one_of(&means) };
-        claims.push(Claim { affair: Affair::of(evidence), words: claim.words, ..Claim::of(evidence, means) });
+        let own = Claim { affair: Affair::of(evidence), words: claim.words, ..Claim::of(evidence, means) };
+        // Of one family the alert goes on as bad, and as long, as the model has told it: else its next word were worse, and news.
+        let severity = if taken.is_meant { own.severity.min(claim.severity) } else { own.severity };
+        let span = if taken.is_meant { merged(own.span, claim.span) } else { own.span };
+        claims.push(Claim { severity, span, ..own });
         Some(taken)
     }
 
@@ -203,7 +207,7 @@ impl Joined {
         };
         let words = std::mem::take(&mut known.words);
         let is_near = known.is_near(&fresh.span, apart_ns);
-        let span = if is_near { (known.span.0.min(fresh.span.0), known.span.1.max(fresh.span.1)) } else { fresh.span };
+        let span = if is_near { merged(known.span, fresh.span) } else { fresh.span };
         let has_many = known.has_many && is_near || known.target != fresh.target;
         let severity = known.severity.min(fresh.severity);
         let words = if words.is_empty() { fresh.words.clone() } else { words };
@@ -275,6 +279,11 @@ fn whom(evidence: &Evidence) -> Option<Whom> {
 fn span(evidence: &Evidence) -> (Timestamp, Timestamp) {
     let begin = evidence.window.as_ref().map_or(evidence.time, |window| window.begin);
     (begin.min(evidence.time), evidence.time)
+}
+
+/// From the earlier begin to the later end.
+fn merged(one: (Timestamp, Timestamp), other: (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
+    (one.0.min(other.0), one.1.max(other.1))
 }
 
 /// Is it a model's word about a host? Drift is about the models.
@@ -350,6 +359,16 @@ mod tests {
         assert_eq!((&told[1].id, told[1].occurrences, told[1].first_seen), (&told[0].id, 2, told[0].evidence.time));
         assert_eq!(told[1].evidence.terms[0].name, "model_says_amplification");
         assert_eq!(joins, 1, "and what it says from then on joins");
+    }
+
+    /// What is as bad as the alert that took it up is no news, though the detector for itself would have told it low.
+    #[test]
+    fn what_is_as_bad_as_what_was_taken_up_joins() {
+        let tunnel = Evidence { severity: 3, ..evidence(3, Detector::IcmpTunnel, "many_identifiers", Some(1)) };
+        let say = |second| word(second, "icmp_tunnel", Some(1));
+        let (told, joins) = told([say(38), tunnel, say(62)]);
+        assert_eq!(told.iter().map(names).collect::<Vec<_>>(), ["model/icmp_tunnel", "icmp_tunnel/many_identifiers"]);
+        assert_eq!((&told[1].id, told[1].evidence.severity, joins), (&told[0].id, 2, 1));
     }
 
     #[test]
