@@ -18,7 +18,7 @@ pub(super) fn compact(alert: &Alert, colour: bool) -> String {
         3 => ("LOW   ", "36"),
         _ => ("INFO  ", "2"),
     };
-    let what = format!("{}/{}", evidence.detector.name(), harmless(&evidence.kind));
+    let what = name(alert);
     let source = evidence.source.map(|source| source.to_string()).unwrap_or_default();
     let target = match (evidence.target, evidence.port) {
         (Some(target), Some(port)) if target.is_ipv6() => format!("[{target}]:{port}"),
@@ -48,23 +48,25 @@ pub(super) fn compact(alert: &Alert, colour: bool) -> String {
 /// Alerts remembered as told; beyond that they are forgotten, and a repeat is told in full again.
 const TOLD_MAX: usize = 1 << 16;
 
-/// The alerts that stand above on the terminal, each with the severity it was told with.
+/// The alerts that stand above on the terminal, each with the severity and under the name it was told with.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Told(HashMap<String, u8>);
+pub(in crate::cli) struct Told(HashMap<String, (u8, String)>);
 
 impl Told {
-    /// Is there more to tell of it than that it came again: because it stands nowhere yet, or is worse than it stands there?
+    /// Is there more to tell of it than that it came again: because it stands nowhere yet, is worse than it stands there, or has another
+    /// name by now (a detector found what a model said first)?
     pub(in crate::cli) fn is_news(&mut self, alert: &Alert) -> bool {
         let severity = alert.evidence.severity;
-        if let Some(told) = self.0.get_mut(&alert.id) {
-            let worse = severity < *told;
-            *told = severity.min(*told);
-            return worse;
+        let name = name(alert);
+        if let Some((told, known)) = self.0.get_mut(&alert.id) {
+            let is_news = severity < *told || *known != name;
+            (*told, *known) = (severity.min(*told), name);
+            return is_news;
         }
         if self.0.len() >= TOLD_MAX {
             self.0.clear();
         }
-        self.0.insert(alert.id.clone(), severity);
+        self.0.insert(alert.id.clone(), (severity, name));
         true
     }
 
@@ -72,6 +74,11 @@ impl Told {
     pub(super) fn line(&mut self, alert: &Alert, colour: bool) -> String {
         if self.is_news(alert) { compact(alert, colour) } else { repeat(alert, colour) }
     }
+}
+
+/// `flood/syn`.
+fn name(alert: &Alert) -> String {
+    format!("{}/{}", alert.evidence.detector.name(), harmless(&alert.evidence.kind))
 }
 
 /// A repeat of an alert that stands above: its time, count and sentence, set in under it.
@@ -191,13 +198,27 @@ mod tests {
     fn what_got_worse_is_told_in_full() {
         let mut told = Told::default();
         let mut lines = [(2, 1), (2, 10), (1, 37), (1, 100), (2, 1000)].map(|(severity, occurrences)| {
-            let one = Alert { id: "a".into(), occurrences, ..alert("a", severity) };
+            let mut one = Alert { id: "a".into(), occurrences, ..alert("a", severity) };
+            one.evidence.detector = crate::dataplane::detect::Detector::Scan;
             told.line(&one, false)
         });
         let full = lines.each_mut().map(|line| line.contains("HIGH") || line.contains("MEDIUM"));
         assert_eq!(full, [true, false, true, false, false], "{lines:?}");
         assert!(lines[2].contains("HIGH") && lines[2].contains("[ports 9 >= 5]"), "{}", lines[2]);
         assert!(told.is_news(&alert("b", 2)));
+    }
+
+    /// The newest row says what an alert is: a detector that takes up what a model said is named.
+    #[test]
+    fn what_has_another_name_is_told_in_full() {
+        let mut told = Told::default();
+        let found = alert("a", 2);
+        let mut said = found.clone();
+        said.evidence.detector = crate::dataplane::detect::Detector::Model;
+        said.evidence.kind = "scan".into();
+        let lines = [&said, &said, &found, &found].map(|one| told.line(one, false));
+        let named = lines.each_ref().map(|line| (line.contains("model/scan"), line.contains("scan/vertical")));
+        assert_eq!(named, [(true, false), (false, false), (false, true), (false, false)], "{lines:?}");
     }
 
     #[test]
