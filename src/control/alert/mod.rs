@@ -31,7 +31,8 @@ pub struct Alert {
     /// Capture time of the first evidence.
     #[serde(with = "crate::units::rfc3339")]
     pub first_seen: Timestamp,
-    /// What was found, with its terms and thresholds. Its severity is the worst of the affair so far: the newest row stands
+    /// What was found, with its terms and thresholds. Its time is that of the evidence, but never before the row it goes on from: what a
+    /// detector finds in retrospect is told when it is found. Its severity is the worst of the affair so far: the newest row stands
     /// for all of them, and must not pass for less than what it repeats.
     #[serde(flatten)]
     pub evidence: Evidence,
@@ -108,6 +109,8 @@ struct Known {
     id: u128,
     first_seen: Timestamp,
     last_seen: Timestamp,
+    /// Time of the newest row.
+    told: Timestamp,
     occurrences: u64,
     next: u64,
     severity: u8,
@@ -116,7 +119,7 @@ struct Known {
 impl Known {
     fn new(affair: &Affair, evidence: &Evidence) -> Known {
         let Evidence { time, severity, .. } = *evidence;
-        Known { id: id(affair, time), first_seen: time, last_seen: time, occurrences: 0, next: 1, severity }
+        Known { id: id(affair, time), first_seen: time, last_seen: time, told: time, occurrences: 0, next: 1, severity }
     }
 }
 
@@ -186,7 +189,11 @@ impl Deduplicator {
             known.next = known.next.saturating_mul(self.settings.repeat_factor.max(2));
         }
         known.severity = known.severity.min(evidence.severity);
-        let Known { id, occurrences, first_seen, severity, .. } = *known;
+        known.first_seen = known.first_seen.min(evidence.time);
+        if due || worse {
+            known.told = known.told.max(evidence.time);
+        }
+        let Known { id, occurrences, first_seen, severity, told, .. } = *known;
         self.joined.note(affair, &evidence);
         // A row stands for its affair: whoever sees only the newest sees how bad it has been.
         evidence.severity = severity;
@@ -197,6 +204,8 @@ impl Deduplicator {
         if evidence.detector != Detector::Model {
             evidence.terms.extend(self.joined.words(&affair, &evidence));
         }
+        // Whoever sorts rows by time has the newest last.
+        evidence.time = told;
         Some(Alert { id: format!("{id:032x}"), occurrences, first_seen, evidence })
     }
 
@@ -423,6 +432,21 @@ mod tests {
         assert_eq!(ports, 4, "one source with many ports is one affair, told at 1, 10, 100 and 1000");
         let known = alerts.push(model(52, 7)).map(|alert| alert.evidence.source);
         assert_eq!(known, None, "the next repeat is far");
+    }
+
+    /// Flows are judged as they come, and what a detector finds of one that ended is dated back.
+    #[test]
+    fn rows_of_an_alert_are_in_order_of_time() {
+        let mut alerts = Deduplicator::new(Settings::default());
+        let say = |second| Evidence { detector: Detector::Model, ..evidence(second, "icmp_tunnel", 2, 1) };
+        let found = Evidence { detector: Detector::IcmpTunnel, ..evidence(30, "many_identifiers", 3, 1) };
+        let told: Vec<_> = [say(38), found].into_iter().filter_map(|evidence| alerts.push(evidence)).collect();
+        let of = |alert: &Alert| (alert.first_seen.0 / SECOND, alert.evidence.time.0 / SECOND);
+        assert_eq!(told.iter().map(of).collect::<Vec<_>>(), [(38, 38), (30, 38)]);
+        assert_eq!(told[1].id, told[0].id);
+        let late: Vec<_> = (0..9).filter_map(|_| alerts.push(evidence(50, "vertical", 3, 1))).collect();
+        let next = alerts.push(evidence(49, "vertical", 3, 1)).unwrap();
+        assert_eq!((late.len(), of(&next), next.occurrences), (1, (49, 50), 10));
     }
 
     #[test]
