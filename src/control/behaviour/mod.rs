@@ -300,6 +300,11 @@ impl Behaviour {
         self.windows = Some(windows);
     }
 
+    /// Something was seen at `time`. A flow is told when it ends, hours after it began.
+    fn seen_since(&mut self, time: Timestamp) {
+        self.stats.since = Some(self.stats.since.map_or(time, |since| since.min(time)));
+    }
+
     /// Flows that ended were not told.
     pub fn untold(&mut self) {
         if let Some(windows) = &mut self.windows {
@@ -312,6 +317,7 @@ impl Behaviour {
         if let Some(windows) = &mut self.windows {
             windows.flow(flow);
         }
+        self.seen_since(flow.first_seen);
         let lived = flow.last_seen.since(flow.first_seen) >= GROWN_NS;
         let before = lived.then(|| self.grown.existing(&flow.flow_id()).map(|told| told.payload)).flatten();
         if let Some(observation) = Observation::of_flow(flow, before) {
@@ -327,6 +333,7 @@ impl Behaviour {
 
     /// A flow lives: told again where it has grown much. Live only: a capture ends, and with it every flow.
     pub fn living(&mut self, flow: &FlowSummary) {
+        self.seen_since(flow.first_seen);
         if odd_flow::is_due(flow, &self.settings.odd_flow)
             && let Some(open) = Observation::of_open(flow)
         {
@@ -427,7 +434,9 @@ impl Behaviour {
         self.intel.refresh();
         // Stable: what one flow tells at one moment keeps its order.
         window.sort_by_key(Observation::place);
-        self.stats.since = self.stats.since.or(window.first().map(|first| first.told));
+        if let Some(first) = window.first() {
+            self.seen_since(first.time);
+        }
         for observation in &window {
             self.show(observation, out);
         }

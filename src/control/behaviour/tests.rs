@@ -527,3 +527,14 @@ fn since_when_hosts_are_seen_outlives_a_restart() {
     day(2).show(&mut second);
     assert_eq!(second.stats().since, since);
 }
+
+/// A flow of hours is told when it ends, and was seen from its begin on.
+#[test]
+fn hosts_are_seen_since_the_first_flow_began() {
+    let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
+    let mut wire = Wire::default();
+    wire.flow(0, (host(1), outside(1), 443), [1000, 1000], (53 * 3600 * SECOND, SECOND));
+    wire.flow(3600 * SECOND, (host(2), outside(1), 443), [1000, 1000], (SECOND, SECOND));
+    wire.show(&mut behaviour);
+    assert_eq!(behaviour.stats().since, Some(crate::units::Timestamp(START)));
+}

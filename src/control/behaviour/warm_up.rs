@@ -7,7 +7,8 @@
 use super::adaptive::WARM_UP;
 use crate::units::{SECOND, Timestamp};
 
-const HOUR_NS: u64 = 3600 * SECOND;
+const MINUTE_NS: u64 = 60 * SECOND;
+const HOUR_NS: u64 = 60 * MINUTE_NS;
 const DAY_H: u64 = 24;
 
 /// What is learnt within so many hours, and what that means meanwhile.
@@ -43,11 +44,18 @@ pub fn of_capture(since: Option<Timestamp>, end: Timestamp) -> Option<String> {
     if seen_ns >= days * HOUR_NS {
         return None;
     }
-    let seen = if seen_ns >= HOUR_NS { (seen_ns / HOUR_NS, "h") } else { (seen_ns / (60 * SECOND), "min") };
+    let seen = match seen_ns {
+        _ if seen_ns >= HOUR_NS => format!("{} h", seen_ns / HOUR_NS),
+        _ if seen_ns >= MINUTE_NS => format!("{} min", seen_ns / MINUTE_NS),
+        _ => format!("{} s", seen_ns / SECOND),
+    };
+    let places = if seen_ns < day * HOUR_NS {
+        format!("the {day} h in which places are learnt, and than ")
+    } else {
+        String::new()
+    };
     Some(format!(
-        "{} {} are less than the {day} h in which places are learnt, or the {days} h of what is usual by hour: what would be unusual \
-         later is not told",
-        seen.0, seen.1
+        "{seen} are less than {places}the {days} h in which is learnt what is usual by hour: what would be unusual later is not told"
     ))
 }
 
@@ -76,9 +84,15 @@ mod tests {
     #[test]
     fn a_short_capture_says_what_it_cannot_tell() {
         let since = Timestamp(1_700_092_800 * SECOND);
-        let said = |hours: u64| of_capture(Some(since), since.after(hours * HOUR_NS));
-        assert!(said(30).is_some_and(|text| text.starts_with("30 h are less than the 24 h")), "{:?}", said(30));
-        assert!(said(0).is_some_and(|text| text.starts_with("0 min ")));
-        assert_eq!([said(72), of_capture(None, since)], [None, None]);
+        let said = |seconds: u64| of_capture(Some(since), since.after(seconds * SECOND)).unwrap_or_default();
+        let cases = [
+            (59, "59 s are less than the 24 h in which places are learnt, and than the 72 h"),
+            (600, "10 min are less than the 24 h in which places are learnt, and than the 72 h"),
+            (30 * 3600, "30 h are less than the 72 h in which is learnt what is usual by hour"),
+        ];
+        for (seconds, text) in cases {
+            assert!(said(seconds).starts_with(text), "{}", said(seconds));
+        }
+        assert_eq!((said(72 * 3600).as_str(), of_capture(None, since)), ("", None));
     }
 }
