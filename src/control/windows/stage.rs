@@ -300,7 +300,8 @@ fn is_of_the_link(row: &Row) -> bool {
 fn carries(row: &Row, family: Family) -> bool {
     match &row.of {
         Of::Pair(pair, _) => {
-            Spoken { protocol: pair.protocol, port: pair.port, application: Protocol::Unknown }.carries(family)
+            let (protocol, port) = (pair.protocol, pair.port);
+            Spoken { protocol, port, application: Protocol::Unknown, held_ns: None }.carries(family)
         }
         Of::Host(_, values) => {
             let has = |place: usize| values.get(place).is_some_and(|share| *share > 0.0);

@@ -4,6 +4,7 @@
 
 use crate::dataplane::inspect::Protocol::{self, *};
 use crate::dataplane::score::Family;
+use crate::units::SECOND;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -19,7 +20,14 @@ pub struct Spoken {
     pub port: u16,
     /// What it speaks, as far as inspection says.
     pub application: Protocol,
+    /// From its first packet to the latest that was judged, nanoseconds; `None`: not known.
+    pub held_ns: Option<u64>,
 }
+
+/// Least time for which a connection is held that is a slow client's. Health checks and requests that are turned down are over within
+/// milliseconds, while the tools say a line every ten seconds or so and hold what they have for minutes (slowhttptest, slowloris). Too
+/// long: the first rows of an attack are passed over, and later ones tell it; too short: each check of a load balancer is one.
+const SLOW_HELD_NS: u64 = 5 * SECOND;
 
 impl Spoken {
     /// Can it be of this family?
@@ -33,6 +41,7 @@ impl Spoken {
                     || self.speaks(&[Kerberos, Ldap, Snmp, Radius, Sip])
             }
             Family::Amplification => self.protocol == UDP,
+            Family::SlowHttp if self.held_ns.is_some_and(|held| held < SLOW_HELD_NS) => false,
             Family::SlowHttp => is_tcp && (self.is_unknown() || self.speaks(&[Http, Http2, WebSocket, Tls])),
             // RFC 1035, section 4.2.
             Family::DnsTunnel => self.speaks(&[Dns]) || self.is_unknown_at(&[53]),
@@ -99,19 +108,19 @@ mod tests {
         let cases: [(&str, Spoken, &[Family], &[Family]); 8] = [
             (
                 "a stream of voice",
-                Spoken { protocol: UDP, port: 5004, application: Rtp },
+                Spoken { protocol: UDP, port: 5004, application: Rtp, held_ns: None },
                 &[Family::Flood, Family::Exfiltration, Family::Unusual],
                 &[Family::DnsTunnel, Family::IcmpTunnel, Family::SlowHttp, Family::Mining, Family::NamePoisoning],
             ),
             (
                 "a ping",
-                Spoken { protocol: ICMP, port: 0, application: Unknown },
+                Spoken { protocol: ICMP, port: 0, application: Unknown, held_ns: None },
                 &[Family::IcmpTunnel, Family::Scan, Family::Exfiltration],
                 &[Family::Beacon, Family::DnsTunnel, Family::BruteForce, Family::Amplification, Family::WebAttack],
             ),
             (
                 "a question for a name",
-                Spoken { protocol: UDP, port: 53, application: Dns },
+                Spoken { protocol: UDP, port: 53, application: Dns, held_ns: None },
                 &[Family::DnsTunnel, Family::Amplification, Family::RogueService, Family::Beacon],
                 &[
                     Family::Dga,
@@ -124,31 +133,31 @@ mod tests {
             ),
             (
                 "a page over TLS",
-                Spoken { protocol: TCP, port: 443, application: Tls },
+                Spoken { protocol: TCP, port: 443, application: Tls, held_ns: None },
                 &[Family::DohTunnel, Family::Beacon, Family::WebAttack, Family::SlowHttp, Family::Mining],
                 &[Family::DnsTunnel, Family::LateralMovement, Family::RogueService, Family::Amplification],
             ),
             (
                 "the time",
-                Spoken { protocol: UDP, port: 123, application: Ntp },
+                Spoken { protocol: UDP, port: 123, application: Ntp, held_ns: None },
                 &[Family::Amplification, Family::Flood],
                 &[Family::Beacon, Family::Exfiltration, Family::DnsTunnel, Family::Mining],
             ),
             (
                 "remote management",
-                Spoken { protocol: TCP, port: 5985, application: Http },
+                Spoken { protocol: TCP, port: 5985, application: Http, held_ns: None },
                 &[Family::LateralMovement, Family::BruteForce],
                 &[Family::DohTunnel, Family::IcmpTunnel],
             ),
             (
                 "TCP that nobody knows",
-                Spoken { protocol: TCP, port: 4444, application: Unknown },
+                Spoken { protocol: TCP, port: 4444, application: Unknown, held_ns: None },
                 &[Family::Beacon, Family::LateralMovement, Family::Mining, Family::BruteForce, Family::Exfiltration],
                 &[Family::DnsTunnel, Family::IcmpTunnel, Family::Amplification],
             ),
             (
                 "a name asked on the link",
-                Spoken { protocol: UDP, port: 5355, application: Llmnr },
+                Spoken { protocol: UDP, port: 5355, application: Llmnr, held_ns: None },
                 &[Family::NamePoisoning],
                 &[Family::Beacon, Family::Exfiltration, Family::DnsTunnel],
             ),
@@ -160,6 +169,17 @@ mod tests {
             for family in not {
                 assert!(!carrier.carries(*family), "{what}: {}", family.name());
             }
+        }
+    }
+
+    /// A check of a balancer's is over before it is slow.
+    #[test]
+    fn who_is_slow_holds_a_connection() {
+        let page = |held_ns| Spoken { protocol: TCP, port: 80, application: Http, held_ns };
+        let cases = [(Some(SECOND / 500), false), (Some(4 * SECOND), false), (Some(10 * SECOND), true), (None, true)];
+        for (held, is_slow) in cases {
+            assert_eq!(page(held).carries(Family::SlowHttp), is_slow, "{held:?}");
+            assert!(page(held).carries(Family::WebAttack));
         }
     }
 }

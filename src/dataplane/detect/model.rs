@@ -180,7 +180,7 @@ fn spoken(scored: &ScoredFlow) -> Spoken {
     let protocol = scored.key.protocol();
     let (_, destination) = scored.key.endpoints(scored.originator);
     let port = if has_ports(protocol) { destination.port } else { 0 };
-    Spoken { protocol, port, application: scored.application }
+    Spoken { protocol, port, application: scored.application, held_ns: Some(scored.time.since(scored.first_seen)) }
 }
 
 /// How bad a model's word is: 2 from `high` on and else 3; what is like nothing learnt has no name and is a hint.
