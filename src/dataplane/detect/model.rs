@@ -142,9 +142,13 @@ impl Decider {
         let place = port.map(|port| format!(" port {port}")).unwrap_or_default();
         let began = (scored.originator, scored.first_seen);
         let flow = FlowRef::new(&scored.key, began, scored.outer.as_ref(), scored.icmp);
+        // Who asks a reflector has forged his address: what goes out under it is meant for him, and comes from the reflector.
+        let is_forged = scored.family == Family::Amplification;
+        let (by, of) = if is_forged { (destination, source) } else { (source, destination) };
+        let who = if is_forged { "in this host's name" } else { "of this source" };
         let whose = match all {
-            1 => "the first such flow of this source".to_owned(),
-            _ => format!("one of {all} such flows of this source"),
+            1 => format!("the first such flow {who}"),
+            _ => format!("one of {all} such flows {who}"),
         };
         Evidence {
             detector: Detector::Model,
@@ -152,8 +156,8 @@ impl Decider {
             time: scored.time,
             severity: severity(scored.family, scored.score, self.settings.high),
             confidence: f64::from(scored.score),
-            source: Some(source.ip()),
-            target: Some(destination.ip()),
+            source: Some(by.ip()),
+            target: Some(of.ip()),
             port,
             protocol: Some(protocol),
             summary: format!(
@@ -251,6 +255,31 @@ mod tests {
         // In bytes, and not in their logarithm: exp(7) - 1, and exp(1) - 1.
         assert_eq!(terms[0].name, "length_deviation_out_bytes");
         assert_eq!((terms[0].value, terms[0].usual, terms[0].contribution), (1096.0, Some(2.0), Some(0.5)));
+    }
+
+    /// As the detector tells it: the reflector floods whose address was forged.
+    #[test]
+    fn the_victim_of_an_amplification_is_its_target() {
+        let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 11_211, 17, 0);
+        let scored = ScoredFlow {
+            time: Timestamp(5),
+            key,
+            originator,
+            first_seen: Timestamp(3),
+            family: Family::Amplification,
+            score: 0.995,
+            threshold: 0.9,
+            needed: 0,
+            packets: 16,
+            outer: None,
+            icmp: [None; 2],
+            application: Protocol::Unknown,
+            row: [1.0; COUNT],
+        };
+        let evidence = Decider::new(Settings { flows: 1, ..Settings::default() }).decide(&scored).unwrap();
+        let ends = [evidence.source, evidence.target].map(|end| end.unwrap().to_string());
+        assert_eq!((ends, evidence.port), (["10.0.0.5".to_owned(), "10.0.0.66".to_owned()], Some(11_211)));
+        assert!(evidence.summary.ends_with("the first such flow in this host's name"), "{}", evidence.summary);
     }
 
     /// An echo's identifier stands in the key where others have a port, and is none.
