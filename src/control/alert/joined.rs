@@ -15,11 +15,13 @@
 use super::{Affair, Family, meaning};
 use crate::dataplane::detect::cold::{ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
-use crate::units::Timestamp;
+use crate::units::{SECOND, Timestamp};
 use std::net::IpAddr;
 
-/// Affairs kept of one source; the oldest gives way.
-const CLAIMS: usize = 4;
+/// Affairs kept of one source; who was silent for longest gives way.
+const CLAIMS: usize = 8;
+/// A pair's hours that a model goes on to name as the detector did are of its alert for so long: what comes back does so each hour.
+const HOURS_NS: u64 = 86_400 * SECOND;
 /// Words of models kept of one affair, of different families.
 const WORDS: usize = 4;
 
@@ -125,7 +127,7 @@ impl Joined {
         Joined { said: ColdMap::new(sources), apart_ns }
     }
 
-    /// The affair of a detector that a model's word is about. Not where it says the same and worse: that is news.
+    /// The affair of a detector that a model's word is about. Not where it is worse: that is news, under whatever name.
     pub fn joins(&mut self, evidence: &Evidence) -> Option<Taken> {
         if !is_word(evidence) {
             return None;
@@ -137,9 +139,7 @@ impl Joined {
             let claims = &self.said.existing(&whom)?.claims;
             let fits = |claim: &&Claim| {
                 let is_meant = claim.means_one_of(&means);
-                !claim.is_model
-                    && claim.is_about(evidence, is_meant, apart_ns)
-                    && !(is_meant && evidence.severity < claim.severity)
+                !claim.is_model && claim.is_about(evidence, is_meant, apart_ns) && evidence.severity >= claim.severity
             };
             let claim = claims.iter().filter(fits).max_by_key(|claim| (claim.means_one_of(&means), claim.span.1))?;
             Some(Taken { affair: claim.affair, is_meant: claim.means_one_of(&means) })
@@ -200,7 +200,10 @@ impl Joined {
         let fresh = Claim { affair, ..Claim::of(evidence, means) };
         let Some(known) = said.claims.iter_mut().find(|claim| claim.affair == affair) else {
             if said.claims.len() >= CLAIMS {
-                said.claims.remove(0);
+                let quiet = said.claims.iter().enumerate().min_by_key(|(_, claim)| claim.span.1);
+                if let Some(place) = quiet.map(|(place, _)| place) {
+                    said.claims.swap_remove(place);
+                }
             }
             said.claims.push(fresh);
             return;
@@ -254,6 +257,8 @@ impl Claim {
         let same = self.target.is_some() && self.target == evidence.target;
         let open = self.target.is_none() || evidence.target.is_none();
         if is_meant {
+            let of = if self.is_model { self.of } else { Span::of(evidence) };
+            let apart_ns = if same && of == Span::Hour { HOURS_NS } else { apart_ns };
             return (same || open) && self.is_near(&span(evidence), apart_ns);
         }
         // Of a window the latest packet is what is known to be of one moment with something.
@@ -296,7 +301,6 @@ mod tests {
     use super::super::{Alert, Deduplicator, Settings};
     use super::*;
     use crate::dataplane::detect::WindowRef;
-    use crate::units::SECOND;
 
     fn address(last: u8) -> Option<IpAddr> {
         Some(IpAddr::from([10, 0, 0, last]))
@@ -379,6 +383,11 @@ mod tests {
             let end = Timestamp(102_600 * SECOND);
             Evidence { window: Some(WindowRef { begin, end, model: "pair-v1".into(), version: "1".into() }), ..word }
         };
+        let hours_later = |word: Evidence| {
+            let begin = Timestamp(word.time.0 - 600 * SECOND);
+            let end = Timestamp(word.time.0 + 3000 * SECOND);
+            Evidence { window: Some(WindowRef { begin, end, model: "pair-v1".into(), version: "1".into() }), ..word }
+        };
         let of = |source: u8, word: Evidence| Evidence { source: address(source), ..word };
         let window = |second: u64, kind: &str, begin: u64| Evidence {
             window: Some(WindowRef {
@@ -403,6 +412,9 @@ mod tests {
             ("another name, at no port that is known", Evidence { port: None, ..word(20, "flood", Some(1)) }, 2),
             ("the hour, of the same name", hour(word(1500, "scan", Some(1))), 1),
             ("the hour, of another name", hour(word(20, "flood", Some(1))), 2),
+            ("an hour of the same name, half a day later", hours_later(word(43_000, "scan", Some(1))), 1),
+            ("two days later", hours_later(word(180_000, "scan", Some(1))), 2),
+            ("another name and worse", Evidence { severity: 1, ..word(20, "flood", Some(1)) }, 2),
             ("the minute in which it was told", window(30, "flood", 0), 1),
             ("later in the minute", window(55, "flood", 0), 2),
             ("the next minute, of another name", window(70, "flood", 60), 2),
@@ -433,6 +445,22 @@ mod tests {
         let words = (0..40).flat_map(|second| [guess(10 + second), word(10 + second, "web_attack", Some(1))]);
         let (told, joins) = told(words);
         assert_eq!((told.iter().map(|alert| alert.occurrences).collect::<Vec<_>>(), joins), (vec![1, 10], 40));
+    }
+
+    /// Of a source that does many things, what goes on is kept.
+    #[test]
+    fn who_was_silent_for_longest_gives_way() {
+        let scan =
+            |second, port| Evidence { port: Some(port), ..evidence(second, Detector::Scan, "vertical", Some(1)) };
+        let others = (0..12_u16)
+            .flat_map(|number| [scan(20 + u64::from(number), 1000 + number), scan(20 + u64::from(number), 80)]);
+        let (told, joins) = told([scan(10, 80)].into_iter().chain(others).chain([word(40, "flood", Some(1))]));
+        assert!(
+            told.iter().all(|alert| alert.evidence.detector == Detector::Scan),
+            "{:?}",
+            told.iter().map(names).collect::<Vec<_>>()
+        );
+        assert_eq!(joins, 1);
     }
 
     #[test]

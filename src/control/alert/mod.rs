@@ -223,7 +223,7 @@ impl Deduplicator {
     /// Is it a model's word about what a detector's alert, which still stands, is about? If so, does it say the same?
     fn joins_another(&mut self, evidence: &Evidence) -> Option<bool> {
         let joined::Taken { affair, is_meant } = self.joined.joins(evidence)?;
-        let quiet_ns = self.settings.quiet_s.saturating_mul(SECOND);
+        let quiet_ns = self.quiet_ns(evidence);
         let stands = |known: &mut Known| evidence.time.since(known.last_seen) <= quiet_ns;
         let stands = self.known.existing(&affair).is_some_and(stands);
         if stands {
