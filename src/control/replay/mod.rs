@@ -289,6 +289,8 @@ fn drain(
                 let received = lane.up.receive(|received| {
                     match received.item {
                         Up::Flow(flow) => {
+                            // A watermark is of the begin of a burst, which may be the whole capture.
+                            end = end.max(flow.last_seen);
                             pipeline.flow(flow);
                             sink.flow(flow)?;
                         }
@@ -299,6 +301,7 @@ fn drain(
                             }
                         }
                         Up::Neighbour(time, neighbour) => {
+                            end = end.max(*time);
                             pipeline.neighbour(*time, neighbour);
                             sink.neighbour(*time, neighbour)?;
                         }
