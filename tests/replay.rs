@@ -99,7 +99,7 @@ fn the_summary_has_what_it_promises() {
     let burst = &summary["latency_ns"]["burst"];
     assert!(["p50", "p99", "p999"].iter().all(|name| burst[name].is_u64()), "{summary}");
     // All of it, and not up to the begin of its last burst.
-    assert!(summary["learning"].as_str().is_some_and(|text| text.starts_with("15 s are less than")), "{summary}");
+    assert!(summary["learning"].as_str().is_some_and(|text| text.starts_with("in 15 s not which places")), "{summary}");
     let finding = &summary["findings"][0];
     assert_eq!(finding["kind"], "truncated_tail");
     assert!(finding["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()));

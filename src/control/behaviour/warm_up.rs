@@ -49,13 +49,10 @@ pub fn of_capture(since: Option<Timestamp>, end: Timestamp) -> Option<String> {
         _ if seen_ns >= MINUTE_NS => format!("{} min", seen_ns / MINUTE_NS),
         _ => format!("{} s", seen_ns / SECOND),
     };
-    let places = if seen_ns < day * HOUR_NS {
-        format!("the {day} h in which places are learnt, and than ")
-    } else {
-        String::new()
-    };
+    let places =
+        if seen_ns < day * HOUR_NS { format!("which places are usual (takes {day} h) and ") } else { String::new() };
     Some(format!(
-        "{seen} are less than {places}the {days} h in which is learnt what is usual by hour: what would be unusual later is not told"
+        "in {seen} not {places}what is usual by hour (takes {days} h): what would be unusual then is not told"
     ))
 }
 
@@ -86,9 +83,9 @@ mod tests {
         let since = Timestamp(1_700_092_800 * SECOND);
         let said = |seconds: u64| of_capture(Some(since), since.after(seconds * SECOND)).unwrap_or_default();
         let cases = [
-            (59, "59 s are less than the 24 h in which places are learnt, and than the 72 h"),
-            (600, "10 min are less than the 24 h in which places are learnt, and than the 72 h"),
-            (30 * 3600, "30 h are less than the 72 h in which is learnt what is usual by hour"),
+            (59, "in 59 s not which places are usual (takes 24 h) and what is usual by hour (takes 72 h)"),
+            (600, "in 10 min not which places are usual (takes 24 h) and"),
+            (30 * 3600, "in 30 h not what is usual by hour (takes 72 h)"),
         ];
         for (seconds, text) in cases {
             assert!(said(seconds).starts_with(text), "{}", said(seconds));
