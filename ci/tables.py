@@ -3,7 +3,7 @@
 
 def transfer(found):
     """Lines of what models/transfer.py found: by source, and by family from the laboratory to others and back."""
-    share = lambda one, key, of: f"{one[key]} of {one[of]}" if one else "-"
+    share = lambda one, key, of: f"{one[key]} of {one[of]}" if one and one[of] else "-"
     yield (f"From source to source, the model of flows alone ({found['what']}). A source is the laboratory or the repository that captures of "
            "others came from. *All but it*: every other source taught, of captures of attacks all flows, for they carry no label per flow; for the "
            "laboratory that is to learn from others alone. *Laboratory*: it taught alone. Attacks are captures (of the laboratory "

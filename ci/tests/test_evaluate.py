@@ -83,6 +83,9 @@ class Transfer(unittest.TestCase):
         self.assertIn("| laboratory | - | 3 of 9 | 5 of 9 | - | 1 of 4 | 1 of 4 |", lines)
         self.assertIn("| owner/name | 7 of 9 | 6 of 9 | 8 of 9 | 1 of 4 | 1 of 4 | 1 of 4 |", lines)
         self.assertIn("| scan | 7 of 9 | 3 of 9 |", lines)
+        none = {**one(0), "attacks": 0, "named": 0}
+        lines = list(tables.transfer({"what": "a network", "sources": {"honest/only": {name: none for name in ("all_but_it", "laboratory", "trees")}}}))
+        self.assertIn("| honest/only | - | - | - | 1 of 4 | 1 of 4 | 1 of 4 |", lines, "of no captures there is no share")
 
 
 if __name__ == "__main__":
