@@ -192,7 +192,7 @@ def main():
     spec = train.SPECS["flow"]
     lab = train.gather(spec, train.recordings_of(options.recordings), options.work, options.tool)
     captures = captures_of(spec, options.data, options.work, options.tool)
-    inputs = stages.digest(spec.inputs(), *(f"file:{dataset.HERE}/{one}.py" for one in ("transfer", "train", "network", "augment", "calibrate")),
+    inputs = stages.digest(spec.inputs(), *(f"file:{dataset.HERE}/{one}.py" for one in ("transfer", "train", "yardstick", "dataset", "network", "augment", "calibrate")),
                            *train.dataset_digest(lab.learn), *train.dataset_digest(lab.test), [(one.path, len(one.rows)) for one in captures])
     stages.make(f"{options.work}/{spec.name}.transfer.json", inputs, lambda part: write(part, spec, lab, captures, options.work))
     return 0
