@@ -1,27 +1,26 @@
-//! Under which link addresses the latest connections of a queue began, for whoever asks who is in their middle.
+//! Under which link addresses the connections of a queue began, for whoever asks who is in their middle.
 //!
-//! Beside the flow table, because a record has no room, and smaller than it: the latest [`CONNECTIONS`] or so, of which an attacker who
-//! opens as many at the same moment washes some out. Written by SYNs with options of flows that are inspected, as
+//! Beside the flow table, because a record has no room, with a place for each of its slots: a smaller table would forget, and what it
+//! forgot would depend on the number of workers and on who floods. Written by SYNs with options of flows that are inspected, as
 //! [`super::Stacks`] are; read at the end of flows that were answered. A tap behind a bridge sees a packet twice that somebody passes
 //! on: the SYN comes again, from the card to which it had gone.
 
 use crate::dataplane::decode::Links;
-use crate::dataplane::flow::Side;
+use crate::dataplane::flow::{FlowRecord, Side};
 use crate::dataplane::inspect::Payload;
 use crate::units::Timestamp;
 
-/// Connections remembered, 40 bytes each, a power of two.
-const CONNECTIONS: usize = 4096;
+/// Bytes of a TCP header without options.
+const PLAIN_HEADER: usize = 20;
 
-/// How a connection began, and which flow's it is.
+/// How a connection began, and which of the flows that were in its slot it is.
 #[derive(Clone, Copy, Default)]
 struct Entry {
-    slot: u32,
     first_seen: Timestamp,
     links: Links,
 }
 
-const _: () = assert!(CONNECTIONS.is_power_of_two() && size_of::<Entry>() <= 40);
+const _: () = assert!(size_of::<Entry>() == 32);
 
 /// See the module.
 pub struct Openings(Vec<Entry>);
@@ -29,25 +28,27 @@ pub struct Openings(Vec<Entry>);
 impl Openings {
     /// Memory, bytes; `slots`: those of a flow table whose flows are noted.
     pub fn bytes(slots: u32) -> usize {
-        Openings::entries(slots) * size_of::<Entry>()
-    }
-
-    fn entries(slots: u32) -> usize {
-        if slots > 0 { CONNECTIONS } else { 0 }
+        slots as usize * size_of::<Entry>()
     }
 
     /// For a table of so many slots; none where nobody wants to know.
     pub fn new(slots: u32) -> Openings {
-        Openings(vec![Entry::default(); Openings::entries(slots)])
+        Openings(vec![Entry::default(); slots as usize])
     }
 
-    /// A SYN, or the answer to one, of a flow without payload so far.
+    /// A SYN, or the answer to one, of a flow without payload so far; `is_first`: the first such of its flow.
+    #[inline]
+    pub fn note(&mut self, payload: &Payload<'_>, is_first: bool) {
+        if payload.tcp.is_some_and(|tcp| tcp.header.len() > PLAIN_HEADER) {
+            self.read(payload, is_first);
+        }
+    }
+
     #[inline(never)]
-    pub fn note(&mut self, payload: &Payload<'_>) {
-        let Some((to, from)) = cards(payload) else { return };
-        let Some(entry) = self.0.get_mut(payload.slot as usize % CONNECTIONS) else { return };
-        if (entry.slot, entry.first_seen) != (payload.slot, payload.first_seen) {
-            *entry = Entry { slot: payload.slot, first_seen: payload.first_seen, links: Links::default() };
+    fn read(&mut self, payload: &Payload<'_>, is_first: bool) {
+        let (Some((to, from)), Some(entry)) = (cards(payload), self.0.get_mut(payload.slot as usize)) else { return };
+        if is_first || entry.first_seen != payload.first_seen {
+            *entry = Entry { first_seen: payload.first_seen, links: Links::default() };
         }
         let Links { originator, towards, relayed_to, responder } = &mut entry.links;
         match payload.side {
@@ -58,10 +59,17 @@ impl Openings {
         }
     }
 
-    /// How the flow in this slot began, as far as it is remembered.
-    pub fn of(&self, slot: u32, first_seen: Timestamp) -> Option<Links> {
-        let entry = self.0.get(slot as usize % CONNECTIONS)?;
-        ((entry.slot, entry.first_seen) == (slot, first_seen)).then_some(entry.links)
+    /// How the flow in this slot began; of one with a silent side nobody wants to know.
+    pub fn of(&self, slot: u32, record: &FlowRecord) -> Option<Links> {
+        if record.packets(Side::Originator) == 0 || record.packets(Side::Responder) == 0 {
+            return None;
+        }
+        self.at(slot, record.first_seen())
+    }
+
+    fn at(&self, slot: u32, first_seen: Timestamp) -> Option<Links> {
+        let entry = self.0.get(slot as usize)?;
+        (entry.first_seen == first_seen && entry.links != Links::default()).then_some(entry.links)
     }
 }
 
@@ -91,13 +99,13 @@ mod tests {
     const OWNER: [u8; 6] = [2, 0, 0, 0, 0, 2];
     const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 66];
 
-    fn note(openings: &mut Openings, (from, to): ([u8; 6], [u8; 6]), side: Side, link: &[u8]) {
+    fn note(openings: &mut Openings, (from, to): ([u8; 6], [u8; 6]), side: Side, link: &[u8], is_first: bool) {
         let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0002, 80, 6, 0);
         let mut frame = [&to[..], &from[..], link].concat();
-        frame.extend([0; 40]);
-        let header = &[0; 20][..];
+        frame.extend([0; 44]);
+        let header = &[0; 24][..];
         let payload = Payload {
-            slot: 4097,
+            slot: 9,
             key: &key,
             originator: if side == Side::Originator { originator } else { originator.flip() },
             first_seen: Timestamp(5),
@@ -108,7 +116,7 @@ mod tests {
             is_cut: false,
             time: Timestamp(5),
         };
-        openings.note(&payload);
+        openings.note(&payload, is_first);
     }
 
     #[test]
@@ -117,8 +125,10 @@ mod tests {
         type Frame = (([u8; 6], [u8; 6]), Side);
         let run = |link: &[u8], frames: &[Frame]| {
             let mut openings = Openings::new(16);
-            frames.iter().for_each(|(cards, side)| note(&mut openings, *cards, *side, link));
-            openings.of(4097, Timestamp(5))
+            for (number, (cards, side)) in frames.iter().enumerate() {
+                note(&mut openings, *cards, *side, link, number == 0);
+            }
+            openings.at(9, Timestamp(5))
         };
         let direct = [((VICTIM, OWNER), Side::Originator), ((OWNER, VICTIM), Side::Responder)];
         let relayed = [((VICTIM, OTHER), Side::Originator), ((OTHER, OWNER), Side::Originator), direct[1]];
@@ -131,8 +141,13 @@ mod tests {
         assert_eq!(run(&[0x81, 0, 0, 7, 8, 0], &relayed), Some(wanted), "in a VLAN");
         assert_eq!(run(&[8, 6], &direct), None, "no IP after it");
         assert_eq!(run(&[8, 0, 0, 0, 0, 0, 0], &direct), None, "in a tunnel");
+        let mut next = Openings::new(16);
+        note(&mut next, (VICTIM, OTHER), Side::Originator, IP, true);
+        note(&mut next, (VICTIM, OWNER), Side::Originator, IP, true);
+        assert_eq!(next.at(9, Timestamp(5)).map(|links| links.towards), Some(OWNER), "of the flow that is there now");
+        assert_eq!(next.at(9, Timestamp(6)), None, "a flow of another time");
         let mut none = Openings::new(0);
-        note(&mut none, (VICTIM, OWNER), Side::Originator, IP);
-        assert_eq!(none.of(4097, Timestamp(5)), None);
+        note(&mut none, (VICTIM, OWNER), Side::Originator, IP, true);
+        assert_eq!(none.at(9, Timestamp(5)), None);
     }
 }

@@ -435,7 +435,7 @@ impl Sinks {
 
     /// Under which link addresses a flow began; of one that turned nobody knows who is who.
     fn links(&self, slot: u32, record: &FlowRecord, is_turned: bool) -> Option<Links> {
-        if is_turned { None } else { self.openings.of(slot, record.first_seen()) }
+        if is_turned { None } else { self.openings.of(slot, record) }
     }
 
     /// A SYN without payload, or the answer to one, of a flow that has had no payload.
@@ -444,7 +444,7 @@ impl Sinks {
         let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
         self.inspector.opened(payload, is_first, contradicts, &mut gate);
         self.stacks.note(payload);
-        self.openings.note(payload);
+        self.openings.note(payload, is_first);
     }
 
     /// A packet of an inspected flow, of `announced` bytes of payload on the wire: what more is wanted?
