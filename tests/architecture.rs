@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order of the packet's way, ground floor first. A module may use those before it and itself.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "units",
     "clock",
     "sys",
     "metrics",
+    "dataplane::verdict",
     "dataplane::capture",
     "dataplane::decode",
     "dataplane::flow",

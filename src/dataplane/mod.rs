@@ -10,4 +10,5 @@ pub mod features;
 pub mod flow;
 pub mod inspect;
 pub mod score;
+pub mod verdict;
 pub mod worker;

@@ -10,6 +10,7 @@ pub mod hash;
 pub mod lanes;
 pub mod mapping;
 pub mod memory;
+pub mod monotonic;
 pub mod netdev;
 pub mod netlink;
 pub mod netns;
