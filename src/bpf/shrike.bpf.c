@@ -57,9 +57,9 @@ struct {
 } shrike_xdp SEC(".maps");
 
 /* The worker's own counters, one entry per queue; this program never touches it. Here so that it is made, pinned and
- * re-used together with the others. 256 cells of 64 bits: see counters.rs. */
+ * re-used together with the others. 320 cells of 64 bits: see counters.rs. */
 struct worker_cells {
-	__u64 cell[256];
+	__u64 cell[320];
 };
 
 struct {
@@ -79,11 +79,12 @@ struct {
 
 /* What must be remembered of the attachment. 0: kernel id of shrike_xsks (the tracepoint reports refused redirects of
  * every map of the machine); 1 to 3: NAPI settings to restore, see program.rs; 4: the driver takes no mark;
- * 5: whose layout the counts have, see counters.rs. */
+ * 5: whose layout the counts have, see counters.rs; 6: kernel id of shrike_peer, of a pair's port. */
 #define NOTE_NO_MARK 4
+#define NOTE_PEER 6
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 6);
+	__uint(max_entries, 7);
 	__type(key, __u32);
 	__type(value, __u64);
 } shrike_notes SEC(".maps");
@@ -345,6 +346,20 @@ int shrike_capture(struct xdp_md *ctx)
 	return pass(ctx);
 }
 
+static __always_inline void refuse(struct counts *counts, int error)
+{
+	if (error == -105) /* ENOBUFS: RX ring full */
+		counts->refused_ring_full++;
+	else if (error == -12) /* ENOMEM: fill ring empty */
+		counts->refused_no_frame++;
+	else if (error == -28) /* ENOSPC: longer than a frame */
+		counts->refused_too_long++;
+	else if (error == -6 || error == -22) /* ENXIO, EINVAL: the socket is being bound or unbound */
+		counts->refused_unbound++;
+	else
+		counts->refused_other++;
+}
+
 /* args: device, program, target, error, map type, map id, key (include/trace/events/xdp.h, template xdp_redirect_template).
  * What the socket answers: net/xdp/xsk.c, xsk_rcv. */
 SEC("raw_tp/xdp_redirect_err")
@@ -358,18 +373,8 @@ int shrike_refused(struct bpf_raw_tracepoint_args *ctx)
 	if (!ours || *ours != map)
 		return 0;
 	counts = slot(queue);
-	if (!counts)
-		return 0;
-	if (error == -105) /* ENOBUFS: RX ring full */
-		counts->refused_ring_full++;
-	else if (error == -12) /* ENOMEM: fill ring empty */
-		counts->refused_no_frame++;
-	else if (error == -28) /* ENOSPC: longer than a frame */
-		counts->refused_too_long++;
-	else if (error == -6 || error == -22) /* ENXIO, EINVAL: the socket is being bound or unbound */
-		counts->refused_unbound++;
-	else
-		counts->refused_other++;
+	if (counts)
+		refuse(counts, error);
 	return 0;
 }
 
@@ -392,5 +397,7 @@ int shrike_bypassed(struct __sk_buff *skb)
 		counts->bypassed += skb->gso_segs > 1 ? skb->gso_segs : 1;
 	return TCX_NEXT;
 }
+
+#include "pair.h"
 
 char LICENSE[] SEC("license") = "GPL";

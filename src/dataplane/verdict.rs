@@ -2,9 +2,9 @@
 //! the XDP program.
 //!
 //! A verdict has a subject (which frames), an action and an end. The program looks verdicts up in one path, in the order of
-//! [`Subject`]: the card, the flow, the signature, the longest prefix of the source and then of the destination. The first that
-//! says `Drop` or whose rate is used up ends the frame; a verdict whose end has come counts for nothing, also while no process
-//! is there to take it out. Knows nothing of why.
+//! [`Subject`]: the cards, the flow, the signature, the longest prefix round the source and then round the destination. The first
+//! that drops ends the frame; a verdict whose end has come counts for nothing, also while no process is there to take it out.
+//! Knows nothing of why.
 
 use std::net::IpAddr;
 
@@ -73,7 +73,9 @@ pub enum Action {
     },
     /// Forwarded to the peer port without being looked at, and counted; only for flows.
     Shunt,
-    /// Passed whatever a wider prefix says; only for prefixes. An exception to a blocked network.
+    /// Dropped unless the other end lies in a prefix that says `Pass`: a host in quarantine. For cards and prefixes.
+    Isolate,
+    /// Passed whatever a wider prefix says, and reachable for isolated hosts; only for prefixes.
     Pass,
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(unsafe_code)] // system calls of the sender
 
+pub mod pair;
 pub mod process;
 pub mod pump;
 pub mod veth;
@@ -121,8 +122,13 @@ pub struct Sender {
 impl Sender {
     /// Opens a sender for frames of `bytes` in as many flows as given.
     pub fn open(bed: &Bed, flows: u16, bytes: usize) -> Sender {
-        let namespace = Namespace::named(Some(&bed.sender)).unwrap();
-        let socket = namespace.run(|| packet_socket("tx0")).unwrap().unwrap();
+        Sender::on(&bed.sender, "tx0", flows, bytes)
+    }
+
+    /// The same on an interface of any namespace.
+    pub fn on(namespace: &str, name: &str, flows: u16, bytes: usize) -> Sender {
+        let namespace = Namespace::named(Some(namespace)).unwrap();
+        let socket = namespace.run(|| packet_socket(name)).unwrap().unwrap();
         let frames = (0..flows).map(|flow| udp_frame(flow, bytes)).collect();
         Sender { socket, frames, sent: 0, refused: 0 }
     }
@@ -174,7 +180,12 @@ fn send(socket: &OwnedFd, frame: &[u8]) -> bool {
 }
 
 fn packet_socket(name: &str) -> io::Result<OwnedFd> {
-    // SAFETY: socket(2) takes three integers; protocol 0 receives nothing.
+    packet_socket_for(name, 0)
+}
+
+/// A packet socket on an interface that receives frames of that EtherType; 0: none.
+fn packet_socket_for(name: &str, protocol: u16) -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes three integers; protocol 0 receives nothing, and what is wanted is said when it is bound.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -188,6 +199,7 @@ fn packet_socket(name: &str) -> io::Result<OwnedFd> {
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_ifindex = index as i32;
+    address.sll_protocol = protocol.to_be();
     // SAFETY: the address is a live structure of the size given.
     let result = unsafe {
         libc::bind(fd, std::ptr::from_ref(&address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)

@@ -81,6 +81,12 @@ pub trait Source: Send {
     /// Waits up to `limit` for frames after an empty read: wakeup, busy poll or sleep, as the source likes best.
     fn wait(&mut self, limit: Duration);
 
+    /// Longest time between two looks at the source, also when nothing comes: one whose peer in the kernel waits for a sign of life
+    /// says how often.
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+
     /// Descriptors that become readable when a frame comes (negative ones count for nothing); `None` where only
     /// [`Source::wait`] can wait for one.
     fn descriptors(&self) -> Option<[RawFd; 2]> {

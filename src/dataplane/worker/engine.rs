@@ -368,7 +368,7 @@ impl<S: Source> Queue for Engine<S> {
 
     fn before_wait(&mut self, limit: Duration, set: &mut PollSet) -> Rest {
         let polled = self.source.descriptors().map(|found| found.into_iter().for_each(|one| set.add(one))).is_some();
-        let limit = limit.min(self.core.row_deadline());
+        let limit = limit.min(self.core.row_deadline()).min(self.source.patience());
         let limit = match polled {
             _ if self.inbox.is_waiting() || self.core.census.moves() => Duration::ZERO,
             true if !self.inbox.before_wait(set) => Duration::ZERO,

@@ -35,7 +35,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Values in one slot of `shrike_xdp`: `struct counts` of `src/bpf/shrike.bpf.c`.
 pub(super) const XDP_COUNTS: usize = 16;
 /// Cells of one queue in `shrike_worker`: `struct worker_cells` there.
-pub(super) const WORKER_CELLS: usize = 256;
+pub(super) const WORKER_CELLS: usize = 320;
 /// Where the cells after the worker's own counters begin.
 const SOURCE_CELLS: usize = 240;
 
@@ -69,6 +69,10 @@ cells! {
     InvalidDescriptors,
     Abandoned,
     RingsHold,
+    Sent,
+    TxRefused,
+    LostInHands,
+    TxRebuilds,
 }
 
 const _: () = assert!(SOURCE_CELLS + CELL_NAMES.len() <= WORKER_CELLS, "the source's cells must fit behind");
@@ -84,7 +88,11 @@ pub(super) const LAYOUT: u64 = {
     }
     let [mapped, source] = [WORKER_CELLS as u64, SOURCE_CELLS as u64];
     let hash = (hash ^ mapped << 32 ^ source).wrapping_mul(FNV_PRIME);
-    fold(hash, between(include_str!("../../../bpf/shrike.bpf.c"), "struct counts {", "}"))
+    let hash = fold(hash, between(include_str!("../../../bpf/shrike.bpf.c"), "struct counts {", "}"));
+    let pair = include_str!("../../../bpf/pair.h");
+    let hash = fold(hash, between(pair, "struct pair_counts {", "}"));
+    let hash = fold(hash, between(pair, "struct pair_settings {", "}"));
+    fold(hash, between(pair, "struct pulse {", "}"))
 };
 
 const FNV_PRIME: u64 = 0x0100_0000_01b3;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   free --submit--> fill ring --kernel--> RX ring --take--> burst --release--> free
+//!                                                             burst --send--> TX ring --kernel--> completion ring --reclaim--> free
 //! ```
 //!
 //! xsk-rs's descriptors are `Copy`, so one frame could be in the fill ring and in our hands at once. [`Frame`] is
@@ -86,6 +87,49 @@ impl Ledger {
         self.free.append(&mut self.burst);
     }
 
+    /// Books frames that the kernel has sent: free again.
+    #[inline(always)]
+    pub(super) fn reclaim(&mut self, descriptors: &[FrameDesc]) {
+        // There is room for every frame of the UMEM; a kernel that gave more back than it has would be cut off here.
+        let room = self.free.capacity() - self.free.len();
+        self.free.extend(descriptors.iter().take(room).map(|descriptor| Frame(*descriptor)));
+        self.with_kernel = self.with_kernel.saturating_sub(descriptors.len());
+    }
+
+    /// Ends a burst of two parts, the second from `split` on, by giving each to the kernel to send: `submit(part, frames)` says
+    /// how many it took, all or none. A part that was not taken is free again; gives how many frames of each part went.
+    #[inline(always)]
+    pub(super) fn send(&mut self, split: usize, mut submit: impl FnMut(usize, &[FrameDesc]) -> usize) -> [usize; 2] {
+        let split = split.min(self.burst.len());
+        let lengths = [split, self.burst.len() - split];
+        let all = descriptors(&self.burst);
+        let (first, second) = all.split_at_checked(split).unwrap_or((all, &[]));
+        let mut went = [0; 2];
+        for (part, frames) in [first, second].into_iter().enumerate() {
+            if !frames.is_empty()
+                && submit(part, frames) == frames.len()
+                && let Some(went) = went.get_mut(part)
+            {
+                *went = frames.len();
+            }
+        }
+        if went == lengths {
+            self.burst.clear(); // their tokens are with the kernel
+        } else {
+            let mut at = 0;
+            let free = &mut self.free;
+            self.burst.drain(..).for_each(|frame| {
+                let part = usize::from(at >= split);
+                at += 1;
+                if went.get(part) == Some(&0) {
+                    free.push(frame);
+                }
+            });
+        }
+        self.with_kernel += went.iter().sum::<usize>();
+        went
+    }
+
     /// Gives up to `room` free frames, the ones used last (their lines are warm), to the kernel through `submit`, which
     /// says how many it took: all or none.
     #[inline(always)]
@@ -93,10 +137,7 @@ impl Ledger {
         let count = room.min(self.free.len());
         let from = self.free.len() - count;
         let Some(given) = self.free.get(from..) else { return 0 };
-        // SAFETY: `Frame` is `repr(transparent)` over `FrameDesc`, so a slice of one is a slice of the other; the borrow
-        // ends with the closure. A field added to `Frame` would break it, and the size assertion below.
-        let descriptors = unsafe { std::slice::from_raw_parts(given.as_ptr().cast::<FrameDesc>(), given.len()) };
-        let taken = submit(descriptors).min(count);
+        let taken = submit(descriptors(given)).min(count);
         debug_assert!(taken == 0 || taken == count, "a producer ring takes all or none");
         if taken == count {
             self.free.truncate(from);
@@ -106,6 +147,14 @@ impl Ledger {
             0
         }
     }
+}
+
+/// Tokens as the kernel's words, for as long as they are borrowed.
+#[inline(always)]
+fn descriptors(frames: &[Frame]) -> &[FrameDesc] {
+    // SAFETY: `Frame` is `repr(transparent)` over `FrameDesc`, so a slice of one is a slice of the other, with the same
+    // lifetime. A field added to `Frame` would break it, and the size assertion below.
+    unsafe { std::slice::from_raw_parts(frames.as_ptr().cast::<FrameDesc>(), frames.len()) }
 }
 
 const _: () = assert!(size_of::<Frame>() == size_of::<FrameDesc>());

@@ -94,8 +94,10 @@ pub struct NicCounters {
 /// Dropping it detaches the program, removes the pins and restores what was changed. Sources may outlive it; they then
 /// see no more frames.
 pub struct Interface {
-    shared: Arc<Inner>,
+    pub(super) shared: Arc<Inner>,
     watcher: Option<std::thread::JoinHandle<()>>,
+    /// The program stays when this goes: a port of a pair, whose frames must go on.
+    pub(super) stays: bool,
     _lock: UnixDatagram,
 }
 
@@ -190,6 +192,7 @@ impl Interface {
             cause: cause.to_string(),
         })?;
         let taken_over = program.taken_over;
+        let stays = settings.pair.is_some() && program.is_pinned_on(link.index);
         if program.begun_anew {
             tracing::warn!(
                 interface = settings.label(),
@@ -200,7 +203,9 @@ impl Interface {
         let refused = match active.attach(settings, &namespace, &link) {
             Ok(refused) => refused,
             Err(error) => {
-                active.program.detach();
+                if !stays {
+                    active.program.detach();
+                }
                 let _ = bpffs::remove(&root);
                 return Err(error);
             }
@@ -244,7 +249,7 @@ impl Interface {
                 interface: settings.label(),
                 cause: cause.to_string(),
             })?;
-        Ok(Interface { shared: inner, watcher: Some(watcher), _lock: held })
+        Ok(Interface { shared: inner, watcher: Some(watcher), stays, _lock: held })
     }
 
     /// The queues to open: those asked for, or all in use.
@@ -307,6 +312,9 @@ impl Interface {
         self.shared.wake.notify_all();
         if watcher.join().is_err() {
             tracing::error!(interface = %self.shared.settings.label(), "the watcher panicked");
+        }
+        if self.stays {
+            return;
         }
         let mut active = lock(&self.shared.active);
         // The program goes before the sockets: a driver that redirects to closing sockets has crashed others.

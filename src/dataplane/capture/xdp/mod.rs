@@ -26,11 +26,13 @@ mod mirror;
 mod napi;
 mod nic;
 mod offloads;
+mod pair;
 mod program;
 mod rings;
 mod rss;
 mod settings;
 mod source;
+mod verdicts;
 mod watch;
 
 pub use counters::{CounterReader, QueueAccount, SocketStatistics};
@@ -39,8 +41,13 @@ pub use interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, Wai
 pub use leftovers::sweep as remove_leftovers;
 pub use nic::is_shared;
 pub use offloads::{OffloadFinding, falsifying_offloads};
+pub use pair::{
+    BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, Cause, Direction, Fail, Pair, PairReader, PairSettings, PairSource,
+    PairStatus, PairStop, Policy, PortCounts, PortOf,
+};
 pub use program::{AttachMode, KERNEL_NEEDED, KERNEL_WANTED};
 pub use rings::{ObtainedMode, QueueFacts};
 pub use rss::SymmetricRss;
 pub use settings::{BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport};
 pub use source::{StopHandle, XdpSource};
+pub use verdicts::{Verdicts, verdict_path};

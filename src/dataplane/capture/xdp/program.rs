@@ -13,6 +13,7 @@ use super::counters::LAYOUT;
 use super::error::XdpError;
 use super::rss;
 use super::settings::{InterfaceSettings, MANAGEMENT_MAX, Transport};
+use super::verdicts;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, libbpf_sys};
 use std::ffi::CString;
 use std::io;
@@ -36,6 +37,11 @@ const MAPS: [&str; 8] = [
     "shrike_addresses",
     "shrike_mirrors",
 ];
+/// Those of a pair's port besides.
+const PAIR_MAPS: [&str; 4] = ["shrike_pair_xdp", "shrike_pair", "shrike_pulse", "shrike_peer"];
+/// Programs of a tap's interface and of a pair's port; others are not loaded.
+const TAP_PROGRAMS: [&str; 3] = ["shrike_capture", "shrike_refused", "shrike_bypassed"];
+const PAIR_PROGRAMS: [&str; 4] = ["shrike_pair_port", "shrike_pair_refused", "shrike_bypassed", "shrike_pair_crossed"];
 /// Bytes of the ring of copies of one queue, on a shared interface: some 2 000 small frames or 120 large ones.
 const MIRROR_BYTES: u32 = 262_144;
 
@@ -77,10 +83,11 @@ impl AttachMode {
 pub(super) struct Program {
     directory: PathBuf,
     program: OwnedFd,
-    refused_program: OwnedFd,
+    /// The counters of what was refused: their pins' and tracepoints' names, and their programs; attached ones after them.
+    counters: Vec<(&'static str, Option<&'static str>, OwnedFd)>,
     /// The attachment; `None` while the interface is away.
     link: Option<OwnedFd>,
-    refused_link: Option<OwnedFd>,
+    counter_links: Vec<OwnedFd>,
     bypass: Bypass,
     /// Why the program behind is not attached, if it is not.
     behind_refused: Option<String>,
@@ -113,11 +120,22 @@ impl Program {
         let mut open =
             ObjectBuilder::default().name("shrike").map_err(failed)?.open_memory(&OBJECT.0).map_err(failed)?;
         let mut shapes = Vec::new();
+        let pair = settings.pair.as_ref();
+        let is_own = |name: &str| MAPS.contains(&name) || (pair.is_some() && PAIR_MAPS.contains(&name));
+        for mut program in open.progs_mut() {
+            let wanted = if pair.is_some() { &PAIR_PROGRAMS[..] } else { &TAP_PROGRAMS };
+            let is_wanted = wanted.iter().any(|name| program.name() == *name);
+            program.set_autoload(is_wanted);
+        }
         for mut map in open.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
+            if pair.is_none() && (PAIR_MAPS.contains(&name.as_str()) || name.starts_with("verdict_")) {
+                map.set_autocreate(false).map_err(failed)?;
+                continue;
+            }
             let entries = match name.as_str() {
-                "shrike_xdp" => queues.saturating_add(1).saturating_mul(cpus),
-                "shrike_worker" | "shrike_xsks" | "shrike_mirrors" => queues,
+                "shrike_xdp" | "shrike_pair_xdp" => queues.saturating_add(1).saturating_mul(cpus),
+                "shrike_worker" | "shrike_xsks" | "shrike_mirrors" | "shrike_pulse" => queues,
                 other => {
                     if other.ends_with(".rodata")
                         && let Some(words) = map.initial_value_mut()
@@ -131,7 +149,7 @@ impl Program {
                     map.max_entries()
                 }
             };
-            if MAPS.contains(&name.as_str()) {
+            if is_own(&name) {
                 map.set_max_entries(entries).map_err(failed)?;
                 shapes.push((name, entries));
             }
@@ -143,21 +161,31 @@ impl Program {
             });
         let begun_anew = !fits && directory.join("shrike_worker").exists();
         let kept = if fits { Vec::new() } else { to_be_restored(directory) };
-        if !fits {
-            clear(directory).map_err(pins)?;
+        match (fits, pair) {
+            (true, _) => {}
+            (false, None) => clear(directory).map_err(pins)?,
+            // The old program stays, with its maps, until this one is swapped under the link.
+            (false, Some(_)) => clear_but_link(directory).map_err(pins)?,
         }
         for mut map in open.maps_mut() {
             let path = directory.join(map.name());
-            if fits && MAPS.iter().any(|known| map.name() == *known) {
+            let name = map.name().to_string_lossy().into_owned();
+            if fits && is_own(&name) {
                 map.reuse_pinned_map(&path).map_err(failed)?;
             }
+        }
+        if let Some(pair) = pair {
+            verdicts::share(&mut open, &pair.verdicts).map_err(failed)?;
         }
         let mut object = open.load().map_err(failed)?;
         for mut map in object.maps_mut() {
             let name = map.name().to_os_string();
-            if !fits && MAPS.iter().any(|known| name == *known) {
+            if !fits && name.to_str().is_some_and(is_own) {
                 map.pin(directory.join(&name)).map_err(|cause| pins(io::Error::other(cause.to_string())))?;
             }
+        }
+        if let Some(pair) = pair {
+            verdicts::pin(&mut object, &pair.verdicts).map_err(failed)?;
         }
         let handle = |name: &str| {
             MapHandle::from_pinned_path(directory.join(name)).map_err(|cause| pins(io::Error::other(cause.to_string())))
@@ -167,14 +195,23 @@ impl Program {
             let descriptor = found.map(|program| program.as_fd().try_clone_to_owned());
             descriptor.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())).map_err(pins)
         };
-        let (capture, refused) = (program("shrike_capture")?, program("shrike_refused")?);
+        let refused = Some("xdp_redirect_err");
+        let (capture, counters) = if pair.is_some() {
+            let counters = vec![
+                ("refused", refused, program("shrike_pair_refused")?),
+                ("crossed", None, program("shrike_pair_crossed")?),
+            ];
+            (program("shrike_pair_port")?, counters)
+        } else {
+            (program("shrike_capture")?, vec![("refused", refused, program("shrike_refused")?)])
+        };
         let bypass = Bypass::new(program("shrike_bypassed")?, directory);
         let loaded = Program {
             directory: directory.to_owned(),
             program: capture,
-            refused_program: refused,
+            counters,
             link: None,
-            refused_link: None,
+            counter_links: Vec::new(),
             bypass,
             behind_refused: None,
             xdp: handle("shrike_xdp")?,
@@ -192,6 +229,10 @@ impl Program {
         }
         let id = libbpf_rs::MapInfo::new(loaded.xsks.as_fd()).map_err(failed)?.info.id;
         loaded.note(Note::XsksId, u64::from(id));
+        if pair.is_some() {
+            let id = libbpf_rs::MapInfo::new(handle("shrike_peer")?.as_fd()).map_err(failed)?.info.id;
+            loaded.note(Note::PeerId, u64::from(id));
+        }
         loaded.note(Note::Layout, LAYOUT);
         loaded.fill_management(settings, &handle("shrike_ports")?, &handle("shrike_addresses")?)?;
         Ok(loaded)
@@ -212,8 +253,8 @@ impl Program {
     }
 
     fn attach_capture(&mut self, index: u32, mode: AttachMode, current: Option<AttachMode>) -> io::Result<()> {
-        if self.refused_link.is_none() {
-            self.refused_link = self.attach_refused()?;
+        if self.counter_links.is_empty() {
+            self.counter_links = self.attach_counters()?;
         }
         let path = self.directory.join("link");
         if let Some(link) = self.link.take().or_else(|| object_get(&path).ok()) {
@@ -322,40 +363,59 @@ impl Program {
         rss::Saved::from_bytes(&bytes)
     }
 
+    /// Where its maps and links are pinned.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Names the port that frames go to past the worker; the index is one of the calling thread's namespace.
+    pub(super) fn point_to(&self, peer: u32) -> io::Result<()> {
+        let map = MapHandle::from_pinned_path(self.directory.join("shrike_peer"))
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        map.update(&0u32.to_ne_bytes(), &peer.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+
     /// Takes the program off the interface and removes every pin.
     pub(super) fn detach(&mut self) {
         let _ = self.bypass.detach(); // what is left of it goes with the pins
         if let Some(link) = self.link.take() {
             link_detach(link.as_fd());
         }
-        self.refused_link = None;
+        self.counter_links.clear();
         if let Err(error) = clear(&self.directory) {
             tracing::warn!(directory = %self.directory.display(), %error, "pins were left behind");
         }
         let _ = std::fs::remove_dir(&self.directory);
     }
 
-    /// The link of the refusal counter: the pinned one if it runs the same code, else a new one.
-    fn attach_refused(&self) -> io::Result<Option<OwnedFd>> {
-        let path = self.directory.join("refused");
+    /// The links of the counters of refusals: the pinned ones if they run the same code, else new ones.
+    fn attach_counters(&self) -> io::Result<Vec<OwnedFd>> {
+        self.counters.iter().map(|(pin, tracepoint, program)| self.attach_counter(pin, *tracepoint, program)).collect()
+    }
+
+    /// `tracepoint`: `None` where the program itself names it.
+    fn attach_counter(&self, pin: &str, tracepoint: Option<&str>, program: &OwnedFd) -> io::Result<OwnedFd> {
+        let path = self.directory.join(pin);
         if let Ok(link) = object_get(&path) {
             // Its program holds the maps it was made with; they are ours only if these were taken over.
-            if self.taken_over && program_tag_of_link(link.as_fd()) == program_tag(self.refused_program.as_fd()) {
-                return Ok(Some(link));
+            if self.taken_over && program_tag_of_link(link.as_fd()) == program_tag(program.as_fd()) {
+                return Ok(link);
             }
             drop(link);
             remove_if_there(&path)?;
         }
-        let name = CString::new("xdp_redirect_err").map_err(io::Error::from)?;
-        // SAFETY: the name is NUL-terminated and outlives the call, the descriptor is open for as long as `self`.
-        let fd = unsafe { libbpf_sys::bpf_raw_tracepoint_open(name.as_ptr(), self.refused_program.as_raw_fd()) };
+        let name = tracepoint.map(CString::new).transpose().map_err(io::Error::from)?;
+        let pointer = name.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        // SAFETY: the name is null or NUL-terminated and outlives the call, the descriptor is open for as long as `self`.
+        let fd = unsafe { libbpf_sys::bpf_raw_tracepoint_open(pointer, program.as_raw_fd()) };
         if fd < 0 {
             return Err(io::Error::from_raw_os_error(-fd));
         }
         // SAFETY: a descriptor just made by the kernel for us; nobody else owns it.
         let link = unsafe { OwnedFd::from_raw_fd(fd) };
         object_pin(link.as_fd(), &path)?;
-        Ok(Some(link))
+        Ok(link)
     }
 
     fn fill_management(
@@ -413,6 +473,8 @@ pub(super) enum Note {
     NoMark = 4,
     /// Which version's counters these are: [`LAYOUT`]. 0 while the maps are being made, and in those of old versions.
     Layout = 5,
+    /// Kernel id of `shrike_peer`.
+    PeerId = 6,
 }
 
 /// What a map of notes says; 0 if nothing.
@@ -486,6 +548,17 @@ pub(super) fn clear(directory: &Path) -> io::Result<()> {
             link_detach(link.as_fd());
         }
         remove_if_there(&path)?;
+    }
+    Ok(())
+}
+
+/// Unpins everything but the attachment: its program goes on, with the maps that it holds.
+fn clear_but_link(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if !path.ends_with("link") {
+            remove_if_there(&path)?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the operator decides about an interface; `config` fills these in.
 
+use super::pair::PortOf;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -103,6 +104,8 @@ pub struct InterfaceSettings {
     /// Interfaces of one group see the directions of the same flows, such as the two ports of a fibre tap: frames are
     /// handed to the flow's owner among the queues of all of them. `None`: the interface is on its own.
     pub group: Option<String>,
+    /// The interface is a port of a pair; `None`: it is watched only.
+    pub pair: Option<PortOf>,
     /// Directory under which maps and links are pinned; a BPF file system is mounted there if there is none.
     pub pin_directory: PathBuf,
     /// Name of this running `shrike` among others: the directory's part that is ours alone.
@@ -141,6 +144,7 @@ impl InterfaceSettings {
             management: Management::default(),
             symmetric_rss: true,
             group: None,
+            pair: None,
             pin_directory: PathBuf::from(PIN_DIRECTORY),
             instance: "default".to_owned(),
         }

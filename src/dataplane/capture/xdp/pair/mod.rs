@@ -1,0 +1,595 @@
+//! Two ports as a bump in the wire: attaching both, opening their queues together, keeping them so, and leaving them forwarding.
+//!
+//! ```text
+//!   Pair::attach --> a program on each port, each with the other in its device map; pinned, with the policy
+//!     open_queue(q) --> PairSource: one memory, a socket on each port, moved to a worker
+//!   dropped: the programs stay, and do what the policy says       Pair::release: taken off
+//! ```
+//!
+//! Owns what becomes of frames without a worker (`settings`: causes and policies) and the books of both directions. Does not know
+//! why a verdict stands ([`super::Verdicts`]) nor what is in a frame.
+
+mod maps;
+mod rings;
+mod settings;
+mod source;
+
+pub use maps::PortCounts;
+pub use settings::{BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, Cause, Fail, PairSettings, Policy, PortOf};
+pub use source::{PairSource, PairStop};
+
+use super::counters::{Cell, QueueAccount};
+use super::error::XdpError;
+use super::interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, pin_path};
+use super::nic::namespace_identity;
+use super::program::AttachMode;
+use super::rings::{BUSY_LIMIT, QueueFacts};
+use super::settings::{InterfaceSettings, Shared};
+use super::source::lock;
+use super::verdicts::verdict_path;
+use crate::sys::monotonic;
+use maps::PortMaps;
+use rings::PairRings;
+use source::{End, PairSlot, STATISTICS};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// How often the ports are looked at.
+const WATCH_PERIOD: Duration = Duration::from_millis(100);
+
+/// One direction of a pair: what came in on a port, and what became of it. All queues together; see ARCHITECTURE.md for how the
+/// terms add up.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Direction {
+    /// The port it comes in on.
+    pub from: String,
+    /// The port it leaves by.
+    pub to: String,
+    /// Frames the program saw.
+    pub received: u64,
+    /// What it kept from the worker.
+    #[serde(flatten)]
+    pub program: PortCounts,
+    /// Given to the sockets.
+    pub redirected: u64,
+    /// Of these, refused by them.
+    pub refused: u64,
+    /// Taken by the workers.
+    pub taken: u64,
+    /// Of these, sent on the other port.
+    pub sent: u64,
+    /// Dropped by the other port's driver when they were sent.
+    pub tx_refused: u64,
+    /// In an RX ring that was closed.
+    pub abandoned: u64,
+    /// In an RX ring that died with its process.
+    pub lost_at_death: u64,
+    /// Taken and not sent by a process that died, or given up with their sockets.
+    pub lost_in_hands: u64,
+    /// Sockets made anew because sent frames did not come back.
+    pub rebuilds: u64,
+}
+
+impl Direction {
+    /// Forwarded to the other port, by whatever way.
+    pub fn forwarded(&self) -> u64 {
+        self.sent + self.program.crossed()
+    }
+
+    /// In a ring or in a worker's hands at this moment: what is left when all else is taken off. Below zero, or above what the
+    /// rings hold, and the equation does not close.
+    pub fn in_flight(&self) -> i128 {
+        let gone = self.program.kept_from_worker()
+            + self.refused
+            + self.abandoned
+            + self.lost_at_death
+            + self.sent
+            + self.tx_refused
+            + self.lost_in_hands;
+        i128::from(self.received) - i128::from(gone)
+    }
+
+    /// Whether the program's own terms add up: each frame has exactly one fate. Exact when quiet.
+    pub fn program_closes(&self) -> bool {
+        self.received == self.program.kept_from_worker() + self.redirected
+    }
+}
+
+/// How a pair is doing.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct PairStatus {
+    /// Its name.
+    pub name: String,
+    /// Both ports.
+    pub ports: [InterfaceStatus; 2],
+    /// What the queues' sockets got, of both ports.
+    pub queues: Vec<[QueueFacts; 2]>,
+    /// Queues without sockets, and why.
+    pub waiting: Vec<(u32, String)>,
+    /// An operator's bypass holds.
+    pub bypassed: bool,
+    /// Causes said to the program.
+    pub said: Vec<Cause>,
+    /// The policy of each cause.
+    pub policy: Vec<(Cause, Fail)>,
+    /// A beat older than this is none, nanoseconds.
+    pub beat_limit_ns: u64,
+    /// Age of the oldest beat of all queues, nanoseconds.
+    pub beat_age_ns: u64,
+}
+
+struct Inner {
+    settings: PairSettings,
+    ports: [Interface; 2],
+    maps: [Arc<PortMaps>; 2],
+    slots: Vec<Arc<PairSlot>>,
+    queues: Vec<u32>,
+    unbegun: Arc<AtomicU32>,
+    /// Times each port had come back when it was last pointed to its peer.
+    pointed: Mutex<[u64; 2]>,
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+/// A pair whose programs are attached. Dropping it leaves them where they are, doing what the policy says.
+pub struct Pair {
+    shared: Arc<Inner>,
+    watcher: Option<std::thread::JoinHandle<()>>,
+}
+
+/// A port's settings as a pair needs them: the kernel gets nothing of its frames, and the program stays.
+fn port_settings(pair: &PairSettings, side: usize) -> InterfaceSettings {
+    let [first, second] = &pair.ports;
+    let port = if side == 0 { first } else { second };
+    let of = PortOf { pair: pair.name.clone(), side, verdicts: verdict_path(port) };
+    InterfaceSettings { shared: Shared::No, pair: Some(of), ..port.clone() }
+}
+
+impl Pair {
+    /// Attaches both programs, or takes over those that are there, and writes the policy. No socket is open yet: frames go by the
+    /// policy of a crash, or of a planned stop where that is how the last process ended.
+    ///
+    /// # Errors
+    /// See [`XdpError`]. A program that was not there before is taken off again.
+    pub fn attach(settings: &PairSettings) -> Result<Pair, XdpError> {
+        let ports = [port_settings(settings, 0), port_settings(settings, 1)];
+        let [first, second] = &ports;
+        let mut one = Interface::attach(first)?;
+        let mut two = Interface::attach(second)?;
+        for port in [&one, &two] {
+            let status = port.status();
+            if status.attached == AttachMode::Generic {
+                return Err(XdpError::Setting {
+                    interface: status.interface,
+                    setting: "mode",
+                    value: "generic".into(),
+                    reason: "a pair needs a driver with XDP of its own: a frame that is passed on in the kernel could not be counted"
+                        .into(),
+                });
+            }
+        }
+        if one.queues() != two.queues() {
+            return Err(XdpError::Setting {
+                interface: first.label(),
+                setting: "queues",
+                value: format!("{:?}", one.queues()),
+                reason: format!(
+                    "{} has {:?}: both ports of a pair need the same queues (`ethtool -L`)",
+                    second.label(),
+                    two.queues()
+                ),
+            });
+        }
+        let open = |port: &Interface| {
+            lock(&port.shared.active).program.port_maps().map(Arc::new).map_err(|cause| XdpError::Map {
+                operation: "map the pair's settings",
+                interface: port.shared.settings.label(),
+                cause: cause.to_string(),
+            })
+        };
+        let maps = [open(&one)?, open(&two)?];
+        let queues = one.queues().to_vec();
+        let count = maps[0].queues().min(maps[1].queues());
+        // From here on frames cross: what is there stays whatever happens to us.
+        one.stays = true;
+        two.stays = true;
+        let inner = Arc::new(Inner {
+            settings: settings.clone(),
+            ports: [one, two],
+            maps,
+            slots: (0..count).map(|_| Arc::new(PairSlot::new())).collect(),
+            unbegun: Arc::new(AtomicU32::new(u32::try_from(queues.len()).unwrap_or(u32::MAX))),
+            queues,
+            pointed: Mutex::new([u64::MAX; 2]),
+            stop: Mutex::new(false),
+            wake: Condvar::new(),
+        });
+        inner.point()?;
+        let watched = Arc::clone(&inner);
+        let watcher = std::thread::Builder::new()
+            .name(format!("pair-{}", settings.name))
+            .spawn(move || watched.watch())
+            .map_err(|cause| XdpError::Map {
+                operation: "start the watcher",
+                interface: settings.name.clone(),
+                cause: cause.to_string(),
+            })?;
+        Ok(Pair { shared: inner, watcher: Some(watcher) })
+    }
+
+    /// The pair's name.
+    pub fn name(&self) -> &str {
+        &self.shared.settings.name
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &PairSettings {
+        &self.shared.settings
+    }
+
+    /// The queues to open, the same of both ports.
+    pub fn queues(&self) -> &[u32] {
+        &self.shared.queues
+    }
+
+    /// Opens a queue of both ports: memory, sockets, full fill rings, and only then their places in the maps. Call it on the
+    /// worker's core. From its first turn on the queue's frames go to the worker.
+    ///
+    /// # Errors
+    /// See [`XdpError`]; frames go on by the policy.
+    pub fn open_queue(&self, queue: u32) -> Result<PairSource, XdpError> {
+        self.shared.open_queue(queue)
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> PairStatus {
+        let inner = &self.shared;
+        let policy = inner.settings.policy;
+        let now = monotonic::now_ns();
+        let age = |queue: &u32| now.saturating_sub(inner.maps[0].last_beat(*queue));
+        PairStatus {
+            name: inner.settings.name.clone(),
+            ports: [inner.ports[0].status(), inner.ports[1].status()],
+            queues: inner.slots.iter().filter_map(|slot| lock(&slot.facts).clone()).collect(),
+            waiting: (0..)
+                .zip(&inner.slots)
+                .filter_map(|(queue, slot)| Some((queue, lock(&slot.waiting).clone()?)))
+                .collect(),
+            bypassed: inner.maps.iter().any(|maps| maps.is_bypassed()),
+            said: Cause::ALL.into_iter().filter(|cause| inner.maps.iter().any(|maps| maps.is_said(*cause))).collect(),
+            policy: Cause::ALL.into_iter().map(|cause| (cause, policy.of(cause))).collect(),
+            beat_limit_ns: inner.settings.beat_limit_ns,
+            beat_age_ns: inner.queues.iter().map(age).max().unwrap_or(0),
+        }
+    }
+
+    /// Both directions' books.
+    pub fn directions(&self) -> [Direction; 2] {
+        let inner = &self.shared;
+        let names = inner.settings.ports.each_ref().map(InterfaceSettings::label);
+        let accounts = inner.ports.each_ref().map(Interface::accounts);
+        directions(names, accounts, inner.maps.each_ref().map(|maps| maps.counts()), |side, queue| {
+            cells(&inner.ports[side], queue)
+        })
+    }
+
+    /// Each port's NIC's own counters.
+    pub fn nic_counters(&self) -> [io::Result<NicCounters>; 2] {
+        self.shared.ports.each_ref().map(Interface::nic_counters)
+    }
+
+    /// Every queue's books of one port, as of a tap.
+    pub fn accounts(&self, side: usize) -> Vec<QueueAccount> {
+        self.shared.ports.get(side).map(Interface::accounts).unwrap_or_default()
+    }
+
+    /// Says or takes back that no model scores, or that nothing can be stored. Matters only where that cause is closed.
+    pub fn say(&self, cause: Cause, holds: bool) {
+        if self.shared.settings.policy.of(cause) == Fail::Closed {
+            self.shared.maps.iter().for_each(|maps| maps.say(cause, holds));
+        }
+    }
+
+    /// An operator's bypass: frames go on in the kernel, uninspected and counted, until it is taken back; verdicts hold.
+    pub fn bypass(&self, on: bool) {
+        self.shared.maps.iter().for_each(|maps| maps.bypass(on));
+    }
+
+    fn leave(&mut self) {
+        let Some(watcher) = self.watcher.take() else { return };
+        *lock(&self.shared.stop) = true;
+        self.shared.wake.notify_all();
+        if watcher.join().is_err() {
+            tracing::error!(pair = %self.shared.settings.name, "the watcher panicked");
+        }
+        self.shared.slots.iter().for_each(|slot| slot.bury());
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Inner {
+    fn watch(&self) {
+        loop {
+            let stop = lock(&self.stop);
+            let (stop, _) = self
+                .wake
+                .wait_timeout_while(stop, WATCH_PERIOD, |stop| !*stop)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *stop {
+                return;
+            }
+            drop(stop);
+            self.slots.iter().for_each(|slot| slot.bury());
+            let states = self.ports.each_ref().map(|port| port.status().state);
+            if states.iter().any(|state| matches!(state, InterfaceState::Away { .. })) {
+                self.slots.iter().for_each(|slot| slot.gone.store(true, Release));
+                continue;
+            }
+            if let Err(error) = self.point() {
+                tracing::debug!(pair = %self.settings.name, %error, "the ports could not be pointed to each other yet");
+                continue;
+            }
+            for (queue, slot) in (0..).zip(&self.slots) {
+                if slot.open.load(Acquire) && slot.wants.load(Acquire) && !slot.is_stopping() {
+                    let outcome = self.bind(queue, Duration::ZERO);
+                    *lock(&slot.waiting) = outcome.as_ref().err().map(ToString::to_string);
+                    if let Ok(rings) = outcome {
+                        slot.deliver(rings);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts each port into the other's device map and writes the policy, where a port is there for the first time or again.
+    fn point(&self) -> Result<(), XdpError> {
+        let mut pointed = lock(&self.pointed);
+        let times = self.ports.each_ref().map(|port| port.status().rearmed);
+        if *pointed == times {
+            return Ok(());
+        }
+        let indices = self.ports.each_ref().map(|port| lock(&port.shared.active).index);
+        let [Some(first), Some(second)] = indices else { return Ok(()) };
+        let own = || std::fs::metadata("/proc/self/ns/net").map(|metadata| metadata.ino()).unwrap_or(0);
+        for (side, port) in self.ports.iter().enumerate() {
+            let (from, to) = if side == 0 { (first, second) } else { (second, first) };
+            let label = || port.shared.settings.label();
+            let active = lock(&port.shared.active);
+            port.shared
+                .namespace
+                .run(|| active.program.point_to(to))
+                .map_err(|cause| XdpError::Namespace { interface: label(), cause })?
+                .map_err(|cause| XdpError::Map {
+                    operation: "name the other port to the program of",
+                    interface: label(),
+                    cause: cause.to_string(),
+                })?;
+            let space = namespace_identity(&port.shared.namespace).map_or_else(own, |(_, inode)| inode);
+            self.maps[side].configure(&self.settings, [from, to], space);
+        }
+        *pointed = times;
+        Ok(())
+    }
+
+    fn bind(&self, queue: u32, patience: Duration) -> Result<PairRings, XdpError> {
+        let [first, second] = &self.ports;
+        let attached = [lock(&first.shared.active).mode, lock(&second.shared.active).mode];
+        let mtu = self.ports.iter().map(|port| port.status().mtu_bytes).max().unwrap_or(1500);
+        let settings = [&first.shared.settings, &second.shared.settings];
+        let rings = first
+            .shared
+            .namespace
+            .run(|| PairRings::open(settings, queue, attached, mtu, patience))
+            .map_err(|cause| XdpError::Namespace { interface: settings[0].label(), cause })??;
+        for ((port, maps), (side, socket)) in
+            self.ports.iter().zip(&self.maps).zip(rings.borrowed().into_iter().enumerate())
+        {
+            maps.set_longest(rings.facts(side).longest_bytes);
+            maps.begin(queue);
+            lock(&port.shared.active).program.insert_socket(queue, socket).map_err(|error| XdpError::Map {
+                operation: "put the socket into the map",
+                interface: port.shared.settings.label(),
+                cause: error.to_string(),
+            })?;
+            port.shared.maps.add_cell(queue, Cell::Openings, 1);
+        }
+        Ok(rings)
+    }
+
+    fn open_queue(&self, queue: u32) -> Result<PairSource, XdpError> {
+        let label = || self.settings.ports[0].label();
+        let slot = self.slots.get(queue as usize).filter(|_| self.queues.contains(&queue)).ok_or_else(|| {
+            XdpError::NoQueue {
+                interface: label(),
+                name: self.settings.ports[0].name.clone(),
+                queue,
+                queues: u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
+                prefix: self.ports[0].shared.namespace.command_prefix(),
+            }
+        })?;
+        if slot.open.swap(true, AcqRel) {
+            return Err(XdpError::AlreadyOpen { interface: label(), queue });
+        }
+        self.open_source(queue, slot).inspect_err(|_| slot.open.store(false, Release))
+    }
+
+    fn open_source(&self, queue: u32, slot: &Arc<PairSlot>) -> Result<PairSource, XdpError> {
+        slot.reset();
+        let map_error = |side: usize, cause: String| XdpError::Map {
+            operation: "open the socket map",
+            interface: self.settings.ports[side].label(),
+            cause,
+        };
+        for side in 0..2 {
+            self.book_death(side, queue);
+        }
+        let rings = match self.bind(queue, BUSY_LIMIT) {
+            Ok(rings) => Some(rings),
+            Err(error @ XdpError::Busy { .. }) => {
+                tracing::warn!("{error}");
+                *lock(&slot.waiting) = Some(error.to_string());
+                slot.wants.store(true, Release);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        *lock(&slot.facts) = rings.as_ref().map(|rings| [rings.facts(0).clone(), rings.facts(1).clone()]);
+        let end = |side: usize| -> Result<End, XdpError> {
+            let (port, maps) = (&self.ports[side].shared, &self.maps[side]);
+            port.maps.set_cell(queue, Cell::RingsHold, port.settings.rings_hold());
+            port.maps.set_cell(queue, Cell::Open, 1);
+            let sockets =
+                lock(&port.active).program.socket_map().map_err(|error| map_error(side, error.to_string()))?;
+            Ok(End {
+                maps: Arc::clone(&port.maps),
+                port: Arc::clone(maps),
+                sockets,
+                taken: maps.taken(queue),
+                base: STATISTICS.map(|cell| port.maps.cell(queue, cell)),
+            })
+        };
+        Ok(PairSource {
+            capacity: self.settings.ports[0].ring_entries,
+            polls: rings.as_ref().is_some_and(|rings| matches!(rings.facts(0).busy_poll, Some(Ok(())))),
+            rings,
+            ends: [end(0)?, end(1)?],
+            slot: Arc::clone(slot),
+            queue,
+            idle: true,
+            unbegun: Arc::clone(&self.unbegun),
+            begun: false,
+            told_stopped: false,
+            last_back_ns: monotonic::now_ns(),
+            now_ns: 0,
+        })
+    }
+
+    /// Books what a process that did not close this queue took with it: frames in its RX ring, and frames that it had taken and
+    /// not sent; no more of either than its rings held.
+    fn book_death(&self, side: usize, queue: u32) {
+        let maps = &self.ports[side].shared.maps;
+        if maps.cell(queue, Cell::Open) == 0 {
+            return;
+        }
+        let bound = match maps.cell(queue, Cell::RingsHold) {
+            0 => self.settings.ports[side].rings_hold(),
+            held => held,
+        };
+        let missing = |from: u64, gone: [u64; 3]| from.saturating_sub(gone.iter().sum()).min(bound);
+        let account = maps.account(queue);
+        let cell = |cell| maps.cell(queue, cell);
+        let taken = cell(Cell::RingFrames);
+        let in_ring =
+            missing(account.redirected, [account.refused(), taken, account.abandoned + account.lost_at_death]);
+        let in_hands = missing(taken, [cell(Cell::Sent), cell(Cell::TxRefused), cell(Cell::LostInHands)]);
+        maps.add_cell(queue, Cell::Deaths, 1);
+        maps.add_cell(queue, Cell::LostAtDeath, in_ring);
+        maps.add_cell(queue, Cell::LostInHands, in_hands);
+    }
+}
+
+/// What the source of one queue counted of one port: taken, sent, refused when sent, lost in hands, rebuilds.
+fn cells(port: &Interface, queue: u32) -> [u64; 5] {
+    [Cell::RingFrames, Cell::Sent, Cell::TxRefused, Cell::LostInHands, Cell::TxRebuilds]
+        .map(|cell| port.shared.maps.cell(queue, cell))
+}
+
+fn directions(
+    names: [String; 2],
+    accounts: [Vec<QueueAccount>; 2],
+    counts: [PortCounts; 2],
+    cells: impl Fn(usize, u32) -> [u64; 5],
+) -> [Direction; 2] {
+    std::array::from_fn(|side| {
+        let sum = |of: fn(&QueueAccount) -> u64| accounts[side].iter().map(of).sum::<u64>();
+        let of_source = accounts[side].iter().map(|account| cells(side, account.queue)).fold([0; 5], |mut all, one| {
+            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
+            all
+        });
+        let [taken, sent, tx_refused, lost_in_hands, rebuilds] = of_source;
+        Direction {
+            from: names[side].clone(),
+            to: names[1 - side].clone(),
+            received: sum(|account| account.seen),
+            program: counts[side],
+            redirected: sum(|account| account.redirected),
+            refused: sum(QueueAccount::refused),
+            taken,
+            sent,
+            tx_refused,
+            abandoned: sum(|account| account.abandoned),
+            lost_at_death: sum(|account| account.lost_at_death),
+            lost_in_hands,
+            rebuilds,
+        }
+    })
+}
+
+/// A pair as it is pinned, from outside the process that runs it, also after its death: for `shrike bypass`.
+pub struct PairReader {
+    settings: PairSettings,
+    maps: [PortMaps; 2],
+}
+
+impl PairReader {
+    /// Opens the pins of both ports.
+    ///
+    /// # Errors
+    /// The pair was never attached, or by another version.
+    pub fn open(settings: &PairSettings) -> io::Result<PairReader> {
+        let open = |side: usize| PortMaps::open(&pin_path(&settings.ports[side]));
+        Ok(PairReader { settings: settings.clone(), maps: [open(0)?, open(1)?] })
+    }
+
+    /// See [`Pair::bypass`].
+    pub fn bypass(&self, on: bool) {
+        self.maps.iter().for_each(|maps| maps.bypass(on));
+    }
+
+    /// Whether an operator's bypass holds.
+    pub fn is_bypassed(&self) -> bool {
+        self.maps.iter().any(PortMaps::is_bypassed)
+    }
+
+    /// Nanoseconds since the worker of the queue that is furthest behind was heard of.
+    pub fn beat_age_ns(&self) -> u64 {
+        let now = monotonic::now_ns();
+        let queues = self.maps[0].queues();
+        // Queues that nobody opened never beat.
+        (0..queues)
+            .map(|queue| self.maps[0].last_beat(queue))
+            .filter(|beat| *beat > 0)
+            .map(|beat| now.saturating_sub(beat))
+            .max()
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Limit of a beat and whether each cause is closed, as the program has them.
+    pub fn policy(&self) -> (u64, Vec<(Cause, Fail)>) {
+        let (limit, closed) = self.maps[0].policy();
+        let fail = |cause: Cause| if closed & cause.bit() != 0 { Fail::Closed } else { Fail::Open };
+        (limit, Cause::ALL.into_iter().map(|cause| (cause, fail(cause))).collect())
+    }
+
+    /// Takes the pair off: the programs go, and with them the wire between the ports.
+    ///
+    /// # Errors
+    /// A pin could not be removed.
+    pub fn release(self) -> io::Result<()> {
+        for port in &self.settings.ports {
+            let path = pin_path(port);
+            super::program::clear(&path)?;
+            std::fs::remove_dir(&path)?;
+        }
+        Ok(())
+    }
+}
