@@ -3,6 +3,7 @@
 //! Exit codes: 0 all well, 1 a run-time failure, 2 wrong usage or configuration, 3 findings or unhealthy, 4 not permitted.
 //! Results go to standard output, everything else to standard error.
 
+mod bypass;
 mod check;
 mod client;
 pub mod demo;
@@ -85,6 +86,8 @@ enum Subcommands {
     Findings(hosts::FindingsArgs),
     /// Show the models of a running sensor, and say which is active or compared.
     Models(models::Arguments),
+    /// Send a pair's frames past the worker, and back.
+    Bypass(bypass::Arguments),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Subcommands::Hosts(arguments) => hosts::hosts(&arguments),
         Subcommands::Findings(arguments) => hosts::findings(&arguments),
         Subcommands::Models(arguments) => models::run(&arguments),
+        Subcommands::Bypass(arguments) => bypass::run(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),

@@ -244,9 +244,9 @@ fn plan(arguments: &Arguments) -> Result<Config, Failure> {
     for interface in plan.interfaces.iter_mut().skip(configured) {
         interface.mode = mode;
     }
-    if plan.interfaces.is_empty() {
+    if plan.interfaces.is_empty() && plan.pairs.is_empty() {
         return Err(Failure::Usage(anyhow::anyhow!(
-            "no interface to capture from: name one with -i NAME, or with [[interface]] in the configuration"
+            "no interface to capture from: name one with -i NAME, or with [[interface]] or [[pair]] in the configuration"
         )));
     }
     if let Some(cores) = &arguments.cores {

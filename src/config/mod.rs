@@ -8,6 +8,7 @@
 mod detect;
 mod error;
 mod feed;
+mod pair;
 mod plan;
 mod raw;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::control::inventory;
 use crate::control::inventory::network::{self, Network};
 use crate::control::inventory::rules::{RuleError, Rules};
 use crate::dataplane::capture::xdp::{
-    BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared,
+    BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, PairSettings, Shared,
 };
 use crate::dataplane::inspect;
 use crate::dataplane::worker::EngineSettings;
@@ -24,6 +24,8 @@ use std::sync::Arc;
 pub struct Config {
     /// What to capture from; empty for replay.
     pub interfaces: Vec<InterfaceSettings>,
+    /// Ports between which frames are forwarded.
+    pub pairs: Vec<PairSettings>,
     /// What all interfaces share, also those named on the command line.
     pub capture: CapturePlan,
     /// Worker threads.
@@ -243,6 +245,31 @@ impl RawConfig {
             }
             interfaces.push(plan);
         }
+        let mut pairs: Vec<PairSettings> = Vec::new();
+        for (index, raw) in self.pair.iter().enumerate() {
+            let plan = raw.plan(&format!("pair[{index}]"), &capture)?;
+            let others = pairs.iter().flat_map(|other| &other.ports);
+            let taken: Vec<String> = others.chain(&interfaces).map(InterfaceSettings::label).collect();
+            if let Some(port) = plan.ports.iter().find(|port| taken.contains(&port.label())) {
+                return Err(Invalid {
+                    key: format!("pair[{index}].ports"),
+                    problem: format!("names {}, which is captured from or a port of a pair already", port.name),
+                    remedy:
+                        "an interface is watched, or a port of a pair, once: what crosses a pair is inspected anyway"
+                            .into(),
+                    other: None,
+                });
+            }
+            if pairs.iter().any(|other| other.name == plan.name) {
+                return Err(Invalid {
+                    key: format!("pair[{index}].name"),
+                    problem: format!("is {} a second time", plan.name),
+                    remedy: "give each pair a name of its own".into(),
+                    other: None,
+                });
+            }
+            pairs.push(plan);
+        }
         let cores = match &self.workers.cores {
             None => None,
             Some(list) => Some(worker_cores(list)?),
@@ -321,6 +348,7 @@ impl RawConfig {
         }
         Ok(Config {
             interfaces,
+            pairs,
             capture,
             workers: WorkersPlan {
                 cores,
@@ -454,7 +482,7 @@ impl RawCapture {
 }
 
 impl RawInterface {
-    fn plan(&self, at: &str, capture: &CapturePlan) -> Result<InterfaceSettings, Invalid> {
+    pub(super) fn plan(&self, at: &str, capture: &CapturePlan) -> Result<InterfaceSettings, Invalid> {
         let key = |name: &str| format!("{at}.{name}");
         let name = self.name.clone().unwrap_or_default();
         // IFNAMSIZ is 16 with the terminating NUL (linux/if.h).

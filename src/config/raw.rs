@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub struct RawConfig {
     /// `[[interface]]`: what to capture from.
     pub interface: Vec<RawInterface>,
+    /// `[[pair]]`: ports between which frames are forwarded.
+    pub pair: Vec<super::pair::RawPair>,
     /// `[workers]`
     pub workers: RawWorkers,
     /// `[flow]`

@@ -12,6 +12,7 @@ pub use models::{
     Comparison, Drift, ModelChange, ModelState, ModelView, ModelsView, QueuesTaken, Rollback, Shift, Told,
 };
 
+use crate::dataplane::capture::xdp::{Direction, PairStatus};
 use crate::dataplane::flow::TcpState;
 use crate::metrics::{COUNTERS, Counter, STAGES, Stage, StageHistograms};
 use crate::units::{QueueId, Timestamp, WorkerId};
@@ -70,6 +71,19 @@ pub trait System: Send + Sync {
     /// # Errors
     /// Unknown worker, or it is the last one.
     fn remove_worker(&self, worker: WorkerId) -> Result<(), CommandError>;
+
+    /// Every pair with its books.
+    fn pairs(&self) -> Vec<PairView> {
+        Vec::new()
+    }
+
+    /// Sends the frames of the pair of that name past the worker, or back.
+    ///
+    /// # Errors
+    /// There is no such pair.
+    fn bypass(&self, name: &str, _on: bool) -> Result<(), CommandError> {
+        Err(CommandError::NotFound(format!("no pair {name}: see /v1/pairs")))
+    }
 }
 
 /// Why an order was not followed. The message is for the operator.
@@ -293,6 +307,16 @@ impl Equation {
             closed: difference == 0,
         }
     }
+}
+
+/// A pair, as `/v1/pairs` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PairView {
+    /// How it is doing.
+    #[serde(flatten)]
+    pub status: PairStatus,
+    /// The books of both directions.
+    pub directions: [Direction; 2],
 }
 
 /// The model in use.

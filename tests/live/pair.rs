@@ -72,7 +72,6 @@ impl PairBed {
             policy,
             // Longer than by default: a test shares the machine with all others.
             beat_limit_ns: 40 * BEAT_LIMIT_DEFAULT_MS * 1_000_000,
-            link_state: false,
         }
     }
 }

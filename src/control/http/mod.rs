@@ -15,6 +15,7 @@ mod hosts;
 mod latency;
 mod models;
 mod page;
+mod pairs;
 mod problem;
 mod prometheus;
 mod routes;

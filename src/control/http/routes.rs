@@ -1,7 +1,7 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, flows, history, hosts, latency, models, page, prometheus, stream};
+use super::{App, alerts, flows, history, hosts, latency, models, page, pairs, prometheus, stream};
 use crate::control::moment;
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
@@ -68,6 +68,8 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/models", "GET, HEAD", "Models: which score, are compared, could be used or not and why, how far the traffic has drifted."),
     route("/v1/models/*/activate", "POST", "Makes a model active, shadow or none: {\"as\": \"active\"}."),
     route("/v1/models/rollback", "POST", "Makes active again what was before the latest change."),
+    route("/v1/pairs", "GET, HEAD", "Pairs: their ports, what happens without a worker, and the books of both directions."),
+    route("/v1/pairs/*/bypass", "POST", "Sends a pair's frames past the worker, or back: {\"on\": true}."),
     route("/metrics", "GET, HEAD", "Prometheus metrics."),
     route("/health/live", "GET, HEAD", "Is the process up?"),
     route("/health/ready", "GET, HEAD", "Can it do its work?"),
@@ -171,6 +173,8 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         read(warp::path!("v1" / "workers").boxed(), app, workers),
         read(warp::path!("v1" / "models").boxed(), app, models::list),
         models::orders(app),
+        read(warp::path!("v1" / "pairs").boxed(), app, pairs::list),
+        pairs::orders(app),
         kept.boxed(),
         top.boxed(),
         read(warp::path!("metrics").boxed(), app, prometheus::answer),

@@ -1,13 +1,15 @@
 //! Interfaces to queues: attaches, opens every queue on the core that will run it, builds its engine, and keeps the books
 //! between wire, kernel and worker.
 
+use super::pairs::PairPort;
 use super::{Capture, QueueParts, books};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, QueueStatus};
+use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, PairView, QueueStatus};
+use crate::dataplane::capture;
 use crate::dataplane::capture::xdp::{
-    Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, QueueAccount, StopHandle,
-    SymmetricRss, XdpError,
+    Cause, Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, QueueAccount,
+    StopHandle, SymmetricRss, XdpError,
 };
 use crate::dataplane::decode::Defragmenter;
 use crate::dataplane::detect::WindowEntry;
@@ -18,7 +20,7 @@ use crate::dataplane::worker::{
     Queue, QueueSnapshot, Stacks, handover_mesh, mailbox,
 };
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
-use crate::metrics::{COUNTERS, CounterBlock};
+use crate::metrics::{COUNTERS, CounterBlock, CounterMemory};
 use crate::sys::affinity;
 use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -76,6 +78,7 @@ struct Port {
 /// Every interface of the program.
 pub struct LiveCapture {
     ports: Vec<Port>,
+    pairs: Vec<PairPort>,
     /// Intake has ended: nothing may be in flight any more.
     stopped: bool,
 }
@@ -101,6 +104,7 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
     // One set of keys for all queues: the bitmaps of distinct values that they count are merged.
     let secret = secret()?;
     let interfaces = config.interfaces.iter().map(Interface::attach).collect::<Result<Vec<_>, _>>()?;
+    let mut pairs = config.pairs.iter().map(PairPort::attach).collect::<Result<Vec<_>, _>>()?;
     let mut meshes = meshes(&config.interfaces, &interfaces);
     for (at, (settings, interface)) in config.interfaces.iter().zip(interfaces).enumerate() {
         let numbers = interface.queues().to_vec();
@@ -122,7 +126,16 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
             let name = format!("{label}:{number}");
             let core = cores[parts.len() % cores.len()];
             let (place, handover) = meshes.get_mut(&mesh_of(at, settings)).map(Mesh::next).unwrap_or_default();
-            let built = build(&port.interface, number, place, id, config.engine, handover, model, core, clock, secret)?;
+            let interface = &port.interface;
+            let open = move || {
+                let source = interface.open_queue(number)?;
+                let stop = source
+                    .stop_handle()
+                    .map_err(|cause| StartError::System(format!("watch queue {number}: {cause}")))?;
+                Ok(((source.counter_memory(), source), stop))
+            };
+            let settings = (config.engine, model, clock, secret);
+            let built = build(open, number, place, id, handover, core, settings)?;
             port.queues.push((id, number));
             port.stops.push(built.1);
             mailboxes.extend(built.2);
@@ -130,7 +143,26 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
         }
         ports.push(port);
     }
-    Ok(Opened { capture: LiveCapture { ports, stopped: false }, queues: parts, mailboxes })
+    for pair in &mut pairs {
+        let numbers = pair.numbers();
+        // Which of a pair's queues a direction comes in on is the NIC's choice.
+        let meshed = if numbers.len() > 1 { numbers.len() } else { 0 };
+        let mut places: VecDeque<HandoverPlace> = handover_mesh(meshed, handover_bytes(meshed)).into();
+        for (place, number) in numbers.into_iter().enumerate() {
+            let id = QueueId(parts.len() as u16);
+            let core = cores[parts.len() % cores.len()];
+            let opened = &*pair;
+            let open = move || {
+                let (source, stop) = opened.open(number)?;
+                Ok(((source.counter_memory(), source), stop))
+            };
+            let settings = (config.engine, model, clock, secret);
+            let built = build(open, number, place, id, places.pop_front().unwrap_or_default(), core, settings)?;
+            mailboxes.extend(built.2);
+            parts.push(pair.add(id, number, built.1, built.0));
+        }
+    }
+    Ok(Opened { capture: LiveCapture { ports, pairs, stopped: false }, queues: parts, mailboxes })
 }
 
 /// Which mesh an interface's queues belong to.
@@ -211,20 +243,21 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
 }
 
+/// Engine settings, model, clock and keys: what all queues share.
+type Shared<'a> = (EngineSettings, Option<&'a Model>, &'a Clock, [u64; 4]);
+/// A source with its counters' memory, and what stops it.
+type Source<S, T> = ((Arc<dyn CounterMemory>, S), T);
+
 /// Opens one queue and builds its engine on the core that will run it, so that UMEM and tables lie near it.
-#[allow(clippy::too_many_arguments)] // one call, at start, with what only the loop above knows
-fn build(
-    interface: &Interface,
+fn build<S: capture::Source + 'static, T: Send>(
+    open: impl FnOnce() -> Result<Source<S, T>, StartError> + Send,
     number: u32,
     place: usize,
     id: QueueId,
-    mut settings: EngineSettings,
     HandoverPlace { peers, inbox }: HandoverPlace,
-    model: Option<&Model>,
     core: usize,
-    clock: &Clock,
-    secret: [u64; 4],
-) -> Result<(QueueParts, StopHandle, Option<MailboxPort>), StartError> {
+    (mut settings, model, clock, secret): Shared<'_>,
+) -> Result<(QueueParts, T, Option<MailboxPort>), StartError> {
     settings.live = true;
     settings.look_ns = LOOK_NS;
     if !peers.is_empty() {
@@ -235,13 +268,11 @@ fn build(
         settings.score = settings.score.for_model(model.cost());
     }
     let is_scoring = scorer.is_some();
-    let work = move || -> Result<(QueueParts, StopHandle, Option<MailboxPort>), StartError> {
+    let work = move || -> Result<(QueueParts, T, Option<MailboxPort>), StartError> {
         affinity::pin_to(core);
-        let source = interface.open_queue(number)?;
-        let stop =
-            source.stop_handle().map_err(|cause| StartError::System(format!("watch queue {number}: {cause}")))?;
+        let ((memory, source), stop) = open()?;
         let handover = inbox.iter().map(HandoverReceiver::count).collect();
-        let counters = CounterBlock::on(source.counter_memory());
+        let counters = CounterBlock::on(memory);
         let memory = counters.memory();
         let (up_sender, up) = up_ring(UP_CAPACITY, Full::Count);
         let (snapshot_sender, snapshots) = snapshot_ring(Box::<QueueSnapshot>::default());
@@ -329,6 +360,9 @@ impl LiveCapture {
 
 impl Capture for LiveCapture {
     fn status(&self, queue: QueueId) -> Option<QueueStatus> {
+        if let Some(pair) = self.pairs.iter().find(|pair| pair.has(queue)) {
+            return pair.queue_status(queue, self.stopped);
+        }
         let port = self.ports.iter().find(|port| port.queues.iter().any(|(id, _)| *id == queue))?;
         if self.stopped
             && let Some(obtained) = port.obtained.get(&queue)
@@ -366,10 +400,11 @@ impl Capture for LiveCapture {
         })
     }
 
-    fn equations(&self, _: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) -> Vec<Equation> {
+    fn equations(&self, counters: &BTreeMap<QueueId, [u64; COUNTERS.len()]>) -> Vec<Equation> {
         let under_way = |port: &Port| if self.stopped { None } else { Some(u64::from(port.settings.ring_entries) * 2) };
         self.ports()
             .flat_map(|(port, id, account)| books::equations(&port.settings.label(), id, account, under_way(port)))
+            .chain(self.pairs.iter().flat_map(|pair| pair.equations(counters, self.stopped)))
             .collect()
     }
 
@@ -381,6 +416,12 @@ impl Capture for LiveCapture {
                     Some(sum) => sum.value += value,
                     None => sums.push(Amount::new(name, value, help)),
                 }
+            }
+        }
+        for amount in self.pairs.iter().flat_map(PairPort::drops) {
+            match sums.iter_mut().find(|sum| sum.name == amount.name) {
+                Some(sum) => sum.value += amount.value,
+                None => sums.push(amount),
             }
         }
         sums
@@ -454,6 +495,9 @@ impl Capture for LiveCapture {
                 metrics.push(sample("shrike_nic_driver_total", "The driver's own counters of loss.", labels, *value));
             }
         }
+        let mut of_pairs: Vec<Metric> = self.pairs.iter().flat_map(PairPort::metrics).collect();
+        of_pairs.sort_by_key(|metric| metric.name);
+        metrics.extend(of_pairs);
         metrics
     }
 
@@ -469,7 +513,10 @@ impl Capture for LiveCapture {
             since: port.trouble_since.or(port.waiting_since).unwrap_or(now),
         };
         let ports = self.ports.iter();
-        ports.flat_map(|port| reasons(port).into_iter().map(|reason| entry(port, reason)).collect::<Vec<_>>()).collect()
+        ports
+            .flat_map(|port| reasons(port).into_iter().map(|reason| entry(port, reason)).collect::<Vec<_>>())
+            .chain(self.pairs.iter().flat_map(|pair| pair.degraded(now, self.stopped)))
+            .collect()
     }
 
     fn notes(&self) -> Vec<String> {
@@ -495,10 +542,12 @@ impl Capture for LiveCapture {
                 notes.push(format!("{label}: no preferred busy polling ({reason})"));
             }
         }
+        notes.extend(self.pairs.iter().flat_map(PairPort::notes));
         notes
     }
 
     fn poll(&mut self, now: Timestamp) {
+        self.pairs.iter_mut().for_each(|pair| pair.poll(now));
         let troubled: Vec<bool> =
             self.ports.iter().map(|port| self.trouble(port, &port.interface.status()).is_some()).collect();
         for (port, troubled) in self.ports.iter_mut().zip(troubled) {
@@ -520,12 +569,25 @@ impl Capture for LiveCapture {
         for stop in self.ports.iter_mut().flat_map(|port| std::mem::take(&mut port.stops)) {
             stop.stop();
         }
+        self.pairs.iter_mut().for_each(PairPort::stop);
         self.stopped = true;
+    }
+
+    fn say(&self, cause: Cause, holds: bool) {
+        self.pairs.iter().for_each(|pair| pair.say(cause, holds));
+    }
+
+    fn bypass(&self, name: &str, on: bool) -> bool {
+        self.pairs.iter().any(|pair| pair.bypass(name, on))
+    }
+
+    fn pairs(&self) -> Vec<PairView> {
+        self.pairs.iter().map(PairPort::view).collect()
     }
 }
 
 /// A setting's word in the configuration.
-fn word(value: &impl serde::Serialize) -> String {
+pub(super) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -11,6 +11,7 @@ mod health;
 pub mod live;
 mod orders;
 mod outputs;
+mod pairs;
 mod picture;
 mod pipeline;
 mod rates;
@@ -27,7 +28,8 @@ use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::LiveModels;
 use crate::control::store::Store;
-use crate::control::view::{Degraded, Equation, Metric, ModelStatus, QueueStatus, StageTotals};
+use crate::control::view::{Degraded, Equation, Metric, ModelStatus, PairView, QueueStatus, StageTotals};
+use crate::dataplane::capture::xdp::Cause;
 use crate::dataplane::score::Explainer;
 use crate::dataplane::worker::{
     Command, Queue, QueueSnapshot, QueueState, RingCount, RxSettings, ScoreSettings, Why, WorkerHandle,
@@ -63,6 +65,16 @@ pub trait Capture: Send {
     fn poll(&mut self, now: Timestamp);
     /// Ends the intake; the queues then end by themselves when they have given their last frame.
     fn stop(&mut self);
+    /// Says or takes back what may close a pair: no model, or no store.
+    fn say(&self, _cause: Cause, _holds: bool) {}
+    /// An operator's bypass of the pair of that name; `false`: there is none.
+    fn bypass(&self, _name: &str, _on: bool) -> bool {
+        false
+    }
+    /// Every pair.
+    fn pairs(&self) -> Vec<PairView> {
+        Vec::new()
+    }
 }
 
 /// The supervisor's side of one queue.

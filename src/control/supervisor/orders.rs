@@ -16,6 +16,7 @@ pub(crate) enum Order {
     Move(QueueId, WorkerId, Answer<()>),
     Add(Answer<WorkerId>),
     Remove(WorkerId, Answer<()>),
+    Bypass(String, bool, Answer<()>),
     Census(Asked),
 }
 
@@ -135,6 +136,12 @@ impl Supervisor {
             Order::Move(queue, worker, answer) => drop(answer.try_send(self.move_queue(queue, worker))),
             Order::Add(answer) => drop(answer.try_send(self.add_worker())),
             Order::Remove(worker, answer) => drop(answer.try_send(self.remove_worker(worker))),
+            Order::Bypass(name, on, answer) => {
+                let done = self.capture.bypass(&name, on);
+                let outcome =
+                    done.then_some(()).ok_or_else(|| CommandError::NotFound(format!("no pair {name}: see /v1/pairs")));
+                drop(answer.try_send(outcome));
+            }
             Order::Census(asked) => self.census.ask(asked),
         }
     }

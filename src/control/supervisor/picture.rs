@@ -7,8 +7,8 @@ use super::{Entry, Slot, Supervisor};
 use crate::clock::Clock;
 use crate::control::export::Statistics;
 use crate::control::view::{
-    Amount, CommandError, ControllerView, Degraded, Equation, Living, Loss, Metric, MetricKind, QueueCounters,
-    QueueLatency, QueueView, Status, System, TopFlow, Totals, Wanted, WorkerView, state_name,
+    Amount, CommandError, ControllerView, Degraded, Equation, Living, Loss, Metric, MetricKind, PairView,
+    QueueCounters, QueueLatency, QueueView, Status, System, TopFlow, Totals, Wanted, WorkerView, state_name,
 };
 use crate::dataplane::worker::{QueueState, Reason};
 use crate::exchange::FlowSummary;
@@ -29,6 +29,7 @@ struct Picture {
     top: Vec<TopFlow>,
     counters: Vec<QueueCounters>,
     metrics: Vec<Metric>,
+    pairs: Vec<PairView>,
 }
 
 /// The copy that readers share; only control-plane threads meet at its lock.
@@ -155,6 +156,14 @@ impl System for SharedPicture {
     fn remove_worker(&self, worker: WorkerId) -> Result<(), CommandError> {
         self.order(|answer| Order::Remove(worker, answer))
     }
+
+    fn pairs(&self) -> Vec<PairView> {
+        self.read(|picture| picture.pairs.clone())
+    }
+
+    fn bypass(&self, name: &str, on: bool) -> Result<(), CommandError> {
+        self.order(|answer| Order::Bypass(name.to_owned(), on, answer))
+    }
 }
 
 /// Frames of one queue that may have moved between two readings of the books while frames run; none once they do not.
@@ -193,6 +202,7 @@ impl Supervisor {
                 .map(|(entry, values)| QueueCounters { queue: entry.id, name: entry.name.clone(), values: *values })
                 .collect(),
             metrics: self.all_metrics(),
+            pairs: self.capture.pairs(),
         };
         *self.picture.picture.lock().unwrap_or_else(PoisonError::into_inner) = picture;
     }

@@ -120,8 +120,6 @@ pub struct PairSettings {
     pub policy: Policy,
     /// A beat older than this is none, nanoseconds.
     pub beat_limit_ns: u64,
-    /// Whether the loss of the link on one port is shown on the other, by taking it down there.
-    pub link_state: bool,
 }
 
 /// What one port must know of the pair; in its [`InterfaceSettings`].
