@@ -90,8 +90,7 @@ fn live_pair_without_a_process_does_what_its_policy_says() {
         let pair = Pair::attach(&settings).unwrap();
         let [direction, _] = pair.directions();
         assert_eq!(direction.received, 500, "{direction:#?}");
-        let by_crash = Cause::Crash as usize;
-        let (bypassed, withheld) = (direction.program.bypassed[by_crash], direction.program.withheld[by_crash]);
+        let (bypassed, withheld) = (direction.program.bypassed[Cause::Crash], direction.program.withheld[Cause::Crash]);
         assert_eq!((bypassed, withheld), if fail == Fail::Open { (500, 0) } else { (0, 500) }, "{direction:#?}");
         if fail == Fail::Closed {
             assert_eq!(receiver.next(std::time::Duration::ZERO), None, "a frame leaked");

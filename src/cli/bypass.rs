@@ -122,14 +122,10 @@ fn show(pair: &PairSettings, reader: &PairReader, json: bool) -> serde_json::Val
         };
         say!("{}: {state}", pair.name);
         let closed: Vec<_> =
-            policy.iter().filter(|(_, fail)| *fail == Fail::Closed).map(|(cause, _)| cause.name()).collect();
+            Cause::ALL.iter().filter(|cause| policy[**cause] == Fail::Closed).map(|cause| cause.name()).collect();
         let words = if closed.is_empty() { "nothing".to_owned() } else { closed.join(", ") };
         say!("  fails closed on {words}; a worker counts as hung after {} ms", limit_ns / 1_000_000);
     }
-    let policy: serde_json::Map<String, serde_json::Value> = policy
-        .into_iter()
-        .map(|(cause, fail): (Cause, Fail)| (cause.name().to_owned(), serde_json::to_value(fail).unwrap_or_default()))
-        .collect();
     serde_json::json!({"pair": pair.name, "bypassed": bypassed, "alive": alive,
         "beat_age_ns": (age_ns < u64::MAX).then_some(age_ns), "heartbeat_ns": limit_ns, "policy": policy})
 }

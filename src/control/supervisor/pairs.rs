@@ -129,7 +129,7 @@ impl PairPort {
             let help = "Frames that a closed policy withheld because of it.";
             drops.push(Amount::new(
                 format!("withheld_{}", cause.name()),
-                sum(&|one| one.program.withheld[cause as usize]),
+                sum(&|one| one.program.withheld[cause]),
                 help,
             ));
         }
@@ -189,11 +189,10 @@ impl PairPort {
         }
         for cause in Cause::ALL {
             for direction in &directions {
-                let (bypassed, withheld) = (&direction.program.bypassed, &direction.program.withheld);
-                let place = cause as usize;
+                let (bypassed, withheld) = (direction.program.bypassed, direction.program.withheld);
                 let help = "Frames passed on in the kernel without inspection.";
-                add("shrike_pair_bypassed_total", help, direction, Some(cause), bypassed[place] as f64);
-                add("shrike_pair_withheld_total", "Frames withheld.", direction, Some(cause), withheld[place] as f64);
+                add("shrike_pair_bypassed_total", help, direction, Some(cause), bypassed[cause] as f64);
+                add("shrike_pair_withheld_total", "Frames withheld.", direction, Some(cause), withheld[cause] as f64);
             }
         }
         // One series after the other of a name.
@@ -247,8 +246,11 @@ impl PairPort {
     pub(super) fn notes(&self) -> Vec<String> {
         let status = self.pair.status();
         let mut notes = Vec::new();
-        let closed: Vec<_> =
-            status.policy.iter().filter(|(_, fail)| *fail == Fail::Closed).map(|(cause, _)| cause.name()).collect();
+        let closed: Vec<_> = Cause::ALL
+            .iter()
+            .filter(|cause| status.policy[**cause] == Fail::Closed)
+            .map(|cause| cause.name())
+            .collect();
         notes.push(match closed.len() {
             0 => format!("{}: fails open, whatever the cause", status.name),
             7 => format!("{}: fails closed, whatever the cause", status.name),
@@ -321,9 +323,8 @@ fn of_direction(pair: &str, direction: &Direction, slack: i64, rings: i64) -> [E
         term("shunted", program.shunted),
     ];
     for cause in Cause::ALL {
-        let place = cause as usize;
-        fates.push(term(&format!("bypassed_{}", cause.name()), program.bypassed[place]));
-        fates.push(term(&format!("withheld_{}", cause.name()), program.withheld[place]));
+        fates.push(term(&format!("bypassed_{}", cause.name()), program.bypassed[cause]));
+        fates.push(term(&format!("withheld_{}", cause.name()), program.withheld[cause]));
     }
     let ends = vec![
         term("taken", direction.taken),
@@ -346,10 +347,10 @@ fn of_direction(pair: &str, direction: &Direction, slack: i64, rings: i64) -> [E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::capture::xdp::PortCounts;
+    use crate::dataplane::capture::xdp::{ByCause, PortCounts};
 
     fn good() -> Direction {
-        let bypassed = [0, 40, 10, 0, 0, 0, 0];
+        let bypassed = ByCause([0, 40, 10, 0, 0, 0, 0]);
         let program =
             PortCounts { dropped_prefix: 100, shunted: 50, bypassed, peer_refused: 3, ..PortCounts::default() };
         Direction {

@@ -1,6 +1,6 @@
 //! The maps that only a pair's port has: its settings, its queues' pulses, what its program did with each frame.
 
-use super::settings::{Cause, PairSettings};
+use super::settings::{ByCause, Cause, PairSettings};
 use crate::dataplane::capture::xdp::program::Program;
 use crate::sys::mapping::SharedCells;
 use libbpf_rs::{MapCore, MapHandle};
@@ -54,10 +54,10 @@ pub struct PortCounts {
     pub dropped_prefix: u64,
     /// Shunted to the peer after their flow's verdict.
     pub shunted: u64,
-    /// To the peer in the kernel, by cause in the order of [`Cause::ALL`].
-    pub bypassed: [u64; 7],
+    /// To the peer in the kernel, by cause.
+    pub bypassed: ByCause<u64>,
     /// Dropped for want of a worker, by cause.
-    pub withheld: [u64; 7],
+    pub withheld: ByCause<u64>,
     /// Shunted or bypassed, and not taken by the peer.
     pub peer_refused: u64,
 }
@@ -70,12 +70,12 @@ impl PortCounts {
 
     /// All that did not go to the worker, whatever became of it.
     pub fn kept_from_worker(&self) -> u64 {
-        self.dropped() + self.shunted + self.bypassed.iter().sum::<u64>() + self.withheld.iter().sum::<u64>()
+        self.dropped() + self.shunted + self.bypassed.0.iter().sum::<u64>() + self.withheld.0.iter().sum::<u64>()
     }
 
     /// Given to the peer in the kernel and taken by it.
     pub fn crossed(&self) -> u64 {
-        (self.shunted + self.bypassed.iter().sum::<u64>()).saturating_sub(self.peer_refused)
+        (self.shunted + self.bypassed.0.iter().sum::<u64>()).saturating_sub(self.peer_refused)
     }
 }
 
@@ -248,8 +248,8 @@ impl PortMaps {
             dropped_signature: sum(2),
             dropped_prefix: sum(3),
             shunted: sum(4),
-            bypassed: std::array::from_fn(|cause| sum(5 + cause)),
-            withheld: std::array::from_fn(|cause| sum(13 + cause)),
+            bypassed: ByCause(std::array::from_fn(|cause| sum(5 + cause))),
+            withheld: ByCause(std::array::from_fn(|cause| sum(13 + cause))),
         }
     }
 

@@ -15,7 +15,7 @@ mod settings;
 mod source;
 
 pub use maps::PortCounts;
-pub use settings::{BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, Cause, Fail, PairSettings, Policy, PortOf};
+pub use settings::{BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, ByCause, Cause, Fail, PairSettings, Policy, PortOf};
 pub use source::{PairSource, PairStop};
 
 use super::counters::{Cell, QueueAccount};
@@ -115,7 +115,7 @@ pub struct PairStatus {
     /// Causes said to the program.
     pub said: Vec<Cause>,
     /// The policy of each cause.
-    pub policy: Vec<(Cause, Fail)>,
+    pub policy: ByCause<Fail>,
     /// A beat older than this is none, nanoseconds.
     pub beat_limit_ns: u64,
     /// Age of the oldest beat of all queues, nanoseconds.
@@ -261,7 +261,7 @@ impl Pair {
                 .collect(),
             bypassed: inner.maps.iter().any(|maps| maps.is_bypassed()),
             said: Cause::ALL.into_iter().filter(|cause| inner.maps.iter().any(|maps| maps.is_said(*cause))).collect(),
-            policy: Cause::ALL.into_iter().map(|cause| (cause, policy.of(cause))).collect(),
+            policy: ByCause(Cause::ALL.map(|cause| policy.of(cause))),
             beat_limit_ns: inner.settings.beat_limit_ns,
             beat_age_ns: inner.queues.iter().map(age).max().unwrap_or(0),
         }
@@ -574,10 +574,10 @@ impl PairReader {
     }
 
     /// Limit of a beat and whether each cause is closed, as the program has them.
-    pub fn policy(&self) -> (u64, Vec<(Cause, Fail)>) {
+    pub fn policy(&self) -> (u64, ByCause<Fail>) {
         let (limit, closed) = self.maps[0].policy();
         let fail = |cause: Cause| if closed & cause.bit() != 0 { Fail::Closed } else { Fail::Open };
-        (limit, Cause::ALL.into_iter().map(|cause| (cause, fail(cause))).collect())
+        (limit, ByCause(Cause::ALL.map(fail)))
     }
 
     /// Takes the pair off: the programs go, and with them the wire between the ports.

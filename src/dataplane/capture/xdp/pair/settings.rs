@@ -49,6 +49,33 @@ impl Cause {
     }
 }
 
+/// A value for each cause; in JSON an object by their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ByCause<T>(pub [T; 7]);
+
+impl<T> std::ops::Index<Cause> for ByCause<T> {
+    type Output = T;
+
+    fn index(&self, cause: Cause) -> &T {
+        let [stop, crash, hang, overload, too_long, model, store] = &self.0;
+        match cause {
+            Cause::Stop => stop,
+            Cause::Crash => crash,
+            Cause::Hang => hang,
+            Cause::Overload => overload,
+            Cause::TooLong => too_long,
+            Cause::Model => model,
+            Cause::Store => store,
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for ByCause<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Cause::ALL.iter().map(|cause| (cause.name(), &self[*cause])))
+    }
+}
+
 /// What happens to a frame that cannot go to the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
