@@ -7,6 +7,7 @@ use super::settings::InterfaceSettings;
 use crate::dataplane::verdict::{Action, Enforcer, FlowSubject, Hits, Rule, Side, Signature, Subject, VerdictError};
 use crate::sys::mapping::SharedCells;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object, OpenObject};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -142,42 +143,47 @@ impl Verdicts {
         })
     }
 
-    /// New prefixes of one family, which is what a long list is; `false`: some are there already, one by one then.
-    fn put_many(&self, kind: Kind, verdicts: &[(Subject, Rule)]) -> Result<bool, VerdictError> {
-        let (mut keys, mut values) =
-            (Vec::with_capacity(verdicts.len() * 20), Vec::with_capacity(verdicts.len() * VALUE));
-        for (subject, rule) in verdicts {
-            keys.extend(key_of(subject).1);
-            values.extend(value_of(subject, rule));
-        }
-        let count = u32::try_from(verdicts.len()).unwrap_or(0);
-        if let Some(cell) = self.count(kind) {
-            cell.fetch_add(u64::from(count), Relaxed);
-        }
-        let outcome = self.map(kind).update_batch(&keys, &values, count, MapFlags::NO_EXIST, MapFlags::ANY);
-        if let Err(error) = &outcome {
-            if let Some(cell) = self.count(kind) {
-                cell.fetch_sub(u64::from(count), Relaxed);
+    /// Many prefixes of one family, which is what a long list is: those that are there one by one, the others by chunks.
+    fn put_many(&self, kind: Kind, verdicts: &[(Subject, Rule)]) -> Result<(), VerdictError> {
+        let there: HashSet<Vec<u8>> = self.entries(kind)?.map(|(key, _)| key).collect();
+        let (known, new): (Vec<_>, Vec<_>) =
+            verdicts.iter().copied().partition(|(subject, _)| there.contains(&key_of(subject).1));
+        known.iter().try_for_each(|(subject, rule)| self.put_one(subject, rule))?;
+        // One given twice is one entry, with the latter rule.
+        let new: BTreeMap<Subject, Rule> = new.into_iter().collect();
+        let new: Vec<_> = new.into_iter().collect();
+        for chunk in new.chunks(CHUNK) {
+            let (mut keys, mut values) = (Vec::with_capacity(CHUNK * 20), Vec::with_capacity(CHUNK * VALUE));
+            for (subject, rule) in chunk {
+                keys.extend(key_of(subject).1);
+                values.extend(value_of(subject, rule));
             }
-            // Of those before the one that was there some are in by now, which one by one finds out; the count is set right then.
-            return match error.kind() {
-                ErrorKind::AlreadyExists => self.recount(kind).map(|()| false),
-                _ => self.recount(kind).and(match verdicts.first() {
-                    Some((subject, _)) => Err(self.full_or(subject, kind, error)),
-                    None => Ok(false),
-                }),
-            };
-        }
-        Ok(true)
-    }
-
-    /// Sets the count of a map to what it holds.
-    fn recount(&self, kind: Kind) -> Result<(), VerdictError> {
-        let held = self.map(kind).keys().count() as u64;
-        if let Some(cell) = self.count(kind) {
-            cell.store(held, Relaxed);
+            // Before they are there: a map that is looked at in vain does no harm, one that is not looked at does.
+            if let Some(cell) = self.count(kind) {
+                cell.fetch_add(chunk.len() as u64, Relaxed);
+            }
+            let count = u32::try_from(chunk.len()).unwrap_or(0);
+            if let Err(error) = self.map(kind).update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY) {
+                let held = self.entries(kind)?.count() as u64;
+                if let Some(cell) = self.count(kind) {
+                    cell.store(held, Relaxed);
+                }
+                return Err(chunk.first().map_or_else(
+                    || kernel("put verdicts in", &error),
+                    |(subject, _)| self.full_or(subject, kind, &error),
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// Keys and values of a map of prefixes.
+    fn entries(&self, kind: Kind) -> Result<impl Iterator<Item = (Vec<u8>, Vec<u8>)>, VerdictError> {
+        let map = self.map(kind);
+        // A trie that holds nothing refuses to be read in batches.
+        let is_empty = self.count(kind).is_some_and(|count| count.load(Relaxed) == 0) || map.keys().next().is_none();
+        let batches = (!is_empty).then(|| map.lookup_batch(CHUNK as u32, MapFlags::ANY, MapFlags::ANY)).transpose();
+        Ok(batches.map_err(|error| kernel("list the verdicts", &error))?.into_iter().flatten())
     }
 
     fn full_or(&self, subject: &Subject, kind: Kind, error: &libbpf_rs::Error) -> VerdictError {
@@ -202,11 +208,10 @@ impl Enforcer for Verdicts {
         for kind in KINDS {
             let of_kind: Vec<(Subject, Rule)> = verdicts.iter().filter(is_of(kind)).copied().collect();
             let is_long = of_kind.len() > 16 && matches!(kind, Kind::Prefixes4 | Kind::Prefixes6);
-            for chunk in of_kind.chunks(CHUNK) {
-                if is_long && self.put_many(kind, chunk)? {
-                    continue;
-                }
-                chunk.iter().try_for_each(|(subject, rule)| self.put_one(subject, rule))?;
+            if is_long {
+                self.put_many(kind, &of_kind)?;
+            } else {
+                of_kind.iter().try_for_each(|(subject, rule)| self.put_one(subject, rule))?;
             }
         }
         Ok(())
@@ -242,10 +247,7 @@ impl Enforcer for Verdicts {
         for kind in KINDS {
             let map = self.map(kind);
             if matches!(kind, Kind::Prefixes4 | Kind::Prefixes6) {
-                let batches = map
-                    .lookup_batch(CHUNK as u32, MapFlags::ANY, MapFlags::ANY)
-                    .map_err(|error| kernel("list the verdicts", &error))?;
-                batches.for_each(|(key, value)| add(kind, &key, &value));
+                self.entries(kind)?.for_each(|(key, value)| add(kind, &key, &value));
             } else {
                 for key in map.keys() {
                     let value = map.lookup(&key, MapFlags::ANY).map_err(|error| kernel("list the verdicts", &error))?;
@@ -400,18 +402,11 @@ fn rule_of(value: &[u8]) -> Option<(Rule, Hits)> {
     Some((Rule { action, side, until_ns: long(0)? }, hits))
 }
 
+/// The operating system's error inside one of libbpf-rs's, whose words end in `(os error N)`.
 fn io_error(error: &libbpf_rs::Error) -> io::Error {
-    use std::error::Error;
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if let Some(found) = inner.downcast_ref::<io::Error>()
-            && let Some(number) = found.raw_os_error()
-        {
-            return io::Error::from_raw_os_error(number);
-        }
-        cause = inner.source();
-    }
-    io::Error::other(error.to_string())
+    let words = error.to_string();
+    let number = words.rsplit_once("(os error ").and_then(|(_, rest)| rest.trim_end_matches(')').parse().ok());
+    number.map_or_else(|| io::Error::other(words), io::Error::from_raw_os_error)
 }
 
 fn kernel(operation: &'static str, error: &libbpf_rs::Error) -> VerdictError {
