@@ -235,6 +235,10 @@ counters! {
     RowsScored = "rows_scored", Detail;
     /// Feature rows given up because the scoring queue was full or the model absent.
     RowsShed = "rows_shed", Detail;
+    /// Rows not even queued because the ring was half full.
+    RowsShedOverload = "rows_shed_overload", Detail;
+    /// Packets with payload that were not inspected because the ring was three quarters full; their flows count them.
+    InspectionShed = "inspection_shed", Detail;
     /// Calls of the model.
     Microbatches = "microbatches", Detail;
     /// Calls of the model that failed; their rows count as shed.

@@ -42,6 +42,10 @@ const HANDOVER_LAG_NS: u64 = 250 * MILLISECOND;
 /// much more often (some 0.1 ms), and hosts that go on cost a merge each time.
 const LOOK_NS: u64 = SECOND / 4;
 
+/// The same where there are pairs: a response has 20 ms from the evidence to the kernel. Of every queue, for windows wait for the
+/// slowest.
+const LOOK_INLINE_NS: u64 = 5 * MILLISECOND;
+
 /// Why the start failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -134,7 +138,8 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
                     .map_err(|cause| StartError::System(format!("watch queue {number}: {cause}")))?;
                 Ok(((source.counter_memory(), source), stop))
             };
-            let settings = (config.engine, model, clock, secret);
+            let look_ns = if config.pairs.is_empty() { LOOK_NS } else { LOOK_INLINE_NS };
+            let settings = (EngineSettings { look_ns, ..config.engine }, model, clock, secret);
             let built = build(open, number, place, id, handover, core, settings)?;
             port.queues.push((id, number));
             port.stops.push(built.1);
@@ -156,7 +161,9 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
                 let (source, stop) = opened.open(number)?;
                 Ok(((source.counter_memory(), source), stop))
             };
-            let settings = (config.engine, model, clock, secret);
+            // What nobody waits for in a tap delays an answer here: a block is to hold within 20 ms of its evidence.
+            let engine = EngineSettings { sheds: true, look_ns: LOOK_INLINE_NS, ..config.engine };
+            let settings = (engine, model, clock, secret);
             let built = build(open, number, place, id, places.pop_front().unwrap_or_default(), core, settings)?;
             mailboxes.extend(built.2);
             parts.push(pair.add(id, number, built.1, built.0));
@@ -259,7 +266,6 @@ fn build<S: capture::Source + 'static, T: Send>(
     (mut settings, model, clock, secret): Shared<'_>,
 ) -> Result<(QueueParts, T, Option<MailboxPort>), StartError> {
     settings.live = true;
-    settings.look_ns = LOOK_NS;
     if !peers.is_empty() {
         settings.watermark_lag_ns = HANDOVER_LAG_NS;
     }

@@ -14,6 +14,7 @@ use super::mailbox::Mailbox;
 use super::neighbours::Neighbours;
 use super::openings::Openings;
 use super::outers::Outers;
+use super::shed::Shed;
 use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
 use super::stacks::Stacks;
@@ -65,6 +66,8 @@ pub struct EngineSettings {
     /// How often counts go up and the queue says how far it has come, nanoseconds of capture time: a window's length, or where
     /// alerts shall not wait for its end a part of it.
     pub look_ns: u64,
+    /// Leave scoring and then inspection out while the source's ring fills: where frames must go on, as in a pair.
+    pub sheds: bool,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
     /// Send events of inspection, who has which address on the link, and summaries of ended flows that were answered up.
@@ -106,6 +109,7 @@ impl Default for EngineSettings {
             flush_budget: 64,
             watermark_lag_ns: 0,
             look_ns: WINDOW_NS,
+            sheds: false,
             export_flows: false,
             export_events: false,
             live: false,
@@ -263,6 +267,7 @@ impl<S: Source> Engine<S> {
                 anomalies: AnomalyBudget::new(parts.secret[1]),
                 scoring,
                 burst_time: Timestamp(0),
+                shed: Shed::Nothing,
             },
             scorer: parts.scorer,
             makes_rows: scoring,
@@ -320,6 +325,9 @@ impl<S: Source> Queue for Engine<S> {
         let received = self.source.receive(core.rx.cap());
         let after_receive = core.stage_time(started);
         core.sinks.burst_time = started;
+        if core.settings.sheds {
+            core.sinks.shed = core.sinks.shed.step(received.waiting, received.capacity);
+        }
         let mut frames = received.count;
         if frames > 0 && self.source.is_note() {
             for index in 0..frames {

@@ -7,6 +7,7 @@ use super::elephants::Elephants;
 use super::neighbours::{Neighbours, News};
 use super::openings::Openings;
 use super::outers::Outers;
+use super::shed::Shed;
 use super::stacks::Stacks;
 use super::summary::{Carried, summary};
 use crate::dataplane::decode::{
@@ -84,6 +85,8 @@ pub struct Sinks {
     pub scoring: bool,
     /// Clock time of the present burst.
     pub burst_time: Timestamp,
+    /// What is left out because the queue is overloaded.
+    pub shed: Shed,
 }
 
 /// Sends a window's counts, and before them in which tunnel its entity was seen last, where that takes no room from counts.
@@ -556,6 +559,10 @@ impl Sinks {
     /// `index`: of the flow in `slot` while it lives, then what it carried.
     fn queue_row(&mut self, record: &FlowRecord, index: Result<FlowIndex, Protocol>, slot: u32, due: Timestamp) {
         if !self.scoring {
+            return;
+        }
+        if self.shed >= Shed::Scoring {
+            self.counters.add(Counter::RowsShedOverload, 1);
             return;
         }
         let tag = RowTag {

@@ -11,6 +11,7 @@ use crate::dataplane::decode::{
 };
 use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Noted, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
+use crate::dataplane::worker::shed::Shed;
 use crate::dataplane::worker::sinks::Sinks;
 use crate::metrics::{Counter, Stage};
 use crate::units::Timestamp;
@@ -199,7 +200,9 @@ impl Core {
                     }
                 }
                 if signals.has(Signals::PAYLOAD) {
-                    if packet.fragment {
+                    if sinks.shed >= Shed::Inspection {
+                        sinks.counters.add(Counter::InspectionShed, 1);
+                    } else if packet.fragment {
                         inspect_whole(table, sinks, fragments, packet, index);
                     } else {
                         let place = if burst.moved { usize::from(packet.place) } else { at };

@@ -6,7 +6,7 @@ use crate::dataplane::capture::memory::{RingSettings, Sent, ring};
 use crate::dataplane::features::COUNT;
 use crate::dataplane::flow::EndReason;
 use crate::dataplane::score::{ScoreError, Scores};
-use crate::dataplane::worker::{Fitted, ScoreSettings, mailbox};
+use crate::dataplane::worker::{Fitted, RxSettings, ScoreSettings, Shed, mailbox};
 use crate::exchange::{CensusMark, CensusStep, Full, Up, UpReceiver, snapshot_ring, up_ring};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -473,4 +473,37 @@ fn a_queue_goes_without_a_model_and_takes_one_again() {
         assert!(engine.restart() && engine.core.sinks.batch.is_empty());
         assert_eq!(flow(&mut engine), expected, "activation {number}");
     }
+}
+
+/// As its ring fills a queue leaves out scoring, then inspection, each counted; every frame still is in its flow.
+#[test]
+fn an_overloaded_queue_counts_flows_and_leaves_the_rest_out() {
+    let (mut kernel, source) = ring(RingSettings { frames: 512, rx_slots: 256, ..RingSettings::default() });
+    let rx = RxSettings { fixed: Some(32), ..RxSettings::default() };
+    let mut settings = EngineSettings { live: true, sheds: true, rx, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let tally = Arc::new(AtomicU64::new(0));
+    let scorer = Box::new(Tallied(Arc::clone(&tally))) as Box<dyn Scorer>;
+    let mut engine = Engine::new(source, settings, parts(up_ring(1 << 10, Full::Count).0, Some(scorer)));
+    // A ring that is full: 64 flows of four packets, a row due with each fourth.
+    for flow in 0..64 {
+        let frame = frame(1, 2, &[], 17, &[0x40, flow, 0, 53, 0, 10, 0, 0, 1, 2]);
+        (0..4).for_each(|_| assert_eq!(kernel.send_ethernet(&frame), Sent::Delivered));
+    }
+    let mut levels = Vec::new();
+    for _ in 0..8 {
+        engine.turn();
+        levels.push(engine.core.sinks.shed);
+    }
+    // Before each burst of 32: 256, 224, ... 32 wait, of 256.
+    let mut expected = vec![Shed::Inspection; 6]; // down to 96, three eighths
+    expected.extend([Shed::Scoring, Shed::Nothing]); // 64 is two eighths, 32 below
+    assert_eq!(levels, expected);
+    engine.finish();
+    let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+    let count = |counter: Counter| counters[counter as usize];
+    assert_eq!((count(Counter::FramesReceived), count(Counter::ProcessedFlow)), (256, 256));
+    assert_eq!(count(Counter::InspectionShed), 6 * 32);
+    assert_eq!(count(Counter::RowsShedOverload), 7 * 8, "eight flows a burst");
+    assert_eq!((tally.load(Relaxed), count(Counter::RowsScored)), (8, 8));
 }
