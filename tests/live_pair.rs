@@ -116,3 +116,12 @@ fn live_pair_carries_tcp() {
     running.stop();
     assert_closed(&pair.directions());
 }
+
+#[test]
+fn live_pair_refuses_ports_that_would_change_frames() {
+    privileged!("live_pair_refuses_ports_that_would_change_frames");
+    let bed = PairBed::new(1);
+    run(&format!("ip netns exec {} ethtool -K b0 rxvlan on", bed.appliance));
+    let refused = Pair::attach(&bed.settings(Policy::default())).err().expect("a tag would be lost").to_string();
+    assert!(refused.contains("rx-vlan-hw-parse") && refused.contains("ethtool -K b0 rxvlan off"), "{refused}");
+}

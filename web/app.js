@@ -410,7 +410,7 @@ async function move(queue, worker) {
 }
 
 const QUANTILES = [[0.5, "p50"], [0.75, "p75"], [0.9, "p90"], [0.95, "p95"], [0.99, "p99"], [0.999, "p999"], [0.9999, "p9999"]];
-const STAGES = ["receive", "decode", "flow", "score_queue", "score", "expire", "burst", "packet_to_alert"];
+const STAGES = ["receive", "decode", "flow", "score_queue", "score", "expire", "burst", "forward", "packet_to_block", "packet_to_alert"];
 
 function showLatency(latency) {
   const select = $("core"), cores = latency.cores.map((core) => String(core.core ?? "none"));
@@ -425,7 +425,7 @@ function showLatency(latency) {
   const stages = select.value === "" ? { ...chosen, ...Object.fromEntries(Object.entries(latency.alerts).map(([name, one]) => [`alert by ${name}`, one])) } : chosen;
   const known = Object.keys(stages);
   const names = [...STAGES.filter((name) => known.includes(name)), ...known.filter((name) => !STAGES.includes(name))];
-  const colour = (name) => (STAGES.indexOf(name) + 8) % 8;
+  const colour = (name) => (STAGES.indexOf(name) + 10) % 10;
   ladders($("latency"), names.filter((name) => STAGES.includes(name)).map((name) => ({ name: words(name), colour: colour(name), points: QUANTILES.map(([quantile, key]) => [quantile, stages[name][key]]) })), roundTime, "Latency percentiles by stage, both axes logarithmic");
   rows(document.querySelector("#latency-table tbody"), names, (name) => name, (name) => make("tr", "", make("td", `c${colour(name)}`, make("i", STAGES.includes(name) ? "swatch" : "swatch none"), words(name)), make("td"), make("td"), make("td"), make("td")), (row, name) => {
     const stage = stages[name];

@@ -6,6 +6,7 @@ use super::files::{self, Files};
 use super::out::say;
 use crate::config::{self, Config, ConfigError};
 use crate::control::behaviour::intel::Feeds;
+use crate::dataplane::capture::xdp::{Cause, Fail};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         say!(
             "{}",
             serde_json::json!({"config": name, "ok": refused.is_empty(), "interfaces": interfaces,
+                "pairs": plan.pairs.iter().map(|pair| pair.name.clone()).collect::<Vec<_>>(),
                 "eve": plan.eve.log.path, "conn_log": plan.conn_log.log.path, "listen": plan.http.listen.to_string(), "flow_capacity": plan.engine.flow.capacity,
                 "findings": refused})
         );
@@ -54,7 +56,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 /// What `run` would end with on this machine now.
 fn refused(plan: &Config) -> Vec<Finding> {
     let model = super::run::examine_model(plan).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
-    let interfaces = plan.interfaces.iter().filter_map(super::interface::refused);
+    let interfaces = plan.all_interfaces().filter_map(super::interface::refused);
     model.chain(interfaces).chain(unheard(plan.http.listen)).chain(unruled(plan)).chain(unfed(plan)).collect()
 }
 
@@ -104,8 +106,17 @@ fn print(name: &str, plan: &Config, refused: &[Finding]) {
         let mode = serde_json::to_value(interface.mode).unwrap_or_default();
         say!("  capture  {}: {queues}, mode {mode}, rings of {}", interface.label(), interface.ring_entries);
     }
-    if plan.interfaces.is_empty() {
-        say!("  capture  no interface: name one with [[interface]] or `shrike run -i NAME`");
+    for pair in &plan.pairs {
+        let [first, second] = &pair.ports;
+        let closed =
+            Cause::ALL.iter().filter(|cause| pair.policy.of(**cause) == Fail::Closed).map(|cause| cause.name());
+        let closed = closed.collect::<Vec<_>>().join(", ");
+        let fails =
+            if closed.is_empty() { "open whatever the cause".to_owned() } else { format!("closed on {closed}") };
+        say!("  pair     {}: {} and {}, fails {fails}", pair.name, first.label(), second.label());
+    }
+    if plan.interfaces.is_empty() && plan.pairs.is_empty() {
+        say!("  capture  no interface: name one with [[interface]], [[pair]] or `shrike run -i NAME`");
     }
     match &plan.workers.cores {
         Some(cores) => say!("  workers  on cores {cores:?}"),

@@ -26,8 +26,15 @@ fn queues(settings: &InterfaceSettings) -> Option<usize> {
 
 /// What the interfaces of the plan take together; `None` without an interface that is there.
 pub fn examine(plan: &Config) -> Option<Finding> {
+    // A pair's queue has the frames of both ports and one engine.
+    let both = |settings: &InterfaceSettings| InterfaceSettings {
+        ring_entries: settings.ring_entries * 2,
+        ..settings.clone()
+    };
+    let pairs: Vec<InterfaceSettings> = plan.pairs.iter().map(|pair| both(&pair.ports[0])).collect();
+    let all = plan.interfaces.iter().chain(&pairs);
     let counts: Vec<(&InterfaceSettings, usize)> =
-        plan.interfaces.iter().filter_map(|settings| Some((settings, queues(settings)?))).collect();
+        all.filter_map(|settings| Some((settings, queues(settings)?))).collect();
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     (!counts.is_empty()).then(|| judge(plan, &counts, &Room::of(&text)))
 }

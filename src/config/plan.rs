@@ -52,6 +52,13 @@ pub struct Config {
     pub http: HttpPlan,
 }
 
+impl Config {
+    /// Every interface that is captured from: those that are watched, and the ports of pairs.
+    pub fn all_interfaces(&self) -> impl Iterator<Item = &InterfaceSettings> {
+        self.interfaces.iter().chain(self.pairs.iter().flat_map(|pair| &pair.ports))
+    }
+}
+
 /// What all interfaces share.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CapturePlan {

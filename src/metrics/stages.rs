@@ -23,12 +23,17 @@ pub enum Stage {
     /// From the start of a turn with frames to the start of the queue's next one: how long a frame may wait that comes just
     /// behind a burst, the turns of other queues on the worker included. Of every burst; the stages above are of one in 16.
     Burst,
+    /// From the start of the turn that took a frame of a pair to its being given to the other port: what the worker adds to its
+    /// latency beside its wait in the ring, which is at most `burst`. Of every burst.
+    Forward,
+    /// From the packet that completed the evidence to the verdict being in the kernel.
+    PacketToBlock,
     /// From the packet that completed the evidence to the alert being in the store, live only.
     PacketToAlert,
 }
 
 /// All stages, in the order of their discriminants.
-pub const STAGES: [Stage; 8] = [
+pub const STAGES: [Stage; 10] = [
     Stage::Receive,
     Stage::Decode,
     Stage::Flow,
@@ -36,6 +41,8 @@ pub const STAGES: [Stage; 8] = [
     Stage::Score,
     Stage::Expire,
     Stage::Burst,
+    Stage::Forward,
+    Stage::PacketToBlock,
     Stage::PacketToAlert,
 ];
 
@@ -50,6 +57,8 @@ impl Stage {
             Stage::Score => "score",
             Stage::Expire => "expire",
             Stage::Burst => "burst",
+            Stage::Forward => "forward",
+            Stage::PacketToBlock => "packet_to_block",
             Stage::PacketToAlert => "packet_to_alert",
         }
     }

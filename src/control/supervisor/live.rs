@@ -162,7 +162,7 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
                 Ok(((source.counter_memory(), source), stop))
             };
             // What nobody waits for in a tap delays an answer here: a block is to hold within 20 ms of its evidence.
-            let engine = EngineSettings { sheds: true, look_ns: LOOK_INLINE_NS, ..config.engine };
+            let engine = EngineSettings { forwards: true, look_ns: LOOK_INLINE_NS, ..config.engine };
             let settings = (engine, model, clock, secret);
             let built = build(open, number, place, id, places.pop_front().unwrap_or_default(), core, settings)?;
             mailboxes.extend(built.2);

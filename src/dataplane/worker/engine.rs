@@ -66,8 +66,9 @@ pub struct EngineSettings {
     /// How often counts go up and the queue says how far it has come, nanoseconds of capture time: a window's length, or where
     /// alerts shall not wait for its end a part of it.
     pub look_ns: u64,
-    /// Leave scoring and then inspection out while the source's ring fills: where frames must go on, as in a pair.
-    pub sheds: bool,
+    /// The source forwards its frames, as that of a pair does: scoring and then inspection are left out while its ring fills, and
+    /// how long frames are held is recorded.
+    pub forwards: bool,
     /// Send a summary of every ended flow up.
     pub export_flows: bool,
     /// Send events of inspection, who has which address on the link, and summaries of ended flows that were answered up.
@@ -109,7 +110,7 @@ impl Default for EngineSettings {
             flush_budget: 64,
             watermark_lag_ns: 0,
             look_ns: WINDOW_NS,
-            sheds: false,
+            forwards: false,
             export_flows: false,
             export_events: false,
             live: false,
@@ -325,7 +326,7 @@ impl<S: Source> Queue for Engine<S> {
         let received = self.source.receive(core.rx.cap());
         let after_receive = core.stage_time(started);
         core.sinks.burst_time = started;
-        if core.settings.sheds {
+        if core.settings.forwards {
             core.sinks.shed = core.sinks.shed.step(received.waiting, received.capacity);
         }
         let mut frames = received.count;
@@ -343,6 +344,9 @@ impl<S: Source> Queue for Engine<S> {
             core.sinks.counters.add(Counter::EmptyPolls, 1);
         }
         self.source.release();
+        if core.settings.forwards && received.count > 0 {
+            core.snapshot.histograms.record(Stage::Forward, core.clock.now().since(started), received.count as u32);
+        }
         if self.inbox.is_waiting() {
             frames += core.take_handed_over(&mut self.inbox, started);
         }

@@ -480,7 +480,7 @@ fn a_queue_goes_without_a_model_and_takes_one_again() {
 fn an_overloaded_queue_counts_flows_and_leaves_the_rest_out() {
     let (mut kernel, source) = ring(RingSettings { frames: 512, rx_slots: 256, ..RingSettings::default() });
     let rx = RxSettings { fixed: Some(32), ..RxSettings::default() };
-    let mut settings = EngineSettings { live: true, sheds: true, rx, ..EngineSettings::default() };
+    let mut settings = EngineSettings { live: true, forwards: true, rx, ..EngineSettings::default() };
     (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
     let tally = Arc::new(AtomicU64::new(0));
     let scorer = Box::new(Tallied(Arc::clone(&tally))) as Box<dyn Scorer>;
@@ -499,6 +499,7 @@ fn an_overloaded_queue_counts_flows_and_leaves_the_rest_out() {
     let mut expected = vec![Shed::Inspection; 6]; // down to 96, three eighths
     expected.extend([Shed::Scoring, Shed::Nothing]); // 64 is two eighths, 32 below
     assert_eq!(levels, expected);
+    assert_eq!(engine.core.snapshot.histograms.stage(Stage::Forward).len(), 256, "how long each was held");
     engine.finish();
     let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
     let count = |counter: Counter| counters[counter as usize];

@@ -22,6 +22,7 @@ use super::counters::{Cell, QueueAccount};
 use super::error::XdpError;
 use super::interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, pin_path};
 use super::nic::namespace_identity;
+use super::offloads::falsifying_offloads;
 use super::program::AttachMode;
 use super::rings::{BUSY_LIMIT, QueueFacts};
 use super::settings::{InterfaceSettings, Shared};
@@ -149,6 +150,25 @@ fn port_settings(pair: &PairSettings, side: usize) -> InterfaceSettings {
     InterfaceSettings { shared: Shared::No, pair: Some(of), ..port.clone() }
 }
 
+/// Refuses a port whose NIC takes something out of frames, or joins them, before we see them: it would be missing behind us.
+fn untouched(port: &InterfaceSettings) -> Result<(), XdpError> {
+    const HARMFUL: [&str; 4] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-lro", "rx-gro-hw"];
+    let Ok(found) = falsifying_offloads(&port.name, port.namespace.as_deref()) else { return Ok(()) }; // told by what follows
+    let harmful: Vec<_> = found.into_iter().filter(|one| HARMFUL.contains(&one.feature.as_str())).collect();
+    let Some(first) = harmful.first() else { return Ok(()) };
+    let commands: Vec<_> = harmful.iter().map(|one| one.fix.clone()).collect();
+    Err(XdpError::Setting {
+        interface: port.label(),
+        setting: "offload",
+        value: first.feature.clone(),
+        reason: format!(
+            "{}; behind a pair that would be what arrives. Switch it off: {}",
+            first.effect,
+            commands.join("; ")
+        ),
+    })
+}
+
 impl Pair {
     /// Attaches both programs, or takes over those that are there, and writes the policy. No socket is open yet: frames go by the
     /// policy of a crash, or of a planned stop where that is how the last process ended.
@@ -158,6 +178,7 @@ impl Pair {
     pub fn attach(settings: &PairSettings) -> Result<Pair, XdpError> {
         let ports = [port_settings(settings, 0), port_settings(settings, 1)];
         let [first, second] = &ports;
+        ports.iter().try_for_each(untouched)?;
         let mut one = Interface::attach(first)?;
         let mut two = Interface::attach(second)?;
         for port in [&one, &two] {
