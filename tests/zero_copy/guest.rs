@@ -18,14 +18,20 @@ pub enum NoGuest {
     Broken(String),
 }
 
-/// A running guest and the wire to its NIC.
+/// The wire to one NIC: our end, where the NIC's is, and what it sent.
+struct Wire {
+    socket: UnixDatagram,
+    nic: PathBuf,
+    sent: Receiver<Vec<u8>>,
+}
+
+/// A running guest and the wires to its NICs.
 pub struct Guest {
     qemu: Child,
     orders: Option<ChildStdin>,
     lines: Receiver<String>,
     log: Vec<String>,
-    wire: UnixDatagram,
-    nic: PathBuf,
+    wires: Vec<Wire>,
     _directory: tempfile::TempDir,
 }
 
@@ -50,8 +56,8 @@ fn script(name: &str) -> PathBuf {
 }
 
 impl Guest {
-    /// Packs `overlay` and boots. `vcpus` cores, an igb NIC whose wire is ours.
-    pub fn boot(cache: &Path, overlay: &Path, vcpus: usize) -> Result<Guest, NoGuest> {
+    /// Packs `overlay` and boots. `vcpus` cores, and igb NICs whose wires are ours; the guest's `init` is told how many.
+    pub fn boot(cache: &Path, overlay: &Path, vcpus: usize, nics: usize) -> Result<Guest, NoGuest> {
         let broken = |what: &str, error: std::io::Error| NoGuest::Broken(format!("{what}: {error}"));
         let directory = tempfile::tempdir().map_err(|error| broken("temporary directory", error))?;
         let initrd = directory.path().join("initrd.gz");
@@ -62,17 +68,40 @@ impl Guest {
         if !packed.status.success() {
             return Err(NoGuest::Broken(format!("mkinitrd.sh: {}", String::from_utf8_lossy(&packed.stderr))));
         }
-        let (host, nic) = (directory.path().join("host"), directory.path().join("nic"));
-        let wire = UnixDatagram::bind(&host).map_err(|error| broken("wire", error))?;
         let unpacked = cache.join("q");
-        // A guest that hangs must not hang us: a send that finds no room for so long is a failure.
-        wire.set_write_timeout(Some(Duration::from_secs(30))).map_err(|error| broken("wire", error))?;
+        let (mut wires, mut devices) = (Vec::new(), Vec::new());
+        for number in 0..nics {
+            let end = |name: &str| directory.path().join(format!("{name}{number}"));
+            let (host, nic) = (end("host"), end("nic"));
+            let socket = UnixDatagram::bind(&host).map_err(|error| broken("wire", error))?;
+            // A guest that hangs must not hang us: a send that finds no room for so long is a failure.
+            socket.set_write_timeout(Some(Duration::from_secs(30))).map_err(|error| broken("wire", error))?;
+            let (ours, theirs) = (host.display(), nic.display());
+            devices.extend([
+                "-netdev".to_owned(),
+                format!("dgram,id=n{number},local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}"),
+                // Each igb behind a root port of its own, and without its option ROM.
+                "-device".into(),
+                format!("pcie-root-port,id=rp{number},chassis={0},slot={0}", number + 1),
+                "-device".into(),
+                format!("igb,bus=rp{number},netdev=n{number},romfile=,mac=02:00:00:00:01:0{number}"),
+            ]);
+            // Always read, so that QEMU never waits for us.
+            let reader = socket.try_clone().map_err(|error| broken("wire", error))?;
+            let (sender, sent) = channel();
+            std::thread::spawn(move || {
+                let mut frame = [0; 16_384];
+                while let Ok(length) = reader.recv(&mut frame) {
+                    if sender.send(frame[..length].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+            wires.push(Wire { socket, nic, sent });
+        }
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|path| unpacked.join(path));
-        let netdev = format!(
-            "dgram,id=n0,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-            nic.display(),
-            host.display()
-        );
+        let append =
+            format!("console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off ipv6.disable=1 shrike.ports={nics}");
         // TCG on purpose: a /dev/kvm that opens is no evidence that it works, and this must run where there is none.
         let accelerator = std::env::var("QEMU_ACCEL").unwrap_or("tcg,thread=multi".into());
         let mut qemu = Command::new(unpacked.join("usr/bin/qemu-system-x86_64"))
@@ -88,11 +117,8 @@ impl Guest {
             .arg(cache.join("vmlinuz"))
             .arg("-initrd")
             .arg(&initrd)
-            .args(["-append", "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off ipv6.disable=1"])
-            .args(["-netdev", &netdev])
-            // Each igb behind a root port of its own, and without its option ROM.
-            .args(["-device", "pcie-root-port,id=rp0,chassis=1,slot=1"])
-            .args(["-device", "igb,bus=rp0,netdev=n0,romfile="])
+            .args(["-append", &append])
+            .args(&devices)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -109,13 +135,7 @@ impl Guest {
                 }
             }
         });
-        // Frames that the guest itself sends go nowhere: they are read and forgotten, so that QEMU never waits for us.
-        let drain = wire.try_clone().map_err(|error| broken("wire", error))?;
-        std::thread::spawn(move || {
-            let mut frame = [0; 2_048];
-            while drain.recv(&mut frame).is_ok() {}
-        });
-        Ok(Guest { qemu, orders, lines, log: Vec::new(), wire, nic, _directory: directory })
+        Ok(Guest { qemu, orders, lines, log: Vec::new(), wires, _directory: directory })
     }
 
     /// What the guest says under `name`, within `limit`.
@@ -153,13 +173,19 @@ impl Guest {
         writeln!(orders, "{order}").and_then(|()| orders.flush()).map_err(|error| format!("order {order}: {error}"))
     }
 
-    /// Puts a frame on the wire; waits while the NIC's queue is full, as a wire with flow control would.
-    pub fn send(&self, frame: &[u8]) -> Result<(), String> {
-        match self.wire.send_to(frame, &self.nic) {
+    /// Puts a frame on the wire of a NIC; waits while its queue is full, as a wire with flow control would.
+    pub fn send(&self, nic: usize, frame: &[u8]) -> Result<(), String> {
+        let wire = &self.wires[nic];
+        match wire.socket.send_to(frame, &wire.nic) {
             Ok(length) if length == frame.len() => Ok(()),
             Ok(length) => Err(format!("{length} of {} bytes sent", frame.len())),
             Err(error) => Err(format!("send: {error}")),
         }
+    }
+
+    /// The next frame that a NIC sent; `None` if none came in time.
+    pub fn receive(&self, nic: usize, limit: Duration) -> Option<Vec<u8>> {
+        self.wires[nic].sent.recv_timeout(limit).ok()
     }
 
     /// The end of the guest's log.

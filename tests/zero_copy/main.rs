@@ -5,6 +5,7 @@
 //! flow in one record although the NIC's hash is not symmetric. What it does not: speed. It runs under software emulation.
 
 mod guest;
+mod pair;
 mod rss;
 #[path = "../support/mod.rs"]
 mod support;
@@ -42,7 +43,7 @@ fn live_zero_copy_on_every_queue_of_an_emulated_nic() {
     }
     let overlay = tempfile::tempdir().unwrap();
     fill_overlay(root, overlay.path());
-    let mut guest = match Guest::boot(&cache, overlay.path(), VCPUS) {
+    let mut guest = match Guest::boot(&cache, overlay.path(), VCPUS, 1) {
         Ok(guest) => guest,
         Err(NoGuest::Unavailable(why) | NoGuest::Broken(why)) => panic!("{why}"),
     };
@@ -125,7 +126,9 @@ fn fill_overlay(root: &Path, overlay: &Path) {
         std::fs::create_dir_all(overlay.join(folder)).unwrap();
     }
     std::fs::copy(&binary, overlay.join("bin/shrike")).unwrap();
-    std::fs::copy(root.join("tests/qemu/shrike.toml"), overlay.join("etc/shrike.toml")).unwrap();
+    for name in ["shrike.toml", "pair.toml"] {
+        std::fs::copy(root.join("tests/qemu").join(name), overlay.join("etc").join(name)).unwrap();
+    }
     for folder in ["models", "models/runtime"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap().flatten() {
             let name = entry.file_name();
@@ -152,7 +155,7 @@ fn send_paced(guest: &Guest, traffic: &Traffic) -> Result<u64, String> {
         if let Some(early) = due.checked_duration_since(Instant::now()) {
             std::thread::sleep(early);
         }
-        guest.send(&frame.bytes).map_err(|why| format!("frame {index}: {why}"))?;
+        guest.send(0, &frame.bytes).map_err(|why| format!("frame {index}: {why}"))?;
     }
     Ok(traffic.frames.len() as u64)
 }

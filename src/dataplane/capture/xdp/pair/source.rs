@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// How long frames may lie with the kernel without one of them coming back, before their sockets are made anew: a NIC that was
 /// reset may never give them back (anza-xyz/agave#13805). Nanoseconds.
 const SEND_DEADLINE_NS: u64 = 100_000_000;
+/// So many sent frames may stay with a driver for as long as it likes: some give them back with the next ones only (igb in
+/// zero-copy mode, once nothing more is sent), and few of them do no harm. A share of the ring's entries.
+const LAZY_SHARE: u64 = 4;
 /// How long a planned stop waits until the program sends frames past the worker.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
@@ -397,10 +400,11 @@ impl Source for PairSource {
             if self.idle {
                 rings.revive();
             }
-            let on_way = rings.on_way() != [0; 2];
-            if on_way
-                && self.now_ns.saturating_sub(self.last_back_ns) > SEND_DEADLINE_NS
-                && !self.slot.gone.load(Acquire)
+            let most = u64::from(self.capacity) / LAZY_SHARE;
+            let waits = rings.unsent() != [0; 2] || rings.on_way().into_iter().any(|count| count > most);
+            if !waits {
+                self.last_back_ns = self.now_ns;
+            } else if self.now_ns.saturating_sub(self.last_back_ns) > SEND_DEADLINE_NS && !self.slot.gone.load(Acquire)
             {
                 for end in &self.ends {
                     end.maps.add_cell(self.queue, Cell::TxRebuilds, 1);
