@@ -6,6 +6,7 @@ mod support;
 
 use live::pair::{PairBed, Receiver, Running};
 use live::{Sender, run, udp_frame};
+use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::xdp::{Cause, Direction, Fail, Pair, PairReader, Policy};
 
 /// Runs the rest of the test only with the rights it needs.
@@ -124,4 +125,64 @@ fn live_pair_refuses_ports_that_would_change_frames() {
     run(&format!("ip netns exec {} ethtool -K b0 rxvlan on", bed.appliance));
     let refused = Pair::attach(&bed.settings(Policy::default())).err().expect("a tag would be lost").to_string();
     assert!(refused.contains("rx-vlan-hw-parse") && refused.contains("ethtool -K b0 rxvlan off"), "{refused}");
+}
+
+#[test]
+fn live_pair_withholds_frames_for_a_cause_that_is_said_and_closed() {
+    privileged!("live_pair_withholds_frames_for_a_cause_that_is_said_and_closed");
+    let bed = PairBed::new(1);
+    let pair = Pair::attach(&bed.settings(Policy::default().with(Cause::Store, Fail::Closed))).unwrap();
+    let running = Running::start(&pair);
+    let receiver = Receiver::open(&bed.server, "s0");
+    let mut sender = Sender::on(&bed.client, "c0", 10, 64);
+    let pass = |sender: &mut Sender, count: usize| {
+        sender.send(count as u64, |_| ());
+        assert_eq!(receiver.take(count).len(), count);
+    };
+    pass(&mut sender, 20);
+    pair.say(Cause::Model, true); // open: the worker goes on without
+    pass(&mut sender, 20);
+    pair.say(Cause::Store, true);
+    sender.send(30, |_| ());
+    pair.say(Cause::Store, false);
+    pass(&mut sender, 20);
+    running.stop();
+    let directions = pair.directions();
+    assert_closed(&directions);
+    let [direction, _] = &directions;
+    assert_eq!((direction.program.withheld[Cause::Store], direction.sent), (30, 60), "{direction:#?}");
+    assert_eq!(receiver.next(std::time::Duration::ZERO), None, "none of them came later");
+}
+
+/// What was given while a worker stood still is overload before the ring is full, and goes on in the kernel or nowhere.
+#[test]
+fn live_pair_overload_loses_no_frame_that_its_policy_does_not_withhold() {
+    privileged!("live_pair_overload_loses_no_frame_that_its_policy_does_not_withhold");
+    for fail in [Fail::Open, Fail::Closed] {
+        let bed = PairBed::new(1);
+        let mut settings = bed.settings(Policy::default().with(Cause::Overload, fail));
+        settings.beat_limit_ns = 60_000_000_000; // standing still is no hang here
+        let pair = Pair::attach(&settings).unwrap();
+        let mut source = pair.open_queue(0).unwrap();
+        let stop = source.stop_handle().unwrap();
+        source.receive(64); // the first sign of life
+        let receiver = Receiver::open(&bed.server, "s0");
+        let mut sender = Sender::on(&bed.client, "c0", 100, 64);
+        sender.send(3000, |_| ());
+        let worker = std::thread::spawn(move || live::pair::pump(&mut source));
+        let expected = if fail == Fail::Open { 3000 } else { 1024 };
+        assert_eq!(receiver.take(expected).len(), expected);
+        // Once it was empty, frames go to the worker again.
+        sender.send(10, |_| ());
+        assert_eq!(receiver.take(10).len(), 10);
+        stop.stop();
+        assert_eq!(worker.join().unwrap(), 1034);
+        let directions = pair.directions();
+        assert_closed(&directions);
+        let [direction, _] = &directions;
+        let program = &direction.program;
+        let beyond = (program.bypassed[Cause::Overload], program.withheld[Cause::Overload]);
+        assert_eq!(beyond, if fail == Fail::Open { (1976, 0) } else { (0, 1976) }, "{direction:#?}");
+        assert_eq!(direction.refused + direction.tx_refused + direction.lost_in_hands, 0, "{direction:#?}");
+    }
 }

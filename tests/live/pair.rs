@@ -184,7 +184,8 @@ impl Running {
     }
 }
 
-fn pump(source: &mut PairSource) -> u64 {
+/// Takes bursts and lets them go on until the source ends; gives how many frames there were.
+pub fn pump(source: &mut PairSource) -> u64 {
     let mut counters = CounterBlock::on(source.counter_memory());
     let (mut total, mut maintained) = (0, Instant::now());
     loop {

@@ -379,9 +379,19 @@ impl Supervisor {
             self.look_after_workers(now);
             self.pipeline.look(now);
             self.capture.poll(now);
+            self.say_causes();
             self.refresh_picture(now);
         }
         worked
+    }
+
+    /// Tells the pairs what may close them. Without a model by decision nothing is missing.
+    fn say_causes(&self) {
+        let living = |entry: &&Entry| entry.lost.is_none() && !entry.ended;
+        let unscored = self.entries.iter().filter(living).any(|entry| entry.scoring.is_failing());
+        let unloaded = self.settings.degraded.iter().any(|one| one.part == "model");
+        self.capture.say(Cause::Model, unscored || unloaded);
+        self.capture.say(Cause::Store, !self.store.status().degraded.is_empty());
     }
 
     /// Findings of every queue into the pipeline, alerts into the store.
