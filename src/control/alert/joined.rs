@@ -214,7 +214,11 @@ impl Joined {
         let has_many = known.has_many && is_near || known.target != fresh.target;
         let severity = known.severity.min(fresh.severity);
         let words = if words.is_empty() { fresh.words.clone() } else { words };
-        *known = Claim { span, has_many, severity, words, ..fresh };
+        // Kinds of one affair may mean more than one does.
+        let mut means = std::mem::take(&mut known.means);
+        let more: Vec<Family> = fresh.means.iter().filter(|family| !means.contains(family)).copied().collect();
+        means.extend(more);
+        *known = Claim { span, has_many, severity, words, means, ..fresh };
     }
 
     fn claim(&mut self, affair: &Affair, evidence: &Evidence) -> Option<&mut Claim> {
@@ -300,7 +304,7 @@ fn is_word(evidence: &Evidence) -> bool {
 mod tests {
     use super::super::{Alert, Deduplicator, Settings};
     use super::*;
-    use crate::dataplane::detect::WindowRef;
+    use crate::dataplane::detect::{WindowRef, fixtures};
 
     fn address(last: u8) -> Option<IpAddr> {
         Some(IpAddr::from([10, 0, 0, last]))
@@ -308,23 +312,11 @@ mod tests {
 
     fn evidence(second: u64, detector: Detector, kind: &str, target: Option<u8>) -> Evidence {
         Evidence {
-            detector,
-            kind: kind.to_owned(),
-            time: Timestamp((100_000 + second) * SECOND),
-            severity: 2,
-            confidence: 0.9,
             source: address(66),
             target: target.and_then(address),
             port: Some(80),
             protocol: Some(6),
-            summary: String::new(),
-            terms: Vec::new(),
-            technique: None,
-            flow: None,
-            source_mac: None,
-            tunnel: None,
-            window: None,
-            row: None,
+            ..fixtures::evidence(detector, kind, Timestamp((100_000 + second) * SECOND))
         }
     }
 

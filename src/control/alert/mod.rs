@@ -1,4 +1,5 @@
-//! Evidence to alerts: deduplication with log-spaced repeats, and one alert of what a detector and a model say of the same.
+//! Evidence to alerts: deduplication with log-spaced repeats, and one alert of what a detector and a model, or one detector under
+//! several kinds, say of the same.
 //!
 //! Owns what has been alerted so far (bounded); knows neither the store nor HTTP. Time is capture time, so that a capture
 //! gives the same alerts at any speed.
@@ -6,6 +7,7 @@
 mod family;
 mod joined;
 mod meaning;
+mod parts;
 
 pub use family::Family;
 pub use meaning::meaning;
@@ -14,6 +16,7 @@ use crate::dataplane::detect::cold::{ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence};
 use crate::units::{SECOND, Timestamp};
 use joined::Joined;
+use parts::Parts;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
@@ -21,12 +24,12 @@ use std::net::IpAddr;
 /// One alert as it is stored and served. Append-only: a repeat is a new alert that names the first one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alert {
-    /// Stable over restarts, made from what the alert is about (detector, kind, source, target, port) and its first time;
+    /// Stable over restarts, made from what the alert is about (detector, kind, source or its card, target, port) and its first time;
     /// repeats share it and differ in `occurrences`. A detector that finds what a model said first goes on under the model's id:
     /// the newest row says what it is.
     pub id: String,
-    /// How many pieces of evidence of this kind there were so far, this one included: 1, then log-spaced (10, 100, ...),
-    /// and in between where the severity rose.
+    /// How many pieces of evidence of this affair there were so far, this one included: 1, then log-spaced (10, 100, ...),
+    /// and in between where the severity rose, or another kind or target came to it.
     pub occurrences: u64,
     /// Capture time of the first evidence.
     #[serde(with = "crate::units::rfc3339")]
@@ -94,12 +97,15 @@ struct Affair {
 impl Affair {
     fn of(evidence: &Evidence) -> Affair {
         let is_by_source = evidence.detector == Detector::Model && evidence.source.is_some();
+        let (kind, card) = (parts::kind_of_affair(evidence).0, parts::card(evidence));
+        let name = card.map_or(kind.to_owned(), |card| format!("{kind} {card}"));
         Affair {
             detector: evidence.detector,
-            kind: first_128(&Sha256::digest(evidence.kind.as_bytes())),
+            kind: first_128(&Sha256::digest(name.as_bytes())),
             source: evidence.source,
-            // A source that tries a thousand hosts or ports has a thousand flows that look like attacks, and is one affair.
-            target: evidence.target.filter(|_| !is_by_source),
+            // A source that tries a thousand hosts or ports has a thousand flows that look like attacks, and is one affair; so is a card
+            // that takes the addresses of many.
+            target: evidence.target.filter(|_| !is_by_source && card.is_none()),
             port: evidence.port.filter(|_| evidence.detector != Detector::Model),
         }
     }
@@ -134,6 +140,7 @@ pub struct Deduplicator {
     settings: Settings,
     known: ColdMap<Affair, Known>,
     joined: Joined,
+    parts: Parts,
     suppressed: u64,
     /// Under the name of the alert, and under another.
     joins: [u64; 2],
@@ -144,12 +151,13 @@ impl Deduplicator {
     pub fn new(settings: Settings) -> Deduplicator {
         let apart_ns = [settings.join_s, settings.join_other_s].map(|seconds| seconds.saturating_mul(SECOND));
         let joined = Joined::new(apart_ns, settings.remembered / 8);
-        Deduplicator { known: ColdMap::new(settings.remembered), joined, settings, suppressed: 0, joins: [0; 2] }
+        let known = ColdMap::new(settings.remembered);
+        Deduplicator { known, joined, parts: Parts::new(), settings, suppressed: 0, joins: [0; 2] }
     }
 
     /// The alert that this evidence makes, if it is the first of its affair, the 10th, 100th, ..., or more severe than all
-    /// before. Another kind is another affair and passes at once; but what a model says of whom a detector has told joins that
-    /// alert, and stands in its next row.
+    /// before. Another kind is another affair and passes at once, unless both are words for one: that alert goes on, and says so
+    /// at once. What a model says of whom a detector has told joins that alert too, and stands in its next row.
     pub fn push(&mut self, mut evidence: Evidence) -> Option<Alert> {
         // What joins is no source of a crowd: it would count anew with each word. A crowd may join as well.
         if evidence.detector == Detector::Model {
@@ -174,7 +182,9 @@ impl Deduplicator {
         let known = self.known.entry(affair, fresh);
         if is_new {
             *known = fresh();
+            self.parts.forget(&affair);
         }
+        let is_more = self.parts.add(affair, &evidence);
         let is_taken = taken.is_some();
         if let Some((before, taken)) = taken {
             let severity = if taken.is_meant { before.severity.min(known.severity) } else { known.severity };
@@ -183,7 +193,7 @@ impl Deduplicator {
         }
         known.last_seen = known.last_seen.max(evidence.time);
         known.occurrences += 1;
-        let due = is_taken || known.occurrences >= known.next;
+        let due = is_taken || is_more || known.occurrences >= known.next;
         let worse = evidence.severity < known.severity;
         while known.next <= known.occurrences && known.next < u64::MAX {
             known.next = known.next.saturating_mul(self.settings.repeat_factor.max(2));
@@ -195,12 +205,13 @@ impl Deduplicator {
         }
         let Known { id, occurrences, first_seen, severity, told, .. } = *known;
         self.joined.note(affair, &evidence);
-        // A row stands for its affair: whoever sees only the newest sees how bad it has been.
-        evidence.severity = severity;
         if !due && !worse {
             self.suppressed += 1;
             return None;
         }
+        evidence = self.parts.row(&affair, evidence);
+        // A row stands for its affair: whoever sees only the newest sees how bad it has been.
+        evidence.severity = severity;
         if evidence.detector != Detector::Model {
             evidence.terms.extend(self.joined.words(&affair, &evidence));
         }
@@ -282,7 +293,7 @@ impl Deduplicator {
 
     /// Affairs forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.known.forgotten()
+        self.known.forgotten() + self.parts.forgotten()
     }
 }
 
@@ -323,27 +334,11 @@ fn id(affair: &Affair, first_seen: Timestamp) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::detect::fixtures;
 
     fn evidence(second: u64, kind: &str, severity: u8, last_octet: u8) -> Evidence {
-        Evidence {
-            detector: Detector::Scan,
-            kind: kind.to_owned(),
-            time: Timestamp(second * SECOND),
-            severity,
-            confidence: 1.0,
-            source: Some(IpAddr::from([10, 0, 0, last_octet])),
-            target: None,
-            port: None,
-            protocol: None,
-            summary: String::new(),
-            terms: Vec::new(),
-            flow: None,
-            source_mac: None,
-            tunnel: None,
-            technique: None,
-            window: None,
-            row: None,
-        }
+        let source = Some(IpAddr::from([10, 0, 0, last_octet]));
+        Evidence { severity, source, ..fixtures::evidence(Detector::Scan, kind, Timestamp(second * SECOND)) }
     }
 
     #[test]

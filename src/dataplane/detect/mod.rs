@@ -13,6 +13,8 @@ pub mod carrier;
 pub(crate) mod cold;
 pub mod distinct;
 mod facts;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod flood;
 mod flow_ref;
 mod generations;

@@ -73,26 +73,23 @@ pub(super) fn taken(
 pub(super) fn contest(
     seen: &Observation,
     neighbour: &Neighbour,
-    other: Mac,
+    [taker, other]: [Mac; 2],
     (turns, needed): (u32, f64),
     is_of_another: bool,
 ) -> Evidence {
-    let (address, mac) = (ip(neighbour.address), mac_text(neighbour.mac));
+    let (address, taker, other) = (ip(neighbour.address), mac_text(taker), mac_text(other));
     let how = if is_of_another { ", within a minute, and they are two hosts" } else { "" };
     Evidence {
         severity: if is_of_another { 2 } else { 3 },
         confidence: if is_of_another { 0.8 } else { 0.6 },
         target: Some(address),
         protocol: protocol_of(neighbour),
-        summary: format!(
-            "{mac} and {} claim {address} in turn{how}: one of them takes it from the other",
-            mac_text(other)
-        ),
+        summary: format!("{taker} and {other} claim {address} in turn{how}: one of them takes it from the other"),
         terms: vec![
             Term::exact("turns", f64::from(turns)).against(Relation::AtLeast, needed),
             Term::exact("turns_within_a_minute_and_of_two_hosts", f64::from(u8::from(is_of_another))),
         ],
-        source_mac: Some(mac),
+        source_mac: Some(taker),
         ..of_link(seen, "arp_contest", "T1557.002")
     }
 }

@@ -368,7 +368,9 @@ impl Spoofing {
                 None => {
                     let has_own = taker.is_some_and(|taker| self.own(link, taker).is_some_and(|own| own != address));
                     let is_of_another = is_quick && has_own && !is_router;
-                    out.push(contest(seen, neighbour, owner, (turns, needed), is_of_another));
+                    // It is who took it that does it, whoever speaks now.
+                    let [taker, other] = if taker == Some(owner) { [owner, mac] } else { [mac, owner] };
+                    out.push(contest(seen, neighbour, [taker, other], (turns, needed), is_of_another));
                 }
             }
         }
@@ -452,8 +454,12 @@ impl Spoofing {
         let settings = self.settings;
         let claimer = self.claimer(link, mac, seen.time);
         claimer.told = Some(seen.time);
-        let victims: Vec<String> =
-            claimer.victims.iter().take(claimer.count).map(|(victim, _)| mac_text(*victim)).collect();
+        let victims: Vec<String> = claimer
+            .victims
+            .iter()
+            .take(claimer.count)
+            .map(|(victim, of)| format!("{} of {}", ip(*of), mac_text(*victim)))
+            .collect();
         out.push(taken(seen, &Neighbour { mac, ..*neighbour }, &victims, proof, &settings));
     }
 

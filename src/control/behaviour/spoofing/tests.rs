@@ -361,6 +361,8 @@ fn a_quarrel_is_told_while_it_lasts() {
     }
     let told: Vec<_> = wire.evidence().into_iter().map(|one| (one.kind, (one.time.0 / SECOND) % 86_400)).collect();
     assert!(told.iter().all(|(kind, _)| kind == "arp_contest"), "{told:?}");
+    let cards: Vec<_> = wire.evidence().into_iter().filter_map(|one| one.source_mac).collect();
+    assert_eq!(cards, ["02:00:00:00:00:42"; 4], "it is who came later, whoever speaks: one affair");
     assert_eq!((told.len(), told[0].1), (4, 6), "after three turns, then each half minute: {told:?}");
     let mut claims = vec![(0, ROUTER, 1), (0, 7, 7), (0, 8, 8), (1, ROUTER, 66), (1, 7, 66)];
     assert_eq!(found(&neighbours(&claims)).len(), 1);
