@@ -323,8 +323,8 @@ impl Behaviour {
         if let Some(observation) = Observation::of_flow(flow, before) {
             self.push(observation);
         }
-        if slow_http::is_slow_flow(flow) {
-            self.push(Observation::of_slow(flow));
+        if let Some(held) = slow_http::held(flow) {
+            self.push(Observation::of_slow(flow, held));
         }
         if amplification::is_unasked(flow) {
             self.push(Observation::of_unasked(flow));
@@ -339,9 +339,9 @@ impl Behaviour {
         {
             self.push(Observation { told: open.told.max(self.decided), ..open });
         }
-        if slow_http::is_slow_flow(flow) {
+        if let Some(held) = slow_http::held(flow) {
             // It is so now, however long it has said nothing.
-            let slow = Observation::of_slow(flow);
+            let slow = Observation::of_slow(flow, held);
             self.push(Observation { told: slow.told.max(self.decided), ..slow });
         }
         // Who talks to a listed address is told while he does, not when the connection is over.

@@ -4,6 +4,7 @@ mod login;
 mod read;
 mod remote;
 
+use super::slow_http::Held;
 use super::{icmp_tunnel, web_attack};
 use crate::control::inventory;
 use crate::dataplane::decode::{Direction, Endpoint, FlowKey, Links, Neighbour, Outer};
@@ -340,6 +341,8 @@ pub struct Slow {
     pub server: Endpoint,
     /// When it began.
     pub began: Timestamp,
+    /// What was measured.
+    pub held: Held,
 }
 
 impl Origin {
@@ -490,9 +493,9 @@ impl Observation {
     }
 
     /// A connection, alive or ended, that is held with a request.
-    pub fn of_slow(flow: &FlowSummary) -> Observation {
+    pub fn of_slow(flow: &FlowSummary, held: Held) -> Observation {
         let (client, server) = inventory::roles(&flow.key, flow.originator, flow.application);
-        let what = What::Slow(Slow { client, server, began: flow.first_seen });
+        let what = What::Slow(Slow { client, server, began: flow.first_seen, held });
         Observation {
             told: flow.ended_at.max(flow.last_seen),
             time: flow.last_seen,

@@ -8,13 +8,18 @@
 //! answers whose length nobody knows (chunked, inside TLS) readers are told by their window: one of at most 4 KiB in the first packet
 //! (browsers and libraries begin with 8 KiB and more; slowhttptest -X asks the kernel for the least that it gives, some 1.2 KiB), less
 //! than a thousand bytes a second, and a server that goes on knocking: eight packets and more of which few carry anything. Living
-//! connections are looked at each minute; a capture tells of those that ended.
+//! connections are looked at each minute; a capture tells of those that ended. The alert says how many are held in which way, and at how
+//! many bytes a second. Of a request that nobody answers it shows at its end alone whether its head was whole, so while connections
+//! live heads and bodies are one; slow bodies of a client with a small window whose server has answered at once are told by the window.
 //!
 //! Connections opened ahead send nothing, and long polling has sent a whole request in a moment and waits: neither has many such
 //! of one source to one server. A slow link has a large window and is busy; a small device has a small one, and takes what it gets. Not
 //! seen: slow requests inside TLS, where nobody knows what is whole; readers that make their window small after the first packet.
 
-use super::count::{Distinct, hash};
+#[cfg(test)]
+mod tests;
+
+use super::count::{Distinct, hash, rounded};
 use super::observation::{Flow, Observation, Slow};
 use crate::dataplane::decode::Endpoint;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
@@ -32,7 +37,7 @@ pub struct Settings {
     pub connections: f64,
     /// Share of the server's connections that those of many sources must be.
     pub share: f64,
-    /// Servers remembered, some 500 bytes each.
+    /// Servers remembered, some 2.5 KB each.
     pub servers: usize,
 }
 
@@ -64,7 +69,7 @@ const SOURCES: usize = 8;
 const RATE_IN_PIECES: f64 = 60.0;
 const PIECES: u64 = 6;
 
-/// Does a flow, ended or alive, look so? `payload`: of client and server, bytes; `packets` of the client.
+/// Does a request of a flow, ended or alive, look so? `payload`: of client and server, bytes; `packets` of the client.
 fn is_slow(application: Protocol, age_ns: u64, payload: [u64; 2], packets: u64) -> bool {
     let [sent, said] = payload;
     let rate = sent as f64 * SECOND as f64 / age_ns.max(1) as f64;
@@ -78,15 +83,17 @@ const WINDOW: u16 = 4096;
 const KNOCKS: u64 = 8;
 const KNOCK_BYTES: u64 = 256;
 
-/// The same of a summary, and does a client take an answer of unknown length so slowly?
-pub fn is_slow_flow(flow: &FlowSummary) -> bool {
+/// How a flow, ended or alive, is held: by its request, or by a client that takes an answer of unknown length so slowly.
+pub fn held(flow: &FlowSummary) -> Option<Held> {
     let ([packets, knocks], [window, _], [sent, said]) = (flow.packets, flow.first_windows, flow.payload);
     let age_ns = flow.last_seen.since(flow.first_seen);
     let is_web = matches!(flow.application, Protocol::Http | Protocol::Http2 | Protocol::Tls);
     let is_small = window > 0 && window <= WINDOW;
     let is_knocked = knocks >= KNOCKS && said < knocks * KNOCK_BYTES;
     let is_read = is_web && is_small && is_knocked && sent > 0 && said > 0 && is_slow_reader(age_ns, said);
-    is_read || is_slow(flow.application, age_ns, flow.payload, packets)
+    let is_sent = is_slow(flow.application, age_ns, flow.payload, packets);
+    let held = |how, bytes| Held { how, bytes, age_ns };
+    is_read.then(|| held(How::Window, said)).or(is_sent.then(|| held(How::Request, sent)))
 }
 
 /// Bytes a second from which an answer is taken.
@@ -102,11 +109,63 @@ pub fn is_slow_reader(age_ns: u64, taken: u64) -> bool {
     age_ns >= AGE_NS && (taken as f64) * (SECOND as f64) < TAKEN_RATE * age_ns as f64
 }
 
+/// What is slow about a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Its request, head or body, has not ended.
+    Request,
+    /// The body of its request, whose head is whole.
+    Body,
+    /// The client has not taken the answer.
+    Answer,
+    /// Its client opened with a small window, and takes an answer of unknown length slowly.
+    Window,
+    /// The server says that it has waited in vain.
+    Waited,
+}
+
+/// How many there are.
+const HOWS: usize = 5;
+
+/// What was measured of a connection that is held.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// What is slow about it.
+    pub how: How,
+    /// Bytes that came of it.
+    pub bytes: u64,
+    /// In how long.
+    pub age_ns: u64,
+}
+
+/// Connections that are held in one way.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    connections: Distinct<2>,
+    bytes: u64,
+    age_ns: u64,
+}
+
+impl Sum {
+    fn add(&mut self, flow: u64, held: &Held) {
+        if self.connections.insert(flow) {
+            self.bytes = self.bytes.saturating_add(held.bytes);
+            self.age_ns = self.age_ns.saturating_add(held.age_ns);
+        }
+    }
+
+    /// Bytes a second of one on average.
+    fn rate(&self) -> f64 {
+        self.bytes as f64 * SECOND as f64 / self.age_ns.max(1) as f64
+    }
+}
+
 /// Connections of one source.
 #[derive(Clone, Copy, Default)]
 struct Source {
     address: u128,
     slow: Distinct<2>,
+    sums: [Sum; HOWS],
     told: Option<Timestamp>,
 }
 
@@ -117,6 +176,7 @@ struct Server {
     /// Connections that ended, and those that are slow.
     all: u64,
     slow: Distinct<8>,
+    sums: [Sum; HOWS],
     sources: [Source; SOURCES],
     told: Option<Timestamp>,
 }
@@ -150,6 +210,7 @@ impl SlowHttp {
             touched: now,
             all: 0,
             slow: Distinct::default(),
+            sums: [Sum::default(); HOWS],
             sources: [Source::default(); SOURCES],
             told: None,
         };
@@ -175,6 +236,7 @@ impl SlowHttp {
         let server = self.server(slow.server, seen.told);
         let flow = hash((slow.client.address, slow.client.port, slow.began));
         server.slow.insert(flow);
+        server.sums[slow.held.how as usize].add(flow, &slow.held); // a place for each
         let known = server.sources.iter().position(|one| one.address == slow.client.address);
         let least = || (0..SOURCES).min_by_key(|index| server.sources[*index].slow.estimate() as u64).unwrap_or(0);
         let index = known.unwrap_or_else(least);
@@ -183,25 +245,84 @@ impl SlowHttp {
             *source = Source { address: slow.client.address, ..Source::default() };
         }
         source.slow.insert(flow);
+        source.sums[slow.held.how as usize].add(flow, &slow.held); // as above
         let (of_one, of_all) = (source.slow.estimate(), server.slow.estimate());
+        let is_one = of_one >= settings.connections;
+        let sums = if is_one { source.sums } else { server.sums };
         // Those that live are none of those that ended.
         let share = of_all / (server.all as f64).max(of_all);
-        let is_one = of_one >= settings.connections;
         let is_many = of_all >= settings.connections && share >= settings.share && of_one * 2.0 < of_all;
         let told = if is_one { &mut source.told } else { &mut server.told };
         if (is_one || is_many) && told.is_none_or(|at| seen.told.since(at) >= AGAIN_NS) {
             *told = Some(seen.told);
             let count = if is_one { of_one } else { of_all };
-            out.push(evidence(seen, slow, is_one, count, share, &settings));
+            out.push(evidence(seen, slow, is_one, (count, &sums), share, &settings));
         }
     }
 }
 
-fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f64, settings: &Settings) -> Evidence {
+/// In words and terms how so many connections are held, each in the way that tells most of it.
+fn ways(count: f64, sums: &[Sum; HOWS]) -> (String, Vec<Term>) {
+    let number = |how: How| sums[how as usize].connections.estimate(); // a place for each
+    // What is known of a body or an answer was seen by the flow as well: a request that does not end, or a small window.
+    let by_flow = [How::Request, How::Window];
+    let known: f64 = [How::Body, How::Answer, How::Waited].map(number).iter().sum();
+    let seen: f64 = by_flow.map(number).iter().sum();
+    let left = seen.min((count - known).max(0.0));
+    // They are counted in fewer bits than all are.
+    let scale = count / (known + left).max(1.0);
+    let (mut words, mut terms) = (Vec::new(), Vec::new());
+    for (sum, (how, name, text, below)) in sums.iter().zip(WAYS) {
+        let share = if by_flow.contains(&how) { left / seen.max(1.0) } else { 1.0 };
+        let number = (number(how) * share * scale).round();
+        if number < 1.0 {
+            continue;
+        }
+        terms.push(Term::exact(format!("connections_of_{name}"), number));
+        let Some(below) = below else {
+            words.push(format!("{number} {text}"));
+            continue;
+        };
+        terms.push(
+            Term::exact(format!("{name}_bytes_per_second"), rounded(sum.rate())).against(Relation::AtMost, below),
+        );
+        let is_request = how == How::Request;
+        let few = if is_request { format!("{RATE}, in {PIECES} packets and more below ") } else { String::new() };
+        let mean = sum.rate();
+        words.push(format!("{number} {text}, {mean:.1} bytes a second on average (slow is below {few}{below})"));
+    }
+    (words.join("; "), terms)
+}
+
+/// In the order of [`How`]: the name in terms, what holds the connections, and bytes a second below which it is slow, where those
+/// were counted.
+const WAYS: [(How, &str, &str, Option<f64>); HOWS] = [
+    (How::Request, "slow_requests", "whose request does not end", Some(RATE_IN_PIECES)),
+    (How::Body, "slow_bodies", "whose body does not end", Some(RATE_IN_PIECES)),
+    (How::Answer, "slow_answers", "whose answer is hardly taken", Some(TAKEN_RATE)),
+    (
+        How::Window,
+        "small_windows",
+        "whose client has a small window and lets hardly anything through",
+        Some(TAKEN_RATE),
+    ),
+    (How::Waited, "waited", "that the server gave up (408)", None),
+];
+
+fn evidence(
+    seen: &Observation,
+    slow: &Slow,
+    is_one: bool,
+    (count, sums): (f64, &[Sum; HOWS]),
+    share: f64,
+    settings: &Settings,
+) -> Evidence {
     let (client, server, port) = (slow.client.ip(), slow.server.ip(), slow.server.port);
     let who = if is_one { format!("{client} holds") } else { "many hosts hold".to_owned() };
     let connections = Term::exact("slow_connections", count).against(Relation::AtLeast, settings.connections);
-    let share = Term::exact("share_of_the_servers_connections", (share * 100.0).round() / 100.0);
+    let share = Term::exact("share_of_the_servers_connections", rounded(share));
+    let share = if is_one { share } else { share.against(Relation::AtLeast, settings.share) };
+    let (words, ways) = ways(count, sums);
     Evidence {
         severity: 2,
         confidence: 0.8,
@@ -209,190 +330,11 @@ fn evidence(seen: &Observation, slow: &Slow, is_one: bool, count: f64, share: f6
         target: Some(server),
         port: Some(port),
         summary: format!(
-            "{who} {count} connections of the web server {server} port {port} within two minutes with requests that do not end, below \
-             {RATE} bytes a second ({RATE_IN_PIECES} in many packets), or with answers that are hardly taken, below {TAKEN_RATE} \
-             bytes a second"
+            "{who} {count} connections of the web server {server} port {port} within two minutes: {words}"
         ),
-        terms: vec![connections, if is_one { share } else { share.against(Relation::AtLeast, settings.share) }],
+        terms: [connections, share].into_iter().chain(ways).collect(),
         technique: Some("T1499.002".into()),
         flow: seen.origin.flow(true),
         ..seen.evidence(Detector::SlowHttp, if is_one { "slow_requests" } else { "slow_requests_of_many" })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::{START, Wire, host, outside};
-    use super::*;
-    use crate::control::hosts;
-    use crate::control::inventory::network::home;
-    use crate::dataplane::inspect::http;
-
-    fn found(wire: &Wire) -> Vec<String> {
-        let slow = wire.evidence().into_iter().filter(|one| one.detector.name() == "slow_http");
-        slow.map(|one| one.kind).collect()
-    }
-
-    /// `count` connections of `sources` hosts, each so long and with so many bytes of both.
-    fn connections(count: u64, sources: u64, length_s: u64, bytes: [u64; 2]) -> Wire {
-        let mut wire = Wire::default();
-        for turn in 0..count {
-            let ends = (outside((turn % sources) as u32), host(80), 80);
-            wire.flow_of(Protocol::Http, turn * SECOND / 4, ends, bytes, (length_s * SECOND, SECOND));
-        }
-        wire
-    }
-
-    #[test]
-    fn requests_that_do_not_end_are_told() {
-        for (what, wire, wanted) in [
-            ("one source", connections(25, 1, 60, [240, 0]), &["slow_requests"][..]),
-            ("a slow body", connections(25, 1, 110, [900, 0]), &["slow_requests"]),
-            ("in pieces, for seconds", connections(25, 1, 20, [540, 0]), &["slow_requests"]),
-            ("many sources", connections(60, 60, 60, [240, 0]), &["slow_requests_of_many"]),
-            ("a few", connections(15, 1, 60, [240, 0]), &[]),
-            ("opened ahead", connections(50, 1, 60, [0, 0]), &[]),
-            ("an upload", connections(50, 1, 60, [1_000_000, 0]), &[]),
-            ("answered", connections(50, 1, 60, [400, 300]), &[]),
-            ("quick", connections(50, 1, 3, [20, 0]), &[]),
-        ] {
-            assert_eq!(found(&wire), wanted, "{what}");
-        }
-        // Answers that are taken drop by drop: so many bytes of so many, so long after the connection began.
-        for (what, taken, wanted, age, is_told) in [
-            ("a reader with a small window", 900, 6_621, 14, true),
-            ("a film", 400_000, 90_000_000, 14, false),
-            ("one who breaks off", 900, 6_621, 2, false),
-            ("one who has it all", 6_621, 6_621, 60, false),
-        ] {
-            let mut wire = Wire::default();
-            for turn in 0..25 {
-                wire.late_event(turn * SECOND / 4, age * SECOND, (outside(1), host(80), 80), Protocol::Http, |facts| {
-                    facts.put_number(http::STATUS, 200);
-                    facts.put_number(http::CONTENT_LENGTH, wanted);
-                    facts.put_number(http::LENGTH, taken);
-                });
-            }
-            assert_eq!(!found(&wire).is_empty(), is_told, "{what}");
-        }
-        // Requests that are whole, and wait: long polling.
-        let mut wire = Wire::default();
-        for turn in 0..50 {
-            let ends = (outside(1), host(80), 80);
-            wire.flow_of(Protocol::Http, turn * SECOND / 4, ends, [420, 0], (20 * SECOND, SECOND));
-            wire.packets([5, 3]);
-        }
-        assert_eq!(found(&wire), [] as [&str; 0]);
-        // Mobile clients among many others.
-        let mut wire = connections(25, 25, 60, [240, 0]);
-        for turn in 0..200 {
-            let ends = (outside(100 + turn), host(80), 80);
-            wire.flow_of(
-                Protocol::Http,
-                50 * SECOND + u64::from(turn) * SECOND / 20,
-                ends,
-                [400, 9000],
-                (SECOND, SECOND),
-            );
-        }
-        assert_eq!(found(&wire), [] as [&str; 0]);
-        // Another protocol whose server listens: a collector of logs.
-        let mut wire = Wire::default();
-        for turn in 0..50 {
-            wire.flow(turn * SECOND, (outside(1), host(80), 514), [240, 0], (60 * SECOND, SECOND));
-        }
-        assert_eq!(found(&wire), [] as [&str; 0]);
-    }
-
-    /// Readers whose answers nobody knows the length of, by window, bytes and packets.
-    #[test]
-    fn readers_with_small_windows_are_told() {
-        for (what, application, window, length_s, bytes, packets, wanted) in [
-            ("slowhttptest, chunked", Protocol::Http, 1152, 60, [320, 1700], [14, 16], true),
-            ("the same inside TLS", Protocol::Tls, 1152, 60, [900, 3600], [16, 18], true),
-            ("a large window: an idle connection", Protocol::Tls, 64_240, 60, [900, 3600], [16, 18], false),
-            ("a small device that has its answer", Protocol::Http, 2144, 60, [320, 1700], [6, 5], false),
-            ("a small device with a download", Protocol::Http, 2144, 60, [320, 600_000], [500, 600], false),
-            ("a slow link with a download", Protocol::Tls, 64_240, 300, [900, 4_000_000], [2000, 3000], false),
-            ("many who are quick", Protocol::Tls, 1152, 2, [900, 1500], [16, 18], false),
-            ("another protocol", Protocol::Mqtt, 1152, 60, [320, 1700], [14, 16], false),
-        ] {
-            let mut wire = Wire::default();
-            for turn in 0..25 {
-                let ends = (outside(1), host(80), 443);
-                wire.flow_of(application, turn * SECOND / 4, ends, bytes, (length_s * SECOND, SECOND));
-                wire.packets(packets);
-                wire.window(window);
-            }
-            assert_eq!(!found(&wire).is_empty(), wanted, "{what}");
-        }
-    }
-
-    /// A server that has waited in vain says so.
-    #[test]
-    fn servers_that_time_out_are_heard() {
-        let mut wire = Wire::default();
-        for turn in 0..25 {
-            wire.event(turn * SECOND, (outside(1), host(80), 80), (Protocol::Http, 6), |facts| {
-                facts.put_number(http::STATUS, if turn == 30 { 200 } else { 408 });
-            });
-        }
-        assert_eq!(found(&wire), ["slow_requests"]);
-    }
-
-    /// A server that reads until the client gives up, and answers then: of a request whose body has not come.
-    #[test]
-    fn answers_that_come_too_late_absolve_nobody() {
-        for (what, status, length, missing, (age, number), is_told) in [
-            ("a slow body", 401, 4096, 4070, (20, 0), true),
-            ("the same, taken as it is", 200, 4096, 4070, (20, 0), true),
-            ("a form of which nothing came", 404, 4096, 4096, (20, 0), true),
-            ("refused at once", 401, 1 << 30, 1 << 30, (1, 0), false),
-            ("a thin line", 413, 1 << 30, (1 << 30) - 40_000, (20, 0), false),
-            ("all of it came", 401, 4096, 0, (20, 0), false),
-            // Nobody knows when it was asked.
-            ("a later one, refused at once", 401, 1 << 30, 1 << 30, (60, 3), false),
-        ] {
-            let mut wire = Wire::default();
-            for turn in 0..25 {
-                let ends = (outside(1), host(80), 80);
-                wire.late_event(turn * SECOND / 4, age * SECOND, ends, Protocol::Http, |facts| {
-                    facts.put_number(http::TRANSACTION, number);
-                    facts.put_number(http::REQUEST_LENGTH, length);
-                    facts.put_number(http::STATUS, status);
-                    if missing > 0 {
-                        facts.put_number(http::REQUEST_MISSING, missing);
-                    }
-                });
-            }
-            assert_eq!(found(&wire), if is_told { &["slow_requests"][..] } else { &[] }, "{what}");
-        }
-    }
-
-    /// Live they are told while they are held.
-    #[test]
-    fn living_connections_are_counted_once() {
-        let mut behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
-        let mut out = Vec::new();
-        let mut tell = |count: u64, second: u64| {
-            for turn in 0..count {
-                let (key, originator) =
-                    crate::dataplane::decode::FlowKey::v4(outside(1), 40_000 + turn as u16, host(80), 80, 6, 0);
-                behaviour.living(&FlowSummary {
-                    key,
-                    originator,
-                    first_seen: Timestamp(START + turn),
-                    last_seen: Timestamp(START + second * SECOND),
-                    payload: [100, 0],
-                    packets: [9, 9],
-                    tcp_flags: [0x12, 0x12],
-                    application: Protocol::Http,
-                    ..FlowSummary::default()
-                });
-            }
-            behaviour.decide_until(Timestamp(START + (second + 2) * SECOND), &mut out);
-            out.len()
-        };
-        assert_eq!((tell(15, 30), tell(15, 90), tell(25, 100)), (0, 0, 1));
     }
 }

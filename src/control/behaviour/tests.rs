@@ -166,6 +166,18 @@ impl Wire {
         }
     }
 
+    /// What inspection knows when the flow before ends: it is told before the flow.
+    pub fn ended_with(&mut self, put: impl FnOnce(&mut Facts)) {
+        let Some((told, key, Item::Flow(flow))) = self.items.pop() else { return };
+        self.event_of((0, (0, 0, 0), 0), (flow.application, 6), Side::Originator, put);
+        if let Some((at, of, Item::Event(head, _))) = self.items.last_mut() {
+            (*at, *of) = (told, key);
+            (head.time, head.told, head.first_seen) = (flow.last_seen, told, Some(flow.first_seen));
+            (head.key, head.originator) = (key, flow.originator);
+        }
+        self.items.push((told, key, Item::Flow(flow)));
+    }
+
     fn event_of(
         &mut self,
         (at, ends, port): (u64, (u32, u32, u16), u16),

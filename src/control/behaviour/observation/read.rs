@@ -2,6 +2,7 @@
 
 use super::{Answer, Cleartext, Dns, Hello, Lease, Mining, Remote, Request, Slow, Step, Visit};
 use crate::control::behaviour::count::hash;
+use crate::control::behaviour::slow_http::{Held, How};
 use crate::control::behaviour::{intel, names, slow_http, web_attack};
 use crate::control::inventory;
 use crate::dataplane::decode::{Endpoint, FlowKey};
@@ -178,17 +179,24 @@ pub fn visit_of(head: &EventHead, facts: &[u8]) -> Option<Visit> {
 pub fn timed_out(head: &EventHead, facts: &[u8]) -> Option<Slow> {
     let event = inventory::Event::new(head, facts);
     let age_ns = head.first_seen.map_or(0, |began| head.time.since(began));
-    let is_read = event
+    let taken = event
         .number(http::CONTENT_LENGTH)
         .zip(event.number(http::LENGTH))
-        .is_some_and(|(wanted, taken)| taken < wanted && slow_http::is_slow_reader(age_ns, taken));
+        .filter(|(wanted, taken)| taken < wanted && slow_http::is_slow_reader(age_ns, *taken));
     let came = event
         .number(http::REQUEST_MISSING)
         .filter(|_| event.number(http::TRANSACTION) == Some(0))
-        .map(|missing| event.number(http::REQUEST_LENGTH).map_or(0, |length| length.saturating_sub(missing)));
-    let is_sent = came.is_some_and(|came| slow_http::is_slow_sender(age_ns, came));
-    let is_slow = is_read || is_sent || event.number(http::STATUS) == Some(408);
-    is_slow.then(|| Slow { client: event.client, server: event.server, began: head.first_seen.unwrap_or(head.time) })
+        .map(|missing| event.number(http::REQUEST_LENGTH).map_or(0, |length| length.saturating_sub(missing)))
+        .filter(|came| slow_http::is_slow_sender(age_ns, *came));
+    let has_waited = event.number(http::STATUS) == Some(408);
+    let (how, bytes) = match (came, taken) {
+        (Some(came), _) => (How::Body, came),
+        (None, Some((_, taken))) if !has_waited => (How::Answer, taken),
+        (None, _) if has_waited => (How::Waited, 0),
+        (None, _) => return None,
+    };
+    let began = head.first_seen.unwrap_or(head.time);
+    Some(Slow { client: event.client, server: event.server, began, held: Held { how, bytes, age_ns } })
 }
 
 pub(super) fn link_of(key: &FlowKey) -> u64 {

@@ -292,6 +292,14 @@ impl State {
         Step::Skip(length)
     }
 
+    /// What is missing of the body of the latest request, if that has this number.
+    fn put_missing(&mut self, number: u32, out: &mut dyn Output) {
+        let [client, _] = self.mode;
+        if self.requests == number.wrapping_add(1) && matches!(client, Mode::Head | Mode::Input) && self.rest > 0 {
+            out.facts().put_number(REQUEST_MISSING, u64::from(self.rest));
+        }
+    }
+
     /// As [`State::request`]; `is_cut`: a hole follows, and the rest of the head is not known.
     fn response(&mut self, shown: &[u8], head: &[u8], is_cut: bool, out: &mut dyn Output) -> Step {
         let number = self.responses;
@@ -310,10 +318,7 @@ impl State {
         if is_cut {
             out.facts().mark_truncated();
         }
-        let [client, _] = self.mode;
-        if self.requests == number.wrapping_add(1) && matches!(client, Mode::Head | Mode::Input) && self.rest > 0 {
-            out.facts().put_number(REQUEST_MISSING, u64::from(self.rest));
-        }
+        self.put_missing(number, out);
         if response.status == 101 {
             return self.switch(head.len(), response.upgrade, out);
         }
@@ -525,6 +530,9 @@ impl Parse for State {
 
     fn end(&mut self, out: &mut dyn Output) {
         self.put_length(out);
+        if self.open == self.responses && !out.facts().is_empty() {
+            self.put_missing(self.responses, out);
+        }
         out.event();
     }
 }

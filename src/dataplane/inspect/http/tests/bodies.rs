@@ -28,6 +28,11 @@ fn an_answer_says_what_had_not_come_of_its_request() {
         let post = post(kind, length, body);
         assert_eq!(missing(&[(C, &post), (S, no)]), [wanted], "{what}");
     }
+    // Nobody answered before it was over.
+    let part = post("application/octet-stream", 100, 30);
+    assert_eq!(missing(&[(C, &part)]), [Some(70)]);
+    assert_eq!(missing(&[(C, &post("application/octet-stream", 100, 100))]), [None]);
+    assert_eq!(missing(&[(C, GET)]), [None]);
     // The next request has a body of its own; an answer may be that of the one before.
     let whole = post("application/octet-stream", 100, 100);
     assert_eq!(missing(&[(C, &whole), (S, OK), (C, GET), (S, OK)]), [None; 2]);
