@@ -34,6 +34,7 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `observation` | what detectors see, and its place in the order |
+//! | `show` | which detectors see what |
 //! | `adaptive` | thresholds that follow what is usual |
 //! | `names` | names of DNS and their parts |
 //! | `warm_up` | what is still being learnt, in words |
@@ -42,7 +43,7 @@
 //! | `live`, `disk` | the thread of a running sensor, and the file that outlives it |
 //!
 //! A new detector is a file with its settings, `observe`, `forgotten`, and one line in each of `Settings`, [`Behaviour`]'s
-//! fields, `new`, `forgotten` and `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
+//! fields, `new`, `forgotten`, and in `show`; a name in `Detector`, a range in `config/detect`, a section in CONFIG.md.
 
 pub mod adaptive;
 pub mod amplification;
@@ -66,6 +67,7 @@ mod observation;
 pub mod odd_flow;
 mod prevalence;
 pub mod request_flood;
+mod show;
 pub mod slow_http;
 pub mod spoofing;
 #[cfg(test)]
@@ -83,10 +85,9 @@ pub use observation::{
 
 use crate::control::inventory::network::Network;
 use crate::control::windows::stage::{self, Stage};
-use crate::dataplane::decode::{Endpoint, Neighbour};
+use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS, brute_force};
-use crate::dataplane::inspect::Protocol;
 use crate::exchange::{EventHead, FlowSummary};
 use crate::units::{SECOND, Timestamp};
 use arc_swap::ArcSwap;
@@ -449,107 +450,6 @@ impl Behaviour {
             self.show_until(Timestamp(start).after(SHOWN_NS), out);
         }
         self.reached(reached);
-    }
-
-    fn show(&mut self, seen: &Observation, out: &mut Vec<Evidence>) {
-        match &seen.what {
-            What::Dns(dns) => {
-                if let Some((apex, usual)) = self.dns_tunnel.observe(seen, dns, out) {
-                    self.beacon.fresh_name(seen, dns, apex, &usual, out);
-                }
-                self.dga.observe(seen, dns, out);
-                mining::named(seen, (dns.client, &dns.name), dns.answer == Some(0), &self.home, out);
-                if dns.is_own && self.home.iter().any(|network| network.holds(dns.server.ip())) {
-                    self.spoofing.resolver(seen, dns, out);
-                }
-                self.intel.dns(seen, dns, out);
-            }
-            What::Hello(hello) => {
-                self.intel.hello(seen, hello, out);
-                if let Some(name) = &hello.name {
-                    mining::named(seen, (hello.client, name), true, &self.home, out);
-                }
-                if self.leaves(hello.client, hello.server) {
-                    let usual = self.servers.note(hello.client.address, hello.server.address, seen.time);
-                    self.tls_anomaly.hello(seen, hello, &usual, out);
-                    self.doh_tunnel.hello(seen, hello);
-                    self.beacon.hello(seen, hello);
-                }
-            }
-            What::Request(request) => self.intel.request(seen, request, out),
-            What::Visit(visit) => {
-                self.web_attack.visit(seen, visit, out);
-                self.request_flood.visit(seen, visit, out);
-                if self.leaves(visit.client, visit.server) {
-                    let usual = self.servers.note(visit.client.address, visit.server.address, seen.time);
-                    self.beacon.visit(seen, visit, &usual, out);
-                }
-            }
-            What::Neighbour(neighbour) => self.spoofing.neighbour(seen, neighbour, out),
-            What::Lease(lease) => self.spoofing.lease(seen, lease, out),
-            What::Discover(asker) => self.spoofing.discover(seen, *asker, out),
-            What::Answer(answer) => self.spoofing.answer(seen, answer, out),
-            What::Unasked(flow) if self.leaves(flow.server, flow.client) => {
-                self.amplification.unasked(seen, flow, out);
-            }
-            What::Unasked(_) => {}
-            What::Open(flow) => self.show_open(seen, flow, out),
-            What::Listed(flow) => self.intel.flow(seen, flow, &self.home, out),
-            What::Slow(slow) => self.slow_http.slow(seen, slow, out),
-            What::Remote(remote) => self.lateral.remote(seen, remote, &self.home, out),
-            What::Login(login) => self.guessing.login(seen, login, out),
-            What::Flow(flow) => self.show_flow(seen, flow, out),
-            What::Mining(said) => mining::observe(seen, said, &self.home, out),
-            What::Cleartext(login) => cleartext::observe(seen, login, &self.home, out),
-        }
-    }
-
-    fn show_flow(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
-        self.intel.flow(seen, flow, &self.home, out);
-        self.spoofing.flow(seen, flow, out);
-        self.slow_http.flow(seen, flow);
-        self.request_flood.flow(seen, flow, out);
-        self.amplification.asked(seen, flow, out);
-        let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
-        let is_ours = is_home(flow.client);
-        self.growth.observe(seen, flow, is_ours, out);
-        match (is_ours, is_home(flow.server)) {
-            (true, true) => {
-                self.lateral.flow(seen, flow, out);
-                self.icmp_tunnel.observe(seen, flow, None, out);
-            }
-            (true, false) => self.show_leaving(seen, flow, out),
-            (false, true) => self.amplification.answered(seen, flow, out),
-            (false, false) => {}
-        }
-    }
-
-    /// Flows of hosts of ours to the outside.
-    fn show_leaving(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
-        let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
-        self.beacon.observe(seen, flow, &usual, out);
-        self.exfiltration.observe(seen, flow, &usual, out);
-        self.odd_flow.observe(seen, flow, &usual, out);
-        self.odd_flow.open(seen, flow, &usual, out);
-        self.icmp_tunnel.observe(seen, flow, Some(&usual), out);
-        if matches!(flow.application, Protocol::Tls | Protocol::Quic | Protocol::Dtls) {
-            self.tls_anomaly.flow(seen, flow, out);
-            self.doh_tunnel.flow(seen, flow, &usual, out);
-        }
-    }
-
-    /// A flow of a host of ours to the outside that lives for long.
-    fn show_open(&mut self, seen: &Observation, flow: &Flow, out: &mut Vec<Evidence>) {
-        if self.leaves(flow.client, flow.server) {
-            let usual = self.servers.note(flow.client.address, flow.server.address, flow.began);
-            self.odd_flow.open(seen, flow, &usual, out);
-        }
-    }
-
-    /// From a host of ours to the outside?
-    fn leaves(&self, client: Endpoint, server: Endpoint) -> bool {
-        let is_home = |end: Endpoint| self.home.iter().any(|network| network.holds(end.ip()));
-        is_home(client) && !is_home(server)
     }
 
     /// What shall outlive a restart: baselines, which take days to learn.

@@ -1,7 +1,9 @@
 //! What is found, as it is told.
 
+use super::claims::TAKEN_NS;
 use super::frames::{Frames, Taken};
-use super::{Mac, Server, Settings, TAKEN_NS, ip, mac_text};
+use super::servers::Server;
+use super::{Mac, Settings, ip, mac_text};
 use crate::control::behaviour::observation::{Answer, Dns, Lease, Observation};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};

@@ -7,8 +7,9 @@
 //! address: nodes of a cluster that balance and serve (LVS with direct routing), of which one takes over. Where that was not seen, but who
 //! took it passes connections to one port on and answers others itself (or passes them to a third), severity is 2: a balancer does so.
 
+use super::claims::{CONTEST_NS, ROUTER_NS, is_virtual};
 use super::evidence::{relayed, spoken};
-use super::{CONTEST_NS, Mac, Spoofing, is_over, is_virtual};
+use super::{Mac, Spoofing, is_over};
 use crate::control::behaviour::observation::{Flow, Observation};
 use crate::dataplane::decode::Links;
 use crate::dataplane::detect::Evidence;
@@ -114,7 +115,7 @@ impl Spoofing {
         }
         let is_unasked = self.claimers.existing(&(link, taker)).is_some_and(|claimer| claimer.unasked.is_some());
         let router = self.router_of_others((link, taker), address, now);
-        if router.is_some_and(|known_ns| known_ns >= super::ROUTER_NS) {
+        if router.is_some_and(|known_ns| known_ns >= ROUTER_NS) {
             return;
         }
         let is_router = router.is_some();
