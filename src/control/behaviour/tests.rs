@@ -215,6 +215,14 @@ impl Wire {
         self.items.push((time, key, Item::Neighbour(time, neighbour)));
     }
 
+    /// An announcement of VRRP: whose card has the address of a virtual router.
+    pub fn announce(&mut self, at: u64, address: u32, mac: u8) {
+        self.neighbour(at, address, mac);
+        if let Some((_, _, Item::Neighbour(_, neighbour))) = self.items.last_mut() {
+            neighbour.is_vrrp = true;
+        }
+    }
+
     /// The host before said so to one that had not asked.
     pub fn unasked(&mut self) {
         if let Some((_, _, Item::Neighbour(_, neighbour))) = self.items.last_mut() {

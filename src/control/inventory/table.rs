@@ -142,6 +142,10 @@ impl Inventory {
 
     /// A host said which address it has.
     pub fn neighbour(&mut self, time: Timestamp, neighbour: &Neighbour) {
+        // Who is master of a virtual router says so by ARP as well, to all.
+        if neighbour.is_vrrp {
+            return;
+        }
         let address = Ipv6Addr::from(neighbour.address);
         let address = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
         let segment = Segment::at(neighbour.vlans, neighbour.tunnel);

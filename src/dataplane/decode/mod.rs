@@ -15,7 +15,7 @@
 //! | `span` | the stretch of a frame that one layer may read |
 //! | `quote` | the packet inside an ICMP error |
 //! | `arp` | the question of an ARP request |
-//! | `neighbour` | who has an address, by ARP and neighbour discovery |
+//! | `neighbour` | who has an address, by ARP, neighbour discovery and VRRP |
 //! | `fragment` | which ports the later fragments of a datagram have |
 //! | `defrag` | datagrams from their fragments |
 //! | `anomaly` | what is unusual about headers, by name |
@@ -58,7 +58,7 @@ pub use fragment::{FragmentSettings, FragmentTable};
 pub use ip::EXTENSIONS_MAX;
 pub use key::{Direction, Endpoint, FlowKey, Scope};
 pub use link::{TAGS_KEPT, TAGS_MAX};
-pub use neighbour::{Links, Neighbour, arp_sender, ndp_sender};
+pub use neighbour::{Links, Neighbour, arp_sender, ndp_sender, vrrp_master};
 pub use outer::{LEVELS_MAX, Layers, Outer};
 pub use packet::{Decoded, Packet, TcpWord, Tunnel, tcp_flags};
 pub use quote::quoted_flow;

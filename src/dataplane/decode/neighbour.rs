@@ -1,9 +1,10 @@
 //! Who has an address, by what ARP and neighbour discovery say: the link address inside the message, not the frame's
-//! sender, which may be a router.
+//! sender, which may be a router. Masters of virtual routers (VRRP) are known by the frame's sender, for their messages name none and
+//! never leave the link.
 
 use super::bytes::{be16, be32, block};
-use super::packet::{Packet, protocol};
-use crate::dataplane::capture::FrameView;
+use super::packet::{Packet, Tunnel, protocol};
+use crate::dataplane::capture::{FrameView, LinkType};
 
 /// A host on the link said that it has this address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Neighbour {
     pub is_ndp: bool,
     /// An answer by ARP to a host that has not been heard to ask.
     pub is_unasked: bool,
+    /// Announced by VRRP, as the master of a virtual router does each second.
+    pub is_vrrp: bool,
 }
 
 /// Link addresses under which a connection began.
@@ -52,6 +55,7 @@ pub fn arp_sender(frame: FrameView<'_>, packet: &Packet) -> Option<Neighbour> {
         tunnel: packet.key.tunnel_identity(),
         is_ndp: false,
         is_unasked: false,
+        is_vrrp: false,
     })
 }
 
@@ -82,11 +86,55 @@ pub fn ndp_sender(frame: FrameView<'_>, packet: &Packet) -> Option<Neighbour> {
             let mac = *option.get(2..)?.first_chunk::<6>()?;
             let good = units == 1 && address != 0 && address >> 120 != 0xff && is_host(mac);
             let (vlans, tunnel) = (packet.key.vlans(), packet.key.tunnel_identity());
-            return good.then_some(Neighbour { address, mac, vlans, tunnel, is_ndp: true, is_unasked: false });
+            let neighbour = Neighbour { address, mac, vlans, tunnel, is_ndp: true, ..Neighbour::default() };
+            return good.then_some(neighbour);
         }
         options = rest;
     }
     None
+}
+
+/// Addresses of one announcement that are read: virtual routers have one or two as a rule, and keepalived allows twenty.
+const ANNOUNCED: usize = 8;
+
+/// The addresses that a virtual router's master announces as its own (VRRP 2 and 3, RFC 3768 and RFC 5798 section 5.1), with the card
+/// that says so: on Ethernet, in no tunnel, from the link itself (hop limit 255). Nothing of masters with a virtual link address, which
+/// moves with the addresses.
+#[cold]
+pub fn vrrp_master<'a>(frame: FrameView<'a>, packet: &Packet) -> impl Iterator<Item = Neighbour> + use<'a> {
+    let (vlans, tunnel) = (packet.key.vlans(), packet.key.tunnel_identity());
+    let found = announcement(frame, packet);
+    found.into_iter().flat_map(move |(mac, width, addresses)| {
+        addresses.chunks_exact(width).take(ANNOUNCED).filter_map(move |bytes| {
+            let address = match (bytes.first_chunk::<16>(), bytes.first_chunk::<4>()) {
+                (Some(v6), _) => u128::from_be_bytes(*v6),
+                (None, Some(v4)) => 0xffff_0000_0000 | u128::from(u32::from_be_bytes(*v4)),
+                (None, None) => return None,
+            };
+            let is_one = !matches!(address, 0 | 0xffff_0000_0000);
+            is_one.then(|| Neighbour { address, mac, vlans, tunnel, is_vrrp: true, ..Neighbour::default() })
+        })
+    })
+}
+
+/// The card that announces, bytes of an address, and the addresses.
+fn announcement<'a>(frame: FrameView<'a>, packet: &Packet) -> Option<([u8; 6], usize, &'a [u8])> {
+    const HEADER: usize = 8;
+    if packet.key.protocol() != protocol::VRRP || frame.link != LinkType::Ethernet || packet.tunnel != Tunnel::None {
+        return None;
+    }
+    let at = usize::from(packet.payload_offset);
+    let (network, width, hops) = if packet.key.is_v4() { (20, 4, 8) } else { (40, 16, 7) };
+    let head = frame.bytes.get(at.checked_sub(network)?..at)?;
+    let mac = *frame.bytes.get(6..)?.first_chunk::<6>()?;
+    let end = at.checked_add(packet.payload_bytes as usize)?.min(frame.bytes.len());
+    let body = frame.bytes.get(at..end)?;
+    let [kind, _, _, count, ..] = *body else { return None };
+    let wanted = HEADER + usize::from(count) * width;
+    // Version 2 or 3, type 1; CARP has the first as well, and a virtual link address.
+    let good =
+        *head.get(hops)? == 255 && matches!(kind, 0x21 | 0x31) && is_host(mac) && !matches!(mac, [0, 0, 0x5e, ..]);
+    body.get(HEADER..wanted).filter(|_| good).map(|addresses| (mac, width, addresses))
 }
 
 /// Neither a group's, nor nobody's.

@@ -251,6 +251,7 @@ pub(super) mod protocol {
     pub(in super::super) const ICMPV6: u8 = 58;
     pub(in super::super) const DESTINATION: u8 = 60;
     pub(in super::super) const ETHER_IP: u8 = 97;
+    pub(in super::super) const VRRP: u8 = 112;
     pub(in super::super) const SCTP: u8 = 132;
     pub(in super::super) const MPLS: u8 = 137;
     pub(in super::super) const ETHERNET: u8 = 143;

@@ -2,7 +2,7 @@
 //!
 //! Who has an address is remembered by the address, so that another link address for it is seen as the change that it is. A change
 //! is told whatever else is said at the time, and so is an answer that nobody asked for, and each turn of two that claim one address;
-//! made-up addresses take the place of none that was seen lately.
+//! made-up addresses take the place of none that was seen lately. What VRRP announces is remembered beside what ARP says of the address.
 
 use crate::dataplane::decode::Neighbour;
 use crate::units::{SECOND, Timestamp};
@@ -57,8 +57,8 @@ const _: () = assert!(size_of::<Entry>() <= 112);
 impl Entry {
     fn is_of(&self, neighbour: &Neighbour) -> bool {
         self.seen != Timestamp(0)
-            && (self.neighbour.address, self.neighbour.vlans, self.neighbour.tunnel)
-                == (neighbour.address, neighbour.vlans, neighbour.tunnel)
+            && (self.neighbour.address, self.neighbour.vlans, self.neighbour.tunnel, self.neighbour.is_vrrp)
+                == (neighbour.address, neighbour.vlans, neighbour.tunnel, neighbour.is_vrrp)
     }
 
     /// Did its host fall silent, or was there never one?
@@ -217,6 +217,18 @@ mod tests {
         for second in 590..600 {
             assert_eq!(told.news(&other(1, 9), at(second)), News::Old);
         }
+    }
+
+    #[test]
+    fn what_vrrp_announces_and_what_arp_says_are_two_things() {
+        let mut told = Neighbours::new(7);
+        let master = |mac: u8| Neighbour { is_vrrp: true, ..other(1, mac) };
+        assert_eq!(told.news(&master(9), at(0)), News::Tell);
+        assert_eq!(told.news(&other(1, 9), at(0)), News::Tell);
+        assert_eq!(told.news(&master(9), at(1)), News::Old);
+        assert_eq!(told.news(&other(1, 8), at(2)), News::Tell);
+        assert_eq!(told.news(&master(9), at(3)), News::Old);
+        assert_eq!(told.news(&master(8), at(4)), News::Tell);
     }
 
     #[test]

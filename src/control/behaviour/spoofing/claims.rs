@@ -1,6 +1,6 @@
 //! Who says by ARP or neighbour discovery that he has an address: takeovers, and contests of two.
 
-use super::evidence::{Proof, contest, taken};
+use super::evidence::{Proof, Quarrel, contest, taken};
 use super::frames::Frames;
 use super::{Mac, Spoofing, ip, is_over, mac_text};
 use crate::control::behaviour::count::hash;
@@ -110,6 +110,9 @@ impl Spoofing {
     pub fn neighbour(&mut self, seen: &Observation, neighbour: &Neighbour, out: &mut Vec<Evidence>) {
         let (now, mac, address) = (seen.time, neighbour.mac, neighbour.address);
         let link = hash((neighbour.vlans, neighbour.tunnel));
+        if neighbour.is_vrrp {
+            return self.announce((link, address), mac, now);
+        }
         if neighbour.is_unasked {
             let claimer = self.claimer(link, mac, now);
             claimer.unasked = Some(now).filter(|_| claimer.own != Some(address)).or(claimer.unasked);
@@ -151,23 +154,28 @@ impl Spoofing {
             return;
         }
         let is_router = router.is_some();
+        let are_masters = self.are_masters((link, address), mac, owner, now);
         // Of the two it is the one who came later that took it, whoever speaks now.
         let taker = [mac, owner].into_iter().find(|mac| self.took(link, *mac, address, now));
         if is_contested && is_due && !self.are_one(link, owner, mac) {
             if let Some(bound) = self.bound.existing(&(link, address)) {
                 bound.told = Some(now);
             }
-            match taker.filter(|taker| self.count(link, *taker) as f64 >= self.settings.victims) {
+            match taker.filter(|taker| !are_masters && self.count(link, *taker) as f64 >= self.settings.victims) {
                 Some(taker) => {
                     let proof = if is_router { Proof::Router } else { Proof::Contradicted };
                     self.tell_taken(seen, neighbour, (link, taker), proof, out);
                 }
                 None => {
                     let has_own = taker.is_some_and(|taker| self.own(link, taker).is_some_and(|own| own != address));
-                    let is_of_another = is_quick && has_own && !is_router;
+                    let quarrel = match is_quick && has_own && !is_router {
+                        _ if are_masters => Quarrel::Masters,
+                        true => Quarrel::Hosts,
+                        false => Quarrel::Open,
+                    };
                     // It is who took it that does it, whoever speaks now.
                     let [taker, other] = if taker == Some(owner) { [owner, mac] } else { [mac, owner] };
-                    out.push(contest(seen, neighbour, [taker, other], (turns, needed), is_of_another));
+                    out.push(contest(seen, neighbour, [taker, other], (turns, needed), quarrel));
                 }
             }
         }
@@ -185,8 +193,13 @@ impl Spoofing {
             claimer.count += 1;
         }
         let is_due = is_new || is_over(claimer.told, now);
-        if claimer.count as f64 >= self.settings.victims && is_due && !self.are_one(link, owner, mac) {
-            let proof = if is_router { Proof::Router } else { Proof::Open };
+        let claimed = claimer.count;
+        if claimed as f64 >= self.settings.victims && is_due && !self.are_one(link, owner, mac) {
+            let proof = match self.of_masters(link, mac, now) {
+                _ if is_router => Proof::Router,
+                backed if (claimed - backed) as f64 >= self.settings.victims => Proof::Open,
+                _ => Proof::Masters,
+            };
             self.tell_taken(seen, neighbour, (link, mac), proof, out);
         }
     }
@@ -212,6 +225,14 @@ impl Spoofing {
 
     fn count(&mut self, link: u64, mac: Mac) -> usize {
         self.claimers.existing(&(link, mac)).map_or(0, |claimer| claimer.count)
+    }
+
+    /// Of how many of the addresses that it took it is a virtual router's master, as the one before was.
+    fn of_masters(&mut self, link: u64, mac: Mac, now: Timestamp) -> usize {
+        let Some(claimer) = self.claimers.existing(&(link, mac)) else { return 0 };
+        let (victims, count) = (claimer.victims, claimer.count);
+        let taken = victims.iter().take(count);
+        taken.filter(|(victim, of)| self.are_masters((link, *of), mac, *victim, now)).count()
     }
 
     /// Did it take this address lately?

@@ -35,6 +35,19 @@ pub(super) enum Proof {
     Open,
     /// Who claims them has been a gateway for a short while.
     Router,
+    /// He announces them as a virtual router's master, and so did the owners.
+    Masters,
+}
+
+/// Who claims an address in turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quarrel {
+    /// Two hosts, within a minute.
+    Hosts,
+    /// Two cards, of which nobody knows whose.
+    Open,
+    /// Masters of a virtual router.
+    Masters,
 }
 
 pub(super) fn taken(
@@ -50,6 +63,9 @@ pub(super) fn taken(
         Proof::Contradicted => (1, 0.95, format!("the owner of {address} is still there and contradicts it")),
         Proof::Open => (2, 0.7, "whether their owners are still there has not shown yet".to_owned()),
         Proof::Router => (3, 0.5, "a server of DHCP has named it as a gateway for less than an hour".to_owned()),
+        Proof::Masters => {
+            (3, 0.4, "it announces them by VRRP, as these did: a backup stands in for them so".to_owned())
+        }
     };
     let is_contradicted = proof == Proof::Contradicted;
     Evidence {
@@ -77,19 +93,24 @@ pub(super) fn contest(
     neighbour: &Neighbour,
     [taker, other]: [Mac; 2],
     (turns, needed): (u32, f64),
-    is_of_another: bool,
+    quarrel: Quarrel,
 ) -> Evidence {
     let (address, taker, other) = (ip(neighbour.address), mac_text(taker), mac_text(other));
-    let how = if is_of_another { ", within a minute, and they are two hosts" } else { "" };
+    let (severity, confidence, how) = match quarrel {
+        Quarrel::Hosts => (2, 0.8, ", within a minute, and they are two hosts: one of them takes it from the other"),
+        Quarrel::Open => (3, 0.6, ": one of them takes it from the other"),
+        Quarrel::Masters => (3, 0.3, ", and announce it by VRRP: a virtual router whose master changes back and forth"),
+    };
     Evidence {
-        severity: if is_of_another { 2 } else { 3 },
-        confidence: if is_of_another { 0.8 } else { 0.6 },
+        severity,
+        confidence,
         target: Some(address),
         protocol: protocol_of(neighbour),
-        summary: format!("{taker} and {other} claim {address} in turn{how}: one of them takes it from the other"),
+        summary: format!("{taker} and {other} claim {address} in turn{how}"),
         terms: vec![
             Term::exact("turns", f64::from(turns)).against(Relation::AtLeast, needed),
-            Term::exact("turns_within_a_minute_and_of_two_hosts", f64::from(u8::from(is_of_another))),
+            Term::exact("turns_within_a_minute_and_of_two_hosts", f64::from(u8::from(quarrel == Quarrel::Hosts))),
+            Term::exact("announced_by_both", f64::from(u8::from(quarrel == Quarrel::Masters))),
         ],
         source_mac: Some(taker),
         ..of_link(seen, "arp_contest", "T1557.002")
@@ -138,12 +159,18 @@ pub(super) fn relayed(seen: &Observation, taken: &Taken, frames: &Frames, settin
 /// The owner of an address goes on while another card claims it.
 pub(super) fn spoken(seen: &Observation, taken: &Taken, frames: &Frames, settings: &Settings) -> Evidence {
     let (address, taker, owner) = (ip(taken.address), mac_text(taken.taker), mac_text(taken.owner));
+    let (severity, confidence) = if taken.are_masters { (3, 0.3) } else { (2, 0.8) };
+    let how = if taken.are_masters {
+        "both announce it by VRRP, and are masters"
+    } else {
+        "one of them takes it from the other"
+    };
     Evidence {
-        severity: 2,
-        confidence: 0.8,
+        severity,
+        confidence,
         summary: format!(
             "{taker}, which has an address of its own, says unasked that {address} is its own too, but {owner} goes on to speak from it \
-             ({} connections meanwhile): one of them takes it from the other",
+             ({} connections meanwhile): {how}",
             frames.owners
         ),
         terms: vec![

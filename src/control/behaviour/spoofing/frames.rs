@@ -54,6 +54,8 @@ pub(super) struct Taken {
     pub taker: Mac,
     /// It says so unasked, as who moves an address does, and who wants it.
     pub is_unasked: bool,
+    /// Both announce it by VRRP.
+    pub are_masters: bool,
 }
 
 impl Spoofing {
@@ -119,7 +121,8 @@ impl Spoofing {
             return;
         }
         let is_router = router.is_some();
-        let taken = Taken { address, owner, taker, is_unasked: is_unasked && !is_router };
+        let are_masters = self.are_masters((link, address), owner, taker, now);
+        let taken = Taken { address, owner, taker, is_unasked: is_unasked && !is_router, are_masters };
         let has_own = self.own(link, taker).is_some_and(|own| own != address);
         let found = if has_relayed {
             relayed(seen, &taken, &frames, &self.settings)

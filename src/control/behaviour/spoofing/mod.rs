@@ -13,6 +13,10 @@
 //!   Also where one, which has an address of its own, claims another's unasked, and two connections go on from the owner's card
 //!   meanwhile: a fail-over leaves the old owner silent, ARP flux answers who asks.
 //!
+//! All of that is told low where both announce the address by VRRP, the one after the other: masters that change back and forth are an
+//! outage, and a backup may stand in for two. Not where both go on to announce it, as who forges announcements does: a backup is silent
+//! while it hears a master. Connections that are passed on to the owner are told as they are, whoever announces what.
+//!
 //! A router whose address DHCP has given out for an hour may answer for hosts that it leads to (proxy ARP): it is in their middle by
 //! right. One that is newer is told, low: a rogue server of DHCP makes itself one.
 //!
@@ -36,6 +40,7 @@
 //! | --- | --- |
 //! | `claims` | who says by ARP that he has an address |
 //! | `frames` | what IP says of that |
+//! | `masters` | who announces the address by VRRP |
 //! | `servers` | DHCP |
 //! | `namers` | names of LLMNR, NetBIOS and DNS |
 //! | `evidence` | what is told |
@@ -43,6 +48,7 @@
 mod claims;
 mod evidence;
 mod frames;
+mod masters;
 mod namers;
 mod servers;
 #[cfg(test)]
@@ -52,6 +58,7 @@ use crate::dataplane::detect::cold::{self, ColdMap};
 use crate::units::{SECOND, Timestamp};
 pub use claims::VICTIMS;
 use claims::{Bound, Claimer};
+use masters::Masters;
 pub use namers::NAMES;
 use namers::Namer;
 use serde::{Deserialize, Serialize};
@@ -93,6 +100,7 @@ impl Settings {
             + cold::bytes::<u128, Namer>(RESOLVERS)
             + cold::bytes::<u64, Asked>(ASKED)
             + cold::bytes::<(u64, u128), Timestamp>(ROUTERS)
+            + cold::bytes::<(u64, u128), Masters>(VIRTUALS)
     }
 }
 
@@ -102,6 +110,8 @@ type Mac = [u8; 6];
 const RESOLVERS: usize = 1024;
 /// Gateways that are remembered.
 const ROUTERS: usize = 1024;
+/// Addresses of virtual routers that are remembered.
+const VIRTUALS: usize = 1024;
 /// Links on which hosts ask that are remembered.
 const ASKED: usize = 256;
 /// Evidence of what goes on comes again after so long; it makes one alert.
@@ -128,6 +138,8 @@ pub struct Spoofing {
     claimers: ColdMap<(u64, Mac), Claimer>,
     /// Gateways that servers of DHCP give out, since when.
     routers: ColdMap<(u64, u128), Timestamp>,
+    /// Who announces addresses of virtual routers.
+    masters: ColdMap<(u64, u128), Masters>,
     networks: ColdMap<u64, Servers>,
     exchanges: ColdMap<u64, Servers>,
     namers: ColdMap<(u64, u128), Namer>,
@@ -144,6 +156,7 @@ impl Spoofing {
             bound: ColdMap::new(entries),
             claimers: ColdMap::new(entries),
             routers: ColdMap::new(ROUTERS),
+            masters: ColdMap::new(VIRTUALS),
             networks: ColdMap::new(entries),
             exchanges: ColdMap::new(entries),
             namers: ColdMap::new(entries),
@@ -156,6 +169,7 @@ impl Spoofing {
     pub fn forgotten(&self) -> u64 {
         [self.bound.forgotten(), self.claimers.forgotten(), self.networks.forgotten()].iter().sum::<u64>()
             + self.routers.forgotten()
+            + self.masters.forgotten()
             + self.exchanges.forgotten()
             + self.namers.forgotten()
             + self.resolvers.forgotten()

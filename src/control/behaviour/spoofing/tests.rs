@@ -79,6 +79,46 @@ fn a_host_that_takes_the_routers_address_is_told_as_one() {
     assert_eq!(found(&wire).len(), 1);
 }
 
+/// Two of keepalived, each with an address of its own, between which a virtual router's address moves each minute.
+#[test]
+fn masters_that_change_back_and_forth_are_an_outage() {
+    const VIRTUAL: u32 = 100;
+    let run = |announced: &[(u64, u8)], moves: &[(u64, u8)]| {
+        let mut wire = neighbours(&[(0, 51, 1), (0, 52, 2), (0, 66, 66)]);
+        announced.iter().for_each(|(at, mac)| wire.announce(at * SECOND / 10, host(VIRTUAL), *mac));
+        moves.iter().for_each(|(at, mac)| wire.neighbour(at * SECOND, host(VIRTUAL), *mac));
+        found(&wire).into_iter().next()
+    };
+    let told = |severity| Some(("arp_contest".to_owned(), severity));
+    let moves = [(1, 1), (40, 2), (80, 1), (120, 2)];
+    let tenths: Vec<_> = moves.iter().map(|(at, mac)| (at * 10, *mac)).collect();
+    assert_eq!(run(&[], &moves), told(2), "who announces nothing");
+    assert_eq!(run(&tenths, &moves), told(3), "each announces it while he has it");
+    let other = [(1, 1), (40, 66), (80, 1), (120, 66)];
+    assert_eq!(run(&[(10, 1), (3000, 1)], &other), told(2), "another host, and one master");
+    // Whose announcement silences nobody: the master's goes on a second later, and the other's comes again.
+    let beside: Vec<_> = (0..120).map(|second| (10 + second * 10, if second % 2 == 0 { 66 } else { 1 })).collect();
+    assert_eq!(run(&beside, &other), told(2), "another host that announces it too, beside the master");
+    assert_eq!(run(&[(10, 1), (400, 66), (400, 1), (800, 66)], &other), told(3), "two that crossed on their way");
+}
+
+/// A node that takes over virtual addresses of two others is a backup; one that takes another host's too is not.
+#[test]
+fn a_backup_of_two_masters_is_no_man_in_the_middle() {
+    let run = |announced: &[(u64, u32, u8)]| {
+        let mut wire = neighbours(&[(0, 100, 1), (0, 101, 2), (0, 53, 3)]);
+        announced.iter().for_each(|(minute, address, mac)| wire.announce(minute * MINUTE, host(*address), *mac));
+        wire.neighbour(5 * MINUTE, host(100), 3);
+        wire.neighbour(6 * MINUTE, host(101), 3);
+        found(&wire)
+    };
+    let taken = |severity| vec![("arp_man_in_the_middle".to_owned(), severity)];
+    assert_eq!(run(&[]), taken(2));
+    assert_eq!(run(&[(0, 100, 1), (0, 101, 2), (5, 100, 3), (6, 101, 3)]), taken(3));
+    assert_eq!(run(&[(0, 100, 1), (5, 100, 3)]), taken(3), "one of them");
+    assert_eq!(run(&[(5, 100, 3), (6, 101, 3)]), taken(2), "who announces what nobody did");
+}
+
 /// One card claims the router's address towards one host, which goes on to open connections; each has said before what is its own.
 #[test]
 fn the_owners_frames_contradict_who_claims_his_address() {

@@ -50,14 +50,7 @@ fn ssh_event(inventory: &mut Inventory, server: u8, software: &str, at: u64) {
 }
 
 fn neighbour(address: u8, mac: u8) -> Neighbour {
-    Neighbour {
-        address: 0xffff_0a00_0000 + u128::from(address),
-        mac: [2, 0, 0, 0, 0, mac],
-        vlans: (0, 0),
-        tunnel: None,
-        is_ndp: false,
-        is_unasked: false,
-    }
+    Neighbour { address: 0xffff_0a00_0000 + u128::from(address), mac: [2, 0, 0, 0, 0, mac], ..Neighbour::default() }
 }
 
 /// `fe80::` and `address`, which `mac` has.

@@ -7,7 +7,7 @@ use super::fragments::{Fragments, Owner, Whole};
 use crate::dataplane::capture::{FrameView, Source};
 use crate::dataplane::decode::{
     Anomalies, Decoded, FragmentAnomaly, Layers, Outer, Packet, Tunnel, arp_answer, arp_question, arp_sender, arp_told,
-    decode_plain, decode_rest, ndp_sender, quoted_flow, tcp_flags,
+    decode_plain, decode_rest, ndp_sender, quoted_flow, tcp_flags, vrrp_master,
 };
 use crate::dataplane::flow::{FlowIndex, FlowRecord, FlowTable, Noted, Side, Signals, Staging};
 use crate::dataplane::inspect::{Payload, Segment};
@@ -267,6 +267,9 @@ fn decode_unusual(
     let counter = match outcome {
         Decoded::Flow => {
             if let Some(neighbour) = ndp_sender(view, packet) {
+                sinks.on_neighbour(neighbour, None, packet.time);
+            }
+            for neighbour in vrrp_master(view, packet) {
                 sinks.on_neighbour(neighbour, None, packet.time);
             }
             None
