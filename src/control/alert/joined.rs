@@ -9,10 +9,12 @@
 //!   is of the moment at which the detector told. Who attacks one service with one tool after the other does so in minutes; what a model says of a
 //!   pair's hour may be of another tool than the detector found.
 //!
+//! Of amplification the victim says what is one: many reflectors flood it, and who asks them is not known.
+//!
 //! What a detector says that means no family (a password in the clear, an odd port) takes nothing up: a model may have more to
 //! say. Bounded: [`CLAIMS`] affairs of each, who was silent for longest is forgotten, and alerts for himself again.
 
-use super::{Affair, Family, meaning};
+use super::{Affair, Family, is_reflected, meaning};
 use crate::dataplane::detect::cold::{ColdMap, Touched};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term};
 use crate::units::{SECOND, Timestamp};
@@ -57,6 +59,7 @@ struct Claim {
     affair: Affair,
     is_model: bool,
     means: Vec<Family>,
+    source: Option<IpAddr>,
     target: Option<IpAddr>,
     /// A model's affair is of all targets of its source.
     has_many: bool,
@@ -101,6 +104,19 @@ struct Said {
     touched: Timestamp,
 }
 
+impl Said {
+    fn put(&mut self, claim: Claim) {
+        self.touched = self.touched.max(claim.span.1);
+        if self.claims.len() >= CLAIMS {
+            let quiet = self.claims.iter().enumerate().min_by_key(|(_, claim)| claim.span.1);
+            if let Some(place) = quiet.map(|(place, _)| place) {
+                self.claims.swap_remove(place);
+            }
+        }
+        self.claims.push(claim);
+    }
+}
+
 impl Touched for Said {
     fn touched(&self) -> Timestamp {
         self.touched
@@ -134,8 +150,7 @@ impl Joined {
         }
         let means = meaning(evidence.detector, &evidence.kind);
         let apart_ns = self.apart_ns;
-        let by_target = evidence.target.map(Whom::Target);
-        [evidence.source.map(Whom::Source), by_target].into_iter().flatten().find_map(|whom| {
+        ends(evidence).find_map(|whom| {
             let claims = &self.said.existing(&whom)?.claims;
             let fits = |claim: &&Claim| {
                 let is_meant = claim.means_one_of(&means);
@@ -172,20 +187,21 @@ impl Joined {
         let means = meaning(evidence.detector, &evidence.kind);
         let whom = whom(evidence).filter(|_| !means.is_empty())?;
         let apart_ns = self.apart_ns;
-        let claims = &mut self.said.existing(&whom)?.claims;
         let fits = |claim: &Claim| {
             let is_meant = claim.means_one_of(&means);
             let is_wider = claim.has_many && !(is_meant && evidence.target.is_none());
             claim.is_model && !is_wider && claim.is_about(evidence, is_meant, apart_ns)
         };
-        let place = claims.iter().position(fits)?;
-        let claim = claims.remove(place);
+        let claim = ends(evidence).find_map(|whom| {
+            let claims = &mut self.said.existing(&whom)?.claims;
+            Some(claims.remove(claims.iter().position(fits)?))
+        })?;
         let taken = Taken { affair: claim.affair, is_meant: claim.means_one_of(&means) };
         let own = Claim { affair: Affair::of(evidence), words: claim.words, ..Claim::of(evidence, means) };
         // Of one family the alert goes on as bad, and as long, as the model has told it: else its next word were worse, and news.
         let severity = if taken.is_meant { own.severity.min(claim.severity) } else { own.severity };
         let span = if taken.is_meant { merged(own.span, claim.span) } else { own.span };
-        claims.push(Claim { severity, span, ..own });
+        self.said.entry(whom, Said::default).put(Claim { severity, span, ..own });
         Some(taken)
     }
 
@@ -199,13 +215,7 @@ impl Joined {
         said.touched = said.touched.max(evidence.time);
         let fresh = Claim { affair, ..Claim::of(evidence, means) };
         let Some(known) = said.claims.iter_mut().find(|claim| claim.affair == affair) else {
-            if said.claims.len() >= CLAIMS {
-                let quiet = said.claims.iter().enumerate().min_by_key(|(_, claim)| claim.span.1);
-                if let Some(place) = quiet.map(|(place, _)| place) {
-                    said.claims.swap_remove(place);
-                }
-            }
-            said.claims.push(fresh);
+            said.put(fresh);
             return;
         };
         let words = std::mem::take(&mut known.words);
@@ -222,10 +232,8 @@ impl Joined {
     }
 
     fn claim(&mut self, affair: &Affair, evidence: &Evidence) -> Option<&mut Claim> {
-        let by_target = evidence.target.map(Whom::Target);
-        let all = [evidence.source.map(Whom::Source), by_target].into_iter().flatten();
         let has = |said: &Said| said.claims.iter().any(|claim| claim.affair == *affair);
-        let whom = all.into_iter().find(|whom| self.said.existing(whom).is_some_and(|said| has(said)))?;
+        let whom = ends(evidence).find(|whom| self.said.existing(whom).is_some_and(|said| has(said)))?;
         self.said.existing(&whom)?.claims.iter_mut().find(|claim| claim.affair == *affair)
     }
 }
@@ -237,6 +245,7 @@ impl Claim {
             affair: Affair::of(evidence),
             is_model,
             means,
+            source: evidence.source,
             target: evidence.target,
             has_many: false,
             port: evidence.port,
@@ -270,7 +279,11 @@ impl Claim {
         // A crowd of sources is of no port.
         let is_crowd = if self.is_model { self.affair.source } else { evidence.source }.is_none();
         let is_now = evidence.time.since(until) <= other_ns && from.since(evidence.time) <= other_ns;
+        let (one, other) = (self.source, evidence.source);
+        // Of one target, but of two who are known.
+        let is_else = one.is_some() && other.is_some() && one != other;
         is_now
+            && !is_else
             && match if self.is_model { self.of } else { Span::of(evidence) } {
                 Span::Flow => same && (self.port == evidence.port || is_crowd),
                 Span::Minute => true,
@@ -279,9 +292,15 @@ impl Claim {
     }
 }
 
-/// Who has done it; who had it done, where that is not known.
+/// Who has done it; who had it done, where that is not known, as of reflectors that somebody asks in the name of the victim.
 fn whom(evidence: &Evidence) -> Option<Whom> {
-    evidence.source.map(Whom::Source).or(evidence.target.map(Whom::Target))
+    let (source, target) = (evidence.source.map(Whom::Source), evidence.target.map(Whom::Target));
+    if is_reflected(evidence) { target.or(source) } else { source.or(target) }
+}
+
+/// Under whom it, or what it is about, may be known.
+fn ends(evidence: &Evidence) -> impl Iterator<Item = Whom> + use<> {
+    [evidence.source.map(Whom::Source), evidence.target.map(Whom::Target)].into_iter().flatten()
 }
 
 /// From when to when is it? What a model says of a window is of all of it.
@@ -428,6 +447,27 @@ mod tests {
         let words = (0..50_u8).map(|source| Evidence { source: address(100 + source), ..word(11, "scan", Some(1)) });
         let (told, joins) = told([flood].into_iter().chain(words));
         assert_eq!((told.len(), joins), (1, 50));
+    }
+
+    /// A victim is flooded by many reflectors, and by no source that is known.
+    #[test]
+    fn what_is_said_of_the_victim_of_reflectors_joins_whichever_was_told() {
+        let of = |reflector: u8, found: Evidence| Evidence { source: address(reflector), port: Some(53), ..found };
+        let nobody = |word: Evidence| Evidence { source: None, port: None, ..word };
+        let reflected = || of(53, evidence(10, Detector::Amplification, "same_question", Some(1)));
+        let say = |second, target| word(second, "amplification", Some(target));
+        for (case, words, alerts) in [
+            ("the victim's minute", vec![nobody(say(40, 1))], 1),
+            ("another reflector's", vec![of(54, say(40, 1))], 1),
+            ("another victim's", vec![nobody(say(40, 2))], 2),
+            ("the same asks the victim something else", vec![of(54, word(11, "web_attack", Some(1)))], 2),
+        ] {
+            assert_eq!(told([reflected()].into_iter().chain(words)).0.len(), alerts, "{case}");
+        }
+        let (first, _) = told([of(53, say(8, 1)), reflected(), nobody(say(40, 1))]);
+        assert_eq!((first.len(), &first[0].id), (2, &first[1].id), "what the model said first is taken up");
+        let (model, _) = told([of(53, say(8, 1)), nobody(say(40, 1)), of(54, say(50, 1)), of(53, say(60, 2))]);
+        assert_eq!(model.len(), 2, "one of each victim, whatever the model said of it");
     }
 
     /// Words that join are no sources, however many they are.

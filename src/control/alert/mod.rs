@@ -96,19 +96,28 @@ struct Affair {
 
 impl Affair {
     fn of(evidence: &Evidence) -> Affair {
-        let is_by_source = evidence.detector == Detector::Model && evidence.source.is_some();
+        let is_model = evidence.detector == Detector::Model;
+        // A victim of reflectors is one affair, however many they are, and whether flows say so or its minute.
+        let is_by_target = is_model && is_reflected(evidence);
+        let is_by_source = is_model && !is_by_target && evidence.source.is_some();
         let (kind, card) = (parts::kind_of_affair(evidence).0, parts::card(evidence));
         let name = card.map_or(kind.to_owned(), |card| format!("{kind} {card}"));
         Affair {
             detector: evidence.detector,
             kind: first_128(&Sha256::digest(name.as_bytes())),
-            source: evidence.source,
+            source: evidence.source.filter(|_| !is_by_target),
             // A source that tries a thousand hosts or ports has a thousand flows that look like attacks, and is one affair; so is a card
             // that takes the addresses of many.
             target: evidence.target.filter(|_| !is_by_source && card.is_none()),
-            port: evidence.port.filter(|_| evidence.detector != Detector::Model),
+            port: evidence.port.filter(|_| !is_model),
         }
     }
+}
+
+/// Is it of a victim whom reflectors flood, that somebody asks in its name?
+fn is_reflected(evidence: &Evidence) -> bool {
+    let first = meaning(evidence.detector, &evidence.kind).into_iter().next();
+    evidence.target.is_some() && first.is_some_and(|family| family.name() == "amplification")
 }
 
 struct Known {

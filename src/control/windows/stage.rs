@@ -335,6 +335,11 @@ fn evidence(row: &Row, window: WindowRef, verdict: &Verdict, reasons: &[Reason],
         Family::Unusual => "like nothing that was learnt".to_owned(),
         family => format!("like {}", family.name().replace('_', " ")),
     };
+    // Who asks a reflector has forged his address: what goes out under it is meant for him, and comes from the reflector.
+    let is_forged = verdict.family == Family::Amplification;
+    let peer = to.map(|pair| ip(pair.peer));
+    let (source, target) = if is_forged { (peer, Some(host)) } else { (Some(host), peer) };
+    let (whose, end) = if is_forged { ("flows in its name", ", which floods it") } else { ("its flows", "") };
     let score = Term::exact("score", f64::from(verdict.score)).against(Relation::AtLeast, f64::from(verdict.threshold));
     Evidence {
         detector: Detector::Model,
@@ -342,12 +347,12 @@ fn evidence(row: &Row, window: WindowRef, verdict: &Verdict, reasons: &[Reason],
         time: row.last,
         severity: model::severity(verdict.family, verdict.score, settings.high),
         confidence: f64::from(verdict.score),
-        source: Some(host),
-        target: to.map(|pair| ip(pair.peer)),
+        source,
+        target,
         port,
         protocol: to.map(|pair| pair.protocol),
         summary: format!(
-            "{host}{place}: its flows that ended in the {span} from {} are {what} to {} ({:.3})",
+            "{host}{place}: {whose} that ended in the {span} from {} are {what} to {} ({:.3}){end}",
             clock(row.window),
             window.model,
             verdict.score

@@ -133,6 +133,28 @@ fn rows_that_reach_a_threshold_are_evidence_and_say_why() {
     assert_eq!(calls.load(Relaxed), BATCH_MAX, "more rows than go into a call: {stats:?}");
 }
 
+/// Who asks reflectors does so in the name of the victim: that one's minute and hours are those of the flooded.
+#[test]
+fn whose_name_reflectors_are_asked_in_is_the_victim() {
+    let asked = |at: u64| {
+        let mut one = flow(1, 500, 11_211, at);
+        (one.key, one.originator) = FlowKey::v4(0x0a00_0001, 1000 + at as u16, 0x0a01_01f4, 11_211, 17, 0);
+        one
+    };
+    let flows: Vec<_> = (0..100).map(|at| asked(60 + at / 4)).collect();
+    let judges =
+        judges(known(schema::HOST_COUNT, Family::Amplification), known(schema::PAIR_COUNT, Family::Amplification));
+    let found = found(&mut Stage::new(Settings::default(), judges), &flows);
+    let ends = |one: &Evidence| (one.source.map(|by| by.to_string()), one.target.map(|of| of.to_string()), one.port);
+    let victim = Some("10.0.0.1".to_owned());
+    let told: Vec<_> = found.iter().map(ends).collect();
+    assert_eq!(told, [(None, victim.clone(), None), (Some("10.1.1.244".to_owned()), victim, Some(11_211))]);
+    let wanted =
+        "10.0.0.1: flows in its name that ended in the minute from 00:01 UTC are like amplification to host-v1";
+    assert!(found[0].summary.starts_with(wanted), "{}", found[0].summary);
+    assert!(found.iter().all(|one| one.summary.ends_with(", which floods it")), "{}", found[1].summary);
+}
+
 /// Another judge judges from the next window on that is over; what was judged goes out, and nobody waits for who takes it.
 #[test]
 fn another_judge_comes_in_and_what_was_judged_goes_out() {
