@@ -20,6 +20,8 @@ pub const HOST_FLOWS_OUT: usize = 0;
 pub const HOST_ICMP: usize = 6;
 /// To port 53.
 pub const HOST_DNS: usize = 13;
+/// How long a host's flows live on average, the logarithm of microseconds (and one).
+pub const HOST_DURATION: usize = 19;
 /// Those that a host answers.
 pub const HOST_FLOWS_IN: usize = 24;
 /// Those of a pair.

@@ -11,15 +11,15 @@ mod door;
 pub use asked::{Files, HOST_MANIFEST, Models, PAIR_MANIFEST, judge};
 pub use door::{Door, Kind, StagePort, door};
 
-use super::schema::{HOST_DNS, HOST_ICMP};
+use super::schema::{HOST_DNS, HOST_DURATION, HOST_ICMP};
 use super::{Of, Row, Stats as WindowStats, Windows};
 use crate::dataplane::decode::Endpoint;
-use crate::dataplane::detect::carrier::Spoken;
+use crate::dataplane::detect::carrier::{SLOW_HELD_NS, Spoken};
 use crate::dataplane::detect::{Detector, Evidence, Relation, Term, WindowRef, model};
 use crate::dataplane::inspect::Protocol;
 use crate::dataplane::score::{BATCH_MAX, Family, Reason, ScoreError, Verdict};
 use crate::exchange::FlowSummary;
-use crate::units::Timestamp;
+use crate::units::{MICROSECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -308,6 +308,11 @@ fn carries(row: &Row, family: Family) -> bool {
             match family {
                 Family::DnsTunnel | Family::Dga => has(HOST_DNS),
                 Family::IcmpTunnel => has(HOST_ICMP),
+                // A minute of which hardly anything was held for long is of no slow client; one among much else flows tell of.
+                Family::SlowHttp => {
+                    let held_us = values.get(HOST_DURATION).map_or(0.0, |mean| f64::from(*mean).exp_m1());
+                    held_us * MICROSECOND as f64 >= SLOW_HELD_NS as f64
+                }
                 Family::ArpSpoofing
                 | Family::NamePoisoning
                 | Family::RogueService

@@ -155,6 +155,19 @@ fn whose_name_reflectors_are_asked_in_is_the_victim() {
     assert!(found.iter().all(|one| one.summary.ends_with(", which floods it")), "{}", found[1].summary);
 }
 
+/// Who holds nothing for long is no slow client, whatever his minute is like.
+#[test]
+fn a_minute_of_short_connections_is_not_slow() {
+    let told = |seconds: u64| {
+        let host = known(schema::HOST_COUNT, Family::SlowHttp);
+        let mut stage = Stage::new(Settings::default(), Judges { hosts: Some(Box::new(host)), pairs: None });
+        let of = |one: FlowSummary| FlowSummary { first_seen: Timestamp(one.ended_at.0 - seconds * SECOND), ..one };
+        let flows: Vec<_> = (0..100).map(|to| of(flow(1, to, 80, 100))).collect();
+        (found(&mut stage, &flows).len(), stage.stats().implausible)
+    };
+    assert_eq!((told(1), told(20)), ((0, 1), (1, 0)));
+}
+
 /// Another judge judges from the next window on that is over; what was judged goes out, and nobody waits for who takes it.
 #[test]
 fn another_judge_comes_in_and_what_was_judged_goes_out() {
