@@ -120,7 +120,7 @@ pub fn detected(attack: usize, alerts: &[Alert]) -> bool {
 mod tests {
     use super::*;
     use crate::cli::demo::lab::{CLIENTS, WEB};
-    use crate::dataplane::detect::{Detector, Evidence};
+    use crate::dataplane::detect::{Detector, Evidence, fixtures};
     use crate::units::Timestamp;
     use std::net::Ipv4Addr;
 
@@ -130,23 +130,9 @@ mod tests {
             occurrences: 1,
             first_seen: Timestamp(1),
             evidence: Evidence {
-                detector,
-                kind: "k".into(),
-                time: Timestamp(1),
-                severity: 2,
-                confidence: 1.0,
                 source: source.map(IpAddr::V4),
                 target: target.map(IpAddr::V4),
-                port: None,
-                protocol: None,
-                summary: String::new(),
-                terms: Vec::new(),
-                flow: None,
-                source_mac: None,
-                tunnel: None,
-                technique: None,
-                window: None,
-                row: None,
+                ..fixtures::evidence(detector, "k", Timestamp(1))
             },
         }
     }

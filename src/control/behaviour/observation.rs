@@ -404,25 +404,7 @@ impl Origin {
 impl Observation {
     /// Evidence of this moment: who found it and what, and nothing else yet but the flow's IP protocol.
     pub fn evidence(&self, detector: Detector, kind: impl Into<String>) -> Evidence {
-        Evidence {
-            detector,
-            kind: kind.into(),
-            time: self.time,
-            severity: 3,
-            confidence: 0.5,
-            source: None,
-            target: None,
-            port: None,
-            protocol: Some(self.origin.protocol()),
-            summary: String::new(),
-            terms: Vec::new(),
-            technique: None,
-            flow: None,
-            source_mac: None,
-            tunnel: None,
-            window: None,
-            row: None,
-        }
+        Evidence { protocol: Some(self.origin.protocol()), ..Evidence::new(detector, kind, self.time) }
     }
 
     /// A flow, if both sides had a part in it: with shapes exported or not, the same flows. `before`: payload of client and

@@ -3,7 +3,7 @@
 use super::statistics::quantile;
 use super::*;
 use crate::control::alert::Alert;
-use crate::dataplane::detect::{Detector, Evidence, FlowRef, WindowRef};
+use crate::dataplane::detect::{Detector, Evidence, FlowRef, WindowRef, fixtures};
 use crate::units::{SECOND, Timestamp};
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -62,23 +62,10 @@ fn address(text: &str) -> Option<IpAddr> {
 
 fn evidence(detector: Detector, kind: &str, second: u64, source: &str, target: &str) -> Evidence {
     Evidence {
-        detector,
-        kind: kind.to_owned(),
-        time: Timestamp((START + second) * SECOND),
-        severity: 2,
-        confidence: 0.9,
         source: address(source),
         target: address(target),
-        port: None,
-        protocol: None,
         summary: "words".to_owned(),
-        terms: Vec::new(),
-        technique: None,
-        flow: None,
-        source_mac: None,
-        tunnel: None,
-        window: None,
-        row: None,
+        ..fixtures::evidence(detector, kind, Timestamp((START + second) * SECOND))
     }
 }
 

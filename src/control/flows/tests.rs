@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::view::Living;
 use crate::dataplane::decode::{FlowKey, community_id};
-use crate::dataplane::detect::{Detector, Evidence, FlowRef};
+use crate::dataplane::detect::{Detector, Evidence, FlowRef, fixtures};
 use crate::dataplane::flow::{EndReason, TcpState};
 use crate::dataplane::inspect::Protocol;
 use crate::units::SECOND;
@@ -153,23 +153,11 @@ fn alert(source: Option<&str>, target: Option<&str>, port: Option<u16>, flow: Op
         occurrences: 1,
         first_seen: Timestamp(0),
         evidence: Evidence {
-            detector: Detector::Scan,
-            kind: "k".into(),
-            time: Timestamp(0),
-            severity: 1,
-            confidence: 1.0,
             source: source.map(|text| text.parse().unwrap()),
             target: target.map(|text| text.parse().unwrap()),
             port,
-            protocol: None,
-            summary: String::new(),
-            terms: Vec::new(),
             flow,
-            source_mac: None,
-            tunnel: None,
-            technique: None,
-            window: None,
-            row: None,
+            ..fixtures::evidence(Detector::Scan, "k", Timestamp(0))
         },
     }
 }

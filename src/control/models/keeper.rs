@@ -515,26 +515,13 @@ fn evidence(now: Timestamp, rows: Rows, name: &str, drifted: &drift::Drifted, li
         [Term::exact(format!("{}_psi", shift.name), shift.psi).against(Relation::AtLeast, limit), share]
     });
     Evidence {
-        detector: Detector::Model,
-        kind: format!("drift_{}", rows.name()),
-        time: now,
-        severity: 3,
         confidence: 0.9,
-        source: None,
-        target: None,
-        port: None,
-        protocol: None,
         summary: format!(
             "the traffic of the last day is not what model {name} saw here on its first day: {count} features have shifted{first}\
              {score}; what it says may be worth less: compare one that was trained lately as its shadow, or activate it anew if \
              this is how it is to be"
         ),
         terms: std::iter::once(Term::exact("features", count as f64)).chain(shifts).collect(),
-        technique: None,
-        flow: None,
-        source_mac: None,
-        tunnel: None,
-        window: None,
-        row: None,
+        ..Evidence::new(Detector::Model, format!("drift_{}", rows.name()), now)
     }
 }

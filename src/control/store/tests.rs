@@ -1,7 +1,7 @@
 //! The store from outside, over a file of its own.
 
 use super::*;
-use crate::dataplane::detect::{Detector, Evidence, Term};
+use crate::dataplane::detect::{Detector, Evidence, Term, fixtures};
 
 /// An alert with no more than a name and a severity.
 pub(crate) fn alert(id: &str, severity: u8) -> Alert {
@@ -10,23 +10,15 @@ pub(crate) fn alert(id: &str, severity: u8) -> Alert {
         occurrences: 1,
         first_seen: Timestamp(1_000),
         evidence: Evidence {
-            detector: if severity == 1 { Detector::Flood } else { Detector::Scan },
-            kind: "vertical".into(),
-            time: Timestamp(1_000 * u64::from(severity)),
             severity,
             confidence: 0.5,
-            source: None,
-            target: None,
-            port: None,
-            protocol: None,
             summary: "a \"summary\" with <b>markup</b>".into(),
             terms: vec![Term { name: "ports".into(), value: 9.0, threshold: Some(5.0), ..Term::default() }],
-            flow: None,
-            source_mac: None,
-            tunnel: None,
-            technique: None,
-            window: None,
-            row: None,
+            ..fixtures::evidence(
+                if severity == 1 { Detector::Flood } else { Detector::Scan },
+                "vertical",
+                Timestamp(1_000 * u64::from(severity)),
+            )
         },
     }
 }

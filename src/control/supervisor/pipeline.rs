@@ -361,32 +361,20 @@ impl Pipeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::decode::FlowKey;
-    use crate::dataplane::detect::{Counts, Entity, ScoredFlow, TunnelMark, WindowEntry};
+    use crate::dataplane::detect::{Counts, Entity, ScoredFlow, TunnelMark, WindowEntry, fixtures};
     use crate::dataplane::features::{COUNT, FLOW};
-    use crate::dataplane::inspect::Protocol;
     use crate::dataplane::score::{self, Family, ScoreError, Scorer};
     use crate::units::{MILLISECOND, SECOND};
     use proptest::prelude::*;
 
     fn score(at_ms: u64, source: u32, port: u16) -> Up {
-        let (key, originator) = FlowKey::v4(0x0a00_0100 + source, 40_000, 0x0a00_0005, port, 6, 0);
-        let time = Timestamp(at_ms * MILLISECOND);
-        let score = 0.9 + source as f32 / 1e3;
+        let ends = [(0x0a00_0100 + source, 40_000), (0x0a00_0005, port)];
         Up::Score(ScoredFlow {
-            time,
-            key,
-            originator,
+            time: Timestamp(at_ms * MILLISECOND),
             first_seen: Timestamp(1),
-            family: Family::Scan,
-            score,
-            threshold: 0.5,
-            needed: 0,
+            score: 0.9 + source as f32 / 1e3,
             packets: 8,
-            outer: None,
-            icmp: [None; 2],
-            application: Protocol::Unknown,
-            row: [1.0; COUNT],
+            ..fixtures::scored(Family::Scan, 6, ends)
         })
     }
 

@@ -347,9 +347,6 @@ fn evidence(row: &Row, window: WindowRef, verdict: &Verdict, reasons: &[Reason],
     let (whose, end) = if is_forged { ("flows in its name", ", which floods it") } else { ("its flows", "") };
     let score = Term::exact("score", f64::from(verdict.score)).against(Relation::AtLeast, f64::from(verdict.threshold));
     Evidence {
-        detector: Detector::Model,
-        kind: verdict.family.name().to_owned(),
-        time: row.last,
         severity: model::severity(verdict.family, verdict.score, settings.high),
         confidence: f64::from(verdict.score),
         source,
@@ -364,11 +361,8 @@ fn evidence(row: &Row, window: WindowRef, verdict: &Verdict, reasons: &[Reason],
         ),
         terms: std::iter::once(score).chain(model::terms(reasons)).collect(),
         technique: verdict.family.technique().map(str::to_owned),
-        flow: None,
-        source_mac: None,
-        tunnel: None,
         window: Some(window),
-        row: None,
+        ..Evidence::new(Detector::Model, verdict.family.name(), row.last)
     }
 }
 

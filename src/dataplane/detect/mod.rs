@@ -546,6 +546,29 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Of this detector and kind at this time: of low severity and even odds, about nobody, without words.
+    pub fn new(detector: Detector, kind: impl Into<String>, time: Timestamp) -> Evidence {
+        Evidence {
+            detector,
+            kind: kind.into(),
+            time,
+            severity: 3,
+            confidence: 0.5,
+            source: None,
+            target: None,
+            port: None,
+            protocol: None,
+            summary: String::new(),
+            terms: Vec::new(),
+            technique: None,
+            flow: None,
+            source_mac: None,
+            tunnel: None,
+            window: None,
+            row: None,
+        }
+    }
+
     /// Capture time at which it could be told: what is said of a window waits for its end, however early the packets were.
     pub fn told(&self) -> Timestamp {
         self.window.as_ref().map_or(self.time, |window| window.end.max(self.time))

@@ -203,32 +203,19 @@ pub fn terms(reasons: &[Reason]) -> impl Iterator<Item = Term> + '_ {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
-    use crate::dataplane::decode::{Direction, FlowKey, flow_id};
+    use crate::dataplane::decode::flow_id;
     use crate::dataplane::features::{COUNT, FEATURES};
     use crate::dataplane::inspect::Protocol;
     use crate::units::Timestamp;
 
     #[test]
     fn evidence_names_the_flow_and_the_threshold() {
-        let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 80, 6, 0);
         let mut row = [1.0; COUNT];
         row[7] = 7.0;
-        let scored = ScoredFlow {
-            time: Timestamp(5),
-            key,
-            originator,
-            first_seen: Timestamp(3),
-            family: Family::BruteForce,
-            score: 0.995,
-            threshold: 0.9,
-            needed: 0,
-            packets: 16,
-            outer: None,
-            icmp: [None; 2],
-            application: Protocol::Unknown,
-            row,
-        };
+        let scored = fixtures::scored(Family::BruteForce, 6, [(0x0a00_0042, 40_000), (0x0a00_0005, 80)]);
+        let scored = ScoredFlow { threshold: 0.9, row, ..scored };
         let settings = Settings { flows: 1, ..Settings::default() };
         let evidence = Decider::new(settings).decide(&scored).unwrap();
         assert_eq!((evidence.severity, evidence.port, evidence.time), (2, Some(80), Timestamp(5)));
@@ -245,7 +232,7 @@ mod tests {
         );
         let flow = evidence.flow.unwrap();
         assert!(flow.community_id.starts_with("1:"));
-        assert_eq!(flow.flow_id, Some(flow_id(&key, Timestamp(3))));
+        assert_eq!(flow.flow_id, Some(flow_id(&scored.key, Timestamp(3))));
     }
 
     #[test]
@@ -260,22 +247,7 @@ mod tests {
     /// As the detector tells it: the reflector floods whose address was forged.
     #[test]
     fn the_victim_of_an_amplification_is_its_target() {
-        let (key, originator) = FlowKey::v4(0x0a00_0042, 40_000, 0x0a00_0005, 11_211, 17, 0);
-        let scored = ScoredFlow {
-            time: Timestamp(5),
-            key,
-            originator,
-            first_seen: Timestamp(3),
-            family: Family::Amplification,
-            score: 0.995,
-            threshold: 0.9,
-            needed: 0,
-            packets: 16,
-            outer: None,
-            icmp: [None; 2],
-            application: Protocol::Unknown,
-            row: [1.0; COUNT],
-        };
+        let scored = fixtures::scored(Family::Amplification, 17, [(0x0a00_0042, 40_000), (0x0a00_0005, 11_211)]);
         let evidence = Decider::new(Settings { flows: 1, ..Settings::default() }).decide(&scored).unwrap();
         let ends = [evidence.source, evidence.target].map(|end| end.unwrap().to_string());
         assert_eq!((ends, evidence.port), (["10.0.0.5".to_owned(), "10.0.0.66".to_owned()], Some(11_211)));
@@ -286,23 +258,8 @@ mod tests {
     #[test]
     fn evidence_names_the_protocol_and_a_port_only_where_there_is_one() {
         let summary = |protocol: u8, packets: u32| {
-            let (key, originator) = FlowKey::v4(0x0a00_0001, 4002, 0x0a00_0102, 4002, protocol, 0);
-            let row = [1.0; COUNT];
-            let scored = ScoredFlow {
-                time: Timestamp(5),
-                key,
-                originator,
-                first_seen: Timestamp(3),
-                family: Family::Flood,
-                score: 0.5,
-                threshold: 0.0,
-                needed: 0,
-                packets,
-                outer: None,
-                icmp: [None; 2],
-                application: Protocol::Unknown,
-                row,
-            };
+            let scored = fixtures::scored(Family::Flood, protocol, [(0x0a00_0001, 4002), (0x0a00_0102, 4002)]);
+            let scored = ScoredFlow { score: 0.5, packets, ..scored };
             let settings = Settings { flows: 1, ..Settings::default() };
             Decider::new(settings).decide(&scored).unwrap().summary
         };
@@ -316,23 +273,9 @@ mod tests {
     #[test]
     fn several_flows_of_one_source_make_evidence_and_one_long_flow_does_not() {
         let of = |family: Family, second: u64, source: u32, port: u16| {
-            let (key, originator) = FlowKey::v4(source, port, 0x0a00_0005, 80, 6, 0);
             let time = Timestamp(second * SECOND);
-            ScoredFlow {
-                time,
-                key,
-                originator,
-                first_seen: time,
-                family,
-                score: 0.9,
-                threshold: 0.5,
-                needed: 0,
-                packets: 4,
-                outer: None,
-                icmp: [None; 2],
-                application: Protocol::Unknown,
-                row: [1.0; COUNT],
-            }
+            let scored = fixtures::scored(family, 6, [(source, port), (0x0a00_0005, 80)]);
+            ScoredFlow { time, first_seen: time, score: 0.9, packets: 4, ..scored }
         };
         let scored = |second, source, port| of(Family::Scan, second, source, port);
         let found = |scores: &[ScoredFlow]| {
@@ -367,30 +310,12 @@ mod tests {
         }
     }
 
-    fn scored_of(family: Family, key: FlowKey, originator: Direction, application: Protocol) -> ScoredFlow {
-        ScoredFlow {
-            time: Timestamp(5),
-            key,
-            originator,
-            first_seen: Timestamp(3),
-            family,
-            score: 0.999,
-            threshold: 0.5,
-            needed: 0,
-            packets: 9,
-            outer: None,
-            icmp: [None; 2],
-            application,
-            row: [1.0; COUNT],
-        }
-    }
-
     #[test]
     fn what_a_flow_cannot_carry_it_is_not_told_for() {
         let mut decider = Decider::new(Settings { flows: 1, ..Settings::default() });
         let mut told = |family: Family, protocol: u8, port: u16, application: Protocol| {
-            let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0102, port, protocol, 0);
-            decider.decide(&scored_of(family, key, originator, application)).map(|evidence| evidence.severity)
+            let scored = fixtures::scored(family, protocol, [(0x0a00_0001, 40_000), (0x0a00_0102, port)]);
+            decider.decide(&ScoredFlow { application, ..scored }).map(|evidence| evidence.severity)
         };
         assert_eq!(told(Family::DnsTunnel, 17, 5004, Protocol::Rtp), None);
         assert_eq!(told(Family::DnsTunnel, 17, 53, Protocol::Dns), Some(2));
@@ -398,8 +323,8 @@ mod tests {
         assert_eq!(decider.implausible(), 1);
         let mut decider = Decider::new(Settings::default());
         let mut alone = |family: Family, protocol: u8, application: Protocol, packets: u32| {
-            let (key, originator) = FlowKey::v4(0x0a00_0001, 40_000, 0x0a00_0102, 4444, protocol, 0);
-            let scored = ScoredFlow { needed: 1, packets, ..scored_of(family, key, originator, application) };
+            let scored = fixtures::scored(family, protocol, [(0x0a00_0001, 40_000), (0x0a00_0102, 4444)]);
+            let scored = ScoredFlow { needed: 1, packets, application, ..scored };
             decider.decide(&scored).is_some()
         };
         assert!(!alone(Family::IcmpTunnel, 1, Protocol::Unknown, 16), "somebody's ping");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dataplane::decode::{community_id, flow_id};
-use crate::dataplane::detect::{Evidence, FlowRef, Term, WindowRef};
+use crate::dataplane::detect::{Evidence, FlowRef, Term, WindowRef, fixtures};
 use crate::dataplane::flow::EndReason;
 use crate::units::SECOND;
 use proptest::prelude::*;
@@ -19,10 +19,6 @@ fn model_alert(text: &str) -> Alert {
         occurrences: 10,
         first_seen: Timestamp(SECOND),
         evidence: Evidence {
-            detector: Detector::Model,
-            kind: "attack_like_flow".into(),
-            time: Timestamp(2 * SECOND + 5_000),
-            severity: 2,
             confidence: 0.5,
             source: Some(source),
             target: Some(destination),
@@ -43,11 +39,7 @@ fn model_alert(text: &str) -> Alert {
                 application: None,
                 is_example: false,
             }),
-            source_mac: None,
-            tunnel: None,
-            technique: None,
-            window: None,
-            row: None,
+            ..fixtures::evidence(Detector::Model, "attack_like_flow", Timestamp(2 * SECOND + 5_000))
         },
     }
 }
