@@ -11,7 +11,6 @@
 
 #[path = "../../tests/live/mod.rs"]
 mod live;
-#[allow(dead_code)] // the tests use the rest
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
