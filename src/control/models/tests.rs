@@ -365,7 +365,8 @@ fn traffic_that_moves_is_an_alert_and_is_shown() {
     let psi = &evidence.terms[1];
     assert!(psi.name.ends_with("_psi") && psi.value >= 0.25 && psi.threshold == Some(0.25), "{psi:?}");
     assert!(evidence.terms[2].name.ends_with("_share") && evidence.terms[2].usual.is_some());
-    assert!(evidence.terms[0].value > 3.0 && evidence.terms[0].value <= COUNT as f64);
+    // How many have moved when it is told: all of them by and by, and some at first, where a slot holds rows of before too.
+    assert!(evidence.terms[0].value >= 1.0 && evidence.terms[0].value <= COUNT as f64);
     bed.until("it is shown", |view| of(view).shifts[0].from_first.is_some_and(|psi| psi >= 0.25));
     let largest = bed.shared.metrics().into_iter().find(|metric| metric.name == "shrike_model_psi_first_max");
     assert!(largest.is_some_and(|metric| metric.value >= 0.25));

@@ -484,7 +484,10 @@ fn an_overloaded_queue_counts_flows_and_leaves_the_rest_out() {
     (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
     let tally = Arc::new(AtomicU64::new(0));
     let scorer = Box::new(Tallied(Arc::clone(&tally))) as Box<dyn Scorer>;
-    let mut engine = Engine::new(source, settings, parts(up_ring(1 << 10, Full::Count).0, Some(scorer)));
+    let (snapshots, mut taken) = snapshot_ring(Box::<QueueSnapshot>::default());
+    let parts = EngineParts { snapshots, ..parts(up_ring(1 << 10, Full::Count).0, Some(scorer)) };
+    let mut engine = Engine::new(source, settings, parts);
+    let mut held = 0;
     // A ring that is full: 64 flows of four packets, a row due with each fourth.
     for flow in 0..64 {
         let frame = frame(1, 2, &[], 17, &[0x40, flow, 0, 53, 0, 10, 0, 0, 1, 2]);
@@ -494,13 +497,15 @@ fn an_overloaded_queue_counts_flows_and_leaves_the_rest_out() {
     for _ in 0..8 {
         engine.turn();
         levels.push(engine.core.sinks.shed);
+        taken.drain(|snapshot| held += snapshot.histograms.stage(Stage::Forward).len());
     }
     // Before each burst of 32: 256, 224, ... 32 wait, of 256.
     let mut expected = vec![Shed::Inspection; 6]; // down to 96, three eighths
     expected.extend([Shed::Scoring, Shed::Nothing]); // 64 is two eighths, 32 below
     assert_eq!(levels, expected);
-    assert_eq!(engine.core.snapshot.histograms.stage(Stage::Forward).len(), 256, "how long each was held");
     engine.finish();
+    taken.drain(|snapshot| held += snapshot.histograms.stage(Stage::Forward).len());
+    assert_eq!(held, 256, "how long each was held");
     let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
     let count = |counter: Counter| counters[counter as usize];
     assert_eq!((count(Counter::FramesReceived), count(Counter::ProcessedFlow)), (256, 256));
