@@ -31,7 +31,7 @@ impl Crossing {
         let file = tempfile::NamedTempFile::new().unwrap();
         // A longer heartbeat than the default: the test shares the machine with all others.
         let text = format!(
-            "[[pair]]\nname = \"wire\"\nports = [\"a0\", \"b0\"]\nnetns = \"{0}\"\nring = 1024\nheartbeat_ms = 200\n\
+            "[[pair]]\nname = \"wire\"\nports = [\"a0\", \"b0\"]\nnetns = \"{0}\"\nring = 1024\nheartbeat_ms = 1000\n\
              [capture]\ninstance = \"{0}\"\n[flow]\ncapacity = 16384\n",
             bed.appliance
         );
