@@ -1,6 +1,6 @@
 # Every target is a thin caller of a script in ci/, so that a laptop, a newcomer and CI run the same thing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train evaluate evaluate-day detection-time
+.PHONY: help demo test bench agreement conformance zero-copy lint fuzz lab train evaluate evaluate-day detection-time inline
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,3 +50,6 @@ evaluate-day: ## a day of a million flows that grows slowly, attacked in its qui
 
 detection-time: ## from the packet that suffices to the alert that can be read, live; needs root; writes target/detection-time.json
 	@python3 perf/detection-time/measure.py --out target/detection-time.json
+
+inline: ## a pair under kill -9, SIGSTOP, restarts, overload: gaps, losses, latency; needs root; writes target/inline
+	@ci/inline.sh $(INLINE)

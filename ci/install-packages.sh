@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-packages.sh [build|demo|test|lab]...: installs from apt what is missing; silent and quick where nothing is.
+# install-packages.sh [build|demo|test|lab|inline]...: installs from apt what is missing; silent and quick where nothing is.
 #
 # No service is started by an installation: nginx, sshd and dnsmasq are run by the demo and the tests themselves, inside
 # namespaces, with configurations of their own; a newcomer's machine gains no listening port.
@@ -19,6 +19,9 @@ TEST="tshark valgrind chromium vsftpd netcat-openbsd jq cpio xz-utils gzip
 # The traffic laboratory's: its own list, since only `make lab` and the training want so many.
 LAB="$(tr '\n' ' ' < models/lab/packages.txt)"
 
+# Traffic beside the frames of `make inline`, whose other servers and clients are the demo's.
+INLINE="iperf3"
+
 [ "${SHRIKE_INSTALL:-yes}" != no ] || exit 0
 command -v apt-get >/dev/null || { say "no apt-get here: the packages are the machine owner's"; exit 0; }
 want=
@@ -28,7 +31,8 @@ for set in "${@:-test}"; do
     demo) want="$want $BUILD $DEMO" ;;
     test) want="$want $BUILD $DEMO $TEST" ;;
     lab) want="$want $LAB" ;;
-    *) die "unknown set '$set': build, demo, test or lab" ;;
+    inline) want="$want $BUILD $DEMO $INLINE" ;;
+    *) die "unknown set '$set': build, demo, test, lab or inline" ;;
   esac
 done
 missing=$(for package in $want; do
