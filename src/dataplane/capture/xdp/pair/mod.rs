@@ -406,16 +406,16 @@ impl Inner {
         let attached = [lock(&first.shared.active).mode, lock(&second.shared.active).mode];
         let mtu = self.ports.iter().map(|port| port.status().mtu_bytes).max().unwrap_or(1500);
         let settings = [&first.shared.settings, &second.shared.settings];
-        let rings = first
+        let mut rings = first
             .shared
             .namespace
             .run(|| PairRings::open(settings, queue, attached, mtu, patience))
             .map_err(|cause| XdpError::Namespace { interface: settings[0].label(), cause })??;
+        rings.accepted = self.maps.each_ref().map(|maps| maps.begin(queue));
         for ((port, maps), (side, socket)) in
             self.ports.iter().zip(&self.maps).zip(rings.borrowed().into_iter().enumerate())
         {
             maps.set_longest(rings.facts(side).longest_bytes);
-            maps.begin(queue);
             lock(&port.shared.active).program.insert_socket(queue, socket).map_err(|error| XdpError::Map {
                 operation: "put the socket into the map",
                 interface: port.shared.settings.label(),

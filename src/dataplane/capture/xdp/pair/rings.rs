@@ -37,6 +37,8 @@ pub(super) struct PairRings {
     in_ring: [u64; 2],
     on_way: [u64; 2],
     entries: u64,
+    /// Frames that each port's program had given to the former sockets.
+    pub(super) accepted: [u64; 2],
 }
 
 impl PairRings {
@@ -71,6 +73,7 @@ impl PairRings {
                         entries: entries.into(),
                     };
                     rings.begin(refused);
+                        accepted: [0; 2],
                     return Ok(rings);
                 }
                 Err(error @ XdpError::Busy { .. }) => return Err(error),

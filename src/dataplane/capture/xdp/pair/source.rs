@@ -295,8 +295,9 @@ impl PairSource {
             if let Some(rings) = taken {
                 self.give_up();
                 self.capacity = rings.facts(0).ring_entries;
-                for end in &mut self.ends {
-                    end.taken = end.port.taken(self.queue);
+                // Not what is in the cell: our own beat went on writing there what was taken of the former sockets.
+                for (end, accepted) in self.ends.iter_mut().zip(rings.accepted) {
+                    end.taken = accepted;
                 }
                 self.rings = Some(rings);
                 self.last_back_ns = self.now_ns;

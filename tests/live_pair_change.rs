@@ -1,0 +1,83 @@
+//! A pair whose frames change their way while they run (bypass, new sockets, death): none overtakes another, and the books say of each
+//! what the ends' own counters say.
+
+mod live;
+mod support;
+
+use live::pair::PairBed;
+use live::{Sender, run, until};
+use shrike::dataplane::capture::Source;
+use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, Policy};
+use shrike::units::Timestamp;
+use std::time::Duration;
+
+/// Runs the rest of the test only with the rights it needs.
+macro_rules! privileged {
+    ($name:literal) => {
+        if !support::privileged($name) {
+            return;
+        }
+    };
+}
+
+/// The client's cable, made anew with both its ends.
+fn cable_anew(bed: &PairBed) {
+    let PairBed { client, appliance, .. } = bed;
+    run(&format!("ip link add c0 netns {client} type veth peer name a0 netns {appliance}"));
+    for (space, name) in [(client, "c0"), (appliance, "a0")] {
+        run(&format!("ip netns exec {space} ethtool -K {name} tx off tso off gso off gro off txvlan off rxvlan off"));
+        run(&format!("ip -n {space} link set {name} up"));
+    }
+    run(&format!("ip netns exec {client} ethtool -K c0 gro on"));
+}
+
+#[test]
+fn live_pair_with_new_sockets_has_its_whole_ring() {
+    privileged!("live_pair_with_new_sockets_has_its_whole_ring");
+    let bed = PairBed::new(1);
+    let mut settings = bed.settings(Policy::default());
+    settings.beat_limit_ns = 60_000_000_000; // the worker is this thread, and sometimes waits
+    let pair = Pair::attach(&settings).unwrap();
+    let mut source = pair.open_queue(0).unwrap();
+    source.receive(64);
+    Sender::on(&bed.client, "c0", 1, 64).send(700, |_| ());
+    // They lie in the ring when the port goes away, and are lost with it.
+    run(&format!("ip -n {} link del a0", bed.appliance));
+    until(
+        "the port is away",
+        || pair.status().ports[0].state.clone(),
+        |state| matches!(state, InterfaceState::Away { .. }),
+    );
+    cable_anew(&bed);
+    let has_sockets = || pair.status().queues.len() == 1 && pair.status().waiting.is_empty();
+    until(
+        "the queue has sockets again",
+        || {
+            source.receive(64);
+            source.release();
+            source.maintain(Timestamp(0));
+            source.wait(Duration::from_millis(1));
+            pair.directions()[0].abandoned
+        },
+        // But a burst, which was taken before that was seen.
+        |abandoned| *abandoned > 0,
+    );
+    let mut sender = Sender::on(&bed.client, "c0", 1, 64);
+    let before = pair.directions()[0].taken;
+    until(
+        "frames are taken again",
+        || {
+            sender.send(1, |_| ());
+            source.receive(64);
+            source.release();
+            source.maintain(Timestamp(0));
+            pair.directions()[0].taken
+        },
+        |taken| has_sockets() && *taken > before,
+    );
+    let [before, _] = pair.directions();
+    sender.send(700, |_| ());
+    until("all were seen", || pair.directions()[0].received, |received| *received >= before.received + 700);
+    let [direction, _] = pair.directions();
+    assert_eq!(direction.program.bypassed[Cause::Overload], 0, "700 of 1024 fit: {direction:#?}");
+}
