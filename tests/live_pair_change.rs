@@ -4,10 +4,10 @@
 mod live;
 mod support;
 
-use live::pair::PairBed;
-use live::{Sender, run, until};
+use live::pair::{PairBed, Receiver, Running};
+use live::{Sender, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
-use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, Policy};
+use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, PairReader, Policy};
 use shrike::units::Timestamp;
 use std::time::Duration;
 
@@ -18,6 +18,53 @@ macro_rules! privileged {
             return;
         }
     };
+}
+
+fn numbered(number: u32) -> Vec<u8> {
+    let mut frame = udp_frame(7, 80);
+    frame[60..64].copy_from_slice(&number.to_be_bytes());
+    frame
+}
+
+fn number(frame: &[u8]) -> u32 {
+    u32::from_be_bytes(frame[60..64].try_into().unwrap())
+}
+
+#[test]
+fn live_pair_bypassed_and_back_under_frames_keeps_their_order() {
+    privileged!("live_pair_bypassed_and_back_under_frames_keeps_their_order");
+    const ROUNDS: u32 = 300;
+    // Fewer than the ring holds: no overload, which may change the order.
+    const FRAMES: u32 = 400;
+    let bed = PairBed::new(1);
+    let settings = bed.settings(Policy::default());
+    let pair = Pair::attach(&settings).unwrap();
+    let running = Running::start(&pair);
+    let reader = PairReader::open(&settings).unwrap();
+    let receiver = Receiver::open(&bed.server, "s0");
+    let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+    let (go, gone) = std::sync::mpsc::sync_channel::<bool>(0);
+    let switch = std::thread::spawn(move || gone.iter().for_each(|on| reader.bypass(on)));
+    let mut next = 0;
+    for round in 0..ROUNDS {
+        let middle = round * 7 % FRAMES;
+        for place in 0..FRAMES {
+            if place == middle {
+                go.send(round % 2 == 0).unwrap();
+            }
+            sender.send_frame(&numbered(round * FRAMES + place));
+        }
+        for frame in receiver.take(FRAMES as usize) {
+            assert_eq!(number(&frame), next, "round {round}");
+            next += 1;
+        }
+        assert_eq!(next, (round + 1) * FRAMES, "round {round}: frames are missing");
+    }
+    drop(go);
+    switch.join().unwrap();
+    running.stop();
+    let [direction, _] = pair.directions();
+    assert!(direction.sent > 0 && direction.program.bypassed[Cause::Stop] > 0, "both ways were gone: {direction:#?}");
 }
 
 /// The client's cable, made anew with both its ends.

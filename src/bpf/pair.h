@@ -76,13 +76,16 @@ struct {
 struct pulse {
 	__u64 beat_ns; /* CLOCK_MONOTONIC of the worker's latest turn */
 	__u64 taken;   /* frames the worker took out of the ring */
-	__u64 stopped; /* the worker has seen CAUSE_STOP and its ring is empty */
+	__u64 stopped; /* asked to stop, the worker has sent all up to this many given, and 1; STOPPED_AT_ONCE; 0: not asked */
 	__u64 line_1[5];
 	__u64 given;      /* redirected to the socket */
 	__u64 refused;    /* of these, refused by it */
 	__u64 overloaded; /* the ring was full, and has not been empty since */
 	__u64 line_2[5];
 };
+
+/* Who stops does not wait until nothing is under way any more. */
+#define STOPPED_AT_ONCE (~0ULL)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -127,6 +130,15 @@ static __always_inline int by_policy(const struct pair_settings *pair, struct pa
 	}
 	counts->bypassed[cause & 7]++;
 	return cross(counts);
+}
+
+/* Whether the worker, asked to stop, has sent every frame it was given: what passes it now overtakes none. That its ring was empty
+ * when it looked would not do, a frame may have been given since. */
+static __always_inline int has_stopped(struct pulse *pulse)
+{
+	__u64 stopped = *(volatile __u64 *)&pulse->stopped;
+
+	return stopped && (stopped == pulse->given - pulse->refused + 1 || stopped == STOPPED_AT_ONCE);
 }
 
 SEC("xdp.frags")
@@ -176,8 +188,7 @@ int shrike_pair_port(struct xdp_md *ctx)
 	/* The beat may be younger than `now`: it was written after we looked at the clock. */
 	is_fresh = now - beat <= pair->limit_ns || beat - now <= pair->limit_ns;
 	if (pair->said) {
-		/* Who is alive stops when his ring is empty, so that nothing in it is overtaken. */
-		if ((pair->said >> CAUSE_STOP & 1) && (!is_fresh || *(volatile __u64 *)&pulse->stopped))
+		if ((pair->said >> CAUSE_STOP & 1) && (!is_fresh || has_stopped(pulse)))
 			return by_policy(pair, own, CAUSE_STOP, pair->operators != 0);
 		if (pair->said >> CAUSE_MODEL & 1)
 			return by_policy(pair, own, CAUSE_MODEL, 0);

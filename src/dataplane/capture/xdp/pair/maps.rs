@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 const COUNTS: usize = 24;
 /// Values of `struct pulse`.
 const PULSE: usize = 16;
+/// `STOPPED_AT_ONCE` of `src/bpf/pair.h`.
+const STOPPED_AT_ONCE: u64 = u64::MAX;
 /// Values of `struct pair_settings`.
 const SETTINGS: usize = 16;
 
@@ -195,17 +197,30 @@ impl PortMaps {
         }
     }
 
-    /// The worker has nothing in its ring and wants nothing more, or wants it again.
+    /// The worker has sent all of so many frames given to it and wants nothing more; `None`: it wants more.
     #[inline]
-    pub(super) fn stopped(&self, queue: u32, stopped: bool) {
+    pub(super) fn stopped(&self, queue: u32, all_of: Option<u64>) {
+        if let Some(cell) = self.pulse(queue, Pulse::Stopped)
+            && (all_of.is_none() || cell.load(Relaxed) != STOPPED_AT_ONCE)
+        {
+            cell.store(all_of.map_or(0, |given| given.wrapping_add(1)), Release);
+        }
+    }
+
+    /// Frames go past the worker from now on, whatever is still under way to it.
+    pub(super) fn stop_at_once(&self, queue: u32) {
         if let Some(cell) = self.pulse(queue, Pulse::Stopped) {
-            cell.store(u64::from(stopped), Release);
+            cell.store(STOPPED_AT_ONCE, Release);
         }
     }
 
     /// Whether the program sends this queue's frames past the worker because it stopped.
     pub(super) fn is_stopped(&self, queue: u32) -> bool {
-        self.read(queue, Pulse::Stopped) != 0
+        match self.read(queue, Pulse::Stopped) {
+            0 => false,
+            STOPPED_AT_ONCE => true,
+            stopped => stopped == self.accepted(queue).wrapping_add(1),
+        }
     }
 
     /// When the worker of a queue was last heard of, `CLOCK_MONOTONIC` nanoseconds.

@@ -26,7 +26,9 @@ const SEND_DEADLINE_NS: u64 = 100_000_000;
 /// So many sent frames may stay with a driver for as long as it likes: some give them back with the next ones only (igb in
 /// zero-copy mode, once nothing more is sent), and few of them do no harm. A share of the ring's entries.
 const LAZY_SHARE: u64 = 4;
-/// How long a planned stop waits until the program sends frames past the worker.
+/// How long a planned stop waits for a moment at which no frame is under way to the worker.
+const STOP_PATIENCE: Duration = Duration::from_millis(200);
+/// How long it waits at all until the program sends frames past the worker.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where the pair's watcher and the queue's source meet; the worker only ever tries the locks.
@@ -111,7 +113,13 @@ impl PairStop {
         self.slot.stopping.store(true, SeqCst);
         self.ports.iter().for_each(|port| port.say(Cause::Stop, true));
         let begin = Instant::now();
+        let mut hurries = false;
         while !self.ports.iter().all(|port| port.is_stopped(self.queue)) && begin.elapsed() < STOP_LIMIT {
+            if !hurries && begin.elapsed() > STOP_PATIENCE {
+                // Never idle: some frames are overtaken, at most those in the rings.
+                hurries = true;
+                self.ports.iter().for_each(|port| port.stop_at_once(self.queue));
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         self.sockets.iter().for_each(|sockets| sockets.remove(self.queue));
@@ -216,8 +224,10 @@ impl PairSource {
     fn follow_stop(&mut self, waiting: [u32; 2]) {
         let wanted = self.unbegun.load(Acquire) == 0 && self.ends.iter().any(|end| end.port.is_said(Cause::Stop));
         let empty = waiting == [0; 2] && self.rings.as_ref().is_none_or(|rings| rings.unsent() == [0; 2]);
-        if wanted != self.told_stopped && (empty || !wanted) {
-            self.ends.iter().for_each(|end| end.port.stopped(self.queue, wanted));
+        if (wanted && empty) || (!wanted && self.told_stopped) {
+            for end in &self.ends {
+                end.port.stopped(self.queue, wanted.then_some(end.taken));
+            }
             self.told_stopped = wanted;
         }
     }
