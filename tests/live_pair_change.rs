@@ -5,7 +5,7 @@ mod live;
 mod support;
 
 use live::pair::{PairBed, Receiver, Running};
-use live::{Sender, run, udp_frame, until};
+use live::{Sender, link, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, PairReader, Policy};
 use shrike::units::Timestamp;
@@ -127,4 +127,40 @@ fn live_pair_with_new_sockets_has_its_whole_ring() {
     until("all were seen", || pair.directions()[0].received, |received| *received >= before.received + 700);
     let [direction, _] = pair.directions();
     assert_eq!(direction.program.bypassed[Cause::Overload], 0, "700 of 1024 fit: {direction:#?}");
+}
+
+#[test]
+fn live_pair_killed_while_it_sends_books_what_it_sent() {
+    privileged!("live_pair_killed_while_it_sends_books_what_it_sent");
+    let bed = PairBed::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("shrike.toml");
+    std::fs::write(
+        &config,
+        format!(
+            "[capture]\ninstance = \"{0}\"\n[[pair]]\nname = \"wire\"\nports = [\"a0\", \"b0\"]\nnetns = \"{0}\"\nmode = \"copy\"\n",
+            bed.appliance
+        ),
+    )
+    .unwrap();
+    let arguments = ["-c".to_owned(), config.to_str().unwrap().to_owned()];
+    for round in 0..8 {
+        let mut shrike = live::process::Shrike::start_plan(&arguments);
+        let mut sender = Sender::on(&bed.client, "c0", 1, 64);
+        // In the midst of frames, most of its time goes into sending them.
+        let end = 20_000 + round * 1_760;
+        sender.send(2 * end, |done| {
+            if done == end {
+                shrike.child.kill().unwrap();
+            }
+        });
+        shrike.child.wait().unwrap();
+    }
+    let pair = Pair::attach(&bed.settings(Policy::default())).unwrap();
+    drop(pair.open_queue(0).unwrap());
+    let [direction, _] = pair.directions();
+    let (client, server) = (link(&bed.client, "c0").counters, link(&bed.server, "s0").counters);
+    assert_eq!(direction.received, client.tx_packets, "{direction:#?}");
+    assert_eq!(direction.forwarded(), server.rx_packets, "{direction:#?}");
+    assert_eq!(direction.in_flight(), 0, "{direction:#?}");
 }

@@ -104,13 +104,15 @@ pub fn wait_for_softirqs() -> bool {
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 
 /// Lets one kick of the send side send up to `frames` frames in copy mode, and lets that many be on their way at once: without
-/// it the socket's send buffer (208 KiB) ends a burst after some ninety frames. Best effort: older kernels send 32 a kick.
-pub fn send_bursts(fd: RawFd, frames: u32, frame_bytes: u32) {
+/// it the socket's send buffer (208 KiB) ends a burst after some ninety frames. Gives how many a kick sends: older kernels 32.
+pub fn send_bursts(fd: RawFd, frames: u32, frame_bytes: u32) -> u32 {
     let length = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(4);
     // SAFETY: `frames` is a live local of the size given; the kernel only reads it.
-    let _ = unsafe { libc::setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, std::ptr::from_ref(&frames).cast(), length) };
+    let took =
+        unsafe { libc::setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, std::ptr::from_ref(&frames).cast(), length) };
     // The kernel doubles it, and what it counts is a frame with its bookkeeping: twice the frame is ample.
     let _ = set(fd, libc::SO_SNDBUFFORCE, frames.saturating_mul(frame_bytes));
+    if took == 0 { frames } else { 32 }
 }
 
 /// What a kick of the send side came to.

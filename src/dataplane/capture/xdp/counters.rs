@@ -73,6 +73,7 @@ cells! {
     TxRefused,
     LostInHands,
     TxRebuilds,
+    Offered,
 }
 
 const _: () = assert!(SOURCE_CELLS + CELL_NAMES.len() <= WORKER_CELLS, "the source's cells must fit behind");

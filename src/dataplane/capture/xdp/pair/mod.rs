@@ -505,6 +505,12 @@ impl Inner {
             0 => self.settings.ports[side].rings_hold(),
             held => held,
         };
+        // Killed in the call that sends, it could not count what the kernel took in that call. Of several calls it counted each.
+        let uncounted = maps
+            .cell(queue, Cell::Offered)
+            .saturating_sub(maps.cell(queue, Cell::Sent) + maps.cell(queue, Cell::TxRefused))
+            .min(bound);
+        maps.add_cell(queue, Cell::Sent, uncounted);
         let missing = |from: u64, gone: [u64; 3]| from.saturating_sub(gone.iter().sum()).min(bound);
         let account = maps.account(queue);
         let cell = |cell| maps.cell(queue, cell);

@@ -37,6 +37,8 @@ pub(super) struct PairRings {
     in_ring: [u64; 2],
     on_way: [u64; 2],
     entries: u64,
+    /// Frames that one kick of each port sends at most.
+    a_kick: [u64; 2],
     /// Frames that each port's program had given to the former sockets.
     pub(super) accepted: [u64; 2],
 }
@@ -71,9 +73,10 @@ impl PairRings {
                         in_ring: [0; 2],
                         on_way: [0; 2],
                         entries: entries.into(),
+                        a_kick: [32; 2],
+                        accepted: [0; 2],
                     };
                     rings.begin(refused);
-                        accepted: [0; 2],
                     return Ok(rings);
                 }
                 Err(error @ XdpError::Busy { .. }) => return Err(error),
@@ -96,9 +99,9 @@ impl PairRings {
     fn begin(&mut self, refused: Vec<String>) {
         let half = self.memory.ledger.free_count() / 2;
         let longest = self.facts(0).longest_bytes;
-        for port in &mut self.ports {
+        for (port, a_kick) in self.ports.iter_mut().zip(&mut self.a_kick) {
             port.refuse(&refused);
-            socket::send_bursts(port.descriptor(), BURST_MAX as u32, longest * 2);
+            *a_kick = socket::send_bursts(port.descriptor(), BURST_MAX as u32, longest * 2).into();
             port.refill(&mut self.memory, half);
             port.revive();
         }
@@ -196,16 +199,23 @@ impl PairRings {
     }
 
     /// Has the kernel send what is in the TX rings, takes sent frames back and gives them to the fill rings they came from. Gives
-    /// what left by each port.
+    /// what left by each port. `offers`: told before each kick by which port, and how many frames will have left by it after that
+    /// kick, of this call.
     #[inline]
-    pub(super) fn send(&mut self) -> [Sent; 2] {
+    pub(super) fn send(&mut self, mut offers: impl FnMut(usize, u64)) -> [Sent; 2] {
         let mut sent = [Sent::default(); 2];
         for side in 0..2 {
-            if let (Some(port), Some(in_ring), Some(on_way), Some(sent)) =
-                (self.ports.get_mut(side), self.in_ring.get_mut(side), self.on_way.get_mut(side), sent.get_mut(side))
-            {
+            if let (Some(port), Some(in_ring), Some(on_way), Some(sent), Some(a_kick)) = (
+                self.ports.get_mut(side),
+                self.in_ring.get_mut(side),
+                self.on_way.get_mut(side),
+                sent.get_mut(side),
+                self.a_kick.get(side),
+            ) {
                 if *in_ring > 0 {
-                    kick(port, *in_ring, self.entries, sent);
+                    kick(port, *in_ring, self.entries, sent, |left| {
+                        offers(side, in_ring.saturating_sub(left) + left.min(*a_kick));
+                    });
                     *in_ring -= sent.taken;
                     *on_way += sent.taken;
                 }
@@ -238,17 +248,21 @@ impl PairRings {
     }
 }
 
-/// Kicks a TX ring that holds `in_ring` frames until it is empty or the kernel wants no more now.
+/// Kicks a TX ring that holds `in_ring` frames until it is empty or the kernel wants no more now. `offers`: told before each kick
+/// how many are in it.
 #[inline]
-fn kick(port: &mut Port, in_ring: u64, entries: u64, sent: &mut Sent) {
+fn kick(port: &mut Port, in_ring: u64, entries: u64, sent: &mut Sent, mut offers: impl FnMut(u64)) {
     if port.wants_kick() {
+        let mut left = in_ring;
         for _ in 0..KICKS {
+            offers(left);
             match socket::wake_transmit(port.descriptor()) {
                 Kicked::Refused => sent.refused += 1,
                 Kicked::More => {}
                 Kicked::Done | Kicked::Away => break,
             }
-            if u64::from(port.room_to_send()) >= entries {
+            left = entries.saturating_sub(u64::from(port.room_to_send()));
+            if left == 0 {
                 break;
             }
         }

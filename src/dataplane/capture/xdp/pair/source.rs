@@ -236,16 +236,25 @@ impl PairSource {
     #[inline]
     fn send(&mut self) {
         let Some(rings) = &mut self.rings else { return };
-        let before = rings.on_way();
-        let sent = rings.send();
+        let (before, unsent) = (rings.on_way(), rings.unsent() != [0; 2]);
         // What left by one port came in on the other.
         let [first, second] = &self.ends;
+        let counted =
+            |end: &End| end.maps.cell(self.queue, Cell::Sent).wrapping_add(end.maps.cell(self.queue, Cell::TxRefused));
+        // Said before it happens: who is killed in the call cannot count any more what the kernel took in it.
+        let sent = rings.send(|side, frames| {
+            let end = if side == 0 { second } else { first };
+            end.maps.set_cell(self.queue, Cell::Offered, counted(end).wrapping_add(frames));
+        });
         for (end, sent) in [second, first].into_iter().zip(sent) {
             if sent.taken > 0 {
                 end.maps.add_cell(self.queue, Cell::Sent, sent.taken - sent.refused.min(sent.taken));
             }
             if sent.refused > 0 {
                 end.maps.add_cell(self.queue, Cell::TxRefused, sent.refused);
+            }
+            if unsent {
+                end.maps.set_cell(self.queue, Cell::Offered, counted(end));
             }
         }
         let after = rings.on_way();
