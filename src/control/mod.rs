@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod models;
 pub mod moment;
 pub mod replay;
+pub mod respond;
 pub mod store;
 pub mod supervisor;
 mod text;
