@@ -1,5 +1,31 @@
 //! Responses: what is done about what was found, by whose word, within which limits, and whether the kernel does it.
 
+pub mod audit;
+pub mod disk;
+pub mod intended;
 pub mod prefix;
 pub mod safety;
 pub mod words;
+
+use crate::units::Timestamp;
+
+/// The present on both clocks: ours, and the one that the kernel's programs read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// Wall clock.
+    pub wall: Timestamp,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub kernel_ns: u64,
+}
+
+impl Now {
+    /// A moment to come on the kernel's clock; one that is over is the present. Never 0, which would be no end.
+    pub fn kernel(&self, until: Timestamp) -> u64 {
+        self.kernel_ns.saturating_add(until.since(self.wall)).max(1)
+    }
+
+    /// A moment of the kernel's clock on ours.
+    pub fn wall_of(&self, kernel_ns: u64) -> Timestamp {
+        Timestamp(self.wall.0.saturating_sub(self.kernel_ns).saturating_add(kernel_ns))
+    }
+}
