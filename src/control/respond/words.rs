@@ -41,7 +41,8 @@ fn strictness(action: Action) -> u8 {
         Action::Pass => 0,
         Action::Shunt => 1,
         Action::Limit { .. } => 2,
-        Action::Drop => 3,
+        Action::Isolate => 3,
+        Action::Drop => 4,
     }
 }
 
@@ -87,6 +88,7 @@ pub fn tell_action(action: Action) -> String {
         Action::Drop => "drop".into(),
         Action::Limit { per_second, burst } => format!("limit to {per_second} a second (burst {burst})"),
         Action::Shunt => "shunt".into(),
+        Action::Isolate => "isolate".into(),
         Action::Pass => "pass".into(),
     }
 }

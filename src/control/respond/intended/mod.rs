@@ -221,7 +221,7 @@ impl Intended {
 /// Adds a verdict to the addresses blocked, or takes it off.
 fn count(addresses: &mut [u64; 2], verdict: &Verdict, add: bool) {
     let Subject::Prefix(first, bits) = verdict.subject else { return };
-    if !matches!(verdict.action, Action::Drop | Action::Limit { .. }) {
+    if !matches!(verdict.action, Action::Drop | Action::Isolate | Action::Limit { .. }) {
         return;
     }
     let size = super::prefix::Prefix::around(first, bits).size();
