@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod netns;
 pub mod poll;
 pub mod prefetch;
+pub mod sandbox;
 pub mod signals;
 pub mod socket;
 pub mod tags;

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod disk;
 pub mod intended;
 pub mod prefix;
+pub mod protocols;
 pub mod safety;
 pub mod words;
 

@@ -13,6 +13,7 @@ mod tests;
 
 pub use allow::AllowList;
 pub use brake::{Brake, BrakeSettings, Observed};
+pub(super) use own::card;
 pub use own::{Own, read as read_own};
 
 use super::prefix::Prefix;

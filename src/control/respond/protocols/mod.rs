@@ -1,0 +1,147 @@
+//! What can be done about a finding: named protocols, registered once, executed with typed parameters.
+//!
+//! A protocol turns parameters into a plan: verdicts for the kernel, or something that is done once by a thread of its own. It
+//! knows neither who asks nor whether it is allowed. Parameters are read strictly (an unknown one is an error) and given back in one
+//! form, so that the same asked for twice is the same.
+
+mod command;
+mod frames;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+pub use command::{Command, CommandPlan};
+pub use frames::{BlockFlow, BlockIp, IsolateHost, RateLimit};
+pub use webhook::{Webhook, WebhookPlan};
+
+use super::words::Verdict;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why there is no plan.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// No such name.
+    #[error("protocol {0} not found: {1}")]
+    NotFound(String, String),
+    /// The name is taken.
+    #[error("protocol {0} is registered already: register each name once")]
+    Duplicate(String),
+    /// The parameters cannot be meant.
+    #[error("parameters of {protocol}: {problem}; {remedy}")]
+    Parameters {
+        /// Of which protocol.
+        protocol: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What would be right.
+        remedy: String,
+    },
+}
+
+/// Something that is done once, off the thread that decides.
+pub trait Once: Send {
+    /// Does it, within its own time limit; what came of it, in words.
+    ///
+    /// # Errors
+    /// Why it did not work, in words.
+    fn run(&self) -> Result<String, String>;
+}
+
+/// What a protocol would do.
+pub enum Work {
+    /// Verdicts, put in force for a time; sorted, each subject once.
+    Verdicts(Vec<Verdict>),
+    /// Something done once.
+    Once(Box<dyn Once>),
+}
+
+/// A plan.
+pub struct Planned {
+    /// The parameters in the protocol's own form.
+    pub parameters: Value,
+    /// What is done.
+    pub work: Work,
+}
+
+/// One way to respond.
+pub trait Protocol: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// One sentence for people.
+    fn about(&self) -> &'static str;
+
+    /// Parameters as a playbook has them that says nothing: texts in braces stand for what an alert tells.
+    fn template(&self) -> Value;
+
+    /// The plan for these parameters.
+    ///
+    /// # Errors
+    /// They cannot be meant.
+    fn plan(&self, parameters: &Value) -> Result<Planned, ProtocolError>;
+}
+
+/// Every protocol there is, by name.
+#[derive(Clone, Default)]
+pub struct Registry(BTreeMap<&'static str, Arc<dyn Protocol>>);
+
+impl Registry {
+    /// Those that change what the kernel does with frames.
+    pub fn of_frames() -> Registry {
+        let all: [Arc<dyn Protocol>; 4] =
+            [Arc::new(BlockIp), Arc::new(BlockFlow), Arc::new(RateLimit), Arc::new(IsolateHost)];
+        Registry(all.into_iter().map(|protocol| (protocol.name(), protocol)).collect())
+    }
+
+    /// All that are shipped; webhooks and commands are those that the configuration names.
+    pub fn shipped(webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>) -> Registry {
+        let mut registry = Registry::of_frames();
+        let once: [Arc<dyn Protocol>; 2] = [Arc::new(Webhook::new(webhooks)), Arc::new(Command::new(commands))];
+        registry.0.extend(once.into_iter().map(|protocol| (protocol.name(), protocol)));
+        registry
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// Its name is taken.
+    pub fn register(&mut self, protocol: Arc<dyn Protocol>) -> Result<(), ProtocolError> {
+        let name = protocol.name();
+        if self.0.contains_key(name) {
+            return Err(ProtocolError::Duplicate(name.to_owned()));
+        }
+        self.0.insert(name, protocol);
+        Ok(())
+    }
+
+    /// One by its name.
+    ///
+    /// # Errors
+    /// `protocol X not found`, with those there are.
+    pub fn find(&self, name: &str) -> Result<&dyn Protocol, ProtocolError> {
+        let known = || format!("there are {}", self.0.keys().copied().collect::<Vec<_>>().join(", "));
+        let found = self.0.get(name).map(|protocol| &**protocol);
+        found.ok_or_else(|| ProtocolError::NotFound(name.chars().take(64).collect(), known()))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &dyn Protocol> {
+        self.0.values().map(|protocol| &**protocol)
+    }
+}
+
+/// Parameters as a type, with the place of what is wrong.
+fn typed<T: DeserializeOwned>(protocol: &'static str, parameters: &Value, remedy: &str) -> Result<T, ProtocolError> {
+    serde_path_to_error::deserialize(parameters).map_err(|cause| {
+        let path = cause.path().to_string();
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        ProtocolError::Parameters { protocol, problem: format!("{at}{}", cause.inner()), remedy: remedy.to_owned() }
+    })
+}
+
+fn wrong<T>(protocol: &'static str, problem: impl Into<String>, remedy: &str) -> Result<T, ProtocolError> {
+    Err(ProtocolError::Parameters { protocol, problem: problem.into(), remedy: remedy.to_owned() })
+}
