@@ -3,7 +3,7 @@
 //! A file of its own beside the alerts', `synchronous=FULL`: what the kernel is told was on the disk before, so that nothing is
 //! blocked that nobody remembers. One writer. The audit is bounded: in the transaction that adds a row, the earliest go.
 
-use super::audit::Row;
+use super::audit::{Event, Row};
 use super::intended::{Id, Response};
 use crate::units::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
@@ -16,6 +16,8 @@ const SCHEMA: i32 = 1;
 const APPLICATION: i32 = 0x5368_7252;
 /// Earlier responses remembered for escalation; beyond that those that ended first are forgotten, and begin anew.
 pub const MEMORY_MAX: i64 = 1 << 16;
+/// Rows of the audit that a start looks at for what began within the last minute.
+const BEGUN_ROWS: usize = 10_000;
 /// How long a lock by another process is waited for.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -121,6 +123,19 @@ impl Disk {
             )
             .optional();
         row.map_err(|cause| DiskError { path: self.path.clone(), problem: cause.to_string(), remedy: REMEDY })
+    }
+
+    /// When playbooks began something by themselves since then, as the audit has it, the latest last.
+    ///
+    /// # Errors
+    /// The file does not answer.
+    pub fn begun_since(&self, since: Timestamp) -> Result<Vec<Timestamp>, DiskError> {
+        let (page, _) = audit_page(&self.path, None, None, BEGUN_ROWS)?;
+        let automatic = |row: &Row| row.event == Event::Requested && row.who.starts_with("playbook ");
+        let mut begun: Vec<_> =
+            page.iter().filter(|row| automatic(row) && row.time >= since).map(|row| row.time).collect();
+        begun.sort();
+        Ok(begun)
     }
 }
 

@@ -3,9 +3,17 @@
 pub mod audit;
 pub mod disk;
 pub mod intended;
+pub mod kernel;
+pub mod playbooks;
 pub mod prefix;
 pub mod protocols;
+pub mod proven;
+pub mod responder;
 pub mod safety;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod words;
 
 use crate::units::Timestamp;

@@ -93,11 +93,6 @@ impl Intended {
             if before.holds() && !same {
                 self.let_go(&before);
             }
-        } else if response.holds() && response.who.is_automatic() {
-            self.begun.push_back(response.begun);
-            if self.begun.len() > BEGUN_MAX {
-                self.begun.pop_front();
-            }
         }
         if response.holds() {
             for verdict in &response.verdicts {
@@ -106,6 +101,14 @@ impl Intended {
         }
         self.ends.insert((response.until, id));
         self.responses.insert(id, response);
+    }
+
+    /// An automatic response with verdicts began; called in the order of time.
+    pub fn count_begun(&mut self, at: Timestamp) {
+        self.begun.push_back(at);
+        if self.begun.len() > BEGUN_MAX {
+            self.begun.pop_front();
+        }
     }
 
     /// Takes a response out.

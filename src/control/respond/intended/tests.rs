@@ -81,14 +81,9 @@ fn a_subject_of_two_is_free_when_the_later_has_ended() {
 }
 
 #[test]
-fn automatic_beginnings_are_counted_for_a_minute_and_extending_is_none() {
+fn automatic_beginnings_are_counted_for_a_minute() {
     let mut set = Intended::default();
-    let playbook = Who::Playbook("p".into());
-    for (name, begun) in [("a", 1), ("b", 30), ("b", 50), ("c", 55)] {
-        let mut one = response(name, playbook.clone(), &[prefix("192.0.2.7")], 500);
-        one.begun = Timestamp(begun * SECOND);
-        set.put(one);
-    }
+    [1, 30, 55].into_iter().for_each(|begun| set.count_begun(Timestamp(begun * SECOND)));
     set.put(response("d", person(), &[prefix("192.0.2.8")], 500));
     let recent = |second: u64| set.in_force(Timestamp(second * SECOND), false).automatic_last_minute;
     assert_eq!([60, 61, 89, 90, 114, 115].map(recent), [3, 2, 2, 1, 1, 0]);

@@ -1,0 +1,132 @@
+//! Which addresses are proven to be who they say: both ends of connections that were made.
+//!
+//! Only TCP proves anything: whoever completes a handshake got what was sent to his address. An answered datagram does not, for
+//! the server answers a forged question as well. Bounded: two generations of [`GENERATION`] addresses; when the younger is full, or
+//! [`AGE_NS`] old, the elder is forgotten.
+
+use super::safety::Proof;
+use crate::dataplane::decode::tcp_flags;
+use crate::exchange::FlowSummary;
+use crate::units::{SECOND, Timestamp};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Addresses of a generation; some 60 bytes each.
+const GENERATION: usize = 1 << 16;
+/// How long a proof holds at least, if there is room; an address changes hands.
+const AGE_NS: u64 = 1_800 * SECOND;
+
+/// A connection between two that proved themselves by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spoken {
+    /// Who asked.
+    pub originator: IpAddr,
+    /// Who was asked.
+    pub responder: IpAddr,
+    /// How well they proved themselves.
+    pub proof: Proof,
+    /// First packet.
+    pub first_seen: Timestamp,
+    /// Latest packet.
+    pub last_seen: Timestamp,
+}
+
+impl Spoken {
+    /// What a flow proves; `None`: nothing, as most of a flood's.
+    pub fn of(flow: &FlowSummary) -> Option<Spoken> {
+        if !flow.has_handshake() || flow.tcp_flags[0] & tcp_flags::ACK == 0 || flow.outer.is_some() {
+            return None;
+        }
+        let payload = flow.payload.iter().all(|bytes| *bytes > 0);
+        // A forged acknowledgement is answered by a reset.
+        let proof = match payload {
+            true => Proof::Payload,
+            false if flow.tcp_flags[1] & tcp_flags::RST == 0 => Proof::Handshake,
+            false => return None,
+        };
+        let (originator, responder) = flow.key.endpoints(flow.originator);
+        let [originator, responder] = [originator, responder].map(|end| end.ip().to_canonical());
+        Some(Spoken { originator, responder, proof, first_seen: flow.first_seen, last_seen: flow.last_seen })
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Proven {
+    young: HashMap<IpAddr, Proof>,
+    old: HashMap<IpAddr, Proof>,
+    begun: Timestamp,
+}
+
+impl Proven {
+    /// Learns from a connection.
+    pub fn learn(&mut self, spoken: &Spoken, now: Timestamp) {
+        for address in [spoken.originator, spoken.responder] {
+            if self.young.len() >= GENERATION || now.since(self.begun) >= AGE_NS {
+                self.old = std::mem::take(&mut self.young);
+                self.begun = now;
+            }
+            let proof = self.young.entry(address).or_default();
+            *proof = spoken.proof.max(*proof);
+        }
+    }
+
+    /// What speaks for an address.
+    pub fn of(&self, address: IpAddr) -> Proof {
+        let address = address.to_canonical();
+        let found = |known: &HashMap<IpAddr, Proof>| known.get(&address).copied().unwrap_or_default();
+        found(&self.young).max(found(&self.old))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::decode::FlowKey;
+    use tcp_flags::{ACK, FIN, RST, SYN};
+
+    fn flow(flags: [u8; 2], payload: [u64; 2]) -> FlowSummary {
+        let (key, originator) = FlowKey::v4(0x0a00_0002, 2000, 0x0a00_0001, 80, 6, 0);
+        FlowSummary { key, originator, tcp_flags: flags, payload, ..FlowSummary::default() }
+    }
+
+    #[test]
+    fn only_who_got_the_answer_is_proven() {
+        for (flags, payload, proof) in [
+            ([SYN, 0], [0, 0], None),
+            ([SYN, SYN | ACK], [0, 0], None),
+            ([SYN | RST, SYN | ACK], [0, 0], None),
+            ([SYN, RST | ACK], [0, 0], None),
+            ([SYN | ACK, SYN | ACK], [0, 0], Some(Proof::Handshake)),
+            ([SYN | ACK | RST, SYN | ACK], [0, 0], Some(Proof::Handshake)),
+            ([SYN | ACK, SYN | ACK | RST], [9, 0], None),
+            ([SYN | ACK | FIN, SYN | ACK | RST], [9, 9], Some(Proof::Payload)),
+        ] {
+            let spoken = Spoken::of(&flow(flags, payload));
+            assert_eq!(spoken.map(|spoken| spoken.proof), proof, "{flags:?} {payload:?}");
+            assert!(spoken.is_none_or(|spoken| spoken.originator == IpAddr::from([10, 0, 0, 2])));
+        }
+    }
+
+    #[test]
+    fn the_elder_are_forgotten_and_the_best_proof_counts() {
+        let mut proven = Proven::default();
+        let at = |number: u32| IpAddr::from(number.to_be_bytes());
+        let spoken = |number, proof| Spoken {
+            originator: at(number),
+            responder: at(1),
+            proof,
+            first_seen: Timestamp(0),
+            last_seen: Timestamp(0),
+        };
+        proven.learn(&spoken(7, Proof::Payload), Timestamp(SECOND));
+        proven.learn(&spoken(7, Proof::Handshake), Timestamp(SECOND));
+        assert_eq!(
+            (proven.of(at(7)), proven.of(at(1)), proven.of(at(8))),
+            (Proof::Payload, Proof::Payload, Proof::None)
+        );
+        (100..200_100).for_each(|number| proven.learn(&spoken(number, Proof::Handshake), Timestamp(2 * SECOND)));
+        assert_eq!((proven.of(at(7)), proven.of(at(200_000))), (Proof::None, Proof::Handshake));
+        assert!(proven.young.len() <= GENERATION && proven.old.len() <= GENERATION + 1);
+    }
+}
