@@ -1,4 +1,4 @@
-//! GET and POST over HTTP/1.1 without TLS: hyper's client on a connection of our own. It is here because hyper is in the program
+//! GET, POST and DELETE over HTTP/1.1 without TLS: hyper's client on a connection of our own. It is here because hyper is in the program
 //! anyway (its parser is read and fuzzed by many), while a client crate would bring a pool, proxies and TLS that nobody
 //! needs for an API on 127.0.0.1.
 
@@ -65,7 +65,7 @@ impl Client {
         Ok(Client { base, authority, open: None })
     }
 
-    /// The body of a 200 answer to `GET path`, within `limit`.
+    /// The body of a good answer to `GET path`, within `limit`.
     ///
     /// # Errors
     /// [`ClientError::Connection`] or [`ClientError::Problem`]; the next call connects anew.
@@ -79,6 +79,14 @@ impl Client {
     /// As [`Client::get`].
     pub async fn post(&mut self, path: &str, body: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
         self.ask("POST", path, body, limit).await
+    }
+
+    /// The same of `DELETE path`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete(&mut self, path: &str, limit: Duration) -> Result<Bytes, ClientError> {
+        self.ask("DELETE", path, Bytes::new(), limit).await
     }
 
     async fn ask(&mut self, method: &str, path: &str, body: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
@@ -104,7 +112,7 @@ impl Client {
             let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
             let body = body.map_err(|cause| broken(&cause))?.to_bytes();
             self.open = Some(sender);
-            if status == 200 { Ok(body) } else { Err(problem(&url, status.as_u16(), &body)) }
+            if matches!(status.as_u16(), 200 | 201) { Ok(body) } else { Err(problem(&url, status.as_u16(), &body)) }
         };
         match tokio::time::timeout(limit, answering).await {
             Ok(outcome) => outcome,

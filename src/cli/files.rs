@@ -69,6 +69,11 @@ impl Files {
         if plan.model.enabled {
             add("the choice of models beside alerts.store", Some(&plan.alerts.models()), Use::Baselines);
         }
+        if plan.respond.enabled {
+            let path = plan.respond.store_beside(alerts);
+            let made = path.parent().zip(alerts.parent()).is_some_and(|(own, alerts)| alerts.starts_with(own));
+            add("respond.store", Some(&path), Use::Database { made });
+        }
         for (key, log) in [("eve.path", &plan.eve.log), ("conn_log.path", &plan.conn_log.log)] {
             add(key, log.path.as_deref(), Use::Log { keep: log.keep });
         }

@@ -115,7 +115,7 @@ pub(in crate::cli) fn reasons(terms: &[Term]) -> Vec<String> {
 }
 
 /// Date and time to the millisecond, UTC.
-pub(super) fn clock(time: Timestamp) -> String {
+pub(in crate::cli) fn clock(time: Timestamp) -> String {
     let text = Timestamp(time.0 / (SECOND / 1_000) * (SECOND / 1_000)).to_rfc3339();
     text.get(..23).unwrap_or(&text).replace('T', " ")
 }

@@ -21,6 +21,7 @@ mod out;
 mod output;
 mod progress;
 mod replay;
+mod respond;
 mod run;
 mod train_export;
 
@@ -88,6 +89,18 @@ enum Subcommands {
     Models(models::Arguments),
     /// Send a pair's frames past the worker, and back.
     Bypass(bypass::Arguments),
+    /// Block addresses or networks at a running sensor, for a time.
+    Block(respond::BlockArgs),
+    /// Take blocks of an address or network back.
+    Unblock(respond::UnblockArgs),
+    /// Cut a host off, but for what it may still reach.
+    Isolate(respond::IsolateArgs),
+    /// Let an isolated host back.
+    Release(respond::ReleaseArgs),
+    /// Show what is done about alerts and whether the kernel does it; accept or reject proposals.
+    Responses(respond::ResponsesArgs),
+    /// Show which alerts are answered how.
+    Playbooks(respond::PlaybooksArgs),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
@@ -113,6 +126,12 @@ pub fn main() -> ExitCode {
         Subcommands::Findings(arguments) => hosts::findings(&arguments),
         Subcommands::Models(arguments) => models::run(&arguments),
         Subcommands::Bypass(arguments) => bypass::run(&arguments),
+        Subcommands::Block(arguments) => respond::block(&arguments),
+        Subcommands::Unblock(arguments) => respond::unblock(&arguments),
+        Subcommands::Isolate(arguments) => respond::isolate(&arguments),
+        Subcommands::Release(arguments) => respond::release(&arguments),
+        Subcommands::Responses(arguments) => respond::responses(&arguments),
+        Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),

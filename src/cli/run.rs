@@ -15,6 +15,9 @@ use crate::control::flows::FlowHistory;
 use crate::control::http;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::{self, LiveModels, Port, Rows};
+use crate::control::respond;
+use crate::control::respond::live::LiveResponses;
+use crate::control::respond::prefix::Prefix;
 use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
@@ -128,7 +131,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     let feeds = feeds(&plan)?;
     plan.engine = engine(&plan, model.as_ref());
-    plan.engine.export_flows |= windows.is_some();
+    plan.engine.export_flows |= windows.is_some() || plan.respond.enabled && !plan.respond.playbooks.is_empty();
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
     affinity::restrict_to(&control_cores);
@@ -198,6 +201,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         models = Some(live.shared());
         supervisor.follow_models(live);
     }
+    let mut responses = None;
+    if plan.respond.enabled {
+        let live = respond_plan(&plan);
+        // Pairs are what carries verdicts out; without one such responses are refused, and say so.
+        let live = LiveResponses::start(live, None, clock.clone()).map_err(failure)?;
+        responses = Some(live.shared());
+        supervisor.respond_with(live);
+    }
     let server = http::serve_on(
         listener,
         http::Settings {
@@ -208,6 +219,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             connections_per_address: plan.http.connections_per_address as usize,
             inventory: shown,
             models,
+            responses,
             ..http::Settings::default()
         },
         store.clone(),
@@ -366,6 +378,18 @@ fn models_settings(plan: &Config, model: &Model, named: SharedName) -> models::S
         named,
         choice: Some(plan.alerts.models()),
     }
+}
+
+/// What the responses are told: what is home, and who is never blocked besides the machine itself.
+fn respond_plan(plan: &Config) -> respond::live::Plan {
+    let home = plan.inventory.home.iter().filter_map(|network| network.to_string().parse().ok()).collect();
+    let of_interface = |settings: &InterfaceSettings| {
+        let what = format!("management_addresses of {}", settings.label());
+        let addresses = settings.management.addresses.clone();
+        addresses.into_iter().map(move |(address, bits)| (Prefix::around(address, bits), what.clone()))
+    };
+    let management = plan.interfaces.iter().flat_map(of_interface).collect();
+    plan.respond.live(&plan.alerts.store, home, management)
 }
 
 /// Reads the feeds, where there are some and somebody looks things up in them.

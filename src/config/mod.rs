@@ -11,6 +11,7 @@ mod feed;
 mod pair;
 mod plan;
 mod raw;
+mod respond;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -21,6 +22,7 @@ pub use plan::{
     AlertsPlan, CapturePlan, Config, HttpPlan, InventoryPlan, LogPlan, ModelPlan, WorkersPlan, worker_cores,
 };
 pub use raw::RawConfig;
+pub use respond::RespondPlan;
 
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 
 use super::error::Invalid;
 use super::raw::{RawCapture, RawConfig, RawConnLog, RawEve, RawInterface, RawInventory};
+use super::respond::RespondPlan;
 use super::values::{finite, host_name, management_port, number, power, prefix, word};
 use crate::control::behaviour::intel::FeedPlan;
 use crate::control::export::{ConnFormat, LogSettings};
@@ -50,6 +51,8 @@ pub struct Config {
     pub inventory: InventoryPlan,
     /// The HTTP API.
     pub http: HttpPlan,
+    /// Responses; their store is beside the alerts' where it has no name.
+    pub respond: RespondPlan,
 }
 
 impl Config {
@@ -379,6 +382,7 @@ impl RawConfig {
             conn_log: self.conn_log.plan()?,
             history: number("flow.history", flow.history, 1 << 16, 0, 1 << 22)? as usize,
             inventory: self.inventory.plan()?,
+            respond: super::respond::plan(self)?,
             alerts: AlertsPlan {
                 store: self
                     .alerts

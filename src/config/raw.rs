@@ -38,6 +38,14 @@ pub struct RawConfig {
     pub http: RawHttp,
     /// `[capture]`
     pub capture: RawCapture,
+    /// `[respond]`
+    pub respond: RawRespond,
+    /// `[[playbook]]`: how alerts are answered.
+    pub playbook: Vec<RawPlaybook>,
+    /// `[[webhook]]`: servers that may be told.
+    pub webhook: Vec<RawWebhook>,
+    /// `[[command]]`: programs that may be run.
+    pub command: Vec<RawCommand>,
 }
 
 /// One interface.
@@ -270,4 +278,114 @@ pub struct RawHttp {
     pub connections: Option<i64>,
     /// Connections at once of one address, loopback excepted.
     pub connections_per_address: Option<i64>,
+}
+
+/// Responses.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRespond {
+    /// Respond at all?
+    pub enabled: Option<bool>,
+    /// Never blocked, besides what is found of the machine itself.
+    pub allow: Option<Vec<String>>,
+    /// Path of the SQLite file.
+    pub store: Option<String>,
+    /// For how long, where nobody says, seconds.
+    pub ttl_seconds: Option<i64>,
+    /// Longest time, seconds.
+    pub ttl_max_seconds: Option<i64>,
+    /// What comes again within this time lasts twice as long, seconds.
+    pub memory_seconds: Option<i64>,
+    /// Up to this, seconds.
+    pub escalation_max_seconds: Option<i64>,
+    /// How long a proposal waits, seconds.
+    pub proposal_seconds: Option<i64>,
+    /// New automatic blocks a minute.
+    pub automatic_per_minute: Option<i64>,
+    /// Share of the IPv4 addresses that may be blocked.
+    pub ipv4_share: Option<f64>,
+    /// The same of the /64 networks of IPv6.
+    pub ipv6_share: Option<f64>,
+    /// Shortest IPv4 prefix that anybody may block.
+    pub ipv4_bits: Option<i64>,
+    /// The same of IPv6.
+    pub ipv6_bits: Option<i64>,
+    /// Shortest IPv4 prefix that a playbook may block.
+    pub automatic_ipv4_bits: Option<i64>,
+    /// The same of IPv6.
+    pub automatic_ipv6_bits: Option<i64>,
+    /// Subjects in force at a time.
+    pub subjects: Option<i64>,
+    /// Rows of the audit that are kept.
+    pub audit_rows: Option<i64>,
+    /// Established flows of others that may meet an automatic block.
+    pub brake_flows: Option<i64>,
+    /// Share of all packets that automatic blocks may drop.
+    pub brake_share: Option<f64>,
+    /// Over which time both are counted, seconds.
+    pub brake_window_seconds: Option<i64>,
+    /// How long it must be quiet before the brake is let go, seconds.
+    pub brake_release_seconds: Option<i64>,
+}
+
+/// How alerts are answered.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPlaybook {
+    /// Its name.
+    pub name: Option<String>,
+    /// `observe`, `ask` or `auto`.
+    pub mode: Option<String>,
+    /// Names of detectors.
+    pub detectors: Vec<String>,
+    /// Kinds of alerts.
+    pub kinds: Vec<String>,
+    /// This severity or a higher one (a lower number).
+    pub severity: Option<i64>,
+    /// At least so sure.
+    pub confidence: Option<f64>,
+    /// Networks of the source.
+    pub source: Vec<String>,
+    /// Networks of the target.
+    pub target: Vec<String>,
+    /// `inbound`, `outbound`, `internal` or `external`.
+    pub direction: Option<String>,
+    /// The source is proven to be who it says, or is not.
+    pub proven: Option<bool>,
+    /// How it is answered.
+    pub protocol: Option<String>,
+    /// With what.
+    pub parameters: Option<toml::Table>,
+    /// For how long, seconds.
+    pub ttl_seconds: Option<i64>,
+}
+
+/// A server that may be told.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawWebhook {
+    /// Its name.
+    pub name: Option<String>,
+    /// Where.
+    pub url: Option<String>,
+    /// Time for all attempts, seconds.
+    pub seconds: Option<i64>,
+}
+
+/// A program that may be run.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCommand {
+    /// Its name.
+    pub name: Option<String>,
+    /// Absolute path.
+    pub program: Option<String>,
+    /// Arguments, with places for values.
+    pub arguments: Vec<String>,
+    /// Time it may take, seconds.
+    pub seconds: Option<i64>,
+    /// Number of the user and group that it runs as.
+    pub user: Option<i64>,
+    /// Folders and files that it may change.
+    pub writable: Vec<String>,
 }

@@ -18,6 +18,7 @@ mod page;
 mod pairs;
 mod problem;
 mod prometheus;
+mod responses;
 mod routes;
 mod stream;
 mod wire;
@@ -25,6 +26,7 @@ mod wire;
 use crate::control::flows::FlowHistory;
 use crate::control::inventory::SharedInventory;
 use crate::control::models::SharedModels;
+use crate::control::respond::live::SharedResponses;
 use crate::control::store::Store;
 use crate::control::view::System;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -67,6 +69,8 @@ pub struct Settings {
     pub inventory: Option<Arc<SharedInventory>>,
     /// The models, where some are used.
     pub models: Option<Arc<SharedModels>>,
+    /// What is done about alerts, where anything is.
+    pub responses: Option<Arc<SharedResponses>>,
     /// What each thread of the server does first (pin itself to the control core, say).
     pub thread_start: Option<ThreadStart>,
 }
@@ -87,6 +91,7 @@ impl Default for Settings {
             flows: None,
             inventory: None,
             models: None,
+            responses: None,
             thread_start: None,
         }
     }

@@ -63,6 +63,9 @@ kinds! {
         "The detail says what stands in the way.";
     ModelRefused = "model-refused", UNPROCESSABLE_ENTITY, "The model cannot be used",
         "It is there and has not passed its checks; the detail says which, and the remedy. What was active goes on.";
+    ResponseRefused = "response-refused", UNPROCESSABLE_ENTITY, "A rule of safety says no",
+        "The detail names the rule, the figures and what would be allowed. Nothing overrides these rules; the allow-list can only \
+         be made longer.";
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "Not ready",
         "`errors` lists what is missing.";
     NotAlive = "not-alive", SERVICE_UNAVAILABLE, "Not alive",

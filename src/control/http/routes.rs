@@ -1,7 +1,7 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, flows, history, hosts, latency, models, page, pairs, prometheus, stream};
+use super::{App, alerts, flows, history, hosts, latency, models, page, pairs, prometheus, responses, stream};
 use crate::control::moment;
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
@@ -70,6 +70,11 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/models/rollback", "POST", "Makes active again what was before the latest change."),
     route("/v1/pairs", "GET, HEAD", "Pairs: their ports, what happens without a worker, and the books of both directions."),
     route("/v1/pairs/*/bypass", "POST", "Sends a pair's frames past the worker, or back: {\"on\": true}."),
+    route("/v1/responses", "GET, HEAD, POST", "What is done about alerts, and proposals: after, limit, state, protocol, prefix; POST orders it: {\"protocol\": \"block_ip\", \"parameters\": {\"prefix\": \"192.0.2.7\"}}."),
+    route("/v1/responses/*", "GET, HEAD, DELETE", "One response with everything; DELETE takes it back, or rejects a proposal."),
+    route("/v1/responses/*/accept", "POST", "Accepts a proposal."),
+    route("/v1/playbooks", "GET, HEAD", "Which alerts are answered how, and which protocols there are."),
+    route("/v1/audit", "GET, HEAD", "What was asked, refused, done and ended, the newest first: before, limit, response."),
     route("/metrics", "GET, HEAD", "Prometheus metrics."),
     route("/health/live", "GET, HEAD", "Is the process up?"),
     route("/health/ready", "GET, HEAD", "Can it do its work?"),
@@ -175,6 +180,7 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         models::orders(app),
         read(warp::path!("v1" / "pairs").boxed(), app, pairs::list),
         pairs::orders(app),
+        responses::routes(app),
         kept.boxed(),
         top.boxed(),
         read(warp::path!("metrics").boxed(), app, prometheus::answer),

@@ -1,9 +1,21 @@
 //! Responses: what is done about what was found, by whose word, within which limits, and whether the kernel does it.
+//!
+//! ```text
+//! alerts --bounded queue--> desk: playbooks --\
+//! people --http, answered-------------------> responder: safety -> disk -> intended set -> kernel's maps
+//! flows  --who proved himself--> desk          \--> what acts once: threads of their own --> webhook, command
+//!                                              look (a thread): set against maps and hits, once a second
+//! ```
+//!
+//! Owns the reasons, and what should be so; [`verdict`](crate::dataplane::verdict) carries it out and knows none of them. Deliberately
+//! does not: edit rules of a firewall, poison ARP, run a shell, wait on a worker, or block who may be forged.
 
 pub mod audit;
+mod desk;
 pub mod disk;
 pub mod intended;
 pub mod kernel;
+pub mod live;
 pub mod playbooks;
 pub mod prefix;
 pub mod protocols;
@@ -14,6 +26,7 @@ pub mod safety;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod view;
 pub mod words;
 
 use crate::units::Timestamp;

@@ -9,7 +9,6 @@ use super::intended::{Id, Response, ResponseState, Stage};
 use super::kernel::{NO_PAIR, Shared};
 use super::protocols::{Once, Planned, ProtocolError, Registry, Work};
 use super::safety::{AllowList, Ask, Brake, BrakeSettings, Observed, Proof, Refusal, Settings as Limits, Who, judge};
-use super::words::Verdict;
 use crate::units::{SECOND, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,6 +67,8 @@ pub struct Order {
     pub proof: Proof,
     /// What is to come of it.
     pub mode: Mode,
+    /// A proof of the source may still come: that there is none is not written down.
+    pub patient: bool,
 }
 
 /// What is to come of an order.
@@ -212,20 +213,15 @@ impl Responder {
         Ok((planned, id, ttl_ns, repeats))
     }
 
-    fn judged(
-        &self,
-        who: &Who,
-        verdicts: &[Verdict],
-        ttl_ns: u64,
-        proof: Proof,
-        extends: bool,
-        now: Now,
-    ) -> Result<(), OrderError> {
-        if !verdicts.is_empty() && !self.shared.can_enforce() {
+    /// Is a response allowed that somebody asks for? A proposal needs no budget: whoever accepts it is asked again.
+    fn judged(&self, who: &Who, asked: &Response, extends: bool, mode: Mode, now: Now) -> Result<(), OrderError> {
+        if !asked.verdicts.is_empty() && !self.shared.can_enforce() {
             return Err(OrderError::NoPair(NO_PAIR));
         }
-        let ask = Ask { who, verdicts, ttl_ns, proof, extends };
-        let in_force = self.shared.read().in_force(now.wall, self.brake.is_on());
+        let proposes = mode == Mode::Propose;
+        let Response { verdicts, ttl_ns, proof, .. } = asked;
+        let ask = Ask { who, verdicts, ttl_ns: *ttl_ns, proof: *proof, extends: extends || proposes };
+        let in_force = self.shared.read().in_force(now.wall, self.brake.is_on() && !proposes);
         Ok(judge(&ask, &self.allow, &in_force, &self.settings.limits)?)
     }
 
@@ -261,9 +257,11 @@ impl Responder {
         };
         response.add_evidence(&order.evidence);
         let who = order.who.to_string();
-        if let Err(cause) = self.judged(&order.who, &response.verdicts, ttl_ns, order.proof, extends, now) {
-            let row = Row::about(&response, Event::Refused, now.wall, &who, cause.to_string());
-            self.note(row);
+        if let Err(cause) = self.judged(&order.who, &response, extends, order.mode, now) {
+            let is_early = matches!(&cause, OrderError::Refused(refusal) if refusal.rule == "proof");
+            if !(is_early && order.patient) {
+                self.note(Row::about(&response, Event::Refused, now.wall, &who, cause.to_string()));
+            }
             return Err(cause);
         }
         if order.mode == Mode::DryRun {
@@ -426,7 +424,7 @@ impl Responder {
         }
         let who = Who::Person(person.to_owned());
         let planned = self.registry.find(&proposal.protocol)?.plan(&proposal.parameters)?;
-        if let Err(cause) = self.judged(&who, &proposal.verdicts, proposal.ttl_ns, proposal.proof, false, now) {
+        if let Err(cause) = self.judged(&who, &proposal, false, Mode::Do, now) {
             self.note(Row::about(&proposal, Event::Refused, now.wall, person, cause.to_string()));
             return Err(cause);
         }
@@ -534,6 +532,11 @@ impl Responder {
         } else if was_on && !brake.is_on() {
             self.note(Row::own(Event::BrakeOff, now.wall, "automatic responses", "it has been quiet"));
         }
+    }
+
+    /// Since when the brake is on.
+    pub fn brake_since(&self) -> Option<Timestamp> {
+        self.brake.on_since
     }
 
     /// The list of who is never blocked.

@@ -5,6 +5,7 @@
 //! queue did not tell in time, or cannot tell, is named in the answer.
 
 use super::Supervisor;
+use crate::control::respond::live::LiveResponses;
 use crate::control::view::{Latest, Living, Wanted};
 use crate::exchange::{CensusMark, CensusStep, FlowSummary};
 use crate::units::{MILLISECOND, QueueId, SECOND, Timestamp};
@@ -168,7 +169,8 @@ impl Supervisor {
 
     /// Somebody is told of living flows without asking.
     fn wants_living(&self) -> bool {
-        self.inventory.is_some() || self.observed
+        let proofs = self.responses.as_ref().is_some_and(LiveResponses::wants_flows);
+        self.inventory.is_some() || proofs || self.observed
     }
 
     fn begin_census(&mut self, now: Timestamp) {

@@ -27,6 +27,7 @@ use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::LiveModels;
+use crate::control::respond::live::LiveResponses;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, PairView, QueueStatus, StageTotals};
 use crate::dataplane::capture::xdp::Cause;
@@ -208,6 +209,8 @@ pub struct Supervisor {
     outputs: Outputs,
     /// Hosts and findings, where they are kept.
     inventory: Option<LiveInventory>,
+    /// What is done about alerts, where anything is.
+    responses: Option<LiveResponses>,
     /// Flows and events are looked at by detectors of their own.
     observed: bool,
     /// Which flows live, where somebody asks.
@@ -249,6 +252,7 @@ impl Supervisor {
             findings_lost: Losses::default(),
             outputs: Outputs::default(),
             inventory: None,
+            responses: None,
             observed: false,
             census: Censuses::new(started),
             stopped: false,
@@ -326,6 +330,11 @@ impl Supervisor {
         self.inventory = Some(inventory);
     }
 
+    /// Has alerts answered there.
+    pub fn respond_with(&mut self, responses: LiveResponses) {
+        self.responses = Some(responses);
+    }
+
     /// What `http` serves.
     pub fn picture(&self) -> Arc<SharedPicture> {
         Arc::clone(&self.picture)
@@ -401,6 +410,9 @@ impl Supervisor {
             for _ in 0..ITEMS_A_ROUND {
                 let received = entry.up.receive(|received| match received.item {
                     Up::Flow(flow) => {
+                        if let Some(responses) = &self.responses {
+                            responses.flow(flow);
+                        }
                         if let Some(inventory) = &self.inventory {
                             inventory.flow(flow);
                         }
@@ -409,6 +421,9 @@ impl Supervisor {
                     }
                     Up::Living(flow) => {
                         if self.census.tell(entry.id, flow) {
+                            if let Some(responses) = &self.responses {
+                                responses.flow(flow);
+                            }
                             self.pipeline.living(flow);
                             if let Some(inventory) = &self.inventory {
                                 inventory.living(flow);
@@ -454,6 +469,9 @@ impl Supervisor {
         let alerts = self.pipeline.take_alerts();
         self.outputs.alerts(&alerts);
         if !alerts.is_empty() {
+            if let Some(responses) = &self.responses {
+                responses.alerts(&alerts);
+            }
             self.store.append(alerts);
         }
         worked

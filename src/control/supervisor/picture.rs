@@ -269,6 +269,7 @@ impl Supervisor {
         degraded.extend(self.pipeline.degraded(now));
         degraded.extend(self.outputs.degraded(now));
         degraded.extend(self.inventory.as_ref().and_then(|inventory| inventory.shared().degraded()));
+        degraded.extend(self.responses.iter().flat_map(|responses| responses.shared().degraded(now)));
         degraded.extend(self.unwell(now));
         let followed = self.pipeline.models().map(|models| models.shared().active());
         let (mut model, window_models) = followed.unwrap_or_else(|| (self.settings.model.clone(), Vec::new()));
@@ -278,6 +279,9 @@ impl Supervisor {
         {
             model.active = false;
             model.reason = failing.scoring.trouble(&failing.name).map(|trouble| trouble.reason);
+        }
+        if let Some(responses) = &self.responses {
+            responses.packets(sum(Counter::FramesReceived));
         }
         let mut notes = self.settings.notes.clone();
         notes.extend(self.capture.notes());
@@ -448,6 +452,7 @@ impl Supervisor {
         metrics.extend(self.pipeline.metrics());
         metrics.extend(self.outputs.metrics());
         metrics.extend(self.inventory.iter().flat_map(|inventory| inventory.shared().metrics()));
+        metrics.extend(self.responses.iter().flat_map(|responses| responses.shared().metrics()));
         metrics
     }
 }

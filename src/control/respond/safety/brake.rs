@@ -24,7 +24,7 @@ pub struct BrakeSettings {
 
 impl Default for BrakeSettings {
     fn default() -> BrakeSettings {
-        BrakeSettings { flows: 20, share: 1.0, window_ns: 10 * SECOND, release_ns: 600 * SECOND }
+        BrakeSettings { flows: 20, share: 1.0, window_ns: 60 * SECOND, release_ns: 600 * SECOND }
     }
 }
 

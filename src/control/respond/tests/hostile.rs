@@ -69,6 +69,7 @@ fn order() -> impl Strategy<Value = Order> {
         evidence: Vec::new(),
         proof,
         mode,
+        patient: false,
     })
 }
 

@@ -116,6 +116,7 @@ fn block(prefix: &str, who: Who) -> Order {
         evidence: vec!["a".into()],
         proof: Proof::Handshake,
         mode,
+        patient: false,
     }
 }
 

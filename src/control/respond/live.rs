@@ -1,0 +1,502 @@
+//! The responses of a running sensor: a thread that decides, one that looks after the kernel, two that act once; and what the
+//! supervisor hands in and readers ask.
+//!
+//! Nobody on the packet's way waits: alerts and proofs go into a bounded queue, and what finds it full is lost and counted. Orders of
+//! people have a queue of their own and are answered.
+
+use super::desk::Desk;
+use super::disk::{Disk, DiskError, audit_page};
+use super::intended::{Id, Response, Stage};
+use super::kernel::{Found, NO_PAIR, Shared};
+use super::playbooks::Playbook;
+use super::prefix::Prefix;
+use super::protocols::{CommandPlan, Once, Registry, WebhookPlan};
+use super::proven::Spoken;
+use super::responder::{Order, OrderError, Outcome, Responder, Settings};
+use super::safety::{AllowList, read_own};
+use super::view::{ResponseView, ResponsesView, SetView};
+use super::{Now, audit};
+use crate::clock::Clock;
+use crate::control::alert::Alert;
+use crate::control::view::{Degraded, Metric, MetricKind};
+use crate::dataplane::verdict::{Enforcer, Subject};
+use crate::exchange::FlowSummary;
+use crate::sys::monotonic;
+use crate::units::{SECOND, Timestamp};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
+use hdrhistogram::Histogram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Alerts and proofs that wait; some 2 KiB each.
+const FACTS: usize = 4096;
+/// Orders that wait.
+const ORDERS: usize = 16;
+/// What waits to act once.
+const ACTS: usize = 64;
+/// Threads that act.
+const ACTORS: usize = 2;
+/// How long an order may take: the disk, and a hundred thousand verdicts.
+const ORDER_LIMIT: Duration = Duration::from_secs(9);
+/// How often what is due is ended.
+const TICK: Duration = Duration::from_millis(100);
+/// Between two looks, and no more than a tenth of the time for them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is read who is never blocked: addresses change.
+const OWN_EVERY: Duration = Duration::from_secs(30);
+/// How long an alarm is told with the status.
+const ALARM_NS: u64 = 60 * SECOND;
+
+/// How responses are made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The responder's.
+    pub settings: Settings,
+    /// Never blocked besides what is found of the machine itself, each with what it is.
+    pub allow: Vec<(Prefix, String)>,
+    /// What is home.
+    pub home: Vec<Prefix>,
+    /// In the order in which they are asked.
+    pub playbooks: Vec<Playbook>,
+    /// Servers that may be told.
+    pub webhooks: Vec<WebhookPlan>,
+    /// Programs that may be run.
+    pub commands: Vec<CommandPlan>,
+    /// SQLite file.
+    pub store: PathBuf,
+    /// Rows of the audit.
+    pub audit_rows: u64,
+}
+
+enum Fact {
+    Alert(Box<Alert>),
+    Spoken(Spoken),
+    Packets(u64),
+    Found(Found),
+    Acted(Id, Result<String, String>),
+}
+
+type Answer<T> = Sender<Result<T, OrderError>>;
+
+enum Ordered {
+    Do(Box<Order>, Answer<(Response, Outcome)>),
+    Accept(Id, String, Answer<Response>),
+    Undo(Id, String, Answer<Response>),
+}
+
+/// Nobody answers.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The order itself.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// Too many wait, or it takes too long.
+    #[error("another order {0}: see /v1/responses, and try again")]
+    Busy(&'static str),
+}
+
+/// What readers ask, and where orders go in.
+pub struct SharedResponses {
+    kernel: Arc<Shared>,
+    orders: Sender<Ordered>,
+    playbooks: Vec<Playbook>,
+    protocols: Vec<(&'static str, &'static str)>,
+    store: PathBuf,
+    shown: Mutex<Shown>,
+}
+
+struct Shown {
+    allow: Vec<String>,
+    brake_since: Option<Timestamp>,
+    applied: Histogram<u64>,
+    alarm: Option<(String, Timestamp)>,
+}
+
+/// Which responses a reader wants.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// In this state.
+    pub state: Option<String>,
+    /// Of this protocol.
+    pub protocol: Option<String>,
+    /// About exactly this prefix.
+    pub prefix: Option<Prefix>,
+}
+
+impl SharedResponses {
+    fn ask<T>(&self, make: impl FnOnce(Answer<T>) -> Ordered) -> Result<T, AskError> {
+        let (answer, reply) = bounded(1);
+        self.orders.try_send(make(answer)).map_err(|_| AskError::Busy("waits"))?;
+        Ok(reply.recv_timeout(ORDER_LIMIT).map_err(|_| AskError::Busy("takes its time"))??)
+    }
+
+    /// Follows an order of a person. Waits for disk and kernel.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn order(&self, order: Order) -> Result<(Response, Outcome), AskError> {
+        self.ask(|answer| Ordered::Do(Box::new(order), answer))
+    }
+
+    /// Accepts a proposal.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn accept(&self, id: Id, person: &str) -> Result<Response, AskError> {
+        self.ask(|answer| Ordered::Accept(id, person.to_owned(), answer))
+    }
+
+    /// Takes a response back, or rejects a proposal.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn undo(&self, id: Id, person: &str) -> Result<Response, AskError> {
+        self.ask(|answer| Ordered::Undo(id, person.to_owned(), answer))
+    }
+
+    /// One response with everything.
+    pub fn one(&self, id: &Id) -> Option<ResponseView> {
+        self.kernel.read().response(id).map(|response| ResponseView::of(response, true))
+    }
+
+    /// A page of responses.
+    pub fn page(&self, after: Option<Id>, wanted: &Wanted, limit: usize) -> ResponsesView {
+        let set = self.kernel.read();
+        let passes = |response: &&Response| {
+            let about = |prefix: &Prefix| {
+                let subject = Subject::Prefix(prefix.first(), prefix.bits());
+                match response.stage {
+                    Stage::InForce => set.entry(&subject).is_some_and(|entry| entry.is_held(|id| *id == response.id)),
+                    _ => response.verdicts.iter().any(|verdict| verdict.subject == subject),
+                }
+            };
+            wanted.state.as_ref().is_none_or(|state| response.state() == state)
+                && wanted.protocol.as_ref().is_none_or(|protocol| response.protocol == *protocol)
+                && wanted.prefix.as_ref().is_none_or(about)
+        };
+        let mut items: Vec<ResponseView> =
+            set.after(after).filter(passes).take(limit + 1).map(|response| ResponseView::of(response, false)).collect();
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().map(|item| item.id).filter(|_| has_more);
+        let (responses, subjects, digest) = (set.count() as u64, set.subjects() as u64, set.digest());
+        drop(set);
+        let counts = &self.kernel.counts;
+        let shown = self.shown();
+        let applied = &shown.applied;
+        let set = SetView {
+            responses,
+            subjects,
+            digest,
+            not_enforced: (!self.kernel.can_enforce()).then(|| NO_PAIR.to_owned()),
+            brake_since: shown.brake_since,
+            allow: shown.allow.clone(),
+            block_applied: [applied.len(), applied.value_at_quantile(0.5), applied.value_at_quantile(0.99)],
+            repaired: [&counts.missing, &counts.changed, &counts.foreign].map(|count| count.load(Relaxed)),
+        };
+        ResponsesView { items, next, has_more, set }
+    }
+
+    /// The playbooks.
+    pub fn playbooks(&self) -> &[Playbook] {
+        &self.playbooks
+    }
+
+    /// The protocols by name, each with what it does.
+    pub fn protocols(&self) -> &[(&'static str, &'static str)] {
+        &self.protocols
+    }
+
+    /// A page of the audit, the newest first, and whether there is more. Reads the file.
+    ///
+    /// # Errors
+    /// The file does not answer.
+    pub fn audit(
+        &self,
+        before: Option<u64>,
+        id: Option<&Id>,
+        limit: usize,
+    ) -> Result<(Vec<audit::Row>, bool), DiskError> {
+        audit_page(&self.store, before, id, limit)
+    }
+
+    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not as it should be.
+    pub fn degraded(&self, now: Timestamp) -> Vec<Degraded> {
+        let shown = self.shown();
+        let part = || "respond".to_owned();
+        let alarm = shown.alarm.clone().filter(|(_, since)| now.since(*since) < ALARM_NS);
+        let brake = shown.brake_since.map(|since| {
+            (
+                "the brake is on: automatic blocks hurt, were taken back, and none are made; GET /v1/audit says why"
+                    .into(),
+                since,
+            )
+        });
+        alarm.into_iter().chain(brake).map(|(reason, since)| Degraded { part: part(), reason, since }).collect()
+    }
+
+    /// In numbers.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let counts = &self.kernel.counts;
+        let (responses, subjects) = {
+            let set = self.kernel.read();
+            (set.count() as u64, set.subjects() as u64)
+        };
+        let braked = u64::from(self.shown().brake_since.is_some());
+        let (gauge, counter) = (MetricKind::Gauge, MetricKind::Counter);
+        let of = |count: &AtomicU64| count.load(Relaxed);
+        [
+            ("shrike_responses", "Responses and proposals there are.", gauge, responses),
+            ("shrike_response_subjects", "Subjects in force.", gauge, subjects),
+            ("shrike_response_brake", "1 while the brake keeps playbooks from blocking.", gauge, braked),
+            (
+                "shrike_response_missing_total",
+                "Verdicts that the kernel had lost, put back.",
+                counter,
+                of(&counts.missing),
+            ),
+            (
+                "shrike_response_changed_total",
+                "Verdicts that the kernel had otherwise, put back.",
+                counter,
+                of(&counts.changed),
+            ),
+            (
+                "shrike_response_foreign_total",
+                "Verdicts that nobody asked for, taken out.",
+                counter,
+                of(&counts.foreign),
+            ),
+            ("shrike_response_failed_total", "Verdicts that the kernel refused.", counter, of(&counts.failed)),
+            ("shrike_response_looks_total", "Comparisons of set and kernel.", counter, of(&counts.looked)),
+            (
+                "shrike_response_facts_lost_total",
+                "Alerts and proofs that playbooks did not take in time.",
+                counter,
+                of(&counts.alerts_lost),
+            ),
+        ]
+        .into_iter()
+        .map(|(name, help, kind, value)| Metric { name, help, kind, labels: Vec::new(), value: value as f64 })
+        .collect()
+    }
+}
+
+/// The supervisor's end; dropping it ends the threads. What is in force stays so until its end.
+pub struct LiveResponses {
+    shared: Arc<SharedResponses>,
+    facts: Option<Sender<Fact>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    /// Flows are told only where somebody may need a proof.
+    wants_flows: bool,
+}
+
+impl LiveResponses {
+    /// Reads the file, puts back what was in force, and starts the threads.
+    ///
+    /// # Errors
+    /// The file cannot be used, or no thread be had.
+    pub fn start(plan: Plan, enforcer: Option<Arc<dyn Enforcer>>, clock: Clock) -> anyhow::Result<LiveResponses> {
+        let kernel = Arc::new(Shared::new(enforcer));
+        let registry = Registry::shipped(plan.webhooks.clone(), plan.commands.clone());
+        let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
+        let (facts, taken) = bounded(FACTS);
+        let (orders, ordered) = bounded(ORDERS);
+        let (acts, acting) = bounded::<(Id, Box<dyn Once>)>(ACTS);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (disk, found, unreadable) = Disk::open(&plan.store, plan.audit_rows)?;
+        if unreadable > 0 {
+            tracing::warn!("responses {}: {unreadable} of another version are not put back", plan.store.display());
+        }
+        let present = {
+            let clock = clock.clone();
+            move || Now { wall: clock.now(), kernel_ns: monotonic::now_ns() }
+        };
+        let allow = allow_list(&plan.allow);
+        let runner = Box::new(move |id, once| acts.try_send((id, once)).is_ok());
+        let settings = plan.settings.clone();
+        let responder =
+            Responder::new(settings, registry, allow, (disk, found), Arc::clone(&kernel), runner, present());
+        // 1 us to an hour, two digits.
+        let applied = Histogram::new_with_bounds(1, 3_600_000_000, 2)?;
+        let allowed = responder.allow().items().map(str::to_owned).collect();
+        let shown = Shown { allow: allowed, brake_since: None, applied, alarm: None };
+        let shared = Arc::new(SharedResponses {
+            kernel: Arc::clone(&kernel),
+            orders,
+            playbooks: plan.playbooks.clone(),
+            protocols,
+            store: plan.store.clone(),
+            shown: Mutex::new(shown),
+        });
+        let wants_flows = !plan.playbooks.is_empty();
+        let desk = Desk::new(responder, plan.playbooks, plan.home);
+        let mut threads = Vec::new();
+        let mut spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
+            std::io::Result::Ok(())
+        };
+        let (of_thread, ending, now) = (Arc::clone(&shared), Arc::clone(&stop), present.clone());
+        let extra = plan.allow;
+        spawn("respond", Box::new(move || decide(desk, &of_thread, &taken, &ordered, &extra, &ending, &now)))?;
+        let (ending, tell) = (Arc::clone(&stop), facts.clone());
+        spawn("respond-look", Box::new(move || look_after(&kernel, &tell, &ending, &present)))?;
+        for _ in 0..ACTORS {
+            let (acting, tell) = (acting.clone(), facts.clone());
+            // Not waited for at the end: a program may take its whole time, and dies with us.
+            std::thread::Builder::new().name("respond-act".into()).spawn(move || act(&acting, &tell))?;
+        }
+        Ok(LiveResponses { shared, facts: Some(facts), stop, threads, wants_flows })
+    }
+
+    /// For who shows them and gives orders.
+    pub fn shared(&self) -> Arc<SharedResponses> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Does somebody need proofs, so that flows are to be told?
+    pub fn wants_flows(&self) -> bool {
+        self.wants_flows
+    }
+
+    fn tell(&self, fact: Fact) {
+        let full = self.facts.as_ref().is_some_and(|facts| matches!(facts.try_send(fact), Err(TrySendError::Full(_))));
+        if full {
+            self.shared.kernel.counts.alerts_lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Alerts were raised. Never waits.
+    pub fn alerts(&self, alerts: &[Alert]) {
+        if !self.shared.playbooks.is_empty() {
+            alerts.iter().for_each(|alert| self.tell(Fact::Alert(Box::new(alert.clone()))));
+        }
+    }
+
+    /// A flow ended, or lives. Never waits.
+    pub fn flow(&self, flow: &FlowSummary) {
+        if let Some(spoken) = Spoken::of(flow).filter(|_| self.wants_flows) {
+            self.tell(Fact::Spoken(spoken));
+        }
+    }
+
+    /// Packets that were seen so far, in all.
+    pub fn packets(&self, total: u64) {
+        self.tell(Fact::Packets(total));
+    }
+}
+
+impl Drop for LiveResponses {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.facts = None;
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            // It panics nowhere; were it so, there is nobody left to tell.
+            drop(thread.join());
+        }
+    }
+}
+
+fn allow_list(extra: &[(Prefix, String)]) -> AllowList {
+    let own = read_own(Path::new("/"));
+    AllowList::new(extra.iter().cloned().chain(own.addresses), own.cards)
+}
+
+/// The thread that decides.
+fn decide(
+    mut desk: Desk,
+    shared: &SharedResponses,
+    facts: &Receiver<Fact>,
+    orders: &Receiver<Ordered>,
+    extra: &[(Prefix, String)],
+    stop: &AtomicBool,
+    now: &dyn Fn() -> Now,
+) {
+    let (mut ticked, mut own) = (Instant::now(), Instant::now());
+    while !stop.load(Relaxed) {
+        // The asker may have gone; its answer then goes nowhere.
+        select! {
+            recv(orders) -> order => match order {
+                Ok(Ordered::Do(order, answer)) => drop(answer.try_send(desk.responder.order(&order, now()))),
+                Ok(Ordered::Accept(id, person, answer)) => drop(answer.try_send(desk.responder.accept(&id, &person, now()))),
+                Ok(Ordered::Undo(id, person, answer)) => drop(answer.try_send(desk.responder.undo(&id, &person, now()))),
+                Err(_) => return,
+            },
+            recv(facts) -> fact => match fact {
+                Ok(Fact::Alert(alert)) => desk.alert(*alert, now),
+                Ok(Fact::Spoken(spoken)) => desk.spoken(&spoken, now),
+                Ok(Fact::Packets(total)) => desk.packets(total),
+                Ok(Fact::Acted(id, outcome)) => desk.responder.acted(id, outcome, now()),
+                Ok(Fact::Found(found)) => {
+                    desk.found(&found, now());
+                    show(&mut desk, shared, &found, now().wall);
+                }
+                Err(_) => return,
+            },
+            default(TICK) => {}
+        }
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            desk.tick(now);
+        }
+        if own.elapsed() >= OWN_EVERY {
+            own = Instant::now();
+            let allow = allow_list(extra);
+            if !allow.items().eq(desk.responder.allow().items()) {
+                shared.shown().allow = allow.items().map(str::to_owned).collect();
+                desk.responder.allow_only(allow, now());
+            }
+        }
+    }
+}
+
+fn show(desk: &mut Desk, shared: &SharedResponses, found: &Found, now: Timestamp) {
+    let mut shown = shared.shown();
+    shown.brake_since = desk.responder.brake_since();
+    for ns in desk.applied_ns.drain(..) {
+        shown.applied.saturating_record(ns.div_ceil(1000));
+    }
+    if found.is_alarm() {
+        let Found { missing, changed, foreign, .. } = found;
+        let what = found.error.clone().unwrap_or_else(|| {
+            format!("of the verdicts {missing} were missing in the kernel, {changed} changed, {foreign} foreign, and are as they should be again: find out who else writes there")
+        });
+        shown.alarm = Some((what, now));
+    }
+}
+
+/// The thread that looks after the kernel.
+fn look_after(kernel: &Shared, facts: &Sender<Fact>, stop: &AtomicBool, now: &dyn Fn() -> Now) {
+    while !stop.load(Relaxed) {
+        let begun = Instant::now();
+        let found = kernel.look(now);
+        let took = begun.elapsed();
+        kernel.counts.look_ns.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        // A full queue takes the next one.
+        drop(facts.try_send(Fact::Found(found)));
+        let pause = LOOK_EVERY.max(took * 10).saturating_sub(took);
+        let until = Instant::now() + pause;
+        while !stop.load(Relaxed) && Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+/// A thread that acts.
+fn act(acts: &Receiver<(Id, Box<dyn Once>)>, facts: &Sender<Fact>) {
+    while let Ok((id, once)) = acts.recv() {
+        let outcome = once.run();
+        if facts.send(Fact::Acted(id, outcome)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Responses over HTTP and from the command line: orders, refusals, proposals, the audit, and maps that forget.
+
+#[path = "support/demo.rs"]
+mod demo;
+#[path = "support/http.rs"]
+mod http_client;
+
+use demo::{DemoSystem, alert};
+use http_client::{Answer, Client};
+use serde_json::{Value, json};
+use shrike::clock::Clock;
+use shrike::config;
+use shrike::control::http::{Server, Settings, serve};
+use shrike::control::respond::live::LiveResponses;
+use shrike::control::store::{self, Store};
+use shrike::dataplane::decode::FlowKey;
+use shrike::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
+use shrike::exchange::FlowSummary;
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A bound on a hang, not a measurement.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The kernel's maps as far as these tests need them.
+#[derive(Default)]
+struct Maps(Mutex<BTreeMap<Subject, Rule>>);
+
+impl Enforcer for Maps {
+    fn put(&self, verdicts: &[(Subject, Rule)]) -> Result<(), VerdictError> {
+        self.0.lock().expect("maps").extend(verdicts.iter().copied());
+        Ok(())
+    }
+    fn remove(&self, subjects: &[Subject]) -> Result<(), VerdictError> {
+        let mut maps = self.0.lock().expect("maps");
+        subjects.iter().for_each(|subject| {
+            maps.remove(subject);
+        });
+        Ok(())
+    }
+    fn get(&self, subject: &Subject) -> Result<Option<(Rule, Hits)>, VerdictError> {
+        Ok(self.0.lock().expect("maps").get(subject).map(|rule| (*rule, Hits::default())))
+    }
+    fn list(&self) -> Result<Vec<(Subject, Rule, Hits)>, VerdictError> {
+        let maps = self.0.lock().expect("maps");
+        Ok(maps.iter().map(|(subject, rule)| (*subject, *rule, Hits::default())).collect())
+    }
+}
+
+struct Bed {
+    server: Server,
+    live: LiveResponses,
+    maps: Arc<Maps>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new(configuration: &str, with_pair: bool) -> Bed {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = config::parse("t.toml", configuration, std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
+        let alerts = folder.path().join("alerts.db");
+        let maps = Arc::new(Maps::default());
+        let enforcer = with_pair.then(|| Arc::clone(&maps) as Arc<dyn Enforcer>);
+        let home = vec!["10.0.0.0/8".parse().expect("a network")];
+        let live = LiveResponses::start(plan.respond.live(&alerts, home, Vec::new()), enforcer, Clock::new()).expect("it starts");
+        let store = Store::open(store::Settings::at(alerts)).expect("a fresh store");
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let settings = Settings { listen, responses: Some(live.shared()), ..Settings::default() };
+        let server = serve(settings, store, Arc::new(DemoSystem::new())).expect("an address");
+        Bed { server, live, maps, _folder: folder }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.server.addr())
+    }
+
+    fn held(&self) -> usize {
+        self.maps.0.lock().expect("maps").len()
+    }
+
+    /// `shrike ...` against this sensor: exit code and what it said.
+    fn shrike(&self, arguments: &[&str]) -> (i32, String) {
+        let url = format!("http://{}", self.server.addr());
+        let output = Command::new(env!("CARGO_BIN_EXE_shrike")).args(arguments).args(["--url", &url]).output().expect("it runs");
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text")).concat();
+        (output.status.code().unwrap_or(-1), text)
+    }
+}
+
+fn post(client: &mut Client, path: &str, body: &Value) -> Answer {
+    client.send("POST", path, &[("content-type", "application/json")], &body.to_string())
+}
+
+fn block(prefix: &str) -> Value {
+    json!({ "protocol": "block_ip", "parameters": { "prefix": prefix }, "ttl_seconds": 600, "why": "a test", "by": "op" })
+}
+
+/// Until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LIMIT, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn orders_are_followed_told_taken_back_and_audited() {
+    let bed = Bed::new("[respond]\nallow = [\"192.0.2.128/25\"]", true);
+    let mut client = bed.client();
+    let answer = post(&mut client, "/v1/responses", &block("192.0.2.7"));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let begun = answer.json();
+    let id = begun["response"]["id"].as_str().expect("an id").to_owned();
+    assert_eq!((&begun["outcome"], &begun["response"]["state"]), (&json!("begun"), &json!("enforced")));
+    assert_eq!((bed.held(), &begun["response"]["who"]), (1, &json!("op")));
+    assert_eq!(begun["response"]["verdicts"][0], json!({ "subject": "192.0.2.7", "action": "drop", "side": "both" }));
+    let again = post(&mut client, "/v1/responses", &block("192.0.2.7/32"));
+    assert_eq!((again.status, &again.json()["response"]["id"]), (200, &json!(id)));
+    for (body, status, words) in [
+        (block("192.0.2.200"), 422, "meets 192.0.2.128/25 (allow of [respond])"),
+        (block("192.0.2.0/24"), 422, "refused by allow_list"),
+        (block("127.0.0.1"), 422, "loopback"),
+        (block("192.0.2.1/24"), 400, "bits beyond its length"),
+        (json!({ "protocol": "teleport", "parameters": {} }), 404, "protocol teleport not found"),
+        (json!({ "protocol": "block_ip" }), 400, "missing field `parameters`"),
+        (json!({ "protocol": "block_ip", "parameters": { "prefix": "192.0.2.9" }, "ttl_seconds": 0 }), 422, "refused by ttl"),
+        (json!({ "protocol": "webhook", "parameters": { "about": 1 } }), 400, "there is no [[webhook]]"),
+    ] {
+        let answer = post(&mut client, "/v1/responses", &body);
+        let problem = answer.json();
+        assert_eq!(answer.status, status, "{body}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{body}: {problem}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+    let mut dry = block("192.0.2.9");
+    dry["dry_run"] = json!(true);
+    let answer = post(&mut client, "/v1/responses", &dry);
+    assert_eq!((answer.status, &answer.json()["outcome"], bed.held()), (200, &json!("would_do"), 1));
+    let list = client.get("/v1/responses").json();
+    assert_eq!((&list["set"]["subjects"], &list["items"][0]["id"]), (&json!(1), &json!(id)));
+    assert!(list["set"]["allow"].as_array().is_some_and(|list| list.contains(&json!("192.0.2.128/25 (allow of [respond])"))));
+    assert_eq!(client.get(&format!("/v1/responses/{id}")).json()["parameters"], json!({ "prefixes": ["192.0.2.7"], "direction": "both" }));
+    // A page of another site gives no orders.
+    let foreign = client.send("DELETE", &format!("/v1/responses/{id}"), &[("origin", "http://evil.example")], "");
+    assert_eq!((foreign.status, bed.held()), (403, 1));
+    let undone = client.send("DELETE", &format!("/v1/responses/{id}?by=op"), &[], "");
+    assert_eq!((undone.status, &undone.json()["outcome"], bed.held()), (200, &json!("undone"), 0));
+    assert_eq!(client.send("DELETE", &format!("/v1/responses/{id}"), &[], "").status, 404);
+    assert_eq!(client.get("/v1/responses/nonsense").status, 404);
+    let audit = client.get("/v1/audit?limit=2").json();
+    assert_eq!((&audit["items"][0]["event"], &audit["items"][0]["who"], &audit["has_more"]), (&json!("undone"), &json!("op"), &json!(true)));
+    let next = client.get(&format!("/v1/audit?before={}", audit["next"])).json();
+    assert!(next["items"].as_array().is_some_and(|rows| rows.iter().any(|row| row["event"] == "refused")), "{next}");
+    assert_eq!(client.get("/v1/audit?befor=1").status, 400);
+}
+
+#[test]
+fn pages_hold_every_response_once() {
+    let bed = Bed::new("", true);
+    let mut client = bed.client();
+    for host in 1..=25 {
+        assert_eq!(post(&mut client, "/v1/responses", &block(&format!("192.0.2.{host}"))).status, 201);
+    }
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("/v1/responses?limit=10{after}")).json();
+        ids.extend(page["items"].as_array().expect("items").iter().map(|item| item["id"].to_string()));
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(ids.len(), 25);
+    ids.dedup();
+    assert_eq!(ids.len(), 25);
+    let found = client.get("/v1/responses?protocol=block_ip&prefix=192.0.2.7").json();
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(client.get("/v1/responses?state=nonsense").status, 400);
+}
+
+#[test]
+fn without_a_pair_it_is_said_that_there_is_none() {
+    let bed = Bed::new("", false);
+    let mut client = bed.client();
+    let answer = post(&mut client, "/v1/responses", &block("192.0.2.7"));
+    assert_eq!(answer.status, 409);
+    assert!(answer.text().contains("no inline pair is configured"), "{}", answer.text());
+    let set = client.get("/v1/responses").json();
+    assert!(set["set"]["not_enforced"].as_str().is_some_and(|why| why.contains("no inline pair")));
+    let (code, said) = bed.shrike(&["block", "192.0.2.7"]);
+    assert!(code == 1 && said.contains("no inline pair is configured: add a [[pair]]"), "{code} {said}");
+}
+
+/// What the kernel loses comes back by itself, and that it was lost is told.
+#[test]
+fn maps_that_forget_are_told_again() {
+    let bed = Bed::new("", true);
+    let mut client = bed.client();
+    assert_eq!(post(&mut client, "/v1/responses", &block("192.0.2.7")).status, 201);
+    bed.maps.0.lock().expect("maps").clear();
+    until("it is put back", || bed.held() == 1);
+    until("it is told", || client.get("/v1/responses").json()["set"]["repaired"] == json!([1, 0, 0]));
+    until("it is audited", || client.get("/v1/audit").text().contains("\"repaired\""));
+}
+
+const PLAYBOOKS: &str = "
+[[playbook]]
+name = \"floods\"
+mode = \"ask\"
+detectors = [\"flood\"]
+proven = false
+protocol = \"rate_limit\"
+parameters = { destination = \"{target}\", protocol = \"tcp\", only_syn = true, per_second = 100 }
+[[playbook]]
+name = \"guesses\"
+mode = \"auto\"
+detectors = [\"brute_force\"]
+severity = 2
+protocol = \"block_ip\"
+";
+
+/// An alert of a detector.
+fn raised(detector: &str, source: Option<&str>) -> shrike::control::alert::Alert {
+    let mut alert = serde_json::to_value(alert(0, shrike::units::Timestamp(1))).expect("an alert");
+    alert["detector"] = json!(detector);
+    alert["severity"] = json!(1);
+    alert["source"] = json!(source);
+    alert["target"] = json!("10.0.0.9");
+    serde_json::from_value(alert).expect("an alert")
+}
+
+#[test]
+fn alerts_are_answered_as_the_playbooks_say() {
+    let bed = Bed::new(PLAYBOOKS, true);
+    let mut client = bed.client();
+    let names = client.get("/v1/playbooks").json();
+    assert_eq!((&names["items"][0]["name"], &names["items"][0]["mode"]), (&json!("floods"), &json!("ask")));
+    // Nobody is proven yet: what is automatic waits, what asks is proposed.
+    bed.live.alerts(&[raised("brute_force", Some("203.0.113.7")), raised("flood", None)]);
+    let mut proposal = String::new();
+    until("it is proposed", || {
+        let page = client.get("/v1/responses?state=proposed").json();
+        proposal = page["items"][0]["id"].as_str().unwrap_or_default().to_owned();
+        !proposal.is_empty()
+    });
+    assert_eq!(bed.held(), 0, "no source that may be forged is blocked");
+    let (syn, ack) = (2, 16);
+    let (key, originator) = FlowKey::v4(u32::from_be_bytes([203, 0, 113, 7]), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
+    bed.live.flow(&FlowSummary { key, originator, tcp_flags: [syn | ack, syn | ack], ..FlowSummary::default() });
+    until("it is blocked once it is proven", || bed.held() == 1);
+    let accepted = client.send("POST", &format!("/v1/responses/{proposal}/accept?by=op"), &[], "");
+    assert_eq!((accepted.status, &accepted.json()["response"]["state"]), (200, &json!("enforced")), "{}", accepted.text());
+    assert_eq!(bed.held(), 2);
+    let again = client.send("POST", &format!("/v1/responses/{proposal}/accept"), &[], "");
+    assert_eq!(again.status, 409, "{}", again.text());
+    let blocked = client.get("/v1/responses?protocol=block_ip").json();
+    let blocked = &blocked["items"][0];
+    assert_eq!((&blocked["automatic"], &blocked["playbook"], &blocked["proof"]), (&json!(true), &json!("guesses"), &json!("handshake")));
+    assert_eq!(blocked["evidence"].as_array().map(Vec::len), Some(1));
+    until("packet to block is told", || client.get("/v1/responses").json()["set"]["block_applied"][0] == json!(1));
+}
+
+#[test]
+fn the_command_line_says_what_came_of_it() {
+    let bed = Bed::new("", true);
+    let (code, said) = bed.shrike(&["block", "192.0.2.0/24", "203.0.113.7", "--for", "2h", "--why", "abuse"]);
+    assert!(code == 0 && said.starts_with("begun: block_ip 192.0.2.0/24, 203.0.113.7 until"), "{said}");
+    assert_eq!(bed.held(), 2);
+    let (code, said) = bed.shrike(&["block", "198.51.100.7", "--dry-run"]);
+    assert!(code == 0 && said.contains("would be allowed: block_ip 198.51.100.7 for 3600 s"), "{said}");
+    let (code, said) = bed.shrike(&["block", "127.0.0.1"]);
+    assert!(code == 1 && said.contains("refused by special_address") && said.contains("name addresses of hosts"), "{said}");
+    let (code, said) = bed.shrike(&["responses"]);
+    assert!(code == 0 && said.contains("enforced") && said.contains("abuse") && said.contains("2 subjects in force"), "{said}");
+    let (code, said) = bed.shrike(&["isolate", "10.0.0.5", "--mac", "02:00:00:00:00:77", "--allow", "10.0.99.0/24", "--json"]);
+    let isolated: Value = serde_json::from_str(&said).unwrap_or_else(|cause| panic!("{cause}: {said}"));
+    assert_eq!((code, &isolated["response"]["state"], bed.held()), (0, &json!("enforced"), 5));
+    let (code, said) = bed.shrike(&["release", "10.0.0.5"]);
+    assert!(code == 0 && said.contains("undone: isolate_host"), "{said}");
+    let (code, said) = bed.shrike(&["unblock", "203.0.113.7"]);
+    assert!(code == 0 && said.starts_with("undone: block_ip"), "{said}");
+    assert_eq!(bed.held(), 0);
+    let (code, said) = bed.shrike(&["unblock", "203.0.113.7"]);
+    assert!(code == 3 && said.contains("no block_ip is about exactly 203.0.113.7"), "{said}");
+    let (code, said) = bed.shrike(&["playbooks"]);
+    assert!(code == 0 && said.contains("no playbook") && said.contains("block_ip: Drops"), "{said}");
+    let (code, said) = bed.shrike(&["responses", "audit"]);
+    assert!(code == 0 && said.contains("requested") && said.contains("abuse"), "{said}");
+    let (code, said) = bed.shrike(&["block", "192.0.2.1/24"]);
+    assert!(code == 2 && said.contains("write 192.0.2.0/24 for the network"), "{said}");
+}
