@@ -64,7 +64,10 @@ impl Bed {
         let maps = Arc::new(Maps::default());
         let enforcer = with_pair.then(|| Arc::clone(&maps) as Arc<dyn Enforcer>);
         let home = vec!["10.0.0.0/8".parse().expect("a network")];
-        let live = LiveResponses::start(plan.respond.live(&alerts, home, Vec::new()), enforcer, Clock::new()).expect("it starts");
+        let mut plan = plan.respond.live(&alerts, home, Vec::new());
+        // What this machine is called is no part of the test.
+        plan.machine = folder.path().to_owned();
+        let live = LiveResponses::start(plan, enforcer, Clock::new()).expect("it starts");
         let store = Store::open(store::Settings::at(alerts)).expect("a fresh store");
         let listen = "127.0.0.1:0".parse().expect("an address");
         let settings = Settings { listen, responses: Some(live.shared()), ..Settings::default() };
@@ -83,7 +86,8 @@ impl Bed {
     /// `shrike ...` against this sensor: exit code and what it said.
     fn shrike(&self, arguments: &[&str]) -> (i32, String) {
         let url = format!("http://{}", self.server.addr());
-        let output = Command::new(env!("CARGO_BIN_EXE_shrike")).args(arguments).args(["--url", &url]).output().expect("it runs");
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_shrike")).args(arguments).args(["--url", &url]).output().expect("it runs");
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text")).concat();
         (output.status.code().unwrap_or(-1), text)
     }
@@ -126,7 +130,11 @@ fn orders_are_followed_told_taken_back_and_audited() {
         (block("192.0.2.1/24"), 400, "bits beyond its length"),
         (json!({ "protocol": "teleport", "parameters": {} }), 404, "protocol teleport not found"),
         (json!({ "protocol": "block_ip" }), 400, "missing field `parameters`"),
-        (json!({ "protocol": "block_ip", "parameters": { "prefix": "192.0.2.9" }, "ttl_seconds": 0 }), 422, "refused by ttl"),
+        (
+            json!({ "protocol": "block_ip", "parameters": { "prefix": "192.0.2.9" }, "ttl_seconds": 0 }),
+            422,
+            "refused by ttl",
+        ),
         (json!({ "protocol": "webhook", "parameters": { "about": 1 } }), 400, "there is no [[webhook]]"),
     ] {
         let answer = post(&mut client, "/v1/responses", &body);
@@ -141,8 +149,15 @@ fn orders_are_followed_told_taken_back_and_audited() {
     assert_eq!((answer.status, &answer.json()["outcome"], bed.held()), (200, &json!("would_do"), 1));
     let list = client.get("/v1/responses").json();
     assert_eq!((&list["set"]["subjects"], &list["items"][0]["id"]), (&json!(1), &json!(id)));
-    assert!(list["set"]["allow"].as_array().is_some_and(|list| list.contains(&json!("192.0.2.128/25 (allow of [respond])"))));
-    assert_eq!(client.get(&format!("/v1/responses/{id}")).json()["parameters"], json!({ "prefixes": ["192.0.2.7"], "direction": "both" }));
+    assert!(
+        list["set"]["allow"]
+            .as_array()
+            .is_some_and(|list| list.contains(&json!("192.0.2.128/25 (allow of [respond])")))
+    );
+    assert_eq!(
+        client.get(&format!("/v1/responses/{id}")).json()["parameters"],
+        json!({ "prefixes": ["192.0.2.7"], "direction": "both" })
+    );
     // A page of another site gives no orders.
     let foreign = client.send("DELETE", &format!("/v1/responses/{id}"), &[("origin", "http://evil.example")], "");
     assert_eq!((foreign.status, bed.held()), (403, 1));
@@ -151,7 +166,10 @@ fn orders_are_followed_told_taken_back_and_audited() {
     assert_eq!(client.send("DELETE", &format!("/v1/responses/{id}"), &[], "").status, 404);
     assert_eq!(client.get("/v1/responses/nonsense").status, 404);
     let audit = client.get("/v1/audit?limit=2").json();
-    assert_eq!((&audit["items"][0]["event"], &audit["items"][0]["who"], &audit["has_more"]), (&json!("undone"), &json!("op"), &json!(true)));
+    assert_eq!(
+        (&audit["items"][0]["event"], &audit["items"][0]["who"], &audit["has_more"]),
+        (&json!("undone"), &json!("op"), &json!(true))
+    );
     let next = client.get(&format!("/v1/audit?before={}", audit["next"])).json();
     assert!(next["items"].as_array().is_some_and(|rows| rows.iter().any(|row| row["event"] == "refused")), "{next}");
     assert_eq!(client.get("/v1/audit?befor=1").status, 400);
@@ -248,17 +266,26 @@ fn alerts_are_answered_as_the_playbooks_say() {
     });
     assert_eq!(bed.held(), 0, "no source that may be forged is blocked");
     let (syn, ack) = (2, 16);
-    let (key, originator) = FlowKey::v4(u32::from_be_bytes([203, 0, 113, 7]), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
+    let (key, originator) =
+        FlowKey::v4(u32::from_be_bytes([203, 0, 113, 7]), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
     bed.live.flow(&FlowSummary { key, originator, tcp_flags: [syn | ack, syn | ack], ..FlowSummary::default() });
     until("it is blocked once it is proven", || bed.held() == 1);
     let accepted = client.send("POST", &format!("/v1/responses/{proposal}/accept?by=op"), &[], "");
-    assert_eq!((accepted.status, &accepted.json()["response"]["state"]), (200, &json!("enforced")), "{}", accepted.text());
+    assert_eq!(
+        (accepted.status, &accepted.json()["response"]["state"]),
+        (200, &json!("enforced")),
+        "{}",
+        accepted.text()
+    );
     assert_eq!(bed.held(), 2);
     let again = client.send("POST", &format!("/v1/responses/{proposal}/accept"), &[], "");
     assert_eq!(again.status, 409, "{}", again.text());
     let blocked = client.get("/v1/responses?protocol=block_ip").json();
     let blocked = &blocked["items"][0];
-    assert_eq!((&blocked["automatic"], &blocked["playbook"], &blocked["proof"]), (&json!(true), &json!("guesses"), &json!("handshake")));
+    assert_eq!(
+        (&blocked["automatic"], &blocked["playbook"], &blocked["proof"]),
+        (&json!(true), &json!("guesses"), &json!("handshake"))
+    );
     assert_eq!(blocked["evidence"].as_array().map(Vec::len), Some(1));
     until("packet to block is told", || client.get("/v1/responses").json()["set"]["block_applied"][0] == json!(1));
 }
@@ -272,10 +299,17 @@ fn the_command_line_says_what_came_of_it() {
     let (code, said) = bed.shrike(&["block", "198.51.100.7", "--dry-run"]);
     assert!(code == 0 && said.contains("would be allowed: block_ip 198.51.100.7 for 3600 s"), "{said}");
     let (code, said) = bed.shrike(&["block", "127.0.0.1"]);
-    assert!(code == 1 && said.contains("refused by special_address") && said.contains("name addresses of hosts"), "{said}");
+    assert!(
+        code == 1 && said.contains("refused by special_address") && said.contains("name addresses of hosts"),
+        "{said}"
+    );
     let (code, said) = bed.shrike(&["responses"]);
-    assert!(code == 0 && said.contains("enforced") && said.contains("abuse") && said.contains("2 subjects in force"), "{said}");
-    let (code, said) = bed.shrike(&["isolate", "10.0.0.5", "--mac", "02:00:00:00:00:77", "--allow", "10.0.99.0/24", "--json"]);
+    assert!(
+        code == 0 && said.contains("enforced") && said.contains("abuse") && said.contains("2 subjects in force"),
+        "{said}"
+    );
+    let (code, said) =
+        bed.shrike(&["isolate", "10.0.0.5", "--mac", "02:00:00:00:00:77", "--allow", "10.0.99.0/24", "--json"]);
     let isolated: Value = serde_json::from_str(&said).unwrap_or_else(|cause| panic!("{cause}: {said}"));
     assert_eq!((code, &isolated["response"]["state"], bed.held()), (0, &json!("enforced"), 5));
     let (code, said) = bed.shrike(&["release", "10.0.0.5"]);

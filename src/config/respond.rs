@@ -4,10 +4,10 @@ use super::error::Invalid;
 use super::raw::{RawCommand, RawConfig, RawPlaybook, RawWebhook};
 use super::values::{number, word};
 use crate::control::respond::live;
+use crate::control::respond::order::Settings;
 use crate::control::respond::playbooks::{Direction, Mode, PLACES, Playbook, unknown_places};
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::protocols::{CommandPlan, Registry, WebhookPlan};
-use crate::control::respond::responder::Settings;
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
 use crate::dataplane::detect::Detector;
 use crate::units::SECOND;
@@ -51,6 +51,7 @@ impl RespondPlan {
         let listed = self.allow.iter().map(|prefix| (*prefix, "allow of [respond]".to_owned()));
         live::Plan {
             settings: self.settings.clone(),
+            machine: PathBuf::from("/"),
             allow: listed.chain(allow).collect(),
             home,
             playbooks: self.playbooks.clone(),

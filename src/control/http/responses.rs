@@ -6,8 +6,8 @@ use super::routes::{BODY_BYTES, Query, answer, blocking, json, number, unknown_p
 use crate::control::respond::audit::Row;
 use crate::control::respond::intended::{Id, Response as Answered, Stage};
 use crate::control::respond::live::{AskError, SharedResponses, Wanted};
+use crate::control::respond::order::{Mode, Order, OrderError, Outcome};
 use crate::control::respond::playbooks::Playbook;
-use crate::control::respond::responder::{Mode, Order, OrderError, Outcome};
 use crate::control::respond::safety::{Proof, Who};
 use crate::control::respond::view::{OrderedView, ResponseView};
 use crate::units::SECOND;

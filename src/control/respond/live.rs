@@ -8,12 +8,13 @@ use super::desk::Desk;
 use super::disk::{Disk, DiskError, audit_page};
 use super::intended::{Id, Response, Stage};
 use super::kernel::{Found, NO_PAIR, Shared};
+use super::order::{Order, OrderError, Outcome, Settings};
 use super::playbooks::Playbook;
 use super::prefix::Prefix;
 use super::protocols::{CommandPlan, Once, Registry, WebhookPlan};
 use super::proven::Spoken;
-use super::responder::{Order, OrderError, Outcome, Responder, Settings};
-use super::safety::{AllowList, read_own};
+use super::responder::Responder;
+use super::safety::{AllowList, Own, read_own};
 use super::view::{ResponseView, ResponsesView, SetView};
 use super::{Now, audit};
 use crate::clock::Clock;
@@ -25,7 +26,7 @@ use crate::sys::monotonic;
 use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
 use hdrhistogram::Histogram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -55,7 +56,9 @@ const ALARM_NS: u64 = 60 * SECOND;
 pub struct Plan {
     /// The responder's.
     pub settings: Settings,
-    /// Never blocked besides what is found of the machine itself, each with what it is.
+    /// Below which the machine's own addresses are read ([`read_own`]): `/`.
+    pub machine: PathBuf,
+    /// Never blocked besides those, each with what it is.
     pub allow: Vec<(Prefix, String)>,
     /// What is home.
     pub home: Vec<Prefix>,
@@ -320,7 +323,9 @@ impl LiveResponses {
             let clock = clock.clone();
             move || Now { wall: clock.now(), kernel_ns: monotonic::now_ns() }
         };
-        let allow = allow_list(&plan.allow);
+        let own = read_own(&plan.machine);
+        own.unread.iter().for_each(|what| tracing::warn!("not on the allow-list, for it cannot be read: {what}"));
+        let allow = allow_list(&plan.allow, own);
         let runner = Box::new(move |id, once| acts.try_send((id, once)).is_ok());
         let settings = plan.settings.clone();
         let responder =
@@ -345,8 +350,8 @@ impl LiveResponses {
             std::io::Result::Ok(())
         };
         let (of_thread, ending, now) = (Arc::clone(&shared), Arc::clone(&stop), present.clone());
-        let extra = plan.allow;
-        spawn("respond", Box::new(move || decide(desk, &of_thread, &taken, &ordered, &extra, &ending, &now)))?;
+        let always = (plan.allow, plan.machine);
+        spawn("respond", Box::new(move || decide(desk, &of_thread, &taken, &ordered, &always, &ending, &now)))?;
         let (ending, tell) = (Arc::clone(&stop), facts.clone());
         spawn("respond-look", Box::new(move || look_after(&kernel, &tell, &ending, &present)))?;
         for _ in 0..ACTORS {
@@ -406,8 +411,7 @@ impl Drop for LiveResponses {
     }
 }
 
-fn allow_list(extra: &[(Prefix, String)]) -> AllowList {
-    let own = read_own(Path::new("/"));
+fn allow_list(extra: &[(Prefix, String)], own: Own) -> AllowList {
     AllowList::new(extra.iter().cloned().chain(own.addresses), own.cards)
 }
 
@@ -417,7 +421,7 @@ fn decide(
     shared: &SharedResponses,
     facts: &Receiver<Fact>,
     orders: &Receiver<Ordered>,
-    extra: &[(Prefix, String)],
+    (extra, machine): &(Vec<(Prefix, String)>, PathBuf),
     stop: &AtomicBool,
     now: &dyn Fn() -> Now,
 ) {
@@ -450,7 +454,7 @@ fn decide(
         }
         if own.elapsed() >= OWN_EVERY {
             own = Instant::now();
-            let allow = allow_list(extra);
+            let allow = allow_list(extra, read_own(machine));
             if !allow.items().eq(desk.responder.allow().items()) {
                 shared.shown().allow = allow.items().map(str::to_owned).collect();
                 desk.responder.allow_only(allow, now());

@@ -16,6 +16,7 @@ pub mod disk;
 pub mod intended;
 pub mod kernel;
 pub mod live;
+pub mod order;
 pub mod playbooks;
 pub mod prefix;
 pub mod protocols;
