@@ -22,8 +22,9 @@ use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
 use crate::control::windows::stage::{self, Models, Stage};
-use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, is_shared};
+use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, Verdicts, is_shared, verdict_path};
 use crate::dataplane::score::{self, INLINE_BUDGET_NS, Model, ModelError};
+use crate::dataplane::verdict::Enforcer;
 use crate::dataplane::worker::EngineSettings;
 use crate::sys::affinity;
 use crate::units::SECOND;
@@ -205,7 +206,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if plan.respond.enabled {
         let live = respond_plan(&plan);
         // Pairs are what carries verdicts out; without one such responses are refused, and say so.
-        let live = LiveResponses::start(live, None, clock.clone()).map_err(failure)?;
+        let pair = plan.pairs.first().map(|pair| Verdicts::open(&verdict_path(&pair.ports[0])));
+        let verdicts = pair.transpose().context("open the maps of verdicts")?;
+        let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
+        let live = LiveResponses::start(live, enforcer, clock.clone()).map_err(failure)?;
         responses = Some(live.shared());
         supervisor.respond_with(live);
     }
@@ -388,7 +392,7 @@ fn respond_plan(plan: &Config) -> respond::live::Plan {
         let addresses = settings.management.addresses.clone();
         addresses.into_iter().map(move |(address, bits)| (Prefix::around(address, bits), what.clone()))
     };
-    let management = plan.interfaces.iter().flat_map(of_interface).collect();
+    let management = plan.all_interfaces().flat_map(of_interface).collect();
     plan.respond.live(&plan.alerts.store, home, management)
 }
 
