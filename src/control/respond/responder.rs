@@ -167,10 +167,10 @@ impl Responder {
             self.note(Row::about(&response, Event::WouldDo, now.wall, &who, result));
             return Ok((response, Outcome::WouldDo));
         }
-        if let Some(existing) = existing {
-            if let Some(known) = self.known(existing, &response, order, now)? {
-                return Ok(known);
-            }
+        if let Some(existing) = existing
+            && let Some(known) = self.known(existing, &response, order, now)?
+        {
+            return Ok(known);
         }
         if order.mode == Mode::Propose {
             response.stage = Stage::Proposed;
@@ -228,6 +228,7 @@ impl Responder {
             Work::Once(once) => {
                 response.stage = Stage::Running;
                 self.make_room(Stage::Done, ONCE_MAX, now);
+                self.make_room(Stage::Failed, ONCE_MAX, now);
                 self.keep(&response, row)?;
                 if !(self.runner)(response.id, once) {
                     self.acted(response.id, Err("too many wait to act: it was given up".into()), now);
@@ -301,11 +302,7 @@ impl Responder {
 
     /// The earliest to end of a stage give way to a new one.
     fn make_room(&mut self, stage: Stage, most: usize, now: Now) {
-        let of_stage = |one: &&Response| one.stage == stage;
-        let set = self.shared.read();
-        let count = set.after(None).filter(of_stage).count();
-        let earliest = set.after(None).filter(of_stage).min_by_key(|one| one.until).map(|one| one.id);
-        drop(set);
+        let (count, earliest) = self.shared.read().of_stage(stage);
         if let Some(id) = earliest.filter(|_| count >= most) {
             self.end(&[id], Event::Lapsed, "shrike", "newer ones took its place", now);
         }

@@ -29,7 +29,8 @@ const BEGUN_MAX: usize = 1 << 16;
 #[derive(Default)]
 pub struct Intended {
     responses: BTreeMap<Id, Response>,
-    ends: BTreeSet<(Timestamp, Id)>,
+    /// Ends of the responses of each stage.
+    ends: [BTreeSet<(Timestamp, Id)>; Stage::COUNT],
     entries: Entries,
     dirty: VecDeque<Subject>,
     /// When automatic responses with verdicts began, the latest last.
@@ -88,7 +89,7 @@ impl Intended {
         self.revision += 1;
         let id = response.id;
         if let Some(before) = self.responses.remove(&id) {
-            self.ends.remove(&(before.until, id));
+            self.ends[before.stage as usize].remove(&(before.until, id));
             let same = before.verdicts == response.verdicts && before.holds() == response.holds();
             if before.holds() && !same {
                 self.let_go(&before);
@@ -99,7 +100,7 @@ impl Intended {
                 self.hold(verdict, Holder::new(id, verdict, response.until));
             }
         }
-        self.ends.insert((response.until, id));
+        self.ends[response.stage as usize].insert((response.until, id));
         self.responses.insert(id, response);
     }
 
@@ -115,7 +116,7 @@ impl Intended {
     pub fn remove(&mut self, id: &Id) -> Option<Response> {
         let response = self.responses.remove(id)?;
         self.revision += 1;
-        self.ends.remove(&(response.until, *id));
+        self.ends[response.stage as usize].remove(&(response.until, *id));
         if response.holds() {
             self.let_go(&response);
         }
@@ -159,9 +160,19 @@ impl Intended {
         }
     }
 
-    /// Responses whose end has come, the earliest first.
+    /// Responses whose end has come, the earliest of each stage first.
     pub fn due(&self, now: Timestamp) -> Vec<Id> {
-        self.ends.iter().take_while(|(until, _)| *until <= now).map(|(_, id)| *id).collect()
+        self.ends
+            .iter()
+            .flat_map(|ends| ends.iter().take_while(|(until, _)| *until <= now))
+            .map(|(_, id)| *id)
+            .collect()
+    }
+
+    /// How many there are of a stage, and which of them ends first.
+    pub fn of_stage(&self, stage: Stage) -> (usize, Option<Id>) {
+        let ends = &self.ends[stage as usize];
+        (ends.len(), ends.first().map(|(_, id)| *id))
     }
 
     /// Subjects that the kernel must be told of, at most so many; each of them as [`Intended::entry`] has it, gone if it has none.

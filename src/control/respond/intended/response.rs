@@ -77,6 +77,11 @@ pub enum Stage {
     Failed,
 }
 
+impl Stage {
+    /// How many there are.
+    pub const COUNT: usize = Stage::Failed as usize + 1;
+}
+
 /// A response.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Response {

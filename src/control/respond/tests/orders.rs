@@ -214,3 +214,19 @@ fn what_acts_once_acts_once_about_the_same() {
     assert_eq!(bed.audit().last(), Some(&Event::Failed));
     bed.responder.tick(now(7));
 }
+
+#[test]
+fn proposals_beyond_their_number_give_way() {
+    let mut bed = Bed::new();
+    for at in 0..1_003_u32 {
+        let host = std::net::Ipv4Addr::from(0xc600_0000 + at).to_string();
+        let proposal = Order { mode: Mode::Propose, ..block(&host, playbook()) };
+        assert_eq!(bed.order(&proposal, u64::from(at)).unwrap().1, Outcome::Proposed);
+    }
+    let set = Arc::clone(&bed.responder.shared);
+    assert_eq!(set.read().of_stage(Stage::Proposed).0, 1_000);
+    let earliest = set.read().after(None).map(|one| one.begun).min();
+    assert_eq!(earliest, Some(Timestamp(BEGIN + 3 * SECOND)), "those that lapse first went");
+    let lapsed = disk::audit_page(&bed.folder.path().join("r.db"), None, None, 9).unwrap().0;
+    assert!(lapsed.iter().any(|row| row.event == Event::Lapsed && row.result.contains("newer ones took its place")));
+}
