@@ -9,7 +9,7 @@ use crate::control::respond::live::{AskError, SharedResponses, Wanted};
 use crate::control::respond::order::{Mode, Order, OrderError, Outcome};
 use crate::control::respond::playbooks::Playbook;
 use crate::control::respond::safety::{Proof, Who};
-use crate::control::respond::view::{OrderedView, ResponseView};
+use crate::control::respond::view::{OrderedView, ResponseView, ResponsesView};
 use crate::units::SECOND;
 use http::StatusCode;
 use hyper::body::Bytes;
@@ -102,7 +102,7 @@ async fn list_of(app: Arc<App>, query: Query) -> Result<Response, Problem> {
             _ => return Err(unknown_parameter(name, "after, limit, state, protocol, prefix")),
         }
     }
-    let responses = responses(&app)?;
+    let Some(responses) = app.settings.responses.clone() else { return json(&ResponsesView::none(NONE)) };
     json(&blocking(move || responses.page(after, &wanted, limit)).await?)
 }
 
@@ -226,7 +226,9 @@ async fn playbooks_of(app: Arc<App>, query: Query) -> Result<Response, Problem> 
     if let Some((name, _)) = query.first() {
         return Err(unknown_parameter(name, "none"));
     }
-    let responses = responses(&app)?;
+    let Some(responses) = app.settings.responses.clone() else {
+        return json(&Playbooks { items: &[], protocols: Vec::new() });
+    };
     let protocols = responses.protocols().iter().map(|(name, about)| Protocol { name, about }).collect();
     json(&Playbooks { items: responses.playbooks(), protocols })
 }
@@ -248,7 +250,9 @@ async fn audit_of(app: Arc<App>, query: Query) -> Result<Response, Problem> {
             _ => return Err(unknown_parameter(name, "before, limit, response")),
         }
     }
-    let responses = responses(&app)?;
+    let Some(responses) = app.settings.responses.clone() else {
+        return json(&Page { items: Vec::new(), next: None, has_more: false });
+    };
     let read = blocking(move || responses.audit(before, about.as_ref(), limit)).await?;
     let (items, has_more) = read.map_err(|cause| Problem::new(Kind::StoreUnavailable, cause.to_string()))?;
     let next = items.last().map(|row| row.sequence).filter(|_| has_more);

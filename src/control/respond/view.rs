@@ -128,8 +128,16 @@ pub struct ResponsesView {
     pub set: SetView,
 }
 
+impl ResponsesView {
+    /// Of a program that does not respond, and why.
+    pub fn none(why: &str) -> ResponsesView {
+        let set = SetView { not_enforced: Some(why.to_owned()), ..SetView::default() };
+        ResponsesView { items: Vec::new(), next: None, has_more: false, set }
+    }
+}
+
 /// The whole set in figures.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SetView {
     /// Responses, proposals among them.
     pub responses: u64,
