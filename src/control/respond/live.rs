@@ -472,7 +472,8 @@ fn show(desk: &mut Desk, shared: &SharedResponses, found: &Found, now: Timestamp
     if found.is_alarm() {
         let Found { missing, changed, foreign, .. } = found;
         let what = found.error.clone().unwrap_or_else(|| {
-            format!("of the verdicts {missing} were missing in the kernel, {changed} changed, {foreign} foreign, and are as they should be again: find out who else writes there")
+            format!("of the verdicts {missing} were missing in the kernel, {changed} changed, {foreign} foreign, and are as they \
+                 should be again: find out who else writes there")
         });
         shown.alarm = Some((what, now));
     }

@@ -124,7 +124,8 @@ mod tests {
         };
         put(
             "proc/net/fib_trie",
-            "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n     |-- 10.0.0.5\n        /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n",
+            "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n     \
+             |-- 10.0.0.5\n        /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n",
         );
         put(
             "proc/net/if_inet6",
@@ -142,7 +143,8 @@ mod tests {
         put("etc/resolv.conf", "# mine\nnameserver 10.0.0.53\nnameserver 127.0.0.53\nsearch example.org\n");
         put(
             "proc/net/arp",
-            "IP address HW type Flags HW address Mask Device\n10.0.0.1 0x1 0x2 02:00:00:00:00:01 * eth0\n10.0.0.9 0x1 0x2 02:00:00:00:00:09 * eth0\n",
+            "IP address HW type Flags HW address Mask Device\n\
+             10.0.0.1 0x1 0x2 02:00:00:00:00:01 * eth0\n10.0.0.9 0x1 0x2 02:00:00:00:00:09 * eth0\n",
         );
         put("sys/class/net/eth0/address", "02:00:00:00:00:05\n");
         put("sys/class/net/lo/address", "00:00:00:00:00:00\n");
