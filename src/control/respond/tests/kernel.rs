@@ -94,30 +94,3 @@ fn many_prefixes_are_written_in_chunks_and_looked_at_in_one() {
     let found = bed.responder.shared.look(|| now(2));
     assert_eq!((found.missing, bed.kernel().len()), (u64::from(count), count as usize));
 }
-
-/// Not timed; run by hand with `--ignored --nocapture` to see what a million cost.
-#[test]
-#[ignore = "a measurement"]
-fn a_million() {
-    let mut bed = Bed::new();
-    let time = |what: &str, begun: std::time::Instant| println!("{what}: {:?}", begun.elapsed());
-    let begun = std::time::Instant::now();
-    for part in 0..10 {
-        let prefixes: Vec<String> = (0..100_000_u32)
-            .map(|at| std::net::Ipv4Addr::from(0xc600_0000 + part * 100_000 + at).to_string())
-            .collect();
-        let order = Order { parameters: json!({ "prefixes": prefixes }), ..block("", person()) };
-        bed.order(&order, 0).unwrap();
-    }
-    time("ten orders of 100 000", begun);
-    let begun = std::time::Instant::now();
-    assert_eq!(bed.responder.shared.look(|| now(1)), Found::default());
-    time("a look", begun);
-    let begun = std::time::Instant::now();
-    let digest = bed.digest();
-    time("the digest", begun);
-    let begun = std::time::Instant::now();
-    let bed = bed.restart(2);
-    time("a restart", begun);
-    assert_eq!(bed.digest(), digest);
-}
