@@ -14,7 +14,8 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 430, 70, 60, 50, 20
 def _ticks(low, high, log):
     if log:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        return [10.0 ** power for power in range(first, last + 1) if low <= 10.0 ** power <= high]
+        factors = (1,) if last - first > 3 else (1, 2, 5)
+        return [tick for power in range(first, last + 1) for factor in factors if low <= (tick := factor * 10.0 ** power) <= high]
     step = 10 ** math.floor(math.log10((high - low) / 4 or 1))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 8)
     return [round(step * number, 9) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
@@ -52,7 +53,8 @@ def chart(path, title, x_name, y_name, series, x_log=False, y_log=False, marks=(
     parts.append(f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" stroke="black" fill="none"/>')
     for x, words in marks:
         parts.append(f'<path d="M{x_at(x):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#555" stroke-dasharray="5 4"/>')
-        parts.append(text(x_at(x) + 4, TOP + 12, words, 'fill="#555"'))
+        side, end = (-4, "end") if x_at(x) > WIDTH / 2 else (4, "start")
+        parts.append(text(x_at(x) + side, TOP + 12, words, f'fill="#555" text-anchor="{end}"'))
     for number, (name, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         if dots:
@@ -104,7 +106,7 @@ def plot(folder, name, found):
               {"frame": [(x, row + 1) for row, times in enumerate(found["_around"]) for x in times]}, dots=1.2, marks=[(0, "kill")])
     elif name == "hang":
         chart(path("hang-gaps"), f"SIGSTOP: time until frames flow again, {found['hangs']} times, both directions", "ms", "share at most so long",
-              {"SIGSTOP": share(found["_gaps"])}, marks=[(100, "must be below 100 ms")])
+              {"SIGSTOP": share(found["_gaps"])}, x_log=True, marks=[(100, "must be below 100 ms")])
     elif name == "latency":
         us = found["_us"]
         names = {"worker": "through the worker", "bypass": "kernel bypass", "cable": "cable, no pair"}
