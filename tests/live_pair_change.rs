@@ -67,29 +67,6 @@ fn live_pair_bypassed_and_back_under_frames_keeps_their_order() {
     assert!(direction.sent > 0 && direction.program.bypassed[Cause::Stop] > 0, "both ways were gone: {direction:#?}");
 }
 
-#[test]
-fn live_pair_read_under_frames_has_books_that_add_up() {
-    privileged!("live_pair_read_under_frames_has_books_that_add_up");
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let bed = PairBed::new(1);
-    let pair = Pair::attach(&bed.settings(Policy::default())).unwrap();
-    // Without a worker: what a planned stop leaves behind.
-    let ends = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut sender = Sender::on(&bed.client, "c0", 1, 64);
-            while !ends.load(Ordering::Relaxed) {
-                sender.send(64, |_| ());
-            }
-        });
-        until("frames cross", || pair.directions()[0].received, |received| *received > 0);
-        let open: Vec<_> =
-            (0..300).flat_map(|_| pair.directions()).filter(|direction| !direction.program_closes()).collect();
-        ends.store(true, Ordering::Relaxed);
-        assert!(open.is_empty(), "{} of 600: {:#?}", open.len(), open[0]);
-    });
-}
-
 /// The client's cable, made anew with both its ends.
 fn cable_anew(bed: &PairBed) {
     let PairBed { client, appliance, .. } = bed;

@@ -39,8 +39,6 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// How often books are read at most for one that adds up; some microseconds each.
-const READINGS: u32 = 1000;
 /// How often the ports are looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
@@ -290,24 +288,8 @@ impl Pair {
         }
     }
 
-    /// Both directions' books. While frames run, also past a stopped worker, terms that are read one after the other do not add up;
-    /// they are read again until the program's own do, so often within reason.
+    /// Both directions' books.
     pub fn directions(&self) -> [Direction; 2] {
-        let mut found = self.read_directions();
-        for _ in 0..READINGS {
-            if found.iter().all(Direction::program_closes) {
-                break;
-            }
-            for (one, again) in found.iter_mut().zip(self.read_directions()) {
-                if !one.program_closes() {
-                    *one = again;
-                }
-            }
-        }
-        found
-    }
-
-    fn read_directions(&self) -> [Direction; 2] {
         let inner = &self.shared;
         let names = inner.settings.ports.each_ref().map(InterfaceSettings::label);
         let accounts = inner.ports.each_ref().map(Interface::accounts);
