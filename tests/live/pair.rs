@@ -1,6 +1,6 @@
 //! Three namespaces for a pair: a client, the appliance between, a server; and receivers that see frames as they arrive.
 
-use super::{LIMIT, packet_socket_for, run};
+use super::{LIMIT, packet_socket_for, run, until};
 use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::xdp::{
     InterfaceSettings, Mode, Pair, PairSettings, PairSource, PairStop, Policy, falsifying_offloads,
@@ -173,6 +173,9 @@ impl Running {
             running.stops.push(source.stop_handle().unwrap());
             running.threads.push(std::thread::spawn(move || pump(&mut source)));
         }
+        // A queue that never beat is as old as the machine's clock.
+        let limit_ns = pair.status().beat_limit_ns;
+        until("each worker has begun", || pair.status().beat_age_ns, |age| *age < limit_ns);
         running
     }
 
