@@ -1,8 +1,8 @@
 //! Which addresses are proven to be who they say: both ends of connections that were made.
 //!
 //! Only TCP proves anything: whoever completes a handshake got what was sent to his address. An answered datagram does not, for
-//! the server answers a forged question as well. Bounded: two generations of [`GENERATION`] addresses; when the younger is full, or
-//! [`AGE_NS`] old, the elder is forgotten.
+//! the server answers a forged question as well. Bounded: two generations of `GENERATION` addresses; when the younger is full, or
+//! `AGE_NS` old, the elder is forgotten.
 
 use super::safety::Proof;
 use crate::dataplane::decode::tcp_flags;

@@ -155,7 +155,7 @@ impl Response {
         self.stage == Stage::InForce
     }
 
-    /// Names further alerts as evidence; beyond [`EVIDENCE_MAX`] the earliest gives way.
+    /// Names further alerts as evidence; beyond `EVIDENCE_MAX` the earliest gives way.
     pub fn add_evidence(&mut self, ids: &[String]) {
         for id in ids {
             if !self.evidence.contains(id) {

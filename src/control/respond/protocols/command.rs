@@ -36,7 +36,7 @@ pub struct CommandPlan {
     pub name: String,
     /// Absolute path.
     pub program: PathBuf,
-    /// Arguments; `{source}` and its like are places for values ([`PLACES`]).
+    /// Arguments; `{source}` and its like are places for values (`PLACES`).
     pub arguments: Vec<String>,
     /// Time it may take.
     pub limit: Duration,
