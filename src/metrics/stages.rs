@@ -26,14 +26,12 @@ pub enum Stage {
     /// From the start of the turn that took a frame of a pair to its being given to the other port: what the worker adds to its
     /// latency beside its wait in the ring, which is at most `burst`. Of every burst.
     Forward,
-    /// From the packet that completed the evidence to the verdict being in the kernel.
-    PacketToBlock,
     /// From the packet that completed the evidence to the alert being in the store, live only.
     PacketToAlert,
 }
 
 /// All stages, in the order of their discriminants.
-pub const STAGES: [Stage; 10] = [
+pub const STAGES: [Stage; 9] = [
     Stage::Receive,
     Stage::Decode,
     Stage::Flow,
@@ -42,7 +40,6 @@ pub const STAGES: [Stage; 10] = [
     Stage::Expire,
     Stage::Burst,
     Stage::Forward,
-    Stage::PacketToBlock,
     Stage::PacketToAlert,
 ];
 
@@ -58,7 +55,6 @@ impl Stage {
             Stage::Expire => "expire",
             Stage::Burst => "burst",
             Stage::Forward => "forward",
-            Stage::PacketToBlock => "packet_to_block",
             Stage::PacketToAlert => "packet_to_alert",
         }
     }
