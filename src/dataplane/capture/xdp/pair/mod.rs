@@ -20,7 +20,7 @@ pub use source::{PairSource, PairStop};
 
 use super::counters::{Cell, QueueAccount};
 use super::error::XdpError;
-use super::interface::{Interface, InterfaceState, InterfaceStatus, NicCounters, pin_path};
+use super::interface::{Interface, InterfaceState, InterfaceStatus, pin_path};
 use super::nic::namespace_identity;
 use super::offloads::falsifying_offloads;
 use super::program::AttachMode;
@@ -296,16 +296,6 @@ impl Pair {
         directions(names, accounts, inner.maps.each_ref().map(|maps| maps.counts()), |side, queue| {
             cells(&inner.ports[side], queue)
         })
-    }
-
-    /// Each port's NIC's own counters.
-    pub fn nic_counters(&self) -> [io::Result<NicCounters>; 2] {
-        self.shared.ports.each_ref().map(Interface::nic_counters)
-    }
-
-    /// Every queue's books of one port, as of a tap.
-    pub fn accounts(&self, side: usize) -> Vec<QueueAccount> {
-        self.shared.ports.get(side).map(Interface::accounts).unwrap_or_default()
     }
 
     /// Says or takes back that no model scores, or that nothing can be stored. Matters only where that cause is closed.
