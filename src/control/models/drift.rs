@@ -4,7 +4,7 @@
 //! Two comparisons, because they mean two things. *Against training*: how far this network is from what the model was made of; it
 //! is shown and no alert, for no laboratory is like any network, and it does not change by itself. *Against the first day*: how
 //! far the latest 24 hours are from the first 24 that the model saw here, by the same hours of the day; that is drift, and an
-//! alert. A mean score that changed is shown and no alert by itself: every evening changes it.
+//! alert. Days with fewer rows than either side needs are no first day: the first after them is. A mean score that changed is shown and no alert by itself: every evening changes it.
 //!
 //! `PSI = sum over ten bins of (p - q) ln(p / q)` (Siddiqi, Credit Risk Scorecards, 2006): below 0.1 nothing, from 0.25 on a
 //! shift. Bins lie between the deciles of honest rows, which the manifest has. Half a row is added to each bin, so that an empty
@@ -244,11 +244,12 @@ impl Drift {
         *rows += 1;
     }
 
-    /// Is the time for the first slots over? They are put aside then, once.
+    /// Is the time for the first slots over? They are put aside then, once. Too few rows are not kept: nothing could ever be
+    /// compared with them, so the first slots begin anew.
     fn settle(&mut self, now: Timestamp) -> bool {
         let Some(first) = self.first_slot else { return false };
-        let until = first + self.slots.len() as u64;
-        if self.slot_of(now) < until {
+        let (until, slot) = (first + self.slots.len() as u64, self.slot_of(now));
+        if slot < until {
             return false;
         }
         if self.first.rows == 0 {
@@ -256,6 +257,11 @@ impl Drift {
                 if (first..until).contains(slot) {
                     self.first.add(counts);
                 }
+            }
+            if self.first.rows < self.settings.rows {
+                self.first.clear();
+                self.first_slot = Some(slot);
+                return false;
             }
         }
         true
@@ -420,6 +426,18 @@ mod tests {
         let (mut model, mut dice) = (drift(2), 7);
         fed(0..4, &mut model, &mut dice, 0.0);
         assert_eq!(fed(4..6, &mut model, &mut dice, 0.3), []);
+    }
+
+    /// A sensor that was set up on a quiet evening still has a first day: the first one with rows enough.
+    #[test]
+    fn a_day_with_too_few_rows_is_no_first_day() {
+        let (mut model, mut dice) = (drift(1), 7);
+        model.add(Timestamp(0), &[0.9, 0.9], 0.9);
+        assert_eq!(fed(1..4, &mut model, &mut dice, 0.0), []);
+        let quiet = model.report(Timestamp(4 * 24 * HOUR - 1));
+        assert_eq!((quiet.rows, quiet.first_rows), (2400, 2400));
+        assert!(quiet.shifts.iter().all(|shift| shift.from_first.is_some_and(|psi| psi < 0.1)), "{:?}", quiet.shifts);
+        assert_eq!(fed(4..6, &mut model, &mut dice, 0.3).len(), 2, "once a day for two days");
     }
 
     #[test]
