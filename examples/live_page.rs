@@ -10,11 +10,15 @@
 mod demo;
 #[path = "../tests/support/exposed.rs"]
 mod exposed;
+#[path = "../tests/support/inline.rs"]
+mod inline;
 
 use demo::{DemoSystem, alert};
+use inline::Maps;
 use shrike::clock::Clock;
 use shrike::control::http::{Settings, serve};
 use shrike::control::store::{self, Store};
+use shrike::dataplane::verdict::Hits;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,8 +39,21 @@ fn main() -> anyhow::Result<()> {
     let system = Arc::new(DemoSystem::new());
     system.broken.store(mood("broken"), Relaxed);
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
+    let hits = Hits { packets: 48_213, bytes: 3_085_632, last_ns: 0 };
+    let responses = inline::responses(&folder, inline::PLAYBOOKS, Some(Arc::new(Maps { hits, ..Maps::default() })));
+    if !mood("empty") {
+        *system.pairs.lock().expect("pairs") = Some(inline::pairs);
+        let like = alert(0, clock.now());
+        responses.flow(&inline::answered([203, 0, 113, 7]));
+        responses
+            .alerts(&[inline::raised(&like, "brute_force", Some("203.0.113.7")), inline::raised(&like, "flood", None)]);
+    }
     let inventory = (!mood("empty")).then(exposed::exposed);
-    let server = serve(Settings { listen, inventory, ..Settings::default() }, store.clone(), system.clone())?;
+    let server = serve(
+        Settings { listen, inventory, responses: Some(responses.shared()), ..Settings::default() },
+        store.clone(),
+        system.clone(),
+    )?;
     println!("http://{}/", server.addr());
     let mut next = 0;
     loop {

@@ -6,12 +6,16 @@ mod browser;
 mod demo;
 #[path = "support/exposed.rs"]
 mod exposed;
+#[path = "support/inline.rs"]
+mod inline;
 mod support;
 
 use browser::Browser;
 use demo::{DemoSystem, alert};
+use inline::Maps;
 use serde_json::json;
 use shrike::control::http::{Settings, serve};
+use shrike::control::respond::live::LiveResponses;
 use shrike::control::store::{self, Store};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -33,7 +37,11 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     // Every fifth is hostile to browsers: markup in the summary and in the name of a term.
     add(0..1_500);
     let inventory = Some(exposed::exposed());
-    let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), inventory, ..Settings::default() };
+    let maps = Arc::new(Maps::default());
+    let live = inline::responses(folder.path(), inline::PLAYBOOKS, Some(maps.clone()));
+    let responses = Some(live.shared());
+    *system.pairs.lock().unwrap() = Some(inline::pairs);
+    let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), inventory, responses, ..Settings::default() };
     let server = serve(settings, store.clone(), system.clone()).unwrap();
     let address = server.addr();
     let page = format!("http://{address}/");
@@ -54,6 +62,9 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     assert_eq!(browser.evaluate("document.querySelector('#findings .sev').textContent"), "high");
     browser.until("document.getElementById('findings').textContent.includes('<b>admin</b>')");
     assert_eq!(browser.evaluate("document.querySelectorAll('#findings img, #findings b b').length"), 0);
+
+    inline_pairs(&mut browser, &system);
+    proposals(&mut browser, &live, &maps);
 
     // A new alert arrives by itself.
     let newest = "document.querySelector('#alert-list > li').dataset.sequence";
@@ -103,6 +114,12 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     assert!(browser.asked().iter().any(|url| url.contains("/v1/alerts/stream")));
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
 
+    // One whose ports are another's: refused, and why.
+    let other = "document.querySelectorAll('#pairs .acts button')[1]";
+    browser.evaluate(&format!("{other}.click()"));
+    browser.evaluate(&format!("{other}.click()"));
+    browser.until("document.getElementById('orders-news').textContent.includes('held by another program')");
+
     // A leak is red.
     system.broken.store(true, Relaxed);
     system.advance();
@@ -120,4 +137,49 @@ fn a_browser_shows_everything_asks_nobody_else_and_complains_of_nothing() {
     browser.until(&format!("{alerts} === 100 && {newest} === '1502'"));
     add(1_501..1_502);
     browser.until(&format!("{newest} === '1503'"));
+}
+
+/// Pairs, and a bypass that asks once more.
+fn inline_pairs(browser: &mut Browser, system: &DemoSystem) {
+    browser.until("document.querySelectorAll('#pairs .pair').length === 2");
+    browser.until("document.querySelector('#pairs .pill').textContent === 'inspecting'");
+    let sent = "document.querySelectorAll('#pairs .pair tbody td')[2].textContent";
+    browser.until(&format!("/^[0-9\u{202f}]+$/.test({sent})"));
+    let bypass = "document.querySelector('#pairs .acts button')";
+    browser.evaluate(&format!("{bypass}.click()"));
+    assert_eq!(browser.evaluate(&format!("{bypass}.textContent.startsWith('Sure?')")), true);
+    assert!(!system.bypassed.load(Relaxed), "one click is none");
+    browser.evaluate(&format!("{bypass}.click()"));
+    browser.until("document.querySelector('#pairs .pill').textContent === 'bypassed by an operator'");
+    assert!(system.bypassed.load(Relaxed));
+    browser.evaluate(&format!("{bypass}.click()"));
+    browser.until("document.querySelector('#pairs .pill').textContent === 'inspecting'");
+}
+
+/// What waits for a person's word is applied with one click, or dismissed; what is in force is undone.
+fn proposals(browser: &mut Browser, live: &LiveResponses, maps: &Maps) {
+    let like = alert(0, shrike::units::Timestamp(1));
+    let flood = |target: &str| {
+        let mut raised = serde_json::to_value(inline::raised(&like, "flood", None)).unwrap();
+        // Markup in what the page shows.
+        (raised["target"], raised["summary"]) = (json!(target), json!("<img src=x onerror=alert(1)>"));
+        serde_json::from_value(raised).unwrap()
+    };
+    live.alerts(&[flood("10.0.0.9"), flood("10.0.0.10")]);
+    browser.until("document.querySelectorAll('#proposed-list > li').length === 2");
+    browser.until("document.getElementById('proposed').textContent.includes('<img src=x')");
+    assert_eq!(browser.evaluate("document.querySelectorAll('#proposed img').length"), 0);
+    assert_eq!(maps.held(), 0, "nothing before somebody says so");
+    browser.evaluate("document.querySelector('#proposed-list .act.yes').click()");
+    browser.until("document.querySelectorAll('#proposed-list > li').length === 1");
+    browser.until("document.querySelector('#force .pill')?.textContent === 'enforced'");
+    assert_eq!(maps.held(), 1);
+    browser.evaluate("document.querySelector('#proposed-list .act:not(.yes)').click()");
+    browser.until("document.getElementById('proposed').hidden");
+    assert_eq!(maps.held(), 1, "dismissed");
+    let undo = "document.querySelector('#force button')";
+    browser.evaluate(&format!("{undo}.click()"));
+    browser.evaluate(&format!("{undo}.click()"));
+    browser.until("document.querySelectorAll('#force tbody tr').length === 0");
+    assert_eq!(maps.held(), 0);
 }

@@ -4,50 +4,23 @@
 mod demo;
 #[path = "support/http.rs"]
 mod http_client;
+#[path = "support/inline.rs"]
+mod inline;
 
 use demo::{DemoSystem, alert};
 use http_client::{Answer, Client};
+use inline::{Maps, PLAYBOOKS};
 use serde_json::{Value, json};
-use shrike::clock::Clock;
-use shrike::config;
 use shrike::control::http::{Server, Settings, serve};
 use shrike::control::respond::live::LiveResponses;
 use shrike::control::store::{self, Store};
-use shrike::dataplane::decode::FlowKey;
-use shrike::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
-use shrike::exchange::FlowSummary;
-use std::collections::BTreeMap;
+use shrike::dataplane::verdict::Enforcer;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A bound on a hang, not a measurement.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// The kernel's maps as far as these tests need them.
-#[derive(Default)]
-struct Maps(Mutex<BTreeMap<Subject, Rule>>);
-
-impl Enforcer for Maps {
-    fn put(&self, verdicts: &[(Subject, Rule)]) -> Result<(), VerdictError> {
-        self.0.lock().expect("maps").extend(verdicts.iter().copied());
-        Ok(())
-    }
-    fn remove(&self, subjects: &[Subject]) -> Result<(), VerdictError> {
-        let mut maps = self.0.lock().expect("maps");
-        subjects.iter().for_each(|subject| {
-            maps.remove(subject);
-        });
-        Ok(())
-    }
-    fn get(&self, subject: &Subject) -> Result<Option<(Rule, Hits)>, VerdictError> {
-        Ok(self.0.lock().expect("maps").get(subject).map(|rule| (*rule, Hits::default())))
-    }
-    fn list(&self) -> Result<Vec<(Subject, Rule, Hits)>, VerdictError> {
-        let maps = self.0.lock().expect("maps");
-        Ok(maps.iter().map(|(subject, rule)| (*subject, *rule, Hits::default())).collect())
-    }
-}
 
 struct Bed {
     server: Server,
@@ -59,15 +32,10 @@ struct Bed {
 impl Bed {
     fn new(configuration: &str, with_pair: bool) -> Bed {
         let folder = tempfile::tempdir().expect("a folder");
-        let plan = config::parse("t.toml", configuration, std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
         let alerts = folder.path().join("alerts.db");
         let maps = Arc::new(Maps::default());
         let enforcer = with_pair.then(|| Arc::clone(&maps) as Arc<dyn Enforcer>);
-        let home = vec!["10.0.0.0/8".parse().expect("a network")];
-        let mut plan = plan.respond.live(&alerts, home, Vec::new());
-        // What this machine is called is no part of the test.
-        plan.machine = folder.path().to_owned();
-        let live = LiveResponses::start(plan, enforcer, Clock::new()).expect("it starts");
+        let live = inline::responses(folder.path(), configuration, enforcer);
         let store = Store::open(store::Settings::at(alerts)).expect("a fresh store");
         let listen = "127.0.0.1:0".parse().expect("an address");
         let settings = Settings { listen, responses: Some(live.shared()), ..Settings::default() };
@@ -80,7 +48,7 @@ impl Bed {
     }
 
     fn held(&self) -> usize {
-        self.maps.0.lock().expect("maps").len()
+        self.maps.held()
     }
 
     /// `shrike ...` against this sensor: exit code and what it said.
@@ -218,36 +186,15 @@ fn maps_that_forget_are_told_again() {
     let bed = Bed::new("", true);
     let mut client = bed.client();
     assert_eq!(post(&mut client, "/v1/responses", &block("192.0.2.7")).status, 201);
-    bed.maps.0.lock().expect("maps").clear();
+    bed.maps.clear();
     until("it is put back", || bed.held() == 1);
     until("it is told", || client.get("/v1/responses").json()["set"]["repaired"] == json!([1, 0, 0]));
     until("it is audited", || client.get("/v1/audit").text().contains("\"repaired\""));
 }
 
-const PLAYBOOKS: &str = "
-[[playbook]]
-name = \"floods\"
-mode = \"ask\"
-detectors = [\"flood\"]
-proven = false
-protocol = \"rate_limit\"
-parameters = { destination = \"{target}\", protocol = \"tcp\", only_syn = true, per_second = 100 }
-[[playbook]]
-name = \"guesses\"
-mode = \"auto\"
-detectors = [\"brute_force\"]
-severity = 2
-protocol = \"block_ip\"
-";
-
 /// An alert of a detector.
 fn raised(detector: &str, source: Option<&str>) -> shrike::control::alert::Alert {
-    let mut alert = serde_json::to_value(alert(0, shrike::units::Timestamp(1))).expect("an alert");
-    alert["detector"] = json!(detector);
-    alert["severity"] = json!(1);
-    alert["source"] = json!(source);
-    alert["target"] = json!("10.0.0.9");
-    serde_json::from_value(alert).expect("an alert")
+    inline::raised(&alert(0, shrike::units::Timestamp(1)), detector, source)
 }
 
 #[test]
@@ -265,10 +212,7 @@ fn alerts_are_answered_as_the_playbooks_say() {
         !proposal.is_empty()
     });
     assert_eq!(bed.held(), 0, "no source that may be forged is blocked");
-    let (syn, ack) = (2, 16);
-    let (key, originator) =
-        FlowKey::v4(u32::from_be_bytes([203, 0, 113, 7]), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
-    bed.live.flow(&FlowSummary { key, originator, tcp_flags: [syn | ack, syn | ack], ..FlowSummary::default() });
+    bed.live.flow(&inline::answered([203, 0, 113, 7]));
     until("it is blocked once it is proven", || bed.held() == 1);
     let accepted = client.send("POST", &format!("/v1/responses/{proposal}/accept?by=op"), &[], "");
     assert_eq!(

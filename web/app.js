@@ -2,88 +2,14 @@
 // (textContent) and never as markup; the server's policy (trusted types) makes anything else throw.
 
 import { ladders, sparkline, stacked } from "/charts.js";
+import { $, make, short, whole, axis, time, roundTime, exact, duration, words, protocol, endpoint, ends, set, value, many, rows, gauge, ask } from "/dom.js";
+import { followInline } from "/inline.js";
 
 const KEEP = 300;        // samples of history, one a second
 const ALERTS_KEPT = 3000; // alerts held, each with its newest repeat
 const ROWS = 100;        // rows shown before "Show older"
 const TICK = 1000;
-
-const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
-
-function make(name, className, ...children) {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
-  return element;
-}
-
-// ---------------------------------------------------------------- numbers
-
-const UNITS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
-
-function short(value) {
-  if (!Number.isFinite(value)) return "–";
-  for (const [size, unit] of UNITS) {
-    if (Math.abs(value) >= size * 0.9995) return trim(value / size) + " " + unit;
-  }
-  return Number.isInteger(value) ? String(value) : trim(value);
-}
-
-function trim(value) {
-  const digits = Math.abs(value) >= 99.95 ? 0 : Math.abs(value) >= 9.995 ? 1 : 2;
-  return value.toFixed(digits);
-}
-
-function whole(value) {
-  return Math.round(value).toLocaleString("en-GB").replaceAll(",", "\u202f");
-}
-
-function axis(value) {
-  return short(value).replace(/\.0+(?=\s|$)/, "").replace(/(\.\d)0(?=\s|$)/, "$1");
-}
-
-function time(ns) {
-  if (ns === undefined) return "–";
-  if (ns >= 1e9) return trim(ns / 1e9) + " s";
-  if (ns >= 1e6) return trim(ns / 1e6) + " ms";
-  if (ns >= 1e3) return trim(ns / 1e3) + " µs";
-  return Math.round(ns) + " ns";
-}
-
-function roundTime(ns) {
-  return time(ns).replace(/\.0+ /, " ");
-}
-
-function exact(value) {
-  if (Math.abs(value) >= 1e7 || (value !== 0 && Math.abs(value) < 1e-3)) return value.toExponential(2);
-  return Number.isInteger(value) ? whole(value) : String(Number(value.toPrecision(4)));
-}
-
-function duration(seconds) {
-  const s = Math.floor(seconds), d = Math.floor(s / 86400), h = Math.floor((s % 86400) / 3600), m = Math.floor((s % 3600) / 60);
-  if (d) return `${d} d ${h} h`;
-  if (h) return `${h} h ${m} min`;
-  return m ? `${m} min ${s % 60} s` : `${s} s`;
-}
-
-const words = (name) => String(name).replaceAll("_", " ");
-const PROTOCOLS = { 1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 58: "ICMPv6", 132: "SCTP" };
-const protocol = (number) => PROTOCOLS[number] ?? `protocol ${number}`;
-const endpoint = (address, port) => (String(address).includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
-/** Both ends of a flow; what a protocol without ports has in their place (an echo's identifier) is not told. */
-const ends = (flow) => ([6, 17, 132].includes(flow.protocol) ? `${endpoint(flow.source, flow.source_port)} → ${endpoint(flow.destination, flow.destination_port)}` : `${flow.source} → ${flow.destination}`);
-
-function set(element, content) {
-  const text = String(content);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function value(id, number, unit = "") {
-  const element = document.querySelector(`#${id} .value`);
-  set(element, number);
-  if (unit) element.append(make("small", "", unit));
-}
 
 // Interfaces carry their network namespace before them (`lab/eth0`); where there is only one namespace it says nothing.
 let namespaces = [];
@@ -91,8 +17,6 @@ function brief(label) {
   const [only] = namespaces;
   return namespaces.length === 1 && only && String(label).startsWith(`${only}/`) ? label.slice(only.length + 1) : label;
 }
-
-const many = (count, one, more = `${one}s`) => `${whole(count)} ${count === 1 ? one : more}`;
 
 // ---------------------------------------------------------------- theme
 
@@ -106,15 +30,6 @@ $("theme").addEventListener("click", () => {
   paint(root.dataset.theme === "light" ? "dark" : "light");
   try { localStorage.setItem("theme", root.dataset.theme); } catch { /* storage may be off */ }
 });
-
-// ---------------------------------------------------------------- asking
-
-async function ask(path, options = {}) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(8000), ...options });
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ?? `status ${answer.status}`);
-  return body;
-}
 
 // ---------------------------------------------------------------- history
 
@@ -240,22 +155,6 @@ function legend(host, names, unit) {
   host.replaceChildren(...names.map((name, index) => make("span", `c${index % 8}`, make("i"), name)), make("span", "", unit));
 }
 
-// Rows that keep their elements (and so their open state and focus) while their numbers change.
-function rows(host, items, key, create, update) {
-  const kept = new Map([...host.children].map((child) => [child.dataset.key, child]));
-  let place = host.firstElementChild;
-  for (const item of items) {
-    const name = key(item);
-    let row = kept.get(name);
-    if (row) kept.delete(name);
-    else { row = create(item); row.dataset.key = name; }
-    update(row, item);
-    if (row === place) place = place.nextElementSibling;
-    else host.insertBefore(row, place);
-  }
-  for (const row of kept.values()) row.remove();
-}
-
 function showLoss(loss) {
   const open = loss.equations.filter((equation) => !equation.closed);
   const state = $("loss-state");
@@ -286,12 +185,6 @@ function showLoss(loss) {
 }
 // A click opens before the next tick fills it; fill at once.
 $("loss").addEventListener("toggle", () => lastStatus && showLoss(lastStatus.loss), true);
-
-function gauge(share, className = "") {
-  const bar = make("span", `gauge ${className}`, make("i"));
-  bar.firstChild.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
-  return bar;
-}
 
 function showDrops(totals) {
   const active = totals.drops.filter((drop) => drop.value > 0);
@@ -794,6 +687,7 @@ async function tick() {
       if (flows) showFlows(flows.items);
       $("exposed").hidden = !status.inventory;
       if (status.inventory && turn % 4 === 1) await followFindings();
+      if (slow) await followInline();
     } catch (error) {
       connection(false);
       banner(lastStatus);

@@ -568,7 +568,7 @@ fn the_page_is_small_whole_and_names_nothing_elsewhere() {
     let bed = Bed::new();
     let mut client = bed.client();
     let mut bytes = 0;
-    for path in ["/", "/app.js", "/charts.js", "/style.css", "/favicon.svg"] {
+    for path in ["/", "/app.js", "/charts.js", "/dom.js", "/inline.js", "/style.css", "/favicon.svg"] {
         let file = client.get(path);
         assert_eq!(file.status, 200);
         bytes += file.body.len();

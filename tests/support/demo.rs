@@ -34,6 +34,10 @@ pub struct DemoSystem {
     pub incomplete: Mutex<Option<String>>,
     /// Censuses asked for.
     pub censuses: AtomicU64,
+    /// Pairs after so many quarter seconds, when one is bypassed, and when all is broken (`inline::pairs`).
+    pub pairs: Mutex<Option<fn(u64, bool, bool) -> Vec<PairView>>>,
+    /// The first pair is bypassed.
+    pub bypassed: AtomicBool,
 }
 
 impl DemoSystem {
@@ -48,6 +52,8 @@ impl DemoSystem {
             living: Mutex::default(),
             incomplete: Mutex::default(),
             censuses: AtomicU64::new(0),
+            pairs: Mutex::default(),
+            bypassed: AtomicBool::new(false),
         }
     }
 
@@ -208,6 +214,21 @@ impl DemoSystem {
 }
 
 impl System for DemoSystem {
+    fn pairs(&self) -> Vec<PairView> {
+        let pairs = *self.pairs.lock().unwrap();
+        pairs.map_or_else(Vec::new, |of| {
+            of(self.tick.load(Relaxed), self.bypassed.load(Relaxed), self.broken.load(Relaxed))
+        })
+    }
+
+    fn bypass(&self, name: &str, on: bool) -> Result<(), CommandError> {
+        if self.pairs().first().is_none_or(|pair| pair.status.name != name) {
+            return Err(CommandError::Conflict(format!("{name}: its ports are held by another program")));
+        }
+        self.bypassed.store(on, Relaxed);
+        Ok(())
+    }
+
     fn status(&self) -> Status {
         let broken = self.broken.load(Relaxed);
         let now = self.now();

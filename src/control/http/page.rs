@@ -12,6 +12,8 @@ use warp::{Filter, Rejection};
 
 const INDEX: &str = include_str!("../../../web/index.html");
 const APP: &str = include_str!("../../../web/app.js");
+const DOM: &str = include_str!("../../../web/dom.js");
+const INLINE: &str = include_str!("../../../web/inline.js");
 const CHARTS: &str = include_str!("../../../web/charts.js");
 const STYLE: &str = include_str!("../../../web/style.css");
 const ICON: &str = include_str!("../../../web/favicon.svg");
@@ -21,6 +23,10 @@ pub(super) fn routes() -> BoxedFilter<(Response,)> {
         .or(file(warp::path!("app.js").boxed(), APP, "text/javascript; charset=utf-8"))
         .unify()
         .or(file(warp::path!("charts.js").boxed(), CHARTS, "text/javascript; charset=utf-8"))
+        .unify()
+        .or(file(warp::path!("dom.js").boxed(), DOM, "text/javascript; charset=utf-8"))
+        .unify()
+        .or(file(warp::path!("inline.js").boxed(), INLINE, "text/javascript; charset=utf-8"))
         .unify()
         .or(file(warp::path!("style.css").boxed(), STYLE, "text/css; charset=utf-8"))
         .unify()

@@ -46,6 +46,8 @@ pub(super) const TABLE: &[Route] = &[
     route("/", "GET, HEAD", "The live page."),
     route("/app.js", "GET, HEAD", ""),
     route("/charts.js", "GET, HEAD", ""),
+    route("/dom.js", "GET, HEAD", ""),
+    route("/inline.js", "GET, HEAD", ""),
     route("/style.css", "GET, HEAD", ""),
     route("/favicon.svg", "GET, HEAD", ""),
     route("/problems/*", "GET, HEAD", "What a problem type means."),
