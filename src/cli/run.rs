@@ -1,5 +1,6 @@
 //! `shrike run`: capture, detect, score, serve.
 
+mod responses;
 mod told;
 
 use super::Failure;
@@ -15,16 +16,13 @@ use crate::control::flows::FlowHistory;
 use crate::control::http;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::{self, LiveModels, Port, Rows};
-use crate::control::respond;
 use crate::control::respond::live::LiveResponses;
-use crate::control::respond::prefix::Prefix;
 use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
 use crate::control::windows::stage::{self, Models, Stage};
-use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, Verdicts, is_shared, verdict_path};
+use crate::dataplane::capture::xdp::{InterfaceSettings, Mode, Verdicts, is_shared};
 use crate::dataplane::score::{self, INLINE_BUDGET_NS, Model, ModelError};
-use crate::dataplane::verdict::Enforcer;
 use crate::dataplane::worker::EngineSettings;
 use crate::sys::affinity;
 use crate::units::SECOND;
@@ -142,8 +140,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let store = open_store(&plan, &clock)?;
     tell_shared(&plan.interfaces);
-    let live::Opened { capture, queues, mailboxes } =
-        live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
+    // What is in force is in the kernel before a program that looks there is attached, and before a worker takes a frame.
+    let responses = responses::start(&plan, &clock)?;
+    let opened = live::open(&plan, model.as_ref(), &worker_cores, &clock);
+    if let (Err(_), Some(pair)) = (&opened, plan.pairs.first()) {
+        Verdicts::forget_unused(&pair.ports[0]);
+    }
+    let live::Opened { capture, queues, mailboxes } = opened.map_err(start_failure)?;
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
     }
@@ -202,16 +205,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         models = Some(live.shared());
         supervisor.follow_models(live);
     }
-    let mut responses = None;
-    if plan.respond.enabled {
-        let live = respond_plan(&plan);
-        // Pairs are what carries verdicts out; without one such responses are refused, and say so.
-        let pair = plan.pairs.first().map(|pair| Verdicts::open(&verdict_path(&pair.ports[0])));
-        let verdicts = pair.transpose().context("open the maps of verdicts")?;
-        let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
-        let live = LiveResponses::start(live, enforcer, clock.clone()).map_err(failure)?;
-        responses = Some(live.shared());
-        supervisor.respond_with(live);
+    let shown_responses = responses.as_ref().map(LiveResponses::shared);
+    if let Some(responses) = responses {
+        supervisor.respond_with(responses);
     }
     let server = http::serve_on(
         listener,
@@ -223,7 +219,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             connections_per_address: plan.http.connections_per_address as usize,
             inventory: shown,
             models,
-            responses,
+            responses: shown_responses,
             ..http::Settings::default()
         },
         store.clone(),
@@ -382,18 +378,6 @@ fn models_settings(plan: &Config, model: &Model, named: SharedName) -> models::S
         named,
         choice: Some(plan.alerts.models()),
     }
-}
-
-/// What the responses are told: what is home, and who is never blocked besides the machine itself.
-fn respond_plan(plan: &Config) -> respond::live::Plan {
-    let home = plan.inventory.home.iter().filter_map(|network| network.to_string().parse().ok()).collect();
-    let of_interface = |settings: &InterfaceSettings| {
-        let what = format!("management_addresses of {}", settings.label());
-        let addresses = settings.management.addresses.clone();
-        addresses.into_iter().map(move |(address, bits)| (Prefix::around(address, bits), what.clone()))
-    };
-    let management = plan.all_interfaces().flat_map(of_interface).collect();
-    plan.respond.live(&plan.alerts.store, home, management)
 }
 
 /// Reads the feeds, where there are some and somebody looks things up in them.

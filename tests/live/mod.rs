@@ -6,6 +6,7 @@ pub mod pair;
 pub mod process;
 pub mod pump;
 pub mod veth;
+pub mod wire;
 
 use shrike::dataplane::capture::xdp::falsifying_offloads;
 use shrike::sys::netlink::{Link, Netlink};

@@ -25,17 +25,21 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// One running process an interface and instance.
 pub(super) fn take_lock(settings: &InterfaceSettings) -> Result<UnixDatagram, XdpError> {
-    let path = pin_path(settings);
+    take_lock_of(&pin_path(settings), settings)
+}
+
+/// One running process a directory of pins.
+pub(super) fn take_lock_of(path: &Path, settings: &InterfaceSettings) -> Result<UnixDatagram, XdpError> {
     for _ in 1..LOCK_TRIES {
-        if let Ok(held) = lock(&path) {
+        if let Ok(held) = lock(path) {
             return Ok(held);
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    lock(&path).map_err(|_| XdpError::Taken {
+    lock(path).map_err(|_| XdpError::Taken {
         interface: settings.label(),
         instance: settings.instance.clone(),
-        holders: living_owner(&path),
+        holders: living_owner(path),
     })
 }
 

@@ -32,6 +32,7 @@ mod rings;
 mod rss;
 mod settings;
 mod source;
+mod verdict_maps;
 mod verdicts;
 mod watch;
 
@@ -50,4 +51,5 @@ pub use rings::{ObtainedMode, QueueFacts};
 pub use rss::SymmetricRss;
 pub use settings::{BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport};
 pub use source::{StopHandle, XdpSource};
-pub use verdicts::{Verdicts, verdict_path};
+pub use verdict_maps::{VerdictRoom, verdict_path};
+pub use verdicts::Verdicts;

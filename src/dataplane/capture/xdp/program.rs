@@ -13,7 +13,7 @@ use super::counters::LAYOUT;
 use super::error::XdpError;
 use super::rss;
 use super::settings::{InterfaceSettings, MANAGEMENT_MAX, Transport};
-use super::verdicts;
+use super::verdict_maps;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, libbpf_sys};
 use std::ffi::CString;
 use std::io;
@@ -175,7 +175,7 @@ impl Program {
             }
         }
         if let Some(pair) = pair {
-            verdicts::share(&mut open, &pair.verdicts).map_err(failed)?;
+            verdict_maps::share(&mut open, &pair.verdicts).map_err(failed)?;
         }
         let mut object = open.load().map_err(failed)?;
         for mut map in object.maps_mut() {
@@ -185,7 +185,7 @@ impl Program {
             }
         }
         if let Some(pair) = pair {
-            verdicts::pin(&mut object, &pair.verdicts).map_err(failed)?;
+            verdict_maps::pin(&mut object, &pair.verdicts).map_err(failed)?;
         }
         let handle = |name: &str| {
             MapHandle::from_pinned_path(directory.join(name)).map_err(|cause| pins(io::Error::other(cause.to_string())))

@@ -3,21 +3,21 @@
 //! Layouts are those of `src/bpf/verdict.h`. Addresses lie in the maps as IPv6 (IPv4 as ::ffff:a.b.c.d) but for the prefixes, which
 //! have a trie each: one of 32 bits is walked in a third of the steps of one of 128.
 
-use super::settings::InterfaceSettings;
 use crate::dataplane::verdict::{Action, Enforcer, FlowSubject, Hits, Rule, Side, Signature, Subject, VerdictError};
 use crate::sys::mapping::SharedCells;
-use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object, OpenObject};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-const COUNTS: &str = "verdict_counts";
+pub(super) const COUNTS: &str = "verdict_counts";
 /// The maps, in the order of [`Kind`] and of `struct verdict_counts`; how the operator names their size; bytes of a key.
-const MAPS: [(&str, &str, u32); 5] = [
+pub(super) const MAPS: [(&str, &str, u32); 5] = [
     ("verdict_macs", "hosts", 8),
     ("verdict_flows", "flows", 56),
     ("verdict_signatures", "signatures", 24),
@@ -25,11 +25,11 @@ const MAPS: [(&str, &str, u32); 5] = [
     ("verdict_prefixes_6", "prefixes", 20),
 ];
 /// Bytes of `struct verdict`.
-const VALUE: usize = 72;
+pub(super) const VALUE: usize = 72;
 /// Where in it what it met lies.
 const MET: std::ops::Range<usize> = 32..64;
 /// Cells of `struct verdict_counts`.
-const COUNT_CELLS: usize = 8;
+pub(super) const COUNT_CELLS: usize = 8;
 /// Prefixes given to the kernel in one call: one of a million takes a second in which nobody else writes.
 const CHUNK: usize = 4096;
 
@@ -44,53 +44,16 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Macs, Kind::Flows, Kind::Signatures, Kind::Prefixes4, Kind::Prefixes6];
 
-/// Where an instance's verdicts are pinned.
-pub fn verdict_path(settings: &InterfaceSettings) -> PathBuf {
-    settings.pin_directory.join(&settings.instance).join("verdicts")
-}
-
-/// Before a program is loaded: lets it use the maps that are pinned there. Of another shape they are unpinned; whoever keeps the
-/// verdicts puts them into the new ones.
-pub(super) fn share(open: &mut OpenObject, directory: &Path) -> Result<(), libbpf_rs::Error> {
-    for mut map in open.maps_mut() {
-        let name = map.name().to_string_lossy().into_owned();
-        let path = directory.join(&name);
-        if !name.starts_with("verdict_") || !path.exists() {
-            continue;
-        }
-        let pinned = MapHandle::from_pinned_path(&path)?;
-        let known = MAPS.iter().find(|(known, ..)| name == *known);
-        let (key, value) = known.map_or((4, COUNT_CELLS as u32 * 8), |(_, _, key)| (*key, VALUE as u32));
-        let shape = (key, value, map.max_entries());
-        if (pinned.key_size(), pinned.value_size(), pinned.max_entries()) == shape {
-            map.reuse_pinned_map(&path)?;
-        } else {
-            std::fs::remove_file(&path).map_err(libbpf_rs::Error::from)?;
-        }
-    }
-    Ok(())
-}
-
-/// After a program is loaded: pins its maps there, where they are not pinned yet.
-pub(super) fn pin(object: &mut Object, directory: &Path) -> Result<(), libbpf_rs::Error> {
-    std::fs::create_dir_all(directory).map_err(libbpf_rs::Error::from)?;
-    for mut map in object.maps_mut() {
-        let path = directory.join(map.name());
-        if map.name().to_string_lossy().starts_with("verdict_") && !path.exists() {
-            map.pin(&path)?;
-        }
-    }
-    Ok(())
-}
-
 /// The maps of one instance, opened.
 pub struct Verdicts {
     maps: [MapHandle; 5],
     counts: SharedCells,
+    /// Held by who keeps the set: nobody else puts verdicts into these maps.
+    _lock: Option<UnixDatagram>,
 }
 
 impl Verdicts {
-    /// Opens what is pinned in [`verdict_path`].
+    /// Opens what is pinned in [`super::verdict_path`].
     ///
     /// # Errors
     /// Nothing is pinned there: no pair is attached.
@@ -100,7 +63,12 @@ impl Verdicts {
         };
         let counts = SharedCells::map(open(COUNTS)?.as_fd(), COUNT_CELLS)?;
         let [macs, flows, signatures, prefixes_4, prefixes_6] = MAPS.map(|(name, ..)| open(name));
-        Ok(Verdicts { maps: [macs?, flows?, signatures?, prefixes_4?, prefixes_6?], counts })
+        Ok(Verdicts { maps: [macs?, flows?, signatures?, prefixes_4?, prefixes_6?], counts, _lock: None })
+    }
+
+    /// With what keeps others out while it lives.
+    pub(super) fn held(self, lock: UnixDatagram) -> Verdicts {
+        Verdicts { _lock: Some(lock), ..self }
     }
 
     fn map(&self, kind: Kind) -> &MapHandle {
@@ -403,7 +371,7 @@ fn rule_of(value: &[u8]) -> Option<(Rule, Hits)> {
 }
 
 /// The operating system's error inside one of libbpf-rs's, whose words end in `(os error N)`.
-fn io_error(error: &libbpf_rs::Error) -> io::Error {
+pub(super) fn io_error(error: &libbpf_rs::Error) -> io::Error {
     let words = error.to_string();
     let number = words.rsplit_once("(os error ").and_then(|(_, rest)| rest.trim_end_matches(')').parse().ok());
     number.map_or_else(|| io::Error::other(words), io::Error::from_raw_os_error)

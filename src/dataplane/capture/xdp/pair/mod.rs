@@ -27,7 +27,8 @@ use super::program::AttachMode;
 use super::rings::{BUSY_LIMIT, QueueFacts};
 use super::settings::{InterfaceSettings, Shared};
 use super::source::lock;
-use super::verdicts::verdict_path;
+use super::verdict_maps::verdict_path;
+use super::verdicts::Verdicts;
 use crate::sys::monotonic;
 use maps::PortMaps;
 use rings::PairRings;
@@ -607,6 +608,7 @@ impl PairReader {
             super::program::clear(&path)?;
             std::fs::remove_dir(&path)?;
         }
+        Verdicts::forget_unused(&self.settings.ports[0]);
         Ok(())
     }
 }

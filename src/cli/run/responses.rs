@@ -1,0 +1,37 @@
+//! `shrike run`: what was in force is put back before anything is captured.
+
+use super::{failure, start_failure};
+use crate::cli::Failure;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::respond;
+use crate::control::respond::live::LiveResponses;
+use crate::control::respond::prefix::Prefix;
+use crate::dataplane::capture::xdp::{InterfaceSettings, VerdictRoom, Verdicts};
+use crate::dataplane::verdict::Enforcer;
+use std::sync::Arc;
+
+/// Puts back what was in force, and begins to answer; `None`: switched off. Pairs are what carries verdicts out; without one such
+/// responses are refused, and say so.
+pub(super) fn start(plan: &Config, clock: &Clock) -> Result<Option<LiveResponses>, Failure> {
+    if !plan.respond.enabled {
+        return Ok(None);
+    }
+    let room = VerdictRoom::default();
+    let verdicts = plan.pairs.first().map(|pair| Verdicts::prepare(&pair.ports[0], room)).transpose();
+    let verdicts = verdicts.map_err(|cause| start_failure(cause.into()))?;
+    let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
+    LiveResponses::start(told(plan), enforcer, clock.clone()).map(Some).map_err(failure)
+}
+
+/// What the responses are told: what is home, and who is never blocked besides the machine itself.
+fn told(plan: &Config) -> respond::live::Plan {
+    let home = plan.inventory.home.iter().filter_map(|network| network.to_string().parse().ok()).collect();
+    let of_interface = |settings: &InterfaceSettings| {
+        let what = format!("management_addresses of {}", settings.label());
+        let addresses = settings.management.addresses.clone();
+        addresses.into_iter().map(move |(address, bits)| (Prefix::around(address, bits), what.clone()))
+    };
+    let management = plan.all_interfaces().flat_map(of_interface).collect();
+    plan.respond.live(&plan.alerts.store, home, management)
+}
