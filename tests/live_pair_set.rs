@@ -135,3 +135,31 @@ fn live_pair_set_is_in_the_kernel_before_a_frame_crosses_and_the_same_after_a_st
     let summary = shrike.terminate();
     assert_eq!(summary["loss"]["closed"], true, "{summary:#}");
 }
+
+#[test]
+fn live_pair_set_finds_room_once_it_is_given() {
+    if !support::privileged("live_pair_set_finds_room_once_it_is_given") {
+        return;
+    }
+    let mut wire = Wire::new("", "prefixes = 16");
+    let shrike = wire.start();
+    for host in 1..=16 {
+        wire.asks(&shrike, &["block", &format!("203.0.113.{host}")]);
+    }
+    let one_more = wire.shrike(&["block", "203.0.113.17", "--url", &format!("http://{}", shrike.address())]);
+    let told = String::from_utf8_lossy(&one_more.stdout).into_owned() + &String::from_utf8_lossy(&one_more.stderr);
+    assert!(told.contains("the map of prefixes holds 16; raise [respond] prefixes"), "{told}");
+    let states = |shrike: &Shrike| {
+        let page = ask(shrike, "/v1/responses?limit=100");
+        let of = |one: &Value| one["state"].as_str().unwrap().to_owned();
+        page["items"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&shrike).iter().filter(|state| *state == "enforced").count(), 16);
+    let digest = ask(&shrike, "/v1/responses")["set"]["digest"].clone();
+    shrike.terminate();
+    "prefixes = 32".clone_into(&mut wire.rest);
+    wire.write();
+    let shrike = wire.start();
+    assert_eq!(states(&shrike), vec!["enforced"; 17]);
+    assert_eq!(ask(&shrike, "/v1/responses")["set"]["digest"], digest);
+}

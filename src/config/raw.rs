@@ -316,6 +316,14 @@ pub struct RawRespond {
     pub automatic_ipv6_bits: Option<i64>,
     /// Subjects in force at a time.
     pub subjects: Option<i64>,
+    /// Of these hosts isolated by their cards.
+    pub hosts: Option<i64>,
+    /// Single flows.
+    pub flows: Option<i64>,
+    /// Signatures.
+    pub signatures: Option<i64>,
+    /// Prefixes of IPv4, and as many of IPv6.
+    pub prefixes: Option<i64>,
     /// Rows of the audit that are kept.
     pub audit_rows: Option<i64>,
     /// Established flows of others that may meet an automatic block.

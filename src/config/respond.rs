@@ -9,6 +9,7 @@ use crate::control::respond::playbooks::{Direction, Mode, PLACES, Playbook, unkn
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::protocols::{CommandPlan, Registry, WebhookPlan};
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
+use crate::dataplane::capture::xdp::VerdictRoom;
 use crate::dataplane::detect::Detector;
 use crate::units::SECOND;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub struct RespondPlan {
     pub store: Option<PathBuf>,
     /// Limits, times, the brake.
     pub settings: Settings,
+    /// Room of the kernel's maps.
+    pub room: VerdictRoom,
     /// Never blocked, besides what is found of the machine itself.
     pub allow: Vec<Prefix>,
     /// Rows of the audit that are kept.
@@ -131,6 +134,16 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         window_ns: seconds("brake_window_seconds", raw.brake_window_seconds, brake.window_ns, 1, 3_600)?,
         release_ns: seconds("brake_release_seconds", raw.brake_release_seconds, brake.release_ns, 1, 86_400)?,
     };
+    let room = VerdictRoom::default();
+    let entries = |name: &str, value, default: u32| {
+        number(&format!("respond.{name}"), value, default.into(), 16, 1 << 24).map(|entries| entries as u32)
+    };
+    let room = VerdictRoom {
+        hosts: entries("hosts", raw.hosts, room.hosts)?,
+        flows: entries("flows", raw.flows, room.flows)?,
+        signatures: entries("signatures", raw.signatures, room.signatures)?,
+        prefixes: entries("prefixes", raw.prefixes, room.prefixes)?,
+    };
     let settings = Settings {
         limits,
         brake,
@@ -152,6 +165,7 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         enabled: raw.enabled.unwrap_or(true),
         store: raw.store.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from),
         settings,
+        room,
         allow: prefixes("respond.allow", raw.allow.as_deref().unwrap_or_default())?,
         audit_rows: number("respond.audit_rows", raw.audit_rows, 100_000, 100, 1 << 32)?,
         playbooks: playbooks(&config.playbook, &registry)?,
@@ -317,6 +331,7 @@ mod tests {
                 "which is not below `respond.ttl_max_seconds`",
             ),
             ("[respond]\nautomatic_ipv4_bits = 0".into(), "allowed is 1..=32"),
+            ("[respond]\nprefixes = 3".into(), "`respond.prefixes` is 3, allowed is 16..="),
             (playbook("mode = \"dictator\""), "observe, ask, auto"),
             (playbook("detectors = [\"nmap\"]"), "write any of scan"),
             (playbook("direction = \"up\""), "inbound, outbound"),

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::control::respond;
 use crate::control::respond::live::LiveResponses;
 use crate::control::respond::prefix::Prefix;
-use crate::dataplane::capture::xdp::{InterfaceSettings, VerdictRoom, Verdicts};
+use crate::dataplane::capture::xdp::{InterfaceSettings, Verdicts};
 use crate::dataplane::verdict::Enforcer;
 use std::sync::Arc;
 
@@ -17,8 +17,7 @@ pub(super) fn start(plan: &Config, clock: &Clock) -> Result<Option<LiveResponses
     if !plan.respond.enabled {
         return Ok(None);
     }
-    let room = VerdictRoom::default();
-    let verdicts = plan.pairs.first().map(|pair| Verdicts::prepare(&pair.ports[0], room)).transpose();
+    let verdicts = plan.pairs.first().map(|pair| Verdicts::prepare(&pair.ports[0], plan.respond.room)).transpose();
     let verdicts = verdicts.map_err(|cause| start_failure(cause.into()))?;
     let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
     LiveResponses::start(told(plan), enforcer, clock.clone()).map(Some).map_err(failure)
