@@ -20,6 +20,7 @@ pub mod observe;
 mod out;
 mod output;
 mod progress;
+mod reload;
 mod replay;
 mod respond;
 mod run;
@@ -101,6 +102,8 @@ enum Subcommands {
     Responses(respond::ResponsesArgs),
     /// Show which alerts are answered how.
     Playbooks(respond::PlaybooksArgs),
+    /// Have a running sensor read its configuration anew, losing no frame.
+    Reload(reload::Arguments),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
     /// Check a configuration file and show the plan it makes.
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Subcommands::Release(arguments) => respond::release(&arguments),
         Subcommands::Responses(arguments) => respond::responses(&arguments),
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),
+        Subcommands::Reload(arguments) => reload::run(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),

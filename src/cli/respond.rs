@@ -22,10 +22,10 @@ const PAGE: usize = 1000;
 
 /// Where the sensor is, and in which form it answers.
 #[derive(clap::Args, Clone, Debug)]
-struct Place {
+pub(super) struct Place {
     /// As served
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     /// Where the sensor serves its API
     #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7470")]
     url: String,
@@ -177,27 +177,28 @@ fn person() -> String {
     if name.is_empty() { "shrike".to_owned() } else { name }
 }
 
-enum Call {
+/// What is asked.
+pub(super) enum Call {
     Get(String),
     Post(String, Bytes),
     Delete(String),
 }
 
 /// Asks one thing after the other over one connection.
-struct Session {
+pub(super) struct Session {
     runtime: tokio::runtime::Runtime,
     client: Client,
     url: String,
 }
 
 impl Session {
-    fn open(place: &Place) -> Result<Session, Failure> {
+    pub(super) fn open(place: &Place) -> Result<Session, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let client = Client::new(&place.url).map_err(|cause| Failure::Usage(cause.into()))?;
         Ok(Session { runtime, client, url: place.url.clone() })
     }
 
-    fn ask(&mut self, call: Call) -> Result<Bytes, Failure> {
+    pub(super) fn ask(&mut self, call: Call) -> Result<Bytes, Failure> {
         let client = &mut self.client;
         let outcome = self.runtime.block_on(async {
             match call {
@@ -219,7 +220,7 @@ impl Session {
         })
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+    pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         let url = &self.url;
         serde_json::from_slice(body)
             .map_err(|cause| Failure::Runtime(anyhow::anyhow!("{url}: not the API of shrike: {cause}")))

@@ -1,5 +1,6 @@
 //! `shrike run`: capture, detect, score, serve.
 
+mod reload;
 mod responses;
 mod told;
 
@@ -8,7 +9,7 @@ use super::doctor::{Finding, Verdict};
 use super::files::Files;
 use super::output::Output;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Written};
 use crate::control::behaviour::LiveBehaviour;
 use crate::control::behaviour::intel::{Feeds, LiveFeeds};
 use crate::control::export::{ConnLog, EveFormat, EveLog, Format, Log, LogSettings, SharedName};
@@ -27,6 +28,7 @@ use crate::dataplane::worker::EngineSettings;
 use crate::sys::affinity;
 use crate::units::SECOND;
 use anyhow::Context;
+use reload::Reloader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +37,7 @@ pub use told::latency_json;
 use told::{announce, finish, latency, summary};
 
 /// Arguments of `shrike run`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   shrike run -i eth1                           all queues of eth1; live page and API at http://127.0.0.1:7470/
   shrike run -i eth1 -i veth0@lab --cores 2,3  two interfaces, one in another network namespace, on two cores
@@ -115,6 +117,8 @@ fn tell_shared(interfaces: &[InterfaceSettings]) {
 /// Runs until SIGINT, SIGTERM or the time is up.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut plan = plan(&arguments)?;
+    let written = Written::read(arguments.config.as_deref()).map_err(|error| Failure::Usage(error.into()))?;
+    let running = (plan.clone(), written);
     let files = Files::of(&plan, arguments.config.as_deref(), arguments.summary.as_deref());
     if let Some(clash) = files.clash() {
         return Err(Failure::Usage(anyhow::anyhow!("{clash}; name another for one")));
@@ -130,7 +134,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let inventory = plan.inventory.settings().map_err(|error| Failure::Usage(error.into()))?;
     let feeds = feeds(&plan)?;
     plan.engine = engine(&plan, model.as_ref());
-    plan.engine.export_flows |= windows.is_some() || plan.respond.enabled && !plan.respond.playbooks.is_empty();
+    // A playbook that a reload brings needs them too.
+    let answers = plan.respond.enabled && !(plan.respond.playbooks.is_empty() && plan.pairs.is_empty());
+    plan.engine.export_flows |= windows.is_some() || answers;
     let (worker_cores, control_cores, mut notes) = divide_cores(&plan);
     // Threads started from here on inherit it; workers pin themselves to their own cores.
     affinity::restrict_to(&control_cores);
@@ -209,6 +215,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(responses) = responses {
         supervisor.respond_with(responses);
     }
+    let reloader = Arc::new(Reloader::new(arguments.clone(), running, supervisor.picture()));
+    let ended = Arc::new(AtomicBool::new(false));
+    let following = reloader.follow(&ended).context("follow SIGHUP")?;
     let server = http::serve_on(
         listener,
         http::Settings {
@@ -220,6 +229,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             inventory: shown,
             models,
             responses: shown_responses,
+            reload: Some(Arc::new(move || reloader.reload())),
             ..http::Settings::default()
         },
         store.clone(),
@@ -229,6 +239,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let started = clock.now();
     let limit = arguments.seconds.map(|seconds| started.after((seconds * SECOND as f64) as u64));
     supervisor.run(|| stop.load(Relaxed) || limit.is_some_and(|limit| clock.now() >= limit));
+    ended.store(true, Relaxed);
+    drop(following.join()); // it panics nowhere
     let picture = supervisor.picture();
     let status = picture.status();
     let alerts = store.alert_latency();

@@ -11,6 +11,7 @@ mod feed;
 mod pair;
 mod plan;
 mod raw;
+mod reload;
 mod respond;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use plan::{
     AlertsPlan, CapturePlan, Config, HttpPlan, InventoryPlan, LogPlan, ModelPlan, WorkersPlan, worker_cores,
 };
 pub use raw::RawConfig;
+pub use reload::{Changes, Written};
 pub use respond::RespondPlan;
 
 use std::path::Path;

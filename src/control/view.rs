@@ -614,3 +614,14 @@ mod tests {
         assert_eq!(merged.stage(Stage::Flow).len(), merged.stage(Stage::Decode).len());
     }
 }
+
+/// What came of reading the configuration anew.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, serde::Deserialize)]
+pub struct ReloadView {
+    /// Keys whose change is in force.
+    pub taken: Vec<String>,
+    /// Keys whose change waits for the next start.
+    pub waiting: Vec<String>,
+    /// What to do about these; empty where there are none.
+    pub remedy: String,
+}

@@ -33,7 +33,7 @@ impl Wire {
         let responses = self.folder.path().join("responses.db");
         // The longest heartbeat that is allowed: the test shares the machine with all others.
         let text = format!(
-            "[[pair]]\nname = \"wire\"\nports = [\"a0\", \"b0\"]\nnetns = \"{0}\"\nring = 2048\nheartbeat_ms = 1000\n{1}\n\
+            "[[pair]]\nname = \"wire\"\nports = [\"a0\", \"b0\"]\nnetns = \"{0}\"\nring = 8192\nheartbeat_ms = 1000\n{1}\n\
              [capture]\ninstance = \"{0}\"\n[flow]\ncapacity = 16384\n[respond]\nstore = {2:?}\n{3}\n",
             self.bed.appliance, self.pair, responses, self.rest
         );

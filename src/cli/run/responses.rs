@@ -24,7 +24,7 @@ pub(super) fn start(plan: &Config, clock: &Clock) -> Result<Option<LiveResponses
 }
 
 /// What the responses are told: what is home, and who is never blocked besides the machine itself.
-fn told(plan: &Config) -> respond::live::Plan {
+pub(super) fn told(plan: &Config) -> respond::live::Plan {
     let home = plan.inventory.home.iter().filter_map(|network| network.to_string().parse().ok()).collect();
     let of_interface = |settings: &InterfaceSettings| {
         let what = format!("management_addresses of {}", settings.label());

@@ -132,6 +132,11 @@ impl Amplification {
         Amplification { victims, pairs, same, settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.victims.forgotten() + self.pairs.forgotten() + self.same.forgotten()

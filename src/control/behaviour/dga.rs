@@ -224,6 +224,11 @@ impl Dga {
         }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Hosts forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten()

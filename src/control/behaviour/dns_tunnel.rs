@@ -130,6 +130,11 @@ impl DnsTunnel {
         DnsTunnel { pairs: ColdMap::new(settings.pairs), prevalence, resolvers, rotation, settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.pairs.forgotten() + self.prevalence.forgotten() + self.resolvers.forgotten() + self.rotation.forgotten()

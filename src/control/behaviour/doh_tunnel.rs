@@ -204,6 +204,11 @@ impl DohTunnel {
         DohTunnel { resolvers: ColdMap::new(settings.pairs), pairs: ColdMap::new(settings.pairs), settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.resolvers.forgotten() + self.pairs.forgotten()

@@ -230,6 +230,11 @@ impl Exfiltration {
         Exfiltration { hosts, totals, uploads: Uploads::new(), settings, observed_since: None }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Hosts forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten() + self.uploads.forgotten()

@@ -217,6 +217,11 @@ impl Growth {
         Growth { network: None, hosts: ColdMap::new(settings.hosts), settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Hosts forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten()

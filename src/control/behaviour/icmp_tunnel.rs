@@ -123,6 +123,11 @@ impl IcmpTunnel {
         IcmpTunnel { pairs: ColdMap::new(settings.pairs), settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Pairs forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.pairs.forgotten()

@@ -3,7 +3,7 @@
 //! The supervisor hands over and never waits; what finds the queue full is lost and counted. Watermarks go the same way as
 //! what they stand behind, so the order is the one that a replay would have.
 
-use super::{Behaviour, Observation, Stats, disk};
+use super::{Behaviour, Observation, Settings, Stats, disk};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
 use crate::exchange::{EventHead, FlowSummary};
@@ -37,6 +37,8 @@ struct Shared {
     lost: AtomicU64,
     /// Flows that ended were not told since the latest watermark.
     untold: AtomicBool,
+    /// Thresholds that are to be judged by from the next watermark on.
+    retuned: Mutex<Option<Box<Settings>>>,
     stats: Mutex<Stats>,
 }
 
@@ -120,6 +122,11 @@ impl LiveBehaviour {
         }
     }
 
+    /// Judges by other thresholds from the next watermark on.
+    pub fn retune(&self, settings: Settings) {
+        *self.shared.retuned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(settings));
+    }
+
     /// What was found since the last call.
     pub fn take(&self) -> Vec<Evidence> {
         self.found.try_iter().flatten().collect()
@@ -193,6 +200,10 @@ fn keep(
                 if shared.untold.swap(false, Relaxed) {
                     behaviour.untold();
                 }
+                let retuned = shared.retuned.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(settings) = retuned {
+                    behaviour.retune(*settings);
+                }
                 let mut found = Vec::new();
                 behaviour.decide_until(reached, &mut found);
                 publish(&behaviour, found);
@@ -213,14 +224,14 @@ fn keep(
 mod tests {
     use super::super::tests::{Wire, host, outside};
     use super::*;
-    use crate::control::hosts::Settings;
+    use crate::control::hosts;
     use crate::control::inventory::network::home;
     use crate::units::SECOND;
 
     const HOUR: u64 = 3600 * SECOND;
 
     fn start(path: &Path) -> LiveBehaviour {
-        let behaviour = Settings::default().behaviour(&home()).expect("wanted");
+        let behaviour = hosts::Settings::default().behaviour(&home()).expect("wanted");
         LiveBehaviour::start(behaviour, Some(path.into())).expect("a thread")
     }
 

@@ -291,6 +291,28 @@ impl Behaviour {
         }
     }
 
+    /// Judges by other thresholds from now on; what is remembered, and how much may be, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.guessing.retune(settings.brute_force);
+        self.dns_tunnel.retune(settings.dns_tunnel);
+        self.dga.retune(settings.dga);
+        self.beacon.retune(settings.beacon);
+        self.exfiltration.retune(settings.exfiltration);
+        self.intel.retune(settings.intel);
+        self.spoofing.retune(settings.spoofing);
+        self.lateral.retune(settings.lateral);
+        self.tls_anomaly.retune(settings.tls_anomaly);
+        self.slow_http.retune(settings.slow_http);
+        self.odd_flow.retune(settings.odd_flow);
+        self.amplification.retune(settings.amplification);
+        self.web_attack.retune(settings.web_attack);
+        self.request_flood.retune(settings.request_flood);
+        self.icmp_tunnel.retune(settings.icmp_tunnel);
+        self.doh_tunnel.retune(settings.doh_tunnel);
+        self.growth.retune(settings.growth);
+        self.settings = settings;
+    }
+
     /// Has everything looked up in these feeds, as they are at each moment.
     pub fn look_up_in(&mut self, feeds: Arc<ArcSwap<intel::Tables>>) {
         self.intel.look_up_in(feeds);

@@ -199,6 +199,11 @@ impl SlowHttp {
         SlowHttp { servers: ColdMap::new(settings.servers), settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Servers forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.servers.forgotten()

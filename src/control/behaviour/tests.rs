@@ -314,6 +314,11 @@ impl Wire {
 
     /// What is found by detectors that have seen something already.
     pub fn show(&self, behaviour: &mut Behaviour) -> Vec<Evidence> {
+        self.show_until(behaviour, Timestamp(u64::MAX))
+    }
+
+    /// The same, and they go on from then.
+    pub fn show_until(&self, behaviour: &mut Behaviour, end: Timestamp) -> Vec<Evidence> {
         let mut found = Vec::new();
         for (told, _, item) in self.sorted() {
             behaviour.decide_until(told, &mut found);
@@ -323,7 +328,7 @@ impl Wire {
                 Item::Neighbour(time, neighbour) => behaviour.neighbour(time, &neighbour),
             }
         }
-        behaviour.decide_until(Timestamp(u64::MAX), &mut found);
+        behaviour.decide_until(end, &mut found);
         found
     }
 
@@ -557,4 +562,33 @@ fn hosts_are_seen_since_the_first_flow_began() {
     wire.flow(3600 * SECOND, (host(2), outside(1), 443), [1000, 1000], (SECOND, SECOND));
     wire.show(&mut behaviour);
     assert_eq!(behaviour.stats().since, Some(crate::units::Timestamp(START)));
+}
+
+/// What was counted under other thresholds is judged by the new ones.
+#[test]
+fn other_thresholds_hold_from_then_on_and_nothing_is_forgotten() {
+    let mut settings = hosts::Settings::default();
+    let tunnel = crate::control::behaviour::dns_tunnel::Settings { names: 1e9, names_day: 1e9, ..settings.dns_tunnel };
+    settings.dns_tunnel = crate::control::behaviour::dns_tunnel::Settings {
+        client_names: 1e9,
+        client_names_day: 1e9,
+        lookup_bytes: 1e15,
+        lookup_bytes_day: 1e15,
+        ..tunnel
+    };
+    let mut behaviour = settings.behaviour(&home()).expect("wanted");
+    let ask = |from: u64, to: u64| {
+        let mut wire = Wire::default();
+        for number in from..to {
+            let [a, b, c] =
+                [1, 2, 3].map(|turn| (number + turn).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(turn as u32));
+            wire.dns(number * SECOND, host(2), &format!("{a:016x}{b:016x}{c:016x}.t.example.org"), 16, (0, 100));
+        }
+        wire
+    };
+    let is_tunnel = |found: &[Evidence]| found.iter().any(|one| one.kind == "tunnel");
+    assert!(!is_tunnel(&ask(190, 200).evidence()), "ten names alone are none");
+    assert!(!is_tunnel(&ask(0, 190).show_until(&mut behaviour, Timestamp(START + 190 * SECOND))));
+    behaviour.retune(hosts::Settings::default().of_behaviour());
+    assert!(is_tunnel(&ask(190, 200).show(&mut behaviour)));
 }

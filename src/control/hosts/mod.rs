@@ -115,7 +115,8 @@ impl Settings {
         self.behaviour.then(|| Behaviour::new(self.of_behaviour(), home))
     }
 
-    fn of_behaviour(&self) -> behaviour::Settings {
+    /// What the detectors over flows and events are told.
+    pub fn of_behaviour(&self) -> behaviour::Settings {
         behaviour::Settings {
             pending: self.pending_observations,
             brute_force: self.brute_force,
@@ -250,6 +251,19 @@ impl Merger {
             release: Scores::WithTheirWindow,
             settings,
         }
+    }
+
+    /// Judges by other thresholds from now on; what is remembered, and how much may be, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.scan.retune(settings.scan);
+        self.arp.retune(settings.scan);
+        self.brute_force.retune(settings.brute_force);
+        self.flood.retune(settings.flood);
+        self.model.retune(settings.model);
+        if let Some(behaviour) = &mut self.behaviour {
+            behaviour.retune(settings.of_behaviour());
+        }
+        self.settings = settings;
     }
 
     /// Lets scores become evidence at another time than with their window.

@@ -28,7 +28,7 @@ use crate::control::inventory::SharedInventory;
 use crate::control::models::SharedModels;
 use crate::control::respond::live::SharedResponses;
 use crate::control::store::Store;
-use crate::control::view::System;
+use crate::control::view::{ReloadView, System};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,6 +39,9 @@ use tokio::sync::watch;
 
 /// Runs on every thread of the server as it starts.
 pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
+
+/// Reads the configuration anew; why nothing has changed. Waits for the supervisor.
+pub type Reloading = Arc<dyn Fn() -> Result<ReloadView, String> + Send + Sync>;
 
 /// How the API is served. Any value is fine but where a range is named.
 #[derive(Clone)]
@@ -71,6 +74,8 @@ pub struct Settings {
     pub models: Option<Arc<SharedModels>>,
     /// What is done about alerts, where anything is.
     pub responses: Option<Arc<SharedResponses>>,
+    /// Reads the configuration anew, where there is one that may change; why nothing has changed.
+    pub reload: Option<Reloading>,
     /// What each thread of the server does first (pin itself to the control core, say).
     pub thread_start: Option<ThreadStart>,
 }
@@ -92,6 +97,7 @@ impl Default for Settings {
             inventory: None,
             models: None,
             responses: None,
+            reload: None,
             thread_start: None,
         }
     }

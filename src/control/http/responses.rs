@@ -230,7 +230,7 @@ async fn playbooks_of(app: Arc<App>, query: Query) -> Result<Response, Problem> 
         return json(&Playbooks { items: &[], protocols: Vec::new() });
     };
     let protocols = responses.protocols().iter().map(|(name, about)| Protocol { name, about }).collect();
-    json(&Playbooks { items: responses.playbooks(), protocols })
+    json(&Playbooks { items: &responses.playbooks(), protocols })
 }
 
 async fn audit_of(app: Arc<App>, query: Query) -> Result<Response, Problem> {

@@ -72,6 +72,7 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/models/rollback", "POST", "Makes active again what was before the latest change."),
     route("/v1/pairs", "GET, HEAD", "Pairs: their ports, what happens without a worker, and the books of both directions."),
     route("/v1/pairs/*/bypass", "POST", "Sends a pair's frames past the worker, or back: {\"on\": true}."),
+    route("/v1/reload", "POST", "Reads the configuration anew: which changes are in force, which wait for the next start."),
     route("/v1/responses", "GET, HEAD, POST", "What is done about alerts, and proposals: after, limit, state, protocol, prefix; POST orders it: {\"protocol\": \"block_ip\", \"parameters\": {\"prefix\": \"192.0.2.7\"}}."),
     route("/v1/responses/*", "GET, HEAD, DELETE", "One response with everything; DELETE takes it back, or rejects a proposal."),
     route("/v1/responses/*/accept", "POST", "Accepts a proposal."),
@@ -160,6 +161,7 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         .and(warp::body::bytes())
         .then(|queue, app, body| answer(move_queue(app, queue, body)));
     let added = warp::path!("v1" / "workers").and(warp::post()).and(with(app)).then(|app| answer(add_worker(app)));
+    let reloaded = warp::path!("v1" / "reload").and(warp::post()).and(with(app)).then(|app| answer(reload(app)));
     let removed = warp::path!("v1" / "workers" / String)
         .and(warp::delete())
         .and(with(app))
@@ -172,6 +174,7 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         inventory.boxed(),
         host.boxed(),
         findings.boxed(),
+        reloaded.boxed(),
         read(warp::path!("v1").boxed(), app, listed),
         read(warp::path!("v1" / "history").boxed(), app, history::answer),
         read(warp::path!("v1" / "latency").boxed(), app, latency::json),
@@ -399,6 +402,13 @@ async fn move_queue(app: Arc<App>, queue: String, body: impl AsRef<[u8]> + Send)
         .map_err(|cause| Problem::new(Kind::BadRequest, format!("the body must be {{\"worker\": NUMBER}}: {cause}")))?;
     blocking(move || app.system.move_queue(queue, worker)).await?.map_err(refused)?;
     ordered(StatusCode::ACCEPTED, Ordered { queue: Some(queue), worker })
+}
+
+async fn reload(app: Arc<App>) -> Result<Response, Problem> {
+    let Some(reload) = app.settings.reload.clone() else {
+        return Err(Problem::new(Kind::Conflict, "this program has no configuration to read anew: `shrike run` has"));
+    };
+    json(&blocking(move || reload()).await?.map_err(|cause| Problem::new(Kind::Conflict, cause))?)
 }
 
 async fn add_worker(app: Arc<App>) -> Result<Response, Problem> {

@@ -7,9 +7,11 @@ use super::Now;
 use super::audit::{Event, Row};
 use super::intended::Stage;
 use super::kernel::Found;
+use super::live::Plan;
 use super::order::{Mode, Order, OrderError, Outcome};
 use super::playbooks::{self, Mode as PlaybookMode, Playbook, Wanted};
 use super::prefix::Prefix;
+use super::protocols::Registry;
 use super::proven::{Proven, Spoken};
 use super::responder::Responder;
 use super::safety::{Observed, Proof, Who};
@@ -62,6 +64,12 @@ impl Desk {
             packets: (0, 0),
             applied_ns: Vec::new(),
         }
+    }
+
+    /// Answers otherwise from now on.
+    pub fn change(&mut self, plan: Plan) {
+        self.responder.change(plan.settings, Registry::shipped(plan.webhooks, plan.commands));
+        (self.playbooks, self.home) = (plan.playbooks, plan.home);
     }
 
     fn proof(&self, alert: &Alert) -> Proof {

@@ -88,6 +88,7 @@ enum Ordered {
     Do(Box<Order>, Answer<(Response, Outcome)>),
     Accept(Id, String, Answer<Response>),
     Undo(Id, String, Answer<Response>),
+    Change(Box<Plan>),
 }
 
 /// Nobody answers.
@@ -105,13 +106,14 @@ pub enum AskError {
 pub struct SharedResponses {
     kernel: Arc<Shared>,
     orders: Sender<Ordered>,
-    playbooks: Vec<Playbook>,
+    has_playbooks: AtomicBool,
     protocols: Vec<(&'static str, &'static str)>,
     store: PathBuf,
     shown: Mutex<Shown>,
 }
 
 struct Shown {
+    playbooks: Arc<[Playbook]>,
     allow: Vec<String>,
     brake_since: Option<Timestamp>,
     applied: Histogram<u64>,
@@ -204,8 +206,18 @@ impl SharedResponses {
     }
 
     /// The playbooks.
-    pub fn playbooks(&self) -> &[Playbook] {
-        &self.playbooks
+    pub fn playbooks(&self) -> Arc<[Playbook]> {
+        Arc::clone(&self.shown().playbooks)
+    }
+
+    fn show_playbooks(&self, playbooks: &[Playbook]) {
+        self.has_playbooks.store(!playbooks.is_empty(), Relaxed);
+        self.shown().playbooks = playbooks.into();
+    }
+
+    /// Is anything answered by itself? Cheap.
+    fn has_playbooks(&self) -> bool {
+        self.has_playbooks.load(Relaxed)
     }
 
     /// The protocols by name, each with what it does.
@@ -298,8 +310,6 @@ pub struct LiveResponses {
     facts: Option<Sender<Fact>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    /// Flows are told only where somebody may need a proof.
-    wants_flows: bool,
 }
 
 impl LiveResponses {
@@ -333,16 +343,16 @@ impl LiveResponses {
         // 1 us to an hour, two digits.
         let applied = Histogram::new_with_bounds(1, 3_600_000_000, 2)?;
         let allowed = responder.allow().items().map(str::to_owned).collect();
-        let shown = Shown { allow: allowed, brake_since: None, applied, alarm: None };
+        let playbooks = plan.playbooks.as_slice().into();
+        let shown = Shown { playbooks, allow: allowed, brake_since: None, applied, alarm: None };
         let shared = Arc::new(SharedResponses {
             kernel: Arc::clone(&kernel),
             orders,
-            playbooks: plan.playbooks.clone(),
+            has_playbooks: AtomicBool::new(!plan.playbooks.is_empty()),
             protocols,
             store: plan.store.clone(),
             shown: Mutex::new(shown),
         });
-        let wants_flows = !plan.playbooks.is_empty();
         let desk = Desk::new(responder, plan.playbooks, plan.home);
         let mut threads = Vec::new();
         let mut spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
@@ -351,7 +361,7 @@ impl LiveResponses {
         };
         let (of_thread, ending, now) = (Arc::clone(&shared), Arc::clone(&stop), present.clone());
         let always = (plan.allow, plan.machine);
-        spawn("respond", Box::new(move || decide(desk, &of_thread, &taken, &ordered, &always, &ending, &now)))?;
+        spawn("respond", Box::new(move || decide(desk, &of_thread, &taken, &ordered, always, &ending, &now)))?;
         let (ending, tell) = (Arc::clone(&stop), facts.clone());
         spawn("respond-look", Box::new(move || look_after(&kernel, &tell, &ending, &present)))?;
         for _ in 0..ACTORS {
@@ -359,7 +369,7 @@ impl LiveResponses {
             // Not waited for at the end: a program may take its whole time, and dies with us.
             std::thread::Builder::new().name("respond-act".into()).spawn(move || act(&acting, &tell))?;
         }
-        Ok(LiveResponses { shared, facts: Some(facts), stop, threads, wants_flows })
+        Ok(LiveResponses { shared, facts: Some(facts), stop, threads })
     }
 
     /// For who shows them and gives orders.
@@ -369,7 +379,16 @@ impl LiveResponses {
 
     /// Does somebody need proofs, so that flows are to be told?
     pub fn wants_flows(&self) -> bool {
-        self.wants_flows
+        self.shared.has_playbooks()
+    }
+
+    /// Answers otherwise from now on: limits, playbooks, what they may use, and who is never blocked. What is in force stays, but what
+    /// meets the allow-list by now. Never waits.
+    ///
+    /// # Errors
+    /// Too many orders wait.
+    pub fn change(&self, plan: Box<Plan>) -> Result<(), AskError> {
+        self.shared.orders.try_send(Ordered::Change(plan)).map_err(|_| AskError::Busy("waits"))
     }
 
     fn tell(&self, fact: Fact) {
@@ -381,14 +400,14 @@ impl LiveResponses {
 
     /// Alerts were raised. Never waits.
     pub fn alerts(&self, alerts: &[Alert]) {
-        if !self.shared.playbooks.is_empty() {
+        if self.shared.has_playbooks() {
             alerts.iter().for_each(|alert| self.tell(Fact::Alert(Box::new(alert.clone()))));
         }
     }
 
     /// A flow ended, or lives. Never waits.
     pub fn flow(&self, flow: &FlowSummary) {
-        if let Some(spoken) = Spoken::of(flow).filter(|_| self.wants_flows) {
+        if let Some(spoken) = Spoken::of(flow).filter(|_| self.wants_flows()) {
             self.tell(Fact::Spoken(spoken));
         }
     }
@@ -421,11 +440,11 @@ fn decide(
     shared: &SharedResponses,
     facts: &Receiver<Fact>,
     orders: &Receiver<Ordered>,
-    (extra, machine): &(Vec<(Prefix, String)>, PathBuf),
+    (mut extra, machine): (Vec<(Prefix, String)>, PathBuf),
     stop: &AtomicBool,
     now: &dyn Fn() -> Now,
 ) {
-    let (mut ticked, mut own) = (Instant::now(), Instant::now());
+    let (mut ticked, mut own, mut own_is_due) = (Instant::now(), Instant::now(), false);
     while !stop.load(Relaxed) {
         // The asker may have gone; its answer then goes nowhere.
         select! {
@@ -433,6 +452,12 @@ fn decide(
                 Ok(Ordered::Do(order, answer)) => drop(answer.try_send(desk.responder.order(&order, now()))),
                 Ok(Ordered::Accept(id, person, answer)) => drop(answer.try_send(desk.responder.accept(&id, &person, now()))),
                 Ok(Ordered::Undo(id, person, answer)) => drop(answer.try_send(desk.responder.undo(&id, &person, now()))),
+                Ok(Ordered::Change(plan)) => {
+                    shared.show_playbooks(&plan.playbooks);
+                    extra.clone_from(&plan.allow);
+                    desk.change(*plan);
+                    own_is_due = true;
+                }
                 Err(_) => return,
             },
             recv(facts) -> fact => match fact {
@@ -452,9 +477,9 @@ fn decide(
             ticked = Instant::now();
             desk.tick(now);
         }
-        if own.elapsed() >= OWN_EVERY {
-            own = Instant::now();
-            let allow = allow_list(extra, read_own(machine));
+        if own.elapsed() >= OWN_EVERY || own_is_due {
+            (own, own_is_due) = (Instant::now(), false);
+            let allow = allow_list(&extra, read_own(&machine));
             if !allow.items().eq(desk.responder.allow().items()) {
                 shared.shown().allow = allow.items().map(str::to_owned).collect();
                 desk.responder.allow_only(allow, now());

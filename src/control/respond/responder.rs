@@ -429,6 +429,11 @@ impl Responder {
         }
     }
 
+    /// Other limits and protocols from now on; what is in force stays as it is.
+    pub fn change(&mut self, settings: Settings, registry: Registry) {
+        (self.settings, self.registry) = (settings, registry);
+    }
+
     /// Since when the brake is on.
     pub fn brake_since(&self) -> Option<Timestamp> {
         self.brake.on_since

@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, PairView, QueueStatus};
 use crate::dataplane::capture;
 use crate::dataplane::capture::xdp::{
-    Cause, Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, QueueAccount,
-    StopHandle, SymmetricRss, XdpError,
+    Cause, Interface, InterfaceSettings, InterfaceState, InterfaceStatus, NicCounters, ObtainedMode, PairSettings,
+    QueueAccount, StopHandle, SymmetricRss, XdpError,
 };
 use crate::dataplane::decode::Defragmenter;
 use crate::dataplane::detect::WindowEntry;
@@ -585,6 +585,12 @@ impl Capture for LiveCapture {
 
     fn bypass(&self, name: &str, on: bool) -> bool {
         self.pairs.iter().any(|pair| pair.bypass(name, on))
+    }
+
+    fn reload(&self, pairs: &[PairSettings]) {
+        for pair in &self.pairs {
+            pairs.iter().for_each(|settings| pair.change(settings));
+        }
     }
 
     fn pairs(&self) -> Vec<PairView> {

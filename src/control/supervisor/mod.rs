@@ -27,10 +27,10 @@ use crate::control::export::AppEvent;
 use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::LiveModels;
-use crate::control::respond::live::LiveResponses;
+use crate::control::respond::live::{self as respond, LiveResponses};
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, PairView, QueueStatus, StageTotals};
-use crate::dataplane::capture::xdp::Cause;
+use crate::dataplane::capture::xdp::{Cause, PairSettings};
 use crate::dataplane::score::Explainer;
 use crate::dataplane::worker::{
     Command, Queue, QueueSnapshot, QueueState, RingCount, RxSettings, ScoreSettings, Why, WorkerHandle,
@@ -72,6 +72,8 @@ pub trait Capture: Send {
     fn bypass(&self, _name: &str, _on: bool) -> bool {
         false
     }
+    /// What may change of pairs while they run: policies, the heartbeat's limit.
+    fn reload(&self, _pairs: &[PairSettings]) {}
     /// Every pair.
     fn pairs(&self) -> Vec<PairView> {
         Vec::new()
@@ -125,6 +127,19 @@ pub struct Settings {
     pub notes: Vec<String>,
     /// What was degraded from the start (a model that could not be loaded).
     pub degraded: Vec<Degraded>,
+}
+
+/// What is to be otherwise while it runs; no socket, link or table is touched.
+#[derive(Clone)]
+pub struct Reload {
+    /// Pairs that there are, as they are to be.
+    pub pairs: Vec<PairSettings>,
+    /// Thresholds.
+    pub detect: crate::control::hosts::Settings,
+    /// How alerts are answered.
+    pub respond: Box<respond::Plan>,
+    /// What waits for the next start, in words.
+    pub waits: Option<String>,
 }
 
 /// A queue as the supervisor keeps it.
@@ -215,6 +230,8 @@ pub struct Supervisor {
     observed: bool,
     /// Which flows live, where somebody asks.
     census: Censuses,
+    /// What the latest reload left to the next start.
+    waits: Option<String>,
     /// The intake has ended: nothing may be under way any more.
     stopped: bool,
 }
@@ -255,6 +272,7 @@ impl Supervisor {
             responses: None,
             observed: false,
             census: Censuses::new(started),
+            waits: None,
             stopped: false,
             clock,
             settings,

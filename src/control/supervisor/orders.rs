@@ -4,7 +4,7 @@ use super::balance::{Load, Room, Step};
 use super::census::Asked;
 use super::health::{Health, Pulse};
 use super::rates::WorkerRates;
-use super::{Slot, Supervisor};
+use super::{Reload, Slot, Supervisor};
 use crate::control::view::CommandError;
 use crate::dataplane::worker::{Command, WorkerHandle, WorkerSettings};
 use crate::metrics::{Counter, read_counters};
@@ -17,6 +17,7 @@ pub(crate) enum Order {
     Add(Answer<WorkerId>),
     Remove(WorkerId, Answer<()>),
     Bypass(String, bool, Answer<()>),
+    Reload(Box<Reload>, Answer<()>),
     Census(Asked),
 }
 
@@ -130,6 +131,18 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Other settings, without a look at sockets and links.
+    fn reload(&mut self, reload: Reload) -> Result<(), CommandError> {
+        if let Some(responses) = &self.responses {
+            responses.change(reload.respond).map_err(|cause| CommandError::Busy(cause.to_string()))?;
+        }
+        self.capture.reload(&reload.pairs);
+        self.pipeline.retune(reload.detect);
+        self.settings.detect = reload.detect;
+        self.waits = reload.waits;
+        Ok(())
+    }
+
     pub(super) fn obey(&mut self, order: Order) {
         // The asker may have gone; its answer then goes nowhere, by decision.
         match order {
@@ -142,6 +155,7 @@ impl Supervisor {
                     done.then_some(()).ok_or_else(|| CommandError::NotFound(format!("no pair {name}: see /v1/pairs")));
                 drop(answer.try_send(outcome));
             }
+            Order::Reload(reload, answer) => drop(answer.try_send(self.reload(*reload))),
             Order::Census(asked) => self.census.ask(asked),
         }
     }

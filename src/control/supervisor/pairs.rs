@@ -288,6 +288,13 @@ impl PairPort {
         self.pair.say(cause, holds);
     }
 
+    /// Other policies, where it is the pair of that name.
+    pub(super) fn change(&self, settings: &PairSettings) {
+        if settings.name == self.pair.name() {
+            self.pair.change(settings);
+        }
+    }
+
     /// An operator's bypass; `false`: it is another pair's name.
     pub(super) fn bypass(&self, name: &str, on: bool) -> bool {
         let is_meant = self.pair.name() == name;

@@ -3,7 +3,7 @@
 use super::census::{self, Asked};
 use super::health::Health;
 use super::orders::{Answer, Order};
-use super::{Entry, Slot, Supervisor};
+use super::{Entry, Reload, Slot, Supervisor};
 use crate::clock::Clock;
 use crate::control::export::Statistics;
 use crate::control::view::{
@@ -84,6 +84,16 @@ impl SharedPicture {
         let busy = |what: &str| CommandError::Busy(format!("the supervisor {what}: try again"));
         self.orders.try_send(make(answer)).map_err(|_| busy("has orders enough"))?;
         reply.recv_timeout(ORDER_LIMIT).map_err(|_| busy("has not answered yet"))?
+    }
+}
+
+impl SharedPicture {
+    /// Has the program go on with other settings; waits for the supervisor's next turn.
+    ///
+    /// # Errors
+    /// It has orders enough, or does not answer.
+    pub fn reload(&self, reload: Reload) -> Result<(), CommandError> {
+        self.order(|answer| Order::Reload(Box::new(reload), answer))
     }
 }
 
@@ -284,6 +294,7 @@ impl Supervisor {
             responses.packets(sum(Counter::FramesReceived));
         }
         let mut notes = self.settings.notes.clone();
+        notes.extend(self.waits.clone());
         notes.extend(self.capture.notes());
         notes.extend(self.pipeline.learning(now));
         Status {

@@ -68,6 +68,15 @@ impl Pipeline {
         self.explainer = Some(explainer);
     }
 
+    /// Judges by other thresholds from now on.
+    pub fn retune(&mut self, settings: hosts::Settings) {
+        self.merger.retune(settings);
+        self.features = settings.model.features;
+        if let Some(behaviour) = &self.behaviour {
+            behaviour.retune(settings.of_behaviour());
+        }
+    }
+
     /// Follows which model is active, and takes what is found about them.
     pub fn follow_models(&mut self, models: LiveModels) {
         self.models = Some(models);

@@ -147,6 +147,11 @@ impl Decider {
         Decider { askers, wanted, settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Askers, and hosts asked for, forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.askers.forgotten() + self.wanted.forgotten()

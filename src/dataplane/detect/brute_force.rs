@@ -336,6 +336,11 @@ impl Decider {
         Decider { sessions, sprays, patient, settings, leaves_read: false }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Leaves alone what somebody else reads the logins of, and counts the rest.
     pub fn leaving_logins_that_are_read(self, leaves_read: bool) -> Decider {
         Decider { leaves_read, ..self }

@@ -283,6 +283,11 @@ impl Decider {
         Decider { targets: ColdMap::new(settings.targets), settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Targets forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.targets.forgotten()

@@ -81,6 +81,11 @@ impl Decider {
         Decider { settings, suspects: ColdMap::new(settings.sources), implausible: 0 }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Sources forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.suspects.forgotten()

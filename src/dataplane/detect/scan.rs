@@ -258,6 +258,12 @@ impl Decider {
         }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.slow.retune(settings);
+        self.settings = settings;
+    }
+
     /// Sources forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.sources.forgotten() + self.slow.forgotten()

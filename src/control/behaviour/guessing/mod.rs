@@ -124,6 +124,11 @@ impl Guessing {
         }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.pairs.forgotten() + self.clients.forgotten() + self.servers.forgotten() + self.patient.forgotten()

@@ -116,6 +116,11 @@ impl Intel {
         Intel { pairs: ColdMap::new(settings.pairs), settings, feeds: None, tables: Arc::default() }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Lets it look things up.
     pub fn look_up_in(&mut self, feeds: Arc<ArcSwap<Tables>>) {
         self.feeds = Some(feeds);

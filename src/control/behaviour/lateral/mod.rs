@@ -242,6 +242,11 @@ impl Lateral {
         Lateral { hosts: ColdMap::new(settings.hosts), pairs: ColdMap::new(settings.pairs), settings }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten() + self.pairs.forgotten()

@@ -165,6 +165,11 @@ impl Spoofing {
         }
     }
 
+    /// Judges by other thresholds from now on; what it remembers, and how much it may, stays.
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// What was forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         [self.bound.forgotten(), self.claimers.forgotten(), self.networks.forgotten()].iter().sum::<u64>()

@@ -141,6 +141,11 @@ impl Slow {
         Slow { settings, tried, spread }
     }
 
+    /// See [`super::Decider::retune`].
+    pub fn retune(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     pub fn forgotten(&self) -> u64 {
         self.tried.forgotten() + self.spread.forgotten()
     }

@@ -1,6 +1,6 @@
 //! The maps that only a pair's port has: its settings, its queues' pulses, what its program did with each frame.
 
-use super::settings::{ByCause, Cause, PairSettings};
+use super::settings::{ByCause, Cause, PairSettings, Policy};
 use crate::dataplane::capture::xdp::program::Program;
 use crate::sys::mapping::SharedCells;
 use libbpf_rs::{MapCore, MapHandle};
@@ -143,10 +143,14 @@ impl PortMaps {
         self.pulse(queue, place).map_or(0, |cell| cell.load(Relaxed))
     }
 
-    /// Writes what the operator decided; `indices`: of this port and its peer, `namespace`: the inode of theirs.
+    /// Writes what the operator decided.
+    pub(super) fn decide(&self, policy: Policy, beat_limit_ns: u64) {
+        self.set(Setting::Limit, beat_limit_ns);
+        self.set(Setting::Closed, policy.closed());
+    }
+
+    /// Writes how it was attached; `indices`: of this port and its peer, `namespace`: the inode of theirs.
     pub(super) fn configure(&self, settings: &PairSettings, indices: [u32; 2], namespace: u64) {
-        self.set(Setting::Limit, settings.beat_limit_ns);
-        self.set(Setting::Closed, settings.policy.closed());
         self.set(Setting::Ring, u64::from(settings.ports[0].ring_entries));
         self.set(Setting::From, u64::from(indices[0]));
         self.set(Setting::To, u64::from(indices[1]));

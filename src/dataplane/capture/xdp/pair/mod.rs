@@ -125,7 +125,10 @@ pub struct PairStatus {
 }
 
 struct Inner {
+    /// As attached; of what may change since, [`Inner::decided`] has what holds.
     settings: PairSettings,
+    /// What the operator may decide anew while frames cross.
+    decided: Mutex<Decided>,
     ports: [Interface; 2],
     maps: [Arc<PortMaps>; 2],
     slots: Vec<Arc<PairSlot>>,
@@ -135,6 +138,19 @@ struct Inner {
     pointed: Mutex<[u64; 2]>,
     stop: Mutex<bool>,
     wake: Condvar,
+}
+
+/// What may change while a pair runs.
+#[derive(Clone, Copy)]
+struct Decided {
+    policy: Policy,
+    beat_limit_ns: u64,
+}
+
+impl Decided {
+    fn of(settings: &PairSettings) -> Decided {
+        Decided { policy: settings.policy, beat_limit_ns: settings.beat_limit_ns }
+    }
 }
 
 /// A pair whose programs are attached. Dropping it leaves them where they are, doing what the policy says.
@@ -221,6 +237,7 @@ impl Pair {
         two.stays = true;
         let inner = Arc::new(Inner {
             settings: settings.clone(),
+            decided: Mutex::new(Decided::of(settings)),
             ports: [one, two],
             maps,
             slots: (0..count).map(|_| Arc::new(PairSlot::new())).collect(),
@@ -270,7 +287,7 @@ impl Pair {
     /// How it is doing.
     pub fn status(&self) -> PairStatus {
         let inner = &self.shared;
-        let policy = inner.settings.policy;
+        let Decided { policy, beat_limit_ns } = *lock(&inner.decided);
         let now = monotonic::now_ns();
         let age = |queue: &u32| now.saturating_sub(inner.maps[0].last_beat(*queue));
         PairStatus {
@@ -284,7 +301,7 @@ impl Pair {
             bypassed: inner.maps.iter().any(|maps| maps.is_bypassed()),
             said: Cause::ALL.into_iter().filter(|cause| inner.maps.iter().any(|maps| maps.is_said(*cause))).collect(),
             policy: ByCause(Cause::ALL.map(|cause| policy.of(cause))),
-            beat_limit_ns: inner.settings.beat_limit_ns,
+            beat_limit_ns,
             beat_age_ns: inner.queues.iter().map(age).max().unwrap_or(0),
         }
     }
@@ -301,9 +318,24 @@ impl Pair {
 
     /// Says or takes back that no model scores, or that nothing can be stored. Matters only where that cause is closed.
     pub fn say(&self, cause: Cause, holds: bool) {
-        if self.shared.settings.policy.of(cause) == Fail::Closed {
-            self.shared.maps.iter().for_each(|maps| maps.say(cause, holds));
+        // Said where it is open, the program would send frames past a worker that goes on.
+        let said = holds && lock(&self.shared.decided).policy.of(cause) == Fail::Closed;
+        self.shared.maps.iter().filter(|maps| maps.is_said(cause) != said).for_each(|maps| maps.say(cause, said));
+    }
+
+    /// Takes over what may change while frames cross: policies and the heartbeat's limit. Ports, rings and mode stay as they were
+    /// attached; no socket or link is touched.
+    pub fn change(&self, settings: &PairSettings) {
+        let inner = &self.shared;
+        let decided = Decided::of(settings);
+        let mut held = lock(&inner.decided);
+        // First, or frames would be sent past a worker that goes on.
+        let opened = |cause: &Cause| decided.policy.of(*cause) == Fail::Open;
+        for cause in [Cause::Model, Cause::Store].into_iter().filter(opened) {
+            inner.maps.iter().for_each(|maps| maps.say(cause, false));
         }
+        inner.maps.iter().for_each(|maps| maps.decide(decided.policy, decided.beat_limit_ns));
+        *held = decided;
     }
 
     /// An operator's bypass: frames go on in the kernel, uninspected and counted, until it is taken back; verdicts hold.
@@ -386,6 +418,8 @@ impl Inner {
                     cause: cause.to_string(),
                 })?;
             let space = namespace_identity(&port.shared.namespace).map_or_else(own, |(_, inode)| inode);
+            let Decided { policy, beat_limit_ns } = *lock(&self.decided);
+            self.maps[side].decide(policy, beat_limit_ns);
             self.maps[side].configure(&self.settings, [from, to], space);
         }
         *pointed = times;
