@@ -61,7 +61,8 @@ struct pair_settings {
 	__u64 to_index;  /* interface index of the peer, for the tracepoint */
 	__u64 from_index;
 	__u64 namespace; /* inode of both ports' network namespace */
-	__u64 reserved[7];
+	__u64 held;      /* 1: this port is held down because the peer has no carrier; for user space */
+	__u64 reserved[6];
 };
 
 struct {

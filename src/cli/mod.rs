@@ -13,6 +13,7 @@ mod files;
 mod flows;
 mod hosts;
 mod interface;
+mod keep;
 mod line;
 mod memory;
 mod models;
@@ -106,6 +107,9 @@ enum Subcommands {
     Reload(reload::Arguments),
     /// Watch real attackers raise their alerts, in a lab of this machine's own without a route out.
     Demo(demo::Arguments),
+    /// Set ports up again that a dead `shrike run` held down.
+    #[command(hide = true)]
+    KeepLinks(keep::Arguments),
     /// Check a configuration file and show the plan it makes.
     Check(check::Arguments),
     /// Say what this machine can do, why it matters, and the exact fix for what it cannot.
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),
         Subcommands::Reload(arguments) => reload::run(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),
+        Subcommands::KeepLinks(arguments) => keep::run(&arguments),
         Subcommands::Check(arguments) => check::run(arguments),
         Subcommands::Doctor(arguments) => doctor::run(arguments),
     };

@@ -5,7 +5,7 @@ use super::plan::CapturePlan;
 use super::raw::RawInterface;
 use super::values::{number, word};
 use crate::dataplane::capture::xdp::{
-    BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, Cause, Fail, InterfaceSettings, Mode, PairSettings, Policy,
+    BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, Cause, Fail, InterfaceSettings, LinkPolicy, Mode, PairSettings, Policy,
 };
 use crate::units::MILLISECOND;
 use serde::Deserialize;
@@ -38,6 +38,8 @@ pub struct RawPair {
     pub fail_on: RawFailOn,
     /// A worker that gives no sign of life for so long counts as hung.
     pub heartbeat_ms: Option<i64>,
+    /// `independent`, or `follow`: a port whose peer has no carrier is set down.
+    pub link: Option<String>,
 }
 
 /// Policies of single causes.
@@ -146,7 +148,9 @@ impl RawPair {
         if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
             return Err(wrong("name", format!("is {name:?}"), "write letters, digits, '-', '_' and '.', at most 64"));
         }
-        Ok(PairSettings { name, ports, policy, beat_limit_ns: limit * MILLISECOND })
+        let links = [("independent", LinkPolicy::Independent), ("follow", LinkPolicy::Follow)];
+        let link = word(&key("link"), self.link.as_deref(), &links, LinkPolicy::Independent)?;
+        Ok(PairSettings { name, ports, policy, beat_limit_ns: limit * MILLISECOND, link })
     }
 }
 
@@ -164,7 +168,8 @@ mod tests {
         let pair = plan("ports = [\"eth1\", \"eth2\"]\nnetns = \"x\"").unwrap();
         assert_eq!((pair.name.as_str(), pair.policy), ("eth1-eth2", Policy::all(Fail::Open)));
         assert_eq!(pair.ports.each_ref().map(InterfaceSettings::label), ["x/eth1", "x/eth2"]);
-        assert_eq!(pair.beat_limit_ns, 5_000_000);
+        assert_eq!((pair.beat_limit_ns, pair.link), (5_000_000, LinkPolicy::Independent));
+        assert_eq!(plan("ports = [\"a\", \"b\"]\nlink = \"follow\"").unwrap().link, LinkPolicy::Follow);
     }
 
     #[test]
@@ -186,6 +191,7 @@ mod tests {
             ("ports = [\"a\", \"b\"]\nfail = \"shut\"", "allowed is open, closed"),
             ("ports = [\"a\", \"b\"]\nfail_on = { crash = \"closed\" }", "hang = \"closed\""),
             ("ports = [\"a\", \"b\"]\nheartbeat_ms = 1", "2..=1000"),
+            ("ports = [\"a\", \"b\"]\nlink = \"mirror\"", "allowed is independent, follow"),
             ("ports = [\"a\", \"b\"]\nring = 128", "256 or more"),
             ("ports = [\"a\", \"b\"]\nname = \"a b\"", "letters, digits"),
             ("ports = [\"a\", \"b\"]\n[[interface]]\nname = \"b\"", "a port of a pair"),

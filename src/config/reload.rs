@@ -128,7 +128,7 @@ impl Config {
             let labels = |pair: &PairSettings| pair.ports.each_ref().map(InterfaceSettings::label);
             let is_same = |wanted: &&PairSettings| wanted.name == pair.name && labels(wanted) == labels(pair);
             if let Some(wanted) = other.pairs.iter().find(is_same) {
-                *pair = PairSettings { ports: pair.ports.clone(), ..wanted.clone() };
+                *pair = PairSettings { ports: pair.ports.clone(), link: pair.link, ..wanted.clone() };
             }
         }
         next.respond = super::RespondPlan {

@@ -131,6 +131,22 @@ impl Netlink {
         found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
+    /// Sets the interface of that index administratively up or down.
+    ///
+    /// # Errors
+    /// The kernel refused (`EPERM`), or it is gone (`ENODEV`).
+    pub fn set_up(&mut self, index: u32, up: bool) -> io::Result<()> {
+        // struct ifinfomsg: family, pad, type, index, flags, change.
+        let flag = libc::IFF_UP.cast_unsigned();
+        let mut body = vec![0u8; 16];
+        for (at, word) in [(4, index), (8, if up { flag } else { 0 }), (12, flag)] {
+            if let Some(bytes) = body.get_mut(at..at + 4) {
+                bytes.copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+        self.ask(libc::RTM_NEWLINK, u16::try_from(libc::NLM_F_ACK).unwrap_or(4), &body, |_, _| {})
+    }
+
     /// Whether the interface of that index has an address that others may talk to (scope global).
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::{LIMIT, packet_socket_for, run, until};
 use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::xdp::{
-    InterfaceSettings, Mode, Pair, PairSettings, PairSource, PairStop, Policy, falsifying_offloads,
+    InterfaceSettings, LinkPolicy, Mode, Pair, PairSettings, PairSource, PairStop, Policy, falsifying_offloads,
 };
 use shrike::metrics::{Counter, CounterBlock};
 use shrike::sys::netns::Namespace;
@@ -71,6 +71,7 @@ impl PairBed {
             policy,
             // A test shares the machine with all others: a worker that waits for its core is no hang here.
             beat_limit_ns: 60_000_000_000,
+            link: LinkPolicy::Independent,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::QueueParts;
 use super::live::StartError;
 use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, PairView, QueueStatus};
 use crate::dataplane::capture::xdp::{
-    Cause, Direction, Fail, InterfaceState, ObtainedMode, Pair, PairSettings, PairSource, PairStop,
+    Cause, Direction, Fail, InterfaceState, LinkPolicy, ObtainedMode, Pair, PairSettings, PairSource, PairStop,
 };
 use crate::metrics::{COUNTERS, Counter};
 use crate::units::{QueueId, Timestamp};
@@ -187,6 +187,11 @@ impl PairPort {
         for (name, help, of) in terms {
             directions.iter().for_each(|direction| add(name, help, direction, None, of(direction) as f64));
         }
+        let link = self.pair.status().link;
+        let (help, direction) = ("Times a port was set down because the other had lost its link.", &directions[0]);
+        if link.policy == LinkPolicy::Follow {
+            add("shrike_pair_link_set_down_total", help, direction, None, link.set_down as f64);
+        }
         for cause in Cause::ALL {
             for direction in &directions {
                 let (bypassed, withheld) = (direction.program.bypassed, direction.program.withheld);
@@ -219,9 +224,14 @@ impl PairPort {
                 "{name} is bypassed: its frames are forwarded without inspection; `shrike bypass off {name}` ends it"
             ));
         }
-        for port in &status.ports {
+        troubles.extend(status.link_trouble.iter().map(|why| format!("{name}: its link follows only in part: {why}")));
+        for (port, is_held) in status.ports.iter().zip(status.link.held) {
             match &port.state {
                 InterfaceState::Running => {}
+                InterfaceState::NoCarrier if is_held => {
+                    troubles
+                        .push(format!("{name}: {} is held down, for the other port has lost its link", port.interface));
+                }
                 InterfaceState::NoCarrier => {
                     troubles.push(format!(
                         "{name}: {} is down or has no carrier; nothing crosses the pair",

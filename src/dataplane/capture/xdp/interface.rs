@@ -78,6 +78,8 @@ pub struct InterfaceStatus {
     pub mtu_bytes: u32,
     /// Present state.
     pub state: InterfaceState,
+    /// Administratively up, with or without a carrier.
+    pub up: bool,
 }
 
 /// The NIC's own side of the books.
@@ -227,6 +229,7 @@ impl Interface {
             bypass_uncounted: active.program.bypass_uncounted(),
             mtu_bytes: link.mtu_bytes,
             state: if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier },
+            up: link.up,
         };
         let inner = Arc::new(Inner {
             settings: settings.clone(),

@@ -43,8 +43,8 @@ pub use leftovers::sweep as remove_leftovers;
 pub use nic::is_shared;
 pub use offloads::{OffloadFinding, falsifying_offloads};
 pub use pair::{
-    BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, ByCause, Cause, Direction, Fail, Pair, PairReader, PairSettings, PairSource,
-    PairStatus, PairStop, Policy, PortCounts, PortOf,
+    BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, ByCause, Cause, Direction, Fail, LinkPolicy, LinkStatus, Pair, PairReader,
+    PairSettings, PairSource, PairStatus, PairStop, Policy, PortCounts, PortOf, keep_links,
 };
 pub use program::{AttachMode, KERNEL_NEEDED, KERNEL_WANTED};
 pub use rings::{ObtainedMode, QueueFacts};

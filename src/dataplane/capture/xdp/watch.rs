@@ -70,7 +70,7 @@ impl Inner {
         self.take_up_waiting(&active, &link);
         let mut status = lock(&self.status);
         status.queues_in_use = in_use;
-        status.mtu_bytes = link.mtu_bytes;
+        (status.mtu_bytes, status.up) = (link.mtu_bytes, link.up);
         status.bypass_uncounted = active.program.bypass_uncounted();
         if link.running { InterfaceState::Running } else { InterfaceState::NoCarrier }
     }

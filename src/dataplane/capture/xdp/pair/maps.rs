@@ -30,6 +30,7 @@ enum Setting {
     To,
     From,
     Namespace,
+    Held,
 }
 
 /// Places in `struct pulse`.
@@ -184,6 +185,16 @@ impl PortMaps {
     /// Whether an operator's bypass holds.
     pub(super) fn is_bypassed(&self) -> bool {
         self.setting(Setting::Operators).is_some_and(|cell| cell.load(Acquire) != 0)
+    }
+
+    /// Notes that the port is held down because of its peer, for who comes after us.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.set(Setting::Held, is_held.into());
+    }
+
+    /// Whether the port is held down, or was when its holder died.
+    pub(super) fn is_held(&self) -> bool {
+        self.setting(Setting::Held).is_some_and(|cell| cell.load(Acquire) != 0)
     }
 
     /// Limit of a beat and the closed causes, as the program has them.

@@ -9,11 +9,16 @@
 //! Owns what becomes of frames without a worker (`settings`: causes and policies) and the books of both directions. Does not know
 //! why a verdict stands ([`super::Verdicts`]) nor what is in a frame.
 
+mod follow;
+mod keeper;
+mod link;
 mod maps;
 mod rings;
 mod settings;
 mod source;
 
+pub use keeper::keep as keep_links;
+pub use link::{LinkPolicy, LinkStatus};
 pub use maps::PortCounts;
 pub use settings::{BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, ByCause, Cause, Fail, PairSettings, Policy, PortOf};
 pub use source::{PairSource, PairStop};
@@ -30,6 +35,7 @@ use super::source::lock;
 use super::verdict_maps::verdict_path;
 use super::verdicts::Verdicts;
 use crate::sys::monotonic;
+use follow::Linked;
 use maps::PortMaps;
 use rings::PairRings;
 use source::{End, PairSlot, STATISTICS};
@@ -122,6 +128,11 @@ pub struct PairStatus {
     pub beat_limit_ns: u64,
     /// Age of the oldest beat of all queues, nanoseconds.
     pub beat_age_ns: u64,
+    /// The link of one side shown on the other.
+    pub link: LinkStatus,
+    /// Why it cannot be shown, where it is to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_trouble: Option<String>,
 }
 
 struct Inner {
@@ -129,6 +140,7 @@ struct Inner {
     settings: PairSettings,
     /// What the operator may decide anew while frames cross.
     decided: Mutex<Decided>,
+    link: Mutex<Linked>,
     ports: [Interface; 2],
     maps: [Arc<PortMaps>; 2],
     slots: Vec<Arc<PairSlot>>,
@@ -238,6 +250,7 @@ impl Pair {
         let inner = Arc::new(Inner {
             settings: settings.clone(),
             decided: Mutex::new(Decided::of(settings)),
+            link: Mutex::new(Linked::start(settings)),
             ports: [one, two],
             maps,
             slots: (0..count).map(|_| Arc::new(PairSlot::new())).collect(),
@@ -248,6 +261,7 @@ impl Pair {
             wake: Condvar::new(),
         });
         inner.point()?;
+        inner.let_links_go();
         let watched = Arc::clone(&inner);
         let watcher = std::thread::Builder::new()
             .name(format!("pair-{}", settings.name))
@@ -288,6 +302,7 @@ impl Pair {
     pub fn status(&self) -> PairStatus {
         let inner = &self.shared;
         let Decided { policy, beat_limit_ns } = *lock(&inner.decided);
+        let (link, link_trouble) = inner.link_status();
         let now = monotonic::now_ns();
         let age = |queue: &u32| now.saturating_sub(inner.maps[0].last_beat(*queue));
         PairStatus {
@@ -303,6 +318,8 @@ impl Pair {
             policy: ByCause(Cause::ALL.map(|cause| policy.of(cause))),
             beat_limit_ns,
             beat_age_ns: inner.queues.iter().map(age).max().unwrap_or(0),
+            link,
+            link_trouble,
         }
     }
 
@@ -350,6 +367,8 @@ impl Pair {
         if watcher.join().is_err() {
             tracing::error!(pair = %self.shared.settings.name, "the watcher panicked");
         }
+        self.shared.let_links_go();
+        self.shared.dismiss_keeper();
         self.shared.slots.iter().for_each(|slot| slot.bury());
     }
 }
@@ -373,6 +392,7 @@ impl Inner {
             }
             drop(stop);
             self.slots.iter().for_each(|slot| slot.bury());
+            self.follow_link();
             let states = self.ports.each_ref().map(|port| port.status().state);
             if states.iter().any(|state| matches!(state, InterfaceState::Away { .. })) {
                 self.slots.iter().for_each(|slot| slot.gone.store(true, Release));

@@ -1,5 +1,6 @@
 //! What the operator decides about a pair, and the causes that decide for a frame.
 
+use super::link::LinkPolicy;
 use crate::dataplane::capture::xdp::settings::InterfaceSettings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -147,6 +148,8 @@ pub struct PairSettings {
     pub policy: Policy,
     /// A beat older than this is none, nanoseconds.
     pub beat_limit_ns: u64,
+    /// Whether the link of one side is shown on the other; decided at the start.
+    pub link: LinkPolicy,
 }
 
 /// What one port must know of the pair; in its [`InterfaceSettings`].
