@@ -9,23 +9,27 @@
 //! Owns what becomes of frames without a worker (`settings`: causes and policies) and the books of both directions. Does not know
 //! why a verdict stands ([`super::Verdicts`]) nor what is in a frame.
 
+mod direction;
 mod follow;
 mod keeper;
 mod link;
 mod maps;
+mod reader;
 mod rings;
 mod settings;
 mod source;
 
+pub use direction::Direction;
 pub use keeper::keep as keep_links;
 pub use link::{LinkPolicy, LinkStatus};
 pub use maps::PortCounts;
+pub use reader::PairReader;
 pub use settings::{BEAT_LIMIT_DEFAULT_MS, BEAT_LIMIT_MS, ByCause, Cause, Fail, PairSettings, Policy, PortOf};
 pub use source::{PairSource, PairStop};
 
-use super::counters::{Cell, QueueAccount};
+use super::counters::Cell;
 use super::error::XdpError;
-use super::interface::{Interface, InterfaceState, InterfaceStatus, pin_path};
+use super::interface::{Interface, InterfaceState, InterfaceStatus};
 use super::nic::namespace_identity;
 use super::offloads::falsifying_offloads;
 use super::program::AttachMode;
@@ -33,13 +37,12 @@ use super::rings::{BUSY_LIMIT, QueueFacts};
 use super::settings::{InterfaceSettings, Shared};
 use super::source::lock;
 use super::verdict_maps::verdict_path;
-use super::verdicts::Verdicts;
 use crate::sys::monotonic;
+use direction::{cells, directions};
 use follow::Linked;
 use maps::PortMaps;
 use rings::PairRings;
 use source::{End, PairSlot, STATISTICS};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
@@ -48,64 +51,6 @@ use std::time::Duration;
 
 /// How often the ports are looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
-
-/// One direction of a pair: what came in on a port, and what became of it. All queues together; see ARCHITECTURE.md for how the
-/// terms add up.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct Direction {
-    /// The port it comes in on.
-    pub from: String,
-    /// The port it leaves by.
-    pub to: String,
-    /// Frames the program saw.
-    pub received: u64,
-    /// What it kept from the worker.
-    #[serde(flatten)]
-    pub program: PortCounts,
-    /// Given to the sockets.
-    pub redirected: u64,
-    /// Of these, refused by them.
-    pub refused: u64,
-    /// Taken by the workers.
-    pub taken: u64,
-    /// Of these, sent on the other port.
-    pub sent: u64,
-    /// Dropped by the other port's driver when they were sent.
-    pub tx_refused: u64,
-    /// In an RX ring that was closed.
-    pub abandoned: u64,
-    /// In an RX ring that died with its process.
-    pub lost_at_death: u64,
-    /// Taken and not sent by a process that died, or given up with their sockets.
-    pub lost_in_hands: u64,
-    /// Sockets made anew because sent frames did not come back.
-    pub rebuilds: u64,
-}
-
-impl Direction {
-    /// Forwarded to the other port, by whatever way.
-    pub fn forwarded(&self) -> u64 {
-        self.sent + self.program.crossed()
-    }
-
-    /// In a ring or in a worker's hands at this moment: what is left when all else is taken off. Below zero, or above what the
-    /// rings hold, and the equation does not close.
-    pub fn in_flight(&self) -> i128 {
-        let gone = self.program.kept_from_worker()
-            + self.refused
-            + self.abandoned
-            + self.lost_at_death
-            + self.sent
-            + self.tx_refused
-            + self.lost_in_hands;
-        i128::from(self.received) - i128::from(gone)
-    }
-
-    /// Whether the program's own terms add up: each frame has exactly one fate. Exact when quiet.
-    pub fn program_closes(&self) -> bool {
-        self.received == self.program.kept_from_worker() + self.redirected
-    }
-}
 
 /// How a pair is doing.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
@@ -566,103 +511,5 @@ impl Inner {
         maps.add_cell(queue, Cell::Deaths, 1);
         maps.add_cell(queue, Cell::LostAtDeath, in_ring);
         maps.add_cell(queue, Cell::LostInHands, in_hands);
-    }
-}
-
-/// What the source of one queue counted of one port: taken, sent, refused when sent, lost in hands, rebuilds.
-fn cells(port: &Interface, queue: u32) -> [u64; 5] {
-    [Cell::RingFrames, Cell::Sent, Cell::TxRefused, Cell::LostInHands, Cell::TxRebuilds]
-        .map(|cell| port.shared.maps.cell(queue, cell))
-}
-
-fn directions(
-    names: [String; 2],
-    accounts: [Vec<QueueAccount>; 2],
-    counts: [PortCounts; 2],
-    cells: impl Fn(usize, u32) -> [u64; 5],
-) -> [Direction; 2] {
-    std::array::from_fn(|side| {
-        let sum = |of: fn(&QueueAccount) -> u64| accounts[side].iter().map(of).sum::<u64>();
-        let of_source = accounts[side].iter().map(|account| cells(side, account.queue)).fold([0; 5], |mut all, one| {
-            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
-            all
-        });
-        let [taken, sent, tx_refused, lost_in_hands, rebuilds] = of_source;
-        Direction {
-            from: names[side].clone(),
-            to: names[1 - side].clone(),
-            received: sum(|account| account.seen),
-            program: counts[side],
-            redirected: sum(|account| account.redirected),
-            refused: sum(QueueAccount::refused),
-            taken,
-            sent,
-            tx_refused,
-            abandoned: sum(|account| account.abandoned),
-            lost_at_death: sum(|account| account.lost_at_death),
-            lost_in_hands,
-            rebuilds,
-        }
-    })
-}
-
-/// A pair as it is pinned, from outside the process that runs it, also after its death: for `shrike bypass`.
-pub struct PairReader {
-    settings: PairSettings,
-    maps: [PortMaps; 2],
-}
-
-impl PairReader {
-    /// Opens the pins of both ports.
-    ///
-    /// # Errors
-    /// The pair was never attached, or by another version.
-    pub fn open(settings: &PairSettings) -> io::Result<PairReader> {
-        let open = |side: usize| PortMaps::open(&pin_path(&settings.ports[side]));
-        Ok(PairReader { settings: settings.clone(), maps: [open(0)?, open(1)?] })
-    }
-
-    /// See [`Pair::bypass`].
-    pub fn bypass(&self, on: bool) {
-        self.maps.iter().for_each(|maps| maps.bypass(on));
-    }
-
-    /// Whether an operator's bypass holds.
-    pub fn is_bypassed(&self) -> bool {
-        self.maps.iter().any(PortMaps::is_bypassed)
-    }
-
-    /// Nanoseconds since the worker of the queue that is furthest behind was heard of.
-    pub fn beat_age_ns(&self) -> u64 {
-        let now = monotonic::now_ns();
-        let queues = self.maps[0].queues();
-        // Queues that nobody opened never beat.
-        (0..queues)
-            .map(|queue| self.maps[0].last_beat(queue))
-            .filter(|beat| *beat > 0)
-            .map(|beat| now.saturating_sub(beat))
-            .max()
-            .unwrap_or(u64::MAX)
-    }
-
-    /// Limit of a beat and whether each cause is closed, as the program has them.
-    pub fn policy(&self) -> (u64, ByCause<Fail>) {
-        let (limit, closed) = self.maps[0].policy();
-        let fail = |cause: Cause| if closed & cause.bit() != 0 { Fail::Closed } else { Fail::Open };
-        (limit, ByCause(Cause::ALL.map(fail)))
-    }
-
-    /// Takes the pair off: the programs go, and with them the wire between the ports.
-    ///
-    /// # Errors
-    /// A pin could not be removed.
-    pub fn release(self) -> io::Result<()> {
-        for port in &self.settings.ports {
-            let path = pin_path(port);
-            super::program::clear(&path)?;
-            std::fs::remove_dir(&path)?;
-        }
-        Verdicts::forget_unused(&self.settings.ports[0]);
-        Ok(())
     }
 }
