@@ -21,6 +21,7 @@ mod out;
 mod output;
 mod progress;
 mod replay;
+mod reset;
 mod respond;
 mod run;
 mod train_export;
@@ -97,6 +98,8 @@ enum Subcommands {
     Isolate(respond::IsolateArgs),
     /// Let an isolated host back.
     Release(respond::ReleaseArgs),
+    /// End a TCP connection at both of its ends.
+    Reset(reset::ResetArgs),
     /// Show what is done about alerts and whether the kernel does it; accept or reject proposals.
     Responses(respond::ResponsesArgs),
     /// Show which alerts are answered how.
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Subcommands::Unblock(arguments) => respond::unblock(&arguments),
         Subcommands::Isolate(arguments) => respond::isolate(&arguments),
         Subcommands::Release(arguments) => respond::release(&arguments),
+        Subcommands::Reset(arguments) => reset::run(&arguments),
         Subcommands::Responses(arguments) => respond::responses(&arguments),
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),

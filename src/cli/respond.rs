@@ -22,10 +22,10 @@ const PAGE: usize = 1000;
 
 /// Where the sensor is, and in which form it answers.
 #[derive(clap::Args, Clone, Debug)]
-struct Place {
+pub(super) struct Place {
     /// As served
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     /// Where the sensor serves its API
     #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7470")]
     url: String,
@@ -33,7 +33,7 @@ struct Place {
 
 /// What goes with an order.
 #[derive(clap::Args, Clone, Debug)]
-struct Terms {
+pub(super) struct Terms {
     /// For how long: 30s, 5m, 2h, 1d; as long as is usual ([respond] ttl_seconds) if absent
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     seconds: Option<u64>,
@@ -177,27 +177,28 @@ fn person() -> String {
     if name.is_empty() { "shrike".to_owned() } else { name }
 }
 
-enum Call {
+/// One question to the API.
+pub(super) enum Call {
     Get(String),
     Post(String, Bytes),
     Delete(String),
 }
 
 /// Asks one thing after the other over one connection.
-struct Session {
+pub(super) struct Session {
     runtime: tokio::runtime::Runtime,
     client: Client,
     url: String,
 }
 
 impl Session {
-    fn open(place: &Place) -> Result<Session, Failure> {
+    pub(super) fn open(place: &Place) -> Result<Session, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let client = Client::new(&place.url).map_err(|cause| Failure::Usage(cause.into()))?;
         Ok(Session { runtime, client, url: place.url.clone() })
     }
 
-    fn ask(&mut self, call: Call) -> Result<Bytes, Failure> {
+    pub(super) fn ask(&mut self, call: Call) -> Result<Bytes, Failure> {
         let client = &mut self.client;
         let outcome = self.runtime.block_on(async {
             match call {
@@ -219,7 +220,7 @@ impl Session {
         })
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+    pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         let url = &self.url;
         serde_json::from_slice(body)
             .map_err(|cause| Failure::Runtime(anyhow::anyhow!("{url}: not the API of shrike: {cause}")))
@@ -247,20 +248,26 @@ impl Session {
     }
 }
 
-fn order(place: &Place, terms: &Terms, protocol: &str, parameters: Value) -> Result<(), Failure> {
-    let mut session = Session::open(place)?;
+/// An order as the API takes it.
+pub(super) fn wish(protocol: &str, parameters: Value, terms: &Terms) -> Value {
     let mut wish = json!({
         "protocol": protocol, "parameters": parameters, "why": terms.why, "by": person(), "dry_run": terms.dry_run,
     });
     if let Some(seconds) = terms.seconds {
         wish["ttl_seconds"] = json!(seconds);
     }
+    wish
+}
+
+pub(super) fn order(place: &Place, terms: &Terms, protocol: &str, parameters: Value) -> Result<(), Failure> {
+    let mut session = Session::open(place)?;
+    let wish = wish(protocol, parameters, terms);
     let body = session.ask(Call::Post("/v1/responses".into(), wish.to_string().into()))?;
     told(&session, place, &body)
 }
 
 /// What came of an order.
-fn told(session: &Session, place: &Place, body: &[u8]) -> Result<(), Failure> {
+pub(super) fn told(session: &Session, place: &Place, body: &[u8]) -> Result<(), Failure> {
     let ordered: OrderedView = session.read(body)?;
     if place.json {
         say!("{}", String::from_utf8_lossy(body));

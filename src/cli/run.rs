@@ -18,6 +18,7 @@ use crate::control::models::{self, LiveModels, Port, Rows};
 use crate::control::respond;
 use crate::control::respond::live::LiveResponses;
 use crate::control::respond::prefix::Prefix;
+use crate::control::respond::watch::sending::Out;
 use crate::control::store::{self, Store};
 use crate::control::supervisor::{Outputs, Settings, Supervisor, live};
 use crate::control::view::{ModelStatus, System};
@@ -29,6 +30,7 @@ use crate::dataplane::worker::EngineSettings;
 use crate::sys::affinity;
 use crate::units::SECOND;
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,7 +144,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let store = open_store(&plan, &clock)?;
     tell_shared(&plan.interfaces);
-    let live::Opened { capture, queues, mailboxes } =
+    let live::Opened { capture, queues, mailboxes, watched } =
         live::open(&plan, model.as_ref(), &worker_cores, &clock).map_err(start_failure)?;
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
@@ -209,7 +211,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let pair = plan.pairs.first().map(|pair| Verdicts::open(&verdict_path(&pair.ports[0])));
         let verdicts = pair.transpose().context("open the maps of verdicts")?;
         let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
-        let live = LiveResponses::start(live, enforcer, clock.clone()).map_err(failure)?;
+        let watched = (watched, pair_ports(&plan));
+        let live = LiveResponses::start_watching(live, enforcer, watched, clock.clone()).map_err(failure)?;
         responses = Some(live.shared());
         supervisor.respond_with(live);
     }
@@ -382,6 +385,12 @@ fn models_settings(plan: &Config, model: &Model, named: SharedName) -> models::S
         named,
         choice: Some(plan.alerts.models()),
     }
+}
+
+/// The ports of each pair, by which its flows' ends are reached.
+fn pair_ports(plan: &Config) -> BTreeMap<String, [Out; 2]> {
+    let out = |port: &InterfaceSettings| Out { namespace: port.namespace.clone(), name: port.name.clone() };
+    plan.pairs.iter().map(|pair| (pair.name.clone(), pair.ports.each_ref().map(out))).collect()
 }
 
 /// What the responses are told: what is home, and who is never blocked besides the machine itself.

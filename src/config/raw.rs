@@ -326,6 +326,8 @@ pub struct RawRespond {
     pub brake_window_seconds: Option<i64>,
     /// How long it must be quiet before the brake is let go, seconds.
     pub brake_release_seconds: Option<i64>,
+    /// By which interface resets leave for connections that a tap sees: `NAME` or `NAME@NAMESPACE`.
+    pub reset_interface: Option<String>,
 }
 
 /// How alerts are answered.

@@ -9,6 +9,7 @@ use crate::control::respond::playbooks::{Direction, Mode, PLACES, Playbook, unkn
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::protocols::{CommandPlan, Registry, WebhookPlan};
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
+use crate::control::respond::watch::sending::Out;
 use crate::dataplane::detect::Detector;
 use crate::units::SECOND;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub struct RespondPlan {
     pub webhooks: Vec<WebhookPlan>,
     /// Programs that may be run.
     pub commands: Vec<CommandPlan>,
+    /// By which interface resets leave for connections that a tap sees.
+    pub reset_interface: Option<Out>,
 }
 
 impl RespondPlan {
@@ -57,6 +60,7 @@ impl RespondPlan {
             playbooks: self.playbooks.clone(),
             webhooks: self.webhooks.clone(),
             commands: self.commands.clone(),
+            reset_interface: self.reset_interface.clone(),
             store: self.store_beside(alerts),
             audit_rows: self.audit_rows,
         }
@@ -145,6 +149,16 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         )?,
         proposal_ns: seconds("proposal_seconds", raw.proposal_seconds, default.proposal_ns, 1, 30 * 86_400)?,
     };
+    let reset_interface = match raw.reset_interface.as_deref().filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => match Out::parse(text) {
+            Some(out) => Some(out),
+            None => {
+                let remedy = "write NAME or NAME@NAMESPACE, as `ip link` and `ip netns` show them";
+                return invalid("respond.reset_interface", format!("is {text:?}"), remedy);
+            }
+        },
+    };
     let webhooks = webhooks(&config.webhook)?;
     let commands = commands(&config.command)?;
     let registry = Registry::shipped(webhooks.clone(), commands.clone());
@@ -157,6 +171,7 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         playbooks: playbooks(&config.playbook, &registry)?,
         webhooks,
         commands,
+        reset_interface,
     })
 }
 

@@ -14,6 +14,7 @@ pub mod monotonic;
 pub mod netdev;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod poll;
 pub mod prefetch;
 pub mod sandbox;

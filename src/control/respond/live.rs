@@ -16,6 +16,8 @@ use super::proven::Spoken;
 use super::responder::Responder;
 use super::safety::{AllowList, Own, read_own};
 use super::view::{ResponseView, ResponsesView, SetView};
+use super::watch::sending::{Out, Sending};
+use super::watch::{self, WatchedQueue};
 use super::{Now, audit};
 use crate::clock::Clock;
 use crate::control::alert::Alert;
@@ -26,6 +28,7 @@ use crate::sys::monotonic;
 use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
 use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +71,8 @@ pub struct Plan {
     pub webhooks: Vec<WebhookPlan>,
     /// Programs that may be run.
     pub commands: Vec<CommandPlan>,
+    /// By which interface resets leave for connections that a tap sees; `None`: they do not.
+    pub reset_interface: Option<Out>,
     /// SQLite file.
     pub store: PathBuf,
     /// Rows of the audit.
@@ -308,13 +313,35 @@ impl LiveResponses {
     /// # Errors
     /// The file cannot be used, or no thread be had.
     pub fn start(plan: Plan, enforcer: Option<Arc<dyn Enforcer>>, clock: Clock) -> anyhow::Result<LiveResponses> {
+        LiveResponses::start_watching(plan, enforcer, (Vec::new(), BTreeMap::new()), clock)
+    }
+
+    /// The same, for a program that sees frames: its queues, and the ports of those interfaces that are pairs.
+    ///
+    /// # Errors
+    /// As [`LiveResponses::start`].
+    pub fn start_watching(
+        plan: Plan,
+        enforcer: Option<Arc<dyn Enforcer>>,
+        (queues, pairs): (Vec<WatchedQueue>, BTreeMap<String, [Out; 2]>),
+        clock: Clock,
+    ) -> anyhow::Result<LiveResponses> {
         let kernel = Arc::new(Shared::new(enforcer));
-        let registry = Registry::shipped(plan.webhooks.clone(), plan.commands.clone());
-        let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
+        let stop = Arc::new(AtomicBool::new(false));
         let (facts, taken) = bounded(FACTS);
+        let watcher = {
+            let (facts, clock) = (facts.clone(), clock.clone());
+            let tell = Box::new(move |id, outcome: &watch::Outcome| {
+                !matches!(facts.try_send(Fact::Acted(id, outcome.clone())), Err(TrySendError::Full(_)))
+            });
+            let sending = Sending::new(pairs, plan.reset_interface.clone());
+            watch::start(queues, sending, move || clock.now(), Arc::clone(&stop), tell)?
+        };
+        let (watcher, watching) = watcher;
+        let registry = Registry::watching(plan.webhooks.clone(), plan.commands.clone(), Some(&watcher));
+        let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
         let (orders, ordered) = bounded(ORDERS);
         let (acts, acting) = bounded::<(Id, Box<dyn Once>)>(ACTS);
-        let stop = Arc::new(AtomicBool::new(false));
         let (disk, found, unreadable) = Disk::open(&plan.store, plan.audit_rows)?;
         if unreadable > 0 {
             tracing::warn!("responses {}: {unreadable} of another version are not put back", plan.store.display());
@@ -344,7 +371,7 @@ impl LiveResponses {
         });
         let wants_flows = !plan.playbooks.is_empty();
         let desk = Desk::new(responder, plan.playbooks, plan.home);
-        let mut threads = Vec::new();
+        let mut threads = vec![watching];
         let mut spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
             std::io::Result::Ok(())

@@ -6,15 +6,20 @@
 
 mod command;
 mod frames;
+mod reset;
 #[cfg(test)]
 mod tests;
 mod webhook;
 
 pub use command::{Command, CommandPlan};
 pub use frames::{BlockFlow, BlockIp, IsolateHost, RateLimit};
+pub use reset::ResetConnection;
 pub use webhook::{Webhook, WebhookPlan};
 
+use super::intended::Id;
+use super::watch::Watcher;
 use super::words::Verdict;
+use crate::units::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,6 +44,14 @@ pub enum ProtocolError {
         /// What would be right.
         remedy: String,
     },
+    /// Nothing here could carry it out.
+    #[error("{protocol} is not available: {why}")]
+    Unavailable {
+        /// Of which protocol.
+        protocol: &'static str,
+        /// Why, with the remedy.
+        why: &'static str,
+    },
 }
 
 /// Something that is done once, off the thread that decides.
@@ -50,12 +63,23 @@ pub trait Once: Send {
     fn run(&self) -> Result<String, String>;
 }
 
+/// Something that goes on for a time in a thread of its own, until [`Protocol::ended`] or until it says that it is over.
+pub trait Lasting: Send {
+    /// Begins it under that name, or has it go on until then; never waits.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn begin(&self, id: Id, until: Timestamp) -> Result<(), String>;
+}
+
 /// What a protocol would do.
 pub enum Work {
     /// Verdicts, put in force for a time; sorted, each subject once.
     Verdicts(Vec<Verdict>),
     /// Something done once.
     Once(Box<dyn Once>),
+    /// Something that goes on.
+    Lasting(Box<dyn Lasting>),
 }
 
 /// A plan.
@@ -82,6 +106,19 @@ pub trait Protocol: Send + Sync {
     /// # Errors
     /// They cannot be meant.
     fn plan(&self, parameters: &Value) -> Result<Planned, ProtocolError>;
+
+    /// What safety judges it by, where it puts no verdicts in force and yet cuts somebody off.
+    fn judged(&self, _parameters: &Value) -> Vec<Verdict> {
+        Vec::new()
+    }
+
+    /// For how long it is, where nobody says; `None`: as long as is usual for all.
+    fn usual_ttl_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// A response of its that goes on is over: its time has come, or it was taken back.
+    fn ended(&self, _id: Id) {}
 }
 
 /// Every protocol there is, by name.
@@ -98,9 +135,18 @@ impl Registry {
 
     /// All that are shipped; webhooks and commands are those that the configuration names.
     pub fn shipped(webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>) -> Registry {
+        Registry::watching(webhooks, commands, None)
+    }
+
+    /// The same, for a program that sees frames.
+    pub fn watching(webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>, watcher: Option<&Watcher>) -> Registry {
         let mut registry = Registry::of_frames();
-        let once: [Arc<dyn Protocol>; 2] = [Arc::new(Webhook::new(webhooks)), Arc::new(Command::new(commands))];
-        registry.0.extend(once.into_iter().map(|protocol| (protocol.name(), protocol)));
+        let others: [Arc<dyn Protocol>; 3] = [
+            Arc::new(Webhook::new(webhooks)),
+            Arc::new(Command::new(commands)),
+            Arc::new(ResetConnection::new(watcher.cloned())),
+        ];
+        registry.0.extend(others.into_iter().map(|protocol| (protocol.name(), protocol)));
         registry
     }
 

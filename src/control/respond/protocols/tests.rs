@@ -21,7 +21,10 @@ fn plan(protocol: &str, parameters: Value) -> Result<(Value, Vec<String>), Strin
 fn protocols_are_known_by_one_name_each() {
     let mut registry = Registry::shipped(Vec::new(), Vec::new());
     let names: Vec<_> = registry.all().map(|protocol| protocol.name()).collect();
-    assert_eq!(names, ["block_flow", "block_ip", "command", "isolate_host", "rate_limit", "webhook"]);
+    assert_eq!(
+        names,
+        ["block_flow", "block_ip", "command", "isolate_host", "rate_limit", "reset_connection", "webhook"]
+    );
     assert_eq!(registry.register(Arc::new(BlockIp)), Err(ProtocolError::Duplicate("block_ip".into())));
     let message = registry.find("teleport").err().unwrap().to_string();
     assert!(message.starts_with("protocol teleport not found: there are block_flow, block_ip"), "{message}");
