@@ -25,6 +25,7 @@ mod reset;
 mod respond;
 mod run;
 mod train_export;
+mod verify_block;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -100,6 +101,8 @@ enum Subcommands {
     Release(respond::ReleaseArgs),
     /// End a TCP connection at both of its ends.
     Reset(reset::ResetArgs),
+    /// Prove that blocks work: order one, and ask the program on each port.
+    VerifyBlock(verify_block::Arguments),
     /// Show what is done about alerts and whether the kernel does it; accept or reject proposals.
     Responses(respond::ResponsesArgs),
     /// Show which alerts are answered how.
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Subcommands::Isolate(arguments) => respond::isolate(&arguments),
         Subcommands::Release(arguments) => respond::release(&arguments),
         Subcommands::Reset(arguments) => reset::run(&arguments),
+        Subcommands::VerifyBlock(arguments) => verify_block::run(&arguments),
         Subcommands::Responses(arguments) => respond::responses(&arguments),
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),
         Subcommands::Demo(arguments) => demo::run(&arguments),

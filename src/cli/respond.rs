@@ -170,7 +170,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 /// Who gives orders here, as far as the shell tells; percent-encoded where it goes into a query.
-fn person() -> String {
+pub(super) fn person() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
     let name: String =
         name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).take(64).collect();

@@ -4,6 +4,7 @@
 //! knows neither who asks nor whether it is allowed. Parameters are read strictly (an unknown one is an error) and given back in one
 //! form, so that the same asked for twice is the same.
 
+pub mod canary;
 mod command;
 mod frames;
 mod reset;
@@ -141,7 +142,8 @@ impl Registry {
     /// The same, for a program that sees frames.
     pub fn watching(webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>, watcher: Option<&Watcher>) -> Registry {
         let mut registry = Registry::of_frames();
-        let others: [Arc<dyn Protocol>; 3] = [
+        let others: [Arc<dyn Protocol>; 4] = [
+            Arc::new(canary::Canary),
             Arc::new(Webhook::new(webhooks)),
             Arc::new(Command::new(commands)),
             Arc::new(ResetConnection::new(watcher.cloned())),

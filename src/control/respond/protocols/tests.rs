@@ -23,7 +23,7 @@ fn protocols_are_known_by_one_name_each() {
     let names: Vec<_> = registry.all().map(|protocol| protocol.name()).collect();
     assert_eq!(
         names,
-        ["block_flow", "block_ip", "command", "isolate_host", "rate_limit", "reset_connection", "webhook"]
+        ["block_flow", "block_ip", "canary", "command", "isolate_host", "rate_limit", "reset_connection", "webhook"]
     );
     assert_eq!(registry.register(Arc::new(BlockIp)), Err(ProtocolError::Duplicate("block_ip".into())));
     let message = registry.find("teleport").err().unwrap().to_string();
@@ -289,4 +289,21 @@ fn files_change_only_where_they_may() {
     let message = run(&writes, json!({})).unwrap_err();
     assert!(message.contains("ermission denied"), "{message}");
     assert!(may.join("f").exists() && !may_not.join("f").exists());
+}
+
+/// Only flows to documentation are shunted: nobody's traffic goes round inspection by it.
+#[test]
+fn canaries_fly_to_addresses_of_documentation_alone() {
+    let registry = Registry::shipped(Vec::new(), Vec::new());
+    let canary = registry.find("canary").unwrap();
+    let planned = canary.plan(&json!({ "sources": ["192.0.2.77", "2001:db8::7", "::ffff:192.0.2.77"] })).unwrap();
+    let Work::Verdicts(verdicts) = planned.work else { panic!("verdicts") };
+    let told: Vec<_> =
+        verdicts.iter().map(|one| format!("{} {}", tell_action(one.action), tell(&one.subject))).collect();
+    let wanted = ["shunt udp 192.0.2.77:9 - 203.0.113.77:9", "shunt udp [2001:db8::7]:9 - [2001:db8:c::77]:9"];
+    assert_eq!(told, wanted);
+    for bad in [json!({ "sources": [] }), json!({ "sources": ["203.0.113.77"] }), json!({ "destination": "10.0.0.1" })]
+    {
+        assert!(canary.plan(&bad).is_err(), "{bad}");
+    }
 }
