@@ -4,6 +4,7 @@
 //! Results go to standard output, everything else to standard error.
 
 mod bypass;
+mod capture;
 mod check;
 mod client;
 pub mod demo;
@@ -101,6 +102,10 @@ enum Subcommands {
     Release(respond::ReleaseArgs),
     /// End a TCP connection at both of its ends.
     Reset(reset::ResetArgs),
+    /// Write whole frames of somebody into a file at the sensor, for a time.
+    Capture(capture::CaptureArgs),
+    /// Show what was captured, and fetch it.
+    Captures(capture::CapturesArgs),
     /// Prove that blocks work: order one, and ask the program on each port.
     VerifyBlock(verify_block::Arguments),
     /// Show what is done about alerts and whether the kernel does it; accept or reject proposals.
@@ -137,6 +142,8 @@ pub fn main() -> ExitCode {
         Subcommands::Isolate(arguments) => respond::isolate(&arguments),
         Subcommands::Release(arguments) => respond::release(&arguments),
         Subcommands::Reset(arguments) => reset::run(&arguments),
+        Subcommands::Capture(arguments) => capture::capture(&arguments),
+        Subcommands::Captures(arguments) => capture::captures(&arguments),
         Subcommands::VerifyBlock(arguments) => verify_block::run(&arguments),
         Subcommands::Responses(arguments) => respond::responses(&arguments),
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),

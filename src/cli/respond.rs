@@ -9,6 +9,7 @@ use crate::control::respond::audit::Row;
 use crate::control::respond::intended::Id;
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::view::{OrderedView, ResponseView, ResponsesView};
+use anyhow::Context as _;
 use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -217,6 +218,17 @@ impl Session {
                 cause => cause.to_string(),
             };
             Failure::Runtime(anyhow::Error::msg(text))
+        })
+    }
+
+    /// Fetches a file of the API's.
+    pub(super) fn fetch(&mut self, path: &str, to: &std::path::Path) -> Result<u64, Failure> {
+        let mut file = std::fs::File::create(to).with_context(|| format!("write {}", to.display()))?;
+        let outcome = self.runtime.block_on(self.client.fetch(path, &mut file));
+        outcome.map_err(|cause| {
+            // Nothing of worth is in it.
+            drop(std::fs::remove_file(to));
+            Failure::Runtime(anyhow::Error::msg(harmless(&cause.to_string())))
         })
     }
 

@@ -326,6 +326,12 @@ pub struct RawRespond {
     pub brake_window_seconds: Option<i64>,
     /// How long it must be quiet before the brake is let go, seconds.
     pub brake_release_seconds: Option<i64>,
+    /// Folder of the captures.
+    pub captures: Option<String>,
+    /// Bytes of one at most.
+    pub capture_bytes: Option<i64>,
+    /// How many are kept.
+    pub capture_files: Option<i64>,
     /// By which interface resets leave for connections that a tap sees: `NAME` or `NAME@NAMESPACE`.
     pub reset_interface: Option<String>,
 }

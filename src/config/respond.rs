@@ -9,6 +9,7 @@ use crate::control::respond::playbooks::{Direction, Mode, PLACES, Playbook, unkn
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::protocols::{CommandPlan, Registry, WebhookPlan};
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
+use crate::control::respond::watch::capture;
 use crate::control::respond::watch::sending::Out;
 use crate::dataplane::detect::Detector;
 use crate::units::SECOND;
@@ -41,12 +42,23 @@ pub struct RespondPlan {
     pub commands: Vec<CommandPlan>,
     /// By which interface resets leave for connections that a tap sees.
     pub reset_interface: Option<Out>,
+    /// Folder of the captures; `None`: beside the responses' file.
+    pub captures: Option<PathBuf>,
+    /// Bytes of one at most, and how many are kept.
+    pub capture_limits: (u64, usize),
 }
 
 impl RespondPlan {
     /// The file, for a sensor whose alerts are in `alerts`.
     pub fn store_beside(&self, alerts: &Path) -> PathBuf {
         self.store.clone().unwrap_or_else(|| alerts.with_extension("responses.db"))
+    }
+
+    /// How captures are kept, for a sensor whose alerts are in `alerts`.
+    pub fn captures_beside(&self, alerts: &Path) -> capture::Settings {
+        let folder = self.captures.clone().unwrap_or_else(|| capture::folder_beside(&self.store_beside(alerts)));
+        let (bytes, files) = self.capture_limits;
+        capture::Settings { folder, bytes, files }
     }
 
     /// What the threads are told; `allow`: what is never blocked besides.
@@ -61,6 +73,7 @@ impl RespondPlan {
             webhooks: self.webhooks.clone(),
             commands: self.commands.clone(),
             reset_interface: self.reset_interface.clone(),
+            captures: self.captures_beside(alerts),
             store: self.store_beside(alerts),
             audit_rows: self.audit_rows,
         }
@@ -172,6 +185,11 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         webhooks,
         commands,
         reset_interface,
+        captures: raw.captures.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from),
+        capture_limits: (
+            number("respond.capture_bytes", raw.capture_bytes, 64 << 20, 1 << 16, 1 << 40)?,
+            number("respond.capture_files", raw.capture_files, 32, 1, 10_000)? as usize, // at most 10 000
+        ),
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod alerts;
+mod captures;
 mod flows;
 mod guard;
 mod heads;

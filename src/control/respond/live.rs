@@ -16,6 +16,7 @@ use super::proven::Spoken;
 use super::responder::Responder;
 use super::safety::{AllowList, Own, read_own};
 use super::view::{ResponseView, ResponsesView, SetView};
+use super::watch::capture::{self, Captures};
 use super::watch::sending::{Out, Sending};
 use super::watch::{self, WatchedQueue};
 use super::{Now, audit};
@@ -71,6 +72,8 @@ pub struct Plan {
     pub webhooks: Vec<WebhookPlan>,
     /// Programs that may be run.
     pub commands: Vec<CommandPlan>,
+    /// Where captures are kept.
+    pub captures: capture::Settings,
     /// By which interface resets leave for connections that a tap sees; `None`: they do not.
     pub reset_interface: Option<Out>,
     /// SQLite file.
@@ -113,6 +116,7 @@ pub struct SharedResponses {
     playbooks: Vec<Playbook>,
     protocols: Vec<(&'static str, &'static str)>,
     store: PathBuf,
+    captures: Captures,
     shown: Mutex<Shown>,
 }
 
@@ -216,6 +220,11 @@ impl SharedResponses {
     /// The protocols by name, each with what it does.
     pub fn protocols(&self) -> &[(&'static str, &'static str)] {
         &self.protocols
+    }
+
+    /// The captures.
+    pub fn captures(&self) -> Captures {
+        self.captures.clone()
     }
 
     /// A page of the audit, the newest first, and whether there is more. Reads the file.
@@ -338,7 +347,8 @@ impl LiveResponses {
             watch::start(queues, sending, move || clock.now(), Arc::clone(&stop), tell)?
         };
         let (watcher, watching) = watcher;
-        let registry = Registry::watching(plan.webhooks.clone(), plan.commands.clone(), Some(&watcher));
+        let captures = Captures::new(plan.captures.clone());
+        let registry = Registry::watching(plan.webhooks.clone(), plan.commands.clone(), Some((&watcher, &captures)));
         let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
         let (orders, ordered) = bounded(ORDERS);
         let (acts, acting) = bounded::<(Id, Box<dyn Once>)>(ACTS);
@@ -367,6 +377,7 @@ impl LiveResponses {
             playbooks: plan.playbooks.clone(),
             protocols,
             store: plan.store.clone(),
+            captures,
             shown: Mutex::new(shown),
         });
         let wants_flows = !plan.playbooks.is_empty();

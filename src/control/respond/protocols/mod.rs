@@ -5,6 +5,7 @@
 //! form, so that the same asked for twice is the same.
 
 pub mod canary;
+mod capture;
 mod command;
 mod frames;
 mod reset;
@@ -12,6 +13,7 @@ mod reset;
 mod tests;
 mod webhook;
 
+pub use capture::Capture;
 pub use command::{Command, CommandPlan};
 pub use frames::{BlockFlow, BlockIp, IsolateHost, RateLimit};
 pub use reset::ResetConnection;
@@ -19,6 +21,7 @@ pub use webhook::{Webhook, WebhookPlan};
 
 use super::intended::Id;
 use super::watch::Watcher;
+use super::watch::capture::Captures;
 use super::words::Verdict;
 use crate::units::Timestamp;
 use serde::de::DeserializeOwned;
@@ -140,13 +143,20 @@ impl Registry {
     }
 
     /// The same, for a program that sees frames.
-    pub fn watching(webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>, watcher: Option<&Watcher>) -> Registry {
+    pub fn watching(
+        webhooks: Vec<WebhookPlan>,
+        commands: Vec<CommandPlan>,
+        means: Option<(&Watcher, &Captures)>,
+    ) -> Registry {
         let mut registry = Registry::of_frames();
-        let others: [Arc<dyn Protocol>; 4] = [
+        let watcher = means.map(|(watcher, _)| watcher.clone());
+        let means = means.map(|(watcher, captures)| (watcher.clone(), captures.clone()));
+        let others: [Arc<dyn Protocol>; 5] = [
+            Arc::new(Capture::new(means)),
             Arc::new(canary::Canary),
             Arc::new(Webhook::new(webhooks)),
             Arc::new(Command::new(commands)),
-            Arc::new(ResetConnection::new(watcher.cloned())),
+            Arc::new(ResetConnection::new(watcher)),
         ];
         registry.0.extend(others.into_iter().map(|protocol| (protocol.name(), protocol)));
         registry

@@ -23,7 +23,17 @@ fn protocols_are_known_by_one_name_each() {
     let names: Vec<_> = registry.all().map(|protocol| protocol.name()).collect();
     assert_eq!(
         names,
-        ["block_flow", "block_ip", "canary", "command", "isolate_host", "rate_limit", "reset_connection", "webhook"]
+        [
+            "block_flow",
+            "block_ip",
+            "canary",
+            "capture",
+            "command",
+            "isolate_host",
+            "rate_limit",
+            "reset_connection",
+            "webhook"
+        ]
     );
     assert_eq!(registry.register(Arc::new(BlockIp)), Err(ProtocolError::Duplicate("block_ip".into())));
     let message = registry.find("teleport").err().unwrap().to_string();

@@ -4,6 +4,8 @@
 //! Owns the queues' watches, the list of what is wanted, and the ways by which something is sent ([`sending`]). Never waits on a
 //! worker; a worker never waits on it. Without a job it sleeps. Deliberately does not: decide what is done, or for how long.
 
+pub mod capture;
+pub mod pcapng;
 pub mod reset;
 pub mod segment;
 pub mod sending;

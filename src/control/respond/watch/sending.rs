@@ -53,6 +53,13 @@ impl Sending {
         !self.pairs.is_empty() || self.beside.is_some()
     }
 
+    /// What a port of what was seen is called: a pair's two have names of their own.
+    pub fn port_name<'a>(&'a self, interface: &'a str, port: u8) -> &'a str {
+        self.pairs
+            .get(interface)
+            .map_or(interface, |[first, second]| if port == 0 { &first.name } else { &second.name })
+    }
+
     /// Sends a frame to who is reached by that port of the interface that the flow was seen on. Beside a tap it leaves under the
     /// interface's own link address: no switch is to learn that a host had moved there.
     ///
