@@ -378,6 +378,8 @@ pub struct RawWebhook {
     pub url: Option<String>,
     /// Time for all attempts, seconds.
     pub seconds: Option<i64>,
+    /// PEM file of the authorities that are trusted, instead of the system's.
+    pub authorities: Option<String>,
 }
 
 /// A program that may be run.

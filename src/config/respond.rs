@@ -271,7 +271,13 @@ fn webhooks(list: &[RawWebhook]) -> Result<Vec<WebhookPlan>, Invalid> {
             }
         };
         let limit = Duration::from_secs(number(&key("seconds"), raw.seconds, 10, 1, 300)?);
-        plans.push(WebhookPlan { name, url, limit, pause: Duration::from_secs(1) });
+        let authorities = raw.authorities.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from);
+        if let Some(path) = authorities.as_ref().filter(|path| !path.is_absolute() || url.scheme_str() != Some("https"))
+        {
+            let remedy = "write the absolute path of a PEM file, and https:// in url";
+            return invalid(key("authorities"), format!("is {:?}", path.display()), remedy);
+        }
+        plans.push(WebhookPlan { name, url, authorities, limit, pause: Duration::from_secs(1) });
     }
     Ok(plans)
 }
@@ -359,7 +365,8 @@ mod tests {
                 "[[playbook]]\nname = \"p\"\nprotocol = \"teleport\"".into(),
                 "protocol teleport not found: there are block_flow",
             ),
-            ("[[webhook]]\nname = \"w\"\nurl = \"https://x/\"".into(), "asks for TLS"),
+            ("[[webhook]]\nname = \"w\"\nurl = \"ftp://x/\"".into(), "does not begin with http:// or https://"),
+            ("[[webhook]]\nname = \"w\"\nurl = \"http://x/\"\nauthorities = \"/a.pem\"".into(), "https:// in url"),
             ("[[command]]\nname = \"c\"\nprogram = \"sh\"".into(), "absolute path"),
             (
                 "[[command]]\nname = \"c\"\nprogram = \"/bin/sh\"\narguments = [\"{summary}\"]".into(),
