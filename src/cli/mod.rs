@@ -25,6 +25,7 @@ mod replay;
 mod reset;
 mod respond;
 mod run;
+mod scan;
 mod train_export;
 mod verify_block;
 
@@ -106,6 +107,8 @@ enum Subcommands {
     Capture(capture::CaptureArgs),
     /// Show what was captured, and fetch it.
     Captures(capture::CapturesArgs),
+    /// Check what you own: open ports, banners, versions of TLS, certificates.
+    Scan(scan::ScanArgs),
     /// Prove that blocks work: order one, and ask the program on each port.
     VerifyBlock(verify_block::Arguments),
     /// Show what is done about alerts and whether the kernel does it; accept or reject proposals.
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Subcommands::Reset(arguments) => reset::run(&arguments),
         Subcommands::Capture(arguments) => capture::capture(&arguments),
         Subcommands::Captures(arguments) => capture::captures(&arguments),
+        Subcommands::Scan(arguments) => scan::run(&arguments),
         Subcommands::VerifyBlock(arguments) => verify_block::run(&arguments),
         Subcommands::Responses(arguments) => respond::responses(&arguments),
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),

@@ -16,7 +16,7 @@ use crate::control::http;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::{self, LiveModels, Port, Rows};
 use crate::control::respond;
-use crate::control::respond::live::LiveResponses;
+use crate::control::respond::live::{LiveResponses, Means};
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::watch::sending::Out;
 use crate::control::store::{self, Store};
@@ -211,8 +211,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let pair = plan.pairs.first().map(|pair| Verdicts::open(&verdict_path(&pair.ports[0])));
         let verdicts = pair.transpose().context("open the maps of verdicts")?;
         let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
-        let watched = (watched, pair_ports(&plan));
-        let live = LiveResponses::start_watching(live, enforcer, watched, clock.clone()).map_err(failure)?;
+        let means = Means { queues: watched, pairs: pair_ports(&plan), inventory: shown.clone() };
+        let live = LiveResponses::start_watching(live, enforcer, means, clock.clone()).map_err(failure)?;
         responses = Some(live.shared());
         supervisor.respond_with(live);
     }

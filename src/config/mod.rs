@@ -12,6 +12,7 @@ mod pair;
 mod plan;
 mod raw;
 mod respond;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -40,6 +40,8 @@ pub struct RawConfig {
     pub capture: RawCapture,
     /// `[respond]`
     pub respond: RawRespond,
+    /// `[scan]`
+    pub scan: RawScan,
     /// `[[playbook]]`: how alerts are answered.
     pub playbook: Vec<RawPlaybook>,
     /// `[[webhook]]`: servers that may be told.
@@ -334,6 +336,24 @@ pub struct RawRespond {
     pub capture_files: Option<i64>,
     /// By which interface resets leave for connections that a tap sees: `NAME` or `NAME@NAMESPACE`.
     pub reset_interface: Option<String>,
+}
+
+/// What may be asked actively.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawScan {
+    /// Addresses and networks of the operator's own.
+    pub targets: Option<Vec<String>>,
+    /// Ports, where nobody says which.
+    pub ports: Option<Vec<i64>>,
+    /// Connections a second.
+    pub rate: Option<i64>,
+    /// Targets at once.
+    pub concurrency: Option<i64>,
+    /// How long a connection and an answer may take, milliseconds.
+    pub timeout_ms: Option<i64>,
+    /// How long a service has for its greeting, milliseconds.
+    pub greeting_ms: Option<i64>,
 }
 
 /// How alerts are answered.

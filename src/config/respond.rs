@@ -9,6 +9,7 @@ use crate::control::respond::playbooks::{Direction, Mode, PLACES, Playbook, unkn
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::protocols::{CommandPlan, Registry, WebhookPlan};
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
+use crate::control::respond::scan;
 use crate::control::respond::watch::capture;
 use crate::control::respond::watch::sending::Out;
 use crate::dataplane::detect::Detector;
@@ -42,6 +43,8 @@ pub struct RespondPlan {
     pub commands: Vec<CommandPlan>,
     /// By which interface resets leave for connections that a tap sees.
     pub reset_interface: Option<Out>,
+    /// How active checks are made, and of whom.
+    pub scan: scan::Settings,
     /// Folder of the captures; `None`: beside the responses' file.
     pub captures: Option<PathBuf>,
     /// Bytes of one at most, and how many are kept.
@@ -73,6 +76,7 @@ impl RespondPlan {
             webhooks: self.webhooks.clone(),
             commands: self.commands.clone(),
             reset_interface: self.reset_interface.clone(),
+            scan: self.scan.clone(),
             captures: self.captures_beside(alerts),
             store: self.store_beside(alerts),
             audit_rows: self.audit_rows,
@@ -90,7 +94,7 @@ fn share(key: &str, value: Option<f64>, default: f64) -> Result<f64, Invalid> {
     if (0.0..=1.0).contains(&found) { Ok(found) } else { Err(Invalid::range(key, found, "0..=1")) }
 }
 
-fn prefixes(key: &str, list: &[String]) -> Result<Vec<Prefix>, Invalid> {
+pub(super) fn prefixes(key: &str, list: &[String]) -> Result<Vec<Prefix>, Invalid> {
     let one = |(index, text): (usize, &String)| {
         text.parse().or_else(|cause| invalid(format!("{key}[{index}]"), format!("holds {text:?}"), format!("{cause}")))
     };
@@ -185,6 +189,7 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         webhooks,
         commands,
         reset_interface,
+        scan: super::scan::plan(&config.scan)?,
         captures: raw.captures.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from),
         capture_limits: (
             number("respond.capture_bytes", raw.capture_bytes, 64 << 20, 1 << 16, 1 << 40)?,

@@ -6,6 +6,7 @@ pub mod afxdp;
 pub mod bpffs;
 pub mod disk;
 pub mod ethtool;
+pub mod files;
 pub mod hash;
 pub mod lanes;
 pub mod mapping;

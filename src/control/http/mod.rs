@@ -21,6 +21,7 @@ mod problem;
 mod prometheus;
 mod responses;
 mod routes;
+mod scans;
 mod stream;
 mod wire;
 

@@ -15,6 +15,7 @@ use super::protocols::{CommandPlan, Once, Registry, WebhookPlan};
 use super::proven::Spoken;
 use super::responder::Responder;
 use super::safety::{AllowList, Own, read_own};
+use super::scan::{self, Scanner};
 use super::view::{ResponseView, ResponsesView, SetView};
 use super::watch::capture::{self, Captures};
 use super::watch::sending::{Out, Sending};
@@ -22,6 +23,7 @@ use super::watch::{self, WatchedQueue};
 use super::{Now, audit};
 use crate::clock::Clock;
 use crate::control::alert::Alert;
+use crate::control::inventory::SharedInventory;
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::verdict::{Enforcer, Subject};
 use crate::exchange::FlowSummary;
@@ -72,6 +74,8 @@ pub struct Plan {
     pub webhooks: Vec<WebhookPlan>,
     /// Programs that may be run.
     pub commands: Vec<CommandPlan>,
+    /// How active checks are made, and of whom.
+    pub scan: scan::Settings,
     /// Where captures are kept.
     pub captures: capture::Settings,
     /// By which interface resets leave for connections that a tap sees; `None`: they do not.
@@ -117,6 +121,7 @@ pub struct SharedResponses {
     protocols: Vec<(&'static str, &'static str)>,
     store: PathBuf,
     captures: Captures,
+    scanner: Scanner,
     shown: Mutex<Shown>,
 }
 
@@ -227,6 +232,11 @@ impl SharedResponses {
         self.captures.clone()
     }
 
+    /// The active checks.
+    pub fn scanner(&self) -> Scanner {
+        self.scanner.clone()
+    }
+
     /// A page of the audit, the newest first, and whether there is more. Reads the file.
     ///
     /// # Errors
@@ -306,6 +316,17 @@ impl SharedResponses {
     }
 }
 
+/// What a program that sees frames responds with.
+#[derive(Default)]
+pub struct Means {
+    /// Its queues.
+    pub queues: Vec<WatchedQueue>,
+    /// The ports of those interfaces that are pairs.
+    pub pairs: BTreeMap<String, [Out; 2]>,
+    /// Where findings of active checks go.
+    pub inventory: Option<Arc<SharedInventory>>,
+}
+
 /// The supervisor's end; dropping it ends the threads. What is in force stays so until its end.
 pub struct LiveResponses {
     shared: Arc<SharedResponses>,
@@ -322,17 +343,17 @@ impl LiveResponses {
     /// # Errors
     /// The file cannot be used, or no thread be had.
     pub fn start(plan: Plan, enforcer: Option<Arc<dyn Enforcer>>, clock: Clock) -> anyhow::Result<LiveResponses> {
-        LiveResponses::start_watching(plan, enforcer, (Vec::new(), BTreeMap::new()), clock)
+        LiveResponses::start_watching(plan, enforcer, Means::default(), clock)
     }
 
-    /// The same, for a program that sees frames: its queues, and the ports of those interfaces that are pairs.
+    /// The same, for a program that sees frames.
     ///
     /// # Errors
     /// As [`LiveResponses::start`].
     pub fn start_watching(
         plan: Plan,
         enforcer: Option<Arc<dyn Enforcer>>,
-        (queues, pairs): (Vec<WatchedQueue>, BTreeMap<String, [Out; 2]>),
+        Means { queues, pairs, inventory }: Means,
         clock: Clock,
     ) -> anyhow::Result<LiveResponses> {
         let kernel = Arc::new(Shared::new(enforcer));
@@ -348,7 +369,14 @@ impl LiveResponses {
         };
         let (watcher, watching) = watcher;
         let captures = Captures::new(plan.captures.clone());
-        let registry = Registry::watching(plan.webhooks.clone(), plan.commands.clone(), Some((&watcher, &captures)));
+        let scanner = {
+            let (facts, clock) = (facts.clone(), clock.clone());
+            // The thread of a scan may wait; who decides may have gone.
+            let tell = Arc::new(move |id, outcome| drop(facts.send(Fact::Acted(id, outcome))));
+            Scanner::new(plan.scan.clone(), inventory, Arc::new(move || clock.now()), tell)
+        };
+        let registry =
+            Registry::watching(plan.webhooks.clone(), plan.commands.clone(), Some((&watcher, &captures, &scanner)));
         let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
         let (orders, ordered) = bounded(ORDERS);
         let (acts, acting) = bounded::<(Id, Box<dyn Once>)>(ACTS);
@@ -378,6 +406,7 @@ impl LiveResponses {
             protocols,
             store: plan.store.clone(),
             captures,
+            scanner,
             shown: Mutex::new(shown),
         });
         let wants_flows = !plan.playbooks.is_empty();

@@ -24,6 +24,7 @@ pub mod protocols;
 pub mod proven;
 pub mod responder;
 pub mod safety;
+pub mod scan;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

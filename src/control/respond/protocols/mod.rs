@@ -9,6 +9,7 @@ mod capture;
 mod command;
 mod frames;
 mod reset;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -17,9 +18,11 @@ pub use capture::Capture;
 pub use command::{Command, CommandPlan};
 pub use frames::{BlockFlow, BlockIp, IsolateHost, RateLimit};
 pub use reset::ResetConnection;
+pub use scan::ActiveScan;
 pub use webhook::{Webhook, WebhookPlan};
 
 use super::intended::Id;
+use super::scan::Scanner;
 use super::watch::Watcher;
 use super::watch::capture::Captures;
 use super::words::Verdict;
@@ -146,12 +149,14 @@ impl Registry {
     pub fn watching(
         webhooks: Vec<WebhookPlan>,
         commands: Vec<CommandPlan>,
-        means: Option<(&Watcher, &Captures)>,
+        means: Option<(&Watcher, &Captures, &Scanner)>,
     ) -> Registry {
         let mut registry = Registry::of_frames();
-        let watcher = means.map(|(watcher, _)| watcher.clone());
-        let means = means.map(|(watcher, captures)| (watcher.clone(), captures.clone()));
-        let others: [Arc<dyn Protocol>; 5] = [
+        let watcher = means.map(|(watcher, ..)| watcher.clone());
+        let scanner = means.map(|(.., scanner)| scanner.clone());
+        let means = means.map(|(watcher, captures, _)| (watcher.clone(), captures.clone()));
+        let others: [Arc<dyn Protocol>; 6] = [
+            Arc::new(ActiveScan::new(scanner)),
             Arc::new(Capture::new(means)),
             Arc::new(canary::Canary),
             Arc::new(Webhook::new(webhooks)),

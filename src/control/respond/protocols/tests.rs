@@ -32,6 +32,7 @@ fn protocols_are_known_by_one_name_each() {
             "isolate_host",
             "rate_limit",
             "reset_connection",
+            "scan",
             "webhook"
         ]
     );
