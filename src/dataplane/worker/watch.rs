@@ -271,7 +271,7 @@ impl WatchPort {
         let (one, two) = header.split_at_mut(first.len().min(HEADER_BYTES));
         one.copy_from_slice(first.get(..one.len())?);
         two.copy_from_slice(second.get(..two.len())?);
-        drop(chunk); // not taken yet: a record is taken whole
+        // Not taken yet: a record is taken whole.
         let long = |at: usize| header.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
         let word = |at: usize| header.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes));
         let half = |at: usize| header.get(at..)?.first_chunk::<2>().map(|bytes| u16::from_le_bytes(*bytes));
