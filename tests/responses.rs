@@ -270,3 +270,39 @@ fn the_command_line_says_what_came_of_it() {
     let (code, said) = bed.shrike(&["block", "192.0.2.1/24"]);
     assert!(code == 2 && said.contains("write 192.0.2.0/24 for the network"), "{said}");
 }
+
+/// What the operator named is asked, from the command line, and nothing else.
+#[test]
+fn a_scan_asks_what_was_named_and_says_what_it_found() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            drop(std::io::Write::write_all(&mut stream, b"220 mail.example ESMTP\r\n"));
+            drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    let bed = Bed::new("", false);
+    let (code, said) = bed.shrike(&["scan", "127.0.0.1", "--ports", &port]);
+    assert!(code == 1 && said.contains("write what you own into targets of [scan]"), "{code} {said}");
+    let bed = Bed::new("[scan]\ntargets = [\"127.0.0.0/30\"]", false);
+    for target in ["127.0.0.4", "127.0.0.0/29", "10.0.0.1"] {
+        let (code, said) = bed.shrike(&["scan", target, "--ports", &port]);
+        assert!(code == 1 && said.contains("not within targets of [scan]"), "{target}: {code} {said}");
+    }
+    let (code, said) = bed.shrike(&["scan", "127.0.0.1", "--ports", &port]);
+    assert!(
+        code == 0 && said.contains(&format!("127.0.0.1:{port}")) && said.contains("220 mail.example ESMTP"),
+        "{said}"
+    );
+    let (code, said) = bed.shrike(&["scan", "127.0.0.1", "--ports", &port, "--json"]);
+    let scan: Value = serde_json::from_str(&said).unwrap_or_else(|cause| panic!("{cause}: {said}"));
+    assert_eq!((code, &scan["open"], &scan["done"]), (0, &json!(1), &json!(1)));
+    let mut client = bed.client();
+    let listed = client.get("/v1/scans").json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+    assert!(client.get("/v1/audit").text().contains("1 open ports"));
+    assert_eq!(client.get("/v1/scans/nothing").status, 404);
+    let (code, said) = bed.shrike(&["scan", "127.0.0.1", "--ports", &port, "--dry-run"]);
+    assert!(code == 0 && said.starts_with("would be allowed: scan"), "{said}");
+}

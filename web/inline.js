@@ -122,7 +122,7 @@ let past = new Map(); // when, and frames received, by pair and direction
 
 function how(pair) {
   if (pair.bypassed) return ["bypassed by an operator", "warn"];
-  const down = pair.ports.find((port) => port.state.state !== "running");
+  const down = pair.ports.find((port, side) => port.state.state !== "running" && !pair.link.held[side]);
   if (down) return [`${down.interface}: ${down.state.state === "away" ? down.state.reason : "no carrier"}`, "bad"];
   if (pair.waiting.length) return [`${many(pair.waiting.length, "queue waits", "queues wait")}`, "bad"];
   if (pair.beat_age_ns > pair.beat_limit_ns) return ["no heartbeat", "bad"];
@@ -138,7 +138,7 @@ function showPairs(pairs) {
     make("p", "meta policy")),
   (card, pair) => {
     const [, ports, pill, acts] = card.querySelector(".qhead").children;
-    set(ports, pair.ports.map((port) => `${port.interface} (${port.state.state === "running" ? port.attached : words(port.state.state.replace("-", " "))})`).join(" ↔ "));
+    set(ports, pair.ports.map((port, side) => `${port.interface} (${pair.link.held[side] ? "set down, for the other has no carrier" : port.state.state === "running" ? port.attached : words(port.state.state.replace("-", " "))})`).join(" ↔ "));
     const [text, state] = how(pair);
     set(pill, text);
     pill.className = `pill ${state}`;
@@ -165,7 +165,8 @@ function showPairs(pairs) {
     const closed = Object.entries(pair.policy).filter(([, fail]) => fail === "closed").map(([cause]) => words(cause));
     const policy = closed.length === Object.keys(pair.policy).length ? "Fails closed, whatever the cause" : closed.length ? `Fails open, but closed on ${closed.join(", ")}` : "Fails open, whatever the cause";
     const beats = pair.beat_age_ns > pair.beat_limit_ns ? `silent for ${duration(pair.beat_age_ns / 1e9)}` : `heartbeat within ${pair.beat_limit_ns / 1e6} ms`;
-    set(card.querySelector(".policy"), `${policy} · ${beats}` + pair.waiting.map(([queue, why]) => ` · queue ${queue}: ${why}`).join(""));
+    const link = pair.link.policy === "follow" ? ` · link follows: ${pair.link_trouble ?? many(pair.link.set_down, "time set down", "times set down")}` : "";
+    set(card.querySelector(".policy"), `${policy} · ${beats}${link}` + pair.waiting.map(([queue, why]) => ` · queue ${queue}: ${why}`).join(""));
   });
   past = next;
 }

@@ -120,6 +120,33 @@ impl Client {
         }
     }
 
+    /// Writes the body of a good answer to `GET path` there, a piece at a time; how many bytes it had.
+    ///
+    /// # Errors
+    /// As [`Client::get`], or the file's.
+    pub async fn fetch(&mut self, path: &str, to: &mut dyn std::io::Write) -> Result<u64, ClientError> {
+        let url = format!("http://{}{path}", self.authority);
+        let broken = |cause: &dyn std::fmt::Display| ClientError::Connection(url.clone(), cause.to_string());
+        let mut sender = self.connect().await.map_err(|cause| broken(&cause))?;
+        let request = Request::get(path).header("host", &self.authority).body(Full::new(Bytes::new()));
+        let answer = sender.send_request(request.map_err(|cause| broken(&cause))?).await;
+        let answer = answer.map_err(|cause| broken(&cause))?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body();
+        if status != 200 {
+            let body = Limited::new(body, ANSWER_BYTES).collect().await.map_err(|cause| broken(&cause))?.to_bytes();
+            return Err(problem(&url, status, &body));
+        }
+        let mut bytes = 0;
+        while let Some(piece) = body.frame().await {
+            let piece = piece.map_err(|cause| broken(&cause))?;
+            let data = piece.data_ref().map_or(&[][..], |data| data);
+            to.write_all(data).map_err(|cause| broken(&cause))?;
+            bytes += data.len() as u64;
+        }
+        Ok(bytes)
+    }
+
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
         let host = self.base.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let connecting = TcpStream::connect((host, self.base.port_u16().unwrap_or(80)));

@@ -4,6 +4,7 @@
 //! Results go to standard output, everything else to standard error.
 
 mod bypass;
+mod capture;
 mod check;
 mod client;
 pub mod demo;
@@ -23,9 +24,12 @@ mod output;
 mod progress;
 mod reload;
 mod replay;
+mod reset;
 mod respond;
 mod run;
+mod scan;
 mod train_export;
+mod verify_block;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -99,6 +103,16 @@ enum Subcommands {
     Isolate(respond::IsolateArgs),
     /// Let an isolated host back.
     Release(respond::ReleaseArgs),
+    /// End a TCP connection at both of its ends.
+    Reset(reset::ResetArgs),
+    /// Write whole frames of somebody into a file at the sensor, for a time.
+    Capture(capture::CaptureArgs),
+    /// Show what was captured, and fetch it.
+    Captures(capture::CapturesArgs),
+    /// Check what you own: open ports, banners, versions of TLS, certificates.
+    Scan(scan::ScanArgs),
+    /// Prove that blocks work: order one, and ask the program on each port.
+    VerifyBlock(verify_block::Arguments),
     /// Show what is done about alerts and whether the kernel does it; accept or reject proposals.
     Responses(respond::ResponsesArgs),
     /// Show which alerts are answered how.
@@ -137,6 +151,11 @@ pub fn main() -> ExitCode {
         Subcommands::Unblock(arguments) => respond::unblock(&arguments),
         Subcommands::Isolate(arguments) => respond::isolate(&arguments),
         Subcommands::Release(arguments) => respond::release(&arguments),
+        Subcommands::Reset(arguments) => reset::run(&arguments),
+        Subcommands::Capture(arguments) => capture::capture(&arguments),
+        Subcommands::Captures(arguments) => capture::captures(&arguments),
+        Subcommands::Scan(arguments) => scan::run(&arguments),
+        Subcommands::VerifyBlock(arguments) => verify_block::run(&arguments),
         Subcommands::Responses(arguments) => respond::responses(&arguments),
         Subcommands::Playbooks(arguments) => respond::playbooks(&arguments),
         Subcommands::Reload(arguments) => reload::run(&arguments),

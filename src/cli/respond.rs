@@ -9,6 +9,7 @@ use crate::control::respond::audit::Row;
 use crate::control::respond::intended::Id;
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::view::{OrderedView, ResponseView, ResponsesView};
+use anyhow::Context as _;
 use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub(super) struct Place {
 
 /// What goes with an order.
 #[derive(clap::Args, Clone, Debug)]
-struct Terms {
+pub(super) struct Terms {
     /// For how long: 30s, 5m, 2h, 1d; as long as is usual ([respond] ttl_seconds) if absent
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     seconds: Option<u64>,
@@ -170,14 +171,14 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 /// Who gives orders here, as far as the shell tells; percent-encoded where it goes into a query.
-fn person() -> String {
+pub(super) fn person() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
     let name: String =
         name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).take(64).collect();
     if name.is_empty() { "shrike".to_owned() } else { name }
 }
 
-/// What is asked.
+/// One question to the API.
 pub(super) enum Call {
     Get(String),
     Post(String, Bytes),
@@ -220,6 +221,17 @@ impl Session {
         })
     }
 
+    /// Fetches a file of the API's.
+    pub(super) fn fetch(&mut self, path: &str, to: &std::path::Path) -> Result<u64, Failure> {
+        let mut file = std::fs::File::create(to).with_context(|| format!("write {}", to.display()))?;
+        let outcome = self.runtime.block_on(self.client.fetch(path, &mut file));
+        outcome.map_err(|cause| {
+            // Nothing of worth is in it.
+            drop(std::fs::remove_file(to));
+            Failure::Runtime(anyhow::Error::msg(harmless(&cause.to_string())))
+        })
+    }
+
     pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         let url = &self.url;
         serde_json::from_slice(body)
@@ -248,20 +260,26 @@ impl Session {
     }
 }
 
-fn order(place: &Place, terms: &Terms, protocol: &str, parameters: Value) -> Result<(), Failure> {
-    let mut session = Session::open(place)?;
+/// An order as the API takes it.
+pub(super) fn wish(protocol: &str, parameters: Value, terms: &Terms) -> Value {
     let mut wish = json!({
         "protocol": protocol, "parameters": parameters, "why": terms.why, "by": person(), "dry_run": terms.dry_run,
     });
     if let Some(seconds) = terms.seconds {
         wish["ttl_seconds"] = json!(seconds);
     }
+    wish
+}
+
+pub(super) fn order(place: &Place, terms: &Terms, protocol: &str, parameters: Value) -> Result<(), Failure> {
+    let mut session = Session::open(place)?;
+    let wish = wish(protocol, parameters, terms);
     let body = session.ask(Call::Post("/v1/responses".into(), wish.to_string().into()))?;
     told(&session, place, &body)
 }
 
 /// What came of an order.
-fn told(session: &Session, place: &Place, body: &[u8]) -> Result<(), Failure> {
+pub(super) fn told(session: &Session, place: &Place, body: &[u8]) -> Result<(), Failure> {
     let ordered: OrderedView = session.read(body)?;
     if place.json {
         say!("{}", String::from_utf8_lossy(body));

@@ -146,13 +146,19 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let store = open_store(&plan, &clock)?;
     tell_shared(&plan.interfaces);
+    let mut kept = None;
+    if plan.inventory.enabled {
+        let path = plan.inventory.store_beside(&plan.alerts.store);
+        kept = Some(LiveInventory::start(inventory, &path).map_err(failure)?);
+    }
+    let shown = kept.as_ref().map(LiveInventory::shared);
     // What is in force is in the kernel before a program that looks there is attached, and before a worker takes a frame.
-    let responses = responses::start(&plan, &clock)?;
+    let responses = responses::start(&plan, shown.clone(), &clock)?;
     let opened = live::open(&plan, model.as_ref(), &worker_cores, &clock);
     if let (Err(_), Some(pair)) = (&opened, plan.pairs.first()) {
         Verdicts::forget_unused(&pair.ports[0]);
     }
-    let live::Opened { capture, queues, mailboxes } = opened.map_err(start_failure)?;
+    let live::Opened { capture, queues, mailboxes, watched } = opened.map_err(start_failure)?;
     if queues.len() > worker_cores.len() {
         notes.push(format!("{} queues share {} worker cores", queues.len(), worker_cores.len()));
     }
@@ -174,12 +180,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         .context("start the workers")?;
     let flows = outputs.history.clone();
     supervisor.write_to(outputs);
-    let mut shown = None;
-    if plan.inventory.enabled {
-        let path = plan.inventory.store_beside(&plan.alerts.store);
-        let inventory = LiveInventory::start(inventory, &path).map_err(failure)?;
-        shown = Some(inventory.shared());
-        supervisor.keep_hosts(inventory);
+    if let Some(kept) = kept {
+        supervisor.keep_hosts(kept);
     }
     let mut stage_port = None;
     if let Some(mut behaviour) = plan.detect.behaviour(&plan.inventory.home) {
@@ -213,6 +215,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let shown_responses = responses.as_ref().map(LiveResponses::shared);
     if let Some(responses) = responses {
+        responses.watch(watched);
         supervisor.respond_with(responses);
     }
     let reloader = Arc::new(Reloader::new(arguments.clone(), running, supervisor.picture()));

@@ -13,6 +13,7 @@ mod plan;
 mod raw;
 mod reload;
 mod respond;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -40,6 +40,8 @@ pub struct RawConfig {
     pub capture: RawCapture,
     /// `[respond]`
     pub respond: RawRespond,
+    /// `[scan]`
+    pub scan: RawScan,
     /// `[[playbook]]`: how alerts are answered.
     pub playbook: Vec<RawPlaybook>,
     /// `[[webhook]]`: servers that may be told.
@@ -334,6 +336,32 @@ pub struct RawRespond {
     pub brake_window_seconds: Option<i64>,
     /// How long it must be quiet before the brake is let go, seconds.
     pub brake_release_seconds: Option<i64>,
+    /// Folder of the captures.
+    pub captures: Option<String>,
+    /// Bytes of one at most.
+    pub capture_bytes: Option<i64>,
+    /// How many are kept.
+    pub capture_files: Option<i64>,
+    /// By which interface resets leave for connections that a tap sees: `NAME` or `NAME@NAMESPACE`.
+    pub reset_interface: Option<String>,
+}
+
+/// What may be asked actively.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawScan {
+    /// Addresses and networks of the operator's own.
+    pub targets: Option<Vec<String>>,
+    /// Ports, where nobody says which.
+    pub ports: Option<Vec<i64>>,
+    /// Connections a second.
+    pub rate: Option<i64>,
+    /// Targets at once.
+    pub concurrency: Option<i64>,
+    /// How long a connection and an answer may take, milliseconds.
+    pub timeout_ms: Option<i64>,
+    /// How long a service has for its greeting, milliseconds.
+    pub greeting_ms: Option<i64>,
 }
 
 /// How alerts are answered.
@@ -378,6 +406,8 @@ pub struct RawWebhook {
     pub url: Option<String>,
     /// Time for all attempts, seconds.
     pub seconds: Option<i64>,
+    /// PEM file of the authorities that are trusted, instead of the system's.
+    pub authorities: Option<String>,
 }
 
 /// A program that may be run.

@@ -9,6 +9,9 @@ use crate::control::respond::playbooks::{Direction, Mode, PLACES, Playbook, unkn
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::protocols::{CommandPlan, Registry, WebhookPlan};
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
+use crate::control::respond::scan;
+use crate::control::respond::watch::capture;
+use crate::control::respond::watch::sending::Out;
 use crate::dataplane::capture::xdp::VerdictRoom;
 use crate::dataplane::detect::Detector;
 use crate::units::SECOND;
@@ -41,12 +44,27 @@ pub struct RespondPlan {
     pub webhooks: Vec<WebhookPlan>,
     /// Programs that may be run.
     pub commands: Vec<CommandPlan>,
+    /// By which interface resets leave for connections that a tap sees.
+    pub reset_interface: Option<Out>,
+    /// How active checks are made, and of whom.
+    pub scan: scan::Settings,
+    /// Folder of the captures; `None`: beside the responses' file.
+    pub captures: Option<PathBuf>,
+    /// Bytes of one at most, and how many are kept.
+    pub capture_limits: (u64, usize),
 }
 
 impl RespondPlan {
     /// The file, for a sensor whose alerts are in `alerts`.
     pub fn store_beside(&self, alerts: &Path) -> PathBuf {
         self.store.clone().unwrap_or_else(|| alerts.with_extension("responses.db"))
+    }
+
+    /// How captures are kept, for a sensor whose alerts are in `alerts`.
+    pub fn captures_beside(&self, alerts: &Path) -> capture::Settings {
+        let folder = self.captures.clone().unwrap_or_else(|| capture::folder_beside(&self.store_beside(alerts)));
+        let (bytes, files) = self.capture_limits;
+        capture::Settings { folder, bytes, files }
     }
 
     /// What the threads are told; `allow`: what is never blocked besides.
@@ -60,6 +78,9 @@ impl RespondPlan {
             playbooks: self.playbooks.clone(),
             webhooks: self.webhooks.clone(),
             commands: self.commands.clone(),
+            reset_interface: self.reset_interface.clone(),
+            scan: self.scan.clone(),
+            captures: self.captures_beside(alerts),
             store: self.store_beside(alerts),
             audit_rows: self.audit_rows,
         }
@@ -76,7 +97,7 @@ fn share(key: &str, value: Option<f64>, default: f64) -> Result<f64, Invalid> {
     if (0.0..=1.0).contains(&found) { Ok(found) } else { Err(Invalid::range(key, found, "0..=1")) }
 }
 
-fn prefixes(key: &str, list: &[String]) -> Result<Vec<Prefix>, Invalid> {
+pub(super) fn prefixes(key: &str, list: &[String]) -> Result<Vec<Prefix>, Invalid> {
     let one = |(index, text): (usize, &String)| {
         text.parse().or_else(|cause| invalid(format!("{key}[{index}]"), format!("holds {text:?}"), format!("{cause}")))
     };
@@ -158,6 +179,16 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         )?,
         proposal_ns: seconds("proposal_seconds", raw.proposal_seconds, default.proposal_ns, 1, 30 * 86_400)?,
     };
+    let reset_interface = match raw.reset_interface.as_deref().filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => match Out::parse(text) {
+            Some(out) => Some(out),
+            None => {
+                let remedy = "write NAME or NAME@NAMESPACE, as `ip link` and `ip netns` show them";
+                return invalid("respond.reset_interface", format!("is {text:?}"), remedy);
+            }
+        },
+    };
     let webhooks = webhooks(&config.webhook)?;
     let commands = commands(&config.command)?;
     let registry = Registry::shipped(webhooks.clone(), commands.clone());
@@ -171,6 +202,13 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
         playbooks: playbooks(&config.playbook, &registry)?,
         webhooks,
         commands,
+        reset_interface,
+        scan: super::scan::plan(&config.scan)?,
+        captures: raw.captures.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from),
+        capture_limits: (
+            number("respond.capture_bytes", raw.capture_bytes, 64 << 20, 1 << 16, 1 << 40)?,
+            number("respond.capture_files", raw.capture_files, 32, 1, 10_000)? as usize, // at most 10 000
+        ),
     })
 }
 
@@ -252,7 +290,13 @@ fn webhooks(list: &[RawWebhook]) -> Result<Vec<WebhookPlan>, Invalid> {
             }
         };
         let limit = Duration::from_secs(number(&key("seconds"), raw.seconds, 10, 1, 300)?);
-        plans.push(WebhookPlan { name, url, limit, pause: Duration::from_secs(1) });
+        let authorities = raw.authorities.as_ref().filter(|text| !text.is_empty()).map(PathBuf::from);
+        if let Some(path) = authorities.as_ref().filter(|path| !path.is_absolute() || url.scheme_str() != Some("https"))
+        {
+            let remedy = "write the absolute path of a PEM file, and https:// in url";
+            return invalid(key("authorities"), format!("is {:?}", path.display()), remedy);
+        }
+        plans.push(WebhookPlan { name, url, authorities, limit, pause: Duration::from_secs(1) });
     }
     Ok(plans)
 }
@@ -341,7 +385,8 @@ mod tests {
                 "[[playbook]]\nname = \"p\"\nprotocol = \"teleport\"".into(),
                 "protocol teleport not found: there are block_flow",
             ),
-            ("[[webhook]]\nname = \"w\"\nurl = \"https://x/\"".into(), "asks for TLS"),
+            ("[[webhook]]\nname = \"w\"\nurl = \"ftp://x/\"".into(), "does not begin with http:// or https://"),
+            ("[[webhook]]\nname = \"w\"\nurl = \"http://x/\"\nauthorities = \"/a.pem\"".into(), "https:// in url"),
             ("[[command]]\nname = \"c\"\nprogram = \"sh\"".into(), "absolute path"),
             (
                 "[[command]]\nname = \"c\"\nprogram = \"/bin/sh\"\narguments = [\"{summary}\"]".into(),

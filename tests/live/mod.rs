@@ -211,6 +211,12 @@ fn packet_socket_for(name: &str, protocol: u16) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Lets so many connections wait to be accepted: beyond the 128 of the standard library they come seconds later.
+pub fn lengthen_queue(listener: &std::net::TcpListener, connections: i32) {
+    // SAFETY: listen(2) takes two integers; the descriptor is open.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), connections) }, 0);
+}
+
 /// A UDP frame of a flow, `bytes` long without FCS. Each has a receiver of its own: datagrams are owned by addresses.
 pub fn udp_frame(flow: u16, bytes: usize) -> Vec<u8> {
     let payload = bytes - 42;

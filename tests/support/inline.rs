@@ -7,7 +7,8 @@ use shrike::control::alert::Alert;
 use shrike::control::respond::live::LiveResponses;
 use shrike::control::view::PairView;
 use shrike::dataplane::capture::xdp::{
-    AttachMode, ByCause, Cause, Direction, Fail, InterfaceState, InterfaceStatus, PairStatus, PortCounts, SymmetricRss,
+    AttachMode, ByCause, Cause, Direction, Fail, InterfaceState, InterfaceStatus, LinkPolicy, LinkStatus, PairStatus,
+    PortCounts, SymmetricRss,
 };
 use shrike::dataplane::decode::FlowKey;
 use shrike::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
@@ -117,6 +118,7 @@ pub fn pairs(tick: u64, bypassed: bool, broken: bool) -> Vec<PairView> {
         rearmed: 0,
         bypass_uncounted: None,
         mtu_bytes: 1500,
+        up: state == InterfaceState::Running || !interface.ends_with('0'),
         state,
     };
     let of = |counts: [(Cause, u64); 2]| {
@@ -154,10 +156,8 @@ pub fn pairs(tick: u64, bypassed: bool, broken: bool) -> Vec<PairView> {
     let pair = |name: &str, ports: [&str; 2], rates: [u64; 2], closed: bool| PairView {
         status: PairStatus {
             name: name.into(),
-            ports: [
-                port(ports[0], InterfaceState::Running),
-                port(ports[1], if broken { InterfaceState::NoCarrier } else { InterfaceState::Running }),
-            ],
+            ports: ports
+                .map(|name| port(name, if broken { InterfaceState::NoCarrier } else { InterfaceState::Running })),
             queues: Vec::new(),
             waiting: Vec::new(),
             bypassed: bypassed && !closed,
@@ -165,6 +165,8 @@ pub fn pairs(tick: u64, bypassed: bool, broken: bool) -> Vec<PairView> {
             policy: ByCause([if closed { Fail::Closed } else { Fail::Open }; 7]),
             beat_limit_ns: 5_000_000,
             beat_age_ns: if broken { 61_000_000_000 } else { 310_000 },
+            link: LinkStatus { policy: LinkPolicy::Follow, held: [broken, false], kept: true, ..LinkStatus::default() },
+            link_trouble: None,
         },
         directions: [direction(ports[0], ports[1], rates[0], 1), direction(ports[1], ports[0], rates[1], 0)],
     };

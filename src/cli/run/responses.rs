@@ -4,23 +4,37 @@ use super::{failure, start_failure};
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::inventory::SharedInventory;
 use crate::control::respond;
-use crate::control::respond::live::LiveResponses;
+use crate::control::respond::live::{LiveResponses, Means};
 use crate::control::respond::prefix::Prefix;
+use crate::control::respond::watch::sending::Out;
 use crate::dataplane::capture::xdp::{InterfaceSettings, Verdicts};
 use crate::dataplane::verdict::Enforcer;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Puts back what was in force, and begins to answer; `None`: switched off. Pairs are what carries verdicts out; without one such
 /// responses are refused, and say so.
-pub(super) fn start(plan: &Config, clock: &Clock) -> Result<Option<LiveResponses>, Failure> {
+pub(super) fn start(
+    plan: &Config,
+    inventory: Option<Arc<SharedInventory>>,
+    clock: &Clock,
+) -> Result<Option<LiveResponses>, Failure> {
     if !plan.respond.enabled {
         return Ok(None);
     }
     let verdicts = plan.pairs.first().map(|pair| Verdicts::prepare(&pair.ports[0], plan.respond.room)).transpose();
     let verdicts = verdicts.map_err(|cause| start_failure(cause.into()))?;
     let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
-    LiveResponses::start(told(plan), enforcer, clock.clone()).map(Some).map_err(failure)
+    let means = Means { pairs: pair_ports(plan), inventory };
+    LiveResponses::start_live(told(plan), enforcer, means, clock.clone()).map(Some).map_err(failure)
+}
+
+/// The ports of each pair, by which its flows' ends are reached.
+fn pair_ports(plan: &Config) -> BTreeMap<String, [Out; 2]> {
+    let out = |port: &InterfaceSettings| Out { namespace: port.namespace.clone(), name: port.name.clone() };
+    plan.pairs.iter().map(|pair| (pair.name.clone(), pair.ports.each_ref().map(out))).collect()
 }
 
 /// What the responses are told: what is home, and who is never blocked besides the machine itself.

@@ -7,6 +7,7 @@
 
 mod accept;
 mod alerts;
+mod captures;
 mod flows;
 mod guard;
 mod heads;
@@ -20,6 +21,7 @@ mod problem;
 mod prometheus;
 mod responses;
 mod routes;
+mod scans;
 mod stream;
 mod wire;
 

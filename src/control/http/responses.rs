@@ -203,6 +203,7 @@ fn refused(cause: AskError) -> Problem {
         AskError::Busy(_) => Kind::Busy,
         AskError::Order(order) => match order {
             OrderError::Protocol(ProtocolError::NotFound(..)) | OrderError::NotFound(_) => Kind::NotFound,
+            OrderError::Protocol(ProtocolError::Unavailable { .. }) => Kind::Conflict,
             OrderError::Protocol(_) => Kind::BadRequest,
             OrderError::Refused(_) => Kind::ResponseRefused,
             OrderError::NoPair(_) | OrderError::Conflict(_) => Kind::Conflict,

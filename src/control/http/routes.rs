@@ -1,7 +1,9 @@
 //! The route table: warp filters from path and method to handler, and every rejection to a problem.
 
 use super::problem::{KINDS, Kind, Problem};
-use super::{App, alerts, flows, history, hosts, latency, models, page, pairs, prometheus, responses, stream};
+use super::{
+    App, alerts, captures, flows, history, hosts, latency, models, page, pairs, prometheus, responses, scans, stream,
+};
 use crate::control::moment;
 use crate::control::store::StoreStatus;
 use crate::control::view::{CommandError, Degraded, Status};
@@ -77,6 +79,10 @@ pub(super) const TABLE: &[Route] = &[
     route("/v1/responses/*", "GET, HEAD, DELETE", "One response with everything; DELETE takes it back, or rejects a proposal."),
     route("/v1/responses/*/accept", "POST", "Accepts a proposal."),
     route("/v1/playbooks", "GET, HEAD", "Which alerts are answered how, and which protocols there are."),
+    route("/v1/captures", "GET, HEAD", "Captured frames: which files there are, and which still grow."),
+    route("/v1/captures/*", "GET, HEAD", "One of them, as pcapng."),
+    route("/v1/scans", "GET, HEAD", "Active checks of what the operator owns: the latest, and how far they are."),
+    route("/v1/scans/*", "GET, HEAD", "One of them, with the open ports."),
     route("/v1/audit", "GET, HEAD", "What was asked, refused, done and ended, the newest first: before, limit, response."),
     route("/metrics", "GET, HEAD", "Prometheus metrics."),
     route("/health/live", "GET, HEAD", "Is the process up?"),
@@ -186,6 +192,8 @@ pub(super) fn all(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = 
         read(warp::path!("v1" / "pairs").boxed(), app, pairs::list),
         pairs::orders(app),
         responses::routes(app),
+        captures::routes(app),
+        scans::routes(app),
         kept.boxed(),
         top.boxed(),
         read(warp::path!("metrics").boxed(), app, prometheus::answer),

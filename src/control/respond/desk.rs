@@ -143,7 +143,7 @@ impl Desk {
             patient,
         };
         match self.responder.order(&order, now()) {
-            Ok((response, Outcome::Begun)) if response.stage == Stage::InForce => {
+            Ok((response, Outcome::Begun)) if response.stage == Stage::InForce && !response.verdicts.is_empty() => {
                 self.applied_ns.push(now().wall.since(alert.evidence.told()));
                 true
             }

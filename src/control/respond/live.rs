@@ -15,10 +15,15 @@ use super::protocols::{CommandPlan, Once, Registry, WebhookPlan};
 use super::proven::Spoken;
 use super::responder::Responder;
 use super::safety::{AllowList, Own, read_own};
+use super::scan::{self, Scanner};
 use super::view::{ResponseView, ResponsesView, SetView};
+use super::watch::capture::{self, Captures};
+use super::watch::sending::{Out, Sending};
+use super::watch::{self, WatchedQueue, Watcher};
 use super::{Now, audit};
 use crate::clock::Clock;
 use crate::control::alert::Alert;
+use crate::control::inventory::SharedInventory;
 use crate::control::view::{Degraded, Metric, MetricKind};
 use crate::dataplane::verdict::{Enforcer, Subject};
 use crate::exchange::FlowSummary;
@@ -26,6 +31,7 @@ use crate::sys::monotonic;
 use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
 use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +74,12 @@ pub struct Plan {
     pub webhooks: Vec<WebhookPlan>,
     /// Programs that may be run.
     pub commands: Vec<CommandPlan>,
+    /// How active checks are made, and of whom.
+    pub scan: scan::Settings,
+    /// Where captures are kept.
+    pub captures: capture::Settings,
+    /// By which interface resets leave for connections that a tap sees; `None`: they do not.
+    pub reset_interface: Option<Out>,
     /// SQLite file.
     pub store: PathBuf,
     /// Rows of the audit.
@@ -109,6 +121,8 @@ pub struct SharedResponses {
     has_playbooks: AtomicBool,
     protocols: Vec<(&'static str, &'static str)>,
     store: PathBuf,
+    captures: Captures,
+    scanner: Scanner,
     shown: Mutex<Shown>,
 }
 
@@ -225,6 +239,16 @@ impl SharedResponses {
         &self.protocols
     }
 
+    /// The captures.
+    pub fn captures(&self) -> Captures {
+        self.captures.clone()
+    }
+
+    /// The active checks.
+    pub fn scanner(&self) -> Scanner {
+        self.scanner.clone()
+    }
+
     /// A page of the audit, the newest first, and whether there is more. Reads the file.
     ///
     /// # Errors
@@ -304,9 +328,19 @@ impl SharedResponses {
     }
 }
 
+/// What a program that sees frames responds with; its queues come later ([`LiveResponses::watch`]), for what was in force is put
+/// back before there are any.
+pub struct Means {
+    /// The ports of those interfaces that are pairs.
+    pub pairs: BTreeMap<String, [Out; 2]>,
+    /// Where findings of active checks go.
+    pub inventory: Option<Arc<SharedInventory>>,
+}
+
 /// The supervisor's end; dropping it ends the threads. What is in force stays so until its end.
 pub struct LiveResponses {
     shared: Arc<SharedResponses>,
+    watcher: Watcher,
     facts: Option<Sender<Fact>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -318,13 +352,54 @@ impl LiveResponses {
     /// # Errors
     /// The file cannot be used, or no thread be had.
     pub fn start(plan: Plan, enforcer: Option<Arc<dyn Enforcer>>, clock: Clock) -> anyhow::Result<LiveResponses> {
+        LiveResponses::begin(plan, enforcer, None, clock)
+    }
+
+    /// The same, for a program that sees frames.
+    ///
+    /// # Errors
+    /// As [`LiveResponses::start`].
+    pub fn start_live(
+        plan: Plan,
+        enforcer: Option<Arc<dyn Enforcer>>,
+        means: Means,
+        clock: Clock,
+    ) -> anyhow::Result<LiveResponses> {
+        LiveResponses::begin(plan, enforcer, Some(means), clock)
+    }
+
+    fn begin(
+        plan: Plan,
+        enforcer: Option<Arc<dyn Enforcer>>,
+        means: Option<Means>,
+        clock: Clock,
+    ) -> anyhow::Result<LiveResponses> {
+        let is_live = means.is_some();
+        let (pairs, inventory) = means.map_or_else(Default::default, |means| (means.pairs, means.inventory));
         let kernel = Arc::new(Shared::new(enforcer));
-        let registry = Registry::shipped(plan.webhooks.clone(), plan.commands.clone());
-        let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
+        let stop = Arc::new(AtomicBool::new(false));
         let (facts, taken) = bounded(FACTS);
+        let watcher = {
+            let (facts, clock) = (facts.clone(), clock.clone());
+            let tell = Box::new(move |id, outcome: &watch::Outcome| {
+                !matches!(facts.try_send(Fact::Acted(id, outcome.clone())), Err(TrySendError::Full(_)))
+            });
+            let sending = Sending::new(pairs, plan.reset_interface.clone());
+            watch::start(is_live, sending, move || clock.now(), Arc::clone(&stop), tell)?
+        };
+        let (watcher, watching) = watcher;
+        let captures = Captures::new(plan.captures.clone());
+        let scanner = {
+            let (facts, clock) = (facts.clone(), clock.clone());
+            // The thread of a scan may wait; who decides may have gone.
+            let tell = Arc::new(move |id, outcome| drop(facts.send(Fact::Acted(id, outcome))));
+            Scanner::new(plan.scan.clone(), inventory, Arc::new(move || clock.now()), tell)
+        };
+        let registry =
+            Registry::watching(plan.webhooks.clone(), plan.commands.clone(), Some((&watcher, &captures, &scanner)));
+        let protocols = registry.all().map(|protocol| (protocol.name(), protocol.about())).collect();
         let (orders, ordered) = bounded(ORDERS);
         let (acts, acting) = bounded::<(Id, Box<dyn Once>)>(ACTS);
-        let stop = Arc::new(AtomicBool::new(false));
         let (disk, found, unreadable) = Disk::open(&plan.store, plan.audit_rows)?;
         if unreadable > 0 {
             tracing::warn!("responses {}: {unreadable} of another version are not put back", plan.store.display());
@@ -351,10 +426,12 @@ impl LiveResponses {
             has_playbooks: AtomicBool::new(!plan.playbooks.is_empty()),
             protocols,
             store: plan.store.clone(),
+            captures,
+            scanner,
             shown: Mutex::new(shown),
         });
         let desk = Desk::new(responder, plan.playbooks, plan.home);
-        let mut threads = Vec::new();
+        let mut threads = vec![watching];
         let mut spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
             std::io::Result::Ok(())
@@ -369,7 +446,12 @@ impl LiveResponses {
             // Not waited for at the end: a program may take its whole time, and dies with us.
             std::thread::Builder::new().name("respond-act".into()).spawn(move || act(&acting, &tell))?;
         }
-        Ok(LiveResponses { shared, facts: Some(facts), stop, threads })
+        Ok(LiveResponses { shared, watcher, facts: Some(facts), stop, threads })
+    }
+
+    /// The queues whose frames are seen.
+    pub fn watch(&self, queues: Vec<WatchedQueue>) {
+        self.watcher.watch(queues);
     }
 
     /// For who shows them and gives orders.

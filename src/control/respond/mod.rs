@@ -4,6 +4,7 @@
 //! alerts --bounded queue--> desk: playbooks --\
 //! people --http, answered-------------------> responder: safety -> disk -> intended set -> kernel's maps
 //! flows  --who proved himself--> desk          \--> what acts once: threads of their own --> webhook, command
+//! queues --copies of frames--> watch (a thread): what goes on for a time --> reset_connection
 //!                                              look (a thread): set against maps and hits, once a second
 //! ```
 //!
@@ -23,11 +24,13 @@ pub mod protocols;
 pub mod proven;
 pub mod responder;
 pub mod safety;
+pub mod scan;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 pub mod view;
+pub mod watch;
 pub mod words;
 
 use crate::units::Timestamp;

@@ -8,7 +8,7 @@ use super::disk::{Change, Disk, DiskError};
 use super::intended::{Id, Response, ResponseState, Stage};
 use super::kernel::{NO_PAIR, Shared};
 use super::order::{Mode, Order, OrderError, Outcome, Settings};
-use super::protocols::{Once, Planned, Registry, Work};
+use super::protocols::{Lasting, Once, Planned, Registry, Work};
 use super::safety::{AllowList, Ask, Brake, Observed, Proof, Settings as Limits, Who, judge};
 use crate::units::{SECOND, Timestamp};
 use std::sync::Arc;
@@ -74,6 +74,9 @@ impl Responder {
                     response.verdicts = verdicts;
                     None
                 }
+                Ok(Planned { work: Work::Lasting(lasting), .. }) if response.stage == Stage::InForce => {
+                    lasting.begin(response.id, response.until).err()
+                }
                 Ok(_) if response.stage == Stage::Running => Some("the program ended before it was done".to_owned()),
                 Ok(_) => None,
                 Err(cause) => Some(cause.to_string()),
@@ -96,10 +99,11 @@ impl Responder {
 
     /// Is it allowed, and what would it be?
     fn weigh(&self, order: &Order, now: Now) -> Result<(Planned, Id, u64, u32), OrderError> {
-        let planned = self.registry.find(&order.protocol)?.plan(&order.parameters)?;
+        let protocol = self.registry.find(&order.protocol)?;
+        let planned = protocol.plan(&order.parameters)?;
         let id = Id::of(&order.protocol, &planned.parameters, &order.who);
         let mut repeats = 0;
-        let mut ttl_ns = order.ttl_ns.unwrap_or(self.settings.ttl_ns);
+        let mut ttl_ns = order.ttl_ns.or(protocol.usual_ttl_ns()).unwrap_or(self.settings.ttl_ns);
         if order.who.is_automatic() {
             let since = Timestamp(now.wall.0.saturating_sub(self.settings.memory_ns));
             let of_anybody = Id::of_anybody(&order.protocol, &planned.parameters);
@@ -118,6 +122,8 @@ impl Responder {
         }
         let proposes = mode == Mode::Propose;
         let Response { verdicts, ttl_ns, proof, .. } = asked;
+        let judged = self.registry.find(&asked.protocol)?.judged(&asked.parameters);
+        let verdicts = if verdicts.is_empty() { &judged } else { verdicts };
         let ask = Ask { who, verdicts, ttl_ns: *ttl_ns, proof: *proof, extends: extends || proposes };
         let in_force = self.shared.read().in_force(now.wall, self.brake.is_on() && !proposes);
         Ok(judge(&ask, &self.allow, &in_force, &self.settings.limits)?)
@@ -131,7 +137,7 @@ impl Responder {
         let (planned, id, ttl_ns, repeats) = self.weigh(order, now)?;
         let verdicts = match &planned.work {
             Work::Verdicts(verdicts) => verdicts.clone(),
-            Work::Once(_) => Vec::new(),
+            Work::Once(_) | Work::Lasting(_) => Vec::new(),
         };
         let existing = self.shared.read().response(&id).cloned();
         let extends = existing.as_ref().is_some_and(Response::holds);
@@ -168,7 +174,7 @@ impl Responder {
             return Ok((response, Outcome::WouldDo));
         }
         if let Some(existing) = existing
-            && let Some(known) = self.known(existing, &response, order, now)?
+            && let Some(known) = self.known(existing, &response, order, &planned.work, now)?
         {
             return Ok(known);
         }
@@ -190,9 +196,12 @@ impl Responder {
         existing: Response,
         asked: &Response,
         order: &Order,
+        work: &Work,
         now: Now,
     ) -> Result<Option<(Response, Outcome)>, OrderError> {
         match existing.stage {
+            // It is over, and a person wants it again.
+            Stage::Done if matches!(work, Work::Lasting(_)) && !order.who.is_automatic() => Ok(None),
             Stage::Proposed if order.mode == Mode::Propose => Ok(Some((existing, Outcome::Already))),
             Stage::Proposed | Stage::Failed => Ok(None),
             Stage::Running | Stage::Done => Ok(Some((existing, Outcome::Already))),
@@ -208,7 +217,11 @@ impl Responder {
                 longer.why.clone_from(&asked.why);
                 let result = format!("until {}", until.to_rfc3339());
                 self.keep(&longer, Row::about(&longer, Event::Extended, now.wall, &order.who.to_string(), result))?;
-                self.apply(&[longer.id], now);
+                if let Work::Lasting(lasting) = work {
+                    self.go_on(&longer, &**lasting, now);
+                } else {
+                    self.apply(&[longer.id], now);
+                }
                 Ok(Some((self.latest(longer), Outcome::Extended)))
             }
         }
@@ -225,6 +238,20 @@ impl Responder {
                 }
                 self.apply(&[response.id], now);
             }
+            Work::Lasting(lasting) => {
+                response.stage = Stage::InForce;
+                self.make_room(Stage::Done, ONCE_MAX, now);
+                self.make_room(Stage::Failed, ONCE_MAX, now);
+                let is_cut = self
+                    .registry
+                    .find(&response.protocol)
+                    .is_ok_and(|one| !one.judged(&response.parameters).is_empty());
+                self.keep(&response, row)?;
+                if is_cut && response.who.is_automatic() {
+                    self.shared.write().count_begun(now.wall);
+                }
+                self.go_on(&response, &*lasting, now);
+            }
             Work::Once(once) => {
                 response.stage = Stage::Running;
                 self.make_room(Stage::Done, ONCE_MAX, now);
@@ -236,6 +263,13 @@ impl Responder {
             }
         }
         Ok(self.latest(response))
+    }
+
+    /// Has what goes on begin, or go on for longer.
+    fn go_on(&mut self, response: &Response, lasting: &dyn Lasting, now: Now) {
+        if let Err(why) = lasting.begin(response.id, response.until) {
+            self.acted(response.id, Err(why), now);
+        }
     }
 
     fn latest(&self, response: Response) -> Response {
@@ -348,6 +382,12 @@ impl Responder {
         let mut set = self.shared.write();
         for id in ids {
             let Some(response) = set.remove(id) else { continue };
+            if response.holds()
+                && response.verdicts.is_empty()
+                && let Ok(protocol) = self.registry.find(&response.protocol)
+            {
+                protocol.ended(*id);
+            }
             if event == Event::Expired && response.holds() && response.playbook.is_some() {
                 let of_anybody = Id::of_anybody(&response.protocol, &response.parameters);
                 change.remember.push((of_anybody, now.wall, response.repeats.saturating_add(1)));
@@ -406,7 +446,10 @@ impl Responder {
         let limits = Limits { ipv4_bits: 0, ipv6_bits: 0, ttl_max_ns: u64::MAX, ..self.settings.limits };
         let person = Who::Person(String::new());
         let refused = |response: &&Response| {
-            let ask = Ask { who: &person, verdicts: &response.verdicts, ttl_ns: 1, proof: Proof::None, extends: true };
+            let judged = self.registry.find(&response.protocol).map(|one| one.judged(&response.parameters));
+            let judged = judged.unwrap_or_default();
+            let verdicts = if response.verdicts.is_empty() { &judged } else { &response.verdicts };
+            let ask = Ask { who: &person, verdicts, ttl_ns: 1, proof: Proof::None, extends: true };
             judge(&ask, &self.allow, &Default::default(), &limits).is_err()
         };
         let wrong: Vec<Id> = self.shared.read().after(None).filter(refused).map(|response| response.id).collect();
@@ -419,7 +462,7 @@ impl Responder {
         let (brake, why) = self.brake.after(now.wall, seen, &self.settings.brake);
         self.brake = brake;
         if let Some(why) = why {
-            let automatic = |one: &&Response| one.holds() && one.who.is_automatic();
+            let automatic = |one: &&Response| one.holds() && one.who.is_automatic() && !one.verdicts.is_empty();
             let all: Vec<Id> = self.shared.read().after(None).filter(automatic).map(|one| one.id).collect();
             tracing::warn!("the brake is on, {} automatic responses are taken back: {why}", all.len());
             self.note(Row::own(Event::BrakeOn, now.wall, "automatic responses", &*why));

@@ -5,6 +5,7 @@ use super::pairs::PairPort;
 use super::{Capture, QueueParts, books};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::respond::watch::WatchedQueue;
 use crate::control::view::{Amount, CaptureMode, Degraded, Equation, Metric, MetricKind, PairView, QueueStatus};
 use crate::dataplane::capture;
 use crate::dataplane::capture::xdp::{
@@ -17,7 +18,7 @@ use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
     Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, MailboxPort, Openings, Outers,
-    Queue, QueueSnapshot, Stacks, handover_mesh, mailbox,
+    Queue, QueueSnapshot, Stacks, WATCH_BYTES, WatchPort, handover_mesh, mailbox, watch,
 };
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock, CounterMemory};
@@ -95,6 +96,8 @@ pub struct Opened {
     pub queues: Vec<QueueParts>,
     /// Where the queues take other models, in their order; none where they began without one.
     pub mailboxes: Vec<MailboxPort>,
+    /// Where frames are copied for who wants them, of every queue.
+    pub watched: Vec<WatchedQueue>,
 }
 
 /// Attaches every interface of the plan and builds every queue.
@@ -105,6 +108,7 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
     let mut ports = Vec::new();
     let mut parts = Vec::new();
     let mut mailboxes = Vec::new();
+    let mut watched = Vec::new();
     // One set of keys for all queues: the bitmaps of distinct values that they count are merged.
     let secret = secret()?;
     let interfaces = config.interfaces.iter().map(Interface::attach).collect::<Result<Vec<_>, _>>()?;
@@ -144,6 +148,7 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
             port.queues.push((id, number));
             port.stops.push(built.1);
             mailboxes.extend(built.2);
+            watched.push(WatchedQueue { interface: Arc::clone(&label), port: built.3 });
             parts.push(QueueParts { name, interface: Arc::clone(&label), ..built.0 });
         }
         ports.push(port);
@@ -166,10 +171,12 @@ pub fn open(config: &Config, model: Option<&Model>, cores: &[usize], clock: &Clo
             let settings = (engine, model, clock, secret);
             let built = build(open, number, place, id, places.pop_front().unwrap_or_default(), core, settings)?;
             mailboxes.extend(built.2);
-            parts.push(pair.add(id, number, built.1, built.0));
+            let added = pair.add(id, number, built.1, built.0);
+            watched.push(WatchedQueue { interface: Arc::clone(&added.interface), port: built.3 });
+            parts.push(added);
         }
     }
-    Ok(Opened { capture: LiveCapture { ports, pairs, stopped: false }, queues: parts, mailboxes })
+    Ok(Opened { capture: LiveCapture { ports, pairs, stopped: false }, queues: parts, mailboxes, watched })
 }
 
 /// Which mesh an interface's queues belong to.
@@ -247,7 +254,7 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
         + Shapes::bytes(engine.shapes(true), engine.flow.capacity)
         + Stacks::bytes(engine.stacks())
         + Openings::bytes(engine.stacks());
-    settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + REST_BYTES
+    settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + WATCH_BYTES + REST_BYTES
 }
 
 /// Engine settings, model, clock and keys: what all queues share.
@@ -264,7 +271,7 @@ fn build<S: capture::Source + 'static, T: Send>(
     HandoverPlace { peers, inbox }: HandoverPlace,
     core: usize,
     (mut settings, model, clock, secret): Shared<'_>,
-) -> Result<(QueueParts, T, Option<MailboxPort>), StartError> {
+) -> Result<(QueueParts, T, Option<MailboxPort>, WatchPort), StartError> {
     settings.live = true;
     if !peers.is_empty() {
         settings.watermark_lag_ns = HANDOVER_LAG_NS;
@@ -274,7 +281,7 @@ fn build<S: capture::Source + 'static, T: Send>(
         settings.score = settings.score.for_model(model.cost());
     }
     let is_scoring = scorer.is_some();
-    let work = move || -> Result<(QueueParts, T, Option<MailboxPort>), StartError> {
+    let work = move || -> Result<(QueueParts, T, Option<MailboxPort>, WatchPort), StartError> {
         affinity::pin_to(core);
         let ((memory, source), stop) = open()?;
         let handover = inbox.iter().map(HandoverReceiver::count).collect();
@@ -298,6 +305,8 @@ fn build<S: capture::Source + 'static, T: Send>(
                 clock: clock.clone(),
             },
         );
+        let (watch, watched) = watch();
+        let engine = engine.watched(watch);
         let (mailbox, port) = mailbox();
         let engine: Box<dyn Queue> = Box::new(if is_scoring { engine.following(mailbox) } else { engine });
         Ok((
@@ -313,6 +322,7 @@ fn build<S: capture::Source + 'static, T: Send>(
             },
             stop,
             is_scoring.then_some(port),
+            watched,
         ))
     };
     std::thread::scope(|scope| {

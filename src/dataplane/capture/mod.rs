@@ -75,6 +75,12 @@ pub trait Source: Send {
     #[inline(always)]
     fn prefetch(&self, _index: usize) {}
 
+    /// Which of the source's ports a frame of the burst came in by: 0 but for a pair's second.
+    #[inline(always)]
+    fn port(&self, _index: usize) -> u8 {
+        0
+    }
+
     /// Gives every frame of the burst back (to the fill ring, to the buffer pool).
     fn release(&mut self);
 

@@ -19,6 +19,7 @@ use super::sinks::Sinks;
 use super::snapshot::QueueSnapshot;
 use super::stacks::Stacks;
 use super::thread::UNPOLLED_WAIT;
+use super::watch::Watch;
 use crate::clock::Clock;
 use crate::dataplane::capture::{BURST_MAX, Source};
 use crate::dataplane::decode::{self, DefragSettings, FragmentSettings, Layers, Outer, Packet};
@@ -189,6 +190,8 @@ pub struct Engine<S: Source> {
     source: S,
     /// Frames that peers hand over; beside the core, so that they can be borrowed while it changes.
     inbox: HandoverInbox,
+    /// Who wants frames whole; `None`: nobody can.
+    watch: Option<Box<Watch>>,
     core: Core,
 }
 
@@ -295,13 +298,20 @@ impl<S: Source> Engine<S> {
             packets: vec![Packet::default(); BURST_MAX],
             settings,
         };
-        Engine { source, inbox: parts.inbox, core }
+        Engine { source, inbox: parts.inbox, watch: None, core }
     }
 
     /// The same, taking the models that come in there.
     #[must_use]
     pub fn following(mut self, mailbox: Mailbox) -> Engine<S> {
         self.core.mailbox = Some(Box::new(mailbox));
+        self
+    }
+
+    /// The same, copying frames for who wants them there.
+    #[must_use]
+    pub fn watched(mut self, watch: Watch) -> Engine<S> {
+        self.watch = Some(Box::new(watch));
         self
     }
 
@@ -323,6 +333,11 @@ impl<S: Source> Queue for Engine<S> {
             let took = started.since(core.sinks.burst_time);
             core.snapshot.histograms.record(Stage::Burst, took, core.unmeasured);
         }
+        if started >= core.next_chore
+            && let Some(watch) = &mut self.watch
+        {
+            watch.heed();
+        }
         let received = self.source.receive(core.rx.cap());
         let after_receive = core.stage_time(started);
         core.sinks.burst_time = started;
@@ -339,6 +354,9 @@ impl<S: Source> Queue for Engine<S> {
             core.sinks.counters.add(Counter::Bursts, 1);
             core.sinks.counters.add(Counter::FramesReceived, frames as u64);
             core.process(&self.source, frames, started, true);
+            if let Some(watch) = self.watch.as_mut().filter(|watch| watch.is_on()) {
+                watch.take(&self.source, frames, started);
+            }
             core.stage(Stage::Receive, started, after_receive, frames);
         } else {
             core.sinks.counters.add(Counter::EmptyPolls, 1);

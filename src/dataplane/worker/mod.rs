@@ -28,6 +28,7 @@ mod snapshot;
 mod stacks;
 mod summary;
 mod thread;
+mod watch;
 
 pub use batch::{Reason, RxSettings, RxState, ScoreSettings, ScoreState};
 pub use elephants::ELEPHANTS;
@@ -44,6 +45,7 @@ pub use shed::Shed;
 pub use snapshot::{QueueSnapshot, QueueState};
 pub use stacks::Stacks;
 pub use thread::{Command, Returned, Why, WorkerHandle, WorkerLoad, WorkerSettings};
+pub use watch::{Copied, SUBJECTS_MAX, WATCH_BYTES, Watch, WatchList, WatchPort, watch};
 
 const _: () = assert!(
     2 * crate::dataplane::capture::BURST_MAX as u64 == crate::metrics::TURN_FRAMES_MAX,

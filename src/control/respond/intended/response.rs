@@ -204,6 +204,8 @@ impl Response {
             Stage::Running => "running",
             Stage::Done => "done",
             Stage::Failed => "failed",
+            // It asks nothing of the kernel: it goes on in a thread of ours.
+            Stage::InForce if self.verdicts.is_empty() => "running",
             Stage::InForce if self.kernel.failed > 0 => "failed",
             Stage::InForce if self.kernel.pending > 0 || self.kernel.enforced == 0 => "pending",
             Stage::InForce => "enforced",

@@ -120,9 +120,10 @@ impl Transport {
 /// Drops one flow, both ways.
 pub struct BlockFlow;
 
+/// A flow as parameters name it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OfFlow {
+pub(super) struct OfFlow {
     source: IpAddr,
     #[serde(default)]
     source_port: u16,
@@ -130,6 +131,34 @@ struct OfFlow {
     #[serde(default)]
     destination_port: u16,
     protocol: Transport,
+}
+
+impl OfFlow {
+    /// A connection between these.
+    pub(super) fn tcp((source, source_port): (IpAddr, u16), (destination, destination_port): (IpAddr, u16)) -> OfFlow {
+        OfFlow { source, source_port, destination, destination_port, protocol: Transport::Named(Named::Tcp) }
+    }
+}
+
+/// The flow in its own form, and what it is.
+pub(super) fn own_flow(
+    name: &'static str,
+    asked: &OfFlow,
+    remedy: &str,
+) -> Result<(OfFlow, FlowSubject), ProtocolError> {
+    let (source, destination) = (asked.source.to_canonical(), asked.destination.to_canonical());
+    let protocol = asked.protocol.number();
+    if source.is_ipv4() != destination.is_ipv4() {
+        return wrong(name, "one end is of IPv4 and the other of IPv6", remedy);
+    }
+    if matches!(protocol, 6 | 17) && (asked.source_port == 0 || asked.destination_port == 0) {
+        return wrong(name, "a flow of TCP or UDP has two ports", remedy);
+    }
+    let flow = FlowSubject::new((source, asked.source_port), (destination, asked.destination_port), protocol);
+    // The same flow named from its other end is the same.
+    let [(source, source_port), (destination, destination_port)] = flow.ends();
+    let protocol = Transport::Number(protocol);
+    Ok((OfFlow { source, source_port, destination, destination_port, protocol }, flow))
 }
 
 impl Protocol for BlockFlow {
@@ -152,19 +181,7 @@ impl Protocol for BlockFlow {
         const REMEDY: &str = "write {\"source\": \"192.0.2.7\", \"source_port\": 1024, \"destination\": \"10.0.0.1\", \
                               \"destination_port\": 80, \"protocol\": \"tcp\"}";
         let asked: OfFlow = typed(self.name(), parameters, REMEDY)?;
-        let (source, destination) = (asked.source.to_canonical(), asked.destination.to_canonical());
-        let protocol = asked.protocol.number();
-        if source.is_ipv4() != destination.is_ipv4() {
-            return wrong(self.name(), "one end is of IPv4 and the other of IPv6", REMEDY);
-        }
-        if matches!(protocol, 6 | 17) && (asked.source_port == 0 || asked.destination_port == 0) {
-            return wrong(self.name(), "a flow of TCP or UDP has two ports", REMEDY);
-        }
-        let flow = FlowSubject::new((source, asked.source_port), (destination, asked.destination_port), protocol);
-        // The same flow named from its other end is the same.
-        let [(source, source_port), (destination, destination_port)] = flow.ends();
-        let protocol = Transport::Number(protocol);
-        let own = OfFlow { source, source_port, destination, destination_port, protocol };
+        let (own, flow) = own_flow(self.name(), &asked, REMEDY)?;
         let verdict = Verdict { subject: Subject::Flow(flow), action: Action::Drop, side: Side::Source };
         Ok(planned(&own, vec![verdict]))
     }

@@ -4,17 +4,29 @@
 //! knows neither who asks nor whether it is allowed. Parameters are read strictly (an unknown one is an error) and given back in one
 //! form, so that the same asked for twice is the same.
 
+pub mod canary;
+mod capture;
 mod command;
 mod frames;
+mod reset;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod webhook;
 
+pub use capture::Capture;
 pub use command::{Command, CommandPlan};
 pub use frames::{BlockFlow, BlockIp, IsolateHost, RateLimit};
+pub use reset::ResetConnection;
+pub use scan::ActiveScan;
 pub use webhook::{Webhook, WebhookPlan};
 
+use super::intended::Id;
+use super::scan::Scanner;
+use super::watch::Watcher;
+use super::watch::capture::Captures;
 use super::words::Verdict;
+use crate::units::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,6 +51,14 @@ pub enum ProtocolError {
         /// What would be right.
         remedy: String,
     },
+    /// Nothing here could carry it out.
+    #[error("{protocol} is not available: {why}")]
+    Unavailable {
+        /// Of which protocol.
+        protocol: &'static str,
+        /// Why, with the remedy.
+        why: &'static str,
+    },
 }
 
 /// Something that is done once, off the thread that decides.
@@ -50,12 +70,23 @@ pub trait Once: Send {
     fn run(&self) -> Result<String, String>;
 }
 
+/// Something that goes on for a time in a thread of its own, until [`Protocol::ended`] or until it says that it is over.
+pub trait Lasting: Send {
+    /// Begins it under that name, or has it go on until then; never waits.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn begin(&self, id: Id, until: Timestamp) -> Result<(), String>;
+}
+
 /// What a protocol would do.
 pub enum Work {
     /// Verdicts, put in force for a time; sorted, each subject once.
     Verdicts(Vec<Verdict>),
     /// Something done once.
     Once(Box<dyn Once>),
+    /// Something that goes on.
+    Lasting(Box<dyn Lasting>),
 }
 
 /// A plan.
@@ -82,6 +113,19 @@ pub trait Protocol: Send + Sync {
     /// # Errors
     /// They cannot be meant.
     fn plan(&self, parameters: &Value) -> Result<Planned, ProtocolError>;
+
+    /// What safety judges it by, where it puts no verdicts in force and yet cuts somebody off.
+    fn judged(&self, _parameters: &Value) -> Vec<Verdict> {
+        Vec::new()
+    }
+
+    /// For how long it is, where nobody says; `None`: as long as is usual for all.
+    fn usual_ttl_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// A response of its that goes on is over: its time has come, or it was taken back.
+    fn ended(&self, _id: Id) {}
 }
 
 /// Every protocol there is, by name.
@@ -98,9 +142,28 @@ impl Registry {
 
     /// All that are shipped; webhooks and commands are those that the configuration names.
     pub fn shipped(webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>) -> Registry {
+        Registry::watching(webhooks, commands, None)
+    }
+
+    /// The same, for a program that sees frames.
+    pub fn watching(
+        webhooks: Vec<WebhookPlan>,
+        commands: Vec<CommandPlan>,
+        means: Option<(&Watcher, &Captures, &Scanner)>,
+    ) -> Registry {
         let mut registry = Registry::of_frames();
-        let once: [Arc<dyn Protocol>; 2] = [Arc::new(Webhook::new(webhooks)), Arc::new(Command::new(commands))];
-        registry.0.extend(once.into_iter().map(|protocol| (protocol.name(), protocol)));
+        let watcher = means.map(|(watcher, ..)| watcher.clone());
+        let scanner = means.map(|(.., scanner)| scanner.clone());
+        let means = means.map(|(watcher, captures, _)| (watcher.clone(), captures.clone()));
+        let others: [Arc<dyn Protocol>; 6] = [
+            Arc::new(ActiveScan::new(scanner)),
+            Arc::new(Capture::new(means)),
+            Arc::new(canary::Canary),
+            Arc::new(Webhook::new(webhooks)),
+            Arc::new(Command::new(commands)),
+            Arc::new(ResetConnection::new(watcher)),
+        ];
+        registry.0.extend(others.into_iter().map(|protocol| (protocol.name(), protocol)));
         registry
     }
 

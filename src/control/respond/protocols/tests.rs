@@ -21,7 +21,21 @@ fn plan(protocol: &str, parameters: Value) -> Result<(Value, Vec<String>), Strin
 fn protocols_are_known_by_one_name_each() {
     let mut registry = Registry::shipped(Vec::new(), Vec::new());
     let names: Vec<_> = registry.all().map(|protocol| protocol.name()).collect();
-    assert_eq!(names, ["block_flow", "block_ip", "command", "isolate_host", "rate_limit", "webhook"]);
+    assert_eq!(
+        names,
+        [
+            "block_flow",
+            "block_ip",
+            "canary",
+            "capture",
+            "command",
+            "isolate_host",
+            "rate_limit",
+            "reset_connection",
+            "scan",
+            "webhook"
+        ]
+    );
     assert_eq!(registry.register(Arc::new(BlockIp)), Err(ProtocolError::Duplicate("block_ip".into())));
     let message = registry.find("teleport").err().unwrap().to_string();
     assert!(message.starts_with("protocol teleport not found: there are block_flow, block_ip"), "{message}");
@@ -138,7 +152,8 @@ fn server(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle
 
 fn hook(url: &str, limit: Duration) -> Box<dyn Once> {
     let url = WebhookPlan::url(url).unwrap();
-    let webhook = Webhook::new(vec![WebhookPlan { name: "soc".into(), url, limit, pause: Duration::ZERO }]);
+    let webhook =
+        Webhook::new(vec![WebhookPlan { name: "soc".into(), url, authorities: None, limit, pause: Duration::ZERO }]);
     let planned = webhook.plan(&json!({ "about": { "id": "a" } })).unwrap();
     assert_eq!(planned.parameters, json!({ "to": "soc", "about": { "id": "a" } }));
     let Work::Once(once) = planned.work else { panic!("it acts once") };
@@ -183,7 +198,7 @@ fn a_webhook_that_is_not_answered_ends_at_its_limit() {
 
 #[test]
 fn urls_that_are_not_ours_to_ask_are_refused() {
-    for bad in ["https://a/b", "ftp://a", "a/b", "http://u@h/", "http://", ""] {
+    for bad in ["ftp://a", "a/b", "http://u@h/", "http://", ""] {
         assert!(WebhookPlan::url(bad).is_err(), "{bad}");
     }
     let none = Webhook::new(Vec::new()).plan(&json!({ "about": 1 })).err().unwrap().to_string();
@@ -286,4 +301,105 @@ fn files_change_only_where_they_may() {
     let message = run(&writes, json!({})).unwrap_err();
     assert!(message.contains("ermission denied"), "{message}");
     assert!(may.join("f").exists() && !may_not.join("f").exists());
+}
+
+/// Only flows to documentation are shunted: nobody's traffic goes round inspection by it.
+#[test]
+fn canaries_fly_to_addresses_of_documentation_alone() {
+    let registry = Registry::shipped(Vec::new(), Vec::new());
+    let canary = registry.find("canary").unwrap();
+    let planned = canary.plan(&json!({ "sources": ["192.0.2.77", "2001:db8::7", "::ffff:192.0.2.77"] })).unwrap();
+    let Work::Verdicts(verdicts) = planned.work else { panic!("verdicts") };
+    let told: Vec<_> =
+        verdicts.iter().map(|one| format!("{} {}", tell_action(one.action), tell(&one.subject))).collect();
+    let wanted = ["shunt udp 192.0.2.77:9 - 203.0.113.77:9", "shunt udp [2001:db8::7]:9 - [2001:db8:c::77]:9"];
+    assert_eq!(told, wanted);
+    for bad in [json!({ "sources": [] }), json!({ "sources": ["203.0.113.77"] }), json!({ "destination": "10.0.0.1" })]
+    {
+        assert!(canary.plan(&bad).is_err(), "{bad}");
+    }
+}
+
+/// The tests' own authority and server (tests/data/tls).
+fn of_tests(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+}
+
+/// A server of TLS that answers one request; its address, and what it was told, `None` where nobody trusted it.
+fn secure_server() -> (String, std::thread::JoinHandle<Option<String>>) {
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+    let chain =
+        CertificateDer::pem_file_iter(of_tests("localhost.pem")).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(of_tests("localhost.pem")).unwrap();
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
+    let config = Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"}") {
+            let mut piece = [0; 512];
+            match stream.read(&mut piece) {
+                Ok(count) if count > 0 => heard.extend(&piece[..count]),
+                _ => return None,
+            }
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        Some(String::from_utf8(heard).unwrap())
+    };
+    (format!("https://localhost:{port}/hook"), std::thread::spawn(serve))
+}
+
+#[test]
+fn over_tls_a_server_is_told_only_where_it_is_who_it_should_be() {
+    for (host, authorities, good) in [
+        ("localhost", Some(of_tests("ca.pem")), true),
+        ("127.0.0.1", Some(of_tests("ca.pem")), true),
+        // A name that is not the certificate's, an authority that did not sign it, and the system's.
+        ("127.0.0.2", Some(of_tests("ca.pem")), false),
+        ("localhost", Some(of_tests("localhost.pem")), false),
+        ("localhost", None, false),
+        ("localhost", Some(of_tests("nothing.pem")), false),
+    ] {
+        let (url, serving) = secure_server();
+        let reached = url.replace("localhost", host);
+        // It listens at one address: by another name only where that is the same.
+        let plan = WebhookPlan {
+            name: "soc".into(),
+            url: WebhookPlan::url(&reached).unwrap(),
+            authorities: authorities.clone(),
+            limit: PATIENCE,
+            pause: Duration::ZERO,
+        };
+        let Work::Once(once) = Webhook::new(vec![plan]).plan(&json!({ "about": { "id": "a" } })).unwrap().work else {
+            panic!("it acts once")
+        };
+        let outcome = once.run();
+        if outcome.is_err() {
+            // Nobody may have come that far.
+            drop(std::net::TcpStream::connect(url.trim_start_matches("https://").trim_end_matches("/hook")));
+        }
+        let heard = serving.join().unwrap();
+        assert_eq!((outcome.is_ok(), heard.is_some()), (good, good), "{reached} {authorities:?}: {outcome:?}");
+        assert!(
+            heard.is_none_or(|heard| heard.starts_with("POST /hook HTTP/1.1") && heard.ends_with("{\"id\":\"a\"}"))
+        );
+    }
+}
+
+/// A descriptor that somebody here forgot to close on exec is not the program's.
+#[test]
+fn a_program_has_no_descriptors_of_ours() {
+    let file = tempfile::tempfile().unwrap();
+    crate::sys::sandbox::inherit_for_tests(&file);
+    let said = run(&command("/bin/ls", &["/proc/self/fd"], PATIENCE, Vec::new()), json!({})).unwrap();
+    let own = std::os::fd::AsRawFd::as_raw_fd(&file).to_string();
+    let listed: Vec<&str> = said.rsplit(": ").next().unwrap().split_whitespace().collect();
+    // The folder that it reads is its own.
+    assert!(listed.len() <= 4 && (!listed.contains(&&*own) || own == "3"), "{said}");
 }

@@ -1,9 +1,10 @@
 //! `webhook`: tells a server of the operator's, by a POST of JSON.
 //!
-//! Only to URLs that the configuration names, over plain HTTP, without following redirects: who may give orders to the API cannot
+//! Only to URLs that the configuration names, over HTTP or HTTPS, without following redirects: who may give orders to the API cannot
 //! turn the sensor into a client of whatever it reaches. One retry policy for all: three attempts within the time limit, the second
-//! and third after a pause, for a connection that fails, 429 and 5xx; anything else of an answer is final. Deliberately without TLS
-//! (a relay on this machine has it).
+//! and third after a pause, for a connection that fails, 429 and 5xx; anything else of an answer is final, as is a
+//! server whose certificate is not what it should be. Over TLS (1.2 and 1.3) the server proves its name to the system's authorities, or
+//! to those of a file; there is no way to leave that out.
 
 use super::{Once, Planned, Protocol, ProtocolError, Work, typed, wrong};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -13,9 +14,16 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Attempts in all.
 const ATTEMPTS: u32 = 3;
@@ -29,8 +37,10 @@ const BODY_BYTES: usize = 256 * 1024;
 pub struct WebhookPlan {
     /// Its name.
     pub name: String,
-    /// Where: `http://host[:port]/path`.
+    /// Where: `http://host[:port]/path`, or `https:`.
     pub url: Uri,
+    /// Certificates of authorities (PEM) that are trusted instead of the system's.
+    pub authorities: Option<PathBuf>,
     /// Time for all attempts.
     pub limit: Duration,
     /// Pause before the second attempt; twice as long before the third.
@@ -45,9 +55,8 @@ impl WebhookPlan {
     pub fn url(text: &str) -> Result<Uri, String> {
         let url: Uri = text.parse().map_err(|cause| format!("is no URL: {cause}"))?;
         match url.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err("asks for TLS, which is not spoken here: name a relay on this machine".into()),
-            _ => return Err("does not begin with http://".into()),
+            Some("http" | "https") => {}
+            _ => return Err("does not begin with http:// or https://".into()),
         }
         let authority =
             url.authority().filter(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
@@ -171,8 +180,29 @@ impl Call {
         let passing = |cause: &dyn std::fmt::Display| Trouble::Passing(cause.to_string());
         let url = &self.plan.url;
         let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let connecting = TcpStream::connect((host, url.port_u16().unwrap_or(80)));
+        let is_secure = url.scheme_str() == Some("https");
+        let connecting = TcpStream::connect((host, url.port_u16().unwrap_or(if is_secure { 443 } else { 80 })));
         let stream = connecting.await.map_err(|cause| passing(&cause))?;
+        if !is_secure {
+            return self.post_over(stream).await;
+        }
+        let tls = client(self.plan.authorities.as_deref()).map_err(Trouble::Final)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|cause| Trouble::Final(cause.to_string()))?;
+        let secured = TlsConnector::from(tls).connect(name, stream).await;
+        let stream = secured.map_err(|cause| match cause.kind() {
+            // What is wrong with its certificate is wrong with it a second later.
+            std::io::ErrorKind::InvalidData => Trouble::Final(format!("TLS: {cause}")),
+            _ => passing(&cause),
+        })?;
+        self.post_over(stream).await
+    }
+
+    async fn post_over<S>(&self, stream: S) -> Result<http::StatusCode, Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let passing = |cause: &dyn std::fmt::Display| Trouble::Passing(cause.to_string());
+        let url = &self.plan.url;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|cause| passing(&cause))?;
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let request = Request::post(path)
@@ -193,4 +223,24 @@ impl Call {
             _ => Err(Trouble::Final(status.to_string())),
         }
     }
+}
+
+/// How TLS is spoken, trusting the authorities of a file or the system's.
+fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    let (certificates, from) = match authorities {
+        Some(path) => {
+            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            (read.map_err(|cause| format!("read {}: {cause}", path.display()))?, path.display().to_string())
+        }
+        None => (rustls_native_certs::load_native_certs().certs, "the system".to_owned()),
+    };
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() {
+        return Err(format!("{from} has no authority to trust: name a file with authorities in [[webhook]]"));
+    }
+    let versions =
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
+    let config = versions.map_err(|cause| cause.to_string())?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

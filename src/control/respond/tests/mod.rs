@@ -3,6 +3,7 @@
 mod desk;
 mod hostile;
 mod kernel;
+mod lasting;
 mod orders;
 
 use super::disk::Disk;

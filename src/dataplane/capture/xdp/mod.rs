@@ -28,6 +28,7 @@ mod nic;
 mod offloads;
 mod pair;
 mod program;
+mod rehearse;
 mod rings;
 mod rss;
 mod settings;
@@ -47,6 +48,7 @@ pub use pair::{
     PairSettings, PairSource, PairStatus, PairStop, Policy, PortCounts, PortOf, keep_links,
 };
 pub use program::{AttachMode, KERNEL_NEEDED, KERNEL_WANTED};
+pub use rehearse::{Rehearsal, Rehearsed};
 pub use rings::{ObtainedMode, QueueFacts};
 pub use rss::SymmetricRss;
 pub use settings::{BusyPoll, InterfaceSettings, MANAGEMENT_MAX, Management, Mode, PIN_DIRECTORY, Shared, Transport};

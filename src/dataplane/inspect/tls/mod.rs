@@ -47,6 +47,7 @@ pub(super) mod tests;
 pub(super) mod walk;
 mod x509;
 
+pub use certificate::certificate as read_certificate;
 pub(super) use certificate::{CHAIN_MAX, EXTENSIONS_MAX};
 pub use facts::*;
 pub(super) use hello::TYPES_MAX;

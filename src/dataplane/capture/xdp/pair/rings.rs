@@ -138,6 +138,12 @@ impl PairRings {
         self.memory.ledger.burst().len()
     }
 
+    /// Frames of the burst held that came in on the first port.
+    #[inline(always)]
+    pub(super) fn split(&self) -> usize {
+        self.split
+    }
+
     /// Frames that were taken and are not sent yet, or whose memory has not come back: for each port they leave by.
     pub(super) fn unsent(&self) -> [u64; 2] {
         self.in_ring

@@ -383,6 +383,11 @@ impl Source for PairSource {
         }
     }
 
+    #[inline(always)]
+    fn port(&self, index: usize) -> u8 {
+        self.rings.as_ref().map_or(0, |rings| u8::from(index >= rings.split()))
+    }
+
     #[inline]
     fn release(&mut self) {
         let Some(rings) = &mut self.rings else { return };
