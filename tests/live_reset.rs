@@ -135,6 +135,9 @@ fn live_reset_ends_a_connection_through_a_pair() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(3) && said.contains("no frame of this connection came"), "{output:?}");
+    let metrics = http::Client::connect(shrike.address()).get("/metrics").text().to_owned();
+    let sent = metrics.lines().find_map(|line| line.strip_prefix("shrike_response_frames_sent_total "));
+    assert!(sent.is_some_and(|count| count.parse::<f64>().unwrap() >= 4.0), "{sent:?}");
     let summary = shrike.terminate();
     assert_eq!(summary["loss"]["closed"], true, "{summary:#}");
 }

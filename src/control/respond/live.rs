@@ -19,7 +19,7 @@ use super::scan::{self, Scanner};
 use super::view::{ResponseView, ResponsesView, SetView};
 use super::watch::capture::{self, Captures};
 use super::watch::sending::{Out, Sending};
-use super::watch::{self, WatchedQueue};
+use super::watch::{self, WatchedQueue, Watcher};
 use super::{Now, audit};
 use crate::clock::Clock;
 use crate::control::alert::Alert;
@@ -121,6 +121,7 @@ pub struct SharedResponses {
     protocols: Vec<(&'static str, &'static str)>,
     store: PathBuf,
     captures: Captures,
+    watcher: Watcher,
     scanner: Scanner,
     shown: Mutex<Shown>,
 }
@@ -309,6 +310,18 @@ impl SharedResponses {
                 counter,
                 of(&counts.alerts_lost),
             ),
+            (
+                "shrike_response_frames_lost_total",
+                "Frames that a capture or a reset wanted and that found their queue's ring full.",
+                counter,
+                of(&self.watcher.counts().lost),
+            ),
+            (
+                "shrike_response_frames_sent_total",
+                "Frames that were sent to the ends of connections, to reset them.",
+                counter,
+                of(&self.watcher.counts().sent),
+            ),
         ]
         .into_iter()
         .map(|(name, help, kind, value)| Metric { name, help, kind, labels: Vec::new(), value: value as f64 })
@@ -406,6 +419,7 @@ impl LiveResponses {
             protocols,
             store: plan.store.clone(),
             captures,
+            watcher,
             scanner,
             shown: Mutex::new(shown),
         });
