@@ -97,6 +97,32 @@ fn resets(shrike: &Shrike, bed: &PairBed, server: &str) {
     talk(&other);
 }
 
+/// A connection that both ends fill as fast as they can: where its ends are changes while it is looked at.
+fn resets_under_load(shrike: &Shrike, bed: &PairBed) {
+    let ends = connection(bed, "10.9.0.2:0");
+    let parameters = parameters(&ends);
+    let moving: Vec<_> = ends
+        .iter()
+        .flat_map(|end| {
+            let (mut reader, mut writer) = (end.try_clone().unwrap(), end.try_clone().unwrap());
+            writer.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+            let reading = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()).map(drop));
+            let writing = std::thread::spawn(move || std::io::copy(&mut std::io::repeat(7), &mut writer).map(drop));
+            [reading, writing]
+        })
+        .collect();
+    let (status, begun) = order(shrike, &parameters);
+    assert_eq!(status, 201, "{begun:#}");
+    let told = outcome(shrike, begun["response"]["id"].as_str().unwrap());
+    assert_eq!(told["state"], "done", "{told:#}");
+    // All end; of each end one thread is told why, and the other one sees the end alone.
+    let ended: Vec<_> =
+        moving.into_iter().map(|thread| thread.join().unwrap().err().map(|cause| cause.kind())).collect();
+    for of_end in ended.chunks(2) {
+        assert!(of_end.contains(&Some(ErrorKind::ConnectionReset)), "{ended:?}: {told:#}");
+    }
+}
+
 fn with_six(bed: &PairBed) {
     for (space, end, address) in [(&bed.client, "c0", "fd00:9::1"), (&bed.server, "s0", "fd00:9::2")] {
         run(&format!(
@@ -124,6 +150,7 @@ fn live_reset_ends_a_connection_through_a_pair() {
     for server in ["10.9.0.2:0", "[fd00:9::2]:0"] {
         resets(&shrike, &bed, server);
     }
+    resets_under_load(&shrike, &bed);
     let spared = json!({ "source": "10.9.0.77", "source_port": 1, "destination": "10.9.0.2", "destination_port": 2 });
     let (status, refused) = order(&shrike, &spared);
     assert!(status == 422 && refused["detail"].as_str().unwrap().contains("allow_list"), "{refused:#}");
@@ -135,6 +162,9 @@ fn live_reset_ends_a_connection_through_a_pair() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(3) && said.contains("no frame of this connection came"), "{output:?}");
+    let metrics = http::Client::connect(shrike.address()).get("/metrics").text().to_owned();
+    let sent = metrics.lines().find_map(|line| line.strip_prefix("shrike_response_frames_sent_total "));
+    assert!(sent.is_some_and(|count| count.parse::<f64>().unwrap() >= 4.0), "{sent:?}");
     let summary = shrike.terminate();
     assert_eq!(summary["loss"]["closed"], true, "{summary:#}");
 }

@@ -306,3 +306,47 @@ fn a_scan_asks_what_was_named_and_says_what_it_found() {
     let (code, said) = bed.shrike(&["scan", "127.0.0.1", "--ports", &port, "--dry-run"]);
     assert!(code == 0 && said.starts_with("would be allowed: scan"), "{said}");
 }
+
+/// Captures and resets from the command line, of a program that sees no frames: files that say so, and a remedy.
+#[test]
+fn captures_are_made_fetched_and_ended_and_resets_name_their_remedy() {
+    let bed = Bed::new("[respond]\nallow = [\"10.0.0.9\"]", false);
+    for (arguments, words) in [
+        (&["capture", "10.0.0.5"][..], "{\"prefix\":\"10.0.0.5\"}"),
+        (&["capture", "10.0.0.0/24"], "{\"prefix\":\"10.0.0.0/24\"}"),
+        (&["capture", "--mac", "02:00:00:00:00:05"], "02:00:00:00:00:05"),
+        (&["capture", "192.0.2.7:51234", "--to", "10.0.0.9:443"], "\"destination_port\":51234"),
+        (&["capture", "[2001:db8::7]:53", "--to", "[2001:db8::9]:53", "--udp"], "\"protocol\":17"),
+    ] {
+        let (code, said) = bed.shrike(&[arguments, &["--dry-run"]].concat());
+        assert!(code == 0 && said.starts_with("would be allowed: capture") && said.contains(words), "{said}");
+        assert!(said.contains("for 60 s"), "a minute, where nobody says: {said}");
+    }
+    assert_eq!(bed.shrike(&["capture"]).0, 2);
+    assert_eq!(bed.shrike(&["capture", "nonsense"]).0, 2);
+    assert!(bed.shrike(&["captures"]).1.contains("no captures"));
+    let (code, said) = bed.shrike(&["capture", "10.0.0.5", "--for", "1h", "--bytes", "5000", "--why", "a test"]);
+    assert!(code == 0 && said.starts_with("begun: capture") && said.contains("running"), "{said}");
+    let mut client = bed.client();
+    let mut listed = Value::Null;
+    until("there is a file", || {
+        listed = client.get("/v1/captures").json();
+        listed["items"][0]["frames"] == json!(0)
+    });
+    let one = &listed["items"][0];
+    let (id, name) = (one["response"].as_str().expect("an id"), one["name"].as_str().expect("a name"));
+    assert!(bed.shrike(&["captures"]).1.contains("growing: 0 frames"));
+    let again = bed.shrike(&["capture", "10.0.0.5", "--for", "2h", "--bytes", "5000"]);
+    assert!(again.1.starts_with("extended: capture"), "{again:?}");
+    assert_eq!(client.send("DELETE", &format!("/v1/responses/{id}"), &[], "").status, 200);
+    until("it ends", || client.get("/v1/captures").json()["items"][0]["response"].is_null());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace.pcapng");
+    let (code, said) = bed.shrike(&["captures", "get", name, "-o", file.to_str().expect("a path")]);
+    let bytes = std::fs::read(&file).expect("it was fetched");
+    assert!(code == 0 && bytes.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "{said}");
+    let (code, said) = bed.shrike(&["captures", "get", "nothing.pcapng", "-o", file.to_str().expect("a path")]);
+    assert!(code == 1 && said.contains("no capture has this name") && !file.exists(), "{said}");
+    let (code, said) = bed.shrike(&["reset", "192.0.2.7:51234", "10.0.0.8:443"]);
+    assert!(code == 1 && said.contains("reset_interface in [respond]"), "{said}");
+}

@@ -122,6 +122,7 @@ pub struct SharedResponses {
     protocols: Vec<(&'static str, &'static str)>,
     store: PathBuf,
     captures: Captures,
+    watcher: Watcher,
     scanner: Scanner,
     shown: Mutex<Shown>,
 }
@@ -321,6 +322,18 @@ impl SharedResponses {
                 counter,
                 of(&counts.alerts_lost),
             ),
+            (
+                "shrike_response_frames_lost_total",
+                "Frames that a capture or a reset wanted and that found their queue's ring full.",
+                counter,
+                of(&self.watcher.counts().lost),
+            ),
+            (
+                "shrike_response_frames_sent_total",
+                "Frames that were sent to the ends of connections, to reset them.",
+                counter,
+                of(&self.watcher.counts().sent),
+            ),
         ]
         .into_iter()
         .map(|(name, help, kind, value)| Metric { name, help, kind, labels: Vec::new(), value: value as f64 })
@@ -427,6 +440,7 @@ impl LiveResponses {
             protocols,
             store: plan.store.clone(),
             captures,
+            watcher,
             scanner,
             shown: Mutex::new(shown),
         });

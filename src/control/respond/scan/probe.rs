@@ -156,6 +156,11 @@ impl Probing {
                 let read = lock(&self.reader).read(&said, (self.now)());
                 heard.protocol = read.protocol;
                 heard.certificate = heard.certificate.or(read.certificate);
+            } else if !is_tls && found.tls.is_empty() && !answer.is_empty() && !answer.starts_with(b"HTTP/") {
+                // It was only late with its greeting: what we said counts for nothing.
+                found.banner = line(answer);
+                let parts = vec![(Side::Responder, answer.to_vec())];
+                return lock(&self.reader).read(&Conversation { parts, ..said }, (self.now)());
             } else if !is_tls && found.tls.is_empty() && version <= Version(0x0303) {
                 break;
             }

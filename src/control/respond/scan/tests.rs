@@ -82,6 +82,12 @@ fn wish(ports: Vec<u16>) -> Wish {
 #[test]
 fn what_is_open_is_named_with_its_versions_and_certificate() {
     let ssh = greets(b"SSH-2.0-OpenSSH_7.4\r\n");
+    // One that greets later than anybody waits for it.
+    let late = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 512]);
+        let _ = stream.write_all(b"SSH-2.0-dropbear_2019.78\r\n");
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
     let ftp = greets(b"220 (vsFTPd 3.0.3)\r\n");
     let web = serve(|mut stream| {
         let mut request = [0; 4096];
@@ -96,17 +102,18 @@ fn what_is_open_is_named_with_its_versions_and_certificate() {
     let shared = inventory();
     let settings = Settings { rate: 1000, greeting: Duration::from_millis(300), ..Settings::default() };
     let (scanner, over) = scanner(settings, Some(Arc::clone(&shared)));
-    scanner.begin(Id(1), wish(vec![ssh, ftp, web, old, new, both, closed]), never()).unwrap();
+    scanner.begin(Id(1), wish(vec![ssh, late, ftp, web, old, new, both, closed]), never()).unwrap();
     assert!(scanner.begin(Id(2), wish(vec![1]), never()).unwrap_err().contains("one at a time"));
     scanner.begin(Id(1), wish(vec![1]), never()).unwrap();
     until("it is over", || !lock(&over).is_empty());
     let told = lock(&over)[0].clone().unwrap();
-    assert!(told.starts_with("1 of 1 targets") && told.contains("6 open ports"), "{told}");
+    assert!(told.starts_with("1 of 1 targets") && told.contains("7 open ports"), "{told}");
     let view = scanner.one(&Id(1)).unwrap();
     assert_eq!((view.closed, view.asking_max, scanner.list().len()), (1, 1, 1));
     let ports = view.ports.unwrap();
     let of = |port: u16| ports.iter().find(|one| one.port == port).unwrap().clone();
     assert_eq!((&*of(ssh).service, &*of(ssh).banner), ("ssh", "SSH-2.0-OpenSSH_7.4"));
+    assert_eq!((&*of(late).service, &*of(late).banner), ("ssh", "SSH-2.0-dropbear_2019.78"));
     assert_eq!(of(ftp).banner, "220 (vsFTPd 3.0.3)");
     assert_eq!((&*of(web).service, &*of(web).banner), ("http", "HTTP/1.1 200 OK"));
     for (port, versions) in [(old, &["TLS 1.2"][..]), (new, &["TLS 1.3"]), (both, &["TLS 1.3", "TLS 1.2"])] {

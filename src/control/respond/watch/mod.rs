@@ -17,7 +17,7 @@ use crate::units::Timestamp;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sending::Sending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -73,15 +73,30 @@ enum Told {
     End(Id),
 }
 
+/// Sums since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Frames that were wanted and found a queue's ring full; one that several wanted counts for each.
+    pub lost: AtomicU64,
+    /// Frames that were sent to the ends of flows.
+    pub sent: AtomicU64,
+}
+
 /// Where jobs go in.
 #[derive(Clone)]
 pub struct Watcher {
     orders: Sender<Told>,
+    counts: Arc<Counts>,
     /// Something can be sent: a pair, or an interface beside a tap.
     sends: bool,
 }
 
 impl Watcher {
+    /// What was lost and sent.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Can frames be sent to the ends of a flow?
     pub fn can_send(&self) -> bool {
         self.sends
@@ -121,6 +136,7 @@ struct Running {
 
 /// The thread's state.
 struct Hub {
+    counts: Arc<Counts>,
     orders: Receiver<Told>,
     queues: Vec<WatchedQueue>,
     sending: Sending,
@@ -144,10 +160,11 @@ pub fn start(
     tell: Tell,
 ) -> std::io::Result<(Watcher, JoinHandle<()>)> {
     let (orders, taken) = bounded(ORDERS);
-    let watcher = Watcher { orders, sends: sending.is_possible() && is_live };
+    let counts = Arc::new(Counts::default());
+    let watcher = Watcher { orders, counts: Arc::clone(&counts), sends: sending.is_possible() && is_live };
     let (queues, sent) = (Vec::new(), Vec::new());
     let mut hub =
-        Hub { orders: taken, queues, sending, running: Vec::new(), number: 0, sent, tell, untold: Vec::new() };
+        Hub { counts, orders: taken, queues, sending, running: Vec::new(), number: 0, sent, tell, untold: Vec::new() };
     let thread = std::thread::Builder::new().name("respond-watch".into()).spawn(move || {
         while !stop.load(Relaxed) {
             let is_idle = hub.running.is_empty() && hub.untold.is_empty();
@@ -237,6 +254,9 @@ impl Hub {
             self.number += 1;
             self.untold.push((one.id, outcome));
         }
+        let lost = self.queues.iter().flat_map(|queue| (0..SUBJECTS_MAX).map(|place| queue.port.lost(place)));
+        self.counts.lost.store(lost.sum(), Relaxed);
+        self.counts.sent.store(self.sending.sent(), Relaxed);
         let tell = &mut self.tell;
         self.untold.retain(|(id, outcome)| !tell(*id, outcome));
     }

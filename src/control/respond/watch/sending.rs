@@ -40,17 +40,23 @@ pub struct Sending {
     pairs: BTreeMap<String, [Out; 2]>,
     beside: Option<Out>,
     open: BTreeMap<(Option<String>, String), PacketSender>,
+    sent: u64,
 }
 
 impl Sending {
     /// By the ports of these pairs, each under the name of its queues' interface; and beside every tap by that one.
     pub fn new(pairs: BTreeMap<String, [Out; 2]>, beside: Option<Out>) -> Sending {
-        Sending { pairs, beside, open: BTreeMap::new() }
+        Sending { pairs, beside, open: BTreeMap::new(), sent: 0 }
     }
 
     /// Is there any?
     pub fn is_possible(&self) -> bool {
         !self.pairs.is_empty() || self.beside.is_some()
+    }
+
+    /// Frames sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// What a port of what was seen is called: a pair's two have names of their own.
@@ -85,7 +91,10 @@ impl Sending {
                 card.copy_from_slice(&sender.card());
             }
             match sender.send(&frame) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.sent += 1;
+                    return Ok(());
+                }
                 Err(cause) => latest = Some(cause),
             }
             self.open.remove(&key);
