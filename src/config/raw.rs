@@ -330,6 +330,8 @@ pub struct RawRespond {
     pub audit_rows: Option<i64>,
     /// Established flows of others that may meet an automatic block.
     pub brake_flows: Option<i64>,
+    /// Hosts of ours that may use addresses which automatic blocks drop.
+    pub brake_assets: Option<i64>,
     /// Share of all packets that automatic blocks may drop.
     pub brake_share: Option<f64>,
     /// Over which time both are counted, seconds.

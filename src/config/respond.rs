@@ -151,6 +151,7 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
     }
     let brake = BrakeSettings {
         flows: number("respond.brake_flows", raw.brake_flows, brake.flows, 0, 1 << 20)?,
+        assets: number("respond.brake_assets", raw.brake_assets, brake.assets, 0, 1 << 20)?,
         share: share("respond.brake_share", raw.brake_share, brake.share)?,
         window_ns: seconds("brake_window_seconds", raw.brake_window_seconds, brake.window_ns, 1, 3_600)?,
         release_ns: seconds("brake_release_seconds", raw.brake_release_seconds, brake.release_ns, 1, 86_400)?,

@@ -5,6 +5,7 @@
 
 use super::Now;
 use super::audit::{Event, Row};
+use super::clientele::Clientele;
 use super::intended::Stage;
 use super::kernel::Found;
 use super::live::Plan;
@@ -42,6 +43,7 @@ pub struct Desk {
     playbooks: Vec<Playbook>,
     home: Vec<Prefix>,
     proven: Proven,
+    clientele: Clientele,
     waiting: VecDeque<Waiting>,
     /// Established flows of others that met an automatic block, since the look before.
     cut: u64,
@@ -59,6 +61,7 @@ impl Desk {
             playbooks,
             home,
             proven: Proven::default(),
+            clientele: Clientele::default(),
             waiting: VecDeque::new(),
             cut: 0,
             packets: (0, 0),
@@ -177,6 +180,7 @@ impl Desk {
     /// Two proved themselves.
     pub fn spoken(&mut self, spoken: &Spoken, now: &dyn Fn() -> Now) {
         self.proven.learn(spoken, now().wall);
+        self.clientele.learn(spoken, &self.home, now().wall);
         self.cut += u64::from(self.was_cut(spoken));
         let is_meant = |waiting: &Waiting| {
             let source = waiting.alert.evidence.source.map(|source| source.to_canonical());
@@ -216,7 +220,7 @@ impl Desk {
         })
     }
 
-    /// Packets that were seen so far, in all.
+    /// Packets that came in so far, in all, those that the kernel dropped among them.
     pub fn packets(&mut self, total: u64) {
         self.packets.0 = total;
     }
@@ -225,9 +229,12 @@ impl Desk {
     pub fn found(&mut self, found: &Found, now: Now) {
         let (total, before) = self.packets;
         self.packets.1 = total;
-        // What the kernel dropped never came to be counted there.
-        let packets = total.saturating_sub(before).saturating_add(found.dropped);
-        let seen = Observed { flows: std::mem::take(&mut self.cut), dropped: found.dropped, packets };
+        // The two are not read at one moment.
+        let packets = total.saturating_sub(before).max(found.dropped);
+        // What is wider was a person's setting, and who is behind it cannot be told.
+        let hosts = found.met.iter().filter(|(first, bits)| *bits >= if first.is_ipv4() { 32 } else { 64 });
+        let assets = hosts.map(|(host, _)| self.clientele.of(*host)).sum();
+        let seen = Observed { flows: std::mem::take(&mut self.cut), assets, dropped: found.dropped, packets };
         self.responder.observe(seen, now);
         let named = found.named.join(", ");
         if found.missing + found.changed > 0 {

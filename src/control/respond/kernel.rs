@@ -11,6 +11,7 @@ use super::intended::{EntryState, Id, Intended, SHARDS, kernel_rule};
 use super::words::tell;
 use crate::dataplane::verdict::{Enforcer, Rule, Subject, VerdictError};
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -20,6 +21,8 @@ const CHUNK: usize = 1024;
 const COMPARED: usize = 4096;
 /// Refused subjects tried again at a look: a full map is not asked a million times a second.
 const RETRIED: usize = 1024;
+/// Prefixes that met frames and are told of a look; of others the next one may tell.
+const MET: usize = 4096;
 /// Subjects that a report names.
 const NAMED: usize = 4;
 
@@ -73,6 +76,8 @@ pub struct Found {
     pub named: Vec<String>,
     /// Packets that automatic blocks dropped since the look before.
     pub dropped: u64,
+    /// Prefixes of these blocks that dropped some; no more than [`MET`] are told.
+    pub met: Vec<(IpAddr, u8)>,
     /// Why there is no look.
     pub error: Option<String>,
 }
@@ -251,6 +256,11 @@ impl Shared {
                 let before = entry.hits.packets;
                 if hits.packets > before && is_automatic(&set, subject) {
                     found.dropped += hits.packets - before;
+                    if let Subject::Prefix(first, bits) = subject
+                        && found.met.len() < MET
+                    {
+                        found.met.push((*first, *bits));
+                    }
                 }
                 set.note_hits(subject, *hits, &mut touched);
             }

@@ -12,6 +12,7 @@
 //! does not: edit rules of a firewall, poison ARP, run a shell, wait on a worker, or block who may be forged.
 
 pub mod audit;
+mod clientele;
 mod desk;
 pub mod disk;
 pub mod intended;

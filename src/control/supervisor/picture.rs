@@ -291,7 +291,10 @@ impl Supervisor {
             model.reason = failing.scoring.trouble(&failing.name).map(|trouble| trouble.reason);
         }
         if let Some(responses) = &self.responses {
-            responses.packets(sum(Counter::FramesReceived));
+            // Of pairs what came in, for the kernel keeps some from the workers.
+            let pairs = self.capture.pairs();
+            let crossing = pairs.iter().flat_map(|pair| &pair.directions).map(|one| one.received).sum::<u64>();
+            responses.packets(if pairs.is_empty() { sum(Counter::FramesReceived) } else { crossing });
         }
         let mut notes = self.settings.notes.clone();
         notes.extend(self.waits.clone());

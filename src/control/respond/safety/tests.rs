@@ -143,10 +143,11 @@ fn everything_ends() {
 
 #[test]
 fn the_brake_goes_on_at_its_limit_and_off_after_a_quiet_time() {
-    let settings = BrakeSettings { flows: 4, share: 0.5, window_ns: 10 * SECOND, release_ns: 60 * SECOND };
+    let settings = BrakeSettings { flows: 4, assets: 3, share: 0.5, window_ns: 10 * SECOND, release_ns: 60 * SECOND };
     let mut brake = Brake::default();
     let mut step = |second: u64, flows, dropped, packets| {
-        let (next, why) = brake.after(Timestamp(second * SECOND), Observed { flows, dropped, packets }, &settings);
+        let (next, why) =
+            brake.after(Timestamp(second * SECOND), Observed { flows, assets: 0, dropped, packets }, &settings);
         brake = next;
         (next.is_on(), why)
     };
@@ -163,8 +164,14 @@ fn the_brake_goes_on_at_its_limit_and_off_after_a_quiet_time() {
     assert!(!step(121, 0, 40, 50).0);
     let (on, why) = step(131, 0, 40, 50);
     assert!(on && why.is_some_and(|why| why.contains("80.0 % of all packets")));
-    let off = BrakeSettings { flows: 0, share: 1.0, ..settings };
-    let seen = Observed { flows: 1_000, dropped: 1_000, packets: 1_000 };
+    let off = BrakeSettings { flows: 0, assets: 0, share: 1.0, ..settings };
+    let seen = Observed { flows: 1_000, assets: 1_000, dropped: 1_000, packets: 1_000 };
     let later = Brake::default().after(Timestamp(0), seen, &off).0.after(Timestamp(20 * SECOND), seen, &off);
     assert!(!later.0.is_on(), "neither is looked at");
+    // Two halves are no sum: the same hosts are met each time.
+    let used = |assets| Observed { assets, packets: 1, ..Observed::default() };
+    let (half, why) = Brake::default().after(Timestamp(0), used(2), &settings);
+    assert!(why.is_none() && !half.after(Timestamp(SECOND), used(2), &settings).0.is_on());
+    let (_, why) = half.after(Timestamp(SECOND), used(3), &settings);
+    assert!(why.is_some_and(|why| why.contains("used by some 3 hosts of ours, 3 may not be")));
 }

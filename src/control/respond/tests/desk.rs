@@ -9,6 +9,7 @@ use crate::control::respond::playbooks::{Mode as PlaybookMode, Playbook};
 use crate::control::respond::proven::Spoken;
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
 use crate::control::store::tests::alert as made;
+use crate::dataplane::verdict::Subject;
 
 fn alert(host: &str) -> Alert {
     let mut alert = made(host, 1);
@@ -103,4 +104,34 @@ fn connections_of_others_that_a_block_cut_off_put_the_brake_on() {
     desk.spoken(&spoken("10.0.0.6", "192.0.2.1", 80, 101), &|| now(112));
     desk.found(&Found::default(), now(113));
     assert_eq!((held(&maps), desk.responder.brake_since()), (0, Some(now(113).wall)));
+}
+
+#[test]
+fn a_block_of_what_many_of_ours_use_is_taken_back_once_the_kernel_drops_their_frames() {
+    let brake = BrakeSettings { flows: 0, assets: 10, ..BrakeSettings::default() };
+    let (mut desk, maps, _folder) = desk(Settings { brake, ..Settings::default() });
+    for host in 1..=30 {
+        let one = spoken(&format!("10.0.0.{host}"), "192.0.2.1", 0, 3);
+        desk.spoken(&Spoken { proof: Proof::Payload, ..one }, &|| now(5));
+    }
+    // Who asked us, and nobody of ours him.
+    desk.spoken(&Spoken { proof: Proof::Payload, ..spoken("192.0.2.66", "10.0.0.9", 0, 3) }, &|| now(5));
+    ["192.0.2.66", "192.0.2.1"].iter().for_each(|host| desk.alert(alert(host), &|| now(100)));
+    assert_eq!(held(&maps), 2);
+    let look = |desk: &mut Desk, second: u64| {
+        let found = desk.responder.shared.look(|| now(second));
+        desk.found(&found, now(second));
+    };
+    look(&mut desk, 101);
+    let prefix = |host: &str| Subject::Prefix(host.parse().unwrap(), 32);
+    assert!(maps.hit(&prefix("192.0.2.66"), now(102).kernel_ns, 60));
+    look(&mut desk, 102);
+    assert_eq!(
+        (held(&maps), desk.responder.brake_since()),
+        (2, None),
+        "an attacker's frames are dropped as they should be"
+    );
+    assert!(maps.hit(&prefix("192.0.2.1"), now(103).kernel_ns, 60));
+    look(&mut desk, 103);
+    assert_eq!((held(&maps), desk.responder.brake_since()), (0, Some(now(103).wall)));
 }

@@ -1,8 +1,9 @@
 //! Whoever writes the alerts: nothing on the list is blocked, no budget exceeded, nothing without an end.
 
 use super::*;
+use crate::control::respond::desk::Desk;
 use crate::control::respond::prefix::Prefix;
-use crate::control::respond::safety::{Observed, Settings as Limits};
+use crate::control::respond::safety::{BrakeSettings, Observed, Settings as Limits};
 use crate::dataplane::verdict::{Action, Subject};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -86,6 +87,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What comes within a second: who is to be blocked and whether by a person, and who sends how many packets.
+type Second = (Vec<(u8, bool)>, Vec<(u8, u16)>);
+
+fn second() -> impl Strategy<Value = Second> {
+    let orders = proptest::collection::vec((0..6_u8, proptest::bool::weighted(0.1)), 0..3);
+    let packets = prop_oneof![Just(0_u16), 0..30_u16, 100..400_u16];
+    (orders, proptest::collection::vec((0..8_u8, packets), 0..6))
+}
+
 /// Written anew and plainly: what must never be in the kernel.
 fn is_forbidden(subject: &Subject) -> bool {
     let hosts = ["10.0.0.1", "2001:db8::1", "127.0.0.1", "::1", "255.255.255.255"];
@@ -125,6 +135,62 @@ fn check(bed: &Bed, at: u64) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever raises which alerts, and whoever sends how much: automatic blocks that dropped more than the share of a whole window are
+    /// not in force any more, and were taken back by nobody else.
+    #[test]
+    fn no_sequence_keeps_blocks_that_drop_more_than_the_share(seconds in proptest::collection::vec(second(), 60..240)) {
+        const WINDOW: u64 = 10;
+        const SHARE_DROPPED: f64 = 0.25;
+        let brake = BrakeSettings {
+            flows: 0, assets: 0, share: SHARE_DROPPED, window_ns: WINDOW * SECOND, release_ns: 20 * SECOND,
+        };
+        let bed = Bed::with(Settings { brake, ..Settings::default() }, Some(Maps::default()));
+        let Bed { folder: _folder, maps, responder, .. } = bed;
+        let maps = maps.expect("maps");
+        let mut desk = Desk::new(responder, Vec::new(), Vec::new());
+        let of = |host: u8| format!("203.0.113.{host}");
+        let (mut seen, mut total) = (VecDeque::new(), 0_u64);
+        for (at, (orders, traffic)) in seconds.into_iter().enumerate() {
+            let at = at as u64;
+            for (host, by_person) in orders {
+                let who = if by_person { person() } else { playbook() };
+                // What is refused is not the matter here.
+                let _ = desk.responder.order(&block(&of(host), who), now(at)).is_ok();
+            }
+            let mut dropped = 0_u64;
+            for (host, packets) in traffic {
+                total += u64::from(packets);
+                let subject = Subject::Prefix(of(host).parse().expect("an address"), 32);
+                let automatic = {
+                    let set = desk.responder.shared.read();
+                    set.entry(&subject)
+                        .is_some_and(|entry| entry.is_held(|id| set.response(id).is_some_and(|one| one.who.is_automatic())))
+                };
+                let met = (0..packets).filter(|_| maps.hit(&subject, now(at).kernel_ns, 60)).count() as u64;
+                dropped += if automatic { met } else { 0 };
+            }
+            desk.packets(total);
+            let found = desk.responder.shared.look(|| now(at));
+            prop_assert_eq!(found.dropped, dropped);
+            desk.found(&found, now(at));
+            seen.push_back((dropped, total));
+            if seen.len() > WINDOW as usize + 2 {
+                seen.pop_front();
+            }
+            // Plainly: of the window and the second before it.
+            if seen.len() == WINDOW as usize + 2 {
+                let before = seen.front().map_or(0, |(_, total)| *total);
+                let (dropped, packets) = (seen.iter().skip(1).map(|(dropped, _)| dropped).sum::<u64>(), total - before);
+                let automatic = desk.responder.shared.read().after(None).filter(|one| one.who.is_automatic()).count();
+                prop_assert!(
+                    automatic == 0 || dropped as f64 <= SHARE_DROPPED * packets as f64,
+                    "{} of {} at {}, {} in force", dropped, packets, at, automatic
+                );
+            }
+            prop_assert!(desk.responder.brake_since().is_none() || desk.responder.shared.read().after(None).all(|one| !one.who.is_automatic()));
+        }
+    }
 
     #[test]
     fn no_sequence_breaks_a_rule(steps in proptest::collection::vec(step(), 1..40)) {

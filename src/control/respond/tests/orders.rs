@@ -152,6 +152,10 @@ fn the_brake_takes_automatic_blocks_back_and_no_others() {
     let refused = bed.order(&block("192.0.2.3", playbook()), 3).unwrap_err();
     assert!(matches!(&refused, OrderError::Refused(refusal) if refusal.rule == "brake"), "{refused}");
     bed.responder.observe(Observed::default(), now(4));
+    // Quiet once what put it on lies behind the window.
+    bed.responder.observe(Observed::default(), now(70));
+    bed.responder.observe(Observed::default(), now(669));
+    assert!(bed.order(&block("192.0.2.3", playbook()), 669).is_err());
     bed.responder.observe(Observed::default(), now(700));
     assert!(bed.order(&block("192.0.2.3", playbook()), 701).is_ok());
     let events = bed.audit();
