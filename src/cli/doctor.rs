@@ -72,13 +72,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut findings = machine();
     findings.extend(super::run::examine_model(&plan));
     findings.push(disk(&plan));
-    if plan.interfaces.is_empty() {
+    if plan.interfaces.is_empty() && plan.pairs.is_empty() {
         findings.push(interfaces_here());
     }
     findings.extend(super::memory::examine(&plan));
     for interface in &plan.interfaces {
         findings.extend(super::interface::examine(interface));
     }
+    plan.pairs.iter().for_each(|pair| findings.extend(super::pair::examine(pair)));
     let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if arguments.json {
         say!("{}", serde_json::json!({"findings": findings, "bad": bad}));

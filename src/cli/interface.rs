@@ -112,6 +112,11 @@ fn link(namespace: &Namespace, name: &str) -> io::Result<Link> {
     namespace.run(|| Netlink::open()?.link(name))?
 }
 
+/// An interface as the kernel knows it.
+pub fn of(settings: &InterfaceSettings) -> io::Result<Link> {
+    link(&Namespace::named(settings.namespace.as_deref())?, &settings.name)
+}
+
 /// The features that the kernel states for the interface.
 fn xdp_features(namespace: &Namespace, name: &str) -> io::Result<XdpFeatures> {
     let index = link(namespace, name)?.index;

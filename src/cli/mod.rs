@@ -21,6 +21,7 @@ mod models;
 pub mod observe;
 mod out;
 mod output;
+mod pair;
 mod progress;
 mod reload;
 mod replay;

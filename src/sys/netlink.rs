@@ -67,6 +67,8 @@ pub struct Link {
     pub up: bool,
     /// Has a carrier (and is up).
     pub running: bool,
+    /// It takes frames to whatever card, because somebody said so (not counting those who only listen).
+    pub promiscuous: bool,
     /// Largest payload of a frame, bytes.
     pub mtu_bytes: u32,
     /// Receive queues the kernel made room for (not all need be in use).
@@ -136,15 +138,21 @@ impl Netlink {
     /// # Errors
     /// The kernel refused (`EPERM`), or it is gone (`ENODEV`).
     pub fn set_up(&mut self, index: u32, up: bool) -> io::Result<()> {
+        self.set_flag(index, libc::IFF_UP.cast_unsigned(), up)
+    }
+
+    /// Has the interface of that index take frames to whatever card, or only to its own.
+    ///
+    /// # Errors
+    /// As [`Netlink::set_up`].
+    pub fn set_promiscuous(&mut self, index: u32, on: bool) -> io::Result<()> {
+        self.set_flag(index, libc::IFF_PROMISC.cast_unsigned(), on)
+    }
+
+    fn set_flag(&mut self, index: u32, flag: u32, on: bool) -> io::Result<()> {
         // struct ifinfomsg: family, pad, type, index, flags, change.
-        let flag = libc::IFF_UP.cast_unsigned();
-        let mut body = vec![0u8; 16];
-        for (at, word) in [(4, index), (8, if up { flag } else { 0 }), (12, flag)] {
-            if let Some(bytes) = body.get_mut(at..at + 4) {
-                bytes.copy_from_slice(&word.to_ne_bytes());
-            }
-        }
-        self.ask(libc::RTM_NEWLINK, u16::try_from(libc::NLM_F_ACK).unwrap_or(4), &body, |_, _| {})
+        let words = [0, index, if on { flag } else { 0 }, flag].map(u32::to_ne_bytes);
+        self.ask(libc::RTM_NEWLINK, u16::try_from(libc::NLM_F_ACK).unwrap_or(4), &words.concat(), |_, _| {})
     }
 
     /// Whether the interface of that index has an address that others may talk to (scope global).
@@ -223,6 +231,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         index: word(body, 4)?,
         up: flags & libc::IFF_UP.cast_unsigned() != 0,
         running: flags & libc::IFF_RUNNING.cast_unsigned() != 0,
+        promiscuous: flags & libc::IFF_PROMISC.cast_unsigned() != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(body.get(16..)?) {

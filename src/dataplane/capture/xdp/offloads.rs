@@ -18,6 +18,13 @@ pub struct OffloadFinding {
     pub sending_side: bool,
 }
 
+impl OffloadFinding {
+    /// Something is taken out of frames, or they are joined, before we see them: behind a pair it would be missing.
+    pub fn harms_pairs(&self) -> bool {
+        ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-lro", "rx-gro-hw"].contains(&self.feature.as_str())
+    }
+}
+
 struct Rule {
     feature: &'static str,
     switch: &'static str,

@@ -31,13 +31,14 @@ use super::counters::Cell;
 use super::error::XdpError;
 use super::interface::{Interface, InterfaceState, InterfaceStatus};
 use super::nic::namespace_identity;
-use super::offloads::falsifying_offloads;
+use super::offloads::{OffloadFinding, falsifying_offloads};
 use super::program::AttachMode;
 use super::rings::{BUSY_LIMIT, QueueFacts};
 use super::settings::{InterfaceSettings, Shared};
 use super::source::lock;
 use super::verdict_maps::verdict_path;
 use crate::sys::monotonic;
+use crate::sys::netlink::Netlink;
 use direction::{cells, directions};
 use follow::Linked;
 use maps::PortMaps;
@@ -126,9 +127,8 @@ fn port_settings(pair: &PairSettings, side: usize) -> InterfaceSettings {
 
 /// Refuses a port whose NIC takes something out of frames, or joins them, before we see them: it would be missing behind us.
 fn untouched(port: &InterfaceSettings) -> Result<(), XdpError> {
-    const HARMFUL: [&str; 4] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-lro", "rx-gro-hw"];
     let Ok(found) = falsifying_offloads(&port.name, port.namespace.as_deref()) else { return Ok(()) }; // told by what follows
-    let harmful: Vec<_> = found.into_iter().filter(|one| HARMFUL.contains(&one.feature.as_str())).collect();
+    let harmful: Vec<_> = found.into_iter().filter(OffloadFinding::harms_pairs).collect();
     let Some(first) = harmful.first() else { return Ok(()) };
     let commands: Vec<_> = harmful.iter().map(|one| one.fix.clone()).collect();
     Err(XdpError::Setting {
@@ -382,6 +382,13 @@ impl Inner {
                     interface: label(),
                     cause: cause.to_string(),
                 })?;
+            drop(active);
+            // What crosses is for others. It stays so when we go, for frames go on in the kernel.
+            port.shared
+                .namespace
+                .run(|| Netlink::open()?.set_promiscuous(from, true))
+                .and_then(|set| set)
+                .map_err(|cause| XdpError::Namespace { interface: label(), cause })?;
             let space = namespace_identity(&port.shared.namespace).map_or_else(own, |(_, inode)| inode);
             let Decided { policy, beat_limit_ns } = *lock(&self.decided);
             self.maps[side].decide(policy, beat_limit_ns);
