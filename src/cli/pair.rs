@@ -90,7 +90,7 @@ fn standing(pair: &PairSettings, links: [&Link; 2], reader: io::Result<PairReade
             return Finding::new(&check, Verdict::Fair, found, why, "start shrike run with this configuration");
         }
     };
-    for (port, _) in pair.ports.iter().zip(links).filter(|(_, link)| !link.promiscuous) {
+    if let Some((port, _)) = pair.ports.iter().zip(links).find(|(_, link)| !link.promiscuous) {
         let found = format!("{} takes only frames to its own card", port.name);
         let fix = format!("{}ip link set {} promisc on", prefix(port), port.name);
         return Finding::new(&check, Verdict::Bad, found, "what crosses is for others", fix);

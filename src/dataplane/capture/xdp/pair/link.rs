@@ -97,7 +97,7 @@ impl Follower {
             self.back_since[side] = port.carrier.then(|| self.back_since[side].unwrap_or(now_ns));
         }
         let since = |moment: Option<u64>| moment.map_or(0, |moment| now_ns.saturating_sub(moment));
-        for side in 0..2 {
+        for (side, port) in ports.into_iter().enumerate() {
             let other = 1 - side;
             if self.held[side] {
                 let back_ns = BACK_NS << self.recent.saturating_sub(1).min(BACK_DOUBLINGS);
@@ -107,7 +107,7 @@ impl Follower {
                     return Some(Order::Up(side));
                 }
             } else if follows
-                && ports[side].carrier
+                && port.carrier
                 && self.lost_since[other].is_some()
                 && since(self.lost_since[other]) >= LOST_NS
             {
