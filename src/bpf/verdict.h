@@ -15,7 +15,7 @@ struct verdict {
 	__u16 sides;
 	__u16 prefix_bits; /* of its key, for user space: a trie answers with what is longest and not with what it was asked for */
 	/* A limit, as the generic cell rate algorithm has it (ITU-T I.371): time between two packets, and how far the
-	 * time at which the next is due may run ahead. */
+	 * time at which the next is due may run ahead. Of a shunt: packets (due_ns) and bytes (ahead_ns) from the greater end. */
 	__u64 interval_ns;
 	__u64 ahead_ns;
 	__u64 due_ns;
@@ -175,6 +175,7 @@ struct heads {
 	__u8 protocol;
 	__u8 has_ports; /* also 1 for protocols without ports: the flow's are 0 then */
 	__u8 is_opening; /* SYN without ACK */
+	__u8 is_change;  /* FIN, SYN or RST: what the worker has to see of a flow that is shunted */
 	__u8 version; /* 0: no IP */
 };
 
@@ -256,7 +257,10 @@ static __always_inline void read_heads(struct xdp_md *ctx, struct heads *heads)
 		__builtin_memcpy(&heads->source_port, transport, 2);
 		__builtin_memcpy(&heads->destination_port, transport + 2, 2);
 		if (protocol == 6 && transport + 14 <= end)
+		{
 			heads->is_opening = (transport[13] & 0x12) == 0x02;
+			heads->is_change = (transport[13] & 0x07) != 0;
+		}
 	}
 	heads->has_ports = 1;
 }
@@ -336,6 +340,7 @@ static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 by
 		return JUDGED_MAC;
 	if (there->flows && heads.has_ports) {
 		struct flow_key key = {};
+		int from_greater = 0;
 
 		if (is_less(heads.source, heads.source_port, heads.destination, heads.destination_port)) {
 			__builtin_memcpy(key.ends[0].address, heads.source, 16);
@@ -343,6 +348,7 @@ static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 by
 			key.ends[0].port = heads.source_port;
 			key.ends[1].port = heads.destination_port;
 		} else {
+			from_greater = 1;
 			__builtin_memcpy(key.ends[0].address, heads.destination, 16);
 			__builtin_memcpy(key.ends[1].address, heads.source, 16);
 			key.ends[0].port = heads.destination_port;
@@ -350,15 +356,21 @@ static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 by
 		}
 		key.protocol = heads.protocol;
 		verdict = in_force(bpf_map_lookup_elem(&verdict_flows, &key), now);
-		if (verdict && verdict->action == VERDICT_SHUNT) {
+		if (verdict && verdict->action == VERDICT_SHUNT && heads.is_change) {
+			/* The flow begins anew or ends: from here on the worker sees all of it. */
+			verdict->until_ns = 1;
+		} else if (verdict && verdict->action == VERDICT_SHUNT) {
 			/* What is blocked stays so, whatever was trusted before. */
 			if ((source && drops(source, now, bytes, to_excepted)) ||
 			    (destination && drops(destination, now, bytes, from_excepted)))
 				return JUDGED_PREFIX;
 			hit(verdict, now, bytes);
+			if (from_greater) {
+				__sync_fetch_and_add(&verdict->due_ns, 1);
+				__sync_fetch_and_add(&verdict->ahead_ns, bytes);
+			}
 			return JUDGED_SHUNT;
-		}
-		if (verdict && drops(verdict, now, bytes, 0))
+		} else if (verdict && drops(verdict, now, bytes, 0))
 			return JUDGED_FLOW;
 	}
 	if (there->signatures) {

@@ -153,7 +153,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let shown = kept.as_ref().map(LiveInventory::shared);
     // What is in force is in the kernel before a program that looks there is attached, and before a worker takes a frame.
-    let responses = responses::start(&plan, shown.clone(), &clock)?;
+    let (responses, shunts) = responses::start(&plan, shown.clone(), &clock)?;
     let opened = live::open(&plan, model.as_ref(), &worker_cores, &clock);
     if let (Err(_), Some(pair)) = (&opened, plan.pairs.first()) {
         Verdicts::forget_unused(&pair.ports[0]);
@@ -217,6 +217,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(responses) = responses {
         responses.watch(watched);
         supervisor.respond_with(responses);
+    }
+    if let Some(shunts) = shunts {
+        supervisor.shunt_with(shunts);
     }
     let reloader = Arc::new(Reloader::new(arguments.clone(), running, supervisor.picture()));
     let ended = Arc::new(AtomicBool::new(false));

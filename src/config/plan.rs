@@ -51,6 +51,8 @@ pub struct Config {
     pub inventory: InventoryPlan,
     /// The HTTP API.
     pub http: HttpPlan,
+    /// Flows that are forwarded in the kernel.
+    pub shunt: crate::control::shunt::Settings,
     /// Responses; their store is beside the alerts' where it has no name.
     pub respond: RespondPlan,
 }
@@ -356,7 +358,9 @@ impl RawConfig {
         for (index, name) in self.http.hosts.iter().flatten().enumerate() {
             host_name(&format!("http.hosts[{index}]"), name)?;
         }
+        let shunt = super::respond::shunt(&self.shunt, engine.flow.established_ns)?;
         Ok(Config {
+            shunt,
             interfaces,
             pairs,
             capture,

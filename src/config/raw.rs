@@ -42,6 +42,8 @@ pub struct RawConfig {
     pub respond: RawRespond,
     /// `[scan]`
     pub scan: RawScan,
+    /// `[shunt]`
+    pub shunt: RawShunt,
     /// `[[playbook]]`: how alerts are answered.
     pub playbook: Vec<RawPlaybook>,
     /// `[[webhook]]`: servers that may be told.
@@ -364,6 +366,22 @@ pub struct RawScan {
     pub timeout_ms: Option<i64>,
     /// How long a service has for its greeting, milliseconds.
     pub greeting_ms: Option<i64>,
+}
+
+/// Flows that are forwarded in the kernel.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawShunt {
+    /// From so many MiB on; 0: none.
+    pub after_mib: Option<i64>,
+    /// Only flows of TLS, SSH and QUIC.
+    pub encrypted_only: Option<bool>,
+    /// A score of this or more is not benign.
+    pub score: Option<f64>,
+    /// How long at a time, seconds.
+    pub seconds: Option<i64>,
+    /// Flows at a time.
+    pub flows: Option<i64>,
 }
 
 /// How alerts are answered.

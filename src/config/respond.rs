@@ -1,7 +1,7 @@
 //! `[respond]`, `[[playbook]]`, `[[webhook]]`, `[[command]]`: what may be done about alerts, by itself or when asked.
 
 use super::error::Invalid;
-use super::raw::{RawCommand, RawConfig, RawPlaybook, RawWebhook};
+use super::raw::{RawCommand, RawConfig, RawPlaybook, RawShunt, RawWebhook};
 use super::values::{number, word};
 use crate::control::respond::live;
 use crate::control::respond::order::Settings;
@@ -12,6 +12,7 @@ use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
 use crate::control::respond::scan;
 use crate::control::respond::watch::capture;
 use crate::control::respond::watch::sending::Out;
+use crate::control::shunt;
 use crate::dataplane::capture::xdp::VerdictRoom;
 use crate::dataplane::detect::Detector;
 use crate::units::SECOND;
@@ -210,6 +211,24 @@ pub(super) fn plan(config: &RawConfig) -> Result<RespondPlan, Invalid> {
             number("respond.capture_bytes", raw.capture_bytes, 64 << 20, 1 << 16, 1 << 40)?,
             number("respond.capture_files", raw.capture_files, 32, 1, 10_000)? as usize, // at most 10 000
         ),
+    })
+}
+
+/// The plan of `[shunt]`; `idle_ns`: after which an established flow of TCP ends.
+pub(super) fn shunt(raw: &RawShunt, idle_ns: u64) -> Result<shunt::Settings, Invalid> {
+    let default = shunt::Settings::default();
+    let usual = default.time_ns.min(idle_ns / 2).max(SECOND) / SECOND;
+    let time_ns = number("shunt.seconds", raw.seconds, usual, 1, 43_200)? * SECOND;
+    if time_ns >= idle_ns {
+        let (asked, idle) = (time_ns / SECOND, idle_ns / SECOND);
+        return Err(Invalid::order("shunt.seconds", asked, "flow.established_seconds", idle));
+    }
+    Ok(shunt::Settings {
+        bytes: number("shunt.after_mib", raw.after_mib, 0, 0, 1 << 30)? << 20,
+        encrypted_only: raw.encrypted_only.unwrap_or(default.encrypted_only),
+        score: share("shunt.score", raw.score, f64::from(default.score))? as f32,
+        time_ns,
+        flows: number("shunt.flows", raw.flows, default.flows as u64, 1, 1 << 22)? as usize,
     })
 }
 

@@ -15,6 +15,7 @@ pub mod models;
 pub mod moment;
 pub mod replay;
 pub mod respond;
+pub mod shunt;
 pub mod store;
 pub mod supervisor;
 mod text;

@@ -172,3 +172,37 @@ pub trait Enforcer: Send + Sync {
     /// The kernel's.
     fn list(&self) -> Result<Vec<(Subject, Rule, Hits)>, VerdictError>;
 }
+
+/// What a flow that is shunted brought in the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shunted {
+    /// It is passed on in the kernel still; ended by its time, or by a FIN, RST or SYN.
+    pub in_force: bool,
+    /// Packets from the lesser end of the [`FlowSubject`] and from the greater.
+    pub packets: [u64; 2],
+    /// Their bytes, from the link header on.
+    pub bytes: [u64; 2],
+    /// When the latest came, `CLOCK_MONOTONIC` nanoseconds; 0: none yet.
+    pub last_ns: u64,
+}
+
+/// Where flows are shunted: forwarded in the kernel, unseen by the worker and counted.
+pub trait Shunter: Send + Sync {
+    /// Shunts a flow that is not shunted, until that moment of `CLOCK_MONOTONIC`, nanoseconds, or its end.
+    ///
+    /// # Errors
+    /// The map is full, or the kernel refused.
+    fn shunt(&self, flow: &FlowSubject, until_ns: u64) -> Result<(), VerdictError>;
+
+    /// What it brought so far; `None`: it is not shunted, and was not.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn shunted(&self, flow: &FlowSubject) -> Result<Option<Shunted>, VerdictError>;
+
+    /// Has the worker see it again, and forgets what it brought.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn unshunt(&self, flow: &FlowSubject) -> Result<(), VerdictError>;
+}

@@ -9,26 +9,30 @@ use crate::control::respond;
 use crate::control::respond::live::{LiveResponses, Means};
 use crate::control::respond::prefix::Prefix;
 use crate::control::respond::watch::sending::Out;
+use crate::control::shunt::Shunts;
 use crate::dataplane::capture::xdp::{InterfaceSettings, Verdicts};
 use crate::dataplane::verdict::Enforcer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Puts back what was in force, and begins to answer; `None`: switched off. Pairs are what carries verdicts out; without one such
+/// Puts back what was in force, and begins to answer, and who shunts flows; `None`: switched off. Pairs are what carries verdicts out; without one such
 /// responses are refused, and say so.
 pub(super) fn start(
     plan: &Config,
     inventory: Option<Arc<SharedInventory>>,
     clock: &Clock,
-) -> Result<Option<LiveResponses>, Failure> {
+) -> Result<(Option<LiveResponses>, Option<Shunts>), Failure> {
     if !plan.respond.enabled {
-        return Ok(None);
+        return Ok((None, None));
     }
     let verdicts = plan.pairs.first().map(|pair| Verdicts::prepare(&pair.ports[0], plan.respond.room)).transpose();
     let verdicts = verdicts.map_err(|cause| start_failure(cause.into()))?;
-    let enforcer = verdicts.map(|verdicts| Arc::new(verdicts) as Arc<dyn Enforcer>);
+    let verdicts = verdicts.map(Arc::new);
+    let enforcer = verdicts.clone().map(|verdicts| verdicts as Arc<dyn Enforcer>);
     let means = Means { pairs: pair_ports(plan), inventory };
-    LiveResponses::start_live(told(plan), enforcer, means, clock.clone()).map(Some).map_err(failure)
+    let live = LiveResponses::start_live(told(plan), enforcer, means, clock.clone()).map_err(failure)?;
+    let shunts = verdicts.filter(|_| plan.shunt.bytes > 0).map(|verdicts| Shunts::new(plan.shunt, verdicts));
+    Ok((Some(live), shunts))
 }
 
 /// The ports of each pair, by which its flows' ends are reached.

@@ -9,7 +9,7 @@
 use super::Now;
 use super::intended::{EntryState, Id, Intended, SHARDS, kernel_rule};
 use super::words::tell;
-use crate::dataplane::verdict::{Enforcer, Rule, Subject, VerdictError};
+use crate::dataplane::verdict::{Action, Enforcer, Rule, Subject, VerdictError};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -245,7 +245,10 @@ impl Shared {
             let mut set = self.write();
             for (subject, rule, hits) in chunk {
                 let Some(entry) = set.entry_mut(subject) else {
-                    foreign.push(*subject);
+                    // Flows that are trusted are another's.
+                    if rule.action != Action::Shunt {
+                        foreign.push(*subject);
+                    }
                     continue;
                 };
                 entry.seen = number;

@@ -170,7 +170,7 @@ impl Supervisor {
     /// Somebody is told of living flows without asking.
     fn wants_living(&self) -> bool {
         let proofs = self.responses.as_ref().is_some_and(LiveResponses::wants_flows);
-        self.inventory.is_some() || proofs || self.observed
+        self.inventory.is_some() || proofs || self.observed || self.shunts.is_some()
     }
 
     fn begin_census(&mut self, now: Timestamp) {
@@ -179,7 +179,9 @@ impl Supervisor {
         census.number += 1;
         let for_hosts = wants_living && now.since(census.hosts_told) >= HOSTS_LEAST_NS;
         if for_hosts {
-            (census.hosts_told, census.hosts_due) = (now, now.after(HOSTS_NS));
+            // An elephant goes through the worker for so long.
+            let pause = if self.shunts.is_some() { HOSTS_LEAST_NS } else { HOSTS_NS };
+            (census.hosts_told, census.hosts_due) = (now, now.after(pause));
         }
         for entry in &self.entries {
             entry.up.ask_census(census.number);

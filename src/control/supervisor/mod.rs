@@ -28,6 +28,7 @@ use crate::control::hosts::Scores;
 use crate::control::inventory::LiveInventory;
 use crate::control::models::LiveModels;
 use crate::control::respond::live::{self as respond, LiveResponses};
+use crate::control::shunt::Shunts;
 use crate::control::store::Store;
 use crate::control::view::{Degraded, Equation, Metric, ModelStatus, PairView, QueueStatus, StageTotals};
 use crate::dataplane::capture::xdp::{Cause, PairSettings};
@@ -37,6 +38,7 @@ use crate::dataplane::worker::{
 };
 use crate::exchange::{SnapshotReceiver, Up, UpReceiver};
 use crate::metrics::{COUNTERS, CounterMemory, read_counters};
+use crate::sys::monotonic;
 use crate::units::{MILLISECOND, QueueId, Timestamp, WorkerId};
 use balance::Balancer;
 use census::Censuses;
@@ -226,6 +228,8 @@ pub struct Supervisor {
     inventory: Option<LiveInventory>,
     /// What is done about alerts, where anything is.
     responses: Option<LiveResponses>,
+    /// Flows that are forwarded in the kernel, where any may be.
+    shunts: Option<Shunts>,
     /// Flows and events are looked at by detectors of their own.
     observed: bool,
     /// Which flows live, where somebody asks.
@@ -270,6 +274,7 @@ impl Supervisor {
             outputs: Outputs::default(),
             inventory: None,
             responses: None,
+            shunts: None,
             observed: false,
             census: Censuses::new(started),
             waits: None,
@@ -353,6 +358,11 @@ impl Supervisor {
         self.responses = Some(responses);
     }
 
+    /// Has large flows forwarded in the kernel.
+    pub fn shunt_with(&mut self, shunts: Shunts) {
+        self.shunts = Some(shunts);
+    }
+
     /// What `http` serves.
     pub fn picture(&self) -> Arc<SharedPicture> {
         Arc::clone(&self.picture)
@@ -428,6 +438,11 @@ impl Supervisor {
             for _ in 0..ITEMS_A_ROUND {
                 let received = entry.up.receive(|received| match received.item {
                     Up::Flow(flow) => {
+                        let mut flow = *flow;
+                        if let Some(shunts) = &mut self.shunts {
+                            shunts.settle(&mut flow, now, monotonic::now_ns());
+                        }
+                        let flow = &flow;
                         if let Some(responses) = &self.responses {
                             responses.flow(flow);
                         }
@@ -439,6 +454,9 @@ impl Supervisor {
                     }
                     Up::Living(flow) => {
                         if self.census.tell(entry.id, flow) {
+                            if let Some(shunts) = &mut self.shunts {
+                                shunts.consider(flow, monotonic::now_ns());
+                            }
                             if let Some(responses) = &self.responses {
                                 responses.flow(flow);
                             }
@@ -487,6 +505,10 @@ impl Supervisor {
         let alerts = self.pipeline.take_alerts();
         self.outputs.alerts(&alerts);
         if !alerts.is_empty() {
+            if let Some(shunts) = &mut self.shunts {
+                let ends = alerts.iter().flat_map(|alert| [alert.evidence.source, alert.evidence.target]);
+                ends.flatten().for_each(|address| shunts.release(address));
+            }
             if let Some(responses) = &self.responses {
                 responses.alerts(&alerts);
             }

@@ -3,8 +3,11 @@
 //! Layouts are those of `src/bpf/verdict.h`. Addresses lie in the maps as IPv6 (IPv4 as ::ffff:a.b.c.d) but for the prefixes, which
 //! have a trie each: one of 32 bits is walked in a third of the steps of one of 128.
 
-use crate::dataplane::verdict::{Action, Enforcer, FlowSubject, Hits, Rule, Side, Signature, Subject, VerdictError};
+use crate::dataplane::verdict::{
+    Action, Enforcer, FlowSubject, Hits, Rule, Shunted, Shunter, Side, Signature, Subject, VerdictError,
+};
 use crate::sys::mapping::SharedCells;
+use crate::sys::monotonic;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -226,6 +229,33 @@ impl Enforcer for Verdicts {
             }
         }
         Ok(all)
+    }
+}
+
+impl Shunter for Verdicts {
+    fn shunt(&self, flow: &FlowSubject, until_ns: u64) -> Result<(), VerdictError> {
+        self.put(&[(Subject::Flow(*flow), Rule { action: Action::Shunt, side: Side::Both, until_ns })])
+    }
+
+    fn shunted(&self, flow: &FlowSubject) -> Result<Option<Shunted>, VerdictError> {
+        let Some(value) = self.exactly(&Subject::Flow(*flow))? else { return Ok(None) };
+        let long = |at: usize| value.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_ne_bytes(*bytes));
+        let read = || {
+            let (rule, hits) = rule_of(&value).filter(|(rule, _)| rule.action == Action::Shunt)?;
+            // `due_ns` and `ahead_ns` of `struct verdict`: of the greater end.
+            let [packets, bytes] = [long(32)?, long(24)?];
+            Some(Shunted {
+                in_force: monotonic::now_ns() < rule.until_ns,
+                packets: [hits.packets.saturating_sub(packets), packets],
+                bytes: [hits.bytes.saturating_sub(bytes), bytes],
+                last_ns: hits.last_ns,
+            })
+        };
+        Ok(read())
+    }
+
+    fn unshunt(&self, flow: &FlowSubject) -> Result<(), VerdictError> {
+        self.remove(&[Subject::Flow(*flow)])
     }
 }
 
