@@ -33,7 +33,7 @@ fn send(wire: &Wire, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
         let mut sender = Sender::on(&client, "c0", 0, 64);
         while !stop.load(Ordering::Relaxed) {
             [BLOCKED, FREE].iter().for_each(|source| sender.send_frame(&frame(*source)));
-            std::thread::sleep(Duration::from_micros(100));
+            std::thread::sleep(Duration::from_millis(1));
         }
     })
 }
@@ -93,7 +93,7 @@ fn live_pair_set_is_in_the_kernel_before_a_frame_crosses_and_the_same_after_a_st
     assert_eq!(before["set"]["subjects"], 2, "{before:#}");
 
     // A planned restart, and a kill: the pinned maps stay, and nothing of it crosses meanwhile.
-    shrike.terminate();
+    shrike.end();
     arrived.go_on("frames cross in the kernel");
     let shrike = wire.start();
     arrived.go_on("they cross again through the worker");
@@ -101,7 +101,7 @@ fn live_pair_set_is_in_the_kernel_before_a_frame_crosses_and_the_same_after_a_st
     shrike.kill();
     let shrike = wire.start();
     assert_eq!(set(&shrike)["set"]["digest"], digest.as_str());
-    shrike.terminate();
+    shrike.end();
 
     // After a boot nothing is pinned: it is in the kernel before the first frame crosses.
     wire.bypass(&["release", "wire"]);
