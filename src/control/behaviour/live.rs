@@ -6,7 +6,7 @@
 use super::{Behaviour, Observation, Stats, disk};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
-use crate::exchange::{EventHead, FlowSummary};
+use crate::exchange::{EventHead, FlowSummary, Wake};
 use crate::units::Timestamp;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ enum Item {
     Living(FlowSummary),
     Event(EventHead, Box<[u8]>),
     Neighbour(Timestamp, Neighbour),
-    Reached(Timestamp),
+    /// Watermark, and moment at which all had told what they knew.
+    Reached(Timestamp, Timestamp),
 }
 
 #[derive(Default)]
@@ -37,6 +38,7 @@ struct Shared {
     lost: AtomicU64,
     /// Flows that ended were not told since the latest watermark.
     untold: AtomicBool,
+    wake: Wake,
     stats: Mutex<Stats>,
 }
 
@@ -45,7 +47,7 @@ pub struct LiveBehaviour {
     shared: Arc<Shared>,
     sender: Option<Sender<Item>>,
     found: Receiver<Vec<Evidence>>,
-    reached: Timestamp,
+    reached: (Timestamp, Timestamp),
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,7 +79,7 @@ impl LiveBehaviour {
         let of_thread = Arc::clone(&shared);
         let work = move || keep(behaviour, &of_thread, &items, &tell, path.as_deref());
         let thread = std::thread::Builder::new().name("behaviour".into()).spawn(work)?;
-        Ok(LiveBehaviour { shared, sender: Some(sender), found, reached: Timestamp(0), thread: Some(thread) })
+        Ok(LiveBehaviour { shared, sender: Some(sender), found, reached: Default::default(), thread: Some(thread) })
     }
 
     /// A flow ended.
@@ -110,14 +112,21 @@ impl LiveBehaviour {
         self.send(|| Item::Neighbour(time, *neighbour));
     }
 
-    /// All queues have come so far. Should the queue be full, the next one stands for this one too.
-    pub fn reached(&mut self, reached: Timestamp) {
-        if reached > self.reached
+    /// All queues have come so far, and have told what they knew at `looked`, which is no earlier. Should the queue be full, the next
+    /// one stands for this one too.
+    pub fn reached(&mut self, watermark: Timestamp, looked: Timestamp) {
+        let reached = (watermark.max(self.reached.0), looked.max(self.reached.1));
+        if reached != self.reached
             && let Some(sender) = &self.sender
-            && sender.try_send(Item::Reached(reached)).is_ok()
+            && sender.try_send(Item::Reached(reached.0, reached.1)).is_ok()
         {
             self.reached = reached;
         }
+    }
+
+    /// From here on the calling thread is woken when something is found.
+    pub fn wake_me(&self) {
+        self.shared.wake.register();
     }
 
     /// What was found since the last call.
@@ -181,6 +190,7 @@ fn keep(
         *shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = behaviour.stats();
         if !found.is_empty() {
             drop(tell.send(found));
+            shared.wake.ring();
         }
     };
     for item in items.iter() {
@@ -189,12 +199,13 @@ fn keep(
             Item::Living(flow) => behaviour.living(&flow),
             Item::Event(head, facts) => behaviour.event(&head, &facts),
             Item::Neighbour(time, neighbour) => behaviour.neighbour(time, &neighbour),
-            Item::Reached(reached) => {
+            Item::Reached(watermark, looked) => {
                 if shared.untold.swap(false, Relaxed) {
                     behaviour.untold();
                 }
                 let mut found = Vec::new();
-                behaviour.decide_until(reached, &mut found);
+                behaviour.decide_until(watermark, &mut found);
+                behaviour.look_until(looked, &mut found);
                 publish(&behaviour, found);
                 if written.elapsed() >= WRITE_EVERY {
                     written = Instant::now();

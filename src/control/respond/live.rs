@@ -19,13 +19,14 @@ use super::view::{ResponseView, ResponsesView, SetView};
 use super::{Now, audit};
 use crate::clock::Clock;
 use crate::control::alert::Alert;
-use crate::control::view::{Degraded, Metric, MetricKind};
+use crate::control::view::{Degraded, Metric, MetricKind, empty_histogram};
 use crate::dataplane::verdict::{Enforcer, Subject};
 use crate::exchange::FlowSummary;
 use crate::sys::monotonic;
 use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
 use hdrhistogram::Histogram;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +78,7 @@ pub struct Plan {
 enum Fact {
     Alert(Box<Alert>),
     Spoken(Spoken),
+    Proven(Timestamp, IpAddr),
     Packets(u64),
     Found(Found),
     Acted(Id, Result<String, String>),
@@ -197,7 +199,7 @@ impl SharedResponses {
             not_enforced: (!self.kernel.can_enforce()).then(|| NO_PAIR.to_owned()),
             brake_since: shown.brake_since,
             allow: shown.allow.clone(),
-            block_applied: [applied.len(), applied.value_at_quantile(0.5), applied.value_at_quantile(0.99)],
+            block_applied: [applied.len(), us(applied, 0.5), us(applied, 0.99)],
             repaired: [&counts.missing, &counts.changed, &counts.foreign].map(|count| count.load(Relaxed)),
         };
         ResponsesView { items, next, has_more, set }
@@ -224,6 +226,11 @@ impl SharedResponses {
         limit: usize,
     ) -> Result<(Vec<audit::Row>, bool), DiskError> {
         audit_page(&self.store, before, id, limit)
+    }
+
+    /// From the latest packet of evidence and proof to an automatic block or limit being in the kernel, nanoseconds.
+    pub fn packet_to_block(&self) -> Histogram<u64> {
+        self.shown().applied.clone()
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
@@ -330,10 +337,8 @@ impl LiveResponses {
         let settings = plan.settings.clone();
         let responder =
             Responder::new(settings, registry, allow, (disk, found), Arc::clone(&kernel), runner, present());
-        // 1 us to an hour, two digits.
-        let applied = Histogram::new_with_bounds(1, 3_600_000_000, 2)?;
         let allowed = responder.allow().items().map(str::to_owned).collect();
-        let shown = Shown { allow: allowed, brake_since: None, applied, alarm: None };
+        let shown = Shown { allow: allowed, brake_since: None, applied: empty_histogram(), alarm: None };
         let shared = Arc::new(SharedResponses {
             kernel: Arc::clone(&kernel),
             orders,
@@ -393,6 +398,13 @@ impl LiveResponses {
         }
     }
 
+    /// Whoever writes this address proved at `time` that he gets what is sent there. Never waits.
+    pub fn proven(&self, time: Timestamp, source: IpAddr) {
+        if self.wants_flows {
+            self.tell(Fact::Proven(time, source));
+        }
+    }
+
     /// Packets that were seen so far, in all.
     pub fn packets(&self, total: u64) {
         self.tell(Fact::Packets(total));
@@ -409,6 +421,11 @@ impl Drop for LiveResponses {
             drop(thread.join());
         }
     }
+}
+
+/// A quantile in microseconds, rounded up.
+fn us(histogram: &Histogram<u64>, quantile: f64) -> u64 {
+    histogram.value_at_quantile(quantile).div_ceil(1000)
 }
 
 fn allow_list(extra: &[(Prefix, String)], own: Own) -> AllowList {
@@ -438,6 +455,7 @@ fn decide(
             recv(facts) -> fact => match fact {
                 Ok(Fact::Alert(alert)) => desk.alert(*alert, now),
                 Ok(Fact::Spoken(spoken)) => desk.spoken(&spoken, now),
+                Ok(Fact::Proven(time, source)) => desk.proven(source, time, now),
                 Ok(Fact::Packets(total)) => desk.packets(total),
                 Ok(Fact::Acted(id, outcome)) => desk.responder.acted(id, outcome, now()),
                 Ok(Fact::Found(found)) => {
@@ -447,6 +465,10 @@ fn decide(
                 Err(_) => return,
             },
             default(TICK) => {}
+        }
+        if !desk.applied_ns.is_empty() {
+            let mut shown = shared.shown();
+            desk.applied_ns.drain(..).for_each(|ns| shown.applied.saturating_record(ns));
         }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
@@ -466,9 +488,6 @@ fn decide(
 fn show(desk: &mut Desk, shared: &SharedResponses, found: &Found, now: Timestamp) {
     let mut shown = shared.shown();
     shown.brake_since = desk.responder.brake_since();
-    for ns in desk.applied_ns.drain(..) {
-        shown.applied.saturating_record(ns.div_ceil(1000));
-    }
     if found.is_alarm() {
         let Found { missing, changed, foreign, .. } = found;
         let what = found.error.clone().unwrap_or_else(|| {

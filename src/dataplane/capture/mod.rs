@@ -58,6 +58,8 @@ pub struct FrameView<'a> {
     pub time: Option<Timestamp>,
     /// What `bytes` begin with.
     pub link: LinkType,
+    /// Which port of a pair it came in on: 0 or 1; of a tap always 0, which cannot tell who stands on which side.
+    pub port: u8,
 }
 
 /// A queue of frames, run by one worker at a time.

@@ -171,6 +171,12 @@ impl PairRings {
         self.memory.frame(index)
     }
 
+    /// Which port a frame of the burst came in on.
+    #[inline(always)]
+    pub(super) fn port_of(&self, index: usize) -> u8 {
+        u8::from(index >= self.split)
+    }
+
     /// Asks the CPU for a frame's first line.
     #[inline(always)]
     pub(super) fn prefetch(&self, index: usize) {

@@ -373,7 +373,8 @@ impl Source for PairSource {
     #[inline(always)]
     fn frame(&self, index: usize) -> FrameView<'_> {
         let bytes = self.rings.as_ref().map_or(&[][..], |rings| rings.frame(index));
-        FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet }
+        let port = self.rings.as_ref().map_or(0, |rings| rings.port_of(index));
+        FrameView { port, bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet }
     }
 
     #[inline(always)]
