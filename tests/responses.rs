@@ -13,9 +13,7 @@ use shrike::config;
 use shrike::control::http::{Server, Settings, serve};
 use shrike::control::respond::live::LiveResponses;
 use shrike::control::store::{self, Store};
-use shrike::dataplane::decode::FlowKey;
 use shrike::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
-use shrike::exchange::FlowSummary;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -265,10 +263,7 @@ fn alerts_are_answered_as_the_playbooks_say() {
         !proposal.is_empty()
     });
     assert_eq!(bed.held(), 0, "no source that may be forged is blocked");
-    let (syn, ack) = (2, 16);
-    let (key, originator) =
-        FlowKey::v4(u32::from_be_bytes([203, 0, 113, 7]), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
-    bed.live.flow(&FlowSummary { key, originator, tcp_flags: [syn | ack, syn | ack], ..FlowSummary::default() });
+    bed.live.proven(shrike::units::Timestamp(2), "203.0.113.7".parse().expect("an address"));
     until("it is blocked once it is proven", || bed.held() == 1);
     let accepted = client.send("POST", &format!("/v1/responses/{proposal}/accept?by=op"), &[], "");
     assert_eq!(

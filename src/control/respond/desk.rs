@@ -24,6 +24,8 @@ use std::net::IpAddr;
 const WAITING_MAX: usize = 1024;
 /// How long they wait: a scanner may find the first open port late, and a tap's connection is told seconds behind its end.
 const WAIT_NS: u64 = 15 * SECOND;
+/// Kind of a flood that is made of connections.
+const REQUESTS: &str = "http";
 /// How long before the evidence of a scan its source may have proved itself.
 const FRESH_NS: u64 = 2 * SECOND;
 /// A flow whose latest packet lies no further before a block was alive when that began.
@@ -69,12 +71,12 @@ impl Desk {
     }
 
     /// What speaks for it that the alert's source did what it is about, and since when. Who floods needs no answer, so what a flood
-    /// is made of is never proven; nor is a scan but by a handshake of the same seconds, or anybody could forge the address of a
+    /// is made of is never proven, but of whole requests; nor is a scan but by a handshake of the same seconds, or anybody could forge the address of a
     /// client that is there.
     fn proof(&self, alert: &Alert) -> (Proof, Timestamp) {
         let known = alert.evidence.source.map_or_else(Default::default, |source| self.proven.of(source));
         let counts = match alert.evidence.detector {
-            Detector::Flood => false,
+            Detector::Flood => alert.evidence.kind == REQUESTS,
             Detector::Scan => known.latest.after(FRESH_NS) >= alert.evidence.time,
             _ => true,
         };
@@ -102,7 +104,8 @@ impl Desk {
         let with_proof = playbooks::evaluate(&self.playbooks, &alert, Proof::Handshake, &self.home);
         let waits = with_proof.iter().any(|wanted| !done.contains(&wanted.playbook));
         // Nothing will ever prove who floods.
-        let is_provable = alert.evidence.source.is_some() && alert.evidence.detector != Detector::Flood;
+        let is_provable = alert.evidence.source.is_some()
+            && (alert.evidence.detector != Detector::Flood || alert.evidence.kind == REQUESTS);
         if proof.0 == Proof::None && is_provable && waits {
             if self.waiting.len() >= WAITING_MAX
                 && let Some(earliest) = self.waiting.pop_front()

@@ -189,6 +189,9 @@ fn an_address_that_is_proven_proves_no_flood_and_no_later_scan() {
     );
     desk.tick(&|| now(100));
     assert_eq!(told(&maps).len(), 2, "the flood waited for nothing");
+    prove(&mut desk, "192.0.2.2", 100);
+    desk.alert(of(Detector::Flood, "http", Some("192.0.2.2")), &|| now(101));
+    assert!(told(&maps).iter().any(|one| one.contains("192.0.2.2")), "requests have connections");
 }
 
 #[test]
