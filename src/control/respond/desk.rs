@@ -10,7 +10,7 @@ use super::kernel::Found;
 use super::order::{Mode, Order, OrderError, Outcome};
 use super::playbooks::{self, Mode as PlaybookMode, Playbook, Wanted};
 use super::prefix::Prefix;
-use super::proven::{Proven, Spoken};
+use super::proven::{AGE_NS, Proven, Spoken};
 use super::responder::Responder;
 use super::safety::{Observed, Proof, Who};
 use crate::control::alert::Alert;
@@ -202,7 +202,10 @@ impl Desk {
 
     /// Whoever writes this address proved at `time` that he gets what is sent there.
     pub fn proven(&mut self, source: IpAddr, time: Timestamp, now: &dyn Fn() -> Now) {
-        self.proven.learn_one(source, Proof::Handshake, time, now().wall);
+        let moment = now();
+        if self.proven.learn_one(source, Proof::Handshake, time, moment.wall) {
+            self.responder.shared.vouch(source, moment.kernel(moment.wall.after(AGE_NS)));
+        }
         self.heed([source.to_canonical(); 2], time, now);
     }
 

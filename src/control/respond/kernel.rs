@@ -11,6 +11,7 @@ use super::intended::{EntryState, Id, Intended, SHARDS, kernel_rule};
 use super::words::tell;
 use crate::dataplane::verdict::{Enforcer, Rule, Subject, VerdictError};
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -128,6 +129,13 @@ impl Shared {
     /// Can verdicts be carried out?
     pub fn can_enforce(&self) -> bool {
         self.enforcer.is_some()
+    }
+
+    /// Limits on signatures are not for this source, which proved itself.
+    pub(super) fn vouch(&self, source: IpAddr, until_ns: u64) {
+        if let Some(Err(cause)) = self.enforcer.as_ref().map(|enforcer| enforcer.vouch(source, until_ns)) {
+            tracing::warn!("{source}: {cause}");
+        }
     }
 
     /// Tells the kernel of everything that has changed.

@@ -16,7 +16,9 @@ use std::net::IpAddr;
 /// Addresses of a generation; some 60 bytes each.
 const GENERATION: usize = 1 << 16;
 /// How long a proof holds at least, if there is room; an address changes hands.
-const AGE_NS: u64 = 1_800 * SECOND;
+pub const AGE_NS: u64 = 1_800 * SECOND;
+/// How often the kernel is told of an address that goes on proving itself.
+const VOUCH_EVERY_NS: u64 = 60 * SECOND;
 
 /// A connection between two that proved themselves by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +63,8 @@ pub struct Known {
     pub since: Timestamp,
     /// When it did so last.
     pub latest: Timestamp,
+    /// When the kernel was told so last.
+    pub vouched: Timestamp,
 }
 
 /// See the module.
@@ -79,15 +83,21 @@ impl Proven {
         }
     }
 
-    /// An address proved itself at `time`.
-    pub fn learn_one(&mut self, address: IpAddr, proof: Proof, time: Timestamp, now: Timestamp) {
+    /// An address proved itself at `time`. `true`: the kernel is to be told, who forgets for want of room.
+    pub fn learn_one(&mut self, address: IpAddr, proof: Proof, time: Timestamp, now: Timestamp) -> bool {
         let address = address.to_canonical();
         if self.young.len() >= GENERATION || now.since(self.begun) >= AGE_NS {
             self.old = std::mem::take(&mut self.young);
             self.begun = now;
         }
-        let known = self.young.entry(address).or_insert(Known { proof, since: time, latest: time });
+        let known =
+            self.young.entry(address).or_insert(Known { proof, since: time, latest: time, vouched: Timestamp(0) });
         (known.proof, known.latest) = (proof.max(known.proof), time.max(known.latest));
+        let is_due = now.since(known.vouched) >= VOUCH_EVERY_NS;
+        if is_due {
+            known.vouched = now;
+        }
+        is_due
     }
 
     /// What speaks for an address.
@@ -98,6 +108,7 @@ impl Proven {
                 proof: young.proof.max(old.proof),
                 since: young.since.min(old.since),
                 latest: young.latest.max(old.latest),
+                vouched: young.vouched.max(old.vouched),
             },
             (one, other) => one.or(other).copied().unwrap_or_default(),
         }

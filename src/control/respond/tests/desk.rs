@@ -194,6 +194,17 @@ fn an_address_that_is_proven_proves_no_flood_and_no_later_scan() {
     assert!(told(&maps).iter().any(|one| one.contains("192.0.2.2")), "requests have connections");
 }
 
+/// Who proved himself is not to suffer for what others send: the kernel knows him before anybody floods.
+#[test]
+fn the_kernel_is_told_who_proved_himself_once_a_minute() {
+    let (mut desk, maps, _folder) = desk(Settings::default());
+    for second in [0, 1, 59, 60, 61, 130] {
+        prove(&mut desk, "192.0.2.1", second);
+    }
+    let until = |second: u64| ("192.0.2.1".parse().unwrap(), now(second).kernel_ns + 1800 * SECOND);
+    assert_eq!(*maps.vouched.lock().unwrap(), [until(0), until(60), until(130)]);
+}
+
 #[test]
 fn a_limit_ends_is_taken_back_and_may_be_unwanted() {
     let (mut desk, maps, folder) = desk(Settings::default());

@@ -24,6 +24,8 @@ const MAPS: [(&str, &str, u32); 5] = [
     ("verdict_prefixes_4", "prefixes", 8),
     ("verdict_prefixes_6", "prefixes", 20),
 ];
+/// Sources that proved themselves; bytes of a key and of `struct proven`.
+const PROVEN: (&str, u32, u32) = ("verdict_proven", 16, 16);
 /// Bytes of `struct verdict`.
 const VALUE: usize = 72;
 /// Where in it what it met lies.
@@ -60,7 +62,8 @@ pub(super) fn share(open: &mut OpenObject, directory: &Path) -> Result<(), libbp
         }
         let pinned = MapHandle::from_pinned_path(&path)?;
         let known = MAPS.iter().find(|(known, ..)| name == *known);
-        let (key, value) = known.map_or((4, COUNT_CELLS as u32 * 8), |(_, _, key)| (*key, VALUE as u32));
+        let other = if name == PROVEN.0 { (PROVEN.1, PROVEN.2) } else { (4, COUNT_CELLS as u32 * 8) };
+        let (key, value) = known.map_or(other, |(_, _, key)| (*key, VALUE as u32));
         let shape = (key, value, map.max_entries());
         if (pinned.key_size(), pinned.value_size(), pinned.max_entries()) == shape {
             map.reuse_pinned_map(&path)?;
@@ -86,6 +89,8 @@ pub(super) fn pin(object: &mut Object, directory: &Path) -> Result<(), libbpf_rs
 /// The maps of one instance, opened.
 pub struct Verdicts {
     maps: [MapHandle; 5],
+    /// None beside a program of a former version.
+    proven: Option<MapHandle>,
     counts: SharedCells,
 }
 
@@ -100,7 +105,8 @@ impl Verdicts {
         };
         let counts = SharedCells::map(open(COUNTS)?.as_fd(), COUNT_CELLS)?;
         let [macs, flows, signatures, prefixes_4, prefixes_6] = MAPS.map(|(name, ..)| open(name));
-        Ok(Verdicts { maps: [macs?, flows?, signatures?, prefixes_4?, prefixes_6?], counts })
+        let maps = [macs?, flows?, signatures?, prefixes_4?, prefixes_6?];
+        Ok(Verdicts { maps, proven: open(PROVEN.0).ok(), counts })
     }
 
     fn map(&self, kind: Kind) -> &MapHandle {
@@ -231,6 +237,14 @@ impl Enforcer for Verdicts {
             }
         }
         Ok(())
+    }
+
+    fn vouch(&self, source: IpAddr, until_ns: u64) -> Result<(), VerdictError> {
+        let Some(proven) = &self.proven else { return Ok(()) };
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&until_ns.to_ne_bytes());
+        let vouched = proven.update(&mapped(source), &value, MapFlags::ANY);
+        vouched.map_err(|error| kernel("vouch for a source", &error))
     }
 
     fn get(&self, subject: &Subject) -> Result<Option<(Rule, Hits)>, VerdictError> {
