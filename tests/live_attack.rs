@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SERVER: &str = "10.9.0.2";
 /// The one that listens; those below it do not.
@@ -62,6 +62,15 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Ten frames a millisecond: what a program without optimization takes beside other tests.
+fn paced(mut send: impl FnMut()) {
+    let begin = Instant::now();
+    (0..10).for_each(|_| send());
+    while begin.elapsed() < Duration::from_millis(1) {
+        std::thread::yield_now();
     }
 }
 
@@ -122,8 +131,10 @@ fn live_attack_is_blocked_where_it_is_proven_and_limited_where_it_is_not() {
         let mut sender = Sender::on(&bed.client, "c0", 0, 64);
         let mut number = 0;
         let _flood = Busy::begin(&bed.client, move || {
-            number += 1;
-            sender.send_frame(&syn(number));
+            paced(|| {
+                number += 1;
+                sender.send_frame(&syn(number));
+            });
         });
         let limits = until("the flood is limited", || responses(&shrike, "rate_limit"), |found| !found.is_empty());
         assert_eq!(limits[0]["subject"], json!(format!("tcp syn to {SERVER}:{OPEN}")), "{limits:#?}");
@@ -165,7 +176,7 @@ fn live_attack_is_blocked_where_it_is_proven_and_limited_where_it_is_not() {
     let sending = std::thread::spawn(move || {
         let mut other = Sender::on(&space, "c0", 0, 64);
         while !stopped.load(Relaxed) {
-            other.send_frame(&numbered(0));
+            paced(|| other.send_frame(&numbered(0)));
         }
     });
     let before = term(&shrike, "sent");
@@ -183,8 +194,8 @@ fn live_attack_is_blocked_where_it_is_proven_and_limited_where_it_is_not() {
     (1..=1000).for_each(|number| sender.send_frame(&numbered(number)));
     stop.store(true, Relaxed);
     sending.join().unwrap();
-    let dropped =
-        until("they are dropped", || term(&shrike, "dropped_prefix"), |dropped| *dropped >= dropped_before + 1000);
+    let books = || ["dropped_prefix", "received", "redirected"].map(|name| term(&shrike, name));
+    let [dropped, ..] = until("they are dropped", books, |[dropped, ..]| *dropped >= dropped_before + 1000);
     let (redirected, taken) = (term(&shrike, "redirected"), term(&shrike, "taken"));
     let late = std::iter::from_fn(|| receiver.next(Duration::from_millis(300)))
         .filter(|frame| frame.get(26..30) == Some(&[192, 0, 2, 66]) && frame.get(42..46) != Some(&[0; 4]))

@@ -74,9 +74,9 @@ impl Merger {
             .windows
             .iter()
             .map(|(start, window)| {
-                let counted = fresh.iter().filter_map(|entity| Some((*entity, *window.get(entity)?)));
+                let counted = fresh.iter().filter_map(|entity| Some((entity, window.get(entity)?)));
                 let loud = counted.filter(|(_, counts)| counts.activity() >= least).take(HOSTS);
-                (Timestamp(*start), Parted::of(loud))
+                (Timestamp(*start), Parted::of(loud.map(|(entity, counts)| (*entity, *counts))))
             })
             .collect();
         self.scan.begin();
