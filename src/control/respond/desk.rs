@@ -157,11 +157,13 @@ impl Desk {
             mode,
             patient,
         };
-        match self.responder.order(&order, now()) {
-            Ok((response, Outcome::Begun)) if response.stage == Stage::InForce => {
+        let asked = now();
+        match self.responder.order(&order, asked) {
+            Ok((response, Outcome::Begun)) if response.stage == Stage::InForce && response.kernel.failed == 0 => {
                 // Before both were there it could not be done.
                 let sufficient = alert.evidence.told().max(since);
-                self.applied_ns.push(now().wall.since(sufficient));
+                let took_ns = u64::try_from(self.responder.took.as_nanos()).unwrap_or(u64::MAX);
+                self.applied_ns.push(asked.wall.since(sufficient).saturating_add(took_ns));
                 true
             }
             Ok(_) => true,
