@@ -134,6 +134,12 @@ impl Sinks {
             true => self.inspector.application(index.slot),
             false => Protocol::Unknown,
         };
+        // Beside pairs somebody may be blocked for it, and the flow's end comes when it has lingered.
+        if signals.has(Signals::CLOSED) && self.handshakes.is_on() && application == Protocol::Ssh {
+            let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
+            let times = [record.first_seen(), now];
+            self.inspector.closed(index.slot, &record.key, record.originator(), times, &mut gate);
+        }
         let mark = self.outers.mark(&record.key, now);
         let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
         self.observer.on_signals((record, application), signals, (now, mark), &mut |entry| {
