@@ -51,5 +51,5 @@ evaluate-day: ## a day of a million flows that grows slowly, attacked in its qui
 detection-time: ## from the packet that suffices to the alert that can be read, live; needs root; writes target/detection-time.json
 	@python3 perf/detection-time/measure.py --out target/detection-time.json
 
-inline: ## a pair under kill -9, SIGSTOP, restarts, overload: gaps, losses, latency; needs root; writes target/inline
+inline: ## a pair under kill -9, SIGSTOP, restarts, overload, attacks: gaps, losses, latency; needs root; writes target/inline
 	@ci/inline.sh $(INLINE)

@@ -49,8 +49,13 @@ fn main() {
     for _ in 0..count / burst.len() {
         for packet in &mut burst {
             let bytes = black_box(frame.as_slice());
-            let view =
-                FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: black_box(LinkType::Ethernet) };
+            let view = FrameView {
+                port: 0,
+                bytes,
+                wire_bytes: bytes.len() as u32,
+                time: None,
+                link: black_box(LinkType::Ethernet),
+            };
             flows += u64::from(!matches!(decode(view, packet), Decoded::Reject(_)));
         }
         black_box(&burst);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What an inline pair does when its process dies, hangs, restarts or is overrun, measured; writes target/inline (summary.json,
+# What an inline pair does when its process dies, hangs, restarts, is overrun or attacked, measured; writes target/inline (summary.json,
 # tables.txt, plots). Needs root. Arguments go to perf/inline/measure.py, for example `ci/inline.sh --only kills --kills 10`.
 . "$(dirname "$0")/lib.sh"
 ci/install-packages.sh inline

@@ -72,7 +72,7 @@ fn frames(mut data: &[u8]) {
         let (bytes, after) = rest.split_at((usize::from(*length) * 4).min(rest.len()));
         data = after;
         now += u64::from(*length);
-        let frame = FrameView { bytes, wire_bytes: bytes.len() as u32 + beyond, time: None, link };
+        let frame = FrameView { port: 0, bytes, wire_bytes: bytes.len() as u32 + beyond, time: None, link };
         let decoded = decode(frame, &mut packet);
         match decoded {
             Decoded::Reject(counter) => assert_eq!(counter.role(), Role::Drop, "{counter:?}"),
@@ -195,7 +195,7 @@ fn flows(data: &[u8]) {
         (frame[35], frame[37]) = (port % 8, port / 8 % 4);
         frame[39] = if frame[23] == 17 { 8 + extra % 13 } else { sequence };
         (frame[46], frame[47]) = (0x50, flags);
-        let view = FrameView { bytes: &frame, wire_bytes: 60, time: None, link: LinkType::Ethernet };
+        let view = FrameView { port: 0, bytes: &frame, wire_bytes: 60, time: None, link: LinkType::Ethernet };
         if decode(view, &mut packet) != Decoded::Flow {
             continue;
         }

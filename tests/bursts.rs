@@ -45,7 +45,7 @@ fn other(kind: u16) -> Vec<u8> {
 
 fn owner(bytes: &[u8]) -> usize {
     let mut packet = Packet::default();
-    let view = FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet };
+    let view = FrameView { port: 0, bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet };
     assert_eq!(decode(view, &mut packet), Decoded::Flow);
     packet.key.owner(2)
 }
@@ -142,7 +142,7 @@ fn what_was_cut_is_handed_over_like_what_was_not() {
         let mut packet = Packet::default();
         let is_raw = bytes.first() == Some(&0x45);
         let link = if is_raw { LinkType::RawIp } else { LinkType::Ethernet };
-        let view = FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link };
+        let view = FrameView { port: 0, bytes, wire_bytes: bytes.len() as u32, time: None, link };
         assert_eq!(decode(view, &mut packet), Decoded::Flow);
         (is_raw, packet.key, packet.payload_bytes)
     };

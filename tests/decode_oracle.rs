@@ -134,7 +134,7 @@ fn build(recipe: &Recipe) -> Vec<u8> {
 }
 
 fn agree(bytes: &[u8], link: LinkType) -> Result<(Outcome, Vec<Rule>), String> {
-    let mine = ours(FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link });
+    let mine = ours(FrameView { port: 0, bytes, wire_bytes: bytes.len() as u32, time: None, link });
     let (other, rules) = theirs(bytes, link);
     if mine == other {
         return Ok((mine, rules));

@@ -204,6 +204,36 @@ fn live_verdicts_limit_a_signature_and_not_the_rest() {
     assert!(passed < 40, "{passed} of 50");
 }
 
+/// A limit is for those whom nobody knows: who proved himself has one of his own, and whoever writes his address has that too.
+#[test]
+fn live_verdicts_limit_who_is_proven_one_by_one() {
+    privileged!("live_verdicts_limit_who_is_proven_one_by_one");
+    let mut wall = Wall::new();
+    let signature = Subject::Signature(Signature {
+        destination: "10.9.0.2".parse().unwrap(),
+        protocol: 6,
+        port: 80,
+        only_syn: true,
+    });
+    wall.verdicts.put(&[(signature, rule(Action::Limit { per_second: 1, burst: 1 }))]).unwrap();
+    let until_ns = monotonic::now_ns() + 3600 * 1_000_000_000;
+    wall.verdicts.vouch("10.1.2.3".parse().unwrap(), until_ns).unwrap();
+    wall.verdicts.vouch("10.1.2.4".parse().unwrap(), 1).unwrap();
+    let passed = |wall: &mut Wall, host: &str, count: u16| {
+        (0..count).filter(|port| wall.passes(&frame((host, 20_000 + port), ("10.9.0.2", 80), 6, 2))).count() as u64
+    };
+    let begin = monotonic::now_ns();
+    let found = ["10.1.2.4", "10.1.2.5", "10.1.2.3"].map(|host| passed(&mut wall, host, 50));
+    let more = (monotonic::now_ns() - begin) / 1_000_000_000 + 1;
+    assert!(found[0] + found[1] <= 1 + more, "over, and unknown: {found:?}");
+    assert_eq!(found[2], 50, "within its own");
+    let flooded = passed(&mut wall, "10.1.2.3", 300);
+    let own = (monotonic::now_ns() - begin) / 10_000_000 + 101;
+    assert!(flooded + 50 <= own + 1 + more && (own < 300 || wall.hits(&signature) > 100), "{flooded} of its own {own}");
+    wall.verdicts.put(&[(signature, rule(Action::Drop))]).unwrap();
+    assert_eq!(passed(&mut wall, "10.1.2.3", 3), 0, "a drop is for all");
+}
+
 #[test]
 fn live_verdicts_end_by_themselves() {
     privileged!("live_verdicts_end_by_themselves");

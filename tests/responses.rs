@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use shrike::control::http::{Server, Settings, serve};
 use shrike::control::respond::live::LiveResponses;
 use shrike::control::store::{self, Store};
-use shrike::dataplane::verdict::Enforcer;
+use shrike::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -212,7 +213,7 @@ fn alerts_are_answered_as_the_playbooks_say() {
         !proposal.is_empty()
     });
     assert_eq!(bed.held(), 0, "no source that may be forged is blocked");
-    bed.live.flow(&inline::answered([203, 0, 113, 7]));
+    bed.live.proven(shrike::units::Timestamp(2), "203.0.113.7".parse().expect("an address"));
     until("it is blocked once it is proven", || bed.held() == 1);
     let accepted = client.send("POST", &format!("/v1/responses/{proposal}/accept?by=op"), &[], "");
     assert_eq!(

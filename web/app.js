@@ -303,7 +303,7 @@ async function move(queue, worker) {
 }
 
 const QUANTILES = [[0.5, "p50"], [0.75, "p75"], [0.9, "p90"], [0.95, "p95"], [0.99, "p99"], [0.999, "p999"], [0.9999, "p9999"]];
-const STAGES = ["receive", "decode", "flow", "score_queue", "score", "expire", "burst", "forward", "packet_to_alert"];
+const STAGES = ["receive", "decode", "flow", "score_queue", "score", "expire", "burst", "forward", "packet_to_block", "packet_to_alert"];
 
 function showLatency(latency) {
   const select = $("core"), cores = latency.cores.map((core) => String(core.core ?? "none"));

@@ -90,6 +90,7 @@ impl Source for FlowSource {
     fn frame(&self, index: usize) -> FrameView<'_> {
         let bytes = self.frames.get(self.next + index).map_or(&[][..], Vec::as_slice);
         FrameView {
+            port: 0,
             bytes,
             wire_bytes: bytes.len() as u32,
             time: Some(Timestamp(self.time + index as u64 * GAP_NS)),

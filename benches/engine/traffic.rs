@@ -98,6 +98,7 @@ impl Source for SyntheticSource {
     #[inline(always)]
     fn frame(&self, index: usize) -> FrameView<'_> {
         FrameView {
+            port: 0,
             bytes: &self.arena.get(self.next + index).unwrap_or(&EMPTY).0[..FRAME_BYTES],
             wire_bytes: FRAME_BYTES as u32,
             time: Some(Timestamp(self.time + index as u64 * GAP_NS)),

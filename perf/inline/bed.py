@@ -62,6 +62,7 @@ class Bed:
         sh(f"ip link add {end} netns {space} type veth peer name {port} netns {other}")
         for where, name in ((space, end), (other, port)):
             sh(f"ip netns exec {where} ethtool -K {name} tx off tso off gso off gro off txvlan off rxvlan off; "
+               f"ip netns exec {where} ethtool -K {name} rx-vlan-stag-hw-parse off tx-vlan-stag-hw-insert off; "
                f"ip -n {where} link set {name} up")
         sh(f"ip netns exec {space} ethtool -K {end} gro on")
         if address:

@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 
+from attacks import attacks, benign, returned
 from bed import DIRECTIONS, Bed, Flows, Probe, Shrike, sh, until
 from books import Books, gap, percentile, spread, within
 
@@ -414,4 +415,4 @@ def flap(context):
 
 
 EXPERIMENTS = {"kills": kills, "deaths": deaths, "closed": closed, "hang": hang, "planned": planned, "latency": latency,
-               "overload": overload, "flap": flap}
+               "overload": overload, "flap": flap, "attacks": attacks, "returned": returned, "benign": benign}

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a pair does when its process dies, hangs, restarts or is overrun: three namespaces, numbered frames both ways, real flows.
+"""What a pair does when its process dies, hangs, restarts or is overrun, and under attacks that its playbooks answer: three
+namespaces, numbered frames both ways, real flows, real attackers.
 
     measure.py [--only kills,hang] [--kills N] [--upgrade BINARY] [--out target/inline]
 
@@ -38,6 +39,11 @@ def options():
     add("--overload-seconds", type=float, default=5.0)
     add("--overload-bytes", type=int, default=100)
     add("--flaps", type=int, default=6)
+    add("--trials", type=int, default=30, help="attacks of a kind; of the slow kinds a third")
+    add("--attacks", help="kinds of attacks, by commas; all if absent")
+    add("--block-rate", type=int, default=10_000, help="frames a second each way while a source is blocked")
+    add("--benign", help="attacks beside honest clients, by commas")
+    add("--benign-seconds", type=float, default=4.0)
     return parser.parse_args()
 
 

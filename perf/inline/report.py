@@ -7,7 +7,7 @@ import os
 from bed import DIRECTIONS
 from books import LOSSES
 
-COLOURS = ("#c0392b", "#2471a3", "#7d6608", "#117a65", "#7d3c98")
+COLOURS = ("#c0392b", "#2471a3", "#7d6608", "#117a65", "#7d3c98", "#1b2631", "#ca6f1e", "#7f8c8d")
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 430, 70, 60, 50, 20
 
 
@@ -63,8 +63,8 @@ def chart(path, title, x_name, y_name, series, x_log=False, y_log=False, marks=(
             way = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points)
             parts.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         if not dots or len(series) > 1:
-            x = LEFT + 10 + number * 190
-            parts.append(f'<rect x="{x}" y="28" width="14" height="8" fill="{colour}"/>' + text(x + 19, 36, name))
+            x, y = LEFT + 10 + number % 4 * 165, 24 + number // 4 * 13
+            parts.append(f'<rect x="{x}" y="{y}" width="14" height="8" fill="{colour}"/>' + text(x + 19, y + 8, name))
     with open(path, "w") as out:
         out.write("\n".join(parts) + "\n</svg>\n")
 
@@ -114,6 +114,9 @@ def plot(folder, name, found):
               x_log=True)
         chart(path("latency-tail"), "A frame's way from end to end: the tail", "us", "share of frames above",
               {names[way]: beyond(us[way]) for way in us}, x_log=True, y_log=True)
+    elif name == "attacks":
+        chart(path("attacks"), "From the latest packet of evidence and proof to the kernel", "ms", "share of trials at most so long",
+              {kind: share(values) for kind, values in found["_each"].items() if values}, x_log=True, marks=[(20, "goal: p99 20 ms")])
     elif name == "deaths":
         series = {f"{rate} frames/s": list(enumerate((row[way]["beyond"] for row in one["each"] for way in DIRECTIONS), 1))
                   for rate, one in found.items() if rate != "machine"}
@@ -168,7 +171,7 @@ def _sum(equations):
 
 def finish(folder):
     """Writes tables.txt and summary.json from all experiments there are in the folder, also of earlier runs."""
-    order = ("kills", "deaths", "closed", "hang", "planned", "latency", "overload", "flap")
+    order = ("kills", "deaths", "closed", "hang", "planned", "latency", "overload", "flap", "attacks", "returned", "benign")
     found = {}
     for name in order:
         if os.path.exists(f"{folder}/{name}.json"):
@@ -176,7 +179,7 @@ def finish(folder):
                 found[name] = json.load(text)
     with open(f"{folder}/tables.txt", "w") as out:
         out.write("\n".join(table(name, one) for name, one in found.items()))
-        out.write("\nblock_applied_ms is null: Shrike does not block by itself yet.\nreload is null: there is no order to reload yet.\n")
+        out.write("\nreload is null: there is no order to reload yet.\n")
     get = lambda name, key: found.get(name, {}).get(key)
     planned = found.get("planned", {})
     equations = {name: one["equation"] for name, one in found.items() if "equation" in one}
@@ -191,9 +194,13 @@ def finish(folder):
         "kills": get("kills", "kills"), "frames_per_s": get("kills", "frames_per_s"), "gap_ms": get("kills", "gap_ms"),
         "control_gap_ms": get("kills", "control_gap_ms"), "heartbeat_limit_ms": get("kills", "heartbeat_limit_ms"),
         "false_bypasses": get("kills", "false_bypasses"), "leaked_closed": get("closed", "leaked_closed"), "hang_ms": get("hang", "hang_ms"),
-        "planned_lost": planned.get("planned_lost"), "reordered": planned.get("reordered_paced"), "block_applied_ms": None,
+        "planned_lost": planned.get("planned_lost"), "reordered": planned.get("reordered_paced"), "block_applied_ms": get("attacks", "block_applied_ms"),
         "added_latency_us": get("latency", "added_latency_us"), "terms": _sum(judged.values()),
         "equation_closed": all(closes.values()) if closes else None,
+        "limit_applied_ms": get("attacks", "limit_applied_ms"), "attacks_missed": get("attacks", "missed"),
+        "sent_after_block_returned_and_arrived": get("returned", "sent_after_return_and_arrived"),
+        "benign_p99_ratio": {attack: {kind: one["median_ratio"] for kind, one in kinds.items()}
+                             for attack, kinds in get("benign", "by_attack").items()} if "benign" in found else None,
         # What the issue does not ask for.
         "equation_closed_by_experiment": closes, "reordered_full_rate": planned.get("reordered_full"),
         "reordered_at_going_on": get("hang", "reordered_at_going_on"), "added_over_bypass_us": get("latency", "added_over_bypass_us"),

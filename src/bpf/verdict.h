@@ -119,6 +119,27 @@ struct {
 	__type(value, struct verdict);
 } verdict_prefixes_6 SEC(".maps");
 
+/* Sources that proved that they get what is sent to them: a limit on a signature is not theirs, but each has one of its own, or
+ * whoever writes their addresses would have none. The least recently used give way. */
+#define PROVEN_INTERVAL_NS 10000000ull /* a hundred packets a second */
+#define PROVEN_AHEAD_NS 1000000000ull  /* and a hundred at once */
+
+struct proven {
+	__u64 until_ns;
+	__u64 due_ns;
+};
+
+struct proven_key {
+	__u64 address[2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct proven_key);
+	__type(value, struct proven);
+} verdict_proven SEC(".maps");
+
 enum judged { JUDGED_PASS, JUDGED_MAC, JUDGED_FLOW, JUDGED_SIGNATURE, JUDGED_PREFIX, JUDGED_SHUNT };
 
 static __always_inline void hit(struct verdict *verdict, __u64 now, __u64 bytes)
@@ -316,6 +337,26 @@ static __always_inline struct verdict *card(struct xdp_md *ctx, __u64 now)
 	return in_force(bpf_map_lookup_elem(&verdict_macs, &key), now);
 }
 
+/* Whether a source is one that proved itself, and within what it may send. */
+static __always_inline int is_vouched(const struct heads *heads, __u64 now)
+{
+	struct proven_key key = {};
+	struct proven *proven;
+	__u64 due, start;
+
+	__builtin_memcpy(key.address, heads->source, 16);
+	proven = bpf_map_lookup_elem(&verdict_proven, &key);
+	if (!proven || now >= proven->until_ns)
+		return 0;
+	due = *(volatile __u64 *)&proven->due_ns;
+	start = due > now ? due : now;
+	if (start - now > PROVEN_AHEAD_NS)
+		return 0;
+	/* As for limits: at most one too many a race. */
+	__sync_val_compare_and_swap(&proven->due_ns, due, start + PROVEN_INTERVAL_NS);
+	return 1;
+}
+
 /* What the verdicts say of a frame. */
 static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 bytes)
 {
@@ -375,6 +416,7 @@ static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 by
 	}
 	if (there->signatures) {
 		struct signature_key key = { .protocol = heads.protocol };
+		int vouched = -1;
 
 		__builtin_memcpy(key.destination, heads.destination, 16);
 		/* An opening to any port and to this one; any packet to any port and to this one. */
@@ -385,6 +427,12 @@ static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 by
 			if (turn < 2 && !heads.is_opening)
 				continue;
 			verdict = in_force(bpf_map_lookup_elem(&verdict_signatures, &key), now);
+			if (verdict && verdict->action == VERDICT_LIMIT) {
+				if (vouched < 0)
+					vouched = is_vouched(&heads, now);
+				if (vouched)
+					continue;
+			}
 			if (verdict && drops(verdict, now, bytes, 0))
 				return JUDGED_SIGNATURE;
 		}

@@ -224,6 +224,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let reloader = Arc::new(Reloader::new(arguments.clone(), running, supervisor.picture()));
     let ended = Arc::new(AtomicBool::new(false));
     let following = reloader.follow(&ended).context("follow SIGHUP")?;
+    let timed = shown_responses.clone();
     let server = http::serve_on(
         listener,
         http::Settings {
@@ -250,11 +251,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let picture = supervisor.picture();
     let status = picture.status();
     let alerts = store.alert_latency();
+    let blocks = timed.as_ref().map(|responses| responses.packet_to_block());
     let (raised, outputs) = (supervisor.raised().clone(), supervisor.take_outputs());
     drop(supervisor); // detaches
     server.stop();
     let unwritten = outputs.finish();
-    let latency = latency(&*picture, &alerts);
+    let latency = latency(&*picture, &alerts, blocks.as_ref());
     let summary = summary(&status, &picture.workers(), &latency, &alerts, &raised, &unwritten);
     finish(&status, &alerts, &summary, &unwritten, written)
 }

@@ -318,6 +318,7 @@ mod tests {
                 wire_bytes: bytes.len() as u32,
                 time: None,
                 link: crate::dataplane::capture::LinkType::Ethernet,
+                port: 0,
             };
             let mut packet = crate::dataplane::decode::Packet::default();
             let decoded = crate::dataplane::decode::decode(view, &mut packet);

@@ -414,6 +414,7 @@ pub struct RawPlaybook {
     pub parameters: Option<toml::Table>,
     /// For how long, seconds.
     pub ttl_seconds: Option<i64>,
+    pub unproven_per_second: Option<i64>,
 }
 
 /// A server that may be told.

@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// Each alert is held against each of them.
 const PLAYBOOKS_MAX: usize = 256;
+/// Packets a second that packets of one signature are limited to while nobody knows who sends them: openings that a busy server has in
+/// a second, and a tenth of what a slow flood sends. Lower: a flood shuts honest clients out sooner; higher: more of it arrives.
+const UNPROVEN_PER_SECOND: u64 = 1000;
 /// Longest time of anything, seconds: a year.
 const YEAR: u64 = 365 * 86_400;
 
@@ -264,6 +267,9 @@ fn playbooks(list: &[RawPlaybook], registry: &Registry) -> Result<Vec<Playbook>,
             let problem = format!("holds {{{unknown}}}, which no alert tells");
             return invalid(key("parameters"), problem, format!("write any of {}", PLACES.join(", ")));
         }
+        // Of what needs a proof, and is no limit itself.
+        let default = if ["block_ip", "isolate_host"].contains(&&*wanted) { UNPROVEN_PER_SECOND } else { 0 };
+        let limit = number(&key("unproven_per_second"), raw.unproven_per_second, default, 0, 10_000_000)? as u32;
         let modes = [("observe", Mode::Observe), ("ask", Mode::Ask), ("auto", Mode::Auto)];
         let ways = [
             ("any", None),
@@ -287,6 +293,7 @@ fn playbooks(list: &[RawPlaybook], registry: &Registry) -> Result<Vec<Playbook>,
             protocol: wanted,
             parameters,
             ttl_ns: ttl.map(|seconds| seconds * SECOND),
+            unproven_per_second: limit,
         });
     }
     Ok(plans)

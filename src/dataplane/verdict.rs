@@ -160,6 +160,15 @@ pub trait Enforcer: Send + Sync {
     /// The kernel's.
     fn remove(&self, subjects: &[Subject]) -> Result<(), VerdictError>;
 
+    /// This source proved that it gets what is sent to it: until then (`CLOCK_MONOTONIC`, nanoseconds) limits on signatures are not for
+    /// its packets, of which a hundred a second are passed instead. Those that were not seen for longest give way to others.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn vouch(&self, _source: IpAddr, _until_ns: u64) -> Result<(), VerdictError> {
+        Ok(())
+    }
+
     /// One verdict as the kernel has it; `None`: it has none of exactly that subject.
     ///
     /// # Errors

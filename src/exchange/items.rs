@@ -9,6 +9,7 @@ use crate::dataplane::features::encrypted::{Losses, Shape};
 use crate::dataplane::flow::{EndReason, Side, TcpState};
 use crate::dataplane::inspect::{Protocol, Unread};
 use crate::units::{QueueId, Timestamp};
+use std::net::IpAddr;
 
 /// One thing a queue tells the control plane. Order is kept within a queue.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,12 @@ pub enum Up {
     Event(EventHead),
     /// A host on the link said that it has an address; sent only while someone wants events, and not at every repeat.
     Neighbour(Timestamp, Neighbour),
+    /// Whoever writes this address gets what is sent there: he acknowledged the answer to his SYN, which crossed the pair. Sent at
+    /// once, of an address not more than once a second.
+    Proven(Timestamp, IpAddr),
+    /// Counts have gone up as far as they were known at this moment of capture time, those of windows that are not over among them.
+    /// Promises nothing of what is counted late; sent where nobody shall wait for a window's end.
+    Looked(QueueId, Timestamp),
     /// Everything of this queue up to this moment of capture time has been sent.
     Watermark(QueueId, Timestamp),
     /// The queue's source has ended and everything has been sent.

@@ -8,11 +8,13 @@ mod census;
 mod items;
 mod snapshot;
 mod swap;
+mod wake;
 
 pub use census::{CensusMark, CensusStep};
 pub use items::{EventHead, FlowSummary, Up};
 pub use snapshot::{Reset, SnapshotReceiver, SnapshotSender, snapshot_ring};
 pub use swap::{SwapReceiver, SwapSender, swap_ring};
+pub use wake::Wake;
 
 use crate::dataplane::decode::Outer;
 use crate::dataplane::detect::WindowEntry;
@@ -46,6 +48,7 @@ pub struct UpSender {
     kept_from_census: usize,
     /// The latest census asked for.
     asked: Arc<AtomicU64>,
+    wake: Arc<Wake>,
     lost: u64,
     flows_lost: u64,
     /// As `flows_lost`, since the start.
@@ -118,6 +121,12 @@ impl UpSender {
         true
     }
 
+    /// Wakes who receives, if somebody sleeps: for what must not wait. A system call only then.
+    #[inline]
+    pub fn wake(&self) {
+        self.wake.ring();
+    }
+
     /// Items lost since the last call.
     #[inline]
     pub fn take_lost(&mut self) -> u64 {
@@ -147,6 +156,7 @@ pub struct UpReceiver {
     facts: rtrb::Consumer<u8>,
     /// The latest census asked for.
     asked: Arc<AtomicU64>,
+    wake: Arc<Wake>,
     /// Facts of the latest event.
     latest: Vec<u8>,
     /// Ended flows that were given up, since the start; and how many of them somebody was told of.
@@ -180,6 +190,11 @@ impl UpReceiver {
         Some(looked)
     }
 
+    /// From here on the calling thread is woken for what must not wait.
+    pub fn wake_me(&self) {
+        self.wake.register();
+    }
+
     /// The sender is gone; what is still in the ring can be received.
     pub fn is_abandoned(&self) -> bool {
         self.ring.is_abandoned()
@@ -201,6 +216,7 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
     let latest = Vec::with_capacity(inspect::FACTS_BYTES);
     let asked = Arc::new(AtomicU64::new(0));
     let untold = Arc::new(AtomicU64::new(0));
+    let wake = Arc::new(Wake::default());
     (
         UpSender {
             ring: producer,
@@ -210,11 +226,12 @@ pub fn up_ring(capacity: usize, full: Full) -> (UpSender, UpReceiver) {
             kept_from_events: capacity / 8,
             kept_from_census: capacity - capacity / 4,
             asked: Arc::clone(&asked),
+            wake: Arc::clone(&wake),
             lost: 0,
             flows_lost: 0,
             untold: Arc::clone(&untold),
         },
-        UpReceiver { ring: consumer, facts: facts_out, asked, latest, untold, untold_before: 0 },
+        UpReceiver { ring: consumer, facts: facts_out, asked, wake, latest, untold, untold_before: 0 },
     )
 }
 

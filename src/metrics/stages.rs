@@ -26,12 +26,15 @@ pub enum Stage {
     /// From the start of the turn that took a frame of a pair to its being given to the other port: what the worker adds to its
     /// latency beside its wait in the ring, which is at most `burst`. Of every burst.
     Forward,
+    /// From the latest packet on which an automatic block or limit rests (of its evidence, and of its source's proof where it needs one)
+    /// to its being in the kernel.
+    PacketToBlock,
     /// From the packet that completed the evidence to the alert being in the store, live only.
     PacketToAlert,
 }
 
 /// All stages, in the order of their discriminants.
-pub const STAGES: [Stage; 9] = [
+pub const STAGES: [Stage; 10] = [
     Stage::Receive,
     Stage::Decode,
     Stage::Flow,
@@ -40,10 +43,16 @@ pub const STAGES: [Stage; 9] = [
     Stage::Expire,
     Stage::Burst,
     Stage::Forward,
+    Stage::PacketToBlock,
     Stage::PacketToAlert,
 ];
 
 impl Stage {
+    /// Is it timed by a queue? The others are beyond the queues and have histograms of their own.
+    pub const fn is_of_queue(self) -> bool {
+        !matches!(self, Stage::PacketToBlock | Stage::PacketToAlert)
+    }
+
     /// Name in JSON, Prometheus labels and the HdrHistogram log's tags.
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,6 +64,7 @@ impl Stage {
             Stage::Expire => "expire",
             Stage::Burst => "burst",
             Stage::Forward => "forward",
+            Stage::PacketToBlock => "packet_to_block",
             Stage::PacketToAlert => "packet_to_alert",
         }
     }

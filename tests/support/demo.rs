@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 const START: Timestamp = Timestamp(1_763_700_000 * SECOND);
 const TICKS_PER_SECOND: u64 = 4;
 
+/// Pairs after so many quarter seconds, when one is bypassed, and when all is broken.
+type Pairs = fn(u64, bool, bool) -> Vec<PairView>;
+
 /// Two workers, four queues on two interfaces.
 pub struct DemoSystem {
     tick: AtomicU64,
@@ -34,8 +37,8 @@ pub struct DemoSystem {
     pub incomplete: Mutex<Option<String>>,
     /// Censuses asked for.
     pub censuses: AtomicU64,
-    /// Pairs after so many quarter seconds, when one is bypassed, and when all is broken (`inline::pairs`).
-    pub pairs: Mutex<Option<fn(u64, bool, bool) -> Vec<PairView>>>,
+    /// `inline::pairs`.
+    pub pairs: Mutex<Option<Pairs>>,
     /// The first pair is bypassed.
     pub bypassed: AtomicBool,
 }

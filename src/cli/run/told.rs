@@ -51,13 +51,14 @@ fn reached_at(address: SocketAddr) -> String {
     format!("http://{address}/")
 }
 
-/// Latency of all queues together, with packet-to-alert, which the store times.
-pub(super) fn latency(system: &dyn System, alerts: &AlertLatency) -> StageTotals {
+/// Latency of all queues together, with packet-to-alert, which the store times, and packet-to-block, which the responses time.
+pub(super) fn latency(system: &dyn System, alerts: &AlertLatency, blocks: Option<&Histogram<u64>>) -> StageTotals {
     let mut total = StageTotals::new();
     for queue in system.latency() {
         total.merge(&queue.stages);
     }
     total.merge_stage(Stage::PacketToAlert, &alerts.all());
+    blocks.into_iter().for_each(|blocks| total.merge_stage(Stage::PacketToBlock, blocks));
     total
 }
 

@@ -6,7 +6,7 @@
 use super::{Behaviour, Observation, Settings, Stats, disk};
 use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::Evidence;
-use crate::exchange::{EventHead, FlowSummary};
+use crate::exchange::{EventHead, FlowSummary, Wake};
 use crate::units::Timestamp;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ enum Item {
     Living(FlowSummary),
     Event(EventHead, Box<[u8]>),
     Neighbour(Timestamp, Neighbour),
-    Reached(Timestamp),
+    /// Watermark, and moment at which all had told what they knew.
+    Reached(Timestamp, Timestamp),
 }
 
 #[derive(Default)]
@@ -39,6 +40,7 @@ struct Shared {
     untold: AtomicBool,
     /// Thresholds that are to be judged by from the next watermark on.
     retuned: Mutex<Option<Box<Settings>>>,
+    wake: Wake,
     stats: Mutex<Stats>,
 }
 
@@ -47,7 +49,7 @@ pub struct LiveBehaviour {
     shared: Arc<Shared>,
     sender: Option<Sender<Item>>,
     found: Receiver<Vec<Evidence>>,
-    reached: Timestamp,
+    reached: (Timestamp, Timestamp),
     thread: Option<JoinHandle<()>>,
 }
 
@@ -79,7 +81,7 @@ impl LiveBehaviour {
         let of_thread = Arc::clone(&shared);
         let work = move || keep(behaviour, &of_thread, &items, &tell, path.as_deref());
         let thread = std::thread::Builder::new().name("behaviour".into()).spawn(work)?;
-        Ok(LiveBehaviour { shared, sender: Some(sender), found, reached: Timestamp(0), thread: Some(thread) })
+        Ok(LiveBehaviour { shared, sender: Some(sender), found, reached: Default::default(), thread: Some(thread) })
     }
 
     /// A flow ended.
@@ -112,11 +114,13 @@ impl LiveBehaviour {
         self.send(|| Item::Neighbour(time, *neighbour));
     }
 
-    /// All queues have come so far. Should the queue be full, the next one stands for this one too.
-    pub fn reached(&mut self, reached: Timestamp) {
-        if reached > self.reached
+    /// All queues have come so far, and have told what they knew at `looked`, which is no earlier. Should the queue be full, the next
+    /// one stands for this one too.
+    pub fn reached(&mut self, watermark: Timestamp, looked: Timestamp) {
+        let reached = (watermark.max(self.reached.0), looked.max(self.reached.1));
+        if reached != self.reached
             && let Some(sender) = &self.sender
-            && sender.try_send(Item::Reached(reached)).is_ok()
+            && sender.try_send(Item::Reached(reached.0, reached.1)).is_ok()
         {
             self.reached = reached;
         }
@@ -125,6 +129,11 @@ impl LiveBehaviour {
     /// Judges by other thresholds from the next watermark on.
     pub fn retune(&self, settings: Settings) {
         *self.shared.retuned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(settings));
+    }
+
+    /// From here on the calling thread is woken when something is found.
+    pub fn wake_me(&self) {
+        self.shared.wake.register();
     }
 
     /// What was found since the last call.
@@ -188,6 +197,7 @@ fn keep(
         *shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = behaviour.stats();
         if !found.is_empty() {
             drop(tell.send(found));
+            shared.wake.ring();
         }
     };
     for item in items.iter() {
@@ -196,7 +206,7 @@ fn keep(
             Item::Living(flow) => behaviour.living(&flow),
             Item::Event(head, facts) => behaviour.event(&head, &facts),
             Item::Neighbour(time, neighbour) => behaviour.neighbour(time, &neighbour),
-            Item::Reached(reached) => {
+            Item::Reached(watermark, looked) => {
                 if shared.untold.swap(false, Relaxed) {
                     behaviour.untold();
                 }
@@ -205,7 +215,8 @@ fn keep(
                     behaviour.retune(*settings);
                 }
                 let mut found = Vec::new();
-                behaviour.decide_until(reached, &mut found);
+                behaviour.decide_until(watermark, &mut found);
+                behaviour.look_until(looked, &mut found);
                 publish(&behaviour, found);
                 if written.elapsed() >= WRITE_EVERY {
                     written = Instant::now();

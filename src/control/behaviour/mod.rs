@@ -89,7 +89,7 @@ use crate::dataplane::decode::Neighbour;
 use crate::dataplane::detect::cold::{self, ColdMap, Touched};
 use crate::dataplane::detect::{Evidence, WINDOW_NS, brute_force};
 use crate::exchange::{EventHead, FlowSummary};
-use crate::units::{SECOND, Timestamp};
+use crate::units::{MILLISECOND, SECOND, Timestamp};
 use arc_swap::ArcSwap;
 use prevalence::Prevalence;
 use serde::{Deserialize, Serialize};
@@ -217,8 +217,9 @@ const ECHO_GROWN_BYTES: u64 = 8 << 10;
 /// A flow that lived less long was never told before its end.
 const GROWN_NS: u64 = SECOND;
 
-/// What is known within so long is shown together, nanoseconds: a part of a window, so that an alert need not wait for its end.
-const SHOWN_NS: u64 = SECOND / 4;
+/// What is known within so long is shown together, nanoseconds: a part of a window, so that an alert need not wait for its end. Shorter:
+/// more steps a second of some microseconds each; longer: an answer to an alert waits for so long.
+const SHOWN_NS: u64 = 5 * MILLISECOND;
 
 /// Servers outside whose clients are remembered, some 150 bytes each.
 const SERVERS_MAX: usize = 1 << 16;
@@ -226,11 +227,13 @@ const SERVERS_MAX: usize = 1 << 16;
 /// The stage.
 pub struct Behaviour {
     settings: Settings,
-    /// By the quarter of a second in which they were known.
+    /// By the step of [`SHOWN_NS`] in which they were known.
     pending: BTreeMap<u64, Vec<Observation>>,
     waiting: usize,
     /// Everything before has been shown.
     decided: Timestamp,
+    /// Nothing more was to come of what was known before.
+    promised: Timestamp,
     grown: ColdMap<u64, Told>,
     stats: Stats,
     /// Networks whose hosts are ours.
@@ -265,6 +268,7 @@ impl Behaviour {
             pending: BTreeMap::new(),
             waiting: 0,
             decided: Timestamp(0),
+            promised: Timestamp(0),
             grown: ColdMap::new(GROWN_MAX),
             stats: Stats::default(),
             guessing: guessing::Guessing::new(settings.brute_force),
@@ -407,10 +411,8 @@ impl Behaviour {
             self.stats.lost += 1;
             return;
         }
-        if observation.told < self.decided {
-            self.stats.late += 1;
-            observation.told = self.decided;
-        }
+        self.stats.late += u64::from(observation.told < self.promised);
+        observation.told = observation.told.max(self.decided);
         self.waiting += 1;
         self.pending.entry(observation.told.0 - observation.told.0 % SHOWN_NS).or_default().push(observation);
     }
@@ -429,6 +431,7 @@ impl Behaviour {
     /// Nothing more comes of what was known before `reached`.
     pub fn reached(&mut self, reached: Timestamp) {
         if reached.0 != u64::MAX {
+            self.promised = self.promised.max(reached);
             self.decided = self.decided.max(reached);
         }
         if let Some(windows) = &mut self.windows {
@@ -472,6 +475,17 @@ impl Behaviour {
             self.show_until(Timestamp(start).after(SHOWN_NS), out);
         }
         self.reached(reached);
+    }
+
+    /// Shows what was known before `looked` of what has come, though more may come of it: flows that end by a time-out are told up to a
+    /// tick of the flow table's wheel late, and nobody need wait for them. What comes behind it is shown next.
+    pub fn look_until(&mut self, looked: Timestamp, out: &mut Vec<Evidence>) {
+        let looked = Timestamp(looked.0 - looked.0 % SHOWN_NS);
+        while let Some(first) = self.pending.first_entry().filter(|first| *first.key() < looked.0) {
+            let shown = first.remove();
+            self.show_all(shown, out);
+        }
+        self.decided = self.decided.max(looked);
     }
 
     /// What shall outlive a restart: baselines, which take days to learn.

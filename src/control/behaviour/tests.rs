@@ -335,7 +335,7 @@ impl Wire {
     /// What a thread of its own finds, which is told everything as a supervisor does.
     pub fn tell(&self, live: &mut LiveBehaviour) -> Vec<Evidence> {
         for (told, _, item) in self.sorted() {
-            live.reached(told);
+            live.reached(told, told);
             match item {
                 Item::Flow(flow) => live.flow(&flow),
                 Item::Event(head, facts) => live.event(&head, &facts),

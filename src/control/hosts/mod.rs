@@ -182,6 +182,8 @@ pub struct Stats {
 struct QueueProgress {
     live: bool,
     watermark: Timestamp,
+    /// Moment at which it last gave out what it had counted.
+    looked: Timestamp,
     /// Has it sent a watermark since somebody last looked?
     spoke: bool,
     /// How long it has not, by the clock.
@@ -189,6 +191,10 @@ struct QueueProgress {
 }
 
 impl QueueProgress {
+    fn new(live: bool, watermark: Timestamp) -> QueueProgress {
+        QueueProgress { live, watermark, looked: Timestamp(0), spoke: false, silent_ns: 0 }
+    }
+
     fn is_waited_for(&self) -> bool {
         self.live && self.silent_ns < SILENCE_LIMIT_NS
     }
@@ -232,7 +238,7 @@ impl Merger {
     /// A merge of the queues 0 to `queues` - 1, all of them live.
     pub fn new(queues: usize, settings: Settings) -> Merger {
         Merger {
-            queues: vec![QueueProgress { live: true, watermark: Timestamp(0), spoke: false, silent_ns: 0 }; queues],
+            queues: vec![QueueProgress::new(true, Timestamp(0)); queues],
             looked: None,
             windows: BTreeMap::new(),
             waiting: 0,
@@ -320,7 +326,15 @@ impl Merger {
                 return self.model.decide(scored).into_iter().collect();
             }
             Up::Score(scored) => self.add_score(*scored),
-            Up::Flow(_) | Up::Living(_) | Up::Census(_) | Up::Event(_) | Up::Neighbour(..) => {}
+            Up::Flow(_) | Up::Living(_) | Up::Census(_) | Up::Event(_) | Up::Neighbour(..) | Up::Proven(..) => {}
+            Up::Looked(_, looked) => {
+                let progress = self.progress(queue);
+                progress.looked = progress.looked.max(*looked);
+                (progress.live, progress.spoke, progress.silent_ns) = (true, true, 0);
+                let mut out = Vec::new();
+                self.look_ahead(*looked, &mut out);
+                return out;
+            }
             Up::Watermark(_, watermark) => {
                 let progress = self.progress(queue);
                 progress.watermark = progress.watermark.max(*watermark);
@@ -366,6 +380,13 @@ impl Merger {
         out
     }
 
+    /// Moment at which every queue that is waited for had told what it knew, what ends by a time-out aside; never before the
+    /// watermark.
+    pub fn looked(&self) -> Timestamp {
+        let looked = self.queues.iter().filter(|queue| queue.is_waited_for()).map(|queue| queue.looked).min();
+        looked.unwrap_or_default().max(self.stats.watermark)
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         let forgotten = [
@@ -382,7 +403,7 @@ impl Merger {
         let index = usize::from(queue.0);
         if index >= self.queues.len() {
             // Queues that were added while running; nobody waits for them before they speak.
-            let silent = QueueProgress { live: false, watermark: self.stats.watermark, spoke: false, silent_ns: 0 };
+            let silent = QueueProgress::new(false, self.stats.watermark);
             self.queues.resize(index + 1, silent);
         }
         &mut self.queues[index]
@@ -392,6 +413,9 @@ impl Merger {
         if entry.start.after(WINDOW_NS) <= self.stats.watermark {
             self.stats.late += 1;
             return;
+        }
+        if let Some(ahead) = &mut self.ahead {
+            ahead.counted(entry.entity);
         }
         let window = self.windows.entry(entry.start.0).or_default();
         if let Some(counts) = window.get_mut(&entry.entity) {
@@ -441,7 +465,6 @@ impl Merger {
             && reached > self.stats.watermark
         {
             self.decide_until(reached, &mut out);
-            self.look_ahead(reached, &mut out);
         }
         out
     }

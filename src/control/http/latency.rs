@@ -17,7 +17,7 @@ use warp::reply::Response;
 #[derive(Serialize)]
 struct Answer {
     unit: &'static str,
-    /// Since start, all cores together; the only place of `packet_to_alert`.
+    /// Since start, all cores together; the only place of `packet_to_alert` and `packet_to_block`.
     all: Stages,
     cores: Vec<Core>,
     queues: Vec<Queue>,
@@ -93,13 +93,16 @@ fn stages(totals: &StageTotals) -> Stages {
         .collect()
 }
 
-/// Everything merged, with packet-to-alert, which belongs to no core.
+/// Everything merged, with packet-to-alert and packet-to-block, which belong to no core.
 pub(super) fn merged(app: &App, queues: &[QueueLatency]) -> StageTotals {
     let mut all = StageTotals::new();
     for queue in queues {
         all.merge(&queue.stages);
     }
     all.merge_stage(Stage::PacketToAlert, &app.store.alert_latency().all());
+    if let Some(responses) = &app.settings.responses {
+        all.merge_stage(Stage::PacketToBlock, &responses.packet_to_block());
+    }
     all
 }
 
@@ -158,6 +161,10 @@ pub(super) fn log(app: &App) -> Result<Response, Problem> {
     if !alerts.is_empty() {
         lines.push((Stage::PacketToAlert.name().to_owned(), alerts));
     }
+    let blocks = app.settings.responses.as_ref().map(|responses| responses.packet_to_block());
+    lines.extend(
+        blocks.filter(|blocks| !blocks.is_empty()).map(|blocks| (Stage::PacketToBlock.name().to_owned(), blocks)),
+    );
     let body = write_log(start, span, &lines)
         .map_err(|cause| Problem::new(Kind::Internal, format!("write the histogram log: {cause}")))?;
     Ok(text(body, "text/plain; charset=utf-8"))

@@ -122,6 +122,7 @@ pub(super) fn answer(app: &App) -> Result<Response, Problem> {
     }
 
     latency(&mut page, app);
+    blocks(&mut page, app);
     foreign(&mut page, app.system.metrics());
     Ok(text(page.text, "text/plain; version=0.0.4; charset=utf-8"))
 }
@@ -131,7 +132,7 @@ fn latency(page: &mut Page, app: &App) {
     page.family("shrike_stage_latency_seconds", "histogram", "Time by stage, per queue.");
     for queue in &queues {
         let id = queue.queue.0.to_string();
-        for stage in STAGES {
+        for stage in STAGES.into_iter().filter(|stage| stage.is_of_queue()) {
             let labels = [("queue", id.as_str()), ("stage", stage.name())];
             page.histogram("shrike_stage_latency_seconds", &labels, queue.stages.stage(stage));
         }
@@ -141,6 +142,14 @@ fn latency(page: &mut Page, app: &App) {
     for (detector, histogram) in app.store.alert_latency().by_detector() {
         page.histogram("shrike_packet_to_alert_seconds", &[("detector", detector.name())], histogram);
     }
+}
+
+/// How long automatic responses took, where there are some.
+fn blocks(page: &mut Page, app: &App) {
+    let Some(responses) = &app.settings.responses else { return };
+    let help = "From the latest packet that an automatic block or limit rests on to its being in the kernel.";
+    page.family("shrike_packet_to_block_seconds", "histogram", help);
+    page.histogram("shrike_packet_to_block_seconds", &[], &responses.packet_to_block());
 }
 
 /// Metrics of the system: grouped by name, as the format asks, and only with names that it allows.

@@ -1,7 +1,7 @@
 //! What comes to the responder from outside: alerts through the playbooks, who proved himself, what a look found.
 //!
-//! One thread calls it. An alert whose source is not proven yet is kept for a while, for the flows that prove it end later than
-//! they alarm; at most [`WAITING_MAX`] of them, of which the earliest gives way.
+//! One thread calls it. An alert whose source is not proven yet is answered by a limit on the packets' signature, where the playbook has
+//! one, and kept for a while, for the proof may come later; at most [`WAITING_MAX`] of them, of which the earliest gives way.
 
 use super::Now;
 use super::audit::{Event, Row};
@@ -12,11 +12,11 @@ use super::live::Plan;
 use super::order::{Mode, Order, OrderError, Outcome};
 use super::playbooks::{self, Mode as PlaybookMode, Playbook, Wanted};
 use super::prefix::Prefix;
-use super::protocols::Registry;
-use super::proven::{Proven, Spoken};
+use super::proven::{AGE_NS, Proven, Spoken};
 use super::responder::Responder;
 use super::safety::{Observed, Proof, Who};
 use crate::control::alert::Alert;
+use crate::dataplane::detect::Detector;
 use crate::dataplane::verdict::{Action, Subject};
 use crate::units::{SECOND, Timestamp};
 use std::collections::VecDeque;
@@ -24,8 +24,12 @@ use std::net::IpAddr;
 
 /// Alerts that wait for a proof; some 2 KiB each.
 const WAITING_MAX: usize = 1024;
-/// How long they wait: a connection's summary lingers for seconds behind its end.
+/// How long they wait: a scanner may find the first open port late, and a tap's connection is told seconds behind its end.
 const WAIT_NS: u64 = 15 * SECOND;
+/// Kind of a flood that is made of connections.
+const REQUESTS: &str = "http";
+/// How long before the evidence of a scan its source may have proved itself.
+const FRESH_NS: u64 = 2 * SECOND;
 /// A flow whose latest packet lies no further before a block was alive when that began.
 const ALIVE_NS: u64 = 5 * SECOND;
 
@@ -49,7 +53,8 @@ pub struct Desk {
     cut: u64,
     /// Packets in all, as last told, and at the look before.
     packets: (u64, u64),
-    /// From the evidence's latest packet to the kernel, nanoseconds, of what was blocked automatically since the last time asked.
+    /// From the latest packet of evidence and proof to the kernel, nanoseconds, of what was blocked or limited automatically since the
+    /// last time asked.
     pub applied_ns: Vec<u64>,
 }
 
@@ -71,12 +76,21 @@ impl Desk {
 
     /// Answers otherwise from now on.
     pub fn change(&mut self, plan: Plan) {
-        self.responder.change(plan.settings, Registry::shipped(plan.webhooks, plan.commands));
+        self.responder.change(plan.settings, plan.webhooks, plan.commands);
         (self.playbooks, self.home) = (plan.playbooks, plan.home);
     }
 
-    fn proof(&self, alert: &Alert) -> Proof {
-        alert.evidence.source.map_or(Proof::None, |source| self.proven.of(source))
+    /// What speaks for it that the alert's source did what it is about, and since when. Who floods needs no answer, so what a flood
+    /// is made of is never proven, but of whole requests; nor is a scan but by a handshake of the same seconds, or anybody could forge the address of a
+    /// client that is there.
+    fn proof(&self, alert: &Alert) -> (Proof, Timestamp) {
+        let known = alert.evidence.source.map_or_else(Default::default, |source| self.proven.of(source));
+        let counts = match alert.evidence.detector {
+            Detector::Flood => alert.evidence.kind == REQUESTS,
+            Detector::Scan => known.latest.after(FRESH_NS) >= alert.evidence.time,
+            _ => true,
+        };
+        if counts { (known.proof, known.since) } else { Default::default() }
     }
 
     /// An alert was raised; `now` is asked again after each response, for how long that took.
@@ -86,15 +100,23 @@ impl Desk {
         }
         let proof = self.proof(&alert);
         let mut done = Vec::new();
-        for wanted in playbooks::evaluate(&self.playbooks, &alert, proof, &self.home) {
-            if self.carry_out(&wanted, &alert, proof, true, now) {
+        for wanted in playbooks::evaluate(&self.playbooks, &alert, proof.0, &self.home) {
+            let is_done = self.carry_out(&wanted, &alert, proof, true, now);
+            // Whoever it was, and while it is waited for who it was: more packets like these than are good for the target.
+            if let Some(limit) = wanted.limit.as_ref().filter(|_| !is_done || wanted.parameters.is_err()) {
+                self.carry_out(limit, &alert, proof, false, now);
+            }
+            if is_done {
                 done.push(wanted.playbook);
             }
         }
         // Is there one that a proof would make a difference to?
         let with_proof = playbooks::evaluate(&self.playbooks, &alert, Proof::Handshake, &self.home);
         let waits = with_proof.iter().any(|wanted| !done.contains(&wanted.playbook));
-        if proof == Proof::None && alert.evidence.source.is_some() && waits {
+        // Nothing will ever prove who floods.
+        let is_provable = alert.evidence.source.is_some()
+            && (alert.evidence.detector != Detector::Flood || alert.evidence.kind == REQUESTS);
+        if proof.0 == Proof::None && is_provable && waits {
             if self.waiting.len() >= WAITING_MAX
                 && let Some(earliest) = self.waiting.pop_front()
             {
@@ -110,7 +132,7 @@ impl Desk {
         &mut self,
         wanted: &Wanted,
         alert: &Alert,
-        proof: Proof,
+        (proof, since): (Proof, Timestamp),
         patient: bool,
         now: &dyn Fn() -> Now,
     ) -> bool {
@@ -145,9 +167,15 @@ impl Desk {
             mode,
             patient,
         };
-        match self.responder.order(&order, now()) {
-            Ok((response, Outcome::Begun)) if response.stage == Stage::InForce && !response.verdicts.is_empty() => {
-                self.applied_ns.push(now().wall.since(alert.evidence.told()));
+        let asked = now();
+        match self.responder.order(&order, asked) {
+            Ok((response, Outcome::Begun))
+                if response.stage == Stage::InForce && !response.verdicts.is_empty() && response.kernel.failed == 0 =>
+            {
+                // Before both were there it could not be done.
+                let sufficient = alert.evidence.told().max(since);
+                let took_ns = u64::try_from(self.responder.took.as_nanos()).unwrap_or(u64::MAX);
+                self.applied_ns.push(asked.wall.since(sufficient).saturating_add(took_ns));
                 true
             }
             Ok(_) => true,
@@ -172,29 +200,50 @@ impl Desk {
     fn give_up(&mut self, waiting: &Waiting, now: &dyn Fn() -> Now) {
         for wanted in playbooks::evaluate(&self.playbooks, &waiting.alert, Proof::None, &self.home) {
             if !waiting.done.contains(&wanted.playbook) {
-                self.carry_out(&wanted, &waiting.alert, Proof::None, false, now);
+                self.carry_out(&wanted, &waiting.alert, Default::default(), false, now);
             }
         }
     }
 
-    /// Two proved themselves.
+    /// Two spoke with each other. Proves something only where nobody could have seen who stands on which side.
     pub fn spoken(&mut self, spoken: &Spoken, now: &dyn Fn() -> Now) {
-        self.proven.learn(spoken, now().wall);
         self.clientele.learn(spoken, &self.home, now().wall);
         self.cut += u64::from(self.was_cut(spoken));
+        if !self.responder.shared.can_enforce() {
+            self.proven.learn(spoken, now().wall);
+            self.heed([spoken.originator, spoken.responder], spoken.last_seen, now);
+        }
+    }
+
+    /// Whoever writes this address proved at `time` that he gets what is sent there.
+    pub fn proven(&mut self, source: IpAddr, time: Timestamp, now: &dyn Fn() -> Now) {
+        let moment = now();
+        if self.proven.learn_one(source, Proof::Handshake, time, moment.wall) {
+            self.responder.shared.vouch(source, moment.kernel(moment.wall.after(AGE_NS)));
+        }
+        self.heed([source.to_canonical(); 2], time, now);
+    }
+
+    /// What waited for the proof of one of these.
+    fn heed(&mut self, proven: [IpAddr; 2], time: Timestamp, now: &dyn Fn() -> Now) {
         let is_meant = |waiting: &Waiting| {
-            let source = waiting.alert.evidence.source.map(|source| source.to_canonical());
-            source == Some(spoken.originator) || source == Some(spoken.responder)
+            waiting.alert.evidence.source.is_some_and(|source| proven.contains(&source.to_canonical()))
         };
-        while let Some(place) = self.waiting.iter().position(is_meant) {
-            let Some(waiting) = self.waiting.remove(place) else { break };
-            let proof = self.proof(&waiting.alert);
-            for wanted in playbooks::evaluate(&self.playbooks, &waiting.alert, proof, &self.home) {
+        let mut kept = VecDeque::new();
+        for waiting in std::mem::take(&mut self.waiting) {
+            let (proof, _) = self.proof(&waiting.alert);
+            if proof == Proof::None || !is_meant(&waiting) {
+                kept.push_back(waiting);
+                continue;
+            }
+            let proof = (proof, time);
+            for wanted in playbooks::evaluate(&self.playbooks, &waiting.alert, proof.0, &self.home) {
                 if !waiting.done.contains(&wanted.playbook) {
                     self.carry_out(&wanted, &waiting.alert, proof, false, now);
                 }
             }
         }
+        self.waiting = kept;
     }
 
     /// Did a connection that others had begun meet an automatic block?

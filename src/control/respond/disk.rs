@@ -1,7 +1,7 @@
 //! The file in which responses outlive a restart, with what was in force before, and the audit.
 //!
-//! A file of its own beside the alerts', `synchronous=FULL`: what the kernel is told was on the disk before, so that nothing is
-//! blocked that nobody remembers. One writer. The audit is bounded: in the transaction that adds a row, the earliest go.
+//! A file of its own beside the alerts', `synchronous=FULL`: what people order was on the disk before the kernel is told, and what
+//! playbooks do right after, so that nothing stays blocked that nobody remembers. One writer. The audit is bounded: in the transaction that adds a row, the earliest go.
 
 use super::audit::{Event, Row};
 use super::intended::{Id, Response};

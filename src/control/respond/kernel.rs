@@ -135,6 +135,13 @@ impl Shared {
         self.enforcer.is_some()
     }
 
+    /// Limits on signatures are not for this source, which proved itself.
+    pub(super) fn vouch(&self, source: IpAddr, until_ns: u64) {
+        if let Some(Err(cause)) = self.enforcer.as_ref().map(|enforcer| enforcer.vouch(source, until_ns)) {
+            tracing::warn!("{source}: {cause}");
+        }
+    }
+
     /// Tells the kernel of everything that has changed.
     pub fn apply(&self, now: Now) -> Applied {
         let mut applied = Applied::default();

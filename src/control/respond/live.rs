@@ -24,7 +24,7 @@ use super::{Now, audit};
 use crate::clock::Clock;
 use crate::control::alert::Alert;
 use crate::control::inventory::SharedInventory;
-use crate::control::view::{Degraded, Metric, MetricKind};
+use crate::control::view::{Degraded, Metric, MetricKind, empty_histogram};
 use crate::dataplane::verdict::{Enforcer, Subject};
 use crate::exchange::FlowSummary;
 use crate::sys::monotonic;
@@ -32,6 +32,7 @@ use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,6 +90,7 @@ pub struct Plan {
 enum Fact {
     Alert(Box<Alert>),
     Spoken(Spoken),
+    Proven(Timestamp, IpAddr),
     Packets(u64),
     Found(Found),
     Acted(Id, Result<String, String>),
@@ -214,7 +216,7 @@ impl SharedResponses {
             not_enforced: (!self.kernel.can_enforce()).then(|| NO_PAIR.to_owned()),
             brake_since: shown.brake_since,
             allow: shown.allow.clone(),
-            block_applied: [applied.len(), applied.value_at_quantile(0.5), applied.value_at_quantile(0.99)],
+            block_applied: [applied.len(), us(applied, 0.5), us(applied, 0.99)],
             repaired: [&counts.missing, &counts.changed, &counts.foreign].map(|count| count.load(Relaxed)),
         };
         ResponsesView { items, next, has_more, set }
@@ -261,6 +263,11 @@ impl SharedResponses {
         limit: usize,
     ) -> Result<(Vec<audit::Row>, bool), DiskError> {
         audit_page(&self.store, before, id, limit)
+    }
+
+    /// From the latest packet of evidence and proof to an automatic block or limit being in the kernel, nanoseconds.
+    pub fn packet_to_block(&self) -> Histogram<u64> {
+        self.shown().applied.clone()
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
@@ -392,7 +399,7 @@ impl LiveResponses {
         let kernel = Arc::new(Shared::new(enforcer));
         let stop = Arc::new(AtomicBool::new(false));
         let (facts, taken) = bounded(FACTS);
-        let watcher = {
+        let (watcher, watching) = {
             let (facts, clock) = (facts.clone(), clock.clone());
             let tell = Box::new(move |id, outcome: &watch::Outcome| {
                 !matches!(facts.try_send(Fact::Acted(id, outcome.clone())), Err(TrySendError::Full(_)))
@@ -400,7 +407,6 @@ impl LiveResponses {
             let sending = Sending::new(pairs, plan.reset_interface.clone());
             watch::start(is_live, sending, move || clock.now(), Arc::clone(&stop), tell)?
         };
-        let (watcher, watching) = watcher;
         let captures = Captures::new(plan.captures.clone());
         let scanner = {
             let (facts, clock) = (facts.clone(), clock.clone());
@@ -428,10 +434,9 @@ impl LiveResponses {
         let settings = plan.settings.clone();
         let responder =
             Responder::new(settings, registry, allow, (disk, found), Arc::clone(&kernel), runner, present());
-        // 1 us to an hour, two digits.
-        let applied = Histogram::new_with_bounds(1, 3_600_000_000, 2)?;
         let allowed = responder.allow().items().map(str::to_owned).collect();
         let playbooks = plan.playbooks.as_slice().into();
+        let applied = empty_histogram();
         let shown = Shown { playbooks, allow: allowed, brake_since: None, applied, alarm: None };
         let shared = Arc::new(SharedResponses {
             kernel: Arc::clone(&kernel),
@@ -440,7 +445,7 @@ impl LiveResponses {
             protocols,
             store: plan.store.clone(),
             captures,
-            watcher,
+            watcher: watcher.clone(),
             scanner,
             shown: Mutex::new(shown),
         });
@@ -508,6 +513,13 @@ impl LiveResponses {
         }
     }
 
+    /// Whoever writes this address proved at `time` that he gets what is sent there. Never waits.
+    pub fn proven(&self, time: Timestamp, source: IpAddr) {
+        if self.wants_flows() {
+            self.tell(Fact::Proven(time, source));
+        }
+    }
+
     /// Packets that were seen so far, in all.
     pub fn packets(&self, total: u64) {
         self.tell(Fact::Packets(total));
@@ -524,6 +536,11 @@ impl Drop for LiveResponses {
             drop(thread.join());
         }
     }
+}
+
+/// A quantile in microseconds, rounded up.
+fn us(histogram: &Histogram<u64>, quantile: f64) -> u64 {
+    histogram.value_at_quantile(quantile).div_ceil(1000)
 }
 
 fn allow_list(extra: &[(Prefix, String)], own: Own) -> AllowList {
@@ -559,6 +576,7 @@ fn decide(
             recv(facts) -> fact => match fact {
                 Ok(Fact::Alert(alert)) => desk.alert(*alert, now),
                 Ok(Fact::Spoken(spoken)) => desk.spoken(&spoken, now),
+                Ok(Fact::Proven(time, source)) => desk.proven(source, time, now),
                 Ok(Fact::Packets(total)) => desk.packets(total),
                 Ok(Fact::Acted(id, outcome)) => desk.responder.acted(id, outcome, now()),
                 Ok(Fact::Found(found)) => {
@@ -568,6 +586,10 @@ fn decide(
                 Err(_) => return,
             },
             default(TICK) => {}
+        }
+        if !desk.applied_ns.is_empty() {
+            let mut shown = shared.shown();
+            desk.applied_ns.drain(..).for_each(|ns| shown.applied.saturating_record(ns));
         }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
@@ -587,9 +609,6 @@ fn decide(
 fn show(desk: &mut Desk, shared: &SharedResponses, found: &Found, now: Timestamp) {
     let mut shown = shared.shown();
     shown.brake_since = desk.responder.brake_since();
-    for ns in desk.applied_ns.drain(..) {
-        shown.applied.saturating_record(ns.div_ceil(1000));
-    }
     if found.is_alarm() {
         let Found { missing, changed, foreign, .. } = found;
         let what = found.error.clone().unwrap_or_else(|| {

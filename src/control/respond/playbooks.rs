@@ -8,6 +8,7 @@ use super::prefix::Prefix;
 use super::safety::Proof;
 use crate::control::alert::Alert;
 use crate::dataplane::detect::Detector;
+use crate::units::SECOND;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -82,6 +83,8 @@ pub struct Playbook {
     pub parameters: Value,
     /// For how long, nanoseconds; `None`: as long as is usual.
     pub ttl_ns: Option<u64>,
+    /// Packets a second that packets of the alert's signature are limited to while its source is not proven; 0: they are not.
+    pub unproven_per_second: u32,
 }
 
 /// What a playbook asks for.
@@ -97,6 +100,8 @@ pub struct Wanted {
     pub parameters: Result<Value, String>,
     /// For how long.
     pub ttl_ns: Option<u64>,
+    /// What is done instead as long as nothing proves the source, where something can be.
+    pub limit: Option<Box<Wanted>>,
 }
 
 impl Playbook {
@@ -126,8 +131,45 @@ pub fn evaluate(playbooks: &[Playbook], alert: &Alert, proof: Proof, home: &[Pre
         protocol: playbook.protocol.clone(),
         parameters: fill(&playbook.parameters, alert),
         ttl_ns: playbook.ttl_ns,
+        limit: limit(playbook, alert),
     })
     .collect()
+}
+
+/// How long a limit lasts, nanoseconds: as long as somebody can be bothered to forge; what comes again doubles it.
+const LIMIT_NS: u64 = 300 * SECOND;
+/// Packets at once that a limit passes, as a share of what it passes in a second: more, and a scan of a thousand ports is over before
+/// it is felt; less, and a page that opens ten connections is.
+const LIMIT_BURST: u32 = 4;
+
+/// The limit on the signature of an alert's packets: where they go, by which protocol, to which port if it is one, and of TCP openings
+/// only, so that no connection that stands is touched. None where the alert tells no target, or of TCP no openings.
+fn limit(playbook: &Playbook, alert: &Alert) -> Option<Box<Wanted>> {
+    let per_second = playbook.unproven_per_second;
+    let (target, Value::Number(protocol)) = (alert.evidence.target?, told("protocol", alert)?) else { return None };
+    let evidence = &alert.evidence;
+    let is_tcp = protocol.as_u64() == Some(6);
+    // Floods and scans alone are made of packets that look alike; who guesses passwords has connections.
+    let is_of_openings = match evidence.detector {
+        Detector::Flood => evidence.kind.contains("syn"),
+        Detector::Scan => is_tcp,
+        _ => return None,
+    };
+    if per_second == 0 || is_tcp && !is_of_openings {
+        return None;
+    }
+    let parameters = json!({
+        "destination": target, "protocol": protocol, "port": evidence.port.unwrap_or(0), "only_syn": is_tcp,
+        "per_second": per_second, "burst": (per_second / LIMIT_BURST).max(1),
+    });
+    Some(Box::new(Wanted {
+        playbook: playbook.name.clone(),
+        mode: playbook.mode,
+        protocol: "rate_limit".into(),
+        parameters: Ok(parameters),
+        ttl_ns: Some(playbook.ttl_ns.map_or(LIMIT_NS, |ttl_ns| ttl_ns.min(LIMIT_NS))),
+        limit: None,
+    }))
 }
 
 /// What may stand in braces; with a `?` behind it the parameter is left out where the alert does not tell it.
@@ -273,6 +315,7 @@ mod tests {
             protocol: "block_ip".into(),
             parameters: json!({ "prefix": "{source}" }),
             ttl_ns: None,
+            unproven_per_second: 1000,
         }
     }
 

@@ -1,7 +1,9 @@
-//! Which addresses are proven to be who they say: both ends of connections that were made.
+//! Which addresses are proven to be who they say.
 //!
-//! Only TCP proves anything: whoever completes a handshake got what was sent to his address. An answered datagram does not, for
-//! the server answers a forged question as well. Bounded: two generations of `GENERATION` addresses; when the younger is full, or
+//! Only TCP proves anything: whoever acknowledges the number in the answer to his SYN got what was sent to his address. An answered
+//! datagram does not, for the server answers a forged question as well. Where there are pairs a worker tells it with that packet, for
+//! there the answer came in on the other side ([`crate::dataplane::worker::Handshakes`]); a flow alone proves nothing there, because
+//! whoever forges its SYN forges the answer too. Where there are only taps, nothing is blocked, and flows are believed. Bounded: two generations of `GENERATION` addresses; when the younger is full, or
 //! `AGE_NS` old, the elder is forgotten.
 
 use super::safety::Proof;
@@ -14,7 +16,9 @@ use std::net::IpAddr;
 /// Addresses of a generation; some 60 bytes each.
 const GENERATION: usize = 1 << 16;
 /// How long a proof holds at least, if there is room; an address changes hands.
-const AGE_NS: u64 = 1_800 * SECOND;
+pub const AGE_NS: u64 = 1_800 * SECOND;
+/// How often the kernel is told of an address that goes on proving itself.
+const VOUCH_EVERY_NS: u64 = 60 * SECOND;
 
 /// A connection between two that proved themselves by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +54,24 @@ impl Spoken {
     }
 }
 
+/// What is known of an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Known {
+    /// How well it proved itself.
+    pub proof: Proof,
+    /// When it did so first, as far as that is remembered.
+    pub since: Timestamp,
+    /// When it did so last.
+    pub latest: Timestamp,
+    /// When the kernel was told so last.
+    pub vouched: Timestamp,
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Proven {
-    young: HashMap<IpAddr, Proof>,
-    old: HashMap<IpAddr, Proof>,
+    young: HashMap<IpAddr, Known>,
+    old: HashMap<IpAddr, Known>,
     begun: Timestamp,
 }
 
@@ -62,20 +79,39 @@ impl Proven {
     /// Learns from a connection.
     pub fn learn(&mut self, spoken: &Spoken, now: Timestamp) {
         for address in [spoken.originator, spoken.responder] {
-            if self.young.len() >= GENERATION || now.since(self.begun) >= AGE_NS {
-                self.old = std::mem::take(&mut self.young);
-                self.begun = now;
-            }
-            let proof = self.young.entry(address).or_default();
-            *proof = spoken.proof.max(*proof);
+            self.learn_one(address, spoken.proof, spoken.last_seen, now);
         }
     }
 
-    /// What speaks for an address.
-    pub fn of(&self, address: IpAddr) -> Proof {
+    /// An address proved itself at `time`. `true`: the kernel is to be told, who forgets for want of room.
+    pub fn learn_one(&mut self, address: IpAddr, proof: Proof, time: Timestamp, now: Timestamp) -> bool {
         let address = address.to_canonical();
-        let found = |known: &HashMap<IpAddr, Proof>| known.get(&address).copied().unwrap_or_default();
-        found(&self.young).max(found(&self.old))
+        if self.young.len() >= GENERATION || now.since(self.begun) >= AGE_NS {
+            self.old = std::mem::take(&mut self.young);
+            self.begun = now;
+        }
+        let known =
+            self.young.entry(address).or_insert(Known { proof, since: time, latest: time, vouched: Timestamp(0) });
+        (known.proof, known.latest) = (proof.max(known.proof), time.max(known.latest));
+        let is_due = now.since(known.vouched) >= VOUCH_EVERY_NS;
+        if is_due {
+            known.vouched = now;
+        }
+        is_due
+    }
+
+    /// What speaks for an address.
+    pub fn of(&self, address: IpAddr) -> Known {
+        let address = address.to_canonical();
+        match (self.young.get(&address), self.old.get(&address)) {
+            (Some(young), Some(old)) => Known {
+                proof: young.proof.max(old.proof),
+                since: young.since.min(old.since),
+                latest: young.latest.max(old.latest),
+                vouched: young.vouched.max(old.vouched),
+            },
+            (one, other) => one.or(other).copied().unwrap_or_default(),
+        }
     }
 }
 
@@ -122,11 +158,11 @@ mod tests {
         proven.learn(&spoken(7, Proof::Payload), Timestamp(SECOND));
         proven.learn(&spoken(7, Proof::Handshake), Timestamp(SECOND));
         assert_eq!(
-            (proven.of(at(7)), proven.of(at(1)), proven.of(at(8))),
+            (proven.of(at(7)).proof, proven.of(at(1)).proof, proven.of(at(8)).proof),
             (Proof::Payload, Proof::Payload, Proof::None)
         );
         (100..200_100).for_each(|number| proven.learn(&spoken(number, Proof::Handshake), Timestamp(2 * SECOND)));
-        assert_eq!((proven.of(at(7)), proven.of(at(200_000))), (Proof::None, Proof::Handshake));
+        assert_eq!((proven.of(at(7)).proof, proven.of(at(200_000)).proof), (Proof::None, Proof::Handshake));
         assert!(proven.young.len() <= GENERATION && proven.old.len() <= GENERATION + 1);
     }
 }

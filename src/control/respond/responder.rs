@@ -1,4 +1,5 @@
-//! Decides: orders of people and of playbooks through safety into the intended set, onto the disk, and then to the kernel.
+//! Decides: orders of people and of playbooks through safety into the intended set, onto the disk, and then to the kernel; what playbooks
+//! do by themselves to the kernel first.
 //!
 //! One thread calls it; the present is handed in. What it says of an order is what stands on the disk.
 
@@ -8,10 +9,11 @@ use super::disk::{Change, Disk, DiskError};
 use super::intended::{Id, Response, ResponseState, Stage};
 use super::kernel::{NO_PAIR, Shared};
 use super::order::{Mode, Order, OrderError, Outcome, Settings};
-use super::protocols::{Lasting, Once, Planned, Registry, Work};
+use super::protocols::{CommandPlan, Lasting, Once, Planned, Registry, WebhookPlan, Work};
 use super::safety::{AllowList, Ask, Brake, Observed, Proof, Settings as Limits, Who, judge};
 use crate::units::{SECOND, Timestamp};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Proposals that wait at a time; beyond that the one that lapses first gives way.
 const PROPOSALS_MAX: usize = 1000;
@@ -30,6 +32,9 @@ pub struct Responder {
     pub(super) shared: Arc<Shared>,
     runner: Runner,
     pub(super) brake: Brake,
+    /// When the latest order was asked for, and how long after that the kernel had it, if a playbook asked.
+    asked: Instant,
+    pub(super) took: Duration,
     /// Taken out of the set and not yet off the disk.
     unwritten: Vec<Id>,
     /// Rows that the disk did not take, to be written with the next.
@@ -58,6 +63,8 @@ impl Responder {
             shared,
             runner,
             brake: Brake::default(),
+            asked: Instant::now(),
+            took: Duration::ZERO,
             unwritten: Vec::new(),
             rows: Vec::new(),
         };
@@ -134,6 +141,7 @@ impl Responder {
     /// # Errors
     /// Why not. The audit has it but where the disk does not work.
     pub fn order(&mut self, order: &Order, now: Now) -> Result<(Response, Outcome), OrderError> {
+        self.asked = Instant::now();
         let (planned, id, ttl_ns, repeats) = self.weigh(order, now)?;
         let verdicts = match &planned.work {
             Work::Verdicts(verdicts) => verdicts.clone(),
@@ -230,12 +238,13 @@ impl Responder {
     /// Puts a response in force, or hands on what acts once.
     fn begin(&mut self, mut response: Response, work: Work, row: Row, now: Now) -> Result<Response, OrderError> {
         match work {
+            Work::Verdicts(_) if response.who.is_automatic() => {
+                response.stage = Stage::InForce;
+                self.begin_at_once(&response, row, now)?;
+            }
             Work::Verdicts(_) => {
                 response.stage = Stage::InForce;
                 self.keep(&response, row)?;
-                if response.who.is_automatic() {
-                    self.shared.write().count_begun(now.wall);
-                }
                 self.apply(&[response.id], now);
             }
             Work::Lasting(lasting) => {
@@ -270,6 +279,29 @@ impl Responder {
         if let Err(why) = lasting.begin(response.id, response.until) {
             self.acted(response.id, Err(why), now);
         }
+    }
+
+    /// Into the kernel and then onto the disk, for which a playbook's answer does not wait: it takes tens of milliseconds at times. Who
+    /// dies between the two leaves a verdict that nobody remembers: it ends by itself, and the next start takes it out before.
+    fn begin_at_once(&mut self, response: &Response, row: Row, now: Now) -> Result<(), OrderError> {
+        let before = self.shared.read().response(&response.id).cloned();
+        let mut set = self.shared.write();
+        set.put(response.clone());
+        set.count_begun(now.wall);
+        drop(set);
+        self.shared.apply(now);
+        self.took = self.asked.elapsed();
+        let audit = [Some(row), self.outcome(&response.id, now)].into_iter().flatten().collect();
+        if let Err(cause) = self.save(&Change { put: vec![response], audit, ..Change::default() }) {
+            // Nobody would remember it.
+            let mut set = self.shared.write();
+            set.remove(&response.id);
+            before.into_iter().for_each(|before| set.put(before));
+            drop(set);
+            self.shared.apply(now);
+            return Err(cause.into());
+        }
+        Ok(())
     }
 
     fn latest(&self, response: Response) -> Response {
@@ -322,16 +354,19 @@ impl Responder {
     fn apply(&mut self, ids: &[Id], now: Now) {
         self.shared.apply(now);
         for id in ids {
-            let Some(response) = self.shared.read().response(id).cloned() else { continue };
-            let kernel = &response.kernel;
-            let (event, result) = match kernel.failed {
-                0 => (Event::Applied, format!("{} subjects", kernel.enforced)),
-                failed => {
-                    (Event::Failed, format!("{failed} subjects: {}", kernel.reason.as_deref().unwrap_or_default()))
-                }
-            };
-            self.note(Row::about(&response, event, now.wall, "shrike", result));
+            self.outcome(id, now).into_iter().for_each(|row| self.note(row));
         }
+    }
+
+    /// What the kernel said of a response.
+    fn outcome(&self, id: &Id, now: Now) -> Option<Row> {
+        let response = self.shared.read().response(id).cloned()?;
+        let kernel = &response.kernel;
+        let (event, result) = match kernel.failed {
+            0 => (Event::Applied, format!("{} subjects", kernel.enforced)),
+            failed => (Event::Failed, format!("{failed} subjects: {}", kernel.reason.as_deref().unwrap_or_default())),
+        };
+        Some(Row::about(&response, event, now.wall, "shrike", result))
     }
 
     /// The earliest to end of a stage give way to a new one.
@@ -473,8 +508,9 @@ impl Responder {
     }
 
     /// Other limits and protocols from now on; what is in force stays as it is.
-    pub fn change(&mut self, settings: Settings, registry: Registry) {
-        (self.settings, self.registry) = (settings, registry);
+    pub fn change(&mut self, settings: Settings, webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>) {
+        self.settings = settings;
+        self.registry.tell(webhooks, commands);
     }
 
     /// Since when the brake is on.

@@ -3,6 +3,7 @@
 
 use crate::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 /// The maps.
@@ -11,6 +12,8 @@ pub struct Maps {
     entries: Mutex<HashMap<Subject, (Rule, Hits)>>,
     /// Most entries of all; 0: as many as come.
     pub capacity: usize,
+    /// Sources that proved themselves, each time it was said, and until when.
+    pub vouched: Mutex<Vec<(IpAddr, u64)>>,
     /// Calls so far.
     pub calls: std::sync::atomic::AtomicU64,
 }
@@ -61,6 +64,11 @@ impl Enforcer for Maps {
                 entries.remove(subject);
             }
         });
+        Ok(())
+    }
+
+    fn vouch(&self, source: IpAddr, until_ns: u64) -> Result<(), VerdictError> {
+        self.vouched.lock().unwrap_or_else(PoisonError::into_inner).push((source, until_ns));
         Ok(())
     }
 

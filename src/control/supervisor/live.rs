@@ -17,8 +17,8 @@ use crate::dataplane::detect::WindowEntry;
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::score::{Model, ModelError};
 use crate::dataplane::worker::{
-    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, MailboxPort, Openings, Outers,
-    Queue, QueueSnapshot, Stacks, WATCH_BYTES, WatchPort, handover_mesh, mailbox, watch,
+    Engine, EngineParts, EngineSettings, HandoverInbox, HandoverPlace, HandoverReceiver, Handshakes, MailboxPort,
+    Openings, Outers, Queue, QueueSnapshot, Stacks, WATCH_BYTES, WatchPort, handover_mesh, mailbox, watch,
 };
 use crate::exchange::{Full, Up, snapshot_ring, up_ring};
 use crate::metrics::{COUNTERS, CounterBlock, CounterMemory};
@@ -253,7 +253,8 @@ pub fn queue_memory(engine: &EngineSettings, settings: &InterfaceSettings) -> us
         + if engine.decode.tunnels { Outers::bytes(engine.flow.capacity) } else { 0 }
         + Shapes::bytes(engine.shapes(true), engine.flow.capacity)
         + Stacks::bytes(engine.stacks())
-        + Openings::bytes(engine.stacks());
+        + Openings::bytes(engine.stacks())
+        + Handshakes::bytes(engine.handshakes());
     settings.umem_bytes() + tables + UP_CAPACITY * size_of::<Up>() + WATCH_BYTES + REST_BYTES
 }
 

@@ -372,6 +372,8 @@ impl Supervisor {
     /// and sends on what is left.
     pub fn run(&mut self, mut stop: impl FnMut() -> bool) {
         let mut deadline = None;
+        self.entries.iter().for_each(|entry| entry.up.wake_me());
+        self.pipeline.wake_me();
         while !self.entries.iter().all(|entry| entry.ended) {
             let now = self.clock.now();
             if deadline.is_none() && stop() {
@@ -484,6 +486,9 @@ impl Supervisor {
                     item => {
                         if received.untold {
                             self.pipeline.untold();
+                        }
+                        if let (Up::Proven(time, source), Some(responses)) = (item, &self.responses) {
+                            responses.proven(*time, *source);
                         }
                         self.pipeline.push(entry.id, item);
                     }

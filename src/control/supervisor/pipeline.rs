@@ -119,8 +119,13 @@ impl Pipeline {
         let evidence = self.merger.push(queue, item);
         self.deduplicate(evidence);
         if let Some(behaviour) = &mut self.behaviour {
-            behaviour.reached(self.merger.stats().watermark);
+            behaviour.reached(self.merger.stats().watermark, self.merger.looked());
         }
+    }
+
+    /// From here on the calling thread is woken when a thread has found something.
+    pub fn wake_me(&self) {
+        self.behaviour.iter().for_each(LiveBehaviour::wake_me);
     }
 
     /// Moment of capture time up to which all queues have come.

@@ -58,6 +58,8 @@ pub struct FrameView<'a> {
     pub time: Option<Timestamp>,
     /// What `bytes` begin with.
     pub link: LinkType,
+    /// Which port of a pair it came in on: 0 or 1; of a tap always 0, which cannot tell who stands on which side.
+    pub port: u8,
 }
 
 /// A queue of frames, run by one worker at a time.
@@ -74,12 +76,6 @@ pub trait Source: Send {
     /// Asks the CPU for the first bytes of a frame ahead of use.
     #[inline(always)]
     fn prefetch(&self, _index: usize) {}
-
-    /// Which of the source's ports a frame of the burst came in by: 0 but for a pair's second.
-    #[inline(always)]
-    fn port(&self, _index: usize) -> u8 {
-        0
-    }
 
     /// Gives every frame of the burst back (to the fill ring, to the buffer pool).
     fn release(&mut self);

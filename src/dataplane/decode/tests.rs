@@ -18,7 +18,7 @@ pub(super) fn ethernet(bytes: &[u8]) -> FrameView<'_> {
 }
 
 pub(super) fn view(bytes: &[u8], wire_bytes: usize, link: LinkType) -> FrameView<'_> {
-    FrameView { bytes, wire_bytes: wire_bytes as u32, time: None, link }
+    FrameView { port: 0, bytes, wire_bytes: wire_bytes as u32, time: None, link }
 }
 
 /// Fields of everything but `key`'s internals, so that two ways of decoding can be compared.
@@ -513,7 +513,7 @@ proptest! {
     fn any_bytes_on_any_link_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..200), wire in 0_u32..300) {
         let links = [LinkType::RawIp, LinkType::Null, LinkType::LinuxSll, LinkType::LinuxSll2, LinkType::Ppp];
         for link in links.into_iter().chain([LinkType::Ethernet]) {
-            let frame = FrameView { bytes: &bytes, wire_bytes: wire, time: None, link };
+            let frame = FrameView { port: 0, bytes: &bytes, wire_bytes: wire, time: None, link };
             let mut packet = Packet::default();
             if let Decoded::Flow = decode(frame, &mut packet) {
                 let _ = quoted_flow(frame, &packet);

@@ -99,6 +99,21 @@ impl Observer {
         self.table.flush(watermark, budget, out)
     }
 
+    /// Gives out everything that has been counted, whether its window is over or not, once in each step of `now` of the length that
+    /// [`Observer::giving_out_every`] says; bounded as [`Observer::flush`]. `Some` when that is done: then every entry of a window
+    /// that ended at or before the moment told has been given out. That moment is the `pledge` of when it began: the caller
+    /// promises that no event older than it follows.
+    #[inline]
+    pub fn look(
+        &mut self,
+        now: Timestamp,
+        pledge: Timestamp,
+        budget: usize,
+        out: &mut dyn FnMut(&WindowEntry),
+    ) -> Option<Timestamp> {
+        self.table.look(now, pledge, budget, out)
+    }
+
     #[inline(always)]
     pub(super) fn signalled(
         &mut self,

@@ -57,8 +57,13 @@ pub(super) fn step(state: TcpState, side: Side, flags: u8, from_originator: u32,
             }
         }
         (TcpState::Answered, _) if flags & FIN != 0 => to(TcpState::Closing, Signals::default()),
-        // The handshake's ACK; or, where that went past us, the responder's data.
-        (TcpState::Answered, _) if flags & (SYN | ACK) == ACK => to(TcpState::Established, Signals::default()),
+        (TcpState::Answered, Side::Originator) if flags & (SYN | ACK) == ACK => {
+            to(TcpState::Established, Signals::HANDSHAKE)
+        }
+        // Where the handshake's ACK went past us, the responder's data.
+        (TcpState::Answered, Side::Responder) if flags & (SYN | ACK) == ACK => {
+            to(TcpState::Established, Signals::default())
+        }
         (TcpState::Established, _) if flags & FIN != 0 => to(TcpState::Closing, Signals::default()),
         (TcpState::Closing, _) if both_fin => to(TcpState::Closed, Signals::CLOSED),
         _ => stay,

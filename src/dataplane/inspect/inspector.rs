@@ -4,6 +4,7 @@
 //! full is counted, and the flow then goes on without being inspected.
 
 mod again;
+mod closed;
 mod connections;
 mod entry;
 mod evict;

@@ -174,6 +174,9 @@ pub trait Parse: Default {
     /// So many bytes of `side` came that [`Step::Skip`] passes over; those that the tap lost are not among them.
     fn passed(&mut self, _side: Side, _count: u64, _out: &mut dyn Output) {}
 
+    /// The connection was closed; the flow's end is told later. Tells what is known by it, where somebody may be answered for it.
+    fn closed(&mut self, _out: &mut dyn Output) {}
+
     /// The flow is over or no longer of interest: what is still to be told is told by [`Output::event`].
     fn end(&mut self, out: &mut dyn Output) {
         out.event();

@@ -143,6 +143,14 @@ macro_rules! parsers {
                 }
             }
 
+            /// See [`Parse::closed`].
+            pub fn closed(&mut self, out: &mut dyn Output) {
+                match self {
+                    Parser::None => {}
+                    $(Parser::$protocol(state) => state.closed(out),)*
+                }
+            }
+
             /// See [`Parse::end`].
             pub fn end(&mut self, out: &mut dyn Output) {
                 match self {

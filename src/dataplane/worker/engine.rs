@@ -10,6 +10,7 @@ use super::anomalies::AnomalyBudget;
 use super::batch::{RxSettings, RxState, ScoreSettings, ScoreState};
 use super::census::Census;
 use super::handover::{HandoverInbox, HandoverSender};
+use super::handshakes::Handshakes;
 use super::mailbox::Mailbox;
 use super::neighbours::Neighbours;
 use super::openings::Openings;
@@ -86,6 +87,16 @@ impl EngineSettings {
     /// Slots whose flows' stacks are kept: all where somebody wants events, else none.
     pub fn stacks(&self) -> u32 {
         if self.export_events && self.inspect.flows > 0 { self.flow.capacity } else { 0 }
+    }
+
+    /// Counts go up before their window is over.
+    pub fn looks(&self) -> bool {
+        self.look_ns < WINDOW_NS
+    }
+
+    /// Slots whose flows' handshakes are followed: all where frames cross from port to port, else none.
+    pub fn handshakes(&self) -> u32 {
+        if self.forwards { self.flow.capacity } else { 0 }
     }
 
     /// Shapes that are kept at once: none where nobody takes them. `scoring`: a model sees them.
@@ -259,6 +270,7 @@ impl<S: Source> Engine<S> {
                 shapes,
                 stacks: Stacks::new(settings.stacks()),
                 openings: Openings::new(settings.stacks()),
+                handshakes: Handshakes::new(settings.handshakes()),
                 batch: Microbatch::new(),
                 oldest_due: Timestamp(u64::MAX),
                 up: parts.up,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 /// Most bytes of a frame that travel; the rest is cut like a snap length would. A 2-KiB UMEM frame fits whole.
 pub const SNAP_BYTES: usize = 2048;
 
-/// Length of a record's header in the ring: time, wire length, captured length, link type, kind.
+/// Length of a record's header in the ring: time, wire length, captured length, link type, and in one byte note and port.
 const HEADER_BYTES: usize = 8 + 4 + 2 + 2 + 1;
 
 /// At the owner's door, shared by all who hand frames to it.
@@ -99,7 +99,7 @@ impl HandoverSender {
         wire_part.copy_from_slice(&frame.wire_bytes.to_le_bytes());
         length_part.copy_from_slice(&length.to_le_bytes());
         link_part.copy_from_slice(&link_code(frame.link).to_le_bytes());
-        kind_part.copy_from_slice(&[u8::from(note)]);
+        kind_part.copy_from_slice(&[u8::from(note) | frame.port << 1]);
         let (first, second) = chunk.as_mut_slices();
         let mut cells = first.iter_mut().chain(second);
         for (cell, byte) in cells.by_ref().zip(header) {
@@ -140,6 +140,7 @@ struct Held {
     wire_bytes: u32,
     time: Timestamp,
     link: LinkType,
+    port: u8,
     note: bool,
 }
 
@@ -233,11 +234,11 @@ impl HandoverInbox {
 
     /// One frame of the burst received.
     pub fn frame(&self, index: usize) -> FrameView<'_> {
-        let empty = FrameView { bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
+        let empty = FrameView { port: 0, bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
         let Some(held) = self.frames.get(index) else { return empty };
         let at = index * SNAP_BYTES;
         let Some(bytes) = self.arena.get(at..at + usize::from(held.length)) else { return empty };
-        FrameView { bytes, wire_bytes: held.wire_bytes, time: Some(held.time), link: held.link }
+        FrameView { bytes, wire_bytes: held.wire_bytes, time: Some(held.time), link: held.link, port: held.port }
     }
 }
 
@@ -254,7 +255,7 @@ fn take(ring: &mut rtrb::Consumer<u8>, slot: &mut [u8]) -> Option<Held> {
     let (wire, rest) = rest.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first_chunk::<2>()?;
     let (link, kind) = rest.split_first_chunk::<2>()?;
-    let note = kind.first() == Some(&1);
+    let kind = kind.first().copied().unwrap_or_default();
     let length = u16::from_le_bytes(*length);
     let chunk = ring.read_chunk(HEADER_BYTES + usize::from(length)).ok()?;
     let (first, second) = chunk.as_slices();
@@ -268,7 +269,8 @@ fn take(ring: &mut rtrb::Consumer<u8>, slot: &mut [u8]) -> Option<Held> {
         wire_bytes: u32::from_le_bytes(*wire),
         time: Timestamp(u64::from_le_bytes(*time)),
         link: link_of(u16::from_le_bytes(*link)),
-        note,
+        port: kind >> 1,
+        note: kind & 1 == 1,
     })
 }
 
@@ -372,7 +374,8 @@ mod tests {
         let sending = std::thread::spawn(move || {
             let sender = from.peers[1].as_mut().unwrap();
             for number in 0..frames {
-                let frame = FrameView { bytes: &[7; 60], wire_bytes: 60, time: None, link: LinkType::Ethernet };
+                let frame =
+                    FrameView { port: 0, bytes: &[7; 60], wire_bytes: 60, time: None, link: LinkType::Ethernet };
                 while !sender.send(frame, Timestamp(number), false) {
                     std::thread::yield_now();
                 }
@@ -409,7 +412,7 @@ mod tests {
             for (step, (length, fill, take)) in steps.into_iter().enumerate() {
                 let bytes = vec![fill; length];
                 let time = Timestamp(step as u64);
-                let frame = FrameView { bytes: &bytes, wire_bytes: 9999, time: None, link: LinkType::LinuxSll };
+                let frame = FrameView { port: fill & 1, bytes: &bytes, wire_bytes: 9999, time: None, link: LinkType::LinuxSll };
                 let used: usize = model.iter().map(|(bytes, ..)| bytes.len() + HEADER_BYTES).sum();
                 let fits = used + HEADER_BYTES + length.min(SNAP_BYTES) <= room.max(HEADER_BYTES + SNAP_BYTES);
                 prop_assert_eq!(sender.send(frame, time, fill % 2 == 0), fits);
@@ -423,6 +426,7 @@ mod tests {
                     let (bytes, wire_bytes, time) = model.pop_front().unwrap();
                     let view = inbox.frame(index);
                     prop_assert_eq!(view.bytes, &bytes[..]);
+                    prop_assert_eq!(bytes.first().map_or(view.port, |fill| fill & 1), view.port);
                     prop_assert_eq!(inbox.is_note(index), bytes.first().is_some_and(|fill| fill % 2 == 0) || (bytes.is_empty() && inbox.is_note(index)));
                     prop_assert_eq!((view.wire_bytes, view.time, view.link), (wire_bytes, Some(time), LinkType::LinuxSll));
                 }

@@ -18,6 +18,7 @@ mod census;
 mod elephants;
 mod engine;
 mod handover;
+mod handshakes;
 mod mailbox;
 mod neighbours;
 mod openings;
@@ -37,6 +38,7 @@ pub use handover::{
     Bell, HandoverInbox, HandoverPlace, HandoverReceiver, HandoverSender, RingCount, SNAP_BYTES, handover_mesh,
     handover_ring,
 };
+pub use handshakes::Handshakes;
 pub use mailbox::{Fitted, Mailbox, MailboxPort, SAMPLES, Samples, mailbox};
 pub use neighbours::{ADDRESSES as NEIGHBOURS, PER_SECOND as NEIGHBOURS_PER_SECOND};
 pub use openings::Openings;

@@ -136,7 +136,7 @@ mod tests {
         frame.extend(id.to_be_bytes());
         frame.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 9, 0, 53, 0, 8, 0, 0]);
         let (mut packet, mut layers) = (Packet::default(), Layers::new(true));
-        let view = FrameView { bytes: &frame, wire_bytes: 0, time: None, link: LinkType::Ethernet };
+        let view = FrameView { port: 0, bytes: &frame, wire_bytes: 0, time: None, link: LinkType::Ethernet };
         decode_rest(view.bytes, view.wire_bytes, view.link, &mut packet, &mut layers);
         (packet.key, layers.outer)
     }

@@ -4,12 +4,14 @@
 
 use super::anomalies::AnomalyBudget;
 use super::elephants::Elephants;
+use super::handshakes::Handshakes;
 use super::neighbours::{Neighbours, News};
 use super::openings::Openings;
 use super::outers::Outers;
 use super::shed::Shed;
 use super::stacks::Stacks;
 use super::summary::{Carried, summary};
+use crate::dataplane::capture::FrameView;
 use crate::dataplane::decode::{
     Anomalies, ArpAnswer, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Links,
     Neighbour, Outer, Packet, tcp_flags,
@@ -18,7 +20,7 @@ use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowE
 use crate::dataplane::features::encrypted::Shapes;
 use crate::dataplane::features::{FeatureRow, Moment, write_row};
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals, SynKind, TcpState};
-use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Wants};
+use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Segment, Wants};
 use crate::dataplane::score::{Microbatch, Verdict};
 use crate::exchange::{FlowSummary, Up, UpSender};
 use crate::metrics::{Counter, CounterBlock};
@@ -61,6 +63,8 @@ pub struct Sinks {
     pub stacks: Stacks,
     /// Link addresses that the latest connections began with.
     pub openings: Openings,
+    /// Who gets what is sent to his address; of pairs only.
+    pub handshakes: Handshakes,
     /// Rows that wait to be scored.
     pub batch: Microbatch<RowTag>,
     /// Earliest `due` of the rows that wait; the end of time when none does.
@@ -130,6 +134,12 @@ impl Sinks {
             true => self.inspector.application(index.slot),
             false => Protocol::Unknown,
         };
+        // Beside pairs somebody may be blocked for it, and the flow's end comes when it has lingered.
+        if signals.has(Signals::CLOSED) && self.handshakes.is_on() && application == Protocol::Ssh {
+            let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
+            let times = [record.first_seen(), now];
+            self.inspector.closed(index.slot, &record.key, record.originator(), times, &mut gate);
+        }
         let mark = self.outers.mark(&record.key, now);
         let (up, counters, outers) = (&mut self.up, &mut self.counters, &self.outers);
         self.observer.on_signals((record, application), signals, (now, mark), &mut |entry| {
@@ -139,6 +149,22 @@ impl Sinks {
         // Where the inspection is to see the packet, after that.
         if signals.has(Signals::MILESTONE) && !signals.has(Signals::PAYLOAD) {
             self.queue_row(record, Ok(index), index.slot, now);
+        }
+    }
+
+    /// A packet that may belong to a handshake: tells who proved himself with it, at once.
+    #[cold]
+    #[inline(never)]
+    pub fn on_handshake(
+        &mut self,
+        (packet, frame): (&Packet, FrameView<'_>),
+        segment: &Segment<'_>,
+        (index, record): (FlowIndex, &FlowRecord),
+    ) {
+        if self.handshakes.see((packet, frame), segment, (index, record)) {
+            let (source, _) = record.key.endpoints(record.originator());
+            self.up.send_aside(Up::Proven(packet.time, source.ip()));
+            self.up.wake();
         }
     }
 

@@ -131,8 +131,6 @@ pub struct Copied<'a> {
     pub view: FrameView<'a>,
     /// When it was taken.
     pub time: Timestamp,
-    /// Which port of its source it came in by ([`Source::port`]).
-    pub port: u8,
     /// Places of the subjects that it met, as bits.
     pub met: u32,
     /// Number of the list that they are of.
@@ -182,7 +180,7 @@ impl Watch {
         for index in 0..count {
             let view = Source::frame(source, index);
             let met = self.met(view);
-            if met != 0 && !self.send(view, view.time.unwrap_or(now), source.port(index), met) {
+            if met != 0 && !self.send(view, view.time.unwrap_or(now), met) {
                 let places = (0..SUBJECTS_MAX).filter(|place| met >> place & 1 == 1);
                 for lost in places.filter_map(|place| self.lost.get(place)) {
                     lost.store(lost.load(Relaxed).wrapping_add(1), Relaxed);
@@ -207,7 +205,7 @@ impl Watch {
         met
     }
 
-    fn send(&mut self, view: FrameView<'_>, time: Timestamp, port: u8, met: u32) -> bool {
+    fn send(&mut self, view: FrameView<'_>, time: Timestamp, met: u32) -> bool {
         let bytes = view.bytes.get(..SNAP_BYTES).unwrap_or(view.bytes);
         let Ok(mut chunk) = self.ring.write_chunk(HEADER_BYTES + bytes.len()) else { return false };
         let mut header = [0_u8; HEADER_BYTES];
@@ -217,7 +215,7 @@ impl Watch {
             &view.wire_bytes.to_le_bytes(),
             &(bytes.len() as u32).to_le_bytes(), // at most SNAP_BYTES
             &link.to_le_bytes(),
-            &u16::from(port).to_le_bytes(),
+            &u16::from(view.port).to_le_bytes(),
             &met.to_le_bytes(),
             &self.list.number.to_le_bytes(),
         ];
@@ -284,8 +282,8 @@ impl WatchPort {
         self.bytes.extend_from_slice(second.get(HEADER_BYTES.saturating_sub(first.len())..).unwrap_or_default());
         chunk.commit_all();
         let link = if link == 0 { LinkType::Ethernet } else { LinkType::RawIp };
-        let view = FrameView { bytes: &self.bytes, wire_bytes, time: Some(time), link };
-        Some(with(Copied { view, time, port, met, list }))
+        let view = FrameView { bytes: &self.bytes, wire_bytes, time: Some(time), link, port };
+        Some(with(Copied { view, time, met, list }))
     }
 }
 
@@ -305,13 +303,11 @@ mod tests {
         }
         fn frame(&self, index: usize) -> FrameView<'_> {
             let bytes = &self.0[index];
-            FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet }
+            let port = (index % 2) as u8;
+            FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet, port }
         }
         fn release(&mut self) {}
         fn wait(&mut self, _: Duration) {}
-        fn port(&self, index: usize) -> u8 {
-            (index % 2) as u8
-        }
     }
 
     fn tcp(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: usize) -> Vec<u8> {
@@ -327,8 +323,10 @@ mod tests {
     const THREE: ([u8; 4], u16) = ([192, 0, 2, 3], 80);
 
     fn all(port: &mut WatchPort) -> Vec<(Vec<u8>, u8, u32, u64)> {
-        std::iter::from_fn(|| port.receive(|copied| (copied.view.bytes.to_vec(), copied.port, copied.met, copied.list)))
-            .collect()
+        std::iter::from_fn(|| {
+            port.receive(|copied| (copied.view.bytes.to_vec(), copied.view.port, copied.met, copied.list))
+        })
+        .collect()
     }
 
     #[test]

@@ -155,16 +155,21 @@ impl Registry {
         let watcher = means.map(|(watcher, ..)| watcher.clone());
         let scanner = means.map(|(.., scanner)| scanner.clone());
         let means = means.map(|(watcher, captures, _)| (watcher.clone(), captures.clone()));
-        let others: [Arc<dyn Protocol>; 6] = [
+        let others: [Arc<dyn Protocol>; 4] = [
             Arc::new(ActiveScan::new(scanner)),
             Arc::new(Capture::new(means)),
             Arc::new(canary::Canary),
-            Arc::new(Webhook::new(webhooks)),
-            Arc::new(Command::new(commands)),
             Arc::new(ResetConnection::new(watcher)),
         ];
         registry.0.extend(others.into_iter().map(|protocol| (protocol.name(), protocol)));
+        registry.tell(webhooks, commands);
         registry
+    }
+
+    /// Tells these servers and runs these programs from now on, and no others.
+    pub fn tell(&mut self, webhooks: Vec<WebhookPlan>, commands: Vec<CommandPlan>) {
+        let told: [Arc<dyn Protocol>; 2] = [Arc::new(Webhook::new(webhooks)), Arc::new(Command::new(commands))];
+        self.0.extend(told.into_iter().map(|protocol| (protocol.name(), protocol)));
     }
 
     /// Adds one.

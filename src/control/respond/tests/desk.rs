@@ -9,11 +9,13 @@ use crate::control::respond::playbooks::{Mode as PlaybookMode, Playbook};
 use crate::control::respond::proven::Spoken;
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
 use crate::control::store::tests::alert as made;
-use crate::dataplane::verdict::Subject;
+use crate::dataplane::detect::Detector;
+use crate::dataplane::verdict::{Action, Signature, Subject};
 
 fn alert(host: &str) -> Alert {
     let mut alert = made(host, 1);
     alert.evidence.source = Some(host.parse().unwrap());
+    (alert.evidence.detector, alert.evidence.kind) = (Detector::BruteForce, "ssh".into());
     alert
 }
 
@@ -23,8 +25,17 @@ fn spoken(originator: &str, responder: &str, first: u64, last: u64) -> Spoken {
     Spoken { originator, responder, proof: Proof::Handshake, first_seen: at(first), last_seen: at(last) }
 }
 
+/// A desk that limits nobody whom it does not know.
+fn unlimited() -> (Desk, Arc<Maps>, tempfile::TempDir) {
+    desk_of(Settings::default(), 0)
+}
+
 /// A desk that blocks whatever it is told of.
 fn desk(settings: Settings) -> (Desk, Arc<Maps>, tempfile::TempDir) {
+    desk_of(settings, 1000)
+}
+
+fn desk_of(settings: Settings, unproven_per_second: u32) -> (Desk, Arc<Maps>, tempfile::TempDir) {
     let Bed { folder, maps, responder, .. } = Bed::with(settings, Some(Maps::default()));
     let playbook = Playbook {
         name: "all".into(),
@@ -40,8 +51,29 @@ fn desk(settings: Settings) -> (Desk, Arc<Maps>, tempfile::TempDir) {
         protocol: "block_ip".into(),
         parameters: json!({ "prefix": "{source}" }),
         ttl_ns: None,
+        unproven_per_second,
     };
     (Desk::new(responder, vec![playbook], Vec::new()), maps.expect("maps"), folder)
+}
+
+/// That address proves itself then.
+fn prove(desk: &mut Desk, host: &str, second: u64) {
+    desk.proven(host.parse().unwrap(), now(second).wall, &|| now(second));
+}
+
+/// An alert of this detector and kind about TCP to 10.2.0.9, as if from that host.
+fn of(detector: Detector, kind: &str, host: Option<&str>) -> Alert {
+    let mut alert = alert(host.unwrap_or("192.0.2.1"));
+    let evidence = &mut alert.evidence;
+    (evidence.detector, evidence.kind, evidence.time) = (detector, kind.into(), now(10).wall);
+    evidence.source = host.map(|host| host.parse().unwrap());
+    (evidence.target, evidence.port) = (Some("10.2.0.9".parse().unwrap()), None);
+    (evidence.protocol, evidence.flow) = (Some(6), None);
+    alert
+}
+
+fn told(maps: &Maps) -> Vec<String> {
+    maps.meddle(|entries| entries.keys().map(crate::control::respond::words::tell).collect())
 }
 
 fn held(maps: &Maps) -> usize {
@@ -59,8 +91,12 @@ fn an_alert_waits_for_its_proof_and_says_so_where_none_comes() {
     desk.alert(alert("192.0.2.1"), &|| now(0));
     desk.alert(alert("192.0.2.2"), &|| now(0));
     assert_eq!((held(&maps), events(&folder).len()), (0, 0), "nothing is done, and nothing refused yet");
-    desk.spoken(&spoken("192.0.2.1", "10.0.0.9", 0, 3), &|| now(5));
-    assert_eq!((held(&maps), desk.applied_ns.len()), (1, 1));
+    desk.spoken(&spoken("192.0.2.1", "10.0.0.9", 0, 3), &|| now(4));
+    assert_eq!(held(&maps), 0, "a flow proves nothing where a pair could have seen who answers");
+    prove(&mut desk, "192.0.2.1", 5);
+    let applied = std::mem::take(&mut desk.applied_ns);
+    assert_eq!((held(&maps), applied.len()), (1, 1));
+    assert!(applied[0] < 5 * SECOND, "counted from the proof, which came last: {applied:?}");
     desk.tick(&|| now(14));
     assert_eq!(events(&folder), [Event::Requested, Event::Applied]);
     desk.tick(&|| now(15));
@@ -75,7 +111,7 @@ fn beyond_the_budget_somebody_is_asked() {
     let limits = Limits { automatic_per_minute: 1, ..Limits::default() };
     let (mut desk, maps, folder) = desk(Settings { limits, ..Settings::default() });
     for host in ["192.0.2.1", "192.0.2.2"] {
-        desk.spoken(&spoken(host, "10.0.0.9", 0, 0), &|| now(0));
+        prove(&mut desk, host, 0);
         desk.alert(alert(host), &|| now(1));
     }
     assert_eq!(
@@ -88,7 +124,7 @@ fn beyond_the_budget_somebody_is_asked() {
 fn connections_of_others_that_a_block_cut_off_put_the_brake_on() {
     let brake = BrakeSettings { flows: 2, ..BrakeSettings::default() };
     let (mut desk, maps, _folder) = desk(Settings { brake, ..Settings::default() });
-    desk.spoken(&spoken("192.0.2.1", "10.0.0.9", 0, 0), &|| now(0));
+    prove(&mut desk, "192.0.2.1", 0);
     desk.alert(alert("192.0.2.1"), &|| now(100));
     assert_eq!(held(&maps), 1);
     for other in [
@@ -134,4 +170,86 @@ fn a_block_of_what_many_of_ours_use_is_taken_back_once_the_kernel_drops_their_fr
     assert!(maps.hit(&prefix("192.0.2.1"), now(103).kernel_ns, 60));
     look(&mut desk, 103);
     assert_eq!((held(&maps), desk.responder.brake_since()), (0, Some(now(103).wall)));
+}
+
+/// Openings alone look alike and hurt no connection that stands; who cannot be proven is never named.
+#[test]
+fn who_is_not_proven_is_limited_by_what_his_packets_look_like() {
+    use Detector::{BruteForce, Flood, Scan};
+    let some = Some("192.0.2.1");
+    for (detector, kind, host, port, limited) in [
+        (Scan, "vertical", some, None, Some((0, true))),
+        (Scan, "vertical", some, Some(22), Some((22, true))),
+        (Flood, "syn", some, Some(80), Some((80, true))),
+        (Flood, "syn", None, Some(80), Some((80, true))),
+        (Flood, "tcp", some, Some(80), None),
+        (BruteForce, "ssh", some, Some(22), None),
+    ] {
+        let (mut desk, maps, _folder) = desk(Settings::default());
+        let mut alert = of(detector, kind, host);
+        alert.evidence.port = port;
+        desk.alert(alert, &|| now(10));
+        let found = maps
+            .meddle(|entries| entries.iter().map(|(subject, (rule, _))| (*subject, rule.action)).collect::<Vec<_>>());
+        let wanted = limited.map(|(port, only_syn)| {
+            let destination = "10.2.0.9".parse().unwrap();
+            let signature = Signature { destination, protocol: 6, port, only_syn };
+            (Subject::Signature(signature), Action::Limit { per_second: 1000, burst: 250 })
+        });
+        assert_eq!(found, wanted.into_iter().collect::<Vec<_>>(), "{detector:?} {kind}");
+    }
+}
+
+/// A client that is there is no reason to believe who writes its address: a flood is never its doing, a scan only while it connects.
+#[test]
+fn an_address_that_is_proven_proves_no_flood_and_no_later_scan() {
+    let (mut desk, maps, _folder) = desk(Settings::default());
+    prove(&mut desk, "192.0.2.1", 1);
+    desk.alert(of(Detector::Flood, "syn", Some("192.0.2.1")), &|| now(10));
+    desk.alert(of(Detector::Scan, "vertical", Some("192.0.2.1")), &|| now(10));
+    let limit = told(&maps);
+    assert!(limit.len() == 1 && !limit[0].contains("192.0.2.1"), "{limit:?}");
+    prove(&mut desk, "192.0.2.1", 11);
+    let both = told(&maps);
+    assert!(
+        both.len() == 2 && both.iter().any(|one| one.contains("192.0.2.1")),
+        "now it connects while it scans: {both:?}"
+    );
+    desk.tick(&|| now(100));
+    assert_eq!(told(&maps).len(), 2, "the flood waited for nothing");
+    prove(&mut desk, "192.0.2.2", 100);
+    desk.alert(of(Detector::Flood, "http", Some("192.0.2.2")), &|| now(101));
+    assert!(told(&maps).iter().any(|one| one.contains("192.0.2.2")), "requests have connections");
+}
+
+/// Who proved himself is not to suffer for what others send: the kernel knows him before anybody floods.
+#[test]
+fn the_kernel_is_told_who_proved_himself_once_a_minute() {
+    let (mut desk, maps, _folder) = desk(Settings::default());
+    for second in [0, 1, 59, 60, 61, 130] {
+        prove(&mut desk, "192.0.2.1", second);
+    }
+    let until = |second: u64| ("192.0.2.1".parse().unwrap(), now(second).kernel_ns + 1800 * SECOND);
+    assert_eq!(*maps.vouched.lock().unwrap(), [until(0), until(60), until(130)]);
+}
+
+#[test]
+fn a_limit_ends_is_taken_back_and_may_be_unwanted() {
+    let (mut desk, maps, folder) = desk(Settings::default());
+    desk.alert(of(Detector::Scan, "vertical", None), &|| now(10));
+    assert_eq!(held(&maps), 1, "who is not even named is limited");
+    let id = desk.responder.shared.read().after(None).map(|one| one.id).next().unwrap();
+    desk.responder.undo(&id, "op", now(11)).unwrap();
+    assert_eq!(held(&maps), 0);
+    desk.alert(of(Detector::Flood, "syn", None), &|| now(20));
+    assert_eq!(held(&maps), 1);
+    desk.tick(&|| now(20 + 299));
+    assert_eq!(held(&maps), 1);
+    desk.tick(&|| now(20 + 300));
+    assert_eq!(held(&maps), 0);
+    let requested = events(&folder).into_iter().filter(|event| *event == Event::Requested).count();
+    assert_eq!(requested, 2);
+    let (mut desk, maps, _folder) = unlimited();
+    desk.alert(of(Detector::Scan, "vertical", Some("192.0.2.1")), &|| now(10));
+    assert_eq!(held(&maps), 0);
 }

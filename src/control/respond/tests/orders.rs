@@ -234,3 +234,22 @@ fn proposals_beyond_their_number_give_way() {
     let lapsed = disk::audit_page(&bed.folder.path().join("r.db"), None, None, 9).unwrap().0;
     assert!(lapsed.iter().any(|row| row.event == Event::Lapsed && row.result.contains("newer ones took its place")));
 }
+
+/// A playbook's answer is in the kernel before it is on the disk; where the disk takes it not, it is taken out again.
+#[test]
+fn what_the_disk_does_not_take_of_a_playbook_does_not_stay() {
+    let mut bed = Bed::new();
+    bed.order(&block("192.0.2.1", playbook()), 0).expect("allowed");
+    let (digest, calls) = (bed.digest(), bed.maps().calls.load(std::sync::atomic::Ordering::Relaxed));
+    let other = rusqlite::Connection::open(bed.folder.path().join("r.db")).expect("a file");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+    let refused = bed.order(&block("192.0.2.2", playbook()), 1);
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(bed.maps().calls.load(std::sync::atomic::Ordering::Relaxed) >= calls + 2, "it was there");
+    assert_eq!((bed.kernel().len(), bed.digest()), (1, digest), "and what was there before still is");
+    other.execute_batch("ROLLBACK").expect("it was begun");
+    bed.order(&block("192.0.2.2", playbook()), 2).expect("allowed");
+    assert_eq!(bed.kernel().len(), 2);
+    let bed = bed.restart(3);
+    assert_eq!(bed.kernel().len(), 2);
+}

@@ -219,7 +219,7 @@ impl Job for CaptureJob {
             return;
         }
         let (bytes_max, copied) = (self.bytes_max, frame.copied);
-        let interface = sending.port_name(frame.interface, copied.port);
+        let interface = sending.port_name(frame.interface, copied.view.port);
         let written = self.file(now).and_then(|file| {
             let view = copied.view;
             if file.bytes() + view.bytes.len() as u64 + FRAME_ROUND > bytes_max {
@@ -284,8 +284,9 @@ mod tests {
 
     fn give(job: &mut CaptureJob, size: usize, time: Timestamp) {
         let bytes = vec![5; size];
-        let view = FrameView { bytes: &bytes, wire_bytes: size as u32, time: Some(time), link: LinkType::Ethernet };
-        let copied = Copied { view, time, port: 0, met: 1, list: 1 };
+        let view =
+            FrameView { bytes: &bytes, wire_bytes: size as u32, time: Some(time), link: LinkType::Ethernet, port: 0 };
+        let copied = Copied { view, time, met: 1, list: 1 };
         job.frame(Frame { copied: &copied, interface: "eth1" }, time, &mut Sending::default());
     }
 

@@ -309,7 +309,7 @@ impl Job for ResetJob {
             return;
         }
         self.interface.get_or_insert_with(|| frame.interface.to_owned());
-        let shots = self.reset.frame(frame.copied.view.bytes, frame.copied.port, now);
+        let shots = self.reset.frame(frame.copied.view.bytes, frame.copied.view.port, now);
         self.send(shots, sending);
     }
 
@@ -343,7 +343,7 @@ mod tests {
         }
         fn frame(&self, _: usize) -> FrameView<'_> {
             let wire_bytes = self.0.len() as u32;
-            FrameView { bytes: &self.0, wire_bytes, time: None, link: LinkType::Ethernet }
+            FrameView { bytes: &self.0, wire_bytes, time: None, link: LinkType::Ethernet, port: 0 }
         }
         fn release(&mut self) {}
         fn wait(&mut self, _: Duration) {}

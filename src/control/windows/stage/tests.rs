@@ -275,7 +275,7 @@ fn live_and_replay_find_the_same() {
     for flow in wire() {
         live.flow(&flow);
         merger.flow(&flow);
-        live.reached(flow.ended_at);
+        live.reached(flow.ended_at, flow.ended_at);
         replayed.extend(merger.push(QueueId(0), &Up::Watermark(QueueId(0), flow.ended_at)));
     }
     replayed.extend(merger.finish());

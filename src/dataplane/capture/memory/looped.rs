@@ -143,10 +143,11 @@ impl Source for LoopSource {
     fn frame(&self, index: usize) -> FrameView<'_> {
         let slot = self.frames.slots.get(self.next + index).filter(|_| index < self.held);
         let Some(slot) = slot else {
-            return FrameView { bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
+            return FrameView { port: 0, bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
         };
         let start = slot.start as usize;
         FrameView {
+            port: 0,
             bytes: self.frames.arena.get(start..start + slot.captured as usize).unwrap_or_default(),
             wire_bytes: slot.wire,
             time: Some(Timestamp(self.base.wrapping_add(slot.offset))),

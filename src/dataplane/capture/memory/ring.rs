@@ -28,6 +28,7 @@ impl Frame {
     #[inline(always)]
     fn view(&self) -> FrameView<'_> {
         FrameView {
+            port: 0,
             bytes: self.memory.get(..self.captured).unwrap_or_default(),
             wire_bytes: self.wire,
             time: self.time,
@@ -286,7 +287,7 @@ impl Source for MemorySource {
     fn frame(&self, index: usize) -> FrameView<'_> {
         match self.held.get(index) {
             Some(frame) => frame.view(),
-            None => FrameView { bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet },
+            None => FrameView { port: 0, bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet },
         }
     }
 

@@ -104,10 +104,11 @@ impl Source for PcapSource {
 
     #[inline(always)]
     fn frame(&self, index: usize) -> FrameView<'_> {
-        let empty = FrameView { bytes: &[], wire_bytes: 0, time: None, link: Default::default() };
+        let empty = FrameView { port: 0, bytes: &[], wire_bytes: 0, time: None, link: Default::default() };
         let Some(record) = self.held.get(..self.count).and_then(|held| held.get(index)) else { return empty };
         let start = record.start as usize;
         FrameView {
+            port: 0,
             bytes: self.reader.buffer().get(start..start + record.captured as usize).unwrap_or_default(),
             wire_bytes: record.wire,
             time: Some(Timestamp(record.time)),

@@ -156,7 +156,7 @@ where
             let start = record.start as usize;
             let bytes = self.reader.buffer().get(start..start + record.captured as usize).unwrap_or_default();
             let time = Timestamp(record.time);
-            let view = FrameView { bytes, wire_bytes: record.wire, time: Some(time), link: record.link };
+            let view = FrameView { port: 0, bytes, wire_bytes: record.wire, time: Some(time), link: record.link };
             let Route { owner, note } = (self.route)(view, time);
             let owner = if owner < self.lanes.len() { owner } else { 0 };
             self.reader.report_ref().add(1, u64::from(record.wire), u64::from(record.captured < record.wire));
@@ -328,11 +328,12 @@ impl Source for SplitSource {
 
     #[inline(always)]
     fn frame(&self, index: usize) -> FrameView<'_> {
-        let empty = FrameView { bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
+        let empty = FrameView { port: 0, bytes: &[], wire_bytes: 0, time: None, link: LinkType::Ethernet };
         let Some(block) = self.block.as_ref().filter(|_| index < self.held) else { return empty };
         let Some(Place { record, .. }) = block.frames.get(self.next + index) else { return empty };
         let start = record.start as usize;
         FrameView {
+            port: 0,
             bytes: block.bytes.get(start..start + record.captured as usize).unwrap_or_default(),
             wire_bytes: record.wire,
             time: Some(Timestamp(record.time)),

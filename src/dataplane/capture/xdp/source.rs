@@ -276,7 +276,7 @@ impl Source for XdpSource {
             let bytes = self.rings.as_ref().map_or(&[][..], |rings| rings.frame(index - copies));
             (bytes, bytes.len() as u32)
         };
-        FrameView { bytes, wire_bytes, time: None, link: LinkType::Ethernet }
+        FrameView { port: 0, bytes, wire_bytes, time: None, link: LinkType::Ethernet }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@
 use super::error::XdpError;
 use super::leftovers::take_lock_of;
 use super::settings::InterfaceSettings;
-use super::verdicts::{COUNT_CELLS, COUNTS, MAPS, VALUE, Verdicts, io_error};
+use super::verdicts::{COUNT_CELLS, COUNTS, MAPS, PROVEN, VALUE, Verdicts, io_error};
 use crate::sys::bpffs;
 use libbpf_rs::libbpf_sys;
 use libbpf_rs::{MapCore, MapHandle, MapType, Object, OpenObject};
@@ -53,10 +53,38 @@ fn instance(settings: &InterfaceSettings) -> PathBuf {
     settings.pin_directory.join(&settings.instance)
 }
 
-/// Bytes of key and value of a map.
-fn shape(name: &str) -> (u32, u32) {
-    let known = MAPS.iter().find(|(known, ..)| name == *known);
-    known.map_or((4, COUNT_CELLS as u32 * 8), |(_, _, key)| (*key, VALUE as u32))
+/// Sources that are known to have proved themselves at a time, as `src/bpf/verdict.h` has it.
+const PROVEN_ROOM: u32 = 65_536;
+
+/// One map as the kernel has it.
+struct Layout {
+    name: &'static str,
+    of: MapType,
+    key: u32,
+    value: u32,
+    entries: u32,
+    flags: u32,
+}
+
+/// All that lie beside each other.
+fn layouts(room: VerdictRoom) -> impl Iterator<Item = Layout> {
+    let of_verdicts = MAPS.into_iter().map(move |(name, kind, key)| {
+        let of = if name.starts_with("verdict_prefixes") { MapType::LpmTrie } else { MapType::Hash };
+        Layout { name, of, key, value: VALUE as u32, entries: room.of(kind), flags: libbpf_sys::BPF_F_NO_PREALLOC }
+    });
+    let counts = COUNT_CELLS as u32 * 8;
+    let others = [
+        Layout { name: PROVEN, of: MapType::LruHash, key: 16, value: 16, entries: PROVEN_ROOM, flags: 0 },
+        Layout {
+            name: COUNTS,
+            of: MapType::Array,
+            key: 4,
+            value: counts,
+            entries: 1,
+            flags: libbpf_sys::BPF_F_MMAPABLE,
+        },
+    ];
+    of_verdicts.chain(others)
 }
 
 /// Before a program is loaded: lets it use the maps that are pinned there, whatever their room. Of another layout they are unpinned;
@@ -65,11 +93,10 @@ pub(super) fn share(open: &mut OpenObject, directory: &Path) -> Result<(), libbp
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         let path = directory.join(&name);
-        if !name.starts_with("verdict_") || !path.exists() {
-            continue;
-        }
+        let layout = layouts(VerdictRoom::default()).find(|layout| layout.name == name);
+        let Some(layout) = layout.filter(|_| path.exists()) else { continue };
         let pinned = MapHandle::from_pinned_path(&path)?;
-        if (pinned.key_size(), pinned.value_size()) == shape(&name) {
+        if (pinned.key_size(), pinned.value_size()) == (layout.key, layout.value) {
             map.reuse_pinned_map(&path)?;
         } else {
             std::fs::remove_file(&path).map_err(libbpf_rs::Error::from)?;
@@ -117,8 +144,8 @@ impl Verdicts {
         if std::fs::read_dir(&root).map_or(true, |mut entries| entries.any(others)) {
             return;
         }
-        for (name, ..) in MAPS.into_iter().chain([(COUNTS, "", 0)]) {
-            drop(std::fs::remove_file(directory.join(name))); // may not be there
+        for layout in layouts(VerdictRoom::default()) {
+            drop(std::fs::remove_file(directory.join(layout.name))); // may not be there
         }
         drop(std::fs::remove_dir(&directory));
         if let Err(error) = bpffs::remove(&root) {
@@ -135,28 +162,17 @@ fn is_pins(entry: &std::fs::DirEntry) -> bool {
 fn make(directory: &Path, room: VerdictRoom) -> io::Result<()> {
     let other = |error: libbpf_rs::Error| io_error(&error);
     std::fs::create_dir_all(directory)?;
-    let counts = directory.join(COUNTS);
-    let mut fits = true;
-    for (name, kind, key) in MAPS {
-        let path = directory.join(name);
-        let wanted = (key, VALUE as u32, room.of(kind));
-        let is_there = MapHandle::from_pinned_path(&path)
-            .is_ok_and(|map| (map.key_size(), map.value_size(), map.max_entries()) == wanted);
-        fits &= is_there;
-    }
-    fits &= MapHandle::from_pinned_path(&counts).is_ok_and(|map| (map.key_size(), map.value_size()) == shape(COUNTS));
-    if fits {
+    let is_there = |layout: &Layout| {
+        MapHandle::from_pinned_path(directory.join(layout.name)).is_ok_and(|map| {
+            (map.key_size(), map.value_size(), map.max_entries()) == (layout.key, layout.value, layout.entries)
+        })
+    };
+    if layouts(room).all(|layout| is_there(&layout)) {
         return Ok(());
     }
     // All of them together: the counts tell of the maps beside them.
-    for (name, kind, key) in MAPS.into_iter().chain([(COUNTS, "", 4)]) {
+    for Layout { name, of, key, value, entries, flags } in layouts(room) {
         let path = directory.join(name);
-        let trie = name.starts_with("verdict_prefixes");
-        let (of, value, entries, flags) = match (name == COUNTS, trie) {
-            (true, _) => (MapType::Array, shape(COUNTS).1, 1, libbpf_sys::BPF_F_MMAPABLE),
-            (false, true) => (MapType::LpmTrie, VALUE as u32, room.of(kind), libbpf_sys::BPF_F_NO_PREALLOC),
-            (false, false) => (MapType::Hash, VALUE as u32, room.of(kind), libbpf_sys::BPF_F_NO_PREALLOC),
-        };
         let options = libbpf_sys::bpf_map_create_opts {
             sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
             map_flags: flags,
@@ -179,11 +195,11 @@ mod tests {
     #[test]
     fn the_default_room_is_the_programs() {
         let source = include_str!("../../../bpf/verdict.h");
-        for (name, kind, _) in MAPS {
+        for Layout { name, entries, .. } in layouts(VerdictRoom::default()) {
             let definition = &source[..source.find(&format!("}} {name} SEC")).expect("a map of that name")];
-            let entries = definition.rsplit_once("max_entries, ").expect("its room").1;
-            let entries: u32 = entries.split(')').next().unwrap().parse().unwrap();
-            assert_eq!(entries, VerdictRoom::default().of(kind), "{name}");
+            let written = definition.rsplit_once("max_entries, ").expect("its room").1;
+            let written: u32 = written.split(')').next().unwrap().parse().unwrap();
+            assert_eq!(written, entries, "{name}");
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) const MAPS: [(&str, &str, u32); 5] = [
     ("verdict_prefixes_4", "prefixes", 8),
     ("verdict_prefixes_6", "prefixes", 20),
 ];
+/// Sources that proved themselves.
+pub(super) const PROVEN: &str = "verdict_proven";
 /// Bytes of `struct verdict`.
 pub(super) const VALUE: usize = 72;
 /// Where in it what it met lies.
@@ -50,6 +52,7 @@ const KINDS: [Kind; 5] = [Kind::Macs, Kind::Flows, Kind::Signatures, Kind::Prefi
 /// The maps of one instance, opened.
 pub struct Verdicts {
     maps: [MapHandle; 5],
+    proven: MapHandle,
     counts: SharedCells,
     /// Held by who keeps the set: nobody else puts verdicts into these maps.
     _lock: Option<UnixDatagram>,
@@ -66,7 +69,8 @@ impl Verdicts {
         };
         let counts = SharedCells::map(open(COUNTS)?.as_fd(), COUNT_CELLS)?;
         let [macs, flows, signatures, prefixes_4, prefixes_6] = MAPS.map(|(name, ..)| open(name));
-        Ok(Verdicts { maps: [macs?, flows?, signatures?, prefixes_4?, prefixes_6?], counts, _lock: None })
+        let maps = [macs?, flows?, signatures?, prefixes_4?, prefixes_6?];
+        Ok(Verdicts { maps, proven: open(PROVEN)?, counts, _lock: None })
     }
 
     /// With what keeps others out while it lives.
@@ -202,6 +206,13 @@ impl Enforcer for Verdicts {
             }
         }
         Ok(())
+    }
+
+    fn vouch(&self, source: IpAddr, until_ns: u64) -> Result<(), VerdictError> {
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&until_ns.to_ne_bytes());
+        let vouched = self.proven.update(&mapped(source), &value, MapFlags::ANY);
+        vouched.map_err(|error| kernel("vouch for a source", &error))
     }
 
     fn get(&self, subject: &Subject) -> Result<Option<(Rule, Hits)>, VerdictError> {

@@ -45,7 +45,7 @@ fn a_connection_lives_and_dies() {
     let script = [
         (false, SYN, Signals::NEW.with(Signals::SYN), TcpState::New),
         (true, SYN | ACK, Signals::ANSWERED, TcpState::Answered),
-        (false, ACK, Signals::default(), TcpState::Established),
+        (false, ACK, Signals::HANDSHAKE, TcpState::Established),
         (false, ACK, Signals::MILESTONE, TcpState::Established),
         (true, ACK, Signals::default(), TcpState::Established),
         (true, FIN | ACK, Signals::default(), TcpState::Closing),

@@ -145,3 +145,24 @@ impl Logins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::inspect::parse::Record;
+
+    /// Told when the connection is closed, where somebody waits for that, and not again when the flow ends.
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        let (mut logins, mut out) = (Logins::default(), Record::default());
+        let turns = [&[44, 44, 60, 76][..], &[76, 76].repeat(6)].concat();
+        for (turn, bytes) in turns.into_iter().enumerate() {
+            logins.take(if turn % 2 == 0 { Side::Originator } else { Side::Responder }, bytes);
+        }
+        logins.tell(&mut out);
+        assert_eq!(out.events.len(), 1);
+        logins.take(Side::Originator, 76);
+        logins.tell(&mut out);
+        assert_eq!(out.events.len(), 1);
+    }
+}

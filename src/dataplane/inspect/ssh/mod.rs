@@ -360,6 +360,11 @@ impl Parse for State {
         Resume::Done
     }
 
+    fn closed(&mut self, out: &mut dyn Output) {
+        out.event();
+        self.logins.tell(out);
+    }
+
     fn end(&mut self, out: &mut dyn Output) {
         out.event();
         self.logins.tell(out);

@@ -190,7 +190,15 @@ impl Core {
                     };
                     (index, record, signals) = settled;
                 }
-                if signals != Signals::PAYLOAD {
+                if sinks.handshakes.wants(packet, signals) {
+                    let place = if burst.moved { usize::from(packet.place) } else { at };
+                    let view = frame(place);
+                    if let Some(segment) = segment(view, packet) {
+                        sinks.on_handshake((packet, view), &segment, (index, record));
+                    }
+                }
+                signals = signals.without(Signals::HANDSHAKE);
+                if !signals.is_empty() && signals != Signals::PAYLOAD {
                     if packet.tunnel != Tunnel::None && signals.has(Signals::NEW) {
                         note_outer(sinks, record, outers, packet);
                     }

@@ -218,7 +218,7 @@ impl Fragments {
 
     fn view(&self, whole: &Whole) -> Option<FrameView<'_>> {
         let bytes = self.defragmenter.datagram(whole.slot)?.packet;
-        Some(FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::RawIp })
+        Some(FrameView { port: 0, bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::RawIp })
     }
 
     /// The burst is over: its datagrams are not needed any more.

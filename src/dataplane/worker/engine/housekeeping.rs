@@ -141,6 +141,22 @@ impl Core {
             .0
             .saturating_sub(self.settings.watermark_lag_ns);
         let Sinks { up, counters, outers, observer, .. } = &mut self.sinks;
+        if self.settings.looks() {
+            let pledge = Timestamp(reached);
+            let promised = observer.look(self.time, pledge, self.settings.flush_budget, &mut |entry| {
+                send_window(up, counters, outers, entry);
+            });
+            if let Some(promised) = promised {
+                if promised > self.watermark_sent {
+                    self.watermark_sent = promised;
+                    up.send(Up::Watermark(self.id, promised));
+                }
+                // What ends by a time-out is known up to a tick of the wheel late, and nobody waits for that.
+                up.send(Up::Looked(self.id, self.time));
+                up.wake();
+            }
+            return self.count_lost();
+        }
         let flushed = observer.flush(Timestamp(reached), self.settings.flush_budget, &mut |entry| {
             send_window(up, counters, outers, entry);
         });
@@ -151,6 +167,12 @@ impl Core {
             self.watermark_sent = flushed;
             up.send(Up::Watermark(self.id, flushed));
         }
+        self.count_lost();
+    }
+
+    /// What found no room on its way up.
+    fn count_lost(&mut self) {
+        let up = &mut self.sinks.up;
         let (lost, untold) = (up.take_lost(), up.take_flows_lost());
         if lost > 0 {
             self.sinks.counters.add(Counter::ExchangeFull, lost);

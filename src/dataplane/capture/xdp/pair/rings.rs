@@ -138,12 +138,6 @@ impl PairRings {
         self.memory.ledger.burst().len()
     }
 
-    /// Frames of the burst held that came in on the first port.
-    #[inline(always)]
-    pub(super) fn split(&self) -> usize {
-        self.split
-    }
-
     /// Frames that were taken and are not sent yet, or whose memory has not come back: for each port they leave by.
     pub(super) fn unsent(&self) -> [u64; 2] {
         self.in_ring
@@ -175,6 +169,12 @@ impl PairRings {
     #[inline(always)]
     pub(super) fn frame(&self, index: usize) -> &[u8] {
         self.memory.frame(index)
+    }
+
+    /// Which port a frame of the burst came in on.
+    #[inline(always)]
+    pub(super) fn port_of(&self, index: usize) -> u8 {
+        u8::from(index >= self.split)
     }
 
     /// Asks the CPU for a frame's first line.

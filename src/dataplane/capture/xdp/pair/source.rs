@@ -373,7 +373,8 @@ impl Source for PairSource {
     #[inline(always)]
     fn frame(&self, index: usize) -> FrameView<'_> {
         let bytes = self.rings.as_ref().map_or(&[][..], |rings| rings.frame(index));
-        FrameView { bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet }
+        let port = self.rings.as_ref().map_or(0, |rings| rings.port_of(index));
+        FrameView { port, bytes, wire_bytes: bytes.len() as u32, time: None, link: LinkType::Ethernet }
     }
 
     #[inline(always)]
@@ -381,11 +382,6 @@ impl Source for PairSource {
         if let Some(rings) = &self.rings {
             rings.prefetch(index);
         }
-    }
-
-    #[inline(always)]
-    fn port(&self, index: usize) -> u8 {
-        self.rings.as_ref().map_or(0, |rings| u8::from(index >= rings.split()))
     }
 
     #[inline]
