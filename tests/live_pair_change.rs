@@ -4,10 +4,11 @@
 mod live;
 mod support;
 
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use live::pair::{PairBed, Receiver, Running};
 use live::{Sender, link, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
-use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, PairReader, Policy};
+use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, PairReader, Policy, pin_path};
 use shrike::units::Timestamp;
 use std::time::Duration;
 
@@ -162,4 +163,45 @@ fn live_pair_killed_while_it_sends_books_what_it_sent() {
     assert_eq!(direction.received, client.tx_packets, "{direction:#?}");
     assert_eq!(direction.forwarded(), server.rx_packets, "{direction:#?}");
     assert_eq!(direction.in_flight(), 0, "{direction:#?}");
+}
+
+/// The kernel does not always tell of frames that a full ring refused: those are not waited for for ever.
+#[test]
+fn live_pair_given_frames_that_never_come_inspects_again() {
+    privileged!("live_pair_given_frames_that_never_come_inspects_again");
+    let bed = PairBed::new(1);
+    let mut settings = bed.settings(Policy::default());
+    settings.beat_limit_ns = 60_000_000_000;
+    let pair = Pair::attach(&settings).unwrap();
+    let mut source = pair.open_queue(0).unwrap();
+    source.receive(64);
+    let pulses = MapHandle::from_pinned_path(pin_path(&settings.ports[0]).join("shrike_pulse")).unwrap();
+    let queue = 0_u32.to_ne_bytes();
+    let mut pulse = pulses.lookup(&queue, MapFlags::ANY).unwrap().unwrap();
+    // As many as the ring holds; `given` of `struct pulse`.
+    let given = u64::from_ne_bytes(pulse[64..72].try_into().unwrap()) + u64::from(settings.ports[0].ring_entries);
+    pulse[64..72].copy_from_slice(&given.to_ne_bytes());
+    pulses.update(&queue, &pulse, MapFlags::ANY).unwrap();
+    let receiver = Receiver::open(&bed.server, "s0");
+    let mut sender = Sender::on(&bed.client, "c0", 1, 64);
+    sender.send(10, |_| ());
+    assert_eq!(
+        receiver.take(10).len(),
+        10,
+        "the program believes that the ring is full, and sends them past the worker"
+    );
+    let [direction, _] = pair.directions();
+    assert_eq!((direction.program.bypassed[Cause::Overload], direction.taken), (10, 0), "{direction:#?}");
+    until(
+        "frames are taken again",
+        || {
+            sender.send(1, |_| ());
+            source.receive(64);
+            source.release();
+            source.maintain(Timestamp(0));
+            source.wait(Duration::from_millis(1));
+            pair.directions()[0].taken
+        },
+        |taken| *taken > 0,
+    );
 }

@@ -151,6 +151,7 @@ pub fn pairs(tick: u64, bypassed: bool, broken: bool) -> Vec<PairView> {
             lost_at_death: 0,
             lost_in_hands: 0,
             rebuilds: 0,
+            came_meanwhile: 0,
         }
     };
     let pair = |name: &str, ports: [&str; 2], rates: [u64; 2], closed: bool| PairView {

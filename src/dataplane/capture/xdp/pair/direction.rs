@@ -35,6 +35,8 @@ pub struct Direction {
     pub lost_in_hands: u64,
     /// Sockets made anew because sent frames did not come back.
     pub rebuilds: u64,
+    /// Frames that the program saw while the terms above were read, after the first of them: by so many those may differ.
+    pub came_meanwhile: u64,
 }
 
 impl Direction {
@@ -62,6 +64,11 @@ impl Direction {
     }
 }
 
+/// Frames the program saw.
+pub(super) fn seen(accounts: &[QueueAccount]) -> u64 {
+    accounts.iter().map(|account| account.seen).sum()
+}
+
 /// What the source of one queue counted of one port: taken, sent, refused when sent, lost in hands, rebuilds.
 pub(super) fn cells(port: &Interface, queue: u32) -> [u64; 5] {
     [Cell::RingFrames, Cell::Sent, Cell::TxRefused, Cell::LostInHands, Cell::TxRebuilds]
@@ -84,7 +91,7 @@ pub(super) fn directions(
         Direction {
             from: names[side].clone(),
             to: names[1 - side].clone(),
-            received: sum(|account| account.seen),
+            received: seen(&accounts[side]),
             program: counts[side],
             redirected: sum(|account| account.redirected),
             refused: sum(QueueAccount::refused),
@@ -95,6 +102,7 @@ pub(super) fn directions(
             lost_at_death: sum(|account| account.lost_at_death),
             lost_in_hands,
             rebuilds,
+            came_meanwhile: 0,
         }
     })
 }

@@ -39,11 +39,11 @@ use super::source::lock;
 use super::verdict_maps::verdict_path;
 use crate::sys::monotonic;
 use crate::sys::netlink::Netlink;
-use direction::{cells, directions};
+use direction::{cells, directions, seen};
 use follow::Linked;
 use maps::PortMaps;
 use rings::PairRings;
-use source::{End, PairSlot, STATISTICS};
+use source::{End, Missing, PairSlot, STATISTICS};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
@@ -273,9 +273,12 @@ impl Pair {
         let inner = &self.shared;
         let names = inner.settings.ports.each_ref().map(InterfaceSettings::label);
         let accounts = inner.ports.each_ref().map(Interface::accounts);
-        directions(names, accounts, inner.maps.each_ref().map(|maps| maps.counts()), |side, queue| {
-            cells(&inner.ports[side], queue)
-        })
+        let counts = inner.maps.each_ref().map(|maps| maps.counts());
+        let mut read = directions(names, accounts, counts, |side, queue| cells(&inner.ports[side], queue));
+        for (direction, port) in read.iter_mut().zip(&inner.ports) {
+            direction.came_meanwhile = seen(&port.accounts()).saturating_sub(direction.received);
+        }
+        read
     }
 
     /// Says or takes back that no model scores, or that nothing can be stored. Matters only where that cause is closed.
@@ -473,6 +476,7 @@ impl Inner {
                 sockets,
                 taken: maps.taken(queue),
                 base: STATISTICS.map(|cell| port.maps.cell(queue, cell)),
+                missing: Missing::default(),
             })
         };
         Ok(PairSource {

@@ -31,6 +31,9 @@ const STOP_PATIENCE: Duration = Duration::from_millis(200);
 /// How long it waits at all until the program sends frames past the worker.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
+/// A frame given to a ring is in it when the driver's poll ends; so long none takes. Nanoseconds.
+const MISSING_NS: u64 = 100_000_000;
+
 /// Where the pair's watcher and the queue's source meet; the worker only ever tries the locks.
 pub(super) struct PairSlot {
     /// A source is alive for this queue.
@@ -139,6 +142,27 @@ pub(super) struct End {
     pub(super) taken: u64,
     /// What the queue's former sockets had counted.
     pub(super) base: [u64; 6],
+    pub(super) missing: Missing,
+}
+
+/// Frames that were given to a ring and never came: the kernel does not always tell of those that a full ring refused. They would
+/// count as under way for ever, and after an overload no frame would be given to the worker any more.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Missing {
+    accepted: u64,
+    since_ns: u64,
+}
+
+impl Missing {
+    /// `accepted` were given by the program's count, `taken` by ours, and the ring is empty or not. `true`: nothing was given for
+    /// [`MISSING_NS`] and what is missing will not come.
+    #[inline]
+    fn look(&mut self, accepted: u64, taken: u64, is_empty: bool, now_ns: u64) -> bool {
+        if accepted == taken || !is_empty || accepted != self.accepted {
+            *self = Missing { accepted, since_ns: now_ns };
+        }
+        now_ns.saturating_sub(self.since_ns) >= MISSING_NS
+    }
 }
 
 /// The six statistics, in the order of `Rings::statistics`.
@@ -275,6 +299,17 @@ impl PairSource {
                 }
             }
             end.maps.set_cell(self.queue, Cell::Waiting, u64::from(waiting));
+        }
+    }
+
+    /// Waits no longer for frames that were given to a ring and never came to be in it.
+    fn write_off(&mut self) {
+        let Some(rings) = &mut self.rings else { return };
+        for (end, waiting) in self.ends.iter_mut().zip(rings.waiting()) {
+            let accepted = end.port.accepted(self.queue);
+            if end.missing.look(accepted, end.taken, waiting == 0, self.now_ns) {
+                end.taken = accepted;
+            }
         }
     }
 
@@ -434,6 +469,7 @@ impl Source for PairSource {
             }
         }
         self.idle = true;
+        self.write_off();
         self.publish_statistics();
         self.rearm();
         if self.rings.is_none() && !self.slot.is_stopping() {
@@ -461,5 +497,30 @@ impl Drop for PairSource {
         *lock(&self.slot.facts) = None;
         *lock(&self.slot.waiting) = None;
         self.slot.open.store(false, Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_came_is_waited_for_no_longer_than_it_may_take() {
+        const MS: u64 = 1_000_000;
+        let mut missing = Missing::default();
+        for (at_ms, accepted, taken, is_empty, gone) in [
+            (10, 50, 50, true, false),
+            (200, 50, 50, true, false), // none is missing, however long
+            (210, 60, 55, false, false),
+            (400, 60, 55, false, false), // they lie in the ring
+            (410, 60, 57, true, false),
+            (505, 61, 57, true, false), // frames still come
+            (604, 61, 57, true, false),
+            (605, 61, 57, true, true),
+            (606, 61, 61, true, false),
+            (900, 61, 61, true, false),
+        ] {
+            assert_eq!(missing.look(accepted, taken, is_empty, at_ms * MS), gone, "at {at_ms} ms");
+        }
     }
 }
