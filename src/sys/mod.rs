@@ -19,6 +19,7 @@ pub mod packet;
 pub mod poll;
 pub mod prefetch;
 pub mod sandbox;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod tags;

@@ -1,9 +1,10 @@
 //! What a program that we start may do: nothing that changes files but where it is told (Landlock), no new rights
 //! (`no_new_privs`), no descriptors of ours, bounded CPU time, memory and files (`setrlimit`), and it dies with us.
 //!
-//! Numbers and layouts: include/uapi/linux/landlock.h, prctl(2), setrlimit(2). Needs no capability. Deliberately does not: filter
-//! system calls (seccomp), or keep it off the network.
+//! Numbers and layouts: include/uapi/linux/landlock.h, prctl(2), setrlimit(2). Needs no capability. Calls that change the machine are
+//! refused ([`super::seccomp`]). Deliberately does not: keep it off the network.
 
+use super::seccomp::Filter;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -51,19 +52,21 @@ pub struct Limits {
 /// Which changes of files the kernel is asked to keep a program from; `None` where it knows no Landlock.
 pub struct Sandbox {
     ruleset: Option<OwnedFd>,
+    filter: Filter,
 }
 
 impl Sandbox {
     /// One in which files change only below these folders (or are these files).
     ///
     /// # Errors
-    /// One of them is not there. That the kernel knows no Landlock is none: see [`Sandbox::guards_files`].
+    /// One of them is not there, or there is no filter of calls for this kind of machine. That the kernel knows no Landlock is none: see [`Sandbox::guards_files`].
     pub fn new(writable: &[&Path]) -> io::Result<Sandbox> {
+        let filter = Filter::of_a_program()?;
         // SAFETY: with this flag the kernel reads neither pointer nor size, and answers with a number.
         let version =
             unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u64>(), 0_usize, VERSION) };
         if version < 1 {
-            return Ok(Sandbox { ruleset: None });
+            return Ok(Sandbox { ruleset: None, filter });
         }
         let handled = CHANGES | if version >= 2 { REFER } else { 0 } | if version >= 3 { TRUNCATE } else { 0 };
         // SAFETY: the kernel reads eight bytes of a live local: the first member of `struct landlock_ruleset_attr`.
@@ -75,7 +78,7 @@ impl Sandbox {
         for path in writable {
             allow(&ruleset, path, handled)?;
         }
-        Ok(Sandbox { ruleset: Some(ruleset) })
+        Ok(Sandbox { ruleset: Some(ruleset), filter })
     }
 
     /// Does the kernel keep it from changing files?
@@ -109,7 +112,8 @@ impl Sandbox {
                 // SAFETY: takes a descriptor, which `self` keeps open, and no flags.
                 check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) })?;
             }
-            Ok(())
+            // Last, for what is refused from here on is refused to us too.
+            self.filter.enter()
         };
         // SAFETY: between fork and exec only calls that are safe in a handler of signals may be made: `enter` makes system calls
         // alone, takes no lock, and allocates nothing (the errors are numbers).

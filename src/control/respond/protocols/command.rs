@@ -4,7 +4,8 @@
 //! a type (address, number, name, id), so that nothing off the wire becomes an option or a shell's word. No shell, an empty
 //! environment, `/` as its folder, no input; output is read up to a bound; at its time limit it is killed with all it
 //! started. It may change files only where the configuration says ([`sandbox`](crate::sys::sandbox)), gets no new rights, and, where we
-//! are root, is not. Not done: a filter of system calls, a network of its own.
+//! are root, is not; calls that change the machine or look into others' processes are refused ([`seccomp`](crate::sys::seccomp)). Not
+//! done: a network of its own.
 
 use super::webhook::chosen;
 use super::{Once, Planned, Protocol, ProtocolError, Work, typed, wrong};

@@ -42,6 +42,17 @@ fn protocols_are_known_by_one_name_each() {
     assert!(registry.all().all(|protocol| protocol.about().ends_with('.')));
 }
 
+/// A configuration that is read anew knows servers and programs; what watches frames is not its.
+#[test]
+fn others_to_tell_leave_the_other_protocols_as_they_are() {
+    let mut registry = Registry::shipped(Vec::new(), Vec::new());
+    let before: BTreeMap<_, _> = registry.0.iter().map(|(name, protocol)| (*name, Arc::clone(protocol))).collect();
+    registry.tell(Vec::new(), Vec::new());
+    let same = |name: &&str| Arc::ptr_eq(&before[*name], &registry.0[*name]);
+    let others: Vec<_> = before.keys().copied().filter(|name| !same(name)).collect();
+    assert_eq!((others, registry.0.len()), (vec!["command", "webhook"], before.len()));
+}
+
 #[test]
 fn the_same_asked_in_another_way_is_the_same() {
     for (protocol, ways, told) in [

@@ -152,7 +152,10 @@ fn a_block_of_what_many_of_ours_use_is_taken_back_once_the_kernel_drops_their_fr
     }
     // Who asked us, and nobody of ours him.
     desk.spoken(&Spoken { proof: Proof::Payload, ..spoken("192.0.2.66", "10.0.0.9", 0, 3) }, &|| now(5));
-    ["192.0.2.66", "192.0.2.1"].iter().for_each(|host| desk.alert(alert(host), &|| now(100)));
+    for host in ["192.0.2.66", "192.0.2.1"] {
+        prove(&mut desk, host, 99);
+        desk.alert(alert(host), &|| now(100));
+    }
     assert_eq!(held(&maps), 2);
     let look = |desk: &mut Desk, second: u64| {
         let found = desk.responder.shared.look(|| now(second));
