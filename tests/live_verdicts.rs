@@ -329,3 +329,26 @@ fn live_verdicts_are_listed_replaced_and_refused() {
         assert!(matches!(refused, Err(VerdictError::Meaningless { .. })), "{subject:?} {action:?}: {refused:?}");
     }
 }
+
+/// However many there are already, and whether most of a list is new or known.
+#[test]
+fn live_verdicts_given_again_among_many_keep_what_they_met() {
+    privileged!("live_verdicts_given_again_among_many_keep_what_they_met");
+    let mut wall = Wall::new();
+    let network = |number: u32| Subject::Prefix(IpAddr::from((0x0a00_0000 + number * 256).to_be_bytes()), 24);
+    let some = |numbers: std::ops::Range<u32>| -> Vec<_> {
+        numbers.map(|number| (network(number), rule(Action::Drop))).collect()
+    };
+    let blocked = frame(("10.1.2.3", 40_000), ("10.200.0.2", 80), 6, 16);
+    let met = prefix("10.1.2.0/24"); // number 258
+    wall.verdicts.put(&some(0..10_000)).unwrap();
+    assert!(!wall.passes(&blocked));
+    for (numbers, held) in [(0..10_000, 10_000), (250..350, 10_000), (0..12_000, 12_000), (11_950..12_050, 12_050)] {
+        wall.verdicts.put(&some(numbers)).unwrap();
+        assert_eq!((wall.hits(&met), wall.verdicts.list().unwrap().len()), (1, held));
+    }
+    assert!(!wall.passes(&blocked));
+    assert_eq!(wall.hits(&met), 2);
+    wall.verdicts.remove(&(0..12_050).map(network).collect::<Vec<_>>()).unwrap();
+    assert!(wall.passes(&blocked));
+}

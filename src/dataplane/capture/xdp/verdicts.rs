@@ -9,7 +9,7 @@ use crate::dataplane::verdict::{
 use crate::sys::mapping::SharedCells;
 use crate::sys::monotonic;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -118,24 +118,38 @@ impl Verdicts {
         })
     }
 
-    /// Many prefixes of one family, which is what a long list is: those that are there one by one, the others by chunks.
+    /// Many prefixes of one family, which is what a long list is, by chunks. What those that are there met stays.
     fn put_many(&self, kind: Kind, verdicts: &[(Subject, Rule)]) -> Result<(), VerdictError> {
-        let there: HashSet<Vec<u8>> = self.entries(kind)?.map(|(key, _)| key).collect();
-        let (known, new): (Vec<_>, Vec<_>) =
-            verdicts.iter().copied().partition(|(subject, _)| there.contains(&key_of(subject).1));
-        known.iter().try_for_each(|(subject, rule)| self.put_one(subject, rule))?;
         // One given twice is one entry, with the latter rule.
-        let new: BTreeMap<Subject, Rule> = new.into_iter().collect();
-        let new: Vec<_> = new.into_iter().collect();
-        for chunk in new.chunks(CHUNK) {
+        let verdicts: BTreeMap<Subject, Rule> = verdicts.iter().copied().collect();
+        let verdicts: Vec<_> = verdicts.into_iter().collect();
+        let held = self.count(kind).map_or(0, |count| count.load(Relaxed));
+        // Reading an entry of a list takes an eighth of asking for it.
+        let reads_all = held / 8 <= verdicts.len() as u64;
+        let listed: Option<HashMap<Vec<u8>, Vec<u8>>> =
+            reads_all.then(|| self.entries(kind).map(Iterator::collect)).transpose()?;
+        for chunk in verdicts.chunks(CHUNK) {
             let (mut keys, mut values) = (Vec::with_capacity(CHUNK * 20), Vec::with_capacity(CHUNK * VALUE));
+            let mut new = 0;
             for (subject, rule) in chunk {
-                keys.extend(key_of(subject).1);
-                values.extend(value_of(subject, rule));
+                let (_, key) = key_of(subject);
+                let mut value = value_of(subject, rule);
+                let asked = if reads_all { None } else { self.exactly(subject)? };
+                match listed
+                    .as_ref()
+                    .and_then(|listed| listed.get(&key))
+                    .or(asked.as_ref())
+                    .and_then(|before| before.get(MET))
+                {
+                    Some(met) => value[MET].copy_from_slice(met),
+                    None => new += 1,
+                }
+                keys.extend(key);
+                values.extend(value);
             }
             // Before they are there: a map that is looked at in vain does no harm, one that is not looked at does.
             if let Some(cell) = self.count(kind) {
-                cell.fetch_add(chunk.len() as u64, Relaxed);
+                cell.fetch_add(new, Relaxed);
             }
             let count = u32::try_from(chunk.len()).unwrap_or(0);
             if let Err(error) = self.map(kind).update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY) {
