@@ -76,7 +76,7 @@ pub struct Found {
     pub named: Vec<String>,
     /// Packets that automatic blocks dropped since the look before.
     pub dropped: u64,
-    /// Prefixes of these blocks that dropped some; no more than [`MET`] are told.
+    /// Prefixes of these blocks that dropped some; at most 4 096 are told.
     pub met: Vec<(IpAddr, u8)>,
     /// Why there is no look.
     pub error: Option<String>,

@@ -24,7 +24,7 @@ impl PairReader {
         Ok(PairReader { settings: settings.clone(), maps: [open(0)?, open(1)?] })
     }
 
-    /// See [`Pair::bypass`].
+    /// See [`super::Pair::bypass`].
     pub fn bypass(&self, on: bool) {
         self.maps.iter().for_each(|maps| maps.bypass(on));
     }
