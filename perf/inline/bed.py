@@ -96,13 +96,21 @@ class Shrike:
         self.folder = tempfile.mkdtemp(prefix="inline-")
         self.config = f"{self.folder}/shrike.toml"
         self.limit_ms = limit_ms
-        with open(self.config, "w") as out:
-            out.write(f'[capture]\ninstance = "{bed.name[-32:]}"\n'
-                      f'[[pair]]\nname = "wire"\nports = ["a0", "b0"]\nnetns = "{bed.appliance}"\nfail = "{fail}"\n')
-            if limit_ms:
-                out.write(f"heartbeat_ms = {limit_ms}\n")
-            out.write(f'{extra}\n[flow]\ncapacity = 65536\n')
+        self.write(f'fail = "{fail}"\n' + (f"heartbeat_ms = {limit_ms}\n" if limit_ms else ""), extra)
         self.said = []
+
+    def write(self, pair, extra=""):
+        """Its configuration, with these lines of the pair and these behind it."""
+        with open(self.config, "w") as out:
+            out.write(f'[capture]\ninstance = "{self.bed.name[-32:]}"\n'
+                      f'[[pair]]\nname = "wire"\nports = ["a0", "b0"]\nnetns = "{self.bed.appliance}"\n{pair}'
+                      f'{extra}\n[flow]\ncapacity = 65536\n')
+
+    def reload(self):
+        """Has it read its configuration anew; gives what it took over and what waits."""
+        request = urllib.request.Request(f"{self.base}/v1/reload", data=b"", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
 
     def start(self, binary=None):
         """Starts it; returns when its API answers. `started_ns`: when it was asked for."""

@@ -272,8 +272,8 @@ def hang(context):
 
 
 def planned(context):
-    """Restarts and upgrades with frames running: SIGTERM, and a new start."""
-    count, result = context.options.planned, {"reload": None, "reload_note": "Shrike has no order to reload yet"}
+    """Restarts and upgrades with frames running: SIGTERM, and a new start. Reloads of the configuration."""
+    count, result = context.options.planned, {}
     other = context.options.upgrade
     copied = None
     if not other:
@@ -286,12 +286,44 @@ def planned(context):
     finally:
         if copied:
             os.unlink(copied)
-    paced = [result[f"{kind}_10000"] for kind in ("restart", "upgrade")]
+    result["reload_10000"] = _reloads(context, 2 * count)
+    paced = [result[f"{kind}_10000"] for kind in ("restart", "upgrade", "reload")]
     full = [result[f"{kind}_full"] for kind in ("restart", "upgrade")]
     result["planned_lost"] = sum(one["frames"]["lost"] for one in paced) + sum(one["lost_by_switch"] for one in full)
     result["reordered_paced"] = sum(one["frames"]["reordered"] for one in paced)
     result["reordered_full"] = sum(one["frames"]["reordered"] for one in full)
     return result
+
+
+def _reloads(context, count):
+    """Each kind of setting that holds at once, there and back."""
+    playbook = '[[playbook]]\nname = "guesses"\nprotocol = "block_ip"\n'
+    with Session(context) as session:
+        bed, shrike = session.bed, session.shrike
+        books = Books(bed, shrike)
+        session.flows = Flows(bed)
+        probe = context.probe(bed, 10_000)
+        back(shrike)
+        rows, taken, waiting = [], set(), set()
+        for place in range(count):
+            time.sleep(0.2 + context.rng.random() * 0.3)
+            policy = "closed" if place % 2 == 0 else "open"
+            shrike.write(f'fail = "open"\nfail_on = {{ store = "{policy}" }}\nheartbeat_ms = {20 + place % 2}\n',
+                         f"[respond]\nttl_seconds = {600 + place}\nallow = [\"198.51.100.{place}\"]\n"
+                         f"{playbook if place % 2 == 0 else ''}[detect.scan]\nports = {30 + place}.0\n")
+            begin = time.monotonic_ns()
+            told = shrike.reload()
+            rows.append((begin, time.monotonic_ns()))
+            taken.update(told["taken"])
+            waiting.update(told["waiting"])
+            context.step("reload at 10000/s", place + 1, count)
+        survived = session.flows.end()
+        found = probe.end()
+        session.flows.close()
+        equation = books.close()
+    return {"count": count, "taken": sorted(taken), "waiting": sorted(waiting), "frames": summed(found),
+            "longest_gap_ms": spread([gap(frames, begin, end + MARGIN)[0] for frames in found.values() for begin, end in rows]),
+            "answered_ms": spread([(end - begin) / 1e6 for begin, end in rows], 1), "flows": survived, "equation": equation}
 
 
 def _planned(context, kind, name, rate, count, other):

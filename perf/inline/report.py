@@ -179,7 +179,6 @@ def finish(folder):
                 found[name] = json.load(text)
     with open(f"{folder}/tables.txt", "w") as out:
         out.write("\n".join(table(name, one) for name, one in found.items()))
-        out.write("\nreload is null: there is no order to reload yet.\n")
     get = lambda name, key: found.get(name, {}).get(key)
     planned = found.get("planned", {})
     equations = {name: one["equation"] for name, one in found.items() if "equation" in one}
