@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     if !mood("empty") {
         *system.pairs.lock().expect("pairs") = Some(inline::pairs);
         let like = alert(0, clock.now());
-        responses.flow(&inline::answered([203, 0, 113, 7]));
+        responses.proven(shrike::units::Timestamp(2), inline::proved([203, 0, 113, 7]));
         responses
             .alerts(&[inline::raised(&like, "brute_force", Some("203.0.113.7")), inline::raised(&like, "flood", None)]);
     }

@@ -212,7 +212,7 @@ fn alerts_are_answered_as_the_playbooks_say() {
         !proposal.is_empty()
     });
     assert_eq!(bed.held(), 0, "no source that may be forged is blocked");
-    bed.live.proven(shrike::units::Timestamp(2), "203.0.113.7".parse().expect("an address"));
+    bed.live.proven(shrike::units::Timestamp(2), inline::proved([203, 0, 113, 7]));
     until("it is blocked once it is proven", || bed.held() == 1);
     let accepted = client.send("POST", &format!("/v1/responses/{proposal}/accept?by=op"), &[], "");
     assert_eq!(

@@ -30,9 +30,8 @@ pub enum Up {
     Event(EventHead),
     /// A host on the link said that it has an address; sent only while someone wants events, and not at every repeat.
     Neighbour(Timestamp, Neighbour),
-    /// Whoever writes this address gets what is sent there: he acknowledged the answer to his SYN, which crossed the pair. Sent at
-    /// once, of an address not more than once a second.
-    Proven(Timestamp, IpAddr),
+    /// The originator of a connection gets what is sent to the address he writes. Sent at once.
+    Proven(Timestamp, Proved),
     /// Counts have gone up as far as they were known at this moment of capture time, those of windows that are not over among them.
     /// Promises nothing of what is counted late; sent where nobody shall wait for a window's end.
     Looked(QueueId, Timestamp),
@@ -40,6 +39,19 @@ pub enum Up {
     Watermark(QueueId, Timestamp),
     /// The queue's source has ended and everything has been sent.
     Ended(QueueId),
+}
+
+/// A connection of TCP whose originator acknowledged exactly the answer to his SYN, which crossed the pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Proved {
+    /// The originator.
+    pub source: IpAddr,
+    /// Whom he asked.
+    pub destination: IpAddr,
+    /// Number of this flow and of no other ([`flow_id`]).
+    pub flow: u64,
+    /// It was told before, and now its originator has ended it without having sent anything in it: connect scans do.
+    pub is_probe: bool,
 }
 
 /// What a place of the ring holds until an item is written there; never received. Of all items one that takes two stores.

@@ -11,7 +11,7 @@ mod swap;
 mod wake;
 
 pub use census::{CensusMark, CensusStep};
-pub use items::{EventHead, FlowSummary, Up};
+pub use items::{EventHead, FlowSummary, Proved, Up};
 pub use snapshot::{Reset, SnapshotReceiver, SnapshotSender, snapshot_ring};
 pub use swap::{SwapReceiver, SwapSender, swap_ring};
 pub use wake::Wake;

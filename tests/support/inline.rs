@@ -11,9 +11,12 @@ use shrike::dataplane::capture::xdp::{
     PortCounts, SymmetricRss,
 };
 use shrike::dataplane::decode::FlowKey;
+use shrike::dataplane::detect::FlowRef;
 use shrike::dataplane::verdict::{Enforcer, Hits, Rule, Subject, VerdictError};
-use shrike::exchange::FlowSummary;
+use shrike::exchange::Proved;
+use shrike::units::Timestamp;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -92,14 +95,24 @@ pub fn raised(like: &Alert, detector: &str, source: Option<&str>) -> Alert {
     alert["severity"] = serde_json::json!(1);
     alert["source"] = serde_json::json!(source);
     alert["target"] = serde_json::json!("10.0.0.9");
+    alert["flow"] = serde_json::json!(source.map(|source| connection(source.parse().expect("an address"))));
     serde_json::from_value(alert).expect("an alert")
 }
 
-/// A connection to 10.0.0.9:22 whose handshake was completed.
-pub fn answered(source: [u8; 4]) -> FlowSummary {
-    let (syn, ack) = (2, 16);
-    let (key, originator) = FlowKey::v4(u32::from_be_bytes(source), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
-    FlowSummary { key, originator, tcp_flags: [syn | ack, syn | ack], ..FlowSummary::default() }
+/// The connection to 10.0.0.9:22 that alerts of this source rest on, whose handshake was completed.
+pub fn proved(source: [u8; 4]) -> Proved {
+    let flow = connection(source.into());
+    Proved {
+        source: flow.source,
+        destination: flow.destination,
+        flow: flow.flow_id.expect("a number"),
+        is_probe: false,
+    }
+}
+
+fn connection(source: Ipv4Addr) -> FlowRef {
+    let (key, originator) = FlowKey::v4(source.into(), 999, u32::from_be_bytes([10, 0, 0, 9]), 22, 6, 0);
+    FlowRef::new(&key, (originator, Timestamp(1)), None, [None; 2])
 }
 
 /// Two pairs after so many quarter seconds: one inspects, one may be bypassed, or stand still.

@@ -18,6 +18,7 @@ use super::safety::{Observed, Proof, Who};
 use crate::control::alert::Alert;
 use crate::dataplane::detect::Detector;
 use crate::dataplane::verdict::{Action, Subject};
+use crate::exchange::Proved;
 use crate::units::{SECOND, Timestamp};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -28,8 +29,10 @@ const WAITING_MAX: usize = 1024;
 const WAIT_NS: u64 = 15 * SECOND;
 /// Kind of a flood that is made of connections.
 const REQUESTS: &str = "http";
-/// How long before the evidence of a scan its source may have proved itself.
+/// How far from the evidence of a scan its source may have proved itself.
 const FRESH_NS: u64 = 2 * SECOND;
+/// IP protocol number.
+const TCP: u8 = 6;
 /// A flow whose latest packet lies no further before a block was alive when that began.
 const ALIVE_NS: u64 = 5 * SECOND;
 
@@ -80,17 +83,30 @@ impl Desk {
         (self.playbooks, self.home) = (plan.playbooks, plan.home);
     }
 
-    /// What speaks for it that the alert's source did what it is about, and since when. Who floods needs no answer, so what a flood
-    /// is made of is never proven, but of whole requests; nor is a scan but by a handshake of the same seconds, or anybody could forge the address of a
-    /// client that is there.
+    /// What speaks for it that the alert's source did what it is about, and since when. That a client is there is no reason to believe
+    /// who writes its address: what counts is the very connection that the evidence rests on. What a flood is made of needs no
+    /// answer, so it proves nothing, but for whole requests. Of a scan no single connection tells; but who scans by connections
+    /// opens some for nothing, which clients do not, and in the same seconds. Datagrams prove nothing.
     fn proof(&self, alert: &Alert) -> (Proof, Timestamp) {
-        let known = alert.evidence.source.map_or_else(Default::default, |source| self.proven.of(source));
-        let counts = match alert.evidence.detector {
-            Detector::Flood => alert.evidence.kind == REQUESTS,
-            Detector::Scan => known.latest.after(FRESH_NS) >= alert.evidence.time,
-            _ => true,
+        let evidence = &alert.evidence;
+        let Some(source) = evidence.source else { return Default::default() };
+        if !self.responder.shared.can_enforce() {
+            let known = self.proven.of(source);
+            return (known.proof, known.since);
+        }
+        let proved = match evidence.detector {
+            Detector::Flood if evidence.kind != REQUESTS => None,
+            Detector::Scan => self
+                .proven
+                .probed(source, evidence.target)
+                .filter(|at| at.after(FRESH_NS) >= evidence.time && *at <= evidence.time.after(FRESH_NS)),
+            _ => evidence
+                .flow
+                .as_ref()
+                .filter(|flow| flow.protocol == TCP && flow.source.to_canonical() == source.to_canonical())
+                .and_then(|flow| self.proven.connection(flow.flow_id?)),
         };
-        if counts { (known.proof, known.since) } else { Default::default() }
+        proved.map_or_else(Default::default, |since| (Proof::Handshake, since))
     }
 
     /// An alert was raised; `now` is asked again after each response, for how long that took.
@@ -215,13 +231,13 @@ impl Desk {
         }
     }
 
-    /// Whoever writes this address proved at `time` that he gets what is sent there.
-    pub fn proven(&mut self, source: IpAddr, time: Timestamp, now: &dyn Fn() -> Now) {
+    /// A connection proved at `time` that its originator gets what is sent to the address he writes.
+    pub fn proven(&mut self, proved: &Proved, time: Timestamp, now: &dyn Fn() -> Now) {
         let moment = now();
-        if self.proven.learn_one(source, Proof::Handshake, time, moment.wall) {
-            self.responder.shared.vouch(source, moment.kernel(moment.wall.after(AGE_NS)));
+        if self.proven.connected(proved, time, moment.wall) {
+            self.responder.shared.vouch(proved.source, moment.kernel(moment.wall.after(AGE_NS)));
         }
-        self.heed([source.to_canonical(); 2], time, now);
+        self.heed([proved.source.to_canonical(); 2], time, now);
     }
 
     /// What waited for the proof of one of these.
@@ -229,6 +245,10 @@ impl Desk {
         let is_meant = |waiting: &Waiting| {
             waiting.alert.evidence.source.is_some_and(|source| proven.contains(&source.to_canonical()))
         };
+        // Most who connect are nobody's suspects.
+        if !self.waiting.iter().any(is_meant) {
+            return;
+        }
         let mut kept = VecDeque::new();
         for waiting in std::mem::take(&mut self.waiting) {
             let (proof, _) = self.proof(&waiting.alert);

@@ -26,21 +26,22 @@ use crate::control::alert::Alert;
 use crate::control::inventory::SharedInventory;
 use crate::control::view::{Degraded, Metric, MetricKind, empty_histogram};
 use crate::dataplane::verdict::{Enforcer, Subject};
-use crate::exchange::FlowSummary;
+use crate::exchange::{FlowSummary, Proved};
 use crate::sys::monotonic;
 use crate::units::{SECOND, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, select};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Alerts and proofs that wait; some 2 KiB each.
+/// Alerts that wait; some 2 KiB each.
 const FACTS: usize = 4096;
+/// Proofs that wait: their flood takes no room from alerts.
+const PROOFS: usize = 65_536;
 /// Orders that wait.
 const ORDERS: usize = 16;
 /// What waits to act once.
@@ -90,7 +91,6 @@ pub struct Plan {
 enum Fact {
     Alert(Box<Alert>),
     Spoken(Spoken),
-    Proven(Timestamp, IpAddr),
     Packets(u64),
     Found(Found),
     Acted(Id, Result<String, String>),
@@ -362,6 +362,7 @@ pub struct LiveResponses {
     shared: Arc<SharedResponses>,
     watcher: Watcher,
     facts: Option<Sender<Fact>>,
+    proofs: Sender<(Timestamp, Proved)>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -399,6 +400,7 @@ impl LiveResponses {
         let kernel = Arc::new(Shared::new(enforcer));
         let stop = Arc::new(AtomicBool::new(false));
         let (facts, taken) = bounded(FACTS);
+        let (proofs, proved) = bounded(PROOFS);
         let (watcher, watching) = {
             let (facts, clock) = (facts.clone(), clock.clone());
             let tell = Box::new(move |id, outcome: &watch::Outcome| {
@@ -457,7 +459,10 @@ impl LiveResponses {
         };
         let (of_thread, ending, now) = (Arc::clone(&shared), Arc::clone(&stop), present.clone());
         let always = (plan.allow, plan.machine);
-        spawn("respond", Box::new(move || decide(desk, &of_thread, &taken, &ordered, always, &ending, &now)))?;
+        spawn(
+            "respond",
+            Box::new(move || decide(desk, &of_thread, (&taken, &proved, &ordered), always, &ending, &now)),
+        )?;
         let (ending, tell) = (Arc::clone(&stop), facts.clone());
         spawn("respond-look", Box::new(move || look_after(&kernel, &tell, &ending, &present)))?;
         for _ in 0..ACTORS {
@@ -465,7 +470,7 @@ impl LiveResponses {
             // Not waited for at the end: a program may take its whole time, and dies with us.
             std::thread::Builder::new().name("respond-act".into()).spawn(move || act(&acting, &tell))?;
         }
-        Ok(LiveResponses { shared, watcher, facts: Some(facts), stop, threads })
+        Ok(LiveResponses { shared, watcher, facts: Some(facts), proofs, stop, threads })
     }
 
     /// The queues whose frames are seen.
@@ -513,10 +518,10 @@ impl LiveResponses {
         }
     }
 
-    /// Whoever writes this address proved at `time` that he gets what is sent there. Never waits.
-    pub fn proven(&self, time: Timestamp, source: IpAddr) {
-        if self.wants_flows() {
-            self.tell(Fact::Proven(time, source));
+    /// A connection proved at `time` that its originator gets what is sent to the address he writes. Never waits.
+    pub fn proven(&self, time: Timestamp, proved: Proved) {
+        if self.wants_flows() && self.proofs.try_send((time, proved)).is_err() {
+            self.shared.kernel.counts.alerts_lost.fetch_add(1, Relaxed);
         }
     }
 
@@ -551,8 +556,7 @@ fn allow_list(extra: &[(Prefix, String)], own: Own) -> AllowList {
 fn decide(
     mut desk: Desk,
     shared: &SharedResponses,
-    facts: &Receiver<Fact>,
-    orders: &Receiver<Ordered>,
+    (facts, proofs, orders): (&Receiver<Fact>, &Receiver<(Timestamp, Proved)>, &Receiver<Ordered>),
     (mut extra, machine): (Vec<(Prefix, String)>, PathBuf),
     stop: &AtomicBool,
     now: &dyn Fn() -> Now,
@@ -576,13 +580,16 @@ fn decide(
             recv(facts) -> fact => match fact {
                 Ok(Fact::Alert(alert)) => desk.alert(*alert, now),
                 Ok(Fact::Spoken(spoken)) => desk.spoken(&spoken, now),
-                Ok(Fact::Proven(time, source)) => desk.proven(source, time, now),
                 Ok(Fact::Packets(total)) => desk.packets(total),
                 Ok(Fact::Acted(id, outcome)) => desk.responder.acted(id, outcome, now()),
                 Ok(Fact::Found(found)) => {
                     desk.found(&found, now());
                     show(&mut desk, shared, &found, now().wall);
                 }
+                Err(_) => return,
+            },
+            recv(proofs) -> proof => match proof {
+                Ok((time, proved)) => desk.proven(&proved, time, now),
                 Err(_) => return,
             },
             default(TICK) => {}

@@ -3,18 +3,24 @@
 //! Only TCP proves anything: whoever acknowledges the number in the answer to his SYN got what was sent to his address. An answered
 //! datagram does not, for the server answers a forged question as well. Where there are pairs a worker tells it with that packet, for
 //! there the answer came in on the other side ([`crate::dataplane::worker::Handshakes`]); a flow alone proves nothing there, because
-//! whoever forges its SYN forges the answer too. Where there are only taps, nothing is blocked, and flows are believed. Bounded: two generations of `GENERATION` addresses; when the younger is full, or
-//! `AGE_NS` old, the elder is forgotten.
+//! whoever forges its SYN forges the answer too. Where there are only taps, nothing is blocked, and flows are believed.
+//!
+//! An address that proved itself in one connection did not do whatever else is written with it: where there are pairs, what speaks for
+//! evidence is the connection that it rests on, by its number, and for a scan a connection to the same target that was opened, never
+//! used, and closed. Bounded: two generations each; when the younger is full (of addresses also `AGE_NS` old), the elder is forgotten.
 
 use super::safety::Proof;
 use crate::dataplane::decode::tcp_flags;
-use crate::exchange::FlowSummary;
+use crate::exchange::{FlowSummary, Proved};
 use crate::units::{SECOND, Timestamp};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 /// Addresses of a generation; some 60 bytes each.
 const GENERATION: usize = 1 << 16;
+/// Connections of a generation, and probes; some 20 bytes each.
+const CONNECTIONS: usize = 1 << 19;
 /// How long a proof holds at least, if there is room; an address changes hands.
 pub const AGE_NS: u64 = 1_800 * SECOND;
 /// How often the kernel is told of an address that goes on proving itself.
@@ -67,9 +73,36 @@ pub struct Known {
     pub vouched: Timestamp,
 }
 
+/// When each of so many was told, the latest of them.
+struct Recent<K> {
+    young: HashMap<K, Timestamp>,
+    old: HashMap<K, Timestamp>,
+}
+
+impl<K: Eq + Hash> Recent<K> {
+    fn note(&mut self, what: K, time: Timestamp) {
+        if self.young.len() >= CONNECTIONS {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(what, time);
+    }
+
+    fn of(&self, what: &K) -> Option<Timestamp> {
+        self.young.get(what).or_else(|| self.old.get(what)).copied()
+    }
+}
+
+impl<K> Default for Recent<K> {
+    fn default() -> Recent<K> {
+        Recent { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Proven {
+    connections: Recent<u64>,
+    probes: Recent<(IpAddr, Option<IpAddr>)>,
     young: HashMap<IpAddr, Known>,
     old: HashMap<IpAddr, Known>,
     begun: Timestamp,
@@ -98,6 +131,29 @@ impl Proven {
             known.vouched = now;
         }
         is_due
+    }
+
+    /// A connection proved its originator. `true`: the kernel is to be told of the address.
+    pub fn connected(&mut self, proved: &Proved, time: Timestamp, now: Timestamp) -> bool {
+        let source = proved.source.to_canonical();
+        if proved.is_probe {
+            for target in [Some(proved.destination.to_canonical()), None] {
+                self.probes.note((source, target), time);
+            }
+        } else {
+            self.connections.note(proved.flow, time);
+        }
+        self.learn_one(source, Proof::Handshake, time, now)
+    }
+
+    /// When the connection of that number proved its originator.
+    pub fn connection(&self, flow: u64) -> Option<Timestamp> {
+        self.connections.of(&flow)
+    }
+
+    /// When an address last ended a connection that proved it and that it had opened for nothing; with that target, or anybody.
+    pub fn probed(&self, source: IpAddr, target: Option<IpAddr>) -> Option<Timestamp> {
+        self.probes.of(&(source.to_canonical(), target.map(|target| target.to_canonical())))
     }
 
     /// What speaks for an address.

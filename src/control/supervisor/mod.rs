@@ -487,8 +487,8 @@ impl Supervisor {
                         if received.untold {
                             self.pipeline.untold();
                         }
-                        if let (Up::Proven(time, source), Some(responses)) = (item, &self.responses) {
-                            responses.proven(*time, *source);
+                        if let (Up::Proven(time, proved), Some(responses)) = (item, &self.responses) {
+                            responses.proven(*time, *proved);
                         }
                         self.pipeline.push(entry.id, item);
                     }

@@ -8,7 +8,7 @@
 
 use crate::dataplane::capture::FrameView;
 use crate::dataplane::decode::{Packet, Tunnel, tcp_flags};
-use crate::dataplane::flow::{FlowIndex, FlowRecord, Signals};
+use crate::dataplane::flow::{FlowIndex, FlowRecord, Side, Signals};
 use crate::dataplane::inspect::Segment;
 use crate::units::{SECOND, Timestamp};
 
@@ -26,6 +26,7 @@ struct Entry {
     /// Where the SYN came in.
     port: u8,
     is_answered: bool,
+    is_proven: bool,
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);
@@ -63,33 +64,46 @@ impl Handshakes {
             && packet.tunnel == Tunnel::None
     }
 
-    /// A packet of TCP that may belong to a handshake, already accounted to `record`. `true`: with it the originator proved itself,
-    /// which was not told lately.
+    /// A packet of TCP that may belong to a handshake, already accounted to `record`. `Some`: with it the originator proved itself;
+    /// `true` if that was not told of the address lately.
     #[inline(never)]
     pub fn see(
         &mut self,
         (packet, frame): (&Packet, FrameView<'_>),
         segment: &Segment<'_>,
         (index, record): (FlowIndex, &FlowRecord),
-    ) -> bool {
+    ) -> Option<bool> {
         let is_originators = packet.direction == record.originator();
-        let Some(entry) = self.entries.get_mut(index.slot as usize) else { return false };
+        let entry = self.entries.get_mut(index.slot as usize)?;
         let is_its = entry.first_seen == record.first_seen();
         match (segment.is_syn, segment.acknowledgement, is_originators) {
             (true, None, true) if !is_its => {
-                *entry = Entry { first_seen: record.first_seen(), number: 0, port: frame.port, is_answered: false };
-                false
+                *entry = Entry { first_seen: record.first_seen(), port: frame.port, ..Entry::default() };
+                None
             }
             (true, Some(_), false) if is_its && frame.port != entry.port => {
                 (entry.number, entry.is_answered) = (segment.sequence, true);
-                false
+                None
             }
             (false, Some(number), true) => {
                 let is_proof = is_its && entry.is_answered && frame.port == entry.port && number == entry.number;
-                is_proof && self.is_news(packet, record)
+                if !is_proof || entry.is_proven {
+                    return None;
+                }
+                entry.is_proven = true;
+                Some(self.is_news(packet, record))
             }
-            _ => false,
+            _ => None,
         }
+    }
+
+    /// Did this flow, which has just ended, prove its originator, who then ended it without a byte?
+    pub fn is_probe(&self, slot: u32, record: &FlowRecord) -> bool {
+        let flags = |side| record.tcp_flags(side);
+        self.entries.get(slot as usize).is_some_and(|entry| entry.is_proven && entry.first_seen == record.first_seen())
+            && record.payload_bytes(Side::Originator) == 0
+            && flags(Side::Originator) & (tcp_flags::RST | tcp_flags::FIN) != 0
+            && flags(Side::Responder) & tcp_flags::RST == 0
     }
 
     fn is_news(&mut self, packet: &Packet, record: &FlowRecord) -> bool {
@@ -140,7 +154,10 @@ mod tests {
                 beginnings: [None; 2],
             };
             let wanted = handshakes.wants(&packet, signals);
-            found.push(wanted && handshakes.see((&packet, frame), &segment, (index, record)));
+            found.push(wanted && handshakes.see((&packet, frame), &segment, (index, record)).is_some());
+            if let Some(last) = found.last_mut().filter(|_| signals.has(Signals::CLOSED)) {
+                *last |= handshakes.is_probe(index.slot, record);
+            }
         }
         found
     }
@@ -171,13 +188,24 @@ mod tests {
                 vec![syn, (SERVER, 0, SYN | ACK, 7000, 101), answer, (CLIENT, 0, ACK, 101, 5001)],
                 true,
             ),
+            (
+                "a probe, told again when it ends",
+                vec![syn, answer, (CLIENT, 0, ACK, 101, 5001), (CLIENT, 0, RST, 101, 0)],
+                true,
+            ),
+            (
+                "a refusal after the handshake is no probe",
+                vec![syn, answer, (CLIENT, 0, ACK, 101, 5001), (SERVER, 1, RST, 5001, 0)],
+                false,
+            ),
             ("an acknowledgement from the other side", vec![syn, answer, (CLIENT, 1, ACK, 101, 5001)], false),
             ("a reset of who did not ask", vec![syn, answer, (CLIENT, 0, RST, 101, 0)], false),
             ("an answer to nothing", vec![answer, (CLIENT, 0, ACK, 101, 5001)], false),
         ] {
             let found = proves(&packets);
             assert_eq!(found.last(), Some(&proven), "{name}");
-            assert!(found[..found.len() - 1].iter().all(|one| !one), "{name}");
+            let before = found[..found.len() - 1].iter().filter(|one| **one).count();
+            assert_eq!(before, usize::from(packets.len() > 3 && name.contains("probe")), "{name}");
         }
     }
 

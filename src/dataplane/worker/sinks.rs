@@ -14,7 +14,7 @@ use super::summary::{Carried, summary};
 use crate::dataplane::capture::FrameView;
 use crate::dataplane::decode::{
     Anomalies, ArpAnswer, ArpQuestion, Direction, FlowKey, FragmentAnomaly, HeaderAnomalies, HeaderAnomaly, Links,
-    Neighbour, Outer, Packet, tcp_flags,
+    Neighbour, Outer, Packet, flow_id, tcp_flags,
 };
 use crate::dataplane::detect::{Observer, ScoredFlow, SeenIn, TunnelMark, WindowEntry};
 use crate::dataplane::features::encrypted::Shapes;
@@ -22,7 +22,7 @@ use crate::dataplane::features::{FeatureRow, Moment, write_row};
 use crate::dataplane::flow::{EndReason, Ended, FlowIndex, FlowRecord, FlowTable, Side, Signals, SynKind, TcpState};
 use crate::dataplane::inspect::{self, Inspector, Payload, Protocol, Segment, Wants};
 use crate::dataplane::score::{Microbatch, Verdict};
-use crate::exchange::{FlowSummary, Up, UpSender};
+use crate::exchange::{FlowSummary, Proved, Up, UpSender};
 use crate::metrics::{Counter, CounterBlock};
 use crate::units::Timestamp;
 
@@ -113,6 +113,12 @@ fn send_seen_in(up: &mut UpSender, counters: &mut CounterBlock, outers: &Outers,
     }
 }
 
+fn proved(record: &FlowRecord, is_probe: bool) -> Proved {
+    let (source, destination) = record.key.endpoints(record.originator());
+    let flow = flow_id(&record.key, record.first_seen());
+    Proved { source: source.ip(), destination: destination.ip(), flow, is_probe }
+}
+
 impl Sinks {
     /// A packet raised signals on a flow; the cold half of the update loop.
     #[inline(never)]
@@ -134,6 +140,9 @@ impl Sinks {
             true => self.inspector.application(index.slot),
             false => Protocol::Unknown,
         };
+        if signals.has(Signals::CLOSED) && self.handshakes.is_on() {
+            self.on_closed(record, index, now);
+        }
         // Beside pairs somebody may be blocked for it, and the flow's end comes when it has lingered.
         if signals.has(Signals::CLOSED) && self.handshakes.is_on() && application == Protocol::Ssh {
             let mut gate = Gate { up: &mut self.up, outers: &self.outers, open: self.export_events, told: None };
@@ -161,9 +170,18 @@ impl Sinks {
         segment: &Segment<'_>,
         (index, record): (FlowIndex, &FlowRecord),
     ) {
-        if self.handshakes.see((packet, frame), segment, (index, record)) {
-            let (source, _) = record.key.endpoints(record.originator());
-            self.up.send_aside(Up::Proven(packet.time, source.ip()));
+        if let Some(is_news) = self.handshakes.see((packet, frame), segment, (index, record)) {
+            self.up.send_aside(Up::Proven(packet.time, proved(record, false)));
+            if is_news {
+                self.up.wake();
+            }
+        }
+    }
+
+    /// A flow was closed whose originator may have looked whether somebody answers, and no more.
+    fn on_closed(&mut self, record: &FlowRecord, index: FlowIndex, now: Timestamp) {
+        if self.handshakes.is_probe(index.slot, record) {
+            self.up.send_aside(Up::Proven(now, proved(record, true)));
             self.up.wake();
         }
     }

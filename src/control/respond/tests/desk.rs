@@ -9,14 +9,30 @@ use crate::control::respond::playbooks::{Mode as PlaybookMode, Playbook};
 use crate::control::respond::proven::Spoken;
 use crate::control::respond::safety::{BrakeSettings, Settings as Limits};
 use crate::control::store::tests::alert as made;
-use crate::dataplane::detect::Detector;
+use crate::dataplane::decode::FlowKey;
+use crate::dataplane::detect::{Detector, FlowRef};
 use crate::dataplane::verdict::{Action, Signature, Subject};
+use crate::exchange::Proved;
+use std::net::Ipv4Addr;
 
 fn alert(host: &str) -> Alert {
     let mut alert = made(host, 1);
     alert.evidence.source = Some(host.parse().unwrap());
     (alert.evidence.detector, alert.evidence.kind) = (Detector::BruteForce, "ssh".into());
+    alert.evidence.flow = Some(connection(host));
     alert
+}
+
+/// The connection of that host to 10.2.0.9.
+fn connection(host: &str) -> FlowRef {
+    let host: Ipv4Addr = host.parse().unwrap();
+    let (key, originator) = FlowKey::v4(host.into(), 999, u32::from_be_bytes([10, 2, 0, 9]), 22, 6, 0);
+    FlowRef::new(&key, (originator, Timestamp(7)), None, [None; 2])
+}
+
+fn proved(host: &str, is_probe: bool) -> Proved {
+    let flow = connection(host);
+    Proved { source: flow.source, destination: flow.destination, flow: flow.flow_id.unwrap(), is_probe }
 }
 
 fn spoken(originator: &str, responder: &str, first: u64, last: u64) -> Spoken {
@@ -56,9 +72,14 @@ fn desk_of(settings: Settings, unproven_per_second: u32) -> (Desk, Arc<Maps>, te
     (Desk::new(responder, vec![playbook], Vec::new()), maps.expect("maps"), folder)
 }
 
-/// That address proves itself then.
+/// That address proves itself then, in the connection that alerts about it rest on.
 fn prove(desk: &mut Desk, host: &str, second: u64) {
-    desk.proven(host.parse().unwrap(), now(second).wall, &|| now(second));
+    desk.proven(&proved(host, false), now(second).wall, &|| now(second));
+}
+
+/// It ends such a connection without having used it.
+fn probe(desk: &mut Desk, host: &str, second: u64) {
+    desk.proven(&proved(host, true), now(second).wall, &|| now(second));
 }
 
 /// An alert of this detector and kind about TCP to 10.2.0.9, as if from that host.
@@ -203,26 +224,76 @@ fn who_is_not_proven_is_limited_by_what_his_packets_look_like() {
     }
 }
 
-/// A client that is there is no reason to believe who writes its address: a flood is never its doing, a scan only while it connects.
+/// A client that is there, and goes on connecting, is no reason to believe who writes its address, whatever he sends.
 #[test]
-fn an_address_that_is_proven_proves_no_flood_and_no_later_scan() {
-    let (mut desk, maps, _folder) = desk(Settings::default());
-    prove(&mut desk, "192.0.2.1", 1);
-    desk.alert(of(Detector::Flood, "syn", Some("192.0.2.1")), &|| now(10));
-    desk.alert(of(Detector::Scan, "vertical", Some("192.0.2.1")), &|| now(10));
-    let limit = told(&maps);
-    assert!(limit.len() == 1 && !limit[0].contains("192.0.2.1"), "{limit:?}");
-    prove(&mut desk, "192.0.2.1", 11);
-    let both = told(&maps);
-    assert!(
-        both.len() == 2 && both.iter().any(|one| one.contains("192.0.2.1")),
-        "now it connects while it scans: {both:?}"
-    );
-    desk.tick(&|| now(100));
-    assert_eq!(told(&maps).len(), 2, "the flood waited for nothing");
-    prove(&mut desk, "192.0.2.2", 100);
-    desk.alert(of(Detector::Flood, "http", Some("192.0.2.2")), &|| now(101));
-    assert!(told(&maps).iter().any(|one| one.contains("192.0.2.2")), "requests have connections");
+fn what_is_written_with_a_clients_address_is_not_the_clients_doing() {
+    use Detector::{BruteForce, DnsTunnel, Flood, Scan, WebAttack};
+    let host = "192.0.2.1";
+    for (detector, kind, protocol) in [
+        (Flood, "syn", 6),
+        (Scan, "vertical", 6),
+        (Scan, "vertical", 17),
+        (DnsTunnel, "query", 17),
+        (BruteForce, "ssh", 6),
+        (WebAttack, "sql_injection", 6),
+    ] {
+        for flow in [None, Some((connection(host), 17)), Some((FlowRef { flow_id: Some(1), ..connection(host) }, 6))] {
+            let (mut desk, maps, _folder) = desk(Settings::default());
+            let mut forged = of(detector, kind, Some(host));
+            forged.evidence.protocol = Some(protocol);
+            forged.evidence.flow = flow.map(|(flow, protocol)| FlowRef { protocol, ..flow });
+            (1..10).for_each(|second| prove(&mut desk, host, second));
+            desk.alert(forged, &|| now(10));
+            (10..30).for_each(|second| prove(&mut desk, host, second));
+            desk.tick(&|| now(100));
+            let told = told(&maps);
+            assert!(!told.iter().any(|one| one.contains(host)), "{detector:?} {kind}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn who_scans_by_connections_opens_some_for_nothing_while_he_scans() {
+    let scan = || of(Detector::Scan, "vertical", Some("192.0.2.1"));
+    let sweep = || {
+        let mut sweep = of(Detector::Scan, "horizontal", Some("192.0.2.1"));
+        sweep.evidence.target = None;
+        sweep
+    };
+    let elsewhere = || {
+        let mut elsewhere = scan();
+        elsewhere.evidence.target = Some("10.2.0.10".parse().unwrap());
+        elsewhere
+    };
+    for (alert, second, is_blocked) in [
+        (scan(), 8, true),
+        (scan(), 12, true),
+        (scan(), 7, false),
+        (scan(), 13, false),
+        (elsewhere(), 10, false),
+        (sweep(), 9, true),
+    ] {
+        let (mut desk, maps, _folder) = unlimited();
+        let before = second < 10;
+        if before {
+            probe(&mut desk, "192.0.2.1", second);
+        }
+        desk.alert(alert.clone(), &|| now(10));
+        if !before {
+            probe(&mut desk, "192.0.2.1", second);
+        }
+        assert_eq!(held(&maps) > 0, is_blocked, "{:?} at {second}", alert.evidence.target);
+    }
+}
+
+#[test]
+fn a_flood_of_requests_has_connections() {
+    let (mut desk, maps, _folder) = unlimited();
+    let mut requests = of(Detector::Flood, "http", Some("192.0.2.2"));
+    requests.evidence.flow = Some(connection("192.0.2.2"));
+    prove(&mut desk, "192.0.2.2", 9);
+    desk.alert(requests, &|| now(10));
+    assert_eq!(held(&maps), 1);
 }
 
 /// Who proved himself is not to suffer for what others send: the kernel knows him before anybody floods.
