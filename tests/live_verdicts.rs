@@ -120,6 +120,24 @@ fn live_verdicts_drop_what_they_name_and_nothing_else() {
     assert!(!wall.passes(&tagged(&plain, &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6])));
     assert!(wall.passes(&frame(("10.1.3.3", 40_000), server, 6, 16)), "its neighbour");
     assert_eq!(wall.hits(&prefix("10.1.2.0/24")), 4);
+    // Whatever is round it.
+    let inside = |head: &[u8]| [&plain[..12], head, &plain[14..]].concat();
+    let tags = [&[0x81, 0, 0, 5][..]; 4].concat();
+    let pppoe = [0x88, 0x64, 0x11, 0, 0, 9, 0, 46, 0, 0x21];
+    let labels = |more: &[u8]| [&[0x88, 0x47][..], more, &[0, 1, 1, 64]].concat();
+    for (name, round) in [
+        ("four tags", tagged(&plain, &tags)),
+        ("PPPoE", inside(&pppoe)),
+        ("PPPoE in a tag", inside(&[&[0x81, 0, 0, 5][..], &pppoe].concat())),
+        ("a label", inside(&labels(&[]))),
+        ("three labels", inside(&labels(&[0, 2, 0, 64, 0, 3, 0, 64]))),
+    ] {
+        assert!(!wall.passes(&round), "{name}");
+    }
+    assert!(wall.passes(&inside(&[0x88, 0x64, 0x11, 0, 0, 9, 0, 46, 0xc0, 0x21])), "no IP in it");
+    wall.verdicts.remove(&[prefix("10.1.2.0/24")]).unwrap();
+    wall.put(prefix("10.1.2.0/24"), Action::Drop);
+    (0..4).for_each(|_| assert!(!wall.passes(&plain)));
     // Only where it is the source.
     wall.verdicts.put(&[(prefix("10.1.2.0/24"), Rule { side: Side::Source, ..rule(Action::Drop) })]).unwrap();
     assert!(wall.passes(&frame(server, client, 6, 16)));
@@ -153,7 +171,7 @@ fn live_verdicts_drop_what_they_name_and_nothing_else() {
     let [direction, _] = wall.pair.directions();
     assert_eq!(
         (direction.program.dropped_mac, direction.program.dropped_flow, direction.program.dropped_prefix),
-        (2, 2, 6),
+        (2, 2, 15),
         "{direction:#?}"
     );
     assert!(direction.program_closes() && direction.in_flight() == 0, "{direction:#?}");
@@ -173,6 +191,22 @@ fn live_verdicts_isolate_a_host_but_for_its_helpers() {
         assert!(wall.passes(&frame(helper, host, 6, 18)), "{subject:?}");
         wall.verdicts.remove(&[subject]).unwrap();
     }
+    // Nobody reaches a helper whose card he cannot ask for.
+    let about = |card: [u8; 6], kind: &[u8], rest: Vec<u8>| [&[0xff; 6][..], &card, kind, &rest].concat();
+    let question = |card| about(card, &[0x08, 0x06], vec![0; 46]);
+    let neighbour = |card, kind: u8| {
+        let mut packet = vec![0; 64];
+        (packet[0], packet[5], packet[6], packet[7]) = (0x60, 24, 58, 255);
+        (packet[8], packet[23], packet[24], packet[39], packet[40]) = (0xfe, 9, 0xff, 1, kind);
+        about(card, &[0x86, 0xdd], packet)
+    };
+    let card = [2, 0, 0, 0, 0, 1];
+    wall.put(Subject::Mac(card), Action::Isolate);
+    assert!(wall.passes(&question(card)) && wall.passes(&neighbour(card, 135)) && wall.passes(&neighbour(card, 136)));
+    assert!(!wall.passes(&neighbour(card, 128)), "an echo");
+    wall.put(Subject::Mac(card), Action::Drop);
+    assert!(!wall.passes(&question(card)) && !wall.passes(&neighbour(card, 135)));
+    wall.verdicts.remove(&[Subject::Mac(card)]).unwrap();
     // Who is blocked reaches no helper either.
     wall.put(prefix("10.1.2.3/32"), Action::Drop);
     assert!(!wall.passes(&frame(host, helper, 6, 2)));

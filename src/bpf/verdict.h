@@ -183,8 +183,9 @@ static __always_inline int drops(struct verdict *verdict, __u64 now, __u64 bytes
 	return 1;
 }
 
-/* Tags and headers of extension that are followed. */
-#define TAGS_MAX 2
+/* Tags, labels of MPLS and headers of extension that are followed. */
+#define TAGS_MAX 4
+#define LABELS_MAX 4
 #define EXTENSIONS_MAX 4
 
 /* The heads of a frame, as far as verdicts go. */
@@ -197,6 +198,7 @@ struct heads {
 	__u8 has_ports; /* also 1 for protocols without ports: the flow's are 0 then */
 	__u8 is_opening; /* SYN without ACK */
 	__u8 is_change;  /* FIN, SYN or RST: what the worker has to see of a flow that is shunted */
+	__u8 is_resolution; /* ARP, or the same of IPv6: without it nobody reaches whom an isolated host may reach */
 	__u8 version; /* 0: no IP */
 };
 
@@ -223,6 +225,28 @@ static __always_inline void read_heads(struct xdp_md *ctx, struct heads *heads)
 		type = (data[offset + 2] << 8) | data[offset + 3];
 		offset += 4;
 	}
+	if (type == 0x8864) {
+		/* A session of PPPoE: six bytes, and which protocol of PPP (RFC 2516 section 4, RFC 1332, RFC 5072). */
+		if (data + offset + 8 > end)
+			return;
+		type = (data[offset + 6] << 8) | data[offset + 7];
+		type = type == 0x0021 ? 0x0800 : type == 0x0057 ? 0x86dd : 0;
+		offset += 8;
+	} else if (type == 0x8847 || type == 0x8848) {
+		/* Labels up to the last of the stack (RFC 3032 section 2.1); what follows tells its version by itself. */
+		type = 0;
+#pragma unroll
+		for (int label = 0; label < LABELS_MAX; label++) {
+			if (data + offset + 5 > end)
+				return;
+			offset += 4;
+			if (data[offset - 2] & 1) {
+				type = (data[offset] & 0xf0) == 0x40 ? 0x0800 : (data[offset] & 0xf0) == 0x60 ? 0x86dd : 0;
+				break;
+			}
+		}
+	}
+	heads->is_resolution = type == 0x0806;
 	ip = data + offset;
 	if (type == 0x0800) {
 		__u32 address, header;
@@ -283,6 +307,9 @@ static __always_inline void read_heads(struct xdp_md *ctx, struct heads *heads)
 			heads->is_change = (transport[13] & 0x07) != 0;
 		}
 	}
+	/* Solicitations and advertisements of routers and neighbours (RFC 4861). */
+	if (heads->version == 6 && protocol == 58 && transport + 1 <= end)
+		heads->is_resolution = transport[0] >= 133 && transport[0] <= 136;
 	heads->has_ports = 1;
 }
 
@@ -372,11 +399,11 @@ static __always_inline enum judged judge(struct xdp_md *ctx, __u64 now, __u64 by
 		mac = card(ctx, now);
 	read_heads(ctx, &heads);
 	if (!heads.version) /* no address, so no exception */
-		return mac && drops(mac, now, bytes, 0) ? JUDGED_MAC : JUDGED_PASS;
+		return mac && drops(mac, now, bytes, heads.is_resolution) ? JUDGED_MAC : JUDGED_PASS;
 	source = prefix(&heads, 0, there, now);
 	destination = prefix(&heads, 1, there, now);
-	from_excepted = source && source->action == VERDICT_PASS;
-	to_excepted = destination && destination->action == VERDICT_PASS;
+	from_excepted = (source && source->action == VERDICT_PASS) || heads.is_resolution;
+	to_excepted = (destination && destination->action == VERDICT_PASS) || heads.is_resolution;
 	if (mac && drops(mac, now, bytes, from_excepted || to_excepted))
 		return JUDGED_MAC;
 	if (there->flows && heads.has_ports) {
