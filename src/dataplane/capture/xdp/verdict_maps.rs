@@ -132,6 +132,8 @@ impl Verdicts {
         let made = make(&directory, room).and_then(|()| Verdicts::open(&directory));
         drop(mounted); // our pins keep it from here on
         let verdicts = made.map_err(|cause| XdpError::pins(port.label(), &directory, cause))?;
+        // Whoever shunted them has died, and nobody else counts them in a record.
+        verdicts.forget_shunts().map_err(|cause| XdpError::pins(port.label(), &directory, io::Error::other(cause)))?;
         Ok(verdicts.held(lock))
     }
 

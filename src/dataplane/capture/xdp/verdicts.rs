@@ -97,6 +97,14 @@ impl Verdicts {
         }))
     }
 
+    /// Takes out every flow that is shunted.
+    pub(super) fn forget_shunts(&self) -> Result<(), VerdictError> {
+        let is_shunt = |(_, rule, _): &(Subject, Rule, Hits)| rule.action == Action::Shunt;
+        let shunts: Vec<_> =
+            self.list_of(Kind::Flows)?.into_iter().filter(is_shunt).map(|(subject, ..)| subject).collect();
+        self.remove(&shunts)
+    }
+
     fn put_one(&self, subject: &Subject, rule: &Rule) -> Result<(), VerdictError> {
         let (kind, key) = key_of(subject);
         let map = self.map(kind);
@@ -164,6 +172,27 @@ impl Verdicts {
             }
         }
         Ok(())
+    }
+
+    fn list_of(&self, kind: Kind) -> Result<Vec<(Subject, Rule, Hits)>, VerdictError> {
+        let mut all = Vec::new();
+        let mut add = |key: &[u8], value: &[u8]| {
+            if let (Some(subject), Some((rule, hits))) = (subject_of(kind, key), rule_of(value)) {
+                all.push((subject, rule, hits));
+            }
+        };
+        if matches!(kind, Kind::Prefixes4 | Kind::Prefixes6) {
+            self.entries(kind)?.for_each(|(key, value)| add(&key, &value));
+        } else {
+            let map = self.map(kind);
+            for key in map.keys() {
+                let value = map.lookup(&key, MapFlags::ANY).map_err(|error| kernel("list the verdicts", &error))?;
+                if let Some(value) = value {
+                    add(&key, &value);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Keys and values of a map of prefixes.
@@ -235,23 +264,8 @@ impl Enforcer for Verdicts {
 
     fn list(&self) -> Result<Vec<(Subject, Rule, Hits)>, VerdictError> {
         let mut all = Vec::new();
-        let mut add = |kind, key: &[u8], value: &[u8]| {
-            if let (Some(subject), Some((rule, hits))) = (subject_of(kind, key), rule_of(value)) {
-                all.push((subject, rule, hits));
-            }
-        };
         for kind in KINDS {
-            let map = self.map(kind);
-            if matches!(kind, Kind::Prefixes4 | Kind::Prefixes6) {
-                self.entries(kind)?.for_each(|(key, value)| add(kind, &key, &value));
-            } else {
-                for key in map.keys() {
-                    let value = map.lookup(&key, MapFlags::ANY).map_err(|error| kernel("list the verdicts", &error))?;
-                    if let Some(value) = value {
-                        add(kind, &key, &value);
-                    }
-                }
-            }
+            all.append(&mut self.list_of(kind)?);
         }
         Ok(all)
     }
