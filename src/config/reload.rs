@@ -23,7 +23,19 @@ pub struct Changes {
 /// Keys of a pair that change maps of the program and nothing else.
 const OF_PAIRS: [&str; 3] = ["fail", "fail_on", "heartbeat_ms"];
 /// Keys of `[respond]` that are needed before anything begins.
-const AT_START: [&str; 7] = ["enabled", "store", "audit_rows", "prefixes", "flows", "signatures", "hosts"];
+const AT_START: [&str; 11] = [
+    "enabled",
+    "store",
+    "audit_rows",
+    "prefixes",
+    "flows",
+    "signatures",
+    "hosts",
+    "captures",
+    "capture_bytes",
+    "capture_files",
+    "reset_interface",
+];
 /// Sections that are taken over whole.
 const WHOLE: [&str; 3] = ["playbook", "webhook", "command"];
 /// What of `[detect]` is room taken at the start, whichever detector's it is, or what is there at all.
@@ -177,7 +189,7 @@ mod tests {
     fn each_change_is_taken_over_or_named() {
         let (before, running) = of(BEFORE);
         let text = "[[pair]]\nname = \"x\"\nports = [\"a\", \"b\"]\nheartbeat_ms = 9\nring = 512\nfail_on = { store = \"closed\" }\n\
-                    [flow]\ncapacity = 8192\n[respond]\nttl_seconds = 90\nprefixes = 64\n\
+                    [flow]\ncapacity = 8192\n[respond]\nttl_seconds = 90\nprefixes = 64\ncaptures = \"/var/c\"\n\
                     [detect]\nbehaviour = false\n[detect.beacon]\nscore = 0.9\npairs = 64\n\
                     [[playbook]]\nname = \"p\"\nprotocol = \"block_ip\"\n";
         let (after, wanted) = of(text);
@@ -189,7 +201,7 @@ mod tests {
         );
         assert_eq!(
             list(&changes.waiting),
-            "detect.beacon.pairs detect.behaviour flow.capacity pair[0].ring respond.prefixes"
+            "detect.beacon.pairs detect.behaviour flow.capacity pair[0].ring respond.captures respond.prefixes"
         );
         let next = running.taking_over(&wanted);
         assert_eq!(next.respond.settings.ttl_ns, 90_000_000_000);
