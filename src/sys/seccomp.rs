@@ -1,5 +1,6 @@
-//! Which system calls a program that we start may not make: those that change the machine, look into other processes, or reach the
-//! parts of the kernel that no program of an operator's should need. They fail with `EPERM`, and the program goes on.
+//! Which system calls a program that we start may not make: those that change the machine, look into other processes, leave its
+//! group of processes (by which it is ended), or reach the parts of the kernel that no program of an operator's should need. They
+//! fail with `EPERM`, and the program goes on.
 //!
 //! A list of what is refused and not of what is allowed: the program is the operator's, and may be written in anything. Numbers come
 //! from the kernel's own table; the lists follow those that containers are run with.
@@ -20,6 +21,9 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_process_madvise,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
+    // Groups of its own: who leaves its group is not ended with it.
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
     // Name spaces and mounts.
     libc::SYS_unshare,
     libc::SYS_setns,

@@ -280,6 +280,10 @@ fn a_program_ends_at_its_limit_with_all_it_started_and_says_only_so_much() {
     let hangs = command("/bin/sh", &["-c", "sleep 1000 & exec sleep 1000"], limit, Vec::new());
     let message = run(&hangs, json!({})).unwrap_err();
     assert!(message.contains("not done within 0.05 s: killed"), "{message}");
+    // Nor does anything leave the group.
+    let leaves = command("/bin/sh", &["-c", "setsid true || exit 7"], PATIENCE, Vec::new());
+    let message = run(&leaves, json!({})).unwrap_err();
+    assert!(message.contains("exit status: 7"), "{message}");
     let talks = command(
         "/bin/sh",
         &["-c", "i=0; while [ $i -lt 3000 ]; do echo 0123456789; i=$((i+1)); done; exit 3"],
