@@ -52,7 +52,7 @@ const ACTORS: usize = 2;
 const ORDER_LIMIT: Duration = Duration::from_secs(9);
 /// How often what is due is ended.
 const TICK: Duration = Duration::from_millis(100);
-/// Between two looks, and no more than a tenth of the time for them.
+/// Between two looks, and no more than half of the time for them.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is read who is never blocked: addresses change.
 const OWN_EVERY: Duration = Duration::from_secs(30);
@@ -635,7 +635,7 @@ fn look_after(kernel: &Shared, facts: &Sender<Fact>, stop: &AtomicBool, now: &dy
         kernel.counts.look_ns.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         // A full queue takes the next one.
         drop(facts.try_send(Fact::Found(found)));
-        let pause = LOOK_EVERY.max(took * 10).saturating_sub(took);
+        let pause = LOOK_EVERY.max(took * 2).saturating_sub(took);
         let until = Instant::now() + pause;
         while !stop.load(Relaxed) && Instant::now() < until {
             std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
