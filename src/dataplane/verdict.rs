@@ -4,6 +4,7 @@
 //! A verdict has a subject (which frames), an action and an end. The program looks verdicts up in one path, in the order of
 //! [`Subject`]: the cards, the flow, the signature, the longest prefix round the source and then round the destination. The first
 //! that drops ends the frame; a verdict whose end has come counts for nothing, also while no process is there to take it out.
+//! Nor does a shorter prefix while a longer one is there, whatever that says: whoever puts in both gives the longer no less.
 //! Knows nothing of why.
 
 use std::net::IpAddr;

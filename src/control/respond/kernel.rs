@@ -7,7 +7,7 @@
 //! call.
 
 use super::Now;
-use super::intended::{EntryState, Id, Intended, SHARDS, kernel_rule};
+use super::intended::{EntryState, Id, Intended, SHARDS};
 use super::words::tell;
 use crate::dataplane::verdict::{Action, Enforcer, Rule, Subject, VerdictError};
 use std::collections::HashSet;
@@ -168,14 +168,9 @@ impl Shared {
         let (mut put, mut gone) = (Vec::new(), Vec::new());
         let mut set = self.write();
         for subject in subjects {
-            match set.entry_mut(subject) {
+            match set.give(subject, number, now) {
                 None => gone.push(*subject),
-                Some(entry) => {
-                    let rule = kernel_rule(entry, now);
-                    entry.given = Some(rule);
-                    entry.written = number;
-                    put.push((*subject, rule));
-                }
+                Some(rule) => put.push((*subject, rule)),
             }
         }
         drop(set);

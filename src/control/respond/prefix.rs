@@ -71,6 +71,15 @@ impl Prefix {
         self.first
     }
 
+    /// Its last address.
+    pub fn last(&self) -> IpAddr {
+        match self.first {
+            // The shift leaves 32 bits.
+            IpAddr::V4(four) => Ipv4Addr::from(u32::from(four) | (!mask(self.bits) >> 96) as u32).into(),
+            IpAddr::V6(six) => Ipv6Addr::from(u128::from(six) | !mask(self.bits)).into(),
+        }
+    }
+
     /// How many bits count: 0 to 32, or to 128.
     pub fn bits(&self) -> u8 {
         self.bits
@@ -201,6 +210,14 @@ mod tests {
         ] {
             assert_eq!(prefix(one).meets(&prefix(other)), meets, "{one} {other}");
             assert_eq!(prefix(other).meets(&prefix(one)), meets, "{other} {one}");
+        }
+        for (text, last) in [
+            ("10.8.0.0/15", "10.9.255.255"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("0.0.0.0/0", "255.255.255.255"),
+            ("2001:db8::/126", "2001:db8::3"),
+        ] {
+            assert_eq!(prefix(text).last().to_string(), last);
         }
         assert!(prefix("192.0.2.0/24").holds("::ffff:192.0.2.9".parse().unwrap()));
         let sizes = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "2001:db8::/64", "2001:db8::1", "::/0"];

@@ -21,6 +21,11 @@ impl Verdict {
         Rule { action: self.action, side: self.side, until_ns }
     }
 
+    /// Does nothing that is added make it stricter?
+    pub fn is_strictest(&self) -> bool {
+        self.action == Action::Drop && self.side == Side::Both
+    }
+
     /// Both of two that are about the same subject: the stricter action, the wider side.
     #[must_use]
     pub fn with(self, other: &Verdict) -> Verdict {

@@ -1,9 +1,11 @@
 //! The intended set: the responses in force, and for each subject the one rule that they come to.
 //!
 //! Owns what should be so; knows no disk, no kernel and no clock. The same asked again lasts longer and is no second one; two
-//! responses about one subject are both kept, the stricter holds, and the subject is free when the later has ended. Whoever
-//! changes it leaves behind which subjects the kernel must be told of ([`Intended::take_dirty`]).
+//! responses about one subject are both kept, the stricter holds, and the subject is free when the later has ended. So it is with
+//! prefixes that lie round each other: each entry is what was asked of it, and what the kernel is given of it no less than those round
+//! it ([`Intended::give`]). Whoever changes it leaves behind which subjects the kernel must be told of ([`Intended::take_dirty`]).
 
+mod cover;
 mod entry;
 mod response;
 #[cfg(test)]
@@ -12,10 +14,13 @@ mod tests;
 pub use entry::{Entry, EntryState, SHARDS};
 pub use response::{Id, Response, ResponseState, Stage};
 
+use super::Now;
+use super::prefix::Prefix;
 use super::safety::InForce;
 use super::words::Verdict;
 use crate::dataplane::verdict::{Action, Hits, Rule, Subject};
 use crate::units::{SECOND, Timestamp};
+use cover::Covers;
 use entry::{Entries, Holder};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
@@ -32,6 +37,7 @@ pub struct Intended {
     /// Ends of the responses of each stage.
     ends: [BTreeSet<(Timestamp, Id)>; Stage::COUNT],
     entries: Entries,
+    covers: Covers,
     dirty: VecDeque<Subject>,
     /// When automatic responses with verdicts began, the latest last.
     begun: VecDeque<Timestamp>,
@@ -88,16 +94,17 @@ impl Intended {
     pub fn put(&mut self, response: Response) {
         self.revision += 1;
         let id = response.id;
+        let mut told = None;
         if let Some(before) = self.responses.remove(&id) {
             self.ends[before.stage as usize].remove(&(before.until, id));
             let same = before.verdicts == response.verdicts && before.holds() == response.holds();
             if before.holds() && !same {
-                self.let_go(&before);
+                self.let_go(&before, &mut told);
             }
         }
         if response.holds() {
             for verdict in &response.verdicts {
-                self.hold(verdict, Holder::new(id, verdict, response.until));
+                self.hold(verdict, Holder::new(id, verdict, response.until), &mut told);
             }
         }
         self.ends[response.stage as usize].insert((response.until, id));
@@ -118,46 +125,72 @@ impl Intended {
         self.revision += 1;
         self.ends[response.stage as usize].remove(&(response.until, *id));
         if response.holds() {
-            self.let_go(&response);
+            self.let_go(&response, &mut None);
         }
         Some(response)
     }
 
-    fn hold(&mut self, verdict: &Verdict, holder: Holder) {
+    fn hold(&mut self, verdict: &Verdict, holder: Holder, told: &mut Option<Prefix>) {
         let subject = verdict.subject;
         let entry = self.entries.entry(subject, || Entry::new(*verdict, holder.until));
-        let before = (entry.verdict, entry.until);
-        let is_new = entry.holders.is_empty();
+        let before = (!entry.holders.is_empty()).then_some((entry.verdict, entry.until));
         entry.take(holder);
-        let after = (entry.verdict, entry.until);
-        if is_new || before != after {
-            self.dirty.push_back(subject);
-        }
-        if !is_new {
-            count(&mut self.addresses, &before.0, false);
-        }
-        count(&mut self.addresses, &after.0, true);
+        let after = Some((entry.verdict, entry.until));
+        self.changed(&subject, before, after, told);
     }
 
-    fn let_go(&mut self, response: &Response) {
+    fn let_go(&mut self, response: &Response, told: &mut Option<Prefix>) {
         for verdict in &response.verdicts {
             let Some(entry) = self.entries.get_mut(&verdict.subject) else { continue };
-            let before = (entry.verdict, entry.until);
+            let before = Some((entry.verdict, entry.until));
             if !entry.release(response.id) {
                 continue;
             }
-            count(&mut self.addresses, &before.0, false);
-            if entry.holders.is_empty() {
+            let after = (!entry.holders.is_empty()).then_some((entry.verdict, entry.until));
+            if after.is_none() {
                 self.entries.remove(&verdict.subject);
-                self.dirty.push_back(verdict.subject);
-            } else {
-                let after = (entry.verdict, entry.until);
-                count(&mut self.addresses, &after.0, true);
-                if before != after {
-                    self.dirty.push_back(verdict.subject);
-                }
             }
+            self.changed(&verdict.subject, before, after, told);
         }
+    }
+
+    /// A subject came to the one and comes to the other: the kernel is told, also of what lies within. `told`: the prefix within which
+    /// all was put down already by the same change, so that a list of networks within each other costs no more than the widest.
+    fn changed(
+        &mut self,
+        subject: &Subject,
+        before: Option<(Verdict, Timestamp)>,
+        after: Option<(Verdict, Timestamp)>,
+        told: &mut Option<Prefix>,
+    ) {
+        before.iter().for_each(|(verdict, _)| count(&mut self.addresses, verdict, false));
+        after.iter().for_each(|(verdict, _)| count(&mut self.addresses, verdict, true));
+        if before == after {
+            return;
+        }
+        self.covers.note(
+            subject,
+            before.as_ref().map(|(verdict, _)| verdict),
+            after.as_ref().map(|(verdict, _)| verdict),
+        );
+        self.dirty.push_back(*subject);
+        let Subject::Prefix(first, bits) = *subject else { return };
+        let prefix = Prefix::around(first, bits);
+        if !told.is_some_and(|told| told.bits() <= bits && told.meets(&prefix)) {
+            self.dirty.extend(self.covers.inside(&prefix));
+            *told = Some(prefix);
+        }
+    }
+
+    /// What the kernel is given of a subject by the write of that number, its end on the kernel's clock, and noted as such; `None`:
+    /// nobody holds it. It is not what its entry says where a shorter prefix says more.
+    pub fn give(&mut self, subject: &Subject, number: u64, now: Now) -> Option<Rule> {
+        let (verdict, until) = self.covers.folded(self.entries.get(subject)?, &self.entries);
+        let rule = verdict.rule(now.kernel(until));
+        let entry = self.entries.get_mut(subject)?;
+        entry.given = Some(rule);
+        entry.written = number;
+        Some(rule)
     }
 
     /// Responses whose end has come, the earliest of each stage first.
@@ -238,12 +271,7 @@ fn count(addresses: &mut [u64; 2], verdict: &Verdict, add: bool) {
     if !matches!(verdict.action, Action::Drop | Action::Isolate | Action::Limit { .. }) {
         return;
     }
-    let size = super::prefix::Prefix::around(first, bits).size();
+    let size = Prefix::around(first, bits).size();
     let sum = &mut addresses[usize::from(first.is_ipv6())];
     *sum = if add { sum.saturating_add(size) } else { sum.saturating_sub(size) };
-}
-
-/// The rule of an entry, its end on the kernel's clock.
-pub fn kernel_rule(entry: &Entry, now: super::Now) -> Rule {
-    entry.verdict.rule(now.kernel(entry.until))
 }

@@ -1,5 +1,6 @@
 //! Orders, kernel and restarts together, over a stand-in for the kernel's maps and a real file.
 
+mod cover;
 mod desk;
 mod hostile;
 mod kernel;
