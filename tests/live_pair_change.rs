@@ -205,3 +205,21 @@ fn live_pair_given_frames_that_never_come_inspects_again() {
         |taken| *taken > 0,
     );
 }
+
+#[test]
+fn live_pair_that_runs_is_not_released() {
+    privileged!("live_pair_that_runs_is_not_released");
+    let bed = PairBed::new(1);
+    let settings = bed.settings(Policy::default());
+    let pair = Pair::attach(&settings).unwrap();
+    let running = Running::start(&pair);
+    let cause = PairReader::open(&settings).unwrap().release().expect_err("somebody runs it").to_string();
+    assert!(cause.contains("wire") && cause.contains("stop shrike first"), "{cause}");
+    let receiver = Receiver::open(&bed.server, "s0");
+    Sender::on(&bed.client, "c0", 1, 64).send(10, |_| ());
+    assert_eq!(receiver.take(10).len(), 10, "it still forwards");
+    running.stop();
+    drop(pair);
+    PairReader::open(&settings).expect("its pins are there").release().unwrap();
+    assert!(PairReader::open(&settings).is_err());
+}
