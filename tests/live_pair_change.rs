@@ -8,8 +8,9 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use live::pair::{PairBed, Receiver, Running};
 use live::{Sender, link, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
-use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, PairReader, Policy, pin_path};
+use shrike::dataplane::capture::xdp::{Cause, Fail, InterfaceState, Pair, PairReader, Policy, pin_path};
 use shrike::units::Timestamp;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Runs the rest of the test only with the rights it needs.
@@ -38,7 +39,8 @@ fn live_pair_bypassed_and_back_under_frames_keeps_their_order() {
     // Fewer than the ring holds: no overload, which may change the order.
     const FRAMES: u32 = 400;
     let bed = PairBed::new(1);
-    let settings = bed.settings(Policy::default());
+    // Closed: what goes neither way is missing.
+    let settings = bed.settings(Policy::all(Fail::Closed));
     let pair = Pair::attach(&settings).unwrap();
     let running = Running::start(&pair);
     let reader = PairReader::open(&settings).unwrap();
@@ -204,6 +206,78 @@ fn live_pair_given_frames_that_never_come_inspects_again() {
         },
         |taken| *taken > 0,
     );
+}
+
+#[test]
+fn live_pair_bypassed_and_back_keeps_a_planned_stop() {
+    privileged!("live_pair_bypassed_and_back_keeps_a_planned_stop");
+    let bed = PairBed::new(1);
+    let receiver = Receiver::open(&bed.server, "s0");
+    let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+    let mut arrived = |count: u32| {
+        (0..count).for_each(|place| sender.send_frame(&numbered(place)));
+        let first = receiver.next(Duration::from_millis(500)).is_some();
+        if first { 1 + receiver.take(count as usize - 1).len() } else { 0 }
+    };
+    let open = Policy::all(Fail::Closed).with(Cause::Stop, Fail::Open);
+    let closed = Policy::default().with(Cause::Stop, Fail::Closed);
+    for (policy, stopped) in [(open, 10), (closed, 0)] {
+        let settings = bed.settings(policy);
+        let pair = Pair::attach(&settings).unwrap();
+        Running::start(&pair).stop();
+        drop(pair);
+        let reader = PairReader::open(&settings).unwrap();
+        assert_eq!(arrived(10), stopped, "a planned stop");
+        for round in 0..3 {
+            reader.bypass(true);
+            assert_eq!(arrived(10), 10, "bypassed, round {round}");
+            reader.bypass(false);
+            assert_eq!(arrived(10), stopped, "back, and still stopped as planned, round {round}");
+        }
+        // The next process begins under the bypass: what was planned is over, the order holds.
+        reader.bypass(true);
+        let pair = Pair::attach(&settings).unwrap();
+        let running = Running::start(&pair);
+        until("nothing is stopped any more", || pair.status().said, Vec::is_empty);
+        assert!(pair.status().bypassed);
+        assert_eq!(arrived(10), 10);
+        reader.bypass(false);
+        let before = pair.directions()[0].sent;
+        assert_eq!(arrived(10), 10);
+        let [direction, _] = pair.directions();
+        assert_eq!(direction.sent, before + 10, "the worker has them: {direction:#?}");
+        running.stop();
+    }
+}
+
+/// An order is one word to the program: no frame falls between two.
+#[test]
+fn live_pair_bypassed_and_back_without_a_process_loses_nothing() {
+    privileged!("live_pair_bypassed_and_back_without_a_process_loses_nothing");
+    const FRAMES: u32 = 20_000;
+    let bed = PairBed::new(1);
+    let settings = bed.settings(Policy::all(Fail::Closed).with(Cause::Stop, Fail::Open));
+    let pair = Pair::attach(&settings).unwrap();
+    Running::start(&pair).stop();
+    drop(pair);
+    let (reader, ended) = (PairReader::open(&settings).unwrap(), AtomicBool::new(false));
+    let receiver = Receiver::open(&bed.server, "s0");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut on = true;
+            while !ended.load(Relaxed) {
+                reader.bypass(on);
+                on = !on;
+            }
+        });
+        let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+        (0..FRAMES).for_each(|place| sender.send_frame(&numbered(place)));
+        ended.store(true, Relaxed);
+    });
+    for place in 0..FRAMES {
+        let frame = receiver.next(Duration::from_secs(2));
+        assert_eq!(frame.map(|frame| number(&frame)), Some(place));
+    }
 }
 
 #[test]

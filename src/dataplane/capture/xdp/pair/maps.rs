@@ -176,13 +176,14 @@ impl PortMaps {
         self.setting(Setting::Said).is_some_and(|said| said.load(Acquire) & cause.bit() != 0)
     }
 
-    /// An operator's bypass, which opens whatever the policy; on or off. The frames go on in the kernel until it is off.
+    /// An operator's bypass, which opens whatever the policy; on or off. The frames go on in the kernel until it is off. Its own cell:
+    /// a planned stop is not begun or ended by it.
     pub(super) fn bypass(&self, on: bool) {
         self.set(Setting::Operators, u64::from(on));
-        self.say(Cause::Stop, on);
     }
 
     /// Whether an operator's bypass holds.
+    #[inline]
     pub(super) fn is_bypassed(&self) -> bool {
         self.setting(Setting::Operators).is_some_and(|cell| cell.load(Acquire) != 0)
     }
