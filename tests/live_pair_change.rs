@@ -8,7 +8,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use live::pair::{PairBed, Receiver, Running};
 use live::{Sender, link, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
-use shrike::dataplane::capture::xdp::{Cause, Fail, InterfaceState, Pair, PairReader, Policy, pin_path};
+use shrike::dataplane::capture::xdp::{Cause, Fail, InterfaceState, Pair, PairReader, PairSettings, Policy, pin_path};
 use shrike::units::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -277,6 +277,63 @@ fn live_pair_bypassed_and_back_without_a_process_loses_nothing() {
     for place in 0..FRAMES {
         let frame = receiver.next(Duration::from_secs(2));
         assert_eq!(frame.map(|frame| number(&frame)), Some(place));
+    }
+}
+
+/// As if another version had left the maps.
+fn of_another_version(settings: &PairSettings) {
+    const LAYOUT: u32 = 5; // of `shrike_notes`
+    for port in &settings.ports {
+        let notes = MapHandle::from_pinned_path(pin_path(port).join("shrike_notes")).unwrap();
+        notes.update(&LAYOUT.to_ne_bytes(), &1_u64.to_ne_bytes(), MapFlags::ANY).unwrap();
+    }
+}
+
+#[test]
+fn live_pair_of_another_version_is_taken_over_without_a_frame_lost() {
+    privileged!("live_pair_of_another_version_is_taken_over_without_a_frame_lost");
+    let bed = PairBed::new(1);
+    // The worker may wait for its core; all else must go by the planned stop.
+    let policy = Policy::all(Fail::Closed).with(Cause::Stop, Fail::Open).with(Cause::Overload, Fail::Open);
+    let settings = bed.settings(policy);
+    for bypassed in [false, true] {
+        let pair = Pair::attach(&settings).unwrap();
+        let running = Running::start(&pair);
+        pair.bypass(bypassed);
+        running.stop();
+        drop(pair);
+        of_another_version(&settings);
+        let receiver = Receiver::open(&bed.server, "s0");
+        let ended = AtomicBool::new(false);
+        let sent = std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+                let mut sent = 0;
+                while !ended.load(Relaxed) {
+                    sender.send_frame(&numbered(sent));
+                    sent += 1;
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+                sent
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            let pair = Pair::attach(&settings).unwrap();
+            assert!(!pair.status().ports[0].taken_over, "its counts are of no use");
+            std::thread::sleep(Duration::from_millis(50));
+            let running = Running::start(&pair);
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(pair.status().bypassed, bypassed, "the operator's order outlives an upgrade");
+            pair.bypass(false);
+            std::thread::sleep(Duration::from_millis(50));
+            ended.store(true, Relaxed);
+            let sent = sending.join().unwrap();
+            running.stop();
+            sent
+        });
+        let arrived: Vec<_> = (0..sent).map_while(|_| receiver.next(Duration::from_secs(2))).collect();
+        let arrived: std::collections::BTreeSet<_> = arrived.iter().map(|frame| number(frame)).collect();
+        let missing: Vec<_> = (0..sent).filter(|place| !arrived.contains(place)).collect();
+        assert!(missing.is_empty(), "bypassed: {bypassed}; {} of {sent} are missing: {missing:?}", missing.len());
     }
 }
 
