@@ -102,8 +102,8 @@ fn live_pair_without_a_process_does_what_its_policy_says() {
         sender.send(100, |_| ());
         assert_eq!(receiver.take(100).len(), 100);
         reader.bypass(false);
-        reader.release().unwrap();
         drop(pair);
+        reader.release().unwrap();
     }
 }
 

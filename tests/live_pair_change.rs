@@ -8,8 +8,9 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use live::pair::{PairBed, Receiver, Running};
 use live::{Sender, link, run, udp_frame, until};
 use shrike::dataplane::capture::Source;
-use shrike::dataplane::capture::xdp::{Cause, InterfaceState, Pair, PairReader, Policy, pin_path};
+use shrike::dataplane::capture::xdp::{Cause, Fail, InterfaceState, Pair, PairReader, PairSettings, Policy, pin_path};
 use shrike::units::Timestamp;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Runs the rest of the test only with the rights it needs.
@@ -38,7 +39,8 @@ fn live_pair_bypassed_and_back_under_frames_keeps_their_order() {
     // Fewer than the ring holds: no overload, which may change the order.
     const FRAMES: u32 = 400;
     let bed = PairBed::new(1);
-    let settings = bed.settings(Policy::default());
+    // Closed: what goes neither way is missing.
+    let settings = bed.settings(Policy::all(Fail::Closed));
     let pair = Pair::attach(&settings).unwrap();
     let running = Running::start(&pair);
     let reader = PairReader::open(&settings).unwrap();
@@ -204,4 +206,151 @@ fn live_pair_given_frames_that_never_come_inspects_again() {
         },
         |taken| *taken > 0,
     );
+}
+
+#[test]
+fn live_pair_bypassed_and_back_keeps_a_planned_stop() {
+    privileged!("live_pair_bypassed_and_back_keeps_a_planned_stop");
+    let bed = PairBed::new(1);
+    let receiver = Receiver::open(&bed.server, "s0");
+    let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+    let mut arrived = |count: u32| {
+        (0..count).for_each(|place| sender.send_frame(&numbered(place)));
+        let first = receiver.next(Duration::from_millis(500)).is_some();
+        if first { 1 + receiver.take(count as usize - 1).len() } else { 0 }
+    };
+    let open = Policy::all(Fail::Closed).with(Cause::Stop, Fail::Open);
+    let closed = Policy::default().with(Cause::Stop, Fail::Closed);
+    for (policy, stopped) in [(open, 10), (closed, 0)] {
+        let settings = bed.settings(policy);
+        let pair = Pair::attach(&settings).unwrap();
+        Running::start(&pair).stop();
+        drop(pair);
+        let reader = PairReader::open(&settings).unwrap();
+        assert_eq!(arrived(10), stopped, "a planned stop");
+        for round in 0..3 {
+            reader.bypass(true);
+            assert_eq!(arrived(10), 10, "bypassed, round {round}");
+            reader.bypass(false);
+            assert_eq!(arrived(10), stopped, "back, and still stopped as planned, round {round}");
+        }
+        // The next process begins under the bypass: what was planned is over, the order holds.
+        reader.bypass(true);
+        let pair = Pair::attach(&settings).unwrap();
+        let running = Running::start(&pair);
+        until("nothing is stopped any more", || pair.status().said, Vec::is_empty);
+        assert!(pair.status().bypassed);
+        assert_eq!(arrived(10), 10);
+        reader.bypass(false);
+        let before = pair.directions()[0].sent;
+        assert_eq!(arrived(10), 10);
+        let [direction, _] = pair.directions();
+        assert_eq!(direction.sent, before + 10, "the worker has them: {direction:#?}");
+        running.stop();
+    }
+}
+
+/// An order is one word to the program: no frame falls between two.
+#[test]
+fn live_pair_bypassed_and_back_without_a_process_loses_nothing() {
+    privileged!("live_pair_bypassed_and_back_without_a_process_loses_nothing");
+    const FRAMES: u32 = 20_000;
+    let bed = PairBed::new(1);
+    let settings = bed.settings(Policy::all(Fail::Closed).with(Cause::Stop, Fail::Open));
+    let pair = Pair::attach(&settings).unwrap();
+    Running::start(&pair).stop();
+    drop(pair);
+    let (reader, ended) = (PairReader::open(&settings).unwrap(), AtomicBool::new(false));
+    let receiver = Receiver::open(&bed.server, "s0");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut on = true;
+            while !ended.load(Relaxed) {
+                reader.bypass(on);
+                on = !on;
+            }
+        });
+        let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+        (0..FRAMES).for_each(|place| sender.send_frame(&numbered(place)));
+        ended.store(true, Relaxed);
+    });
+    for place in 0..FRAMES {
+        let frame = receiver.next(Duration::from_secs(2));
+        assert_eq!(frame.map(|frame| number(&frame)), Some(place));
+    }
+}
+
+/// As if another version had left the maps.
+fn of_another_version(settings: &PairSettings) {
+    const LAYOUT: u32 = 5; // of `shrike_notes`
+    for port in &settings.ports {
+        let notes = MapHandle::from_pinned_path(pin_path(port).join("shrike_notes")).unwrap();
+        notes.update(&LAYOUT.to_ne_bytes(), &1_u64.to_ne_bytes(), MapFlags::ANY).unwrap();
+    }
+}
+
+#[test]
+fn live_pair_of_another_version_is_taken_over_without_a_frame_lost() {
+    privileged!("live_pair_of_another_version_is_taken_over_without_a_frame_lost");
+    let bed = PairBed::new(1);
+    // The worker may wait for its core; all else must go by the planned stop.
+    let policy = Policy::all(Fail::Closed).with(Cause::Stop, Fail::Open).with(Cause::Overload, Fail::Open);
+    let settings = bed.settings(policy);
+    for bypassed in [false, true] {
+        let pair = Pair::attach(&settings).unwrap();
+        let running = Running::start(&pair);
+        pair.bypass(bypassed);
+        running.stop();
+        drop(pair);
+        of_another_version(&settings);
+        let receiver = Receiver::open(&bed.server, "s0");
+        let ended = AtomicBool::new(false);
+        let sent = std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+                let mut sent = 0;
+                while !ended.load(Relaxed) {
+                    sender.send_frame(&numbered(sent));
+                    sent += 1;
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+                sent
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            let pair = Pair::attach(&settings).unwrap();
+            assert!(!pair.status().ports[0].taken_over, "its counts are of no use");
+            std::thread::sleep(Duration::from_millis(50));
+            let running = Running::start(&pair);
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(pair.status().bypassed, bypassed, "the operator's order outlives an upgrade");
+            pair.bypass(false);
+            std::thread::sleep(Duration::from_millis(50));
+            ended.store(true, Relaxed);
+            let sent = sending.join().unwrap();
+            running.stop();
+            sent
+        });
+        let arrived: Vec<_> = (0..sent).map_while(|_| receiver.next(Duration::from_secs(2))).collect();
+        let arrived: std::collections::BTreeSet<_> = arrived.iter().map(|frame| number(frame)).collect();
+        let missing: Vec<_> = (0..sent).filter(|place| !arrived.contains(place)).collect();
+        assert!(missing.is_empty(), "bypassed: {bypassed}; {} of {sent} are missing: {missing:?}", missing.len());
+    }
+}
+
+#[test]
+fn live_pair_that_runs_is_not_released() {
+    privileged!("live_pair_that_runs_is_not_released");
+    let bed = PairBed::new(1);
+    let settings = bed.settings(Policy::default());
+    let pair = Pair::attach(&settings).unwrap();
+    let running = Running::start(&pair);
+    let cause = PairReader::open(&settings).unwrap().release().expect_err("somebody runs it").to_string();
+    assert!(cause.contains("wire") && cause.contains("stop shrike first"), "{cause}");
+    let receiver = Receiver::open(&bed.server, "s0");
+    Sender::on(&bed.client, "c0", 1, 64).send(10, |_| ());
+    assert_eq!(receiver.take(10).len(), 10, "it still forwards");
+    running.stop();
+    drop(pair);
+    PairReader::open(&settings).expect("its pins are there").release().unwrap();
+    assert!(PairReader::open(&settings).is_err());
 }

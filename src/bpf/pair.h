@@ -55,7 +55,7 @@ struct pair_settings {
 	__u64 limit_ns;  /* a beat older than this is none */
 	__u64 closed;    /* causes whose frames are dropped */
 	__u64 said;      /* causes said from outside: CAUSE_STOP, CAUSE_MODEL, CAUSE_STORE */
-	__u64 operators; /* 1: an operator's bypass, which opens whatever the policy */
+	__u64 operators; /* 1: an operator's bypass, as CAUSE_STOP and open whatever the policy; a planned stop is said besides */
 	__u64 ring;      /* frames a socket's ring holds */
 	__u64 longest;   /* bytes of the longest frame that fits */
 	__u64 to_index;  /* interface index of the peer, for the tracepoint */
@@ -150,7 +150,7 @@ int shrike_pair_port(struct xdp_md *ctx)
 	struct pair_counts *own = pair_slot(queue);
 	struct pair_settings *pair = bpf_map_lookup_elem(&shrike_pair, &zero);
 	struct pulse *pulse;
-	__u64 now, bytes, beat, given, waiting;
+	__u64 now, bytes, beat, given, waiting, said, operators;
 	int action, is_fresh;
 
 	/* Cannot happen: all are in range by construction. The verifier wants the check; nothing may leak. */
@@ -183,17 +183,20 @@ int shrike_pair_port(struct xdp_md *ctx)
 
 	/* A queue beyond those that were there at the start has no worker. */
 	pulse = bpf_map_lookup_elem(&shrike_pulse, &queue);
+	/* Read once: an order that comes in between holds for the next frame. */
+	operators = *(volatile __u64 *)&pair->operators;
 	if (!pulse)
-		return by_policy(pair, own, CAUSE_CRASH, pair->operators != 0);
+		return by_policy(pair, own, CAUSE_CRASH, operators != 0);
 	beat = *(volatile __u64 *)&pulse->beat_ns;
 	/* The beat may be younger than `now`: it was written after we looked at the clock. */
 	is_fresh = now - beat <= pair->limit_ns || beat - now <= pair->limit_ns;
-	if (pair->said) {
-		if ((pair->said >> CAUSE_STOP & 1) && (!is_fresh || has_stopped(pulse)))
-			return by_policy(pair, own, CAUSE_STOP, pair->operators != 0);
-		if (pair->said >> CAUSE_MODEL & 1)
+	said = *(volatile __u64 *)&pair->said;
+	if (unlikely(said || operators)) {
+		if ((operators || (said >> CAUSE_STOP & 1)) && (!is_fresh || has_stopped(pulse)))
+			return by_policy(pair, own, CAUSE_STOP, operators != 0);
+		if (said >> CAUSE_MODEL & 1)
 			return by_policy(pair, own, CAUSE_MODEL, 0);
-		if (pair->said >> CAUSE_STORE & 1)
+		if (said >> CAUSE_STORE & 1)
 			return by_policy(pair, own, CAUSE_STORE, 0);
 	}
 	if (!is_fresh) {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
   shrike bypass -c shrike.toml               how each pair stands
   shrike bypass on uplink -c shrike.toml     forward in the kernel, uninspected and counted; blocks stay in force
   shrike bypass off uplink -c shrike.toml    back to inspection
-  shrike bypass release uplink -c shrike.toml   take the pair off for good: nothing crosses it any more
+  shrike bypass release uplink -c shrike.toml   take the pair off for good (shrike is stopped): nothing crosses it any more
 Works on the pinned maps, so also while no shrike runs. Needs root, and the configuration that names the pair.")]
 pub struct Arguments {
     #[command(subcommand)]
@@ -42,7 +42,7 @@ enum Orders {
         /// The pair; all of them if absent
         pair: Option<String>,
     },
-    /// Take a pair's programs off; nothing crosses it any more
+    /// Take a pair's programs off, once shrike is stopped; nothing crosses it any more
     Release {
         /// The pair
         pair: String,

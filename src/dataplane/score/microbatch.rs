@@ -111,6 +111,17 @@ impl<T: Copy + Default> Microbatch<T> {
     }
 }
 
+impl<T> Microbatch<T> {
+    /// Whether a call succeeds: of one row of zeroes, whose scores nobody gets. Not of the row that failed, which may be the cause.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn probe(&mut self, scorer: &mut dyn Scorer) -> Result<(), ScoreError> {
+        const ROW: FeatureRow = [0.0; COUNT];
+        scorer.score(&ROW, &mut self.scores)
+    }
+}
+
 impl<T: Copy + Default> Default for Microbatch<T> {
     fn default() -> Microbatch<T> {
         Microbatch::new()

@@ -241,6 +241,8 @@ struct Core {
     /// When there is something to do beside frames: a census, or the source's housekeeping.
     next_chore: Timestamp,
     next_maintain: Timestamp,
+    /// When a model whose calls fail is tried without a row that waits; the end of time while they do not.
+    next_probe: Timestamp,
     census: Census,
     turns: u64,
     /// Frames of the turn before, whose time is known when the next one begins.
@@ -302,6 +304,7 @@ impl<S: Source> Engine<S> {
             next_snapshot: Timestamp(0),
             next_chore: Timestamp(0),
             next_maintain: Timestamp(0),
+            next_probe: Timestamp(u64::MAX),
             census: Census::default(),
             turns: 0,
             unmeasured: 0,

@@ -147,6 +147,14 @@ impl Interface {
     /// # Errors
     /// See [`XdpError`]; nothing is left behind.
     pub fn attach(settings: &InterfaceSettings) -> Result<Interface, XdpError> {
+        Interface::attach_prepared(settings, |_, _| Ok(()))
+    }
+
+    /// As `attach`; `prepare` fills the program's maps before it meets the first frame, and gets the interface's index.
+    pub(super) fn attach_prepared(
+        settings: &InterfaceSettings,
+        prepare: impl FnOnce(&Program, u32) -> Result<(), XdpError>,
+    ) -> Result<Interface, XdpError> {
         let namespace = Namespace::named(settings.namespace.as_deref())
             .map_err(|cause| XdpError::Namespace { interface: settings.label(), cause })?;
         check_instance(settings)?;
@@ -202,7 +210,8 @@ impl Interface {
             );
         }
         let mut active = Active { program, inside: Some(inside), index: None, mode: AttachMode::Native };
-        let refused = match active.attach(settings, &namespace, &link) {
+        let attached = prepare(&active.program, link.index).and_then(|()| active.attach(settings, &namespace, &link));
+        let refused = match attached {
             Ok(refused) => refused,
             Err(error) => {
                 if !stays {

@@ -52,7 +52,7 @@ fn lock_name(path: &Path) -> String {
 }
 
 /// The process whose lock it is; where that cannot be seen, those it may be.
-fn living_owner(path: &Path) -> String {
+pub(super) fn living_owner(path: &Path) -> String {
     socket_owner(&lock_name(path)).unwrap_or_else(holders)
 }
 

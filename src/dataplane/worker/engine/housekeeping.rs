@@ -13,6 +13,10 @@ use crate::units::{MILLISECOND, SECOND, Timestamp};
 /// Time between two looks at what the source has to do beside frames, and for a census that was asked for, nanoseconds.
 const MAINTAIN_NS: u64 = 10 * MILLISECOND;
 
+/// Time between two tries of a model whose calls fail, nanoseconds. It may be that no row comes: a pair that is closed without a
+/// model gets no frame until one scores.
+const PROBE_NS: u64 = SECOND;
+
 /// Turns between two looks at what inspection counted, while frames come; without them each turn looks. 1: each burst of a
 /// network in which flows begin pays for 30 counters, of which one or two have moved; more: they come later than they need.
 const COUNT_TURNS: u64 = 16;
@@ -28,10 +32,30 @@ impl Core {
             if self.mailbox.as_ref().is_some_and(|mailbox| mailbox.is_waiting()) {
                 self.take_model();
             }
+            if now >= self.next_probe {
+                self.probe(now);
+            }
         }
         self.census.step(&self.table, &mut self.sinks);
         self.next_chore = if self.census.is_under_way() { now } else { self.next_maintain };
         is_due
+    }
+
+    /// Tries a model whose calls fail.
+    fn probe(&mut self, now: Timestamp) {
+        let Some(scorer) = self.scorer.as_mut() else { return };
+        match self.sinks.batch.probe(scorer.as_mut()) {
+            Ok(()) => {
+                self.next_probe = Timestamp(u64::MAX);
+                self.snapshot.state.score_successes += 1;
+            }
+            Err(error) => {
+                self.next_probe = now.after(PROBE_NS);
+                self.sinks.counters.add(Counter::ScoreErrors, 1);
+                self.snapshot.state.score_failures += 1;
+                self.snapshot.state.score_cause = error.cause;
+            }
+        }
     }
 
     /// Takes the model that waits. Rows that wait are scored by the old one first.
@@ -107,6 +131,7 @@ impl Core {
             match outcome {
                 Ok(rows) => {
                     self.sinks.scoring = true;
+                    self.next_probe = Timestamp(u64::MAX);
                     self.snapshot.state.score_successes += 1;
                     self.sinks.counters.add(Counter::RowsScored, rows as u64);
                     if let Some(mailbox) = &mut self.mailbox {
@@ -120,6 +145,7 @@ impl Core {
                     self.score = score;
                 }
                 Err(error) => {
+                    self.next_probe = now.after(PROBE_NS);
                     self.sinks.counters.add(Counter::ScoreErrors, 1);
                     self.sinks.counters.add(Counter::RowsShed, error.rows as u64);
                     self.snapshot.state.score_failures += 1;

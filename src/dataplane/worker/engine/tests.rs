@@ -389,6 +389,73 @@ impl Scorer for Tallied {
     }
 }
 
+/// Fails for as long as it is told to, and counts its calls.
+struct Moody(Arc<[AtomicU64; 2]>);
+
+impl Scorer for Moody {
+    fn score(&mut self, rows: &[f32], scores: &mut Scores) -> Result<(), ScoreError> {
+        let [fails, calls] = &*self.0;
+        calls.fetch_add(1, Relaxed);
+        let rows = rows.chunks_exact(COUNT);
+        if fails.load(Relaxed) != 0 {
+            return Err(ScoreError { rows: rows.len(), cause: "as told".into() });
+        }
+        scores.attacks(rows.map(|_| 1.0));
+        Ok(())
+    }
+}
+
+/// Where a pair is closed without a model no frame comes, and so no row: it would never be known that the model scores again.
+#[test]
+fn a_model_that_failed_is_tried_without_rows() {
+    let (mut kernel, source) = ring(RingSettings { frames: 64, rx_slots: 32, ..RingSettings::default() });
+    let mut settings = EngineSettings { live: true, ..EngineSettings::default() };
+    (settings.flow.capacity, settings.windows) = (1 << 10, 1 << 10);
+    let mood = Arc::new([AtomicU64::new(1), AtomicU64::new(0)]);
+    let (snapshots, mut taken) = snapshot_ring(Box::<QueueSnapshot>::default());
+    let parts =
+        EngineParts { snapshots, ..parts(up_ring(64, Full::Count).0, Some(Box::new(Moody(Arc::clone(&mood))))) };
+    let mut engine = Engine::new(source, settings, parts);
+    let frame = frame(1, 2, &[], 17, &[0x9c, 0x40, 0, 53, 0, 10, 0, 0, 1, 2]);
+    for _ in 0..4 {
+        kernel.send(&frame, frame.len() as u32, None, LinkType::Ethernet);
+    }
+    engine.turn();
+    while !engine.core.sinks.batch.is_empty() {
+        engine.wait(Duration::from_micros(200));
+        engine.turn();
+    }
+    assert_eq!(mood[1].load(Relaxed), 1, "the row's call failed");
+    let due = engine.core.next_probe;
+    assert!(due < Timestamp(u64::MAX));
+    let mut turn = |calls: u64, is_due: bool| {
+        let core = &mut engine.core;
+        (core.next_chore, core.next_maintain) = (Timestamp(0), Timestamp(0));
+        core.next_probe = if is_due { Timestamp(0) } else { core.next_probe };
+        engine.turn();
+        assert_eq!(mood[1].load(Relaxed), calls);
+        engine.core.next_probe
+    };
+    assert_eq!(turn(1, false), due, "not before its time");
+    assert!(turn(2, true) < Timestamp(u64::MAX), "it fails still, and is tried again");
+    mood[0].store(0, Relaxed);
+    assert_eq!(turn(3, true), Timestamp(u64::MAX));
+    turn(3, false);
+    let (mut failures, mut successes) = (0, 0);
+    for ends in [false, true] {
+        if ends {
+            engine.finish(); // and the latest is sent
+        }
+        taken.drain(|snapshot| {
+            failures += snapshot.state.score_failures;
+            successes += snapshot.state.score_successes;
+        });
+    }
+    assert_eq!((failures, successes), (2, 1), "what the supervisor hears");
+    let counters = crate::metrics::read_counters(&*engine.core.sinks.counters.memory());
+    assert_eq!((counters[Counter::ScoreErrors as usize], counters[Counter::RowsShed as usize]), (2, 1));
+}
+
 /// However often models change while frames come, each row is scored once, by a model that was there; none is lost, and what is
 /// told of each model is what it scored.
 #[test]

@@ -3,7 +3,7 @@
 use super::settings::{ByCause, Cause, PairSettings, Policy};
 use crate::dataplane::capture::xdp::program::Program;
 use crate::sys::mapping::SharedCells;
-use libbpf_rs::{MapCore, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -176,13 +176,14 @@ impl PortMaps {
         self.setting(Setting::Said).is_some_and(|said| said.load(Acquire) & cause.bit() != 0)
     }
 
-    /// An operator's bypass, which opens whatever the policy; on or off. The frames go on in the kernel until it is off.
+    /// An operator's bypass, which opens whatever the policy; on or off. The frames go on in the kernel until it is off. Its own cell:
+    /// a planned stop is not begun or ended by it.
     pub(super) fn bypass(&self, on: bool) {
         self.set(Setting::Operators, u64::from(on));
-        self.say(Cause::Stop, on);
     }
 
     /// Whether an operator's bypass holds.
+    #[inline]
     pub(super) fn is_bypassed(&self) -> bool {
         self.setting(Setting::Operators).is_some_and(|cell| cell.load(Acquire) != 0)
     }
@@ -286,6 +287,31 @@ impl PortMaps {
     /// Queues there are.
     pub(super) fn queues(&self) -> u32 {
         u32::try_from(self.queues).unwrap_or(u32::MAX)
+    }
+}
+
+/// The settings that a former process left, of whatever version: read before its pins go.
+#[derive(Debug)]
+pub(super) struct Former(Option<MapHandle>);
+
+impl Former {
+    /// What is pinned in a port's directory.
+    pub(super) fn of(directory: &Path) -> Former {
+        Former(MapHandle::from_pinned_path(directory.join("shrike_pair")).ok())
+    }
+
+    /// Hands on what outlives a process to maps that begin anew. Of a process that planned its stop the frames go on as of one; where
+    /// that cannot be read, another version came, and that is planned.
+    pub(super) fn hand_on(&self, to: &PortMaps) {
+        let bytes = self.0.as_ref().and_then(|map| map.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).ok().flatten());
+        let read = |setting: Setting| {
+            let at = setting as usize * 8;
+            let value = bytes.as_ref()?.get(at..at + 8)?;
+            value.try_into().ok().map(u64::from_ne_bytes)
+        };
+        to.bypass(read(Setting::Operators).is_some_and(|value| value != 0));
+        to.hold(read(Setting::Held).is_some_and(|value| value != 0));
+        to.say(Cause::Stop, read(Setting::Said).is_none_or(|said| said & Cause::Stop.bit() != 0));
     }
 }
 

@@ -29,19 +29,20 @@ pub use source::{PairSource, PairStop};
 
 use super::counters::Cell;
 use super::error::XdpError;
-use super::interface::{Interface, InterfaceState, InterfaceStatus};
+use super::interface::{Interface, InterfaceState, InterfaceStatus, pin_path};
 use super::nic::namespace_identity;
 use super::offloads::{OffloadFinding, falsifying_offloads};
-use super::program::AttachMode;
+use super::program::{AttachMode, Program};
 use super::rings::{BUSY_LIMIT, QueueFacts};
 use super::settings::{InterfaceSettings, Shared};
 use super::source::lock;
 use super::verdict_maps::verdict_path;
 use crate::sys::monotonic;
 use crate::sys::netlink::Netlink;
+use crate::sys::netns::Namespace;
 use direction::{cells, directions, seen};
 use follow::Linked;
-use maps::PortMaps;
+use maps::{Former, PortMaps};
 use rings::PairRings;
 use source::{End, Missing, PairSlot, STATISTICS};
 use std::os::unix::fs::MetadataExt;
@@ -125,6 +126,47 @@ fn port_settings(pair: &PairSettings, side: usize) -> InterfaceSettings {
     InterfaceSettings { shared: Shared::No, pair: Some(of), ..port.clone() }
 }
 
+/// Attaches a port's program, or puts it in the place of the one that is there. What it needs to pass frames on is in its maps before
+/// it meets the first: maps that begin anew would drop until all is attached.
+fn attach_port(pair: &PairSettings, port: &InterfaceSettings, peer: &InterfaceSettings) -> Result<Interface, XdpError> {
+    let former = Former::of(&pin_path(port));
+    Interface::attach_prepared(port, |program, from| {
+        let space = Namespace::named(port.namespace.as_deref())
+            .map_err(|cause| XdpError::Namespace { interface: port.label(), cause })?;
+        let to = space.run(|| Netlink::open()?.link(&peer.name)).and_then(|link| link).map_err(|cause| {
+            XdpError::NoInterface { interface: peer.label(), cause, prefix: space.command_prefix() }
+        })?;
+        let maps = program.port_maps().map_err(|cause| no_settings(port, &cause))?;
+        if program.begun_anew {
+            former.hand_on(&maps);
+        }
+        maps.decide(pair.policy, pair.beat_limit_ns);
+        maps.configure(pair, [from, to.index], inode_of(&space));
+        point_to(program, port, &space, to.index)
+    })
+}
+
+/// Names the other port to a program.
+fn point_to(program: &Program, port: &InterfaceSettings, space: &Namespace, to: u32) -> Result<(), XdpError> {
+    space.run(|| program.point_to(to)).map_err(|cause| XdpError::Namespace { interface: port.label(), cause })?.map_err(
+        |cause| XdpError::Map {
+            operation: "name the other port to the program of",
+            interface: port.label(),
+            cause: cause.to_string(),
+        },
+    )
+}
+
+fn no_settings(port: &InterfaceSettings, cause: &std::io::Error) -> XdpError {
+    XdpError::Map { operation: "map the pair's settings", interface: port.label(), cause: cause.to_string() }
+}
+
+/// As the kernel tells network namespaces apart; 0 if it does not say.
+fn inode_of(space: &Namespace) -> u64 {
+    let own = || std::fs::metadata("/proc/self/ns/net").map(|metadata| metadata.ino()).unwrap_or(0);
+    namespace_identity(space).map_or_else(own, |(_, inode)| inode)
+}
+
 /// Refuses a port whose NIC takes something out of frames, or joins them, before we see them: it would be missing behind us.
 fn untouched(port: &InterfaceSettings) -> Result<(), XdpError> {
     let Ok(found) = falsifying_offloads(&port.name, port.namespace.as_deref()) else { return Ok(()) }; // told by what follows
@@ -153,8 +195,8 @@ impl Pair {
         let ports = [port_settings(settings, 0), port_settings(settings, 1)];
         let [first, second] = &ports;
         ports.iter().try_for_each(untouched)?;
-        let mut one = Interface::attach(first)?;
-        let mut two = Interface::attach(second)?;
+        let mut one = attach_port(settings, first, second)?;
+        let mut two = attach_port(settings, second, first)?;
         for port in [&one, &two] {
             let status = port.status();
             if status.attached == AttachMode::Generic {
@@ -180,11 +222,8 @@ impl Pair {
             });
         }
         let open = |port: &Interface| {
-            lock(&port.shared.active).program.port_maps().map(Arc::new).map_err(|cause| XdpError::Map {
-                operation: "map the pair's settings",
-                interface: port.shared.settings.label(),
-                cause: cause.to_string(),
-            })
+            let maps = lock(&port.shared.active).program.port_maps();
+            maps.map(Arc::new).map_err(|cause| no_settings(&port.shared.settings, &cause))
         };
         let maps = [open(&one)?, open(&two)?];
         let queues = one.queues().to_vec();
@@ -371,31 +410,18 @@ impl Inner {
         }
         let indices = self.ports.each_ref().map(|port| lock(&port.shared.active).index);
         let [Some(first), Some(second)] = indices else { return Ok(()) };
-        let own = || std::fs::metadata("/proc/self/ns/net").map(|metadata| metadata.ino()).unwrap_or(0);
         for (side, port) in self.ports.iter().enumerate() {
             let (from, to) = if side == 0 { (first, second) } else { (second, first) };
-            let label = || port.shared.settings.label();
-            let active = lock(&port.shared.active);
-            port.shared
-                .namespace
-                .run(|| active.program.point_to(to))
-                .map_err(|cause| XdpError::Namespace { interface: label(), cause })?
-                .map_err(|cause| XdpError::Map {
-                    operation: "name the other port to the program of",
-                    interface: label(),
-                    cause: cause.to_string(),
-                })?;
-            drop(active);
+            let space = &port.shared.namespace;
+            point_to(&lock(&port.shared.active).program, &port.shared.settings, space, to)?;
             // What crosses is for others. It stays so when we go, for frames go on in the kernel.
-            port.shared
-                .namespace
+            space
                 .run(|| Netlink::open()?.set_promiscuous(from, true))
                 .and_then(|set| set)
-                .map_err(|cause| XdpError::Namespace { interface: label(), cause })?;
-            let space = namespace_identity(&port.shared.namespace).map_or_else(own, |(_, inode)| inode);
+                .map_err(|cause| XdpError::Namespace { interface: port.shared.settings.label(), cause })?;
             let Decided { policy, beat_limit_ns } = *lock(&self.decided);
             self.maps[side].decide(policy, beat_limit_ns);
-            self.maps[side].configure(&self.settings, [from, to], space);
+            self.maps[side].configure(&self.settings, [from, to], inode_of(space));
         }
         *pointed = times;
         Ok(())

@@ -3,6 +3,7 @@
 use super::maps::PortMaps;
 use super::{ByCause, Cause, Fail, PairSettings};
 use crate::dataplane::capture::xdp::interface::pin_path;
+use crate::dataplane::capture::xdp::leftovers::{living_owner, take_lock};
 use crate::dataplane::capture::xdp::program;
 use crate::dataplane::capture::xdp::verdicts::Verdicts;
 use crate::sys::monotonic;
@@ -57,8 +58,18 @@ impl PairReader {
     /// Takes the pair off: the programs go, and with them the wire between the ports.
     ///
     /// # Errors
-    /// A pin could not be removed.
+    /// A process runs the pair, which would go on without its pins and find no way back; or a pin could not be removed.
     pub fn release(self) -> io::Result<()> {
+        let [first, second] = &self.settings.ports;
+        // Held until all is gone, or a start might take over what we are removing.
+        let hold = |port| {
+            take_lock(port).map_err(|_| {
+                let holder = living_owner(&pin_path(port));
+                let told = format!("pair {} is run by {holder}: stop shrike first", self.settings.name);
+                io::Error::new(io::ErrorKind::ResourceBusy, told)
+            })
+        };
+        let _held = [hold(first)?, hold(second)?];
         for port in &self.settings.ports {
             let path = pin_path(port);
             program::clear(&path)?;

@@ -232,13 +232,18 @@ impl PairSource {
         }
     }
 
-    /// The first turn: the program gives us frames from now on. What a planned stop said holds no more once every queue is there.
+    /// The first turn, its beat written: the program gives us frames from now on. What a planned stop said holds no more once every
+    /// queue is there; what an operator ordered stays.
     #[cold]
     fn begin(&mut self) {
         self.begun = true;
         if self.unbegun.fetch_sub(1, AcqRel) == 1 {
-            for end in self.ends.iter().filter(|end| !end.port.is_bypassed()) {
+            for end in &self.ends {
                 end.port.say(Cause::Stop, false);
+                // Who was told to stop before the first turn has said so already.
+                if self.slot.is_stopping() {
+                    end.port.say(Cause::Stop, true);
+                }
             }
         }
     }
@@ -246,7 +251,8 @@ impl PairSource {
     /// Tells the program that our rings are empty, where it was asked to stop, or that we want frames again.
     #[inline]
     fn follow_stop(&mut self, waiting: [u32; 2]) {
-        let wanted = self.unbegun.load(Acquire) == 0 && self.ends.iter().any(|end| end.port.is_said(Cause::Stop));
+        let asked = |end: &End| end.port.is_bypassed() || end.port.is_said(Cause::Stop);
+        let wanted = self.unbegun.load(Acquire) == 0 && self.ends.iter().any(asked);
         let empty = waiting == [0; 2] && self.rings.as_ref().is_none_or(|rings| rings.unsent() == [0; 2]);
         if (wanted && empty) || (!wanted && self.told_stopped) {
             for end in &self.ends {
@@ -369,11 +375,12 @@ impl Source for PairSource {
         if self.rings.as_ref().is_some_and(|rings| rings.held() > 0) {
             return received; // the burst before was not released
         }
-        if !self.begun {
-            self.begin();
-        }
         let stopped = self.slot.stopped.load(Acquire);
         self.beat();
+        if !self.begun {
+            // After the beat: a stop taken back before it would look like a hang.
+            self.begin();
+        }
         self.send();
         let mut waiting = [0; 2];
         if let Some(rings) = &mut self.rings {
