@@ -64,7 +64,8 @@ pub(super) fn step(state: TcpState, side: Side, flags: u8, from_originator: u32,
         (TcpState::Answered, Side::Responder) if flags & (SYN | ACK) == ACK => {
             to(TcpState::Established, Signals::default())
         }
-        (TcpState::Established, _) if flags & FIN != 0 => to(TcpState::Closing, Signals::default()),
+        (TcpState::Established, Side::Originator) if flags & FIN != 0 => to(TcpState::Closing, Signals::HANDSHAKE),
+        (TcpState::Established, Side::Responder) if flags & FIN != 0 => to(TcpState::Closing, Signals::default()),
         (TcpState::Closing, _) if both_fin => to(TcpState::Closed, Signals::CLOSED),
         _ => stay,
     }

@@ -97,7 +97,7 @@ impl Handshakes {
         }
     }
 
-    /// Did this flow, which has just ended, prove its originator, who then ended it without a byte?
+    /// Did this flow, which is just being ended, prove its originator, who ended it without a byte?
     pub fn is_probe(&self, slot: u32, record: &FlowRecord) -> bool {
         let flags = |side| record.tcp_flags(side);
         self.entries.get(slot as usize).is_some_and(|entry| entry.is_proven && entry.first_seen == record.first_seen())
@@ -126,7 +126,7 @@ mod tests {
     use crate::dataplane::capture::LinkType;
     use crate::dataplane::decode::{FlowKey, TcpWord};
     use crate::dataplane::flow::{self, FlowTable};
-    use tcp_flags::{ACK, RST, SYN};
+    use tcp_flags::{ACK, FIN, RST, SYN};
 
     /// A connection between 10.0.0.7 and 10.0.0.1, packet by packet; gives which of them proved somebody.
     fn proves(packets: &[(bool, u8, u8, u32, u32)]) -> Vec<bool> {
@@ -155,7 +155,8 @@ mod tests {
             };
             let wanted = handshakes.wants(&packet, signals);
             found.push(wanted && handshakes.see((&packet, frame), &segment, (index, record)).is_some());
-            if let Some(last) = found.last_mut().filter(|_| signals.has(Signals::CLOSED)) {
+            let ends = signals.has(Signals::CLOSED) || flags & FIN != 0;
+            if let Some(last) = found.last_mut().filter(|_| ends && wanted || signals.has(Signals::CLOSED)) {
                 *last |= handshakes.is_probe(index.slot, record);
             }
         }
@@ -191,6 +192,11 @@ mod tests {
             (
                 "a probe, told again when it ends",
                 vec![syn, answer, (CLIENT, 0, ACK, 101, 5001), (CLIENT, 0, RST, 101, 0)],
+                true,
+            ),
+            (
+                "a probe that nobody closes on the other side",
+                vec![syn, answer, (CLIENT, 0, ACK, 101, 5001), (CLIENT, 0, FIN | ACK, 101, 5001)],
                 true,
             ),
             (

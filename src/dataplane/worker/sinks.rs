@@ -175,10 +175,12 @@ impl Sinks {
             if is_news {
                 self.up.wake();
             }
+        } else if packet.tcp.flags() & tcp_flags::FIN != 0 {
+            self.on_closed(record, index, packet.time);
         }
     }
 
-    /// A flow was closed whose originator may have looked whether somebody answers, and no more.
+    /// An originator ended a flow who may have looked whether somebody answers, and no more.
     fn on_closed(&mut self, record: &FlowRecord, index: FlowIndex, now: Timestamp) {
         if self.handshakes.is_probe(index.slot, record) {
             self.up.send_aside(Up::Proven(now, proved(record, true)));

@@ -27,7 +27,7 @@ impl Signals {
     /// A SYN, or the answer to one, on a flow that has talked and is inspected: not accounted yet, because who knows its numbers
     /// is to say what becomes of it ([`FlowTable::settle`](crate::dataplane::flow::FlowTable::settle)). Comes alone.
     pub const ANEW: Signals = Signals(1 << 10);
-    /// TCP: with this packet the originator acknowledged the answer to its SYN, as far as flags tell.
+    /// TCP: with this packet the originator acknowledged the answer to its SYN, as far as flags tell, or ended an established flow first.
     pub const HANDSHAKE: Signals = Signals(1 << 11);
     /// The time-out may have changed: the table moves the flow on its wheel. Never leaves the module.
     pub(in super::super) const MOVED: Signals = Signals(1 << 7);
