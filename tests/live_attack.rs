@@ -8,16 +8,19 @@ mod support;
 
 use live::pair::{PairBed, Receiver};
 use live::process::Shrike;
-use live::{Sender, until};
+use live::{Sender, run, until};
 use serde_json::{Value, json};
 use shrike::sys::netns::Namespace;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const SERVER: &str = "10.9.0.2";
+/// An address of the same host.
+const OTHER: &str = "10.9.0.4";
 /// The one that listens; those below it do not.
 const OPEN: u16 = 8080;
 
@@ -96,11 +99,16 @@ fn term(shrike: &Shrike, name: &str) -> u64 {
 
 /// A TCP SYN from an address that is nobody's here.
 fn syn(number: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
     let [_, b, c, d] = number.to_be_bytes();
+    opening([[198, 18 + b % 2, c, d], [10, 9, 0, 2]], number, OPEN)
+}
+
+/// A TCP SYN between these addresses.
+fn opening([source, target]: [[u8; 4]; 2], number: u32, port: u16) -> Vec<u8> {
+    let mut frame = Vec::new();
     etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv4([198, 18 + b % 2, c, d], [10, 9, 0, 2], 64)
-        .tcp(1024 + (number % 60_000) as u16, OPEN, number, 512)
+        .ipv4(source, target, 64)
+        .tcp(1024 + (number % 60_000) as u16, port, number, 512)
         .syn()
         .write(&mut frame, &[])
         .unwrap();
@@ -150,6 +158,52 @@ fn live_attack_is_blocked_where_it_is_proven_and_limited_where_it_is_not() {
             "",
         );
         assert_eq!(undone.status, 200, "{}", undone.text());
+    }
+
+    // A scan with the address of a client that works meanwhile: the client is not blocked, however often it connects.
+    {
+        run(&format!("ip -n {} addr add {OTHER}/24 dev s0", bed.server));
+        let listener = Namespace::named(Some(&bed.server)).unwrap().run(|| TcpListener::bind((OTHER, OPEN)));
+        let listener = listener.unwrap().unwrap();
+        let served = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&served);
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                counted.fetch_add(u64::from(stream.is_ok_and(|mut stream| stream.read(&mut [0; 8]).is_ok())), Relaxed);
+            }
+        });
+        let _client = Busy::begin(&bed.client, || {
+            let address = SocketAddr::new(OTHER.parse().unwrap(), OPEN);
+            if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+                drop(stream.write_all(b"a word"));
+            }
+        });
+        until("the client is served", || served.load(Relaxed), |served| *served > 20);
+        let mut sender = Sender::on(&bed.client, "c0", 0, 64);
+        let mut number = 0;
+        let _forger = Busy::begin(&bed.client, move || {
+            paced(|| {
+                number += 1;
+                // One a millisecond: no flood, whose limit would meet the client's own openings.
+                if number % 10 > 0 {
+                    return;
+                }
+                sender.send_frame(&opening(
+                    [[10, 9, 0, 1], [10, 9, 0, 4]],
+                    number,
+                    OPEN - 40 + (number / 10 % 40) as u16,
+                ));
+            });
+        });
+        until("the scan is limited", || responses(&shrike, "rate_limit"), |found| !found.is_empty());
+        let before = served.load(Relaxed);
+        until("the client is served on", || served.load(Relaxed), |served| *served > before + 200);
+        assert_eq!(responses(&shrike, "block_ip"), [] as [Value; 0], "who works is not who scans");
+    }
+    for limit in responses(&shrike, "rate_limit") {
+        let path = format!("/v1/responses/{}", limit["id"].as_str().unwrap());
+        assert_eq!(http::Client::connect(shrike.address()).send("DELETE", &path, &[], "").status, 200);
     }
 
     // A scan by connections, of which one is made: its source is blocked.
