@@ -7,8 +7,8 @@ mod support;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use live::pair::{PairBed, Receiver, Running};
 use live::{Sender, link, run, udp_frame, until};
-use shrike::dataplane::capture::Source;
 use shrike::dataplane::capture::xdp::{Cause, Fail, InterfaceState, Pair, PairReader, PairSettings, Policy, pin_path};
+use shrike::dataplane::capture::{BURST_MAX, Source};
 use shrike::units::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -163,7 +163,9 @@ fn live_pair_killed_while_it_sends_books_what_it_sent() {
     let [direction, _] = pair.directions();
     let (client, server) = (link(&bed.client, "c0").counters, link(&bed.server, "s0").counters);
     assert_eq!(direction.received, client.tx_packets, "{direction:#?}");
-    assert_eq!(direction.forwarded(), server.rx_packets, "{direction:#?}");
+    // Who is killed between saying how many a call will send and the call has said too many: no more than one call's, of each death.
+    let never_left = direction.forwarded().checked_sub(server.rx_packets);
+    assert!(never_left.is_some_and(|frames| frames <= 8 * BURST_MAX as u64), "{never_left:?} {direction:#?}");
     assert_eq!(direction.in_flight(), 0, "{direction:#?}");
 }
 
