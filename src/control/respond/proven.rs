@@ -67,8 +67,6 @@ pub struct Known {
     pub proof: Proof,
     /// When it did so first, as far as that is remembered.
     pub since: Timestamp,
-    /// When it did so last.
-    pub latest: Timestamp,
     /// When the kernel was told so last.
     pub vouched: Timestamp,
 }
@@ -123,9 +121,8 @@ impl Proven {
             self.old = std::mem::take(&mut self.young);
             self.begun = now;
         }
-        let known =
-            self.young.entry(address).or_insert(Known { proof, since: time, latest: time, vouched: Timestamp(0) });
-        (known.proof, known.latest) = (proof.max(known.proof), time.max(known.latest));
+        let known = self.young.entry(address).or_insert(Known { proof, since: time, vouched: Timestamp(0) });
+        known.proof = proof.max(known.proof);
         let is_due = now.since(known.vouched) >= VOUCH_EVERY_NS;
         if is_due {
             known.vouched = now;
@@ -163,7 +160,6 @@ impl Proven {
             (Some(young), Some(old)) => Known {
                 proof: young.proof.max(old.proof),
                 since: young.since.min(old.since),
-                latest: young.latest.max(old.latest),
                 vouched: young.vouched.max(old.vouched),
             },
             (one, other) => one.or(other).copied().unwrap_or_default(),
