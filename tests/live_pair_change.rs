@@ -10,7 +10,7 @@ use live::{Sender, link, run, udp_frame, until};
 use shrike::dataplane::capture::xdp::{Cause, Fail, InterfaceState, Pair, PairReader, PairSettings, Policy, pin_path};
 use shrike::dataplane::capture::{BURST_MAX, Source};
 use shrike::units::Timestamp;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Runs the rest of the test only with the rights it needs.
@@ -306,31 +306,34 @@ fn live_pair_of_another_version_is_taken_over_without_a_frame_lost() {
         drop(pair);
         of_another_version(&settings);
         let receiver = Receiver::open(&bed.server, "s0");
-        let ended = AtomicBool::new(false);
+        let (ended, sent) = (AtomicBool::new(false), AtomicU32::new(0));
         let sent = std::thread::scope(|scope| {
             let sending = scope.spawn(|| {
                 let mut sender = Sender::on(&bed.client, "c0", 0, 64);
-                let mut sent = 0;
                 while !ended.load(Relaxed) {
-                    sender.send_frame(&numbered(sent));
-                    sent += 1;
-                    std::thread::sleep(Duration::from_micros(300));
+                    sender.send_frame(&numbered(sent.load(Relaxed)));
+                    sent.fetch_add(1, Relaxed);
+                    std::thread::sleep(Duration::from_micros(300)); // the rate
                 }
-                sent
             });
-            std::thread::sleep(Duration::from_millis(50));
+            // In each of its states frames cross.
+            let frames_cross = |when: &str| {
+                let before = sent.load(Relaxed);
+                until(when, || sent.load(Relaxed), |now| *now > before + 100);
+            };
+            frames_cross("before it is attached");
             let pair = Pair::attach(&settings).unwrap();
             assert!(!pair.status().ports[0].taken_over, "its counts are of no use");
-            std::thread::sleep(Duration::from_millis(50));
+            frames_cross("before its workers begin");
             let running = Running::start(&pair);
-            std::thread::sleep(Duration::from_millis(50));
+            frames_cross("once they have begun");
             assert_eq!(pair.status().bypassed, bypassed, "the operator's order outlives an upgrade");
             pair.bypass(false);
-            std::thread::sleep(Duration::from_millis(50));
+            frames_cross("without an operator's bypass");
             ended.store(true, Relaxed);
-            let sent = sending.join().unwrap();
+            sending.join().unwrap();
             running.stop();
-            sent
+            sent.load(Relaxed)
         });
         let arrived: Vec<_> = (0..sent).map_while(|_| receiver.next(Duration::from_secs(2))).collect();
         let arrived: std::collections::BTreeSet<_> = arrived.iter().map(|frame| number(frame)).collect();
